@@ -1,0 +1,169 @@
+"""Check a whole command line before Hydra starts anything.
+
+Hydra stops at the first fault of a configuration, and does not know the ranges behind it. Here every point of the
+command is composed and checked first, and all faults are reported together. `check_command_line` runs before
+`hydra.main` and uses Hydra's own parser and composer, so that both understand a command alike.
+"""
+
+from __future__ import annotations
+
+import copy
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sentiment.config.faults import explain_unknown_key, explain_unknown_option
+from sentiment.config.points import list_points
+from sentiment.config.reading import check_settings, list_keys, read_choices
+from sentiment.errors import ConfigError, Fault
+
+COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+def check_command_line(arguments: Sequence[str], config_dir: Path, config_name: str) -> None:
+    """Compose and check every configuration that a command line would run.
+
+    Commands that run nothing and need no valid configuration (help, tab completion, ``--info``) are let through.
+
+    Args:
+        arguments: The command line without the program's name.
+        config_dir: Folder of the primary config.
+        config_name: Name of the primary config.
+
+    Raises:
+        ConfigError: With every fault of every point, each once.
+    """
+    options = get_args_parser().parse_intermixed_args(arguments)
+    if options.help or options.hydra_help or options.shell_completion or options.info or options.experimental_rerun:
+        return
+    if options.config_path:
+        config_dir = Path(options.config_path).resolve()
+    with initialize_config_dir(str(config_dir)):
+        faults = CommandLineCheck(options, options.config_name or config_name).find_faults()
+    if faults:
+        raise ConfigError(faults)
+
+
+class CommandLineCheck:
+    """One parsed command: which points it stands for, and what is wrong with them."""
+
+    def __init__(self, options: Namespace, config_name: str) -> None:
+        self.config_name = config_name
+        self.multirun: bool = options.multirun
+        self.lines: list[str] = list(options.overrides)
+        self.search_path: list[str] = []
+        if options.config_dir:
+            self.search_path = [f"hydra.searchpath=[file://{Path(options.config_dir).resolve()}]"]
+        self.loader = GlobalHydra.instance().config_loader()
+        self.groups = [group for group in self.loader.list_groups("") if group != "hydra"]
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def find_faults(self) -> list[Fault]:
+        """List the faults of all points, each once, in the order they were met."""
+        faults: list[Fault] = []
+        overrides = self._parse(self.lines, faults)
+        swept = [override for override in overrides if override.is_sweep_override()]
+        fixed, found = self._keep_composable([override for override in overrides if override not in swept])
+        faults += found
+        hydra_config = self._compose(fixed, with_hydra=True).hydra
+        if self.multirun or str(hydra_config.mode).endswith("MULTIRUN"):
+            params = OmegaConf.select(hydra_config, "sweeper.params") or {}
+            space = self._parse([f"{key}={value}" for key, value in params.items()], faults)
+            is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
+            for point in list_points([*space, *fixed, *swept], is_grid=is_grid):
+                faults += self._check_point(point)
+        else:
+            faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
+        return list(dict.fromkeys(faults))
+
+    def _parse(self, lines: list[str], faults: list[Fault]) -> list[Override]:
+        parser = OverridesParser.create(config_loader=self.loader)
+        overrides: list[Override] = []
+        for line in lines:
+            try:
+                overrides += parser.parse_overrides([line])
+            except HydraException:
+                faults.append(Fault(line, "cannot be read as an override", "the form is key=value; quote special signs"))
+        return overrides
+
+    def _check_point(self, overrides: list[Override]) -> list[Fault]:
+        composable, faults = self._keep_composable(overrides)
+        _, found = check_settings(self._compose(composable), Path.cwd())
+        return faults + found
+
+    def _keep_composable(self, overrides: list[Override]) -> tuple[list[Override], list[Fault]]:
+        """Split overrides into those that Hydra can compose and the explained rest.
+
+        The faultless case composes once; only after a failure is each override tried alone.
+        """
+        if self._can_compose(overrides):
+            return overrides, []
+        faults: list[Fault] = []
+        choices: list[Override] = []
+        for override in (override for override in overrides if self._is_choice(override)):
+            if self._can_compose([*choices, override]):
+                choices.append(override)
+            else:
+                group = override.key_or_group
+                faults.append(explain_unknown_option(group, str(override.value()), self.loader.get_group_options(group)))
+        kept: list[Override] = []
+        for override in overrides:
+            if self._is_choice(override):
+                kept += [override] if override in choices else []
+            elif self._can_compose([*choices, override]):
+                kept.append(override)
+            else:
+                faults.append(self._explain_value(override, choices))
+        return kept, faults
+
+    def _explain_value(self, override: Override, choices: list[Override]) -> Fault:
+        config = self._compose(choices, with_hydra=override.is_hydra_override())
+        key = override.key_or_group
+        known = list_keys(config)
+        if key in known:
+            try:
+                self._compose([*choices, override])
+            except COMPOSE_ERRORS as error:
+                reason = str(error.__cause__ or error).splitlines()[0]
+                return Fault(key, f"cannot be set by {override.input_line} ({reason})", "python run.py --cfg job shows it")
+        return explain_unknown_key(key, [*known, *self.groups], read_choices(OmegaConf.to_container(config)))
+
+    def _is_choice(self, override: Override) -> bool:
+        return not override.is_value_path and (
+            override.key_or_group in self.groups or override.key_or_group.startswith("hydra/")
+        )
+
+    def _can_compose(self, overrides: list[Override]) -> bool:
+        try:
+            self._compose(overrides)
+        except COMPOSE_ERRORS:
+            return False
+        return True
+
+    def _compose(self, overrides: list[Override], *, with_hydra: bool = False) -> DictConfig:
+        """Compose, and reuse the work between points: a grid over values composes its groups once only."""
+        plain = [o for o in overrides if o.type is OverrideType.CHANGE and not self._is_choice(o)]
+        plain = [o for o in plain if not o.is_hydra_override() and o.package is None]
+        lines = (*self.search_path, *(str(o.input_line) for o in overrides if o not in plain), str(with_hydra))
+        if lines not in self.composed:
+            self.composed[lines] = compose(self.config_name, list(lines[:-1]), return_hydra_config=with_hydra)
+        config = copy.deepcopy(self.composed[lines])
+        for override in plain:
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        return config
+
+
+def explain_sweep(override: Override) -> Fault:
+    """Say that several values need a multirun."""
+    key = override.key_or_group
+    values = override.get_value_string()
+    return Fault(key, f"has several values ({values})", f"add -m to run each, or write {key}=[{values}] for a list")

@@ -1,0 +1,150 @@
+"""Faults in plain words: from pydantic's findings to key, problem and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Sequence
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from sentiment.config.schema import Settings
+from sentiment.errors import Fault
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Find the known name that looks most like `name`, if any does.
+
+    For dotted keys the last part counts most: people mistype ``model.hed`` or forget the group (``heads``).
+    """
+    candidates = list(known)
+    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.75)
+    if close:
+        return close[0]
+    leaves = {key.rpartition(".")[2]: key for key in reversed(candidates)}
+    close = difflib.get_close_matches(name.rpartition(".")[2], leaves, n=1, cutoff=0.6)
+    return leaves[close[0]] if close else None
+
+
+def group_members(annotation: Any) -> list[type[BaseModel]]:
+    """List the settings classes behind a field: one for a plain group, several for a choice."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType) or hasattr(annotation, "__metadata__"):
+        return [member for part in get_args(annotation) for member in group_members(part)]
+    return []
+
+
+def choice_of(member: type[BaseModel]) -> str | None:
+    """Tell the option (``transformer``) that a settings class stands behind."""
+    field = member.model_fields.get("name")
+    return str(get_args(field.annotation)[0]) if field is not None else None
+
+
+def explain_unknown_key(key: str, known: Sequence[str], choices: dict[str, str]) -> Fault:
+    """Say that `key` does not exist, and what the person may have meant.
+
+    Args:
+        key: The dotted key as typed.
+        known: Every dotted key of the composed configuration, and the names of the config groups.
+        choices: The chosen option of each group, e.g. ``{"model": "rnn"}``.
+    """
+    group, _, leaf = key.partition(".")
+    if group in choices and leaf:
+        field = Settings.model_fields.get(group)
+        for member in group_members(field.annotation) if field else []:
+            option = choice_of(member)
+            if leaf in member.model_fields and option not in (None, choices[group]):
+                return Fault(
+                    key,
+                    f"no such key in {group}={choices[group]}",
+                    f"it belongs to {group}={option}; choose that, or leave {key} out",
+                )
+    guess = nearest(key, known)
+    siblings = [name for name in known if name.startswith(f"{group}.")] if leaf else []
+    if guess:
+        remedy = f"did you mean {guess}?"
+    elif siblings:
+        remedy = f"keys of {group}: {', '.join(name.partition('.')[2] for name in siblings)}"
+    else:
+        remedy = "python run.py --help lists the groups and keys"
+    return Fault(key, "no such key", remedy)
+
+
+def explain_unknown_option(group: str, option: str, options: Sequence[str]) -> Fault:
+    """Say that a config group has no such option."""
+    guess = nearest(option, options)
+    listed = ", ".join(options)
+    remedy = f"did you mean {group}={guess}? options: {listed}" if guess else f"options: {listed}"
+    return Fault(group, f"no option {option!r}", remedy)
+
+
+def read_faults(error: ValidationError, known: Sequence[str], choices: dict[str, str]) -> list[Fault]:
+    """Turn everything that pydantic found into faults."""
+    return [_explain(dict(detail), known, choices) for detail in error.errors(include_url=False)]
+
+
+def _explain(detail: dict[str, Any], known: Sequence[str], choices: dict[str, str]) -> Fault:
+    key, kind, context, value = _key(detail["loc"]), detail["type"], detail.get("ctx", {}), detail["input"]
+    if kind == "conflict":
+        return Fault(key, context["problem"], context["remedy"])
+    if kind == "missing":
+        return Fault(key, "has no value", f"set it: {key}=...")
+    if kind == "extra_forbidden":
+        return explain_unknown_key(key, [name for name in known if name != key], choices)
+    if kind == "literal_error":
+        allowed = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]
+        guess = nearest(str(value), allowed)
+        return Fault(key, f"{value!r} is no valid value", (f"did you mean {guess}? " if guess else "") + _one_of(allowed))
+    if kind == "union_tag_invalid":
+        return Fault(f"{key}.name", f"{context['tag']!r} is no known kind", f"one of {context['expected_tags']}")
+    if kind in _BOUNDS:
+        words, name = _BOUNDS[kind]
+        return Fault(key, f"{value} is out of range", f"must be {words} {context[name]:g}")
+    if kind in _TYPES:
+        return Fault(key, f"{value!r} is {_type_name(value)}", f"must be {_TYPES[kind]}")
+    return Fault(key, f"{value!r}: {detail['msg']}", "see python run.py --help")
+
+
+_BOUNDS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+    "too_short": ("of length at least", "min_length"),
+}
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text (quote it if it looks like a number)",
+    "string_too_short": "text that is not empty",
+    "list_type": "a list such as [a,b]",
+    "model_type": "a group of keys",
+    "model_attributes_type": "a group of keys",
+    "dict_type": "a group of keys",
+}
+
+
+def _type_name(value: object) -> str:
+    if value is None:
+        return "empty (null)"
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a group"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _one_of(allowed: Sequence[str]) -> str:
+    return f"one of {', '.join(allowed)}"
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """Give the dotted key as typed: pydantic's location also names the member of a choice, which is left out."""
+    parts = [str(part) for part in location]
+    if len(parts) > 1 and parts[0] in Settings.model_fields:
+        options = {choice_of(member) for member in group_members(Settings.model_fields[parts[0]].annotation)}
+        if parts[1] in options:
+            del parts[1]
+    return ".".join(parts)

@@ -1,0 +1,113 @@
+"""From Hydra's composed `DictConfig` to typed `Settings`, with every fault reported together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from sentiment.config.faults import read_faults
+from sentiment.config.schema import Settings
+from sentiment.errors import ConfigError, Fault
+
+INPUT_PATHS = ("path", "validation_path", "test_path")
+"""Keys of `data` that name files which must exist before a run starts."""
+
+OUTPUT_PATHS = (("data", "cache_dir"), ("tracking", "artifact_dir"), ("tracking", "tensorboard_dir"))
+
+
+def read_settings(config: DictConfig, working_dir: Path) -> Settings:
+    """Check a composed configuration and give it its types.
+
+    Args:
+        config: The composed job configuration, without Hydra's own node.
+        working_dir: Folder that relative paths start from: where the command was started.
+
+    Raises:
+        ConfigError: With every fault there is.
+    """
+    settings, faults = check_settings(config, working_dir)
+    if settings is None:
+        raise ConfigError(faults)
+    return settings
+
+
+def check_settings(config: DictConfig, working_dir: Path) -> tuple[Settings | None, list[Fault]]:
+    """Check a composed configuration; gives the settings, or the faults."""
+    faults: list[Fault] = []
+    values = _resolve(config, "", faults)
+    broken = {fault.key for fault in faults}
+    _make_paths_absolute(values, working_dir)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        found = read_faults(error, list_keys(config), read_choices(values))
+        faults += [fault for fault in found if fault.key not in broken]
+        settings = None
+    faults += _check_input_paths(values)
+    return (None, faults) if faults else (settings, [])
+
+
+def list_keys(config: DictConfig) -> list[str]:
+    """List every dotted key of a composed configuration, groups included."""
+    keys: list[str] = []
+
+    def walk(node: DictConfig, prefix: str) -> None:
+        for name in node:
+            key = f"{prefix}{name}"
+            keys.append(key)
+            child = None if OmegaConf.is_missing(node, name) else node._get_node(name)
+            if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
+                walk(child, f"{key}.")
+
+    walk(config, "")
+    return keys
+
+
+def read_choices(values: dict[str, Any]) -> dict[str, str]:
+    """Tell which option each group holds, by its `name`."""
+    return {
+        group: str(content["name"])
+        for group, content in values.items()
+        if isinstance(content, dict) and "name" in content
+    }
+
+
+def _resolve(node: DictConfig, prefix: str, faults: list[Fault]) -> dict[str, Any]:
+    """Resolve interpolations leaf by leaf, so that one that fails does not hide the next; leave `???` out."""
+    values: dict[str, Any] = {}
+    for name in node:
+        key = f"{prefix}{name}"
+        if OmegaConf.is_missing(node, name):
+            continue
+        try:
+            value = node[name]
+            if isinstance(value, ListConfig):
+                value = OmegaConf.to_container(value, resolve=True)
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            faults.append(Fault(key, reason, "correct the ${...}, or give the key a value"))
+            continue
+        values[str(name)] = _resolve(value, f"{key}.", faults) if isinstance(value, DictConfig) else value
+    return values
+
+
+def _make_paths_absolute(values: dict[str, Any], working_dir: Path) -> None:
+    """Anchor relative paths where the command was started: launchers may run a job in another folder."""
+    for group, key in (*OUTPUT_PATHS, *(("data", name) for name in INPUT_PATHS)):
+        content = values.get(group)
+        if isinstance(content, dict) and isinstance(content.get(key), str) and content[key]:
+            content[key] = str((working_dir / Path(content[key]).expanduser()).resolve())
+
+
+def _check_input_paths(values: dict[str, Any]) -> list[Fault]:
+    content = values.get("data")
+    paths = {key: content.get(key) for key in INPUT_PATHS} if isinstance(content, dict) else {}
+    return [
+        Fault(f"data.{key}", f"{path} does not exist", "correct the path; relative ones start from the current folder")
+        for key, path in paths.items()
+        if isinstance(path, str) and path and not Path(path).exists()
+    ]

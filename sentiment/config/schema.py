@@ -1,0 +1,288 @@
+"""Typed settings behind every config group.
+
+The YAML files under ``conf/`` hold the values, these classes hold the rules: names, types and ranges.
+`Settings` is what the rest of the package sees; no `DictConfig` travels past `sentiment.config`. pydantic
+does the checking because it reports every fault of a configuration together, not the first one only.
+
+Naming follows the exercise (ETH Zurich, Deep Learning, series 10) and PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from sentiment.config.objective import DIRECTIONS, Direction, Objective
+
+Pooling = Literal["mean", "max", "mean_max", "attention"]
+"""How (B, T, D) token states become one (B, D) or (B, 2D) review vector; padding never takes part."""
+
+Keep = Literal["head_tail", "head", "tail"]
+"""Which part of a review longer than ``data.max_tokens`` is kept."""
+
+
+def conflict(problem: str, remedy: str) -> PydanticCustomError:
+    """Build the error of a rule that spans several keys, in the parts that `sentiment.config.faults` prints.
+
+    The rules are validators of single fields that look at the fields before them, not validators of the whole group:
+    pydantic skips the latter when any field is faulty, and then a second attempt would meet the next fault.
+    """
+    return PydanticCustomError("conflict", "{problem}", {"problem": problem, "remedy": remedy})
+
+
+class Group(BaseModel):
+    """Base of every config group: unknown keys and silent conversions are faults; values never change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class TransformerSettings(Group):
+    """``model=transformer``: token + position embedding, post- or pre-norm blocks, pooling, linear head."""
+
+    name: Literal["transformer"]
+    embedding_size: int = Field(ge=1, le=16384, description="Width D of embeddings and blocks.")
+    head_form: Literal["narrow", "wide"] = Field(
+        description="narrow: every head D/H wide (Vaswani et al. 2017); wide: every head D wide (the exercise)."
+    )
+    heads: int = Field(ge=1, le=1024, description="Attention heads H of every block.")
+    depth: int = Field(ge=1, le=256, description="Number of Transformer blocks.")
+    feedforward_ratio: float = Field(gt=0, le=64, description="Hidden width of the feed-forward part, in units of D.")
+    norm: Literal["post", "pre"] = Field(description="Layer norm after (the exercise's figure) or before each part.")
+    activation: Literal["relu", "gelu"] = Field(description="Non-linearity of the feed-forward part.")
+    positions: Literal["learned", "sinusoidal"] = Field(description="Kind of position embedding.")
+    pooling: Pooling = Field(description="Pooling over the real tokens.")
+    dropout: float = Field(ge=0, lt=1, description="Dropout after embedding, attention and feed-forward.")
+    word_dropout: float = Field(ge=0, lt=1, description="Share of tokens replaced by the unknown token in training.")
+
+    @field_validator("heads")
+    @classmethod
+    def heads_divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
+        """Narrow heads share the width out evenly, so H must divide D."""
+        width = info.data.get("embedding_size")
+        if width and info.data.get("head_form") == "narrow" and width % heads:
+            divisors = [h for h in range(1, 65) if width % h == 0]
+            raise conflict(
+                f"{heads} narrow heads do not divide embedding_size={width}",
+                f"take one of {divisors}, or model.head_form=wide, where every head is embedding_size wide",
+            )
+        return heads
+
+
+class RNNSettings(Group):
+    """``model=rnn``: embedding, LSTM or GRU layers in one or two directions, pooling, linear head."""
+
+    name: Literal["rnn"]
+    cell: Literal["lstm", "gru"] = Field(description="Recurrent cell.")
+    embedding_size: int = Field(ge=1, le=16384, description="Width of the token embedding.")
+    hidden_size: int = Field(ge=1, le=16384, description="Width of the state, per direction.")
+    depth: int = Field(ge=1, le=64, description="Number of recurrent layers.")
+    bidirectional: bool = Field(description="Read the review in both directions.")
+    pooling: Literal["mean", "max", "mean_max", "attention", "last"] = Field(
+        description="Pooling over the real tokens; last takes the last real state of each direction."
+    )
+    dropout: float = Field(ge=0, lt=1, description="Dropout on the embedding, between layers and before the head.")
+    word_dropout: float = Field(ge=0, lt=1, description="Share of tokens replaced by the unknown token in training.")
+
+
+ModelSettings = Annotated[TransformerSettings | RNNSettings, Field(discriminator="name")]
+
+
+class AdamWSettings(Group):
+    """``optimizer=adamw``: Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    name: Literal["adamw"]
+    lr: float = Field(gt=0, le=10, description="Peak learning rate.")
+    weight_decay: float = Field(ge=0, le=10, description="Decay of matrices; biases, norms and embeddings have none.")
+    beta1: float = Field(ge=0, lt=1, description="Decay of the gradient's running mean.")
+    beta2: float = Field(ge=0, lt=1, description="Decay of the squared gradient's running mean.")
+
+
+class AdamSettings(Group):
+    """``optimizer=adam``: Adam (Kingma & Ba 2015)."""
+
+    name: Literal["adam"]
+    lr: float = Field(gt=0, le=10, description="Peak learning rate.")
+    beta1: float = Field(ge=0, lt=1, description="Decay of the gradient's running mean.")
+    beta2: float = Field(ge=0, lt=1, description="Decay of the squared gradient's running mean.")
+
+
+class SGDSettings(Group):
+    """``optimizer=sgd``: stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"]
+    lr: float = Field(gt=0, le=1000, description="Peak learning rate.")
+    weight_decay: float = Field(ge=0, le=10, description="L2 penalty on matrices.")
+    momentum: float = Field(ge=0, lt=1, description="Momentum.")
+    nesterov: bool = Field(description="Nesterov's variant of momentum.")
+
+    @field_validator("nesterov")
+    @classmethod
+    def nesterov_needs_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
+        """Nesterov's step looks ahead along the momentum, so there must be some."""
+        if nesterov and info.data.get("momentum") == 0:
+            raise conflict("true, with momentum=0", "set optimizer.momentum=0.9 or optimizer.nesterov=false")
+        return nesterov
+
+
+OptimizerSettings = Annotated[AdamWSettings | AdamSettings | SGDSettings, Field(discriminator="name")]
+
+
+class WarmupCosineSettings(Group):
+    """``scheduler=warmup_cosine``: linear rise to the peak, then half a cosine down."""
+
+    name: Literal["warmup_cosine"]
+    warmup_fraction: float = Field(ge=0, lt=1, description="Share of all steps spent on the linear rise.")
+    final_fraction: float = Field(ge=0, le=1, description="Last learning rate, as a share of the peak.")
+
+
+class WarmupLinearSettings(Group):
+    """``scheduler=warmup_linear``: linear rise to the peak, then a line down."""
+
+    name: Literal["warmup_linear"]
+    warmup_fraction: float = Field(ge=0, lt=1, description="Share of all steps spent on the linear rise.")
+    final_fraction: float = Field(ge=0, le=1, description="Last learning rate, as a share of the peak.")
+
+
+class ConstantSettings(Group):
+    """``scheduler=constant``: linear rise to the peak (none by default), then constant."""
+
+    name: Literal["constant"]
+    warmup_fraction: float = Field(ge=0, lt=1, description="Share of all steps spent on the linear rise.")
+
+
+SchedulerSettings = Annotated[
+    WarmupCosineSettings | WarmupLinearSettings | ConstantSettings, Field(discriminator="name")
+]
+
+
+class TokenizerSettings(Group):
+    """``data.tokenizer``: how reviews become token ids; trained on the training part only."""
+
+    kind: Literal["word", "bpe"] = Field(description="Whole words, or byte-pair encoding (Sennrich et al. 2016).")
+    vocabulary_size: int = Field(ge=16, le=1_000_000, description="Most entries, special tokens included.")
+    min_frequency: int = Field(ge=1, le=1_000_000, description="Rarer words or pairs are left out.")
+    lowercase: bool = Field(description="Fold case.")
+
+
+class DataGroup(Group):
+    """Keys that every data set has."""
+
+    tokenizer: TokenizerSettings
+    max_tokens: int = Field(ge=2, le=65536, description="Most tokens T of a review that a model sees.")
+    keep: Keep = Field(description="Part of a longer review that is kept.")
+    head_fraction: float = Field(gt=0, lt=1, description="With keep=head_tail: share of max_tokens kept from the start.")
+    batch_size: int = Field(ge=1, le=65536, description="Reviews B in a batch.")
+    validation_fraction: float = Field(gt=0, lt=1, description="Stratified share of train held out for validation.")
+    split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split; apart from `seed`, so that seeds compare.")
+    train_limit: int | None = Field(ge=2, description="Use a stratified subset of so many training reviews; null: all.")
+    cache_dir: str = Field(min_length=1, description="Folder of the token cache.")
+
+
+class SyntheticDataSettings(DataGroup):
+    """``data=synthetic``: generated reviews whose label depends on word order."""
+
+    name: Literal["synthetic"]
+    train_size: int = Field(ge=20, le=10_000_000, description="Reviews generated for training and validation.")
+    test_size: int = Field(ge=10, le=10_000_000, description="Reviews generated for the test split.")
+    min_sentences: int = Field(ge=1, le=200, description="Fewest sentences in a review.")
+    max_sentences: int = Field(ge=1, le=200, description="Most sentences in a review.")
+    difficulty: float = Field(ge=0, le=1, description="Share of sentences whose polarity depends on word order.")
+    label_noise: float = Field(ge=0, lt=0.5, description="Share of labels flipped: the best accuracy is 1 minus it.")
+    generator_seed: int = Field(ge=0, lt=2**32, description="Seed of the generator.")
+
+    @field_validator("max_sentences")
+    @classmethod
+    def sentences_are_ordered(cls, max_sentences: int, info: ValidationInfo) -> int:
+        """A range of lengths needs its ends in order."""
+        least = info.data.get("min_sentences", 1)
+        if max_sentences < least:
+            raise conflict(f"{max_sentences} is less than min_sentences={least}", f"set it to at least {least}")
+        return max_sentences
+
+
+class ImdbDataSettings(DataGroup):
+    """``data=imdb``: the Large Movie Review Dataset (Maas et al. 2011), from the Hub or a local folder."""
+
+    name: Literal["imdb"]
+    path: str | None = Field(min_length=1, description="Local folder: Parquet as on the Hub, or aclImdb/; null: the Hub.")
+    repository: str = Field(min_length=1, description="Data set on the Hugging Face Hub.")
+    revision: str = Field(min_length=1, description="Pinned commit on the Hub.")
+
+
+class FilesDataSettings(DataGroup):
+    """``data=files``: your own CSV, JSON lines or Parquet."""
+
+    name: Literal["files"]
+    path: str = Field(min_length=1, description="Training file: .csv, .tsv, .jsonl or .parquet.")
+    validation_path: str | None = Field(min_length=1, description="Validation file; null: a part of the training file.")
+    test_path: str | None = Field(min_length=1, description="Test file; null: a part of the training file.")
+    test_fraction: float = Field(gt=0, lt=1, description="Without test_path: stratified share held out for the test.")
+    text_column: str = Field(min_length=1, description="Column of the text.")
+    label_column: str = Field(min_length=1, description="Column of the label.")
+    labels: list[str] | None = Field(min_length=2, description="Class names in order; null: the training file's, sorted.")
+    on_bad_row: Literal["error", "skip"] = Field(description="Bad rows stop the run, or are counted, logged and left out.")
+
+
+DataSettings = Annotated[
+    SyntheticDataSettings | ImdbDataSettings | FilesDataSettings, Field(discriminator="name")
+]
+
+
+class TrainerSettings(Group):
+    """``trainer=auto|cpu|gpu``: how a run is trained."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(description="auto takes a GPU where there is one.")
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(description="Lightning's name of the precision.")
+    max_epochs: int = Field(ge=1, le=100_000, description="Passes over the training reviews at most.")
+    validations_per_epoch: int = Field(ge=1, le=1000, description="Validations spread evenly over an epoch.")
+    patience: int | None = Field(ge=1, description="Stop after so many validations without a better objective; null: never.")
+    gradient_clip_norm: float | None = Field(gt=0, description="Largest norm of the gradient; null: no clipping.")
+    label_smoothing: float = Field(ge=0, lt=1, description="Label smoothing of the cross-entropy in training.")
+    weight_averaging: float | None = Field(
+        gt=0, lt=1, description="Decay of an exponential moving average of the weights, which is evaluated; null: none."
+    )
+    deterministic: bool = Field(description="Deterministic algorithms only.")
+    threads: int | None = Field(ge=1, le=1024, description="CPU threads of torch; null: torch's default.")
+    log_every_n_steps: int = Field(ge=1, description="Steps between two records of train/loss.")
+    progress_bar: Literal["auto", "on", "off"] = Field(description="auto: on where the output is a terminal.")
+    test: bool = Field(description="Evaluate the selected checkpoint on the test split at the end; false in a search.")
+
+
+class TrackingSettings(Group):
+    """``tracking=mlflow|tensorboard|both|none``: where runs are recorded."""
+
+    mlflow: bool = Field(description="Record in MLflow.")
+    tensorboard: bool = Field(description="Record in TensorBoard.")
+    uri: str = Field(min_length=1, description="MLflow tracking URI.")
+    artifact_dir: str = Field(min_length=1, description="Folder of MLflow's artifacts, for a store without a server.")
+    tensorboard_dir: str = Field(min_length=1, description="Folder of TensorBoard's event files.")
+    experiment: str = Field(min_length=1, description="MLflow experiment.")
+    log_model: bool = Field(description="Record the trained model in MLflow's own format.")
+
+
+class Settings(Group):
+    """Everything that determines a run."""
+
+    model: ModelSettings
+    optimizer: OptimizerSettings
+    scheduler: SchedulerSettings
+    data: DataSettings
+    trainer: TrainerSettings
+    tracking: TrackingSettings
+    seed: int = Field(ge=0, lt=2**32, description="Seed of weights, batches and dropout.")
+    objective: Objective = Field(description="Metric that selects the checkpoint and that a run returns to a sweeper.")
+    direction: Direction = Field(description="Direction of the objective; follows from it.")
+
+    @field_validator("direction")
+    @classmethod
+    def direction_follows_from_the_objective(cls, direction: Direction, info: ValidationInfo) -> Direction:
+        """A sweeper that maximised a loss would select the worst run."""
+        objective = info.data.get("objective")
+        if objective and direction != DIRECTIONS[objective]:
+            raise conflict(
+                f"{direction}, but {objective} is to {DIRECTIONS[objective]}",
+                "leave `direction` out: it follows from `objective`",
+            )
+        return direction

@@ -1,0 +1,65 @@
+"""The form in which every data source hands over its reviews."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Labelled texts.
+
+    Attributes:
+        texts: N raw texts, untouched (tags such as ``<br />`` kept).
+        labels: (N,) class indices, int64.
+    """
+
+    texts: list[str]
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class RawSplits:
+    """What a source holds before validation is split off and duplicates are dropped.
+
+    Attributes:
+        train: Training reviews.
+        validation: The source's own validation reviews; None: split them off train.
+        test: Test reviews.
+        class_names: K names in index order.
+        skipped_rows: Bad rows left out at the user's wish (``data.on_bad_row=skip``).
+    """
+
+    train: Reviews
+    validation: Reviews | None
+    test: Reviews
+    class_names: tuple[str, ...]
+    skipped_rows: int = 0
+
+
+class Source(Protocol):
+    """Where reviews come from."""
+
+    def describe(self) -> str:
+        """Say in a sentence what these reviews are; printed at the start of a run."""
+
+    def fingerprint(self) -> str:
+        """Identify the content (not the path) cheaply, without parsing it.
+
+        Raises:
+            DataError: The data cannot be found; the message names the remedies.
+        """
+
+    def load(self) -> RawSplits:
+        """Read everything.
+
+        Raises:
+            DataError: The data cannot be read; the message names file, row and remedy.
+        """

@@ -1,0 +1,1 @@
+"""Train one network, select on validation, evaluate once on test."""

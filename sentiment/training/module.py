@@ -1,0 +1,97 @@
+"""One LightningModule for every network."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows
+
+from sentiment.config.schema import OptimizerSettings, SchedulerSettings
+from sentiment.data.batching import Batch
+from sentiment.training.metrics import build_metrics
+from sentiment.training.optimization import build_optimizer, build_schedule
+from sentiment.training.result import TestPredictions
+
+
+class TextClassificationModule(pl.LightningModule):
+    """Train any network that maps (tokens, mask) to logits.
+
+    Cross-entropy over K classes, two included, so that binary and multi-class data take the same path. Labels are
+    smoothed in training only: the reported losses are comparable between runs.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        classes: int,
+        optimizer: OptimizerSettings,
+        scheduler: SchedulerSettings,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.optimizer_settings = optimizer
+        self.scheduler_settings = scheduler
+        self.label_smoothing = label_smoothing
+        self.validation_metrics = build_metrics(classes, "val/")
+        self.test_metrics = build_metrics(classes, "test/", calibration=True)
+        self._test_rows: list[Tensor] = []
+        self._test_labels: list[Tensor] = []
+        self._test_probabilities: list[Tensor] = []
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Map tokens (B, T) and mask (B, T) to logits (B, K)."""
+        logits: Tensor = self.network(tokens, mask)
+        return logits
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Give the loss of one batch."""
+        return F.cross_entropy(self(batch.tokens, batch.mask), batch.labels, label_smoothing=self.label_smoothing)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Add one batch to the validation metrics."""
+        self._evaluate(batch, "val/loss", self.validation_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        """Publish the validation metrics, for the checkpoint, early stopping and the reporter."""
+        self.log_dict(self.validation_metrics.compute())
+        self.validation_metrics.reset()
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Add one batch to the test metrics, and keep its predictions."""
+        probabilities = self._evaluate(batch, "test/loss", self.test_metrics)
+        self._test_rows.append(batch.rows.cpu())
+        self._test_labels.append(batch.labels.cpu())
+        self._test_probabilities.append(probabilities.cpu())
+
+    def on_test_epoch_end(self) -> None:
+        """Publish the test metrics."""
+        self.log_dict(self.test_metrics.compute())
+        self.test_metrics.reset()
+
+    def _evaluate(self, batch: Batch, loss_name: str, metrics: nn.Module) -> Tensor:
+        logits = self(batch.tokens, batch.mask).float()
+        self.log(loss_name, F.cross_entropy(logits, batch.labels), on_epoch=True, batch_size=len(batch.labels))
+        probabilities = logits.softmax(dim=1)  # (B, K)
+        for name, metric in metrics.items():
+            metric.update(probabilities[:, 1] if "Binary" in type(metric).__name__ else probabilities, batch.labels)
+        return probabilities
+
+    def collect_test_predictions(self) -> TestPredictions:
+        """Give the predictions of the last test in the order of the split: batches are sorted by length."""
+        order = np.argsort(torch.cat(self._test_rows).numpy())
+        return TestPredictions(
+            labels=torch.cat(self._test_labels).numpy()[order],
+            probabilities=torch.cat(self._test_probabilities).numpy()[order].astype(np.float32),
+        )
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Build optimizer and schedule; the schedule knows the number of steps in advance."""
+        optimizer = build_optimizer(self.optimizer_settings, self.network)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(self.scheduler_settings, optimizer, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,49 @@
+"""What training tells the outside while it runs.
+
+Training knows neither MLflow nor Optuna: it reports to this protocol. A recorder writes the numbers down; a
+search may raise from `validated` to end the run early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class Reporter(Protocol):
+    """Receives the metrics of one run.
+
+    `step` counts optimizer steps from 1; `epoch` is a float: 0.5 is halfway through the first pass.
+    Metric names are full names such as ``val/accuracy``.
+    """
+
+    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Take training metrics (``train/loss``, ``train/lr``), every ``trainer.log_every_n_steps`` steps."""
+
+    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Take the validation metrics; an exception raised here ends the run and reaches the caller of `fit`."""
+
+    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Take the test metrics of the selected checkpoint, once."""
+
+
+class Reporters:
+    """Pass every report on to several reporters, in order."""
+
+    def __init__(self, reporters: Sequence[Reporter]) -> None:
+        self.reporters = tuple(reporters)
+
+    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Pass on training metrics."""
+        for reporter in self.reporters:
+            reporter.trained(metrics, step=step, epoch=epoch)
+
+    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Pass on validation metrics."""
+        for reporter in self.reporters:
+            reporter.validated(metrics, step=step, epoch=epoch)
+
+    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Pass on test metrics."""
+        for reporter in self.reporters:
+            reporter.tested(metrics, step=step, epoch=epoch)

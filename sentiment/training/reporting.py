@@ -1,0 +1,94 @@
+"""The Lightning callback that passes a run's metrics on to a `Reporter`, and refuses to train on NaN."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from sentiment.errors import NonFiniteLossError
+from sentiment.training.reporter import Reporter
+
+log = logging.getLogger(__name__)
+
+
+class ReportingCallback(pl.Callback):
+    """Report training every few steps and every validation, and remember the best validation.
+
+    Args:
+        reporter: Takes the numbers.
+        every_n_steps: Steps between two reports of ``train/loss``, which is the mean over these steps.
+        objective: Metric that selects the checkpoint.
+        maximize: Whether more of the objective is better.
+        print_validations: Also log one line a validation, where no progress bar shows it.
+    """
+
+    def __init__(
+        self, reporter: Reporter, *, every_n_steps: int, objective: str, maximize: bool, print_validations: bool
+    ) -> None:
+        self.reporter = reporter
+        self.every_n_steps = every_n_steps
+        self.objective = objective
+        self.sign = 1.0 if maximize else -1.0
+        self.print_validations = print_validations
+        self.losses: list[Tensor] = []
+        self.best: Mapping[str, float] | None = None
+        self.best_epoch = 0.0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Collect the loss; it stays on the device until it is reported, as reading it waits for the device."""
+        self.losses.append(outputs["loss"].detach())
+        if trainer.global_step % self.every_n_steps == 0:
+            self._report_training(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report the steps since the last report, so that a NaN is found before it is validated."""
+        self._report_training(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Pass on the validation metrics."""
+        metrics = read_metrics(trainer, "val/")
+        step, epoch = trainer.global_step, epochs_done(trainer)
+        score = metrics[self.objective]
+        if self.best is None or self.sign * score > self.sign * self.best[self.objective]:
+            self.best, self.best_epoch = metrics, epoch
+        if self.print_validations:
+            log.info("  epoch %-5.3g %s", epoch, "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        self.reporter.validated(metrics, step=step, epoch=epoch)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Pass on the test metrics."""
+        self.reporter.tested(read_metrics(trainer, "test/"), step=trainer.global_step, epoch=self.best_epoch)
+
+    def _report_training(self, trainer: pl.Trainer) -> None:
+        if not self.losses:
+            return
+        loss = torch.stack(self.losses).mean().item()
+        self.losses.clear()
+        step, epoch = trainer.global_step, epochs_done(trainer)
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(
+                f"The training loss became {loss} by step {step} (epoch {epoch:.2f}).\n"
+                "-> lower optimizer.lr, lengthen scheduler.warmup_fraction, set trainer.gradient_clip_norm=1.0, "
+                "or use trainer.precision=32-true"
+            )
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.reporter.trained({"train/loss": loss, "train/lr": rate}, step=step, epoch=epoch)
+
+
+def read_metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
+    """Give the metrics of the last evaluation whose names start with `prefix`, sorted by name."""
+    metrics = trainer.callback_metrics
+    return {name: float(metrics[name]) for name in sorted(metrics) if name.startswith(prefix)}
+
+
+def epochs_done(trainer: pl.Trainer) -> float:
+    """Give the passes over the training data so far; 0.5 is halfway through the first."""
+    return trainer.global_step / trainer.num_training_batches

@@ -1,0 +1,58 @@
+"""What one run leaves behind, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class TestPredictions:
+    """The selected checkpoint's answers on the test split, in the order of the test split.
+
+    Attributes:
+        labels: (N,) true class indices, int64.
+        probabilities: (N, K) class probabilities, float32.
+    """
+
+    __test__ = False  # not a pytest class
+
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
+
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Count the (K, K) confusion matrix: rows are true classes, columns predicted ones."""
+        classes = self.probabilities.shape[1]
+        predicted = self.probabilities.argmax(axis=1)
+        return np.bincount(self.labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of training one model.
+
+    Attributes:
+        metrics: Full metric names to values of the *selected* checkpoint: ``val/...``, and ``test/...`` if tested.
+        parameters: Number of trainable parameters.
+        seconds: Wall time of fitting and testing, data preparation excluded.
+        epochs: Passes over the training data that were made.
+        best_epoch: Epoch (a float) of the selected checkpoint.
+        checkpoint: Lightning checkpoint of the selected weights.
+        bundle: Folder with weights (safetensors), settings (JSON) and tokenizer: all that prediction needs.
+        class_names: The K class names in index order.
+        test: Test predictions; None where the test split was left alone.
+    """
+
+    metrics: Mapping[str, float]
+    parameters: int
+    seconds: float
+    epochs: float
+    best_epoch: float
+    checkpoint: Path
+    bundle: Path
+    class_names: tuple[str, ...]
+    test: TestPredictions | None

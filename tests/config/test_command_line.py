@@ -1,0 +1,141 @@
+"""A command line is checked as a whole: all faults at once, in plain words, with the remedy."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentiment.config.command_line import check_command_line
+from sentiment.config.home import PROJECT_DIR
+from sentiment.errors import ConfigError
+
+
+def find_faults(*arguments: str) -> dict[str, tuple[str, str]]:
+    try:
+        check_command_line(list(arguments), PROJECT_DIR / "conf", "config")
+    except ConfigError as error:
+        return {fault.key: (fault.problem, fault.remedy) for fault in error.faults}
+    return {}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["model=rnn", "model.depth=2"],
+        ["-m", "model=transformer,rnn", "seed=0,1"],
+        ["-m", "model.embedding_size=range(16,64,16)"],
+        ["--help"],
+        ["--info", "searchpath"],
+        ["--cfg", "job", "model=rnn"],
+        ["hydra.verbose=true"],
+        ["hydra/sweeper=optuna", "-m", "model.heads=choice(1,2,4)", "optimizer.lr=tag(log, interval(1e-4, 1e-2))"],
+    ],
+)
+def test_valid_commands_pass(arguments):
+    assert find_faults(*arguments) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "problem", "remedy"),
+    [
+        (["model.hed=3"], "model.hed", "no such key", "did you mean model.heads?"),
+        (["heads=3"], "heads", "no such key", "did you mean model.heads?"),
+        (["optimzer=sgd"], "optimzer", "no such key", "did you mean optimizer?"),
+        (["hydra.sweper=3"], "hydra.sweper", "no such key", "did you mean hydra.sweeper?"),
+        (["model=transfomer"], "model", "no option 'transfomer'", "did you mean model=transformer?"),
+        (["experiment=nope"], "experiment", "no option 'nope'", "options: "),
+        (["model=rnn", "model.heads=4"], "model.heads", "no such key in model=rnn", "belongs to model=transformer"),
+        (["+model.colour=red"], "model.colour", "no such key", ""),
+        (["model.heads=3"], "model.heads", "do not divide embedding_size=64", "model.head_form=wide"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs", "0 is out of range", "at least 1"),
+        (["trainer.max_epochs=2.5"], "trainer.max_epochs", "2.5 is a number", "a whole number"),
+        (["model.dropout=1.0"], "model.dropout", "1.0 is out of range", "less than 1"),
+        (["model.dropout=a lot"], "model.dropout", "'a lot' is text", "must be a number"),
+        (["optimizer.lr=0"], "optimizer.lr", "0 is out of range", "more than 0"),
+        (["optimizer.lr=nan"], "optimizer.lr", "nan", "a finite number"),
+        (["seed=null"], "seed", "empty (null)", "a whole number"),
+        (["seed=true"], "seed", "true or false", "a whole number"),
+        (["objective=val/acuracy"], "objective", "no valid value", "did you mean val/accuracy?"),
+        (["objective=test/accuracy"], "objective", "no valid value", "one of val/accuracy"),
+        (["direction=minimize"], "direction", "val/accuracy is to maximize", "follows from `objective`"),
+        (["model.pooling=last"], "model.pooling", "no valid value", "one of mean, max"),
+        (["optimizer=sgd", "optimizer.momentum=0"], "optimizer.nesterov", "momentum=0", "optimizer.momentum=0.9"),
+        (["data=files"], "data.path", "has no value", "data.path=..."),
+        (["data=imdb", "data.path=/no/such/folder"], "data.path", "does not exist", "correct the path"),
+        (["data.min_sentences=9"], "data.max_sentences", "less than min_sentences=9", "at least 9"),
+        (["~seed"], "seed", "has no value", "seed=..."),
+        (["seed=${nowhere}"], "seed", "nowhere", "${...}"),
+        (["model=transformer,rnn"], "model", "several values (transformer,rnn)", "add -m"),
+        (["nonsense"], "nonsense", "cannot be read", "key=value"),
+        (["model=[1,2"], "model=[1,2", "cannot be read", "key=value"),
+    ],
+)
+def test_a_fault_is_explained_with_its_remedy(arguments, key, problem, remedy):
+    faults = find_faults(*arguments)
+    assert key in faults, faults
+    assert problem in faults[key][0]
+    assert remedy in faults[key][1]
+
+
+def test_all_faults_are_reported_together():
+    faults = find_faults(
+        "model.hed=3", "model.heads=5", "model.dropout=2", "optimzer=sgd", "scheduler=steps", "seed=-1", "objective=x",
+        "trainer.max_epochs=none", "nonsense",
+    )  # fmt: skip
+    assert set(faults) == {
+        "model.hed", "model.heads", "model.dropout", "optimzer", "scheduler", "seed", "objective",
+        "trainer.max_epochs", "nonsense",
+    }  # fmt: skip
+
+
+def test_all_points_of_a_grid_are_checked():
+    faults = find_faults("-m", "model.heads=4,6,8", "model.embedding_size=64,72,100")
+    assert faults["model.heads"]
+    with pytest.raises(ConfigError) as caught:
+        check_command_line(
+            ["-m", "model.heads=4,6,8", "model.embedding_size=64,72,100"], PROJECT_DIR / "conf", "config"
+        )
+    problems = [fault.problem for fault in caught.value.faults]
+    assert len(problems) == 3  # 6 in 64, 6 and 8 in 100; each once
+    assert len(set(problems)) == 3
+
+
+def test_a_grid_over_models_names_the_key_that_one_of_them_lacks():
+    assert "belongs to model=transformer" in find_faults("-m", "model=transformer,rnn", "model.heads=8")["model.heads"][1]
+
+
+def test_sweeps_from_the_configuration_are_checked_too():
+    faults = find_faults("-m", "+hydra.sweeper.params={trainer.max_epochs: '0,1'}")
+    assert faults["trainer.max_epochs"][0] == "0 is out of range"
+
+
+def test_both_ends_of_an_interval_are_checked():
+    faults = find_faults("-m", "hydra/sweeper=optuna", "optimizer.lr=interval(1e-4, 20)")
+    assert "20.0 is out of range" in faults["optimizer.lr"][0]
+
+
+def test_the_message_fits_one_screen_and_says_that_nothing_was_started():
+    with pytest.raises(ConfigError, match="2 faults in the configuration; nothing was started") as caught:
+        check_command_line(["seed=-1", "model.heads=7"], PROJECT_DIR / "conf", "config")
+    assert len(str(caught.value).splitlines()) < 24
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    width=st.integers(1, 256),
+    heads=st.integers(1, 16),
+    form=st.sampled_from(["narrow", "wide"]),
+)
+def test_heads_are_a_fault_exactly_where_narrow_heads_do_not_divide_the_width(width, heads, form):
+    faults = find_faults(f"model.embedding_size={width}", f"model.heads={heads}", f"model.head_form={form}")
+    assert set(faults) == ({"model.heads"} if form == "narrow" and width % heads else set())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(alphabet=st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=12))
+def test_no_text_makes_the_check_itself_fail(text):
+    find_faults(f"model.dropout={text}")
+    find_faults(f"model.{text}=1")
+    find_faults(f"++{text}")

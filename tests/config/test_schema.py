@@ -1,0 +1,65 @@
+"""Every option of every group composes to valid settings, and the schemas and the YAML files agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from sentiment.config.faults import choice_of, group_members
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.reading import read_settings
+from sentiment.config.schema import Settings
+
+GROUPS = ["model", "optimizer", "scheduler", "data", "trainer", "tracking"]
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((PROJECT_DIR / "conf" / group).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_to_valid_settings(compose_config, group, option, tmp_path):
+    (tmp_path / "reviews.csv").write_text("text,label\ngood,1\n")
+    extra = ["data.path=reviews.csv"] if option == "files" else []
+    settings = read_settings(compose_config(f"{group}={option}", *extra), tmp_path)
+    assert getattr(settings, group).model_dump()
+
+
+@pytest.mark.parametrize("group", ["model", "optimizer", "scheduler", "data"])
+def test_every_settings_class_has_a_yaml_file_of_its_name(group):
+    classes = {choice_of(member) for member in group_members(Settings.model_fields[group].annotation)}
+    assert classes == {option for name, option in OPTIONS if name == group}
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT_DIR / "conf").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_yaml_file_opens_with_a_command_that_uses_it(path: Path):
+    first_line = path.read_text().splitlines()[0]
+    assert first_line.startswith(("# python run.py", '# eval "$(python run.py')), first_line
+
+
+def test_settings_never_change(compose_config, tmp_path):
+    settings = read_settings(compose_config(), tmp_path)
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.seed = 1
+
+
+def test_every_field_is_described():
+    members = [member for field in Settings.model_fields.values() for member in group_members(field.annotation)]
+    undescribed = [
+        f"{member.__name__}.{name}"
+        for member in members
+        for name, field in member.model_fields.items()
+        if name not in ("name", "tokenizer") and not field.description
+    ]
+    assert undescribed == []
+
+
+def test_relative_paths_start_where_the_command_was_started(compose_config, tmp_path):
+    (tmp_path / "reviews.csv").write_text("text,label\ngood,1\n")
+    settings = read_settings(compose_config("data=files", "data.path=reviews.csv", "data.cache_dir=tokens"), tmp_path)
+    assert settings.data.path == str(tmp_path / "reviews.csv")
+    assert settings.data.cache_dir == str(tmp_path / "tokens")
+
+
+def test_the_direction_follows_from_the_objective(compose_config, tmp_path):
+    assert read_settings(compose_config("objective=val/loss"), tmp_path).direction == "minimize"
+    assert read_settings(compose_config("objective=val/auroc"), tmp_path).direction == "maximize"
