@@ -32,7 +32,7 @@ COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 def check_command_line(arguments: Sequence[str], config_dir: Path, config_name: str) -> None:
     """Compose and check every configuration that a command line would run.
 
-    Commands that run nothing and need no valid configuration (help, tab completion, ``--info``) are let through.
+    Commands that need no valid configuration (plain help, tab completion, ``--info``) are let through.
 
     Args:
         arguments: The command line without the program's name.
@@ -43,7 +43,9 @@ def check_command_line(arguments: Sequence[str], config_dir: Path, config_name: 
         ConfigError: With every fault of every point, each once.
     """
     options = get_args_parser().parse_intermixed_args(arguments)
-    if options.help or options.hydra_help or options.shell_completion or options.info or options.experimental_rerun:
+    if options.hydra_help or options.shell_completion or options.info or options.experimental_rerun:
+        return
+    if options.help and not options.overrides:
         return
     if options.config_path:
         config_dir = Path(options.config_path).resolve()
@@ -75,14 +77,16 @@ class CommandLineCheck:
         fixed, found = self._keep_composable([override for override in overrides if override not in swept])
         faults += found
         hydra_config = self._compose(fixed, with_hydra=True).hydra
+        params = OmegaConf.select(hydra_config, "sweeper.params") or {}
         if self.multirun or str(hydra_config.mode).endswith("MULTIRUN"):
-            params = OmegaConf.select(hydra_config, "sweeper.params") or {}
             space = self._parse([f"{key}={value}" for key, value in params.items()], faults)
             is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
             for point in list_points([*space, *fixed, *swept], is_grid=is_grid):
                 faults += self._check_point(point)
         else:
             faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
+            if params:
+                print(f"Note: this configuration is a sweep over {', '.join(params)}; add -m to run all of it.")
         return list(dict.fromkeys(faults))
 
     def _parse(self, lines: list[str], faults: list[Fault]) -> list[Override]:
@@ -113,8 +117,7 @@ class CommandLineCheck:
             if self._can_compose([*choices, override]):
                 choices.append(override)
             else:
-                group = override.key_or_group
-                faults.append(explain_unknown_option(group, str(override.value()), self.loader.get_group_options(group)))
+                faults.append(self._explain_choice(override, choices))
         kept: list[Override] = []
         for override in overrides:
             if self._is_choice(override):
@@ -125,16 +128,20 @@ class CommandLineCheck:
                 faults.append(self._explain_value(override, choices))
         return kept, faults
 
+    def _explain_choice(self, override: Override, choices: list[Override]) -> Fault:
+        group, option = override.key_or_group, str(override.value())
+        options = self.loader.get_group_options(group)
+        if option not in options:
+            return explain_unknown_option(group, option, options)
+        return Fault(group, f"{option} cannot be composed ({self._reason([*choices, override])})", "correct its YAML file")
+
     def _explain_value(self, override: Override, choices: list[Override]) -> Fault:
         config = self._compose(choices, with_hydra=override.is_hydra_override())
         key = override.key_or_group
         known = list_keys(config)
         if key in known:
-            try:
-                self._compose([*choices, override])
-            except COMPOSE_ERRORS as error:
-                reason = str(error.__cause__ or error).splitlines()[0]
-                return Fault(key, f"cannot be set by {override.input_line} ({reason})", "python run.py --cfg job shows it")
+            reason = self._reason([*choices, override])
+            return Fault(key, f"cannot be set by {override.input_line} ({reason})", "python run.py --cfg job shows it")
         return explain_unknown_key(key, [*known, *self.groups], read_choices(OmegaConf.to_container(config)))
 
     def _is_choice(self, override: Override) -> bool:
@@ -143,11 +150,15 @@ class CommandLineCheck:
         )
 
     def _can_compose(self, overrides: list[Override]) -> bool:
+        return self._reason(overrides) is None
+
+    def _reason(self, overrides: list[Override]) -> str | None:
+        """Say why overrides do not compose; None: they do."""
         try:
             self._compose(overrides)
-        except COMPOSE_ERRORS:
-            return False
-        return True
+        except COMPOSE_ERRORS as error:
+            return str(error.__cause__ or error).splitlines()[0]
+        return None
 
     def _compose(self, overrides: list[Override], *, with_hydra: bool = False) -> DictConfig:
         """Compose, and reuse the work between points: a grid over values composes its groups once only."""

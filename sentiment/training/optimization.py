@@ -25,9 +25,10 @@ def build_optimizer(settings: OptimizerSettings, network: nn.Module) -> Optimize
     match settings:
         case AdamWSettings():
             groups = group_by_decay(network, settings.weight_decay)
-            return AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2))
+            return AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), fused=True)
         case AdamSettings():
-            return Adam(trainable(network.parameters()), lr=settings.lr, betas=(settings.beta1, settings.beta2))
+            betas = (settings.beta1, settings.beta2)
+            return Adam(trainable(network.parameters()), lr=settings.lr, betas=betas, fused=True)
         case SGDSettings():
             groups = group_by_decay(network, settings.weight_decay)
             return SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov)

@@ -26,6 +26,7 @@ from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ReportingCallback, epochs_done
 from sentiment.training.result import RunResult
+from sentiment.training.validation_times import ValidationTimes
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +85,11 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         mode="max" if settings.direction == "maximize" else "min",
         enable_version_counter=False,
     )
-    trainer = build_trainer(settings, output_dir, [reporting, checkpoint], show_bar=show_bar)
     parameters = count_parameters(network)
-    log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", describe_device(trainer))
-
     started = time.monotonic()
     with lightning_habits():
+        trainer = build_trainer(settings, output_dir, [reporting, checkpoint], show_bar=show_bar)
+        log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", describe_device(trainer))
         trainer.fit(module, datamodule=data)
         epochs = epochs_done(trainer)
         load_weights(module, Path(checkpoint.best_model_path))
@@ -128,6 +128,7 @@ def build_trainer(
 ) -> pl.Trainer:
     """Build Lightning's trainer from our settings; logging is the reporter's task."""
     trainer = settings.trainer
+    callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch)]
     if trainer.patience is not None:
         mode = "max" if settings.direction == "maximize" else "min"
         callbacks = [*callbacks, EarlyStopping(settings.objective, mode=mode, patience=trainer.patience)]
@@ -140,7 +141,6 @@ def build_trainer(
         devices=1,  # one run, one device: a sweep fills several devices with several runs
         precision=trainer.precision,
         max_epochs=trainer.max_epochs,
-        val_check_interval=1 / trainer.validations_per_epoch,
         gradient_clip_val=trainer.gradient_clip_norm,
         deterministic=trainer.deterministic,
         default_root_dir=output_dir,
@@ -195,6 +195,8 @@ def lightning_habits() -> Iterator[None]:
     with warnings.catch_warnings():
         # Batches come from a memory map and are assembled faster than worker processes could hand them over.
         warnings.filterwarnings("ignore", message=".*does not have many workers")
+        # Lightning 2.6 meets torch 2.13; drop this with the next Lightning.
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         try:
             yield

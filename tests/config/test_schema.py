@@ -32,7 +32,7 @@ def test_every_settings_class_has_a_yaml_file_of_its_name(group):
 
 @pytest.mark.parametrize("path", sorted((PROJECT_DIR / "conf").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_yaml_file_opens_with_a_command_that_uses_it(path: Path):
-    first_line = path.read_text().splitlines()[0]
+    first_line = path.read_text().removeprefix("# @package _global_\n").splitlines()[0]
     assert first_line.startswith(("# python run.py", '# eval "$(python run.py')), first_line
 
 

@@ -1,0 +1,132 @@
+"""Token ids of single reviews to padded batches of similar length.
+
+Attention costs T^2 and a recurrent net T steps a batch, so padding is paid for: reviews of similar length go
+together, and a batch is padded to its own longest review only.
+
+Shapes: B batch, T tokens, N reviews.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from sentiment.config.schema import Keep
+from sentiment.data.tokenizer import PAD_ID
+
+CHUNK_BATCHES = 50  # batches drawn at random before sorting: more pads less, fewer mixes more
+
+
+def cut(ids: npt.NDArray[np.integer], max_tokens: int, keep: Keep, head_fraction: float) -> npt.NDArray[np.integer]:
+    """Keep at most `max_tokens` ids of a review.
+
+    Reviewers often state their verdict first or last, hence ``head_tail`` (Sun et al. 2019, *How to Fine-Tune BERT
+    for Text Classification?*, section 5.3.1).
+
+    Args:
+        ids: (T,) ids at full length.
+        max_tokens: Most ids to keep, at least 2.
+        keep: ``head``, ``tail`` or ``head_tail``.
+        head_fraction: With ``head_tail``: share of `max_tokens` taken from the start, at least one id at each end.
+
+    Returns:
+        (min(T, max_tokens),) ids in their order.
+    """
+    if len(ids) <= max_tokens:
+        return ids
+    if keep == "head":
+        return ids[:max_tokens]
+    if keep == "tail":
+        return ids[-max_tokens:]
+    head = min(max(round(max_tokens * head_fraction), 1), max_tokens - 1)
+    return np.concatenate([ids[:head], ids[-(max_tokens - head) :]])
+
+
+class Item(NamedTuple):
+    """One review, ready to be padded: (T,) ids (already cut), class index, index within its split."""
+
+    ids: npt.NDArray[np.integer]
+    label: int
+    row: int
+
+
+class Batch(NamedTuple):
+    """B reviews padded to the longest among them.
+
+    Attributes:
+        tokens: (B, T) int64 ids, `PAD_ID` after the last real token.
+        mask: (B, T) bool, True where a token is real; every review has at least one.
+        labels: (B,) int64 class indices.
+        rows: (B,) int64 index of each review within its split.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Pad reviews on the right to the longest of them."""
+    lengths = np.array([len(item.ids) for item in items])  # (B,)
+    mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
+    tokens = np.full(mask.shape, PAD_ID, dtype=np.int64)  # (B, T)
+    tokens[mask] = np.concatenate([item.ids for item in items])
+    return Batch(
+        tokens=torch.from_numpy(tokens),
+        mask=torch.from_numpy(mask),
+        labels=torch.tensor([item.label for item in items], dtype=torch.int64),
+        rows=torch.tensor([item.row for item in items], dtype=torch.int64),
+    )
+
+
+class LengthBatches(Sampler[list[int]]):
+    """Batch sampler: every review exactly once an epoch, reviews of similar length together.
+
+    With a seed, reviews are shuffled, cut into chunks of `CHUNK_BATCHES` batches, sorted by length within each
+    chunk, and the batches shuffled: company and order change from epoch to epoch and depend on nothing but
+    (seed, epoch). Without a seed (validation, test), reviews are sorted by length, the longest first, so that a
+    batch that is too large for the memory fails at once.
+
+    Args:
+        lengths: (N,) lengths as the model sees them, i.e. after `cut`.
+        batch_size: Reviews B a batch; the last one may be smaller.
+        seed: Seed of the shuffling; None: no shuffling.
+        epoch: Pass over the data, from 0.
+    """
+
+    def __init__(
+        self, lengths: npt.NDArray[np.integer], batch_size: int, *, seed: int | None = None, epoch: int = 0
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}; set data.batch_size")
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Number of batches an epoch."""
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the indices of each batch."""
+        if self.seed is None:
+            yield from self._slice(np.argsort(-self.lengths, kind="stable"))
+            return
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(len(self.lengths))
+        chunk = self.batch_size * CHUNK_BATCHES
+        chunks = [order[start : start + chunk] for start in range(0, len(order), chunk)]
+        by_length = (part[np.argsort(self.lengths[part], kind="stable")] for part in chunks)
+        batches = [batch for part in by_length for batch in self._slice(part)]
+        yield from (batches[index] for index in random.permutation(len(batches)))
+
+    def _slice(self, order: npt.NDArray[np.integer]) -> list[list[int]]:
+        return [order[start : start + self.batch_size].tolist() for start in range(0, len(order), self.batch_size)]

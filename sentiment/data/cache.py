@@ -1,0 +1,184 @@
+"""Token ids on disk: built once, memory-mapped by every later run.
+
+An entry is a folder of plain ``.npy`` files beside ``meta.json`` and ``tokenizer.json``. It is written into a
+sibling folder and renamed when complete, so a reader sees a whole entry or none and needs no lock. Builders hold
+one lock an entry. A builder that is killed leaves a half-written sibling, which the next builder removes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from sentiment.errors import DataError
+
+FORMAT_VERSION = 1  # raise it when what is stored, or how reviews become ids, changes
+SPLITS = ("train", "validation", "test")
+ARRAYS = ("ids", "offsets", "labels", "rows")
+META_FILE = "meta.json"
+TOKENIZER_FILE = "tokenizer.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one cache entry holds.
+
+    Attributes:
+        arrays: Per split: ``ids`` (all token ids behind one another, uint16 or uint32), ``offsets`` (N+1, int64:
+            review n is ids[offsets[n]:offsets[n+1]]), ``labels`` (N, int64), ``rows`` (N, int64).
+        tokenizer: The tokenizer as JSON.
+        meta: Everything else, as JSON values.
+    """
+
+    arrays: Mapping[str, Mapping[str, npt.NDArray[np.integer]]]
+    tokenizer: str
+    meta: Mapping[str, Any]
+
+
+class DamagedEntryError(Exception):
+    """A cache entry is there but cannot be used; it is built again."""
+
+
+def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry]) -> Entry:
+    """Read an entry from the cache, or build and store it first.
+
+    Args:
+        cache_dir: Folder of all entries; made if missing.
+        key: Name of the entry, which must change with everything that its content depends on.
+        build: Makes the content; called at most once, and never while another process builds the same entry.
+
+    Returns:
+        The entry as it is on disk, its arrays memory-mapped and read-only.
+
+    Raises:
+        DataError: The folder cannot be written.
+    """
+    folder = cache_dir / key
+    entry = _read_if_whole(folder, logging.DEBUG)
+    if entry is not None:
+        return entry
+    with _explain_failure_to_write(cache_dir):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(cache_dir / f"{key}.lock")
+    with lock:
+        entry = _read_if_whole(folder, logging.WARNING)  # another process may have built it while this one waited
+        if entry is not None:
+            return entry
+        with _explain_failure_to_write(cache_dir):
+            _remove_remains(folder)
+        content = build()
+        with _explain_failure_to_write(cache_dir):
+            _write(folder, content)
+            return _read(folder)
+
+
+@contextmanager
+def _explain_failure_to_write(cache_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, DamagedEntryError) as error:
+        raise DataError(
+            f"the token cache {cache_dir} cannot be written ({error}); free some space or set data.cache_dir to a "
+            "folder that you may write"
+        ) from error
+
+
+def _acquire(path: Path) -> FileLock:
+    """Take the lock; the system lets it go when the process ends, however it ends."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("Another run is building this entry of the token cache; waiting for it.")
+        lock.acquire()
+    return lock
+
+
+def _read_if_whole(folder: Path, level: int) -> Entry | None:
+    if not folder.exists():
+        return None
+    try:
+        return _read(folder)
+    except DamagedEntryError as error:
+        log.log(level, "The token cache entry %s is damaged (%s); it is built again.", folder, error)
+        return None
+
+
+def _read(folder: Path) -> Entry:
+    try:
+        meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
+        if meta.get("format_version") != FORMAT_VERSION:
+            raise DamagedEntryError(f"format version {meta.get('format_version')} is not {FORMAT_VERSION}")
+        _check_sizes(folder, meta["bytes"])
+        arrays = {split: {name: _map(folder / f"{split}.{name}.npy") for name in ARRAYS} for split in SPLITS}
+        tokenizer = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # what half a file or other JSON gives
+        raise DamagedEntryError(f"{type(error).__name__}: {error}") from error
+    return Entry(arrays=arrays, tokenizer=tokenizer, meta=meta)
+
+
+def _map(path: Path) -> npt.NDArray[np.integer]:
+    # As a plain array over the same mapping: slicing a np.memmap costs several times as much, a review at a time.
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
+    for name, size in sizes.items():
+        found = (folder / name).stat().st_size
+        if found != size:
+            raise DamagedEntryError(f"{name} has {found} bytes instead of {size}")
+
+
+def _write(folder: Path, entry: Entry) -> None:
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
+    try:
+        _fill(partial, entry)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial)  # a full disk must not stay full because of what did not fit
+        raise
+    _flush_to_disk(folder.parent)
+
+
+def _fill(partial: Path, entry: Entry) -> None:
+    for split, arrays in entry.arrays.items():
+        for name, array in arrays.items():
+            np.save(partial / f"{split}.{name}.npy", array, allow_pickle=False)
+    (partial / TOKENIZER_FILE).write_text(entry.tokenizer, encoding="utf-8")
+    sizes = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
+    meta = {**entry.meta, "format_version": FORMAT_VERSION, "bytes": sizes}
+    (partial / META_FILE).write_text(json.dumps(meta, indent=1, ensure_ascii=False), encoding="utf-8")
+    for path in partial.iterdir():
+        _flush_to_disk(path)  # a rename may reach the disk before the content does
+    partial.chmod(0o755)  # mkdtemp makes it private; the cache may be shared
+
+
+def _flush_to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_remains(folder: Path) -> None:
+    """Clear a damaged entry and what killed builders left; the caller holds the entry's lock."""
+    for partial in folder.parent.glob(f"{folder.name}.partial-*"):
+        log.info("Removing %s, left by a run that was stopped while writing.", partial)
+        shutil.rmtree(partial)
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -1,0 +1,211 @@
+"""A source's reviews, split and as token ids: what training reads.
+
+`prepare_corpus` goes from a `Source` to a `Corpus` by way of the token cache. A later start with the same settings
+reads neither texts nor the libraries that parse them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, open_entry
+from sentiment.data.reviews import Source
+from sentiment.data.splits import Part, split_reviews
+from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer, train_tokenizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """The reviews of one split as token ids at full length, memory-mapped.
+
+    Attributes:
+        ids: All reviews behind one another, uint16 or uint32.
+        offsets: (N+1,) int64; review n is ids[offsets[n]:offsets[n+1]].
+        labels: (N,) class indices, int64.
+        rows: (N,) int64, index of each review within the source's split that it comes from.
+    """
+
+    ids: npt.NDArray[np.integer]
+    offsets: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.integer]:
+        """Give the (T,) ids of one review, at full length."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(N,) number of ids of each review, int64."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Everything about the data that a run needs.
+
+    Attributes:
+        train: Reviews to learn from; shares no text with the other two.
+        validation: Reviews to select on.
+        test: Reviews for the one evaluation at the end.
+        tokenizer: Trained on `train` only.
+        class_names: K names in index order.
+        fingerprint: What two runs must share for their metrics to be comparable: content, split and amount of
+            training reviews. The tokenizer is a choice of the run and no part of it.
+        description: A sentence on what these reviews are.
+        dropped: Reviews taken out of train because their text also stands in another split: ``train_test``,
+            ``train_validation``.
+        skipped_rows: Bad rows left out at the user's wish.
+    """
+
+    train: EncodedSplit
+    validation: EncodedSplit
+    test: EncodedSplit
+    tokenizer: ReviewTokenizer
+    class_names: tuple[str, ...]
+    fingerprint: str
+    description: str
+    dropped: Mapping[str, int]
+    skipped_rows: int
+
+
+def prepare_corpus(
+    source: Source,
+    *,
+    tokenizer_kind: Literal["word", "bpe"],
+    vocabulary_size: int,
+    min_frequency: int,
+    lowercase: bool,
+    validation_fraction: float,
+    split_seed: int,
+    train_limit: int | None,
+    cache_dir: Path,
+) -> Corpus:
+    """Read the reviews as token ids from the cache; the first time, load, split, tokenise and store them.
+
+    Args:
+        source: Where the reviews come from.
+        tokenizer_kind: See `sentiment.data.tokenizer.train_tokenizer`, as for the next three.
+        vocabulary_size: Most entries.
+        min_frequency: Rarer words or pairs are left out.
+        lowercase: Fold case.
+        validation_fraction: Share of train held out, by class.
+        split_seed: Seed of the split.
+        train_limit: Most training reviews; None: all.
+        cache_dir: Folder of the token cache.
+
+    Raises:
+        DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
+    """
+    recipe = _Recipe(
+        source=source,
+        tokenizer={
+            "kind": tokenizer_kind,
+            "vocabulary_size": vocabulary_size,
+            "min_frequency": min_frequency,
+            "lowercase": lowercase,
+        },
+        split={"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit},
+    )
+    fingerprint = _digest({"source": source.fingerprint(), **recipe.split})
+    settings = {
+        "fingerprint": fingerprint,
+        "tokenizer": recipe.tokenizer,
+        "format_version": FORMAT_VERSION,
+        # Another release may give other ids or another split for the same settings.
+        "made_by": {library: version(library) for library in ("tokenizers", "numpy")},
+    }
+    entry = open_entry(cache_dir, _digest(settings), lambda: recipe.make_entry(settings))
+    corpus = _corpus(entry, fingerprint, source.describe())
+    _log_corpus(corpus)
+    return corpus
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """How a source's reviews become a cache entry: arguments of `split_reviews` and `train_tokenizer` by name."""
+
+    source: Source
+    tokenizer: dict[str, Any]
+    split: dict[str, Any]
+
+    def make_entry(self, settings: Mapping[str, Any]) -> Entry:
+        """Load, split and tokenise; `settings` are kept beside the result for whoever looks into the folder."""
+        started = time.perf_counter()
+        log.info("Tokenising once, for all later runs: %s.", self.source.describe())
+        raw = self.source.load()
+        splits = split_reviews(raw, **self.split)
+        tokenizer = train_tokenizer(splits.train.texts, **self.tokenizer)
+        arrays = {name: _encode(getattr(splits, name), tokenizer) for name in SPLITS}
+        meta = {
+            "settings": settings,
+            "description": self.source.describe(),
+            "class_names": raw.class_names,
+            "dropped": splits.dropped,
+            "skipped_rows": raw.skipped_rows,
+        }
+        log.info("Tokenised in %.1f s.", time.perf_counter() - started)
+        return Entry(arrays=arrays, tokenizer=tokenizer.to_json(), meta=meta)
+
+
+def _corpus(entry: Entry, fingerprint: str, description: str) -> Corpus:
+    train, validation, test = (_encoded_split(entry.arrays[name]) for name in SPLITS)
+    return Corpus(
+        train=train,
+        validation=validation,
+        test=test,
+        tokenizer=load_tokenizer(entry.tokenizer),
+        class_names=tuple(entry.meta["class_names"]),
+        fingerprint=fingerprint,
+        description=description,
+        dropped=entry.meta["dropped"],
+        skipped_rows=entry.meta["skipped_rows"],
+    )
+
+
+def _encoded_split(arrays: Mapping[str, npt.NDArray[np.integer]]) -> EncodedSplit:
+    int64 = {name: arrays[name].astype(np.int64, copy=False) for name in ("offsets", "labels", "rows")}
+    return EncodedSplit(ids=arrays["ids"], **int64)
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _encode(part: Part, tokenizer: ReviewTokenizer) -> dict[str, npt.NDArray[np.integer]]:
+    # The narrowest type: the file is read again in every epoch, and it is most of what a corpus weighs.
+    dtype = np.uint16 if tokenizer.vocabulary_size <= 2**16 else np.uint32
+    encoded = tokenizer.encode(part.texts)
+    offsets = np.zeros(len(part) + 1, dtype=np.int64)
+    np.cumsum([len(ids) for ids in encoded], out=offsets[1:])
+    ids = np.concatenate(encoded).astype(dtype)
+    return {"ids": ids, "offsets": offsets, "labels": part.labels, "rows": part.rows}
+
+
+def _log_corpus(corpus: Corpus) -> None:
+    log.info(
+        "%d training, %d validation and %d test reviews; dropped from train: %d also in test, %d also in validation.",
+        len(corpus.train),
+        len(corpus.validation),
+        len(corpus.test),
+        corpus.dropped["train_test"],
+        corpus.dropped["train_validation"],
+    )
+    if corpus.skipped_rows:
+        log.warning("%d bad rows were left out (data.on_bad_row=skip).", corpus.skipped_rows)

@@ -1,0 +1,91 @@
+"""A corpus as Lightning's data loaders."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from sentiment.config.schema import Keep
+from sentiment.data.batching import Item, LengthBatches, collate, cut
+from sentiment.data.corpus import Corpus, EncodedSplit
+
+
+class CutReviews(Dataset[Item]):
+    """The reviews of one split, cut to what a model sees.
+
+    Args:
+        split: N reviews at full length.
+        max_tokens: Most tokens T of a review.
+        keep: Part of a longer review that is kept.
+        head_fraction: With ``head_tail``: share of `max_tokens` kept from the start.
+    """
+
+    def __init__(self, split: EncodedSplit, max_tokens: int, keep: Keep, head_fraction: float) -> None:
+        self.split = split
+        self.max_tokens = max_tokens
+        self.keep = keep
+        self.head_fraction = head_fraction
+
+    def __len__(self) -> int:
+        """Number of reviews N."""
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> Item:
+        """Give one review."""
+        ids = cut(self.split[index], self.max_tokens, self.keep, self.head_fraction)
+        return Item(ids, int(self.split.labels[index]), index)
+
+
+class ReviewDataModule(LightningDataModule):
+    """Batches of similar length for training, validation and test.
+
+    The training batches of an epoch depend on (`seed`, epoch) alone. The loader is made anew each epoch, so the
+    Trainer must have ``reload_dataloaders_every_n_epochs=1``. Batches are made in the main process: a batch takes
+    less time to cut and pad than to hand over from a worker process.
+
+    Args:
+        corpus: The data.
+        batch_size: Reviews B a batch.
+        max_tokens: Most tokens T of a review that a model sees.
+        keep: Part of a longer review that is kept.
+        head_fraction: With ``head_tail``: share of `max_tokens` kept from the start.
+        seed: Seed of the shuffling.
+    """
+
+    def __init__(
+        self, corpus: Corpus, *, batch_size: int, max_tokens: int, keep: Keep, head_fraction: float, seed: int
+    ) -> None:
+        super().__init__()
+        self.corpus = corpus
+        self.batch_size = batch_size
+        self.max_tokens = max_tokens
+        self.keep = keep
+        self.head_fraction = head_fraction
+        self.seed = seed
+
+    def train_dataloader(self) -> DataLoader[Item]:
+        """Batches of the trainer's current epoch (the first one without a trainer), shuffled."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        return self._loader(self.corpus.train, seed=self.seed, epoch=epoch)
+
+    def val_dataloader(self) -> DataLoader[Item]:
+        """Validation batches, always the same ones."""
+        return self._loader(self.corpus.validation)
+
+    def test_dataloader(self) -> DataLoader[Item]:
+        """Test batches, always the same ones."""
+        return self._loader(self.corpus.test)
+
+    def _loader(self, split: EncodedSplit, *, seed: int | None = None, epoch: int = 0) -> DataLoader[Item]:
+        lengths = np.minimum(split.lengths, self.max_tokens)
+        on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return DataLoader(
+            CutReviews(split, self.max_tokens, self.keep, self.head_fraction),
+            batch_sampler=LengthBatches(lengths, self.batch_size, seed=seed, epoch=epoch),
+            collate_fn=collate,
+            pin_memory=on_cuda,
+            # A loader draws a number when it starts; its own stream keeps it from shifting that of dropout.
+            generator=torch.Generator().manual_seed(self.seed),
+        )

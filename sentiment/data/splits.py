@@ -1,0 +1,164 @@
+"""Which reviews train, which validate: duplicates dropped, validation carved off, both reproducible.
+
+The stratified draw is written by hand: scikit-learn's is a dozen lines of numpy behind a heavy import, refuses a
+class with a single member, and scikit-learn is needed by the tests of this project only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment.data.reviews import RawSplits
+from sentiment.errors import DataError
+
+# One stream of random numbers a purpose, so that e.g. a new train_limit leaves the validation split as it was.
+TEST_STREAM, VALIDATION_STREAM, LIMIT_STREAM = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some reviews of one of a source's splits.
+
+    Attributes:
+        texts: N texts.
+        labels: (N,) class indices, int64.
+        rows: (N,) index of each review within the source's split that it comes from, int64, ascending.
+    """
+
+    texts: list[str]
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: npt.NDArray[np.integer]) -> Part:
+        """Choose reviews by their position in this part."""
+        return Part([self.texts[index] for index in indices], self.labels[indices], self.rows[indices])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a run.
+
+    Attributes:
+        train: Reviews to learn from; shares no text with the other two.
+        validation: Reviews to select on.
+        test: Reviews for the one evaluation at the end.
+        dropped: Reviews taken out of train, by reason: ``train_test``, ``train_validation`` (the text also stands
+            in that split).
+    """
+
+    train: Part
+    validation: Part
+    test: Part
+    dropped: dict[str, int]
+
+
+def draw_stratified(
+    labels: npt.NDArray[np.integer], count: int, seed: int, stream: int
+) -> npt.NDArray[np.int64]:
+    """Draw reviews at random, with each class's share as near to its share in `labels` as whole reviews allow.
+
+    Whole reviews are shared out by the largest remainder; equal remainders go to the lower class index.
+
+    Args:
+        labels: (N,) class indices.
+        count: Number of reviews to draw, at most N.
+        seed: Seed of the draw.
+        stream: Stream of random numbers, so that one seed serves several independent draws.
+
+    Returns:
+        (count,) positions in `labels`, ascending.
+    """
+    if not 0 <= count <= len(labels):
+        raise ValueError(f"cannot draw {count} of {len(labels)} reviews; draw 0 to {len(labels)}")
+    random = np.random.default_rng([seed, stream])
+    classes, sizes = np.unique(labels, return_counts=True)
+    exact = sizes * (count / max(len(labels), 1))
+    quotas = np.floor(exact).astype(np.int64)
+    largest_first = np.argsort(-(exact - quotas).round(9), kind="stable")  # rounded: 0.3 * 10 must tie with 3
+    quotas[largest_first[: count - quotas.sum()]] += 1
+    drawn = [
+        random.permutation(np.flatnonzero(labels == label))[:quota]
+        for label, quota in zip(classes, quotas, strict=True)
+    ]
+    return np.sort(np.concatenate([*drawn, np.empty(0, dtype=np.int64)]))
+
+
+def held_out_count(available: int, fraction: float) -> int:
+    """Turn a fraction into whole reviews: at least one is held out and at least one stays."""
+    return min(max(round(available * fraction), 1), max(available - 1, 0))
+
+
+def split_reviews(raw: RawSplits, validation_fraction: float, split_seed: int, train_limit: int | None) -> Splits:
+    """Make train, validation and test.
+
+    In this order: texts of test are dropped from train, so that the validation part holds none of them either;
+    validation is carved off by class (or the source's own is taken); texts of validation are dropped from train;
+    the training part is reduced to `train_limit` by class.
+
+    Args:
+        raw: What the source holds.
+        validation_fraction: Share of train (after duplicates of test are dropped) held out.
+        split_seed: Seed of the draws.
+        train_limit: Most training reviews; None: all.
+
+    Raises:
+        DataError: A split is empty, or a class has no training review.
+    """
+    test = _whole(raw.test.texts, raw.test.labels)
+    train = _whole(raw.train.texts, raw.train.labels)
+    _require_reviews(train, "training")
+    _require_reviews(test, "test")
+    pool, dropped_for_test = _drop_texts(train, test.texts)
+    if raw.validation is not None:
+        validation, rest = _whole(raw.validation.texts, raw.validation.labels), pool
+    else:
+        held_out = draw_stratified(
+            pool.labels, held_out_count(len(pool), validation_fraction), split_seed, VALIDATION_STREAM
+        )
+        validation, rest = pool.take(held_out), pool.take(_others(len(pool), held_out))
+    _require_reviews(validation, "validation")
+    training, dropped_for_validation = _drop_texts(rest, validation.texts)
+    if train_limit is not None and train_limit < len(training):
+        training = training.take(draw_stratified(training.labels, train_limit, split_seed, LIMIT_STREAM))
+    _require_every_class(training, raw.class_names)
+    dropped = {"train_test": dropped_for_test, "train_validation": dropped_for_validation}
+    return Splits(training, validation, test, dropped)
+
+
+def _whole(texts: list[str], labels: npt.NDArray[np.int64]) -> Part:
+    return Part(texts, labels, np.arange(len(texts), dtype=np.int64))
+
+
+def _others(size: int, chosen: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    return np.setdiff1d(np.arange(size, dtype=np.int64), chosen, assume_unique=True)
+
+
+def _drop_texts(part: Part, texts: Sequence[str]) -> tuple[Part, int]:
+    unwanted = set(texts)
+    kept = np.array([index for index, text in enumerate(part.texts) if text not in unwanted], dtype=np.int64)
+    return part.take(kept), len(part) - len(kept)
+
+
+def _require_reviews(part: Part, name: str) -> None:
+    if not len(part):
+        raise DataError(
+            f"no {name} review is left (empty, or all of them stand in another split too); "
+            "give more reviews, or a data.path whose splits do not overlap"
+        )
+
+
+def _require_every_class(training: Part, class_names: tuple[str, ...]) -> None:
+    counts = np.bincount(training.labels, minlength=len(class_names))
+    missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    if missing:
+        raise DataError(
+            f"no training review of class {', '.join(map(repr, missing))} is left among {len(training)}, "
+            "so it cannot be learned; give more reviews of it, raise data.train_limit, or leave it out"
+        )

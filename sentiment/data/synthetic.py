@@ -1,0 +1,118 @@
+"""``data=synthetic``: reviews from the grammar, made in memory, with a known best accuracy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+
+import numpy as np
+
+from sentiment.data.grammar import VERSION, Polarity, draw_review
+from sentiment.data.reviews import RawSplits, Reviews
+from sentiment.errors import DataError
+
+CLASS_NAMES = ("negative", "positive")
+_MEANINGS: tuple[Polarity, Polarity] = (-1, 1)
+_MOST_REPEATS = 1000
+"""So many draws in a row that were seen before mean that the grammar has run out of reviews."""
+
+
+class SyntheticSource:
+    """Generated English movie reviews whose label depends on word order.
+
+    Args:
+        train_size: Training reviews.
+        test_size: Test reviews.
+        min_sentences: Fewest sentences in a review.
+        max_sentences: Most sentences in a review.
+        difficulty: Share of the opinions whose polarity depends on word order.
+        label_noise: Share of labels that are flipped, in train and test alike.
+        generator_seed: Seed of the generator.
+    """
+
+    def __init__(
+        self,
+        train_size: int,
+        test_size: int,
+        min_sentences: int,
+        max_sentences: int,
+        difficulty: float,
+        label_noise: float,
+        generator_seed: int,
+    ) -> None:
+        self.train_size = train_size
+        self.test_size = test_size
+        self.min_sentences = min_sentences
+        self.max_sentences = max_sentences
+        self.difficulty = difficulty
+        self.label_noise = label_noise
+        self.generator_seed = generator_seed
+
+    @property
+    def best_accuracy(self) -> float:
+        """Accuracy on the test split of a reader who understands every review: only flipped labels are missed."""
+        return 1 - _flips(self.test_size, self.label_noise) / self.test_size
+
+    def describe(self) -> str:
+        """Say what these reviews are and how to get real ones."""
+        return (
+            f"These are synthetic reviews: {self.train_size:,} for training and {self.test_size:,} for the test, "
+            f"generated from a grammar; the best reachable test accuracy is {self.best_accuracy:.1%}. "
+            "For real reviews: data=imdb (downloads IMDB), data=imdb data.path=FOLDER (a local copy), "
+            "or data=files data.path=reviews.csv (your own)."
+        )
+
+    def fingerprint(self) -> str:
+        """Hash the settings and the version of the grammar."""
+        content = json.dumps({"source": "synthetic", "version": VERSION, **vars(self)}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def load(self) -> RawSplits:
+        """Generate both splits; every text occurs once.
+
+        Raises:
+            DataError: The grammar has fewer distinct reviews of this length than were asked for.
+        """
+        seen: set[str] = set()
+        test = self._draw_split("test", self.test_size, seen)  # first: another train_size leaves the test as it is
+        train = self._draw_split("train", self.train_size, seen)
+        return RawSplits(train=train, validation=None, test=test, class_names=CLASS_NAMES)
+
+    def _draw_split(self, name: str, size: int, seen: set[str]) -> Reviews:
+        """Draw `size` texts that are not in `seen`, and add them to it."""
+        rng = random.Random(f"{self.generator_seed}/{name}")  # a string seeds by SHA-512, the same everywhere
+        meant = [index % 2 for index in range(size)]
+        meant.sort(key=lambda _: rng.random())
+        texts = [self._draw_unseen(rng, _MEANINGS[label], seen) for label in meant]
+        labels = np.array(meant, dtype=np.int64)
+        flipped = _draw_flips(rng, meant, _flips(size, self.label_noise))
+        labels[flipped] = 1 - labels[flipped]
+        return Reviews(texts=texts, labels=labels)
+
+    def _draw_unseen(self, rng: random.Random, meaning: Polarity, seen: set[str]) -> str:
+        lengths = self.max_sentences - self.min_sentences + 1
+        for _ in range(_MOST_REPEATS):
+            sentences = self.min_sentences + int(rng.random() * lengths)
+            text = draw_review(rng, meaning, sentences, self.difficulty)
+            if text not in seen:
+                seen.add(text)
+                return text
+        raise DataError(
+            f"The grammar has run out of distinct reviews after {len(seen):,}: {self.train_size + self.test_size:,} "
+            f"were asked for, of {self.min_sentences} to {self.max_sentences} sentences. "
+            "Raise data.max_sentences, or lower data.train_size or data.test_size."
+        )
+
+
+def _flips(size: int, label_noise: float) -> int:
+    """Count the flipped labels of a split: exact, not drawn one by one, so that the best accuracy is known."""
+    return round(label_noise * size)
+
+
+def _draw_flips(rng: random.Random, labels: list[int], count: int) -> list[int]:
+    """Draw which labels are flipped, as many of either class as possible, so that the classes stay balanced."""
+    shuffled = sorted(range(len(labels)), key=lambda _: rng.random())
+    negatives = [index for index in shuffled if labels[index] == 0]
+    positives = [index for index in shuffled if labels[index] == 1]
+    return negatives[: count - count // 2] + positives[: count // 2]

@@ -1,0 +1,273 @@
+"""A trained model on disk: all that prediction needs, and nothing that can run code.
+
+A bundle is a folder of three files: ``weights.safetensors``, ``settings.json`` and ``tokenizer.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from sentiment.config.schema import Keep, ModelSettings
+from sentiment.data.batching import Item, LengthBatches, collate, cut
+from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
+from sentiment.errors import DataError, ModelFileError
+from sentiment.models.build import build_model
+
+FORMAT_VERSION = 1
+"""Rises whenever older code could not read a newer bundle, or newer code an older one."""
+
+WEIGHTS_FILE = "weights.safetensors"
+SETTINGS_FILE = "settings.json"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+class _Version(pydantic.BaseModel):
+    """The part of the settings file that every format version has."""
+
+    format: Literal["sentiment-model"]
+    version: int
+
+
+class _Settings(_Version):
+    """The settings file.
+
+    Attributes:
+        model: The ``model`` group of the configuration.
+        class_names: K class names in index order.
+        max_tokens: Most tokens of a review that the network sees.
+        keep: Part of a longer review that is kept.
+        head_fraction: With ``head_tail``, share kept from the start.
+        sha256: Checksums of the other two files.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    model: ModelSettings
+    class_names: tuple[str, ...]
+    max_tokens: int
+    keep: Keep
+    head_fraction: float
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's answers, in the order of the texts.
+
+    Attributes:
+        labels: N names of the most probable classes.
+        probabilities: (N, K) class probabilities, float32.
+        class_names: K class names in index order.
+    """
+
+    labels: list[str]
+    probabilities: npt.NDArray[np.float32]
+    class_names: tuple[str, ...]
+
+
+def save_bundle(
+    folder: Path,
+    network: nn.Module,
+    settings: ModelSettings,
+    tokenizer_json: str,
+    class_names: Sequence[str],
+    max_tokens: int,
+    keep: Keep,
+    head_fraction: float,
+) -> None:
+    """Write a bundle, replacing an older one.
+
+    The files are written to a sibling folder, read back once, and moved into place, so that `folder` never holds
+    half a bundle or one that cannot be loaded.
+
+    Args:
+        folder: Where the bundle shall stand; parents are made.
+        network: The trained network, on any device.
+        settings: The settings that it was built from.
+        tokenizer_json: Its tokenizer, from `ReviewTokenizer.to_json`.
+        class_names: K class names in index order.
+        max_tokens: Most tokens of a review that the network sees.
+        keep: Part of a longer review that is kept.
+        head_fraction: With ``head_tail``, share kept from the start.
+
+    Raises:
+        ModelFileError: Network, settings and tokenizer do not belong together.
+    """
+    # Copies, because on a GPU the weights of a recurrent cell share one block of memory, which the format refuses.
+    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
+    contents = {WEIGHTS_FILE: safetensors.torch.save(weights), TOKENIZER_FILE: tokenizer_json.encode()}
+    description = _Settings(
+        format="sentiment-model",
+        version=FORMAT_VERSION,
+        model=settings,
+        class_names=tuple(class_names),
+        max_tokens=max_tokens,
+        keep=keep,
+        head_fraction=head_fraction,
+        sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    )
+    contents[SETTINGS_FILE] = description.model_dump_json(indent=2).encode()
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
+    partial.mkdir(parents=True)
+    try:
+        for name, content in contents.items():
+            (partial / name).write_bytes(content)
+        Predictor.load(partial)
+        _replace_folder(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone already where all went well
+
+
+class Predictor:
+    """A trained model with its tokenizer: texts in, labels and probabilities out.
+
+    Args:
+        network: The network; it is switched to evaluation.
+        tokenizer: The tokenizer that it was trained with.
+        class_names: K class names in index order.
+        max_tokens: Most tokens of a review that the network sees.
+        keep: Part of a longer review that is kept.
+        head_fraction: With ``head_tail``, share kept from the start.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        tokenizer: ReviewTokenizer,
+        class_names: Sequence[str],
+        max_tokens: int,
+        keep: Keep,
+        head_fraction: float,
+    ) -> None:
+        self.network = network.eval()
+        self.tokenizer = tokenizer
+        self.class_names = tuple(class_names)
+        self.max_tokens = max_tokens
+        self.keep = keep
+        self.head_fraction = head_fraction
+
+    @classmethod
+    def load(cls, folder: Path, device: str | torch.device = "cpu") -> Predictor:
+        """Read a bundle.
+
+        Args:
+            folder: A folder written by `save_bundle`.
+            device: Where the network shall compute.
+
+        Raises:
+            ModelFileError: The bundle is missing, incomplete, damaged or of another format version.
+        """
+        settings = _read_settings(folder)
+        contents = {name: _read_checked(folder, name, settings.sha256) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
+        try:
+            tokenizer = load_tokenizer(contents[TOKENIZER_FILE].decode())
+            with torch.random.fork_rng(devices=[]):  # fresh weights draw random numbers: take none from the caller
+                network = build_model(
+                    settings.model,
+                    vocabulary_size=tokenizer.vocabulary_size,
+                    classes=len(settings.class_names),
+                    max_tokens=settings.max_tokens,
+                )
+            network.load_state_dict(safetensors.torch.load(contents[WEIGHTS_FILE]))
+        # Checksums passed, so what fails here was already wrong when the bundle was written.
+        except (DataError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
+            raise ModelFileError(
+                f"{folder}: network, settings and tokenizer do not belong together: {error}; "
+                "save the bundle again with the settings and tokenizer that the network was trained with"
+            ) from error
+        return cls(
+            network.to(device),
+            tokenizer,
+            settings.class_names,
+            settings.max_tokens,
+            settings.keep,
+            settings.head_fraction,
+        )
+
+    @torch.inference_mode()
+    def predict(self, texts: Sequence[str], batch_size: int = 64) -> Predictions:
+        """Classify texts of any length and number; an empty text counts as one unknown word.
+
+        Texts of similar length share a batch; the answers come in the order of the texts.
+
+        Args:
+            texts: N raw texts.
+            batch_size: Texts B that are computed together.
+
+        Raises:
+            TypeError: A single string instead of a sequence, or something that is not a string.
+        """
+        _check_texts(texts)
+        ids = [cut(full, self.max_tokens, self.keep, self.head_fraction) for full in self.tokenizer.encode(texts)]
+        device = next(self.network.parameters()).device
+        probabilities = np.empty((len(ids), len(self.class_names)), dtype=np.float32)  # (N, K)
+        for rows in LengthBatches(np.array([len(kept) for kept in ids], dtype=np.int64), batch_size):
+            batch = collate([Item(ids[row], label=0, row=row) for row in rows])
+            logits = self.network(batch.tokens.to(device), batch.mask.to(device))  # (B, K)
+            probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
+        labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
+        return Predictions(labels, probabilities, self.class_names)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise TypeError(f"predict takes a sequence of texts, not the single text {texts[:40]!r}; give [text]")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"predict takes texts, but number {row} is {text!r} ({type(text).__name__}); fill or drop missing texts"
+            )
+
+
+def _read_settings(folder: Path) -> _Settings:
+    try:
+        content = (folder / SETTINGS_FILE).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelFileError(f"no model in {folder}: {SETTINGS_FILE} is missing; give the bundle of a run") from error
+    try:
+        version = _Version.model_validate_json(content).version
+        if version != FORMAT_VERSION:
+            raise ModelFileError(
+                f"{folder} has format version {version}, but this code reads version {FORMAT_VERSION}; "
+                "use the release that wrote it, or train the model again"
+            )
+        return _Settings.model_validate_json(content)
+    except pydantic.ValidationError as error:
+        raise ModelFileError(f"{folder / SETTINGS_FILE} is damaged: {error}; copy the bundle again") from error
+
+
+def _read_checked(folder: Path, name: str, sha256: dict[str, str]) -> bytes:
+    try:
+        content = (folder / name).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelFileError(f"the model in {folder} is incomplete: no {name}; copy the bundle again") from error
+    if hashlib.sha256(content).hexdigest() != sha256.get(name):
+        raise ModelFileError(
+            f"{folder / name} is damaged: its checksum differs from the one in {SETTINGS_FILE}; copy the bundle again"
+        )
+    return content
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    """Move a folder into place; an older one is moved aside first, as no system call swaps full folders portably."""
+    if not target.exists():
+        source.rename(target)
+        return
+    old = target.with_name(f".{target.name}.{uuid.uuid4().hex}.old")
+    target.rename(old)
+    source.rename(target)
+    shutil.rmtree(old)

@@ -1,0 +1,49 @@
+"""Token ids to vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sentiment.data.tokenizer import PAD_ID, UNK_ID
+
+
+class TokenEmbedding(nn.Module):
+    """Look up a vector for every token, with word dropout in training.
+
+    Word dropout (Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods"; here by replacing a
+    token, as in Bowman et al. 2016, so that positions stay) keeps a classifier from leaning on a few telling
+    words. It also trains the unknown token's vector, which training texts alone hardly ever meet. The padding
+    token's vector is zero and is never trained.
+
+    Args:
+        vocabulary_size: Number of token ids, padding and unknown included.
+        embedding_size: Width D of a vector.
+        word_dropout: Share of real tokens replaced by the unknown token, in training only.
+        deviation: Standard deviation of the initial vectors' elements.
+    """
+
+    def __init__(
+        self, vocabulary_size: int, embedding_size: int, word_dropout: float = 0.0, deviation: float = 1.0
+    ) -> None:
+        super().__init__()
+        if vocabulary_size <= UNK_ID:
+            raise ValueError(
+                f"vocabulary_size must be at least {UNK_ID + 1}, for padding and unknown, not {vocabulary_size}; "
+                "take it from the tokenizer"
+            )
+        if not 0 <= word_dropout < 1:
+            raise ValueError(f"word_dropout must lie in [0, 1), not {word_dropout}; 0.1 is a usual value")
+        self.word_dropout = word_dropout
+        self.table = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PAD_ID)
+        nn.init.normal_(self.table.weight, std=deviation)
+        with torch.no_grad():
+            self.table.weight[PAD_ID].zero_()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embed (B, T) token ids as (B, T, D) vectors; torch's global generator draws the dropped words."""
+        if self.training and self.word_dropout > 0:
+            drawn = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout  # (B, T)
+            tokens = tokens.masked_fill(drawn & (tokens != PAD_ID), UNK_ID)
+        vectors: Tensor = self.table(tokens)  # (B, T, D)
+        return vectors

@@ -1,0 +1,124 @@
+"""Pooling: from a state per token to one vector per review. Padding never takes part."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+
+class MeanPooling(nn.Module):
+    """The mean of the real tokens' states."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.output_width = width
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool (B, T, D) states over a (B, T) mask of real tokens to (B, D)."""
+        total = states.masked_fill(~mask.unsqueeze(-1), 0.0).sum(dim=1)  # (B, D)
+        return total / mask.sum(dim=1, keepdim=True)
+
+
+class MaxPooling(nn.Module):
+    """The largest value of every feature among the real tokens (Collobert et al. 2011)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.output_width = width
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool (B, T, D) states over a (B, T) mask of real tokens to (B, D)."""
+        return states.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1)
+
+
+class MeanMaxPooling(nn.Module):
+    """Mean and maximum side by side (as in ULMFiT's concat pooling, Howard & Ruder 2018)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mean = MeanPooling(width)
+        self.max = MaxPooling(width)
+        self.output_width = self.mean.output_width + self.max.output_width
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool (B, T, D) states over a (B, T) mask of real tokens to (B, 2D)."""
+        return torch.cat([self.mean(states, mask), self.max(states, mask)], dim=-1)
+
+
+class AttentionPooling(nn.Module):
+    """A weighted mean whose weights are learned: softmax of c . tanh(W s + b) (Yang et al. 2016).
+
+    The query c starts at zero, so that training begins with the plain mean.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.output_width = width
+        self.key = nn.Linear(width, width)
+        self.query = nn.Linear(width, 1, bias=False)
+        nn.init.zeros_(self.query.weight)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool (B, T, D) states over a (B, T) mask of real tokens to (B, D)."""
+        return (self.weights(states, mask).unsqueeze(-1) * states).sum(dim=1)
+
+    def weights(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Give the (B, T) weights of the tokens: they sum to 1 and are 0 at padding."""
+        scores: Tensor = self.query(torch.tanh(self.key(states))).squeeze(-1)  # (B, T)
+        return scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
+
+
+class LastPooling(nn.Module):
+    """The last real state of each direction of a recurrent network.
+
+    Reading forwards, that is the state at the last real token; reading backwards, the one at the first token.
+
+    Args:
+        width: Width D of the states, all directions together.
+        directions: 1, or 2 where the second half of every state was read backwards.
+    """
+
+    def __init__(self, width: int, directions: int) -> None:
+        super().__init__()
+        if directions not in (1, 2) or width % directions:
+            raise ValueError(
+                f"last pooling needs 1 or 2 directions that share the width evenly, not directions={directions} of "
+                f"width={width}; give the width of all directions together"
+            )
+        self.output_width = width
+        self.forward_width = width // directions
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool (B, T, D) states over a (B, T) mask of real tokens to (B, D)."""
+        rows = torch.arange(len(states), device=states.device)  # (B,)
+        forwards = states[rows, mask.sum(dim=1) - 1, : self.forward_width]  # (B, D / directions)
+        return torch.cat([forwards, states[:, 0, self.forward_width :]], dim=-1)
+
+
+Pooling: TypeAlias = MeanPooling | MaxPooling | MeanMaxPooling | AttentionPooling | LastPooling
+
+
+def build_pooling(name: str, width: int, directions: int = 1) -> Pooling:
+    """Build a pooling by its name in the configuration.
+
+    Args:
+        name: ``mean``, ``max``, ``mean_max``, ``attention`` or ``last``.
+        width: Width D of the states.
+        directions: Directions in which the states were read; matters to ``last`` alone.
+
+    Raises:
+        ValueError: An unknown name.
+    """
+    if name == "last":
+        return LastPooling(width, directions)
+    kinds: dict[str, type[MeanPooling | MaxPooling | MeanMaxPooling | AttentionPooling]] = {
+        "mean": MeanPooling,
+        "max": MaxPooling,
+        "mean_max": MeanMaxPooling,
+        "attention": AttentionPooling,
+    }
+    if name not in kinds:
+        raise ValueError(f"pooling must be one of {[*kinds, 'last']}, not {name!r}; set model.pooling to one of them")
+    return kinds[name](width)

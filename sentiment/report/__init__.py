@@ -1,0 +1,1 @@
+"""Ranks, prints and draws what the jobs of a multirun left behind."""

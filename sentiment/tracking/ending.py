@@ -1,0 +1,79 @@
+"""How a run ended, told from the exception that left it."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Literal
+
+from sentiment.errors import NonFiniteLossError, OutOfMemoryError
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+"""MLflow's own names; every recorder uses them."""
+
+FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted"]
+
+SIGTERM_EXIT_CODE = 143
+"""128 + SIGTERM, by the shell's convention."""
+
+REASON_LENGTH = 500
+"""Characters of the one-line reason; the traceback beside it holds the whole message."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of a run.
+
+    Attributes:
+        status: One of MLflow's states.
+        kind: Kind of failure; None where the run finished.
+        reason: One line for people; None where the run finished.
+        traceback: The whole traceback; None where the run finished.
+    """
+
+    status: Status
+    kind: FailureKind | None = None
+    reason: str | None = None
+    traceback: str | None = None
+
+
+FINISHED = Ending("FINISHED")
+
+
+def ending_of(error: BaseException) -> Ending:
+    """Classify the exception that leaves a run.
+
+    Ctrl-C and a polite request to end (SIGTERM turned into SystemExit) are KILLED, everything else is FAILED.
+    """
+    trace = "".join(traceback.format_exception(error))
+    if not isinstance(error, Exception):
+        return Ending("KILLED", "interrupted", _interruption(error), trace)
+    return Ending("FAILED", _kind(error), _one_line(error), trace)
+
+
+def _interruption(error: BaseException) -> str:
+    # Lightning turns Ctrl-C into SystemExit(1), so the KeyboardInterrupt may be the exception before.
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+        return "interrupted (Ctrl-C)"
+    if isinstance(error, SystemExit) and error.code == SIGTERM_EXIT_CODE:
+        return "terminated (SIGTERM)"
+    if isinstance(error, SystemExit):
+        return f"asked to exit with code {error.code}"
+    return _one_line(error)
+
+
+def _kind(error: Exception) -> FailureKind:
+    if isinstance(error, NonFiniteLossError):
+        return "non_finite_loss"
+    # torch's own class is told by its name: this module is imported where torch is not.
+    if isinstance(error, (MemoryError, OutOfMemoryError)) or type(error).__name__ == "OutOfMemoryError":
+        return "out_of_memory"
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # torch's allocator on the CPU
+        return "out_of_memory"
+    return "exception"
+
+
+def _one_line(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    name = type(error).__name__
+    return f"{name}: {message}"[:REASON_LENGTH] if message else name

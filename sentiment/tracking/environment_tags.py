@@ -1,0 +1,68 @@
+"""What a run was made with: code, libraries, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+LIBRARIES = ("torch", "lightning", "torchmetrics", "tokenizers", "datasets", "mlflow", "hydra-core", "numpy")
+
+COMMAND_TIMEOUT_SECONDS = 10.0
+
+
+def describe_environment(project_dir: Path) -> dict[str, str]:
+    """Gather the tags ``git.*``, ``version.*`` and ``hardware``; nothing that names the machine or its user."""
+    return {**describe_code(project_dir), **describe_versions(), "hardware": describe_hardware()}
+
+
+def describe_code(project_dir: Path) -> dict[str, str]:
+    """Tell the commit of the checkout and whether files differ from it.
+
+    A project without git (an unpacked archive) has the commit ``unknown``.
+    """
+    commit = _output(["git", "-C", str(project_dir), "rev-parse", "HEAD"])
+    if commit is None:
+        return {"git.commit": "unknown"}
+    changes = _output(["git", "-C", str(project_dir), "status", "--porcelain"])
+    dirty = "unknown" if changes is None else str(bool(changes)).lower()
+    return {"git.commit": commit, "git.dirty": dirty, "mlflow.source.git.commit": commit}
+
+
+def describe_versions() -> dict[str, str]:
+    """Tell the versions of Python and of the libraries that decide numbers."""
+    versions = {f"version.{name}": metadata.version(name) for name in LIBRARIES}
+    return {"version.python": platform.python_version(), **versions}
+
+
+def describe_hardware() -> str:
+    """Describe processor, memory and graphics cards in a line, without the machine's name."""
+    parts = [f"{_processor()}, {os.cpu_count()} cores"]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        parts.append(f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB")
+    if shutil.which("nvidia-smi"):  # asks the driver, so that no CUDA context is made here
+        cards = _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
+        parts.extend(cards.splitlines() if cards else [])
+    return ", ".join(parts)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _output(command: list[str]) -> str | None:
+    """Run a command; None where it is missing, fails or hangs (a locked network folder)."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

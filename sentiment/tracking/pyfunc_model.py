@@ -1,0 +1,37 @@
+"""The model file that MLflow runs when it loads a model ("models from code"): from texts to labels.
+
+It is copied into every logged model beside a copy of this package, and is no place to import from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+
+class SentimentModel(PythonModel):
+    """Predicts with the bundle that lies among the model's artifacts."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load weights and tokenizer, once for all predictions."""
+        from sentiment.models.bundle import Predictor  # from the copy beside this file
+
+        self._predictor = Predictor.load(Path(context.artifacts["bundle"]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Classify the column ``text`` (N rows): columns ``label`` and ``probability_...`` for each of K classes."""
+        predictions = self._predictor.predict(model_input["text"].tolist())
+        columns = {
+            f"probability_{name}": predictions.probabilities[:, index]
+            for index, name in enumerate(predictions.class_names)
+        }
+        return pd.DataFrame({"label": predictions.labels, **columns})
+
+
+set_model(SentimentModel())

@@ -1,0 +1,117 @@
+"""``result.json``: what became of one run, in its own folder, whatever the tracking is.
+
+A sweep's table is made from these files: they exist with every kind of tracking and for every job, in whichever
+process it ran, and an interrupted sweep still has them. A process that is killed outright leaves RUNNING behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sentiment.errors import TrackingError
+from sentiment.tracking.ending import FailureKind, Status
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """One run.
+
+    Attributes:
+        name: Readable name.
+        model: ``model.name``.
+        status: One of MLflow's states.
+        started: Start, ISO 8601 in UTC.
+        overrides: What the command line changed.
+        params: Every resolved setting, flattened.
+        job_number: Number of the job in its multirun; None for a single run.
+        kind: Kind of failure.
+        reason: Why it failed or was killed, in a line.
+        run_id: MLflow run; None where MLflow is off.
+        metrics: ``val/...`` and ``test/...`` of the selected checkpoint; empty until the run finishes.
+        history: Every validation in order: ``step``, ``epoch`` and the metrics.
+        parameters: Trainable parameters.
+        seconds: Wall time of fitting and testing.
+        epochs: Passes over the training data.
+        best_epoch: Epoch of the selected checkpoint.
+        test_reviews: Reviews N of the test split; None where it was left alone.
+        tags: What was found out on the way (device, data fingerprint).
+    """
+
+    name: str
+    model: str
+    status: Status
+    started: str
+    overrides: tuple[str, ...] = ()
+    params: Mapping[str, str] = field(default_factory=dict)
+    job_number: int | None = None
+    kind: FailureKind | None = None
+    reason: str | None = None
+    run_id: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[Mapping[str, float], ...] = ()
+    parameters: int | None = None
+    seconds: float | None = None
+    epochs: float | None = None
+    best_epoch: float | None = None
+    test_reviews: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_result(output_dir: Path, record: ResultRecord) -> None:
+    """Write ``result.json``; a reader sees the old file or the new one, never half of one.
+
+    Numbers that are no numbers are written as Python's json does: ``NaN``, ``Infinity``.
+    """
+    write_json(output_dir / RESULT_FILE, asdict(record))
+
+
+def read_result(file: Path) -> ResultRecord:
+    """Read one ``result.json``.
+
+    Raises:
+        TrackingError: The file is damaged or of another version.
+    """
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        content["overrides"] = tuple(content["overrides"])
+        content["history"] = tuple(content["history"])
+        return ResultRecord(**content)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise TrackingError(
+            f"{file} cannot be read as the result of a run ({type(error).__name__}: {error}).\n"
+            "  -> it was edited, cut off or written by another version: remove it to leave this run out"
+        ) from error
+
+
+def read_results(sweep_dir: Path) -> list[ResultRecord]:
+    """Read the results of all jobs under a sweep's folder, in the order of their numbers.
+
+    Raises:
+        TrackingError: A file is damaged or of another version.
+    """
+    records = [read_result(file) for file in sorted(sweep_dir.rglob(RESULT_FILE))]
+    return sorted(records, key=lambda record: (record.job_number is None, record.job_number or 0))
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically: under another name first, then renamed.
+
+    Raises:
+        TrackingError: The folder cannot be written.
+    """
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        unfinished.replace(file)
+    except OSError as error:
+        raise TrackingError(
+            f"{file} cannot be written: {error}\n  -> free space, or choose another folder: hydra.run.dir=FOLDER"
+        ) from error

@@ -1,0 +1,41 @@
+"""Readable names for runs: the model and what was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NAME_LENGTH = 120
+"""Most characters of a name; all overrides stand in a tag and in the resolved settings."""
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
+    """Split ``model.heads=8`` into key and value; Hydra's signs before the key (+, ++, ~) are dropped."""
+    pairs = (override.partition("=") for override in overrides)
+    return {key.lstrip("+~"): value for key, _, value in pairs}
+
+
+def name_run(model: str, overrides: Sequence[str]) -> str:
+    """Name a run: ``transformer heads=8 lr=3e-4``."""
+    return shorten(model, parse_overrides(overrides))
+
+
+def name_sweep(overrides: Sequence[str]) -> str:
+    """Name a multirun: ``sweep model=transformer,rnn seed=0,1``."""
+    changed = parse_overrides(overrides)
+    return " ".join(["sweep", *_fitting([f"{key}={value}" for key, value in changed.items()])])
+
+
+def shorten(model: str, changed: dict[str, str]) -> str:
+    """Join the model's name and the changed settings under the last part of their names."""
+    settings = [f"{key.rpartition('.')[2]}={value}" for key, value in changed.items() if key != "model"]
+    return " ".join([model, *_fitting(settings)])
+
+
+def _fitting(settings: Sequence[str]) -> list[str]:
+    """Keep whole settings while they fit, then say how many more there are."""
+    kept: list[str] = []
+    for setting in settings:
+        if sum(map(len, kept)) + len(kept) + len(setting) > NAME_LENGTH:
+            return [*kept, f"(+{len(settings) - len(kept)} more)"]
+        kept.append(setting)
+    return kept

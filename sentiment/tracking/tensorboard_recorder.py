@@ -1,0 +1,75 @@
+"""Records a run in TensorBoard: curves while it runs, and a row of the table of hyper-parameters at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from sentiment.config.schema import Settings
+from sentiment.errors import TrackingError
+from sentiment.tracking.ending import Ending
+from sentiment.tracking.flatten import flatten_typed
+from sentiment.tracking.run_context import RunContext
+from sentiment.training.result import RunResult
+
+
+class TensorBoardRecorder:
+    """One folder of event files, ``<tensorboard_dir>/<run>`` or ``<tensorboard_dir>/<multirun>/<job>``.
+
+    Attributes:
+        folder: Folder of the event files.
+    """
+
+    def __init__(self, settings: Settings, context: RunContext) -> None:
+        self.folder = Path(settings.tracking.tensorboard_dir) / _place(context)
+        self._params = {k: v for k, v in flatten_typed(settings).items() if not k.startswith("tracking.")}
+        try:
+            self._writer = SummaryWriter(str(self.folder))
+        except OSError as error:
+            raise TrackingError(
+                f"TensorBoard cannot record in {self.folder}: {error}\n"
+                "  -> choose another folder with tracking.tensorboard_dir=FOLDER, or tracking=mlflow"
+            ) from error
+        self._writer.add_text("config", f"```yaml\n{context.resolved_yaml}\n```")
+        self._writer.add_text("overrides", " ".join(context.overrides) or "none")
+
+    def describe(self, tags: Mapping[str, str]) -> None:
+        """Show tags as text."""
+        for name, value in tags.items():
+            self._writer.add_text(name, value)
+
+    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Add training metrics; the writer has a thread and a buffer of its own."""
+        self._add(metrics, step, epoch)
+
+    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Add validation metrics."""
+        self._add(metrics, step, epoch)
+
+    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Add test metrics."""
+        self._add(metrics, step, epoch)
+
+    def finished(self, result: RunResult) -> None:
+        """Add the row of hyper-parameters with the selected checkpoint's metrics, under names of their own."""
+        metrics = {f"best/{name}": value for name, value in result.metrics.items()}
+        self._writer.add_hparams(self._params, metrics, run_name=".")  # "." is this folder, not one beneath
+
+    def close(self, ending: Ending) -> None:
+        """Write what is buffered; a failure leaves its reason as text."""
+        if ending.reason is not None:
+            self._writer.add_text("failure", ending.reason)
+        self._writer.close()
+
+    def _add(self, metrics: Mapping[str, float], step: int, epoch: float) -> None:
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.add_scalar("epoch", epoch, step)
+
+
+def _place(context: RunContext) -> Path:
+    if context.sweep_dir is None:
+        return Path(context.output_dir.name)
+    return Path(context.sweep_dir.name) / context.output_dir.relative_to(context.sweep_dir)

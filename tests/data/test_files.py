@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiment.data.files import FilesSource
+from sentiment.errors import DataError
+
+Make = Callable[..., FilesSource]
+
+
+def csv_file(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("".join(f"{text},{label}\n" for text, label in [("text", "label"), *rows]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def make_source(rows: list[tuple[str, str]] | None = None, **changed: object) -> FilesSource:
+        rows = rows or [(f"review {n}", ("bad", "good", "so-so")[n % 3]) for n in range(60)]
+        settings = {
+            "path": csv_file(tmp_path / "reviews.csv", rows),
+            "validation_path": None,
+            "test_path": None,
+            "test_fraction": 0.2,
+            "split_seed": 0,
+            "text_column": "text",
+            "label_column": "label",
+            "labels": None,
+            "on_bad_row": "error",
+        }
+        return FilesSource(**{**settings, **changed})
+
+    return make_source
+
+
+def test_takes_any_number_of_classes_and_carves_a_stratified_test_split(make: Make):
+    raw = make().load()
+    assert raw.class_names == ("bad", "good", "so-so")
+    assert np.bincount(raw.train.labels).tolist() == [16, 16, 16]
+    assert np.bincount(raw.test.labels).tolist() == [4, 4, 4]
+    assert sorted(raw.train.texts + raw.test.texts) == sorted(f"review {n}" for n in range(60))
+    for reviews in (raw.train, raw.test):
+        assert [int(text.split()[1]) % 3 for text in reviews.texts] == reviews.labels.tolist()
+    assert (raw.validation, raw.skipped_rows) == (None, 0)
+
+
+def test_the_test_split_depends_on_the_seed(make: Make):
+    assert make().load().test.texts == make().load().test.texts
+    assert make().load().test.texts != make(split_seed=1).load().test.texts
+
+
+def test_own_validation_and_test_files_are_taken_whole(make: Make, tmp_path: Path):
+    validation = csv_file(tmp_path / "validation.csv", [("v", "good")])
+    test = csv_file(tmp_path / "test.csv", [("t", "bad"), ("u", "good")])
+    raw = make(validation_path=validation, test_path=test).load()
+    assert raw.validation is not None
+    assert (len(raw.train), raw.validation.texts, raw.test.texts) == (60, ["v"], ["t", "u"])
+    assert raw.test.labels.tolist() == [0, 1]
+
+
+def test_given_labels_set_the_order_of_the_classes(make: Make):
+    raw = make(labels=("so-so", "good", "bad")).load()
+    assert raw.class_names == ("so-so", "good", "bad")
+    assert [("so-so", "good", "bad")[label] for label in raw.test.labels] == [
+        ("bad", "good", "so-so")[int(text.split()[1]) % 3] for text in raw.test.texts
+    ]
+
+
+def test_numbers_are_sorted_by_value(make: Make):
+    rows = [(f"review {n}", str((1, 2, 10)[n % 3])) for n in range(30)]
+    assert make(rows).load().class_names == ("1", "2", "10")
+
+
+BAD = [("fine", "good"), ("", "good"), ("fine too", "bad"), ("strange", "ugly"), ("no label", "")]
+
+
+def test_bad_rows_are_one_error_with_file_lines_and_remedy(make: Make, tmp_path: Path):
+    test = csv_file(tmp_path / "test.csv", [("t", "good"), ("u", "awful")])
+    with pytest.raises(DataError) as error:
+        make(BAD, labels=("bad", "good"), test_path=test).load()
+    assert str(error.value).splitlines() == [
+        f"3 of 5 rows of {tmp_path / 'reviews.csv'} are bad:",
+        "  reviews.csv, line 3: the text is missing",
+        "  reviews.csv, line 5: the label 'ugly' is none of the classes bad, good",
+        "  reviews.csv, line 6: the label is missing",
+        f"1 row of {test} is bad:",
+        "  test.csv, line 3: the label 'awful' is none of the classes bad, good",
+        "Mend them, or set data.on_bad_row=skip to leave them out (they are counted and logged).",
+    ]
+
+
+def test_at_most_ten_bad_rows_are_listed_but_all_are_counted(make: Make):
+    rows = [("fine", "good"), ("fine too", "bad"), *[("", "good")] * 25]
+    with pytest.raises(DataError, match=r"(?s)25 of 27 rows .*line 13: .*and 15 more") as error:
+        make(rows).load()
+    assert "line 14" not in str(error.value)
+
+
+def test_skipped_rows_are_left_out_counted_and_logged(make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    test = csv_file(tmp_path / "test.csv", [("t", "good"), ("u", "awful")])
+    with caplog.at_level(logging.WARNING):
+        raw = make(BAD, labels=("bad", "good"), test_path=test, on_bad_row="skip").load()
+    assert (raw.train.texts, raw.test.texts, raw.skipped_rows) == (["fine", "fine too"], ["t"], 4)
+    assert "reviews.csv, line 5: the label 'ugly'" in caplog.text
+    assert "test.csv, line 3: the label 'awful'" in caplog.text
+
+
+def test_a_class_that_only_the_test_file_has_is_a_bad_row(make: Make, tmp_path: Path):
+    test = csv_file(tmp_path / "test.csv", [("t", "awful")])
+    with pytest.raises(DataError, match="line 2: the label 'awful' is none of the classes bad, good, so-so"):
+        make(test_path=test).load()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("a", "good"), ("b", "good")], "holds only the class 'good' in column 'label'"),
+        ([("", "good")], "holds no usable row in column 'label'"),
+    ],
+)
+def test_fewer_than_two_classes_are_an_error(make: Make, rows: list[tuple[str, str]], message: str):
+    with pytest.raises(DataError, match=f"{message}; a classifier needs two"):
+        make(rows, on_bad_row="skip").load()
+
+
+def test_labels_name_each_class_once(make: Make):
+    with pytest.raises(DataError, match="names a class twice"):
+        make(labels=("good", "good")).load()
+
+
+@pytest.mark.parametrize("key", ["path", "validation_path", "test_path"])
+def test_a_missing_file_is_an_error_that_names_its_key(make: Make, tmp_path: Path, key: str):
+    with pytest.raises(DataError, match=rf"data.{key}=.*nowhere.csv does not exist .*give the path of a file"):
+        make(**{key: tmp_path / "nowhere.csv"}).fingerprint()
+
+
+def test_a_folder_is_no_file(make: Make, tmp_path: Path):
+    with pytest.raises(DataError, match=r"data.path=.* is a folder"):
+        make(path=tmp_path).fingerprint()
+
+
+def test_the_fingerprint_is_of_content_and_reading(make: Make, tmp_path: Path):
+    moved = csv_file(tmp_path / "moved.csv", [(f"review {n}", ("bad", "good", "so-so")[n % 3]) for n in range(60)])
+    assert make().fingerprint() == make(path=moved).fingerprint()
+    changes = [
+        {"rows": BAD}, {"test_fraction": 0.3}, {"split_seed": 1}, {"text_column": "label"}, {"label_column": "text"},
+        {"labels": ("bad", "good", "so-so")}, {"on_bad_row": "skip"}, {"test_path": moved}, {"validation_path": moved},
+    ]  # fmt: skip
+    assert len({make().fingerprint(), *(make(**change).fingerprint() for change in changes)}) == 10
+
+
+def test_the_draw_of_a_test_split_does_not_count_where_there_is_a_test_file(make: Make, tmp_path: Path):
+    test = csv_file(tmp_path / "test.csv", [("t", "bad")])
+    assert make(test_path=test).fingerprint() == make(test_path=test, split_seed=1, test_fraction=0.5).fingerprint()

@@ -1,0 +1,119 @@
+"""Runs end to end: recorded wherever the command was started, equal for equal seeds, honest about their end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+PARENT_TAG = "mlflow.parentRunId"
+
+
+def read_runs(checkout):
+    client = MlflowClient(tracking_uri=checkout.store)
+    experiment = client.get_experiment_by_name("sentiment")
+    return client.search_runs([experiment.experiment_id])
+
+
+def read_results(checkout) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(checkout.folder.glob("multirun/**/result.json"))]
+
+
+def wait_for(process, path: Path, pattern: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not list(path.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"no {pattern} after {seconds} s"
+        time.sleep(0.1)
+
+
+def test_a_run_started_elsewhere_is_recorded_in_the_project(fresh_checkout, tiny, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    result = fresh_checkout.run(*tiny, cwd=elsewhere)
+    assert result.returncode == 0, result.stderr
+    assert list(elsewhere.iterdir()) == []
+    [run] = read_runs(fresh_checkout)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["model.heads"] == "4"
+    assert "synthetic" in result.stdout
+    assert "data=imdb" in result.stdout
+
+
+@pytest.mark.parametrize("model", ["transformer", "rnn"])
+def test_the_same_command_and_seed_gives_bit_equal_metrics(fresh_checkout, tiny, model):
+    for _ in range(2):
+        result = fresh_checkout.run(f"model={model}", *tiny, "tracking=none", "model.dropout=0.3", "seed=7")
+        assert result.returncode == 0, result.stderr
+    first, second = (run["metrics"] for run in read_results(fresh_checkout))
+    names = [name for name in first if name.startswith(("val/", "test/"))]
+    assert len(names) == 9
+    assert {name: first[name] for name in names} == {name: second[name] for name in names}
+
+
+def test_a_failed_job_is_marked_and_the_rest_goes_on(fresh_checkout, tiny):
+    """A learning rate that no loss survives, in the middle of a grid."""
+    result = fresh_checkout.run(
+        "-m", *tiny, "optimizer=sgd", "optimizer.momentum=0.9", "trainer.gradient_clip_norm=null",
+        "scheduler=constant", "trainer.max_epochs=3", "optimizer.lr=0.01,1000,0.1",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "The training loss became" in result.stderr
+    assert "Traceback" not in result.stderr
+    runs = read_runs(fresh_checkout)
+    children = {run.data.params["optimizer.lr"]: run for run in runs if PARENT_TAG in run.data.tags}
+    assert {rate: run.info.status for rate, run in children.items()} == {
+        "0.01": "FINISHED",
+        "1000": "FAILED",
+        "0.1": "FINISHED",
+    }
+    assert "became" in children["1000"].data.tags["failure.reason"]
+    [parent] = [run for run in runs if PARENT_TAG not in run.data.tags]
+    assert parent.info.status == "FAILED"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_an_interrupted_multirun_is_marked_killed(fresh_checkout, tiny, sent, code):
+    process = fresh_checkout.start(
+        "-m", *tiny, "trainer.max_epochs=100000", "trainer.patience=null", "seed=0,1", "data.train_size=2000"
+    )
+    wait_for(process, fresh_checkout.folder, "multirun/*/0/checkpoints/best.ckpt")
+    process.send_signal(sent)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    runs = read_runs(fresh_checkout)
+    assert {run.info.status for run in runs} == {"KILLED"}
+    assert len(runs) == 2  # the parent and the first job; the second was not started
+
+
+def test_own_files_with_three_classes(fresh_checkout, tiny, tmp_path):
+    rows = [f"the {word} one,{label}" for label, word in (("low", "bad"), ("mid", "plain"), ("high", "good"))] * 40
+    path = tmp_path / "reviews.csv"
+    path.write_text("text,label\n" + "\n".join(f"{row.partition(',')[0]} {i},{row.partition(',')[2]}" for i, row in enumerate(rows)))
+    settings = [item for item in tiny if not item.startswith(("data.", "trainer.max_epochs"))]
+    result = fresh_checkout.run(
+        "data=files", f"data.path={path}", *settings, "tracking=none", "trainer.max_epochs=15", "optimizer.lr=0.02"
+    )
+    assert result.returncode == 0, result.stderr
+    [outcome] = read_results(fresh_checkout)
+    assert outcome["metrics"]["test/accuracy"] == 1.0
+
+
+def test_the_stock_optuna_sweeper_is_recorded_under_one_parent(fresh_checkout, tiny):
+    result = fresh_checkout.run(
+        "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.direction=${direction}",
+        "hydra.sweeper.study_name=stock", *tiny, "optimizer.lr=tag(log, interval(1e-4, 1e-2))",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    runs = read_runs(fresh_checkout)
+    [parent] = [run for run in runs if PARENT_TAG not in run.data.tags]
+    children = [run for run in runs if run.data.tags.get(PARENT_TAG) == parent.info.run_id]
+    assert len(children) == 2
+    assert parent.info.status == "FINISHED"
+    best = max(children, key=lambda run: run.data.metrics["val/accuracy"])
+    assert parent.data.tags["best.value"] == str(best.data.metrics["val/accuracy"])

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sentiment.config.schema import RNNSettings, TransformerSettings
+from sentiment.data.tokenizer import ReviewTokenizer
+from sentiment.errors import ModelFileError
+from sentiment.models.build import build_model
+from sentiment.models.bundle import SETTINGS_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Predictor, save_bundle
+
+CLASSES = ("bad", "good", "so-so")
+TEXTS = [
+    "a fine film",
+    "",
+    "dull " * 5000,
+    "not a dull one",
+    "   \n\t",
+    "naïve 映画 🎬 \u202e \x00 ﷽",
+    "fine",
+    "<br /><br />",
+]
+Settings = TransformerSettings | RNNSettings
+
+
+@pytest.fixture(params=["transformer", "rnn"])
+def settings(request: pytest.FixtureRequest, make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings(request.param)
+
+
+@pytest.fixture
+def network(settings: Settings, tokenizer: ReviewTokenizer) -> nn.Module:
+    return build_model(settings, vocabulary_size=tokenizer.vocabulary_size, classes=len(CLASSES), max_tokens=16)
+
+
+@pytest.fixture
+def save(settings: Settings, network: nn.Module, tokenizer: ReviewTokenizer) -> Callable[..., None]:
+    """Save the bundle of the test, some of its parts changed."""
+
+    def save_changed(folder: Path, **changes: Any) -> None:
+        parts: dict[str, Any] = {
+            "network": network,
+            "settings": settings,
+            "tokenizer_json": tokenizer.to_json(),
+            "class_names": CLASSES,
+            "max_tokens": 16,
+            "keep": "head_tail",
+            "head_fraction": 0.5,
+        }
+        save_bundle(folder, **(parts | changes))
+
+    return save_changed
+
+
+@pytest.fixture
+def bundle(save: Callable[..., None], tmp_path: Path) -> Path:
+    save(tmp_path / "runs" / "bundle")
+    return tmp_path / "runs" / "bundle"
+
+
+def test_a_bundle_is_three_files_and_nothing_else(bundle: Path) -> None:
+    assert sorted(path.name for path in bundle.iterdir()) == [SETTINGS_FILE, TOKENIZER_FILE, WEIGHTS_FILE]
+    assert list(bundle.parent.iterdir()) == [bundle]
+    assert json.loads((bundle / SETTINGS_FILE).read_text())["version"] == 1
+
+
+def test_every_text_gets_a_label_and_probabilities(bundle: Path) -> None:
+    predictions = Predictor.load(bundle).predict(TEXTS)
+    assert predictions.class_names == CLASSES
+    assert predictions.probabilities.shape == (len(TEXTS), len(CLASSES))
+    assert predictions.probabilities.dtype == np.float32
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert predictions.labels == [CLASSES[row.argmax()] for row in predictions.probabilities]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_answers_depend_neither_on_company_nor_on_order(bundle: Path, batch_size: int) -> None:
+    predictor = Predictor.load(bundle)
+    alone = np.concatenate([predictor.predict([text]).probabilities for text in TEXTS])
+    assert np.ptp(alone, axis=0).max() > 1e-3  # the texts differ in their answers, so that an order can be seen
+    together = predictor.predict(TEXTS, batch_size=batch_size).probabilities
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    backwards = predictor.predict(TEXTS[::-1], batch_size=batch_size).probabilities
+    np.testing.assert_allclose(backwards[::-1], alone, atol=1e-6)
+
+
+def test_no_text_gets_no_answer(bundle: Path) -> None:
+    predictions = Predictor.load(bundle).predict([])
+    assert predictions.labels == []
+    assert predictions.probabilities.shape == (0, len(CLASSES))
+
+
+def test_a_long_text_is_cut_as_in_training(save: Callable[..., None], tmp_path: Path) -> None:
+    save(tmp_path / "bundle", max_tokens=16, keep="tail")
+    predictor = Predictor.load(tmp_path / "bundle")
+    tail = "dull film " * 8
+    long, other, short = predictor.predict(["fine " * 99 + tail, tail + "fine " * 99, tail]).probabilities
+    np.testing.assert_allclose(long, short, atol=1e-6)
+    assert np.abs(other - short).max() > 1e-4
+
+
+def test_prediction_switches_dropout_off_and_draws_no_random_number(bundle: Path, network: nn.Module) -> None:
+    before = torch.get_rng_state()
+    predictor = Predictor.load(bundle)
+    first = predictor.predict(TEXTS).probabilities
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(predictor.predict(TEXTS).probabilities, first)
+    assert network.training  # saving leaves the network as it was
+
+
+def test_saving_again_replaces_the_bundle(
+    bundle: Path, save: Callable[..., None], settings: Settings, tokenizer: ReviewTokenizer
+) -> None:
+    old = Predictor.load(bundle).predict(TEXTS).probabilities
+    other = build_model(settings, vocabulary_size=tokenizer.vocabulary_size, classes=len(CLASSES), max_tokens=16)
+    save(bundle, network=other)
+    assert not np.allclose(Predictor.load(bundle).predict(TEXTS).probabilities, old)
+    assert list(bundle.parent.iterdir()) == [bundle]
+
+
+def test_a_bundle_that_could_not_be_loaded_is_never_written(bundle: Path, save: Callable[..., None]) -> None:
+    old = Predictor.load(bundle).predict(TEXTS).probabilities
+    for wrong in ({"class_names": ("bad", "good")}, {"tokenizer_json": "{}"}):
+        with pytest.raises(ModelFileError, match="network, settings and tokenizer do not belong together"):
+            save(bundle, **wrong)
+    np.testing.assert_array_equal(Predictor.load(bundle).predict(TEXTS).probabilities, old)
+    assert list(bundle.parent.iterdir()) == [bundle]
+
+
+def test_a_write_that_is_cut_short_leaves_the_old_bundle(
+    bundle: Path, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Predictor.load(bundle).predict(TEXTS).probabilities
+
+    def write_half(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", write_half)
+        with pytest.raises(OSError, match="No space left"):
+            save(bundle)
+    np.testing.assert_array_equal(Predictor.load(bundle).predict(TEXTS).probabilities, old)
+    assert list(bundle.parent.iterdir()) == [bundle]
+
+
+def test_a_missing_bundle_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=rf"no model in .*nowhere: {SETTINGS_FILE} is missing; give the bundle"):
+        Predictor.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, TOKENIZER_FILE])
+def test_an_incomplete_bundle_names_the_missing_file(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    with pytest.raises(ModelFileError, match=f"is incomplete: no {name}; copy the bundle again"):
+        Predictor.load(bundle)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, TOKENIZER_FILE])
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_file_is_named(bundle: Path, name: str, damage: str) -> None:
+    content = bytearray((bundle / name).read_bytes())
+    if damage == "cut":
+        del content[-7:]
+    else:
+        content[-7] ^= 1
+    (bundle / name).write_bytes(content)
+    with pytest.raises(ModelFileError, match=f"{name} is damaged: its checksum differs"):
+        Predictor.load(bundle)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "sentiment-model", "version": 1}'])
+def test_damaged_settings_are_named(bundle: Path, content: str) -> None:
+    (bundle / SETTINGS_FILE).write_text(content)
+    with pytest.raises(ModelFileError, match=f"{SETTINGS_FILE} is damaged"):
+        Predictor.load(bundle)
+
+
+def test_another_format_version_is_refused_even_where_its_keys_are_unknown(bundle: Path) -> None:
+    content = json.loads((bundle / SETTINGS_FILE).read_text())
+    (bundle / SETTINGS_FILE).write_text(json.dumps(content | {"version": 2, "novelty": True}))
+    with pytest.raises(ModelFileError, match="has format version 2, but this code reads version 1; use the release"):
+        Predictor.load(bundle)
+
+
+def test_what_is_no_text_is_refused(bundle: Path) -> None:
+    predictor = Predictor.load(bundle)
+    with pytest.raises(TypeError, match=r"a sequence of texts, not the single text 'fine'; give \[text\]"):
+        predictor.predict("fine")
+    with pytest.raises(TypeError, match=r"number 1 is nan \(float\); fill or drop missing texts"):
+        predictor.predict(["fine", float("nan")])  # type: ignore[list-item]

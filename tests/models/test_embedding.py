@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment.data.tokenizer import PAD_ID, UNK_ID
+from sentiment.models.embedding import TokenEmbedding
+
+
+def test_the_padding_vector_is_zero_and_gets_no_gradient() -> None:
+    embedding = TokenEmbedding(7, 3)
+    tokens = torch.tensor([[2, 3, PAD_ID], [4, PAD_ID, PAD_ID]])
+    vectors = embedding(tokens)
+    assert vectors.shape == (2, 3, 3)
+    assert vectors[tokens == PAD_ID].abs().max() == 0
+    vectors.square().sum().backward()
+    gradient = embedding.table.weight.grad
+    assert gradient is not None
+    assert gradient[PAD_ID].abs().max() == 0
+    assert (gradient[2:5].abs().sum(dim=1) > 0).all()
+
+
+@given(st.floats(0.05, 0.95), st.integers(0, 2**31))
+def test_word_dropout_replaces_real_tokens_by_unknown_and_leaves_padding(word_dropout: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    embedding = TokenEmbedding(50, 4, word_dropout)
+    tokens = torch.randint(UNK_ID + 1, 50, (8, 30))
+    tokens[:, 20:] = PAD_ID
+    vectors = embedding(tokens)
+    kept = (vectors == embedding.table(tokens)).all(dim=-1)
+    dropped = (vectors == embedding.table.weight[UNK_ID]).all(dim=-1)
+    assert (kept | dropped).all()
+    assert kept[:, 20:].all()
+
+
+def test_word_dropout_drops_the_asked_share() -> None:
+    embedding = TokenEmbedding(50, 1, 0.3)
+    tokens = torch.full((200, 200), 7)
+    dropped = (embedding(tokens) == embedding.table.weight[UNK_ID]).float().mean()
+    assert dropped == pytest.approx(0.3, abs=0.01)  # standard error 0.0023
+
+
+def test_word_dropout_is_off_in_evaluation_and_follows_the_seed_in_training() -> None:
+    embedding = TokenEmbedding(50, 4, 0.5)
+    tokens = torch.randint(2, 50, (4, 9))
+    torch.manual_seed(1)
+    first = embedding(tokens)
+    torch.manual_seed(1)
+    assert torch.equal(embedding(tokens), first)
+    assert torch.equal(embedding.eval()(tokens), embedding.table(tokens))
+    assert not torch.equal(first, embedding.table(tokens))
+
+
+def test_a_fault_names_rule_value_and_remedy() -> None:
+    with pytest.raises(ValueError, match="at least 2, for padding and unknown, not 1; take it from the tokenizer"):
+        TokenEmbedding(1, 4)
+    with pytest.raises(ValueError, match=r"word_dropout must lie in \[0, 1\), not 1.0; 0.1 is a usual value"):
+        TokenEmbedding(9, 4, 1.0)

@@ -1,0 +1,128 @@
+"""The logged model predicts on its own, far from this checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sentiment.data.tokenizer import train_tokenizer
+from sentiment.errors import TrackingError
+from sentiment.models.build import build_model
+from sentiment.models.bundle import Predictor, save_bundle
+from sentiment.tracking.mlflow_model import requirements
+from sentiment.tracking.recorder import open_recorder
+
+TEXTS = ["a great film", "a terrible, terrible film", "great acting but a boring plot", ""]
+
+PREDICT = """
+import json, sys
+import mlflow
+import pandas as pd
+
+uri, model, texts = json.loads(sys.argv[1])
+mlflow.set_tracking_uri(uri)
+loaded = mlflow.pyfunc.load_model(model)
+table = loaded.predict(pd.DataFrame({"text": texts}))
+used = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "sentiment"]
+print("PREDICTED", json.dumps({"table": table.to_dict(orient="split"), "used": used}))
+"""
+
+
+@pytest.fixture
+def recorded(project, result, tmp_path):
+    """A project with a recorded run whose model is real, though untrained."""
+    torch.manual_seed(0)
+    settings = project.settings("tracking.log_model=true")
+    tokenizer = train_tokenizer(TEXTS[:3], "word", vocabulary_size=64, min_frequency=1, lowercase=True)
+    network = build_model(
+        settings.model, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=settings.data.max_tokens
+    )
+    bundle = tmp_path / "bundle"
+    save_bundle(
+        bundle,
+        network,
+        settings.model,
+        tokenizer.to_json(),
+        result.class_names,
+        settings.data.max_tokens,
+        settings.data.keep,
+        settings.data.head_fraction,
+    )
+    with open_recorder(settings, project.context()) as recorder:
+        recorder.validated({"val/accuracy": 0.8}, step=10, epoch=result.best_epoch)
+        recorder.validated({"val/accuracy": 0.7}, step=20, epoch=result.best_epoch + 1)
+        recorder.tested({"test/accuracy": 0.75}, step=20, epoch=result.best_epoch)
+        recorder.finished(replace(result, bundle=bundle))
+    return project, bundle
+
+
+def test_round_trip_in_a_process_elsewhere(recorded, tmp_path, project_dir):
+    project, bundle = recorded
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    arguments = json.dumps([project.uri, f"runs:/{project.run().info.run_id}/model", TEXTS])
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MLFLOW"))}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", PREDICT, arguments],
+        cwd=elsewhere,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("PREDICTED ")]
+    answer = json.loads(line.removeprefix("PREDICTED "))
+    assert answer["table"]["columns"] == ["label", "probability_negative", "probability_positive"]
+    expected = Predictor.load(bundle).predict(TEXTS)
+    assert [row[0] for row in answer["table"]["data"]] == expected.labels
+    np.testing.assert_allclose([row[1:] for row in answer["table"]["data"]], expected.probabilities, atol=1e-6)
+    assert len(answer["used"]) > 5
+    assert not [file for file in answer["used"] if Path(file).is_relative_to(project_dir)]  # the copy in the model
+    assert list(elsewhere.iterdir()) == []  # nothing is left where it was used
+
+
+def test_the_model_holds_no_pickle_and_no_caches(recorded):
+    project, _ = recorded
+    (model,) = project.client().search_logged_models([project.run().info.experiment_id])
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    assert {"MLmodel", "requirements.txt", "artifacts/bundle/weights.safetensors"} <= files
+    assert not [name for name in files if name.endswith((".pkl", ".pyc", ".pt", ".ckpt"))]
+    content = (folder / "MLmodel").read_text(encoding="utf-8")
+    assert '"name": "text"' in content
+    assert "probability_positive" in content
+
+
+def test_metrics_of_the_selected_checkpoint_stand_beside_the_model(recorded):
+    project, _ = recorded
+    (model,) = project.client().search_logged_models([project.run().info.experiment_id])
+    assert {metric.key: metric.value for metric in model.metrics} == {"val/accuracy": 0.8, "test/accuracy": 0.75}
+    history = project.client().get_metric_history(project.run().info.run_id, "val/accuracy")
+    assert [(point.step, point.value) for point in history] == [(10, 0.8), (20, 0.7)]  # linked, not written twice
+
+
+def test_requirements_can_be_installed_anywhere():
+    assert all("+" not in requirement for requirement in requirements())
+    assert any(requirement.startswith("torch==") for requirement in requirements())
+
+
+def test_a_model_that_cannot_be_saved_is_marked_failed(project, result, tmp_path):
+    settings = project.settings("tracking.log_model=true")
+    with (
+        pytest.raises(TrackingError, match="bundle"),
+        open_recorder(settings, project.context()) as recorder,
+    ):
+        recorder.finished(replace(result, bundle=tmp_path / "no such bundle"))
+    (model,) = project.client().search_logged_models([project.run().info.experiment_id])
+    assert model.status == "FAILED"
+    assert project.run().info.status == "FAILED"

@@ -1,0 +1,204 @@
+"""What a run leaves in MLflow."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sentiment.errors import NonFiniteLossError, TrackingError
+from sentiment.tracking.mlflow_recorder import FLUSH_SECONDS, MlflowRecorder
+from sentiment.tracking.parent import start_sweep
+from sentiment.tracking.recorder import open_recorder
+from sentiment.tracking.result_file import read_result
+
+
+class TestFinishedRun:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def project(cls, tmp_path_factory, make_project, result):
+        """One recorded run, looked at by all tests of the class."""
+        project = make_project(tmp_path_factory.mktemp("project"))
+        settings = project.settings("model.heads=2", "optimizer.lr=3e-4", "trainer.patience=null")
+        with open_recorder(settings, project.context("model=transformer", "model.heads=2")) as recorder:
+            recorder.describe({"data.fingerprint": "abc", "device": "cpu"})
+            for step in range(1, 5):
+                recorder.trained({"train/loss": 1 / step, "train/lr": 1e-3}, step=step, epoch=step / 2)
+                if step % 2 == 0:
+                    recorder.validated({"val/accuracy": 1 - step / 10}, step=step, epoch=step / 2)
+            recorder.tested({"test/accuracy": 0.75}, step=4, epoch=2.0)
+            recorder.finished(result)
+        return project
+
+    def test_state_and_name(self, project):
+        assert project.run().info.status == "FINISHED"
+        assert project.run().info.run_name == "transformer heads=2"
+
+    def test_every_setting_is_a_param(self, project):
+        params = project.run().data.params
+        assert params["model.heads"] == "2"
+        assert params["data.tokenizer.lowercase"] == "true"
+        assert params["trainer.patience"] == "null"
+        assert params["optimizer.lr"] == "0.0003"
+        assert params["seed"] == "0"
+        assert params["tracking.experiment"] == "sentiment"
+
+    def test_metrics_stand_against_step_with_the_epoch_beside_them(self, project):
+        client, run_id = project.client(), project.run().info.run_id
+        loss = client.get_metric_history(run_id, "train/loss")
+        assert [(point.step, point.value) for point in loss] == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25)]
+        accuracy = client.get_metric_history(run_id, "val/accuracy")
+        assert [(point.step, point.value) for point in accuracy] == [(2, 0.8), (4, 0.6)]
+        epoch = {point.step: point.value for point in client.get_metric_history(run_id, "epoch")}
+        assert epoch == {1: 0.5, 2: 1.0, 3: 1.5, 4: 2.0}
+
+    def test_summary_is_of_the_selected_checkpoint(self, project):
+        metrics = project.run().data.metrics
+        assert metrics["test/accuracy"] == 0.75
+        assert metrics["best/val/accuracy"] == 0.8
+        assert metrics["best/epoch"] == 1.0
+        assert metrics["model/parameters"] == 1234
+        assert metrics["time/fit_seconds"] == 5.5
+
+    def test_tags_tell_where_the_numbers_come_from(self, project):
+        tags = project.run().data.tags
+        assert tags["overrides"] == "model=transformer model.heads=2"
+        assert tags["data.fingerprint"] == "abc"
+        assert tags["device"] == "cpu"
+        assert tags["git.commit"] == "unknown"  # the project of this test is no checkout
+        assert tags["version.torch"].startswith("2.")
+        assert "cores" in tags["hardware"]
+
+    def test_artifacts(self, project):
+        run_id = project.run().info.run_id
+        names = {"config", "confusion_matrix.csv", "confusion_matrix.png", "predictions"}
+        assert project.artifacts(run_id) == names
+        yaml = project.artifact(run_id, "config/resolved.yaml").read_text(encoding="utf-8")
+        assert yaml == "model:\n  name: transformer\n"
+        table = project.artifact(run_id, "confusion_matrix.csv").read_text(encoding="utf-8")
+        assert table.splitlines()[1:] == ["negative,1,0", "positive,1,2"]
+
+    def test_predictions_can_be_compared_in_pairs_later(self, project, result):
+        with np.load(project.artifact(project.run().info.run_id, "predictions/test.npz")) as predictions:
+            assert predictions["labels"].tolist() == [0, 1, 1, 1]
+            np.testing.assert_array_equal(predictions["probabilities"], result.test.probabilities)
+            assert predictions["class_names"].tolist() == ["negative", "positive"]
+
+    def test_the_result_file_names_the_run(self, project):
+        record = read_result(project.context().output_dir / "result.json")
+        assert record.run_id == project.run().info.run_id
+
+
+def train_and_fail(project, error, before=lambda: None):
+    with open_recorder(project.settings(), project.context()) as recorder:
+        recorder.trained({"train/loss": 0.5}, step=1, epoch=0.1)
+        before()
+        raise error
+
+
+class TestUnfinishedRun:
+    def test_an_exception_is_recorded_and_goes_on(self, project):
+        with pytest.raises(ValueError, match="no good"):
+            train_and_fail(project, ValueError("this is\nno good"))
+        run = project.run()
+        assert run.info.status == "FAILED"
+        assert run.data.tags["failure.kind"] == "exception"
+        assert run.data.tags["failure.reason"] == "ValueError: this is no good"
+        assert run.data.metrics["train/loss"] == 0.5  # written before the exception left
+        traceback = project.artifact(run.info.run_id, "traceback.txt").read_text(encoding="utf-8")
+        assert "in train_and_fail" in traceback
+
+    def test_states(self, project):
+        cases = [
+            (NonFiniteLossError("loss is nan"), "FAILED", "non_finite_loss"),
+            (MemoryError(), "FAILED", "out_of_memory"),
+            (KeyboardInterrupt(), "KILLED", "interrupted"),
+            (SystemExit(143), "KILLED", "interrupted"),
+        ]
+        for error, _, _ in cases:
+            with pytest.raises(type(error)):
+                train_and_fail(project, error)
+        recorded = [(run.info.status, run.data.tags["failure.kind"]) for run in project.runs()]
+        assert recorded == [(status, kind) for _, status, kind in cases]
+
+    def test_a_store_that_fails_too_does_not_hide_the_first_error(self, project, caplog):
+        database = project.folder / "mlflow.db"
+        with pytest.raises(ValueError, match="first"):
+            train_and_fail(project, ValueError("first"), lambda: database.write_bytes(b"no database any more" * 400))
+        assert "MlflowRecorder could not record that the run ended: ValueError: first" in caplog.text
+        assert read_result(project.context().output_dir / "result.json").status == "FAILED"
+
+    def test_a_failing_setup_leaves_no_running_run(self, project):
+        (project.folder / "mlartifacts").write_text("a file where the folder should be", encoding="utf-8")
+        with (
+            pytest.raises(TrackingError, match=r"tracking\.uri="),
+            open_recorder(project.settings(), project.context()),
+        ):
+            pytest.fail("the block must not be entered")
+        assert project.run().info.status == "FAILED"
+        assert read_result(project.context().output_dir / "result.json").status == "FAILED"
+
+
+class TestSurroundings:
+    def test_a_foreign_run_in_the_environment_changes_nothing(self, project, monkeypatch, result):
+        monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+        parent = start_sweep(
+            uri=project.uri,
+            experiment="sentiment",
+            artifact_dir=str(project.folder / "mlartifacts"),
+            sweep_dir=project.sweep_dir,
+            project_dir=project.folder,
+            overrides=["seed=0,1"],
+            base_yaml="seed: 0\n",
+        )
+        with open_recorder(project.settings(), project.context("seed=0", job_number=0)) as recorder:
+            recorder.finished(result)
+        recorded_parent, child = project.runs()
+        assert recorded_parent.info.run_id == parent.run_id
+        assert child.info.run_id != "0" * 32
+        assert child.data.tags["mlflow.parentRunId"] == parent.run_id
+        assert child.data.tags["job"] == "0"
+
+    def test_a_job_without_a_recorded_parent_says_so(self, project, caplog):
+        with open_recorder(project.settings(), project.context(job_number=3)):
+            pass
+        assert "mlflow.parentRunId" not in project.run().data.tags
+        assert "No parent run" in caplog.text
+
+    def test_long_values_are_kept_whole(self, project):
+        names = [f"class number {index}" for index in range(600)]
+        (project.folder / "reviews.csv").touch()
+        overrides = ("data=files", "data.path=reviews.csv", f"data.labels={json.dumps(names)}")
+        with open_recorder(project.settings(*overrides), project.context(*overrides)):
+            pass
+        run = project.run()
+        assert run.data.params["data.labels"].endswith("see the artifact config/long_params.json)")
+        kept = project.artifact(run.info.run_id, "config/long_params.json").read_text(encoding="utf-8")
+        assert json.loads(json.loads(kept)["data.labels"]) == names
+        assert run.data.tags["overrides"].endswith("see the artifact config/tag_overrides.txt)")
+        kept = project.artifact(run.info.run_id, "config/tag_overrides.txt").read_text(encoding="utf-8")
+        assert kept == " ".join(overrides)
+
+
+class TestBuffer:
+    def test_training_metrics_wait_and_are_all_written_in_the_end(self, project, monkeypatch):
+        now = [0.0]
+        monkeypatch.setattr("sentiment.tracking.mlflow_recorder.time.monotonic", lambda: now[0])
+        recorder = MlflowRecorder(project.settings(), project.context())
+        client, calls = recorder._client, []
+        log_batch = client.log_batch
+        monkeypatch.setattr(client, "log_batch", lambda *a, **k: (calls.append(k), log_batch(*a, **k)))
+        for step in range(1, 101):
+            recorder.trained({"train/loss": 1.0, "train/lr": 1.0}, step=step, epoch=0.0)
+        assert len(calls) == 0
+        now[0] += FLUSH_SECONDS
+        recorder.trained({"train/loss": 1.0, "train/lr": 1.0}, step=101, epoch=0.0)
+        assert [len(call["metrics"]) for call in calls] == [303]
+        for step in range(102, 602):  # more than one batch holds
+            recorder.trained({"train/loss": 1.0, "train/lr": 1.0}, step=step, epoch=0.0)
+        recorder.validated({"val/loss": 1.0}, step=601, epoch=1.0)
+        assert max(len(call["metrics"]) for call in calls) <= 1000
+        assert len(client.get_metric_history(recorder.run_id, "train/loss")) == 601

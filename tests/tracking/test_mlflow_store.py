@@ -1,0 +1,138 @@
+"""Opening the store: from nothing, from several processes, and where it cannot be opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from sentiment.errors import TrackingError
+from sentiment.tracking.mlflow_store import open_store
+from sentiment.tracking.recorder import open_recorder
+
+PROCESSES = """
+import logging, multiprocessing, sys, traceback
+from sentiment.tracking.mlflow_api import Metric  # imported once: forking shares the import, not the store
+from sentiment.tracking.mlflow_store import open_store
+
+uri, artifact_dir, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+context = multiprocessing.get_context("fork")
+barrier = context.Barrier(count)
+
+def record():
+    barrier.wait()
+    store = open_store(uri, "sentiment", artifact_dir)
+    run_id = store.client.create_run(store.experiment_id).info.run_id
+    barrier.wait()
+    for batch in range(20):
+        steps = range(batch * 50, batch * 50 + 50)
+        store.client.log_batch(run_id, metrics=[Metric("train/loss", 1.0, step, step) for step in steps])
+    store.client.set_terminated(run_id)
+
+processes = [context.Process(target=record) for _ in range(count)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+print([process.exitcode for process in processes])
+"""
+
+
+def test_four_processes_start_on_no_database_and_record_at_once(project):
+    (project.folder / "mlflow.db").unlink()
+    arguments = [project.uri, str(project.folder / "mlartifacts"), "4"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROCESSES, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "[0, 0, 0, 0]\n", done.stderr  # and not a word of the migration
+    assert done.stderr == ""
+    assert [run.info.status for run in project.runs()] == ["FINISHED"] * 4
+    for run in project.runs():
+        assert len(project.client().get_metric_history(run.info.run_id, "train/loss")) == 1000
+
+
+def test_a_file_that_is_no_database_is_told_at_once(tmp_path):
+    (tmp_path / "mlflow.db").write_text("this is a diary, not a database" * 100, encoding="utf-8")
+    started = time.monotonic()
+    with pytest.raises(TrackingError, match=r"not a database[\s\S]*tracking=none"):
+        open_store(f"sqlite:///{tmp_path}/mlflow.db", "sentiment", str(tmp_path))
+    assert time.monotonic() - started < 5
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(TrackingError, match=r"tracking\.uri="):
+        open_store(f"sqlite:///{tmp_path}/file/mlflow.db", "sentiment", str(tmp_path))
+
+
+def test_a_server_that_does_not_answer_is_told_at_once():
+    started = time.monotonic()
+    with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9[\s\S]*refused"):
+        open_store("http://127.0.0.1:9", "sentiment", "unused")
+    assert time.monotonic() - started < 5
+
+
+def test_a_deleted_experiment_is_told_with_the_remedy(project):
+    store = open_store(project.uri, "sentiment", str(project.folder))
+    store.client.delete_experiment(store.experiment_id)
+    with pytest.raises(TrackingError, match="experiments restore"):
+        open_store(project.uri, "sentiment", str(project.folder))
+
+
+@pytest.mark.slow
+def test_a_plain_mlflow_server_in_the_project_shows_runs_and_serves_artifacts(project, result):
+    with open_recorder(project.settings(), project.context()) as recorder:
+        recorder.finished(result)
+    run = project.run()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free_port = probe.getsockname()[1]
+    base = f"http://127.0.0.1:{free_port}"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(free_port)]
+    server = subprocess.Popen(
+        command, cwd=project.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(f"{base}/health")
+        search = {"experiment_ids": [run.info.experiment_id], "max_results": 10}
+        found = fetch_json(f"{base}/api/2.0/mlflow/runs/search", search)["runs"]
+        assert [each["info"]["run_id"] for each in found] == [run.info.run_id]
+        listing = fetch_json(f"{base}/api/2.0/mlflow/artifacts/list?run_id={run.info.run_id}")
+        assert "confusion_matrix.png" in [file["path"] for file in listing["files"]]
+        picture = f"{base}/get-artifact?path=confusion_matrix.png&run_id={run.info.run_id}"
+        with urllib.request.urlopen(picture, timeout=30) as response:
+            assert response.read().startswith(b"\x89PNG")
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def wait_for(url):
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+
+
+def fetch_json(url, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.loads(response.read())

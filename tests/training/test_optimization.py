@@ -1,0 +1,98 @@
+"""Schedules have the shape their names promise; weight decay reaches matrices only."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from sentiment.config.schema import (
+    AdamSettings,
+    AdamWSettings,
+    ConstantSettings,
+    SGDSettings,
+    WarmupCosineSettings,
+    WarmupLinearSettings,
+)
+from sentiment.training.optimization import build_optimizer, group_by_decay, learning_rate_factor
+
+fractions = st.floats(0, 0.9)
+steps = st.integers(1, 500)
+COSINE = {"name": "warmup_cosine", "final_fraction": 0.1}
+LINEAR = {"name": "warmup_linear", "final_fraction": 0.1}
+
+
+@given(fractions, steps, st.sampled_from(["cosine", "linear"]))
+def test_warmup_rises_to_the_peak_then_falls_to_the_end(fraction, total, kind):
+    settings = (
+        WarmupCosineSettings(warmup_fraction=fraction, **COSINE)
+        if kind == "cosine"
+        else WarmupLinearSettings(warmup_fraction=fraction, **LINEAR)
+    )
+    factor = learning_rate_factor(settings, total)
+    values = [factor(step) for step in range(total + 1)]
+    peak = values.index(max(values))
+    assert all(0 < value <= 1 for value in values)
+    assert values[: peak + 1] == sorted(values[: peak + 1])
+    assert values[peak:] == sorted(values[peak:], reverse=True)
+    assert values[peak] == pytest.approx(1) or peak == total
+    assert factor(10 * total) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_halfway_points():
+    cosine = learning_rate_factor(WarmupCosineSettings(warmup_fraction=0.0, **COSINE), 100)
+    linear = learning_rate_factor(WarmupLinearSettings(warmup_fraction=0.0, **LINEAR), 100)
+    assert cosine(50) == pytest.approx(0.55)
+    assert cosine(25) > linear(25)
+    assert linear(50) == pytest.approx(0.55)
+
+
+def test_constant_stays_at_the_peak_after_its_warmup():
+    factor = learning_rate_factor(ConstantSettings(name="constant", warmup_fraction=0.1), 100)
+    assert factor(0) < factor(9) < 1
+    assert {factor(step) for step in range(10, 200)} == {1.0}
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4)
+        self.linear = nn.Linear(4, 4)
+        self.norm = nn.LayerNorm(4)
+        self.frozen = nn.Linear(4, 4).requires_grad_(False)
+
+
+def test_only_matrices_decay():
+    network = Small()
+    decaying, others = group_by_decay(network, 0.5)
+    assert decaying["weight_decay"] == 0.5
+    assert others["weight_decay"] == 0.0
+    assert [id(p) for p in decaying["params"]] == [id(network.linear.weight)]
+    expected = {id(network.embedding.weight), id(network.linear.bias), id(network.norm.weight), id(network.norm.bias)}
+    assert {id(p) for p in others["params"]} == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        (AdamWSettings(name="adamw", lr=0.1, weight_decay=0.01, beta1=0.8, beta2=0.9), torch.optim.AdamW),
+        (AdamSettings(name="adam", lr=0.1, beta1=0.8, beta2=0.9), torch.optim.Adam),
+        (SGDSettings(name="sgd", lr=0.001, weight_decay=0.0, momentum=0.9, nesterov=True), torch.optim.SGD),
+    ],
+)
+def test_every_optimizer_takes_its_settings_and_a_step_lowers_the_loss(settings, kind):
+    network = Small()
+    optimizer = build_optimizer(settings, network)
+    assert type(optimizer) is kind
+    assert optimizer.param_groups[0]["lr"] == settings.lr
+    tokens = torch.tensor([1, 2, 3])
+
+    def loss() -> torch.Tensor:
+        return network.norm(network.linear(network.embedding(tokens))).square().sum()
+
+    before = loss()
+    before.backward()
+    optimizer.step()
+    assert loss() < before

@@ -1,0 +1,183 @@
+"""One run from settings to result: selection on validation, one look at the test split, equal seeds, failures."""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+
+from sentiment.data.datamodule import ReviewDataModule
+from sentiment.errors import NonFiniteLossError, OutOfMemoryError
+from sentiment.models.build import build_model
+from sentiment.training import run
+from sentiment.training.module import TextClassificationModule
+from sentiment.training.run import train_and_test
+
+METRICS = {"loss", "accuracy", "f1", "auroc"}
+
+
+@pytest.mark.parametrize("model", ["transformer", "rnn"])
+def test_a_run_learns_and_reports(small_settings, small_corpus, reporter, tmp_path, model):
+    settings = small_settings(f"model={model}", "trainer.max_epochs=6", "optimizer.lr=0.005")
+    result = train_and_test(settings, small_corpus, tmp_path, reporter)
+
+    validations = reporter.of_kind("validated")
+    assert [epoch for _, epoch, _ in validations] == [1, 2, 3, 4, 5, 6]
+    assert all(set(metrics) == {f"val/{name}" for name in METRICS} for _, _, metrics in validations)
+    assert result.metrics["val/accuracy"] == max(metrics["val/accuracy"] for _, _, metrics in validations)
+    assert result.metrics["val/accuracy"] > 0.8
+
+    assert len(reporter.of_kind("tested")) == 1
+    assert {name for name in result.metrics if name.startswith("test/")} == {f"test/{n}" for n in METRICS | {"ece"}}
+    losses = [metrics["train/loss"] for _, _, metrics in reporter.of_kind("trained")]
+    assert len(losses) == 6 * 17  # 540 training reviews in batches of 32
+    assert np.mean(losses[-17:]) < np.mean(losses[:17])
+
+
+def test_test_predictions_stand_in_the_order_of_the_split(small_settings, small_corpus, reporter, tmp_path):
+    result = train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
+    assert result.test is not None
+    np.testing.assert_array_equal(result.test.labels, small_corpus.test.labels)
+    np.testing.assert_allclose(result.test.probabilities.sum(axis=1), 1, rtol=1e-5)
+    confusion = result.test.confusion()
+    assert confusion.sum() == len(small_corpus.test)
+    assert np.trace(confusion) / confusion.sum() == pytest.approx(result.metrics["test/accuracy"], abs=1e-6)
+
+
+def test_the_selected_checkpoint_is_tested_not_the_last(small_settings, small_corpus, reporter, tmp_path, monkeypatch):
+    """Spoil the weights after the best epoch: the test must not see it."""
+    settings = small_settings("model=rnn", "trainer.max_epochs=3", "optimizer.lr=0.005")
+
+    def spoil(module):
+        if module.trainer.current_epoch == 2:
+            nn.init.zeros_(module.network.head.weight)
+            for group in module.trainer.optimizers[0].param_groups:
+                group["lr"] = 0.0
+                module.trainer.lr_scheduler_configs.clear()
+
+    monkeypatch.setattr(TextClassificationModule, "on_train_epoch_start", spoil)
+    result = train_and_test(settings, small_corpus, tmp_path, reporter)
+    last = reporter.of_kind("validated")[-1][2]
+    assert last["val/accuracy"] < result.metrics["val/accuracy"]
+    assert result.best_epoch <= 2
+    assert result.metrics["test/accuracy"] > last["val/accuracy"]
+
+
+def test_the_test_split_is_left_alone_where_the_settings_say_so(small_settings, small_corpus, reporter, tmp_path):
+    result = train_and_test(small_settings("model=rnn", "trainer.test=false"), small_corpus, tmp_path, reporter)
+    assert result.test is None
+    assert reporter.of_kind("tested") == []
+    assert not any(name.startswith("test/") for name in result.metrics)
+
+
+@pytest.mark.parametrize("model", ["transformer", "rnn"])
+def test_the_same_seed_gives_bit_equal_metrics(small_settings, small_corpus, recording_reporter, tmp_path, model):
+    first, second, other = recording_reporter(), recording_reporter(), recording_reporter()
+    settings = small_settings(f"model={model}", "model.dropout=0.2", "model.word_dropout=0.1")
+    train_and_test(settings, small_corpus, tmp_path / "a", first)
+    torch.rand(100)  # whatever happens in between must not matter
+    train_and_test(settings, small_corpus, tmp_path / "b", second)
+    assert first.reports == second.reports
+    train_and_test(settings.model_copy(update={"seed": 1}), small_corpus, tmp_path / "c", other)
+    assert other.reports != first.reports
+
+
+def test_validation_within_an_epoch(small_settings, small_corpus, reporter, tmp_path):
+    settings = small_settings("model=rnn", "trainer.validations_per_epoch=3", "trainer.max_epochs=1")
+    train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert [round(epoch, 2) for _, epoch, _ in reporter.of_kind("validated")] == [0.35, 0.65, 1.0]  # 6, 11 and 17 of 17
+
+
+def test_early_stopping_ends_a_run_without_progress(small_settings, small_corpus, reporter, tmp_path):
+    settings = small_settings("model=rnn", "trainer.max_epochs=20", "trainer.patience=2", "optimizer.lr=1e-12")
+    result = train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert result.epochs < 20
+
+
+def test_weight_averaging_selects_and_stores_the_averaged_weights(small_settings, small_corpus, reporter, tmp_path):
+    settings = small_settings("model=rnn", "trainer.weight_averaging=0.9", "trainer.test=false")
+    result = train_and_test(settings, small_corpus, tmp_path, reporter)
+    network = build_model(
+        settings.model,
+        vocabulary_size=small_corpus.tokenizer.vocabulary_size,
+        classes=2,
+        max_tokens=settings.data.max_tokens,
+    )
+    module = TextClassificationModule(network, classes=2, optimizer=settings.optimizer, scheduler=settings.scheduler)
+    run.load_weights(module, result.checkpoint)
+    data = ReviewDataModule(
+        small_corpus, batch_size=32, max_tokens=128, keep="head_tail", head_fraction=0.5, seed=settings.seed
+    )
+    with run.lightning_habits():
+        trainer = run.build_trainer(settings, tmp_path, [], show_bar=False)
+        [metrics] = trainer.validate(module, datamodule=data, verbose=False)
+    assert metrics["val/loss"] == pytest.approx(result.metrics["val/loss"], rel=1e-6)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_remedy(small_settings, small_corpus, reporter, tmp_path):
+    settings = small_settings(
+        "model=rnn", "optimizer=sgd", "optimizer.lr=1000", "trainer.gradient_clip_norm=null", "trainer.max_epochs=50",
+        "trainer.patience=null",
+    )  # fmt: skip
+    object.__setattr__(settings.optimizer, "lr", 1e38)
+    with pytest.raises(NonFiniteLossError, match=r"became (nan|inf).*\n-> lower optimizer.lr"):
+        train_and_test(settings, small_corpus, tmp_path, reporter)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes")])
+def test_memory_errors_become_one_with_a_remedy(small_settings, small_corpus, reporter, tmp_path, monkeypatch, error):
+    def fail(self, tokens, mask):
+        raise error
+
+    monkeypatch.setattr(TextClassificationModule, "forward", fail)
+    with pytest.raises(OutOfMemoryError, match=r"data\.batch_size"):
+        train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
+
+
+def test_ctrl_c_reaches_the_caller_and_a_second_one_works(small_settings, small_corpus, reporter, tmp_path, monkeypatch):
+    def interrupt(self, tokens, mask):
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(TextClassificationModule, "forward", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_exception_of_the_reporter_ends_the_run_and_reaches_the_caller(
+    small_settings, small_corpus, recording_reporter, tmp_path
+):
+    class Stop(Exception):  # noqa: N818 - no error, but the way a search ends a hopeless run
+        pass
+
+    class Impatient(recording_reporter):
+        def validated(self, metrics, *, step, epoch):
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, Impatient())
+
+
+def test_a_run_leaves_no_thread_count_behind(small_settings, small_corpus, reporter, tmp_path):
+    train_and_test(small_settings("model=rnn", "trainer.threads=1"), small_corpus, tmp_path / "a", reporter)
+    assert torch.get_num_threads() == 1
+    train_and_test(small_settings("model=rnn", "trainer.threads=null"), small_corpus, tmp_path / "b", reporter)
+    assert torch.get_num_threads() == run.DEFAULT_THREADS
+
+
+@pytest.mark.parametrize(("choice", "terminal", "expected"), [("auto", True, True), ("auto", False, False), ("on", False, True), ("off", True, False)])  # fmt: skip
+def test_the_progress_bar_shows_on_a_terminal_only(small_settings, monkeypatch, choice, terminal, expected):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    assert run.wants_progress_bar(small_settings("model=rnn", f"trainer.progress_bar={choice}").trainer) is expected
+
+
+def test_the_checkpoint_of_the_best_objective_is_kept(small_settings, tmp_path):
+    settings = small_settings("model=rnn", "objective=val/loss")
+    trainer = run.build_trainer(settings, tmp_path, [ModelCheckpoint(monitor="val/loss")], show_bar=False)
+    stopping = [callback for callback in trainer.callbacks if type(callback).__name__ == "EarlyStopping"]
+    assert stopping[0].mode == "min"
