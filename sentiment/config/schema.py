@@ -165,6 +165,18 @@ class TokenizerSettings(Group):
     min_frequency: int = Field(ge=1, le=1_000_000, description="Rarer words or pairs are left out.")
     lowercase: bool = Field(description="Fold case.")
 
+    @field_validator("vocabulary_size")
+    @classmethod
+    def bytes_fit_the_vocabulary(cls, vocabulary_size: int, info: ValidationInfo) -> int:
+        """Byte-pair encoding starts from all bytes and the special tokens."""
+        least = 256 + 2
+        if info.data.get("kind") == "bpe" and vocabulary_size < least:
+            raise conflict(
+                f"{vocabulary_size} entries cannot hold the 256 bytes and 2 special tokens that bpe starts from",
+                f"set it to {least} or more, or data.tokenizer.kind=word",
+            )
+        return vocabulary_size
+
 
 class DataGroup(Group):
     """Keys that every data set has."""
@@ -208,7 +220,7 @@ class ImdbDataSettings(DataGroup):
     name: Literal["imdb"]
     path: str | None = Field(min_length=1, description="Local folder: Parquet as on the Hub, or aclImdb/; null: the Hub.")
     repository: str = Field(min_length=1, description="Data set on the Hugging Face Hub.")
-    revision: str = Field(min_length=1, description="Pinned commit on the Hub.")
+    revision: str = Field(pattern="^[0-9a-f]{40}$", description="Pinned commit on the Hub, 40 hexadecimal digits.")
 
 
 class FilesDataSettings(DataGroup):

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,8 @@ def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry]) -> Entry:
         return entry
     with _explain_failure_to_write(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(cache_dir / f"{key}.lock")
-    with lock:
+        held = _acquire(cache_dir / f"{key}.lock")
+    with held:
         entry = _read_if_whole(folder, logging.WARNING)  # another process may have built it while this one waited
         if entry is not None:
             return entry
@@ -97,15 +97,14 @@ def _explain_failure_to_write(cache_dir: Path) -> Iterator[None]:
         ) from error
 
 
-def _acquire(path: Path) -> FileLock:
+def _acquire(path: Path) -> AbstractContextManager[object]:
     """Take the lock; the system lets it go when the process ends, however it ends."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         log.info("Another run is building this entry of the token cache; waiting for it.")
-        lock.acquire()
-    return lock
+        return lock.acquire()
 
 
 def _read_if_whole(folder: Path, level: int) -> Entry | None:

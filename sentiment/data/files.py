@@ -77,11 +77,13 @@ class FilesSource:
         Raises:
             DataError: A file or a column is missing; bad rows, unless they are skipped; fewer than two classes.
         """
+        if self.labels is not None and len(set(self.labels)) != len(self.labels):
+            raise DataError(f"data.labels={list(self.labels)} names a class twice; name each once")
         rows = {key: read_rows(path, self.text_column, self.label_column) for key, path in self._paths().items()}
         class_names = self.labels or _sorted_names({row.label for row in rows["data.path"] if row.fault is None})
-        self._check_class_names(class_names)
         checked = {key: [_check_label(row, class_names) for row in found] for key, found in rows.items()}
         skipped = self._report_bad_rows(checked)
+        self._require_two_classes(class_names)
         reviews = {key: _reviews(found, class_names) for key, found in checked.items()}
         train, test = reviews["data.path"], reviews.get("data.test_path")
         if test is None:
@@ -98,9 +100,7 @@ class FilesSource:
         }
         return {key: path for key, path in paths.items() if path is not None}
 
-    def _check_class_names(self, class_names: Sequence[str]) -> None:
-        if len(set(class_names)) != len(class_names):
-            raise DataError(f"data.labels={list(class_names)} names a class twice; name each once")
+    def _require_two_classes(self, class_names: Sequence[str]) -> None:
         if len(class_names) < 2:
             found = f"only the class {class_names[0]!r}" if class_names else "no usable row"
             raise DataError(

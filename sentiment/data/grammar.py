@@ -97,32 +97,32 @@ FORMS = (
             "the {aspect} was really {word}",
             "the {aspect} was somewhat {word}",
             "the {aspect} was arguably {word}",
+            "I found the {aspect} {word}",
             "I found the {aspect} rather {word}",
-            "most of the time the {aspect} was {word}",
         ),
         negated=(
             "the {aspect} was not {word}",
-            "the {aspect} was never really {word}",
+            "the {aspect} was never {word}",
             "the {aspect} was hardly {word}",
             "the {aspect} was far from {word}",
-            "I found the {aspect} not in the least {word}",
-            "at no point was the {aspect} {word}",
+            "the {aspect} was not really {word}",
+            "I found the {aspect} not at all {word}",
         ),
     ),
     Form(
         ADJECTIVES,
-        plain=("it has a {word} {aspect}", "the film offers a somewhat {word} {aspect}"),
-        negated=("it does not have a {word} {aspect}", "the film never offers a {word} {aspect}"),
+        plain=("it has a {word} {aspect}", "the film offers a {word} {aspect}"),
+        negated=("it has by no means a {word} {aspect}", "the film hardly offers a {word} {aspect}"),
     ),
     Form(
         VERBS,
-        plain=("I {word} the {aspect}", "everybody around me {word} the {aspect}"),
-        negated=("I never {word} the {aspect}", "nobody around me {word} the {aspect}"),
+        plain=("I {word} the {aspect}", "we all {word} the {aspect}"),
+        negated=("I never {word} the {aspect}", "nobody {word} the {aspect}"),
     ),
     Form(
         NOUNS,
-        plain=("the {aspect} was a {word}", "many will call the {aspect} a {word}"),
-        negated=("the {aspect} was by no means a {word}", "nobody will call the {aspect} a {word}"),
+        plain=("the {aspect} was a {word}", "I call the {aspect} a {word}"),
+        negated=("the {aspect} was not a {word}", "the {aspect} was by no means a {word}"),
     ),
 )
 
@@ -282,7 +282,7 @@ def draw_single(rng: random.Random, meaning: Polarity) -> Opinion:
     """Draw one claim: half of them are denied, half are lures, so the polar word alone tells nothing."""
     if rng.random() < 0.5:
         return Opinion(pick(rng, LURES), (draw_claim(rng, meaning, negated=False),))
-    if rng.random() < 0.5:
+    if rng.random() < 0.7:
         return Opinion(BARE, (draw_claim(rng, meaning, negated=True),))
     return Opinion(pick(rng, DENIALS), (draw_claim(rng, opposite(meaning), negated=False),))
 

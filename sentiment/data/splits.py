@@ -59,9 +59,7 @@ class Splits:
     dropped: dict[str, int]
 
 
-def draw_stratified(
-    labels: npt.NDArray[np.integer], count: int, seed: int, stream: int
-) -> npt.NDArray[np.int64]:
+def draw_stratified(labels: npt.NDArray[np.integer], count: int, seed: int, stream: int) -> npt.NDArray[np.int64]:
     """Draw reviews at random, with each class's share as near to its share in `labels` as whole reviews allow.
 
     Whole reviews are shared out by the largest remainder; equal remainders go to the lower class index.

@@ -181,12 +181,11 @@ class LearnedPositions(nn.Module):
 
     def __init__(self, max_tokens: int, embedding_size: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.empty(max_tokens, embedding_size))
-        nn.init.normal_(self.table)
+        self.table = nn.Embedding(max_tokens, embedding_size)  # not a bare parameter: optimizers spare embeddings
 
     def forward(self, x: Tensor) -> Tensor:
         """Add positions to (B, T, D) vectors."""
-        return x + _first_rows(self.table, x.shape[1])  # (B, T, D)
+        return x + _first_rows(self.table.weight, x.shape[1])  # (B, T, D)
 
 
 class SinusoidalPositions(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -18,6 +19,9 @@ FAINT = "#C8C8C8"
 
 LARGEST_ROWS = 30
 """Most jobs drawn; the table has them all."""
+
+LABEL_WIDTH = 40
+"""Characters of a line of a label."""
 
 Z_95 = 1.959963984540054
 """Quantile of the normal distribution for a two-sided 95 % interval."""
@@ -58,7 +62,7 @@ def _draw_ends(axes: Axes, ranking: Ranking, rows: tuple[RankedRun, ...]) -> Non
             low, high = wilson_interval(value, row.record.test_reviews)
             axes.plot([low, high], [position, position], color=colour, lw=2, solid_capstyle="butt", zorder=2)
         axes.plot(value, position, "D", color=colour, ms=7, zorder=4)
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_yticks(range(len(rows)), [textwrap.fill(row.label, LABEL_WIDTH) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.12)
     axes.set_xlabel(ranking.objective.removeprefix("val/"))
@@ -82,8 +86,8 @@ def _draw_ways(axes: Axes, ranking: Ranking, rows: tuple[RankedRun, ...]) -> Non
         if not points:
             continue
         epochs, values = zip(*points, strict=True)
-        colour = _colour(position)
-        axes.plot(epochs, values, "-o", color=colour, lw=2, ms=4, label=row.label if position < len(COLOURS) else None)
+        colour, label = _colour(position), textwrap.fill(row.label, LABEL_WIDTH)
+        axes.plot(epochs, values, "-o", color=colour, lw=2, ms=4, label=label if position < len(COLOURS) else None)
         if row.record.best_epoch is not None and ranking.objective in row.record.metrics:
             best = (row.record.best_epoch, row.record.metrics[ranking.objective])
             axes.plot(*best, "o", color="white", mec=colour, mew=2, ms=9, zorder=5)

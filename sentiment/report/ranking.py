@@ -75,12 +75,12 @@ def rank(records: Sequence[ResultRecord], objective: str, direction: Direction) 
     sign = -1.0 if direction == "maximize" else 1.0
 
     def place(pair: tuple[ResultRecord, dict[str, str]]) -> float:
-        value = sign * pair[0].metrics.get(objective, math.nan)
+        value = sign * pair[0].metrics[objective]
         return math.inf if math.isnan(value) else value
 
     pairs = list(zip(records, changed, strict=True))
-    finished = sorted((pair for pair in pairs if pair[0].status == "FINISHED"), key=place)
-    rest = [pair for pair in pairs if pair[0].status != "FINISHED"]
+    finished = sorted((pair for pair in pairs if _has_result(pair[0], objective)), key=place)
+    rest = [pair for pair in pairs if not _has_result(pair[0], objective)]
     rows = [
         RankedRun(number if number <= len(finished) else None, shorten(record.model, settings), settings, record)
         for number, (record, settings) in enumerate([*finished, *rest], start=1)
@@ -102,7 +102,9 @@ def find_changed(records: Sequence[ResultRecord]) -> list[dict[str, str]]:
 
 def explain(record: ResultRecord) -> str:
     """Say why a job has no rank."""
-    return KILLED_OUTRIGHT if record.status == "RUNNING" else record.reason or "no reason recorded"
+    if record.status == "RUNNING":
+        return KILLED_OUTRIGHT
+    return record.reason or "it ended without a value of the objective"
 
 
 def write_csv(ranking: Ranking, file: Path) -> None:
@@ -122,7 +124,7 @@ def write_csv(ranking: Ranking, file: Path) -> None:
                 record.status,
                 *(record.metrics.get(name) for name in ranking.metrics),
                 *(record.parameters, record.seconds, record.epochs, record.best_epoch),
-                None if record.status == "FINISHED" else explain(record),
+                None if row.rank is not None else explain(record),
             ])  # fmt: skip
 
 
@@ -131,3 +133,7 @@ def _metric_names(records: Sequence[ResultRecord], objective: str) -> tuple[str,
     validation = [name for name in names if name.startswith("val/")]
     test = [name for name in names if name.startswith("test/")]
     return (objective, *validation, *test)
+
+
+def _has_result(record: ResultRecord, objective: str) -> bool:
+    return record.status == "FINISHED" and objective in record.metrics

@@ -5,11 +5,15 @@ Importing mlflow takes seconds, so only modules that are themselves imported whe
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # At import, mlflow starts a thread that asks the network how to send usage statistics. An embedded store has no
 # business on the network; who wants to send them sets the variable to false.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of milliseconds for local copies
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
@@ -32,4 +36,19 @@ __all__ = [
     "MlflowException",
     "Param",
     "RunTag",
+    "quiet",
 ]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what mlflow and alembic log in passing, e.g. while they create and migrate a database."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 import sentiment
-from sentiment.tracking.mlflow_api import LoggedModelOutput, Metric
+from sentiment.tracking.mlflow_api import LoggedModelOutput, Metric, quiet
 from sentiment.tracking.mlflow_store import Store
 
 with warnings.catch_warnings():  # mlflow's own types warn about each other while they are imported
@@ -70,7 +70,7 @@ def signature(class_names: Sequence[str]) -> ModelSignature:
 
 
 def _save(path: Path, model: Model, bundle: Path, class_names: Sequence[str]) -> None:
-    with warnings.catch_warnings():
+    with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, at how mlflow reads the example's columns
         mlflow.pyfunc.save_model(
             str(path),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import urllib.error
 import urllib.request
@@ -16,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.mlflow_api import MlflowClient, MlflowException
+from sentiment.tracking.mlflow_api import MlflowClient, MlflowException, quiet
 
 LOCK_TIMEOUT_SECONDS = 120.0
 """Longest wait for another process that creates the store, which takes it a few seconds."""
@@ -57,7 +56,7 @@ def open_store(uri: str, experiment: str, artifact_dir: str) -> Store:
     Raises:
         TrackingError: The store cannot be reached, read or written.
     """
-    with recording(uri), _quiet():
+    with recording(uri), quiet():
         database = _sqlite_file(uri)
         if database is None:
             if uri.startswith(("http://", "https://")):
@@ -128,17 +127,3 @@ def _require_server(uri: str) -> None:
             pass
     except urllib.error.HTTPError:
         pass  # it answers; what it thinks of this page is no matter
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back the lines that mlflow and alembic log while they create and migrate a database."""
-    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "alembic")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

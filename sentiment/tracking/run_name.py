@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 NAME_LENGTH = 120
 """Most characters of a name; all overrides stand in a tag and in the resolved settings."""
@@ -21,14 +21,19 @@ def name_run(model: str, overrides: Sequence[str]) -> str:
 
 def name_sweep(overrides: Sequence[str]) -> str:
     """Name a multirun: ``sweep model=transformer,rnn seed=0,1``."""
-    changed = parse_overrides(overrides)
+    changed = _telling(parse_overrides(overrides))
     return " ".join(["sweep", *_fitting([f"{key}={value}" for key, value in changed.items()])])
 
 
-def shorten(model: str, changed: dict[str, str]) -> str:
+def shorten(model: str, changed: Mapping[str, str]) -> str:
     """Join the model's name and the changed settings under the last part of their names."""
-    settings = [f"{key.rpartition('.')[2]}={value}" for key, value in changed.items() if key != "model"]
-    return " ".join([model, *_fitting(settings)])
+    told = {key: value for key, value in _telling(changed).items() if key != "model"}
+    return " ".join([model, *_fitting([f"{key.rpartition('.')[2]}={value}" for key, value in told.items()])])
+
+
+def _telling(changed: Mapping[str, str]) -> dict[str, str]:
+    """Leave out where a run is recorded, which says nothing about the run."""
+    return {key: value for key, value in changed.items() if key.split(".")[0] != "tracking"}
 
 
 def _fitting(settings: Sequence[str]) -> list[str]:

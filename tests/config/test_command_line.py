@@ -65,6 +65,8 @@ def test_valid_commands_pass(arguments):
         (["data=files"], "data.path", "has no value", "data.path=..."),
         (["data=imdb", "data.path=/no/such/folder"], "data.path", "does not exist", "correct the path"),
         (["data.min_sentences=9"], "data.max_sentences", "less than min_sentences=9", "at least 9"),
+        (["data.tokenizer.kind=bpe", "data.tokenizer.vocabulary_size=99"], "data.tokenizer.vocabulary_size", "256 bytes", "258"),
+        (["data=imdb", "data.revision=main"], "data.revision", "'main' is text", "40 hexadecimal digits"),
         (["~seed"], "seed", "has no value", "seed=..."),
         (["seed=${nowhere}"], "seed", "nowhere", "${...}"),
         (["model=transformer,rnn"], "model", "several values (transformer,rnn)", "add -m"),

@@ -52,7 +52,11 @@ def test_collate_pads_on_the_right_to_the_longest():
     assert (batch.labels.dtype, batch.rows.dtype) == (torch.int64, torch.int64)
 
 
-@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=200), batch_size=st.integers(1, 20), seed=st.integers(0, 9))
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=200),
+    batch_size=st.integers(1, 20),
+    seed=st.integers(0, 9),
+)
 def test_every_review_comes_exactly_once_an_epoch(lengths: list[int], batch_size: int, seed: int):
     for sampler in (
         LengthBatches(np.array(lengths), batch_size),

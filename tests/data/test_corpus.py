@@ -63,9 +63,7 @@ def test_the_second_time_nothing_is_loaded_and_all_is_equal(prepare: Prepare, so
 
 def test_ids_are_stored_as_narrow_as_the_vocabulary_allows(prepare: Prepare, monkeypatch: pytest.MonkeyPatch):
     assert prepare().train.ids.dtype == np.uint16
-    monkeypatch.setattr(
-        "sentiment.data.tokenizer.ReviewTokenizer.vocabulary_size", property(lambda self: 2**16 + 1)
-    )
+    monkeypatch.setattr("sentiment.data.tokenizer.ReviewTokenizer.vocabulary_size", property(lambda self: 2**16 + 1))
     assert prepare(split_seed=9).train.ids.dtype == np.uint32
 
 

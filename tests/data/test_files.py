@@ -128,6 +128,11 @@ def test_fewer_than_two_classes_are_an_error(make: Make, rows: list[tuple[str, s
         make(rows, on_bad_row="skip").load()
 
 
+def test_bad_rows_are_told_before_the_classes_that_are_missing_because_of_them(make: Make):
+    with pytest.raises(DataError, match="line 2: the text is missing"):
+        make([("", "good"), ("", "bad")]).load()
+
+
 def test_labels_name_each_class_once(make: Make):
     with pytest.raises(DataError, match="names a class twice"):
         make(labels=("good", "good")).load()

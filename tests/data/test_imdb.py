@@ -127,7 +127,7 @@ class TestLocal:
             local(folder).load()
 
     def test_a_branch_is_no_revision(self):
-        with pytest.raises(DataError, match="data.revision=main is no commit"):
+        with pytest.raises(DataError, match=r"data.revision=main is no commit"):
             ImdbSource(None, REPOSITORY, "main").fingerprint()
 
     def test_the_real_reviews(self, real_imdb: Path):
@@ -195,7 +195,9 @@ class TestHub:
         assert f"GET /datasets/{REPOSITORY}/resolve/{REVISION}/plain_text/train-00000-of-00001.parquet" in hub.requests
 
     @pytest.mark.parametrize("environment", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["gone", "offline"])
-    def test_without_the_hub_reads_its_cache_within_seconds(self, filled: Client, gone: str, environment: dict[str, str]):
+    def test_without_the_hub_reads_its_cache_within_seconds(
+        self, filled: Client, gone: str, environment: dict[str, str]
+    ):
         answer = filled.load(gone, **environment)
         assert (answer["train"], answer["test"]) == (texts("train"), texts("test"))
         assert answer["seconds"] < 10
@@ -241,7 +243,8 @@ from sentiment.data.imdb import ImdbSource
 started = time.perf_counter()
 prepare_corpus(
     ImdbSource(Path({str(folder)!r}), "", ""), tokenizer_kind="word", vocabulary_size=1000, min_frequency=1,
-    lowercase=True, validation_fraction=0.1, split_seed=0, train_limit=None, cache_dir=Path({str(tmp_path / "cache")!r}),
+    lowercase=True, validation_fraction=0.1, split_seed=0, train_limit=None,
+    cache_dir=Path({str(tmp_path / "cache")!r}),
 )
 print(time.perf_counter() - started, *sorted({{"datasets", "pandas", "pyarrow", "torch"}} & set(sys.modules)))
 """

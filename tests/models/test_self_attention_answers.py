@@ -84,7 +84,7 @@ class TestQuestion3QueriesKeysValues:
     def test_the_code_equals_the_double_loop(self) -> None:
         attention = SelfAttention(D, heads=1).double()
         x = draw(L, D)
-        query, key, value = (part[0, 0] for part in attention.queries_keys_values(x.unsqueeze(0)))
+        query, key, value = (part[0, 0].detach() for part in attention.queries_keys_values(x.unsqueeze(0)))
         expected = average_by_loops(query / math.sqrt(D), key, value)
         lengths = torch.tensor([L])
         torch.testing.assert_close(attention_weights(attention, x.unsqueeze(0), lengths)[0, 0] @ value, expected)

@@ -31,7 +31,7 @@ def record():
     store = open_store(uri, "sentiment", artifact_dir)
     run_id = store.client.create_run(store.experiment_id).info.run_id
     barrier.wait()
-    for batch in range(20):
+    for batch in range(10):
         steps = range(batch * 50, batch * 50 + 50)
         store.client.log_batch(run_id, metrics=[Metric("train/loss", 1.0, step, step) for step in steps])
     store.client.set_terminated(run_id)
@@ -59,7 +59,7 @@ def test_four_processes_start_on_no_database_and_record_at_once(project):
     assert done.stderr == ""
     assert [run.info.status for run in project.runs()] == ["FINISHED"] * 4
     for run in project.runs():
-        assert len(project.client().get_metric_history(run.info.run_id, "train/loss")) == 1000
+        assert len(project.client().get_metric_history(run.info.run_id, "train/loss")) == 500
 
 
 def test_a_file_that_is_no_database_is_told_at_once(tmp_path):
@@ -114,9 +114,22 @@ def test_a_plain_mlflow_server_in_the_project_shows_runs_and_serves_artifacts(pr
         picture = f"{base}/get-artifact?path=confusion_matrix.png&run_id={run.info.run_id}"
         with urllib.request.urlopen(picture, timeout=30) as response:
             assert response.read().startswith(b"\x89PNG")
+        record_over_http(project, result, base)
     finally:
         server.terminate()
         server.wait(timeout=30)
+
+
+def record_over_http(project, result, base):
+    """The same server as the tracking URI: it keeps the artifacts itself."""
+    settings = project.settings(f"tracking.uri={base}", "tracking.experiment=remote")
+    with open_recorder(settings, project.context()) as recorder:
+        recorder.validated({"val/accuracy": 0.5}, step=1, epoch=1.0)
+        recorder.finished(result)
+    client = open_store(base, "remote", "unused").client
+    (run,) = client.search_runs([client.get_experiment_by_name("remote").experiment_id])
+    assert (run.info.status, run.data.metrics["val/accuracy"]) == ("FINISHED", 0.5)
+    assert "confusion_matrix.png" in [file.path for file in client.list_artifacts(run.info.run_id)]
 
 
 def wait_for(url):

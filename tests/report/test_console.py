@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sentiment.report.console import print_ranking
+from sentiment.report.ranking import rank
+
+
+def printed(records, width=None, **options):
+    stream = io.StringIO()
+    console = Console(file=stream, highlight=False, width=width, **options)
+    print_ranking(rank(records, "val/accuracy", "maximize"), console)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def records(make_record):
+    return [
+        make_record(0, "transformer", "seed=0", "optimizer.lr=3e-4", accuracy=0.81234),
+        make_record(1, "rnn", "seed=1", "optimizer.lr=3e-4", accuracy=0.9),
+        make_record(
+            2, "rnn", "seed=2", "optimizer.lr=1", status="FAILED", reason="NonFiniteLossError: " + "long " * 60
+        ),
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_the_table_fits_and_cuts_nothing(records, width):
+    lines = printed(records, width).splitlines()
+    table = lines[2:5]
+    assert max(map(len, table)) <= width
+    assert table[1].split()[:4] == ["1", "rnn", "1", "3e-4"]
+    assert table[2].split()[:4] == ["2", "transformer", "0", "3e-4"]
+    assert "0.9000" in table[1]
+    assert "test/accuracy" in table[0]
+    assert "parameters" in table[0]
+    assert "1m 15s" in table[1]
+
+
+def test_a_wide_line_has_every_metric(records):
+    heading = printed(records, 160).splitlines()[2].split()
+    metrics = ["val/accuracy", "val/loss", "val/f1", "test/accuracy", "test/auroc"]
+    assert heading == ["model", "seed", "lr", *metrics, "parameters", "time"]
+
+
+def test_plain_text_where_the_output_is_no_terminal(records):
+    text = printed(records, 120)
+    assert text.isascii()
+    assert "\x1b" not in text
+
+
+def test_colours_on_a_terminal(records):
+    assert "\x1b[32m" in printed(records, 120, force_terminal=True, color_system="standard")
+
+
+def test_failed_jobs_stand_beneath_with_their_whole_reason(records):
+    *_, last = printed(records, 80).splitlines()
+    assert last.startswith("  job 2: rnn seed=2 lr=1: FAILED: NonFiniteLossError: long")
+    assert last.count("long") == 60
+
+
+def test_nothing_finished(records):
+    assert printed(records[2:]).splitlines()[1] == "1 not finished"
+
+
+def test_settings_of_the_same_last_name_keep_their_group(make_record):
+    records = [make_record(n, "rnn", f"model.depth={n}", f"other.depth={n}", f"seed={n}") for n in range(2)]
+    heading = printed(records, 160).splitlines()[2].split()
+    assert heading[:4] == ["model", "model.depth", "other.depth", "seed"]
+
+
+def test_markup_in_a_setting_is_printed_as_it_is(make_record):
+    records = [make_record(n, "rnn", f"data.labels=[red,{n}]") for n in range(2)]
+    assert "[red,1]" in printed(records, 160)
+
+
+def test_standard_output_is_wide_enough_for_the_metrics_that_matter(records, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_ranking(rank(records, "val/accuracy", "maximize"))
+    assert "test/auroc" in capsys.readouterr().out

@@ -1,0 +1,160 @@
+"""A multirun's parent run and report, called as Hydra calls them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import warnings
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from mlflow import MlflowClient
+
+from sentiment.report.sweep_callback import SweepCallback
+from sentiment.tracking.mlflow_store import open_store
+from sentiment.tracking.parent import read_parent
+from sentiment.tracking.result_file import write_result
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """An MLflow database to copy: creating one takes seconds."""
+    file = tmp_path_factory.mktemp("template") / "mlflow.db"
+    open_store(f"sqlite:///{file}", "another", str(file.parent))
+    return file
+
+
+@pytest.fixture
+def store(empty_store, tmp_path):
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+
+
+@pytest.fixture
+def make_config(tmp_path, project_dir):
+    """Compose the configuration of a multirun below `tmp_path`, as Hydra hands it to a callback."""
+
+    def make(*overrides):
+        places = [
+            f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",
+            f"tracking.artifact_dir={tmp_path}/mlartifacts",
+            f"hydra.sweep.dir={tmp_path}/sweep",
+            f"hydra.runtime.cwd={tmp_path}",
+            "hydra.overrides.task=['seed=0,1']",
+        ]
+        with initialize_config_dir(str(project_dir / "conf")):
+            return compose("config", [*places, *overrides], return_hydra_config=True)
+
+    return make
+
+
+@pytest.fixture
+def run_sweep(make_record, tmp_path):
+    """Run a multirun of two jobs as Hydra does: start, jobs, and the end from a `finally`."""
+
+    def run(config, error=None, **second):
+        callback = SweepCallback()
+        callback.on_multirun_start(config)
+        try:
+            write_result(tmp_path / "sweep/0", make_record(0, "rnn", "seed=0", accuracy=0.7))
+            write_result(tmp_path / "sweep/1", make_record(1, "rnn", "seed=1", accuracy=0.9, **second))
+            if error is not None:
+                raise error
+        finally:
+            callback.on_multirun_end(config)
+
+    return run
+
+
+def parent_of(tmp_path):
+    parent = read_parent(tmp_path / "sweep")
+    return MlflowClient(tracking_uri=parent.uri).get_run(parent.run_id)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_multirun_from_start_to_end(make_config, run_sweep, tmp_path, capsys):
+    run_sweep(make_config())
+    parent = parent_of(tmp_path)
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == "sweep seed=0,1"
+    assert (parent.data.tags["jobs"], parent.data.tags["best.run_id"]) == ("2", "run1")
+    assert "2 finished, ranked by val/accuracy" in capsys.readouterr().out
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files == {"config", "ranking.csv", "comparison.png"}
+
+
+@pytest.mark.usefixtures("store")
+def test_a_failed_job_fails_the_parent_with_a_count(make_config, run_sweep, tmp_path):
+    config = make_config()
+    with pytest.raises(ValueError, match="job"):
+        run_sweep(config, ValueError("job 1"), status="FAILED", reason="ValueError: job 1")
+    parent = parent_of(tmp_path)
+    assert parent.info.status == "FAILED"
+    assert parent.data.tags["failure.reason"] == "1 of 2 jobs: 1 failed"
+
+
+@pytest.mark.usefixtures("store")
+def test_ctrl_c_kills_the_parent_and_still_reports(make_config, run_sweep, tmp_path, capsys):
+    config = make_config()
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(config, KeyboardInterrupt(), status="KILLED", reason="interrupted (Ctrl-C)")
+    assert parent_of(tmp_path).info.status == "KILLED"
+    assert "job 1: rnn seed=1: KILLED: interrupted (Ctrl-C)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("tracking", ["none", "tensorboard"])
+def test_without_mlflow_there_is_a_report_and_no_store(make_config, run_sweep, tmp_path, capsys, tracking):
+    run_sweep(make_config(f"tracking={tracking}"))
+    assert "2 finished" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"sweep"}
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"0", "1", "ranking.csv", "comparison.png"}
+
+
+def test_a_store_that_cannot_be_opened_ends_the_multirun_through_hydras_net(make_config, tmp_path, capsys):
+    (tmp_path / "mlflow.db").write_text("no database " * 100, encoding="utf-8")
+    config = make_config()
+    callbacks = Callbacks()  # turns an exception of a callback into a warning, but not SystemExit
+    callbacks.callbacks.append(SweepCallback())
+    with pytest.raises(SystemExit) as caught:
+        callbacks.on_multirun_start(config=config)
+    assert caught.value.code == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        callbacks.on_multirun_end(config=config)  # Hydra calls it all the same: nothing to report
+    printed = capsys.readouterr()
+    assert "not a database" in printed.err
+    assert "tracking=none" in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.usefixtures("store")
+def test_a_report_that_fails_is_told_and_the_parent_ended(make_config, run_sweep, tmp_path, capsys):
+    config = make_config()
+    (tmp_path / "sweep/9").mkdir(parents=True)
+    (tmp_path / "sweep/9/result.json").write_text("{", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        run_sweep(config)
+    assert "9/result.json cannot be read" in capsys.readouterr().err
+    assert parent_of(tmp_path).info.status == "FAILED"
+
+
+@pytest.mark.usefixtures("store")
+def test_a_report_that_fails_does_not_hide_the_first_error(make_config, run_sweep, tmp_path, capsys):
+    config = make_config()
+    (tmp_path / "sweep/9").mkdir(parents=True)
+    (tmp_path / "sweep/9/result.json").write_text("{", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(config, KeyboardInterrupt())
+    assert "9/result.json cannot be read" in capsys.readouterr().err
+
+
+def test_the_callback_imports_nothing_heavy(project_dir):
+    code = (
+        "import sys, sentiment.report.sweep_callback; print({'mlflow', 'torch', 'matplotlib', 'rich'} & {*sys.modules})"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=project_dir, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "set()\n"

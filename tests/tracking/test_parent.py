@@ -1,0 +1,81 @@
+"""The parent run of a multirun: started once, taken up again, told how it stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sentiment.errors import TrackingError
+from sentiment.tracking.ending import FINISHED, Ending
+from sentiment.tracking.parent import PARENT_FILE, finish_sweep, read_parent, start_sweep, update_sweep
+from sentiment.tracking.result_file import ResultRecord
+
+
+def start(project):
+    return start_sweep(
+        uri=project.uri,
+        experiment="sentiment",
+        artifact_dir=str(project.folder / "mlartifacts"),
+        sweep_dir=project.sweep_dir,
+        project_dir=project.folder,
+        overrides=["model=transformer,rnn", "seed=0"],
+        base_yaml="seed: 0\n",
+    )
+
+
+def test_a_parent_from_start_to_end(project, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run.py", "-m", "model=transformer,rnn"])
+    parent = start(project)
+    assert read_parent(project.sweep_dir) == parent
+    run = project.run()
+    assert run.info.run_id == parent.run_id
+    assert run.info.status == "RUNNING"
+    assert run.info.run_name == "sweep model=transformer,rnn seed=0"
+    assert run.data.tags["command"] == "python run.py -m model=transformer,rnn"
+    assert run.data.tags["overrides"] == "model=transformer,rnn seed=0"
+    assert project.artifact(parent.run_id, "config/base.yaml").read_text(encoding="utf-8") == "seed: 0\n"
+
+    best = ResultRecord("rnn", "rnn", "FINISHED", "", run_id="abc", metrics={"val/accuracy": 0.9})
+    update_sweep(parent, [best, replace(best, status="FAILED")], best, "val/accuracy")
+    picture = project.sweep_dir / "comparison.png"
+    picture.write_bytes(b"picture")
+    finish_sweep(parent, Ending("FAILED", "exception", "1 of 2 jobs: 1 failed"), [picture])
+    run = project.run()
+    assert run.info.status == "FAILED"
+    tags = run.data.tags
+    assert (tags["jobs"], tags["jobs.finished"], tags["jobs.failed"]) == ("2", "1", "1")
+    assert (tags["best.run_id"], tags["best.value"], tags["best.objective"]) == ("abc", "0.9", "val/accuracy")
+    assert run.data.metrics["best/val/accuracy"] == 0.9
+    assert tags["failure.reason"] == "1 of 2 jobs: 1 failed"
+    assert "comparison.png" in project.artifacts(parent.run_id)
+
+
+def test_a_second_start_takes_the_parent_up_again(project):
+    first = start(project)
+    finish_sweep(first, FINISHED)
+    assert start(project) == first
+    assert project.run().info.status == "RUNNING"
+
+
+def test_a_deleted_parent_is_replaced(project):
+    first = start(project)
+    project.client().delete_run(first.run_id)
+    second = start(project)
+    assert second.run_id != first.run_id
+    assert read_parent(project.sweep_dir) == second
+
+
+def test_no_parent_and_a_damaged_one(tmp_path):
+    assert read_parent(tmp_path) is None
+    (tmp_path / PARENT_FILE).write_text('{"uri": 1', encoding="utf-8")
+    with pytest.raises(TrackingError, match="remove it"):
+        read_parent(tmp_path)
+
+
+def test_a_parent_that_cannot_be_described_is_not_left_running(project):
+    (project.folder / "mlartifacts").touch()  # a file where the folder should be
+    with pytest.raises(TrackingError):
+        start(project)
+    assert project.run().info.status == "FAILED"
+    assert read_parent(project.sweep_dir) is None

@@ -1,0 +1,91 @@
+"""Recording without MLflow and TensorBoard, and the order of things where a recorder fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentiment.errors import TrackingError
+from sentiment.tracking.ending import FINISHED
+from sentiment.tracking.recorder import Recorders, open_recorder
+from sentiment.tracking.result_file import read_result
+
+NONE = ("tracking.mlflow=false", "tracking.tensorboard=false")
+
+
+class Silent:
+    """A recorder that keeps nothing but its endings."""
+
+    def __init__(self, error=None):
+        self.endings, self.error = [], error
+
+    def describe(self, tags): ...
+    def trained(self, metrics, *, step, epoch): ...
+    def validated(self, metrics, *, step, epoch): ...
+    def tested(self, metrics, *, step, epoch): ...
+    def finished(self, result): ...
+
+    def close(self, ending):
+        if self.error is not None:
+            raise self.error
+        self.endings.append(ending.status)
+
+
+def test_the_folder_alone_tells_how_a_run_went(project, result):
+    context = project.context("model=transformer", "seed=1", job_number=4)
+    with open_recorder(project.settings(*NONE, "seed=1"), context) as recorder:
+        assert read_result(context.output_dir / "result.json").status == "RUNNING"
+        recorder.describe({"data.fingerprint": "abc"})
+        recorder.validated({"val/accuracy": 0.7}, step=10, epoch=0.5)
+        recorder.finished(result)
+    record = read_result(context.output_dir / "result.json")
+    assert (record.status, record.reason, record.run_id, record.job_number) == ("FINISHED", None, None, 4)
+    assert (record.name, record.model, record.overrides) == (
+        "transformer seed=1", "transformer", ("model=transformer", "seed=1"),
+    )  # fmt: skip
+    assert record.params["seed"] == "1"
+    assert record.metrics == result.metrics
+    assert record.history == ({"step": 10, "epoch": 0.5, "val/accuracy": 0.7},)
+    assert (record.parameters, record.seconds, record.best_epoch, record.test_reviews) == (1234, 5.5, 1.0, 4)
+    assert record.tags == {"data.fingerprint": "abc"}
+    files = {str(file.relative_to(context.output_dir)) for file in context.output_dir.rglob("*") if file.is_file()}
+    assert files == {"result.json", "confusion_matrix.png", "confusion_matrix.csv", "predictions/test.npz"}
+    with np.load(context.output_dir / "predictions/test.npz", allow_pickle=False) as predictions:
+        np.testing.assert_array_equal(predictions["labels"], result.test.labels)
+
+
+def test_an_interrupted_run_keeps_its_history(project):
+    context = project.context()
+    with pytest.raises(KeyboardInterrupt):
+        validate_and_stop(project, context)
+    record = read_result(context.output_dir / "result.json")
+    assert (record.status, record.kind, record.reason) == ("KILLED", "interrupted", "interrupted (Ctrl-C)")
+    assert [point["val/accuracy"] for point in record.history] == [0.7]
+
+
+def validate_and_stop(project, context):
+    with open_recorder(project.settings(*NONE), context) as recorder:
+        recorder.validated({"val/accuracy": 0.7}, step=10, epoch=0.5)
+        raise KeyboardInterrupt
+
+
+def test_a_run_whose_recorder_fails_at_the_end_counts_as_failed():
+    first, second = Silent(), Silent(TrackingError("disk full"))
+    recorders = Recorders()
+    recorders.add(first)
+    recorders.add(second)
+    with pytest.raises(TrackingError, match="disk full"):
+        recorders.close(FINISHED)
+    recorders.close_after(TrackingError("disk full"))
+    assert first.endings == ["FAILED"]
+
+
+def test_recording_in_the_folder_imports_neither_mlflow_nor_torch(project_dir: Path):
+    code = "import sys, sentiment.tracking.recorder; print(sorted({'mlflow', 'torch', 'matplotlib'} & {*sys.modules}))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=project_dir, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"

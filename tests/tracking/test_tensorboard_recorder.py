@@ -1,0 +1,60 @@
+"""What a run leaves in TensorBoard."""
+
+from __future__ import annotations
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sentiment.errors import TrackingError
+from sentiment.tracking.recorder import open_recorder
+
+TENSORBOARD = ("tracking.mlflow=false", "tracking.tensorboard=true")
+
+
+def read_events(folder):
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return events
+
+
+def test_train_and_test_metrics_against_step_and_a_row_of_hyperparameters(project, result):
+    settings = project.settings(*TENSORBOARD, "model.heads=2")
+    with open_recorder(settings, project.context("model.heads=2")) as recorder:
+        recorder.describe({"device": "cpu"})
+        for step in (1, 2):
+            recorder.trained({"train/loss": 1 / step}, step=step, epoch=step / 2)
+        recorder.validated({"val/accuracy": 0.5}, step=2, epoch=1.0)
+        recorder.tested({"test/accuracy": 0.75}, step=2, epoch=1.0)
+        recorder.finished(result)
+    folder = project.folder / "multirun/tensorboard/single"
+    events = read_events(folder)
+    scalars = {
+        name: [(point.step, point.value) for point in events.Scalars(name)]
+        for name in ("train/loss", "val/accuracy", "test/accuracy")
+    }
+    assert scalars == {"train/loss": [(1, 1.0), (2, 0.5)], "val/accuracy": [(2, 0.5)], "test/accuracy": [(2, 0.75)]}
+    assert events.Scalars("epoch")[0].value == 0.5
+    assert events.Scalars("best/val/accuracy")[0].value == pytest.approx(0.8)
+    hyperparameters = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"model.heads" in hyperparameters
+    assert [path for path in folder.iterdir() if path.is_dir()] == []  # no run beside the run
+
+
+def test_a_job_of_a_multirun_has_its_own_folder_and_a_failure_its_reason(project):
+    with (
+        pytest.raises(ValueError, match="broken"),
+        open_recorder(project.settings(*TENSORBOARD), project.context(job_number=3)),
+    ):
+        raise ValueError("broken")
+    events = read_events(project.folder / "multirun/tensorboard/sweep/3")
+    assert "ValueError: broken" in str(events.Tensors("failure/text_summary"))
+
+
+def test_a_folder_that_cannot_be_made_is_told(project):
+    (project.folder / "multirun").mkdir()
+    (project.folder / "multirun/tensorboard").touch()
+    with (
+        pytest.raises(TrackingError, match=r"tracking\.tensorboard_dir="),
+        open_recorder(project.settings(*TENSORBOARD), project.context()),
+    ):
+        pytest.fail("the block must not be entered")
