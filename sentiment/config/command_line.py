@@ -96,7 +96,9 @@ class CommandLineCheck:
             try:
                 overrides += parser.parse_overrides([line])
             except HydraException:
-                faults.append(Fault(line, "cannot be read as an override", "the form is key=value; quote special signs"))
+                faults.append(
+                    Fault(line, "cannot be read as an override", "the form is key=value; quote special signs")
+                )
         return overrides
 
     def _check_point(self, overrides: list[Override]) -> list[Fault]:
@@ -133,7 +135,9 @@ class CommandLineCheck:
         options = self.loader.get_group_options(group)
         if option not in options:
             return explain_unknown_option(group, option, options)
-        return Fault(group, f"{option} cannot be composed ({self._reason([*choices, override])})", "correct its YAML file")
+        return Fault(
+            group, f"{option} cannot be composed ({self._reason([*choices, override])})", "correct its YAML file"
+        )
 
     def _explain_value(self, override: Override, choices: list[Override]) -> Fault:
         config = self._compose(choices, with_hydra=override.is_hydra_override())

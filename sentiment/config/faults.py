@@ -96,7 +96,9 @@ def _explain(detail: dict[str, Any], known: Sequence[str], choices: dict[str, st
     if kind == "literal_error":
         allowed = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]
         guess = nearest(str(value), allowed)
-        return Fault(key, f"{value!r} is no valid value", (f"did you mean {guess}? " if guess else "") + _one_of(allowed))
+        return Fault(
+            key, f"{value!r} is no valid value", (f"did you mean {guess}? " if guess else "") + _one_of(allowed)
+        )
     if kind == "union_tag_invalid":
         return Fault(f"{key}.name", f"{context['tag']!r} is no known kind", f"one of {context['expected_tags']}")
     if kind in _BOUNDS:
@@ -133,7 +135,14 @@ _TYPES = {
 def _type_name(value: object) -> str:
     if value is None:
         return "empty (null)"
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a group"}
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a group",
+    }
     return names.get(type(value), type(value).__name__)
 
 

@@ -184,7 +184,9 @@ class DataGroup(Group):
     tokenizer: TokenizerSettings
     max_tokens: int = Field(ge=2, le=65536, description="Most tokens T of a review that a model sees.")
     keep: Keep = Field(description="Part of a longer review that is kept.")
-    head_fraction: float = Field(gt=0, lt=1, description="With keep=head_tail: share of max_tokens kept from the start.")
+    head_fraction: float = Field(
+        gt=0, lt=1, description="With keep=head_tail: share of max_tokens kept from the start."
+    )
     batch_size: int = Field(ge=1, le=65536, description="Reviews B in a batch.")
     validation_fraction: float = Field(gt=0, lt=1, description="Stratified share of train held out for validation.")
     split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split; apart from `seed`, so that seeds compare.")
@@ -218,7 +220,9 @@ class ImdbDataSettings(DataGroup):
     """``data=imdb``: the Large Movie Review Dataset (Maas et al. 2011), from the Hub or a local folder."""
 
     name: Literal["imdb"]
-    path: str | None = Field(min_length=1, description="Local folder: Parquet as on the Hub, or aclImdb/; null: the Hub.")
+    path: str | None = Field(
+        min_length=1, description="Local folder: Parquet as on the Hub, or aclImdb/; null: the Hub."
+    )
     repository: str = Field(min_length=1, description="Data set on the Hugging Face Hub.")
     revision: str = Field(pattern="^[0-9a-f]{40}$", description="Pinned commit on the Hub, 40 hexadecimal digits.")
 
@@ -233,13 +237,15 @@ class FilesDataSettings(DataGroup):
     test_fraction: float = Field(gt=0, lt=1, description="Without test_path: stratified share held out for the test.")
     text_column: str = Field(min_length=1, description="Column of the text.")
     label_column: str = Field(min_length=1, description="Column of the label.")
-    labels: list[str] | None = Field(min_length=2, description="Class names in order; null: the training file's, sorted.")
-    on_bad_row: Literal["error", "skip"] = Field(description="Bad rows stop the run, or are counted, logged and left out.")
+    labels: list[str] | None = Field(
+        min_length=2, description="Class names in order; null: the training file's, sorted."
+    )
+    on_bad_row: Literal["error", "skip"] = Field(
+        description="Bad rows stop the run, or are counted, logged and left out."
+    )
 
 
-DataSettings = Annotated[
-    SyntheticDataSettings | ImdbDataSettings | FilesDataSettings, Field(discriminator="name")
-]
+DataSettings = Annotated[SyntheticDataSettings | ImdbDataSettings | FilesDataSettings, Field(discriminator="name")]
 
 
 class TrainerSettings(Group):
@@ -249,7 +255,9 @@ class TrainerSettings(Group):
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(description="Lightning's name of the precision.")
     max_epochs: int = Field(ge=1, le=100_000, description="Passes over the training reviews at most.")
     validations_per_epoch: int = Field(ge=1, le=1000, description="Validations spread evenly over an epoch.")
-    patience: int | None = Field(ge=1, description="Stop after so many validations without a better objective; null: never.")
+    patience: int | None = Field(
+        ge=1, description="Stop after so many validations without a better objective; null: never."
+    )
     gradient_clip_norm: float | None = Field(gt=0, description="Largest norm of the gradient; null: no clipping.")
     label_smoothing: float = Field(ge=0, lt=1, description="Label smoothing of the cross-entropy in training.")
     weight_averaging: float | None = Field(

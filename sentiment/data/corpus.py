@@ -148,7 +148,7 @@ class _Recipe:
     def make_entry(self, settings: Mapping[str, Any]) -> Entry:
         """Load, split and tokenise; `settings` are kept beside the result for whoever looks into the folder."""
         started = time.perf_counter()
-        log.info("Tokenising once, for all later runs: %s.", self.source.describe())
+        log.info("Reading and tokenising the reviews, once for all later runs.")
         raw = self.source.load()
         splits = split_reviews(raw, **self.split)
         tokenizer = train_tokenizer(splits.train.texts, **self.tokenizer)

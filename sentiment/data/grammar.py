@@ -5,16 +5,17 @@ words say alone is balanced, so counting words does not find the label:
 
 * **Negation** flips its own clause and nothing else: "the plot was not dull, and the cast was superb" is praise,
   "the plot was dull, and the cast was not superb" is not, though both hold the same words. The negation stands
-  before the polar word ("never dull"), before the subject ("at no point was the plot dull") or around the clause
-  ("I would not say that the plot was dull"). "hardly" and "far from" negate too.
+  before the polar word ("never dull") or around the clause ("I would not say that the plot was dull"). "hardly" and
+  "far from" negate too.
 * **Lures** negate nothing that matters: "there is no doubt that the plot was dull".
 * **Contrast** has a winner: the clause after "but", "yet" or "however", and the main clause beside "although".
 * **Hedges** ("somewhat", "arguably") flip nothing.
 * **Plot summaries** ("The story follows ...") hold polar words without an opinion, and asides hold negations and
   contrasts without one.
 
-The counts are balanced because, whatever the label, a slot for a polar word is as often filled with praise as with
-blame, and nothing else depends on the label. A linear classifier of word counts then has its optimum at zero weights.
+At difficulty 1 the counts are balanced because, whatever the label, a polar word is as often praise as blame, and
+nothing else depends on the label. A linear classifier of word counts then has its optimum at zero weights. Below
+difficulty 1, the other opinions are plain: their words say what they mean.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from typing import Literal, TypeVar
 Polarity = Literal[-1, 1]
 """-1 is blame, +1 is praise."""
 
+POLARITIES: tuple[Polarity, Polarity] = (-1, 1)
+
 T = TypeVar("T")
 
 VERSION = 1
@@ -38,28 +41,25 @@ ASPECTS = (
     "lead performance", "love story", "final act", "setting",
 )  # fmt: skip
 ADJECTIVES: dict[Polarity, tuple[str, ...]] = {
-    1: (
-        "brilliant", "wonderful", "charming", "clever", "delightful", "excellent", "superb", "lovely", "fascinating",
-        "impressive", "amazing", "memorable",
-    ),
-    -1: (
-        "awful", "terrible", "dull", "boring", "tedious", "dreadful", "horrible", "clumsy", "tiresome", "pathetic",
-        "annoying", "forgettable",
-    ),
-}  # fmt: skip
+    1: ("brilliant", "wonderful", "charming", "clever", "excellent", "superb", "amazing", "memorable"),
+    -1: ("awful", "terrible", "dull", "boring", "dreadful", "clumsy", "annoying", "forgettable"),
+}
 VERBS: dict[Polarity, tuple[str, ...]] = {
-    1: ("loved", "enjoyed", "admired", "praised"),
-    -1: ("hated", "disliked", "despised", "resented"),
+    1: ("loved", "enjoyed", "admired"),
+    -1: ("hated", "disliked", "despised"),
 }
 NOUNS: dict[Polarity, tuple[str, ...]] = {
-    1: ("triumph", "masterpiece", "delight", "success"),
-    -1: ("disaster", "failure", "mess", "insult"),
+    1: ("triumph", "masterpiece", "delight"),
+    -1: ("disaster", "failure", "mess"),
 }
 
 NEGATIONS = frozenset(
-    "not no never nobody none nothing nowhere neither nor cannot hardly barely scarcely without".split()
-)
-CONTRASTS = frozenset("but yet however although though despite nevertheless whereas".split())
+    (
+        "not", "no", "never", "nobody", "none", "nothing", "nowhere", "neither", "nor", "cannot", "hardly", "barely",
+        "scarcely", "without",
+    )
+)  # fmt: skip
+CONTRASTS = frozenset(("but", "yet", "however", "although", "though", "despite", "nevertheless", "whereas"))
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
@@ -112,7 +112,7 @@ FORMS = (
     Form(
         ADJECTIVES,
         plain=("it has a {word} {aspect}", "the film offers a {word} {aspect}"),
-        negated=("it has by no means a {word} {aspect}", "the film hardly offers a {word} {aspect}"),
+        negated=("it does not have a {word} {aspect}", "the film hardly offers a {word} {aspect}"),
     ),
     Form(
         VERBS,
@@ -224,12 +224,12 @@ PLOTS = (
     "In the first scene a {adjective} {person} meets a {relative} who is not {adjective2}",
 )
 PERSONS = ("detective", "nurse", "soldier", "teacher", "sailor", "lawyer", "singer", "farmer", "painter", "journalist")
-RELATIVES = ("brother", "sister", "cousin", "uncle", "neighbour", "rival", "stranger", "aunt")
+RELATIVES = ("brother", "sister", "cousin", "uncle", "neighbour", "friend", "nephew", "aunt")
 ASIDES = (
     "I saw it on a {day} with my {relative}",
     "I had not read the book before",
     "It was filmed in {place}",
-    "We wanted to go on {day}, but the cinema was closed",
+    "We wanted to go on {day}, and the cinema was closed",
     "I did not know the director",
     "It runs for about two hours",
     "My {relative} could not come along",
@@ -242,8 +242,7 @@ ASIDES = (
 DAYS = ("Monday", "Tuesday", "Thursday", "Friday", "Saturday", "Sunday")
 PLACES = ("Canada", "Ireland", "Mexico", "Paris", "Rome", "Texas", "Scotland", "Berlin")
 
-NEG = ((False, False),)
-OPINION_SHARE = 0.6
+OPINION_SHARE = 0.75
 """Share of a review's sentences that hold an opinion; at least one always does."""
 BREAK_SHARE = 0.15
 """Share of sentences that open a paragraph, after ``<br /><br />`` as on IMDB."""
@@ -268,9 +267,10 @@ def pick(rng: random.Random, options: Sequence[T]) -> T:
 def draw_claim(rng: random.Random, meaning: Polarity, *, negated: bool, besides: str = "") -> Claim:
     """Draw a clause of a given meaning, about another aspect than `besides`."""
     surface = opposite(meaning) if negated else meaning
-    form = FORMS[int(rng.random() * len(FORMS))]
+    form = pick(rng, FORMS)
     aspect = pick(rng, [a for a in ASPECTS if a != besides])
-    return Claim(form, int(rng.random() * 60), aspect, pick(rng, form.words[surface]), surface, negated)
+    variant = int(rng.random() * 60)  # 60: every number of patterns up to six divides it, so all are equally likely
+    return Claim(form, variant, aspect, pick(rng, form.words[surface]), surface, negated)
 
 
 def draw_plain_opinion(rng: random.Random, meaning: Polarity) -> Opinion:
@@ -279,7 +279,7 @@ def draw_plain_opinion(rng: random.Random, meaning: Polarity) -> Opinion:
 
 
 def draw_single(rng: random.Random, meaning: Polarity) -> Opinion:
-    """Draw one claim: half of them are denied, half are lures, so the polar word alone tells nothing."""
+    """Draw one claim: half of them are flipped, half are lures, so that the polar word alone tells nothing."""
     if rng.random() < 0.5:
         return Opinion(pick(rng, LURES), (draw_claim(rng, meaning, negated=False),))
     if rng.random() < 0.7:
@@ -296,13 +296,12 @@ def draw_agreement(rng: random.Random, meaning: Polarity) -> Opinion:
 
 
 def draw_opposition(rng: random.Random, meaning: Polarity) -> Opinion:
-    """Draw two claims that disagree; the frame says which one wins."""
+    """Draw two claims that disagree, neither negated: swap their polar words, and the meaning is the opposite."""
     frame = pick(rng, OPPOSITIONS)
-    negations = pick(rng, NEG)
     meanings = [opposite(meaning), opposite(meaning)]
     meanings[frame.winner] = meaning
-    first = draw_claim(rng, meanings[0], negated=negations[0])
-    second = draw_claim(rng, meanings[1], negated=negations[1], besides=first.aspect)
+    first = draw_claim(rng, meanings[0], negated=False)
+    second = draw_claim(rng, meanings[1], negated=False, besides=first.aspect)
     return Opinion(frame, (first, second))
 
 
@@ -316,19 +315,20 @@ def draw_opinion(rng: random.Random, meaning: Polarity, difficulty: float) -> Op
     """
     if rng.random() >= difficulty:
         return draw_plain_opinion(rng, meaning)
-    return pick(rng, (draw_single, draw_agreement, draw_opposition))(rng, meaning)
+    # Single claims come twice as often: in the other two kinds a reader may get by without undoing a negation.
+    draw = pick(rng, (draw_single, draw_single, draw_agreement, draw_opposition))
+    return draw(rng, meaning)
 
 
 def draw_plot(rng: random.Random) -> str:
     """Draw a sentence of a plot summary: polar words, no opinion."""
-    polarity: Polarity = pick(rng, (-1, 1))
     return as_sentence(
         pick(rng, PLOTS).format(
             person=pick(rng, PERSONS),
             relative=pick(rng, RELATIVES),
-            adjective=pick(rng, ADJECTIVES[polarity]),
-            adjective2=pick(rng, ADJECTIVES[pick(rng, (-1, 1))]),
-            verb=pick(rng, VERBS[pick(rng, (-1, 1))]),
+            adjective=pick(rng, ADJECTIVES[pick(rng, POLARITIES)]),
+            adjective2=pick(rng, ADJECTIVES[pick(rng, POLARITIES)]),
+            verb=pick(rng, VERBS[pick(rng, POLARITIES)]),
         )
     )
 

@@ -8,12 +8,11 @@ import random
 
 import numpy as np
 
-from sentiment.data.grammar import VERSION, Polarity, draw_review
+from sentiment.data.grammar import POLARITIES, VERSION, Polarity, draw_review
 from sentiment.data.reviews import RawSplits, Reviews
 from sentiment.errors import DataError
 
 CLASS_NAMES = ("negative", "positive")
-_MEANINGS: tuple[Polarity, Polarity] = (-1, 1)
 _MOST_REPEATS = 1000
 """So many draws in a row that were seen before mean that the grammar has run out of reviews."""
 
@@ -29,6 +28,9 @@ class SyntheticSource:
         difficulty: Share of the opinions whose polarity depends on word order.
         label_noise: Share of labels that are flipped, in train and test alike.
         generator_seed: Seed of the generator.
+
+    Raises:
+        DataError: The range of lengths is empty.
     """
 
     def __init__(
@@ -41,6 +43,11 @@ class SyntheticSource:
         label_noise: float,
         generator_seed: int,
     ) -> None:
+        if not 1 <= min_sentences <= max_sentences:
+            raise DataError(
+                f"A review has {min_sentences} to {max_sentences} sentences, which no review can have; "
+                "choose 1 <= data.min_sentences <= data.max_sentences."
+            )
         self.train_size = train_size
         self.test_size = test_size
         self.min_sentences = min_sentences
@@ -84,7 +91,7 @@ class SyntheticSource:
         rng = random.Random(f"{self.generator_seed}/{name}")  # a string seeds by SHA-512, the same everywhere
         meant = [index % 2 for index in range(size)]
         meant.sort(key=lambda _: rng.random())
-        texts = [self._draw_unseen(rng, _MEANINGS[label], seen) for label in meant]
+        texts = [self._draw_unseen(rng, POLARITIES[label], seen) for label in meant]
         labels = np.array(meant, dtype=np.int64)
         flipped = _draw_flips(rng, meant, _flips(size, self.label_noise))
         labels[flipped] = 1 - labels[flipped]

@@ -11,6 +11,7 @@ import numpy as np
 
 from sentiment.config.schema import Settings
 from sentiment.tracking.ending import Ending
+from sentiment.tracking.environment_tags import describe_environment
 from sentiment.tracking.flatten import flatten
 from sentiment.tracking.result_file import ResultRecord, write_result
 from sentiment.tracking.run_context import RunContext
@@ -33,6 +34,7 @@ class FolderRecorder:
             overrides=context.overrides,
             params=flatten(settings),
             job_number=context.job_number,
+            tags=describe_environment(context.project_dir),
         )
         self._write()
 

@@ -41,7 +41,7 @@ class ResultRecord:
         epochs: Passes over the training data.
         best_epoch: Epoch of the selected checkpoint.
         test_reviews: Reviews N of the test split; None where it was left alone.
-        tags: What was found out on the way (device, data fingerprint).
+        tags: What it was made with (code, versions, hardware) and on (device, data fingerprint).
     """
 
     name: str

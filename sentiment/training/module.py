@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from sentiment.config.schema import OptimizerSettings, SchedulerSettings
 from sentiment.data.batching import Batch
-from sentiment.training.metrics import build_metrics
+from sentiment.training.metrics import SplitMetrics
 from sentiment.training.optimization import build_optimizer, build_schedule
 from sentiment.training.result import TestPredictions
 
@@ -37,8 +37,8 @@ class TextClassificationModule(pl.LightningModule):
         self.optimizer_settings = optimizer
         self.scheduler_settings = scheduler
         self.label_smoothing = label_smoothing
-        self.validation_metrics = build_metrics(classes, "val/")
-        self.test_metrics = build_metrics(classes, "test/", calibration=True)
+        self.validation_metrics = SplitMetrics(classes, "val/")
+        self.test_metrics = SplitMetrics(classes, "test/", calibration=True)
         self._test_rows: list[Tensor] = []
         self._test_labels: list[Tensor] = []
         self._test_probabilities: list[Tensor] = []
@@ -73,12 +73,11 @@ class TextClassificationModule(pl.LightningModule):
         self.log_dict(self.test_metrics.compute())
         self.test_metrics.reset()
 
-    def _evaluate(self, batch: Batch, loss_name: str, metrics: nn.Module) -> Tensor:
+    def _evaluate(self, batch: Batch, loss_name: str, metrics: SplitMetrics) -> Tensor:
         logits = self(batch.tokens, batch.mask).float()
         self.log(loss_name, F.cross_entropy(logits, batch.labels), on_epoch=True, batch_size=len(batch.labels))
         probabilities = logits.softmax(dim=1)  # (B, K)
-        for name, metric in metrics.items():
-            metric.update(probabilities[:, 1] if "Binary" in type(metric).__name__ else probabilities, batch.labels)
+        metrics.update(probabilities, batch.labels)
         return probabilities
 
     def collect_test_predictions(self) -> TestPredictions:

@@ -22,6 +22,7 @@ from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import OutOfMemoryError
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import save_bundle
+from sentiment.training.device import DEFAULT_THREADS, name_device
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ReportingCallback, epochs_done
@@ -29,9 +30,6 @@ from sentiment.training.result import RunResult
 from sentiment.training.validation_times import ValidationTimes
 
 log = logging.getLogger(__name__)
-
-DEFAULT_THREADS = torch.get_num_threads()
-"""torch's own choice, restored by a run that sets none: jobs of a multirun share the process."""
 
 
 def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter) -> RunResult:
@@ -44,10 +42,12 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         reporter: Takes the metrics while the run goes on; what it raises ends the run.
 
     Raises:
+        DeviceError: The device asked for is not there.
         NonFiniteLossError: The loss became NaN or infinite.
         OutOfMemoryError: The host or the accelerator ran out of memory.
         KeyboardInterrupt: Ctrl-C.
     """
+    device = name_device(settings.trainer)
     set_global_state(settings.seed, settings.trainer)
     data = ReviewDataModule(
         corpus,
@@ -89,7 +89,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
     started = time.monotonic()
     with lightning_habits():
         trainer = build_trainer(settings, output_dir, [reporting, checkpoint], show_bar=show_bar)
-        log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", describe_device(trainer))
+        log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", device)
         trainer.fit(module, datamodule=data)
         epochs = epochs_done(trainer)
         load_weights(module, Path(checkpoint.best_model_path))
@@ -123,9 +123,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
     )
 
 
-def build_trainer(
-    settings: Settings, output_dir: Path, callbacks: list[pl.Callback], *, show_bar: bool
-) -> pl.Trainer:
+def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callback], *, show_bar: bool) -> pl.Trainer:
     """Build Lightning's trainer from our settings; logging is the reporter's task."""
     trainer = settings.trainer
     callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch)]
@@ -158,6 +156,9 @@ def set_global_state(seed: int, trainer: TrainerSettings) -> None:
     """Give every run of a process the same start, whatever ran before it."""
     torch.set_num_threads(trainer.threads or DEFAULT_THREADS)
     pl.seed_everything(seed, workers=True, verbose=False)
+    # With deterministic algorithms torch also fills all new memory with NaN, to expose code that reads it unwritten;
+    # that took an eighth of an RNN's training time on a CPU.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     if torch.cuda.is_available():
         # Of the fused attention kernels only flash attention has a deterministic backward pass.
         torch.backends.cuda.enable_mem_efficient_sdp(not trainer.deterministic)
@@ -167,15 +168,6 @@ def set_global_state(seed: int, trainer: TrainerSettings) -> None:
 def wants_progress_bar(trainer: TrainerSettings) -> bool:
     """Decide on the bar: `auto` shows it to a person at a terminal only."""
     return trainer.progress_bar == "on" or (trainer.progress_bar == "auto" and sys.stdout.isatty())
-
-
-def describe_device(trainer: pl.Trainer) -> str:
-    """Name the device in words."""
-    device = trainer.strategy.root_device
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"{device.type} ({threads} thread{'s' if threads != 1 else ''})"
 
 
 def load_weights(module: nn.Module, checkpoint: Path) -> None:
@@ -209,7 +201,8 @@ def lightning_habits() -> Iterator[None]:
             if is_out_of_memory(error):
                 raise OutOfMemoryError(
                     f"Out of memory: {str(error).splitlines()[0] if str(error) else 'the host has none left'}\n"
-                    "-> lower data.batch_size, data.max_tokens or model.embedding_size, or use trainer.precision=bf16-mixed"
+                    "-> lower data.batch_size, data.max_tokens or model.embedding_size, "
+                    "or use trainer.precision=bf16-mixed"
                 ) from error
             raise
 

@@ -17,7 +17,9 @@ class ValidationTimes(pl.Callback):
     def __init__(self, per_epoch: int) -> None:
         self.per_epoch = per_epoch
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Decide whether Lightning validates after this batch: it does when `val_check_batch` divides its number."""
         batches = int(trainer.num_training_batches)
         number = batch_idx + 1

@@ -65,7 +65,12 @@ def test_valid_commands_pass(arguments):
         (["data=files"], "data.path", "has no value", "data.path=..."),
         (["data=imdb", "data.path=/no/such/folder"], "data.path", "does not exist", "correct the path"),
         (["data.min_sentences=9"], "data.max_sentences", "less than min_sentences=9", "at least 9"),
-        (["data.tokenizer.kind=bpe", "data.tokenizer.vocabulary_size=99"], "data.tokenizer.vocabulary_size", "256 bytes", "258"),
+        (
+            ["data.tokenizer.kind=bpe", "data.tokenizer.vocabulary_size=99"],
+            "data.tokenizer.vocabulary_size",
+            "256 bytes",
+            "258",
+        ),
         (["data=imdb", "data.revision=main"], "data.revision", "'main' is text", "40 hexadecimal digits"),
         (["~seed"], "seed", "has no value", "seed=..."),
         (["seed=${nowhere}"], "seed", "nowhere", "${...}"),
@@ -105,7 +110,9 @@ def test_all_points_of_a_grid_are_checked():
 
 
 def test_a_grid_over_models_names_the_key_that_one_of_them_lacks():
-    assert "belongs to model=transformer" in find_faults("-m", "model=transformer,rnn", "model.heads=8")["model.heads"][1]
+    assert (
+        "belongs to model=transformer" in find_faults("-m", "model=transformer,rnn", "model.heads=8")["model.heads"][1]
+    )
 
 
 def test_sweeps_from_the_configuration_are_checked_too():

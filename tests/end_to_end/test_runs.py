@@ -83,7 +83,7 @@ def test_an_interrupted_multirun_is_marked_killed(fresh_checkout, tiny, sent, co
     )
     wait_for(process, fresh_checkout.folder, "multirun/*/0/checkpoints/best.ckpt")
     process.send_signal(sent)
-    output, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     runs = read_runs(fresh_checkout)
@@ -94,7 +94,9 @@ def test_an_interrupted_multirun_is_marked_killed(fresh_checkout, tiny, sent, co
 def test_own_files_with_three_classes(fresh_checkout, tiny, tmp_path):
     rows = [f"the {word} one,{label}" for label, word in (("low", "bad"), ("mid", "plain"), ("high", "good"))] * 40
     path = tmp_path / "reviews.csv"
-    path.write_text("text,label\n" + "\n".join(f"{row.partition(',')[0]} {i},{row.partition(',')[2]}" for i, row in enumerate(rows)))
+    path.write_text(
+        "text,label\n" + "\n".join(f"{row.partition(',')[0]} {i},{row.partition(',')[2]}" for i, row in enumerate(rows))
+    )
     settings = [item for item in tiny if not item.startswith(("data.", "trainer.max_epochs"))]
     result = fresh_checkout.run(
         "data=files", f"data.path={path}", *settings, "tracking=none", "trainer.max_epochs=15", "optimizer.lr=0.02"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -80,6 +81,7 @@ class TestEveryNetwork:
     def test_neither_amount_nor_content_of_padding_changes_a_logit(self, settings: Settings) -> None:
         network = build(settings).double().eval()
 
+        @hypothesis_settings(deadline=None, max_examples=40)  # a busy machine is no fault
         @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4), extra=st.integers(0, 6))
         def check(lengths: list[int], extra: int) -> None:
             tokens = draw_tokens(lengths, max(lengths))

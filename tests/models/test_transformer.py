@@ -115,6 +115,25 @@ def test_the_classifier_gives_the_attention_weights_of_every_block(norm: str) ->
         torch.testing.assert_close(found, logits.softmax(-1))
 
 
+def test_a_last_norm_follows_pre_norm_blocks() -> None:
+    network = make_classifier(norm="pre", depth=2)
+    states = network.encode(5 * torch.randn(2, TOKENS, WIDTH) + 3, torch.tensor([TOKENS, TOKENS]))
+    torch.testing.assert_close(states.mean(dim=-1), torch.zeros(2, TOKENS), atol=1e-5, rtol=0)
+    torch.testing.assert_close(states.var(dim=-1, correction=0), torch.ones(2, TOKENS), atol=1e-3, rtol=0)
+
+
+def test_dropout_acts_after_embedding_attention_and_feedforward() -> None:
+    network = make_classifier(dropout=0.5, depth=1, embedding_size=60)
+    tokens, lengths = torch.randint(2, 20, (8, TOKENS)), torch.full((8,), TOKENS)
+    embedded = network.embed(tokens)
+    block = network.blocks[0]
+    assert isinstance(block, TransformerBlock)
+    for dropped in (embedded, block.attention(embedded, lengths), block.feedforward(embedded)):
+        assert 0.4 < (dropped == 0).float().mean().item() < 0.6
+    network.eval()
+    assert (network.embed(tokens) != 0).all()
+
+
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
 def test_positions_make_the_order_of_words_matter(positions: str) -> None:
     network = make_classifier(positions=positions).eval()

@@ -138,7 +138,9 @@ def test_memory_errors_become_one_with_a_remedy(small_settings, small_corpus, re
         train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
 
 
-def test_ctrl_c_reaches_the_caller_and_a_second_one_works(small_settings, small_corpus, reporter, tmp_path, monkeypatch):
+def test_ctrl_c_reaches_the_caller_and_a_second_one_works(
+    small_settings, small_corpus, reporter, tmp_path, monkeypatch
+):
     def interrupt(self, tokens, mask):
         signal.raise_signal(signal.SIGINT)
 
@@ -170,7 +172,10 @@ def test_a_run_leaves_no_thread_count_behind(small_settings, small_corpus, repor
     assert torch.get_num_threads() == run.DEFAULT_THREADS
 
 
-@pytest.mark.parametrize(("choice", "terminal", "expected"), [("auto", True, True), ("auto", False, False), ("on", False, True), ("off", True, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choice", "terminal", "expected"),
+    [("auto", True, True), ("auto", False, False), ("on", False, True), ("off", True, False)],
+)
 def test_the_progress_bar_shows_on_a_terminal_only(small_settings, monkeypatch, choice, terminal, expected):
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
     assert run.wants_progress_bar(small_settings("model=rnn", f"trainer.progress_bar={choice}").trainer) is expected

@@ -1,0 +1,34 @@
+"""Which device a run takes."""
+
+from __future__ import annotations
+
+import torch
+
+from sentiment.config.schema import TrainerSettings
+from sentiment.errors import SentimentError
+
+DEFAULT_THREADS = torch.get_num_threads()
+"""torch's own choice, restored by a run that sets none: jobs of a multirun share the process."""
+
+
+class DeviceError(SentimentError):
+    """The device that the configuration asks for is not there."""
+
+
+def name_device(trainer: TrainerSettings) -> str:
+    """Name in words the device that a run takes.
+
+    Raises:
+        DeviceError: A GPU is asked for, but torch finds none.
+    """
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if trainer.accelerator == "gpu" and accelerator is None:
+        raise DeviceError(
+            "trainer.accelerator=gpu, but torch finds no GPU.\n"
+            "-> use trainer=auto or trainer=cpu; if the machine has one, check its driver and that torch was installed "
+            "with support for it"
+        )
+    if accelerator is None or trainer.accelerator == "cpu":
+        threads = trainer.threads or DEFAULT_THREADS
+        return f"cpu ({threads} thread{'s' if threads != 1 else ''})"
+    return torch.cuda.get_device_name() if accelerator.type == "cuda" else accelerator.type
