@@ -146,7 +146,8 @@ class CommandLineCheck:
         if key in known:
             reason = self._reason([*choices, override])
             return Fault(key, f"cannot be set by {override.input_line} ({reason})", "python run.py --cfg job shows it")
-        return explain_unknown_key(key, [*known, *self.groups], read_choices(OmegaConf.to_container(config)))
+        choice_nodes = {group: config[group] for group in self.groups if isinstance(config.get(group), DictConfig)}
+        return explain_unknown_key(key, [*known, *self.groups], read_choices(choice_nodes))
 
     def _is_choice(self, override: Override) -> bool:
         return not override.is_value_path and (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def list_keys(config: DictConfig) -> list[str]:
     keys: list[str] = []
 
     def walk(node: DictConfig, prefix: str) -> None:
-        for name in node:
+        for name in map(str, node):
             key = f"{prefix}{name}"
             keys.append(key)
             child = None if OmegaConf.is_missing(node, name) else node._get_node(name)
@@ -67,19 +68,19 @@ def list_keys(config: DictConfig) -> list[str]:
     return keys
 
 
-def read_choices(values: dict[str, Any]) -> dict[str, str]:
+def read_choices(values: Mapping[str, Any]) -> dict[str, str]:
     """Tell which option each group holds, by its `name`."""
     return {
         group: str(content["name"])
         for group, content in values.items()
-        if isinstance(content, dict) and "name" in content
+        if isinstance(content, dict | DictConfig) and "name" in content
     }
 
 
 def _resolve(node: DictConfig, prefix: str, faults: list[Fault]) -> dict[str, Any]:
     """Resolve interpolations leaf by leaf, so that one that fails does not hide the next; leave `???` out."""
     values: dict[str, Any] = {}
-    for name in node:
+    for name in map(str, node):
         key = f"{prefix}{name}"
         if OmegaConf.is_missing(node, name):
             continue
@@ -91,7 +92,7 @@ def _resolve(node: DictConfig, prefix: str, faults: list[Fault]) -> dict[str, An
             reason = str(error).splitlines()[0]
             faults.append(Fault(key, reason, "correct the ${...}, or give the key a value"))
             continue
-        values[str(name)] = _resolve(value, f"{key}.", faults) if isinstance(value, DictConfig) else value
+        values[name] = _resolve(value, f"{key}.", faults) if isinstance(value, DictConfig) else value
     return values
 
 

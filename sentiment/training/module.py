@@ -76,7 +76,7 @@ class TextClassificationModule(pl.LightningModule):
     def _evaluate(self, batch: Batch, loss_name: str, metrics: SplitMetrics) -> Tensor:
         logits = self(batch.tokens, batch.mask).float()
         self.log(loss_name, F.cross_entropy(logits, batch.labels), on_epoch=True, batch_size=len(batch.labels))
-        probabilities = logits.softmax(dim=1)  # (B, K)
+        probabilities: Tensor = logits.softmax(dim=1)  # (B, K)
         metrics.update(probabilities, batch.labels)
         return probabilities
 

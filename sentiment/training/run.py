@@ -158,7 +158,7 @@ def set_global_state(seed: int, trainer: TrainerSettings) -> None:
     pl.seed_everything(seed, workers=True, verbose=False)
     # With deterministic algorithms torch also fills all new memory with NaN, to expose code that reads it unwritten;
     # that took an eighth of an RNN's training time on a CPU.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if torch.cuda.is_available():
         # Of the fused attention kernels only flash attention has a deterministic backward pass.
         torch.backends.cuda.enable_mem_efficient_sdp(not trainer.deterministic)
