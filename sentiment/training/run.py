@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -19,13 +15,13 @@ from torch import nn
 from sentiment.config.schema import Settings, TrainerSettings
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
-from sentiment.errors import OutOfMemoryError
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import save_bundle
 from sentiment.training.device import DEFAULT_THREADS, name_device
+from sentiment.training.lightning_habits import lightning_habits
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
-from sentiment.training.reporting import ReportingCallback, epochs_done
+from sentiment.training.reporting import ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import RunResult
 from sentiment.training.validation_times import ValidationTimes
 
@@ -49,27 +45,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
     """
     device = name_device(settings.trainer)
     set_global_state(settings.seed, settings.trainer)
-    data = ReviewDataModule(
-        corpus,
-        batch_size=settings.data.batch_size,
-        max_tokens=settings.data.max_tokens,
-        keep=settings.data.keep,
-        head_fraction=settings.data.head_fraction,
-        seed=settings.seed,
-    )
-    network = build_model(
-        settings.model,
-        vocabulary_size=corpus.tokenizer.vocabulary_size,
-        classes=len(corpus.class_names),
-        max_tokens=settings.data.max_tokens,
-    )
-    module = TextClassificationModule(
-        network,
-        classes=len(corpus.class_names),
-        optimizer=settings.optimizer,
-        scheduler=settings.scheduler,
-        label_smoothing=settings.trainer.label_smoothing,
-    )
+    data, module = build_data(settings, corpus), build_module(settings, corpus)
     show_bar = wants_progress_bar(settings.trainer)
     reporting = ReportingCallback(
         reporter,
@@ -78,29 +54,71 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         maximize=settings.direction == "maximize",
         print_validations=not show_bar,
     )
-    checkpoint = ModelCheckpoint(
+    selection = ModelCheckpoint(
         output_dir / "checkpoints",
         filename="best",
         monitor=settings.objective,
         mode="max" if settings.direction == "maximize" else "min",
         enable_version_counter=False,
     )
-    parameters = count_parameters(network)
+    parameters = count_parameters(module.network)
     started = time.monotonic()
     with lightning_habits():
-        trainer = build_trainer(settings, output_dir, [reporting, checkpoint], show_bar=show_bar)
+        trainer = build_trainer(settings, output_dir, [reporting, selection], show_bar=show_bar)
         log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", device)
         trainer.fit(module, datamodule=data)
         epochs = epochs_done(trainer)
-        load_weights(module, Path(checkpoint.best_model_path))
+        load_weights(module, Path(selection.best_model_path))
         if settings.trainer.test:
             trainer.test(module, datamodule=data, verbose=False)
-    seconds = time.monotonic() - started
+    assert reporting.best is not None, "fit returned without a validation"
+    return RunResult(
+        metrics={**reporting.best, **read_metrics(trainer, "test/")},
+        parameters=parameters,
+        seconds=time.monotonic() - started,
+        epochs=epochs,
+        best_epoch=reporting.best_epoch,
+        checkpoint=Path(selection.best_model_path),
+        bundle=write_bundle(output_dir / "model", settings, corpus, module),
+        class_names=corpus.class_names,
+        test=module.collect_test_predictions() if settings.trainer.test else None,
+    )
 
-    bundle = output_dir / "model"
-    save_bundle(
-        bundle,
+
+def build_data(settings: Settings, corpus: Corpus) -> ReviewDataModule:
+    """Batch a corpus as the settings say."""
+    return ReviewDataModule(
+        corpus,
+        batch_size=settings.data.batch_size,
+        max_tokens=settings.data.max_tokens,
+        keep=settings.data.keep,
+        head_fraction=settings.data.head_fraction,
+        seed=settings.seed,
+    )
+
+
+def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule:
+    """Build the network for a corpus, with fresh weights, in its LightningModule."""
+    network = build_model(
+        settings.model,
+        vocabulary_size=corpus.tokenizer.vocabulary_size,
+        classes=len(corpus.class_names),
+        max_tokens=settings.data.max_tokens,
+    )
+    return TextClassificationModule(
         network,
+        classes=len(corpus.class_names),
+        optimizer=settings.optimizer,
+        scheduler=settings.scheduler,
+        label_smoothing=settings.trainer.label_smoothing,
+    )
+
+
+def write_bundle(folder: Path, settings: Settings, corpus: Corpus, module: TextClassificationModule) -> Path:
+    """Write all that prediction needs; gives the folder back."""
+    save_bundle(
+        folder,
+        module.network,
         settings.model,
         corpus.tokenizer.to_json(),
         corpus.class_names,
@@ -108,19 +126,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         settings.data.keep,
         settings.data.head_fraction,
     )
-    assert reporting.best is not None, "fit returned without a validation"
-    tested = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
-    return RunResult(
-        metrics={**reporting.best, **tested},
-        parameters=parameters,
-        seconds=seconds,
-        epochs=epochs,
-        best_epoch=reporting.best_epoch,
-        checkpoint=Path(checkpoint.best_model_path),
-        bundle=bundle,
-        class_names=corpus.class_names,
-        test=module.collect_test_predictions() if settings.trainer.test else None,
-    )
+    return folder
 
 
 def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callback], *, show_bar: bool) -> pl.Trainer:
@@ -160,7 +166,7 @@ def set_global_state(seed: int, trainer: TrainerSettings) -> None:
     # that took an eighth of an RNN's training time on a CPU.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if torch.cuda.is_available():
-        # Of the fused attention kernels only flash attention has a deterministic backward pass.
+        # Of the attention kernels that take a mask, only the plain one has a deterministic backward pass.
         torch.backends.cuda.enable_mem_efficient_sdp(not trainer.deterministic)
         torch.backends.cuda.enable_cudnn_sdp(not trainer.deterministic)
 
@@ -173,40 +179,3 @@ def wants_progress_bar(trainer: TrainerSettings) -> bool:
 def load_weights(module: nn.Module, checkpoint: Path) -> None:
     """Load the selected checkpoint; `weights_only` keeps pickled code out."""
     module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
-
-
-@contextmanager
-def lightning_habits() -> Iterator[None]:
-    """Run Lightning quietly, and let its exceptions be ours.
-
-    Lightning turns Ctrl-C into `sys.exit(1)` and leaves SIGINT ignored; a caller must see a KeyboardInterrupt and a
-    second Ctrl-C must work. Memory errors come in several types; all become one with a remedy.
-    """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    handler = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings():
-        # Batches come from a memory map and are assembled faster than worker processes could hand them over.
-        warnings.filterwarnings("ignore", message=".*does not have many workers")
-        # Lightning 2.6 meets torch 2.13; drop this with the next Lightning.
-        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        try:
-            yield
-        except SystemExit as error:
-            if isinstance(error.__context__, KeyboardInterrupt):
-                signal.signal(signal.SIGINT, handler)
-                raise KeyboardInterrupt from None
-            raise
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                raise OutOfMemoryError(
-                    f"Out of memory: {str(error).splitlines()[0] if str(error) else 'the host has none left'}\n"
-                    "-> lower data.batch_size, data.max_tokens or model.embedding_size, "
-                    "or use trainer.precision=bf16-mixed"
-                ) from error
-            raise
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Recognise the memory errors of Python, CUDA and torch's host allocator, which raises a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sentiment.models.padding import as_mask
 from sentiment.models.transformer import (
+    POSITION_DEVIATION,
     LearnedPositions,
     SinusoidalPositions,
     TextClassificationTransformer,
@@ -148,7 +149,14 @@ def test_sinusoidal_positions_follow_the_paper() -> None:
         for feature in range(7):
             angle = torch.tensor(position / 10_000 ** ((feature - feature % 2) / 7), dtype=torch.float64)
             expected = angle.cos() if feature % 2 else angle.sin()
-            assert added[position, feature].item() == pytest.approx(expected.item(), abs=1e-6)
+            scale = POSITION_DEVIATION * 2**0.5
+            assert added[position, feature].item() == pytest.approx(scale * expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [LearnedPositions, SinusoidalPositions])
+def test_positions_start_at_their_own_size(kind: type[nn.Module]) -> None:
+    added = kind(400, 64)(torch.zeros(1, 400, 64))
+    assert added.std().item() == pytest.approx(POSITION_DEVIATION, rel=0.2)
 
 
 @pytest.mark.parametrize("kind", [LearnedPositions, SinusoidalPositions])

@@ -10,10 +10,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import NonFiniteLossError, OutOfMemoryError
-from sentiment.models.build import build_model
 from sentiment.training import run
+from sentiment.training.lightning_habits import lightning_habits
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.run import train_and_test
 
@@ -101,18 +100,10 @@ def test_early_stopping_ends_a_run_without_progress(small_settings, small_corpus
 def test_weight_averaging_selects_and_stores_the_averaged_weights(small_settings, small_corpus, reporter, tmp_path):
     settings = small_settings("model=rnn", "trainer.weight_averaging=0.9", "trainer.test=false")
     result = train_and_test(settings, small_corpus, tmp_path, reporter)
-    network = build_model(
-        settings.model,
-        vocabulary_size=small_corpus.tokenizer.vocabulary_size,
-        classes=2,
-        max_tokens=settings.data.max_tokens,
-    )
-    module = TextClassificationModule(network, classes=2, optimizer=settings.optimizer, scheduler=settings.scheduler)
+    module = run.build_module(settings, small_corpus)
     run.load_weights(module, result.checkpoint)
-    data = ReviewDataModule(
-        small_corpus, batch_size=32, max_tokens=128, keep="head_tail", head_fraction=0.5, seed=settings.seed
-    )
-    with run.lightning_habits():
+    data = run.build_data(settings, small_corpus)
+    with lightning_habits():
         trainer = run.build_trainer(settings, tmp_path, [], show_bar=False)
         [metrics] = trainer.validate(module, datamodule=data, verbose=False)
     assert metrics["val/loss"] == pytest.approx(result.metrics["val/loss"], rel=1e-6)
