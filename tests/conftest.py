@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Before torch is imported: test processes run side by side, and two that spin on all cores slow each other down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

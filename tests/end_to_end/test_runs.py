@@ -59,7 +59,7 @@ def test_a_failed_job_is_marked_and_the_rest_goes_on(fresh_checkout, tiny):
     """A learning rate that no loss survives, in the middle of a grid."""
     result = fresh_checkout.run(
         "-m", *tiny, "optimizer=sgd", "optimizer.momentum=0.9", "trainer.gradient_clip_norm=null",
-        "scheduler=constant", "trainer.max_epochs=3", "optimizer.lr=0.01,1000,0.1",
+        "scheduler=constant", "trainer.max_epochs=3", "optimizer.lr=0.01,1000.0,0.1",
     )  # fmt: skip
     assert result.returncode == 1
     assert "The training loss became" in result.stderr
@@ -68,10 +68,10 @@ def test_a_failed_job_is_marked_and_the_rest_goes_on(fresh_checkout, tiny):
     children = {run.data.params["optimizer.lr"]: run for run in runs if PARENT_TAG in run.data.tags}
     assert {rate: run.info.status for rate, run in children.items()} == {
         "0.01": "FINISHED",
-        "1000": "FAILED",
+        "1000.0": "FAILED",
         "0.1": "FINISHED",
     }
-    assert "became" in children["1000"].data.tags["failure.reason"]
+    assert "became" in children["1000.0"].data.tags["failure.reason"]
     [parent] = [run for run in runs if PARENT_TAG not in run.data.tags]
     assert parent.info.status == "FAILED"
 
