@@ -32,8 +32,8 @@ SYNTHETIC = {
 
 @pytest.mark.parametrize(("path", "expected"), [(None, None), ("some/folder", Path("some/folder"))])
 def test_builds_imdb(shared: dict[str, Any], path: str | None, expected: Path | None):
-    settings = ImdbDataSettings(**shared, name="imdb", path=path, repository="a/b", revision="c")
-    assert build_source(settings) == ImdbSource(path=expected, repository="a/b", revision="c")
+    settings = ImdbDataSettings(**shared, name="imdb", path=path, repository="a/b", revision="c" * 40)
+    assert build_source(settings) == ImdbSource(path=expected, repository="a/b", revision="c" * 40)
 
 
 def test_builds_files(shared: dict[str, Any]):

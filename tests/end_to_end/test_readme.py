@@ -16,6 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data.synthetic import SyntheticSource
 
+pytestmark = pytest.mark.xdist_group("readme")  # one worker runs the command, once
+
 README = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
 
 PREDICT = """
@@ -25,7 +27,7 @@ import pandas as pd
 uri, model, texts = json.loads(sys.argv[1])
 mlflow.set_tracking_uri(uri)
 answers = mlflow.pyfunc.load_model(model).predict(pd.DataFrame({"text": texts}))
-print(answers.to_json(orient="list"))
+print(json.dumps(answers.to_dict(orient="list")))
 """
 
 

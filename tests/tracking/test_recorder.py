@@ -51,7 +51,8 @@ def test_the_folder_alone_tells_how_a_run_went(project, result):
     assert record.metrics == result.metrics
     assert record.history == ({"step": 10, "epoch": 0.5, "val/accuracy": 0.7},)
     assert (record.parameters, record.seconds, record.best_epoch, record.test_reviews) == (1234, 5.5, 1.0, 4)
-    assert record.tags == {"data.fingerprint": "abc"}
+    assert record.tags["data.fingerprint"] == "abc"
+    assert {"git.commit", "hardware", "version.torch"} <= set(record.tags)
     files = {str(file.relative_to(context.output_dir)) for file in context.output_dir.rglob("*") if file.is_file()}
     assert files == {"result.json", "confusion_matrix.png", "confusion_matrix.csv", "predictions/test.npz"}
     with np.load(context.output_dir / "predictions/test.npz", allow_pickle=False) as predictions:
