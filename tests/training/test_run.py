@@ -85,6 +85,14 @@ def test_the_same_seed_gives_bit_equal_metrics(small_settings, small_corpus, rec
     assert other.reports != first.reports
 
 
+@pytest.mark.parametrize("model", ["transformer", "rnn"])
+def test_mixed_precision(small_settings, small_corpus, reporter, tmp_path, model):
+    settings = small_settings(f"model={model}", "trainer.precision=bf16-mixed", "optimizer.lr=0.005")
+    result = train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert result.metrics["val/loss"] < 1
+    assert torch.load(result.checkpoint, weights_only=True)["state_dict"]["network.head.weight"].dtype == torch.float32
+
+
 def test_validation_within_an_epoch(small_settings, small_corpus, reporter, tmp_path):
     settings = small_settings("model=rnn", "trainer.validations_per_epoch=3", "trainer.max_epochs=1")
     train_and_test(settings, small_corpus, tmp_path, reporter)

@@ -1,0 +1,30 @@
+"""A run says which device it takes, and refuses one that is not there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sentiment.training.device import DeviceError, name_device
+
+
+@pytest.fixture
+def without_gpu(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+
+
+def test_auto_takes_the_cpu_where_there_is_nothing_else(small_settings, without_gpu):
+    trainer = small_settings("model=rnn", "trainer=auto", "trainer.accelerator=auto").trainer
+    assert name_device(trainer) == "cpu (1 thread)"
+
+
+def test_a_gpu_that_is_not_there_is_an_error_with_the_remedy(small_settings, without_gpu):
+    with pytest.raises(DeviceError, match=r"finds no GPU.*\n-> use trainer=auto"):
+        name_device(small_settings("model=rnn", "trainer.accelerator=gpu").trainer)
+
+
+def test_a_gpu_is_taken_where_there_is_one(small_settings, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    assert name_device(small_settings("model=rnn", "trainer.accelerator=auto").trainer) == "a card"
+    assert name_device(small_settings("model=rnn", "trainer.accelerator=cpu").trainer) == "cpu (1 thread)"
