@@ -58,7 +58,7 @@ class TextClassificationModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation metrics, for the checkpoint, early stopping and the reporter."""
-        self.log_dict(self.validation_metrics.compute())
+        self.log_dict(self.validation_metrics.compute(), prog_bar=True)
         self.validation_metrics.reset()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
