@@ -62,8 +62,10 @@ def collect(sweep_dir: Path, study_dir: Path) -> None:
         if record.status == "FINISHED":
             kept = {key: value for key, value in record.params.items() if not key.startswith(PATH_KEYS)}
             overrides = tuple(item for item in record.overrides if not item.startswith(PATH_KEYS))
+            tags = {key: value for key, value in record.tags.items() if key != "data.description"}
             name = f"{record.model}_seed{record.params['seed']}"
-            write_result(study_dir / "results" / name, replace(record, params=kept, overrides=overrides, run_id=None))
+            stored = replace(record, name=name, params=kept, overrides=overrides, tags=tags, run_id=None)
+            write_result(study_dir / "results" / name, stored)
 
 
 def summarise(records: Sequence[ResultRecord]) -> list[Row]:
@@ -103,7 +105,7 @@ def format_table(rows: Sequence[Row], records: Sequence[ResultRecord]) -> str:
     ]
     lines += [
         f"| {row.model} | {', '.join(map(str, row.seeds))} | {_spread(row.validation)} | {_spread(row.test)} "
-        f"| {row.parameters:,} | {min(row.minutes):.0f} to {max(row.minutes):.0f} | {row.epochs:g} |"
+        f"| {row.parameters:,} | {', '.join(f'{minutes:.0f}' for minutes in row.minutes)} | {row.epochs:g} |"
         for row in rows
     ]
     facts = {name: sorted({run.tags.get(name, "unknown") for run in records}) for name in ("git.commit", "hardware")}

@@ -10,7 +10,7 @@ from sentiment.tracking.result_file import ResultRecord, read_results, write_res
 
 def make_record(model: str, seed: int, accuracy: float, status: str = "FINISHED") -> ResultRecord:
     return ResultRecord(
-        name=model,
+        name=f"{model} path=/somewhere/imdb",
         model=model,
         status=status,
         started="2026-01-01T00:00:00+00:00",
@@ -24,7 +24,7 @@ def make_record(model: str, seed: int, accuracy: float, status: str = "FINISHED"
         epochs=3.0,
         best_epoch=1.0,
         test_reviews=100,
-        tags={"git.commit": "c0ffee", "hardware": "a laptop"},
+        tags={"git.commit": "c0ffee", "hardware": "a laptop", "data.description": "from /somewhere/imdb"},
     )
 
 
