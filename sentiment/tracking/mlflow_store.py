@@ -83,17 +83,12 @@ def recording(uri: str) -> Iterator[None]:
         ) from error
 
 
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Without it MLflow's UI opens on its pages for language-model applications instead of runs and their metrics."""
-
-
 def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
     client = MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:
         location = None if artifact_dir is None else str(Path(artifact_dir).absolute())
-        created = client.create_experiment(experiment, artifact_location=location, tags=EXPERIMENT_TAGS)
-        return Store(client, uri, created)
+        return Store(client, uri, client.create_experiment(experiment, artifact_location=location))
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"The MLflow experiment {experiment!r} in {uri} was deleted.\n"
