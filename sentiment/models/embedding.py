@@ -9,7 +9,7 @@ from sentiment.data.tokenizer import PAD_ID, UNK_ID
 
 INITIAL_DEVIATION = 0.1
 """Standard deviation of initial embeddings. torch's 1 is so large that Adam needs hundreds of steps to move a word's
-vector noticeably; from 0.1 a few dozen do (the first epoch on IMDB learns from its start instead of its middle)."""
+vector noticeably; from 0.1 a few dozen do."""
 
 
 class TokenEmbedding(nn.Module):
