@@ -17,6 +17,10 @@ from sentiment.config.command_line import check_command_line
 from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.config.job import read_job
 from sentiment.exits import install_exits
+from sentiment.search import register
+from sentiment.search.command_line import STUDY_SWEEPER, list_search_points
+from sentiment.search.current import current_trial
+from sentiment.search.data_identity import identify_data
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +30,23 @@ TRUSTED_TARGETS = ["sentiment.report.sweep_callback.SweepCallback"]
 """All that the configuration may construct by itself; Hydra refuses any other `_target_` outside its own plugins."""
 
 register_resolvers()
+register(identify_data=identify_data, is_checked=True)
 
 
 @hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)
-def main(config: DictConfig) -> float:
-    """Run one job and return its objective to the sweeper."""
+def main(config: DictConfig) -> float | tuple[float, ...]:
+    """Run one job and return its objective, or its objectives, to the sweeper."""
     job = read_job(config)
 
     from sentiment.data.build import build_corpus
+    from sentiment.search.reporter import watch_training
     from sentiment.tracking.recorder import RunContext, open_recorder
     from sentiment.training.device import name_device
+    from sentiment.training.reporter import Reporters
+    from sentiment.training.result import describe_outcome
     from sentiment.training.run import train_and_test
 
+    trial = current_trial()
     context = RunContext(
         overrides=job.overrides,
         output_dir=job.output_dir,
@@ -51,12 +60,17 @@ def main(config: DictConfig) -> float:
         log.info("%s", corpus.description)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
         recorder.describe({"device": name_device(job.settings.trainer)})
-        result = train_and_test(job.settings, corpus, job.output_dir, recorder)
+        reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, job.settings)])
+        result = train_and_test(job.settings, corpus, job.output_dir, reporter)
         recorder.finished(result)
-    return result.metrics[job.settings.objective]
+    outcome = describe_outcome(result)
+    if trial is not None:
+        trial.describe(outcome)
+    values = tuple(outcome[name] for name in job.settings.objectives)
+    return values[0] if len(values) == 1 else values
 
 
 if __name__ == "__main__":
     install_exits()
-    check_command_line(sys.argv[1:], CONFIG_DIR, "config")
+    check_command_line(sys.argv[1:], CONFIG_DIR, "config", searches={STUDY_SWEEPER: list_search_points})
     main()

@@ -6,7 +6,7 @@ prints the message alone, without a traceback, and exits non-zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -60,6 +60,35 @@ class TrackingError(SentimentError):
 
 class OutOfMemoryError(SentimentError):
     """The host or the accelerator ran out of memory during a run."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How far a run came that a search ended early.
+
+    Attributes:
+        metrics: ``val/...`` of the best validation.
+        epochs: Passes over the training data that were made.
+        best_epoch: Epoch of the best validation.
+        seconds: Wall time of fitting.
+        parameters: Number of trainable parameters.
+    """
+
+    metrics: Mapping[str, float]
+    epochs: float
+    best_epoch: float
+    seconds: float
+    parameters: int
+
+
+class RunPruned(SentimentError):  # noqa: N818 - a way to end, as StopIteration is; not an error
+    """A search ended the run early; raised by a reporter's `validated`. It is no failure.
+
+    Attributes:
+        reached: How far the run came; training fills it in on the exception's way out.
+    """
+
+    reached: Reached | None = None
 
 
 class JobsFailedError(SentimentError):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import copy
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -29,7 +30,17 @@ from sentiment.errors import ConfigError, Fault
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
-def check_command_line(arguments: Sequence[str], config_dir: Path, config_name: str) -> None:
+SearchPoints = Callable[[DictConfig, Sequence[str], Mapping[str, str], ConfigLoader], Sequence[Sequence[str]]]
+"""Lists the overrides of the points at which a search is checked, from the configuration that the fixed overrides
+compose, the command line, the options of all groups, and Hydra's loader."""
+
+
+def check_command_line(
+    arguments: Sequence[str],
+    config_dir: Path,
+    config_name: str,
+    searches: Mapping[str, SearchPoints] | None = None,
+) -> None:
     """Compose and check every configuration that a command line would run.
 
     Commands that need no valid configuration (plain help, tab completion, ``--info``) are let through.
@@ -38,6 +49,7 @@ def check_command_line(arguments: Sequence[str], config_dir: Path, config_name: 
         arguments: The command line without the program's name.
         config_dir: Folder of the primary config.
         config_name: Name of the primary config.
+        searches: For sweepers that draw points of their own: class of the sweeper to what lists its points.
 
     Raises:
         ConfigError: With every fault of every point, each once.
@@ -50,7 +62,7 @@ def check_command_line(arguments: Sequence[str], config_dir: Path, config_name: 
     if options.config_path:
         config_dir = Path(options.config_path).resolve()
     with initialize_config_dir(str(config_dir)):
-        faults = CommandLineCheck(options, options.config_name or config_name).find_faults()
+        faults = CommandLineCheck(options, options.config_name or config_name, searches or {}).find_faults()
     if faults:
         raise ConfigError(faults)
 
@@ -58,8 +70,9 @@ def check_command_line(arguments: Sequence[str], config_dir: Path, config_name: 
 class CommandLineCheck:
     """One parsed command: which points it stands for, and what is wrong with them."""
 
-    def __init__(self, options: Namespace, config_name: str) -> None:
+    def __init__(self, options: Namespace, config_name: str, searches: Mapping[str, SearchPoints]) -> None:
         self.config_name = config_name
+        self.searches = searches
         self.multirun: bool = options.multirun
         self.lines: list[str] = list(options.overrides)
         self.search_path: list[str] = []
@@ -76,9 +89,13 @@ class CommandLineCheck:
         swept = [override for override in overrides if override.is_sweep_override()]
         fixed, found = self._keep_composable([override for override in overrides if override not in swept])
         faults += found
-        hydra_config = self._compose(fixed, with_hydra=True).hydra
+        composed = self._compose(fixed, with_hydra=True)
+        hydra_config = composed.hydra
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
-        if self.multirun or str(hydra_config.mode).endswith("MULTIRUN"):
+        is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
+        if is_multirun and hydra_config.sweeper._target_ in self.searches:
+            faults += self._check_search(composed, [*fixed, *swept])
+        elif is_multirun:
             space = self._parse([f"{key}={value}" for key, value in params.items()], faults)
             is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
             for point in list_points([*space, *fixed, *swept], is_grid=is_grid):
@@ -88,6 +105,19 @@ class CommandLineCheck:
             if params:
                 print(f"Note: this configuration is a sweep over {', '.join(params)}; add -m to run all of it.")
         return list(dict.fromkeys(faults))
+
+    def _check_search(self, composed: DictConfig, overrides: list[Override]) -> list[Fault]:
+        list_points = self.searches[composed.hydra.sweeper._target_]
+        lines = [str(override.input_line) for override in overrides if not override.is_hydra_override()]
+        hydra_overrides = [override for override in overrides if override.is_hydra_override()]
+        faults: list[Fault] = []
+        try:
+            points = list_points(composed, lines, composed.hydra.runtime.choices, self.loader)
+        except ConfigError as error:
+            return list(error.faults)
+        for point in points:
+            faults += self._check_point([*hydra_overrides, *self._parse(list(point), faults)])
+        return faults
 
     def _parse(self, lines: list[str], faults: list[Fault]) -> list[Override]:
         parser = OverridesParser.create(config_loader=self.loader)

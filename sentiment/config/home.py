@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from sentiment.config.objective import objective_direction
+from sentiment.config.objective import objective_direction, objective_directions
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 """The folder of `run.py`: `mlflow.db`, artifacts, caches and `multirun/` lie there, wherever a command starts."""
@@ -18,8 +20,27 @@ def register_resolvers() -> None:
 
     ``${project_dir:}`` the project's folder; ``${process_id:}`` the process that started the command, the same for
     all its jobs (cached in the config, which travels to worker processes); ``${objective_direction:NAME}`` which way
-    is better.
+    is better; ``${objective_directions:LIST}`` the same for each of several; ``${study_name:SEARCH,OVERRIDES}`` the
+    name of the study that a command stands for (cached likewise: the jobs of a study have overrides of their own).
     """
     OmegaConf.register_resolver("project_dir", lambda: str(PROJECT_DIR), replace=True)
     OmegaConf.register_resolver("process_id", os.getpid, use_cache=True, replace=True)
     OmegaConf.register_resolver("objective_direction", objective_direction, replace=True)
+    OmegaConf.register_resolver("objective_directions", objective_directions, replace=True)
+    OmegaConf.register_resolver("study_name", name_study, use_cache=True, replace=True)
+
+
+def name_study(search: str, overrides: Sequence[str]) -> str:
+    """Name the study of a command: the same command, the same study.
+
+    Args:
+        search: Option of the group ``search``.
+        overrides: The command's overrides, Hydra's own (``hydra.sweeper.n_jobs=4``) not among them.
+
+    Returns:
+        The search, and a few letters that stand for the other overrides, if there are any.
+    """
+    others = sorted(override for override in overrides if override != f"search={search}")
+    if not others:
+        return search
+    return f"{search}-{hashlib.sha256(' '.join(others).encode()).hexdigest()[:6]}"

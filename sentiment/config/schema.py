@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from sentiment.config.objective import DIRECTIONS, Direction, Objective
+from sentiment.config.objective import DIRECTIONS, Direction, Objective, SearchObjective
 
 Pooling = Literal["mean", "max", "mean_max", "attention"]
 """How (B, T, D) token states become one (B, D) or (B, 2D) review vector; padding never takes part."""
@@ -267,6 +267,7 @@ class TrainerSettings(Group):
     threads: int | None = Field(ge=1, le=1024, description="CPU threads of torch; null: torch's default.")
     log_every_n_steps: int = Field(ge=1, description="Steps between two records of train/loss.")
     progress_bar: Literal["auto", "on", "off"] = Field(description="auto: on where the output is a terminal.")
+    resume: bool = Field(description="Go on from the last whole epoch of an interrupted run of the same settings.")
     test: bool = Field(description="Evaluate the selected checkpoint on the test split at the end; false in a search.")
 
 
@@ -292,8 +293,10 @@ class Settings(Group):
     trainer: TrainerSettings
     tracking: TrackingSettings
     seed: int = Field(ge=0, lt=2**32, description="Seed of weights, batches and dropout.")
-    objective: Objective = Field(description="Metric that selects the checkpoint and that a run returns to a sweeper.")
+    objective: Objective = Field(description="Metric that selects the checkpoint.")
     direction: Direction = Field(description="Direction of the objective; follows from it.")
+    objectives: list[SearchObjective] = Field(min_length=1, description="Metrics that a run returns to a sweeper.")
+    directions: list[Direction] = Field(description="Directions of the objectives; follow from them.")
 
     @field_validator("direction")
     @classmethod
@@ -306,3 +309,35 @@ class Settings(Group):
                 "leave `direction` out: it follows from `objective`",
             )
         return direction
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def one_fault_is_told_once(cls, objectives: object, info: ValidationInfo) -> object:
+        """The list holds the objective unless told otherwise: an unknown one is a fault of `objective` alone."""
+        if "objective" in info.data or not isinstance(objectives, list) or len(objectives) != 1:
+            return objectives
+        return objectives if objectives[0] in DIRECTIONS else ["val/accuracy"]
+
+    @field_validator("objectives")
+    @classmethod
+    def objectives_differ(cls, objectives: list[SearchObjective]) -> list[SearchObjective]:
+        """A sweeper that weighed a metric against itself would search nothing new."""
+        doubled = [name for name in dict.fromkeys(objectives) if objectives.count(name) > 1]
+        if doubled:
+            raise conflict(f"{', '.join(doubled)} stands there twice", "name each objective once")
+        return objectives
+
+    @field_validator("directions")
+    @classmethod
+    def directions_follow_from_the_objectives(
+        cls, directions: list[Direction], info: ValidationInfo
+    ) -> list[Direction]:
+        """As `direction` follows from the objective."""
+        objectives = info.data.get("objectives")
+        expected = [DIRECTIONS[objective] for objective in objectives or ()]
+        if objectives and directions != expected:
+            raise conflict(
+                f"{directions}, but {objectives} are to {expected}",
+                "leave `directions` out: they follow from `objectives`",
+            )
+        return directions

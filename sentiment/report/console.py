@@ -37,11 +37,11 @@ class Column:
 
     def width(self, ranking: Ranking) -> int:
         """Characters that the column takes, with the space to the next one."""
-        return PADDING + max(len(self.heading), *(len(self.cell(row)) for row in ranking.finished))
+        return PADDING + max(len(self.heading), *(len(self.cell(row)) for row in _shown(ranking)))
 
 
 def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
-    """Print finished jobs as a table and the others, with their reasons, beneath it.
+    """Print finished and pruned jobs as a table and the others, with their reasons, beneath it.
 
     No value is cut: columns that do not fit are left out, the least telling first; ``ranking.csv`` has them all.
 
@@ -50,9 +50,10 @@ def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
         console: Where to print; by default standard output.
     """
     console = console or _open_console()
-    if ranking.finished:
+    if _shown(ranking):
         better = "higher" if ranking.direction == "maximize" else "lower"
-        console.print(Text(f"\n{len(ranking.finished)} finished, ranked by {ranking.objective} ({better} is better)"))
+        heading = f"\n{len(ranking.finished)} finished, ranked by {ranking.objective} ({better} is better)"
+        console.print(Text(heading + (f"; {len(ranking.pruned)} pruned" if ranking.pruned else "")))
         console.print(_make_table(ranking, choose_columns(ranking, console.width), console.is_terminal))
     if ranking.unfinished:
         console.print(Text(f"\n{len(ranking.unfinished)} not finished"))
@@ -76,15 +77,15 @@ def choose_columns(ranking: Ranking, width: int) -> list[Column]:
 
 
 def _columns(ranking: Ranking) -> list[Column]:
-    keys = list(dict.fromkeys(key for row in ranking.finished for key in row.changed))
+    keys = list(dict.fromkeys(key for row in _shown(ranking) for key in row.changed))
     last_parts = Counter(key.rpartition(".")[2] for key in keys)
     names = {key: last if last_parts[last := key.rpartition(".")[2]] == 1 else key for key in keys}
     return [
-        Column("", lambda row: str(row.rank), is_kept=True),
+        Column("", lambda row: "pruned" if row.rank is None else str(row.rank), is_kept=True),
         Column("model", lambda row: row.record.model, is_text=True, is_kept=True),
         *(Column(names[key], partial(_setting, key), is_text=True, is_kept=True) for key in keys),
         *(Column(name, partial(_number, name), is_kept=name == ranking.objective) for name in ranking.metrics),
-        Column("parameters", lambda row: f"{row.record.parameters:,}"),
+        Column("parameters", lambda row: "-" if row.record.parameters is None else f"{row.record.parameters:,}"),
         Column("time", lambda row: _duration(row.record.seconds or 0.0)),
     ]
 
@@ -99,10 +100,18 @@ def _make_table(ranking: Ranking, columns: list[Column], in_colour: bool) -> Tab
             overflow="fold",
             style="bold" if column.heading == ranking.objective else None,
         )
-    for row in ranking.finished:
+    for row in _shown(ranking):
         cells = [Text(column.cell(row)) for column in columns]
-        table.add_row(*cells, style="green" if in_colour and row.rank == 1 else None)
+        table.add_row(*cells, style=_style(row) if in_colour else None)
     return table
+
+
+def _shown(ranking: Ranking) -> tuple[RankedRun, ...]:
+    return (*ranking.finished, *ranking.pruned)
+
+
+def _style(row: RankedRun) -> str | None:
+    return "dim" if row.rank is None else ("green" if row.rank == 1 else None)
 
 
 def _open_console() -> Console:

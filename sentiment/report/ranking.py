@@ -22,7 +22,7 @@ class RankedRun:
     """One row of the table.
 
     Attributes:
-        rank: 1 for the best; None for a run that did not finish.
+        rank: 1 for the best; None for a run that was pruned or did not finish.
         label: Model and changed settings.
         changed: Overrides that differ between the jobs, ``model`` apart.
         record: The run.
@@ -36,13 +36,13 @@ class RankedRun:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The jobs of a multirun, best first; those that did not finish come last.
+    """The jobs of a multirun, best first; then those that a search pruned, then those that did not finish.
 
     Attributes:
         objective: Metric that ranks.
         direction: Which way is better.
         rows: One row a job.
-        metrics: Names of the metrics that any finished job has: the objective, other ``val/``, then ``test/``.
+        metrics: Names of the metrics that any job has: the objective, other ``val/``, ``test/``, then ``time/``.
     """
 
     objective: str
@@ -56,9 +56,14 @@ class Ranking:
         return tuple(row for row in self.rows if row.rank is not None)
 
     @property
+    def pruned(self) -> tuple[RankedRun, ...]:
+        """Rows of jobs that a search ended early, by their best validation; no failures."""
+        return tuple(row for row in self.rows if row.record.status == "PRUNED")
+
+    @property
     def unfinished(self) -> tuple[RankedRun, ...]:
         """Rows of failed and killed jobs."""
-        return tuple(row for row in self.rows if row.rank is None)
+        return tuple(row for row in self.rows if row.rank is None and row.record.status != "PRUNED")
 
     @property
     def best(self) -> ResultRecord | None:
@@ -75,15 +80,16 @@ def rank(records: Sequence[ResultRecord], objective: str, direction: Direction) 
     sign = -1.0 if direction == "maximize" else 1.0
 
     def place(pair: tuple[ResultRecord, dict[str, str]]) -> float:
-        value = sign * pair[0].metrics[objective]
+        value = sign * pair[0].metrics.get(objective, math.nan)
         return math.inf if math.isnan(value) else value
 
     pairs = list(zip(records, changed, strict=True))
     finished = sorted((pair for pair in pairs if _has_result(pair[0], objective)), key=place)
-    rest = [pair for pair in pairs if not _has_result(pair[0], objective)]
+    pruned = sorted((pair for pair in pairs if pair[0].status == "PRUNED"), key=place)
+    rest = [pair for pair in pairs if pair[0].status != "PRUNED" and not _has_result(pair[0], objective)]
     rows = [
         RankedRun(number if number <= len(finished) else None, shorten(record.model, settings), settings, record)
-        for number, (record, settings) in enumerate([*finished, *rest], start=1)
+        for number, (record, settings) in enumerate([*finished, *pruned, *rest], start=1)
     ]
     return Ranking(objective, direction, tuple(rows), _metric_names(records, objective))
 
@@ -132,7 +138,8 @@ def _metric_names(records: Sequence[ResultRecord], objective: str) -> tuple[str,
     names = dict.fromkeys(name for record in records for name in record.metrics if name != objective)
     validation = [name for name in names if name.startswith("val/")]
     test = [name for name in names if name.startswith("test/")]
-    return (objective, *validation, *test)
+    costs = [name for name in names if name.startswith("time/")]
+    return (objective, *validation, *test, *costs)
 
 
 def _has_result(record: ResultRecord, objective: str) -> bool:

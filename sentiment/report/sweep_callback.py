@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections import Counter
@@ -12,12 +13,18 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, TrackingError
+from sentiment.search.command_line import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from sentiment.report.ranking import Ranking
+    from sentiment.search.events import StudyState
     from sentiment.tracking.parent import Parent
+
+log = logging.getLogger(__name__)
 
 
 class SweepCallback(Callback):
@@ -33,12 +40,36 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Start the parent run, where MLflow records."""
+        if _is_study(config):
+            return  # not before the study has checked its space: see on_study_start
         try:
-            if config.tracking.mlflow:
-                self._parent = _start_parent(config)
-            self._started = True
+            self._start(config)
         except Exception as error:
             _give_up(error)
+
+    def on_study_start(self, config: DictConfig, state: StudyState) -> None:
+        """Start the parent run of a study, or take it up again, once its space is checked."""
+        self._start(config)
+
+    def on_trial_end(self, config: DictConfig, trial: FrozenTrial, state: StudyState) -> None:
+        """Show on the parent run how the study stands."""
+        if self._parent is None:
+            return
+        from sentiment.report.ranking import rank
+        from sentiment.tracking.parent import update_sweep
+        from sentiment.tracking.result_file import read_results
+
+        ranking = rank(read_results(_sweep_dir(config)), config.objective, config.direction)
+        try:
+            update_sweep(self._parent, [row.record for row in ranking.rows], ranking.best, config.objective)
+        except TrackingError as error:
+            # The trial itself is safe; the next one writes the parent anew, and the end of the study insists.
+            log.warning("The parent run could not be updated: %s", error)
+
+    def _start(self, config: DictConfig) -> None:
+        if config.tracking.mlflow:
+            self._parent = _start_parent(config)
+        self._started = True
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print and write the report, end the parent run. Hydra calls this however the multirun ended."""
@@ -59,7 +90,7 @@ class SweepCallback(Callback):
         ending = Ending("FAILED", "exception", "the report could not be made")
         try:
             ranking, files = report_multirun(_sweep_dir(config), config.objective, config.direction)
-            ending = _ending(ranking, interruption)
+            ending = _ending_of_study(interruption) if _is_study(config) else _ending(ranking, interruption)
             if self._parent is not None:
                 from sentiment.tracking.parent import update_sweep
 
@@ -94,6 +125,15 @@ def _sweep_dir(config: DictConfig) -> Path:
 def _anchor(config: DictConfig, path: str) -> Path:
     """Resolve a path against the folder where the command was started."""
     return (Path(config.hydra.runtime.cwd) / Path(path).expanduser()).resolve()
+
+
+def _is_study(config: DictConfig) -> bool:
+    return bool(config.hydra.sweeper._target_ == STUDY_SWEEPER)
+
+
+def _ending_of_study(interruption: BaseException | None) -> Ending:
+    """Tell how a study ended; failures within the allowed rate are no failure of the study."""
+    return FINISHED if interruption is None else ending_of(interruption)
 
 
 def _ending(ranking: Ranking, interruption: BaseException | None) -> Ending:

@@ -6,10 +6,13 @@ import traceback
 from dataclasses import dataclass
 from typing import Literal
 
-from sentiment.errors import NonFiniteLossError, OutOfMemoryError
+from sentiment.errors import NonFiniteLossError, OutOfMemoryError, Reached, RunPruned
 
-Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
-"""MLflow's own names; every recorder uses them."""
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED", "PRUNED"]
+"""MLflow's own names, and PRUNED, which MLflow does not know."""
+
+FINAL: frozenset[Status] = frozenset({"FINISHED", "PRUNED"})
+"""States that nothing follows; a run in any other one can be taken up again."""
 
 FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted"]
 
@@ -25,16 +28,18 @@ class Ending:
     """The end of a run.
 
     Attributes:
-        status: One of MLflow's states.
-        kind: Kind of failure; None where the run finished.
+        status: How it ended.
+        kind: Kind of failure; None where the run finished or was pruned.
         reason: One line for people; None where the run finished.
-        traceback: The whole traceback; None where the run finished.
+        traceback: The whole traceback; None where the run finished or was pruned.
+        reached: How far a pruned run came.
     """
 
     status: Status
     kind: FailureKind | None = None
     reason: str | None = None
     traceback: str | None = None
+    reached: Reached | None = None
 
 
 FINISHED = Ending("FINISHED")
@@ -43,8 +48,11 @@ FINISHED = Ending("FINISHED")
 def ending_of(error: BaseException) -> Ending:
     """Classify the exception that leaves a run.
 
-    Ctrl-C and a polite request to end (SIGTERM turned into SystemExit) are KILLED, everything else is FAILED.
+    Ctrl-C and a polite request to end (SIGTERM turned into SystemExit) are KILLED, what a search ended is
+    PRUNED, everything else is FAILED.
     """
+    if isinstance(error, RunPruned):
+        return Ending("PRUNED", reason=" ".join(str(error).split())[:REASON_LENGTH] or "pruned", reached=error.reached)
     trace = "".join(traceback.format_exception(error))
     if not isinstance(error, Exception):
         return Ending("KILLED", "interrupted", _interruption(error), trace)

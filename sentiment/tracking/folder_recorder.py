@@ -22,15 +22,23 @@ PREDICTIONS_FILE = "predictions/test.npz"
 
 
 class FolderRecorder:
-    """Keeps the folder up to date after every validation, so that a killed run still shows how far it came."""
+    """Keeps the folder up to date after every validation, so that a killed run still shows how far it came.
 
-    def __init__(self, settings: Settings, context: RunContext) -> None:
+    Args:
+        settings: The run's settings.
+        context: Where it stands.
+        earlier: What an interrupted attempt at the same run left behind.
+    """
+
+    def __init__(self, settings: Settings, context: RunContext, earlier: ResultRecord | None = None) -> None:
         self._folder = context.output_dir
         self._record = ResultRecord(
             name=name_run(settings.model.name, context.overrides),
             model=settings.model.name,
             status="RUNNING",
-            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            started=earlier.started if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            run_id=earlier.run_id if earlier else None,
+            history=earlier.history if earlier else (),
             overrides=context.overrides,
             params=flatten(settings),
             job_number=context.job_number,
@@ -51,9 +59,10 @@ class FolderRecorder:
         """Leave training metrics to the trackers: they are too many for a file that is rewritten."""
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Add a validation to the history."""
+        """Add a validation to the history; one that an interrupted attempt made from here on is made again."""
+        kept = [point for point in self._record.history if point["step"] < step]
         point = {"step": step, "epoch": epoch, **metrics}
-        self._record = replace(self._record, history=(*self._record.history, point))
+        self._record = replace(self._record, history=(*kept, point))
         self._write()
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
@@ -81,7 +90,17 @@ class FolderRecorder:
         self._write()
 
     def close(self, ending: Ending) -> None:
-        """Write how the run ended."""
+        """Write how the run ended; a pruned one keeps what it reached."""
+        if ending.reached is not None:
+            reached = ending.reached
+            self._record = replace(
+                self._record,
+                metrics=dict(reached.metrics),
+                parameters=reached.parameters,
+                seconds=reached.seconds,
+                epochs=reached.epochs,
+                best_epoch=reached.best_epoch,
+            )
         self._record = replace(self._record, status=ending.status, kind=ending.kind, reason=ending.reason)
         self._write()
 

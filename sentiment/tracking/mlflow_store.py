@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.mlflow_api import MlflowClient, MlflowException, quiet
+from sentiment.tracking.mlflow_api import MlflowClient, MlflowException, Run, quiet
 
 LOCK_TIMEOUT_SECONDS = 120.0
 """Longest wait for another process that creates the store, which takes it a few seconds."""
@@ -81,6 +81,17 @@ def recording(uri: str) -> Iterator[None]:
             "  -> see that the place exists and can be written, choose another with tracking.uri=..., "
             "or go on without MLflow: tracking=none"
         ) from error
+
+
+def find_run(client: MlflowClient, run_id: str) -> Run | None:
+    """Find a run; None where the store knows none of this id, or it was deleted."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return run if run.info.lifecycle_stage == "active" else None
 
 
 def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:

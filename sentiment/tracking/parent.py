@@ -14,8 +14,8 @@ from pathlib import Path
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment_tags import describe_environment
-from sentiment.tracking.mlflow_api import Metric, MlflowClient, MlflowException
-from sentiment.tracking.mlflow_store import open_store, recording
+from sentiment.tracking.mlflow_api import Metric, MlflowClient
+from sentiment.tracking.mlflow_store import find_run, open_store, recording
 from sentiment.tracking.mlflow_write import write_tags
 from sentiment.tracking.result_file import ResultRecord, write_json
 from sentiment.tracking.run_name import name_sweep
@@ -88,7 +88,7 @@ def start_sweep(
     store = open_store(uri, experiment, artifact_dir)
     with recording(uri):
         known = read_parent(sweep_dir)
-        if known is not None and known.uri == uri and _is_alive(store.client, known.run_id):
+        if known is not None and known.uri == uri and find_run(store.client, known.run_id):
             store.client.update_run(known.run_id, status="RUNNING")
             return known
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
@@ -145,12 +145,3 @@ def finish_sweep(parent: Parent, ending: Ending, files: Iterable[Path] = ()) -> 
                 write_tags(client, parent.run_id, reason)
         finally:
             client.set_terminated(parent.run_id, ending.status)
-
-
-def _is_alive(client: MlflowClient, run_id: str) -> bool:
-    try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise

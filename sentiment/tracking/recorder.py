@@ -9,7 +9,9 @@ from typing import Protocol
 
 from sentiment.config.schema import Settings
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
+from sentiment.tracking.flatten import flatten
 from sentiment.tracking.folder_recorder import FolderRecorder
+from sentiment.tracking.result_file import read_unfinished
 from sentiment.tracking.run_context import RunContext
 from sentiment.training.reporter import Reporter, Reporters
 from sentiment.training.result import RunResult
@@ -76,10 +78,11 @@ def open_recorder(settings: Settings, context: RunContext) -> Iterator[Recorder]
     """Record a run for as long as the ``with`` block lasts.
 
     Leaving the block marks the run FINISHED; an exception marks it FAILED, an interruption (Ctrl-C, SystemExit)
-    KILLED, with the reason, and goes on to the caller.
+    KILLED, the end that a search decided PRUNED, with the reason, and goes on to the caller. An interrupted run that
+    is started again in its folder goes on in the same records.
 
     Raises:
-        TrackingError: A store cannot be opened or written.
+        TrackingError: A store cannot be opened or written, or the folder holds a finished run.
     """
     recorders = Recorders()
     try:
@@ -92,7 +95,8 @@ def open_recorder(settings: Settings, context: RunContext) -> Iterator[Recorder]
 
 
 def _open_all(recorders: Recorders, settings: Settings, context: RunContext) -> None:
-    folder = FolderRecorder(settings, context)
+    earlier = read_unfinished(context.output_dir, flatten(settings))
+    folder = FolderRecorder(settings, context, earlier)
     recorders.add(folder)
     if settings.tracking.tensorboard:  # torch and mlflow take seconds to import: only where they are used
         from sentiment.tracking.tensorboard_recorder import TensorBoardRecorder
@@ -101,6 +105,4 @@ def _open_all(recorders: Recorders, settings: Settings, context: RunContext) -> 
     if settings.tracking.mlflow:
         from sentiment.tracking.mlflow_recorder import MlflowRecorder
 
-        mlflow = MlflowRecorder(settings, context)
-        recorders.add(mlflow)
-        folder.link(mlflow.run_id)
+        recorders.add(MlflowRecorder(settings, context, earlier, folder.link))

@@ -7,14 +7,18 @@ process it ran, and an interrupted sweep still has them. A process that is kille
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sentiment.config.identity import is_incidental
 from sentiment.errors import TrackingError
-from sentiment.tracking.ending import FailureKind, Status
+from sentiment.tracking.ending import FINAL, FailureKind, Status
+
+log = logging.getLogger(__name__)
 
 RESULT_FILE = "result.json"
 
@@ -26,15 +30,16 @@ class ResultRecord:
     Attributes:
         name: Readable name.
         model: ``model.name``.
-        status: One of MLflow's states.
+        status: How it stands or ended.
         started: Start, ISO 8601 in UTC.
         overrides: What the command line changed.
         params: Every resolved setting, flattened.
         job_number: Number of the job in its multirun; None for a single run.
         kind: Kind of failure.
-        reason: Why it failed or was killed, in a line.
+        reason: Why it failed, was killed or pruned, in a line.
         run_id: MLflow run; None where MLflow is off.
-        metrics: ``val/...`` and ``test/...`` of the selected checkpoint; empty until the run finishes.
+        metrics: ``val/...`` and ``test/...`` of the selected checkpoint, ``val/...`` of a pruned run's best validation;
+            empty until the run finishes or is pruned.
         history: Every validation in order: ``step``, ``epoch`` and the metrics.
         parameters: Trainable parameters.
         seconds: Wall time of fitting and testing.
@@ -88,6 +93,37 @@ def read_result(file: Path) -> ResultRecord:
             f"{file} cannot be read as the result of a run ({type(error).__name__}: {error}).\n"
             "  -> it was edited, cut off or written by another version: remove it to leave this run out"
         ) from error
+
+
+def read_unfinished(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:
+    """Read what an interrupted attempt at the same run left in the run's folder.
+
+    Args:
+        output_dir: The run's folder.
+        params: The resolved settings of the run that starts now.
+
+    Returns:
+        The record to go on from; None where there is none, or where it is of another run: its settings differ in more
+        than where and how a run is done.
+
+    Raises:
+        TrackingError: The file is damaged, or a run has already finished in this folder.
+    """
+    file = output_dir / RESULT_FILE
+    if not file.exists():
+        return None
+    record = read_result(file)
+    if record.status in FINAL:
+        raise TrackingError(
+            f"{file} holds a run that is {record.status}; it would be overwritten.\n"
+            "  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again"
+        )
+    names = {name for name in {**params, **record.params} if not is_incidental(name)}
+    changed = sorted(name for name in names if params.get(name) != record.params.get(name))
+    if changed:
+        log.warning("%s is of another run (%s differ); this run starts anew.", file, ", ".join(changed))
+        return None
+    return record
 
 
 def read_results(sweep_dir: Path) -> list[ResultRecord]:

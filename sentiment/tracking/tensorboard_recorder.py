@@ -58,9 +58,9 @@ class TensorBoardRecorder:
         self._writer.add_hparams(self._params, metrics, run_name=".")  # "." is this folder, not one beneath
 
     def close(self, ending: Ending) -> None:
-        """Write what is buffered; a failure leaves its reason as text."""
+        """Write what is buffered; a failure or a pruning leaves its reason as text."""
         if ending.reason is not None:
-            self._writer.add_text("failure", ending.reason)
+            self._writer.add_text("pruned" if ending.status == "PRUNED" else "failure", ending.reason)
         self._writer.close()
 
     def _add(self, metrics: Mapping[str, float], step: int, epoch: float) -> None:

@@ -63,6 +63,14 @@ class ReportingCallback(pl.Callback):
             log.info("  epoch %-5.3g %s", epoch, "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
         self.reporter.validated(metrics, step=step, epoch=epoch)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give the best validation so far, for a run that is interrupted."""
+        return {"best": None if self.best is None else dict(self.best), "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best validation up again."""
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pass on the test metrics."""
         self.reporter.tested(read_metrics(trainer, "test/"), step=trainer.global_step, epoch=self.best_epoch)

@@ -36,7 +36,8 @@ class RunResult:
     """The outcome of training one model.
 
     Attributes:
-        metrics: Full metric names to values of the *selected* checkpoint: ``val/...``, and ``test/...`` if tested.
+        metrics: Full metric names to values of the *selected* checkpoint: ``val/...``, ``test/...`` if tested,
+            and ``time/latency_ms`` if a search asks for it.
         parameters: Number of trainable parameters.
         seconds: Wall time of fitting and testing, data preparation excluded.
         epochs: Passes over the training data that were made.
@@ -56,3 +57,9 @@ class RunResult:
     bundle: Path
     class_names: tuple[str, ...]
     test: TestPredictions | None
+
+
+def describe_outcome(result: RunResult) -> dict[str, float]:
+    """Give all numbers that a search may optimise, constrain or plot; the test split is not among them."""
+    seen = {name: value for name, value in result.metrics.items() if not name.startswith("test/")}
+    return {**seen, "model/parameters": float(result.parameters), "time/fit_seconds": result.seconds}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
-import time
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -12,24 +12,28 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from torch import nn
 
+from sentiment.config.identity import identify
 from sentiment.config.schema import Settings, TrainerSettings
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
+from sentiment.errors import Reached, RunPruned
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import save_bundle
 from sentiment.training.device import DEFAULT_THREADS, name_device
+from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_habits import lightning_habits
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import RunResult
+from sentiment.training.resume import BEST_FILE, LastCheckpoint
 from sentiment.training.validation_times import ValidationTimes
 
 log = logging.getLogger(__name__)
 
 
 def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter) -> RunResult:
-    """Train one model.
+    """Train one model; an interrupted run of the same settings and folder goes on after its last whole epoch.
 
     Args:
         settings: The run's settings.
@@ -39,6 +43,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
 
     Raises:
         DeviceError: The device asked for is not there.
+        RunPruned: The reporter ended the run early; how far it came is in `reached`, and its checkpoints are removed.
         NonFiniteLossError: The loss became NaN or infinite.
         OutOfMemoryError: The host or the accelerator ran out of memory.
         KeyboardInterrupt: Ctrl-C.
@@ -54,35 +59,90 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         maximize=settings.direction == "maximize",
         print_validations=not show_bar,
     )
-    selection = ModelCheckpoint(
-        output_dir / "checkpoints",
-        filename="best",
-        monitor=settings.objective,
-        mode="max" if settings.direction == "maximize" else "min",
-        enable_version_counter=False,
-    )
+    folder = output_dir / "checkpoints"
+    selected = folder / BEST_FILE
+    last = LastCheckpoint(folder, identify(settings, corpus.fingerprint), enabled=settings.trainer.resume)
     parameters = count_parameters(module.network)
-    started = time.monotonic()
     with lightning_habits():
-        trainer = build_trainer(settings, output_dir, [reporting, selection], show_bar=show_bar)
+        callbacks = [reporting, build_selection(settings, folder), last]
+        trainer = build_trainer(settings, output_dir, callbacks, show_bar=show_bar)
         log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", device)
-        trainer.fit(module, datamodule=data)
+        fit(trainer, module, data, reporting, last)
         epochs = epochs_done(trainer)
-        load_weights(module, Path(selection.best_model_path))
+        load_weights(module, selected)
         if settings.trainer.test:
             trainer.test(module, datamodule=data, verbose=False)
+        seconds = last.seconds
+        costs = measure_costs(settings, corpus, module, trainer)
     assert reporting.best is not None, "fit returned without a validation"
-    return RunResult(
-        metrics={**reporting.best, **read_metrics(trainer, "test/")},
+    result = RunResult(
+        metrics={**reporting.best, **read_metrics(trainer, "test/"), **costs},
         parameters=parameters,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         epochs=epochs,
         best_epoch=reporting.best_epoch,
-        checkpoint=Path(selection.best_model_path),
+        checkpoint=selected,
         bundle=write_bundle(output_dir / "model", settings, corpus, module),
         class_names=corpus.class_names,
         test=module.collect_test_predictions() if settings.trainer.test else None,
     )
+    last.remove()
+    return result
+
+
+def fit(
+    trainer: pl.Trainer,
+    module: TextClassificationModule,
+    data: ReviewDataModule,
+    reporting: ReportingCallback,
+    last: LastCheckpoint,
+) -> None:
+    """Train, from the last whole epoch of an interrupted attempt if there is one.
+
+    Raises:
+        RunPruned: With how far the run came; nobody will go on from its checkpoints, so they are removed.
+    """
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=last.find(), weights_only=True)
+    except RunPruned as pruned:
+        pruned.reached = Reached(
+            metrics=dict(reporting.best or {}),
+            epochs=epochs_done(trainer),
+            best_epoch=reporting.best_epoch,
+            seconds=last.seconds,
+            parameters=count_parameters(module.network),
+        )
+        if last.folder.exists():  # not yet, where the first validation was the end
+            shutil.rmtree(last.folder)
+        raise
+
+
+def build_selection(settings: Settings, folder: Path) -> ModelCheckpoint:
+    """Build the callback that keeps the checkpoint of the best objective."""
+    return ModelCheckpoint(
+        folder,
+        filename=Path(BEST_FILE).stem,
+        monitor=settings.objective,
+        mode="max" if settings.direction == "maximize" else "min",
+        enable_version_counter=False,
+        save_on_train_epoch_end=False,  # at every validation; by itself Lightning looks at an epoch's last one only
+    )
+
+
+def measure_costs(
+    settings: Settings, corpus: Corpus, module: TextClassificationModule, trainer: pl.Trainer
+) -> dict[str, float]:
+    """Measure ``time/latency_ms`` of the selected weights, where a search asks for it."""
+    if "time/latency_ms" not in settings.objectives:
+        return {}
+    latency_ms = measure_latency_ms(
+        module.network,
+        tokens=settings.data.max_tokens,
+        vocabulary_size=corpus.tokenizer.vocabulary_size,
+        device=trainer.strategy.root_device,
+        precision=trainer.precision_plugin.forward_context(),
+    )
+    return {"time/latency_ms": latency_ms}
 
 
 def build_data(settings: Settings, corpus: Corpus) -> ReviewDataModule:
@@ -135,7 +195,9 @@ def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callb
     callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch)]
     if trainer.patience is not None:
         mode = "max" if settings.direction == "maximize" else "min"
-        callbacks = [*callbacks, EarlyStopping(settings.objective, mode=mode, patience=trainer.patience)]
+        # The last argument: patience counts validations, not epochs.
+        stopping = EarlyStopping(settings.objective, 0.0, trainer.patience, mode=mode, check_on_train_epoch_end=False)
+        callbacks = [*callbacks, stopping]
     if trainer.weight_averaging is not None:
         callbacks = [*callbacks, EMAWeightAveraging(decay=trainer.weight_averaging)]
     if show_bar:

@@ -81,3 +81,23 @@ def test_standard_output_is_wide_enough_for_the_metrics_that_matter(records, cap
     monkeypatch.delenv("COLUMNS", raising=False)
     print_ranking(rank(records, "val/accuracy", "maximize"))
     assert "test/auroc" in capsys.readouterr().out
+
+
+@pytest.fixture
+def pruned(make_record):
+    changes = {"status": "PRUNED", "reason": "below the median", "metrics": {"val/accuracy": 0.3}, "parameters": None}
+    return make_record(3, "rnn", "seed=3", "optimizer.lr=2", **changes)
+
+
+def test_pruned_jobs_stand_in_the_table_marked_and_dimmed(records, pruned):
+    lines = printed([*records, pruned], 120).splitlines()
+    assert lines[1] == "2 finished, ranked by val/accuracy (higher is better); 1 pruned"
+    assert lines[5].split()[:5] == ["pruned", "rnn", "3", "2", "0.3000"]
+    assert "1 not finished" in lines
+    in_colour = printed([*records, pruned], 120, force_terminal=True, color_system="standard").splitlines()
+    assert [line.startswith("\x1b[2m") for line in in_colour[3:6]] == [False, False, True]
+
+
+def test_only_pruned_jobs(pruned):
+    lines = printed([pruned]).splitlines()
+    assert lines[1] == "0 finished, ranked by val/accuracy (higher is better); 1 pruned"

@@ -75,3 +75,31 @@ def test_the_csv_holds_every_number_in_full(make_record, tmp_path):
     assert float(first["test/auroc"]) == 0.9
     assert (first["reason"], first["parameters"], first["seconds"]) == ("", "2612345", "75.4")
     assert (second["rank"], second["status"], second["reason"]) == ("", "FAILED", "it, broke")
+
+
+def test_pruned_jobs_stand_between_finished_and_failed_ones_and_are_no_failures(make_record, tmp_path):
+    reached = {"val/accuracy": 0.95}
+    records = [
+        make_record(0, status="FAILED", reason="ValueError: no"),
+        make_record(1, status="PRUNED", reason="below the median", metrics={"val/accuracy": 0.3}),
+        make_record(2, status="PRUNED", reason="below the median", metrics=reached),
+        make_record(3, accuracy=0.7),
+        make_record(4, status="PRUNED", reason="at once", metrics={}),
+    ]
+    ranking = rank(records, "val/accuracy", "maximize")
+    assert [(row.rank, row.record.job_number) for row in ranking.rows] == [
+        (1, 3), (None, 2), (None, 1), (None, 4), (None, 0),
+    ]  # fmt: skip
+    assert ranking.best == records[3]
+    assert [row.record.job_number for row in ranking.pruned] == [2, 1, 4]
+    assert [row.record.job_number for row in ranking.unfinished] == [0]
+    write_csv(ranking, tmp_path / "ranking.csv")
+    with (tmp_path / "ranking.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert (lines[1]["rank"], lines[1]["status"], lines[1]["val/accuracy"]) == ("", "PRUNED", "0.95")
+    assert lines[1]["reason"] == "below the median"
+
+
+def test_the_latency_is_a_column_after_the_metrics(make_record):
+    ranking = rank([make_record(0, metrics={"time/latency_ms": 1.0, "val/accuracy": 0.8})], "val/accuracy", "maximize")
+    assert ranking.metrics == ("val/accuracy", "time/latency_ms")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentiment.errors import NonFiniteLossError, OutOfMemoryError
+from sentiment.errors import NonFiniteLossError, OutOfMemoryError, Reached, RunPruned
 from sentiment.tracking.ending import REASON_LENGTH, ending_of
 
 
@@ -56,3 +56,12 @@ def test_the_reason_is_one_line_and_the_traceback_is_whole():
     assert ending.reason.startswith("ValueError: one two xxx")
     assert len(ending.reason) == REASON_LENGTH
     assert "x" * 1000 in ending.traceback
+
+
+def test_pruning_is_no_failure():
+    pruned = RunPruned("below the median\nof 5 trials")
+    pruned.reached = Reached({"val/loss": 0.7}, epochs=2.0, best_epoch=1.0, seconds=3.0, parameters=10)
+    ending = ending_of(pruned)
+    assert (ending.status, ending.kind, ending.traceback) == ("PRUNED", None, None)
+    assert ending.reason == "below the median of 5 trials"
+    assert ending.reached == pruned.reached

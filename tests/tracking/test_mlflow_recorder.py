@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sentiment.errors import NonFiniteLossError, TrackingError
+from sentiment.errors import NonFiniteLossError, Reached, RunPruned, TrackingError
 from sentiment.tracking.mlflow_recorder import FLUSH_SECONDS, MlflowRecorder
 from sentiment.tracking.parent import start_sweep
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.result_file import read_result
+from sentiment.tracking.result_file import read_result, write_result
 
 
 class TestFinishedRun:
@@ -90,8 +91,10 @@ class TestFinishedRun:
         assert record.run_id == project.run().info.run_id
 
 
-def train_and_fail(project, error, before=lambda: None):
-    with open_recorder(project.settings(), project.context()) as recorder:
+def train_and_fail(project, error, before=lambda: None, folder=""):
+    context = project.context()
+    context = replace(context, output_dir=context.output_dir / folder)
+    with open_recorder(project.settings(), context) as recorder:
         recorder.trained({"train/loss": 0.5}, step=1, epoch=0.1)
         before()
         raise error
@@ -116,9 +119,9 @@ class TestUnfinishedRun:
             (KeyboardInterrupt(), "KILLED", "interrupted"),
             (SystemExit(143), "KILLED", "interrupted"),
         ]
-        for error, _, _ in cases:
+        for number, (error, _, _) in enumerate(cases):
             with pytest.raises(type(error)):
-                train_and_fail(project, error)
+                train_and_fail(project, error, folder=str(number))
         recorded = [(run.info.status, run.data.tags["failure.kind"]) for run in project.runs()]
         assert recorded == [(status, kind) for _, status, kind in cases]
 
@@ -202,3 +205,131 @@ class TestBuffer:
         recorder.validated({"val/loss": 1.0}, step=601, epoch=1.0)
         assert max(len(call["metrics"]) for call in calls) <= 1000
         assert len(client.get_metric_history(recorder.run_id, "train/loss")) == 601
+
+
+@pytest.fixture
+def sweep(project):
+    """A multirun whose parent run is recorded."""
+    return start_sweep(
+        uri=project.uri,
+        experiment="sentiment",
+        artifact_dir=str(project.folder / "mlartifacts"),
+        sweep_dir=project.sweep_dir,
+        project_dir=project.folder,
+        overrides=["seed=0,1"],
+        base_yaml="seed: 0\n",
+    )
+
+
+def attempt(project, steps, error=None, result=None, number=0, overrides=()):
+    """Report these steps, each a validation too, and end."""
+    with open_recorder(project.settings(*overrides), project.context(job_number=number)) as recorder:
+        for step in steps:
+            recorder.trained({"train/loss": 1 / step}, step=step, epoch=float(step))
+            recorder.validated({"val/accuracy": step / 10}, step=step, epoch=float(step))
+        if error is not None:
+            raise error
+        recorder.finished(result)
+
+
+def children(project, sweep):
+    return [run for run in project.runs() if run.data.tags.get("mlflow.parentRunId") == sweep.run_id]
+
+
+class TestTrial:
+    def test_a_pruned_run_is_no_failure(self, project, sweep):
+        pruned = RunPruned("below the median of 3 trials\nat step 2")
+        pruned.reached = Reached({"val/accuracy": 0.2}, epochs=2.0, best_epoch=2.0, seconds=3.5, parameters=77)
+        with pytest.raises(RunPruned):
+            attempt(project, [1, 2], pruned)
+        [run] = children(project, sweep)
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["trial.state"] == "PRUNED"
+        assert run.data.tags["pruned.reason"] == "below the median of 3 trials at step 2"
+        assert not {name for name in run.data.tags if name.startswith("failure")}
+        assert run.data.metrics["best/val/accuracy"] == 0.2
+        assert (run.data.metrics["model/parameters"], run.data.metrics["time/fit_seconds"]) == (77, 3.5)
+        assert project.artifacts(run.info.run_id) == {"config"}  # no traceback
+
+    def test_every_end_has_its_state(self, project, sweep, result):
+        attempt(project, [1], result=result, number=0)
+        for number, error in enumerate([ValueError("no"), KeyboardInterrupt()], start=1):
+            with pytest.raises(type(error)):
+                attempt(project, [1], error, number=number)
+        states = {run.data.tags["job"]: run.data.tags["trial.state"] for run in children(project, sweep)}
+        assert states == {"0": "COMPLETE", "1": "FAIL", "2": "KILLED"}
+
+    def test_the_latency_has_its_own_name(self, project, sweep, result):
+        timed = replace(result, metrics={**result.metrics, "time/latency_ms": 1.25})
+        attempt(project, [1], result=timed)
+        [run] = children(project, sweep)
+        assert run.data.metrics["time/latency_ms"] == 1.25
+
+
+class TestRestartedRun:
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("out of luck")])
+    def test_it_goes_on_in_the_same_record(self, project, sweep, result, error):
+        with pytest.raises(type(error)):
+            attempt(project, [1, 2, 3], error)
+        attempt(project, [3, 4], result=result)  # from the checkpoint after step 2
+        [run] = children(project, sweep)
+        assert (run.info.status, run.data.tags["trial.state"]) == ("FINISHED", "COMPLETE")
+        assert not {name for name in run.data.tags if name.startswith("failure")}
+        client = project.client()
+        for name in ("train/loss", "val/accuracy", "epoch"):
+            steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
+            assert sorted(set(steps)) == [1, 2, 3, 4]
+        assert [p.step for p in client.get_metric_history(run.info.run_id, "val/accuracy")] == [1, 2, 3, 4]
+        record = read_result(project.context(job_number=0).output_dir / "result.json")
+        assert [point["step"] for point in record.history] == [1, 2, 3, 4]
+        assert (record.status, record.run_id) == ("FINISHED", run.info.run_id)
+
+    def test_a_run_killed_before_it_noted_its_id_is_found_again(self, project, sweep, result):
+        with pytest.raises(KeyboardInterrupt):
+            attempt(project, [1], KeyboardInterrupt())
+        folder = project.context(job_number=0).output_dir
+        write_result(folder, replace(read_result(folder / "result.json"), run_id=None, status="RUNNING"))
+        attempt(project, [1, 2], result=result)
+        [run] = children(project, sweep)
+        assert run.info.status == "FINISHED"
+
+    def test_other_threads_are_the_same_run_and_other_settings_another(self, project, sweep, result, caplog):
+        with pytest.raises(KeyboardInterrupt):
+            attempt(project, [1], KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            attempt(project, [1], KeyboardInterrupt(), overrides=["trainer.threads=2"])
+        assert len(children(project, sweep)) == 1
+        attempt(project, [1], result=result, overrides=["optimizer.lr=0.5"])
+        assert "(optimizer.lr differ)" in caplog.text
+        assert len(children(project, sweep)) == 2
+
+    @pytest.mark.parametrize("end", [None, RunPruned("hopeless")])
+    def test_a_run_that_is_done_is_not_overwritten(self, project, sweep, result, end):
+        if end is None:
+            attempt(project, [1], result=result)
+        else:
+            with pytest.raises(RunPruned):
+                attempt(project, [1], end)
+        before = (project.context(job_number=0).output_dir / "result.json").read_text()
+        with pytest.raises(TrackingError, match=r"would be overwritten.\n  -> choose another folder"):
+            attempt(project, [1], result=result)
+        assert (project.context(job_number=0).output_dir / "result.json").read_text() == before
+
+    def test_a_run_killed_between_the_last_words_of_mlflow_and_of_its_folder(self, project, sweep, result, caplog):
+        with pytest.raises(KeyboardInterrupt):
+            attempt(project, [1], KeyboardInterrupt())
+        [run] = children(project, sweep)
+        project.client().set_terminated(run.info.run_id, "FINISHED")
+        attempt(project, [1], result=result)
+        [again] = children(project, sweep)
+        assert again.info.run_id == run.info.run_id
+        assert "ended before its folder said so" in caplog.text
+
+    def test_a_run_that_was_deleted_is_recorded_anew(self, project, sweep, result):
+        with pytest.raises(KeyboardInterrupt):
+            attempt(project, [1], KeyboardInterrupt())
+        [run] = children(project, sweep)
+        project.client().delete_run(run.info.run_id)
+        attempt(project, [1], result=result)
+        [other] = children(project, sweep)
+        assert other.info.run_id != run.info.run_id

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiment.errors import TrackingError
+from sentiment.errors import Reached, RunPruned, TrackingError
 from sentiment.tracking.ending import FINISHED
 from sentiment.tracking.recorder import Recorders, open_recorder
 from sentiment.tracking.result_file import read_result
@@ -68,10 +68,51 @@ def test_an_interrupted_run_keeps_its_history(project):
     assert [point["val/accuracy"] for point in record.history] == [0.7]
 
 
-def validate_and_stop(project, context):
+def test_a_pruned_run_keeps_what_it_reached(project):
+    context, pruned = project.context(), RunPruned("below the median")
+    pruned.reached = Reached({"val/accuracy": 0.7}, epochs=0.5, best_epoch=0.5, seconds=9.0, parameters=10)
+    with pytest.raises(RunPruned):
+        validate_and_stop(project, context, pruned)
+    record = read_result(context.output_dir / "result.json")
+    assert (record.status, record.kind, record.reason) == ("PRUNED", None, "below the median")
+    assert record.metrics == {"val/accuracy": 0.7}
+    assert (record.epochs, record.best_epoch, record.seconds, record.parameters) == (0.5, 0.5, 9.0, 10)
+    assert len(record.history) == 1
+
+
+def test_a_run_that_goes_on_makes_the_rest_of_its_history_anew(project):
+    context = project.context()
+    validate_each(project, context, {1: 0.1, 2: 0.2, 3: 0.3})
+    validate_each(project, context, {3: 0.4, 4: 0.5})
+    history = read_result(context.output_dir / "result.json").history
+    assert [(point["step"], point["val/accuracy"]) for point in history] == [(1, 0.1), (2, 0.2), (3, 0.4), (4, 0.5)]
+
+
+def validate_each(project, context, values):
+    try:
+        with open_recorder(project.settings(*NONE), context) as recorder:
+            for step, value in values.items():
+                recorder.validated({"val/accuracy": value}, step=step, epoch=float(step))
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        return
+
+
+def test_a_finished_run_is_not_overwritten(project, result):
+    with open_recorder(project.settings(*NONE), project.context()) as recorder:
+        recorder.finished(result)
+    with (
+        pytest.raises(TrackingError, match=r"is FINISHED; it would be overwritten\.\n  -> choose another folder"),
+        open_recorder(project.settings(*NONE), project.context()),
+    ):
+        pytest.fail("the block must not be entered")
+    assert read_result(project.context().output_dir / "result.json").status == "FINISHED"
+
+
+def validate_and_stop(project, context, error=KeyboardInterrupt):
     with open_recorder(project.settings(*NONE), context) as recorder:
         recorder.validated({"val/accuracy": 0.7}, step=10, epoch=0.5)
-        raise KeyboardInterrupt
+        raise error
 
 
 def test_a_run_whose_recorder_fails_at_the_end_counts_as_failed():

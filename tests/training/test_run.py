@@ -14,6 +14,7 @@ from sentiment.errors import NonFiniteLossError, OutOfMemoryError
 from sentiment.training import run
 from sentiment.training.lightning_habits import lightning_habits
 from sentiment.training.module import TextClassificationModule
+from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
 
 METRICS = {"loss", "accuracy", "f1", "auroc"}
@@ -93,10 +94,46 @@ def test_mixed_precision(small_settings, small_corpus, reporter, tmp_path, model
     assert torch.load(result.checkpoint, weights_only=True)["state_dict"]["network.head.weight"].dtype == torch.float32
 
 
+def test_the_latency_is_measured_where_a_search_asks_for_it(small_settings, small_corpus, reporter, tmp_path):
+    settings = small_settings("model=rnn", "objectives=[val/accuracy,time/latency_ms]", "trainer.max_epochs=1")
+    assert 0 < train_and_test(settings, small_corpus, tmp_path / "asked", reporter).metrics["time/latency_ms"] < 1000
+    settings = small_settings("model=rnn", "trainer.max_epochs=1")
+    assert "time/latency_ms" not in train_and_test(settings, small_corpus, tmp_path / "not", reporter).metrics
+
+
 def test_validation_within_an_epoch(small_settings, small_corpus, reporter, tmp_path):
     settings = small_settings("model=rnn", "trainer.validations_per_epoch=3", "trainer.max_epochs=1")
     train_and_test(settings, small_corpus, tmp_path, reporter)
     assert [round(epoch, 2) for _, epoch, _ in reporter.of_kind("validated")] == [0.35, 0.65, 1.0]  # 6, 11 and 17 of 17
+
+
+def test_the_selection_looks_at_every_validation(small_settings, small_corpus, reporter, tmp_path, monkeypatch):
+    """Spoil the weights after the first validation of the epoch: the selected ones must be from before."""
+    settings = small_settings("model=rnn", "trainer.validations_per_epoch=2", "trainer.max_epochs=1")
+    on_train_batch_end = ReportingCallback.on_train_batch_end
+
+    def spoil(self, trainer, pl_module, *arguments):
+        on_train_batch_end(self, trainer, pl_module, *arguments)
+        if trainer.global_step == 16:
+            with torch.no_grad():
+                pl_module.network.head.bias.copy_(torch.tensor([50.0, -50.0]))
+
+    monkeypatch.setattr(ReportingCallback, "on_train_batch_end", spoil)
+    settings = settings.model_copy(update={"objective": "val/loss", "direction": "minimize"})
+    result = train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert result.best_epoch < 1
+    assert result.metrics["test/loss"] < 1
+    assert torch.load(result.checkpoint, weights_only=True)["global_step"] < 16
+
+
+def test_patience_counts_validations(small_settings, small_corpus, reporter, tmp_path):
+    settings = small_settings(
+        "model=rnn", "trainer.max_epochs=9", "trainer.patience=2", "trainer.validations_per_epoch=3",
+        "optimizer.lr=1e-12",
+    )  # fmt: skip
+    result = train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert len(reporter.of_kind("validated")) == 3
+    assert result.epochs == 1
 
 
 def test_early_stopping_ends_a_run_without_progress(small_settings, small_corpus, reporter, tmp_path):

@@ -1,0 +1,240 @@
+"""The loop: keep every place filled until the study has its trials.
+
+There is no batch: whenever a job ends, its place takes the next trial at once, and only then is anybody told.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from optuna.trial import FrozenTrial
+
+from sentiment.errors import SentimentError
+from sentiment.search.events import Observer, RunningJob, StudyState
+from sentiment.search.executor import Executor
+from sentiment.search.job import Finished, Job
+from sentiment.search.outcome import Outcome, RepeatPlan
+from sentiment.search.stored_study import Claim, StoredStudy, finish
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+
+
+class StudyFailedError(SentimentError):
+    """Too many trials failed, or none has finished."""
+
+
+class Planner(Protocol):
+    """Turns a claimed trial into jobs."""
+
+    def plan(self, claim: Claim, repeat: int) -> Job:
+        """Compose one repeat of a trial."""
+
+    def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
+        """Give the outcome of a job that ran with the same settings, seed and data; None: it has to run."""
+
+
+@dataclass
+class ActiveTrial:
+    """A trial that this process runs.
+
+    Attributes:
+        claim: The claimed trial.
+        outcomes: Repeats that have ended.
+        started: When its job was handed over, monotonic.
+    """
+
+    claim: Claim
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+
+class Controller:
+    """Runs a study's trials on an executor.
+
+    Args:
+        study: The stored study.
+        executor: Runs the jobs.
+        planner: Composes the jobs.
+        observers: Who is told.
+        repeats: Jobs of a trial.
+        failures_allowed: Trials that may fail in this command before it gives up.
+        study_dir: The study's folder.
+    """
+
+    def __init__(
+        self,
+        study: StoredStudy,
+        executor: Executor,
+        planner: Planner,
+        observers: Sequence[Observer],
+        *,
+        repeats: RepeatPlan,
+        failures_allowed: int,
+        study_dir: Path,
+    ) -> None:
+        self._study = study
+        self._executor = executor
+        self._planner = planner
+        self._observers = observers
+        self._repeats = repeats
+        self._failures_allowed = failures_allowed
+        self._study_dir = study_dir
+        self._active: dict[int, ActiveTrial] = {}
+        self._ready: deque[Job] = deque()
+        self._failures: list[tuple[int, Outcome]] = []
+        self._ended_here = 0
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        """Run until the study has all its trials, whoever runs them.
+
+        Raises:
+            StudyFailedError: More trials failed than allowed, or none completed.
+        """
+        for observer in self._observers:
+            observer.study_started(self.state())
+        try:
+            while True:
+                self._fill()
+                if self._executor.running:
+                    settled = [self._end_job(finished) for finished in self._executor.wait(POLL_SECONDS)]
+                    self._stop_after_failures()
+                    if not self._executor.blocking:
+                        self._fill()  # before anybody is told: the place must not wait for the telling
+                    for trial in settled:
+                        self._tell(trial)
+                elif self._study.is_served:
+                    break
+                else:
+                    time.sleep(POLL_SECONDS)  # other processes run the last trials; one may die yet
+                self._wait()
+        finally:
+            self._stop()
+            for observer in self._observers:
+                observer.study_ended(self.state())
+        self._require_result()
+
+    def state(self) -> StudyState:
+        """Describe how the study stands."""
+        now = time.monotonic()
+        return StudyState(
+            name=self._study.name,
+            study_dir=self._study_dir,
+            directions=self._study.directions,
+            total=self._study.total,
+            trials=self._study.trials(),
+            best=self._study.best(),
+            running=[self._describe(job, now) for job in self._executor.running],
+            seconds=now - self._began,
+            ended_here=self._ended_here,
+        )
+
+    def _fill(self) -> None:
+        """Hand over jobs until every place is taken or there is nothing left to claim."""
+        while len(self._executor.running) < self._executor.capacity:
+            job = self._next_job()
+            if job is None:
+                return
+            self._executor.submit(job)
+            running = self._describe(job, time.monotonic())
+            for observer in self._observers:
+                observer.job_started(job, running)
+
+    def _next_job(self) -> Job | None:
+        """Give the next job that has to run; equal ones that ran before are settled on the way."""
+        while True:
+            if self._ready:
+                job = self._ready.popleft()
+            else:
+                claim = self._study.claim()
+                if claim is None:
+                    return None
+                active = ActiveTrial(claim, dict(claim.outcomes))
+                self._active[claim.trial.number] = active
+                job = self._plan(active)
+            known = self._planner.find_equal(job, self._study.trials())
+            if known is None:
+                return job
+            self._tell(self._take(job, known))
+
+    def _plan(self, active: ActiveTrial) -> Job:
+        repeat = next(number for number in range(self._repeats.count) if number not in active.outcomes)
+        return self._planner.plan(active.claim, repeat)
+
+    def _end_job(self, finished: Finished) -> FrozenTrial | None:
+        for observer in self._observers:
+            observer.job_ended(finished)
+        return self._take(finished.job, finished.outcome)
+
+    def _take(self, job: Job, outcome: Outcome) -> FrozenTrial | None:
+        """Take the outcome of a job; gives the trial where that settles it."""
+        active = self._active[job.address.number]
+        active.outcomes[job.address.repeat] = outcome
+        whole = finish(active.outcomes, self._repeats)
+        if whole is None:
+            self._ready.append(self._plan(active))
+            return None
+        del self._active[job.address.number]
+        self._study.settle(job.address.trial_id, whole)
+        self._ended_here += 1
+        if whole.state == "failed":
+            self._failures.append((job.address.number, whole))
+        return self._study.trials()[job.address.number]
+
+    def _tell(self, trial: FrozenTrial | None) -> None:
+        if trial is not None:
+            state = self.state()
+            for observer in self._observers:
+                observer.trial_ended(trial, state)
+
+    def _wait(self) -> None:
+        state = self.state()
+        for observer in self._observers:
+            observer.waited(state)
+
+    def _describe(self, job: Job, now: float) -> RunningJob:
+        active = self._active[job.address.number]
+        place = self._executor.place(job)
+        return RunningJob(job.number, job.address.number, place, now - active.started, active.claim.values)
+
+    def _stop(self) -> None:
+        """End what is in flight and give its trials back, so that the next command runs them again."""
+        left = {job.address.number for job in self._executor.running}
+        stopped = {job.address.number for job in self._executor.stop()}
+        for number, active in list(self._active.items()):
+            if number in stopped or number not in left:
+                self._study.release(active.claim.trial._trial_id)
+                del self._active[number]
+
+    def _stop_after_failures(self) -> None:
+        if len(self._failures) > self._failures_allowed:
+            raise StudyFailedError(
+                f"{len(self._failures)} trials of the study {self._study.name!r} failed in this command, "
+                f"{self._failures_allowed} may:\n{_list_failures(self._failures)}\n"
+                "-> the finished trials are kept; mend the cause and start the same command again, "
+                "or allow more with hydra.sweeper.max_failure_rate=0.5"
+            )
+
+    def _require_result(self) -> None:
+        counts: Mapping[str, int] = self._study.count()
+        if counts["complete"] == 0:
+            reasons = f"\n{_list_failures(self._failures)}" if self._failures else ""
+            raise StudyFailedError(
+                f"No trial of the study {self._study.name!r} finished: {counts['fail']} failed, "
+                f"{counts['pruned']} were pruned.{reasons}\n"
+                "-> mend the cause, and raise hydra.sweeper.n_trials to run more trials in this study"
+            )
+
+
+def _list_failures(failures: Sequence[tuple[int, Outcome]], shown: int = 5) -> str:
+    lines = [f"  trial {number}: {outcome.reason}" for number, outcome in failures[:shown]]
+    more = len(failures) - shown
+    return "\n".join(lines + ([f"  ... and {more} more"] if more > 0 else []))

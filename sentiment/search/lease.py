@@ -1,0 +1,255 @@
+"""Who is alive: a lease ends with its process, and others see it without comparing clocks of machines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sentiment.errors import SentimentError
+
+logger = logging.getLogger(__name__)
+
+FOLDER_PREFIX = "sentiment-leases-"
+
+LITTER_SECONDS = 7 * 24 * 3600
+"""Files of leases that ended longer ago than this, and that nobody watched, are removed."""
+
+_held: dict[str, int] = {}
+"""The leases held here, with the process that took them: a forked child is not its parent."""
+
+
+class LeaseError(SentimentError):
+    """A lease cannot be taken, or its holder cannot tell others that it is alive."""
+
+
+class Lease:
+    """The proof that a process lives, as long as it lives.
+
+    On the holder's machine the proof is a locked file: the kernel drops the lock with the process, at once and
+    whatever ended it. Elsewhere it is a counter that the holder raises and writes where others can read it
+    (`Heartbeat`), so no clock is compared with another's.
+    """
+
+    def __init__(self, kind: str, lease_id: str, lock: FileLock) -> None:
+        self.kind = kind
+        self.lease_id = lease_id
+        self._lock = lock
+        self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._pid = os.getpid()
+        self._beat = 0
+
+    @classmethod
+    def take(cls, kind: str) -> Lease:
+        """Takes a new lease for this process.
+
+        Args:
+            kind: What the holder is, for people: ``controller``, ``worker``, ``job``.
+
+        Raises:
+            LeaseError: If the file that proves it cannot be locked.
+        """
+        lease_id = uuid.uuid4().hex
+        folder = Path(tempfile.gettempdir()) / f"{FOLDER_PREFIX}{os.getuid()}"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.stat().st_uid != os.getuid():
+                raise PermissionError("the folder belongs to another user")
+            _remove_litter(folder)
+            # Shared by all threads: the heartbeat's thread and the owner's hold one lease.
+            lock = FileLock(str(folder / f"{lease_id}.lock"), thread_local=False, fallback_to_soft=False)
+            lock.acquire(blocking=False)
+        except OSError as error:
+            raise LeaseError(
+                f"No lease can be taken in {folder}: {error}\n    -> make it writable, or set TMPDIR to a local folder"
+            ) from error
+        _held[lease_id] = os.getpid()
+        return cls(kind, lease_id, lock)
+
+    def card(self) -> dict[str, Any]:
+        """Gives what others need to see whether this lease lives; plain JSON."""
+        return {
+            "kind": self.kind,
+            "id": self.lease_id,
+            "host": socket.gethostname(),
+            "pid": self._pid,
+            "lock_path": self._lock.lock_file,
+            "started": self._started,
+            "beat": self._beat,
+        }
+
+    def beat(self) -> None:
+        """Raises the counter; the card that is written next shows it."""
+        self._beat += 1
+        # A cleaner of old temporary files must not take this one for forgotten. If one did, the file must not come
+        # back, unlocked: without it, others go by the beat.
+        with suppress(FileNotFoundError):
+            os.utime(self._lock.lock_file)
+
+    def release(self) -> None:
+        """Ends the lease. The unlocked file stays: it tells others at once what its absence would not."""
+        _held.pop(self.lease_id, None)
+        self._lock.release()
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+
+class Watch:
+    """Decides which leases are dead.
+
+    Args:
+        grace_seconds: For how long a beat from another machine may stay the same. A holder must beat at least four
+            times as often.
+    """
+
+    def __init__(self, grace_seconds: float = 60) -> None:
+        self.grace_seconds = grace_seconds
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._dead: set[str] = set()
+
+    def is_dead(self, card: Mapping[str, Any], now_seconds: float | None = None) -> bool:
+        """Says whether the process that took the lease has ended, or given it back.
+
+        With the holder's lock file on this machine the answer is exact. Otherwise (another machine, or a temporary
+        folder that was emptied) a lease is dead when its beat has not changed for `grace_seconds` since this watch
+        first saw that beat, by this process' own clock.
+
+        Args:
+            card: What the holder wrote last.
+            now_seconds: The time by `time.monotonic`; read from it unless given.
+        """
+        lease_id = str(card["id"])
+        if _held.get(lease_id) == os.getpid():
+            return False
+        if lease_id not in self._dead and self._has_ended(
+            card, time.monotonic() if now_seconds is None else now_seconds
+        ):
+            self._dead.add(lease_id)  # for good: ids are never used again
+        return lease_id in self._dead
+
+    def _has_ended(self, card: Mapping[str, Any], now_seconds: float) -> bool:
+        lock_path = _find_lock_file(card)
+        if lock_path is not None:
+            return _remove_if_unlocked(lock_path)
+        beat, since_seconds = self._seen.get(card["id"], (None, now_seconds))
+        if beat != card["beat"]:
+            since_seconds = now_seconds
+        self._seen[card["id"]] = (card["beat"], since_seconds)
+        return now_seconds - since_seconds >= self.grace_seconds
+
+
+class Heartbeat:
+    """Beats for a lease from a thread of its own, and writes its card where others read it.
+
+    A write that fails is tried again at the next beat. If it is the last word, the owner gets its exception from
+    `check` or `stop`.
+
+    Args:
+        write: Writes a card; called from the thread, and once by `start` itself.
+        lease: The lease to beat for.
+        every_seconds: The time between two beats.
+    """
+
+    def __init__(self, write: Callable[[dict[str, Any]], None], lease: Lease, every_seconds: float) -> None:
+        self._write = write
+        self._lease = lease
+        self._every_seconds = every_seconds
+        self._failure: BaseException | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{lease.kind}", daemon=True)
+
+    def start(self) -> Heartbeat:
+        """Writes the card, so that others know of the lease when this returns, and starts to beat."""
+        self._write(self._lease.card())
+        self._thread.start()
+        return self
+
+    def check(self) -> None:
+        """Raises what the last write raised, unless a later one went well."""
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self, timeout_seconds: float = 120) -> None:
+        """Ends the beating, and raises what the last write raised.
+
+        Raises:
+            LeaseError: If the write in progress does not end.
+        """
+        self._stopping.set()
+        self._thread.join(timeout_seconds)
+        if self._thread.is_alive():
+            raise LeaseError(
+                f"The last heartbeat has not ended after {timeout_seconds:g} s.\n    -> check that the study's "
+                "storage answers, then run the same command again"
+            )
+        self.check()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._every_seconds):
+            try:
+                self._lease.beat()
+                self._write(self._lease.card())
+                self._failure = None
+            except Exception as error:
+                logger.warning("A heartbeat could not be written and will be tried again: %s", error)
+                self._failure = error
+
+    def __enter__(self) -> Heartbeat:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.stop()
+        except Exception as failure:
+            if error is None:
+                raise
+            # The owner's own exception goes first.
+            logger.error("The heartbeat failed as well: %s", failure)
+
+
+def _find_lock_file(card: Mapping[str, Any]) -> Path | None:
+    lock_path = Path(card["lock_path"])
+    # A dead lease's file is removed, so a card must not be able to name just any file.
+    is_lease = lock_path.name == f"{card['id']}.lock" and lock_path.parent.name.startswith(FOLDER_PREFIX)
+    # os.path.exists, for it answers False too where another user's folder may not be looked into.
+    here = is_lease and card["host"] == socket.gethostname() and os.path.exists(lock_path)  # noqa: PTH110
+    return lock_path if here else None
+
+
+def _remove_if_unlocked(lock_path: Path) -> bool:
+    lock = FileLock(lock_path, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    lock_path.unlink(missing_ok=True)
+    lock.release()
+    return True
+
+
+def _remove_litter(folder: Path) -> None:
+    for lock_path in folder.glob("*.lock"):
+        try:
+            is_old = time.time() - lock_path.stat().st_mtime > LITTER_SECONDS
+        except FileNotFoundError:  # another process was quicker
+            continue
+        if is_old:
+            _remove_if_unlocked(lock_path)

@@ -1,0 +1,103 @@
+"""How one job of a trial ended, as plain data that travels between processes and into the storage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from sentiment.tracking.ending import ending_of
+
+State = Literal["complete", "pruned", "failed"]
+
+TRACEBACK_LENGTH = 20_000
+"""Characters kept of a traceback, its end: a storage is no log file."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one job.
+
+    Attributes:
+        state: Complete, pruned or failed.
+        values: The objectives, where complete.
+        kind: Kind of failure: exception, out_of_memory, non_finite_loss, worker_died.
+        reason: One line for people, where pruned or failed.
+        traceback: Where failed.
+        reused_from: Number of the trial whose values these are; None where the job ran itself.
+    """
+
+    state: State
+    values: tuple[float, ...] = ()
+    kind: str | None = None
+    reason: str | None = None
+    traceback: str | None = None
+    reused_from: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what a storage keeps."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Outcome:
+        """Read what a storage kept."""
+        return cls(**{**content, "values": tuple(content["values"])})
+
+
+def complete(returned: Any, objectives: int) -> Outcome:
+    """Read what a task returned: a number, or as many as there are objectives.
+
+    A number that is no number is a failure: Optuna could not learn from it.
+    """
+    try:
+        values = tuple(float(value) for value in (returned if objectives > 1 else [returned]))
+    except (TypeError, ValueError):
+        expected = "float-castable" if objectives == 1 else "a list or tuple of float-castable values"
+        return Outcome("failed", kind="exception", reason=f"Return value must be {expected}. Got '{returned}'.")
+    if len(values) != objectives:
+        reason = (
+            "The number of the values and the number of the objectives are mismatched. "
+            f"Expect {objectives}, but actually {len(values)}."
+        )
+        return Outcome("failed", kind="exception", reason=reason)
+    if any(math.isnan(value) for value in values):
+        return Outcome("failed", kind="non_finite_loss", reason=f"the objective is {list(values)}")
+    return Outcome("complete", values)
+
+
+def failed(error: BaseException) -> Outcome:
+    """Classify what a job raised."""
+    ending = ending_of(error)
+    trace = (ending.traceback or "")[-TRACEBACK_LENGTH:]
+    return Outcome("failed", kind=ending.kind, reason=ending.reason, traceback=trace)
+
+
+@dataclass(frozen=True)
+class RepeatPlan:
+    """Several seeds for every point, and how their values become one.
+
+    Attributes:
+        count: Jobs of a trial, k.
+        value: ``mean``, or ``bound``: the mean less one standard error where more is better, plus one where less is.
+        seed_key: Key of the seed.
+        maximize: For every objective, whether more is better.
+    """
+
+    count: int = 1
+    value: str = "mean"
+    seed_key: str = "seed"
+    maximize: tuple[bool, ...] = field(default=(False,))
+
+    def combine(self, outcomes: Sequence[Outcome]) -> tuple[float, ...]:
+        """Combine the values of all repeats, objective by objective."""
+        columns = zip(*(outcome.values for outcome in outcomes), strict=True)
+        return tuple(self._combine(column, up) for column, up in zip(columns, self.maximize, strict=True))
+
+    def _combine(self, values: Sequence[float], maximize: bool) -> float:
+        mean = math.fsum(values) / len(values)
+        if self.value == "mean" or len(values) < 2:
+            return mean
+        variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+        error = math.sqrt(variance / len(values))
+        return mean - error if maximize else mean + error

@@ -1,0 +1,200 @@
+"""What Hydra knows of the engine: the sweeper's class and its config groups.
+
+Hydra finds plugins in the namespace ``hydra_plugins``; a class from elsewhere has to be registered before
+``hydra.main`` looks for it. The keys are those of the stock ``hydra/sweeper=optuna`` and more, and the sampler group is
+the stock one: every ``hydra/sweeper/sampler=...`` of the plugin works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf, TPESamplerConfig
+from omegaconf import MISSING, DictConfig
+
+from sentiment.errors import Fault
+from sentiment.search.sweeper import StudySweeper
+
+PROVIDER = "sentiment"
+
+
+@dataclass
+class MultivariateTPEConfig(TPESamplerConfig):
+    """TPE as Optuna 5 sets it by default, and as several workers need it; the stock option ``tpe`` pins both off.
+
+    ``constant_liar`` keeps workers from drawing what another one is trying at the moment; ``group`` lets branches of a
+    conditional space be modelled apart.
+    """
+
+    multivariate: bool = True
+    group: bool = True
+    constant_liar: bool = True
+
+
+@dataclass
+class StudySweeperConf(OptunaSweeperConf):
+    """``hydra/sweeper=study``: the stock plugin's keys with their meaning, then our own.
+
+    One meaning differs: `n_trials` is the total of the study, over all processes and restarts.
+    """
+
+    _target_: str = "sentiment.search.sweeper.StudySweeper"
+    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "multivariate_tpe"}, {"pruner": "none"}])
+
+    pruner: Any = MISSING
+    # Conditional parameters: {"model=rnn": {"model.cell": "lstm,gru"}}
+    branches: dict[str, Any] | None = None
+    # Expressions that every point must satisfy: ["model.embedding_size % model.heads == 0"]
+    constraints: list[str] = field(default_factory=list)
+    # Upper bounds on what a trial describes, e.g. {model/parameters: 1000000}: samplers prefer trials within them
+    limits: dict[str, float] = field(default_factory=dict)
+
+    # Train every point under so many seeds, and optimise their mean, or their bound: mean -+ one standard error
+    repeats: int = 1
+    repeat_value: str = "mean"
+    seed_key: str = "seed"
+
+    # Do not train again what the study has finished with the same settings, seed and data
+    reuse: bool = True
+    # Keys and groups that do not change a result
+    ignore: list[str] = field(default_factory=list)
+    # Go on though the space or the fixed settings differ from the stored study's
+    allow_changes: bool = False
+    # Print space, workers and an estimate of time and memory; train nothing but the probe
+    dry_run: bool = False
+    probe_seconds: float = 10.0
+
+    # auto: the GPUs there are; none: no device; or their indices, e.g. [0,1]
+    devices: Any = "auto"
+    trials_per_device: int = 1
+    # CPU threads of a job; null: the cores shared out
+    threads_per_job: int | None = None
+    # Give every trial a process of its own instead of keeping the workers
+    fresh_processes: bool = False
+
+    # Seconds without a sign of life after which a process on another machine counts as dead
+    grace_seconds: float = 60.0
+    # auto: a live table on a terminal, one line an event elsewhere; or table, lines, none
+    progress: str = "auto"
+
+
+@dataclass
+class MedianPrunerConfig:
+    """Prune below the median of the trials so far at the same step."""
+
+    _target_: str = "optuna.pruners.MedianPruner"
+    n_startup_trials: int = 5
+    n_warmup_steps: int = 0
+    interval_steps: int = 1
+    n_min_trials: int = 1
+
+
+@dataclass
+class PercentilePrunerConfig:
+    """Keep the best `percentile` of the trials at the same step."""
+
+    _target_: str = "optuna.pruners.PercentilePruner"
+    percentile: float = 25.0
+    n_startup_trials: int = 5
+    n_warmup_steps: int = 0
+    interval_steps: int = 1
+    n_min_trials: int = 1
+
+
+@dataclass
+class SuccessiveHalvingPrunerConfig:
+    """Asynchronous successive halving (Li et al. 2018)."""
+
+    _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
+    min_resource: Any = "auto"
+    reduction_factor: int = 4
+    min_early_stopping_rate: int = 0
+    bootstrap_count: int = 0
+
+
+@dataclass
+class HyperbandPrunerConfig:
+    """Hyperband (Li et al. 2017): several brackets of successive halving."""
+
+    _target_: str = "optuna.pruners.HyperbandPruner"
+    min_resource: int = 1
+    max_resource: Any = "auto"
+    reduction_factor: int = 3
+    bootstrap_count: int = 0
+
+
+@dataclass
+class PatientPrunerConfig:
+    """Ask the wrapped pruner only after `patience` steps without improvement; null prunes on patience alone."""
+
+    _target_: str = "optuna.pruners.PatientPruner"
+    wrapped_pruner: Any = None
+    patience: int = 2
+    min_delta: float = 0.0
+
+
+@dataclass
+class WilcoxonPrunerConfig:
+    """Compare repeat by repeat with the best trial (Wilcoxon signed-rank test); for ``repeats`` of several."""
+
+    _target_: str = "optuna.pruners.WilcoxonPruner"
+    p_threshold: float = 0.1
+    n_startup_steps: int = 2
+
+
+@dataclass
+class NopPrunerConfig:
+    """Never prune."""
+
+    _target_: str = "optuna.pruners.NopPruner"
+
+
+PRUNERS = {
+    "none": NopPrunerConfig,
+    "median": MedianPrunerConfig,
+    "percentile": PercentilePrunerConfig,
+    "successive_halving": SuccessiveHalvingPrunerConfig,
+    "hyperband": HyperbandPrunerConfig,
+    "patient": PatientPrunerConfig,
+    "wilcoxon": WilcoxonPrunerConfig,
+}
+
+
+@dataclass(frozen=True)
+class Application:
+    """What an application may tell the engine about its configurations.
+
+    Attributes:
+        find_faults: Lists what is wrong with one composed configuration, before any trial runs.
+        identify_data: Names the data that a configuration reads, so that equal settings on changed data count as
+            different.
+        is_checked: Whether the application has checked the corners of the search itself, before Hydra started.
+    """
+
+    find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None
+    identify_data: Callable[[DictConfig], str] | None = None
+    is_checked: bool = False
+
+
+_application = Application()
+
+
+def application() -> Application:
+    """Give what the application told."""
+    return _application
+
+
+def register_with_hydra(told: Application) -> None:
+    """Register the sweeper's class and store its config groups."""
+    global _application
+    _application = told
+    Plugins.instance().register(StudySweeper)
+    store = ConfigStore.instance()
+    store.store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider=PROVIDER)
+    store.store(group="hydra/sweeper/sampler", name="multivariate_tpe", node=MultivariateTPEConfig, provider=PROVIDER)
+    for name, node in PRUNERS.items():
+        store.store(group="hydra/sweeper/pruner", name=name, node=node, provider=PROVIDER)

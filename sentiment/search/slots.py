@@ -1,0 +1,120 @@
+"""Shares a machine out among the jobs of a study: CPU threads, and places on GPUs."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from sentiment.errors import ConfigError, Fault
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass
+class Slot:
+    """The share of the machine that one worker has.
+
+    Attributes:
+        index: Number of the slot, from 0.
+        device: The GPU, as CUDA_VISIBLE_DEVICES names it; None: no GPU.
+        threads: CPU threads.
+    """
+
+    index: int
+    device: str | None
+    threads: int
+    _lock: FileLock | None = field(default=None, repr=False)
+
+    def environment(self) -> dict[str, str]:
+        """Give the variables that a worker must have before it imports torch or NumPy."""
+        variables = dict.fromkeys(THREAD_VARIABLES, str(self.threads))
+        if self.device is not None:
+            variables["CUDA_VISIBLE_DEVICES"] = self.device
+        return variables
+
+    def __str__(self) -> str:
+        return f"worker {self.index}" if self.device is None else f"GPU {self.device}"
+
+    def release(self) -> None:
+        """Give the place on the GPU back."""
+        if self._lock is not None:
+            self._lock.release()
+
+
+def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list[str]:
+    """Give the GPUs that a study may use, as CUDA_VISIBLE_DEVICES names them.
+
+    ``auto`` takes what CUDA_VISIBLE_DEVICES allows, else all that ``nvidia-smi`` lists: asking torch would start CUDA
+    in a process that never computes.
+    """
+    if not isinstance(devices, str):
+        return [str(device) for device in devices]
+    if devices == "none":
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return []
+    query = [command, "--query-gpu=index", "--format=csv,noheader"]
+    listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    return listed.stdout.split() if listed.returncode == 0 else []  # a driver without a GPU exits with an error
+
+
+def take_slots(
+    count: int, devices: Sequence[str], trials_per_device: int, threads: int | None, lock_dir: Path | None = None
+) -> list[Slot]:
+    """Deal `count` slots evenly over the devices.
+
+    A place on a GPU is held by a file lock for the life of this process, so that a second command on the same machine
+    takes the places that are left, and a killed one gives its places back.
+
+    Raises:
+        ConfigError: There are fewer places on the GPUs than slots asked for.
+    """
+    share = threads or max(1, _count_cores() // count)
+    if not devices:
+        return [Slot(index, None, share) for index in range(count)]
+    places = [(device, place) for place in range(trials_per_device) for device in devices]  # evenly: device by device
+    folder = lock_dir or Path(tempfile.gettempdir()) / f"sentiment-devices-{getpass.getuser()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    slots: list[Slot] = []
+    for device, place in places:
+        if len(slots) == count:
+            break
+        lock = FileLock(folder / f"{device}-{place}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue  # another command trains there
+        slots.append(Slot(len(slots), device, share, lock))
+    if len(slots) < count:
+        for slot in slots:
+            slot.release()
+        raise ConfigError([_explain_shortage(count, devices, trials_per_device, len(slots))])
+    return slots
+
+
+def _count_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _explain_shortage(count: int, devices: Sequence[str], trials_per_device: int, free: int) -> Fault:
+    total = len(devices) * trials_per_device
+    taken = f", {total - free} of them taken by another command" if total > free and total >= count else ""
+    return Fault(
+        "hydra.sweeper.n_jobs",
+        f"{count} jobs, but {len(devices)} GPUs with {trials_per_device} trials each give {total} places{taken}",
+        f"set hydra.sweeper.n_jobs={max(free, 1)}, raise hydra.sweeper.trials_per_device, "
+        "or train on the CPU: hydra.sweeper.devices=none",
+    )

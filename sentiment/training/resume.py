@@ -1,0 +1,129 @@
+"""An interrupted run goes on where its last whole epoch ended.
+
+``checkpoints/last.ckpt`` is written after every epoch and holds all that the rest of the run depends on: weights,
+optimizer, schedule, progress, the callbacks' memory, the selected checkpoint so far and the state of the random
+numbers. Batches are not in it: they follow from (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+log = logging.getLogger(__name__)
+
+LAST_FILE = "last.ckpt"
+
+BEST_FILE = "best.ckpt"
+
+KEY = "sentiment.resume"
+"""Where our part stands in Lightning's checkpoint."""
+
+DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError)
+"""What torch raises on a file that is cut off, altered, or none of its own."""
+
+
+class LastCheckpoint(pl.Callback):
+    """Write ``last.ckpt`` after every epoch, and take a run up from it.
+
+    Not within an epoch, where a run may validate too: Lightning counts the batches of an epoch that is taken up in
+    its middle, but asks the loader for its first batch again.
+
+    Args:
+        folder: Folder of the run's checkpoints.
+        identity: What tells the run from others; a file of another run is not taken up.
+        enabled: False: write nothing and always start anew.
+    """
+
+    def __init__(self, folder: Path, identity: str, *, enabled: bool) -> None:
+        self.folder, self.file = folder, folder / LAST_FILE
+        self.identity = {"run": identity, "folder": str(folder.resolve())}
+        self.enabled = enabled
+        self._started = time.monotonic()
+        self._taken_up: dict[str, Any] | None = None
+        self._is_writing = False
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on the run, that of interrupted attempts up to their last epoch included."""
+        earlier = 0.0 if self._taken_up is None else float(self._taken_up["seconds"])
+        return earlier + time.monotonic() - self._started
+
+    def find(self) -> Path | None:
+        """Give the file to go on from; None where the run starts anew.
+
+        The selected checkpoint is put back as it was at that time: the run may have been interrupted between the
+        selection of a newer one and the end of its epoch.
+        """
+        if not self.enabled or not self.file.exists():
+            return None
+        try:
+            # weights_only: numbers, text and containers; no code from the file is run
+            checkpoint = torch.load(self.file, map_location="cpu", weights_only=True)
+            part = checkpoint[KEY]
+            identity, best = part["identity"], part["best"]
+            epoch = int(checkpoint["epoch"]) + 1
+        except DAMAGE as error:
+            log.warning("%s is damaged (%s); the run starts anew.", self.file, " ".join(str(error).split())[:200])
+            return None
+        if identity != self.identity:
+            log.warning("%s is of other settings, data or another folder; the run starts anew.", self.file)
+            return None
+        _save(best, self.folder / BEST_FILE)
+        self._taken_up = part
+        log.info("Goes on after epoch %d, from %s", epoch, self.file)
+        return self.file
+
+    def remove(self) -> None:
+        """Remove the file: the run is done."""
+        self.file.unlink(missing_ok=True)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the random numbers back where they were, and a decision to stop early with them."""
+        if self._taken_up is None:
+            return
+        torch.set_rng_state(self._taken_up["random"])
+        if pl_module.device.type != "cpu" and self._taken_up["device_random"] is not None:
+            torch.get_device_module(pl_module.device).set_rng_state(self._taken_up["device_random"])
+        trainer.should_stop = bool(self._taken_up["should_stop"])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the file: under another name first, then renamed, so that it is never half written."""
+        if not self.enabled:
+            return
+        unfinished = self.file.with_name(f".{LAST_FILE}")
+        self._is_writing = True
+        try:
+            trainer.save_checkpoint(unfinished)
+        finally:
+            self._is_writing = False
+        unfinished.replace(self.file)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add our part to ``last.ckpt``; the selected checkpoint is written through here too and needs none."""
+        if not self._is_writing:
+            return
+        device = pl_module.device
+        checkpoint[KEY] = {
+            "identity": self.identity,
+            "seconds": self.seconds,
+            "should_stop": trainer.should_stop,
+            # Python's and numpy's global numbers have no part in training.
+            "random": torch.get_rng_state(),
+            "device_random": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(),
+            "best": torch.load(self.folder / BEST_FILE, map_location="cpu", weights_only=True),
+        }
+
+
+def _save(checkpoint: dict[str, Any], file: Path) -> None:
+    unfinished = file.with_name(f".{file.name}")
+    torch.save(checkpoint, unfinished)
+    unfinished.replace(file)

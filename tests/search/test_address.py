@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy
+
+from sentiment.search.address import StorageError, dashboard_command, describe_storage, read_address, storage_errors
+
+
+def test_no_url_means_a_journal_in_the_study_folder(tmp_path: Path):
+    assert read_address(None, tmp_path).path == tmp_path / "journal.log"
+
+
+def test_a_journal_may_lie_elsewhere(tmp_path: Path):
+    address = read_address("journal:///shared/my%20studies/a.log", tmp_path)
+    assert (address.dialect, address.path) == ("journal", Path("/shared/my studies/a.log"))
+
+
+@pytest.mark.parametrize("url", ["journal://shared/a.log", "journal:a.log", "journal:///"])
+def test_a_journal_needs_an_absolute_path(url: str, tmp_path: Path):
+    with pytest.raises(StorageError, match="three slashes"):
+        read_address(url, tmp_path)
+
+
+def test_a_relative_sqlite_file_belongs_to_the_folder_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir("/")
+    address = read_address("sqlite:///studies/a.db", tmp_path, working_dir=tmp_path)
+    assert address.path == tmp_path / "studies/a.db"
+    assert address.connection_url == f"sqlite:///{tmp_path}/studies/a.db"
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:a?mode=memory&uri=true"])
+def test_sqlite_in_memory_is_refused(url: str, tmp_path: Path):
+    with pytest.raises(StorageError, match="cannot share it"):
+        read_address(url, tmp_path)
+
+
+def test_a_kind_without_known_locks_is_refused(tmp_path: Path):
+    with pytest.raises(StorageError, match=r"\(oracle\) on which workers cannot exclude each other") as raised:
+        read_address("oracle://me:secret@host/db", tmp_path)
+    assert "secret" not in str(raised.value)
+
+
+def test_an_unreadable_url_is_not_repeated_since_it_may_hold_a_password(tmp_path: Path):
+    with pytest.raises(StorageError, match="not a URL that can be read") as raised:
+        read_address("secret@host", tmp_path)
+    assert "secret" not in str(raised.value)
+
+
+def test_passwords_are_hidden_wherever_they_stand(tmp_path: Path):
+    for url in ["postgresql+psycopg://me:secret@host/db", "postgresql+psycopg://me@host/db?password=secret"]:
+        assert read_address(url, tmp_path).connection_url == url
+        for text in [describe_storage(url, tmp_path), dashboard_command(url, tmp_path)]:
+            assert "secret" not in text
+            assert "host/db" in text
+
+
+def test_a_plain_postgresql_url_uses_the_driver_that_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for installed, expected in [("psycopg", "postgresql+psycopg"), ("psycopg2", "postgresql")]:
+        monkeypatch.setattr("sentiment.search.address.find_spec", lambda name, only=installed: name == only or None)
+        url = read_address("postgresql://host/db", tmp_path).url
+        assert url is not None
+        assert url.drivername == expected
+
+
+def test_the_dashboard_command_can_be_pasted(tmp_path: Path):
+    assert dashboard_command(None, tmp_path / "my study") == f"optuna-dashboard '{tmp_path}/my study/journal.log'"
+    assert dashboard_command("sqlite:////a/b.db", tmp_path) == "optuna-dashboard sqlite:////a/b.db"
+
+
+def test_library_errors_become_teaching_ones():
+    cause = sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("database is locked"))
+    expected = r"Telling trial 3 failed: database is locked\n    -> another program"
+    with pytest.raises(StorageError, match=expected), storage_errors("Telling trial 3"):
+        raise optuna.exceptions.StorageInternalError("commit") from cause
+    with pytest.raises(StorageError, match="free some disk space"), storage_errors("Telling trial 3"):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(KeyError), storage_errors("Telling trial 3"):
+        raise KeyError("not about the storage")

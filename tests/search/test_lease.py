@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sentiment.search.lease import LITTER_SECONDS, Heartbeat, Lease, LeaseError, Watch
+
+HOLD_A_LEASE = """
+import json, os, sys, time
+from sentiment.search.lease import Lease
+
+lease = Lease.take("worker")
+print(json.dumps(lease.card()), flush=True)
+if sys.argv[1] == "fork" and os.fork() == 0:
+    os.close(1)  # nobody shall wait for its output
+    time.sleep(5)
+    os._exit(0)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield
+    monkeypatch.undo()
+    tempfile.tempdir = None
+
+
+@pytest.fixture
+def card() -> dict[str, Any]:
+    """The card of a lease on another machine."""
+    return {"kind": "job", "id": "a1", "host": "elsewhere", "pid": 1, "lock_path": "/nowhere/a1.lock", "beat": 0}
+
+
+def test_a_card_is_plain_json_for_people_and_machines():
+    with Lease.take("controller") as lease:
+        card = json.loads(json.dumps(lease.card()))
+    assert card["kind"] == "controller"
+    assert card["pid"] == os.getpid()
+    assert card["beat"] == 0
+
+
+def test_the_holders_own_process_sees_it_alive_until_it_is_released():
+    watch = Watch()
+    lease = Lease.take("job")
+    assert not watch.is_dead(lease.card())
+    lease.release()
+    assert watch.is_dead(lease.card())
+    assert watch.is_dead(lease.card())  # still, though its file is gone now
+
+
+def test_a_killed_holder_is_dead_at_once(start_python):
+    holder = start_python(HOLD_A_LEASE, "alone")
+    card = json.loads(holder.stdout.readline())
+    watch = Watch(grace_seconds=1e9)
+    assert not watch.is_dead(card)
+    assert not watch.is_dead(card, now_seconds=1e12)  # a process stopped for ever so long is alive
+    holder.kill()
+    holder.wait()
+    assert Path(card["lock_path"]).exists()
+    assert watch.is_dead(card)
+    assert not Path(card["lock_path"]).exists()
+
+
+def test_a_dead_holder_with_a_living_child_is_dead(start_python):
+    holder = start_python(HOLD_A_LEASE, "fork")
+    card = json.loads(holder.stdout.readline())
+    time.sleep(0.3)  # until it has forked
+    holder.kill()
+    holder.wait()
+    assert Watch(grace_seconds=1e9).is_dead(card)
+
+
+def test_another_machine_is_judged_by_its_beats(card: dict[str, Any]):
+    watch = Watch(grace_seconds=60)
+    assert not watch.is_dead(card, now_seconds=1000)
+    assert not watch.is_dead(card, now_seconds=1059)
+    card["beat"] = 1
+    assert not watch.is_dead(card, now_seconds=1119)
+    assert not watch.is_dead(card, now_seconds=1178)
+    assert watch.is_dead(card, now_seconds=1179)
+
+
+def test_a_new_watch_gives_a_full_grace_whatever_the_clocks_say(card: dict[str, Any]):
+    card["started"] = "1970-01-01T00:00:00+00:00"
+    assert not Watch(grace_seconds=60).is_dead(card, now_seconds=1e9)
+
+
+def test_a_lost_lock_file_leaves_the_beats_to_judge():
+    lease = Lease.take("job")
+    card = {**lease.card(), "id": "b2"}  # as another process would see it
+    Path(card["lock_path"]).unlink()
+    lease.beat()
+    assert not Path(card["lock_path"]).exists()  # an unlocked file would call a living holder dead
+    watch = Watch(grace_seconds=60)
+    assert not watch.is_dead(card, now_seconds=0)
+    assert watch.is_dead(card, now_seconds=60)
+    lease.release()
+
+
+def test_a_card_cannot_name_a_file_that_is_no_lease(tmp_path: Path):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    with Lease.take("job") as lease:
+        card = {**lease.card(), "id": "c3", "lock_path": str(precious)}
+    assert not Watch().is_dead(card)
+    assert precious.read_text() == "mine"
+
+
+def test_old_litter_is_removed_and_old_leases_are_not():
+    ended, living = Lease.take("job"), Lease.take("job")
+    ended.release()
+    paths = [Path(lease.card()["lock_path"]) for lease in (ended, living)]
+    long_ago = time.time() - LITTER_SECONDS - 60
+    for path in paths:
+        os.utime(path, (long_ago, long_ago))
+    with Lease.take("job"):
+        assert [path.exists() for path in paths] == [False, True]
+    living.release()
+
+
+def test_a_folder_that_cannot_be_written(unprivileged_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(unprivileged_dir))
+    unprivileged_dir.chmod(0o500)
+    with pytest.raises(LeaseError, match="set TMPDIR"):
+        Lease.take("job")
+
+
+def test_a_heartbeat_writes_the_card_first_and_then_every_beat():
+    beats: list[int] = []
+    enough = threading.Event()
+
+    def write(card: dict[str, Any]) -> None:
+        beats.append(card["beat"])
+        if len(beats) == 4:
+            enough.set()
+
+    with Lease.take("worker") as lease, Heartbeat(write, lease, every_seconds=0.01):
+        assert beats[0] == 0
+        assert enough.wait(10)
+    assert beats[:4] == [0, 1, 2, 3]
+
+
+def test_a_write_that_fails_for_good_reaches_the_owner():
+    failed = threading.Event()
+
+    def write(card: dict[str, Any]) -> None:
+        if card["beat"] > 0:
+            if card["beat"] > 1:
+                failed.set()
+            raise OSError("gone")
+
+    with Lease.take("worker") as lease:
+        heartbeat = Heartbeat(write, lease, every_seconds=0.01).start()
+        assert failed.wait(10)
+        with pytest.raises(OSError, match="gone"):
+            heartbeat.check()
+        with pytest.raises(OSError, match="gone"):
+            heartbeat.stop()
+
+
+def test_a_write_that_fails_once_is_made_good():
+    recovered = threading.Event()
+
+    def write(card: dict[str, Any]) -> None:
+        if card["beat"] == 1:
+            raise OSError("busy")
+        if card["beat"] > 2:
+            recovered.set()
+
+    with Lease.take("worker") as lease:
+        heartbeat = Heartbeat(write, lease, every_seconds=0.01).start()
+        assert recovered.wait(10)
+        heartbeat.check()
+        heartbeat.stop()
+
+
+def test_the_owners_exception_goes_first():
+    failed = threading.Event()
+
+    def write(card: dict[str, Any]) -> None:
+        if card["beat"] > 0:
+            failed.set()
+            raise OSError("gone")
+
+    def work() -> None:
+        with Lease.take("worker") as lease, Heartbeat(write, lease, every_seconds=0.01):
+            assert failed.wait(10)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        work()
+
+
+def test_a_write_that_hangs_is_said():
+    release = threading.Event()
+    entered = threading.Event()
+
+    def write(card: dict[str, Any]) -> None:
+        if card["beat"] > 0:
+            entered.set()
+            release.wait(10)
+
+    with Lease.take("worker") as lease:
+        heartbeat = Heartbeat(write, lease, every_seconds=0.01).start()
+        assert entered.wait(10)
+        with pytest.raises(LeaseError, match="has not ended"):
+            heartbeat.stop(timeout_seconds=0.05)
+        release.set()
+        heartbeat.stop()

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import BaseStorage
+
+from sentiment.search.storage import StorageError, close_storage, open_storage
+
+WORKERS = 2
+
+CLAIM_TRIALS = """
+import sys, time
+from pathlib import Path
+import optuna
+from sentiment.search.storage import open_storage
+from sentiment.search.lock import study_lock
+
+url, folder, total = sys.argv[1] or None, Path(sys.argv[2]), int(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+storage = open_storage(url, folder)
+study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
+while True:
+    with study_lock(storage, url, folder, "s"):
+        if len(study.get_trials(deepcopy=False)) >= total:
+            break
+        trial = study.ask()
+    print(trial.number, flush=True)
+    study.tell(trial, trial.suggest_float("x", 0, 1))
+"""
+
+
+def test_a_study_is_found_again(storage: BaseStorage, storage_url: str | None, study_dir: Path):
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.tell(study.ask(), 0.5)
+    again = open_storage(storage_url, study_dir)
+    assert [trial.value for trial in optuna.load_study(study_name="s", storage=again).trials] == [0.5]
+    close_storage(again)
+
+
+def test_processes_that_start_together_share_one_study(storage_url: str | None, study_dir: Path, start_python):
+    processes = [start_python(CLAIM_TRIALS, storage_url or "", study_dir, 25) for _ in range(WORKERS)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * WORKERS
+    assert Counter(" ".join(outputs).split()) == {str(number): 1 for number in range(25)}
+    storage = open_storage(storage_url, study_dir)
+    trials = optuna.load_study(study_name="s", storage=storage).trials
+    assert [trial.state for trial in trials] == [optuna.trial.TrialState.COMPLETE] * 25
+    close_storage(storage)
+
+
+def test_a_journal_elsewhere(tmp_path: Path):
+    open_storage(f"journal://{tmp_path}/shared/a.log", tmp_path / "study")
+    assert (tmp_path / "shared/a.log").exists()
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_relative_sqlite_file_starts_at_the_working_dir(tmp_path: Path):
+    storage = open_storage("sqlite:///deep/a.db", tmp_path / "study", working_dir=tmp_path)
+    assert (tmp_path / "deep/a.db").exists()
+    close_storage(storage)
+
+
+def test_a_read_only_sqlite_file_is_said_at_once(unprivileged_dir: Path):
+    url = f"sqlite:///{unprivileged_dir}/a.db"
+    close_storage(open_storage(url, unprivileged_dir))
+    (unprivileged_dir / "a.db").chmod(0o400)
+    with pytest.raises(StorageError, match=r"a\.db failed: .*\n    -> make the file and its folder writable"):
+        open_storage(url, unprivileged_dir)
+    (unprivileged_dir / "a.db").chmod(0o600)
+    unprivileged_dir.chmod(0o500)
+    with pytest.raises(StorageError, match="make the file and its folder writable"):
+        open_storage(url, unprivileged_dir)
+
+
+def test_a_locked_sqlite_file_is_said_after_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sentiment.search.storage.SQLITE_WAIT_SECONDS", 0.2)
+    other = sqlite3.connect(tmp_path / "a.db")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match=r"database is locked\n    -> another program"):
+        open_storage(f"sqlite:///{tmp_path}/a.db", tmp_path)
+    other.close()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path):
+    (tmp_path / "a.db").write_text("something else entirely " * 100)
+    with pytest.raises(StorageError, match="file is not a database"):
+        open_storage(f"sqlite:///{tmp_path}/a.db", tmp_path)
+
+
+def test_a_server_that_does_not_answer(tmp_path: Path):
+    started = time.monotonic()
+    with pytest.raises(StorageError, match="check that the server runs") as raised:
+        open_storage("postgresql+psycopg://me:secret@127.0.0.1:1/db", tmp_path)
+    assert time.monotonic() - started < 15
+    assert "me:***@127.0.0.1:1/db" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_missing_driver_names_what_to_install(tmp_path: Path):
+    with pytest.raises(StorageError, match="pip install pymysql"):
+        open_storage("mysql://me@127.0.0.1/db", tmp_path)
+
+
+def test_an_unknown_driver_is_refused(tmp_path: Path):
+    with pytest.raises(StorageError, match=r"postgresql\.nonsense"):
+        open_storage("postgresql+nonsense://127.0.0.1/db", tmp_path)
+
+
+@pytest.mark.postgresql
+def test_a_database_that_does_not_exist(postgresql_url: str, tmp_path: Path):
+    with pytest.raises(StorageError, match=r"create the database first"):
+        open_storage(postgresql_url + "_missing", tmp_path)

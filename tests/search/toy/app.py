@@ -1,0 +1,55 @@
+"""A small Hydra application that knows nothing of torch: what any other user of the sweeper has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from sentiment.errors import SentimentError
+from sentiment.search import register
+
+
+@hydra.main(config_path="conf", config_name="config")
+def main(config: DictConfig) -> float | tuple[float, ...]:
+    """Sphere function in steps, with the accidents that a test asks for."""
+    from sentiment.search.trial import current_trial
+
+    trial = current_trial()
+    if config.mark:
+        with Path(config.mark).open("a") as file:
+            line = f"{trial.number if trial else -1} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}"
+            file.write(f"{line} {os.environ.get('OMP_NUM_THREADS', '-')} {time.time()} {config.x} {config.seed}\n")
+    if config.accident == "error" or config.error:
+        raise RuntimeError("cfg.error is True")
+    if config.accident == "memory":
+        raise MemoryError("no memory left")
+    if config.accident == "not_a_number":
+        return float("nan")
+    if config.accident == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.accident == "teach":
+        raise SentimentError("a lesson\n-> learn it")
+    value = float(config.x) ** 2 + float(config.y) ** 2 + float(config.noise) * float(config.seed)
+    for step in range(config.steps):
+        time.sleep(config.seconds / config.steps)
+        if trial is not None:
+            trial.progress((step + 1) / config.steps)
+            trial.report(value + config.steps - step, step=step)
+    if not config.steps:
+        time.sleep(config.seconds)
+    if trial is not None and config.describe:
+        trial.describe({"size": abs(float(config.x))})
+    return (value, abs(float(config.x))) if config.objectives == 2 else value
+
+
+if __name__ == "__main__":
+    from sentiment.exits import install_exits
+
+    install_exits()
+    register()
+    main()

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+
+from sentiment.training import latency
+from sentiment.training.latency import measure_latency_ms
+
+
+class Sleeping(nn.Module):
+    """Takes five milliseconds, and a hundred where it is cold."""
+
+    def __init__(self):
+        super().__init__()
+        self.shapes, self.was_training = [], []
+
+    def forward(self, tokens, mask):
+        time.sleep(0.1 if not self.shapes else 0.005)
+        self.shapes.append((tuple(tokens.shape), bool(mask.all()), int(tokens.max())))
+        self.was_training.append(self.training)
+        assert torch.is_inference_mode_enabled()
+        return tokens
+
+
+@pytest.fixture
+def few_passes(monkeypatch):
+    monkeypatch.setattr(latency, "WARM_UP_PASSES", 2)
+    monkeypatch.setattr(latency, "MEASURED_PASSES", 5)
+
+
+def test_the_median_of_warm_passes_over_one_full_review(few_passes):
+    network = Sleeping()
+    measured = measure_latency_ms(
+        network, tokens=40, vocabulary_size=30, device=torch.device("cpu"), precision=nullcontext()
+    )
+    assert 5 <= measured < 100
+    assert network.shapes == [((1, 40), True, 29)] * 7
+    assert network.was_training == [False] * 7
+    assert network.training  # as it was before

@@ -1,0 +1,177 @@
+"""An interrupted run goes on as if nothing had happened, or starts anew and says why."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sentiment.errors import RunPruned
+from sentiment.training.run import train_and_test
+
+DROPOUT = ("trainer.max_epochs=4", "model.dropout=0.2", "model.word_dropout=0.1", "optimizer.lr=0.005")
+
+
+class PowerCut(Exception):  # noqa: N818 - whatever ends a process
+    pass
+
+
+@pytest.fixture
+def stopping_reporter(recording_reporter):
+    """Make a reporter that raises after so many validations."""
+
+    class Stopping(recording_reporter):
+        def __init__(self, after, error):
+            super().__init__()
+            self.after, self.error = after, error
+
+        def validated(self, metrics, *, step, epoch):
+            super().validated(metrics, step=step, epoch=epoch)
+            if len(self.of_kind("validated")) == self.after:
+                raise self.error
+
+    return Stopping
+
+
+@pytest.fixture
+def interrupt(small_corpus, stopping_reporter):
+    """Run until so many validations were reported, and give the reports."""
+
+    def run_until(settings, folder, validations, error=PowerCut):
+        reporter = stopping_reporter(validations, error)
+        with pytest.raises(error if isinstance(error, type) else type(error)):
+            train_and_test(settings, small_corpus, folder, reporter)
+        return reporter
+
+    return run_until
+
+
+@pytest.mark.parametrize(
+    ("model", "extra", "validations", "kept_epochs"),
+    [
+        ("transformer", (), 3, 2),
+        ("rnn", (), 2, 1),
+        ("rnn", ("trainer.validations_per_epoch=3",), 5, 1),  # in the middle of the second epoch
+        ("rnn", ("trainer.weight_averaging=0.9", "optimizer=sgd", "optimizer.lr=0.1"), 3, 2),
+    ],
+)
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    small_settings, small_corpus, recording_reporter, interrupt, tmp_path, model, extra, validations, kept_epochs
+):
+    settings = small_settings(f"model={model}", *DROPOUT, *extra)
+    whole, rest = recording_reporter(), recording_reporter()
+    expected = train_and_test(settings, small_corpus, tmp_path / "whole", whole)
+    interrupt(settings, tmp_path / "cut", validations)
+    torch.rand(100)  # another process has drawn other numbers
+    result = train_and_test(settings, small_corpus, tmp_path / "cut", rest)
+
+    assert rest.reports == [report for report in whole.reports if report[2] > kept_epochs or report[0] == "tested"]
+    assert rest.of_kind("validated")[0][1] > kept_epochs
+    assert result.metrics == expected.metrics
+    assert (result.epochs, result.best_epoch) == (expected.epochs, expected.best_epoch)
+    assert {file.name for file in (tmp_path / "cut/checkpoints").iterdir()} == {"best.ckpt"}
+
+
+def test_a_run_interrupted_twice(small_settings, small_corpus, recording_reporter, interrupt, tmp_path):
+    settings = small_settings("model=rnn", *DROPOUT)
+    whole, rest = recording_reporter(), recording_reporter()
+    train_and_test(settings, small_corpus, tmp_path / "whole", whole)
+    interrupt(settings, tmp_path / "cut", 2)
+    interrupt(settings, tmp_path / "cut", 2)  # the second epoch again, then the third
+    train_and_test(settings, small_corpus, tmp_path / "cut", rest)
+    assert [epoch for _, epoch, _ in rest.of_kind("validated")] == [3, 4]
+    assert rest.of_kind("validated") == whole.of_kind("validated")[2:]
+
+
+def test_a_decision_to_stop_early_survives(small_settings, small_corpus, recording_reporter, tmp_path, monkeypatch):
+    settings = small_settings("model=rnn", "trainer.max_epochs=20", "trainer.patience=2", "optimizer.lr=1e-12")
+
+    def cut(self, metrics, *, step, epoch):
+        raise PowerCut
+
+    class CutInTest(recording_reporter):
+        tested = cut
+
+    first, second = CutInTest(), recording_reporter()
+    with pytest.raises(PowerCut):
+        train_and_test(settings, small_corpus, tmp_path, first)
+    result = train_and_test(settings, small_corpus, tmp_path, second)
+    assert [report[0] for report in second.reports] == ["tested"]
+    assert result.epochs == first.of_kind("validated")[-1][1] < 20
+
+
+def test_the_selected_checkpoint_is_that_of_the_last_epoch_kept(small_settings, interrupt, small_corpus, tmp_path):
+    """A newer selection, made just before the interruption, is undone: it would not fit the metrics kept."""
+    settings = small_settings("model=rnn", *DROPOUT)
+    interrupt(settings, tmp_path, 3)
+    best = tmp_path / "checkpoints/best.ckpt"
+    steps = torch.load(best, weights_only=True)["global_step"]
+    best.write_bytes(b"written by an epoch that does not count")
+    interrupt(settings, tmp_path, 1)
+    assert torch.load(best, weights_only=True)["global_step"] == steps
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_a_damaged_file_starts_the_run_anew(
+    small_settings, small_corpus, reporter, interrupt, tmp_path, caplog, damage
+):
+    settings = small_settings("model=rnn", "trainer.max_epochs=2")
+    interrupt(settings, tmp_path, 2)
+    last = tmp_path / "checkpoints/last.ckpt"
+    last.write_bytes(last.read_bytes()[:-5000] if damage is None else damage)
+    train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert "last.ckpt is damaged" in caplog.text
+    assert [epoch for _, epoch, _ in reporter.of_kind("validated")] == [1, 2]
+
+
+def test_no_code_from_the_file_is_run(small_settings, small_corpus, reporter, interrupt, tmp_path, caplog):
+    class Malicious:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "harm"), "w"))
+
+    settings = small_settings("model=rnn", "trainer.max_epochs=2")
+    interrupt(settings, tmp_path, 2)
+    torch.save({"sentiment.resume": Malicious()}, tmp_path / "checkpoints/last.ckpt")
+    train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert "last.ckpt is damaged" in caplog.text
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "starts_at"),
+    [("seed=1", 1), ("optimizer.lr=0.1", 1), ("trainer.threads=2", 2), ("objectives=[val/f1]", 2)],
+)
+def test_only_a_run_of_the_same_settings_goes_on(
+    small_settings, small_corpus, reporter, interrupt, tmp_path, caplog, changed, starts_at
+):
+    interrupt(small_settings("model=rnn"), tmp_path, 2)
+    train_and_test(small_settings("model=rnn", changed), small_corpus, tmp_path, reporter)
+    assert reporter.of_kind("validated")[0][1] == starts_at
+    assert ("of other settings" in caplog.text) is (starts_at == 1)
+
+
+def test_resume_can_be_switched_off(small_settings, small_corpus, reporter, interrupt, tmp_path):
+    interrupt(small_settings("model=rnn"), tmp_path, 2)
+    train_and_test(small_settings("model=rnn", "trainer.resume=false"), small_corpus, tmp_path, reporter)
+    assert reporter.of_kind("validated")[0][1] == 1
+
+
+def test_the_time_of_both_attempts_counts(small_settings, small_corpus, reporter, interrupt, tmp_path):
+    settings = small_settings("model=rnn")
+    interrupt(settings, tmp_path, 2)
+    last = tmp_path / "checkpoints/last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["sentiment.resume"]["seconds"] += 1000
+    torch.save(checkpoint, last)
+    assert 1000 < train_and_test(settings, small_corpus, tmp_path, reporter).seconds < 1100
+
+
+@pytest.mark.parametrize("validations", [1, 3])
+def test_a_pruned_run_says_how_far_it_came_and_leaves_no_checkpoint(small_settings, interrupt, tmp_path, validations):
+    pruned = RunPruned("hopeless")
+    reporter = interrupt(small_settings("model=rnn", *DROPOUT), tmp_path, validations, pruned)
+    seen = [metrics for _, _, metrics in reporter.of_kind("validated")]
+    assert pruned.reached.metrics == max(seen, key=lambda metrics: metrics["val/accuracy"])
+    assert pruned.reached.epochs == validations
+    assert pruned.reached.parameters > 0
+    assert pruned.reached.seconds > 0
+    assert list(tmp_path.iterdir()) == []
