@@ -18,10 +18,9 @@ from sentiment.search.command_line import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
     from sentiment.report.ranking import Ranking
     from sentiment.search.events import StudyState
+    from sentiment.search.job import Finished
     from sentiment.tracking.parent import Parent
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,15 @@ class SweepCallback(Callback):
         """Start the parent run of a study, or take it up again, once its space is checked."""
         self._start(config)
 
-    def on_trial_end(self, config: DictConfig, trial: FrozenTrial, state: StudyState) -> None:
+    def on_trial_job_end(self, config: DictConfig, finished: Finished) -> None:
+        """Close the record of a job whose process died: it could not do so itself."""
+        outcome = finished.outcome
+        if outcome.kind == "worker_died":
+            from sentiment.tracking.abandoned import close_abandoned
+
+            close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.reason or "", config.tracking.uri)
+
+    def on_trial_end(self, config: DictConfig, state: StudyState, **kwargs: Any) -> None:
         """Show on the parent run how the study stands."""
         if self._parent is None:
             return

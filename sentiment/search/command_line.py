@@ -24,9 +24,9 @@ def list_search_points(
     Raises:
         ConfigError: With every fault of the space and its constraints.
     """
-    from sentiment.search.validity import make_validity  # Optuna takes its time, which other commands save
     from sentiment.search.corners import list_corners
     from sentiment.search.space import read_space
+    from sentiment.search.validity import make_validity  # Optuna takes its time, which other commands save
 
     sweeper = config.hydra.sweeper
     params, branches, constraints = (

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from sentiment.errors import SentimentError
 from sentiment.search.events import Observer, RunningJob, StudyState
 from sentiment.search.executor import Executor
+from sentiment.search.interruption import uninterrupted
 from sentiment.search.job import Finished, Job
 from sentiment.search.outcome import Outcome, RepeatPlan
 from sentiment.search.stored_study import Claim, StoredStudy, finish
@@ -91,7 +92,7 @@ class Controller:
         self._ready: deque[Job] = deque()
         self._failures: list[tuple[int, Outcome]] = []
         self._ended_here = 0
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
 
     def run(self) -> None:
         """Run until the study has all its trials, whoever runs them.
@@ -106,32 +107,34 @@ class Controller:
                 self._fill()
                 if self._executor.running:
                     settled = [self._end_job(finished) for finished in self._executor.wait(POLL_SECONDS)]
-                    self._stop_after_failures()
-                    if not self._executor.blocking:
+                    if not self._executor.blocking and not self._has_failed:
                         self._fill()  # before anybody is told: the place must not wait for the telling
                     for trial in settled:
                         self._tell(trial)
+                    self._stop_after_failures()
                 elif self._study.is_served:
                     break
                 else:
                     time.sleep(POLL_SECONDS)  # other processes run the last trials; one may die yet
                 self._wait()
         finally:
-            self._stop()
-            for observer in self._observers:
-                observer.study_ended(self.state())
+            with uninterrupted():
+                self._stop()
+                for observer in self._observers:
+                    observer.study_ended(self.state())
         self._require_result()
 
     def state(self) -> StudyState:
         """Describe how the study stands."""
         now = time.monotonic()
+        trials = self._study.trials()
         return StudyState(
             name=self._study.name,
             study_dir=self._study_dir,
             directions=self._study.directions,
             total=self._study.total,
-            trials=self._study.trials(),
-            best=self._study.best(),
+            trials=trials,
+            best=self._study.best(trials),
             running=[self._describe(job, now) for job in self._executor.running],
             seconds=now - self._began,
             ended_here=self._ended_here,
@@ -140,10 +143,11 @@ class Controller:
     def _fill(self) -> None:
         """Hand over jobs until every place is taken or there is nothing left to claim."""
         while len(self._executor.running) < self._executor.capacity:
-            job = self._next_job()
-            if job is None:
-                return
-            self._executor.submit(job)
+            with uninterrupted():
+                job = self._next_job()
+                if job is None:
+                    return
+                self._executor.submit(job)
             running = self._describe(job, time.monotonic())
             for observer in self._observers:
                 observer.job_started(job, running)
@@ -160,7 +164,7 @@ class Controller:
                 active = ActiveTrial(claim, dict(claim.outcomes))
                 self._active[claim.trial.number] = active
                 job = self._plan(active)
-            known = self._planner.find_equal(job, self._study.trials())
+            known = self._planner.find_equal(job, self._active[job.address.number].claim.earlier)
             if known is None:
                 return job
             self._tell(self._take(job, known))
@@ -170,9 +174,14 @@ class Controller:
         return self._planner.plan(active.claim, repeat)
 
     def _end_job(self, finished: Finished) -> FrozenTrial | None:
+        if finished.outcome.kind == "worker_died":  # perhaps between keeping its outcome and handing it over
+            address = finished.job.address
+            kept = self._study.read_outcomes(address.trial_id).get(address.repeat)
+            finished = Finished(finished.job, kept or finished.outcome)
         for observer in self._observers:
             observer.job_ended(finished)
-        return self._take(finished.job, finished.outcome)
+        with uninterrupted():
+            return self._take(finished.job, finished.outcome)
 
     def _take(self, job: Job, outcome: Outcome) -> FrozenTrial | None:
         """Take the outcome of a job; gives the trial where that settles it."""
@@ -187,7 +196,7 @@ class Controller:
         self._ended_here += 1
         if whole.state == "failed":
             self._failures.append((job.address.number, whole))
-        return self._study.trials()[job.address.number]
+        return self._study.read(job.address.trial_id)
 
     def _tell(self, trial: FrozenTrial | None) -> None:
         if trial is not None:
@@ -196,6 +205,11 @@ class Controller:
                 observer.trial_ended(trial, state)
 
     def _wait(self) -> None:
+        """Tell that time passes, not more often than people can see: describing a large study takes milliseconds."""
+        now = time.monotonic()
+        if now - self._told < POLL_SECONDS:
+            return
+        self._told = now
         state = self.state()
         for observer in self._observers:
             observer.waited(state)
@@ -214,8 +228,12 @@ class Controller:
                 self._study.release(active.claim.trial._trial_id)
                 del self._active[number]
 
+    @property
+    def _has_failed(self) -> bool:
+        return len(self._failures) > self._failures_allowed
+
     def _stop_after_failures(self) -> None:
-        if len(self._failures) > self._failures_allowed:
+        if self._has_failed:
             raise StudyFailedError(
                 f"{len(self._failures)} trials of the study {self._study.name!r} failed in this command, "
                 f"{self._failures_allowed} may:\n{_list_failures(self._failures)}\n"

@@ -13,9 +13,10 @@ from typing import Any
 
 import optuna
 from hydra.core.utils import setup_globals
+from hydra.errors import InstantiationException
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
@@ -23,24 +24,25 @@ from optuna.pruners import BasePruner, NopPruner
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.address import read_address
 from sentiment.search.check import check_corners
-from sentiment.search.validity import make_validity
+from sentiment.search.composing import Composer
 from sentiment.search.controller import Controller
 from sentiment.search.corners import list_corners
 from sentiment.search.definition import Definition
-from sentiment.search.events import Observer
 from sentiment.search.executor import Executor, InProcess
 from sentiment.search.frozen_config import freeze
 from sentiment.search.launches import Launches
+from sentiment.search.limits import check_limits, require_feasible
 from sentiment.search.lock import study_lock
 from sentiment.search.options import StudyOptions
 from sentiment.search.outcome import RepeatPlan
-from sentiment.search.planning import Composer, JobPlanner, StudyPlace
+from sentiment.search.planning import JobPlanner, StudyPlace
 from sentiment.search.registration import application
-from sentiment.search.sampling import FreshSampler, grid_size
+from sentiment.search.sampling import FreshSampler, build_sampler, grid_size
 from sentiment.search.slots import list_devices, take_slots
 from sentiment.search.space import Space, read_space
 from sentiment.search.storage import close_storage, open_storage
 from sentiment.search.stored_study import StoredStudy
+from sentiment.search.validity import make_validity
 from sentiment.search.watching import watch
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class Search:
         options: The study's options.
         space: What may be chosen.
         is_valid: Whether a point satisfies the constraints; None: there are none.
+        extend: The application's own search space; None: there is none.
         composer: Composes jobs.
         sampler: Draws the points.
         pruner: Ends trials early.
@@ -68,6 +71,7 @@ class Search:
     options: StudyOptions
     space: Space
     is_valid: Callable[[dict[str, Any]], bool] | None
+    extend: Callable[[DictConfig, optuna.Trial], None] | None
     composer: Composer
     sampler: FreshSampler
     pruner: BasePruner
@@ -122,6 +126,7 @@ def run_study(
             failures_allowed=failures,
             study_dir=search.study_dir,
         ).run()
+        require_feasible(study.trials(), options.limits)
 
 
 def prepare(options: StudyOptions, arguments: Sequence[str], context: HydraContext, config: DictConfig) -> Search:
@@ -133,6 +138,7 @@ def prepare(options: StudyOptions, arguments: Sequence[str], context: HydraConte
     choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
     space = read_space(arguments, options.params or {}, options.branches or {}, context.config_loader, chosen=choices)
     is_valid = make_validity(options.constraints, space, config)
+    check_limits(options.limits, build_sampler(options.sampler, trial_number=0, space=space))
     sampler = FreshSampler(options.sampler, space, is_valid)
     total = options.n_trials
     if str(options.sampler.get("_target_", "")).endswith(".GridSampler"):
@@ -143,6 +149,7 @@ def prepare(options: StudyOptions, arguments: Sequence[str], context: HydraConte
         options=options,
         space=space,
         is_valid=is_valid,
+        extend=_find_custom_space(options.custom_search_space),
         composer=Composer(context.config_loader, config, options.ignore),
         sampler=sampler,
         pruner=_build_pruner(options.pruner),
@@ -171,7 +178,8 @@ def open_study(search: Search, config: DictConfig) -> Iterator[tuple[StoredStudy
     options = search.options
     url = options.storage
     if url is not None:  # absolute, for jobs in other folders
-        url = read_address(url, search.study_dir, search.working_dir).connection_url
+        address = read_address(url, search.study_dir, search.working_dir)
+        url = url if address.url is None else address.connection_url
     storage = open_storage(url, search.study_dir)
     try:
         stored = StoredStudy(
@@ -186,15 +194,19 @@ def open_study(search: Search, config: DictConfig) -> Iterator[tuple[StoredStudy
             suggest=functools.partial(_suggest, search, config),
             repeats=search.repeats,
             grace_seconds=options.grace_seconds,
+            limits=options.limits,
         )
         with stored as study:
-            study.define(_define(search, study, config.hydra.runtime.choices), allow_changes=options.allow_changes)
-            yield study, StudyPlace(
-                storage_url=url,
-                study_dir=search.study_dir,
-                study_name=study.name,
-                owner=study.owner,
-                pruner=search.pruner,
+            study.define(_define(search, config.hydra.runtime.choices), allow_changes=options.allow_changes)
+            yield (
+                study,
+                StudyPlace(
+                    storage_url=url,
+                    study_dir=search.study_dir,
+                    study_name=study.name,
+                    owner=study.owner,
+                    pruner=search.pruner,
+                ),
             )
     finally:
         close_storage(storage)
@@ -231,13 +243,23 @@ def _build_pruner(config: Mapping[str, Any] | None) -> BasePruner:
     return pruner
 
 
+def _find_custom_space(name: str | None) -> Callable[[DictConfig, optuna.Trial], None] | None:
+    if name is None:
+        return None
+    try:
+        extend: Callable[[DictConfig, optuna.Trial], None] = instantiate({"_target_": name, "_partial_": True})
+    except InstantiationException as error:
+        remedy = "name a function (config, trial) by its dotted path; hydra.main's execution_whitelist must allow it"
+        raise ConfigError([Fault("hydra.sweeper.custom_search_space", str(error).splitlines()[0], remedy)]) from error
+    return extend
+
+
 def _suggest(search: Search, config: DictConfig, trial: optuna.Trial) -> Mapping[str, Any]:
     values = search.space.suggest(trial)
     for key, text in search.space.fixed.items():
         trial.set_user_attr(key, text)  # as the stock plugin does
-    if search.options.custom_search_space:
-        extend = instantiate({"_target_": search.options.custom_search_space, "_partial_": True})
-        extend(config, trial)
+    if search.extend is not None:
+        search.extend(config, trial)
         both = sorted(trial.params.keys() & search.space.fixed.keys())
         if both:
             problem = "is fixed, and drawn by custom_search_space"
@@ -252,7 +274,7 @@ def _to_overrides(search: Search, values: Mapping[str, Any]) -> tuple[str, ...]:
     return (*extra, *search.space.to_overrides(values))
 
 
-def _define(search: Search, study: StoredStudy, groups: Collection[str]) -> Definition:
+def _define(search: Search, groups: Collection[str]) -> Definition:
     """Describe the study by its space and by what its trials share.
 
     That is the base configuration less what is searched; and of a searched config group, what each option says.
@@ -275,4 +297,5 @@ def _define(search: Search, study: StoredStudy, groups: Collection[str]) -> Defi
                     if key.startswith(f"{parameter.key}.") and key not in searched
                 }
     repeats = f"{search.repeats.count}, {search.repeats.value}" if search.repeats.count > 1 else "1"
-    return Definition(space.describe(), settings, study.directions, repeats)
+    limits = {f"hydra.sweeper.limits.{name}": str(bound) for name, bound in search.options.limits.items()}
+    return Definition(space.describe(), {**settings, **limits}, search.options.direction, repeats)

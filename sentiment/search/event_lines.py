@@ -48,7 +48,9 @@ class EventLines:
 def write_values(values: object) -> str:
     """Write parameters as overrides, numbers to four digits."""
     assert isinstance(values, dict)
-    return " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items())
+    return " ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items()
+    )
 
 
 def write_ending(trial: FrozenTrial) -> str:
@@ -70,4 +72,6 @@ def write_stand(state: StudyState) -> str:
     line = f"{', '.join(parts)} of {state.total}"
     if len(state.best) == 1:
         line += f"; best {state.best[0].values[0]:.4f} (#{state.best[0].number})"
+    elif counts["complete"] and not state.best:
+        line += "; none keeps the limits"
     return line

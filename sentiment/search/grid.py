@@ -47,14 +47,15 @@ def list_grid_values(space: Space) -> dict[str, list[Any]]:
             faults.append(Fault(parameter.key, problem, "write choice(...) or range(...), or choose another sampler"))
     if faults:
         raise ConfigError(faults)
-    return {parameter.name: _list_values(parameter.distribution) for parameter in space.parameters}
+    return {parameter.name: list_values(parameter.distribution) for parameter in space.parameters}
 
 
 def _is_continuous(distribution: BaseDistribution) -> bool:
     return isinstance(distribution, FloatDistribution) and distribution.step is None
 
 
-def _list_values(distribution: BaseDistribution) -> list[Any]:
+def list_values(distribution: BaseDistribution) -> list[Any]:
+    """List the values of a distribution that is not continuous."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     if isinstance(distribution, IntDistribution):

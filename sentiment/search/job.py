@@ -23,12 +23,14 @@ class Job:
         config: The composed configuration; composed once, by the study, so that an edit of a YAML file in mid-study
             changes nothing.
         address: Where the job finds its trial.
+        identity: Digest of all that determines its result; None where jobs are not compared.
     """
 
     number: int
     overrides: tuple[str, ...]
     config: DictConfig
     address: TrialAddress
+    identity: str | None = None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 FOLDER_PREFIX = "sentiment-leases-"
 
 LITTER_SECONDS = 7 * 24 * 3600
-"""Files of leases that ended longer ago than this, and that nobody watched, are removed."""
+"""Files of leases that ended longer ago than this are removed."""
 
 _held: dict[str, int] = {}
 """The leases held here, with the process that took them: a forked child is not its parent."""
@@ -67,7 +67,8 @@ class Lease:
             folder.mkdir(mode=0o700, exist_ok=True)
             if folder.stat().st_uid != os.getuid():
                 raise PermissionError("the folder belongs to another user")
-            _remove_litter(folder)
+            if kind == "controller":  # once a command: each job looking at the files of all jobs would be slow
+                _remove_litter(folder)
             # Shared by all threads: the heartbeat's thread and the owner's hold one lease.
             lock = FileLock(str(folder / f"{lease_id}.lock"), thread_local=False, fallback_to_soft=False)
             lock.acquire(blocking=False)
@@ -146,7 +147,7 @@ class Watch:
     def _has_ended(self, card: Mapping[str, Any], now_seconds: float) -> bool:
         lock_path = _find_lock_file(card)
         if lock_path is not None:
-            return _remove_if_unlocked(lock_path)
+            return _is_unlocked(lock_path)
         beat, since_seconds = self._seen.get(card["id"], (None, now_seconds))
         if beat != card["beat"]:
             since_seconds = now_seconds
@@ -234,13 +235,15 @@ def _find_lock_file(card: Mapping[str, Any]) -> Path | None:
     return lock_path if here else None
 
 
-def _remove_if_unlocked(lock_path: Path) -> bool:
+def _is_unlocked(lock_path: Path, *, remove: bool = False) -> bool:
+    """Tells whether nobody holds the file. It stays for other watchers, who would have to wait for beats without it."""
     lock = FileLock(lock_path, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         return False
-    lock_path.unlink(missing_ok=True)
+    if remove:
+        lock_path.unlink(missing_ok=True)
     lock.release()
     return True
 
@@ -252,4 +255,4 @@ def _remove_litter(folder: Path) -> None:
         except FileNotFoundError:  # another process was quicker
             continue
         if is_old:
-            _remove_if_unlocked(lock_path)
+            _is_unlocked(lock_path, remove=True)

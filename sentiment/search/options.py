@@ -33,7 +33,7 @@ class StudyOptions(BaseModel):
     custom_search_space: str | None = None
     branches: dict[str, dict[str, Any]] | None = None
     constraints: list[str] = []
-    limits: dict[str, float] = {}
+    limits: Annotated[dict[str, float], BeforeValidator(lambda value: value or {})] = {}
     repeats: int = Field(default=1, ge=1)
     repeat_value: Literal["mean", "bound"] = "mean"
     seed_key: str = "seed"
@@ -42,6 +42,7 @@ class StudyOptions(BaseModel):
     allow_changes: bool = False
     dry_run: bool = False
     probe_seconds: float = Field(default=10.0, gt=0)
+    probe_overrides: list[str] = []
     devices: Literal["auto", "none"] | list[int | str] = "auto"
     trials_per_device: int = Field(default=1, ge=1)
     threads_per_job: int | None = Field(default=None, ge=1)
@@ -64,7 +65,10 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
     try:
         options = StudyOptions.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError([_explain(fault) for fault in error.errors()]) from error
+        faults_by_key: dict[str, Fault] = {}
+        for fault in map(_explain, error.errors()):
+            faults_by_key.setdefault(fault.key, fault)  # one fault for a value that fits none of several forms
+        raise ConfigError(list(faults_by_key.values())) from error
     faults: list[Fault] = []
     prunes = options.pruner is not None and not str(options.pruner.get("_target_", "")).endswith(".NopPruner")
     if len(options.direction) > 1 and prunes:
@@ -79,5 +83,6 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
 
 
 def _explain(error: Any) -> Fault:
-    key = ".".join(["hydra", "sweeper", *map(str, error["loc"])])
+    place = [str(part) for part in error["loc"] if "[" not in str(part)]  # less pydantic's names of the forms
+    key = ".".join(["hydra", "sweeper", *place])
     return Fault(key, f"{error['msg'].lower()} (it is {error['input']!r})", "correct the value")

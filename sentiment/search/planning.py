@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.search.composing import Composer
 from sentiment.search.job import Job, number_job
 from sentiment.search.outcome import Outcome, RepeatPlan
 from sentiment.search.stored_study import Claim
@@ -36,33 +35,6 @@ class StudyPlace:
     study_name: str
     owner: str
     pruner: BasePruner
-
-
-class Composer:
-    """Composes jobs as Hydra's launchers do, from the study's frozen files.
-
-    Args:
-        loader: Hydra's loader.
-        study: The configuration of the whole study.
-        ignored: Keys and groups that do not change a result.
-    """
-
-    def __init__(self, loader: ConfigLoader, study: DictConfig, ignored: Sequence[str]) -> None:
-        self._loader = loader
-        self._study = study
-        self._ignored = tuple(ignored)
-
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose one job."""
-        return self._loader.load_sweep_config(self._study, list(overrides))
-
-    def resolve(self, config: DictConfig) -> dict[str, str]:
-        """Flatten what determines a result: everything but Hydra's own node and the ignored keys."""
-        flat = _flatten(config)
-        return {key: value for key, value in flat.items() if not self._is_ignored(key)}
-
-    def _is_ignored(self, key: str) -> bool:
-        return any(key == ignored or key.startswith(f"{ignored}.") for ignored in self._ignored)
 
 
 class JobPlanner:
@@ -109,29 +81,28 @@ class JobPlanner:
             )
             config = self._composer.compose(overrides)
         number = claim.trial.number * self._repeats.count + repeat
-        job = Job(number, overrides, number_job(config, number), self._address(claim, repeat))
-        if self._reuse:
-            self._note(claim.trial._trial_id, IDENTITY_KEY.format(repeat=repeat), self._identify(job))
-        return job
+        identity = self._identify(config) if self._reuse else None
+        if identity is not None:
+            self._note(claim.trial._trial_id, IDENTITY_KEY.format(repeat=repeat), identity)
+        return Job(number, overrides, number_job(config, number), self._address(claim, repeat), identity)
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
         """Look for a job of a complete trial that had the same settings, seed and data."""
-        if not self._reuse:
+        if job.identity is None:
             return None
-        identity = trials[job.address.number].system_attrs[IDENTITY_KEY.format(repeat=job.address.repeat)]
         for trial in trials:
             if trial.state != TrialState.COMPLETE or "reused_from" in trial.user_attrs:
                 continue
             for repeat in range(self._repeats.count):
                 content = trial.system_attrs.get(OUTCOME_KEY.format(repeat=repeat))
-                if content and trial.system_attrs.get(IDENTITY_KEY.format(repeat=repeat)) == identity:
+                if content and trial.system_attrs.get(IDENTITY_KEY.format(repeat=repeat)) == job.identity:
                     outcome = Outcome.from_json(content)
                     return Outcome("complete", outcome.values, reused_from=trial.number)
         return None
 
-    def _identify(self, job: Job) -> str:
-        data = "" if self._identify_data is None else self._identify_data(job.config)
-        content = [IDENTITY_VERSION, self._composer.resolve(job.config), data]
+    def _identify(self, config: DictConfig) -> str:
+        data = "" if self._identify_data is None else self._identify_data(config)
+        content = [IDENTITY_VERSION, self._composer.resolve(config), data]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _address(self, claim: Claim, repeat: int) -> TrialAddress:
@@ -146,22 +117,3 @@ class JobPlanner:
             owner=place.owner,
             pruner=place.pruner,
         )
-
-
-def _flatten(node: DictConfig, prefix: str = "") -> dict[str, str]:
-    """Resolve leaf by leaf; what only a running job can resolve (``${hydra:job.num}``) stays as it is written."""
-    flat: dict[str, str] = {}
-    raw = OmegaConf.to_container(node, resolve=False)
-    assert isinstance(raw, dict)
-    for name in map(str, node):
-        if prefix == "" and name == "hydra":
-            continue
-        try:
-            value = "???" if OmegaConf.is_missing(node, name) else node[name]
-        except OmegaConfBaseException:
-            value = raw[name]
-        if isinstance(value, DictConfig):
-            flat.update(_flatten(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = str(value)
-    return flat

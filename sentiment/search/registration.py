@@ -51,7 +51,7 @@ class StudySweeperConf(OptunaSweeperConf):
     # Expressions that every point must satisfy: ["model.embedding_size % model.heads == 0"]
     constraints: list[str] = field(default_factory=list)
     # Upper bounds on what a trial describes, e.g. {model/parameters: 1000000}: samplers prefer trials within them
-    limits: dict[str, float] = field(default_factory=dict)
+    limits: Any = None
 
     # Train every point under so many seeds, and optimise their mean, or their bound: mean -+ one standard error
     repeats: int = 1
@@ -67,6 +67,8 @@ class StudySweeperConf(OptunaSweeperConf):
     # Print space, workers and an estimate of time and memory; train nothing but the probe
     dry_run: bool = False
     probe_seconds: float = 10.0
+    # What the probe changes in a job, e.g. no tracking: ["tracking=none"]
+    probe_overrides: list[str] = field(default_factory=list)
 
     # auto: the GPUs there are; none: no device; or their indices, e.g. [0,1]
     devices: Any = "auto"
@@ -193,8 +195,12 @@ def register_with_hydra(told: Application) -> None:
     global _application
     _application = told
     Plugins.instance().register(StudySweeper)
-    store = ConfigStore.instance()
-    store.store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider=PROVIDER)
-    store.store(group="hydra/sweeper/sampler", name="multivariate_tpe", node=MultivariateTPEConfig, provider=PROVIDER)
+    _store("hydra/sweeper", "study", StudySweeperConf)
+    _store("hydra/sweeper/sampler", "multivariate_tpe", MultivariateTPEConfig)
     for name, node in PRUNERS.items():
-        store.store(group="hydra/sweeper/pruner", name=name, node=node, provider=PROVIDER)
+        _store("hydra/sweeper/pruner", name, node)
+
+
+def _store(group: str, name: str, node: type[Any]) -> None:
+    # An application may register again, to tell more; without `replace` Hydra takes that for a collision.
+    ConfigStore.instance().store(group=group, name=name, node=node, provider=PROVIDER, replace=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,10 @@ from sentiment.config.schema import Settings
 
 if TYPE_CHECKING:
     from sentiment.search.trial import RunningTrial
+
+
+PROGRESS_SECONDS = 2.0
+"""Time between two tellings of progress within an epoch: each is a write to the study's storage."""
 
 
 def watch_training(trial: RunningTrial, settings: Settings) -> TrialReporter:
@@ -33,9 +38,17 @@ class TrialReporter:
         self._objective = objective
         self._validations_per_epoch = validations_per_epoch
         self._max_epochs = max_epochs
+        self._told = 0.0
+        self._last = ""
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Nothing: a pruner compares validations."""
+        """Tell how far training is, now and then; a pruner compares validations.
+
+        Raises:
+            RunPruned: The trial is a probe that has seen enough.
+        """
+        if time.monotonic() - self._told >= PROGRESS_SECONDS and epoch < self._max_epochs:
+            self._tell(epoch)
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Report the objective.
@@ -44,8 +57,13 @@ class TrialReporter:
             RunPruned: The study has no use for this trial.
         """
         value = metrics[self._objective]
-        self._trial.progress(epoch / self._max_epochs, f"epoch {epoch:.3g}/{self._max_epochs}, {value:.4f}")
+        self._last = f", {value:.4f}"
+        self._tell(epoch)
         self._trial.report(value, step=round(epoch * self._validations_per_epoch) - 1)
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Nothing: a study must not see the test split."""
+
+    def _tell(self, epoch: float) -> None:
+        self._told = time.monotonic()
+        self._trial.progress(epoch / self._max_epochs, f"epoch {epoch:.3g}/{self._max_epochs}{self._last}")

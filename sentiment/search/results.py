@@ -10,7 +10,6 @@ from typing import Any
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 
-
 RESULTS_FILE = "optimization_results.yaml"
 
 

@@ -130,6 +130,7 @@ class FreshSampler(BaseSampler):
 
     def __init__(self, config: DictConfig | Mapping[str, Any], space: Space, is_valid: Validity | None = None) -> None:
         self._build = functools.partial(build_sampler, config, space=space, is_valid=is_valid)
+        self._build(trial_number=0)  # faulty options show now, not in the first trial
         self._in_flight: dict[int, BaseSampler] = {}
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:

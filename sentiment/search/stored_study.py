@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.definition import Definition, compare
 from sentiment.search.lease import Heartbeat, Lease, Watch
+from sentiment.search.limits import CONSTRAINT_KEY, exceed, keeps_limits
 from sentiment.search.outcome import Outcome, RepeatPlan
 from sentiment.search.trial import HEARTBEAT_SECONDS, JOB_KEY, OUTCOME_KEY, OWNER_KEY
 
@@ -44,11 +45,13 @@ class Claim:
         trial: Optuna's trial.
         values: Its parameters by name.
         outcomes: Repeats that an earlier process finished.
+        earlier: All trials as they stood when it was taken.
     """
 
     trial: optuna.Trial
     values: Mapping[str, Any]
     outcomes: Mapping[int, Outcome]
+    earlier: Sequence[FrozenTrial] = ()
 
 
 class StoredStudy:
@@ -65,6 +68,7 @@ class StoredStudy:
         suggest: Draws a trial's parameters.
         repeats: Jobs of a trial.
         grace_seconds: Silence after which a process elsewhere counts as dead.
+        limits: Upper bounds on numbers that trials describe.
     """
 
     def __init__(
@@ -80,11 +84,13 @@ class StoredStudy:
         suggest: Callable[[optuna.Trial], Mapping[str, Any]],
         repeats: RepeatPlan,
         grace_seconds: float,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         self.total = total
         self._storage = storage
         self._suggest = suggest
         self._repeats = repeats
+        self._limits = limits or {}
         self._watch = Watch(grace_seconds)
         self._study = self._create(name, directions, pruner, sampler, lock)
         self.name = self._study.study_name
@@ -137,13 +143,16 @@ class StoredStudy:
                 return None
             trial = self._study.ask()
             self._storage.set_trial_system_attr(trial._trial_id, OWNER_KEY, self.owner)
+            # An earlier job's card must not speak for the next job.
+            if JOB_KEY in self._storage.get_trial(trial._trial_id).system_attrs:
+                self._storage.set_trial_system_attr(trial._trial_id, JOB_KEY, None)
             try:
                 values = self._suggest(trial)
-            except BaseException as error:
+            except Exception as error:
                 self._fail(trial._trial_id, Outcome("failed", kind="exception", reason=f"no point drawn: {error}"))
                 raise
         stored = self._storage.get_trial(trial._trial_id)
-        return Claim(trial, values, _read_outcomes(stored))
+        return Claim(trial, values, _read_outcomes(stored), trials)
 
     def settle(self, trial_id: int, outcome: Outcome) -> None:
         """Tell the study how a trial ended."""
@@ -158,11 +167,22 @@ class StoredStudy:
             self._tell(stored, outcome)
 
     def release(self, trial_id: int) -> None:
-        """Give a trial back that was stopped: it waits, with its parameters, for the next process."""
+        """Give a trial back that was stopped: it waits, with its parameters, for the next process.
+
+        If its jobs ended all the same, just before they were stopped, their result counts.
+        """
         with self._lock(self.name):
             stored = self._storage.get_trial(trial_id)
             if stored.state == TrialState.RUNNING and stored.system_attrs.get(OWNER_KEY) == self.owner:
-                self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+                self._tell_or_requeue(stored)
+
+    def read_outcomes(self, trial_id: int) -> dict[int, Outcome]:
+        """Give what the trial's jobs have kept, by repeat."""
+        return _read_outcomes(self._storage.get_trial(trial_id))
+
+    def read(self, trial_id: int) -> FrozenTrial:
+        """Give one trial as it stands."""
+        return self._storage.get_trial(trial_id)
 
     def trials(self) -> list[FrozenTrial]:
         """List all trials; they are the storage's own, not to be changed."""
@@ -178,11 +198,23 @@ class StoredStudy:
         trials = self.trials()
         return len(trials) >= self.total and all(trial.state in SERVED for trial in trials)
 
-    def best(self) -> list[FrozenTrial]:
-        """Give the best trial, or the Pareto front of several objectives; empty while none is complete."""
-        if not any(trial.state == TrialState.COMPLETE for trial in self.trials()):
+    def best(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
+        """Give the best trial, or the Pareto front of several objectives, among those that keep the limits.
+
+        Args:
+            trials: All trials, where the caller has read them already.
+
+        Returns:
+            Empty while there is none; of several equally good ones the first.
+        """
+        known = self.trials() if trials is None else trials
+        good = [trial for trial in known if trial.state == TrialState.COMPLETE and keeps_limits(trial)]
+        if not good:
             return []
-        return [self._study.best_trial] if len(self._study.directions) == 1 else self._study.best_trials
+        if len(self._study.directions) > 1:
+            return self._study.best_trials
+        choose = max if self._study.direction == StudyDirection.MAXIMIZE else min
+        return [choose(good, key=lambda trial: trial.values[0])]
 
     def note(self, trial_id: int, key: str, value: Any) -> None:
         """Write a user attribute of a trial."""
@@ -202,7 +234,7 @@ class StoredStudy:
     ) -> optuna.Study:
         with lock(name or "unnamed"), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of samplers and pruners that people chose
-            study = optuna.create_study(
+            return optuna.create_study(
                 storage=self._storage,
                 study_name=name,
                 directions=[StudyDirection[direction.upper()] for direction in directions],
@@ -210,20 +242,24 @@ class StoredStudy:
                 pruner=pruner,
                 load_if_exists=True,
             )
-        return study
 
     def _take_over(self) -> None:
         """Deal with running trials whose processes are dead: settle what they finished, let the rest run again."""
         for trial in self.trials():
             if trial.state == TrialState.RUNNING and self._is_dead(trial):
-                outcomes = _read_outcomes(trial)
-                outcome = finish(outcomes, self._repeats)
-                if outcome is not None:
+                if self._tell_or_requeue(trial):
                     log.info("Trial %d had finished when its process died; its result counts.", trial.number)
-                    self._tell(trial, outcome)
                 else:
                     log.info("Trial %d is run again: its process is dead.", trial.number)
-                    self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+    def _tell_or_requeue(self, trial: FrozenTrial) -> bool:
+        """Settle a trial that nobody works on any more by what its jobs left, else let it run again."""
+        outcome = finish(_read_outcomes(trial), self._repeats)
+        if outcome is None:
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            return False
+        self._tell(trial, outcome)
+        return True
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         """Tell whether nobody works on a trial.
@@ -241,6 +277,8 @@ class StoredStudy:
         return controller is None or self._watch.is_dead(controller)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
+        if self._limits and outcome.state != "failed":
+            self._write_excess(trial, outcome)
         if outcome.reused_from is not None:
             self.note(trial._trial_id, "reused_from", outcome.reused_from)
         if outcome.state == "failed":
@@ -249,6 +287,17 @@ class StoredStudy:
             self._study.tell(trial.number, state=TrialState.PRUNED)
         else:
             self._study.tell(trial.number, list(outcome.values))
+
+    def _write_excess(self, trial: FrozenTrial, outcome: Outcome) -> None:
+        """Write by how much a trial is above the limits, for Optuna's samplers and its choice of the best."""
+        described = trial.user_attrs
+        if outcome.reused_from is not None:  # its job did not run; the equal one described it
+            described = {**self.trials()[outcome.reused_from].user_attrs, **described}
+        is_complete = outcome.state == "complete"
+        known = {name: bound for name, bound in self._limits.items() if is_complete or name in described}
+        for name, excess in exceed(trial, described, known).items():
+            self.write(trial._trial_id, CONSTRAINT_KEY.format(name=name), excess)
+            self.note(trial._trial_id, name, described[name])
 
     def _fail(self, trial_id: int, outcome: Outcome) -> None:
         for key in ("kind", "reason", "traceback"):

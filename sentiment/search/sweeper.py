@@ -1,4 +1,4 @@
-"""The sweeper as Hydra sees it: ``hydra/sweeper=study``. It only takes options; `sentiment.search.engine` does the work.
+"""The sweeper as Hydra sees it: ``hydra/sweeper=study``. It only takes options; `search.engine` does the work.
 
 Hydra imports this module in every command, so nothing heavy is imported before a study starts.
 """
@@ -64,5 +64,3 @@ def _plain(value: Any) -> Any:
     if OmegaConf.is_config(value):
         return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
     return value
-
-

@@ -29,7 +29,7 @@ from sentiment.search.lease import Heartbeat, Lease
 from sentiment.search.outcome import Outcome
 from sentiment.search.storage import open_storage
 
-__all__ = ["Probe", "RunningTrial", "TrialAddress", "current_trial"]
+__all__ = ["RunningTrial", "TrialAddress", "current_trial"]
 
 OUTCOME_KEY = "study:outcome:{repeat}"
 """System attribute of a trial: how its job ended, written by the job itself, so that a result survives the process
@@ -126,36 +126,6 @@ class RunningTrial:
             raise RunPruned(f"pruned by {pruner} at step {step}")
 
 
-class Probe(RunningTrial):
-    """Stands in for a trial while a dry run measures: stops a job once its pace is known."""
-
-    def __init__(self, seconds: float) -> None:
-        self.number = self.repeat = 0
-        self.marks: list[tuple[float, float]] = []
-        self.seconds = seconds
-
-    def report(self, value: float, *, step: int) -> None:
-        """Nothing is compared."""
-
-    def finish_repeat(self, value: float) -> None:
-        """Nothing is compared."""
-
-    def describe(self, metrics: Mapping[str, float]) -> None:
-        """Nothing is kept."""
-
-    def progress(self, fraction: float, note: str = "") -> None:
-        """Mark the time.
-
-        Raises:
-            RunPruned: Enough is known.
-        """
-        import time
-
-        self.marks.append((time.monotonic(), fraction))
-        if len(self.marks) > 1 and self.marks[-1][0] - self.marks[0][0] >= self.seconds:
-            raise RunPruned("the probe has seen enough")
-
-
 @dataclass(frozen=True)
 class TrialAddress:
     """Where a job finds its trial; travels to the process of the job.
@@ -199,9 +169,8 @@ class TrialAddress:
                 f"Trial {self.number} of the study {self.study_name!r} was taken over by another command.\n"
                 "-> nothing to do: it runs there; this job was started by a command that is dead"
             )
-        with Lease.take("job") as lease:
-            with Heartbeat(trial.write_card, lease, HEARTBEAT_SECONDS):
-                yield trial
+        with Lease.take("job") as lease, Heartbeat(trial.write_card, lease, HEARTBEAT_SECONDS):
+            yield trial
 
 
 @lru_cache(maxsize=4)

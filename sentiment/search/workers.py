@@ -7,6 +7,7 @@ once and costs its one job.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,6 +28,7 @@ from hydra.core.singleton import Singleton
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sentiment.search.interruption import deaf_to_ctrl_c
 from sentiment.search.job import Finished, Job, run_in_place
 from sentiment.search.outcome import Outcome, failed
 from sentiment.search.slots import Slot
@@ -54,18 +57,20 @@ class Worker:
         context = multiprocessing.get_context("spawn")  # a fork would copy locks and connections in mid-use
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
-            target=serve, args=(theirs, str(work_file), slot.environment(), str(log_file)), name=f"study-worker-{slot.index}"
+            target=serve,
+            args=(theirs, str(work_file), slot.environment(), str(log_file)),
+            name=f"study-worker-{slot.index}",
         )
-        self.process.start()
+        resource_tracker.ensure_running()  # starting it would end the deafness
+        with deaf_to_ctrl_c():
+            self.process.start()
         theirs.close()
 
     def start(self, job: Job) -> None:
         """Send a job."""
         self.job = job
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it died while idle: `receive` finds that out and says how
             self.connection.send_bytes(cloudpickle.dumps(job))
-        except BrokenPipeError:
-            pass  # it died while idle: `receive` finds that out and says how
 
     def receive(self) -> Finished:
         """Take the outcome, or say how the worker died; call it when the connection is ready."""
@@ -73,7 +78,7 @@ class Worker:
         job, self.job = self.job, None
         try:
             return Finished(job, self.connection.recv())
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it died within its message
             self.process.join(POLITE_SECONDS)
             return Finished(job, Outcome("failed", kind="worker_died", reason=_explain_death(self.process.exitcode)))
 
@@ -176,6 +181,7 @@ def serve(connection: Connection, work_file: str, environment: dict[str, str], l
     _write_output_to(log_file)
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the study, which then ends its workers in order
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work: Work = cloudpickle.loads(Path(work_file).read_bytes())
     Singleton.set_state(work.singletons)

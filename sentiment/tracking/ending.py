@@ -14,7 +14,7 @@ Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED", "PRUNED"]
 FINAL: frozenset[Status] = frozenset({"FINISHED", "PRUNED"})
 """States that nothing follows; a run in any other one can be taken up again."""
 
-FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted"]
+FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died"]
 
 SIGTERM_EXIT_CODE = 143
 """128 + SIGTERM, by the shell's convention."""

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -14,9 +15,17 @@ LIBRARIES = ("torch", "lightning", "torchmetrics", "tokenizers", "datasets", "ml
 COMMAND_TIMEOUT_SECONDS = 10.0
 
 
-def describe_environment(project_dir: Path) -> dict[str, str]:
-    """Gather the tags ``git.*``, ``version.*`` and ``hardware``; nothing that names the machine or its user."""
+@cache
+def _describe(project_dir: Path) -> dict[str, str]:
     return {**describe_code(project_dir), **describe_versions(), "hardware": describe_hardware()}
+
+
+def describe_environment(project_dir: Path) -> dict[str, str]:
+    """Gather the tags ``git.*``, ``version.*`` and ``hardware``; nothing that names the machine or its user.
+
+    Looked up once a process: what it runs is what it imported then, whatever is committed meanwhile.
+    """
+    return dict(_describe(project_dir))
 
 
 def describe_code(project_dir: Path) -> dict[str, str]:

@@ -68,6 +68,12 @@ class ResultRecord:
     test_reviews: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    def describe_outcome(self) -> dict[str, float]:
+        """Give all numbers that a search may optimise, constrain or plot, as `training.result.describe_outcome`."""
+        seen = {name: value for name, value in self.metrics.items() if not name.startswith("test/")}
+        assert self.parameters is not None, f"a {self.status} run without its size"
+        return {**seen, "model/parameters": float(self.parameters), "time/fit_seconds": float(self.seconds or 0.0)}
+
 
 def write_result(output_dir: Path, record: ResultRecord) -> None:
     """Write ``result.json``; a reader sees the old file or the new one, never half of one.
@@ -118,12 +124,30 @@ def read_unfinished(output_dir: Path, params: Mapping[str, str]) -> ResultRecord
             f"{file} holds a run that is {record.status}; it would be overwritten.\n"
             "  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again"
         )
+    return record if _is_same_run(file, record, params) else None
+
+
+def read_ended(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:
+    """Read the record of the same run where it has already finished or was pruned in its folder.
+
+    That is how a search finds a result whose process was killed between recording and telling it.
+
+    Raises:
+        TrackingError: The file is damaged.
+    """
+    file = output_dir / RESULT_FILE
+    if not file.exists():
+        return None
+    record = read_result(file)
+    return record if record.status in FINAL and _is_same_run(file, record, params) else None
+
+
+def _is_same_run(file: Path, record: ResultRecord, params: Mapping[str, str]) -> bool:
     names = {name for name in {**params, **record.params} if not is_incidental(name)}
     changed = sorted(name for name in names if params.get(name) != record.params.get(name))
     if changed:
-        log.warning("%s is of another run (%s differ); this run starts anew.", file, ", ".join(changed))
-        return None
-    return record
+        log.warning("%s is of another run (%s differ).", file, ", ".join(changed))
+    return not changed
 
 
 def read_results(sweep_dir: Path) -> list[ResultRecord]:

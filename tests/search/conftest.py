@@ -10,17 +10,30 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 import sqlalchemy
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
 from optuna.storages import BaseStorage
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.search import register
 from sentiment.search.address import read_address
 from sentiment.search.storage import close_storage, open_storage
 
 POSTGRESQL = "SENTIMENT_TEST_POSTGRESQL"
 
+TOY_DIR = Path(__file__).parent / "toy"
+
 StartPython = Callable[..., "subprocess.Popen[str]"]
+
+StartToy = Callable[..., "subprocess.Popen[str]"]
+
+Sweep = Callable[..., optuna.Study]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -105,3 +118,57 @@ def unprivileged_dir() -> Iterator[Path]:
             if is_root:
                 os.seteuid(0)
             folder.chmod(0o700)
+
+
+def evaluate_sphere(config: DictConfig) -> float:
+    """What the toy application computes, less its accidents."""
+    return float(config.x) ** 2 + float(config.y) ** 2
+
+
+@pytest.fixture
+def sweep(study_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sweep]:
+    """Runs a study on the toy configuration in this process and gives it back, one job at a time unless told."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(
+        *overrides: str,
+        task: TaskFunction = evaluate_sphere,
+        storage: str | None = None,
+        config_dir: Path = TOY_DIR / "conf",
+    ) -> optuna.Study:
+        GlobalHydra.instance().clear()
+        hydra = Hydra.create_main_hydra2("toy", create_config_search_path(str(config_dir)))
+        quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.sweeper.n_jobs=1"]
+        options = ["hydra/sweeper=study", f"hydra.sweep.dir={study_dir}", *quiet, *overrides]
+        options += [] if storage is None else [f"hydra.sweeper.storage={storage}"]
+        hydra.multirun("config", task, options, with_log_configuration=False)
+        return optuna.load_study(study_name=None, storage=open_storage(storage, study_dir))
+
+    register()
+    yield run
+    register()  # forget what an application told
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def start_toy(study_dir: Path, tmp_path: Path) -> Iterator[StartToy]:
+    """Starts the toy application as a command on a study; what still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*overrides: str) -> subprocess.Popen[str]:
+        options = ["hydra/sweeper=study", f"hydra.sweep.dir={study_dir}", *overrides]
+        process = subprocess.Popen(
+            [sys.executable, str(TOY_DIR / "app.py"), "-m", *options],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(PROJECT_DIR), "TMPDIR": str(tmp_path)},  # places on devices are there
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -44,6 +44,9 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
         time.sleep(config.seconds)
     if trial is not None and config.describe:
         trial.describe({"size": abs(float(config.x))})
+    if config.end_mark:
+        with Path(config.end_mark).open("a") as file:
+            file.write(f"{trial.number if trial else -1}\n")
     return (value, abs(float(config.x))) if config.objectives == 2 else value
 
 

@@ -1,0 +1,122 @@
+"""Composes the jobs of a study: as Hydra's launchers do, from files read once, and quickly."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+
+class Composer:
+    """Composes jobs.
+
+    Hydra composes a job from its YAML files in tens of milliseconds, most of a short trial's overhead. Between the
+    trials of a study mostly plain values differ, and those are merged last of all: so the rest is composed once, kept
+    pickled (ten times faster to copy than by `copy.deepcopy`), and the values are merged into a copy. `compose` and
+    `compose_slowly` agree, which a test holds for every kind of override.
+
+    Args:
+        loader: Hydra's loader.
+        study: The configuration of the whole study.
+        ignored: Keys and groups that do not change a result.
+    """
+
+    def __init__(self, loader: ConfigLoader, study: DictConfig, ignored: Sequence[str]) -> None:
+        self._loader = loader
+        self._study = study
+        self._ignored = tuple(ignored)
+        self._parser = OverridesParser.create(config_loader=loader)
+        self._bases: dict[tuple[str, ...], bytes] = {}
+        self._groups: dict[str, bool] = {}
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """Compose one job.
+
+        Raises:
+            HydraException: The overrides do not compose.
+        """
+        parsed = self._parser.parse_overrides(list(overrides))
+        values = [override for override in parsed if self._is_value(override)]
+        structure = [str(override.input_line) for override in parsed if override not in values]
+        config = self._copy_base(tuple(structure))
+        try:
+            for override in values:
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:
+            return self.compose_slowly(overrides)  # it says what is wrong in Hydra's words
+        with read_write(config.hydra):
+            task = [str(override.input_line) for override in parsed if not override.is_hydra_override()]
+            config.hydra.overrides.task = task
+        return config
+
+    def compose_slowly(self, overrides: Sequence[str]) -> DictConfig:
+        """Compose one job from scratch, as Hydra does.
+
+        Raises:
+            HydraException: The overrides do not compose.
+        """
+        return self._loader.load_sweep_config(self._study, list(overrides))
+
+    def resolve(self, config: DictConfig) -> dict[str, str]:
+        """Flatten what determines a result: everything but Hydra's own node and the ignored keys."""
+        flat: dict[str, str] = {}
+        for name in map(str, config):
+            if name != "hydra" and not OmegaConf.is_missing(config, name):
+                _flatten(_resolve(config, name), name, flat)
+        return {key: value for key, value in flat.items() if not self._is_ignored(key)}
+
+    def _copy_base(self, structure: tuple[str, ...]) -> DictConfig:
+        if structure not in self._bases:
+            self._bases[structure] = pickle.dumps(self.compose_slowly(structure))
+        config = pickle.loads(self._bases[structure])
+        assert isinstance(config, DictConfig)
+        return config
+
+    def _is_value(self, override: Override) -> bool:
+        """Tell whether an override only sets a value that is there: no group, nothing added, deleted or moved.
+
+        Values never decide which files are composed: Hydra interpolates a defaults list from choices of groups alone.
+        """
+        return (
+            override.type is OverrideType.CHANGE
+            and override.package is None
+            and not override.is_hydra_override()
+            and not self._is_group(override.key_or_group)
+        )
+
+    def _is_group(self, key: str) -> bool:
+        if key not in self._groups:
+            self._groups[key] = "." not in key and bool(self._loader.get_group_options(key))
+        return self._groups[key]
+
+    def _is_ignored(self, key: str) -> bool:
+        return any(key == ignored or key.startswith(f"{ignored}.") for ignored in self._ignored)
+
+
+def _resolve(config: DictConfig, name: str) -> Any:
+    """Resolve one key; what only a running job can resolve (``${hydra:job.num}``) stays as it is written."""
+    node = config._get_node(name)
+    try:
+        if OmegaConf.is_config(node):
+            return OmegaConf.to_container(node, resolve=True)  # type: ignore[arg-type]
+        return config[name]
+    except OmegaConfBaseException:
+        if isinstance(node, DictConfig) and not node._is_interpolation():
+            return {str(key): _resolve(node, str(key)) for key in node}
+        raw = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(raw, dict)
+        return raw[name]
+
+
+def _flatten(value: Any, prefix: str, flat: dict[str, str]) -> None:
+    if isinstance(value, dict):
+        for key, child in value.items():
+            _flatten(child, f"{prefix}.{key}", flat)
+    else:
+        flat[prefix] = str(value)

@@ -1,0 +1,103 @@
+"""Upper bounds on numbers that a trial describes beside its objective: a size, a latency, a time.
+
+Optuna keeps them as constraints of the trial: what is above 0 is too much. Samplers that know constraints then draw
+away from such trials, and the best trial of a study is the best of those that keep every limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from sentiment.errors import ConfigError, Fault, SentimentError
+
+KNOWING_SAMPLERS = (TPESampler, GPSampler, NSGAIISampler, NSGAIIISampler)
+"""Optuna's samplers that know constraints."""
+
+KNOWING_NAMES = "tpe, multivariate_tpe, gp, nsgaii or nsgaiii"
+
+CONSTRAINT_KEY = "constraints:{name}"
+"""System attribute in which `optuna.Trial.set_constraint` keeps a constraint. It is written here, because the trial's
+numbers come from the process of its job."""
+
+
+class LimitError(SentimentError):
+    """A limit cannot be checked, or no trial keeps the limits."""
+
+
+def check_limits(limits: Mapping[str, float], sampler: BaseSampler) -> None:
+    """Check that a study's sampler can keep to its limits.
+
+    Raises:
+        ConfigError: It cannot, or a limit is no number.
+    """
+    faults = [
+        Fault(f"hydra.sweeper.limits.{name}", f"the limit is {bound}", "write a number")
+        for name, bound in limits.items()
+        if math.isnan(bound)
+    ]
+    if limits and not isinstance(sampler, KNOWING_SAMPLERS):
+        kind = type(sampler).__name__
+        problem = f"are set, and the sampler {kind} does not know limits: it would not draw away from what breaks them"
+        faults.append(Fault("hydra.sweeper.limits", problem, f"choose hydra/sweeper/sampler={KNOWING_NAMES}"))
+    if faults:
+        raise ConfigError(faults)
+
+
+def exceed(trial: FrozenTrial, described: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str, float]:
+    """Tell by how much a trial is above each limit; 0 or less keeps it.
+
+    Args:
+        trial: The trial that ends.
+        described: The numbers that its job described.
+        limits: Name to upper bound.
+
+    Raises:
+        LimitError: A number was not described. A trial that did not run to its end may lack some.
+    """
+    missing = [name for name in limits if not _is_number(described.get(name))]
+    if missing:
+        numbers = sorted(name for name, value in described.items() if _is_number(value))
+        raise LimitError(
+            f"hydra.sweeper.limits names {', '.join(missing)}, which trial {trial.number} did not describe; "
+            f"it described {', '.join(numbers) or 'nothing'}.\n"
+            "-> correct the name, or let the application call current_trial().describe({NAME: number}); then start "
+            "the same command again with hydra.sweeper.allow_changes=true: the trial's result is kept"
+        )
+    return {name: float(described[name]) - bound for name, bound in limits.items()}
+
+
+def keeps_limits(trial: FrozenTrial) -> bool:
+    """Tell whether a trial keeps every limit of its study."""
+    return all(excess <= 0 for excess in trial.constraints.values())
+
+
+def require_feasible(trials: Sequence[FrozenTrial], limits: Mapping[str, float]) -> None:
+    """Insist that some complete trial keeps the limits.
+
+    Raises:
+        LimitError: None does; with the nearest one.
+    """
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if not complete or any(keeps_limits(trial) for trial in complete):
+        return
+    nearest = min(complete, key=lambda trial: sum(max(0.0, excess) for excess in trial.constraints.values()))
+    broken = [
+        f"{name} is {bound + nearest.constraints[name]:g}, the limit {bound:g}"
+        for name, bound in limits.items()
+        if nearest.constraints.get(name, 0.0) > 0
+    ]
+    raise LimitError(
+        f"None of the {len(complete)} complete trials keeps hydra.sweeper.limits; the nearest is trial "
+        f"{nearest.number}: {'; '.join(broken)}.\n"
+        "-> narrow the search space to where the limits can be kept, run more trials (hydra.sweeper.n_trials), "
+        "or raise the limits in a new study"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

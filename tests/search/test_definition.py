@@ -1,0 +1,68 @@
+"""A stored study and the command that joins it: what differs is said."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from sentiment.search.definition import Definition, StudyChangedError, compare
+from sentiment.search.sweeper import StudyEndedError
+
+STORED = Definition({"x": "1 to 5"}, {"lr": "0.1", "depth": "2"}, ["minimize"], "1")
+
+
+def test_an_equal_definition_is_no_difference_after_its_storage():
+    stored = Definition.from_json(json.loads(json.dumps(STORED.to_json())))
+    compare("study", stored, STORED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ({"space": {"x": "1 to 9"}}, ["space x: stored 1 to 5, now 1 to 9"]),
+        ({"space": {}}, ["space x: stored 1 to 5, now without"]),
+        ({"settings": {"lr": "0.2", "depth": "2", "new": "1"}}, ["setting lr: stored 0.1, now 0.2", "setting new: stored w"]),
+        ({"directions": ["maximize"]}, ["directions: stored ['minimize'], now ['maximize']"]),
+        ({"repeats": "3, mean"}, ["repeats: stored 1, now 3, mean"]),
+    ],
+)
+def test_every_difference_is_said_with_both_values(changes, lines):
+    with pytest.raises(StudyChangedError) as caught:
+        compare("study", STORED, dataclasses.replace(STORED, **changes))
+    assert all(line in str(caught.value) for line in lines)
+    assert "allow_changes=true" in str(caught.value)
+
+
+def test_a_long_list_of_differences_is_cut():
+    settings = {f"key{number}": "1" for number in range(30)}
+    with pytest.raises(StudyChangedError, match=r"and 20 more"):
+        compare("study", STORED, dataclasses.replace(STORED, settings=settings))
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        (["x=interval(-9,9)"], "space x"),
+        (["x=interval(-5,5)", "y=2"], "setting y: stored 1.0, now 2"),
+        (["x=interval(-5,5)", "shape=round"], "setting shape.name: stored flat, now round"),
+        (["x=interval(-5,5)", "hydra.sweeper.direction=maximize"], "directions"),
+        (["x=interval(-5,5)", "hydra.sweeper.repeats=2"], "repeats: stored 1, now 2, mean"),
+    ],
+)
+def test_a_command_that_differs_from_the_stored_study_stops_unless_told_to_go_on(sweep, options, difference):
+    sweep("x=interval(-5,5)", "hydra.sweeper.n_trials=1")
+    with pytest.raises(StudyEndedError) as caught:
+        sweep(*options, "hydra.sweeper.n_trials=2")
+    assert difference in str(caught.value)
+    if "direction" not in difference:  # Optuna itself never changes a stored direction
+        study = sweep(*options, "hydra.sweeper.n_trials=2", "hydra.sweeper.allow_changes=true")
+        assert len(study.trials) == 2
+
+
+def test_what_does_not_change_a_result_may_change(sweep):
+    ignored = ["x=interval(-5,5)", "hydra.sweeper.ignore=[seconds,shape]"]
+    sweep(*ignored, "hydra.sweeper.n_trials=1")
+    study = sweep(*ignored, "hydra.sweeper.n_trials=2", "seconds=0.001", "shape=round", "hydra.job.name=other")
+    assert len(study.trials) == 2

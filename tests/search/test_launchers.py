@@ -1,0 +1,240 @@
+"""Studies under Hydra's official launchers, with real processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from sentiment.search.storage import open_storage
+from sentiment.search.trial import JOB_KEY
+
+StartPython = Callable[..., "subprocess.Popen[str]"]
+
+StartToy = Callable[..., "subprocess.Popen[str]"]
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+store = {"object_store_memory": 80_000_000}
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **store})
+second = cluster.add_node(num_cpus=1, resources={"second": 1}, **store)
+cluster.wait_for_nodes()
+print(cluster.address, flush=True)
+sys.stdin.readline()
+cluster.remove_node(second, allow_graceful=False)
+sys.stdin.readline()
+cluster.shutdown()
+"""
+"""Two nodes of different kinds on this machine; the first line of input kills the second one."""
+
+PLUGINS = {"joblib": "hydra_joblib_launcher", "ray": "hydra_ray_launcher", "submitit_local": "hydra_submitit_launcher"}
+
+TIME_SECONDS = 90
+
+
+def needs(launcher: str) -> pytest.MarkDecorator:
+    plugin = f"hydra_plugins.{PLUGINS[launcher]}"
+    reason = f"the extra that brings hydra/launcher={launcher} is not installed"
+    return pytest.mark.skipif(importlib.util.find_spec(plugin) is None, reason=reason)
+
+
+JOBLIB = pytest.param("joblib", marks=needs("joblib"))
+SUBMITIT = pytest.param("submitit_local", marks=needs("submitit_local"))
+RAY = pytest.param("ray", marks=[needs("ray"), pytest.mark.slow])
+
+RAY_HERE = [
+    f"+hydra.launcher.ray.init.{option}" for option in ("include_dashboard=false", "object_store_memory=80000000")
+]
+
+
+def launch_with(launcher: str) -> list[str]:
+    here = [*RAY_HERE, "+hydra.launcher.ray.init.num_cpus=2"] if launcher == "ray" else []
+    return [f"hydra/launcher={launcher}", *here, "hydra.sweeper.n_jobs=2"]
+
+
+def read_trials(study_dir: Path) -> list[FrozenTrial]:
+    return optuna.load_study(study_name="study", storage=open_storage(None, study_dir)).trials
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIME_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=TIME_SECONDS)
+    assert process.returncode == 0, output
+    return output
+
+
+def count_lines(file: Path) -> Counter[str]:
+    """How many lines the jobs of each trial wrote."""
+    return Counter(line.split()[0] for line in file.read_text().splitlines()) if file.exists() else Counter()
+
+
+@pytest.mark.parametrize("launcher", [JOBLIB, SUBMITIT, RAY])
+def test_trials_end_as_anywhere_else_and_nobody_waits_for_a_batch(
+    launcher: str, start_toy: StartToy, study_dir: Path
+) -> None:
+    long_seconds = 3 if launcher == "joblib" else 6  # several starts of a process on a busy machine
+    start = [
+        *launch_with(launcher),
+        "hydra.sweeper.n_trials=5",
+        "hydra.sweeper.max_failure_rate=0.5",
+        "hydra/sweeper/sampler=grid",
+        "hydra.sweeper.sampler.seed=0",  # draws x=2 first
+        "x=0,1,2,3,4",
+        f"+pace=[0.1,0.1,{long_seconds},0.1,0.1]",
+        "+fate=[none,none,none,none,error]",
+        'seconds="${pace.${x}}"',
+        'accident="${fate.${x}}"',
+        "steps=2",
+        "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
+        "+hydra.sweeper.pruner.upper=9",
+    ]
+    output = end(start_toy(*start))
+
+    trials = {int(trial.params["x"]): trial for trial in read_trials(study_dir)}
+    states = {x: trial.state for x, trial in trials.items()}
+    complete = dict.fromkeys([0, 1, 2], TrialState.COMPLETE)
+    assert states == {**complete, 3: TrialState.PRUNED, 4: TrialState.FAIL}, output
+    assert trials[2].values == [5.0]
+    assert trials[4].user_attrs["failure.reason"] == "RuntimeError: cfg.error is True"
+    long = trials[2]
+    assert long.datetime_start is not None
+    assert long.datetime_complete is not None
+    others = [trial.datetime_start for trial in trials.values() if trial is not long]
+    assert sum(long.datetime_start < moment < long.datetime_complete for moment in others if moment) >= 2, output
+
+
+@pytest.mark.slow  # submitit waits 15 s for the result of a job that is gone
+@needs("submitit_local")
+def test_a_killed_job_costs_its_own_trial_alone(start_toy: StartToy, study_dir: Path) -> None:
+    fates = ["x=1,2,3", "+fate=[none,none,kill,none]", 'accident="${fate.${x}}"', "hydra/sweeper/sampler=grid"]
+    end(
+        start_toy(
+            *launch_with("submitit_local"), *fates, "hydra.sweeper.n_trials=3", "hydra.sweeper.max_failure_rate=1"
+        )
+    )
+
+    trials = {int(trial.params["x"]): trial for trial in read_trials(study_dir)}
+    assert [trials[x].state.name for x in (1, 2, 3)] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert trials[2].user_attrs["failure.kind"] == "worker_died"
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+@needs("submitit_local")
+def test_jobs_that_outlive_their_command_are_not_run_again(
+    ending: signal.Signals, start_toy: StartToy, study_dir: Path, tmp_path: Path
+) -> None:
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    arguments = [
+        *launch_with("submitit_local"),
+        *("x=interval(-5,5)", "y=interval(-5,5)", "hydra.sweeper.n_trials=3", "seconds=4"),
+        *(f"mark={started}", f"end_mark={ended}"),
+    ]
+    first = start_toy(*arguments)
+    wait_for(lambda: len(count_lines(started)) == 2)
+    first.send_signal(ending)
+    first.wait(timeout=3)  # at once, though its jobs go on
+    assert not count_lines(ended)
+    end(start_toy(*arguments))
+
+    assert [trial.state.name for trial in read_trials(study_dir)] == ["COMPLETE"] * 3
+    assert count_lines(started) == count_lines(ended) == {"0": 1, "1": 1, "2": 1}
+
+
+@needs("joblib")
+def test_joblib_ends_with_its_command_and_the_trials_are_run_again(
+    start_toy: StartToy, study_dir: Path, tmp_path: Path
+) -> None:
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    arguments = [*launch_with("joblib"), "x=interval(-5,5)", "hydra.sweeper.n_trials=2", f"mark={started}"]
+    first = start_toy(*arguments, "seconds=60")
+    wait_for(lambda: len(count_lines(started)) == 2)
+    first.send_signal(signal.SIGINT)
+    first.wait(timeout=10)
+    assert first.returncode == -signal.SIGINT
+    end(start_toy(*arguments, f"end_mark={ended}", "hydra.sweeper.allow_changes=true"))
+
+    assert [trial.state.name for trial in read_trials(study_dir)] == ["COMPLETE"] * 2
+    assert count_lines(ended) == {"0": 1, "1": 1}
+
+
+@needs("submitit_local")
+def test_a_requeued_job_goes_on_with_its_trial(start_toy: StartToy, study_dir: Path, tmp_path: Path) -> None:
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    command = start_toy(
+        *launch_with("submitit_local"),
+        *("x=interval(-5,5)", "hydra.sweeper.n_trials=1", "seconds=3", f"mark={started}", f"end_mark={ended}"),
+    )
+    wait_for(lambda: len(count_lines(started)) == 1)
+    card = read_trials(study_dir)[0].system_attrs[JOB_KEY]
+    os.kill(card["pid"], signal.SIGUSR2)  # what submitit and Slurm send before a job's time is over
+    end(command)
+
+    (trial,) = read_trials(study_dir)
+    assert trial.state == TrialState.COMPLETE
+    assert count_lines(started) == {"0": 2}
+    assert count_lines(ended) == {"0": 1}
+
+
+@needs("ray")
+def test_a_cluster_out_of_reach_is_said_before_any_trial(start_toy: StartToy, study_dir: Path) -> None:
+    process = start_toy(*launch_with("ray"), "hydra.launcher.ray.init.address=auto", "x=interval(-5,5)")
+    output, _ = process.communicate(timeout=TIME_SECONDS)
+    assert process.returncode == 1
+    assert "Ray cannot be started or reached" in output
+    assert "ray status" in output
+    assert read_trials(study_dir) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("retries", [0, 3])
+@needs("ray")
+def test_a_study_outlives_a_node_of_its_cluster(
+    retries: int, start_toy: StartToy, start_python: StartPython, study_dir: Path, tmp_path: Path
+) -> None:
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    cluster = start_python(CLUSTER)
+    assert cluster.stdin is not None
+    assert cluster.stdout is not None
+    address = next(line.strip() for line in cluster.stdout if line.startswith("127.") or line[0].isdigit())
+    command = start_toy(
+        *("hydra/launcher=ray", f"hydra.launcher.ray.init.address={address}", "hydra.sweeper.n_jobs=2"),
+        f"+hydra.launcher.ray.remote.max_retries={retries}",
+        *("x=interval(-5,5)", "hydra.sweeper.n_trials=5", "hydra.sweeper.max_failure_rate=0.5", "seconds=5"),
+        *(f"mark={started}", f"end_mark={ended}"),
+    )
+    wait_for(lambda: len(count_lines(started)) == 2)
+    cluster.stdin.write("kill\n")
+    cluster.stdin.flush()
+    output = end(command)
+    cluster.stdin.write("end\n")
+    cluster.stdin.flush()
+    cluster.wait(timeout=TIME_SECONDS)
+
+    trials = read_trials(study_dir)
+    states = Counter(trial.state.name for trial in trials)
+    assert len(trials) == 5
+    assert max(count_lines(ended).values()) == 1, "a trial has one result"
+    if retries:  # Ray runs the job again on the node that is left
+        assert states == {"COMPLETE": 5}, output
+        assert sum(count_lines(started).values()) == 6
+    else:
+        assert states == {"COMPLETE": 4, "FAIL": 1}, output
+        (lost,) = [trial for trial in trials if trial.state == TrialState.FAIL]
+        assert lost.user_attrs["failure.kind"] == "worker_died"

@@ -1,0 +1,178 @@
+"""Limits on what trials describe: samplers keep to them, and the best trial does."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import optuna
+import pytest
+from hydra_plugins.hydra_optuna_sweeper import config as stock
+from omegaconf import OmegaConf
+from optuna.samplers import CmaEsSampler, GridSampler, RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+
+from sentiment.errors import ConfigError
+from sentiment.search.limits import LimitError, check_limits, require_feasible
+from sentiment.search.outcome import Outcome, RepeatPlan
+from sentiment.search.sampling import FreshSampler, build_sampler
+from sentiment.search.space import read_space
+from sentiment.search.stored_study import StoredStudy
+
+SPACE = read_space(["x=interval(0.0,1.0)", "y=interval(0.0,1.0)"], {}, {}, None)
+
+KNOWING = {
+    "tpe": stock.TPESamplerConfig(seed=3, n_startup_trials=5, multivariate=True),
+    "gp": stock.GPSamplerConfig(seed=3, n_startup_trials=5),
+    "nsgaii": stock.NSGAIISamplerConfig(seed=3, population_size=6),
+    "nsgaiii": stock.NSGAIIISamplerConfig(seed=3, population_size=6),
+}
+COUNTS = {"tpe": 40, "gp": 12, "nsgaii": 60, "nsgaiii": 60}
+
+
+def hold(limits, *, sampler=None, directions=("maximize",), storage=None):
+    """A study on its own; its constructor is what a command on a study holds."""
+    return StoredStudy(
+        storage or InMemoryStorage(),
+        "study",
+        list(directions),
+        optuna.pruners.NopPruner(),
+        FreshSampler(OmegaConf.structured(sampler or stock.TPESamplerConfig(seed=1)), SPACE),
+        lock=lambda name: nullcontext(),
+        total=100,
+        suggest=SPACE.suggest,
+        repeats=RepeatPlan(maximize=tuple(direction == "maximize" for direction in directions)),
+        grace_seconds=60.0,
+        limits=limits,
+    )
+
+
+def run(study, outcome, **described):
+    trial = study.claim().trial
+    for name, value in described.items():
+        study.note(trial._trial_id, name, value)
+    study.settle(trial._trial_id, outcome)
+    return trial.number
+
+
+def complete(*values):
+    return Outcome("complete", tuple(float(value) for value in values))
+
+
+def test_the_best_trial_is_the_best_of_those_that_keep_every_limit():
+    with hold({"size": 10.0, "latency": 2.0}) as study:
+        run(study, complete(0.7), size=10.0, latency=1.0)
+        run(study, complete(0.9), size=11.0, latency=1.0)
+        run(study, complete(0.8), size=5.0, latency=2.5)
+        run(study, complete(0.6), size=1.0, latency=1.0)
+        assert [trial.number for trial in study.best()] == [0]
+        assert study.trials()[1].constraints == {"size": 1.0, "latency": -1.0}
+        require_feasible(study.trials(), {"size": 10.0, "latency": 2.0})
+
+
+def test_the_pareto_front_keeps_the_limits():
+    with hold({"size": 10.0}, directions=("maximize", "minimize")) as study:
+        run(study, complete(0.9, 1.0), size=20.0)
+        run(study, complete(0.7, 2.0), size=5.0)
+        run(study, complete(0.6, 1.5), size=5.0)
+        run(study, complete(0.5, 3.0), size=5.0)
+        assert [trial.number for trial in study.best()] == [1, 2]
+
+
+def test_where_no_trial_keeps_the_limits_there_is_no_best_and_the_end_says_so():
+    with hold({"size": 10.0}) as study:
+        run(study, complete(0.9), size=40.0)
+        run(study, complete(0.7), size=15.0)
+        assert study.best() == []
+        with pytest.raises(LimitError, match=r"None of the 2 .* nearest is trial 1: size is 15, the limit 10"):
+            require_feasible(study.trials(), {"size": 10.0})
+
+
+def test_a_number_that_was_not_described_is_named_and_the_result_is_not_lost():
+    storage = InMemoryStorage()
+    with hold({"parameters": 10.0}, storage=storage) as study:
+        trial = study.claim().trial
+        study.note(trial._trial_id, "model/parameters", 5.0)
+        study.write(trial._trial_id, "study:outcome:0", complete(0.9).to_json())  # as the job does
+        with pytest.raises(LimitError, match=r"names parameters, .* trial 0 .* described model/parameters"):
+            study.settle(trial._trial_id, complete(0.9))
+        assert study.trials()[0].state == TrialState.RUNNING
+    with hold({"model/parameters": 10.0}, storage=storage) as study:
+        study.claim()
+        assert [trial.value for trial in study.best()] == [0.9]
+        assert study.trials()[0].constraints == {"model/parameters": -5.0}
+
+
+@pytest.mark.parametrize("value", [None, "5", True, float("nan")])
+def test_what_is_no_number_does_not_count_as_described(value):
+    with hold({"size": 10.0}) as study, pytest.raises(LimitError, match="did not describe"):
+        run(study, complete(0.9), size=value)
+
+
+def test_an_equal_trial_that_did_not_run_has_the_numbers_of_the_one_that_did():
+    with hold({"size": 10.0}) as study:
+        first = run(study, complete(0.9), size=20.0)
+        run(study, Outcome("complete", (0.9,), reused_from=first))
+        assert study.best() == []
+        assert study.trials()[1].user_attrs["size"] == 20.0
+
+
+def test_a_trial_that_was_ended_early_need_not_have_its_numbers():
+    with hold({"size": 10.0, "seconds": 1.0}) as study:
+        run(study, Outcome("pruned"))
+        run(study, Outcome("pruned"), size=20.0)
+        run(study, Outcome("failed", reason="no"))
+        assert [trial.constraints for trial in study.trials()] == [{}, {"size": 10.0}, {}]
+        assert [trial.state.name for trial in study.trials()] == ["PRUNED", "PRUNED", "FAIL"]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("name", KNOWING)
+def test_samplers_draw_away_from_what_breaks_a_limit(name):
+    """More of x is better and a fifth of it is allowed: without the limit, trials would go to the other end."""
+    check_limits({"size": 0.2}, build_sampler(OmegaConf.structured(KNOWING[name]), trial_number=0, space=SPACE))
+    count = COUNTS[name]
+    shares = []
+    for limit in (0.2, 10.0):
+        with hold({"size": limit}, sampler=KNOWING[name]) as study:
+            for _ in range(count):
+                claim = study.claim()
+                x = claim.values["x"]
+                study.note(claim.trial._trial_id, "size", x)
+                study.settle(claim.trial._trial_id, complete(x))
+            later = [trial.params["x"] for trial in study.trials()[count // 2 :]]
+        shares.append(sum(x <= 0.25 for x in later) / len(later))
+    assert shares[0] > 0.5 > shares[1]
+
+
+@pytest.mark.parametrize("sampler", [RandomSampler(), CmaEsSampler(), GridSampler({"x": [1]})], ids=lambda sampler: type(sampler).__name__)
+def test_a_sampler_that_knows_no_limits_is_refused(sampler):
+    with pytest.raises(ConfigError, match=rf"{type(sampler).__name__} does not know limits") as caught:
+        check_limits({"size": 1.0}, sampler)
+    assert all(name in str(caught.value) for name in ("tpe", "gp", "nsgaii", "nsgaiii"))
+    check_limits({}, sampler)
+
+
+def test_a_limit_must_be_a_number():
+    with pytest.raises(ConfigError, match=r"limits\.size"):
+        check_limits({"size": float("nan")}, TPESampler())
+
+
+def test_a_command_with_limits_keeps_the_best_within_them(start_toy, study_dir):
+    command = start_toy(
+        "x=choice(0,3,4)", "describe=true", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.n_trials=8", "hydra.sweeper.limits={size: 3}",
+    )  # fmt: skip
+    output, _ = command.communicate(timeout=60)
+    assert command.returncode == 0, output
+    best = OmegaConf.load(study_dir / "optimization_results.yaml")
+    assert (best.best_params.x, best.best_value) == (3, 10.0)
+
+
+def test_a_command_none_of_whose_trials_keeps_the_limits_says_so_and_fails(start_toy, study_dir):
+    command = start_toy("x=choice(3,4)", "describe=true", "hydra.sweeper.n_trials=2", "hydra.sweeper.limits={size: 1}")
+    output, _ = command.communicate(timeout=60)
+    assert command.returncode != 0
+    assert "size is 3, the limit 1" in output
+    assert "Traceback" not in output
+    assert not (study_dir / "optimization_results.yaml").exists()

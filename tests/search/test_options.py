@@ -1,0 +1,80 @@
+"""The options of a study, and what is said about faulty ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.errors import ConfigError
+from sentiment.search.options import read_options
+
+LEAST = {
+    "sampler": {"_target_": "optuna.samplers.RandomSampler"},
+    "direction": "minimize",
+    "n_trials": 4,
+    "n_jobs": 1,
+    "max_failure_rate": 0.0,
+}
+MEDIAN = {"_target_": "optuna.pruners.MedianPruner"}
+WILCOXON = {"_target_": "optuna.pruners.WilcoxonPruner"}
+
+
+def read_faults(**options):
+    with pytest.raises(ConfigError) as caught:
+        read_options({**LEAST, **options})
+    return caught.value.faults
+
+
+@pytest.mark.parametrize(
+    ("written", "maximize"),
+    [("minimize", (False,)), ("maximize", (True,)), (["maximize", "minimize"], (True, False))],
+)
+def test_a_direction_is_one_or_several(written, maximize):
+    assert read_options({**LEAST, "direction": written}).maximize == maximize
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("n_trials", 0),
+        ("n_jobs", 0),
+        ("max_failure_rate", 1.5),
+        ("direction", "upwards"),
+        ("direction", []),
+        ("repeats", 0),
+        ("repeat_value", "median"),
+        ("study_name", ""),
+        ("devices", "all"),
+        ("trials_per_device", 0),
+        ("threads_per_job", 0),
+        ("grace_seconds", 0),
+        ("progress", "loud"),
+        ("n_trails", 3),
+    ],
+)
+def test_a_faulty_option_is_named_with_its_value(key, value):
+    (fault,) = read_faults(**{key: value})
+    assert fault.key.startswith(f"hydra.sweeper.{key}")
+    assert repr(value) in fault.problem
+
+
+def test_all_faulty_options_are_listed_together():
+    assert {fault.key for fault in read_faults(n_trials=0, repeats=0)} == {
+        "hydra.sweeper.n_trials",
+        "hydra.sweeper.repeats",
+    }
+
+
+def test_several_objectives_cannot_be_pruned():
+    (fault,) = read_faults(direction=["minimize", "maximize"], pruner=MEDIAN)
+    assert (fault.key, fault.remedy) == ("hydra.sweeper.pruner", "add hydra/sweeper/pruner=none")
+
+
+def test_several_objectives_go_without_a_pruner():
+    nop = {"_target_": "optuna.pruners.NopPruner"}
+    assert len(read_options({**LEAST, "direction": ["minimize", "maximize"], "pruner": nop}).direction) == 2
+
+
+def test_wilcoxon_needs_repeats():
+    (fault,) = read_faults(pruner=WILCOXON)
+    assert "repeats=5" in fault.remedy
+    assert read_options({**LEAST, "pruner": WILCOXON, "repeats": 5}).repeats == 5

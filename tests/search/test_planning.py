@@ -1,0 +1,142 @@
+"""What makes two jobs equal, and several jobs one trial."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from sentiment.search import register
+from sentiment.search.current import current_trial
+
+
+class Counting:
+    """A task that remembers what it was asked."""
+
+    def __init__(self, stop_at=None):
+        self.runs = []
+        self.stop_at = stop_at
+
+    def __call__(self, config):
+        trial = current_trial()
+        if len(self.runs) == self.stop_at:
+            self.stop_at = None
+            raise KeyboardInterrupt
+        self.runs.append((trial.number, config.x, config.seed))
+        return float(config.x) + config.seed
+
+
+ONE_POINT = ["x=choice(3)", "hydra/sweeper/sampler=random"]
+
+
+def reused(study):
+    return [trial.user_attrs.get("reused_from") for trial in study.trials]
+
+
+def test_an_equal_trial_is_not_run_again_but_gets_the_value(sweep, study_dir):
+    task = Counting()
+    study = sweep(*ONE_POINT, "hydra.sweeper.n_trials=3", task=task)
+    assert task.runs == [(0, 3, 0)]
+    assert [trial.value for trial in study.trials] == [3.0] * 3
+    assert reused(study) == [None, 0, 0]  # never a reuse of a reuse
+    assert not (study_dir / "1").exists()
+
+
+def test_equal_trials_are_run_again_where_people_say_so(sweep):
+    task = Counting()
+    study = sweep(*ONE_POINT, "hydra.sweeper.n_trials=3", "hydra.sweeper.reuse=false", task=task)
+    assert [number for number, *_ in task.runs] == [0, 1, 2]
+    assert reused(study) == [None] * 3
+
+
+@pytest.mark.parametrize("change", ["seed=1", "noise=0.5", "shape=round"])
+def test_another_seed_or_setting_is_another_trial(sweep, change):
+    task = Counting()
+    options = [*ONE_POINT, "hydra.sweeper.allow_changes=true"]
+    sweep(*options, "hydra.sweeper.n_trials=1", task=task)
+    study = sweep(*options, "hydra.sweeper.n_trials=2", change, task=task)
+    assert len(task.runs) == 2
+    assert reused(study) == [None, None]
+
+
+def test_other_data_make_another_trial(sweep):
+    task = Counting()
+    for count, data in [(1, "old"), (2, "new"), (3, "old")]:
+        register(identify_data=lambda config, data=data: data)
+        study = sweep(*ONE_POINT, f"hydra.sweeper.n_trials={count}", task=task)
+    assert len(task.runs) == 2
+    assert reused(study) == [None, None, 0]
+
+
+def test_ignored_keys_and_hydras_own_make_no_difference(sweep):
+    task = Counting()
+    options = [*ONE_POINT, "hydra.sweeper.ignore=[seconds,shape]"]
+    sweep(*options, "hydra.sweeper.n_trials=1", task=task)
+    study = sweep(*options, "hydra.sweeper.n_trials=2", "seconds=0.1", "shape=round", "hydra.job.name=b", task=task)
+    assert reused(study) == [None, 0]
+
+
+def test_failed_trials_are_no_result_to_reuse(sweep):
+    runs = []
+
+    def fail_once(config):
+        runs.append(config.x)
+        if len(runs) == 1:
+            raise ValueError("the first time")
+        return float(config.x)
+
+    study = sweep(*ONE_POINT, "hydra.sweeper.n_trials=3", "hydra.sweeper.max_failure_rate=0.5", task=fail_once)
+    assert len(runs) == 2
+    assert reused(study) == [None, None, 1]
+
+
+def test_repeats_are_runs_of_their_own_under_seeds_of_their_own(sweep, study_dir):
+    task = Counting()
+    study = sweep("x=choice(3,4)", "hydra/sweeper/sampler=grid", "seed=10", "hydra.sweeper.repeats=3", task=task)
+    assert sorted(seed for number, _, seed in task.runs if number == 0) == [10, 11, 12]
+    assert [trial.value for trial in study.trials] == [trial.params["x"] + 11 for trial in study.trials]
+    for number, (_, _, seed) in enumerate(task.runs):
+        overrides = OmegaConf.load(study_dir / str(number) / ".hydra" / "overrides.yaml")
+        assert [line for line in overrides if line.startswith("seed=")] == [f"seed={seed}"]
+
+
+def test_the_bound_of_repeats_is_optimised_where_people_say_so(sweep):
+    bound = ["hydra.sweeper.repeats=3", "hydra.sweeper.repeat_value=bound", "hydra.sweeper.n_trials=1"]
+    study = sweep(*ONE_POINT, *bound, task=Counting())
+    assert study.best_value == pytest.approx(4 + (1 / 3) ** 0.5)  # minimised: the mean plus its standard error
+
+
+def test_a_trial_goes_on_after_the_repeats_that_were_finished(sweep):
+    task = Counting(stop_at=2)
+    options = ["x=interval(-5,5)", "hydra.sweeper.repeats=3", "hydra.sweeper.n_trials=2"]
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*options, task=task)
+    assert [seed for *_, seed in task.runs] == [0, 1]
+    study = sweep(*options, task=task)
+    assert [(number, seed) for number, _, seed in task.runs] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert len({x for number, x, _ in task.runs if number == 0}) == 1
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+
+
+def test_more_repeats_make_use_of_the_runs_that_there_are(sweep):
+    task = Counting()
+    sweep(*ONE_POINT, "hydra.sweeper.n_trials=1", task=task)
+    more = ["hydra.sweeper.n_trials=2", "hydra.sweeper.repeats=2", "hydra.sweeper.allow_changes=true"]
+    study = sweep(*ONE_POINT, *more, task=task)
+    assert [seed for *_, seed in task.runs] == [0, 1]
+    assert study.trials[1].value == 3.5
+
+
+def test_the_first_failed_repeat_ends_its_trial(sweep):
+    runs = []
+
+    def fail(config):
+        runs.append(config.seed)
+        if config.seed == 1:
+            raise ValueError("unlucky seed")
+        return 1.0
+
+    options = ["x=interval(0,1)", "hydra.sweeper.repeats=3", "hydra.sweeper.n_trials=1"]
+    with pytest.raises(Exception, match="unlucky seed"):
+        sweep(*options, "hydra.sweeper.max_failure_rate=1", task=fail)
+    assert runs == [0, 1]

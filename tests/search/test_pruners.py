@@ -1,0 +1,171 @@
+"""Every pruner, chosen by configuration: who is ended early, and what that means for the study."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.errors import InstantiationException
+from optuna.trial import TrialState
+
+from sentiment.search.current import current_trial
+from sentiment.search.registration import PRUNERS
+from sentiment.search.storage import open_storage
+from sentiment.search.sweeper import StudyEndedError
+
+STEPS = 8
+
+OPTIONS = {
+    "median": ["n_startup_trials=1"],
+    "percentile": ["percentile=30", "n_startup_trials=1"],
+    "successive_halving": ["min_resource=1", "reduction_factor=2"],
+    "hyperband": ["min_resource=1", f"max_resource={STEPS}", "reduction_factor=2"],
+    "patient": ["patience=2"],
+}
+"""Settings under which a toy study of a few trials prunes."""
+
+
+def climb_after(x):
+    """Falls to x for small x, rises for large x."""
+    return [x * (step + 1) if x > 5 else x - step / 100 for step in range(STEPS)]
+
+
+class Steps:
+    """A task that reports its steps, and remembers what was reported and what began when."""
+
+    def __init__(self):
+        self.reported = {}
+        self.events = []
+
+    def __call__(self, config):
+        trial = current_trial()
+        self.events.append(("began", trial.number))
+        for step, value in enumerate(climb_after(float(config.x))):
+            self.reported[trial.number] = step
+            trial.report(value, step=step)
+        self.events.append(("ended", trial.number))
+        return value
+
+
+def run_pruned(sweep, pruner, *options):
+    steps = Steps()
+    settings = [f"hydra/sweeper/pruner={pruner}", *(f"hydra.sweeper.pruner.{line}" for line in OPTIONS.get(pruner, []))]
+    grid = ["x=choice(1,2,6,7,8,9)", "hydra/sweeper/sampler=grid", "hydra.sweeper.sampler.seed=0"]
+    study = sweep(*grid, *settings, *options, task=steps)
+    return study, steps
+
+
+@pytest.mark.parametrize("pruner", OPTIONS)
+def test_a_pruner_ends_bad_trials_early(sweep, pruner):
+    study, steps = run_pruned(sweep, pruner)
+    states = {trial.number: trial.state for trial in study.trials}
+    assert set(states.values()) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert study.best_params == {"x": 1}
+    for trial in study.trials:
+        assert sorted(trial.intermediate_values) == list(range(steps.reported[trial.number] + 1))
+        if trial.state == TrialState.PRUNED:
+            assert ("ended", trial.number) not in steps.events
+        else:
+            assert len(trial.intermediate_values) == STEPS
+    assert not any("failure.reason" in trial.user_attrs for trial in study.trials)  # pruned is no failure
+
+
+def test_without_a_pruner_every_trial_runs_to_its_end(sweep):
+    study, _ = run_pruned(sweep, "none")
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+    assert all(len(trial.intermediate_values) == STEPS for trial in study.trials)
+
+
+@pytest.mark.parametrize(("upper", "pruned"), [(1000, set()), (15, {8, 9})])
+def test_a_patient_pruner_asks_the_pruner_that_it_wraps(sweep, upper, pruned):
+    wrapped = f"hydra.sweeper.pruner.wrapped_pruner={{_target_:optuna.pruners.ThresholdPruner,upper:{upper}}}"
+    study, _ = run_pruned(sweep, "patient", wrapped, "x=choice(1,2,8,9)")
+    assert {trial.params["x"] for trial in study.trials if trial.state == TrialState.PRUNED} == pruned
+
+
+def test_wilcoxon_ends_a_trial_after_the_repeats_that_decide(sweep):
+    runs = []
+
+    def evaluate(config):
+        trial = current_trial()
+        runs.append(trial.number)
+        return trial.number + config.seed / 100
+
+    pruner = ["hydra/sweeper/pruner=wilcoxon", "hydra.sweeper.repeats=6", "hydra.sweeper.n_trials=2"]
+    study = sweep("x=interval(0,1)", *pruner, task=evaluate)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert runs.count(0) == 6
+    assert 1 < runs.count(1) < 6
+
+
+def test_the_first_repeat_decides_for_the_others(sweep, study_dir):
+    runs = []
+
+    def evaluate(config):
+        trial = current_trial()
+        runs.append((trial.number, trial.repeat))
+        trial.report(float(trial.number), step=0)
+        return float(trial.number)
+
+    pruner = ["hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.repeats=3"]
+    study = sweep("x=interval(0,1)", *pruner, "hydra.sweeper.n_trials=2", task=evaluate)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert runs == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert sorted(path.parent.name for path in study_dir.glob("*/.hydra")) == ["0", "1", "2", "3"]
+
+
+def test_the_next_trial_begins_when_a_pruned_one_ends(sweep):
+    study, steps = run_pruned(sweep, "median")
+    order = [number for event, number in steps.events if event == "began"]
+    assert order == list(range(6))
+    pruned = next(trial.number for trial in study.trials if trial.state == TrialState.PRUNED)
+    begun = steps.events.index(("began", pruned))
+    assert pruned == 5 or steps.events[begun + 1] == ("began", pruned + 1)
+
+
+def test_a_study_of_pruned_trials_alone_has_no_result_and_no_failure(sweep):
+    patience = ["hydra/sweeper/pruner=patient", "hydra.sweeper.pruner.patience=0"]
+    with pytest.raises(StudyEndedError, match="0 failed, 3 were pruned"):
+        sweep("x=interval(6,7)", *patience, "hydra.sweeper.n_trials=3", task=Steps())
+
+
+@pytest.mark.parametrize("pruner", sorted(set(PRUNERS) - {"none"}))
+def test_several_objectives_are_refused_before_anything_starts(sweep, study_dir, pruner):
+    direction = "hydra.sweeper.direction=[minimize,maximize]"
+    with pytest.raises(StudyEndedError, match="Optuna prunes studies of one objective only"):
+        sweep("x=interval(-5,5)", f"hydra/sweeper/pruner={pruner}", direction)
+    assert not study_dir.exists()
+
+
+def test_reports_of_several_objectives_are_taken_and_not_compared(sweep):
+    def evaluate(config):
+        current_trial().report(1.0, step=0)
+        return float(config.x), -float(config.x)
+
+    direction = "hydra.sweeper.direction=[minimize,maximize]"
+    study = sweep("x=interval(-5,5)", direction, "hydra.sweeper.n_trials=3", task=evaluate)
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+
+
+def test_a_pruner_from_elsewhere_is_refused(sweep, study_dir):
+    with pytest.raises(InstantiationException, match="execution whitelist"):
+        sweep("x=interval(-5,5)", "hydra.sweeper.pruner._target_=os.getcwd")
+    assert not study_dir.exists()
+
+
+def test_every_pruner_can_be_chosen_by_name():
+    names = {name.removesuffix(".yaml") for name in ConfigStore.instance().list("hydra/sweeper/pruner")}
+    assert names == {"none", "median", "percentile", "successive_halving", "hyperband", "patient", "wilcoxon"}
+
+
+def test_worker_processes_prune_as_a_command_says(start_toy, study_dir):
+    grid = ["x=choice(0,1,7,8)", "y=0", "hydra/sweeper/sampler=grid", "hydra.sweeper.direction=maximize"]
+    wrapped = "hydra.sweeper.pruner.wrapped_pruner={_target_:optuna.pruners.ThresholdPruner,upper:30}"
+    pruner = ["hydra/sweeper/pruner=patient", "hydra.sweeper.pruner.patience=1", wrapped]
+    command = start_toy(*grid, *pruner, "hydra.sweeper.n_jobs=2", "steps=6")  # reports fall from step to step
+    output, _ = command.communicate(timeout=120)
+    assert command.returncode == 0, output
+    assert output.count("pruned after step") == 2
+    study = optuna.load_study(study_name="study", storage=open_storage(None, study_dir))
+    assert {trial.params["x"] for trial in study.trials if trial.state == TrialState.PRUNED} == {7, 8}
+    assert {trial.params["x"] for trial in study.trials if trial.state == TrialState.COMPLETE} == {0, 1}

@@ -1,0 +1,235 @@
+"""What the stock plugin's own tests ask of it, asked of this sweeper; it differs where the engine says so."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.utils import execution_whitelist
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from sentiment.search.sweeper import StudyEndedError, StudySweeper
+
+STOCK_SAMPLERS = ["tpe", "random", "cmaes", "nsgaii", "nsgaiii", "gp", "qmc", "grid"]
+
+
+def read_results(study_dir):
+    return OmegaConf.to_container(OmegaConf.load(study_dir / "optimization_results.yaml"))
+
+
+def evaluate_two(config):
+    """Two objectives that pull x apart."""
+    return float(config.x) ** 2 + float(config.y), (float(config.x) - 2) ** 2 + float(config.y)
+
+
+def dominates(one, other):
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def test_hydra_knows_the_sweeper(sweep):
+    assert StudySweeper in Plugins.instance().discover(Sweeper)
+
+
+def test_a_study_launches_as_many_jobs_as_it_has_trials_in_folders_of_their_own(sweep, study_dir):
+    study = sweep("x=interval(-5,5)", "hydra.sweeper.n_trials=8")
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 8
+    overrides = [OmegaConf.load(study_dir / str(number) / ".hydra" / "overrides.yaml") for number in range(8)]
+    assert [list(lines) for lines in overrides] == [[f"x={trial.params['x']}"] for trial in study.trials]
+
+
+def test_a_space_without_parameters_runs_as_it_stands(sweep):
+    study = sweep("hydra.sweeper.n_trials=2", "hydra.sweeper.reuse=false")
+    assert [(trial.params, trial.value) for trial in study.trials] == [({}, 2.0)] * 2
+
+
+@pytest.mark.parametrize("on_command_line", [False, True])
+def test_a_study_of_one_objective(sweep, study_dir, tmp_path, on_command_line):
+    params = "+hydra.sweeper.params={x:'range(-5.5,5.5,step=0.5)',y:'choice(-5,0,5)'}"
+    sampler = ["hydra/sweeper/sampler=tpe", "hydra.sweeper.sampler.seed=123"]
+    more = ["x=choice(0,1,2)", "y=0"] if on_command_line else []
+    study = sweep(
+        *(params, *sampler, "hydra.sweeper.n_trials=20", "hydra.sweeper.study_name=sphere", "~noise", *more),
+        storage=f"sqlite:///{tmp_path / 'study.db'}",
+    )
+    results = read_results(study_dir)
+    assert (study.study_name, len(study.trials)) == ("sphere", 20)
+    assert results == {"name": "optuna", "best_params": study.best_params, "best_value": study.best_value}
+    assert results["best_value"] <= 2.27  # what this search reaches with 95 of 100 seeds
+    configs = [OmegaConf.load(file) for file in study_dir.glob("*/.hydra/config.yaml")]
+    assert configs
+    assert not any("noise" in config for config in configs)
+    if on_command_line:
+        assert {trial.params["x"] for trial in study.trials} <= {0, 1, 2}
+        assert all("y" not in trial.params and trial.user_attrs["y"] == "0" for trial in study.trials)
+    else:
+        assert {trial.params["y"] for trial in study.trials} <= {-5, 0, 5}
+
+
+def test_equal_seeds_draw_equal_points(sweep, tmp_path):
+    def draw(name, seed):
+        options = ["x=interval(-5,5)", "hydra.sweeper.n_trials=4", f"hydra.sweeper.sampler.seed={seed}"]
+        url = f"sqlite:///{tmp_path / name}.db"
+        return [trial.params for trial in sweep(*options, f"hydra.sweeper.study_name={name}", storage=url).trials]
+
+    assert draw("one", 1) == draw("again", 1) != draw("other", 2)
+
+
+@pytest.mark.parametrize("count", [10, 1])
+def test_the_grid_sampler_tries_every_point_once_and_no_more(sweep, study_dir, count):
+    grid = ["x=choice(-1,1)", "y=range(-1,1)", "+z=choice(foo,bar)"]
+    study = sweep(*grid, "hydra/sweeper/sampler=grid", f"hydra.sweeper.n_trials={count}")
+    assert len(study.trials) == min(count, 8)
+    assert len({tuple(trial.params.values()) for trial in study.trials}) == len(study.trials)
+    best = read_results(study_dir)["best_params"]
+    assert (abs(best["x"]), best["+z"] in ("foo", "bar")) == (1, True)
+    if count == 10:
+        assert best["y"] == 0
+
+
+@pytest.mark.parametrize("on_command_line", [False, True])
+def test_a_study_of_several_objectives_keeps_its_pareto_front(sweep, study_dir, on_command_line):
+    params = "+hydra.sweeper.params={x:'range(0,5,step=0.5)',y:'range(0,3,step=0.5)'}"
+    more = ["x=range(0,5)", "y=range(0,3)"] if on_command_line else []
+    sampler = ["hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=123"]
+    direction = "hydra.sweeper.direction=[minimize,minimize]"
+    sweep(params, *more, *sampler, direction, "hydra.sweeper.n_trials=20", task=evaluate_two)
+    results = read_results(study_dir)
+    assert results["name"] == "optuna"
+    front = [solution["values"] for solution in results["solutions"]]
+    assert not any(dominates(one, other) for one in front for other in front)
+    step = 1 if on_command_line else 0.5
+    assert all(value % step == 0 for solution in results["solutions"] for value in solution["params"].values())
+
+
+CUSTOM = "hydra.sweeper.custom_search_space=toy_space.draw_near"
+
+
+@pytest.fixture
+def toy_space(tmp_path, monkeypatch):
+    """The module in which the application keeps its search space."""
+    lines = [
+        "def draw_near(config, trial):",
+        "    x = trial.params['x']",
+        "    trial.suggest_float('y', x - config.noise, x + config.noise)",
+        "    trial.suggest_float('+w', 0, 1)",
+    ]
+    (tmp_path / "toy_space.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "toy_space", raising=False)
+
+
+def test_a_custom_search_space_adds_to_what_is_drawn(sweep, toy_space, study_dir):
+    with execution_whitelist("toy_space.*"):
+        study = sweep("x=interval(-5,5)", "noise=0.3", CUSTOM, "hydra.sweeper.n_trials=6")
+    for trial in study.trials:
+        config = OmegaConf.load(study_dir / str(trial.number) / ".hydra" / "config.yaml")
+        assert (config.x, config.y, config.w) == (trial.params["x"], trial.params["y"], trial.params["+w"])
+        assert abs(config.x - config.y) <= 0.3
+    assert read_results(study_dir)["best_params"] == study.best_params
+
+
+def test_what_a_custom_search_space_draws_cannot_be_fixed_too(sweep, toy_space):
+    with execution_whitelist("toy_space.*"), pytest.raises(StudyEndedError, match="y: is fixed, and drawn by"):
+        sweep("x=interval(-5,5)", "y=1", CUSTOM, "hydra.sweeper.n_trials=2")
+
+
+def test_a_custom_search_space_that_the_application_does_not_trust_is_refused(sweep, toy_space, study_dir):
+    with execution_whitelist("somewhere_else.*"), pytest.raises(StudyEndedError, match="not in the Hydra execution whi"):
+        sweep("x=interval(-5,5)", CUSTOM, "hydra.sweeper.n_trials=2")
+    assert not study_dir.exists()
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_more_failures_than_allowed_end_the_study_with_their_reason(sweep, rate):
+    def fail(config):
+        raise RuntimeError("cfg.error is True")
+
+    options = ["x=interval(-5,5)", "hydra.sweeper.n_trials=6", f"hydra.sweeper.max_failure_rate={rate}"]
+    with pytest.raises(StudyEndedError) as caught:
+        sweep(*options, task=fail)
+    assert "trial 0: RuntimeError: cfg.error is True" in str(caught.value)
+    # With all allowed to fail it goes on to the end, where a study without a result is an error all the same.
+    assert str(caught.value).startswith("\n4 trials" if rate == 0.5 else "\nNo trial of the study 'study' finished: 6")
+
+
+def test_failures_within_the_allowed_rate_are_kept_beside_the_results(sweep, study_dir):
+    def fail_below_zero(config):
+        if config.x < 0:
+            raise ValueError(f"{config.x} is below zero")
+        return config.x
+
+    study = sweep(
+        *("x=choice(-1,-2,3,4)", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=0.5"), task=fail_below_zero
+    )
+    failed = [trial for trial in study.trials if trial.state == TrialState.FAIL]
+    assert sorted(trial.user_attrs["failure.reason"] for trial in failed) == [
+        "ValueError: -1 is below zero",
+        "ValueError: -2 is below zero",
+    ]
+    assert all("fail_below_zero" in trial.user_attrs["failure.traceback"] for trial in failed)
+    assert read_results(study_dir)["best_value"] == 3
+
+
+@pytest.mark.parametrize("returned", ["a word", None, [1.0, 2.0]])
+def test_a_return_value_that_is_no_number_fails_the_trial(sweep, returned):
+    with pytest.raises(StudyEndedError, match=r"trial 0: Return value must be float-castable\. Got"):
+        sweep("x=interval(-5,5)", "hydra.sweeper.n_trials=1", task=lambda config: returned)
+
+
+def test_a_return_value_of_the_wrong_length_fails_the_trial(sweep):
+    direction = "hydra.sweeper.direction=[minimize,maximize]"
+    with pytest.raises(StudyEndedError, match="Expect 2, but actually 3"):
+        sweep("x=interval(-5,5)", direction, "hydra.sweeper.n_trials=1", task=lambda config: (1, 2, 3))
+
+
+def test_the_number_of_trials_is_the_total_of_all_commands(sweep):
+    options = ["x=interval(-5,5)", "hydra.sweeper.study_name=once"]
+    assert len(sweep(*options, "hydra.sweeper.n_trials=3").trials) == 3
+    assert len(sweep(*options, "hydra.sweeper.n_trials=3").trials) == 3
+    assert len(sweep(*options, "hydra.sweeper.n_trials=5").trials) == 5
+
+
+@pytest.mark.parametrize("sampler", STOCK_SAMPLERS)
+def test_every_sampler_of_the_stock_plugin_composes_and_runs(sweep, sampler):
+    space = ["x=range(1,5)", "y=range(0,3)"]
+    if sampler == "nsgaiii":
+        study = sweep(
+            *(*space, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=3"),
+            "hydra.sweeper.direction=[minimize,minimize]",
+            task=evaluate_two,
+        )
+    else:
+        study = sweep(*space, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=3")
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+
+
+def test_a_sampler_that_optuna_has_given_up_is_refused_before_anything_starts(sweep, study_dir):
+    with pytest.raises(StudyEndedError, match="'motpe' sampler was removed"):
+        sweep("x=interval(-5,5)", "hydra/sweeper/sampler=motpe")
+    assert not study_dir.exists()
+
+
+def test_the_samplers_are_those_of_the_stock_plugin():
+    names = ConfigStore.instance().list("hydra/sweeper/sampler")
+    assert sorted(name.removesuffix(".yaml") for name in names) == sorted([*STOCK_SAMPLERS, "motpe", "multivariate_tpe"])
+
+
+@pytest.mark.slow
+def test_the_example_as_a_command_under_the_basic_launcher(start_toy, study_dir):
+    command = start_toy("hydra/launcher=basic", "x=interval(-5,5)", "y=choice(0,1)", "hydra.sweeper.n_trials=8")
+    output, _ = command.communicate(timeout=120)
+    assert command.returncode == 0, output
+    assert read_results(study_dir)["best_value"] <= 25
+    assert sorted(int(path.name) for path in study_dir.iterdir() if path.name.isdigit()) == list(range(8))
+
+
+def test_a_failed_study_as_a_command_says_why_without_a_traceback_of_the_study(start_toy):
+    command = start_toy("x=interval(-5,5)", "error=true", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=4")
+    output, _ = command.communicate(timeout=120)
+    assert command.returncode == 1
+    assert "trial 0: RuntimeError: cfg.error is True" in output
+    assert "sentiment/search/" not in output

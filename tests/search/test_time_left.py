@@ -1,0 +1,72 @@
+"""The time that a study will still take, from what has ended and from what runs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from sentiment.search.events import RunningJob, StudyState
+from sentiment.search.time_left import estimate_seconds_left, write_duration
+
+
+def make_trial(number, state, seconds=None, **attributes):
+    trial = create_trial(state=state, value=0.0 if state == TrialState.COMPLETE else None, user_attrs=attributes)
+    trial.number = number
+    trial.datetime_start = datetime(2026, 1, 1)
+    if seconds is not None:
+        trial.datetime_complete = trial.datetime_start + timedelta(seconds=seconds)
+    return trial
+
+
+def estimate(trials, running=(), *, total, places=1, fractions=None):
+    jobs = [RunningJob(number, number, "", seconds, {}) for number, seconds in running]
+    state = StudyState("s", Path(), ["minimize"], total, trials, [], jobs, 0.0, 0)
+    return estimate_seconds_left(state, places, lambda trial: (fractions or {}).get(trial.number))
+
+
+def complete(number, seconds, **attributes):
+    return make_trial(number, TrialState.COMPLETE, seconds, **attributes)
+
+
+def test_new_trials_take_the_mean_of_those_that_ended_shared_by_the_places():
+    trials = [complete(0, 10), make_trial(1, TrialState.PRUNED, 20)]
+    assert estimate(trials, total=6) == pytest.approx(4 * 15)
+    assert estimate(trials, total=6, places=2) == pytest.approx(2 * 15)
+
+
+def test_failures_and_reused_trials_say_nothing_of_the_duration():
+    trials = [complete(0, 10), make_trial(1, TrialState.FAIL, 1000), complete(2, 0, reused_from=0)]
+    assert estimate(trials, total=4) == pytest.approx(10)
+
+
+def test_a_running_trial_takes_what_its_own_pace_says():
+    trials = [complete(0, 10), make_trial(1, TrialState.RUNNING)]
+    assert estimate(trials, [(1, 30.0)], total=2, fractions={1: 0.75}) == pytest.approx(10)
+
+
+def test_a_running_trial_that_does_not_tell_takes_the_rest_of_the_mean_and_never_less_than_nothing():
+    trials = [complete(0, 10), make_trial(1, TrialState.RUNNING)]
+    assert estimate(trials, [(1, 4.0)], total=2) == pytest.approx(6)
+    assert estimate(trials, [(1, 40.0)], total=2) == 0
+
+
+def test_before_the_first_trial_ends_the_running_ones_tell():
+    trials = [make_trial(0, TrialState.RUNNING)]
+    assert estimate(trials, [(0, 5.0)], total=3, fractions={0: 0.25}) == pytest.approx(15 + 2 * 20)
+    assert estimate(trials, [(0, 5.0)], total=3) is None
+
+
+def test_a_trial_that_waits_to_be_run_again_is_still_to_come():
+    trials = [complete(0, 10), make_trial(1, TrialState.WAITING)]
+    assert estimate(trials, total=2) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0s"), (3.14, "3.1s"), (9.97, "10s"), (59.6, "1m 00s"), (3599.7, "1h 00m"), (7325, "2h 02m")],
+)
+def test_durations_are_written_for_people(seconds, text):
+    assert write_duration(seconds) == text
