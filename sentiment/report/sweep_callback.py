@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sentiment.search.events import StudyState
     from sentiment.search.job import Finished
     from sentiment.tracking.parent import Parent
+    from sentiment.tracking.result_file import ResultRecord
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         self._parent: Parent | None = None
         self._started = False
+        self._study: StudyState | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Start the parent run, where MLflow records."""
@@ -66,12 +68,27 @@ class SweepCallback(Callback):
         from sentiment.tracking.parent import update_sweep
         from sentiment.tracking.result_file import read_results
 
+        self._study = state
         ranking = rank(read_results(_sweep_dir(config)), config.objective, config.direction)
         try:
-            update_sweep(self._parent, [row.record for row in ranking.rows], ranking.best, config.objective)
+            update_sweep(
+                self._parent, [row.record for row in ranking.rows], self._best(config, ranking), config.objective
+            )
         except TrackingError as error:
             # The trial itself is safe; the next one writes the parent anew, and the end of the study insists.
             log.warning("The parent run could not be updated: %s", error)
+
+    def _best(self, config: DictConfig, ranking: Ranking) -> ResultRecord | None:
+        """Give the run to show as the best: a study's own choice, which knows limits and repeats, else the first."""
+        if self._study is None or len(self._study.best) != 1:
+            return ranking.best
+        trial = self._study.best[0]
+        number = trial.user_attrs.get("reused_from", trial.number) * config.hydra.sweeper.repeats
+        return next((row.record for row in ranking.finished if row.record.job_number == number), ranking.best)
+
+    def on_study_end(self, config: DictConfig, state: StudyState) -> None:
+        """Keep how the study stands for the report, which Hydra asks for next."""
+        self._study = state
 
     def _start(self, config: DictConfig) -> None:
         if config.tracking.mlflow:
@@ -102,7 +119,7 @@ class SweepCallback(Callback):
                 from sentiment.tracking.parent import update_sweep
 
                 records = [row.record for row in ranking.rows]
-                update_sweep(self._parent, records, ranking.best, config.objective)
+                update_sweep(self._parent, records, self._best(config, ranking), config.objective)
         finally:
             if self._parent is not None:
                 from sentiment.tracking.parent import finish_sweep

@@ -174,7 +174,7 @@ class Controller:
         return self._planner.plan(active.claim, repeat)
 
     def _end_job(self, finished: Finished) -> FrozenTrial | None:
-        if finished.outcome.kind == "worker_died":  # perhaps between keeping its outcome and handing it over
+        if finished.outcome.state == "failed":  # perhaps between keeping its outcome and handing it over
             address = finished.job.address
             kept = self._study.read_outcomes(address.trial_id).get(address.repeat)
             finished = Finished(finished.job, kept or finished.outcome)

@@ -40,7 +40,7 @@ from sentiment.search.registration import application
 from sentiment.search.sampling import FreshSampler, build_sampler, grid_size
 from sentiment.search.slots import list_devices, take_slots
 from sentiment.search.space import Space, read_space
-from sentiment.search.storage import close_storage, open_storage
+from sentiment.search.storage import close_storage, open_storage, storage_errors
 from sentiment.search.stored_study import StoredStudy
 from sentiment.search.validity import make_validity
 from sentiment.search.watching import watch
@@ -102,31 +102,32 @@ def run_study(
 
         report_dry_run(search, task, frozen, config)
         return
-    search.study_dir.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with open_study(search, config) as (study, place):
-        planner = JobPlanner(
-            search.composer,
-            place,
-            functools.partial(_to_overrides, search),
-            search.repeats,
-            study.write,
-            reuse=options.reuse,
-            identify_data=application().identify_data,
-        )
-        executor = build_executor(options, task, frozen, config, search.study_dir)
-        observers = watch(options.progress, frozen, config, alone=isinstance(executor, InProcess))
-        failures = int(options.max_failure_rate * search.total)
-        Controller(
-            study,
-            executor,
-            planner,
-            observers,
-            repeats=search.repeats,
-            failures_allowed=failures,
-            study_dir=search.study_dir,
-        ).run()
-        require_feasible(study.trials(), options.limits)
+    with storage_errors(f"The study in {search.study_dir}"):
+        search.study_dir.mkdir(parents=True, exist_ok=True)
+        with open_study(search, config) as (study, place):
+            planner = JobPlanner(
+                search.composer,
+                place,
+                functools.partial(_to_overrides, search),
+                search.repeats,
+                study.write,
+                reuse=options.reuse,
+                identify_data=application().identify_data,
+            )
+            executor = build_executor(options, task, frozen, config, search.study_dir)
+            observers = watch(options.progress, frozen, config, alone=isinstance(executor, InProcess))
+            failures = int(options.max_failure_rate * search.total)
+            Controller(
+                study,
+                executor,
+                planner,
+                observers,
+                repeats=search.repeats,
+                failures_allowed=failures,
+                study_dir=search.study_dir,
+            ).run()
+            require_feasible(study.trials(), options.limits)
 
 
 def prepare(options: StudyOptions, arguments: Sequence[str], context: HydraContext, config: DictConfig) -> Search:

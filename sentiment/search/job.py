@@ -60,14 +60,18 @@ def run_in_place(job: Job, task: TaskFunction, objectives: int, context: HydraCo
         study: The configuration of the whole study; its logging is set up again afterwards.
     """
     setup_globals()
-    returned = run_job(
-        hydra_context=context,
-        task_function=TrialTask(task, job.address, objectives),
-        config=job.config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
-    configure_log(study.hydra.hydra_logging, study.hydra.verbose, execution_whitelist=context.execution_whitelist)
+    try:
+        returned = run_job(
+            hydra_context=context,
+            task_function=TrialTask(task, job.address, objectives),
+            config=job.config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    except Exception as error:  # what Hydra raises outside the task: a folder that cannot be made, a bad resolver
+        return failed(error)
+    finally:
+        configure_log(study.hydra.hydra_logging, study.hydra.verbose, execution_whitelist=context.execution_whitelist)
     return read_return(returned)
 
 

@@ -75,10 +75,11 @@ class Launches:
         self._objectives = objectives
         self._context = _with_lock(context)
         self._study = study
+        self._is_ray = study.hydra.launcher._target_ == RAY
         self._is_joblib = study.hydra.launcher._target_ == JOBLIB
         self._ended: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self._running: dict[int, Job] = {}
-        if study.hydra.launcher._target_ == RAY:
+        if self._is_ray:
             _connect_ray(study)
 
     @property
@@ -115,7 +116,9 @@ class Launches:
         Joblib's processes are this command's own, and would hold up its end: they are ended.
         """
         if not self._is_joblib:
-            if self._running:
+            if self._running and self._is_ray:
+                _leave_ray()
+            elif self._running:
                 log.info("%d jobs are left to the launcher; the same command takes their results.", len(self._running))
             return []
         _end_joblib()
@@ -129,7 +132,7 @@ class Launches:
     def _launch_one(self, job: Job) -> Outcome:
         try:
             with _composing:
-                launcher = Plugins.instance().instantiate_launcher(
+                launcher: Any = Plugins.instance().instantiate_launcher(
                     hydra_context=self._context,
                     task_function=TrialTask(self._task, job.address, self._objectives),
                     config=self._study,
@@ -171,13 +174,20 @@ def _connect_ray(study: DictConfig) -> None:
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**settings)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise LauncherError(
             f"Ray cannot be started or reached with hydra.launcher.ray.init={settings}: {error}\n"
             "-> look with `ray status` whether the cluster runs; hydra.launcher.ray.init.address=auto finds the one on "
             "this machine, and without an address Ray starts one for this command"
         ) from error
     signal.signal(signal.SIGTERM, on_terminate)  # Ray takes it over, and would change how the command ends
+
+
+def _leave_ray() -> None:
+    """Disconnect, which ends this command's jobs; left to the end of the process, it would end with another code."""
+    import ray
+
+    ray.shutdown()
 
 
 class _LockedLoader:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -68,7 +69,7 @@ class Lease:
             if folder.stat().st_uid != os.getuid():
                 raise PermissionError("the folder belongs to another user")
             if kind == "controller":  # once a command: each job looking at the files of all jobs would be slow
-                _remove_litter(folder)
+                _remove_litter(folder, os.getpid())
             # Shared by all threads: the heartbeat's thread and the owner's hold one lease.
             lock = FileLock(str(folder / f"{lease_id}.lock"), thread_local=False, fallback_to_soft=False)
             lock.acquire(blocking=False)
@@ -99,9 +100,15 @@ class Lease:
         with suppress(FileNotFoundError):
             os.utime(self._lock.lock_file)
 
-    def release(self) -> None:
-        """Ends the lease. The unlocked file stays: it tells others at once what its absence would not."""
+    def release(self, *, forget: bool = False) -> None:
+        """Ends the lease. The unlocked file stays: it tells others at once what its absence would not.
+
+        Args:
+            forget: Remove the file too, because nobody will ask any more: the holder has told how it ended.
+        """
         _held.pop(self.lease_id, None)
+        if forget:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release()
 
     def __enter__(self) -> Lease:
@@ -228,7 +235,7 @@ class Heartbeat:
 
 def _find_lock_file(card: Mapping[str, Any]) -> Path | None:
     lock_path = Path(card["lock_path"])
-    # A dead lease's file is removed, so a card must not be able to name just any file.
+    # It is going to be locked, so a card must not be able to name just any file.
     is_lease = lock_path.name == f"{card['id']}.lock" and lock_path.parent.name.startswith(FOLDER_PREFIX)
     # os.path.exists, for it answers False too where another user's folder may not be looked into.
     here = is_lease and card["host"] == socket.gethostname() and os.path.exists(lock_path)  # noqa: PTH110
@@ -248,7 +255,9 @@ def _is_unlocked(lock_path: Path, *, remove: bool = False) -> bool:
     return True
 
 
-def _remove_litter(folder: Path) -> None:
+@lru_cache(maxsize=1)
+def _remove_litter(folder: Path, process_id: int) -> None:
+    """Remove files that nobody has held for long; once a process, as a study takes a lease for every job."""
     for lock_path in folder.glob("*.lock"):
         try:
             is_old = time.time() - lock_path.stat().st_mtime > LITTER_SECONDS

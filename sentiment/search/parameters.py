@@ -123,7 +123,9 @@ def write_value(value: Any) -> str:
     characters that mean something to the grammar (a comma, a bracket) are escaped.
     """
     if isinstance(value, str) and value[:1] not in ("'", '"', "[", "{") and "${" not in value:
-        return str(Transformer.str(value))
+        text = str(Transformer.str(value))
+        # A string that reads as something else was written in quotes: choice('1','2'). Only null has none of its own.
+        return text if value == "null" or isinstance(_read_value(text), str) else f"'{value}'"
     return str(value)
 
 

@@ -47,7 +47,7 @@ class StudySweeperConf(OptunaSweeperConf):
 
     pruner: Any = MISSING
     # Conditional parameters: {"model=rnn": {"model.cell": "lstm,gru"}}
-    branches: dict[str, Any] | None = None
+    branches: Any = None
     # Expressions that every point must satisfy: ["model.embedding_size % model.heads == 0"]
     constraints: list[str] = field(default_factory=list)
     # Upper bounds on what a trial describes, e.g. {model/parameters: 1000000}: samplers prefer trials within them

@@ -270,7 +270,8 @@ class StoredStudy:
         if owner == self.owner:
             return False
         job = trial.system_attrs.get(JOB_KEY)
-        if job is not None and not self._watch.is_dead(job):
+        has_ended = finish(_read_outcomes(trial), self._repeats) is not None
+        if job is not None and not has_ended and not self._watch.is_dead(job):
             return False
         attributes = self._storage.get_study_system_attrs(self._study._study_id)
         controller = attributes.get(CONTROLLER_KEY.format(id=owner))

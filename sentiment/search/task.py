@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import optuna
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
+from optuna.exceptions import OptunaError
 
 from sentiment.errors import RunPruned
+from sentiment.search.address import StorageError
 from sentiment.search.current import running
 from sentiment.search.outcome import Outcome, complete, failed
 from sentiment.search.trial import TrialAddress
+
+log = logging.getLogger(__name__)
 
 
 class TrialTask:
@@ -42,5 +47,9 @@ class TrialTask:
             except Exception as error:
                 trial.write_outcome(failed(error))
                 raise
-            trial.write_outcome(outcome)
+            try:
+                trial.write_outcome(outcome)
+            except (StorageError, OptunaError) as error:
+                # The study's process gets the outcome all the same, and says so if it cannot write either.
+                log.warning("The outcome could not be kept by the job itself: %s", error)
             return outcome

@@ -22,6 +22,7 @@ import optuna
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage
+from optuna.trial import TrialState
 
 from sentiment.errors import RunPruned, SentimentError
 from sentiment.search.current import current_trial
@@ -116,6 +117,15 @@ class RunningTrial:
         owner: str | None = self._storage.get_trial(self._trial_id).system_attrs.get(OWNER_KEY)
         return owner
 
+    def take_up(self) -> bool:
+        """Make the trial run where it waits again: its job stood in a queue for longer than its command lived.
+
+        Returns:
+            Whether the job may go on; False where another command has just claimed the trial.
+        """
+        state = self._storage.get_trial(self._trial_id).state
+        return state != TrialState.WAITING or self._storage.set_trial_state_values(self._trial_id, TrialState.RUNNING)
+
     def write_card(self, card: dict[str, Any]) -> None:
         """Show that the job is alive."""
         self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, card)
@@ -165,12 +175,19 @@ class TrialAddress:
         """
         trial = self.find()
         if trial.read_owner() != self.owner:
-            raise SupersededError(
-                f"Trial {self.number} of the study {self.study_name!r} was taken over by another command.\n"
-                "-> nothing to do: it runs there; this job was started by a command that is dead"
-            )
-        with Lease.take("job") as lease, Heartbeat(trial.write_card, lease, HEARTBEAT_SECONDS):
-            yield trial
+            raise self._superseded()
+        with Lease.take("job") as lease:
+            with Heartbeat(trial.write_card, lease, HEARTBEAT_SECONDS):
+                if not trial.take_up():
+                    raise self._superseded()
+                yield trial
+            lease.release(forget=True)  # the outcome is written, so nobody will ask whether the job lives
+
+    def _superseded(self) -> SupersededError:
+        return SupersededError(
+            f"Trial {self.number} of the study {self.study_name!r} was taken over by another command.\n"
+            "-> nothing to do: it runs there; this job was started by a command that is dead"
+        )
 
 
 @lru_cache(maxsize=4)

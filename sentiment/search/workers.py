@@ -30,7 +30,7 @@ from omegaconf import DictConfig
 
 from sentiment.search.interruption import deaf_to_ctrl_c
 from sentiment.search.job import Finished, Job, run_in_place
-from sentiment.search.outcome import Outcome, failed
+from sentiment.search.outcome import Outcome
 from sentiment.search.slots import Slot
 
 POLITE_SECONDS = 20.0
@@ -190,14 +190,7 @@ def serve(connection: Connection, work_file: str, environment: dict[str, str], l
             job: Job = cloudpickle.loads(connection.recv_bytes())
         except EOFError:
             return
-        connection.send(_run(job, work))
-
-
-def _run(job: Job, work: Work) -> Outcome:
-    try:
-        return run_in_place(job, work.task, work.objectives, work.context, work.study)
-    except Exception as error:  # what Hydra raises outside the task: a folder that cannot be made, a bad resolver
-        return failed(error)
+        connection.send(run_in_place(job, work.task, work.objectives, work.context, work.study))
 
 
 def _write_output_to(log_file: str) -> None:

@@ -23,7 +23,10 @@ def test_an_equal_definition_is_no_difference_after_its_storage():
     [
         ({"space": {"x": "1 to 9"}}, ["space x: stored 1 to 5, now 1 to 9"]),
         ({"space": {}}, ["space x: stored 1 to 5, now without"]),
-        ({"settings": {"lr": "0.2", "depth": "2", "new": "1"}}, ["setting lr: stored 0.1, now 0.2", "setting new: stored w"]),
+        (
+            {"settings": {"lr": "0.2", "depth": "2", "new": "1"}},
+            ["setting lr: stored 0.1, now 0.2", "setting new: stored w"],
+        ),
         ({"directions": ["maximize"]}, ["directions: stored ['minimize'], now ['maximize']"]),
         ({"repeats": "3, mean"}, ["repeats: stored 1, now 3, mean"]),
     ],

@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.storage import open_storage
-from sentiment.search.trial import JOB_KEY
+from sentiment.search.trial import JOB_KEY, OWNER_KEY, SupersededError, TrialAddress
 
 StartPython = Callable[..., "subprocess.Popen[str]"]
 
@@ -41,6 +41,11 @@ cluster.shutdown()
 PLUGINS = {"joblib": "hydra_joblib_launcher", "ray": "hydra_ray_launcher", "submitit_local": "hydra_submitit_launcher"}
 
 TIME_SECONDS = 90
+
+
+@pytest.fixture(autouse=True)
+def _short_folder_for_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # the names of its sockets may not be longer than 107 characters
 
 
 def needs(launcher: str) -> pytest.MarkDecorator:
@@ -157,12 +162,12 @@ def test_jobs_that_outlive_their_command_are_not_run_again(
     assert count_lines(started) == count_lines(ended) == {"0": 1, "1": 1, "2": 1}
 
 
-@needs("joblib")
-def test_joblib_ends_with_its_command_and_the_trials_are_run_again(
-    start_toy: StartToy, study_dir: Path, tmp_path: Path
+@pytest.mark.parametrize("launcher", [JOBLIB, RAY])
+def test_jobs_of_the_command_itself_end_with_it_and_are_run_again(
+    launcher: str, start_toy: StartToy, study_dir: Path, tmp_path: Path
 ) -> None:
     started, ended = tmp_path / "started", tmp_path / "ended"
-    arguments = [*launch_with("joblib"), "x=interval(-5,5)", "hydra.sweeper.n_trials=2", f"mark={started}"]
+    arguments = [*launch_with(launcher), "x=interval(-5,5)", "hydra.sweeper.n_trials=2", f"mark={started}"]
     first = start_toy(*arguments, "seconds=60")
     wait_for(lambda: len(count_lines(started)) == 2)
     first.send_signal(signal.SIGINT)
@@ -238,3 +243,26 @@ def test_a_study_outlives_a_node_of_its_cluster(
         assert states == {"COMPLETE": 4, "FAIL": 1}, output
         (lost,) = [trial for trial in trials if trial.state == TrialState.FAIL]
         assert lost.user_attrs["failure.kind"] == "worker_died"
+
+
+@pytest.fixture
+def queued(study_dir: Path) -> TrialAddress:
+    """A job in a queue whose command is gone; its trial waits for another."""
+    study = optuna.create_study(study_name="study", storage=open_storage(None, study_dir))
+    trial = study.ask()
+    study._storage.set_trial_system_attr(trial._trial_id, OWNER_KEY, "gone")
+    study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    return TrialAddress(None, study_dir, "study", trial._trial_id, trial.number, 0, "gone", optuna.pruners.NopPruner())
+
+
+def test_a_job_that_starts_late_takes_up_its_trial(queued: TrialAddress, study_dir: Path) -> None:
+    with queued.attend():
+        assert read_trials(study_dir)[0].state == TrialState.RUNNING
+
+
+def test_a_job_that_starts_too_late_leaves_its_trial_alone(queued: TrialAddress, study_dir: Path) -> None:
+    study = optuna.load_study(study_name="study", storage=open_storage(None, study_dir))
+    trial = study.ask()
+    study._storage.set_trial_system_attr(trial._trial_id, OWNER_KEY, "another")
+    with pytest.raises(SupersededError, match="taken over by another command"), queued.attend():
+        pytest.fail("the job must not run")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sentiment.search.lease import LITTER_SECONDS, Heartbeat, Lease, LeaseError, Watch
+from sentiment.search.lease import LITTER_SECONDS, Heartbeat, Lease, LeaseError, Watch, _remove_litter
 
 HOLD_A_LEASE = """
 import json, os, sys, time
@@ -124,9 +124,17 @@ def test_old_litter_is_removed_and_old_leases_are_not():
     long_ago = time.time() - LITTER_SECONDS - 60
     for path in paths:
         os.utime(path, (long_ago, long_ago))
+    _remove_litter.cache_clear()  # it looks once a process
     with Lease.take("controller"):
         assert [path.exists() for path in paths] == [False, True]
     living.release()
+
+
+def test_a_lease_whose_holder_told_how_it_ended_leaves_no_file():
+    lease = Lease.take("job")
+    path = Path(lease.card()["lock_path"])
+    lease.release(forget=True)
+    assert not path.exists()
 
 
 def test_a_folder_that_cannot_be_written(unprivileged_dir: Path, monkeypatch: pytest.MonkeyPatch):

@@ -23,11 +23,11 @@ SPACE = read_space(["x=interval(0.0,1.0)", "y=interval(0.0,1.0)"], {}, {}, None)
 
 KNOWING = {
     "tpe": stock.TPESamplerConfig(seed=3, n_startup_trials=5, multivariate=True),
-    "gp": stock.GPSamplerConfig(seed=3, n_startup_trials=5),
+    "gp": stock.GPSamplerConfig(seed=3, n_startup_trials=4),
     "nsgaii": stock.NSGAIISamplerConfig(seed=3, population_size=6),
     "nsgaiii": stock.NSGAIIISamplerConfig(seed=3, population_size=6),
 }
-COUNTS = {"tpe": 40, "gp": 12, "nsgaii": 60, "nsgaiii": 60}
+COUNTS = {"tpe": 40, "gp": 8, "nsgaii": 60, "nsgaiii": 60}
 
 
 def hold(limits, *, sampler=None, directions=("maximize",), storage=None):
@@ -145,7 +145,9 @@ def test_samplers_draw_away_from_what_breaks_a_limit(name):
     assert shares[0] > 0.5 > shares[1]
 
 
-@pytest.mark.parametrize("sampler", [RandomSampler(), CmaEsSampler(), GridSampler({"x": [1]})], ids=lambda sampler: type(sampler).__name__)
+@pytest.mark.parametrize(
+    "sampler", [RandomSampler(), CmaEsSampler(), GridSampler({"x": [1]})], ids=lambda sampler: type(sampler).__name__
+)
 def test_a_sampler_that_knows_no_limits_is_refused(sampler):
     with pytest.raises(ConfigError, match=rf"{type(sampler).__name__} does not know limits") as caught:
         check_limits({"size": 1.0}, sampler)

@@ -138,7 +138,10 @@ def test_what_a_custom_search_space_draws_cannot_be_fixed_too(sweep, toy_space):
 
 
 def test_a_custom_search_space_that_the_application_does_not_trust_is_refused(sweep, toy_space, study_dir):
-    with execution_whitelist("somewhere_else.*"), pytest.raises(StudyEndedError, match="not in the Hydra execution whi"):
+    with (
+        execution_whitelist("somewhere_else.*"),
+        pytest.raises(StudyEndedError, match="not in the Hydra execution whi"),
+    ):
         sweep("x=interval(-5,5)", CUSTOM, "hydra.sweeper.n_trials=2")
     assert not study_dir.exists()
 
@@ -163,7 +166,8 @@ def test_failures_within_the_allowed_rate_are_kept_beside_the_results(sweep, stu
         return config.x
 
     study = sweep(
-        *("x=choice(-1,-2,3,4)", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=0.5"), task=fail_below_zero
+        *("x=choice(-1,-2,3,4)", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=0.5"),
+        task=fail_below_zero,
     )
     failed = [trial for trial in study.trials if trial.state == TrialState.FAIL]
     assert sorted(trial.user_attrs["failure.reason"] for trial in failed) == [
@@ -215,7 +219,9 @@ def test_a_sampler_that_optuna_has_given_up_is_refused_before_anything_starts(sw
 
 def test_the_samplers_are_those_of_the_stock_plugin():
     names = ConfigStore.instance().list("hydra/sweeper/sampler")
-    assert sorted(name.removesuffix(".yaml") for name in names) == sorted([*STOCK_SAMPLERS, "motpe", "multivariate_tpe"])
+    assert sorted(name.removesuffix(".yaml") for name in names) == sorted(
+        [*STOCK_SAMPLERS, "motpe", "multivariate_tpe"]
+    )
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ def test_a_file_that_is_edited_during_a_study_changes_none_of_its_trials(study):
     assert study.states() == {"COMPLETE": 4}
 
 
+@pytest.mark.slow
 def test_a_study_that_differs_is_not_gone_on_with_unless_told(study, is_one_screen):
     code, output = study.run(n_trials=2)
     assert code == 0, output

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,7 +62,7 @@ def kill_and_resume(study, victims: list[str], moments: random.Random, *, n_tria
 
 
 def test_two_kills_of_a_small_study(study):
-    kill_and_resume(study, ["controller", "everything"], random.Random(1), n_trials=8, seconds=0.2)
+    kill_and_resume(study, ["controller", "everything"], random.Random(1), n_trials=8, seconds=0.1)
 
 
 @pytest.mark.slow
@@ -73,6 +74,7 @@ def test_ten_kills_of_thirty_trials(study, seed: int):
     kill_and_resume(study, victims, moments, n_trials=30, seconds=0.3)
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_study_and_their_trials_are_run_once_more(study):
     first = study.start(n_trials=4, n_jobs=2, seconds=3)
     study.wait_until(lambda: len(study.starts) == 2)
@@ -80,7 +82,7 @@ def test_workers_end_with_their_study_and_their_trials_are_run_once_more(study):
     first.send(signal.SIGKILL)
     second = study.start(n_trials=4, n_jobs=2, seconds=0.1)
     killed = time.monotonic()
-    study.wait_until(lambda: not any(os.path.exists(f"/proc/{worker}") for worker in workers))
+    study.wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
     assert time.monotonic() - killed < 5
     assert second.finish() == 0, second.output
     study.require_whole(4)

@@ -16,9 +16,7 @@ import pytest
         pytest.param("postgresql", 3, marks=[pytest.mark.slow, pytest.mark.postgresql]),
     ],
 )
-def test_commands_started_at_once_share_the_trials(
-    study, kind: str, commands: int, request: pytest.FixtureRequest
-):
+def test_commands_started_at_once_share_the_trials(study, kind: str, commands: int, request: pytest.FixtureRequest):
     if kind == "sqlite":
         study.storage_url = f"sqlite:///{study.folder / 'study.db'}"
     elif kind == "postgresql":

@@ -16,8 +16,8 @@ SEED = "hydra.sweeper.sampler.seed=7"
         pytest.param("ctrl-c", {130, -signal.SIGINT}, 2, id="ctrl-c"),
         pytest.param("ctrl-c", {130, -signal.SIGINT}, 1, id="ctrl-c in-process", marks=pytest.mark.slow),
         pytest.param("ctrl-c twice", {130, -signal.SIGINT}, 2, id="ctrl-c twice", marks=pytest.mark.slow),
-        pytest.param("sigterm", {143}, 2, id="sigterm"),
-        pytest.param("sigterm", {143}, 1, id="sigterm in-process", marks=pytest.mark.slow),
+        pytest.param("sigterm", {143}, 2, id="sigterm", marks=pytest.mark.slow),
+        pytest.param("sigterm", {143}, 1, id="sigterm in-process"),
     ],
 )
 def test_a_stopped_study_gives_its_trials_back(study, stop: str, exit_codes: set[int], n_jobs: int):
@@ -41,6 +41,7 @@ def test_a_stopped_study_gives_its_trials_back(study, stop: str, exit_codes: set
     assert len(study.starts) == 4 + n_jobs
 
 
+@pytest.mark.slow
 def test_a_stopped_and_resumed_study_draws_the_points_of_one_that_ran_through(study, other_study):
     code, output = other_study.run(SEED, n_trials=14)
     assert code == 0, output
@@ -57,16 +58,16 @@ def test_a_stopped_and_resumed_study_draws_the_points_of_one_that_ran_through(st
 @pytest.mark.slow
 def test_ctrl_c_at_any_moment_loses_nothing(study):
     """Also while a trial is drawn, handed over or told."""
-    for round_number in range(8):
-        command = study.start(n_trials=60, n_jobs=2, seconds=0.05)
+    for round_number in range(5):
+        command = study.start(n_trials=40, n_jobs=2, seconds=0.05)
         seen = len(study.starts)
         study.wait_until(lambda: len(study.starts) > seen)  # noqa: B023 - called at once
-        time.sleep(0.037 * round_number)
+        time.sleep(0.061 * round_number)
         command.send_all(signal.SIGINT)
         assert command.finish(15) in {130, -signal.SIGINT}, command.output
         assert "Traceback" not in command.output
         assert study.states().keys() <= {"COMPLETE", "WAITING"}, command.output
-    code, output = study.run(n_trials=60, n_jobs=2, seconds=0.05)
+    code, output = study.run(n_trials=40, n_jobs=2, seconds=0.05)
     assert code == 0, output
-    study.require_whole(60)
-    assert study.states() == {"COMPLETE": 60}
+    study.require_whole(40)
+    assert study.states() == {"COMPLETE": 40}

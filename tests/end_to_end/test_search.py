@@ -1,0 +1,98 @@
+"""Searches end to end: real training in worker processes, recorded, pruned, killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+
+from sentiment.search.storage import open_storage
+
+PARENT_TAG = "mlflow.parentRunId"
+STUDY = ("-m", "hydra.sweeper.progress=lines")
+
+
+def read_study(folder: Path) -> optuna.Study:
+    [journal] = folder.glob("multirun/*/journal.log")
+    storage = open_storage(None, journal.parent)
+    [summary] = optuna.get_all_study_summaries(storage)
+    return optuna.load_study(study_name=summary.study_name, storage=storage)
+
+
+def read_runs(checkout):
+    client = MlflowClient(tracking_uri=checkout.store)
+    runs = client.search_runs([client.get_experiment_by_name("sentiment").experiment_id])
+    children = {int(run.data.tags["job"]): run for run in runs if PARENT_TAG in run.data.tags}
+    [parent] = [run for run in runs if PARENT_TAG not in run.data.tags]
+    assert len(children) == len(runs) - 1, "no job is recorded twice"
+    assert {run.data.tags[PARENT_TAG] for run in children.values()} == {parent.info.run_id}
+    return parent, children
+
+
+@pytest.mark.xdist_group("search")
+def test_a_search_over_both_models_prunes_and_shows_the_best_on_the_parent(fresh_checkout, tiny):
+    result = fresh_checkout.run(
+        *STUDY, "search=both", *tiny, "trainer.max_epochs=3", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2",
+        "hydra/sweeper/pruner=percentile", "hydra.sweeper.pruner.percentile=1", "hydra.sweeper.pruner.n_startup_trials=2",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    study = read_study(fresh_checkout.folder)
+    states = [trial.state for trial in study.trials]
+    assert len(states) == 6
+    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert {trial.params["model"] for trial in study.trials} == {"transformer", "rnn"}
+    assert all(("model.cell" in trial.params) == (trial.params["model"] == "rnn") for trial in study.trials)
+
+    parent, children = read_runs(fresh_checkout)
+    assert {number: run.data.tags["trial.state"] for number, run in children.items()} == {
+        trial.number: trial.state.name for trial in study.trials
+    }
+    assert {run.info.status for run in children.values()} == {"FINISHED"}, "pruning is no failure"
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["best.run_id"] == children[study.best_trial.number].info.run_id
+    assert float(parent.data.tags["best.value"]) == study.best_value
+    assert study.best_trial.user_attrs["model/parameters"] > 0
+    assert not any(name.startswith("test/") for run in children.values() for name in run.data.metrics)
+    assert "pruned" in result.stdout
+    assert f"best {study.best_value:.4f}" in result.stdout
+
+
+@pytest.mark.xdist_group("search")
+def test_a_killed_search_goes_on_from_the_checkpoint_and_in_the_same_records(fresh_checkout, tiny):
+    command = (
+        *STUDY, "search=rnn", *tiny, "trainer.max_epochs=60", "trainer.patience=null", "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.n_jobs=1", "hydra/sweeper/pruner=none",
+    )  # fmt: skip
+    process = fresh_checkout.start(*command)
+    deadline = time.monotonic() + 120
+    while not list(fresh_checkout.folder.glob("multirun/*/0/checkpoints/last.ckpt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = read_study(fresh_checkout.folder).trials[0]
+    assert before.state == TrialState.RUNNING
+    killed_parent, killed = read_runs(fresh_checkout)
+
+    result = fresh_checkout.run(*command)
+    assert result.returncode == 0, result.stderr
+    study = read_study(fresh_checkout.folder)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+    assert study.trials[0].params == before.params
+    parent, children = read_runs(fresh_checkout)
+    assert parent.info.run_id == killed_parent.info.run_id
+    assert children[0].info.run_id == killed[0].info.run_id
+    assert {run.info.status for run in (parent, *children.values())} == {"FINISHED"}
+    [first] = fresh_checkout.folder.glob("multirun/*/0/result.json")
+    record = json.loads(first.read_text())
+    assert record["epochs"] == 60
+    assert [point["epoch"] for point in record["history"]] == [float(epoch) for epoch in range(1, 61)]
+    assert "Goes on after epoch" in result.stdout, "from the checkpoint, not anew"

@@ -1,0 +1,90 @@
+"""A dry run tells about a search and leaves nothing behind: the toy application as a real process."""
+
+from __future__ import annotations
+
+import re
+
+SMALL = ["x=choice(1,2,3)", "y=range(1,5)"]
+
+
+def read(command):
+    output, _ = command.communicate(timeout=60)
+    return output
+
+
+def dry_run(start_toy, *overrides):
+    command = start_toy("hydra.sweeper.dry_run=true", "hydra.sweeper.probe_seconds=0.4", *overrides)
+    output = read(command)
+    assert command.returncode == 0, output
+    return output
+
+
+def find_line(output, start):
+    return next(line for line in output.splitlines() if line.startswith(start))
+
+
+def test_it_tells_what_is_searched_how_and_where_and_leaves_nothing(start_toy, study_dir, tmp_path):
+    output = dry_run(
+        start_toy, *SMALL, "seconds=50", "steps=1000", "noise=0.5", "mark=null", "hydra/sweeper/pruner=median",
+        "hydra.sweeper.constraints=['x + y < 6']", "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=3",
+        "hydra.sweeper.limits={size: 9}", "hydra.sweeper.repeats=2",
+    )  # fmt: skip
+    assert all(len(line) <= 80 for line in output.splitlines()), output
+    assert find_line(output, "x ").split(None, 1)[1].strip() == "choice(1, 2, 3)"
+    assert find_line(output, "y ").split(None, 1)[1].strip() == "whole numbers from 1 to 4"
+    for label, content in (
+        ("points", "12, of them 9 satisfy the constraints"),
+        ("constraint", "x + y < 6"),
+        ("limit", "size <= 9"),
+        ("trials", "12 in all, 3 at a time, 2 seeds each (mean)"),
+        ("objective", "minimize"),
+        ("sampler", "multivariate_tpe ("),
+        ("pruner", "median (n_startup_trials=5"),
+        ("storage", "journal file"),
+        ("study", "study, new"),
+        ("workers", "3 on the CPU; 1 CPU thread each"),
+    ):
+        assert content in find_line(output, label)
+    assert not study_dir.exists()
+    assert list(tmp_path.iterdir()) == []
+    # 50 seconds in 1000 even steps; a loaded machine makes them longer, never shorter.
+    times = re.findall(r"^(?:smallest|largest) +about (?:(\d+)m )?(\d+)s", output, re.MULTILINE)
+    assert len(times) == 2, output
+    assert all(49 <= 60 * int(minutes or 0) + int(seconds) <= 120 for minutes, seconds in times), output
+    assert "12 trials, 3 at a time: about " in output
+    assert re.search(r"Memory: up to \d+ MiB", output)
+
+
+def test_a_stored_study_is_counted_and_stays_as_it_is(start_toy, study_dir):
+    assert "3 done of 3" in read(start_toy(*SMALL, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"))
+    before = {path: path.read_bytes() for path in study_dir.rglob("*") if path.is_file()}
+    output = dry_run(start_toy, *SMALL, "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1")
+    assert "study, stored: 3 complete" in output
+    assert "2 trials, 1 at a time" in output
+    assert {path: path.read_bytes() for path in study_dir.rglob("*") if path.is_file()} == before
+
+
+def test_a_job_that_fails_and_one_that_never_tells_are_reported_as_such(start_toy):
+    output = dry_run(
+        start_toy, "accident=choice(none,memory)", "seconds=30", "hydra.sweeper.probe_overrides=['steps=0']"
+    )
+    assert re.search(r"^smallest +more than", output, re.MULTILINE), output
+    assert re.search(r"^largest +failed", output, re.MULTILINE), output
+    assert "largest failed: MemoryError: no memory left" in output
+    assert "20 trials, 2 at a time: more than" in output
+
+
+def test_a_storage_elsewhere_is_not_created(start_toy, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    output = dry_run(start_toy, "x=choice(1)", f"hydra.sweeper.storage='{url}'", "hydra.sweeper.study_name=mine")
+    assert "mine, new" in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_faulty_overrides_of_the_probe_are_a_fault_of_the_configuration(start_toy):
+    command = start_toy("x=choice(1,2)", "hydra.sweeper.dry_run=true", "hydra.sweeper.probe_overrides=['nothing=1']")
+    output = read(command)
+    assert command.returncode != 0
+    assert "hydra.sweeper.probe_overrides: cannot be composed with" in output
+    assert "nothing=1" in output
+    assert "Traceback" not in output

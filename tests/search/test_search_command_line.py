@@ -1,0 +1,80 @@
+"""A search's command line is checked at every corner of its space, before Hydra starts anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.config.command_line import check_command_line
+from sentiment.config.home import PROJECT_DIR, name_study
+from sentiment.errors import ConfigError
+from sentiment.search import register
+from sentiment.search.command_line import STUDY_SWEEPER, list_search_points
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    register(is_checked=True)
+
+
+def find_faults(*arguments: str) -> dict[str, str]:
+    searches = {STUDY_SWEEPER: list_search_points}
+    try:
+        check_command_line(list(arguments), PROJECT_DIR / "conf", "config", searches=searches)
+    except ConfigError as error:
+        return {fault.key: fault.problem for fault in error.faults}
+    return {}
+
+
+@pytest.mark.parametrize("search", ["transformer", "rnn", "both"])
+def test_the_searches_of_this_project_are_valid_at_every_corner(search: str):
+    assert find_faults("-m", f"search={search}") == {}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [f"pruner={name}" for name in ("none", "percentile", "successive_halving", "hyperband", "patient")]
+    + [f"sampler={name}" for name in ("tpe", "random", "gp", "cmaes", "nsgaii", "nsgaiii", "qmc", "grid")],
+)
+def test_every_pruner_and_sampler_goes_with_the_searches(option: str):
+    assert find_faults("-m", "search=rnn", f"hydra/sweeper/{option}") == {}
+
+
+def test_faults_of_settings_and_of_corners_are_listed_together():
+    faults = find_faults(
+        "-m", "search=transformer", "model.depth=range(0,3)", "optimizer.lr=interval(0.1,100)", "trainer.max_epochs=0"
+    )
+    assert set(faults) == {"model.depth", "optimizer.lr", "trainer.max_epochs"}
+    assert "0 is out of range" in faults["model.depth"]
+
+
+def test_faults_within_a_branch_are_found():
+    faults = find_faults("-m", "search=both", "model.cell=lstm,gruu")
+    assert list(faults) == ["model.cell"]
+
+
+def test_a_key_that_does_not_exist_is_explained():
+    assert find_faults("-m", "search=rnn", "model.hidden=16,32") == {"model.hidden": "no such key"}
+
+
+def test_combinations_that_constraints_exclude_are_no_faults():
+    space = ("model.heads=3,4", "model.embedding_size=30,32")
+    assert find_faults("-m", "search=transformer", *space) == {}
+    without = find_faults("-m", "search=transformer", *space, "hydra.sweeper.constraints=[]")
+    assert list(without) == ["model.heads"]
+
+
+def test_a_constraint_that_cannot_be_read_is_a_fault():
+    faults = find_faults("-m", "search=transformer", "hydra.sweeper.constraints=['model.heads %']")
+    assert len(faults) == 1
+
+
+def test_a_space_that_cannot_be_drawn_from_is_a_fault():
+    assert list(find_faults("-m", "search=rnn", "model.depth=range(3,3)")) == ["model.depth"]
+
+
+def test_the_same_command_names_the_same_study():
+    assert name_study("rnn", ["search=rnn"]) == "rnn"
+    named = name_study("rnn", ["search=rnn", "seed=1", "data=imdb"])
+    assert named.startswith("rnn-")
+    assert named == name_study("rnn", ["data=imdb", "search=rnn", "seed=1"]), "the order of overrides is no matter"
+    assert named != name_study("rnn", ["search=rnn", "seed=2", "data=imdb"])

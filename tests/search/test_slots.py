@@ -1,0 +1,121 @@
+"""How a machine is shared out: devices, places on them, CPU threads."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+from sentiment.errors import ConfigError
+from sentiment.search.slots import list_devices, take_slots
+
+CORES = len(os.sched_getaffinity(0))
+
+
+def deal(tmp_path, count, devices=("0", "1"), per_device=2, threads=None):
+    return take_slots(count, devices, per_device, threads, lock_dir=tmp_path)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+def test_listed_devices_are_taken_as_they_are_named(no_gpu):
+    assert list_devices([0, 3, "GPU-8f"]) == ["0", "3", "GPU-8f"]
+    assert list_devices("none") == []
+
+
+@pytest.mark.parametrize(
+    ("visible", "devices"), [("2,3", ["2", "3"]), ("", []), ("-1", []), (" 1 , GPU-8f", ["1", "GPU-8f"])]
+)
+def test_what_the_environment_allows_is_what_there_is(monkeypatch, visible, devices):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert list_devices("auto") == devices
+
+
+def test_no_driver_means_no_device(no_gpu):
+    assert list_devices("auto") == []
+
+
+@pytest.mark.parametrize(("exit_code", "devices"), [(0, ["0", "1"]), (9, [])])
+def test_the_driver_lists_the_devices(no_gpu, monkeypatch, tmp_path, exit_code, devices):
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\necho 0\necho 1\nexit {exit_code}\n", encoding="utf-8")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert list_devices("auto") == devices
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_slots_are_dealt_evenly_over_the_devices(tmp_path, count):
+    slots = deal(tmp_path, count)
+    loads = Counter(slot.device for slot in slots)
+    assert [slot.index for slot in slots] == list(range(count))
+    assert sum(loads.values()) == count
+    assert max(loads.values()) - min(loads[device] for device in "01") <= 1
+
+
+def test_threads_are_shared_out(tmp_path):
+    assert {slot.threads for slot in deal(tmp_path, CORES, devices=())} == {1}
+    assert {slot.threads for slot in deal(tmp_path, 1, devices=())} == {CORES}
+    assert {slot.threads for slot in deal(tmp_path, 10 * CORES, devices=())} == {1}
+    assert {slot.threads for slot in deal(tmp_path, 2, devices=(), threads=3)} == {3}
+
+
+def test_a_worker_gets_its_share_through_its_environment(tmp_path):
+    one, other = deal(tmp_path, 2, threads=3)
+    assert one.environment() == {**other.environment(), "CUDA_VISIBLE_DEVICES": "0"}
+    assert one.environment()["OMP_NUM_THREADS"] == one.environment()["MKL_NUM_THREADS"] == "3"
+    assert "CUDA_VISIBLE_DEVICES" not in deal(tmp_path, 1, devices=())[0].environment()
+
+
+def test_a_second_command_takes_the_places_that_are_left(tmp_path):
+    mine = deal(tmp_path, 3)
+    (left,) = deal(tmp_path, 1)
+    assert Counter(slot.device for slot in [*mine, left]) == {"0": 2, "1": 2}
+    for slot in mine:
+        slot.release()
+    assert len(deal(tmp_path, 3)) == 3
+
+
+@pytest.mark.parametrize(("count", "taken"), [(5, 0), (2, 3)])
+def test_a_shortage_is_said_and_takes_no_place(tmp_path, count, taken):
+    held = deal(tmp_path, taken) if taken else []
+    with pytest.raises(ConfigError) as caught:
+        deal(tmp_path, count)
+    (fault,) = caught.value.faults
+    assert fault.key == "hydra.sweeper.n_jobs"
+    assert ("3 of them taken by another command" in fault.problem) == bool(taken)
+    assert f"n_jobs={4 - taken}" in fault.remedy
+    assert len(deal(tmp_path, 4 - len(held))) == 4 - taken
+
+
+def read_marks(file):
+    """Give device, threads and time of every job that began."""
+    return [line.split()[1:4] for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_command_deals_its_jobs_over_the_devices(start_toy, tmp_path):
+    mark = tmp_path / "marks.txt"
+    places = ["hydra.sweeper.devices=[0,1]", "hydra.sweeper.trials_per_device=2", "hydra.sweeper.n_jobs=4"]
+    command = start_toy(*places, "x=interval(-5,5)", "hydra.sweeper.n_trials=8", "seconds=0.5", f"mark={mark}")
+    output, _ = command.communicate(timeout=120)
+    assert command.returncode == 0, output
+    assert "(GPU 0)" in output
+    marks = read_marks(mark)
+    assert {threads for _, threads, _ in marks} == {str(max(1, CORES // 4))}
+    loads = Counter(device for device, *_ in marks)
+    assert loads.keys() == {"0", "1"}
+    assert sum(loads.values()) == 8
+
+
+def test_a_command_without_a_place_left_says_so(start_toy, tmp_path):
+    one_place = ["hydra.sweeper.devices=[0]", "x=interval(-5,5)", "hydra.sweeper.n_trials=2"]
+    command = start_toy(*one_place, "hydra.sweeper.n_jobs=2")
+    output, _ = command.communicate(timeout=120)
+    assert command.returncode == 1
+    assert "2 jobs, but 1 GPUs with 1 trials each give 1 places" in output
+    assert "hydra.sweeper.n_jobs=1" in output

@@ -1,0 +1,221 @@
+"""A study in its storage: claims, results, and what becomes of the trials of dead processes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState
+
+from sentiment.search.lease import Lease
+from sentiment.search.outcome import Outcome, RepeatPlan
+from sentiment.search.storage import open_storage
+from sentiment.search.stored_study import StoredStudy
+from sentiment.search.trial import JOB_KEY, OUTCOME_KEY, OWNER_KEY
+
+
+@pytest.fixture
+def open_study(study_dir):
+    """Opens the one study of this test, as another command would: same storage, same lock."""
+    storage, lock = open_storage(None, study_dir), threading.Lock()
+    with contextlib.ExitStack() as stack:
+
+        def open_one(total=4, repeats=1, direction="minimize"):
+            study = StoredStudy(
+                *(storage, "study", [direction], NopPruner(), RandomSampler(seed=0)),
+                lock=lambda name: lock,
+                total=total,
+                suggest=lambda trial: {"x": trial.suggest_float("x", 0, 1)},
+                repeats=RepeatPlan(repeats),
+                grace_seconds=60,
+            )
+            return stack.enter_context(study)
+
+        yield open_one
+
+
+def die(study):
+    """Do what the kernel does when a process dies: its lease ends, and it says nothing more."""
+    study.__exit__(None, None, None)
+
+
+def list_states(study):
+    return [trial.state.name.lower() for trial in study.trials()]
+
+
+def test_no_more_trials_are_claimed_than_there_are_in_total(open_study):
+    one, other = open_study(total=3), open_study(total=3)
+    claims = [one.claim(), other.claim(), one.claim()]
+    assert [claim.trial.number for claim in claims] == [0, 1, 2]
+    assert one.claim() is other.claim() is None
+    assert not one.is_served
+    for study, claim in zip((one, other, one), claims, strict=True):
+        study.settle(claim.trial._trial_id, Outcome("complete", (1.0,)))
+    assert one.is_served
+    assert other.is_served
+
+
+def test_claims_of_many_threads_are_never_too_many(open_study):
+    studies = [open_study(total=20) for _ in range(4)]
+    numbers = []
+
+    def claim_all(study):
+        while (claim := study.claim()) is not None:
+            numbers.append(claim.trial.number)
+
+    threads = [threading.Thread(target=claim_all, args=(study,)) for study in studies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(20))
+
+
+def test_a_trial_of_a_dead_process_is_run_again_with_its_parameters(open_study):
+    dead, living = open_study(), open_study()
+    lost = dead.claim()
+    die(dead)
+    found = living.claim()
+    assert (found.trial.number, found.values) == (lost.trial.number, lost.values)
+    assert len(living.trials()) == 1
+
+
+def test_a_trial_of_a_living_process_is_left_alone(open_study):
+    one, other = open_study(), open_study()
+    assert one.claim().trial.number == 0
+    assert other.claim().trial.number == 1
+
+
+def test_a_trial_whose_job_lives_on_is_left_alone_though_its_command_is_dead(open_study):
+    dead, living = open_study(), open_study()
+    orphan = dead.claim().trial
+    with Lease.take("job") as lease:
+        living.write(orphan._trial_id, "study:job", lease.card())
+        die(dead)
+        assert living.claim().trial.number == 1
+    assert living.claim().trial.number == 0  # the job has died as well
+
+
+def test_the_card_of_an_earlier_job_does_not_speak_for_the_next(open_study):
+    first = open_study()
+    claim = first.claim()
+    lease = Lease.take("job")
+    first.write(claim.trial._trial_id, JOB_KEY, lease.card())
+    lease.release()
+    die(first)
+    second = open_study()
+    assert second.claim().trial.number == 0
+    die(second)  # before its job has begun
+    Path(lease.card()["lock_path"]).unlink()  # so nobody can tell at once any more that the first job is dead
+    assert open_study().claim().trial.number == 0
+
+
+def test_a_claim_that_was_cut_off_is_run_again(open_study):
+    study = open_study()
+    study._study.ask()  # a power cut before the claim had its owner
+    assert study.claim().trial.number == 0
+    assert study.claim().trial.number == 1
+
+
+def test_a_result_that_was_kept_but_not_told_counts(open_study):
+    dead, living = open_study(total=1), open_study(total=1)
+    claim = dead.claim()
+    dead.write(claim.trial._trial_id, OUTCOME_KEY.format(repeat=0), Outcome("complete", (0.25,)).to_json())
+    die(dead)
+    assert living.claim() is None
+    assert living.best()[0].value == 0.25
+
+
+def test_finished_repeats_come_with_the_claim(open_study):
+    dead, living = open_study(repeats=3), open_study(repeats=3)
+    claim = dead.claim()
+    kept = Outcome("complete", (1.0,))
+    dead.write(claim.trial._trial_id, OUTCOME_KEY.format(repeat=0), kept.to_json())
+    die(dead)
+    assert living.claim().outcomes == {0: kept}
+
+
+def test_a_result_of_a_trial_that_another_took_over_is_dropped(open_study, caplog):
+    slow, quick = open_study(), open_study()
+    claim = slow.claim()
+    slow.write(claim.trial._trial_id, OWNER_KEY, quick.owner)
+    slow.settle(claim.trial._trial_id, Outcome("complete", (1.0,)))
+    assert list_states(slow) == ["running"]
+    assert "taken over by another process" in caplog.text
+
+
+def test_a_settled_trial_stays_as_it_is(open_study):
+    study = open_study()
+    trial_id = study.claim().trial._trial_id
+    study.settle(trial_id, Outcome("complete", (1.0,)))
+    study.settle(trial_id, Outcome("failed", reason="late"))
+    assert list_states(study) == ["complete"]
+
+
+def test_a_released_trial_waits_for_the_next_claim(open_study):
+    one, other = open_study(), open_study()
+    claim = one.claim()
+    one.release(claim.trial._trial_id)
+    assert list_states(one) == ["waiting"]
+    assert other.claim().values == claim.values
+
+
+def test_a_released_trial_whose_job_had_just_ended_is_settled(open_study):
+    study = open_study()
+    trial_id = study.claim().trial._trial_id
+    study.write(trial_id, OUTCOME_KEY.format(repeat=0), Outcome("complete", (2.0,)).to_json())
+    study.release(trial_id)
+    assert study.best()[0].value == 2.0
+
+
+def test_a_failure_keeps_kind_reason_and_traceback(open_study):
+    study = open_study()
+    outcome = Outcome("failed", kind="out_of_memory", reason="too large", traceback="line 1")
+    study.settle(study.claim().trial._trial_id, outcome)
+    attributes = study.trials()[0].user_attrs
+    assert attributes == {"failure.kind": "out_of_memory", "failure.reason": "too large", "failure.traceback": "line 1"}
+    assert study.trials()[0].state == TrialState.FAIL
+
+
+def test_a_pruned_trial_is_pruned_and_no_failure(open_study):
+    study = open_study()
+    study.settle(study.claim().trial._trial_id, Outcome("pruned", reason="hopeless"))
+    assert (list_states(study), study.trials()[0].user_attrs) == (["pruned"], {})
+
+
+@pytest.mark.parametrize(("direction", "best"), [("minimize", 0), ("maximize", 2)])
+def test_the_best_is_the_best_of_the_complete(open_study, direction, best):
+    study = open_study(direction=direction)
+    assert study.best() == []
+    for value in (1.0, 2.0, 3.0):
+        study.settle(study.claim().trial._trial_id, Outcome("complete", (value,)))
+    study.settle(study.claim().trial._trial_id, Outcome("failed", reason="no"))
+    assert [trial.number for trial in study.best()] == [best]
+    assert study.count() == {"complete": 3, "fail": 1}
+
+
+def test_a_point_that_cannot_be_drawn_is_a_failed_trial_and_an_error(study_dir):
+    def refuse(trial):
+        raise ValueError("nothing left to draw")
+
+    storage, lock = open_storage(None, study_dir), threading.Lock()
+    study = StoredStudy(
+        *(storage, "study", ["minimize"], NopPruner(), RandomSampler()),
+        lock=lambda name: lock,
+        total=1,
+        suggest=refuse,
+        repeats=RepeatPlan(),
+        grace_seconds=60,
+    )
+    with study, pytest.raises(ValueError, match="nothing left"):
+        study.claim()
+    (trial,) = optuna.load_study(study_name="study", storage=storage).trials
+    assert (trial.state, trial.user_attrs["failure.reason"]) == (
+        TrialState.FAIL,
+        "no point drawn: nothing left to draw",
+    )
