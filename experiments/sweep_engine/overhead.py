@@ -8,6 +8,7 @@ MLflow, with it, and the stock plugin on the same job for comparison. Checkpoint
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def measure(sweeper: str, tracking: str) -> float:
         subprocess.run(command, check=True, capture_output=True)
         starts = sorted(float(file.read_text()) for file in Path(folder).rglob("started.txt"))
     assert len(starts) == TRIALS, f"{len(starts)} of {TRIALS} trials ran"
-    gaps = [later - earlier for earlier, later in zip(starts[1:], starts[2:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts[1:])]
     return 1000 * statistics.median(gaps)
 
 

@@ -149,8 +149,9 @@ def draw() -> None:
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(FOLDER / "payoff.png", dpi=150)
-    header = "| engine | trials ended (range) | of them pruned | best validation accuracy, % | each seed |\n|---|---|---|---|---|"
-    print("\n".join([header, *rows]))
+    print("| engine | trials ended (range) | of them pruned | best validation accuracy, % | each seed |")
+    print("|---|---|---|---|---|")
+    print("\n".join(rows))
     print(f"\nCommit {conditions['commit']}; {conditions['hardware']}; {seconds} s a run, {len(SEEDS)} seeds.")
 
 

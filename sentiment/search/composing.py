@@ -104,7 +104,7 @@ def _resolve(config: DictConfig, name: str) -> Any:
     node = config._get_node(name)
     try:
         if OmegaConf.is_config(node):
-            return OmegaConf.to_container(node, resolve=True)  # type: ignore[arg-type]
+            return OmegaConf.to_container(node, resolve=True)
         return config[name]
     except OmegaConfBaseException:
         if isinstance(node, DictConfig) and not node._is_interpolation():

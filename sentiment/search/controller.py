@@ -20,7 +20,7 @@ from sentiment.search.events import Observer, RunningJob, StudyState
 from sentiment.search.executor import Executor
 from sentiment.search.interruption import uninterrupted
 from sentiment.search.job import Finished, Job
-from sentiment.search.outcome import Outcome, RepeatPlan
+from sentiment.search.outcome import Outcome, RepeatPlan, failed
 from sentiment.search.stored_study import Claim, StoredStudy, finish
 
 log = logging.getLogger(__name__)
@@ -32,11 +32,19 @@ class StudyFailedError(SentimentError):
     """Too many trials failed, or none has finished."""
 
 
+class PlanError(SentimentError):
+    """A trial's values make no configuration."""
+
+
 class Planner(Protocol):
     """Turns a claimed trial into jobs."""
 
     def plan(self, claim: Claim, repeat: int) -> Job:
-        """Compose one repeat of a trial."""
+        """Compose one repeat of a trial.
+
+        Raises:
+            PlanError: Its values make no configuration.
+        """
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
         """Give the outcome of a job that ran with the same settings, seed and data; None: it has to run."""
@@ -163,7 +171,12 @@ class Controller:
                     return None
                 active = ActiveTrial(claim, dict(claim.outcomes))
                 self._active[claim.trial.number] = active
-                job = self._plan(active)
+                try:
+                    job = self._plan(active)
+                except PlanError as error:
+                    self._tell(self._settle(active, failed(error)))
+                    self._stop_after_failures()
+                    continue
             known = self._planner.find_equal(job, self._active[job.address.number].claim.earlier)
             if known is None:
                 return job
@@ -191,12 +204,17 @@ class Controller:
         if whole is None:
             self._ready.append(self._plan(active))
             return None
-        del self._active[job.address.number]
-        self._study.settle(job.address.trial_id, whole)
+        return self._settle(active, whole)
+
+    def _settle(self, active: ActiveTrial, outcome: Outcome) -> FrozenTrial:
+        """Tell the study how a trial ended."""
+        number, trial_id = active.claim.trial.number, active.claim.trial._trial_id
+        del self._active[number]
+        self._study.settle(trial_id, outcome)
         self._ended_here += 1
-        if whole.state == "failed":
-            self._failures.append((job.address.number, whole))
-        return self._study.read(job.address.trial_id)
+        if outcome.state == "failed":
+            self._failures.append((number, outcome))
+        return self._study.read(trial_id)
 
     def _tell(self, trial: FrozenTrial | None) -> None:
         if trial is not None:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.composing import Composer
+from sentiment.search.controller import PlanError
 from sentiment.search.job import Job, number_job
 from sentiment.search.outcome import Outcome, RepeatPlan
 from sentiment.search.stored_study import Claim
@@ -70,7 +73,20 @@ class JobPlanner:
         self._identify_data = identify_data
 
     def plan(self, claim: Claim, repeat: int) -> Job:
-        """Compose one repeat of a trial."""
+        """Compose one repeat of a trial.
+
+        Raises:
+            PlanError: The drawn values do not compose; the space was checked at its corners only, and what
+                `custom_search_space` draws not at all.
+        """
+        try:
+            return self._plan(claim, repeat)
+        except (HydraException, OmegaConfBaseException) as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            values = " ".join(self._to_overrides(claim.values))
+            raise PlanError(f"cannot be composed ({reason}): {values}") from error
+
+    def _plan(self, claim: Claim, repeat: int) -> Job:
         overrides = self._to_overrides(claim.values)
         config = self._composer.compose(overrides)
         if self._repeats.count > 1:

@@ -40,7 +40,8 @@ def read_runs(checkout):
 def test_a_search_over_both_models_prunes_and_shows_the_best_on_the_parent(fresh_checkout, tiny):
     result = fresh_checkout.run(
         *STUDY, "search=both", *tiny, "trainer.max_epochs=3", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2",
-        "hydra/sweeper/pruner=percentile", "hydra.sweeper.pruner.percentile=1", "hydra.sweeper.pruner.n_startup_trials=2",
+        "hydra/sweeper/pruner=percentile", "hydra.sweeper.pruner.percentile=1",
+        "hydra.sweeper.pruner.n_startup_trials=2",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     study = read_study(fresh_checkout.folder)

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
-from sentiment.search.controller import Controller, StudyFailedError
+from sentiment.search.controller import Controller, PlanError, StudyFailedError
 from sentiment.search.job import Finished, Job
 from sentiment.search.outcome import Outcome, RepeatPlan
 from sentiment.search.storage import open_storage
@@ -51,12 +51,15 @@ class Places:
 class Planner:
     """Plans jobs without composing anything; knows the outcomes of some."""
 
-    def __init__(self, repeats, known=None):
+    def __init__(self, repeats, known=None, misfits=()):
         self.repeats = repeats
         self.known = known or {}
+        self.misfits = misfits
 
     def plan(self, claim, repeat):
         trial = claim.trial
+        if trial.number in self.misfits:
+            raise PlanError("cannot be composed")
         address = TrialAddress(None, None, "study", trial._trial_id, trial.number, repeat, "owner", NopPruner())
         return Job(trial.number * self.repeats.count + repeat, (), OmegaConf.create(), address)
 
@@ -81,7 +84,7 @@ class Recording(Silent):
 def run_study(study_dir):
     storage, lock = open_storage(None, study_dir), threading.Lock()
 
-    def run(executor, total=4, repeats=1, known=None, failures_allowed=0):
+    def run(executor, total=4, repeats=1, known=None, failures_allowed=0, misfits=()):
         plan = RepeatPlan(repeats)
         study = StoredStudy(
             *(storage, "study", ["minimize"], NopPruner(), RandomSampler(seed=0)),
@@ -95,7 +98,7 @@ def run_study(study_dir):
             observers = [Recording(executor.events)]
             options = {"repeats": plan, "failures_allowed": failures_allowed, "study_dir": None}
             try:
-                Controller(study, executor, Planner(plan, known), observers, **options).run()
+                Controller(study, executor, Planner(plan, known, misfits), observers, **options).run()
             finally:
                 executor.trials = study.trials()
         return executor
@@ -162,6 +165,19 @@ def test_failures_within_the_allowance_do_not_stop_a_study(run_study):
         return 0, failed if running[0].number % 2 == 0 else Outcome("complete", (1.0,))
 
     assert list_states(run_study(Places(fail_even), failures_allowed=2)) == ["fail", "complete"] * 2
+
+
+def test_a_trial_that_cannot_be_composed_fails_and_is_not_met_again(run_study):
+    executor = Places(succeed)
+    run_study(executor, misfits=[1], failures_allowed=1)
+    assert list_states(executor) == ["complete", "fail", "complete", "complete"]
+    assert executor.trials[1].user_attrs["failure.reason"] == "PlanError: cannot be composed"
+    assert "start 1" not in executor.events
+
+
+def test_too_many_trials_that_cannot_be_composed_end_the_study(run_study):
+    with pytest.raises(StudyFailedError, match="cannot be composed"):
+        run_study(Places(succeed), misfits=range(4))
 
 
 def test_a_study_without_a_complete_trial_is_a_failure(run_study):
