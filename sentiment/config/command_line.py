@@ -115,8 +115,12 @@ class CommandLineCheck:
             points = list_points(composed, lines, composed.hydra.runtime.choices, self.loader)
         except ConfigError as error:
             return list(error.faults)
+        explained: set[str] = set()  # an override that composes nowhere is explained once, not at every corner
         for point in points:
-            faults += self._check_point([*hydra_overrides, *self._parse(list(point), faults)])
+            overrides = self._parse([line for line in point if line not in explained], faults)
+            composable, found = self._keep_composable([*hydra_overrides, *overrides])
+            explained |= {str(override.input_line) for override in overrides if override not in composable}
+            faults += found + check_settings(self._compose(composable), Path.cwd())[1]
         return faults
 
     def _parse(self, lines: list[str], faults: list[Fault]) -> list[Override]:

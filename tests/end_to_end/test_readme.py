@@ -16,8 +16,6 @@ from sklearn.linear_model import LogisticRegression
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data.synthetic import SyntheticSource
 
-pytestmark = pytest.mark.xdist_group("readme")  # one worker runs the command, once
-
 README = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
 
 PREDICT = """

@@ -44,6 +44,7 @@ def test_a_run_started_elsewhere_is_recorded_in_the_project(fresh_checkout, tiny
     assert "data=imdb" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["transformer", "rnn"])
 def test_the_same_command_and_seed_gives_bit_equal_metrics(fresh_checkout, tiny, model):
     for _ in range(2):
@@ -76,7 +77,10 @@ def test_a_failed_job_is_marked_and_the_rest_goes_on(fresh_checkout, tiny):
     assert parent.info.status == "FAILED"
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(signal.SIGINT, -signal.SIGINT), pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, marks=pytest.mark.slow)],
+)
 def test_an_interrupted_multirun_is_marked_killed(fresh_checkout, tiny, sent, code):
     process = fresh_checkout.start(
         "-m", *tiny, "trainer.max_epochs=100000", "trainer.patience=null", "seed=0,1", "data.train_size=2000"
@@ -106,6 +110,7 @@ def test_own_files_with_three_classes(fresh_checkout, tiny, tmp_path):
     assert outcome["metrics"]["test/accuracy"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_stock_optuna_sweeper_is_recorded_under_one_parent(fresh_checkout, tiny):
     result = fresh_checkout.run(
         "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.direction=${direction}",

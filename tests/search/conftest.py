@@ -36,10 +36,6 @@ StartToy = Callable[..., "subprocess.Popen[str]"]
 Sweep = Callable[..., optuna.Study]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "postgresql: needs a server; run under `bash tests/postgresql.sh`")
-
-
 @pytest.fixture
 def study_dir(tmp_path: Path) -> Path:
     return tmp_path / "study"

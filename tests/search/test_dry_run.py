@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 SMALL = ["x=choice(1,2,3)", "y=range(1,5)"]
 
 
@@ -64,6 +66,7 @@ def test_a_stored_study_is_counted_and_stays_as_it_is(start_toy, study_dir):
     assert {path: path.read_bytes() for path in study_dir.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_and_one_that_never_tells_are_reported_as_such(start_toy):
     output = dry_run(
         start_toy, "accident=choice(none,memory)", "seconds=30", "hydra.sweeper.probe_overrides=['steps=0']"
