@@ -23,7 +23,8 @@ class Job:
         output_dir: The job's own folder.
         sweep_dir: Folder of the multirun; None for a single run.
         number: The job's number within the multirun; None for a single run.
-        resolved_yaml: The whole configuration with every interpolation resolved.
+        resolved_yaml: The whole configuration with every interpolation resolved; empty where MLflow, which alone keeps
+            it, is off.
     """
 
     settings: Settings
@@ -43,11 +44,12 @@ def read_job(config: DictConfig) -> Job:
     hydra = HydraConfig.get()
     working_dir = Path(hydra.runtime.cwd)
     is_multirun = hydra.mode == RunMode.MULTIRUN
+    settings = read_settings(config, working_dir)
     return Job(
-        settings=read_settings(config, working_dir),
+        settings=settings,
         overrides=tuple(hydra.overrides.task),
         output_dir=Path(hydra.runtime.output_dir),
         sweep_dir=(working_dir / hydra.sweep.dir).resolve() if is_multirun else None,
         number=int(hydra.job.num) if is_multirun else None,
-        resolved_yaml=OmegaConf.to_yaml(config, resolve=True),
+        resolved_yaml=OmegaConf.to_yaml(config, resolve=True) if settings.tracking.mlflow else "",
     )
