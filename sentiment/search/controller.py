@@ -20,8 +20,8 @@ from sentiment.search.events import Observer, RunningJob, StudyState
 from sentiment.search.executor import Executor
 from sentiment.search.interruption import uninterrupted
 from sentiment.search.job import Finished, Job
-from sentiment.search.outcome import Outcome, RepeatPlan, failed
-from sentiment.search.stored_study import Claim, StoredStudy, finish
+from sentiment.search.outcome import Outcome, RepeatPlan, failed, finish
+from sentiment.search.stored_study import Claim, StoredStudy
 
 log = logging.getLogger(__name__)
 

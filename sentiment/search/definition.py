@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution
+
 from sentiment.errors import SentimentError
+from sentiment.search.composing import Composer
+from sentiment.search.parameters import Space
 
 SHOWN = 12
 """Differences that an error lists; one screen."""
@@ -40,6 +44,39 @@ class Definition:
     def from_json(cls, content: Mapping[str, Any]) -> Definition:
         """Read what a storage kept."""
         return cls(**content)
+
+
+def describe_settings(
+    space: Space, composer: Composer, groups: Collection[str], *, ignored: Collection[str]
+) -> dict[str, str]:
+    """Resolve what the trials of a study share.
+
+    That is the base configuration less what is searched; and of a searched config group, what each option says.
+
+    Args:
+        space: What is searched.
+        composer: Composes configurations.
+        groups: All config groups.
+        ignored: Keys that differ from job to job beside the searched ones.
+    """
+    shared = [*(f"{key}={text}" for key, text in space.fixed.items()), *space.plain]
+    searched = {parameter.key.lstrip("+") for parameter in space.parameters} | {*ignored}
+
+    def is_searched(key: str) -> bool:
+        return any(key == name or key.startswith(f"{name}.") for name in searched)
+
+    base = composer.resolve(composer.compose(shared))
+    settings = {key: value for key, value in base.items() if not is_searched(key)}
+    for parameter in space.parameters:
+        if parameter.key in groups and isinstance(parameter.distribution, CategoricalDistribution):
+            for option in parameter.distribution.choices:
+                content = composer.resolve(composer.compose([f"{parameter.key}={option}", *shared]))
+                settings |= {
+                    f"{key} ({parameter.key}={option})": value
+                    for key, value in content.items()
+                    if key.startswith(f"{parameter.key}.") and key not in searched
+                }
+    return settings
 
 
 def compare(name: str, stored: Definition, now: Definition) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ from hydra.errors import InstantiationException
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 
@@ -27,7 +26,7 @@ from sentiment.search.check import check_corners
 from sentiment.search.composing import Composer
 from sentiment.search.controller import Controller
 from sentiment.search.corners import list_corners
-from sentiment.search.definition import Definition
+from sentiment.search.definition import Definition, describe_settings
 from sentiment.search.executor import Executor, InProcess
 from sentiment.search.frozen_config import freeze
 from sentiment.search.launches import Launches
@@ -196,9 +195,10 @@ def open_study(search: Search, config: DictConfig) -> Iterator[tuple[StoredStudy
             repeats=search.repeats,
             grace_seconds=options.grace_seconds,
             limits=options.limits,
+            metric_names=options.metric_names,
         )
         with stored as study:
-            study.define(_define(search, config.hydra.runtime.choices), allow_changes=options.allow_changes)
+            study.define(_describe(search, config), allow_changes=options.allow_changes)
             yield (
                 study,
                 StudyPlace(
@@ -275,28 +275,14 @@ def _to_overrides(search: Search, values: Mapping[str, Any]) -> tuple[str, ...]:
     return (*extra, *search.space.to_overrides(values))
 
 
-def _define(search: Search, groups: Collection[str]) -> Definition:
-    """Describe the study by its space and by what its trials share.
-
-    That is the base configuration less what is searched; and of a searched config group, what each option says.
-    """
-    space, compose, resolve = search.space, search.composer.compose, search.composer.resolve
-    shared = [*(f"{key}={text}" for key, text in space.fixed.items()), *space.plain]
-    searched = {parameter.key.lstrip("+") for parameter in space.parameters} | {search.repeats.seed_key}
-
-    def is_searched(key: str) -> bool:
-        return any(key == name or key.startswith(f"{name}.") for name in searched)
-
-    settings = {key: value for key, value in resolve(compose(shared)).items() if not is_searched(key)}
-    for parameter in space.parameters:
-        if parameter.key in groups and isinstance(parameter.distribution, CategoricalDistribution):
-            for option in parameter.distribution.choices:
-                content = resolve(compose([f"{parameter.key}={option}", *shared]))
-                settings |= {
-                    f"{key} ({parameter.key}={option})": value
-                    for key, value in content.items()
-                    if key.startswith(f"{parameter.key}.") and key not in searched
-                }
-    repeats = f"{search.repeats.count}, {search.repeats.value}" if search.repeats.count > 1 else "1"
-    limits = {f"hydra.sweeper.limits.{name}": str(bound) for name, bound in search.options.limits.items()}
-    return Definition(space.describe(), {**settings, **limits}, search.options.direction, repeats)
+def _describe(search: Search, config: DictConfig) -> Definition:
+    repeats, limits = search.repeats, search.options.limits
+    return Definition(
+        space=search.space.describe(),
+        settings=describe_settings(
+            search.space, search.composer, config.hydra.runtime.choices, ignored=[repeats.seed_key]
+        )
+        | {f"hydra.sweeper.limits.{name}": str(bound) for name, bound in limits.items()},
+        directions=search.options.direction,
+        repeats=f"{repeats.count}, {repeats.value}" if repeats.count > 1 else "1",
+    )

@@ -26,6 +26,7 @@ class StudyOptions(BaseModel):
     direction: Annotated[list[Literal["minimize", "maximize"]], BeforeValidator(_listed), Field(min_length=1)]
     storage: str | None = None
     study_name: str | None = Field(default=None, min_length=1)
+    metric_names: list[str] | None = None
     n_trials: int = Field(ge=1)
     n_jobs: int = Field(ge=1)
     max_failure_rate: float = Field(ge=0, le=1)
@@ -77,6 +78,9 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
     if "Wilcoxon" in str((options.pruner or {}).get("_target_")) and options.repeats == 1:
         problem = "wilcoxon compares trials repeat by repeat, and there is one repeat"
         faults.append(Fault("hydra.sweeper.pruner", problem, "set hydra.sweeper.repeats=5, or take another pruner"))
+    if options.metric_names is not None and len(options.metric_names) != len(options.direction):
+        problem = f"{options.metric_names} names {len(options.metric_names)} of {len(options.direction)} objectives"
+        faults.append(Fault("hydra.sweeper.metric_names", problem, "name each once, in the order of the directions"))
     if faults:
         raise ConfigError(faults)
     return options

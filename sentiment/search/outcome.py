@@ -7,9 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from optuna.trial import FrozenTrial
+
 from sentiment.tracking.ending import ending_of
 
 State = Literal["complete", "pruned", "failed"]
+
+OUTCOME_KEY = "study:outcome:{repeat}"
+"""System attribute of a trial: how its job ended, written by the job itself, so that a result survives the process
+that waits for it."""
 
 TRACEBACK_LENGTH = 20_000
 """Characters kept of a traceback, its end: a storage is no log file."""
@@ -101,3 +107,26 @@ class RepeatPlan:
         variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
         error = math.sqrt(variance / len(values))
         return mean - error if maximize else mean + error
+
+
+def finish(outcomes: Mapping[int, Outcome], repeats: RepeatPlan) -> Outcome | None:
+    """Make one outcome of a trial's repeats: the first that did not complete decides; None while some are missing."""
+    for outcome in outcomes.values():
+        if outcome.state != "complete":
+            return outcome
+    if len(outcomes) < repeats.count:
+        return None
+    ordered = [outcomes[repeat] for repeat in sorted(outcomes)]
+    reused = {outcome.reused_from for outcome in ordered}
+    source = next(iter(reused)) if len(reused) == 1 else None
+    return Outcome("complete", repeats.combine(ordered), reused_from=source)
+
+
+def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:
+    """Give what the jobs of a trial have kept, by repeat."""
+    prefix = OUTCOME_KEY.format(repeat="")
+    return {
+        int(key.removeprefix(prefix)): Outcome.from_json(content)
+        for key, content in trial.system_attrs.items()
+        if key.startswith(prefix)
+    }

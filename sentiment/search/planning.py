@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.search.composing import Composer
 from sentiment.search.controller import PlanError
 from sentiment.search.job import Job, number_job
-from sentiment.search.outcome import Outcome, RepeatPlan
+from sentiment.search.outcome import OUTCOME_KEY, Outcome, RepeatPlan
 from sentiment.search.stored_study import Claim
-from sentiment.search.trial import OUTCOME_KEY, TrialAddress
+from sentiment.search.trial import TrialAddress
 
 IDENTITY_KEY = "study:identity:{repeat}"
 """System attribute of a trial: digest of all that determines the result of a job."""

@@ -46,6 +46,8 @@ class StudySweeperConf(OptunaSweeperConf):
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "multivariate_tpe"}, {"pruner": "none"}])
 
     pruner: Any = MISSING
+    # Names of the objectives, for Optuna's dashboard; null: it numbers them
+    metric_names: Any = None
     # Conditional parameters: {"model=rnn": {"model.cell": "lstm,gru"}}
     branches: Any = None
     # Expressions that every point must satisfy: ["model.embedding_size % model.heads == 0"]

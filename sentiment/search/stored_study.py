@@ -25,8 +25,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.search.definition import Definition, compare
 from sentiment.search.lease import Heartbeat, Lease, Watch
 from sentiment.search.limits import CONSTRAINT_KEY, exceed, keeps_limits
-from sentiment.search.outcome import Outcome, RepeatPlan
-from sentiment.search.trial import HEARTBEAT_SECONDS, JOB_KEY, OUTCOME_KEY, OWNER_KEY
+from sentiment.search.outcome import Outcome, RepeatPlan, finish, read_outcomes_of
+from sentiment.search.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class StoredStudy:
         repeats: Jobs of a trial.
         grace_seconds: Silence after which a process elsewhere counts as dead.
         limits: Upper bounds on numbers that trials describe.
+        metric_names: Names of the objectives, for people.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class StoredStudy:
         repeats: RepeatPlan,
         grace_seconds: float,
         limits: Mapping[str, float] | None = None,
+        metric_names: Sequence[str] | None = None,
     ) -> None:
         self.total = total
         self._storage = storage
@@ -92,7 +94,7 @@ class StoredStudy:
         self._repeats = repeats
         self._limits = limits or {}
         self._watch = Watch(grace_seconds)
-        self._study = self._create(name, directions, pruner, sampler, lock)
+        self._study = self._create(name, directions, pruner, sampler, lock, metric_names)
         self.name = self._study.study_name
         self._lock = lock
         self._lease = Lease.take("controller")
@@ -110,6 +112,11 @@ class StoredStudy:
     def directions(self) -> list[str]:
         """``minimize`` or ``maximize``, for every objective."""
         return [direction.name.lower() for direction in self._study.directions]
+
+    @property
+    def metric_names(self) -> list[str] | None:
+        """Names of the objectives, where they have some."""
+        return self._study.metric_names
 
     @property
     def owner(self) -> str:
@@ -152,7 +159,7 @@ class StoredStudy:
                 self._fail(trial._trial_id, Outcome("failed", kind="exception", reason=f"no point drawn: {error}"))
                 raise
         stored = self._storage.get_trial(trial._trial_id)
-        return Claim(trial, values, _read_outcomes(stored), trials)
+        return Claim(trial, values, read_outcomes_of(stored), trials)
 
     def settle(self, trial_id: int, outcome: Outcome) -> None:
         """Tell the study how a trial ended."""
@@ -178,7 +185,7 @@ class StoredStudy:
 
     def read_outcomes(self, trial_id: int) -> dict[int, Outcome]:
         """Give what the trial's jobs have kept, by repeat."""
-        return _read_outcomes(self._storage.get_trial(trial_id))
+        return read_outcomes_of(self._storage.get_trial(trial_id))
 
     def read(self, trial_id: int) -> FrozenTrial:
         """Give one trial as it stands."""
@@ -231,10 +238,11 @@ class StoredStudy:
         pruner: BasePruner,
         sampler: BaseSampler,
         lock: Callable[[str], AbstractContextManager[Any]],
+        metric_names: Sequence[str] | None,
     ) -> optuna.Study:
         with lock(name or "unnamed"), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of samplers and pruners that people chose
-            return optuna.create_study(
+            study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
                 directions=[StudyDirection[direction.upper()] for direction in directions],
@@ -242,6 +250,9 @@ class StoredStudy:
                 pruner=pruner,
                 load_if_exists=True,
             )
+            if metric_names is not None and study.metric_names != list(metric_names):
+                study.set_metric_names(list(metric_names))
+        return study
 
     def _take_over(self) -> None:
         """Deal with running trials whose processes are dead: settle what they finished, let the rest run again."""
@@ -254,7 +265,7 @@ class StoredStudy:
 
     def _tell_or_requeue(self, trial: FrozenTrial) -> bool:
         """Settle a trial that nobody works on any more by what its jobs left, else let it run again."""
-        outcome = finish(_read_outcomes(trial), self._repeats)
+        outcome = finish(read_outcomes_of(trial), self._repeats)
         if outcome is None:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             return False
@@ -270,7 +281,7 @@ class StoredStudy:
         if owner == self.owner:
             return False
         job = trial.system_attrs.get(JOB_KEY)
-        has_ended = finish(_read_outcomes(trial), self._repeats) is not None
+        has_ended = finish(read_outcomes_of(trial), self._repeats) is not None
         if job is not None and not has_ended and not self._watch.is_dead(job):
             return False
         attributes = self._storage.get_study_system_attrs(self._study._study_id)
@@ -315,25 +326,3 @@ class StoredStudy:
     def _write_card(self, card: Mapping[str, Any]) -> None:
         key = CONTROLLER_KEY.format(id=card["id"])
         self._storage.set_study_system_attr(self._study._study_id, key, dict(card))
-
-
-def finish(outcomes: Mapping[int, Outcome], repeats: RepeatPlan) -> Outcome | None:
-    """Make one outcome of a trial's repeats: the first that did not complete decides; None while some are missing."""
-    for outcome in outcomes.values():
-        if outcome.state != "complete":
-            return outcome
-    if len(outcomes) < repeats.count:
-        return None
-    ordered = [outcomes[repeat] for repeat in sorted(outcomes)]
-    reused = {outcome.reused_from for outcome in ordered}
-    source = next(iter(reused)) if len(reused) == 1 else None
-    return Outcome("complete", repeats.combine(ordered), reused_from=source)
-
-
-def _read_outcomes(trial: FrozenTrial) -> dict[int, Outcome]:
-    prefix = OUTCOME_KEY.format(repeat="")
-    return {
-        int(key.removeprefix(prefix)): Outcome.from_json(content)
-        for key, content in trial.system_attrs.items()
-        if key.startswith(prefix)
-    }

@@ -27,14 +27,10 @@ from optuna.trial import TrialState
 from sentiment.errors import RunPruned, SentimentError
 from sentiment.search.current import current_trial
 from sentiment.search.lease import Heartbeat, Lease
-from sentiment.search.outcome import Outcome
+from sentiment.search.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.storage import open_storage
 
 __all__ = ["RunningTrial", "TrialAddress", "current_trial"]
-
-OUTCOME_KEY = "study:outcome:{repeat}"
-"""System attribute of a trial: how its job ended, written by the job itself, so that a result survives the process
-that waits for it."""
 
 JOB_KEY = "study:job"
 """System attribute: the card of the lease that the running job holds."""

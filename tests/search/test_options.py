@@ -78,3 +78,9 @@ def test_wilcoxon_needs_repeats():
     (fault,) = read_faults(pruner=WILCOXON)
     assert "repeats=5" in fault.remedy
     assert read_options({**LEAST, "pruner": WILCOXON, "repeats": 5}).repeats == 5
+
+
+def test_every_objective_has_a_name_or_none_has():
+    (fault,) = read_faults(direction=["minimize", "maximize"], metric_names=["loss"])
+    assert fault.problem == "['loss'] names 1 of 2 objectives"
+    assert read_options({**LEAST, "metric_names": ["loss"]}).metric_names == ["loss"]

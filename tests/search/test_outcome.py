@@ -8,8 +8,7 @@ import math
 import pytest
 
 from sentiment.errors import NonFiniteLossError, OutOfMemoryError
-from sentiment.search.outcome import Outcome, RepeatPlan, complete, failed
-from sentiment.search.stored_study import finish
+from sentiment.search.outcome import Outcome, RepeatPlan, complete, failed, finish
 
 
 @pytest.mark.parametrize(

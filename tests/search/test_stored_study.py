@@ -13,10 +13,10 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from sentiment.search.lease import Lease
-from sentiment.search.outcome import Outcome, RepeatPlan
+from sentiment.search.outcome import OUTCOME_KEY, Outcome, RepeatPlan
 from sentiment.search.storage import open_storage
 from sentiment.search.stored_study import StoredStudy
-from sentiment.search.trial import JOB_KEY, OUTCOME_KEY, OWNER_KEY
+from sentiment.search.trial import JOB_KEY, OWNER_KEY
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def open_study(study_dir):
     storage, lock = open_storage(None, study_dir), threading.Lock()
     with contextlib.ExitStack() as stack:
 
-        def open_one(total=4, repeats=1, direction="minimize"):
+        def open_one(total=4, repeats=1, direction="minimize", metric_names=None):
             study = StoredStudy(
                 *(storage, "study", [direction], NopPruner(), RandomSampler(seed=0)),
                 lock=lambda name: lock,
@@ -33,6 +33,7 @@ def open_study(study_dir):
                 suggest=lambda trial: {"x": trial.suggest_float("x", 0, 1)},
                 repeats=RepeatPlan(repeats),
                 grace_seconds=60,
+                metric_names=metric_names,
             )
             return stack.enter_context(study)
 
@@ -46,6 +47,12 @@ def die(study):
 
 def list_states(study):
     return [trial.state.name.lower() for trial in study.trials()]
+
+
+def test_the_objective_has_a_name_for_people(open_study):
+    open_study(metric_names=["val/accuracy"])
+    study = open_study(metric_names=["val/accuracy"])  # a command that joins
+    assert study.metric_names == ["val/accuracy"]
 
 
 def test_no_more_trials_are_claimed_than_there_are_in_total(open_study):
