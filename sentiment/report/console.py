@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.report.ranking import RankedRun, Ranking, explain
+from sentiment.tracking.run_name import shorten_value
 
 IMPORTANCE = (
     "test/accuracy", "time", "parameters", "test/f1", "test/auroc", "val/accuracy", "val/f1", "val/auroc", "test/loss",
@@ -122,7 +123,7 @@ def _open_console() -> Console:
 
 
 def _setting(key: str, row: RankedRun) -> str:
-    return row.changed.get(key, "-")
+    return shorten_value(row.changed.get(key, "-"))
 
 
 def _number(name: str, row: RankedRun) -> str:

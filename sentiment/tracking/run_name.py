@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 NAME_LENGTH = 120
 """Most characters of a name; all overrides stand in a tag and in the resolved settings."""
+
+DRAWN = re.compile(r"-?\d\.\d{7,}(e-?\d+)?")
+"""A number as a search draws it: more digits than anybody types."""
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
@@ -28,7 +32,14 @@ def name_sweep(overrides: Sequence[str]) -> str:
 def shorten(model: str, changed: Mapping[str, str]) -> str:
     """Join the model's name and the changed settings under the last part of their names."""
     told = {key: value for key, value in _telling(changed).items() if key != "model"}
-    return " ".join([model, *_fitting([f"{key.rpartition('.')[2]}={value}" for key, value in told.items()])])
+    return " ".join(
+        [model, *_fitting([f"{key.rpartition('.')[2]}={shorten_value(value)}" for key, value in told.items()])]
+    )
+
+
+def shorten_value(text: str) -> str:
+    """Write a drawn number to four digits, ``0.002258849849049621`` as ``0.002259``; whatever people type stays."""
+    return f"{float(text):.4g}" if DRAWN.fullmatch(text) else text
 
 
 def _telling(changed: Mapping[str, str]) -> dict[str, str]:
