@@ -131,7 +131,7 @@ def test_the_message_fits_one_screen_and_says_that_nothing_was_started():
     assert len(str(caught.value).splitlines()) < 24
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     width=st.integers(1, 256),
     heads=st.integers(1, 16),

@@ -57,6 +57,7 @@ def test_it_tells_what_is_searched_how_and_where_and_leaves_nothing(start_toy, s
     assert re.search(r"Memory: up to \d+ MiB", output)
 
 
+@pytest.mark.slow
 def test_a_stored_study_is_counted_and_stays_as_it_is(start_toy, study_dir):
     assert "3 done of 3" in read(start_toy(*SMALL, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"))
     before = {path: path.read_bytes() for path in study_dir.rglob("*") if path.is_file()}
@@ -77,6 +78,7 @@ def test_a_job_that_fails_and_one_that_never_tells_are_reported_as_such(start_to
     assert "20 trials, 2 at a time: more than" in output
 
 
+@pytest.mark.slow
 def test_a_storage_elsewhere_is_not_created(start_toy, tmp_path):
     url = f"sqlite:///{tmp_path}/study.db"
     output = dry_run(start_toy, "x=choice(1)", f"hydra.sweeper.storage='{url}'", "hydra.sweeper.study_name=mine")

@@ -140,7 +140,8 @@ def test_a_killed_job_costs_its_own_trial_alone(start_toy: StartToy, study_dir: 
     assert trials[2].user_attrs["failure.kind"] == "worker_died"
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
 @needs("submitit_local")
 def test_jobs_that_outlive_their_command_are_not_run_again(
     ending: signal.Signals, start_toy: StartToy, study_dir: Path, tmp_path: Path

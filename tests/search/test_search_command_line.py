@@ -32,10 +32,10 @@ def test_the_searches_of_this_project_are_valid_at_every_corner(search: str):
 
 @pytest.mark.parametrize(
     "option",
-    [f"pruner={name}" for name in ("none", "percentile", "successive_halving", "hyperband", "patient")]
-    + [f"sampler={name}" for name in ("tpe", "random", "gp", "cmaes", "nsgaii", "nsgaiii", "qmc", "grid")],
+    [f"pruner={name}" for name in ("none", "successive_halving", "patient")]
+    + [f"sampler={name}" for name in ("random", "cmaes", "nsgaii", "grid")],
 )
-def test_every_pruner_and_sampler_goes_with_the_searches(option: str):
+def test_other_pruners_and_samplers_go_with_the_searches(option: str):
     few_corners = ("model.cell=lstm", "model.depth=1", "model.pooling=max", "model.dropout=0.1")
     assert find_faults("-m", "search=rnn", f"hydra/sweeper/{option}", *few_corners) == {}
 
