@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
@@ -316,12 +316,7 @@ class StoredStudy:
             value = getattr(outcome, key)
             if value:
                 self.note(trial_id, f"failure.{key}", value)
-        number = self._storage.get_trial(trial_id).number
-        try:
-            self._study.tell(number, state=TrialState.FAIL)
-        except OptunaError:
-            log.exception("Trial %d could not be marked as failed.", number)
-            raise
+        self._study.tell(self._storage.get_trial(trial_id).number, state=TrialState.FAIL)
 
     def _write_card(self, card: Mapping[str, Any]) -> None:
         key = CONTROLLER_KEY.format(id=card["id"])
