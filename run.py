@@ -74,7 +74,7 @@ def train(job: Job, trial: RunningTrial | None) -> dict[str, float]:
         corpus = build_corpus(job.settings.data)
         log.info("%s", corpus.description)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
-        recorder.describe({"device": name_device(job.settings.trainer)})
+        recorder.describe({"device": name_device(job.settings)})
         # The recorder first: the validation that ends a trial early is recorded too.
         reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, job.settings)])
         result = train_and_test(job.settings, corpus, job.output_dir, reporter)

@@ -86,7 +86,28 @@ class RNNSettings(Group):
     word_dropout: float = Field(ge=0, lt=1, description="Share of tokens replaced by the unknown token in training.")
 
 
-ModelSettings = Annotated[TransformerSettings | RNNSettings, Field(discriminator="name")]
+class NgramSettings(Group):
+    """``model=ngram``: a linear classifier on naive-Bayes-weighted word n-grams (Wang & Manning 2012).
+
+    It reads whole reviews and has neither epochs nor learning rate: ``data.max_tokens``, ``optimizer``, ``scheduler``
+    and, of ``trainer``, all but ``test`` and ``threads`` are no matter to it.
+    """
+
+    name: Literal["ngram"]
+    max_n: int = Field(ge=1, le=3, description="Longest n-grams, in words; all shorter ones count too.")
+    min_frequency: int = Field(ge=1, le=1_000_000, description="N-grams in fewer training reviews are left out.")
+    keep_unknown: bool = Field(description="Whether n-grams with a word outside the tokenizer's vocabulary count.")
+    classifier: Literal["logistic", "svm"] = Field(
+        description="Logistic regression, or a support vector machine calibrated on training folds (Platt 1999)."
+    )
+    cost: float = Field(gt=0, le=1e6, description="Cost C of a training error: a smaller one regularises more.")
+    smoothing: float = Field(gt=0, le=1e6, description="Added to every count in the naive-Bayes ratio, alpha.")
+    interpolation: float = Field(
+        ge=0, le=1, description="Share of the fitted weights, the rest being naive Bayes; beta in the paper."
+    )
+
+
+ModelSettings = Annotated[TransformerSettings | RNNSettings | NgramSettings, Field(discriminator="name")]
 
 
 class AdamWSettings(Group):
@@ -181,7 +202,7 @@ class TokenizerSettings(Group):
 class DataGroup(Group):
     """Keys that every data set has."""
 
-    tokenizer: TokenizerSettings
+    tokenizer: TokenizerSettings = Field(description="How reviews become token ids.")
     max_tokens: int = Field(ge=2, le=65536, description="Most tokens T of a review that a model sees.")
     keep: Keep = Field(description="Part of a longer review that is kept.")
     head_fraction: float = Field(
@@ -286,12 +307,12 @@ class TrackingSettings(Group):
 class Settings(Group):
     """Everything that determines a run."""
 
-    model: ModelSettings
-    optimizer: OptimizerSettings
-    scheduler: SchedulerSettings
-    data: DataSettings
-    trainer: TrainerSettings
-    tracking: TrackingSettings
+    model: ModelSettings = Field(description="What classifies the reviews.")
+    optimizer: OptimizerSettings = Field(description="How a step changes the weights of a network.")
+    scheduler: SchedulerSettings = Field(description="How the learning rate goes over the steps of a run.")
+    data: DataSettings = Field(description="Which reviews, how they are split, and how they become token ids.")
+    trainer: TrainerSettings = Field(description="How a run is trained: device, precision, length, validation, test.")
+    tracking: TrackingSettings = Field(description="Where runs are recorded.")
     seed: int = Field(ge=0, lt=2**32, description="Seed of weights, batches and dropout.")
     objective: Objective = Field(description="Metric that selects the checkpoint.")
     direction: Direction = Field(description="Direction of the objective; follows from it.")
@@ -301,7 +322,7 @@ class Settings(Group):
     @field_validator("direction")
     @classmethod
     def direction_follows_from_the_objective(cls, direction: Direction, info: ValidationInfo) -> Direction:
-        """A sweeper that maximised a loss would select the worst run."""
+        """It follows from `objective`: a sweeper that maximised a loss would select the worst run."""
         objective = info.data.get("objective")
         if objective and direction != DIRECTIONS[objective]:
             raise conflict(
@@ -321,7 +342,7 @@ class Settings(Group):
     @field_validator("objectives")
     @classmethod
     def objectives_differ(cls, objectives: list[SearchObjective]) -> list[SearchObjective]:
-        """A sweeper that weighed a metric against itself would search nothing new."""
+        """Each stands there once: a sweeper that weighed a metric against itself would search nothing new."""
         doubled = [name for name in dict.fromkeys(objectives) if objectives.count(name) > 1]
         if doubled:
             raise conflict(f"{', '.join(doubled)} stands there twice", "name each objective once")
@@ -332,7 +353,7 @@ class Settings(Group):
     def directions_follow_from_the_objectives(
         cls, directions: list[Direction], info: ValidationInfo
     ) -> list[Direction]:
-        """As `direction` follows from the objective."""
+        """They follow from `objectives`, as `direction` follows from `objective`."""
         objectives = info.data.get("objectives")
         expected = [DIRECTIONS[objective] for objective in objectives or ()]
         if objectives and directions != expected:

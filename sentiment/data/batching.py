@@ -23,7 +23,9 @@ from sentiment.data.tokenizer import PAD_ID
 CHUNK_BATCHES = 50  # batches drawn at random before sorting: more pads less, fewer mixes more
 
 
-def cut(ids: npt.NDArray[np.integer], max_tokens: int, keep: Keep, head_fraction: float) -> npt.NDArray[np.integer]:
+def cut(
+    ids: npt.NDArray[np.integer], max_tokens: int | None, keep: Keep, head_fraction: float
+) -> npt.NDArray[np.integer]:
     """Keep at most `max_tokens` ids of a review.
 
     Reviewers often state their verdict first or last, hence ``head_tail`` (Sun et al. 2019, *How to Fine-Tune BERT
@@ -31,14 +33,14 @@ def cut(ids: npt.NDArray[np.integer], max_tokens: int, keep: Keep, head_fraction
 
     Args:
         ids: (T,) ids at full length.
-        max_tokens: Most ids to keep, at least 2.
+        max_tokens: Most ids to keep, at least 2; None: all.
         keep: ``head``, ``tail`` or ``head_tail``.
         head_fraction: With ``head_tail``: share of `max_tokens` taken from the start, at least one id at each end.
 
     Returns:
         (min(T, max_tokens),) ids in their order.
     """
-    if len(ids) <= max_tokens:
+    if max_tokens is None or len(ids) <= max_tokens:
         return ids
     if keep == "head":
         return ids[:max_tokens]

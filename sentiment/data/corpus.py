@@ -123,7 +123,7 @@ def prepare_corpus(
         },
         split={"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit},
     )
-    fingerprint = _digest({"source": source.fingerprint(), **recipe.split})
+    fingerprint = fingerprint_corpus(source, **recipe.split)
     settings = {
         "fingerprint": fingerprint,
         "tokenizer": recipe.tokenizer,
@@ -135,6 +135,16 @@ def prepare_corpus(
     corpus = _corpus(entry, fingerprint, source.describe())
     _log_corpus(corpus)
     return corpus
+
+
+def fingerprint_corpus(source: Source, validation_fraction: float, split_seed: int, train_limit: int | None) -> str:
+    """Give the `Corpus.fingerprint` of a source's reviews under a split, without reading or splitting them.
+
+    Raises:
+        DataError: The data cannot be found.
+    """
+    split = {"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit}
+    return _digest({"source": source.fingerprint(), **split})
 
 
 @dataclass(frozen=True)

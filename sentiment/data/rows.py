@@ -71,7 +71,7 @@ def _text_fault(text: Any) -> str | None:
         return "the text is missing"
     if not isinstance(text, str):
         return f"the text is no string but {_shorten(text)}"
-    if _is_broken(text):
+    if is_broken(text):
         return "the text is not valid UTF-8"
     return None if text.strip() else "the text is blank"
 
@@ -80,7 +80,7 @@ def _label_fault(label: Any) -> str | None:
     if label is None or label != label or (isinstance(label, str) and not label.strip()):  # a NaN equals nothing
         return "the label is missing"
     if isinstance(label, str):
-        return "the label is not valid UTF-8" if _is_broken(label) else None
+        return "the label is not valid UTF-8" if is_broken(label) else None
     if isinstance(label, bool | int) or (isinstance(label, float) and label.is_integer()):
         return None
     return f"the label is no string, whole number or truth value but {_shorten(label)}"
@@ -92,7 +92,7 @@ def _class_name(label: str | int | float | bool) -> str:
     return str(label).lower() if isinstance(label, bool) else str(int(label))
 
 
-def _is_broken(text: str) -> bool:
+def is_broken(text: str) -> bool:
     """Find bytes that were no UTF-8 (kept as lone surrogates) and halves of an escaped pair."""
     return SURROGATE.search(text) is not None
 
@@ -113,7 +113,12 @@ def _require_columns(path: Path, columns: Iterable[str], text_column: str, label
             )
 
 
-def _open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIO:
+    """Open a UTF-8 file; bytes that are none become lone surrogates, which `is_broken` finds.
+
+    Raises:
+        DataError: The file is UTF-16.
+    """
     with path.open("rb") as file:
         if file.read(2) in UTF16_MARKS:
             raise DataError(f"{path} is UTF-16; save it as UTF-8")
@@ -124,12 +129,12 @@ def _open_text(path: Path) -> TextIO:
 def _read_delimited(path: Path, delimiter: str, text_column: str, label_column: str) -> Iterator[Row]:
     limit_before = csv.field_size_limit(MAX_FIELD_CHARACTERS)
     try:
-        with _open_text(path) as file:
+        with open_text(path) as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             columns: Sequence[str] = next(reader, [])
             _require_columns(path, columns, text_column, label_column)
             text_index, label_index = columns.index(text_column), columns.index(label_column)
-            for place, fields in _fields(reader):
+            for place, fields in read_fields(reader):
                 if isinstance(fields, str):
                     yield Row(place, "", "", fields)
                 elif len(fields) != len(columns):
@@ -142,7 +147,7 @@ def _read_delimited(path: Path, delimiter: str, text_column: str, label_column: 
         csv.field_size_limit(limit_before)
 
 
-def _fields(reader: Any) -> Iterator[tuple[str, list[str] | str]]:
+def read_fields(reader: Any) -> Iterator[tuple[str, list[str] | str]]:
     """Yield where each row starts, and its fields or why it cannot be read; blank lines are no rows."""
     while True:
         place = f"line {reader.line_num + 1}"
@@ -164,7 +169,7 @@ def _read_json_lines(path: Path, text_column: str, label_column: str) -> list[Ro
         for number, line in enumerate(file, start=1):
             raw = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             if raw.strip():
-                value = _parse_json(raw)
+                value = parse_json(raw)
                 if isinstance(value, dict):
                     columns.update(dict.fromkeys(value))
                     rows.append(_row(f"line {number}", value.get(text_column), value.get(label_column)))
@@ -175,7 +180,7 @@ def _read_json_lines(path: Path, text_column: str, label_column: str) -> list[Ro
     return rows
 
 
-def _parse_json(line: bytes) -> dict[str, Any] | str:
+def parse_json(line: bytes) -> dict[str, Any] | str:
     """Read one object, or say what is wrong with the line."""
     try:
         value = json.loads(line.decode("utf-8"))
@@ -195,12 +200,12 @@ def _read_parquet(path: Path, text_column: str, label_column: str) -> Iterator[R
         table = pq.read_table(path, columns=[text_column, label_column], partitioning=None)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path} cannot be read as Parquet ({error}); write it again") from error
-    columns = zip(_values(table.column(text_column)), _values(table.column(label_column)), strict=True)
+    columns = zip(decode_values(table.column(text_column)), decode_values(table.column(label_column)), strict=True)
     for number, (text, label) in enumerate(columns, start=1):
         yield _row(f"row {number}", text, label)
 
 
-def _values(column: Any) -> Iterator[Any]:
+def decode_values(column: Any) -> Iterator[Any]:
     """Give the values of a Parquet column; strings by way of their bytes, because nobody has checked their encoding."""
     import pyarrow as pa
 

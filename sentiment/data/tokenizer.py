@@ -7,7 +7,7 @@ what a word is, so that they differ in their vocabulary only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,21 @@ WORD_OR_MARK = "|".join(
 )
 BYTES = 256
 BATCH_REVIEWS = 1000  # an Encoding keeps far more than its ids; encoding by batches bounds the memory
+
+
+class AlignedText(NamedTuple):
+    """Tokens and their places in the text as it was written, before normalisation.
+
+    Attributes:
+        ids: (T,) int64 ids, as from `ReviewTokenizer.encode`.
+        spans: (T, 2) int64, first character and the one after the last.
+        words: (T,) int64 number of the word that each token is (a part of); -1 for the unknown token that stands for
+            a text without any word.
+    """
+
+    ids: npt.NDArray[np.int64]
+    spans: npt.NDArray[np.int64]
+    words: npt.NDArray[np.int64]
 
 
 class ReviewTokenizer:
@@ -72,6 +87,14 @@ class ReviewTokenizer:
             batch = list(texts[start : start + BATCH_REVIEWS])
             encodings = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
             yield [np.array(encoding.ids or [UNK_ID], dtype=np.int64) for encoding in encodings]
+
+    def align(self, text: str) -> AlignedText:
+        """Turn one text into its ids, as `encode` does, and tell where in the text each stands."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        if not encoding.ids:
+            return AlignedText(np.array([UNK_ID]), np.zeros((1, 2), dtype=np.int64), np.array([-1]))
+        words = [-1 if word is None else word for word in encoding.word_ids]
+        return AlignedText(np.array(encoding.ids), np.array(encoding.offsets, dtype=np.int64), np.array(words))
 
     def tokens(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> list[str]:
         """Name each id as the vocabulary spells it, e.g. to label the axes of an attention map.

@@ -48,7 +48,7 @@ class _Settings(_Version):
     Attributes:
         model: The ``model`` group of the configuration.
         class_names: K class names in index order.
-        max_tokens: Most tokens of a review that the network sees.
+        max_tokens: Most tokens of a review that the network sees; None: all.
         keep: Part of a longer review that is kept.
         head_fraction: With ``head_tail``, share kept from the start.
         sha256: Checksums of the other two files.
@@ -58,7 +58,7 @@ class _Settings(_Version):
 
     model: ModelSettings
     class_names: tuple[str, ...]
-    max_tokens: int
+    max_tokens: int | None
     keep: Keep
     head_fraction: float
     sha256: dict[str, str]
@@ -72,11 +72,13 @@ class Predictions:
         labels: N names of the most probable classes.
         probabilities: (N, K) class probabilities, float32.
         class_names: K class names in index order.
+        tokens: Tokens that the network saw, of all texts together.
     """
 
     labels: list[str]
     probabilities: npt.NDArray[np.float32]
     class_names: tuple[str, ...]
+    tokens: int
 
 
 def save_bundle(
@@ -85,7 +87,7 @@ def save_bundle(
     settings: ModelSettings,
     tokenizer_json: str,
     class_names: Sequence[str],
-    max_tokens: int,
+    max_tokens: int | None,
     keep: Keep,
     head_fraction: float,
 ) -> None:
@@ -100,7 +102,7 @@ def save_bundle(
         settings: The settings that it was built from.
         tokenizer_json: Its tokenizer, from `ReviewTokenizer.to_json`.
         class_names: K class names in index order.
-        max_tokens: Most tokens of a review that the network sees.
+        max_tokens: Most tokens of a review that the network sees; None: all.
         keep: Part of a longer review that is kept.
         head_fraction: With ``head_tail``, share kept from the start.
 
@@ -139,7 +141,7 @@ class Predictor:
         network: The network; it is switched to evaluation.
         tokenizer: The tokenizer that it was trained with.
         class_names: K class names in index order.
-        max_tokens: Most tokens of a review that the network sees.
+        max_tokens: Most tokens of a review that the network sees; None: all.
         keep: Part of a longer review that is kept.
         head_fraction: With ``head_tail``, share kept from the start.
     """
@@ -149,7 +151,7 @@ class Predictor:
         network: nn.Module,
         tokenizer: ReviewTokenizer,
         class_names: Sequence[str],
-        max_tokens: int,
+        max_tokens: int | None,
         keep: Keep,
         head_fraction: float,
     ) -> None:
@@ -220,7 +222,7 @@ class Predictor:
             logits = self.network(batch.tokens.to(device), batch.mask.to(device))  # (B, K)
             probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
-        return Predictions(labels, probabilities, self.class_names)
+        return Predictions(labels, probabilities, self.class_names, tokens=sum(map(len, ids)))
 
 
 def _check_texts(texts: Sequence[str]) -> None:

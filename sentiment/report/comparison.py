@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure  # no pyplot: nothing global, no window sys
 from matplotlib.ticker import MaxNLocator
 
 from sentiment.report.ranking import RankedRun, Ranking
+from sentiment.report.statistics import wilson_interval
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#5C5C5C")
 """Okabe & Ito's palette, told apart by colour-blind readers too; yellow is too faint on white and replaced."""
@@ -22,16 +22,6 @@ LARGEST_ROWS = 30
 
 LABEL_WIDTH = 40
 """Characters of a line of a label."""
-
-Z_95 = 1.959963984540054
-"""Quantile of the normal distribution for a two-sided 95 % interval."""
-
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Give the 95 % interval of a share of `count` trials (Wilson 1927), which stays within 0 and 1."""
-    centre = (share + Z_95**2 / (2 * count)) / (1 + Z_95**2 / count)
-    spread = math.sqrt(share * (1 - share) / count + Z_95**2 / (4 * count**2)) * Z_95 / (1 + Z_95**2 / count)
-    return max(0.0, centre - spread), min(1.0, centre + spread)
 
 
 def draw_comparison(ranking: Ranking) -> Figure:

@@ -50,7 +50,7 @@ def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
         ranking: The table.
         console: Where to print; by default standard output.
     """
-    console = console or _open_console()
+    console = console or open_console()
     if _shown(ranking):
         better = "higher" if ranking.direction == "maximize" else "lower"
         heading = f"\n{len(ranking.finished)} finished, ranked by {ranking.objective} ({better} is better)"
@@ -115,7 +115,8 @@ def _style(row: RankedRun) -> str | None:
     return "dim" if row.rank is None else ("green" if row.rank == 1 else None)
 
 
-def _open_console() -> Console:
+def open_console() -> Console:
+    """Open standard output; in a file or a pipe lines have a width of their own, or that of ``COLUMNS``."""
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PLAIN_WIDTH

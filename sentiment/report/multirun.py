@@ -1,7 +1,8 @@
-"""Report a multirun: print the ranked table, write table and picture into its folder."""
+"""Report a multirun: print the ranked table, write table, picture and page into its folder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sentiment.report.console import print_ranking
@@ -10,6 +11,7 @@ from sentiment.tracking.result_file import read_results
 
 TABLE_FILE = "ranking.csv"
 PICTURE_FILE = "comparison.png"
+REPORT_FOLDER = "report"
 
 
 def report_multirun(sweep_dir: Path, objective: str, direction: Direction) -> tuple[Ranking, list[Path]]:
@@ -39,3 +41,26 @@ def report_multirun(sweep_dir: Path, objective: str, direction: Direction) -> tu
         write_comparison(ranking, sweep_dir / PICTURE_FILE)
         files.append(sweep_dir / PICTURE_FILE)
     return ranking, files
+
+
+def write_sweep_report(sweep_dir: Path, objectives: Sequence[str], storage_url: str | None = None) -> Path:
+    """Write the page about a sweep, its pictures and tables into ``report/`` in the sweep's folder.
+
+    Args:
+        sweep_dir: Folder of the multirun.
+        objectives: Metrics that it optimised, the first one ranks.
+        storage_url: The study's storage; None: no study, or as its folder says.
+
+    Returns:
+        The folder ``report/``.
+
+    Raises:
+        SentimentError: A record or the study cannot be read, or the report cannot be written.
+    """
+    from sentiment.report.collect import collect_sweep  # with what draws, these take a second or two to import
+    from sentiment.report.sweep_report import write_report
+
+    folder = sweep_dir / REPORT_FOLDER
+    page, *_ = write_report(collect_sweep(sweep_dir, objectives, storage_url=storage_url), folder)
+    print(f"\nReport: {page}")
+    return folder

@@ -108,7 +108,7 @@ class SweepCallback(Callback):
             _complain(error)  # the first error is the one that people should see last
 
     def _report(self, config: DictConfig, interruption: BaseException | None) -> None:
-        from sentiment.report.multirun import report_multirun
+        from sentiment.report.multirun import report_multirun, write_sweep_report
 
         files: list[Path] = []
         ending = Ending("FAILED", "exception", "the report could not be made")
@@ -120,6 +120,9 @@ class SweepCallback(Callback):
 
                 records = [row.record for row in ranking.rows]
                 update_sweep(self._parent, records, self._best(config, ranking), config.objective)
+            if ranking.rows:
+                storage = config.hydra.sweeper.storage if _is_study(config) else None
+                files.append(write_sweep_report(_sweep_dir(config), list(config.objectives), storage))
         finally:
             if self._parent is not None:
                 from sentiment.tracking.parent import finish_sweep

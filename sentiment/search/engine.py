@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import shlex
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +43,7 @@ from sentiment.search.slots import list_devices, take_slots
 from sentiment.search.space import Space, read_space
 from sentiment.search.storage import close_storage, open_storage, storage_errors
 from sentiment.search.stored_study import StoredStudy
+from sentiment.search.study_address import write_study_address
 from sentiment.search.validity import make_validity
 from sentiment.search.watching import watch
 
@@ -105,6 +108,8 @@ def run_study(
     with storage_errors(f"The study in {search.study_dir}"):
         search.study_dir.mkdir(parents=True, exist_ok=True)
         with open_study(search, config) as (study, place):
+            command = shlex.join(["python", *sys.argv])
+            write_study_address(search.study_dir, study.name, place.storage_url, command)
             planner = JobPlanner(
                 search.composer,
                 place,

@@ -39,50 +39,36 @@ class MultivariateTPEConfig(TPESamplerConfig):
 class StudySweeperConf(OptunaSweeperConf):
     """``hydra/sweeper=study``: the stock plugin's keys with their meaning, then our own.
 
-    One meaning differs: `n_trials` is the total of the study, over all processes and restarts.
+    One meaning differs: `n_trials` is the total of the study, over all processes and restarts. Here are the defaults;
+    `sentiment.search.options.StudyOptions` has form, range and meaning of every key.
     """
 
     _target_: str = "sentiment.search.sweeper.StudySweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "multivariate_tpe"}, {"pruner": "none"}])
 
     pruner: Any = MISSING
-    # Names of the objectives, for Optuna's dashboard; null: it numbers them
     metric_names: Any = None
-    # Conditional parameters: {"model=rnn": {"model.cell": "lstm,gru"}}
     branches: Any = None
-    # Expressions that every point must satisfy: ["model.embedding_size % model.heads == 0"]
     constraints: list[str] = field(default_factory=list)
-    # Upper bounds on what a trial describes, e.g. {model/parameters: 1000000}: samplers prefer trials within them
     limits: Any = None
 
-    # Train every point under so many seeds, and optimise their mean, or their bound: mean -+ one standard error
     repeats: int = 1
     repeat_value: str = "mean"
     seed_key: str = "seed"
 
-    # Do not train again what the study has finished with the same settings, seed and data
     reuse: bool = True
-    # Keys and groups that do not change a result
     ignore: list[str] = field(default_factory=list)
-    # Go on though the space or the fixed settings differ from the stored study's
     allow_changes: bool = False
-    # Print space, workers and an estimate of time and memory; train nothing but the probe
     dry_run: bool = False
     probe_seconds: float = 10.0
-    # What the probe changes in a job, e.g. no tracking: ["tracking=none"]
     probe_overrides: list[str] = field(default_factory=list)
 
-    # auto: the GPUs there are; none: no device; or their indices, e.g. [0,1]
     devices: Any = "auto"
     trials_per_device: int = 1
-    # CPU threads of a job; null: the cores shared out
     threads_per_job: int | None = None
-    # Give every trial a process of its own instead of keeping the workers
     fresh_processes: bool = False
 
-    # Seconds without a sign of life after which a process on another machine counts as dead
     grace_seconds: float = 60.0
-    # auto: a live table on a terminal, one line an event elsewhere; or table, lines, none
     progress: str = "auto"
 
 
@@ -157,6 +143,9 @@ class NopPrunerConfig:
     _target_: str = "optuna.pruners.NopPruner"
 
 
+SAMPLERS = {"multivariate_tpe": MultivariateTPEConfig}
+"""The engine's own, beside those of the stock plugin."""
+
 PRUNERS = {
     "none": NopPrunerConfig,
     "median": MedianPrunerConfig,
@@ -198,7 +187,8 @@ def register_with_hydra(told: Application) -> None:
     _application = told
     Plugins.instance().register(StudySweeper)
     _store("hydra/sweeper", "study", StudySweeperConf)
-    _store("hydra/sweeper/sampler", "multivariate_tpe", MultivariateTPEConfig)
+    for name, sampler in SAMPLERS.items():
+        _store("hydra/sweeper/sampler", name, sampler)
     for name, node in PRUNERS.items():
         _store("hydra/sweeper/pruner", name, node)
 

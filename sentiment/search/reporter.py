@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sentiment.config.schema import Settings
+from sentiment.config.schema import NgramSettings, Settings
 
 if TYPE_CHECKING:
     from sentiment.search.trial import RunningTrial
@@ -17,8 +17,14 @@ PROGRESS_SECONDS = 2.0
 
 
 def watch_training(trial: RunningTrial, settings: Settings) -> TrialReporter:
-    """Let a trial's study watch one training run."""
+    """Let a trial's study watch one training run.
+
+    The n-gram classifier has a single validation, at its end: there is nothing left to prune, and a pruner that took
+    it for a first epoch would hold networks against it.
+    """
     trainer = settings.trainer
+    if isinstance(settings.model, NgramSettings):
+        return TrialReporter(trial, settings.objective, validations_per_epoch=1, max_epochs=1, is_pruned=False)
     return TrialReporter(trial, settings.objective, trainer.validations_per_epoch, trainer.max_epochs)
 
 
@@ -31,13 +37,23 @@ class TrialReporter:
         validations_per_epoch: Steps of the pruner in an epoch: it counts validations, so that trials with different
             batch sizes are compared at the same share of their training.
         max_epochs: Epochs that training takes at most.
+        is_pruned: Whether the pruner hears of the validations.
     """
 
-    def __init__(self, trial: RunningTrial, objective: str, validations_per_epoch: int, max_epochs: int) -> None:
+    def __init__(
+        self,
+        trial: RunningTrial,
+        objective: str,
+        validations_per_epoch: int,
+        max_epochs: int,
+        *,
+        is_pruned: bool = True,
+    ) -> None:
         self._trial = trial
         self._objective = objective
         self._validations_per_epoch = validations_per_epoch
         self._max_epochs = max_epochs
+        self._is_pruned = is_pruned
         self._told = 0.0
         self._last = ""
 
@@ -59,7 +75,8 @@ class TrialReporter:
         value = metrics[self._objective]
         self._last = f", {value:.4f}"
         self._tell(epoch)
-        self._trial.report(value, step=round(epoch * self._validations_per_epoch) - 1)
+        if self._is_pruned:
+            self._trial.report(value, step=round(epoch * self._validations_per_epoch) - 1)
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Nothing: a study must not see the test split."""

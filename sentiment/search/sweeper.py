@@ -22,7 +22,7 @@ class StudyEndedError(CompactHydraException):
 class StudySweeper(Sweeper):
     """Searches with Optuna: prunes, keeps every worker busy, survives and resumes.
 
-    The keys are documented where they have their defaults: `sentiment.search.registration.StudySweeperConf`.
+    The keys are documented in `sentiment.search.options.StudyOptions` and docs/configuration/search.md.
     """
 
     def __init__(self, **options: Any) -> None:

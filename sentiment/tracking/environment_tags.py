@@ -10,7 +10,9 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-LIBRARIES = ("torch", "lightning", "torchmetrics", "tokenizers", "datasets", "mlflow", "hydra-core", "numpy")
+LIBRARIES = (
+    "torch", "lightning", "torchmetrics", "scikit-learn", "tokenizers", "datasets", "mlflow", "hydra-core", "numpy",
+)  # fmt: skip
 
 COMMAND_TIMEOUT_SECONDS = 10.0
 

@@ -57,10 +57,10 @@ def open_store(uri: str, experiment: str, artifact_dir: str) -> Store:
         TrackingError: The store cannot be reached, read or written.
     """
     with recording(uri), quiet():
-        database = _sqlite_file(uri)
+        database = sqlite_file(uri)
         if database is None:
             if uri.startswith(("http://", "https://")):
-                _require_server(uri)
+                require_server(uri)
                 return _open(uri, experiment, None)
             return _open(uri, experiment, artifact_dir)
         if _has_experiment(database, experiment):
@@ -109,7 +109,8 @@ def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
     return Store(client, uri, found.experiment_id)
 
 
-def _sqlite_file(uri: str) -> Path | None:
+def sqlite_file(uri: str) -> Path | None:
+    """Give the database file of a tracking URI; None where the store is no SQLite file."""
     if not uri.startswith("sqlite:"):
         return None
     database = make_url(uri).database
@@ -131,7 +132,7 @@ def _has_experiment(database: Path, experiment: str) -> bool:
         return rows.fetchone() is not None
 
 
-def _require_server(uri: str) -> None:
+def require_server(uri: str) -> None:
     """See within seconds that a tracking server answers; mlflow's own retries go on for minutes."""
     try:
         with urllib.request.urlopen(uri, timeout=SERVER_TIMEOUT_SECONDS):

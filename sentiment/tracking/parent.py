@@ -17,10 +17,8 @@ from sentiment.tracking.environment_tags import describe_environment
 from sentiment.tracking.mlflow_api import Metric, MlflowClient
 from sentiment.tracking.mlflow_store import find_run, open_store, recording
 from sentiment.tracking.mlflow_write import write_tags
-from sentiment.tracking.result_file import ResultRecord, write_json
+from sentiment.tracking.result_file import PARENT_FILE, ResultRecord, write_json
 from sentiment.tracking.run_name import name_sweep
-
-PARENT_FILE = "parent_run.json"
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def update_sweep(parent: Parent, records: Iterable[ResultRecord], best: ResultRe
 
 
 def finish_sweep(parent: Parent, ending: Ending, files: Iterable[Path] = ()) -> None:
-    """Log the multirun's files on the parent and end it.
+    """Log the multirun's files on the parent and end it; of a folder, all that it holds, under its name.
 
     Raises:
         TrackingError: The store cannot be written.
@@ -139,7 +137,10 @@ def finish_sweep(parent: Parent, ending: Ending, files: Iterable[Path] = ()) -> 
         client = MlflowClient(tracking_uri=parent.uri)
         try:
             for file in files:
-                client.log_artifact(parent.run_id, str(file))
+                if file.is_dir():
+                    client.log_artifacts(parent.run_id, str(file), artifact_path=file.name)
+                else:
+                    client.log_artifact(parent.run_id, str(file))
             if ending.reason is not None:
                 reason = {"failure.kind": str(ending.kind), "failure.reason": ending.reason}
                 write_tags(client, parent.run_id, reason)

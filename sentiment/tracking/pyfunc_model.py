@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
@@ -26,12 +27,23 @@ class SentimentModel(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Classify the column ``text`` (N rows): columns ``label`` and ``probability_...`` for each of K classes."""
-        predictions = self._predictor.predict(model_input["text"].tolist())
+        texts = model_input["text"].tolist()
+        _check_texts(texts)
+        predictions = self._predictor.predict(texts)
         columns = {
             f"probability_{name}": predictions.probabilities[:, index]
             for index, name in enumerate(predictions.class_names)
         }
         return pd.DataFrame({"label": predictions.labels, **columns})
+
+
+def _check_texts(texts: list[Any]) -> None:
+    """Refuse what is no text as the asker's mistake: a server then answers 400, and not 500 with a traceback."""
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise MlflowException.invalid_parameter_value(
+                f"Column 'text', row {row}, counted from 0: {text!r:.60} is no text. Fill or drop missing texts."
+            )
 
 
 set_model(SentimentModel())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sentiment.config.schema import TrainerSettings
+from sentiment.config.schema import NgramSettings, Settings
 from sentiment.errors import SentimentError
 
 DEFAULT_THREADS = torch.get_num_threads()
@@ -15,12 +15,15 @@ class DeviceError(SentimentError):
     """The device that the configuration asks for is not there."""
 
 
-def name_device(trainer: TrainerSettings) -> str:
-    """Name in words the device that a run takes.
+def name_device(settings: Settings) -> str:
+    """Name in words the device that a run takes; the n-gram classifier is fitted on one thread of the CPU.
 
     Raises:
         DeviceError: A GPU is asked for, but torch finds none.
     """
+    if isinstance(settings.model, NgramSettings):
+        return "cpu (1 thread)"
+    trainer = settings.trainer
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if trainer.accelerator == "gpu" and accelerator is None:
         raise DeviceError(

@@ -12,6 +12,12 @@ from torch import nn
 WARM_UP_PASSES = 5
 MEASURED_PASSES = 30
 
+BUDGET_SECONDS = 0.6
+"""Every run measures itself, so it stops after this time: a slow network shows its pace in few passes."""
+
+LEAST_PASSES = 4
+"""Passes that are made whatever they take."""
+
 
 def measure_latency_ms(
     network: nn.Module,
@@ -22,6 +28,8 @@ def measure_latency_ms(
     precision: AbstractContextManager[None],
 ) -> float:
     """Measure the median wall time in milliseconds of one forward pass: batch size 1, a review of full length.
+
+    It is a wall time: jobs that run beside this one on the same cores make it longer.
 
     Args:
         network: Maps tokens (1, T) and mask (1, T) to logits; it is moved to the device and back to the CPU.
@@ -36,11 +44,15 @@ def measure_latency_ms(
     network.to(device).eval()
     milliseconds = []
     with torch.inference_mode(), precision:
-        for _ in range(WARM_UP_PASSES + MEASURED_PASSES):
+        begun = time.perf_counter()
+        for passes in range(WARM_UP_PASSES + MEASURED_PASSES):
             started = time.perf_counter()
+            if passes >= LEAST_PASSES and started - begun > BUDGET_SECONDS:
+                break
             network(review, mask)
             if device.type != "cpu":  # kernels are queued: the call returns before they are done
                 torch.accelerator.synchronize(device)
             milliseconds.append(1000 * (time.perf_counter() - started))
     network.cpu().train(was_training)
-    return median(milliseconds[WARM_UP_PASSES:])
+    # Cut short, the first half is the warm-up.
+    return median(milliseconds[min(WARM_UP_PASSES, len(milliseconds) // 2) :])

@@ -37,7 +37,7 @@ class RunResult:
 
     Attributes:
         metrics: Full metric names to values of the *selected* checkpoint: ``val/...``, ``test/...`` if tested,
-            and ``time/latency_ms`` if a search asks for it.
+            and ``time/latency_ms``.
         parameters: Number of trainable parameters.
         seconds: Wall time of fitting and testing, data preparation excluded.
         epochs: Passes over the training data that were made.

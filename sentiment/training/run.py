@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, Model
 from torch import nn
 
 from sentiment.config.identity import identify
-from sentiment.config.schema import Settings, TrainerSettings
+from sentiment.config.schema import NgramSettings, Settings, TrainerSettings
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import Reached, RunPruned
@@ -22,6 +22,7 @@ from sentiment.models.bundle import save_bundle
 from sentiment.training.device import DEFAULT_THREADS, name_device
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_habits import lightning_habits
+from sentiment.training.linear import train_and_test_linear
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ReportingCallback, epochs_done, read_metrics
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter) -> RunResult:
     """Train one model; an interrupted run of the same settings and folder goes on after its last whole epoch.
+
+    The n-gram classifier has no epochs and goes its own way: `sentiment.training.linear`.
 
     Args:
         settings: The run's settings.
@@ -48,7 +51,9 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         OutOfMemoryError: The host or the accelerator ran out of memory.
         KeyboardInterrupt: Ctrl-C.
     """
-    device = name_device(settings.trainer)
+    if isinstance(settings.model, NgramSettings):
+        return train_and_test_linear(settings, corpus, output_dir, reporter)
+    device = name_device(settings)
     set_global_state(settings.seed, settings.trainer)
     data, module = build_data(settings, corpus), build_module(settings, corpus)
     show_bar = wants_progress_bar(settings.trainer)
@@ -132,9 +137,7 @@ def build_selection(settings: Settings, folder: Path) -> ModelCheckpoint:
 def measure_costs(
     settings: Settings, corpus: Corpus, module: TextClassificationModule, trainer: pl.Trainer
 ) -> dict[str, float]:
-    """Measure ``time/latency_ms`` of the selected weights, where a search asks for it."""
-    if "time/latency_ms" not in settings.objectives:
-        return {}
+    """Measure ``time/latency_ms`` of the selected weights: every sweep can then show what its accuracy costs."""
     latency_ms = measure_latency_ms(
         module.network,
         tokens=settings.data.max_tokens,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sentiment.report.chart import Axis, Chart, Panel, Series
+from sentiment.report.sweep_table import CurvePoint, Importance, SweepRow, SweepTable
 from sentiment.tracking.result_file import ResultRecord
 
 
@@ -26,3 +28,206 @@ def make_record():
         )  # fmt: skip
 
     return make
+
+
+HOSTILE = "OSError: </script><script>document.title='owned'</script> <!-- & \"quoted\" 'text' \u2028 " + "x" * 300
+"""A reason that tries to end the script it stands in, and is long."""
+
+
+@pytest.fixture
+def example_table(make_record):
+    """Make a sweep of twelve trials: nine complete, two pruned, one failed with a hostile reason."""
+    states = ["complete"] * 9 + ["pruned"] * 2 + ["failed"]
+    rows = tuple(make_example_row(make_record, number, state) for number, state in enumerate(states))
+    return SweepTable(
+        name="example <study>",
+        command="python run.py -m search=both",
+        objectives=("val/accuracy",),
+        directions=("maximize",),
+        rows=rows,
+        varied=("model", "model.heads", "optimizer.lr"),
+        importances=(Importance("optimizer.lr", 0.7, 0.5, 0.9), Importance("model.heads", 0.2, 0.1, 0.4, "rnn")),
+        importance_note="fANOVA over 9 trials, 20 resamples.",
+        best_command="python run.py model=rnn 'optimizer.lr=1e-3' model.heads=4",
+        facts={"commit": "1a2b3c4", "hardware": "two cores"},
+        log_scaled=frozenset({"optimizer.lr"}),
+    )
+
+
+def make_example_row(make_record, number, state):
+    model = "rnn" if number % 2 else "transformer"
+    value = 0.9 - number / 100
+    metrics = {"val/accuracy": value, "val/loss": 0.3 + number / 50, "test/accuracy": value - 0.01}
+    metrics |= {"model/parameters": 1000.0 * (12 - number), "time/fit_seconds": 60.0 + number}
+    status = {"complete": "FINISHED", "pruned": "PRUNED", "failed": "FAILED"}[state]
+    return SweepRow(
+        number=number,
+        label=f"{model} heads={2 ** (number % 3)} lr={1e-4 * (number + 1):.4g}",
+        state=state,
+        rank=number + 1 if state == "complete" else None,
+        parameters={"model": model, "model.heads": 2 ** (number % 3), "optimizer.lr": 1e-4 * (number + 1)},
+        values={} if state == "failed" else {"val/accuracy": value},
+        metrics=metrics if state == "complete" else {},
+        curve=tuple(CurvePoint(epoch / 2, value - 0.2 / epoch) for epoch in (1, 2, 3)) if state != "failed" else (),
+        started_seconds=70.0 * number,
+        ended_seconds=70.0 * number + 65,
+        reason={"complete": None, "pruned": "below the median at step 2", "failed": HOSTILE}[state],
+        record=make_record(number, model, status=status),
+    )
+
+
+@pytest.fixture
+def example_charts():
+    """Make a chart of each kind: panels, roles, categories, logarithm, percent, intervals, colours, empty cells."""
+    share, epoch = Axis("val/accuracy", is_percent=True), Axis("epoch")
+    history = (
+        Series(
+            "trials", "markers", (0, 1, 2, 3), (0.8, 0.84, 0.82, 0.87), hover=("trial 0", "a < b", "&", "two\nlines")
+        ),
+        Series("pruned", "markers", (4, 5), (0.7, 0.72), role="pruned"),
+        Series("failed", "markers", (6,), (0.7,), role="failed"),
+        Series("best so far", "step", (0, 1, 2, 3), (0.8, 0.84, 0.84, 0.87), role="best"),
+    )
+    heads = Axis("heads", categories=("1", "2", "4"))
+    values = (0.8, 0.85, 0.82, float("nan"), 0.84, 0.88)
+    return [
+        Chart(
+            "history",
+            "Best so far",
+            "Read it <b>so</b>.",
+            (Panel(Axis("trial"), share, history), Panel(Axis("minutes"), share, history, "over time")),
+            2,
+        ),
+        Chart(
+            "parameter_importance",
+            "Importance",
+            "Bars.",
+            (
+                Panel(
+                    Axis("share", is_percent=True),
+                    Axis("", categories=("learning rate", "heads")),
+                    (Series("rnn", "bar", (0.7, 0.2), ("learning rate", "heads"), low=(0.5, 0.1), high=(0.9, 0.4)),),
+                ),
+            ),
+        ),
+        Chart(
+            "slice",
+            "Slices",
+            "Points.",
+            (
+                Panel(
+                    Axis("learning rate", is_log=True),
+                    share,
+                    (
+                        Series(
+                            "complete",
+                            "markers",
+                            (1e-4, 1e-3, 1e-2),
+                            (0.8, 0.88, 0.84),
+                            colour=(0.0, 5.0, 11.0),
+                            colour_title="trial",
+                        ),
+                    ),
+                ),
+                Panel(
+                    heads,
+                    share,
+                    (
+                        Series(
+                            "complete",
+                            "markers",
+                            ("1", 1.1, "4"),
+                            (0.8, 0.88, 0.84),
+                            colour=(0.0, 5.0, 11.0),
+                            colour_title="trial",
+                        ),
+                        Series("pruned", "markers", ("2",), (0.7,), role="pruned"),
+                    ),
+                ),
+            ),
+            2,
+        ),
+        Chart(
+            "contour",
+            "Pairs",
+            "Cells.",
+            (
+                Panel(
+                    Axis("learning rate", is_log=True),
+                    heads,
+                    (
+                        Series(
+                            "", "heatmap", (1e-4, 1e-3), ("1", "2", "4"), colour=values, colour_title="val/accuracy"
+                        ),
+                        Series(
+                            "trials",
+                            "markers",
+                            (1e-4, 1e-3),
+                            ("1", "4"),
+                            colour=(0.8, 0.88),
+                            colour_title="val/accuracy",
+                        ),
+                    ),
+                ),
+                Panel(
+                    Axis("embedding size"),
+                    Axis("depth"),
+                    (Series("", "contour", (32.0, 64.0), (1.0, 2.0, 3.0), colour=values, colour_title="val/accuracy"),),
+                ),
+            ),
+            2,
+        ),
+        Chart(
+            "curves",
+            "Curves",
+            "Lines.",
+            (
+                Panel(
+                    epoch,
+                    share,
+                    (
+                        Series("others", "line", (1, 2, 3), (0.7, 0.8, 0.81), role="faint"),
+                        Series("others", "line", (1, 2, 3), (0.6, 0.7, 0.71), role="faint"),
+                        Series(
+                            "mean",
+                            "line+markers",
+                            (1, 2, 3),
+                            (0.65, 0.75, 0.76),
+                            low=(0.6, 0.7, 0.71),
+                            high=(0.7, 0.8, 0.81),
+                        ),
+                        Series("chance", "line", (1, 3), (0.5, 0.5), role="reference"),
+                    ),
+                ),
+            ),
+        ),
+        Chart(
+            "parallel",
+            "Parallel",
+            "Lines.",
+            (
+                Panel(
+                    Axis("", categories=("heads", "lr", "val/accuracy")),
+                    Axis("low to high"),
+                    (
+                        Series(
+                            "",
+                            "line",
+                            ("heads", "lr", "val/accuracy"),
+                            (0.0, 0.5, 1.0),
+                            colour=(0.88,) * 3,
+                            colour_title="val/accuracy",
+                        ),
+                        Series(
+                            "",
+                            "line",
+                            ("heads", "lr", "val/accuracy"),
+                            (1.0, 0.2, 0.1),
+                            colour=(0.81,) * 3,
+                            colour_title="val/accuracy",
+                        ),
+                    ),
+                ),
+            ),
+        ),
+    ]

@@ -1,16 +1,8 @@
 from __future__ import annotations
 
-import pytest
-from scipy.stats import binomtest
-
-from sentiment.report.comparison import LARGEST_ROWS, draw_comparison, wilson_interval, write_comparison
+from sentiment.report.comparison import LARGEST_ROWS, draw_comparison, write_comparison
 from sentiment.report.ranking import rank
-
-
-@pytest.mark.parametrize(("right", "count"), [(0, 10), (7, 10), (10, 10), (22_000, 25_000), (1, 1)])
-def test_wilson_interval_against_scipy(right, count):
-    expected = binomtest(right, count).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(right / count, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
+from sentiment.report.statistics import wilson_interval
 
 
 def lines_of(axes, marker):

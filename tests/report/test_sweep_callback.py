@@ -82,10 +82,24 @@ def test_a_multirun_from_start_to_end(make_config, run_sweep, tmp_path, capsys):
     assert "2 finished, ranked by val/accuracy" in capsys.readouterr().out
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert files == {"config", "ranking.csv", "comparison.png"}
+    assert files == {"config", "ranking.csv", "comparison.png", "report"}
+    report = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
+    assert {"report/report.html", "report/plots", "report/ranking.csv"} <= report
 
 
-@pytest.mark.usefixtures("store")
+@pytest.fixture
+def short_report(monkeypatch):
+    """Put a page of a word in the place of the real one, which takes seconds to draw."""
+
+    def write(sweep_dir, objectives, storage_url):
+        (sweep_dir / "report").mkdir()
+        (sweep_dir / "report/report.html").write_text("a word", encoding="utf-8")
+        return sweep_dir / "report"
+
+    monkeypatch.setattr("sentiment.report.multirun.write_sweep_report", write)
+
+
+@pytest.mark.usefixtures("store", "short_report")
 def test_a_failed_job_fails_the_parent_with_a_count(make_config, run_sweep, tmp_path):
     config = make_config()
     with pytest.raises(ValueError, match="job"):
@@ -101,15 +115,18 @@ def test_ctrl_c_kills_the_parent_and_still_reports(make_config, run_sweep, tmp_p
     with pytest.raises(KeyboardInterrupt):
         run_sweep(config, KeyboardInterrupt(), status="KILLED", reason="interrupted (Ctrl-C)")
     assert parent_of(tmp_path).info.status == "KILLED"
+    assert (tmp_path / "sweep/report/report.html").exists()
     assert "job 1: rnn seed=1: KILLED: interrupted (Ctrl-C)" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("short_report")
 @pytest.mark.parametrize("tracking", ["none", "tensorboard"])
 def test_without_mlflow_there_is_a_report_and_no_store(make_config, run_sweep, tmp_path, capsys, tracking):
     run_sweep(make_config(f"tracking={tracking}"))
     assert "2 finished" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {"sweep"}
-    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"0", "1", "ranking.csv", "comparison.png"}
+    written = {path.name for path in (tmp_path / "sweep").iterdir()}
+    assert written == {"0", "1", "ranking.csv", "comparison.png", "report"}
 
 
 def test_a_store_that_cannot_be_opened_ends_the_multirun_through_hydras_net(make_config, tmp_path, capsys):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from hydra import compose, initialize_config_dir
+
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.reading import read_settings
 from sentiment.errors import RunPruned
 from sentiment.search import reporter
-from sentiment.search.reporter import TrialReporter
+from sentiment.search.reporter import TrialReporter, watch_training
 
 
 class Trial:
@@ -84,3 +89,13 @@ def test_training_does_not_tell_the_end_before_its_last_validation(clock):
 def test_a_probe_may_end_training_within_an_epoch(clock):
     with pytest.raises(RunPruned):
         report(SeenEnough()).trained({}, step=1, epoch=0.1)
+
+
+@pytest.mark.parametrize(("model", "reported"), [("rnn", [(0, 0.9)]), ("ngram", [])])
+def test_the_only_validation_of_a_linear_model_is_no_first_epoch_to_a_pruner(model, reported):
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", [f"model={model}"]), Path.cwd())
+    trial = Trial()
+    watch_training(trial, settings).validated({"val/accuracy": 0.9}, step=1, epoch=1.0)
+    assert trial.reported == reported
+    assert len(trial.told) == 1

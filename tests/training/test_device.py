@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.reading import read_settings
 from sentiment.training.device import DeviceError, name_device
 
 
@@ -14,17 +19,24 @@ def without_gpu(monkeypatch):
 
 
 def test_auto_takes_the_cpu_where_there_is_nothing_else(small_settings, without_gpu):
-    trainer = small_settings("model=rnn", "trainer=auto", "trainer.accelerator=auto").trainer
-    assert name_device(trainer) == "cpu (1 thread)"
+    settings = small_settings("model=rnn", "trainer=auto", "trainer.accelerator=auto")
+    assert name_device(settings) == "cpu (1 thread)"
 
 
 def test_a_gpu_that_is_not_there_is_an_error_with_the_remedy(small_settings, without_gpu):
     with pytest.raises(DeviceError, match=r"finds no GPU.*\n-> use trainer=auto"):
-        name_device(small_settings("model=rnn", "trainer.accelerator=gpu").trainer)
+        name_device(small_settings("model=rnn", "trainer.accelerator=gpu"))
 
 
 def test_a_gpu_is_taken_where_there_is_one(small_settings, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
-    assert name_device(small_settings("model=rnn", "trainer.accelerator=auto").trainer) == "a card"
-    assert name_device(small_settings("model=rnn", "trainer.accelerator=cpu").trainer) == "cpu (1 thread)"
+    assert name_device(small_settings("model=rnn", "trainer.accelerator=auto")) == "a card"
+    assert name_device(small_settings("model=rnn", "trainer.accelerator=cpu")) == "cpu (1 thread)"
+
+
+def test_the_ngram_classifier_is_fitted_on_the_cpu_whatever_there_is(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        config = compose("config", ["model=ngram", "trainer=gpu"])
+    assert name_device(read_settings(config, Path.cwd())) == "cpu (1 thread)"

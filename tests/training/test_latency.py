@@ -41,3 +41,13 @@ def test_the_median_of_warm_passes_over_one_full_review(few_passes):
     assert network.shapes == [((1, 40), True, 29)] * 7
     assert network.was_training == [False] * 7
     assert network.training  # as it was before
+
+
+def test_a_slow_network_is_measured_in_few_passes(monkeypatch):
+    monkeypatch.setattr(latency, "BUDGET_SECONDS", 0.02)
+    network = Sleeping()
+    measured = measure_latency_ms(
+        network, tokens=40, vocabulary_size=30, device=torch.device("cpu"), precision=nullcontext()
+    )
+    assert len(network.shapes) == latency.LEAST_PASSES
+    assert 5 <= measured < 100  # the cold pass is not counted

@@ -45,6 +45,11 @@ def interrupt(small_corpus, stopping_reporter):
     return run_until
 
 
+def learned(result):
+    """The metrics less the wall times, which are no result."""
+    return {name: value for name, value in result.metrics.items() if not name.startswith("time/")}
+
+
 @pytest.mark.parametrize(
     ("model", "extra", "validations", "kept_epochs"),
     [
@@ -66,7 +71,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 
     assert rest.reports == [report for report in whole.reports if report[2] > kept_epochs or report[0] == "tested"]
     assert rest.of_kind("validated")[0][1] > kept_epochs
-    assert result.metrics == expected.metrics
+    assert learned(result) == learned(expected)
     assert (result.epochs, result.best_epoch) == (expected.epochs, expected.best_epoch)
     assert {file.name for file in (tmp_path / "cut/checkpoints").iterdir()} == {"best.ckpt"}
 

@@ -1,0 +1,52 @@
+"""What a person does after a sweep: ``python -m sentiment report``, ``compare``, ``errors``, ``best``, ``predict``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from sentiment.exits import install_exits
+
+COMMANDS = ("report", "compare", "errors", "best", "predict", "study", "reference")
+"""Names of the modules in `sentiment.commands`, in the order in which people meet them."""
+
+
+class Command(Protocol):
+    """What a command module has."""
+
+    SUMMARY: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments."""
+
+    def run(self, options: argparse.Namespace) -> None:
+        """Do it.
+
+        Raises:
+            SentimentError: With what was wrong and the remedy; the process ends with exit code 1.
+        """
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    parser = argparse.ArgumentParser(prog="python -m sentiment", description=__doc__)
+    choices = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        command = cast(Command, importlib.import_module(f"sentiment.commands.{name}"))
+        subparser = choices.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command."""
+    options = build_parser().parse_args(arguments)
+    options.run(options)
+
+
+if __name__ == "__main__":
+    install_exits()
+    main()

@@ -1,0 +1,112 @@
+"""``python -m sentiment best STUDY``: the best trial as an experiment of its own, and its model in the registry.
+
+python -m sentiment best transformer                    # conf/experiment/transformer_best.yaml, champion
+python -m sentiment best transformer --rank 2 --name second --no-register
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentiment.report.best import BestTrial
+
+SUMMARY = "write a sweep's best trial as conf/experiment/NAME.yaml, and register its model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "study", metavar="STUDY", help="a sweep's folder, its name under multirun/, or its MLflow parent run"
+    )
+    parser.add_argument("--name", help="name of the experiment (default: the study's name and _best)")
+    parser.add_argument("--rank", type=int, default=1, metavar="N", help="the N-th best instead (default: 1)")
+    registry = parser.add_mutually_exclusive_group()
+    registry.add_argument(
+        "--register-as", metavar="NAME", help="registered model in MLflow (default: sentiment- and the data's name)"
+    )
+    registry.add_argument("--no-register", action="store_true", help="leave MLflow's registry alone")
+    parser.add_argument(
+        "--force", action="store_true", help="replace an experiment of other content, and the present champion"
+    )
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the one the run was recorded in)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the experiment, print its command, and register the model.
+
+    Raises:
+        SentimentError: There is no such sweep or trial, the experiment cannot be written, or a model cannot be
+            registered under the name that was asked for.
+    """
+    from sentiment.config import home
+    from sentiment.config.experiment_file import write_experiment
+    from sentiment.report.best import name_experiment
+    from sentiment.tracking.recorded_settings import read_settings
+
+    best = find_best(options.study, options.rank, options.tracking_uri)
+    experiment = write_experiment(
+        read_settings(best.record.params),
+        options.name or name_experiment(best),
+        home.PROJECT_DIR / "conf",
+        origin=best.describe(),
+        threads=best.threads,
+        force=options.force,
+    )
+    print("\n".join(best.describe()))
+    print(f"\n{experiment.file} {'was written' if experiment.is_new else 'says so already'}. Train it again:\n")
+    print(f"  {shlex.join(experiment.command)}\n")
+    if not options.no_register:
+        _register(best, options.register_as, options.tracking_uri, force=options.force)
+
+
+def find_best(study: str, rank: int, tracking_uri: str | None) -> BestTrial:
+    """Find a sweep and its best trial.
+
+    Raises:
+        SentimentError: There is none.
+    """
+    from sentiment.commands.report import RUN_ID, find_sweep
+    from sentiment.report.best import choose_best
+    from sentiment.report.collect import collect_parent, collect_sweep, find_sweep_dir
+    from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
+
+    if RUN_ID.fullmatch(study) and not Path(study).is_dir():
+        table = collect_parent(study, MULTIRUN_DIR, choose_tracking_uri(tracking_uri))
+        return choose_best(table, find_sweep_dir(study, MULTIRUN_DIR), rank)
+    sweep_dir = find_sweep(study, MULTIRUN_DIR)
+    return choose_best(collect_sweep(sweep_dir), sweep_dir, rank)
+
+
+def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, force: bool) -> None:
+    """Register the model; what stands in the way is an error only where a name was asked for."""
+    from sentiment.errors import TrackingError
+    from sentiment.report.best import name_model
+    from sentiment.tracking.registry import RegistryError, register_champion
+
+    try:
+        if best.record.run_id is None:
+            raise RegistryError(
+                "The run is not in MLflow, so its model cannot be registered.\n"
+                "  -> train it again with tracking=mlflow: the command above does"
+            )
+        registration = register_champion(
+            tracking_uri or best.record.params["tracking.uri"],
+            name or name_model(best),
+            best.record.run_id,
+            objective=best.objective,
+            value=best.run_value,
+            direction=best.direction,
+            study=best.sweep,
+            force=force,
+        )
+    except TrackingError as error:
+        if name is not None:
+            raise
+        print(f"Not registered. {error}")
+        return
+    state = "Registered" if registration.is_new else "Registered already:"
+    print(f"{state} {registration.name} version {registration.version} as {registration.alias}: {registration.reason}.")

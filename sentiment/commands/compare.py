@@ -1,0 +1,82 @@
+"""``python -m sentiment compare A B``: hold runs, or groups of runs over seeds, against each other.
+
+python -m sentiment compare multirun/transformer_vs_rnn               # its models
+python -m sentiment compare multirun/pooling --by model.pooling
+python -m sentiment compare SWEEP/0 SWEEP/3                           # two runs, over the test reviews
+python -m sentiment compare SWEEP/0,SWEEP/1,SWEEP/2 OTHER_SWEEP       # two groups
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentiment.tracking.stored_run import StoredRun
+
+SUMMARY = "hold runs or groups of runs against each other, and say what may be concluded"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run (folder, SWEEP/NUMBER or MLflow run id), several of them joined by commas as a group, or a whole "
+        "sweep; one sweep alone is grouped by model",
+    )
+    parser.add_argument("--by", metavar="KEY", help="group one sweep by this setting, e.g. model.pooling")
+    parser.add_argument("--metric", help="what to compare (default: test/accuracy where all have it, else validation)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table, numbers in full, to this file")
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: mlflow.db of this project)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare, print, and write the table where asked to.
+
+    Raises:
+        SentimentError: There are no such runs, or they cannot be compared.
+    """
+    from sentiment.report.versus import compare_runs
+    from sentiment.report.versus_console import print_comparison
+    from sentiment.report.versus_table import write_csv
+
+    comparison = compare_runs(find_groups(options.runs, options.by, options.tracking_uri), options.metric)
+    print_comparison(comparison)
+    if options.csv is not None:
+        write_csv(comparison, options.csv)
+        print(f"\n{options.csv} holds the table.")
+
+
+def find_groups(arguments: list[str], by: str | None, tracking_uri: str | None) -> dict[str, list[StoredRun]]:
+    """Find the groups that a command line names.
+
+    Raises:
+        VersusError: They make no groups.
+        TrackingError: There is no such run.
+    """
+    from sentiment.report.versus_groups import VersusError, keep_finished, name_groups, split_runs
+    from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
+    from sentiment.tracking.stored_run import find_stored_runs
+
+    uri = choose_tracking_uri(tracking_uri)
+    found = [
+        [run for name in argument.split(",") for run in find_stored_runs(name.strip(), MULTIRUN_DIR, uri)]
+        for argument in arguments
+    ]
+    if len(found) == 1:
+        if len(found[0]) == 1:
+            raise VersusError(
+                f"{arguments[0]} is a single run, and there is nothing to hold it against.\n"
+                "  -> name a second one, or a sweep"
+            )
+        return split_runs(found[0], by or "model")
+    if by is not None:
+        raise VersusError(
+            f"--by {by} groups one sweep, but {len(arguments)} are named, and each is a group by itself.\n"
+            "  -> leave --by out, or name one sweep"
+        )
+    groups = [keep_finished(runs) for runs in found]
+    return dict(zip(name_groups(groups), groups, strict=True))

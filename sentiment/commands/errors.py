@@ -1,0 +1,89 @@
+"""``python -m sentiment errors RUN``: see where a run is wrong.
+
+python -m sentiment errors SWEEP/0                              # on the test reviews, if the run was tested
+python -m sentiment errors SWEEP/0 --split validation           # predicts with the stored model
+python -m sentiment errors RUN_ID --data-path imdb/ --output errors/ --no-log
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentiment.report.mistakes_of_run import RunMistakes
+    from sentiment.tracking.stored_run import StoredRun
+
+SUMMARY = "see where a run is wrong: confusion, calibration, length, negation, and its most confident mistakes"
+
+ARTIFACT_PATH = "errors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("run_name", metavar="RUN", help="a run: its folder, SWEEP/NUMBER, or its MLflow run id")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: errors/ in its folder)")
+    parser.add_argument("--split", choices=("test", "validation"), help="default: test where the run was tested")
+    parser.add_argument("--data-path", type=Path, metavar="PATH", help="where the run's data lies now, if it moved")
+    parser.add_argument(
+        "--mistakes", type=_read_count, default=12, metavar="N", help="mistakes shown, the most confident first (12)"
+    )
+    parser.add_argument(
+        "--explain", action=argparse.BooleanOptionalAction, default=True, help="colour the words that decided (on)"
+    )
+    parser.add_argument(
+        "--log", action=argparse.BooleanOptionalAction, default=True, help="log the page on the run in MLflow (on)"
+    )
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: mlflow.db of this project)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Analyse, write the page, print the findings, and log the files on the run.
+
+    Raises:
+        SentimentError: There is no such run, or it lacks what is needed.
+    """
+    from sentiment.report.mistakes_console import print_findings
+    from sentiment.report.mistakes_of_run import analyse_run
+    from sentiment.report.mistakes_page import write_mistakes_report
+    from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
+    from sentiment.tracking.stored_run import find_stored_run
+
+    found = find_stored_run(options.run_name, MULTIRUN_DIR, choose_tracking_uri(options.tracking_uri))
+    analysis = analyse_run(
+        found, split=options.split, data_path=options.data_path, shown=options.mistakes, explain=options.explain
+    )
+    folder = options.output or choose_folder(found, analysis)
+    files = write_mistakes_report(analysis, folder)
+    print_findings(analysis)
+    print(f"\n{files[0]} shows it; tables/ and plots/ beside it hold {len(files) - 1} files.", flush=True)
+    if options.log and analysis.run_id is not None:
+        # A run knows its own store, which need not be the one where runs are looked for.
+        log_files(options.tracking_uri or found.read_settings().tracking.uri, analysis, files, folder)
+
+
+def choose_folder(found: StoredRun, analysis: RunMistakes) -> Path:
+    """Choose where to write: in the run's folder, or in the current one for a run that only MLflow has."""
+    name = f"errors_{analysis.split}"
+    return Path(f"{name}_{analysis.run_id}") if found.tracking_uri is not None else found.folder / name
+
+
+def log_files(uri: str, analysis: RunMistakes, files: list[Path], folder: Path) -> None:
+    """Log the files on the run; they are written already, so an MLflow that fails is said to have failed at that.
+
+    Raises:
+        TrackingError: MLflow cannot be written, or does not know the run.
+    """
+    from sentiment.tracking.attach import attach_files
+
+    assert analysis.run_id is not None
+    place = f"{ARTIFACT_PATH}/{analysis.split}"
+    attach_files(uri, analysis.run_id, files, folder, place)
+    print(f"Logged on the MLflow run {analysis.run_id}, under {place}.")
+
+
+def _read_count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of mistakes; give 0 or more")
+    return int(text)

@@ -1,0 +1,196 @@
+"""``python -m sentiment predict``: labels and probabilities for texts, and the words that decided."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentiment.errors import SentimentError
+
+if TYPE_CHECKING:
+    from sentiment.models.attribution import Attribution
+    from sentiment.models.bundle import Predictor
+    from sentiment.report.prediction_table import PredictionWriter
+
+SUMMARY = "Label texts with a trained model, and show which words decided."
+
+CHUNK_TEXTS = 1024
+"""Texts that are read, sorted by length and answered together; bounds the memory for a file of any size."""
+
+BROKEN_PIPE_EXIT_CODE = 141
+"""128 + SIGPIPE, as of any program whose reader has gone: ``| head``."""
+
+
+class PredictError(SentimentError):
+    """The command cannot do what its arguments ask for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts; without any, and without --file: stdin")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="run (NAME/NUMBER, folder, MLflow run id), bundle folder, checkpoints/best.ckpt, or registered model "
+        "(imdb, imdb/3, models:/imdb@champion); default: the latest finished run",
+    )
+    parser.add_argument("--file", type=Path, help=".csv, .tsv, .jsonl, .parquet, or .txt with one text a line")
+    parser.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+    parser.add_argument("--format", choices=("table", "csv", "jsonl"), help="default: table, or by --output's ending")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE.csv or FILE.jsonl")
+    parser.add_argument("--explain", action="store_true", help="show which words spoke for the label, and against it")
+    parser.add_argument("--batch-size", type=_positive, default=64, metavar="B", help="texts a batch (default: 64)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
+    parser.add_argument("--multirun-dir", type=Path, metavar="FOLDER", help="where runs lie (default: multirun/)")
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Predict.
+
+    Raises:
+        SentimentError: The model or the texts cannot be read.
+    """
+    format_name = _choose_format(options)
+    if options.texts and options.file:
+        raise PredictError("Texts and --file are given together.\n  -> give one of the two")
+    predictor, description = _load(options)
+    print(f"Model: {description}", file=sys.stderr)
+    try:
+        with _open_writer(options, format_name, predictor.class_names) as writer:
+            throughput = _predict_all(options, predictor, writer)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads on. What is left in the buffer has nowhere to go, so that Python must not try at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(BROKEN_PIPE_EXIT_CODE) from None
+    device = next(predictor.network.parameters()).device
+    print(f"{throughput}, batches of {options.batch_size} on {_name_device(str(device))}", file=sys.stderr)
+
+
+@dataclass
+class _Throughput:
+    """How much was done; reading and writing do not count, the first batch's warming up does."""
+
+    texts: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.texts:
+            return "No texts"
+        seconds = max(self.seconds, 1e-9)
+        return (
+            f"{self.texts:,} text{'s' if self.texts != 1 else ''}, {self.tokens:,} tokens in {seconds:.2f} s: "
+            f"{self.texts / seconds:,.0f} texts/s, {self.tokens / seconds:,.0f} tokens/s"
+        )
+
+
+def _predict_all(options: argparse.Namespace, predictor: Predictor, writer: PredictionWriter) -> _Throughput:
+    from sentiment.data.texts import take_chunks
+    from sentiment.models.attribution import attribute
+
+    done = _Throughput()
+    alone = not options.texts and not options.file and sys.stdin.isatty()  # a person types: answer every line at once
+    for texts in take_chunks(_read(options), 1 if alone else CHUNK_TEXTS):
+        start = time.perf_counter()
+        predictions = predictor.predict(texts, options.batch_size)
+        done.seconds += time.perf_counter() - start
+        done.texts += len(texts)
+        done.tokens += predictions.tokens
+        explanations: Iterable[Attribution | None] = (
+            (attribute(predictor, [text])[0] for text in texts) if options.explain else (None for _ in texts)
+        )
+        writer.write(texts, predictions, explanations)
+    return done
+
+
+def _read(options: argparse.Namespace) -> Iterator[str]:
+    from sentiment.data.texts import check_text, read_lines, read_texts
+
+    if options.texts:
+        return (check_text(text, "command line", f"text {n}") for n, text in enumerate(options.texts, start=1))
+    if options.file:
+        return read_texts(options.file, options.text_column)
+    if sys.stdin.isatty():
+        print("Type a text a line; Ctrl-D ends.", file=sys.stderr)
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    return read_lines(sys.stdin, "standard input")
+
+
+def _load(options: argparse.Namespace) -> tuple[Predictor, str]:
+    import torch
+
+    from sentiment.models.bundle import Predictor
+    from sentiment.models.checkpoint import load_checkpoint
+    from sentiment.tracking.model_source import find_model_source
+    from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = _choose_device(options.device)
+    uri = choose_tracking_uri(options.tracking_uri)
+    source = find_model_source(options.model, options.multirun_dir or MULTIRUN_DIR, uri)
+    if source.checkpoint is not None:
+        return load_checkpoint(source.checkpoint, source.bundle, device), source.description
+    return Predictor.load(source.bundle, device), source.description
+
+
+def _choose_device(name: str) -> str:
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if name == "auto":
+        return "cpu" if accelerator is None else accelerator.type
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = "cpu" if accelerator is None else f"cpu and {accelerator.type}"
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PredictError(
+            f"--device={name} cannot be used: {reason}\n  -> here torch has {found}; auto takes the best"
+        ) from error
+    return name
+
+
+def _name_device(device: str) -> str:
+    import torch
+
+    count = torch.get_num_threads()
+    return f"{device} ({count} thread{'s' if count != 1 else ''})" if device == "cpu" else device
+
+
+def _choose_format(options: argparse.Namespace) -> str:
+    by_ending = {".csv": "csv", ".jsonl": "jsonl"}
+    if options.output is None:
+        return options.format or "table"
+    chosen = by_ending.get(options.output.suffix.lower())
+    if chosen is None or (options.format or chosen) != chosen:
+        given = f" with --format={options.format}" if options.format else ""
+        raise PredictError(f"--output={options.output}{given}: the ending decides.\n  -> end it in .csv or .jsonl")
+    return chosen
+
+
+def _open_writer(options: argparse.Namespace, name: str, class_names: tuple[str, ...]) -> PredictionWriter:
+    from sentiment.report.prediction_table import CsvWriter, JsonLinesWriter, TableWriter
+
+    if name == "table":
+        return TableWriter(sys.stdout)
+    if name == "csv" and options.explain:
+        raise PredictError("--explain has no place in a CSV.\n  -> take --format=jsonl, which lists words and shares")
+    kind = CsvWriter if name == "csv" else JsonLinesWriter
+    return kind(options.output or sys.stdout, class_names)
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return value

@@ -1,0 +1,120 @@
+"""What the schemas say of each key: default, values and meaning, and the rules between keys, as Markdown.
+
+The values are read from pydantic's JSON schema, whose form is a standard; pydantic's own constraint objects are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from sentiment.config.faults import choice_of, group_members
+from sentiment.config.markdown import make_table, show_text, show_value
+
+KEY_HEADER = ("key", "default", "values", "meaning")
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """One key of an option.
+
+    Attributes:
+        key: Its name within the group, e.g. ``tokenizer.kind``.
+        default: Its value where nobody sets it, unresolved: ``${.embedding_size}``; ``???`` where it is required.
+        values: The values it may take, in words.
+        meaning: What it does.
+    """
+
+    key: str
+    default: Any
+    values: str
+    meaning: str
+
+
+def list_keys_of(schema: type[BaseModel], defaults: Mapping[str, Any], prefix: str = "") -> Iterator[KeyRow]:
+    """List every key of a settings class, the groups within it included, in the order of the class.
+
+    Args:
+        schema: The settings class.
+        defaults: The composed values, unresolved.
+        prefix: What stands before the keys, e.g. ``tokenizer.``.
+    """
+    properties: dict[str, Any] = schema.model_json_schema()["properties"]
+    for name, field in schema.model_fields.items():
+        members = group_members(field.annotation)
+        if members:
+            yield from list_keys_of(members[0], defaults[name], f"{prefix}{name}.")
+        elif name == "name" and not prefix and choice_of(schema):
+            yield KeyRow(name, defaults[name], describe_values(properties[name]), "The option; chosen, never set.")
+        else:
+            yield KeyRow(
+                f"{prefix}{name}", defaults[name], describe_values(properties[name]), show_text(field.description or "")
+            )
+
+
+def list_rules(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """List the rules that span several keys: the key that is blamed, and the rule in a sentence."""
+    for validator in schema.__pydantic_decorators__.field_validators.values():
+        if validator.info.mode == "after":
+            yield f"{prefix}{validator.info.fields[0]}", show_text(validator.func.__doc__ or "")
+    for name, field in schema.model_fields.items():
+        for member in group_members(field.annotation):
+            yield from list_rules(member, f"{prefix}{name}.")
+
+
+def make_key_table(rows: list[KeyRow], rules: list[tuple[str, str]]) -> list[str]:
+    """Make the table of an option's keys, and the list of its rules."""
+    cells = [(f"`{row.key}`", show_value(row.default), row.values, row.meaning) for row in rows]
+    lines = [*make_table(KEY_HEADER, cells), ""]
+    if rules:
+        lines += ["Rules:", "", *(f"- `{key}`: {rule}" for key, rule in rules), ""]
+    return lines
+
+
+def describe_values(form: Mapping[str, Any]) -> str:
+    """Say in words what a JSON schema allows, e.g. ``whole number, 1 to 1024``, or `relu`, `gelu`."""
+    if "anyOf" in form:
+        return "; or ".join(map(describe_values, form["anyOf"]))
+    if "const" in form:
+        return f"`{form['const']}`"
+    if "enum" in form:
+        return ", ".join(f"`{value}`" for value in form["enum"])
+    kind = form.get("type")
+    if kind == "array":
+        return f"list of {describe_values(form['items'])}" + _describe_length(form.get("minItems", 0))
+    if kind == "string":
+        words = f"text that matches `{form['pattern']}`" if "pattern" in form else "text"
+        return f"{words}, not empty" if form.get("minLength") else words
+    return _KINDS[str(kind)] + _describe_bounds(form)
+
+
+_KINDS = {
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "`true`, `false`",
+    "null": "`null`",
+    "object": "mapping",
+}
+
+
+def _describe_length(least: int) -> str:
+    return f", at least {least}" if least > 1 else ", not empty" if least else ""
+
+
+def _describe_bounds(form: Mapping[str, Any]) -> str:
+    if "minimum" in form and "maximum" in form:
+        return f", {_show_number(form['minimum'])} to {_show_number(form['maximum'])}"
+    words = {
+        "minimum": "at least",
+        "exclusiveMinimum": "more than",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+    }
+    return "".join(f", {word} {_show_number(form[name])}" for name, word in words.items() if name in form)
+
+
+def _show_number(number: float) -> str:
+    return str(int(number)) if number == int(number) else f"{number:g}"

@@ -1,0 +1,101 @@
+"""The texts behind a run's predictions: its data read again, split the same way, and checked to be the same.
+
+Training works on token ids; whoever shows people a review needs its text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment.config.schema import DataSettings, FilesDataSettings, ImdbDataSettings
+from sentiment.data.build import build_source
+from sentiment.data.corpus import fingerprint_corpus
+from sentiment.data.splits import split_reviews
+from sentiment.errors import DataError
+
+HeldOut = Literal["validation", "test"]
+"""A split that a model did not learn from."""
+
+
+@dataclass(frozen=True)
+class SplitTexts:
+    """The reviews of one split, in the order of the run's own split.
+
+    Attributes:
+        texts: N raw texts.
+        labels: (N,) class indices, int64.
+        rows: (N,) index of each review within the source's split that it comes from, int64.
+        class_names: K names in index order.
+    """
+
+    texts: list[str]
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+
+def read_split_texts(settings: DataSettings, split: HeldOut, fingerprint: str) -> SplitTexts:
+    """Read one split as a run saw it.
+
+    Args:
+        settings: The run's data settings.
+        split: Which one.
+        fingerprint: The fingerprint that the run recorded for its data.
+
+    Raises:
+        DataError: The data cannot be read, or is not that of the run.
+    """
+    source = build_source(settings)
+    amount = (settings.validation_fraction, settings.split_seed, settings.train_limit)
+    found = fingerprint_corpus(source, *amount)
+    if found != fingerprint:
+        raise DataError(
+            f"The run was made on data with fingerprint {fingerprint}, but what is there now has {found} "
+            f"({source.describe()}).\n"
+            "  -> its predictions cannot be matched with these texts: give the run's own data with --data-path PATH "
+            "(the same files; a copy from the Hub and local files count as different data)"
+        )
+    raw = source.load()
+    splits = split_reviews(raw, *amount)
+    part = splits.test if split == "test" else splits.validation
+    return SplitTexts(part.texts, part.labels, part.rows, raw.class_names)
+
+
+def relocate_data(settings: DataSettings, place: Path) -> DataSettings:
+    """Say where the data of a run lies now.
+
+    Args:
+        settings: The run's data settings.
+        place: For ``imdb`` its folder. For ``files`` the folder that holds the files under their old names, or the
+            training file where it is the only one.
+
+    Raises:
+        DataError: There is no such place, or the data was generated and lies nowhere.
+    """
+    if not place.exists():
+        raise DataError(f"--data-path={place} does not exist (looked at {place.absolute()}); correct the path")
+    if isinstance(settings, ImdbDataSettings):
+        return settings.model_copy(update={"path": str(place.absolute())})
+    if not isinstance(settings, FilesDataSettings):
+        raise DataError(
+            f"The run's data is generated (data={settings.name}), so it lies nowhere; leave --data-path out"
+        )
+    return _relocate_files(settings, place.absolute())
+
+
+def _relocate_files(settings: FilesDataSettings, place: Path) -> FilesDataSettings:
+    olds = {key: getattr(settings, key) for key in ("path", "validation_path", "test_path")}
+    named = {key: Path(old).name for key, old in olds.items() if old is not None}
+    if place.is_dir():
+        return settings.model_copy(update={key: str(place / name) for key, name in named.items()})
+    if len(named) > 1:
+        raise DataError(
+            f"--data-path={place} is one file, but the run read {len(named)}: {', '.join(named.values())}; "
+            "give the folder that holds them"
+        )
+    return settings.model_copy(update={"path": str(place)})

@@ -1,0 +1,56 @@
+"""A model from a training checkpoint, whose weights are read without running anything that lies in the file."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from sentiment.errors import ModelFileError
+from sentiment.models.bundle import Predictor
+
+NETWORK_PREFIX = "network."
+"""Where the network stands in the state of the LightningModule."""
+
+
+def load_checkpoint(file: Path, bundle: Path, device: str | torch.device = "cpu") -> Predictor:
+    """Read a Lightning checkpoint of a run.
+
+    A checkpoint is a pickle. ``weights_only`` reads tensors and plain values from it and refuses everything else,
+    because unpickling anything else can run any code.
+
+    Args:
+        file: The ``.ckpt``.
+        bundle: Bundle of the same run, for the settings and the tokenizer.
+        device: Where the network shall compute.
+
+    Raises:
+        ModelFileError: The file holds more than weights, is damaged, or is of another network.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelFileError(
+            f"{file} holds more than weights, and reading that could run code of whoever wrote it. It was not read.\n"
+            "  -> give a checkpoint that a run of this project wrote, or the run itself: --model RUN"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelFileError(
+            f"{file} is no checkpoint, or damaged ({error}).\n  -> copy it again, or give the run itself"
+        ) from error
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise ModelFileError(
+            f"{file} is no Lightning checkpoint: no state_dict.\n  -> give the run itself: --model RUN"
+        )
+    predictor = Predictor.load(bundle, device)
+    weights = {name[len(NETWORK_PREFIX) :]: value for name, value in state.items() if name.startswith(NETWORK_PREFIX)}
+    try:
+        predictor.network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"{file} does not belong to the model in {bundle}: {error}\n  -> give a checkpoint of the same run"
+        ) from error
+    predictor.network.to(device)
+    return predictor

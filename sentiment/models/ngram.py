@@ -1,0 +1,224 @@
+"""A linear classifier over word n-grams: which n-grams stand in a review, each with one weight.
+
+It has the call signature of the networks, tokens and mask to logits, so that evaluation, storage, prediction and the
+measurement of latency are theirs. How its weights are found stands in `sentiment.training.naive_bayes`.
+
+scikit-learn's `CountVectorizer` is left out on purpose: reviews are token ids already (same splits, same words as for
+the networks), and packed ids take a few seconds and 8 bytes an n-gram where a dictionary of strings takes minutes and
+hundreds, and could be stored without pickle only by writing it out by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sentiment.data.tokenizer import UNK_ID
+from sentiment.models.padding import as_mask
+
+LARGEST_N = 3
+"""Longest n-grams: three ids of a vocabulary of a million entries fit one 64-bit integer."""
+
+WEIGHT, BIAS = "weight", "bias"
+
+
+class Occurrences(NamedTuple):
+    """Known n-grams where they stand; M is the number of known n-grams.
+
+    Attributes:
+        columns: (P,) index of the n-gram in [0, M).
+        starts: (P,) position of its first word among the words given.
+        sizes: (P,) number of words of the n-gram.
+    """
+
+    columns: Tensor
+    starts: Tensor
+    sizes: Tensor
+
+
+class NgramClassifier(nn.Module):
+    """Add up the weights of the n-grams that a review contains; how often it contains one is of no matter.
+
+    A new classifier knows no n-gram; `set_weights` or `load_state_dict` gives it some.
+
+    Args:
+        vocabulary_size: Number of token ids.
+        classes: Number of classes K. Two classes share one score, that of class 1; more have one each.
+        max_n: Longest n-grams, 1 to 3.
+        keep_unknown: Whether n-grams with an unknown word count.
+
+    Raises:
+        ValueError: n-grams longer than a packed integer holds, or a vocabulary too large for it.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def __init__(self, *, vocabulary_size: int, classes: int, max_n: int, keep_unknown: bool) -> None:
+        super().__init__()
+        if not 1 <= max_n <= LARGEST_N or vocabulary_size**max_n >= 2**63:
+            raise ValueError(
+                f"max_n={max_n} with {vocabulary_size} token ids does not fit 64 bits; take max_n of 1 to {LARGEST_N} "
+                "and a smaller vocabulary"
+            )
+        self.vocabulary_size, self.classes = vocabulary_size, classes
+        self.max_n, self.keep_unknown = max_n, keep_unknown
+        self.outputs = 1 if classes == 2 else classes
+        for n in range(1, max_n + 1):
+            self.register_buffer(_buffer(n), torch.empty(0, dtype=torch.int64))
+        self.weight = nn.Parameter(torch.zeros(self.outputs, 0))  # (O, M)
+        self.bias = nn.Parameter(torch.zeros(self.outputs))  # (O,)
+
+    @property
+    def ngrams(self) -> list[Tensor]:
+        """Known n-grams for n = 1, 2, ...: packed ids, ascending; their columns follow one another."""
+        return [self.get_buffer(_buffer(n)) for n in range(1, self.max_n + 1)]
+
+    def set_weights(self, ngrams: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
+        """Take n-grams and weights.
+
+        Args:
+            ngrams: Packed ids of `learn_ngrams`, one (M_n,) int64 tensor for each n.
+            weight: (O, M) weights; O is 1 for two classes, else K; M is the sum of M_n.
+            bias: (O,) scores of a review without a known n-gram.
+        """
+        names = [_buffer(n) for n in range(1, self.max_n + 1)]
+        self.load_state_dict({**dict(zip(names, ngrams, strict=True)), WEIGHT: weight.float(), BIAS: bias.float()})
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Map tokens (B, T) and mask (B, T), or lengths (B,), to logits (B, K)."""
+        mask = as_mask(mask, tokens.shape[1])
+        rows = torch.arange(len(tokens), device=tokens.device).unsqueeze(1).expand_as(tokens)[mask]  # (P,)
+        return self.score(tokens[mask], rows, len(tokens))
+
+    def score(self, ids: Tensor, rows: Tensor, reviews: int) -> Tensor:
+        """Map words one after another, (P,) ids and (P,) ascending numbers of their reviews, to logits (B, K)."""
+        rows, columns = self.find_features(ids, rows)
+        scores = self.bias.repeat(reviews, 1)  # (B, O)
+        scores = scores.index_add(0, rows, self.weight[:, columns].T)
+        return torch.cat([-scores / 2, scores / 2], dim=1) if self.classes == 2 else scores
+
+    def find_features(self, ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Give (F,) rows and (F,) columns of the ones in the (B, M) matrix of which n-gram stands in which review."""
+        count = max(self.weight.shape[1], 1)
+        found = self.find_occurrences(ids, rows)
+        pairs = torch.unique(rows[found.starts] * count + found.columns)  # sorted by review, then n-gram
+        return pairs // count, pairs % count
+
+    def find_occurrences(self, ids: Tensor, rows: Tensor) -> Occurrences:
+        """Give every place at which a known n-gram stands; arguments as for `score`."""
+        columns, starts, sizes, before = [], [], [], 0
+        for n, known in enumerate(self.ngrams, start=1):
+            packed, places = pack(ids, rows, n, self.vocabulary_size, keep_unknown=self.keep_unknown)
+            if len(known):
+                index = torch.searchsorted(known, packed).clamp(max=len(known) - 1)
+                hit = known[index] == packed
+                columns.append(index[hit] + before)
+                starts.append(places[hit])
+                sizes.append(torch.full_like(columns[-1], n))
+            before += len(known)
+        none = ids.new_empty(0)
+        return Occurrences(*(torch.cat([none, *parts]) for parts in (columns, starts, sizes)))
+
+    def share_out(self, ids: Tensor) -> Tensor:
+        """Give each word of a review its part of the scores.
+
+        The weight of an n-gram is shared evenly among the places at which it stands, and at each place among its words.
+        Nothing is estimated: the parts and the bias add up to the scores.
+
+        Args:
+            ids: (T,) token ids of one whole review.
+
+        Returns:
+            (T, O) parts.
+        """
+        found = self.find_occurrences(ids, torch.zeros_like(ids))
+        _, index, places = torch.unique(found.columns, return_inverse=True, return_counts=True)
+        part = self.weight[:, found.columns].T / (places[index] * found.sizes)[:, None]  # (P, O)
+        parts: Tensor = part.new_zeros(len(ids), self.outputs)
+        for offset in range(self.max_n):
+            inside = offset < found.sizes
+            parts.index_add_(0, found.starts[inside] + offset, part[inside])
+        return parts
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take a stored state; the number of n-grams is the state's.
+
+        Raises:
+            RuntimeError: The state does not fit the settings, or its parts do not fit each other.
+        """
+        for n in range(1, self.max_n + 1):
+            stored = state_dict.get(_buffer(n))
+            if stored is not None:
+                _check_ngrams(stored, n, self.vocabulary_size)
+                setattr(self, _buffer(n), torch.empty_like(stored, device=self.bias.device))
+        count = sum(len(known) for known in self.ngrams)
+        self.weight = nn.Parameter(self.weight.new_zeros(self.outputs, count))
+        return super().load_state_dict(state_dict, strict, assign)
+
+
+def pack(ids: Tensor, rows: Tensor, n: int, vocabulary_size: int, *, keep_unknown: bool) -> tuple[Tensor, Tensor]:
+    """Write every n words in a row of one review as one integer, their ids being its digits.
+
+    Args:
+        ids: (P,) token ids of reviews one after another, int64.
+        rows: (P,) number of each word's review, ascending.
+        n: Words of an n-gram.
+        vocabulary_size: Number of token ids, the base of the digits.
+        keep_unknown: Whether n-grams with an unknown word count.
+
+    Returns:
+        (F,) packed n-grams, and the (F,) places of their first words.
+    """
+    size = max(len(ids) - n + 1, 0)
+    packed = torch.zeros(size, dtype=torch.int64, device=ids.device)
+    wanted = rows[:size] == rows[len(rows) - size :]
+    for offset in range(n):
+        digit = ids[offset : offset + size]
+        packed = packed * vocabulary_size + digit
+        if not keep_unknown:
+            wanted &= digit != UNK_ID
+    return packed[wanted], wanted.nonzero()[:, 0]
+
+
+def learn_ngrams(
+    ids: Tensor, rows: Tensor, *, max_n: int, min_frequency: int, vocabulary_size: int, keep_unknown: bool
+) -> list[Tensor]:
+    """Collect the n-grams that stand in at least so many reviews.
+
+    Memory: at most about 60 bytes for each of the P words, one n after another.
+
+    Args:
+        ids: (P,) token ids of the training reviews one after another, int64.
+        rows: (P,) number of each word's review, ascending.
+        max_n: Longest n-grams.
+        min_frequency: N-grams in fewer reviews are left out.
+        vocabulary_size: Number of token ids.
+        keep_unknown: Whether n-grams with an unknown word count.
+
+    Returns:
+        For n = 1, 2, ..., the (M_n,) packed n-grams, int64, ascending.
+    """
+    ngrams = []
+    for n in range(1, max_n + 1):
+        packed, places = pack(ids, rows, n, vocabulary_size, keep_unknown=keep_unknown)
+        known, index = torch.unique(packed, return_inverse=True)
+        if min_frequency > 1:
+            pairs = torch.unique(index * (int(rows[-1]) + 1) + rows[places])  # a review counts an n-gram once
+            reviews = torch.bincount(pairs // (int(rows[-1]) + 1), minlength=len(known))
+            known = known[reviews >= min_frequency]
+        ngrams.append(known)
+    return ngrams
+
+
+def _buffer(n: int) -> str:
+    return f"ngrams_{n}"
+
+
+def _check_ngrams(stored: Tensor, n: int, vocabulary_size: int) -> None:
+    in_order = stored.dtype == torch.int64 and stored.ndim == 1 and bool((stored[1:] > stored[:-1]).all())
+    if not in_order or (len(stored) and not 0 <= int(stored[0]) <= int(stored[-1]) < vocabulary_size**n):
+        raise RuntimeError(f"the {n}-grams are no ascending packed ids of a vocabulary of {vocabulary_size}")

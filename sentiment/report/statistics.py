@@ -1,0 +1,275 @@
+"""What a difference between runs is worth: intervals and tests, on plain numbers.
+
+Two questions are told apart. Do two *trained models* differ on reviews like these? The reviews are the sample: paired
+bootstrap and McNemar's test. Does one *way of training* give better models than another? The seeds are the sample: t
+intervals and t tests (Dror et al. 2018; Bouthillier et al. 2021, "Accounting for variance in machine learning
+benchmarks"). With three seeds the second question has little power: a difference must be several times the spread
+between seeds to show.
+
+Every difference is first minus second, and comparing the other way round gives exactly the negative.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from sentiment.errors import SentimentError
+
+LEVEL = 0.95
+"""Level of every interval."""
+
+POWER = 0.8
+"""Chance at which a difference counts as one that would show."""
+
+Z_95 = 1.959963984540054
+"""Quantile of the normal distribution for a two-sided 95 % interval."""
+
+RESAMPLES = 10_000
+
+Correctness = npt.NDArray[np.bool_]
+
+
+class StatisticsError(SentimentError):
+    """Values that a test cannot be asked about."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds.
+
+    Attributes:
+        mean: The mean.
+        low: Lower end of the 95 % t interval; NaN for a single value, which has none.
+        high: Upper end.
+        count: Number of values.
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second, and how sure it is.
+
+    Attributes:
+        value: The difference.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        p_value: Chance of a difference at least as large if there were none, two-sided; NaN where nothing varies
+            between the seeds, so that the test has nothing to measure by.
+        test: The test's name, for people.
+        count: Pairs, or the smaller number of values.
+        detectable: Difference that would show in four of five repetitions of such an experiment.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    test: str
+    count: int
+    detectable: float
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Give the 95 % interval of a share of `count` trials (Wilson 1927), which stays within 0 and 1."""
+    centre = (share + Z_95**2 / (2 * count)) / (1 + Z_95**2 / count)
+    spread = math.sqrt(share * (1 - share) / count + Z_95**2 / (4 * count**2)) * Z_95 / (1 + Z_95**2 / count)
+    return max(0.0, centre - spread), min(1.0, centre + spread)
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """Give the mean of independent values and its 95 % t interval.
+
+    Assumes values that are about normal, which accuracies over seeds are (few of them: nobody can check it).
+
+    Raises:
+        StatisticsError: There are no values.
+    """
+    if not values:
+        raise StatisticsError("A mean of no values was asked for.\n  -> give at least one finished run")
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Estimate(mean, math.nan, math.nan, 1)
+    half = _t_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return Estimate(mean, mean - half, mean + half, len(values))
+
+
+def compare_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
+    """Compare two groups of runs over seeds: in pairs where they share seeds, else as two samples.
+
+    Args:
+        first: Seed to value.
+        second: Seed to value.
+
+    Returns:
+        The difference; None where a group has a single run, whose spread nobody knows.
+    """
+    common = sorted(set(first) & set(second))
+    if len(common) >= 2:
+        return paired_t([first[seed] for seed in common], [second[seed] for seed in common])
+    if min(len(first), len(second)) < 2:
+        return None
+    return welch(list(first.values()), list(second.values()))
+
+
+def paired_t(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Compare values in pairs (Student's paired t).
+
+    Assumes that the differences are independent of each other and about normal. Pairs of one seed share what the seed
+    decides (the order of the batches); where that has no effect, the test is valid still and only a little weaker
+    than Welch's. Three pairs leave two degrees of freedom: the mean difference must be 4.3 standard errors to show.
+
+    Raises:
+        StatisticsError: There are fewer than two pairs, or one value has no partner.
+    """
+    if len(first) != len(second) or len(first) < 2:
+        raise StatisticsError(
+            f"Pairs of {len(first)} and {len(second)} values were asked for.\n"
+            "  -> give both the same seeds, at least two"
+        )
+    differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    test = f"paired t test over {len(differences)} seeds"
+    return _t_difference(float(np.mean(differences)), error, len(differences) - 1.0, test, len(differences))
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Compare two independent samples whose spreads may differ (Welch 1947).
+
+    Assumes that all values are independent and about normal within each sample. With three values a sample there are
+    two to four degrees of freedom, and little power.
+
+    Raises:
+        StatisticsError: A sample has fewer than two values.
+    """
+    counts = len(first), len(second)
+    if min(counts) < 2:
+        raise StatisticsError(
+            f"Samples of {counts[0]} and {counts[1]} values were asked for.\n  -> give each at least two seeds"
+        )
+    shares = [float(np.var(values, ddof=1)) / len(values) for values in (first, second)]
+    variance = sum(shares)
+    freedom = _welch_freedom(shares, counts)
+    value = float(np.mean(first)) - float(np.mean(second))
+    return _t_difference(
+        value, math.sqrt(variance), freedom, f"Welch's t test, {counts[0]} and {counts[1]} seeds", min(counts)
+    )
+
+
+def paired_bootstrap(
+    first: Correctness, second: Correctness, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Difference:
+    """Compare two models on the same reviews: resample the reviews (Efron & Tibshirani 1993; Koehn 2004).
+
+    Assumes that the N reviews are an independent sample of what the models will meet. Says nothing about other seeds.
+    A resample of N reviews is fully described by how many of them only the first or only the second model gets right,
+    so it is drawn as one multinomial number instead of N indices. The interval is the percentile interval; the p value
+    counts resampled differences at least as far from the measured one as that is from zero.
+
+    Args:
+        first: (N,) whether the first model is right.
+        second: (N,) whether the second model is right.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Raises:
+        StatisticsError: The vectors differ in length or are empty.
+    """
+    only_first, only_second, count = _count_discordant(first, second)
+    value = (only_first - only_second) / count
+    if only_first < only_second:  # one way round only is drawn, so that the other is exactly its negative
+        return _negate(paired_bootstrap(second, first, resamples=resamples, seed=seed))
+    shares = [only_first / count, only_second / count, (count - only_first - only_second) / count]
+    draws = np.random.default_rng(seed).multinomial(count, shares, size=resamples)
+    differences = (draws[:, 0] - draws[:, 1]) / count
+    if only_first == only_second:  # a symmetric distribution keeps a symmetric interval
+        differences = np.concatenate([differences, -differences])
+    low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    tolerance = 0.5 / count  # differences are multiples of 1 / N; rounding must not decide which are equal
+    extreme = int(np.sum(np.abs(differences - value) >= abs(value) - tolerance))
+    error = float(np.std(differences))
+    detectable = (stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)) * error
+    p_value = min(1.0, (extreme + 1) / (len(differences) + 1))
+    return Difference(
+        value, float(low), float(high), p_value, f"paired bootstrap over {count:,} reviews", count, float(detectable)
+    )
+
+
+def mcnemar_p_value(first: Correctness, second: Correctness) -> float:
+    """Give the two-sided p value of McNemar's exact test (1947): a check of the bootstrap by another road.
+
+    Of the reviews that only one model gets right, each model would get half if they were equally good.
+
+    Raises:
+        StatisticsError: The vectors differ in length or are empty.
+    """
+    only_first, only_second, _ = _count_discordant(first, second)
+    discordant = only_first + only_second
+    return 1.0 if discordant == 0 else float(stats.binomtest(only_first, discordant).pvalue)
+
+
+def correct_p_values(p_values: Sequence[float]) -> list[float]:
+    """Correct the p values of several tests (Holm 1979), in the order given; NaN stays NaN and counts as no test.
+
+    The chance that any difference is claimed where there is none stays below the level, whatever the tests have to do
+    with each other. By hand, because scipy corrects false discovery rates only, and four lines are no reason for a
+    library.
+    """
+    order = sorted((index for index, p in enumerate(p_values) if not math.isnan(p)), key=lambda index: p_values[index])
+    corrected = [math.nan] * len(p_values)
+    largest = 0.0
+    for place, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - place) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def _t_difference(value: float, error: float, freedom: float, test: str, count: int) -> Difference:
+    if error <= 1e-12 * max(1.0, abs(value)):  # equal up to rounding
+        is_nothing = abs(value) <= 1e-12
+        return Difference(value, value, value, 1.0 if is_nothing else math.nan, test, count, 0.0)
+    half = _t_quantile(freedom) * error
+    p_value = float(2 * stats.t.sf(abs(value) / error, freedom))
+    detectable = (_t_quantile(freedom) + float(stats.t.ppf(POWER, freedom))) * error
+    return Difference(value, value - half, value + half, p_value, test, count, detectable)
+
+
+def _welch_freedom(shares: Sequence[float], counts: Sequence[int]) -> float:
+    below = sum(share**2 / (count - 1) for share, count in zip(shares, counts, strict=True))
+    return sum(shares) ** 2 / below if below > 0 else float(sum(counts) - 2)
+
+
+def _t_quantile(freedom: float) -> float:
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+
+
+def _count_discordant(first: Correctness, second: Correctness) -> tuple[int, int, int]:
+    """Count the reviews that only the first gets right, that only the second gets right, and all."""
+    if first.shape != second.shape or first.ndim != 1 or not len(first):
+        raise StatisticsError(
+            f"Correctness of shapes {first.shape} and {second.shape} cannot be compared in pairs.\n"
+            "  -> both models must have predicted the same reviews"
+        )
+    return int(np.sum(first & ~second)), int(np.sum(second & ~first)), len(first)
+
+
+def _negate(difference: Difference) -> Difference:
+    return Difference(
+        -difference.value,
+        -difference.high,
+        -difference.low,
+        difference.p_value,
+        difference.test,
+        difference.count,
+        difference.detectable,
+    )

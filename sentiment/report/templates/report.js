@@ -1,0 +1,112 @@
+"use strict";
+// What the report's page does: draws the figures, follows the theme, hides series, sorts tables, copies the command.
+
+const root = document.documentElement;
+const hasMouse = matchMedia("(pointer: fine)").matches;
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+
+function isDark() {
+  return root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches;
+}
+
+/** Give the layout keys that carry the theme; the colours are the style sheet's own. */
+function themeLayout() {
+  const ink = getComputedStyle(document.body).color;
+  const card = getComputedStyle(document.querySelector(".card"));
+  const layout = {
+    "font.color": ink,
+    "hoverlabel.bgcolor": card.backgroundColor,
+    "hoverlabel.bordercolor": card.borderTopColor,
+    "hoverlabel.font.color": ink,
+  };
+  for (const axis of ["xaxis", "yaxis"]) {
+    for (const part of ["gridcolor", "linecolor", "tickcolor"]) layout[`${axis}.${part}`] = card.borderTopColor;
+  }
+  return layout;
+}
+
+function setNested(target, path, value) {
+  const parts = path.split(".");
+  const last = parts.pop();
+  for (const part of parts) target = target[part] ??= {};
+  target[last] = value;
+}
+
+async function drawAll() {
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  for (const [id, figure] of Object.entries(figures)) {
+    // The theme is asked for each time: it may change while the plots are drawn.
+    for (const [path, value] of Object.entries(themeLayout())) setNested(figure.layout, path, value);
+    figure.layout.dragmode = hasMouse ? "zoom" : false; // a finger scrolls the page
+    await Plotly.newPlot(id, figure.data, figure.layout, {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: hasMouse ? "hover" : false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    });
+    await new Promise((resume) => setTimeout(resume)); // lets the page answer between two plots
+  }
+  root.dataset.drawn = "true";
+}
+
+function applyTheme() {
+  const layout = themeLayout();
+  for (const panel of document.querySelectorAll(".panel.js-plotly-plot")) Plotly.relayout(panel, layout);
+}
+
+function toggleSeries(button) {
+  const isShown = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(isShown));
+  for (const panel of button.closest(".chart").querySelectorAll(".panel.js-plotly-plot")) {
+    const traces = panel.data.flatMap((trace, place) => (trace.legendgroup === button.dataset.series ? [place] : []));
+    if (traces.length) Plotly.restyle(panel, { visible: isShown }, traces);
+  }
+}
+
+/** Sort by the full values; empty cells stay last in either direction. */
+function sortBy(heading) {
+  const table = heading.closest("table");
+  const column = heading.cellIndex;
+  const isNumber = heading.classList.contains("number");
+  const isFirst = heading.ariaSort !== "ascending";
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", isFirst ? "ascending" : "descending");
+  const sign = isFirst ? 1 : -1;
+  const key = (row) => row.cells[column].dataset.value;
+  const isEmpty = (value) => value === "" || (isNumber && Number.isNaN(Number(value)));
+  const compare = (a, b) => (isNumber ? Number(a) - Number(b) : a.localeCompare(b, "en", { numeric: true }));
+  const rows = [...table.tBodies[0].rows].sort((one, other) => {
+    const [a, b] = [key(one), key(other)];
+    return isEmpty(a) || isEmpty(b) ? isEmpty(a) - isEmpty(b) : sign * compare(a, b);
+  });
+  table.tBodies[0].append(...rows);
+}
+
+async function copyText(button) {
+  const source = document.getElementById(button.dataset.copies);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = "Copied";
+  } catch {
+    // A page in a frame, as in MLflow, may have no clipboard: select the text, and let the keyboard do the rest.
+    getSelection().selectAllChildren(source);
+    button.textContent = "Press Ctrl+C";
+  }
+  setTimeout(() => (button.textContent = "Copy"), 2500);
+}
+
+document.getElementById("theme").addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  applyTheme();
+});
+prefersDark.addEventListener("change", applyTheme);
+addEventListener("beforeprint", applyTheme);
+addEventListener("afterprint", applyTheme);
+for (const button of document.querySelectorAll(".legend button")) {
+  button.addEventListener("click", () => toggleSeries(button));
+}
+for (const heading of document.querySelectorAll(".sortable th")) {
+  heading.firstElementChild.addEventListener("click", () => sortBy(heading));
+}
+document.getElementById("copy")?.addEventListener("click", (event) => copyText(event.currentTarget));
+drawAll();

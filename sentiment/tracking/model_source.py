@@ -1,0 +1,129 @@
+"""From what a person calls a model to the files that prediction needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentiment.errors import ModelFileError, TrackingError
+from sentiment.tracking.result_file import RESULT_FILE
+from sentiment.tracking.stored_run import (
+    BUNDLE_DIR,
+    RUN_ID,
+    StoredRun,
+    find_latest_run,
+    find_stored_run,
+    make_temporary_folder,
+)
+
+CHAMPION = "champion"
+"""Alias of the model that a registered name stands for."""
+
+REGISTRY_URI = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))?")
+
+BUNDLE_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model lies.
+
+    Attributes:
+        description: What it is, for people.
+        bundle: Its bundle.
+        checkpoint: Checkpoint whose weights replace the bundle's; None: the bundle's own.
+    """
+
+    description: str
+    bundle: Path
+    checkpoint: Path | None = None
+
+
+def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -> ModelSource:
+    """Find a model.
+
+    Args:
+        name: A run (folder, ``NAME/NUMBER``, MLflow run id), a bundle's folder, a checkpoint, or a registered model
+            (``imdb`` for its champion, ``imdb@ALIAS``, ``imdb/3``, each with or without ``models:/``); None: the
+            latest finished run.
+        multirun_dir: Folder of runs and sweeps.
+        tracking_uri: MLflow store and registry.
+
+    Raises:
+        TrackingError: There is no such run or model.
+        ModelFileError: It is of a kind that cannot be read without running code.
+    """
+    if name is None:
+        return _of_run(find_latest_run(multirun_dir))
+    path = Path(name).expanduser()
+    if path.suffix == ".ckpt":
+        return _of_checkpoint(path)
+    if path.is_file():
+        raise ModelFileError(
+            f"{path} is a single file. Files of pickled models (.pt, .pkl, .joblib) are not read: loading them can run "
+            "code of whoever wrote them.\n"
+            "  -> give the folder of a run or of a bundle (weights.safetensors, settings.json, tokenizer.json)"
+        )
+    if (path / BUNDLE_SETTINGS).is_file():
+        return ModelSource(f"bundle {path}", path)
+    registered = REGISTRY_URI.fullmatch(name)
+    if name.startswith("models:/"):
+        return _of_registry(name, registered, tracking_uri)
+    try:
+        return _of_run(find_stored_run(name, multirun_dir, tracking_uri))
+    except TrackingError as error:
+        if registered is None or RUN_ID.fullmatch(name) or path.exists() or (multirun_dir / name).exists():
+            raise
+        try:
+            return _of_registry(name, registered, tracking_uri)
+        except TrackingError as second:
+            raise TrackingError(f"{error}\n\nNeither is it a registered model: {second}") from error
+
+
+def _of_run(run: StoredRun) -> ModelSource:
+    return ModelSource(f"{run.record.name} ({run.folder})", run.bundle)
+
+
+def _of_checkpoint(file: Path) -> ModelSource:
+    if not file.is_file():
+        raise TrackingError(f"There is no checkpoint {file}.\n  -> see multirun/.../checkpoints/")
+    for folder in file.absolute().parents:
+        if (folder / RESULT_FILE).is_file():
+            if (folder / BUNDLE_DIR / BUNDLE_SETTINGS).is_file():
+                return ModelSource(f"checkpoint {file}", folder / BUNDLE_DIR, file)
+            raise ModelFileError(
+                f"{file} holds weights only, and the tokenizer is not there yet: the run in {folder} is not over.\n"
+                "  -> let the run finish with the same command, which writes them"
+            )
+    raise ModelFileError(
+        f"{file} holds weights only; settings and tokenizer lie in the folder of its run, and no folder above it has "
+        f"a {RESULT_FILE}.\n  -> give the checkpoint in its place, or the run: --model RUN"
+    )
+
+
+def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> ModelSource:
+    if parts is None:
+        raise TrackingError(
+            f"{name} names no registered model.\n  -> write models:/NAME@ALIAS, models:/NAME/VERSION or NAME"
+        )
+    from sentiment.tracking.logged_model import fetch_bundle
+    from sentiment.tracking.mlflow_api import MlflowException
+    from sentiment.tracking.mlflow_read import open_client, reading
+
+    client, model = open_client(tracking_uri), parts["name"]
+    try:
+        version = parts["version"] or client.get_model_version_by_alias(model, parts["alias"] or CHAMPION).version
+        place = client.get_model_version_download_uri(model, str(version))
+    except MlflowException as error:
+        with reading(tracking_uri):
+            known = sorted(found.name for found in client.search_registered_models())
+        raise TrackingError(
+            f"{tracking_uri} has no {name}: {error.message}\n  -> "
+            + (f"registered are {', '.join(known)}" if known else "register one: python -m sentiment best STUDY")
+        ) from error
+    with reading(tracking_uri):
+        if place.startswith("models:/"):  # a version of a logged model
+            place = client.get_logged_model(place.removeprefix("models:/")).artifact_location
+        bundle = fetch_bundle(tracking_uri, place, make_temporary_folder())
+    return ModelSource(f"{model}, version {version}", bundle)

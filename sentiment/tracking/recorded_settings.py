@@ -1,0 +1,101 @@
+"""From a run's recorded params back to its settings: the inverse of `sentiment.tracking.flatten`."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from sentiment.config.schema import Settings
+from sentiment.errors import TrackingError
+from sentiment.tracking.flatten import flatten
+
+
+def read_settings(params: Mapping[str, str]) -> Settings:
+    """Read settings back from their flat text.
+
+    The text alone does not tell a string from a number (a file named ``12`` from the number 12), so the schema says
+    what each value is. The result is checked: flattened again it gives the same text.
+
+    Args:
+        params: Every resolved setting, as `flatten` wrote them.
+
+    Raises:
+        TrackingError: A setting is missing, unknown or of another form: another version wrote it.
+    """
+    try:
+        settings = Settings.model_validate(_read_group(Settings, params, ""))
+    except ValidationError as error:
+        faults = [f"{_key(fault['loc'], params)}: {fault['msg']}" for fault in error.errors()]
+        raise _unreadable("; ".join(faults)) from error
+    again = flatten(settings)
+    changed = sorted(name for name in {*params, *again} if params.get(name) != again.get(name))
+    if changed:
+        raise _unreadable(f"{', '.join(changed)} would not come back as recorded")
+    return settings
+
+
+def _key(location: tuple[int | str, ...], params: Mapping[str, str]) -> str:
+    """Write a fault's place as a dotted key; pydantic puts a group's option between the group and its key."""
+    option = params.get(f"{location[0]}.name") if location else None
+    return ".".join(str(part) for index, part in enumerate(location) if not (index == 1 and part == option))
+
+
+def _unreadable(reason: str) -> TrackingError:
+    return TrackingError(
+        f"The recorded settings of the run do not fit this version: {reason}\n"
+        "  -> check out the commit that wrote them (tag git.commit in result.json), or run it again"
+    )
+
+
+def _read_group(group: type[BaseModel], params: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    """Read the settings under a prefix; what is missing or unknown is left to the schema's own check."""
+    values: dict[str, Any] = {}
+    for name in _names(params, prefix):
+        key = f"{prefix}{name}"
+        field = group.model_fields.get(name)
+        inner = None if field is None else _choose_group(field.annotation, params.get(f"{key}.name"))
+        if inner is not None:
+            values[name] = _read_group(inner, params, f"{key}.")
+        elif key in params:
+            values[name] = params[key] if field is None else _read_value(field.annotation, params[key])
+        else:
+            values[name] = {}  # keys of a group that this version does not have
+    return values
+
+
+def _names(params: Mapping[str, str], prefix: str) -> list[str]:
+    return list(dict.fromkeys(key[len(prefix) :].partition(".")[0] for key in params if key.startswith(prefix)))
+
+
+def _choose_group(annotation: Any, option: str | None) -> type[BaseModel] | None:
+    """Find the schema of a group: the only one, or that of the option; None where the field is a value."""
+    groups = [member for member in _members(annotation) if isinstance(member, type) and issubclass(member, BaseModel)]
+    for group in groups:
+        named = group.model_fields.get("name")
+        if named is None or option in get_args(named.annotation):
+            return group
+    return groups[0] if groups else None  # its own check then says that the option does not exist
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _read_value(annotation: Any, text: str) -> Any:
+    members = _members(annotation)
+    if text == "null" and type(None) in members:
+        return None
+    if any(member is str or _is_choice(member) for member in members):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # the schema refuses it, and says which key it is
+
+
+def _is_choice(annotation: Any) -> bool:
+    return get_origin(annotation) is Literal and all(isinstance(choice, str) for choice in get_args(annotation))

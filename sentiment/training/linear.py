@@ -1,0 +1,184 @@
+"""One run of the n-gram classifier: fit, validate once, test once, on the same splits and under the same names.
+
+It takes seconds, so a run that is interrupted starts anew. Nothing in it is random but the order in which a support
+vector machine goes through the reviews.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows
+
+from sentiment.config.schema import NgramSettings, Settings
+from sentiment.data.batching import Item, LengthBatches, collate
+from sentiment.data.corpus import Corpus, EncodedSplit
+from sentiment.errors import OutOfMemoryError
+from sentiment.models.build import count_parameters
+from sentiment.models.bundle import WEIGHTS_FILE, save_bundle
+from sentiment.models.ngram import NgramClassifier, learn_ngrams
+from sentiment.training.device import DEFAULT_THREADS
+from sentiment.training.latency import measure_latency_ms
+from sentiment.training.lightning_habits import is_out_of_memory
+from sentiment.training.metrics import SplitMetrics
+from sentiment.training.naive_bayes import fit_linear
+from sentiment.training.reporter import Reporter
+from sentiment.training.result import RunResult, TestPredictions
+
+log = logging.getLogger(__name__)
+
+EVALUATION_BATCH = 64
+"""Reviews evaluated together; of no matter to the figures."""
+
+EPOCH = 1.0
+"""The fit counts as one pass over the training reviews, validated at its end."""
+
+
+def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter) -> RunResult:
+    """Fit the n-gram classifier on whole training reviews, and evaluate it.
+
+    Args:
+        settings: The run's settings, with ``model=ngram``.
+        corpus: Tokenized reviews.
+        output_dir: Folder for the model bundle.
+        reporter: Takes the metrics of the one validation and the test; what it raises ends the run.
+
+    Raises:
+        DataError: The classifier cannot be fitted on these reviews; the message names the remedy.
+        OutOfMemoryError: The host ran out of memory.
+    """
+    torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
+    started = time.perf_counter()
+    classes = len(corpus.class_names)
+    with _memory_errors():
+        network = fit_ngram_classifier(corpus, settings)
+        metrics, _ = evaluate(network, corpus.validation, SplitMetrics(classes, "val/"), "val/loss")
+        parameters = count_parameters(network)
+        log.info("ngram: %s parameters, fitted in %.1f s", f"{parameters:,}", time.perf_counter() - started)
+        log.info("  %s", "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        reporter.validated(metrics, step=1, epoch=EPOCH)
+        test = None
+        if settings.trainer.test:
+            tested, test = evaluate(network, corpus.test, SplitMetrics(classes, "test/", calibration=True), "test/loss")
+            reporter.tested(tested, step=1, epoch=EPOCH)
+            metrics = {**metrics, **tested}
+        seconds = time.perf_counter() - started
+        metrics = {**metrics, **measure_costs(settings, network)}
+        bundle = write_bundle(output_dir / "model", settings, corpus, network)
+    return RunResult(
+        metrics=metrics,
+        parameters=parameters,
+        seconds=seconds,
+        epochs=EPOCH,
+        best_epoch=EPOCH,
+        checkpoint=bundle / WEIGHTS_FILE,
+        bundle=bundle,
+        class_names=corpus.class_names,
+        test=test,
+    )
+
+
+def fit_ngram_classifier(corpus: Corpus, settings: Settings) -> NgramClassifier:
+    """Learn the n-grams of the training reviews and their weights.
+
+    Memory: about 16 bytes for every n-gram in every review (a binary matrix and its scaled copy), some 500 MB for
+    IMDB's bigrams, beside what `learn_ngrams` takes before.
+    """
+    from scipy.sparse import csr_matrix
+
+    model = settings.model
+    assert isinstance(model, NgramSettings), f"model={model.name} is no linear classifier"
+    classes, vocabulary_size = len(corpus.class_names), corpus.tokenizer.vocabulary_size
+    network = NgramClassifier(
+        vocabulary_size=vocabulary_size, classes=classes, max_n=model.max_n, keep_unknown=model.keep_unknown
+    )
+    ids, rows = _lay_out(corpus.train)
+    ngrams = learn_ngrams(
+        ids,
+        rows,
+        max_n=model.max_n,
+        min_frequency=model.min_frequency,
+        vocabulary_size=vocabulary_size,
+        keep_unknown=model.keep_unknown,
+    )
+    count = sum(len(known) for known in ngrams)
+    network.set_weights(ngrams, torch.zeros(network.outputs, count), torch.zeros(network.outputs))
+    reviews, columns = (indices.numpy() for indices in network.find_features(ids, rows))
+    ones = np.ones(len(reviews))
+    features = csr_matrix((ones, (reviews, columns)), shape=(len(corpus.train), count))
+    fitted = fit_linear(features, corpus.train.labels, classes, model, settings.seed)
+    network.set_weights(ngrams, torch.from_numpy(fitted.weight), torch.from_numpy(fitted.bias))
+    return network.eval()
+
+
+@torch.inference_mode()
+def evaluate(
+    network: NgramClassifier, split: EncodedSplit, metrics: SplitMetrics, loss_name: str
+) -> tuple[dict[str, float], TestPredictions]:
+    """Evaluate on the whole reviews of a split.
+
+    Returns:
+        The metrics by name, sorted, and the predictions in the order of the split.
+    """
+    logits = torch.empty(len(split), network.classes)  # (N, K)
+    for batch_rows in LengthBatches(split.lengths, EVALUATION_BATCH):
+        batch = collate([Item(split[row], int(split.labels[row]), row) for row in batch_rows])
+        logits[batch.rows] = network(batch.tokens, batch.mask)
+    labels, probabilities = torch.tensor(split.labels), logits.softmax(dim=1)  # a copy: the cache is read-only
+    metrics.update(probabilities, labels)
+    named = {loss_name: F.cross_entropy(logits, labels), **metrics.compute()}
+    values = {name: float(named[name]) for name in sorted(named)}
+    return values, TestPredictions(labels=split.labels, probabilities=probabilities.numpy())
+
+
+def write_bundle(folder: Path, settings: Settings, corpus: Corpus, network: NgramClassifier) -> Path:
+    """Write all that prediction needs; gives the folder back."""
+    save_bundle(
+        folder,
+        network,
+        settings.model,
+        corpus.tokenizer.to_json(),
+        corpus.class_names,
+        None,  # it reads whole reviews, as it did in training
+        settings.data.keep,
+        settings.data.head_fraction,
+    )
+    return folder
+
+
+def measure_costs(settings: Settings, network: NgramClassifier) -> dict[str, float]:
+    """Measure ``time/latency_ms`` on a review as long as the networks are measured on."""
+    latency_ms = measure_latency_ms(
+        network,
+        tokens=settings.data.max_tokens,
+        vocabulary_size=network.vocabulary_size,
+        device=torch.device("cpu"),
+        precision=nullcontext(),
+    )
+    return {"time/latency_ms": latency_ms}
+
+
+def _lay_out(split: EncodedSplit) -> tuple[Tensor, Tensor]:
+    """Give (P,) ids of all reviews one after another, and the (P,) number of each one's review, both int64."""
+    ids = torch.from_numpy(split.ids.astype(np.int64))
+    return ids, torch.repeat_interleave(torch.arange(len(split)), torch.from_numpy(split.lengths))
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"Out of memory: {str(error).splitlines()[0] if str(error) else 'the host has none left'}\n"
+            "-> lower model.max_n or data.train_limit, or raise model.min_frequency"
+        ) from error

@@ -1,0 +1,84 @@
+"""``python -m sentiment compare`` on folders as runs leave them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sentiment.__main__ import main
+from sentiment.errors import TrackingError
+from sentiment.report.versus_groups import VersusError
+from sentiment.tracking import places
+from sentiment.tracking.folder_recorder import PREDICTIONS_FILE
+from sentiment.tracking.result_file import ResultRecord, write_result
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """A sweep of two models and three seeds, and a job that failed."""
+    monkeypatch.setattr(places, "MULTIRUN_DIR", tmp_path / "multirun")
+    folder = tmp_path / "multirun" / "sweep"
+    jobs = [(model, seed) for model in ("rnn", "transformer") for seed in range(3)]
+    for number, (model, seed) in enumerate(jobs):
+        right = np.arange(200) >= (20 if model == "rnn" else 60) + seed + number % 2
+        labels = np.zeros(200, dtype=np.int64)
+        record = ResultRecord(
+            name=f"{model} seed={seed}", model=model, status="FINISHED", started="2026-01-01T00:00:00+00:00",
+            job_number=number, params={"model.name": model, "seed": str(seed), "model.depth": "1"},
+            metrics={"val/accuracy": 0.8, "test/accuracy": float(right.mean())}, test_reviews=200,
+            tags={"data.fingerprint": "f" * 64},
+        )  # fmt: skip
+        write_result(folder / str(number), record)
+        file = folder / str(number) / PREDICTIONS_FILE
+        file.parent.mkdir()
+        np.savez(file, labels=labels, probabilities=np.eye(2)[np.where(right, 0, 1)], class_names=["a", "b"])
+    failed = ResultRecord(
+        name="rnn seed=9", model="rnn", status="FAILED", started="2026-01-01T00:00:00+00:00", job_number=6,
+        params={"model.name": "rnn", "seed": "9"},
+    )  # fmt: skip
+    write_result(folder / "6", failed)
+    return folder
+
+
+def test_a_sweep_alone_is_grouped_by_model(sweep, capsys):
+    main(["compare", "sweep"])
+    printed = capsys.readouterr().out
+    assert "rnn is better than transformer by" in printed
+    assert "3 seeds each" in printed
+
+
+def test_two_runs_are_compared_over_the_reviews(sweep, capsys):
+    main(["compare", "sweep/0", str(sweep / "3")])
+    printed = capsys.readouterr().out
+    assert "paired bootstrap over 200 reviews; McNemar's exact p < 0.001" in " ".join(printed.split())
+
+
+def test_commas_make_groups(sweep, capsys, tmp_path):
+    main(["compare", "sweep/3,sweep/4,sweep/5", "sweep/0,sweep/1", "--csv", str(tmp_path / "table.csv")])
+    assert "over the 2 seeds that both have" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "table.csv").read_text().startswith("kind,metric,group")
+
+
+def test_jobs_that_did_not_finish_are_left_out_with_a_word(sweep, caplog):
+    main(["compare", "sweep"])
+    assert "jobs 6 (failed)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep/0"], "a single run"),
+        (["sweep", "--by", "model.depth"], "only depth=1"),
+        (["sweep/0", "sweep/3", "--by", "model"], "--by model groups one sweep"),
+        (["sweep/0", "sweep/3", "--metric", "test/f1"], "has no test/f1"),
+        (["sweep", "sweep/0"], "differ in more than the seed: model.name"),
+    ],
+)
+def test_what_cannot_be_compared_is_explained(sweep, arguments, message):
+    with pytest.raises(VersusError, match=message):
+        main(["compare", *arguments])
+
+
+def test_a_run_that_is_not_there_is_named_with_what_is_near(sweep):
+    with pytest.raises(TrackingError, match="did you mean sweep"):
+        main(["compare", "sweeep", "sweep"])

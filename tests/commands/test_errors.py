@@ -1,0 +1,127 @@
+"""``python -m sentiment errors`` on a run whose model and predictions were written by hand."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from sentiment.commands import errors
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.reading import read_settings
+from sentiment.data.build import build_corpus
+from sentiment.data.phenomena import find_negations
+from sentiment.data.split_texts import read_split_texts
+from sentiment.errors import DataError, SentimentError, TrackingError
+from sentiment.report.mistakes_of_run import MistakesError
+from sentiment.tracking.flatten import flatten
+from sentiment.tracking.result_file import ResultRecord, read_result, write_result
+from sentiment.training.run import build_module, write_bundle
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory) -> Path:
+    """A run whose stored predictions are wrong exactly on the test reviews with a negation."""
+    folder = tmp_path_factory.mktemp("multirun") / "single"
+    overrides = [
+        "tracking=none", "data.train_size=80", "data.test_size=60", "model.embedding_size=8", "model.heads=2",
+        "model.depth=1", f"data.cache_dir={folder.parent / 'cache'}",
+    ]  # fmt: skip
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", overrides), folder)
+    corpus = build_corpus(settings.data)
+    write_bundle(folder / "model", settings, corpus, build_module(settings, corpus))
+    test = read_split_texts(settings.data, "test", corpus.fingerprint)
+    wrong = np.array([bool(find_negations(text)) for text in test.texts])
+    probabilities = np.full((60, 2), 0.2, dtype=np.float32)
+    probabilities[np.arange(60), np.where(wrong, 1 - test.labels, test.labels)] = 0.8
+    (folder / "predictions").mkdir()
+    names = np.array(test.class_names)
+    np.savez(folder / "predictions/test.npz", labels=test.labels, probabilities=probabilities, class_names=names)
+    record = ResultRecord(
+        "transformer", "transformer", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten(settings),
+        tags={"data.fingerprint": corpus.fingerprint},
+    )  # fmt: skip
+    write_result(folder, record)
+    return folder
+
+
+def call(*arguments: str) -> None:
+    parser = argparse.ArgumentParser()
+    errors.add_arguments(parser)
+    errors.run(parser.parse_args(arguments))
+
+
+def test_the_planted_error_is_printed_and_the_page_written(run_folder, tmp_path, capsys):
+    call(str(run_folder), "--output", str(tmp_path / "out"), "--mistakes", "2")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Reviews with negation are harder than those without: 0.0% against 100.0% right" in printed
+    assert "The worst part of" in printed
+    assert f"{tmp_path / 'out'}/errors.html shows it" in printed
+    page = (tmp_path / "out/errors.html").read_text(encoding="utf-8")
+    assert page.count('<article class="mistake"') == 2
+    assert page.count('class="attribution"') == 2
+    assert "layer 1, head 2" in page
+
+
+def test_validation_is_predicted_with_the_model(run_folder, capsys):
+    call(str(run_folder), "--split", "validation", "--no-explain")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "validation reviews are right" in printed
+    assert "predicted now, with the stored model" in printed
+    assert (run_folder / "errors_validation/errors.html").is_file()
+    assert 'class="attribution"' not in (run_folder / "errors_validation/errors.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def copied(run_folder, tmp_path) -> Path:
+    """The run, to be spoiled."""
+    return Path(shutil.copytree(run_folder, tmp_path / "copy"))
+
+
+def test_a_run_that_was_not_tested_is_looked_at_on_validation(copied, capsys):
+    record = read_result(copied / "result.json")
+    write_result(copied, replace(record, params={**record.params, "trainer.test": "false"}))
+    (copied / "predictions/test.npz").unlink()
+    call(str(copied), "--no-explain")
+    assert "validation reviews are right" in capsys.readouterr().out
+    with pytest.raises(TrackingError, match=r"no test predictions.*\n.*trainer.test=true"):
+        call(str(copied), "--split", "test")
+
+
+def test_other_data_is_refused(copied):
+    record = read_result(copied / "result.json")
+    write_result(copied, replace(record, tags={"data.fingerprint": "f" * 32}))
+    with pytest.raises(DataError, match="f" * 32):
+        call(str(copied), "--no-explain")
+    write_result(copied, replace(record, tags={}))
+    with pytest.raises(MistakesError, match=r"no tag data\.fingerprint"):
+        call(str(copied), "--no-explain")
+
+
+def test_predictions_of_other_reviews_are_refused(copied):
+    file = copied / "predictions/test.npz"
+    with np.load(file) as content:
+        stored = dict(content)
+    np.savez(file, **{**stored, "labels": 1 - stored["labels"]})
+    with pytest.raises(MistakesError, match="60 of 60 labels differ"):
+        call(str(copied), "--no-explain")
+    np.savez(file, **{name: array[:10] if len(array) == 60 else array for name, array in stored.items()})
+    with pytest.raises(MistakesError, match="10 stored, 60 read"):
+        call(str(copied), "--no-explain")
+
+
+def test_generated_data_has_no_other_place(run_folder, tmp_path):
+    with pytest.raises(SentimentError, match="leave --data-path out"):
+        call(str(run_folder), "--data-path", str(tmp_path))
+
+
+def test_a_count_that_is_none_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        call("anything", "--mistakes", "-1")
+    assert "give 0 or more" in capsys.readouterr().err

@@ -1,0 +1,72 @@
+"""``python -m sentiment reference``: the pages in the checkout are current, and the command keeps them so."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.__main__ import main
+from sentiment.commands.reference import (
+    PagesUnwritableError,
+    StalePagesError,
+    find_stale_pages,
+    make_pages,
+    write_pages,
+)
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.reference import MARKER
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return make_pages(PROJECT_DIR / "conf")
+
+
+def test_the_pages_in_the_checkout_are_current(pages):
+    stale = find_stale_pages(pages, PROJECT_DIR / "docs" / "configuration")
+    assert not stale, f"stale: {stale}; write them again with: python -m sentiment reference"
+
+
+def test_the_page_on_searches_tells_the_spaces_and_the_sweeper(pages):
+    assert "## transformer\n" in pages["search.md"]
+    assert "## All keys of the sweeper\n" in pages["search.md"]
+
+
+def test_writing_changes_what_differs_and_nothing_else(pages, tmp_path):
+    assert {file.name for file in write_pages(pages, tmp_path)} == set(pages)
+    assert find_stale_pages(pages, tmp_path) == []
+    assert {file.name for file in tmp_path.iterdir()} == set(pages)
+    before = (tmp_path / "model.md").stat().st_mtime_ns
+    (tmp_path / "data.md").write_text("edited by hand")
+    assert write_pages(pages, tmp_path) == [tmp_path / "data.md"]
+    assert (tmp_path / "data.md").read_text() == pages["data.md"]
+    assert (tmp_path / "model.md").stat().st_mtime_ns == before
+
+
+def test_the_page_of_a_group_that_is_gone_is_removed_but_no_page_of_a_person(pages, tmp_path):
+    write_pages(pages, tmp_path)
+    (tmp_path / "gone.md").write_text(f"{MARKER}\n\n# gone\n")
+    (tmp_path / "notes.md").write_text("# my notes\n")
+    assert find_stale_pages(pages, tmp_path) == ["gone.md"]
+    write_pages(pages, tmp_path)
+    assert not (tmp_path / "gone.md").exists()
+    assert (tmp_path / "notes.md").exists()
+
+
+def test_check_names_the_stale_pages_and_writes_nothing(tmp_path, capsys):
+    main(["reference", "--output", str(tmp_path)])
+    main(["reference", "--check", "--output", str(tmp_path)])
+    assert "are current" in capsys.readouterr().out
+    (tmp_path / "model.md").unlink()
+    (tmp_path / "data.md").write_text("edited by hand")
+    with pytest.raises(
+        StalePagesError, match=r"2 pages .* say: data.md, model.md\n  -> .*python -m sentiment reference$"
+    ):
+        main(["reference", "--check", "--output", str(tmp_path)])
+    assert not (tmp_path / "model.md").exists()
+    assert (tmp_path / "data.md").read_text() == "edited by hand"
+
+
+def test_a_folder_that_cannot_be_written_is_said(pages, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PagesUnwritableError, match="choose another: --output FOLDER"):
+        write_pages(pages, tmp_path / "file")

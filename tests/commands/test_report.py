@@ -1,0 +1,93 @@
+"""``python -m sentiment report``."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import sentiment.tracking.places
+from sentiment.__main__ import main
+from sentiment.commands.report import UnknownSweepError, find_latest, find_sweep, list_sweeps
+from sentiment.errors import SentimentError
+from sentiment.tracking.result_file import ResultRecord, write_result
+
+
+def make_record(number, accuracy):
+    return ResultRecord(
+        name=f"rnn {number}",
+        model="rnn",
+        status="FINISHED",
+        started=f"2026-01-01T00:0{number}:00+00:00",
+        overrides=("model=rnn", f"seed={number}"),
+        job_number=number,
+        run_id=f"run{number}",
+        parameters=1000,
+        seconds=9.0,
+        epochs=1.0,
+        best_epoch=1.0,
+        metrics={"val/accuracy": accuracy, "val/loss": 0.5},
+        params={
+            "objective": "val/accuracy",
+            "direction": "maximize",
+            "objectives": '["val/accuracy"]',
+            "directions": '["maximize"]',
+            "seed": str(number),
+        },
+        history=({"step": 1, "epoch": 1.0, "val/accuracy": accuracy, "val/loss": 0.5},),
+    )
+
+
+@pytest.fixture
+def multirun_dir(tmp_path, monkeypatch):
+    """A folder with two sweeps of two runs and a single run; the sweep `later` was written last."""
+    folder = tmp_path / "multirun"
+    for place, sweep in enumerate(("later", "transformer")):
+        for number in (0, 1):
+            write_result(folder / sweep / str(number), make_record(number, 0.7 + number / 10))
+            os.utime(folder / sweep / str(number) / "result.json", (10_000 - place, 10_000 - place))
+    write_result(folder / "single", make_record(0, 0.7))
+    monkeypatch.setattr(sentiment.tracking.places, "MULTIRUN_DIR", folder)
+    return folder
+
+
+def test_the_latest_sweep_is_reported_on(multirun_dir, capsys):
+    main(["report"])
+    printed = capsys.readouterr().out
+    assert "Trial 1 is the best of 2 that finished: val/accuracy 80.00 %." in printed
+    assert str(multirun_dir / "later/report/report.html") in printed
+    assert (multirun_dir / "later/report/report.html").exists()
+    assert not (multirun_dir / "transformer/report").exists()
+
+
+def test_a_name_and_another_place_for_the_page(multirun_dir, tmp_path, capsys):
+    main(["report", "transformer", "--output", str(tmp_path / "out")])
+    assert str(tmp_path / "out/report.html") in capsys.readouterr().out
+    assert (tmp_path / "out/ranking.csv").exists()
+    assert not (multirun_dir / "transformer/report").exists()
+
+
+def test_sweeps_are_folders_that_hold_runs_and_the_latest_comes_first(multirun_dir):
+    assert list_sweeps(multirun_dir) == ["later", "transformer"]
+    assert find_latest(multirun_dir) == multirun_dir / "later"
+    assert find_sweep(str(multirun_dir / "transformer"), multirun_dir) == multirun_dir / "transformer"
+
+
+def test_an_unknown_name_is_answered_with_near_ones(multirun_dir):
+    with pytest.raises(UnknownSweepError, match=r"called transfomer(.|\n)*did you mean transformer\?"):
+        find_sweep("transfomer", multirun_dir)
+    with pytest.raises(UnknownSweepError, match="the latest are later, transformer"):
+        find_sweep("0123", multirun_dir)
+
+
+def test_where_there_is_no_sweep_the_remedy_is_to_start_one(tmp_path):
+    for find in (lambda: find_latest(tmp_path / "none"), lambda: find_sweep("x", tmp_path / "none")):
+        with pytest.raises(UnknownSweepError, match=r"python run\.py -m"):
+            find()
+
+
+@pytest.mark.usefixtures("multirun_dir")
+def test_a_folder_without_runs_is_an_error(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SentimentError, match="holds no run"):
+        main(["report", str(tmp_path / "empty")])

@@ -1,0 +1,93 @@
+"""Texts come out as written, and a bad row is told by file and place."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment.data.texts import read_lines, read_texts, take_chunks
+from sentiment.errors import DataError
+
+TEXTS = ["a great film", "", 'quoted "text", with a comma', "two\nlines", "Ünïcode 最悪 \U0001f634"]
+
+
+def write(path, texts):
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"other": [1] * len(texts), "text": texts}), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"other": 1, "text": text}) + "\n" for text in texts), encoding="utf-8")
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            rows.writerows([["other", "text"], *([1, text] for text in texts)])
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_format_gives_the_texts_as_written(tmp_path, ending):
+    assert list(read_texts(write(tmp_path / f"reviews.{ending}", TEXTS), "text")) == TEXTS
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_missing_column_names_those_that_are_there(tmp_path, ending):
+    with pytest.raises(DataError, match=r"'review'.*'other'.*'text'.*--text-column"):
+        list(read_texts(write(tmp_path / f"reviews.{ending}", TEXTS), "review"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", b"text\nfine\nbroken \xff byte\n", "line 3.*UTF-8"),
+        ("a.csv", b"text,n\nfine,1\nshort\n", "line 3.*1 fields instead of 2"),
+        ("a.csv", b'text\n"open\n', "line 2.*quotation mark"),
+        ("a.jsonl", b'{"text": "fine"}\n{"text": null}\n', "line 2.*missing"),
+        ("a.jsonl", b'{"text": "fine"}\n{"text": 7}\n', "line 2.*no string but 7"),
+        ("a.jsonl", b'{"text": "fine"}\nno json\n', "line 2.*no JSON"),
+        ("a.jsonl", b'{"text": "\\ud83d"}\n', "line 1.*UTF-8"),
+        ("a.txt", b"fine\n\xff\n", "line 2.*UTF-8"),
+        ("a.txt", b"\xff\xfea\x00", "UTF-16"),
+        ("a.parquet", b"PAR0", "Parquet"),
+        ("a.docx", b"", r"\.docx.*\.csv"),
+    ],
+)
+def test_a_bad_row_is_told_by_file_and_place(tmp_path, name, content, told):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=told) as caught:
+        list(read_texts(path, "text"))
+    assert name in str(caught.value)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        list(read_texts(tmp_path / "none.csv", "text"))
+
+
+def test_rows_before_a_bad_one_are_read_first(tmp_path):
+    """Nothing waits for the end of the file: any size fits the memory."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"fine\n" * 3 + b"\xff\n")
+    texts = read_texts(path, "text")
+    assert [next(texts) for _ in range(3)] == ["fine"] * 3
+    with pytest.raises(DataError, match="line 4"):
+        next(texts)
+
+
+LINE = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"))
+
+
+@given(st.lists(LINE), st.integers(1, 5))
+def test_lines_and_chunks_keep_every_text_and_their_order(texts, size):
+    stream = io.StringIO("".join(f"{text}\n" for text in texts))
+    chunks = list(take_chunks(read_lines(stream, "standard input"), size))
+    assert list(chain.from_iterable(chunks)) == texts
+    assert all(len(chunk) == size for chunk in chunks[:-1])

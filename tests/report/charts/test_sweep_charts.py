@@ -1,0 +1,301 @@
+"""The charts of a sweep, compared as tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment.report.charts import make_charts
+from sentiment.report.charts.curves import MOST_CURVES, make_curves
+from sentiment.report.charts.fronts import find_front, make_fronts
+from sentiment.report.charts.history import make_history
+from sentiment.report.charts.importances import make_importances
+from sentiment.report.charts.labels import name_keys
+from sentiment.report.charts.pairs import choose_keys, make_pairs
+from sentiment.report.charts.parallel import make_parallel
+from sentiment.report.charts.runs import MOST_RUNS, make_runs
+from sentiment.report.charts.scale import JITTER, shift
+from sentiment.report.charts.slice import make_slices
+from sentiment.report.sweep_rows import Aim, rank_rows
+from sentiment.report.sweep_table import CurvePoint, Importance, SweepRow, SweepTable
+
+OBJECTIVE = "val/accuracy"
+
+
+def make_row(number, value=None, state="complete", **changes):
+    values = {} if value is None else {OBJECTIVE: value}
+    known = {
+        "label": f"transformer heads={2**number}", "rank": None, "parameters": {"model.heads": 2**number},
+        "metrics": values, "started_seconds": 60.0 * number, "ended_seconds": 60.0 * number + 90,
+    }  # fmt: skip
+    return SweepRow(number=number, state=state, values=values, **{**known, **changes})
+
+
+def make_table(*rows, direction="maximize", **changes):
+    aim = Aim((OBJECTIVE,), (direction,))
+    known = {
+        "name": "sweep", "command": None, "varied": tuple(dict.fromkeys(k for row in rows for k in row.parameters)),
+        "importances": (), "importance_note": "", "best_command": None,
+    }  # fmt: skip
+    return SweepTable(
+        objectives=aim.objectives, directions=aim.directions, rows=tuple(rank_rows(rows, aim)), **{**known, **changes}
+    )
+
+
+def find_series(panel, name):
+    (series,) = [one for one in panel.series if one.name == name]
+    return series
+
+
+def test_the_best_so_far_over_trials_and_over_time():
+    table = make_table(
+        make_row(0, 0.6), make_row(1, 0.8, ended_seconds=400.0), make_row(2, 0.7), make_row(3, 0.5, "pruned"),
+        make_row(4, state="failed", reason="out of memory"),
+    )  # fmt: skip
+    trials, times = make_history(table).panels
+    best = find_series(trials, "best so far")
+    assert (best.x, best.y, best.kind) == ((0, 1, 2, 3), (0.6, 0.8, 0.8, 0.8), "step")
+    best = find_series(times, "best so far")  # in the order in which they ended
+    assert best.x == (1.5, 3.5, pytest.approx(400 / 60))
+    assert best.y == (0.6, 0.7, 0.8)
+    assert find_series(trials, "pruned").x == (3,)
+    failed = find_series(trials, "failed (no value)")
+    assert (failed.x, failed.y, failed.role) == ((4,), (0.5,), "failed")
+    assert "out of memory" in failed.hover[0]
+
+
+def test_a_trial_over_a_limit_is_not_the_best():
+    table = make_table(make_row(0, 0.6), make_row(1, 0.9, reason="breaks a limit: size by 2"))
+    assert find_series(make_history(table).panels[0], "best so far").y == (0.6, 0.6)
+
+
+def test_less_can_be_better():
+    table = make_table(make_row(0, 0.6), make_row(1, 0.4), make_row(2, 0.5), direction="minimize")
+    assert find_series(make_history(table).panels[0], "best so far").y == (0.6, 0.4, 0.4)
+
+
+def test_importances_by_branch():
+    rows = [make_row(number, 0.5 + number / 10) for number in range(2)]
+    items = (
+        Importance("model", 0.5, 0.4, 0.6),
+        Importance("model.heads", 0.7, 0.2, 0.9, "model=transformer"),
+    )
+    chart = make_importances(make_table(*rows, importances=items))
+    assert [panel.title for panel in chart.panels] == ["all trials", "model=transformer"]
+    bars = chart.panels[1].series[0]
+    assert (bars.x, bars.y, bars.low, bars.high) == ((0.7,), ("heads",), (0.2,), (0.9,))
+    assert make_importances(make_table(*rows)) is None
+
+
+def test_slices_place_few_numbers_side_by_side_and_many_on_a_scale():
+    rows = [
+        make_row(n, 0.5 + n / 100, parameters={"model.heads": (1, 2, 8)[n % 3], "optimizer.lr": 10 ** (-4 + n / 5)})
+        for n in range(12)
+    ]
+    heads, rate = make_slices(make_table(*rows, log_scaled=frozenset({"optimizer.lr"}))).panels
+    assert heads.x.categories == ("1", "2", "8")
+    assert (rate.x.title, rate.x.is_log, rate.x.categories) == ("lr", True, None)
+    best = find_series(heads, "best")
+    assert (round(best.x[0]), best.y) == (2, (0.61,))  # trial 11 has 8 heads, the third category
+    others = find_series(rate, "complete")
+    assert sorted(zip(others.x, others.y, strict=True)) == [
+        (pytest.approx(10 ** (-4 + n / 5)), 0.5 + n / 100) for n in range(11)
+    ]
+
+
+def test_slices_leave_out_what_never_varied():
+    rows = [make_row(n, 0.5, parameters={"a": 1, "b": n}) for n in range(3)]
+    assert [panel.x.title for panel in make_slices(make_table(*rows)).panels] == ["b"]
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=2, max_size=60, unique=True))
+def test_jitter_keeps_points_apart_and_in_their_category(numbers):
+    shifts = [shift(number) for number in numbers]
+    assert all(abs(one) <= JITTER / 2 for one in shifts)
+    assert len(set(shifts)) == len(shifts)
+    assert shifts == [shift(number) for number in numbers]
+
+
+def test_cells_hold_means_and_empty_ones_stay_empty():
+    points = [(1, 1, 0.6), (1, 1, 0.8), (1, 2, 0.5), (2, 2, 0.9)]
+    rows = [
+        make_row(n, value, parameters={"model.depth": depth, "model.heads": heads})
+        for n, (depth, heads, value) in enumerate(points)
+    ]
+    (panel,) = make_pairs(make_table(*rows)).panels
+    means, trials = panel.series
+    assert (panel.x.title, means.x, panel.y.title, means.y) == ("heads", ("1", "2"), "depth", ("1", "2"))
+    assert means.colour[:2] == (pytest.approx(0.7), 0.5)  # depth 1, heads 1 and 2
+    assert math.isnan(means.colour[2])
+    assert means.colour[3] == 0.9
+    assert means.hover[2] == "not tried"
+    assert trials.colour == (0.9, 0.8, 0.6, 0.5)
+    assert [round(x) for x in trials.x] == [1, 0, 0, 1]
+
+
+def test_numbers_of_a_wide_range_fall_into_logarithmic_cells():
+    rows = [
+        make_row(n, 0.5, parameters={"optimizer.lr": 10.0 ** (-n / 2), "model.heads": 1 + n % 2}) for n in range(11)
+    ]
+    (panel,) = make_pairs(make_table(*rows)).panels
+    assert panel.y.categories == ("1e-05 to 0.0001", "0.0001 to 0.001", "0.001 to 0.01", "0.01 to 0.1", "0.1 to 1")
+    trials = panel.series[1]
+    assert all(-0.5 < y < 4.5 for y in trials.y)
+
+
+def test_the_exercises_parameters_are_paired_first():
+    keys = ["model.dropout", "model.cell", "optimizer.lr", "model.embedding_size", "model.depth", "model.heads"]
+    rows = [make_row(n, 0.5, parameters=dict.fromkeys(keys, n)) for n in range(3)]
+    assert choose_keys(make_table(*rows)) == [
+        "model.heads", "model.depth", "model.embedding_size", "optimizer.lr",
+    ]  # fmt: skip
+    others = [make_row(n, 0.5, parameters={"a.x": n, "a.y": n, "model.depth": n}) for n in range(3)]
+    found = choose_keys(make_table(*others, importances=(Importance("a.y", 0.9, 0.8, 1.0),)))
+    assert found == ["model.depth", "a.y", "a.x"]
+
+
+def test_parallel_lines_run_from_the_lowest_to_the_highest():
+    rows = [
+        make_row(0, 0.5, parameters={"lr": 0.001, "cell": "gru", "heads": 1}),
+        make_row(1, 0.7, parameters={"lr": 0.01, "cell": "lstm", "heads": 3}),
+        make_row(2, 0.9, parameters={"lr": 0.1, "cell": "lstm"}),
+    ]
+    (panel,) = make_parallel(make_table(*rows, log_scaled=frozenset({"lr"}))).panels
+    assert panel.x.categories == (
+        "lr (0.001 to 0.1)", "cell (gru, lstm)", "heads (1 to 3)", "accuracy (50.00 % to 90.00 %)",
+    )  # fmt: skip
+    worst, middle, best = panel.series
+    assert worst.y == (0, 0, 0, 0)
+    assert middle.y == (pytest.approx(0.5), 1, 1, pytest.approx(0.5))
+    assert (best.role, best.y, len(best.x)) == ("best", (1, 1, 1), 3)  # it has no heads
+    assert worst.colour == (0.5,) * 4
+
+
+def curve_of(*values):
+    return tuple(CurvePoint(epoch, value) for epoch, value in enumerate(values, start=1))
+
+
+def test_curves_mark_the_pruned_and_the_best():
+    table = make_table(
+        make_row(0, 0.8, curve=curve_of(0.5, 0.8)), make_row(1, 0.7, curve=curve_of(0.6, 0.7)),
+        make_row(2, 0.4, "pruned", curve=curve_of(0.4)),
+    )  # fmt: skip
+    (panel,) = make_curves(table).panels
+    stopped = find_series(panel, "pruned here")
+    assert (stopped.x, stopped.y, stopped.role) == ((1,), (0.4,), "pruned")
+    assert (panel.series[-1].role, panel.series[-1].y) == ("best", (0.5, 0.8))
+    assert find_series(panel, "transformer heads=2").role == "plain"
+
+
+def test_many_curves_are_thinned_and_it_is_said():
+    rows = [make_row(n, n / 100, parameters={"a": n}, curve=curve_of(n / 100)) for n in range(90)]
+    chart = make_curves(make_table(*rows))
+    assert len(chart.panels[0].series) == MOST_CURVES
+    assert f"{MOST_CURVES} of 90 trials" in chart.caption
+    assert chart.panels[0].series[-1].y == (0.89,)  # the best is among them
+
+
+def costly(number, value, cost, **changes):
+    return make_row(number, value, metrics={OBJECTIVE: value, "model/parameters": cost}, **changes)
+
+
+def test_the_front_is_what_nothing_beats():
+    rows = [costly(0, 0.6, 10.0), costly(1, 0.5, 20.0), costly(2, 0.9, 200.0), costly(3, 0.9, 300.0)]
+    (panel,) = make_fronts(make_table(*rows)).panels
+    line = find_series(panel, "Pareto front")
+    assert (line.x, line.y) == ((10, 200, 300), (0.6, 0.9, 0.9))
+    assert sorted(find_series(panel, "beaten by another").x) == [20, 300]
+    assert panel.x.is_log
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5)), min_size=1, max_size=15),
+    st.sampled_from(["maximize", "minimize"]),
+)
+def test_the_front_agrees_with_its_definition(points, direction):
+    rows = [costly(n, float(value), float(cost)) for n, (value, cost) in enumerate(points)]
+    table = make_table(*rows, direction=direction)
+    sign = 1 if direction == "maximize" else -1
+    undominated = {
+        (value, cost)
+        for value, cost in points
+        if not any(
+            other_cost <= cost and sign * other >= sign * value and (other, other_cost) != (value, cost)
+            for other, other_cost in points
+        )
+    }
+    front = find_front(table, table.rows, "model/parameters")
+    assert {(row.values[OBJECTIVE], row.metrics["model/parameters"]) for row in front} == undominated
+
+
+def test_no_cost_no_front():
+    assert make_fronts(make_table(make_row(0, 0.5), make_row(1, 0.6))) is None
+
+
+def test_runs_with_their_test_interval(make_record):
+    rows = [
+        make_row(n, value, metrics={OBJECTIVE: value, "test/accuracy": 0.75}, record=make_record(n))
+        for n, value in enumerate([0.8, 0.9])
+    ]
+    (panel,) = make_runs(make_table(*rows)).panels
+    assert panel.y.categories == ("1: heads=2", "0: heads=1")
+    assert find_series(panel, "validation accuracy").x == (0.9, 0.8)
+    test = find_series(panel, "test accuracy")
+    assert test.low[0] == pytest.approx(0.7223, abs=1e-3)  # Wilson's interval of 750 in 1000
+    assert test.high[0] == pytest.approx(0.7759, abs=1e-3)
+
+
+def test_seeds_share_a_line():
+    rows = [
+        make_row(n, value, parameters={"model.heads": heads, "seed": n % 2})
+        for n, (heads, value) in enumerate([(1, 0.6), (1, 0.7), (2, 0.8), (2, 0.6)])
+    ]
+    (panel,) = make_runs(make_table(*rows)).panels
+    assert panel.y.categories == ("heads=2", "heads=1")
+    means = find_series(panel, "mean over seeds, lowest to highest")
+    assert means.x == (pytest.approx(0.7), pytest.approx(0.65))
+    assert (means.low, means.high) == ((0.6, 0.6), (0.8, 0.7))
+
+
+def test_only_the_first_runs_are_shown():
+    rows = [make_row(n, n / 100, parameters={"a": n}) for n in range(20)]
+    chart = make_runs(make_table(*rows))
+    assert len(chart.panels[0].y.categories) == MOST_RUNS
+    assert "first 12 of 20" in chart.caption
+
+
+def test_names_stay_apart():
+    assert name_keys(["optimizer.lr", "model.depth"]) == {"optimizer.lr": "lr", "model.depth": "depth"}
+    assert name_keys(["model.dropout", "other.dropout"])["model.dropout"] == "model.dropout"
+
+
+def test_every_chart_has_a_name_of_its_own_and_teaches():
+    rows = [
+        costly(n, 0.5 + n / 50, 10.0 + n, parameters={"a": n % 3, "b": 0.1 * n}, curve=curve_of(0.5)) for n in range(9)
+    ]
+    charts = make_charts(make_table(*rows, importances=(Importance("a", 0.5, 0.4, 0.6),)))
+    names = [chart.name for chart in charts]
+    assert names == [
+        "runs", "optimisation_history", "parameter_importance", "slices", "pairs", "parallel_coordinates",
+        "learning_curves", "pareto_fronts",
+    ]  # fmt: skip
+    assert all(len(chart.caption) > 40 for chart in charts)
+    for chart in charts:
+        for panel in chart.panels:
+            for series in panel.series:
+                if series.kind != "heatmap":
+                    assert len(series.x) == len(series.y)
+                    assert series.hover is None or len(series.hover) == len(series.x)
+
+
+def test_a_sweep_in_which_all_failed_has_no_charts():
+    assert make_charts(make_table(make_row(0, state="failed"), make_row(1, state="running"))) == []
+
+
+def test_a_single_run_has_nothing_to_vary():
+    row = replace(make_row(0, 0.5), parameters={})
+    assert {chart.name for chart in make_charts(make_table(row))} == {"runs", "optimisation_history"}

@@ -1,0 +1,66 @@
+"""Which trial is the best of a sweep, and what is left of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.report.best import BestError, choose_best, name_experiment, name_model
+from sentiment.report.sweep_table import SweepRow, SweepTable
+
+
+@pytest.fixture
+def make_table(make_record):
+    """Make a sweep of three ranked trials and a failed one."""
+
+    def make(**changes):
+        rows = []
+        for rank, (number, value) in enumerate([(4, 0.9), (1, 0.8), (0, 0.7)], start=1):
+            record = make_record(
+                number, accuracy=value, params={"data.name": "imdb"},
+                tags={"git.commit": "abc", "git.dirty": "true", "device": "cpu (2 threads)"},
+            )  # fmt: skip
+            row = SweepRow(number, "a", "complete", rank, {"model.depth": rank}, {"val/accuracy": value}, {})
+            rows.append(SweepRow(**{**vars(row), "record": record, **(changes if rank == 1 else {})}))
+        rows.append(SweepRow(2, "b", "failed", None, {}, {}, {}, reason="no memory"))
+        return SweepTable("a study", None, ("val/accuracy",), ("maximize",), tuple(rows), (), (), "", None)
+
+    return make
+
+
+def test_the_first_rank_is_the_best(make_table):
+    best = choose_best(make_table(), None)
+    assert (best.number, best.value, best.rank, best.ranked, best.threads) == (4, 0.9, 1, 3, 2)
+    assert best.describe() == [
+        "Trial 4 of a study: val/accuracy 0.9, rank 1 of 3.",
+        "Made by commit abc with uncommitted changes.",
+    ]
+    assert (name_experiment(best), name_model(best)) == ("a_study_best", "sentiment-imdb")
+
+
+def test_another_rank(make_table):
+    best = choose_best(make_table(), None, 3)
+    assert best.number == 0
+    assert name_experiment(best) == "a_study_rank3"
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_rank_that_nobody_has(make_table, rank):
+    with pytest.raises(BestError, match="3 of 4 trials finished") as caught:
+        choose_best(make_table(), None, rank)
+    assert "--rank 1 to 3" in str(caught.value)
+
+
+def test_a_trial_that_breaks_a_limit_is_no_best(make_table):
+    with pytest.raises(BestError, match="breaks a limit"):
+        choose_best(make_table(reason="breaks a limit: model/parameters by 5"), None)
+
+
+def test_a_trial_of_which_nothing_is_left_is_named_with_its_parameters(make_table, tmp_path):
+    with pytest.raises(BestError, match=r"its folder is gone(.|\n)*model\.depth=1(.|\n)*--rank 2"):
+        choose_best(make_table(record=None), tmp_path)
+
+
+def test_the_value_over_repeats_is_told_apart_from_the_first_ones(make_table):
+    best = choose_best(make_table(values={"val/accuracy": 0.85}), None)
+    assert (best.value, best.run_value) == (0.85, 0.9)
+    assert "over its repeats" in best.describe()[1]

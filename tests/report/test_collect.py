@@ -1,0 +1,214 @@
+"""The table of a sweep: of a grid from its jobs' records, of a study from its trials, of a parent run from MLflow."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from sentiment.config.home import PROJECT_DIR
+from sentiment.report.collect import SweepMissingError, collect_parent, collect_records, collect_sweep
+from sentiment.search.study_history import StudyHistory, TrialHistory
+from sentiment.tracking.result_file import write_json, write_result
+
+AIM = {"objectives": '["val/accuracy"]', "directions": '["maximize"]', "objective": "val/accuracy"}
+
+
+@pytest.fixture
+def make_grid(make_record):
+    """Records of a grid: accuracy by heads."""
+
+    def make(*accuracies, **changes):
+        return [
+            make_record(number, "transformer", f"model.heads={2**number}", accuracy=accuracy, params=AIM, **changes)
+            for number, accuracy in enumerate(accuracies)
+        ]
+
+    return make
+
+
+def make_history(*trials, **changes):
+    known = {
+        "name": "mine", "objectives": ("val/accuracy",), "directions": ("maximize",), "trials": trials, "best": (),
+        "log_scaled": frozenset({"optimizer.lr"}), "conditions": {},
+    }  # fmt: skip
+    return StudyHistory(**{**known, **changes})
+
+
+def make_trial(number, state="complete", value=None, **changes):
+    parameters = {"model.heads": number + 1, "optimizer.lr": 0.001}
+    values = () if value is None else (value,)
+    return TrialHistory(number, state, parameters, values, started=100.0 + number, ended=110.0 + number, **changes)
+
+
+def test_a_grid_is_told_from_its_records(make_grid, tmp_path):
+    for record in make_grid(0.7, 0.9, 0.8):
+        write_result(tmp_path / "grid" / str(record.job_number), record)
+    table = collect_sweep(tmp_path / "grid")
+    assert (table.name, table.objectives, table.directions) == ("grid", ("val/accuracy",), ("maximize",))
+    assert [(row.rank, row.number, row.parameters) for row in table.rows] == [
+        (1, 1, {"model.heads": 2}), (2, 2, {"model.heads": 4}), (3, 0, {"model.heads": 1}),
+    ]  # fmt: skip
+    assert table.varied == ("model.heads",)
+    first = table.rows[0]
+    assert first.values == {"val/accuracy": 0.9}
+    assert (first.metrics["model/parameters"], first.metrics["time/fit_seconds"]) == (2_612_345, 75.4)
+    assert [(point.epoch, point.value) for point in first.curve] == [(0.5, 0.9), (1.0, 0.9)]
+    assert (first.started_seconds, first.ended_seconds) == (0.0, 75.4)
+    assert table.importances == ()
+    assert "3 trials have a result" in table.importance_note
+
+
+def test_models_are_a_parameter_where_they_differ(make_record):
+    records = [make_record(number, model, "seed=1", params=AIM) for number, model in enumerate(["rnn", "transformer"])]
+    table = collect_records(records, "models")
+    assert table.varied == ("model",)
+    assert {row.parameters["model"] for row in table.rows} == {"rnn", "transformer"}
+
+
+def test_nothing_that_failed_vanishes(make_grid, make_record):
+    records = [
+        *make_grid(0.7),
+        make_record(1, status="FAILED", reason="out of memory", params=AIM),
+        make_record(2, status="RUNNING", params=AIM),
+        replace(make_grid(0.7)[0], job_number=3, metrics={"val/loss": 0.5}),
+    ]
+    rows = collect_records(records, "grid").rows
+    assert [(row.number, row.state, row.rank) for row in rows] == [
+        (0, "complete", 1), (1, "failed", None), (2, "killed", None), (3, "failed", None),
+    ]  # fmt: skip
+    assert rows[1].reason == "out of memory"
+    assert "killed from outside, or still running" in rows[2].reason
+    assert rows[3].reason == "it ended without a value of val/accuracy"
+
+
+def test_a_study_counts_trials_that_left_no_record(make_grid):
+    history = make_history(
+        make_trial(0, value=0.7),
+        make_trial(1, value=0.7, reused_from=0),
+        make_trial(2, "failed", reason="worker died", kind="worker_died"),
+        make_trial(3, "pruned", reason="pruned by MedianPruner at step 1", intermediate={0: 0.5, 1: 0.6}),
+        make_trial(4, "running"),
+        make_trial(5, "waiting"),
+        best=(0,),
+    )
+    table = collect_records(make_grid(0.7), "folder", history=history)
+    assert table.name == "mine"
+    assert [(row.number, row.state, row.rank) for row in table.rows] == [
+        (0, "complete", 1), (1, "complete", 2), (3, "pruned", None), (2, "failed", None), (4, "running", None),
+        (5, "waiting", None),
+    ]  # fmt: skip
+    reused, pruned = table.rows[1], table.rows[2]
+    assert (reused.reused_from, reused.metrics["val/loss"], reused.record) == (0, 0.5, table.rows[0].record)
+    assert pruned.values == {"val/accuracy": 0.6}
+    assert table.rows[3].reason == "worker died"
+    assert (table.rows[0].started_seconds, table.rows[0].ended_seconds) == (0.0, 10.0)
+    assert table.log_scaled == {"optimizer.lr"}
+
+
+def test_the_first_is_the_best_that_keeps_the_limits(make_grid):
+    history = make_history(
+        make_trial(0, value=0.9, excess={"model/parameters": 12.0}), make_trial(1, value=0.8), best=(1,)
+    )
+    rows = collect_records(make_grid(0.9, 0.8), "mine", history=history).rows
+    assert [row.number for row in rows] == [1, 0]
+    assert (rows[0].reason, rows[1].reason) == (None, "breaks a limit: model/parameters by 12")
+
+
+def test_repeats_share_a_row_with_the_first_ones_record(make_record):
+    records = [make_record(number, accuracy=0.1 * number, params=AIM) for number in range(4)]
+    history = make_history(make_trial(0, value=0.05), make_trial(1, value=0.25), best=(1,), repeats=2)
+    rows = collect_records(records, "mine", history=history).rows
+    assert [(row.values["val/accuracy"], row.record.job_number) for row in rows] == [(0.25, 2), (0.05, 0)]
+
+
+def test_other_objectives_can_be_asked_for(make_grid):
+    table = collect_records(make_grid(0.7, 0.9), "grid", ["val/loss"])
+    assert (table.objectives, table.directions) == (("val/loss",), ("minimize",))
+    history = make_history(make_trial(0, value=0.7), make_trial(1, value=0.9))
+    table = collect_records(make_grid(0.7, 0.9), "mine", ["val/loss"], history=history)
+    assert [row.values for row in table.rows] == [{"val/loss": 0.5}] * 2
+    with pytest.raises(SweepMissingError, match=r"has val/mood; they have model/parameters, .*\n.*name one"):
+        collect_records(make_grid(0.7), "grid", ["val/mood"])
+
+
+def test_a_real_study_agrees_with_itself(study_of_toys):
+    study, table = study_of_toys
+    assert {row.number for row in table.rows} == {trial.number for trial in study.trials}
+    assert table.rows[0].number == study.best_trial.number
+    assert table.objectives == ("objective",)
+    assert table.importances[0].parameter == "x"  # y adds a hundredth of what x does
+    assert table.importances[0].low > table.importances[1].high
+    assert table.command.startswith("python ")
+
+
+@pytest.fixture
+def study_of_toys(tmp_path, monkeypatch):
+    """A study that Optuna ran by itself, in the journal of a folder."""
+    import optuna
+
+    from sentiment.search.storage import open_storage
+    from sentiment.search.study_address import write_study_address
+
+    study = optuna.create_study(
+        storage=open_storage(None, tmp_path), study_name="toys", sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + 0.01 * trial.suggest_int("y", 0, 3), n_trials=12)
+    write_study_address(tmp_path, "toys", None, "python toys.py")
+    return study, collect_sweep(tmp_path)
+
+
+def test_an_empty_folder_is_no_sweep(tmp_path):
+    with pytest.raises(SweepMissingError, match=r"holds no run and no study.\n.*multirun/NAME"):
+        collect_sweep(tmp_path)
+
+
+def test_the_best_command_composes_to_the_same_settings(tmp_path):
+    (tmp_path / "my reviews").mkdir()
+    from sentiment.config.reading import read_settings
+    from sentiment.search import register
+    from sentiment.tracking.flatten import flatten
+    from sentiment.tracking.result_file import ResultRecord
+
+    overrides = (
+        "model.heads=4", "model.depth=2", "optimizer.lr=0.007230036870121838", "experiment=hyperparameters",
+        "search=hyperparameters_transformer", f"data.path={tmp_path}/my reviews", "tracking.experiment='a, b'",
+    )  # fmt: skip
+    register()
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        params = flatten(read_settings(compose("config", list(overrides)), PROJECT_DIR))
+        record = ResultRecord(
+            "best", "transformer", "FINISHED", "2026-01-01T00:00:00+00:00", overrides, params, 0,
+            metrics={"val/accuracy": 0.9},
+        )  # fmt: skip
+        words = shlex.split(collect_records([record], "one").best_command)
+        assert words[:2] == ["python", "run.py"]
+        assert "-m" not in words
+        assert flatten(read_settings(compose("config", words[2:]), PROJECT_DIR)) == params
+
+
+def test_facts_say_where_runs_differ(make_grid):
+    same = {"git.commit": "abc", "hardware": "a CPU", "data.fingerprint": "f1", "version.torch": "2"}
+    alike = collect_records([replace(record, tags=same) for record in make_grid(0.7, 0.8)], "grid").facts
+    assert (alike["commit"], alike["data fingerprint"], alike["versions"]) == ("abc", "f1", "torch 2")
+    assert "attention" not in alike
+    one, other = make_grid(0.7, 0.8)
+    mixed = [replace(one, tags=same), replace(other, tags={**same, "data.fingerprint": "f2"})]
+    facts = collect_records(mixed, "grid").facts
+    assert facts["data fingerprint"] == "f1 (jobs 0); f2 (jobs 1)"
+    assert "cannot be compared" in facts["attention"]
+
+
+def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path):
+    sweep_dir = tmp_path / "multirun/mine"
+    for record in make_grid(0.7, 0.9):
+        write_result(sweep_dir / str(record.job_number), record)
+    (sweep_dir / "multirun.yaml").write_text(
+        "hydra: {overrides: {task: ['model.heads=1,2'], hydra: [hydra.mode=MULTIRUN]}}", encoding="utf-8"
+    )
+    write_json(sweep_dir / "parent_run.json", {"uri": "sqlite:///none.db", "experiment_id": "1", "run_id": "p" * 32})
+    table = collect_parent("p" * 32, tmp_path / "multirun", "sqlite:///none.db")
+    assert (table.name, len(table.rows)) == ("mine", 2)
+    assert table.command == "python run.py -m model.heads=1,2"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sentiment.report.chart import Axis, Chart, Panel, Series
+from sentiment.report.draw_interactive import draw_interactive
+
+
+@pytest.fixture
+def figures(example_charts):
+    return {
+        chart.name: [json.loads(figure.to_json()) for figure in draw_interactive(chart)] for chart in example_charts
+    }
+
+
+def test_a_panel_is_a_figure_and_has_the_tables_points(figures, example_charts):
+    for chart in example_charts:
+        assert len(figures[chart.name]) == len(chart.panels)
+    trials, *_, best = figures["history"][0]["data"]
+    assert (trials["x"], trials["y"], trials["mode"]) == ([0, 1, 2, 3], [0.8, 0.84, 0.82, 0.87], "markers")
+    assert (best["line"]["shape"], best["hoverinfo"]) == ("hv", "skip")  # its points are trials: they speak
+
+
+def test_hover_texts_are_escaped_and_broken_into_lines(figures):
+    trials = figures["history"][0]["data"][0]
+    assert trials["hovertext"] == ["trial 0", "a &lt; b", "&amp;", "two<br>lines"]
+    pruned = figures["history"][0]["data"][1]
+    assert pruned["hovertext"][0] == "pruned<br>trial: 4<br>val/accuracy: 70.00 %"
+
+
+def test_intervals_become_error_bars_or_a_band(figures):
+    (bars,) = figures["parameter_importance"][0]["data"]
+    assert (bars["orientation"], bars["x"], bars["y"]) == ("h", [0.7, 0.2], [0.0, 1.0])
+    assert bars["error_x"]["array"] == pytest.approx([0.2, 0.2])
+    assert bars["error_x"]["arrayminus"] == pytest.approx([0.2, 0.1])
+    upper, lower, mean = figures["curves"][0]["data"][2:5]
+    assert (upper["y"], lower["y"], lower["fill"]) == ([0.7, 0.8, 0.81], [0.6, 0.7, 0.71], "tonexty")
+    assert mean["mode"] == "lines+markers"
+
+
+def test_empty_cells_stay_empty_and_cells_share_the_points_colours(figures):
+    cells, points = figures["contour"][0]["data"]
+    assert cells["z"] == [[0.8, 0.85], [0.82, None], [0.84, 0.88]]
+    assert (cells["zmin"], cells["zmax"]) == (points["marker"]["cmin"], points["marker"]["cmax"]) == (0.8, 0.88)
+
+
+def test_axes_are_logarithmic_in_percent_or_a_list_read_downwards(figures):
+    assert figures["slice"][0]["layout"]["xaxis"]["type"] == "log"
+    assert figures["slice"][0]["layout"]["yaxis"]["tickformat"].endswith("%")
+    assert figures["slice"][1]["layout"]["xaxis"]["ticktext"] == ["1", "2", "4"]
+    assert figures["parameter_importance"][0]["layout"]["yaxis"]["range"] == [1.5, -0.5]
+    assert figures["contour"][0]["layout"]["yaxis"]["range"] == [-0.5, 2.5]
+
+
+def test_a_line_takes_the_colour_of_its_value(figures):
+    good, bad = (trace["line"]["color"] for trace in figures["parallel"][0]["data"])
+    assert good != bad
+
+
+def test_long_names_are_broken_and_hostile_ones_escaped():
+    axis = Axis("", categories=("<b>bold</b>", "transformer heads=2 depth=1 embedding_size=32 lr=0.008624 dropout=0.1"))
+    series = Series("s", "markers", (1, 2), axis.categories)
+    (figure,) = draw_interactive(Chart("c", "C", "", (Panel(Axis("x"), axis, (series,)),)))
+    short, long = figure.layout.yaxis.ticktext
+    assert short == "&lt;b&gt;bold&lt;/b&gt;"
+    assert all(len(line) <= 30 for line in long.split("<br>"))
+    assert long.endswith("…")

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from sentiment.report.draw_static import draw_static, write_png
+
+
+def test_every_chart_becomes_a_picture(example_charts, tmp_path):
+    for chart in example_charts:
+        write_png(chart, tmp_path / f"{chart.name}.png")
+        head = (tmp_path / f"{chart.name}.png").read_bytes()[:24]
+        assert head[:8] == b"\x89PNG\r\n\x1a\n"
+        width, height = struct.unpack(">II", head[16:])
+        assert min(width, height) > 250
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(f"{chart.name}.png" for chart in example_charts)
+
+
+def test_the_points_are_the_tables(example_charts):
+    history, *_, curves, _ = example_charts
+    axes, _ = draw_static(history).axes
+    assert [list(map(float, point)) for point in axes.collections[0].get_offsets()] == [
+        [0, 0.8], [1, 0.84], [2, 0.82], [3, 0.87],
+    ]  # fmt: skip
+    (best,) = axes.lines
+    assert (list(best.get_ydata()), best.get_drawstyle()) == ([0.8, 0.84, 0.84, 0.87], "steps-post")
+    (axes,) = draw_static(curves).axes
+    assert [list(line.get_ydata()) for line in axes.lines][:2] == [[0.7, 0.8, 0.81], [0.6, 0.7, 0.71]]
+
+
+def test_empty_cells_stay_empty(example_charts):
+    cells = draw_static(example_charts[3]).axes[0].collections[0].get_array()
+    assert np.ma.getmaskarray(cells).ravel().tolist() == [False, False, False, True, False, False]
+
+
+def test_a_legend_names_each_series_once(example_charts):
+    (legend,) = draw_static(example_charts[0]).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["trials", "pruned", "failed", "best so far"]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment.report.report_tables import (
+    find_front,
+    make_failures,
+    make_pareto,
+    make_ranking,
+    make_tables,
+    make_trials,
+    shorten_keys,
+    write_table,
+)
+from sentiment.report.sweep_table import SweepRow, SweepTable
+
+
+def read(table, file):
+    write_table(table, file)
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_ranking_has_the_columns_of_the_multiruns_own_and_numbers_in_full(example_table, tmp_path):
+    rows = read(make_ranking(example_table), tmp_path / "ranking.csv")
+    assert {"rank", "job", "run_id", "model", "model.heads", "optimizer.lr", "status", "val/accuracy", "test/accuracy",
+            "parameters", "seconds", "epochs", "best_epoch", "reason"} <= set(rows[0])  # fmt: skip
+    assert [row["rank"] for row in rows] == [*map(str, range(1, 10)), "", "", ""]
+    assert float(rows[2]["optimizer.lr"]) == 1e-4 * 3
+    assert rows[-1]["reason"] == example_table.rows[-1].reason
+    assert [row["status"] for row in rows[-3:]] == ["PRUNED", "PRUNED", "FAILED"]
+    assert make_ranking(example_table).marked == {0}
+
+
+def test_a_failed_trial_without_a_record_is_listed_with_a_reason(example_table):
+    lost = dataclasses.replace(example_table.rows[-1], record=None, reason=None, state="killed")
+    table = dataclasses.replace(example_table, rows=(lost,))
+    ((trial, state, reason, kind, _),) = make_failures(table).rows
+    assert (trial, state, kind) == (11, "killed", None)
+    assert "killed from outside" in reason
+    assert make_ranking(table).rows[0][2] == "rnn"  # the model is known from what was drawn
+
+
+def test_the_trials_are_in_order_and_say_whose_result_they_share(example_table):
+    shared = dataclasses.replace(example_table.rows[3], reused_from=1)
+    rows = tuple(reversed((*example_table.rows[:3], shared)))
+    table = make_trials(dataclasses.replace(example_table, rows=rows))
+    assert [row[0] for row in table.rows] == [0, 1, 2, 3]
+    assert table.rows[3][-1] == 1
+
+
+def test_quality_against_cost(example_table):
+    table = make_pareto(example_table)
+    names = [column.name for column in table.columns]
+    on_front = names.index("on_front_model/parameters")
+    assert all(row[on_front] for row in table.rows)  # each better trial is larger
+    seconds = names.index("on_front_time/fit_seconds")
+    assert [row[seconds] for row in table.rows] == [True] + [False] * 8  # the best is the fastest, too
+    assert "time/latency_ms" not in names  # nobody measured it
+
+
+def test_every_report_has_the_same_tables_and_rows_as_wide_as_their_headings(example_table):
+    tables = make_tables(example_table)
+    assert [table.name for table in tables] == [
+        "ranking",
+        "failures",
+        "trials",
+        "importance",
+        "pareto",
+        "learning_curves",
+    ]
+    assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
+    assert [table.name for table in make_tables(dataclasses.replace(example_table, rows=()))] == [
+        t.name for t in tables
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12), st.booleans())
+def test_a_front_is_what_no_other_dominates(points, is_minimized):
+    direction = "minimize" if is_minimized else "maximize"
+    rows = tuple(
+        SweepRow(number, "", "complete", number + 1, {}, {"val/loss": float(value)}, {"cost": float(cost)})
+        for number, (cost, value) in enumerate(points)
+    )
+    table = SweepTable("s", None, ("val/loss",), (direction,), rows, (), (), "", None)
+    front = find_front(table, rows, "cost")
+    sign = -1 if is_minimized else 1
+    assert front
+    for number, (cost, value) in enumerate(points):
+        dominated = any(c <= cost and sign * v >= sign * value and (c, v) != (cost, value) for c, v in points)
+        assert (number in front) == (not dominated)
+
+
+def test_keys_are_shortened_unless_two_would_be_alike():
+    assert shorten_keys(["model.heads", "optimizer.lr", "other.lr"]) == {
+        "model.heads": "heads", "optimizer.lr": "optimizer.lr", "other.lr": "other.lr",
+    }  # fmt: skip

@@ -1,0 +1,83 @@
+"""Runs that differ in the seed alone stand in one row."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.report.charts.groups import make_group_chart
+from sentiment.report.run_groups import format_csv, format_groups, group_runs
+
+
+@pytest.fixture
+def make_run(make_record):
+    def make(number, model, seed, accuracy, **params):
+        dotted = {key.replace("__", "."): value for key, value in params.items()}
+        return make_record(
+            number, model, f"seed={seed}", *(f"{key}={value}" for key, value in dotted.items()), accuracy=accuracy,
+            params={"seed": str(seed), "model.name": model, **dotted},
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def pooled(make_run):
+    values = [("mean", 0, 0.80), ("max", 0, 0.86), ("mean", 1, 0.90), ("max", 1, 0.88)]
+    return [make_run(n, "rnn", seed, value, model__pooling=kind) for n, (kind, seed, value) in enumerate(values)]
+
+
+def test_seeds_are_gathered_and_the_best_mean_comes_first(pooled):
+    best, other = group_runs(pooled, "val/accuracy", "maximize")
+    assert best.settings == {"model.pooling": "max"}
+    assert best.seeds == (0, 1)
+    assert best.validation == (0.86, 0.88)
+    assert other.validation == (0.80, 0.90)
+    assert best.label == "rnn pooling=max"
+    assert [group.settings for group in group_runs(pooled, "val/accuracy", "minimize")] == [
+        {"model.pooling": "mean"},
+        {"model.pooling": "max"},
+    ]
+
+
+def test_pruned_and_failed_runs_have_no_place(pooled, make_run):
+    pruned = make_run(9, "rnn", 2, 0.99, model__pooling="max")
+    pruned = pruned.__class__(**{**vars(pruned), "status": "PRUNED"})
+    assert group_runs([*pooled, pruned], "val/accuracy", "maximize")[0].seeds == (0, 1)
+
+
+def test_the_table_tells_mean_spread_and_each_seed(pooled):
+    text = format_groups(group_runs(pooled, "val/accuracy", "maximize"))
+    assert "| model | pooling | seeds | validation | test | parameters | minutes a run |" in text
+    assert "| rnn | max | 0, 1 | 87.00 ± 1.41 (86.00, 88.00) | 75.00 ± 0.00 (75.00, 75.00) | 2,612,345 | 1.3 |" in text
+
+
+def test_the_csv_has_a_line_a_run(pooled):
+    lines = format_csv(group_runs(pooled, "val/accuracy", "maximize")).splitlines()
+    assert lines[0] == "model,model.pooling,seed,validation,test/accuracy,parameters,minutes"
+    assert len(lines) == 5
+    assert lines[1].startswith("rnn,max,0,0.86,0.75,")
+
+
+def test_a_list_of_settings_is_drawn_best_first(pooled):
+    chart = make_group_chart(group_runs(pooled, "val/accuracy", "maximize"), "comparison", "pooling", "val/accuracy")
+    [panel] = chart.panels
+    assert panel.y.categories == ("rnn pooling=max", "rnn pooling=mean")
+    means = {series.name: series.x for series in panel.series if series.name}
+    assert means["validation"] == pytest.approx((0.87, 0.85))
+    assert means["test"] == pytest.approx((0.75, 0.75))
+
+
+def test_a_setting_that_is_a_scale_becomes_the_axis(make_run):
+    runs = [
+        make_run(10 * n + m, model, 0, 0.8 + 0.01 * n, data__max_tokens=str(tokens))
+        for m, model in enumerate(("rnn", "transformer"))
+        for n, tokens in enumerate((128, 256, 1024))
+    ]
+    chart = make_group_chart(group_runs(runs, "val/accuracy", "maximize"), "comparison", "length", "val/accuracy")
+    [panel] = chart.panels
+    assert panel.x.title == "data.max_tokens"
+    assert panel.x.is_log
+    assert {series.name: series.x for series in panel.series} == {
+        "rnn": (128.0, 256.0, 1024.0),
+        "transformer": (128.0, 256.0, 1024.0),
+    }

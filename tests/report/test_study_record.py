@@ -1,0 +1,84 @@
+"""What is stored of a study: enough to make its tables again, and no path of a machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from sentiment.report.study_record import StudyError, StudyPart, differing_keys, read_parts, store_part
+
+PARAMS = {
+    "seed": "0", "model.name": "rnn", "model.embedding_size": "32", "model.hidden_size": "32", "optimizer.lr": "0.001",
+    "data.path": "/somewhere/imdb", "data.cache_dir": "/somewhere/cache", "tracking.uri": "sqlite:////somewhere/mlflow.db",
+    "objective": "val/accuracy", "direction": "maximize", "trainer.threads": "1",
+}  # fmt: skip
+
+
+@pytest.fixture
+def make_run(make_record):
+    def make(number, model="rnn", status="FINISHED", **params):
+        dotted = {key.replace("__", "."): value for key, value in params.items()}
+        overrides = [f"{key}={value}" for key, value in dotted.items()]
+        return make_record(
+            number, model, *overrides, "data.path=/somewhere/imdb", "+tracking.uri=/somewhere",
+            status=status, params={**PARAMS, **dotted}, tags={"data.description": "from /somewhere/imdb"},
+        )  # fmt: skip
+
+    return make
+
+
+def make_part(*records, name="rnn"):
+    return StudyPart(name, "python run.py -m data.path=FOLDER", frozenset({"optimizer.lr"}), tuple(records))
+
+
+def test_what_is_stored_comes_back_without_paths(tmp_path, make_run):
+    part = make_part(make_run(0, seed="0"), make_run(1, seed="1"), make_run(2, status="PRUNED", seed="2"))
+    file = store_part(tmp_path, part)
+    assert "somewhere" not in file.read_text(encoding="utf-8")
+    [read] = read_parts(tmp_path)
+    assert (read.name, read.command, read.log_scaled) == (part.name, part.command, part.log_scaled)
+    assert [record.params["seed"] for record in read.records] == ["0", "1", "2"]
+    for stored, given in zip(read.records, part.records, strict=True):
+        kept = {key: value for key, value in given.params.items() if "somewhere" not in value}
+        assert stored.params == kept
+        assert replace(stored, name="", params={}, overrides=(), tags={}, run_id=None) == replace(
+            given, name="", params={}, overrides=(), tags={}, run_id=None
+        )
+
+
+def test_settings_that_all_runs_share_are_written_once(tmp_path, make_run):
+    file = store_part(tmp_path, make_part(make_run(0, seed="0"), make_run(1, seed="1")))
+    content = json.loads(file.read_text(encoding="utf-8"))
+    assert content["shared_params"]["optimizer.lr"] == "0.001"
+    assert [run["params"] for run in content["runs"]] == [{"seed": "0"}, {"seed": "1"}]
+
+
+def test_several_parts_come_in_the_order_of_their_names(tmp_path, make_run):
+    for name in ("transformer", "rnn"):
+        store_part(tmp_path, make_part(make_run(0), name=name))
+    assert [part.name for part in read_parts(tmp_path)] == ["rnn", "transformer"]
+
+
+def test_errors_say_what_to_do(tmp_path, make_run):
+    with pytest.raises(StudyError, match="--collect PART="):
+        read_parts(tmp_path)
+    with pytest.raises(StudyError, match="no runs to store"):
+        store_part(tmp_path, make_part())
+    file = store_part(tmp_path, make_part(make_run(0)))
+    file.write_text(file.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    with pytest.raises(StudyError, match="collect the sweep again"):
+        read_parts(tmp_path)
+
+
+def test_a_setting_that_follows_another_one_is_no_difference(make_run):
+    sizes = [make_run(n, model__embedding_size=size, model__hidden_size=size) for n, size in enumerate(("32", "64"))]
+    typed = [replace(run, overrides=(f"model.embedding_size={run.params['model.embedding_size']}",)) for run in sizes]
+    assert differing_keys(typed) == ["model.embedding_size"]
+
+
+def test_seed_paths_and_what_comes_with_another_model_are_no_differences(make_run):
+    runs = [make_run(0, seed="0"), make_run(1, seed="1", trainer__threads="2")]
+    other = replace(make_run(2, "transformer", seed="0"), params={**PARAMS, "model.name": "transformer", "model.heads": "4"})
+    assert differing_keys([*runs, other]) == []

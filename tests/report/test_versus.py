@@ -1,0 +1,250 @@
+"""Groups of runs held against each other: the table, the sentence, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from sentiment.report.versus import compare_runs, make_comparison_chart
+from sentiment.report.versus_console import print_comparison
+from sentiment.report.versus_groups import VersusError, name_groups, split_runs
+from sentiment.report.versus_table import write_csv
+from sentiment.tracking.folder_recorder import PREDICTIONS_FILE
+from sentiment.tracking.stored_run import StoredRun
+
+SETTINGS = {
+    "model.pooling": "mean", "optimizer.lr": "0.003", "data.name": "synthetic", "data.train_size": "100",
+    "data.path": "here", "trainer.threads": "1",
+}  # fmt: skip
+
+
+@pytest.fixture
+def make_run(make_record, tmp_path):
+    """Make a stored run, with test predictions where its correctness is given."""
+
+    def make(model="rnn", seed=0, accuracy=0.8, right=None, labels=None, fingerprint="f" * 64, params=(), **changes):
+        record = make_record(
+            seed,
+            model,
+            accuracy=accuracy,
+            params={"model.name": model, "seed": str(seed), **SETTINGS, **dict(params)},
+            tags={} if fingerprint is None else {"data.fingerprint": fingerprint, "data.description": "some reviews"},
+            **{"metrics": {"val/accuracy": accuracy, "val/loss": 1 - accuracy, "test/accuracy": accuracy}, **changes},
+        )
+        folder = tmp_path / f"{model}{seed}{len(list(tmp_path.iterdir()))}"
+        (folder / "predictions").mkdir(parents=True)
+        if right is not None:
+            labels = np.zeros(len(right), dtype=np.int64) if labels is None else labels
+            predicted = np.where(right, labels, 1 - labels)
+            np.savez(
+                folder / PREDICTIONS_FILE, labels=labels, probabilities=np.eye(2)[predicted], class_names=["a", "b"]
+            )
+        return StoredRun(record, folder)
+
+    return make
+
+
+def groups_of(make_run, first=(0.90, 0.91, 0.92), second=(0.80, 0.82, 0.81), **changes):
+    return {
+        "rnn": [make_run("rnn", seed, value, **changes) for seed, value in enumerate(first)],
+        "transformer": [make_run("transformer", seed, value, **changes) for seed, value in enumerate(second)],
+    }
+
+
+def test_a_clear_difference_over_seeds(make_run):
+    comparison = compare_runs(groups_of(make_run))
+    assert comparison.metric == "test/accuracy"
+    assert [group.name for group in comparison.groups] == ["rnn", "transformer"]
+    (pair,) = comparison.pairs
+    assert pair.better == "rnn"
+    assert pair.difference.value == pytest.approx(0.1)
+    assert comparison.conclusion.startswith("rnn is better than transformer by 10.00 points of test accuracy (95 %")
+    assert comparison.conclusion.endswith("3 seeds each).")
+
+
+def test_the_sentence_is_the_same_whichever_way_round(make_run):
+    groups = groups_of(make_run)
+    again = dict(reversed(list(groups.items())))
+    assert compare_runs(groups).conclusion == compare_runs(again).conclusion
+
+
+def test_no_difference_says_what_would_have_shown(make_run):
+    comparison = compare_runs(groups_of(make_run, second=(0.92, 0.90, 0.90)))
+    assert comparison.pairs[0].better is None
+    assert comparison.conclusion.startswith("No difference shown: rnn less transformer is 0.33 points of test accuracy")
+    assert "would show" in comparison.conclusion
+
+
+def test_the_lower_loss_is_better(make_run):
+    comparison = compare_runs(groups_of(make_run), "val/loss")
+    assert comparison.direction == "minimize"
+    assert comparison.groups[0].name == "rnn"
+    assert comparison.pairs[0].better == "rnn"
+    assert comparison.conclusion.startswith("rnn is better than transformer by 0.1 in validation loss")
+
+
+def test_two_single_runs_are_compared_over_the_reviews(make_run):
+    right = np.ones(400, dtype=bool)
+    groups = {"a": [make_run("rnn", right=right)], "b": [make_run("transformer", right=np.arange(400) >= 40)]}
+    comparison = compare_runs(groups)
+    (pair,) = comparison.pairs
+    assert pair.difference.value == pytest.approx(0.1)
+    assert pair.mcnemar == pytest.approx(2 * 0.5**40)
+    assert "400 reviews" in comparison.conclusion
+    assert any("says nothing about other seeds" in note for note in comparison.notes)
+
+
+def test_the_same_run_twice_shows_no_difference(make_run):
+    run = make_run(right=np.arange(100) > 9)
+    comparison = compare_runs({"a": [run], "b": [run]})
+    assert comparison.pairs[0].better is None
+    assert "0.00 points" in comparison.conclusion
+
+
+def test_single_runs_on_validation_allow_no_conclusion(make_run):
+    untested = {"metrics": {"val/accuracy": 0.8}}
+    comparison = compare_runs({"a": [make_run("rnn", **untested)], "b": [make_run("transformer")]})
+    assert comparison.metric == "val/accuracy"
+    assert any("1 of 2 runs left the test split alone" in note for note in comparison.notes)
+    assert comparison.pairs[0].difference is None
+    assert comparison.conclusion.startswith("Nothing can be concluded on validation accuracy: with one run each")
+
+
+def test_several_groups_are_corrected(make_run):
+    groups = groups_of(make_run) | {"third": [make_run("third", seed, 0.80 + seed / 50) for seed in range(3)]}
+    comparison = compare_runs(groups)
+    assert len(comparison.pairs) == 3
+    assert all(pair.p_value >= pair.difference.p_value for pair in comparison.pairs)
+    assert comparison.pairs[0].p_value > comparison.pairs[0].difference.p_value
+    assert any("3 pairs (Holm" in note for note in comparison.notes)
+
+
+def test_a_pair_whose_seeds_never_vary_is_not_judged(make_run):
+    comparison = compare_runs(groups_of(make_run, (0.9, 0.9), (0.8, 0.8)))
+    assert comparison.pairs[0].better is None
+    assert "nothing varies between their seeds" in comparison.conclusion
+
+
+def test_other_data_is_refused_with_what_differs(make_run):
+    groups = groups_of(make_run)
+    groups["transformer"] = [make_run("transformer", 0, fingerprint="0" * 64, params={"data.train_size": "200"})]
+    with pytest.raises(VersusError, match="not trained and tested on the same data") as caught:
+        compare_runs(groups)
+    assert "data.train_size is 100 and 200" in str(caught.value)
+    assert "ffffffffffff" in str(caught.value)
+    assert "000000000000" in str(caught.value)
+
+
+def test_runs_without_a_fingerprint_are_refused(make_run):
+    with pytest.raises(VersusError, match="no data fingerprint"):
+        compare_runs(groups_of(make_run, fingerprint=None))
+
+
+@pytest.mark.parametrize("labels", [np.zeros(40, dtype=np.int64), np.ones(50, dtype=np.int64)])
+def test_predictions_of_other_reviews_are_refused(make_run, labels):
+    one = make_run("rnn", right=np.ones(50, dtype=bool))
+    other = make_run("transformer", right=np.ones(len(labels), dtype=bool), labels=labels)
+    with pytest.raises(VersusError, match="different reviews"):
+        compare_runs({"a": [one], "b": [other]})
+
+
+def test_runs_of_a_group_differ_in_the_seed_alone(make_run):
+    groups = groups_of(make_run)
+    groups["rnn"][1] = make_run("rnn", 1, params={"model.pooling": "max"})
+    with pytest.raises(VersusError, match=r"differ in more than the seed: model\.pooling") as caught:
+        compare_runs(groups)
+    assert "--by model.pooling" in str(caught.value)
+
+
+def test_where_a_run_is_done_makes_no_other_group(make_run):
+    groups = groups_of(make_run)
+    groups["rnn"][1] = make_run("rnn", 1, 0.91, params={"data.path": "there", "trainer.threads": "8"})
+    assert compare_runs(groups).pairs[0].better == "rnn"
+
+
+def test_a_seed_counts_once(make_run):
+    with pytest.raises(VersusError, match="several runs of seed 0"):
+        compare_runs({"a": [make_run(), make_run()], "b": [make_run("transformer")]})
+
+
+def test_unfinished_runs_are_refused(make_run):
+    with pytest.raises(VersusError, match="is PRUNED; only finished runs"):
+        compare_runs({"a": [make_run(status="PRUNED")], "b": [make_run("transformer")]})
+
+
+def test_a_missing_metric_names_those_that_all_have(make_run):
+    with pytest.raises(VersusError, match="has no test/f1") as caught:
+        compare_runs(groups_of(make_run), "test/f1")
+    assert "val/accuracy, val/loss, test/accuracy" in str(caught.value)
+
+
+def test_a_metric_that_is_no_number_is_refused(make_run):
+    with pytest.raises(VersusError, match="no finite number"):
+        compare_runs(groups_of(make_run, metrics={"test/accuracy": math.nan}))
+
+
+def test_one_group_is_no_comparison(make_run):
+    with pytest.raises(VersusError, match="two groups"):
+        compare_runs({"a": [make_run()]})
+
+
+def test_groups_that_differ_in_more_than_one_setting_are_noted(make_run):
+    groups = groups_of(make_run)
+    groups["rnn"] = [make_run("rnn", seed, 0.9 + seed / 100, params={"optimizer.lr": "0.1"}) for seed in range(3)]
+    assert "The groups differ in model, optimizer.lr." in compare_runs(groups).notes
+
+
+def test_a_sweep_is_split_by_a_setting(make_run):
+    runs = [make_run("rnn", s, params={"model.pooling": p}) for p in ("mean", "max") for s in (0, 1)]
+    assert {name: len(found) for name, found in split_runs(runs, "model.pooling").items()} == {
+        "pooling=mean": 2,
+        "pooling=max": 2,
+    }
+    assert list(split_runs([*runs, make_run("transformer")], "model")) == ["rnn", "transformer"]
+
+
+def test_a_sweep_of_one_model_names_the_settings_that_would_split_it(make_run):
+    runs = [make_run("rnn", 0, params={"model.pooling": pooling}) for pooling in ("mean", "max")]
+    with pytest.raises(VersusError, match="only rnn") as caught:
+        split_runs(runs, "model")
+    assert "one of model.pooling" in str(caught.value)
+
+
+def test_groups_are_named_by_what_tells_them_apart(make_run):
+    one, other = make_run("rnn", 0), make_run("rnn", 1, params={"model.pooling": "max"})
+    assert name_groups([[one], [make_run("transformer")]]) == ["rnn", "transformer"]
+    assert name_groups([[one], [other]]) == ["rnn seed=0 pooling=mean", "rnn seed=1 pooling=max"]
+    assert name_groups([[one], [one]]) == ["rnn (1)", "rnn (2)"]
+
+
+def test_the_chart_shows_the_table(make_run):
+    comparison = compare_runs(groups_of(make_run))
+    (panel,) = make_comparison_chart(comparison).panels
+    assert panel.x.categories == ("rnn", "transformer")
+    seeds, means = panel.series
+    assert seeds.y == (0.90, 0.91, 0.92, 0.80, 0.82, 0.81)
+    assert means.y == tuple(group.estimate.mean for group in comparison.groups)
+    assert means.low == tuple(group.estimate.low for group in comparison.groups)
+
+
+def test_the_printed_table_has_every_seed_and_the_sentence(make_run, capsys):
+    comparison = compare_runs(groups_of(make_run))
+    print_comparison(comparison, Console(width=120, highlight=False))
+    printed = capsys.readouterr().out
+    assert "0.9000, 0.9100, 0.9200" in printed
+    assert "paired t test over 3 seeds" in printed
+    assert comparison.conclusion[:60] in printed
+
+
+def test_the_csv_has_every_number_in_full(make_run, tmp_path):
+    comparison = compare_runs(groups_of(make_run))
+    write_csv(comparison, tmp_path / "new" / "table.csv")
+    with (tmp_path / "new" / "table.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["kind"] for row in rows] == ["run"] * 3 + ["mean"] + ["run"] * 3 + ["mean", "difference"]
+    assert float(rows[-1]["value"]) == comparison.pairs[0].difference.value
+    assert rows[-1]["better"] == "rnn"

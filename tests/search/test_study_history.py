@@ -1,0 +1,188 @@
+"""A study read back as a report needs it, without its noticing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sentiment.search.address import StorageError, read_address
+from sentiment.search.study_address import PASSWORD_VARIABLE, add_password, read_study_address, write_study_address
+from sentiment.search.study_history import StudyMissingError, has_study, name_key, read_study
+from sentiment.search.trial import current_trial
+
+TOY_DIR = Path(__file__).parent / "toy"
+
+LOG_SPACE = ("x=tag(log,interval(0.01,3))", "y=1,2")
+
+
+def evaluate_in_steps(config):
+    trial = current_trial()
+    trial.describe({"size": float(config.y)})
+    if config.x > 4:
+        raise RuntimeError("too far out")
+    for step in range(2):
+        trial.report(float(config.x) + step, step=step)
+    return float(config.x) + float(config.y)
+
+
+def snapshot(folder):
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_every_trial_is_told(sweep, study_dir, tmp_path):
+    study = sweep(
+        *LOG_SPACE, "hydra.sweeper.n_trials=6", "hydra.sweeper.metric_names=[distance]", task=evaluate_in_steps
+    )
+    history = read_study(None, study_dir)
+    assert (history.objectives, history.directions, history.repeats) == (("distance",), ("minimize",), 1)
+    assert history.log_scaled == {"x"}
+    assert history.best == (study.best_trial.number,)
+    for trial, stored in zip(history.trials, study.trials, strict=True):
+        assert (trial.number, trial.state, trial.parameters) == (stored.number, "complete", stored.params)
+        assert trial.values == tuple(stored.values)
+        assert trial.intermediate == {0: trial.parameters["x"], 1: trial.parameters["x"] + 1}
+        assert trial.attributes == {"size": trial.parameters["y"]}
+        assert trial.started == stored.datetime_start.timestamp()
+        assert trial.ended == stored.datetime_complete.timestamp() >= trial.started
+
+
+def test_failures_and_prunings_have_their_reasons(sweep, study_dir):
+    sweep(
+        "x=1,2,3,5", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=4", "hydra.sweeper.max_failure_rate=1",
+        "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
+        "hydra.sweeper.pruner.n_warmup_steps=0", task=evaluate_in_steps,
+    )  # fmt: skip
+    trials = read_study(None, study_dir).trials
+    (failed,) = [trial for trial in trials if trial.state == "failed"]
+    assert (failed.parameters["x"], failed.kind, failed.values) == (5, "exception", ())
+    assert "too far out" in failed.reason
+    pruned = [trial for trial in trials if trial.state == "pruned"]
+    assert all(trial.reason.startswith("pruned by MedianPruner") and trial.intermediate for trial in pruned)
+    assert len(pruned) + sum(trial.state == "complete" for trial in trials) == 3
+
+
+def test_reused_trials_name_their_source(sweep, study_dir):
+    sweep("x=1,2", "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=8")
+    trials = read_study(None, study_dir).trials
+    reused = [trial for trial in trials if trial.reused_from is not None]
+    assert len(reused) >= 4
+    assert all(trials[trial.reused_from].parameters == trial.parameters for trial in reused)
+
+
+BRANCHED = """# @package _global_
+hydra:
+  sweeper:
+    params: {shape: "flat,round"}
+    branches:
+      shape=round: {x: "interval(0,1)"}
+"""
+
+
+def test_branches_and_repeats(sweep, study_dir, tmp_path):
+    shutil.copytree(TOY_DIR / "conf", tmp_path / "conf")
+    (tmp_path / "conf/space").mkdir()
+    (tmp_path / "conf/space/branched.yaml").write_text(BRANCHED, encoding="utf-8")
+    sweep(
+        "+space=branched", "hydra.sweeper.n_trials=6", "hydra.sweeper.repeats=2", "hydra/sweeper/sampler=random",
+        config_dir=tmp_path / "conf",
+    )  # fmt: skip
+    history = read_study(None, study_dir)
+    assert history.repeats == 2
+    assert history.conditions == {"x": ("shape=round",)}
+    assert all(("x" in trial.parameters) == (trial.parameters["shape"] == "round") for trial in history.trials)
+
+
+def test_the_best_keeps_the_limits(sweep, study_dir):
+    sweep(
+        "y=1,2,3", "x=0.5", "hydra.sweeper.n_trials=12", "hydra.sweeper.limits={size: 2}",
+        "hydra.sweeper.direction=maximize", "hydra.sweeper.reuse=false", task=evaluate_in_steps,
+    )  # fmt: skip
+    history = read_study(None, study_dir)
+    (best,) = history.best
+    assert history.trials[best].parameters["y"] == 2
+    assert all((trial.excess == {"size": 1}) == (trial.parameters["y"] == 3) for trial in history.trials)
+    assert any(trial.excess for trial in history.trials)
+
+
+def test_reading_leaves_no_trace(sweep, study_dir):
+    sweep("x=1,2", "hydra.sweeper.n_trials=2")
+    before = snapshot(study_dir)
+    read_study(None, study_dir)
+    assert snapshot(study_dir) == before
+
+
+def test_a_database_study_is_found_from_its_folder(sweep, study_dir, tmp_path):
+    url = f"sqlite:///{tmp_path / 'all.db'}"
+    sweep("x=1,2", "hydra.sweeper.n_trials=2", "hydra.sweeper.study_name=first", storage=url)
+    assert has_study(study_dir)
+    before = snapshot(tmp_path)
+    history = read_study(None, study_dir)
+    assert (history.name, len(history.trials)) == ("first", 2)
+    assert snapshot(tmp_path) == before
+    assert read_study_address(study_dir).command.startswith("python ")
+
+
+def test_a_running_trial_is_running(sweep, study_dir):
+    seen = []
+
+    def look(config):
+        seen.append(read_study(None, study_dir).trials[-1])
+        return float(config.x)
+
+    sweep("x=1,2", "hydra.sweeper.n_trials=1", task=look)
+    assert [(trial.state, trial.ended) for trial in seen] == [("running", None)]
+
+
+def test_what_is_not_there_is_named(sweep, study_dir, tmp_path):
+    assert not has_study(tmp_path)
+    with pytest.raises(StudyMissingError, match=r"no study at journal file .*\n.*name the folder of a study"):
+        read_study(None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    sweep("x=1,2", "hydra.sweeper.n_trials=1")
+    with pytest.raises(StudyMissingError, match="no study 'other'; it holds study"):
+        read_study(None, study_dir, "other")
+
+
+def test_no_database_is_made_by_looking_for_one(tmp_path):
+    with pytest.raises(StudyMissingError, match="does not exist"):
+        read_study(f"sqlite:///{tmp_path / 'none.db'}", tmp_path)
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(StorageError, match=r"empty\.db"):
+        read_study(f"sqlite:///{tmp_path / 'empty.db'}", tmp_path)
+    assert (tmp_path / "empty.db").read_bytes() == b""
+
+
+def test_a_password_is_neither_written_nor_lost(tmp_path, monkeypatch):
+    url = "postgresql://me:secret@host:5432/studies?password=secret&sslmode=require"
+    write_study_address(tmp_path, "mine", url, f"python run.py -m hydra.sweeper.storage='{url}'")
+    assert "secret" not in (tmp_path / "study.json").read_text(encoding="utf-8")
+    known = read_study_address(tmp_path)
+    assert known.storage.startswith("postgresql")
+    assert "me@host:5432/studies?sslmode=require" in known.storage
+    monkeypatch.setenv(PASSWORD_VARIABLE, "secret")
+    assert add_password(read_address(known.storage, tmp_path)).url.password == "secret"
+    assert add_password(read_address(None, tmp_path)).url is None
+
+
+def test_the_first_command_is_kept(tmp_path):
+    write_study_address(tmp_path, "mine", None, "python run.py -m first")
+    write_study_address(tmp_path, "mine", None, "python run.py -m second")
+    assert read_study_address(tmp_path).command == "python run.py -m first"
+    content = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
+    assert content["storage"] is None
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "study.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StorageError, match=r"study\.json cannot be read.*\n.*remove it"):
+        read_study_address(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("model.depth[model=rnn]", "model.depth"), ("+new", "new"), ("x", "x"), ("a[b=1]", "a")]
+)
+def test_parameters_go_by_their_keys(name, key):
+    assert name_key(name) == key

@@ -1,0 +1,78 @@
+"""Recorded text becomes the same settings again."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.schema import Settings
+from sentiment.errors import TrackingError
+from sentiment.tracking.flatten import flatten
+from sentiment.tracking.recorded_settings import read_settings
+
+GROUPS = ("model", "optimizer", "scheduler", "trainer", "tracking")
+OPTIONS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((PROJECT_DIR / "conf" / group).glob("*.yaml"))]
+DATA = ("data=synthetic", "data=imdb")
+
+
+@pytest.mark.parametrize(("option", "data"), list(product(OPTIONS, DATA)))
+def test_every_option_comes_back(project, option, data):
+    settings = project.settings(option, data)
+    assert read_settings(flatten(settings)) == settings
+
+
+@pytest.fixture(scope="session")
+def whole(make_project, tmp_path_factory) -> Settings:
+    """Settings with strings, lists, optional values and nested groups."""
+    folder = tmp_path_factory.mktemp("project")
+    path = folder / "train.csv"
+    path.write_text("text,label\n", encoding="utf-8")
+    return make_project(folder).settings("data=files", f"data.path={path}", "trainer.patience=3")
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
+TRICKY = st.sampled_from(["12", "1e-3", "true", "null", '"quoted"', "[a]", "{}", "NaN", " "])
+
+
+@given(
+    column=TEXT | TRICKY,
+    labels=st.none() | st.lists(TEXT | TRICKY, min_size=2),
+    lr=st.floats(min_value=0, max_value=10, exclude_min=True),
+    patience=st.none() | st.integers(1, 10**6),
+    clip=st.none() | st.floats(min_value=1e-9, max_value=1e9),
+    lowercase=st.booleans(),
+)
+def test_any_value_comes_back(whole, column, labels, lr, patience, clip, lowercase):
+    changes = whole.model_dump()
+    changes["data"] |= {"text_column": column, "labels": labels}
+    changes["data"]["tokenizer"]["lowercase"] = lowercase
+    changes["optimizer"]["lr"] = lr
+    changes["trainer"] |= {"patience": patience, "gradient_clip_norm": clip}
+    settings = Settings.model_validate(changes)
+    assert read_settings(flatten(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("model.heads", None, "model.heads: Field required"),
+        ("model.heads", "four", "model.heads"),
+        ("model.hats", "4", "model.hats"),
+        ("model.name", "cnn", "model"),
+        ("mode.x.y", "1", "mode"),
+        ("optimizer.lr", "3e-4", "optimizer.lr would not come back"),  # written as nobody writes it
+    ],
+)
+def test_settings_of_another_version_are_refused(project, key, value, told):
+    params = flatten(project.settings())
+    if value is None:
+        del params[key]
+    else:
+        params[key] = value
+    with pytest.raises(TrackingError, match=told) as caught:
+        read_settings(params)
+    assert "git.commit" in str(caught.value)

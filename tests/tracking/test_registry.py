@@ -1,0 +1,169 @@
+"""The champion is the best on validation, on the same data; everybody else is a challenger."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sentiment.errors import TrackingError
+from sentiment.tracking.mlflow_api import LoggedModelOutput, MlflowClient
+from sentiment.tracking.registry import CHALLENGER, CHAMPION, RegistryError, find_version, register_champion
+
+
+@pytest.fixture
+def client(project):
+    return MlflowClient(tracking_uri=project.uri, registry_uri=project.uri)
+
+
+@pytest.fixture
+def make_run(project, client):
+    """Make a run with a logged model, as training leaves it, without the files."""
+    experiment = client.create_experiment("sentiment")
+
+    def make(fingerprint="f" * 64, has_model=True):
+        tags = {} if fingerprint is None else {"data.fingerprint": fingerprint}
+        run_id = client.create_run(experiment, tags=tags).info.run_id
+        if has_model:
+            model = client.create_logged_model(experiment, name="model", source_run_id=run_id)
+            client.finalize_logged_model(model.model_id, "READY")
+            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return run_id
+
+    return make
+
+
+@pytest.fixture
+def register(project):
+    def call(run_id, value, name="reviews", objective="val/accuracy", direction="maximize", **options):
+        return register_champion(
+            project.uri, name, run_id, objective=objective, value=value, direction=direction, **options
+        )
+
+    return call
+
+
+def test_the_first_is_the_champion_with_its_tags(make_run, register, client):
+    run_id = make_run()
+    registration = register(run_id, 0.9, study="search")
+    assert (registration.version, registration.alias, registration.is_new) == (1, CHAMPION, True)
+    version = client.get_model_version_by_alias("reviews", CHAMPION)
+    assert version.run_id == run_id
+    assert version.tags == {
+        "objective": "val/accuracy", "value": "0.9", "direction": "maximize", "data.fingerprint": "f" * 64,
+        "study": "search",
+    }  # fmt: skip
+    (output,) = client.get_run(run_id).outputs.model_outputs
+    location = client.get_logged_model(output.model_id).artifact_location
+    assert client.get_model_version_download_uri("reviews", version.version) == location
+
+
+def test_a_better_one_takes_the_place(make_run, register, client):
+    register(make_run(), 0.9)
+    registration = register(make_run(), 0.91)
+    assert (registration.version, registration.alias) == (2, CHAMPION)
+    assert "val/accuracy 0.9100, version 1 has 0.9000" in registration.reason
+    assert client.get_model_version("reviews", "1").aliases == []
+
+
+@pytest.mark.parametrize("value", [0.9, 0.89])
+def test_one_that_is_not_better_is_a_challenger(make_run, register, client, value):
+    register(make_run(), 0.9)
+    registration = register(make_run(), value)
+    assert registration.alias == CHALLENGER
+    assert "not better" in registration.reason
+    assert client.get_model_version_by_alias("reviews", CHAMPION).version in (1, "1")
+
+
+def test_a_lower_loss_is_better(make_run, register):
+    loss = {"objective": "val/loss", "direction": "minimize"}
+    register(make_run(), 0.5, **loss)
+    assert register(make_run(), 0.6, **loss).alias == CHALLENGER
+    assert register(make_run(), 0.4, **loss).alias == CHAMPION
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "objective", "reason"),
+    [
+        ("0" * 64, "val/accuracy", "another data (ffffffffffff, this one 000000000000"),
+        ("f" * 64, "val/f1", "objective"),
+    ],
+)
+def test_other_data_or_another_objective_is_not_promoted_unless_forced(
+    make_run, register, fingerprint, objective, reason
+):
+    register(make_run(), 0.5)
+    run_id = make_run(fingerprint)
+    registration = register(run_id, 0.9, objective=objective)
+    assert registration.alias == CHALLENGER
+    assert reason in registration.reason
+    assert "--force" in registration.reason
+    forced = register(run_id, 0.9, objective=objective, force=True)
+    assert (forced.version, forced.alias, forced.is_new) == (registration.version, CHAMPION, False)
+
+
+def test_registering_again_changes_nothing(make_run, register, client):
+    run_id = make_run()
+    first, again = register(run_id, 0.9), register(run_id, 0.9)
+    assert (again.version, again.alias, again.is_new) == (first.version, CHAMPION, False)
+    assert len(client.search_model_versions("name = 'reviews'")) == 1
+
+
+def test_a_challenger_that_is_promoted_is_no_challenger_any_more(make_run, register, client):
+    register(make_run(), 0.9)
+    run_id = make_run()
+    register(run_id, 0.8)
+    register(run_id, 0.8, force=True)
+    assert find_version(client, "reviews", CHALLENGER) is None
+    assert client.get_model_version_by_alias("reviews", CHAMPION).run_id == run_id
+
+
+def test_the_global_store_has_no_say(make_run, register, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://127.0.0.1:9")
+    assert register(make_run(), 0.9).alias == CHAMPION
+
+
+def test_what_cannot_be_registered_is_explained(make_run, register):
+    with pytest.raises(RegistryError, match="log_model=true"):
+        register(make_run(has_model=False), 0.9)
+    with pytest.raises(RegistryError, match="no data fingerprint"):
+        register(make_run(fingerprint=None), 0.9)
+    with pytest.raises(RegistryError, match="no run 0000"):
+        register("0" * 32, 0.9)
+    with pytest.raises(RegistryError, match="is no name"):
+        register(make_run(), 0.9, name="a/b")
+    with pytest.raises(RegistryError, match="finite figure on validation"):
+        register(make_run(), float("nan"))
+    with pytest.raises(RegistryError, match="finite figure on validation"):
+        register(make_run(), 0.9, objective="test/accuracy")
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path):
+    with pytest.raises(TrackingError, match="no MLflow store"):
+        register_champion(
+            f"sqlite:///{tmp_path}/none.db", "a", "0" * 32, objective="val/loss", value=1.0, direction="minimize"
+        )
+    assert not (tmp_path / "none.db").exists()
+
+
+REGISTER = """
+import sys
+from sentiment.tracking.registry import register_champion
+uri, run_id, value = sys.argv[1:]
+register_champion(uri, "reviews", run_id, objective="val/accuracy", value=float(value), direction="maximize")
+"""
+
+
+@pytest.mark.slow
+def test_of_several_at_once_the_best_is_the_champion(make_run, project, client):
+    runs = {make_run(): value for value in (0.7, 0.9, 0.8)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", REGISTER, project.uri, run_id, str(value)], stderr=subprocess.PIPE)
+        for run_id, value in runs.items()
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], errors
+    assert runs[client.get_model_version_by_alias("reviews", CHAMPION).run_id] == 0.9
+    assert len(client.search_model_versions("name = 'reviews'")) == 3

@@ -1,0 +1,216 @@
+"""Runs are found by what a person would call them, and give back what was recorded."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sentiment.data.tokenizer import train_tokenizer
+from sentiment.errors import RunPruned, TrackingError
+from sentiment.models.build import build_model
+from sentiment.models.bundle import Predictor, save_bundle
+from sentiment.tracking.parent import start_sweep
+from sentiment.tracking.recorder import open_recorder
+from sentiment.tracking.stored_run import find_latest_run, find_stored_run, find_stored_runs
+
+TEXTS = ["a great film", "a terrible, terrible film"]
+
+
+def write_model(folder: Path, settings, class_names) -> Path:
+    tokenizer = train_tokenizer(TEXTS, "word", vocabulary_size=64, min_frequency=1, lowercase=True)
+    data = settings.data
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_model(
+            settings.model, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=data.max_tokens
+        )
+    save_bundle(
+        folder, network, settings.model, tokenizer.to_json(), class_names, data.max_tokens, data.keep,
+        data.head_fraction,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sweep(make_project, result, tmp_path_factory):
+    """Two jobs under a parent: one finished, with model and predictions; one pruned. Tests only read it."""
+    project = make_project(tmp_path_factory.mktemp("project"))
+    start_sweep(
+        uri=project.uri,
+        experiment="sentiment",
+        artifact_dir=f"{project.folder}/mlartifacts",
+        sweep_dir=project.sweep_dir,
+        project_dir=project.folder,
+        overrides=("seed=0,1",),
+        base_yaml="seed: 0\n",
+    )
+    settings = project.settings("tracking.log_model=true", "model.embedding_size=8", "model.depth=1")
+    context = project.context("seed=0", "model.depth=1", job_number=0)
+    with open_recorder(settings, context) as recorder:
+        recorder.describe({"data.fingerprint": "f1"})
+        recorder.validated({"val/accuracy": 0.7}, step=5, epoch=0.5)
+        recorder.validated({"val/accuracy": 0.8}, step=10, epoch=1.0)
+        recorder.tested({"test/accuracy": 0.75, "test/loss": 0.6}, step=10, epoch=1.0)
+        bundle = write_model(context.output_dir / "model", settings, result.class_names)
+        recorder.finished(replace(result, bundle=bundle, epochs=1.0))
+    with pytest.raises(RunPruned):
+        prune(project)
+    return project
+
+
+def prune(project) -> None:
+    with open_recorder(project.settings("seed=1"), project.context("seed=1", job_number=1)) as recorder:
+        recorder.validated({"val/accuracy": 0.5}, step=5, epoch=0.5)
+        raise RunPruned("worse than the median")
+
+
+@pytest.fixture
+def find(sweep, tmp_path):
+    """Look a run up in a copy of the folders, which a test may damage."""
+    shutil.copytree(sweep.folder / "multirun", tmp_path / "multirun")
+    return lambda name: find_stored_run(name, tmp_path / "multirun", sweep.uri)
+
+
+@pytest.fixture
+def fetch(sweep, tmp_path):
+    """Look runs up in the store alone."""
+    return lambda name: find_stored_runs(name, tmp_path / "nowhere", sweep.uri)
+
+
+def run_ids(project) -> tuple[str, str, str]:
+    """Give parent, job 0 and job 1."""
+    by_job = {run.data.tags.get("job"): run.info.run_id for run in project.runs()}
+    return by_job[None], by_job["0"], by_job["1"]
+
+
+def test_every_name_of_a_run_leads_to_it(sweep, find, tmp_path, monkeypatch):
+    folder = tmp_path / "multirun/sweep/0"
+    monkeypatch.chdir(tmp_path)
+    for name in ("sweep/0", str(folder), "multirun/sweep/0", run_ids(sweep)[1]):
+        assert find(name).folder.resolve() == folder
+    assert find("sweep/0").record.metrics["test/accuracy"] == 0.75
+
+
+def test_every_name_of_a_sweep_leads_to_its_runs(sweep):
+    for name in ("sweep", str(sweep.sweep_dir), run_ids(sweep)[0]):
+        runs = find_stored_runs(name, sweep.folder / "multirun", sweep.uri)
+        assert [(run.record.job_number, run.record.status) for run in runs] == [(0, "FINISHED"), (1, "PRUNED")]
+    assert len(find_stored_runs("sweep/1", sweep.folder / "multirun", sweep.uri)) == 1
+
+
+def test_a_run_gives_its_predictions_settings_and_model(sweep, find):
+    run = find("sweep/0")
+    predictions = run.read_test_predictions()
+    assert predictions.class_names == ("negative", "positive")
+    np.testing.assert_array_equal(predictions.labels, [0, 1, 1, 1])
+    np.testing.assert_allclose(predictions.probabilities[0], [0.9, 0.1], atol=1e-6)
+    assert run.read_settings() == sweep.settings("tracking.log_model=true", "model.embedding_size=8", "model.depth=1")
+    assert len(Predictor.load(run.bundle).predict(TEXTS).labels) == 2
+
+
+def test_a_name_for_several_runs_is_refused_where_one_is_needed(find):
+    with pytest.raises(TrackingError, match=r"holds 2 runs, but one is needed(.|\n)*sweep/0"):
+        find("sweep")
+
+
+def test_an_unknown_name_lists_what_is_near(find):
+    with pytest.raises(TrackingError, match=r"no run 'swep/0'(.|\n)*did you mean sweep"):
+        find("swep/0")
+
+
+def test_an_unknown_id_names_the_store(find):
+    with pytest.raises(TrackingError, match=r"no run 0{32}(.|\n)*mlflow\.db(.|\n)*--tracking-uri"):
+        find("0" * 32)
+
+
+def test_nothing_is_created_where_there_is_no_store(sweep, tmp_path):
+    with pytest.raises(TrackingError, match="no MLflow store"):
+        find_stored_run("0" * 32, tmp_path, f"sqlite:///{tmp_path}/none.db")
+    assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize("damage", ["damaged", "missing"])
+def test_what_a_run_lacks_is_said_with_the_remedy(find, damage):
+    pruned = find("sweep/1")
+    with pytest.raises(TrackingError, match=r"PRUNED(.|\n)*only finished runs"):
+        pruned.read_test_predictions()
+    with pytest.raises(TrackingError, match=r"no model(.|\n)*only finished runs"):
+        _ = pruned.bundle
+    whole = find("sweep/0")
+    file = whole.folder / "predictions/test.npz"
+    if damage == "damaged":
+        file.write_bytes(b"PK no archive")
+        with pytest.raises(TrackingError, match="cannot be read"):
+            whole.read_test_predictions()
+    else:
+        shutil.rmtree(whole.folder / "model")
+        with pytest.raises(TrackingError, match="emptied"):
+            _ = whole.bundle
+
+
+def test_pickled_predictions_are_refused(find, tmp_path):
+    run = find("sweep/0")
+    with (run.folder / "predictions/test.npz").open("wb") as file:
+        np.savez(file, labels=np.array([object()], dtype=object), probabilities=np.zeros(1), class_names=np.zeros(1))
+    with pytest.raises(TrackingError, match="allow_pickle"):
+        run.read_test_predictions()
+
+
+def test_a_run_is_put_together_from_the_store_alone(sweep, fetch):
+    (run,) = fetch(run_ids(sweep)[1])
+    record = run.record
+    assert (record.status, record.model, record.job_number) == ("FINISHED", "transformer", 0)
+    assert record.overrides == ("seed=0", "model.depth=1")
+    assert record.metrics == {"val/accuracy": 0.8, "val/loss": 0.5, "test/accuracy": 0.75, "test/loss": 0.6}
+    assert [(point["step"], point["epoch"], point["val/accuracy"]) for point in record.history] == [
+        (5, 0.5, 0.7),
+        (10, 1.0, 0.8),
+    ]
+    assert (record.parameters, record.seconds, record.epochs, record.best_epoch) == (1234, 5.5, 1.0, 1.0)
+    assert record.tags["data.fingerprint"] == "f1"
+    assert run.read_settings().model.embedding_size == 8
+    np.testing.assert_array_equal(run.read_test_predictions().labels, [0, 1, 1, 1])
+    assert len(Predictor.load(run.bundle).predict(TEXTS).labels) == 2
+
+
+def test_a_record_from_the_store_equals_the_one_in_the_folder(sweep, find, fetch):
+    kept = find("sweep/0").record
+    (fetched,) = fetch(run_ids(sweep)[1])
+    # seconds apart, and the number of test reviews stands in the predictions only
+    assert replace(fetched.record, started="", test_reviews=4, tags={}) == replace(kept, started="", tags={})
+
+
+def test_a_parent_in_the_store_gives_its_jobs(sweep, fetch):
+    runs = fetch(run_ids(sweep)[0])
+    assert [(run.record.job_number, run.record.status) for run in runs] == [(0, "FINISHED"), (1, "PRUNED")]
+    assert runs[1].record.reason == "worse than the median"
+
+
+def test_a_run_without_a_logged_model_says_how_to_get_one(sweep, fetch):
+    (run,) = fetch(run_ids(sweep)[2])
+    with pytest.raises(TrackingError, match="no model"):
+        _ = run.bundle
+    with pytest.raises(TrackingError, match="no test predictions"):
+        run.read_test_predictions()
+
+
+def test_long_settings_come_back_whole(project, result):
+    names = [f"class number {number} of very many" for number in range(400)]
+    path = project.folder / "train.csv"
+    path.write_text("text,label\n", encoding="utf-8")
+    settings = project.settings("data=files", f"data.path={path}", f"data.labels={names!r}")
+    with open_recorder(settings, project.context()) as recorder:
+        recorder.finished(result)
+    (run,) = find_stored_runs(project.run().info.run_id, project.folder / "nowhere", project.uri)
+    assert run.read_settings() == settings
+
+
+def test_the_latest_finished_run_with_a_model(sweep, tmp_path):
+    assert find_latest_run(sweep.folder / "multirun").folder == sweep.sweep_dir / "0"
+    with pytest.raises(TrackingError, match=r"no finished run(.|\n)*python run\.py"):
+        find_latest_run(tmp_path / "nowhere")
