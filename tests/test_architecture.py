@@ -30,7 +30,20 @@ ONLY_IN = {
 
 ONLY_IN_FILES = {("report", "hydra"): {"sweep_callback.py"}, ("report", "omegaconf"): {"sweep_callback.py"}}
 
-HEAVY = ["torch", "lightning", "mlflow", "datasets", "pandas", "matplotlib", "optuna", "sklearn", "pyarrow", "plotly", "scipy", "captum"]
+HEAVY = [
+    "torch",
+    "lightning",
+    "mlflow",
+    "datasets",
+    "pandas",
+    "matplotlib",
+    "optuna",
+    "sklearn",
+    "pyarrow",
+    "plotly",
+    "scipy",
+    "captum",
+]
 
 SOURCES = sorted((PROJECT_DIR / "sentiment").rglob("*.py"))
 

@@ -80,5 +80,6 @@ def test_a_setting_that_follows_another_one_is_no_difference(make_run):
 
 def test_seed_paths_and_what_comes_with_another_model_are_no_differences(make_run):
     runs = [make_run(0, seed="0"), make_run(1, seed="1", trainer__threads="2")]
-    other = replace(make_run(2, "transformer", seed="0"), params={**PARAMS, "model.name": "transformer", "model.heads": "4"})
+    params = {**PARAMS, "model.name": "transformer", "model.heads": "4"}
+    other = replace(make_run(2, "transformer", seed="0"), params=params)
     assert differing_keys([*runs, other]) == []

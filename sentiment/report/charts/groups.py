@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from sentiment.report.chart import Axis, Chart, Panel, Series
+from sentiment.report.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.run_groups import RunGroup
 
 LEAST_LINE_POINTS = 3
@@ -37,10 +37,13 @@ def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
 
 
 def _dots(groups: Sequence[RunGroup], name: str, values: Sequence[Sequence[float]]) -> list[Series]:
-    pairs = [(value, group.label) for group, each in zip(groups, values, strict=True) for value in each]
-    means = [(mean(each), group.label) for group, each in zip(groups, values, strict=True) if each]
-    single = Series("", "markers", *_columns(pairs), role="faint", group=name)
-    return [single, Series(name, "markers", *_columns(means), group=name)]
+    pairs: list[tuple[Value, Value]] = [
+        (value, group.label) for group, each in zip(groups, values, strict=True) for value in each
+    ]
+    means: list[tuple[Value, Value]] = [
+        (mean(each), group.label) for group, each in zip(groups, values, strict=True) if each
+    ]
+    return [_series("", "markers", pairs, name, role="faint"), _series(name, "markers", means, name)]
 
 
 def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:
@@ -51,11 +54,13 @@ def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:
     series: list[Series] = []
     for name in sorted(lines):
         ordered = sorted(lines[name], key=lambda group: float(group.settings[scale]))
-        points = [(float(group.settings[scale]), value) for group in ordered for value in group.validation]
-        means = [(float(group.settings[scale]), mean(group.validation)) for group in ordered]
+        points: list[tuple[Value, Value]] = [
+            (float(group.settings[scale]), value) for group in ordered for value in group.validation
+        ]
+        means: list[tuple[Value, Value]] = [(float(group.settings[scale]), mean(group.validation)) for group in ordered]
         if len(points) > len(means):
-            series.append(Series("", "markers", *_columns(points), role="faint", group=name))
-        series.append(Series(name, "line+markers", *_columns(means), group=name))
+            series.append(_series("", "markers", points, name, role="faint"))
+        series.append(_series(name, "line+markers", means, name))
     positions = sorted({float(group.settings[scale]) for group in groups})
     is_log = len(positions) > 2 and positions[0] > 0 and positions[-1] / positions[0] >= 8
     return Panel(Axis(scale, is_log=is_log), Axis(metric, is_percent=True), tuple(series))
@@ -78,5 +83,6 @@ def _is_number(text: str | None) -> bool:
     return True
 
 
-def _columns(pairs: Sequence[tuple[float | str, float | str]]) -> tuple[tuple[float | str, ...], ...]:
-    return tuple(zip(*pairs, strict=True)) if pairs else ((), ())
+def _series(name: str, kind: Kind, points: Sequence[tuple[Value, Value]], group: str, role: Role = "plain") -> Series:
+    x, y = (tuple(point[side] for point in points) for side in (0, 1))
+    return Series(name, kind, x, y, role=role, group=group)
