@@ -69,9 +69,9 @@ def find_best(study: str, rank: int, tracking_uri: str | None) -> BestTrial:
     Raises:
         SentimentError: There is none.
     """
-    from sentiment.commands.report import RUN_ID, find_sweep
     from sentiment.report.best import choose_best
     from sentiment.report.collect import collect_parent, collect_sweep, find_sweep_dir
+    from sentiment.report.sweep_names import RUN_ID, find_sweep
     from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
 
     if RUN_ID.fullmatch(study) and not Path(study).is_dir():

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from sentiment.errors import SentimentError
 
 if TYPE_CHECKING:
     from sentiment.report.sweep_table import SweepTable
 
 SUMMARY = "write a page about a sweep that opens offline, with its plots as PNG and its tables as CSV"
-
-RUN_ID = re.compile(r"[0-9a-f]{32}")
-
-MOST_NAMES = 8
-"""Names that an error lists."""
-
-
-class UnknownSweepError(SentimentError):
-    """No sweep goes by the name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +50,7 @@ def run(options: argparse.Namespace) -> None:
 def _collect(options: argparse.Namespace, multirun_dir: Path) -> tuple[SweepTable, Path]:
     """Collect the sweep, and say where its report goes by default."""
     from sentiment.report.collect import collect_parent, collect_sweep, find_sweep_dir
+    from sentiment.report.sweep_names import RUN_ID, find_latest, find_sweep
 
     if options.study is not None and RUN_ID.fullmatch(options.study) and not Path(options.study).is_dir():
         from sentiment.tracking.places import choose_tracking_uri
@@ -72,53 +60,6 @@ def _collect(options: argparse.Namespace, multirun_dir: Path) -> tuple[SweepTabl
         return table, (sweep_dir or multirun_dir / options.study) / "report"
     sweep_dir = find_latest(multirun_dir) if options.study is None else find_sweep(options.study, multirun_dir)
     return collect_sweep(sweep_dir), sweep_dir / "report"
-
-
-def find_sweep(name: str, multirun_dir: Path) -> Path:
-    """Find a sweep by its folder, or by its name under multirun/.
-
-    Raises:
-        UnknownSweepError: There is none; the message names those that are called alike.
-    """
-    for folder in (Path(name).expanduser(), multirun_dir / name):
-        if folder.is_dir():
-            return folder.resolve()
-    known = list_sweeps(multirun_dir)
-    near = difflib.get_close_matches(name, known, n=MOST_NAMES, cutoff=0.6)
-    if near:
-        remedy = f"did you mean {', '.join(near)}?"
-    elif known:
-        remedy = f"the latest are {', '.join(known[:MOST_NAMES])}"
-    else:
-        remedy = "there is none yet; start one: python run.py -m model=transformer,rnn"
-    raise UnknownSweepError(
-        f"There is no sweep called {name}: no such folder, neither here nor under {multirun_dir}.\n  -> {remedy}"
-    )
-
-
-def find_latest(multirun_dir: Path) -> Path:
-    """Find the sweep in which a run was recorded last.
-
-    Raises:
-        UnknownSweepError: There is none.
-    """
-    names = list_sweeps(multirun_dir)
-    if not names:
-        raise UnknownSweepError(
-            f"There is no sweep under {multirun_dir}.\n"
-            "  -> start one: python run.py -m model=transformer,rnn; or name one: python -m sentiment report FOLDER"
-        )
-    return multirun_dir / names[0]
-
-
-def list_sweeps(multirun_dir: Path) -> list[str]:
-    """List the names of the sweeps under a folder, the latest first: folders that hold folders of runs."""
-    latest = {
-        folder.name: max(file.stat().st_mtime for file in files)
-        for folder in (multirun_dir.iterdir() if multirun_dir.is_dir() else ())
-        if folder.is_dir() and (files := list(folder.glob("*/result.json")))
-    }
-    return sorted(latest, key=lambda name: latest[name], reverse=True)
 
 
 def _open_page(page: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiment.report.charts.fronts import find_front
 from sentiment.report.ranking import KILLED_OUTRIGHT
 from sentiment.report.sweep_table import SweepRow, SweepTable
 
@@ -168,7 +169,7 @@ def make_pareto(table: SweepTable) -> DataTable:
     """Make the complete trials with what they cost, and whether any other is better at no greater cost."""
     rows = [row for row in table.rows if row.rank is not None]
     costs = [name for name in COSTS if any(name in row.metrics for row in rows)]
-    fronts = {name: find_front(table, rows, name) for name in costs}
+    fronts = {name: _find_front(table, rows, name) for name in costs}
     columns = [Column("trial", "trial", True), Column("label", "settings")]
     columns += [Column(_first_objective(table), _first_objective(table), True)]
     for name in costs:
@@ -183,20 +184,9 @@ def make_pareto(table: SweepTable) -> DataTable:
     return DataTable("pareto", "Quality against cost", tuple(columns), tuple(cells))
 
 
-def find_front(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> set[int]:
-    """Find the trials that no other beats in value at no greater cost, or matches at a smaller one."""
-    sign = -1.0 if table.directions and table.directions[0] == "minimize" else 1.0
-    points = [
-        (row.number, row.metrics[cost], sign * value)
-        for row in rows
-        if cost in row.metrics and (value := _first_value(table, row)) is not None
-    ]
-    front: set[int] = set()
-    for number, price, value in points:
-        beaten = any((p <= price and v > value) or (p < price and v >= value) for _, p, v in points)
-        if not beaten and value == value:
-            front.add(number)
-    return front
+def _find_front(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> set[int]:
+    priced = [row for row in rows if cost in row.metrics and _first_value(table, row) is not None]
+    return {row.number for row in find_front(table, priced, cost)}
 
 
 def make_failures(table: SweepTable) -> DataTable:

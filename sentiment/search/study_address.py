@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import sqlalchemy
 
+from sentiment.config.passwords import mask_passwords
 from sentiment.search.address import Address, StorageError, read_address
 from sentiment.tracking.result_file import write_json
 
@@ -21,12 +21,6 @@ STUDY_FILE = "study.json"
 
 PASSWORD_VARIABLE = "SENTIMENT_STORAGE_PASSWORD"
 """Environment variable with the password of a database server, for reading a study later."""
-
-PASSWORDS = (
-    (re.compile(r"(://[^:/@\s]*):[^@/\s]*@"), r"\1@"),
-    (re.compile(r"([?&][^=&\s]*passw[^=&\s]*)=[^&\s]*", re.IGNORECASE), r"\1=***"),
-)
-"""Passwords in a URL, before its host and in its query."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +77,6 @@ def add_password(address: Address) -> Address:
     if address.url is None or address.path is not None or address.url.password or not password:
         return address
     return Address(address.dialect, None, address.url.set(password=password))
-
-
-def mask_passwords(text: str) -> str:
-    """Take the passwords out of the URLs in a text."""
-    for pattern, replacement in PASSWORDS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def _without_password(storage_url: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sentiment.config.passwords import mask_passwords
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment_tags import describe_environment
@@ -93,7 +94,8 @@ def start_sweep(
         run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
         parent = Parent(uri, store.experiment_id, run.info.run_id)
         try:
-            tags = {"command": shlex.join(["python", *sys.argv]), "overrides": " ".join(overrides)}
+            command = mask_passwords(shlex.join(["python", *sys.argv]))
+            tags = {"command": command, "overrides": mask_passwords(" ".join(overrides))}
             write_tags(store.client, parent.run_id, {**tags, **describe_environment(project_dir)})
             store.client.log_text(parent.run_id, base_yaml, "config/base.yaml")
             write_json(sweep_dir / PARENT_FILE, asdict(parent))

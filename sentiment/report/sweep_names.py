@@ -1,0 +1,66 @@
+"""Finding a sweep by what people call it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from sentiment.errors import SentimentError
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+"""What MLflow's run ids look like."""
+
+MOST_NAMES = 8
+"""Names that an error lists."""
+
+
+class UnknownSweepError(SentimentError):
+    """No sweep goes by the name."""
+
+
+def find_sweep(name: str, multirun_dir: Path) -> Path:
+    """Find a sweep by its folder, or by its name under multirun/.
+
+    Raises:
+        UnknownSweepError: There is none; the message names those that are called alike.
+    """
+    for folder in (Path(name).expanduser(), multirun_dir / name):
+        if folder.is_dir():
+            return folder.resolve()
+    known = list_sweeps(multirun_dir)
+    near = difflib.get_close_matches(name, known, n=MOST_NAMES, cutoff=0.6)
+    if near:
+        remedy = f"did you mean {', '.join(near)}?"
+    elif known:
+        remedy = f"the latest are {', '.join(known[:MOST_NAMES])}"
+    else:
+        remedy = "there is none yet; start one: python run.py -m model=transformer,rnn"
+    raise UnknownSweepError(
+        f"There is no sweep called {name}: no such folder, neither here nor under {multirun_dir}.\n  -> {remedy}"
+    )
+
+
+def find_latest(multirun_dir: Path) -> Path:
+    """Find the sweep in which a run was recorded last.
+
+    Raises:
+        UnknownSweepError: There is none.
+    """
+    names = list_sweeps(multirun_dir)
+    if not names:
+        raise UnknownSweepError(
+            f"There is no sweep under {multirun_dir}.\n"
+            "  -> start one: python run.py -m model=transformer,rnn; or name one: python -m sentiment report FOLDER"
+        )
+    return multirun_dir / names[0]
+
+
+def list_sweeps(multirun_dir: Path) -> list[str]:
+    """List the names of the sweeps under a folder, the latest first: folders that hold folders of runs."""
+    latest = {
+        folder.name: max(file.stat().st_mtime for file in files)
+        for folder in (multirun_dir.iterdir() if multirun_dir.is_dir() else ())
+        if folder.is_dir() and (files := list(folder.glob("*/result.json")))
+    }
+    return sorted(latest, key=lambda name: latest[name], reverse=True)
