@@ -1,0 +1,85 @@
+"""A study's tables and figures come from its stored results alone, with one command."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.__main__ import main
+from sentiment.errors import SentimentError
+from sentiment.report.study_readme import write_study
+from sentiment.report.study_record import StudyError, StudyPart, store_part
+from sentiment.tracking.result_file import write_result
+
+PARAMS = {"objective": "val/accuracy", "direction": "maximize", "data.path": "/somewhere/imdb"}
+README = "# Question\n\n<!-- part: pooling -->\nold\n<!-- end of pooling -->\n\nAnswer.\n"
+
+
+@pytest.fixture
+def runs(make_record):
+    def make(number, kind, seed, accuracy):
+        params = {**PARAMS, "seed": str(seed), "model.name": "rnn", "model.pooling": kind}
+        overrides = (f"seed={seed}", f"model.pooling={kind}", "data.path=/somewhere/imdb")
+        tags = {"git.commit": "c0ffee", "hardware": "a laptop"}
+        return make_record(number, "rnn", *overrides, accuracy=accuracy, params=params, tags=tags)
+
+    values = [("mean", 0, 0.80), ("mean", 1, 0.90), ("max", 0, 0.86), ("max", 1, 0.88)]
+    return [make(number, *value) for number, value in enumerate(values)]
+
+
+@pytest.fixture
+def study_dir(tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "README.md").write_text(README, encoding="utf-8")
+    return folder
+
+
+def store(study_dir, runs):
+    command = "python run.py -m experiment=pooling data.path=FOLDER"
+    store_part(study_dir, StudyPart("pooling", command, frozenset(), tuple(runs)))
+
+
+def test_the_readme_gets_command_table_figure_and_origin(study_dir, runs):
+    store(study_dir, runs)
+    files = write_study(study_dir)
+    text = (study_dir / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("# Question")
+    assert text.endswith("Answer.\n")
+    assert "old" not in text
+    assert "python run.py -m experiment=pooling data.path=FOLDER" in text
+    assert "4 runs: 4 finished; 0.1 hours of computing." in text
+    assert text.index("| rnn | max | 0, 1 | 87.00 ± 1.41") < text.index("| rnn | mean | 0, 1 | 85.00 ± 7.07")
+    assert "](figures/pooling_comparison.png)" in text
+    assert "Commit c0ffee; a laptop." in text
+    assert {file.name for file in files} == {"README.md", "pooling_comparison.png", "pooling.csv"}
+    assert all(file.stat().st_size > 0 for file in files)
+
+
+def test_writing_again_changes_nothing(study_dir, runs):
+    store(study_dir, runs)
+    first = {file: file.read_bytes() for file in write_study(study_dir)}
+    assert {file: file.read_bytes() for file in write_study(study_dir)} == first
+
+
+def test_the_command_takes_a_sweep_in_without_its_paths(study_dir, runs, tmp_path, capsys):
+    sweep_dir = tmp_path / "sweep"
+    for run in runs:
+        write_result(sweep_dir / str(run.job_number), run)
+    main(["study", str(study_dir), "--collect", f"pooling={sweep_dir}"])
+    assert "pooling.json" in capsys.readouterr().out
+    text = (study_dir / "results" / "pooling.json").read_text(encoding="utf-8")
+    assert "/somewhere" not in text
+    assert "| rnn | max |" in (study_dir / "README.md").read_text(encoding="utf-8")
+
+
+def test_errors_say_what_to_do(study_dir, runs, tmp_path):
+    store(study_dir, runs)
+    (study_dir / "README.md").write_text("# Question\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="add the lines <!-- part: pooling -->"):
+        write_study(study_dir)
+    with pytest.raises(SentimentError, match="so it is no study"):
+        main(["study", str(tmp_path)])
+    with pytest.raises(SentimentError, match="there is no folder"):
+        main(["study", str(study_dir), "--collect", "pooling=nowhere"])
+    with pytest.raises(SystemExit):
+        main(["study", str(study_dir), "--collect", "nowhere"])
