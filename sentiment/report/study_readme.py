@@ -20,8 +20,8 @@ from sentiment.report.run_groups import format_csv, format_groups, group_runs
 from sentiment.report.study_record import StudyError, StudyPart, read_parts
 from sentiment.tracking.result_file import ResultRecord
 
-SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "contours", "parallel_coordinates")
-"""Which charts of a search's report stand in its study; the others need more than its stored results."""
+SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
+"""Which charts of a search's report stand in its study."""
 
 SHOWN_OF_A_SEARCH = 10
 
