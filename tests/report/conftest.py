@@ -1,12 +1,59 @@
-"""Jobs of multiruns that nobody ran."""
+"""Jobs of multiruns that nobody ran, and a browser to look at what is made of them."""
 
 from __future__ import annotations
+
+import os
+import shutil
 
 import pytest
 
 from sentiment.report.chart import Axis, Chart, Panel, Series
 from sentiment.report.sweep_table import CurvePoint, Importance, SweepRow, SweepTable
 from sentiment.tracking.result_file import ResultRecord
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+BROWSER_FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+)  # fmt: skip
+
+OPENING_MS = 90_000
+"""Longest wait for a page of five megabytes on a busy machine."""
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Give a real Chromium; skips where there is none, unless ``SENTIMENT_REQUIRE_BROWSER=1``."""
+    if BROWSER is None and os.environ.get("SENTIMENT_REQUIRE_BROWSER") != "1":
+        pytest.skip("no chromium, chromium-browser or google-chrome on the path")
+    assert BROWSER is not None, "SENTIMENT_REQUIRE_BROWSER=1, but there is no browser on the path"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=list(BROWSER_FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def visit(browser):
+    """Open a file in a window of a width and a colour scheme; complaints and requests are kept on the page."""
+
+    def visit_(file, width=1280, scheme="light"):
+        is_phone = width < 700
+        context = browser.new_context(
+            viewport={"width": width, "height": 850}, color_scheme=scheme, is_mobile=is_phone, has_touch=is_phone
+        )
+        page = context.new_page()
+        page.complaints, page.requests = [], []
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda request: page.requests.append(request.url))
+        page.goto(file.as_uri(), timeout=OPENING_MS)
+        return page
+
+    return visit_
 
 
 @pytest.fixture

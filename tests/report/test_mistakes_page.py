@@ -148,3 +148,19 @@ def test_charts_show_the_tables():
     assert (cut.name, len(cut.x)) == ("some or all of them cut", sum(part.cut > 0 for part in tables.lengths))
     by_one = phenomena.panels[0].series[1]
     assert dict(zip(by_one.y, by_one.x, strict=True))["negation"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_browser_draws_it_without_a_complaint_or_a_request(visit, page, tmp_path, width, scheme):
+    file = tmp_path / "errors.html"
+    file.write_text(page, encoding="utf-8")
+    opened = visit(file, width, scheme)
+    opened.wait_for_selector("html[data-drawn]", state="attached", timeout=90_000)
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith(("file://", "data:", "blob:"))] == []
+    assert opened.locator(".scatterlayer path").count() > 0
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    opened.locator("summary").first.click()
+    assert opened.locator("details[open]").first.is_visible()
+    opened.context.close()

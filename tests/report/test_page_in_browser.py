@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 
 import pytest
 
 from sentiment.report.page import render_page
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.slow  # seconds of drawing a page
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-)  # fmt: skip
-
-pytestmark = pytest.mark.skipif(
-    BROWSER is None and os.environ.get("SENTIMENT_REQUIRE_BROWSER") != "1",
-    reason="no chromium, chromium-browser or google-chrome on the path",
-)
+DRAWING_MS = 90_000
 
 
 @pytest.fixture(scope="module")
-def browser():
-    assert BROWSER is not None, "SENTIMENT_REQUIRE_BROWSER=1, but there is no browser on the path"
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=list(FLAGS))
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def opened(browser):
+def opened():
     """Pages by width and colour scheme: loading one takes seconds, so tests share them and leave them as found."""
     pages = {}
     yield pages
@@ -44,26 +23,16 @@ def opened(browser):
 
 
 @pytest.fixture
-def open_page(browser, opened, example_table, example_charts, tmp_path):
-    """Open the example's page in a window of a width and a colour scheme; complaints are kept on `page.complaints`."""
+def open_page(visit, opened, example_table, example_charts, tmp_path):
+    """Open the example's page in a window of a width and a colour scheme."""
 
     def open_(width=1280, scheme="light"):
-        if (width, scheme) in opened:
-            return opened[width, scheme]
-        file = tmp_path / "report.html"
-        file.write_text(render_page(example_table, example_charts), encoding="utf-8")
-        is_phone = width < 700
-        context = browser.new_context(
-            viewport={"width": width, "height": 850}, color_scheme=scheme, is_mobile=is_phone, has_touch=is_phone
-        )
-        page = opened[width, scheme] = context.new_page()
-        page.complaints, page.requests = [], []
-        page.on("console", lambda message: page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("request", lambda request: page.requests.append(request.url))
-        page.goto(file.as_uri())
-        page.wait_for_selector("html[data-drawn]", state="attached", timeout=60_000)
-        return page
+        if (width, scheme) not in opened:
+            file = tmp_path / "report.html"
+            file.write_text(render_page(example_table, example_charts), encoding="utf-8")
+            opened[width, scheme] = visit(file, width, scheme)
+            opened[width, scheme].wait_for_selector("html[data-drawn]", state="attached", timeout=DRAWING_MS)
+        return opened[width, scheme]
 
     return open_
 
@@ -165,3 +134,15 @@ def test_the_command_can_be_copied(open_page, example_table):
     page.locator("#copy").click()
     page.wait_for_selector("#copy:has-text('Copied')")
     assert page.evaluate("navigator.clipboard.readText()") == example_table.best_command
+
+
+def test_it_draws_in_a_sandboxed_frame_as_trackers_show_it(visit, example_table, example_charts, tmp_path):
+    (tmp_path / "report.html").write_text(render_page(example_table, example_charts), encoding="utf-8")
+    outer = tmp_path / "outer.html"
+    outer.write_text('<iframe sandbox="allow-scripts" src="report.html" width="900" height="700"></iframe>')
+    page = visit(outer)
+    frame = page.frame_locator("iframe")
+    frame.locator("html[data-drawn]").wait_for(state="attached", timeout=DRAWING_MS)
+    assert frame.locator("#history-0 .scatterlayer path").count() > 0
+    assert page.complaints == []
+    page.context.close()
