@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import mlflow
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
@@ -29,6 +30,7 @@ def test_networks_and_ngrams_stand_in_one_table_on_the_same_data(fresh_checkout)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of mlflow's own types, at their import
 def test_the_logged_model_answers(fresh_checkout):
     result = fresh_checkout.run("model=ngram", *SMALL)
     assert result.returncode == 0, result.stderr
@@ -36,7 +38,7 @@ def test_the_logged_model_answers(fresh_checkout):
     client = MlflowClient(tracking_uri=fresh_checkout.store)
     [output] = client.get_run(run["run_id"]).outputs.model_outputs
     folder = client.get_logged_model(output.model_id).artifact_location
-    answers = mlflow.pyfunc.load_model(folder).predict({"text": ["a good film", ""]})
+    answers = mlflow.pyfunc.load_model(folder).predict(pd.DataFrame({"text": ["a good film", ""]}))
     assert list(answers.columns) == ["label", "probability_negative", "probability_positive"]
     assert len(answers) == 2
 
