@@ -11,14 +11,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment.exits import install_exits
+
+if __name__ == "__main__":
+    install_exits()  # before the other imports: a broken extension ends one of them, and is explained too
+
 import hydra
 from omegaconf import DictConfig
 
 from sentiment.config.command_line import check_command_line
+from sentiment.config.extension_options import register_extension_options
 from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.config.job import Job, read_job
 from sentiment.errors import RunPruned
-from sentiment.exits import install_exits
 from sentiment.search import register
 from sentiment.search.command_line import STUDY_SWEEPER, list_search_points
 from sentiment.search.current import current_trial
@@ -35,6 +40,7 @@ TRUSTED_TARGETS = ["sentiment.report.sweep_callback.SweepCallback"]
 """All that the configuration may construct by itself; Hydra refuses any other `_target_` outside its own plugins."""
 
 register_resolvers()
+register_extension_options()
 register(identify_data=identify_data, is_checked=True)
 
 
@@ -98,6 +104,5 @@ def read_earlier(job: Job) -> dict[str, float] | None:
 
 
 if __name__ == "__main__":
-    install_exits()
     check_command_line(sys.argv[1:], CONFIG_DIR, "config", searches={STUDY_SWEEPER: list_search_points})
     main()

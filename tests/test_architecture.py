@@ -11,7 +11,7 @@ import pytest
 
 from sentiment.config.home import PROJECT_DIR
 
-FLOW = ["config", "data", "models", "training", "tracking", "search", "report", "commands"]
+FLOW = ["config", "data", "models", "extensions", "training", "tracking", "search", "report", "commands"]
 """Each package may import those before it, never those after it."""
 
 ONLY_IN = {
@@ -75,6 +75,12 @@ def test_imports_go_against_the_flow_only(path: Path):
     packages = ours & set(FLOW)
     allowed = set() if package is None else set(FLOW[: FLOW.index(package) + 1])
     assert packages <= allowed
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT_DIR)))
+def test_nothing_imports_an_extension_by_name(path: Path):
+    if package_of(path) != "extensions":
+        assert not any(name.startswith("sentiment.extensions") for name in read_imports(path))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT_DIR)))

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from sentiment.config.command_line import COMPOSE_ERRORS
+from sentiment.config.extension_options import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import read_choices
@@ -180,6 +181,7 @@ def _choose_options(wanted: Mapping[str, Any], config_dir: Path, config_name: st
 
 def _compose(overrides: Sequence[str], config_dir: Path, config_name: str) -> DictConfig:
     register_resolvers()
+    register_extension_options()
     with initialize_config_dir(str(config_dir)):
         return compose(config_name, list(overrides))
 

@@ -9,11 +9,12 @@ Naming follows the exercise (ETH Zurich, Deep Learning, series 10) and PyTorch.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from sentiment.config.extension import join_choices, load_extensions
 from sentiment.config.objective import DIRECTIONS, Direction, Objective, SearchObjective
 
 Pooling = Literal["mean", "max", "mean_max", "attention"]
@@ -105,9 +106,6 @@ class NgramSettings(Group):
     interpolation: float = Field(
         ge=0, le=1, description="Share of the fitted weights, the rest being naive Bayes; beta in the paper."
     )
-
-
-ModelSettings = Annotated[TransformerSettings | RNNSettings | NgramSettings, Field(discriminator="name")]
 
 
 class AdamWSettings(Group):
@@ -266,7 +264,17 @@ class FilesDataSettings(DataGroup):
     )
 
 
-DataSettings = Annotated[SyntheticDataSettings | ImdbDataSettings | FilesDataSettings, Field(discriminator="name")]
+BuiltInModelSettings = TransformerSettings | RNNSettings | NgramSettings
+BuiltInDataSettings = SyntheticDataSettings | ImdbDataSettings | FilesDataSettings
+
+load_extensions()  # here: they build on the classes above, and take part in the choices below
+
+if TYPE_CHECKING:  # a type checker runs no code, and knows the built-in ones
+    ModelSettings = Annotated[BuiltInModelSettings, Field(discriminator="name")]
+    DataSettings = Annotated[BuiltInDataSettings, Field(discriminator="name")]
+else:
+    ModelSettings = join_choices("model", BuiltInModelSettings)
+    DataSettings = join_choices("data", BuiltInDataSettings)
 
 
 class TrainerSettings(Group):

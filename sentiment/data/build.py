@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
+from sentiment.config.extension import find_extension
 from sentiment.config.schema import DataSettings, FilesDataSettings, ImdbDataSettings
 from sentiment.data.corpus import Corpus, prepare_corpus
 from sentiment.data.reviews import Source
 
 
 def build_source(settings: DataSettings) -> Source:
-    """Make the source that ``data=imdb|files|synthetic`` names; nothing is read yet."""
+    """Make the source that ``data=imdb|files|synthetic`` or an extension's option names; nothing is read yet."""
+    extension = find_extension(settings)
+    if extension is not None:
+        return cast(Source, extension.build(settings))
     if isinstance(settings, ImdbDataSettings):
         return _build_imdb(settings)
     if isinstance(settings, FilesDataSettings):

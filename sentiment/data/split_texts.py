@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.config.schema import DataSettings, FilesDataSettings, ImdbDataSettings
+from sentiment.config.schema import DataSettings, FilesDataSettings
 from sentiment.data.build import build_source
 from sentiment.data.corpus import fingerprint_corpus
 from sentiment.data.splits import split_reviews
@@ -71,15 +71,15 @@ def relocate_data(settings: DataSettings, place: Path) -> DataSettings:
 
     Args:
         settings: The run's data settings.
-        place: For ``imdb`` its folder. For ``files`` the folder that holds the files under their old names, or the
-            training file where it is the only one.
+        place: For ``imdb`` its folder, for an extension what its ``path`` names. For ``files`` the folder that holds
+            the files under their old names, or the training file where it is the only one.
 
     Raises:
         DataError: There is no such place, or the data was generated and lies nowhere.
     """
     if not place.exists():
         raise DataError(f"--data-path={place} does not exist (looked at {place.absolute()}); correct the path")
-    if isinstance(settings, ImdbDataSettings):
+    if not isinstance(settings, FilesDataSettings) and "path" in type(settings).model_fields:  # imdb, and extensions
         return settings.model_copy(update={"path": str(place.absolute())})
     if not isinstance(settings, FilesDataSettings):
         raise DataError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ from sentiment.data.tokenizer import UNK_ID, AlignedText
 from sentiment.errors import SentimentError
 from sentiment.models.bundle import Predictor
 from sentiment.models.ngram import NgramClassifier
-from sentiment.models.recurrent import TextClassificationRNN
 from sentiment.models.transformer import TextClassificationTransformer
 
 TOLERANCE = 0.05
@@ -82,6 +81,20 @@ class Attention(NamedTuple):
 
     tokens: tuple[str, ...]
     weights: npt.NDArray[np.float32]
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A network whose parts can be called one by one, as integrating over its embedding asks for."""
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embed (B, T) tokens as (B, T, D)."""
+
+    def encode(self, embedded: Tensor, mask: Tensor, /) -> Tensor:
+        """Turn (B, T, D) embedded tokens into (B, T, D') states."""
+
+    def classify(self, states: Tensor, mask: Tensor, /) -> Tensor:
+        """Give the (B, K) logits of the states."""
 
 
 class _Shares(NamedTuple):
@@ -178,10 +191,10 @@ def _attribute_text(predictor: Predictor, text: str, steps: int, target: int | N
 def _share(network: nn.Module, tokens: Tensor, target: int, steps: int) -> _Shares:
     if isinstance(network, NgramClassifier):
         return _share_weights(network, tokens, target)
-    if not isinstance(network, TextClassificationTransformer | TextClassificationRNN):
+    if not isinstance(network, Divisible):
         raise AttributionError(
             f"{type(network).__name__} cannot be explained: it has neither an embedding to integrate over nor weights "
-            "of words; add it to sentiment/models/attribution.py"
+            "of words; give it the methods embed, encode and classify, as in sentiment/models/recurrent.py"
         )
     best = _integrate(network, tokens, target, steps)
     while not best.is_complete and 2 * steps <= MOST_STEPS:
@@ -190,9 +203,7 @@ def _share(network: nn.Module, tokens: Tensor, target: int, steps: int) -> _Shar
     return best
 
 
-def _integrate(
-    network: TextClassificationTransformer | TextClassificationRNN, tokens: Tensor, target: int, steps: int
-) -> _Shares:
+def _integrate(network: Divisible, tokens: Tensor, target: int, steps: int) -> _Shares:
     """Integrate the margin's gradient along the line from the baseline's vectors to the text's."""
     from captum.attr import IntegratedGradients  # takes a second
 

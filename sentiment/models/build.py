@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import nn
 
+from sentiment.config.extension import find_extension
 from sentiment.config.schema import ModelSettings, NgramSettings, TransformerSettings
 from sentiment.models.ngram import NgramClassifier
 from sentiment.models.recurrent import TextClassificationRNN
 from sentiment.models.transformer import TextClassificationTransformer
 
 
-def build_model(
-    settings: ModelSettings, *, vocabulary_size: int, classes: int, max_tokens: int | None
-) -> TextClassificationTransformer | TextClassificationRNN | NgramClassifier:
+def build_model(settings: ModelSettings, *, vocabulary_size: int, classes: int, max_tokens: int | None) -> nn.Module:
     """Build the network that the settings describe, with fresh weights from torch's global generator.
 
     The n-gram classifier begins without any n-gram: they and their weights are learnt together.
@@ -23,6 +24,10 @@ def build_model(
         classes: Number K of classes.
         max_tokens: Most tokens T of a review; only a Transformer has such a limit, and needs one.
     """
+    extension = find_extension(settings)
+    if extension is not None:
+        network = extension.build(settings, vocabulary_size=vocabulary_size, classes=classes, max_tokens=max_tokens)
+        return cast(nn.Module, network)
     if isinstance(settings, NgramSettings):
         return NgramClassifier(
             vocabulary_size=vocabulary_size,

@@ -1,0 +1,222 @@
+"""One file registers a model or a data set, and a broken one is explained with its place."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from hydra import compose, initialize_config_dir
+from pydantic import Field, TypeAdapter, ValidationError
+
+from sentiment.config import extension
+from sentiment.config.extension import (
+    ExtensionError,
+    add_model,
+    find_extension,
+    join_choices,
+    list_extensions,
+    load_extensions,
+)
+from sentiment.config.extension_options import read_defaults, register_extension_options
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.schema import BuiltInDataSettings, BuiltInModelSettings, DataGroup, Group
+from sentiment.errors import ConfigError
+
+MODEL = """
+    from typing import Literal
+    from pydantic import Field
+    from sentiment.config.extension import add_model
+    from sentiment.config.schema import Group
+
+    class Settings(Group):
+        name: Literal["bag"] = "bag"
+        width: int = Field(default=8, ge=1)
+        spans: list[int] = [1, 2]
+        depth: int
+
+    @add_model(Settings)
+    class Bag:
+        def __init__(self, classes, width, spans, depth, max_tokens=None):
+            self.given = dict(classes=classes, width=width, spans=spans, depth=depth, max_tokens=max_tokens)
+        def forward(self, tokens, mask): ...
+        def state_dict(self): ...
+"""
+
+DATA = """
+    from typing import Literal
+    from pydantic import Field
+    from sentiment.config.extension import add_data
+    from sentiment.config.schema import DataGroup
+
+    class Settings(DataGroup):
+        name: Literal["folder"] = "folder"
+        path: str
+        max_tokens: int = Field(default=77, ge=2)
+
+    @add_data(Settings)
+    class Folder:
+        def __init__(self, path, split_seed):
+            self.given = dict(path=path, split_seed=split_seed)
+        def describe(self): ...
+        def fingerprint(self): ...
+        def load(self): ...
+"""
+
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Write:
+    """Write files of a package of the test's own; nothing of it is left behind."""
+    package = f"extensions_of_{abs(hash(request.node.name))}"
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(extension, "_extensions", {})
+
+    def write_files(**files: str) -> str:
+        for name, content in files.items():
+            (tmp_path / package / f"{name}.py").write_text(textwrap.dedent(content))
+        for module in [name for name in sys.modules if name.startswith(package)]:
+            monkeypatch.delitem(sys.modules, module)
+        return package
+
+    return write_files
+
+
+def read_faults(package: str) -> list[tuple[str, str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        load_extensions(package)
+    return [(fault.key.rpartition("/")[2], fault.problem, fault.remedy) for fault in caught.value.faults]
+
+
+def test_files_register_themselves(write):
+    load_extensions(write(bag=MODEL, folder=DATA, _parts="raise OSError('not to be imported')"))
+    assert [(found.group, found.option) for found in list_extensions()] == [("model", "bag"), ("data", "folder")]
+
+
+def test_no_files_no_extensions(write):
+    load_extensions(write())
+    load_extensions("a_package_that_is_not_there")
+    assert list_extensions() == []
+
+
+def test_they_join_the_choices_and_keep_their_rules(write):
+    load_extensions(write(bag=MODEL))
+    adapter = TypeAdapter(join_choices("model", BuiltInModelSettings))
+    settings = adapter.validate_python({"name": "bag", "depth": 3})
+    assert (settings.width, settings.depth) == (8, 3)
+    with pytest.raises(ValidationError) as caught:
+        adapter.validate_python({"name": "bag", "depth": 3, "width": 0})
+    assert caught.value.errors()[0]["loc"] == ("bag", "width"), "the place that faults are explained by"
+    with pytest.raises(ValidationError, match="'transformer', 'rnn', 'ngram', 'bag'"):
+        adapter.validate_python({"name": "bog"})
+
+
+def test_without_any_the_choices_are_the_built_in_ones(write):
+    write()
+    built_in = TypeAdapter(Annotated[BuiltInDataSettings, Field(discriminator="name")])
+    assert TypeAdapter(join_choices("data", BuiltInDataSettings)).json_schema() == built_in.json_schema()
+
+
+def test_a_network_gets_its_keys_and_what_it_names(write):
+    load_extensions(write(bag=MODEL))
+    [found] = list_extensions()
+    settings = found.settings(depth=2)
+    assert find_extension(settings) is found
+    network = found.build(settings, vocabulary_size=9, classes=3, max_tokens=None)
+    assert network.given == {"classes": 3, "width": 8, "spans": [1, 2], "depth": 2, "max_tokens": None}
+
+
+def test_a_source_gets_its_keys_and_the_shared_ones_it_names(write):
+    load_extensions(write(folder=DATA))
+    [found] = list_extensions()
+    values = {**read_defaults(found), "path": "here", "cache_dir": "there", "split_seed": 5}
+    assert found.build(found.settings.model_validate(values)).given == {"path": "here", "split_seed": 5}
+
+
+def test_defaults_are_an_option_of_hydra(write, tmp_path):
+    load_extensions(write(bag=MODEL, folder=DATA))
+    register_extension_options()
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        config = compose("config", ["model=bag", "data=folder", "model.depth=4", "data.tokenizer.vocabulary_size=50"])
+        files = compose("config", ["data=files"]).data
+    assert config.model == {"name": "bag", "width": 8, "spans": [1, 2], "depth": 4}
+    assert (config.data.max_tokens, config.data.tokenizer.vocabulary_size) == (77, 50)
+    shared = set(DataGroup.model_fields) - {"max_tokens", "tokenizer"}
+    assert {name: config.data[name] for name in shared} == {name: files[name] for name in shared}
+
+
+def test_a_key_without_a_default_has_to_be_given(write):
+    load_extensions(write(bag=MODEL, folder=DATA))
+    assert [read_defaults(found)[key] for found, key in zip(list_extensions(), ("depth", "path"), strict=True)] == [
+        "???"
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "problem", "remedy"),
+    [
+        ("width: int", "width: int int", 9, "SyntaxError", "correct that line"),
+        ("from typing", "from no_such_package.typing", 2, "No module named 'no_such_package'", "install no_such"),
+        ("import add_model", "import add_modal", 4, "cannot import name 'add_modal'", "correct the import"),
+        ("depth: int", "depth: int = 1 / 0", 11, "ZeroDivisionError", "move the file out of"),
+        ("(Settings)", "(dict)", 13, "add_model takes a settings class", "class MySettings(Group)"),
+        ('Literal["bag"]', "str", 13, "does not say which option", 'Literal["mine"]'),
+        ('"bag"', '"My Bag"', 13, "does not say which option", "small letters"),
+        ("def forward", "def backward", 13, "Bag has no forward", "torch.nn.Module"),
+        (" width, spans", " spans", 13, "does not take width", "remove it from Settings"),
+        ("max_tokens=None", "heads, max_tokens=None", 13, "needs heads, which nothing gives it", "add it to Settings"),
+        ("spans: list[int]", "classes: list[int]", 13, "would hide the classes", "another name"),
+    ],
+)
+def test_a_broken_model_is_explained_with_its_line(write, old, new, line, problem, remedy):
+    assert old in MODEL
+    [(place, found, help_)] = read_faults(write(bag=MODEL.replace(old, new)))
+    assert place.startswith(f"bag.py, line {line}") or place.startswith(f"bag.py, line {line + 1}")
+    assert problem in found
+    assert remedy in help_
+
+
+def test_a_source_without_its_methods_is_explained(write):
+    [(_, problem, remedy)] = read_faults(write(folder=DATA.replace("def load", "def read")))
+    assert "Folder has no load" in problem
+    assert "sentiment/data/reviews.py" in remedy
+
+
+def test_all_broken_files_are_told_together_and_leave_nothing(write):
+    faults = read_faults(write(a="(", b=MODEL + "\n    raise OSError('after all')", c=DATA))
+    assert [place.partition(",")[0] for place, _, _ in faults] == ["a.py", "b.py"]
+    assert [found.option for found in list_extensions()] == ["folder"]
+
+
+def test_a_name_that_is_taken_is_refused(write):
+    [(place, problem, _)] = read_faults(write(bag=MODEL, bog=MODEL))
+    assert place.startswith("bog.py")
+    assert "registered in" in problem
+    assert "bag.py" in problem
+
+
+def test_the_name_of_a_built_in_option_is_refused(write):
+    load_extensions(write(bag=MODEL.replace('"bag"', '"rnn"')))
+    with pytest.raises(ConfigError, match="model=rnn is a built-in option") as caught:
+        join_choices("model", BuiltInModelSettings)
+    assert "ngram, rnn, transformer" in caught.value.faults[0].remedy
+
+
+def test_nothing_can_be_added_later(write):
+    write()
+
+    class LateSettings(Group):
+        name: Literal["late"] = "late"
+
+    class Late:
+        def forward(self): ...
+        def state_dict(self): ...
+
+    with pytest.raises(ExtensionError, match="model=late comes too late"):
+        add_model(LateSettings)(Late)
