@@ -169,7 +169,7 @@ def make_pareto(table: SweepTable) -> DataTable:
     """Make the complete trials with what they cost, and whether any other is better at no greater cost."""
     rows = [row for row in table.rows if row.rank is not None]
     costs = [name for name in COSTS if any(name in row.metrics for row in rows)]
-    fronts = {name: _find_front(table, rows, name) for name in costs}
+    fronts = {name: find_front_numbers(table, rows, name) for name in costs}
     columns = [Column("trial", "trial", True), Column("label", "settings")]
     columns += [Column(_first_objective(table), _first_objective(table), True)]
     for name in costs:
@@ -184,9 +184,11 @@ def make_pareto(table: SweepTable) -> DataTable:
     return DataTable("pareto", "Quality against cost", tuple(columns), tuple(cells))
 
 
-def _find_front(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> set[int]:
+def find_front_numbers(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> set[int]:
+    """Number the trials on the front; of several with equal value and cost all are, where a plot needs only one."""
     priced = [row for row in rows if cost in row.metrics and _first_value(table, row) is not None]
-    return {row.number for row in find_front(table, priced, cost)}
+    front = {(row.metrics[cost], _first_value(table, row)) for row in find_front(table, priced, cost)}
+    return {row.number for row in priced if (row.metrics[cost], _first_value(table, row)) in front}
 
 
 def make_failures(table: SweepTable) -> DataTable:

@@ -8,7 +8,7 @@ import pytest
 def test_help_lists_the_groups_and_keys(checkout):
     result = checkout.run("--help")
     assert result.returncode == 0
-    for line in ("model: rnn, transformer", "optimizer: adam, adamw, sgd", "trainer: auto, cpu, gpu", "seed: 0"):
+    for line in ("model: ngram, rnn, transformer", "optimizer: adam, adamw, sgd", "trainer: auto, cpu, gpu", "seed: 0"):
         assert line in result.stdout
 
 

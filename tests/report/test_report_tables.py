@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment.report.report_tables import (
-    find_front,
+    find_front_numbers,
     make_failures,
     make_pareto,
     make_ranking,
@@ -87,7 +87,7 @@ def test_a_front_is_what_no_other_dominates(points, is_minimized):
         for number, (cost, value) in enumerate(points)
     )
     table = SweepTable("s", None, ("val/loss",), (direction,), rows, (), (), "", None)
-    front = find_front(table, rows, "cost")
+    front = find_front_numbers(table, rows, "cost")
     sign = -1 if is_minimized else 1
     assert front
     for number, (cost, value) in enumerate(points):
