@@ -67,6 +67,7 @@ def test_without_mlflow_the_rest_is_done_and_the_reason_said(project, capsys):
     assert "depth: 1" in (project / "conf" / "experiment" / "second.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_registration_that_was_asked_for_by_name_must_succeed(project):
     with pytest.raises(registry.RegistryError, match="not in MLflow"):
         main(["best", "sweep", "--register-as", "reviews"])

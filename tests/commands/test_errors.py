@@ -69,6 +69,7 @@ def test_the_planted_error_is_printed_and_the_page_written(run_folder, tmp_path,
     assert "layer 1, head 2" in page
 
 
+@pytest.mark.slow
 def test_validation_is_predicted_with_the_model(run_folder, capsys):
     call(str(run_folder), "--split", "validation", "--no-explain")
     printed = " ".join(capsys.readouterr().out.split())
@@ -84,6 +85,7 @@ def copied(run_folder, tmp_path) -> Path:
     return Path(shutil.copytree(run_folder, tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_not_tested_is_looked_at_on_validation(copied, capsys):
     record = read_result(copied / "result.json")
     write_result(copied, replace(record, params={**record.params, "trainer.test": "false"}))

@@ -66,6 +66,7 @@ def test_the_worst_part_is_the_one_that_is_most_surely_worse():
     assert worst.low < worst.difference < worst.high < 0
 
 
+@pytest.mark.slow
 def test_the_worst_of_many_equal_parts_is_seldom_called_worse():
     random = np.random.default_rng(1)
     alarms = 0

@@ -9,6 +9,7 @@ from sentiment.report.sweep_report import ReportFileError, write_report
 TABLES = {"ranking.csv", "failures.csv", "trials.csv", "importance.csv", "pareto.csv", "learning_curves.csv"}
 
 
+@pytest.mark.slow
 def test_page_pictures_and_tables_are_written_and_written_again(example_table, tmp_path):
     page, *others = write_report(example_table, tmp_path / "report")
     pictures = {file.name for file in others if file.suffix == ".png"}
