@@ -5,20 +5,36 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from sentiment.config.home import PROJECT_DIR
 
-FLOW = ["config", "data", "models", "extensions", "training", "tracking", "search", "report", "commands"]
-"""Each package may import those before it, never those after it."""
+FLOW = ["config", "data", "models", "extensions", "training", "tracking", "search", "report", "job", "commands"]
+"""Each package may import those before it, never those after it; `search` is held to less, see below."""
+
+BASE = ["errors", "atomic", "format"]
+"""Modules that know nothing of the project, and that everything may import."""
+
+ROOMS = {
+    "search": [
+        "storage", "space", "compose", "study", "workers", "progress", "controller", "planning", "dry_run", "engine",
+        "plugin",
+    ],
+    "tracking": ["ending", "environment", "mlflow", "recorder"],
+    "report": ["statistics", "draw", "compare", "errors", "sweep", "record"],
+}  # fmt: skip
+"""The rooms of a package, and some of the files beside them: each may import those before it."""
+
+LARGEST_FOLDER = 20
 
 ONLY_IN = {
-    "mlflow": {"tracking"},
+    "mlflow": {"tracking/mlflow"},
     "optuna": {"search"},
-    "hydra": {"config", "report", "search"},
-    "omegaconf": {"config", "report", "search"},
+    "hydra": {"config", "report/sweep", "search"},
+    "omegaconf": {"config", "report/sweep", "search", "job"},
     "datasets": {"data"},
     "tokenizers": {"data"},
     "captum": {"models"},
@@ -26,9 +42,9 @@ ONLY_IN = {
     "plotly": {"report"},
     "jinja2": {"report"},
 }
-"""Which packages may know a library. `report` knows Hydra for its callback alone (see the next table)."""
+"""Which packages may know a library. `report/sweep` knows Hydra for its callback alone (see the next table)."""
 
-ONLY_IN_FILES = {("report", "hydra"): {"sweep_callback.py"}, ("report", "omegaconf"): {"sweep_callback.py"}}
+ONLY_IN_FILES = {("report", "hydra"): {"callback.py"}, ("report", "omegaconf"): {"callback.py"}}
 
 HEAVY = [
     "torch",
@@ -45,7 +61,9 @@ HEAVY = [
     "captum",
 ]
 
-SOURCES = sorted((PROJECT_DIR / "sentiment").rglob("*.py"))
+PACKAGE_DIR = PROJECT_DIR / "sentiment"
+
+SOURCES = sorted(PACKAGE_DIR.rglob("*.py"))
 
 
 def read_imports(path: Path) -> set[str]:
@@ -59,43 +77,121 @@ def read_imports(path: Path) -> set[str]:
 
 
 def package_of(path: Path) -> str | None:
-    parts = path.relative_to(PROJECT_DIR / "sentiment").parts
-    return parts[0] if len(parts) > 1 else None
+    parts = path.relative_to(PACKAGE_DIR).with_suffix("").parts
+    return parts[0] if parts[0] in FLOW else None
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE_DIR).parent.as_posix()
+
+
+def name_module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE_DIR.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_module(path): path for path in SOURCES}
+
+
+def read_own_imports(path: Path) -> set[str]:
+    """Return the project's modules that a file imports, wherever in it: late ones and those for types too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {
+                full if (full := f"{node.module}.{alias.name}") in MODULES else node.module for alias in node.names
+            }
+    return {name for name in found if name.partition(".")[0] == "sentiment" and name != name_module(path)}
+
+
+every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PROJECT_DIR).as_posix())
 
 
 def test_every_package_has_its_place_in_the_flow():
-    packages = {package_of(path) for path in SOURCES} - {None}
+    packages = {path.relative_to(PACKAGE_DIR).parts[0] for path in SOURCES if path.parent != PACKAGE_DIR}
     assert packages <= set(FLOW), "a new package needs a place in the flow"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT_DIR)))
+@every_source
 def test_imports_go_against_the_flow_only(path: Path):
     package = package_of(path)
-    ours = {name.split(".")[1] for name in read_imports(path) if name.startswith("sentiment.")}
-    packages = ours & set(FLOW)
+    packages = {name.split(".")[1] for name in read_own_imports(path) if "." in name} - {*BASE, "exits"}
     allowed = set() if package is None else set(FLOW[: FLOW.index(package) + 1])
     assert packages <= allowed
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT_DIR)))
+def test_the_base_knows_nothing_of_the_project():
+    for name in BASE:
+        assert read_own_imports(PACKAGE_DIR / f"{name}.py") == set()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE_DIR / "search").rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE_DIR).as_posix()
+)
+def test_the_engine_knows_nothing_of_this_application(path: Path):
+    """Neither training nor MLflow nor this configuration: any Hydra application can search with it."""
+    own = {name for name in read_own_imports(path) if not name.startswith("sentiment.search")}
+    assert own <= {f"sentiment.{name}" for name in BASE}
+
+
+@pytest.mark.parametrize("package", sorted(ROOMS))
+def test_rooms_import_downwards_only(package: str):
+    """The rooms of a package have an order, too: a room knows those before it."""
+    order = ROOMS[package]
+    folder = PACKAGE_DIR / package
+    rooms = {path.relative_to(folder).parts[0] for path in folder.rglob("*.py") if path.parent != folder}
+    assert rooms == {room for room in order if (folder / room).is_dir()}, "every room needs a place in the order"
+    wrong = []
+    for path in folder.rglob("*.py"):
+        own = path.relative_to(folder).with_suffix("").parts[0]
+        if own not in order:
+            continue
+        for name in read_own_imports(path):
+            parts = name.split(".")
+            is_room = parts[1:2] == [package] and parts[2:3] != [] and parts[2] in order
+            if is_room and order.index(parts[2]) > order.index(own):
+                wrong.append(f"{path.relative_to(folder)} -> {name}")
+    assert wrong == []
+
+
+def test_no_circles():
+    """Count late imports and those for types too: who reads a circle has to read all of it."""
+    left = {module: read_own_imports(path) & set(MODULES) for module, path in MODULES.items()}
+    size = len(left) + 1
+    while len(left) < size:  # take away what imports nothing that is left, and what nothing that is left imports
+        size = len(left)
+        imported = {name for needed in left.values() for name in needed}
+        left = {module: needed & set(left) for module, needed in left.items() if needed & set(left)}
+        left = {module: needed for module, needed in left.items() if module in imported}
+    assert left == {}
+
+
+def test_no_folder_is_too_large_to_see_at_once():
+    sizes = Counter(room_of(path) for path in SOURCES)
+    assert {room: size for room, size in sizes.items() if size > LARGEST_FOLDER} == {}
+
+
+@every_source
 def test_nothing_imports_an_extension_by_name(path: Path):
     if package_of(path) != "extensions":
         assert not any(name.startswith("sentiment.extensions") for name in read_imports(path))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT_DIR)))
+@every_source
 def test_libraries_stay_behind_their_door(path: Path):
-    package = package_of(path)
+    room = room_of(path) if path.parent != PACKAGE_DIR else path.stem
     libraries = {name.split(".")[0] for name in read_imports(path)}
-    for library, packages in ONLY_IN.items():
-        if library in libraries and package is not None:
-            assert package in packages, f"{library} belongs to {packages}"
-            files = ONLY_IN_FILES.get((package, library))
+    for library, doors in ONLY_IN.items():
+        if library in libraries and package_of(path) is not None:
+            assert any(f"{room}/".startswith(f"{door}/") for door in doors), f"{library} belongs to {doors}"
+            files = ONLY_IN_FILES.get((package_of(path), library))
             assert files is None or path.name in files, f"{library} belongs to {files}"
 
 
 def test_starting_a_command_imports_nothing_heavy():
-    code = "import sys, run, sentiment.report.sweep_callback; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    code = "import sys, run, sentiment.report.sweep.callback; print(*sorted(m.split('.')[0] for m in sys.modules))"
     output = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True, check=True, timeout=60
     ).stdout

@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.tracking.environment_tags import describe_code, describe_hardware
+from sentiment.tracking.environment import describe_code, describe_hardware
 from sentiment.tracking.result_file import RESULT_FILE, read_result
 
 FOLDER = Path(__file__).parent

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sentiment.report.best import BestTrial
+    from sentiment.report.sweep.best import BestTrial
 
 SUMMARY = "write a sweep's best trial as conf/experiment/NAME.yaml, and register its model"
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     """
     from sentiment.config import home
     from sentiment.config.experiment_file import write_experiment
-    from sentiment.report.best import name_experiment
+    from sentiment.report.sweep.best import name_experiment
     from sentiment.tracking.recorded_settings import read_settings
 
     best = find_best(options.study, options.rank, options.tracking_uri)
@@ -69,9 +69,9 @@ def find_best(study: str, rank: int, tracking_uri: str | None) -> BestTrial:
     Raises:
         SentimentError: There is none.
     """
-    from sentiment.report.best import choose_best
-    from sentiment.report.collect import collect_parent, collect_sweep, find_sweep_dir
-    from sentiment.report.sweep_names import RUN_ID, find_sweep
+    from sentiment.report.sweep.best import choose_best
+    from sentiment.report.sweep.collect import collect_parent, collect_sweep, find_sweep_dir
+    from sentiment.report.sweep.names import RUN_ID, find_sweep
     from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
 
     if RUN_ID.fullmatch(study) and not Path(study).is_dir():
@@ -84,8 +84,8 @@ def find_best(study: str, rank: int, tracking_uri: str | None) -> BestTrial:
 def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, force: bool) -> None:
     """Register the model; what stands in the way is an error only where a name was asked for."""
     from sentiment.errors import TrackingError
-    from sentiment.report.best import name_model
-    from sentiment.tracking.registry import RegistryError, register_champion
+    from sentiment.report.sweep.best import name_model
+    from sentiment.tracking.mlflow.registry import RegistryError, register_champion
 
     try:
         if best.record.run_id is None:

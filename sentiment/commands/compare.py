@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sentiment.tracking.stored_run import StoredRun
+    from sentiment.tracking.runs import StoredRun
 
 SUMMARY = "hold runs or groups of runs against each other, and say what may be concluded"
 
@@ -39,9 +39,9 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There are no such runs, or they cannot be compared.
     """
-    from sentiment.report.versus import compare_runs
-    from sentiment.report.versus_console import print_comparison
-    from sentiment.report.versus_table import write_csv
+    from sentiment.report.compare.comparison import compare_runs
+    from sentiment.report.compare.console import print_comparison
+    from sentiment.report.compare.table import write_csv
 
     comparison = compare_runs(find_groups(options.runs, options.by, options.tracking_uri), options.metric)
     print_comparison(comparison)
@@ -57,9 +57,9 @@ def find_groups(arguments: list[str], by: str | None, tracking_uri: str | None) 
         VersusError: They make no groups.
         TrackingError: There is no such run.
     """
-    from sentiment.report.versus_groups import VersusError, keep_finished, name_groups, split_runs
+    from sentiment.report.compare.groups import VersusError, keep_finished, name_groups, split_runs
     from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
-    from sentiment.tracking.stored_run import find_stored_runs
+    from sentiment.tracking.runs import find_stored_runs
 
     uri = choose_tracking_uri(tracking_uri)
     found = [

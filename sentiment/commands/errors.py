@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sentiment.report.mistakes_of_run import RunMistakes
-    from sentiment.tracking.stored_run import StoredRun
+    from sentiment.report.errors.analysis import RunMistakes
+    from sentiment.tracking.runs import StoredRun
 
 SUMMARY = "see where a run is wrong: confusion, calibration, length, negation, and its most confident mistakes"
 
@@ -44,11 +44,11 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There is no such run, or it lacks what is needed.
     """
-    from sentiment.report.mistakes_console import print_findings
-    from sentiment.report.mistakes_of_run import analyse_run
-    from sentiment.report.mistakes_page import write_mistakes_report
+    from sentiment.report.errors.analysis import analyse_run
+    from sentiment.report.errors.console import print_findings
+    from sentiment.report.errors.page import write_mistakes_report
     from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
-    from sentiment.tracking.stored_run import find_stored_run
+    from sentiment.tracking.runs import find_stored_run
 
     found = find_stored_run(options.run_name, MULTIRUN_DIR, choose_tracking_uri(options.tracking_uri))
     analysis = analyse_run(
@@ -75,7 +75,7 @@ def log_files(uri: str, analysis: RunMistakes, files: list[Path], folder: Path) 
     Raises:
         TrackingError: MLflow cannot be written, or does not know the run.
     """
-    from sentiment.tracking.attach import attach_files
+    from sentiment.tracking.mlflow.attach import attach_files
 
     assert analysis.run_id is not None
     place = f"{ARTIFACT_PATH}/{analysis.split}"

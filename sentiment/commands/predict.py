@@ -16,7 +16,7 @@ from sentiment.errors import SentimentError
 if TYPE_CHECKING:
     from sentiment.models.attribution import Attribution
     from sentiment.models.bundle import Predictor
-    from sentiment.report.prediction_table import PredictionWriter
+    from sentiment.report.predictions import PredictionWriter
 
 SUMMARY = "Label texts with a trained model, and show which words decided."
 
@@ -179,7 +179,7 @@ def _choose_format(options: argparse.Namespace) -> str:
 
 
 def _open_writer(options: argparse.Namespace, name: str, class_names: tuple[str, ...]) -> PredictionWriter:
-    from sentiment.report.prediction_table import CsvWriter, JsonLinesWriter, TableWriter
+    from sentiment.report.predictions import CsvWriter, JsonLinesWriter, TableWriter
 
     if name == "table":
         return TableWriter(sys.stdout)

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
 def make_pages(config_dir: Path) -> dict[str, str]:
     """Make every page: the groups' from their schemas, and what the sweep engine adds to the page on searches."""
     from sentiment.config.reference import render_pages
-    from sentiment.search.reference import render_sweeper
+    from sentiment.search.plugin.reference import render_sweeper
 
     pages = render_pages(config_dir)
     pages["search.md"] += f"\n{render_sweeper()}"

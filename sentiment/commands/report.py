@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sentiment.report.sweep_table import SweepTable
+    from sentiment.report.sweep.table import SweepTable
 
 SUMMARY = "write a page about a sweep that opens offline, with its plots as PNG and its tables as CSV"
 
@@ -33,8 +33,8 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There is no such sweep, it cannot be read, or the report cannot be written.
     """
-    from sentiment.report.summary import summarize
-    from sentiment.report.sweep_report import write_report
+    from sentiment.report.sweep.report import write_report
+    from sentiment.report.sweep.summary import summarize
     from sentiment.tracking.places import MULTIRUN_DIR
 
     table, folder = _collect(options, MULTIRUN_DIR)
@@ -49,8 +49,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _collect(options: argparse.Namespace, multirun_dir: Path) -> tuple[SweepTable, Path]:
     """Collect the sweep, and say where its report goes by default."""
-    from sentiment.report.collect import collect_parent, collect_sweep, find_sweep_dir
-    from sentiment.report.sweep_names import RUN_ID, find_latest, find_sweep
+    from sentiment.report.sweep.collect import collect_parent, collect_sweep, find_sweep_dir
+    from sentiment.report.sweep.names import RUN_ID, find_latest, find_sweep
 
     if options.study is not None and RUN_ID.fullmatch(options.study) and not Path(options.study).is_dir():
         from sentiment.tracking.places import choose_tracking_uri

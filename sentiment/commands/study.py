@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sentiment.errors import SentimentError
 
 if TYPE_CHECKING:
-    from sentiment.report.study_record import StudyPart
+    from sentiment.report.record.store import StudyPart
 
 SUMMARY = "write the tables and figures of a study in experiments/ from its stored results"
 
@@ -41,8 +41,8 @@ def read_part_option(text: str) -> tuple[str, Path]:
 
 def run(options: argparse.Namespace) -> None:
     """Take results in where asked to, then write the study's tables and figures."""
-    from sentiment.report.study_readme import write_study
-    from sentiment.report.study_record import store_part
+    from sentiment.report.record.readme import write_study
+    from sentiment.report.record.store import store_part
 
     if not (options.study_dir / "README.md").is_file():
         raise SentimentError(
@@ -57,8 +57,8 @@ def run(options: argparse.Namespace) -> None:
 
 def collect_part(name: str, sweep_dir: Path) -> StudyPart:
     """Read what became of a sweep's runs, and the command that started it, without paths of this machine."""
-    from sentiment.report.collect import collect_sweep
-    from sentiment.report.study_record import FOLDER, StudyPart, is_stored
+    from sentiment.report.record.store import FOLDER, StudyPart, is_stored
+    from sentiment.report.sweep.collect import collect_sweep
     from sentiment.tracking.result_file import read_results
 
     if not sweep_dir.is_dir():

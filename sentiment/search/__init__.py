@@ -30,6 +30,6 @@ def register(
         identify_data: Names the data that a configuration reads; trials on other data are never taken for equal.
         is_checked: The application has checked the corners of the search itself, before Hydra started.
     """
-    from sentiment.search.registration import Application, register_with_hydra
+    from sentiment.search.plugin.registration import Application, register_with_hydra
 
     register_with_hydra(Application(find_faults, identify_data, is_checked))

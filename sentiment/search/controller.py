@@ -16,12 +16,12 @@ from typing import Protocol
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import SentimentError
-from sentiment.search.events import Observer, RunningJob, StudyState
-from sentiment.search.executor import Executor
-from sentiment.search.interruption import uninterrupted
-from sentiment.search.job import Finished, Job
-from sentiment.search.outcome import Outcome, RepeatPlan, failed, finish
-from sentiment.search.stored_study import Claim, StoredStudy
+from sentiment.search.progress.events import Observer, RunningJob, StudyState
+from sentiment.search.study.outcome import Outcome, RepeatPlan, failed, finish
+from sentiment.search.study.stored import Claim, StoredStudy
+from sentiment.search.workers.executor import Executor
+from sentiment.search.workers.job import Finished, Job
+from sentiment.search.workers.signals import uninterrupted
 
 log = logging.getLogger(__name__)
 

@@ -23,29 +23,29 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 
 from sentiment.errors import ConfigError, Fault
-from sentiment.search.address import read_address
-from sentiment.search.check import check_corners
-from sentiment.search.composing import Composer
+from sentiment.search.compose.composer import Composer
+from sentiment.search.compose.corner_check import check_corners
+from sentiment.search.compose.frozen import freeze
 from sentiment.search.controller import Controller
-from sentiment.search.corners import list_corners
-from sentiment.search.definition import Definition, describe_settings
-from sentiment.search.executor import Executor, InProcess
-from sentiment.search.frozen_config import freeze
-from sentiment.search.launches import Launches
-from sentiment.search.limits import check_limits, require_feasible
-from sentiment.search.lock import study_lock
-from sentiment.search.options import StudyOptions
-from sentiment.search.outcome import RepeatPlan
 from sentiment.search.planning import JobPlanner, StudyPlace
-from sentiment.search.registration import application
-from sentiment.search.sampling import FreshSampler, build_sampler, grid_size
-from sentiment.search.slots import list_devices, take_slots
-from sentiment.search.space import Space, read_space
-from sentiment.search.storage import close_storage, open_storage, storage_errors
-from sentiment.search.stored_study import StoredStudy
-from sentiment.search.study_address import write_study_address
-from sentiment.search.validity import make_validity
-from sentiment.search.watching import watch
+from sentiment.search.plugin.options import StudyOptions
+from sentiment.search.plugin.registration import application
+from sentiment.search.progress.observers import watch
+from sentiment.search.space.corners import list_corners
+from sentiment.search.space.reading import Space, read_space
+from sentiment.search.space.sampling import FreshSampler, build_sampler, grid_size
+from sentiment.search.space.validity import make_validity
+from sentiment.search.storage.address import read_address
+from sentiment.search.storage.lock import study_lock
+from sentiment.search.storage.opening import close_storage, open_storage, storage_errors
+from sentiment.search.study.address_file import write_study_address
+from sentiment.search.study.definition import Definition, describe_settings
+from sentiment.search.study.limits import check_limits, require_feasible
+from sentiment.search.study.outcome import RepeatPlan
+from sentiment.search.study.stored import StoredStudy
+from sentiment.search.workers.executor import Executor, InProcess
+from sentiment.search.workers.launchers import Launches
+from sentiment.search.workers.slots import list_devices, take_slots
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def run_study(
     search = prepare(options, arguments, frozen, config)
     check(search)
     if options.dry_run:
-        from sentiment.search.dry_run import report_dry_run
+        from sentiment.search.dry_run.page import report_dry_run
 
         report_dry_run(search, task, frozen, config)
         return
@@ -231,7 +231,7 @@ def build_executor(
     devices = list_devices(options.devices)
     if options.n_jobs == 1 and not devices and options.threads_per_job is None and not options.fresh_processes:
         return InProcess(task, objectives, context, config)
-    from sentiment.search.workers import WorkerProcesses
+    from sentiment.search.workers.processes import WorkerProcesses
 
     slots = take_slots(options.n_jobs, devices, options.trials_per_device, options.threads_per_job)
     return WorkerProcesses(

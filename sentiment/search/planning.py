@@ -15,12 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
-from sentiment.search.composing import Composer
+from sentiment.search.compose.composer import Composer
 from sentiment.search.controller import PlanError
-from sentiment.search.job import Job, number_job
-from sentiment.search.outcome import OUTCOME_KEY, Outcome, RepeatPlan
-from sentiment.search.stored_study import Claim
-from sentiment.search.trial import TrialAddress
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan
+from sentiment.search.study.stored import Claim
+from sentiment.search.study.trial import TrialAddress
+from sentiment.search.workers.job import Job, number_job
 
 IDENTITY_KEY = "study:identity:{repeat}"
 """System attribute of a trial: digest of all that determines the result of a job."""

@@ -27,9 +27,9 @@ def close_abandoned(output_dir: Path, reason: str, uri: str) -> None:
         return
     write_result(output_dir, replace(record, status="FAILED", kind="worker_died", reason=reason))
     if record.run_id is not None:
-        from sentiment.tracking.mlflow_api import MlflowClient
-        from sentiment.tracking.mlflow_store import recording
-        from sentiment.tracking.mlflow_write import write_tags
+        from sentiment.tracking.mlflow.client import MlflowClient
+        from sentiment.tracking.mlflow.store import recording
+        from sentiment.tracking.mlflow.write import write_tags
 
         with recording(uri):
             client = MlflowClient(tracking_uri=uri)

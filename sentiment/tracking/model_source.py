@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sentiment.errors import ModelFileError, TrackingError
 from sentiment.tracking.result_file import RESULT_FILE
-from sentiment.tracking.stored_run import (
+from sentiment.tracking.runs import (
     BUNDLE_DIR,
     RUN_ID,
     StoredRun,
@@ -107,9 +107,9 @@ def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> M
         raise TrackingError(
             f"{name} names no registered model.\n  -> write models:/NAME@ALIAS, models:/NAME/VERSION or NAME"
         )
-    from sentiment.tracking.logged_model import fetch_bundle
-    from sentiment.tracking.mlflow_api import MlflowException
-    from sentiment.tracking.mlflow_read import open_client, reading
+    from sentiment.tracking.mlflow.client import MlflowException
+    from sentiment.tracking.mlflow.logged_model import fetch_bundle
+    from sentiment.tracking.mlflow.read import open_client, reading
 
     client, model = open_client(tracking_uri), parts["name"]
     try:

@@ -10,7 +10,7 @@ from typing import Protocol
 from sentiment.config.schema import Settings
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.flatten import flatten
-from sentiment.tracking.folder_recorder import FolderRecorder
+from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.result_file import read_unfinished
 from sentiment.tracking.run_context import RunContext
 from sentiment.training.reporter import Reporter, Reporters
@@ -99,10 +99,10 @@ def _open_all(recorders: Recorders, settings: Settings, context: RunContext) -> 
     folder = FolderRecorder(settings, context, earlier)
     recorders.add(folder)
     if settings.tracking.tensorboard:  # torch and mlflow take seconds to import: only where they are used
-        from sentiment.tracking.tensorboard_recorder import TensorBoardRecorder
+        from sentiment.tracking.tensorboard import TensorBoardRecorder
 
         recorders.add(TensorBoardRecorder(settings, context))
     if settings.tracking.mlflow:
-        from sentiment.tracking.mlflow_recorder import MlflowRecorder
+        from sentiment.tracking.mlflow.recorder import MlflowRecorder
 
         recorders.add(MlflowRecorder(settings, context, earlier, folder.link))

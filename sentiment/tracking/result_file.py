@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 RESULT_FILE = "result.json"
 
 PARENT_FILE = "parent_run.json"
-"""Names a multirun's parent run, in the multirun's folder; see `sentiment.tracking.parent`."""
+"""Names a multirun's parent run, in the multirun's folder; see `sentiment.tracking.mlflow.parent`."""
 
 
 @dataclass(frozen=True)

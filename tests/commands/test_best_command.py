@@ -17,8 +17,9 @@ from sentiment.__main__ import main
 from sentiment.config import home
 from sentiment.config.reading import read_settings
 from sentiment.errors import SentimentError
-from sentiment.tracking import places, registry
+from sentiment.tracking import places
 from sentiment.tracking.flatten import flatten
+from sentiment.tracking.mlflow import registry
 from sentiment.tracking.result_file import ResultRecord, write_result
 
 PROJECT_DIR = home.PROJECT_DIR

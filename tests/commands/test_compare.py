@@ -7,9 +7,9 @@ import pytest
 
 from sentiment.__main__ import main
 from sentiment.errors import TrackingError
-from sentiment.report.versus_groups import VersusError
+from sentiment.report.compare.groups import VersusError
 from sentiment.tracking import places
-from sentiment.tracking.folder_recorder import PREDICTIONS_FILE
+from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.result_file import ResultRecord, write_result
 
 

@@ -18,7 +18,7 @@ from sentiment.data.build import build_corpus
 from sentiment.data.phenomena import find_negations
 from sentiment.data.split_texts import read_split_texts
 from sentiment.errors import DataError, SentimentError, TrackingError
-from sentiment.report.mistakes_of_run import MistakesError
+from sentiment.report.errors.analysis import MistakesError
 from sentiment.tracking.flatten import flatten
 from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 from sentiment.training.run import build_module, write_bundle

@@ -9,7 +9,7 @@ import pytest
 import sentiment.tracking.places
 from sentiment.__main__ import main
 from sentiment.errors import SentimentError
-from sentiment.report.sweep_names import UnknownSweepError, find_latest, find_sweep, list_sweeps
+from sentiment.report.sweep.names import UnknownSweepError, find_latest, find_sweep, list_sweeps
 from sentiment.tracking.result_file import ResultRecord, write_result
 
 

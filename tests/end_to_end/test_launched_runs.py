@@ -11,8 +11,8 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from sentiment.search.storage import open_storage
-from sentiment.search.trial import JOB_KEY
+from sentiment.search.storage.opening import open_storage
+from sentiment.search.study.trial import JOB_KEY
 
 PARENT_TAG = "mlflow.parentRunId"
 

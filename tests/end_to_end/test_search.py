@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from sentiment.search.storage import open_storage
+from sentiment.search.storage.opening import open_storage
 
 PARENT_TAG = "mlflow.parentRunId"
 STUDY = ("-m", "hydra.sweeper.progress=lines")

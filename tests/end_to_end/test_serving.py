@@ -69,7 +69,7 @@ def registered(checkout, tiny) -> tuple[str, Path]:
     """Train and register a model; give the store and the bundle."""
     from mlflow import MlflowClient
 
-    from sentiment.tracking.registry import register_champion
+    from sentiment.tracking.mlflow.registry import register_champion
 
     folder = checkout.folder / "multirun/served"
     done = checkout.run(*tiny, "tracking.log_model=true", f"hydra.run.dir={folder}")

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from sentiment.report.chart import Axis, Chart, Panel, Series
-from sentiment.report.sweep_table import CurvePoint, Importance, SweepRow, SweepTable
+from sentiment.report.draw.chart import Axis, Chart, Panel, Series
+from sentiment.report.sweep.table import CurvePoint, Importance, SweepRow, SweepTable
 from sentiment.tracking.result_file import ResultRecord
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sentiment.report.best import BestError, choose_best, name_experiment, name_model
-from sentiment.report.sweep_table import SweepRow, SweepTable
+from sentiment.report.sweep.best import BestError, choose_best, name_experiment, name_model
+from sentiment.report.sweep.table import SweepRow, SweepTable
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sentiment.report.branch_importance import find_opener, measure_branches
-from sentiment.report.sweep_table import SweepRow
+from sentiment.report.sweep.importance import find_opener, measure_branches
+from sentiment.report.sweep.table import SweepRow
 
 VARIED = ("model", "model.depth", "model.cell", "model.heads")
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.report import chart_look
-from sentiment.report.chart import Axis, Chart, Panel, Series
-from sentiment.report.chart_look import PALETTE, ROLES
+from sentiment.report.draw import look as chart_look
+from sentiment.report.draw.chart import Axis, Chart, Panel, Series
+from sentiment.report.draw.look import PALETTE, ROLES
 
 
 def chart_of(*panels):

@@ -9,8 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.report.collect import SweepMissingError, collect_parent, collect_records, collect_sweep
-from sentiment.search.study_history import StudyHistory, TrialHistory
+from sentiment.report.sweep.collect import SweepMissingError, collect_parent, collect_records, collect_sweep
+from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking.result_file import write_json, write_result
 
 AIM = {"objectives": '["val/accuracy"]', "directions": '["maximize"]', "objective": "val/accuracy"}
@@ -149,8 +149,8 @@ def study_of_toys(tmp_path, monkeypatch):
     """A study that Optuna ran by itself, in the journal of a folder."""
     import optuna
 
-    from sentiment.search.storage import open_storage
-    from sentiment.search.study_address import write_study_address
+    from sentiment.search.storage.opening import open_storage
+    from sentiment.search.study.address_file import write_study_address
 
     study = optuna.create_study(
         storage=open_storage(None, tmp_path), study_name="toys", sampler=optuna.samplers.RandomSampler(seed=0)

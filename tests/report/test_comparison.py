@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from sentiment.report.comparison import LARGEST_ROWS, draw_comparison, write_comparison
-from sentiment.report.ranking import rank
 from sentiment.report.statistics import wilson_interval
+from sentiment.report.sweep.picture import LARGEST_ROWS, draw_comparison, write_comparison
+from sentiment.report.sweep.ranking import rank
 
 
 def lines_of(axes, marker):

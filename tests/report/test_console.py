@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from sentiment.report.console import print_ranking
-from sentiment.report.ranking import rank
+from sentiment.report.sweep.console import print_ranking
+from sentiment.report.sweep.ranking import rank
 
 
 def printed(records, width=None, **options):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sentiment.report.chart import Axis, Chart, Panel, Series
-from sentiment.report.draw_interactive import draw_interactive
+from sentiment.report.draw.chart import Axis, Chart, Panel, Series
+from sentiment.report.draw.plotly import draw_interactive
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from sentiment.report.draw_static import draw_static, write_png
+from sentiment.report.draw.matplotlib import draw_static, write_png
 
 
 def test_every_chart_becomes_a_picture(example_charts, tmp_path):

@@ -10,8 +10,8 @@ from sklearn.metrics import confusion_matrix
 
 from sentiment.data.phenomena import find_contrasts, find_negations
 from sentiment.data.synthetic import SyntheticSource
-from sentiment.report.mistakes import Judged, MistakesError, tabulate_mistakes
-from sentiment.report.slices import find_worst
+from sentiment.report.errors.slices import find_worst
+from sentiment.report.errors.tables import Judged, MistakesError, tabulate_mistakes
 
 
 @pytest.fixture(scope="module")

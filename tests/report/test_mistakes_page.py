@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from sentiment.models.attribution import Attribution
-from sentiment.report.attention_view import view_attention
-from sentiment.report.charts.mistakes import make_mistake_charts
-from sentiment.report.mistakes import Judged, tabulate_mistakes
-from sentiment.report.mistakes_of_run import Explanation, RunMistakes
-from sentiment.report.mistakes_page import MistakesPageError, render_mistakes_page, write_mistakes_report
-from sentiment.report.mistakes_summary import make_mistake_tables, summarize_mistakes
+from sentiment.report.errors.analysis import Explanation, RunMistakes
+from sentiment.report.errors.attention import view_attention
+from sentiment.report.errors.charts import make_mistake_charts
+from sentiment.report.errors.page import MistakesPageError, render_mistakes_page, write_mistakes_report
+from sentiment.report.errors.summary import make_mistake_tables, summarize_mistakes
+from sentiment.report.errors.tables import Judged, tabulate_mistakes
 
 HOSTILE = "not </script><script>alert(1)</script> <img src=http://evil.example/x> but good"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sentiment.errors import TrackingError
-from sentiment.report.multirun import report_multirun
+from sentiment.report.sweep.multirun import report_multirun
 from sentiment.tracking.result_file import write_result
 
 

@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sentiment.report.page import MOST_ROWS, render_page, show_cell
-from sentiment.report.sweep_table import CurvePoint
+from sentiment.report.draw.page import MOST_ROWS, render_page, show_cell
+from sentiment.report.sweep.table import CurvePoint
 
 
 class Outline(HTMLParser):

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sentiment.report.ranking import KILLED_OUTRIGHT, explain, find_changed, rank, write_csv
+from sentiment.report.sweep.ranking import KILLED_OUTRIGHT, explain, find_changed, rank, write_csv
 
 
 def test_the_best_on_validation_comes_first_and_failures_come_last(make_record):

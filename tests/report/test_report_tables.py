@@ -6,7 +6,8 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.report.report_tables import (
+from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.report.sweep.tables import (
     find_front_numbers,
     make_failures,
     make_pareto,
@@ -16,7 +17,6 @@ from sentiment.report.report_tables import (
     shorten_keys,
     write_table,
 )
-from sentiment.report.sweep_table import SweepRow, SweepTable
 
 
 def read(table, file):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.report.slices import LEVEL, compare_slices, count_share, difference_interval, find_worst, share_of
+from sentiment.report.errors.slices import LEVEL, compare_slices, count_share, difference_interval, find_worst, share_of
 
 counts = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

@@ -6,8 +6,8 @@ import pytest
 
 from sentiment.__main__ import main
 from sentiment.errors import SentimentError
-from sentiment.report.study_readme import write_study
-from sentiment.report.study_record import StudyError, StudyPart, store_part
+from sentiment.report.record.readme import write_study
+from sentiment.report.record.store import StudyError, StudyPart, store_part
 from sentiment.tracking.result_file import write_result
 
 PARAMS = {"objective": "val/accuracy", "direction": "maximize", "data.path": "/somewhere/imdb"}

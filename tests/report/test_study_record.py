@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from sentiment.report.study_record import StudyError, StudyPart, differing_keys, read_parts, store_part
+from sentiment.report.record.store import StudyError, StudyPart, differing_keys, read_parts, store_part
 
 PARAMS = {
     "seed": "0", "model.name": "rnn", "model.embedding_size": "32", "model.hidden_size": "32", "optimizer.lr": "0.001",

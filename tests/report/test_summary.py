@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from sentiment.report.summary import measure_seconds, summarize, write_seconds, write_setting, write_value
+from sentiment.report.sweep.summary import measure_seconds, summarize, write_seconds, write_setting, write_value
 
 
 def test_one_finished_trial_is_no_winner_among_many(example_table):

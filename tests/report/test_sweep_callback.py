@@ -12,9 +12,9 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from mlflow import MlflowClient
 
-from sentiment.report.sweep_callback import SweepCallback
-from sentiment.tracking.mlflow_store import open_store
-from sentiment.tracking.parent import read_parent
+from sentiment.report.sweep.callback import SweepCallback
+from sentiment.tracking.mlflow.parent import read_parent
+from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.result_file import write_result
 
 
@@ -96,7 +96,7 @@ def short_report(monkeypatch):
         (sweep_dir / "report/report.html").write_text("a word", encoding="utf-8")
         return sweep_dir / "report"
 
-    monkeypatch.setattr("sentiment.report.multirun.write_sweep_report", write)
+    monkeypatch.setattr("sentiment.report.sweep.multirun.write_sweep_report", write)
 
 
 @pytest.mark.usefixtures("store", "short_report")
@@ -170,7 +170,7 @@ def test_a_report_that_fails_does_not_hide_the_first_error(make_config, run_swee
 
 def test_the_callback_imports_nothing_heavy(project_dir):
     code = (
-        "import sys, sentiment.report.sweep_callback; print({'mlflow', 'torch', 'matplotlib', 'rich'} & {*sys.modules})"
+        "import sys, sentiment.report.sweep.callback; print({'mlflow', 'torch', 'matplotlib', 'rich'} & {*sys.modules})"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=project_dir, capture_output=True, text=True, check=True, timeout=60)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from sentiment.report.sweep_report import ReportFileError, write_report
+from sentiment.report.sweep.report import ReportFileError, write_report
 
 TABLES = {"ranking.csv", "failures.csv", "trials.csv", "importance.csv", "pareto.csv", "learning_curves.csv"}
 

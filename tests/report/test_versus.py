@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sentiment.report.versus import compare_runs, make_comparison_chart
-from sentiment.report.versus_console import print_comparison
-from sentiment.report.versus_groups import VersusError, name_groups, split_runs
-from sentiment.report.versus_table import write_csv
-from sentiment.tracking.folder_recorder import PREDICTIONS_FILE
-from sentiment.tracking.stored_run import StoredRun
+from sentiment.report.compare.comparison import compare_runs, make_comparison_chart
+from sentiment.report.compare.console import print_comparison
+from sentiment.report.compare.groups import VersusError, name_groups, split_runs
+from sentiment.report.compare.table import write_csv
+from sentiment.tracking.folder import PREDICTIONS_FILE
+from sentiment.tracking.runs import StoredRun
 
 SETTINGS = {
     "model.pooling": "mean", "optimizer.lr": "0.003", "data.name": "synthetic", "data.train_size": "100",

@@ -22,8 +22,8 @@ from optuna.storages import BaseStorage
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.search import register
-from sentiment.search.address import read_address
-from sentiment.search.storage import close_storage, open_storage
+from sentiment.search.storage.address import read_address
+from sentiment.search.storage.opening import close_storage, open_storage
 
 POSTGRESQL = "SENTIMENT_TEST_POSTGRESQL"
 

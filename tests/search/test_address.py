@@ -6,7 +6,13 @@ import optuna
 import pytest
 import sqlalchemy
 
-from sentiment.search.address import StorageError, dashboard_command, describe_storage, read_address, storage_errors
+from sentiment.search.storage.address import (
+    StorageError,
+    dashboard_command,
+    describe_storage,
+    read_address,
+    storage_errors,
+)
 
 
 def test_no_url_means_a_journal_in_the_study_folder(tmp_path: Path):
@@ -59,7 +65,9 @@ def test_passwords_are_hidden_wherever_they_stand(tmp_path: Path):
 
 def test_a_plain_postgresql_url_uses_the_driver_that_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for installed, expected in [("psycopg", "postgresql+psycopg"), ("psycopg2", "postgresql")]:
-        monkeypatch.setattr("sentiment.search.address.find_spec", lambda name, only=installed: name == only or None)
+        monkeypatch.setattr(
+            "sentiment.search.storage.address.find_spec", lambda name, only=installed: name == only or None
+        )
         url = read_address("postgresql://host/db", tmp_path).url
         assert url is not None
         assert url.drivername == expected

@@ -6,8 +6,8 @@ import pytest
 
 from sentiment.errors import ConfigError, Fault
 from sentiment.search import register
-from sentiment.search.check import check_corners
-from sentiment.search.sweeper import StudyEndedError
+from sentiment.search.compose.corner_check import check_corners
+from sentiment.search.plugin.sweeper import StudyEndedError
 
 
 def find_square(config):

@@ -13,8 +13,8 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.search.composing import Composer
-from sentiment.search.frozen_config import freeze
+from sentiment.search.compose.composer import Composer
+from sentiment.search.compose.frozen import freeze
 
 TOY = Path(__file__).parent / "toy" / "conf"
 

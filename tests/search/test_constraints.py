@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sentiment.errors import ConfigError
-from sentiment.search.constraints import Constraints
+from sentiment.search.space.constraints import Constraints
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
 from sentiment.search.controller import Controller, PlanError, StudyFailedError
-from sentiment.search.job import Finished, Job
-from sentiment.search.outcome import Outcome, RepeatPlan
-from sentiment.search.storage import open_storage
-from sentiment.search.stored_study import StoredStudy
-from sentiment.search.trial import TrialAddress
-from sentiment.search.watching import Silent
+from sentiment.search.progress.observers import Silent
+from sentiment.search.storage.opening import open_storage
+from sentiment.search.study.outcome import Outcome, RepeatPlan
+from sentiment.search.study.stored import StoredStudy
+from sentiment.search.study.trial import TrialAddress
+from sentiment.search.workers.job import Finished, Job
 
 
 class Places:

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from sentiment.search.corners import list_corners
-from sentiment.search.space import read_space
+from sentiment.search.space.corners import list_corners
+from sentiment.search.space.reading import read_space
 
 
 def accept(point):

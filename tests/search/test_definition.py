@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from sentiment.search.definition import Definition, StudyChangedError, compare
-from sentiment.search.sweeper import StudyEndedError
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.study.definition import Definition, StudyChangedError, compare
 
 STORED = Definition({"x": "1 to 5"}, {"lr": "0.1", "depth": "2"}, ["minimize"], "1")
 

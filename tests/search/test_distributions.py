@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from sentiment.errors import ConfigError
-from sentiment.search.distributions import build_distribution, count_values, describe_distribution, parse_line
+from sentiment.search.space.distributions import build_distribution, count_values, describe_distribution, parse_line
 
 SWEEPS = [
     "choice(1,2,4)",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sentiment.search.estimate import add_overrides, expect
-from sentiment.search.probe import Measured
+from sentiment.search.dry_run.estimate import add_overrides, expect
+from sentiment.search.dry_run.probe import Measured
 
 SHORT, LONG = Measured(10.0, False, 100, None), Measured(30.0, False, 300, 50)
 FAILED = Measured(1.0, True, 900, None, "no memory left")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.search.extremes import _near_first, list_extremes
-from sentiment.search.space import read_space
+from sentiment.search.dry_run.extremes import _near_first, list_extremes
+from sentiment.search.space.reading import read_space
 
 
 def extremes(lines, params=None, branches=None, is_valid=None):

@@ -9,7 +9,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 
-from sentiment.search.frozen_config import freeze
+from sentiment.search.compose.frozen import freeze
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import OmegaConf
 
 from sentiment.errors import ConfigError
-from sentiment.search.distributions import build_distribution, parse_line
-from sentiment.search.grid import grid_size, list_grid_values
-from sentiment.search.sampling import FreshSampler, build_sampler
-from sentiment.search.space import read_space
+from sentiment.search.space.distributions import build_distribution, parse_line
+from sentiment.search.space.grid import grid_size, list_grid_values
+from sentiment.search.space.reading import read_space
+from sentiment.search.space.sampling import FreshSampler, build_sampler
 
 GRID = OmegaConf.structured(stock.GridSamplerConfig(seed=3))
 SPACE = read_space(["a=range(1,5)", "b=x,y,z", "c=range(0,1,0.25)"], {}, {}, None)

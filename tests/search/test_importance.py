@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment.search.importance import LEAST_POINTS, ImportanceError, measure_importances
+from sentiment.search.study.importance import LEAST_POINTS, ImportanceError, measure_importances
 
 
 def draw_points(count, seed=0):

@@ -8,7 +8,7 @@ from types import FrameType
 
 import pytest
 
-from sentiment.search.interruption import deaf_to_ctrl_c, uninterrupted
+from sentiment.search.workers.signals import deaf_to_ctrl_c, uninterrupted
 
 
 class TerminatedError(Exception):

@@ -15,8 +15,8 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sentiment.search.storage import open_storage
-from sentiment.search.trial import JOB_KEY, OWNER_KEY, SupersededError, TrialAddress
+from sentiment.search.storage.opening import open_storage
+from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, SupersededError, TrialAddress
 
 StartPython = Callable[..., "subprocess.Popen[str]"]
 

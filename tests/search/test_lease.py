@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from sentiment.search.lease import LITTER_SECONDS, Heartbeat, Lease, LeaseError, Watch, _remove_litter
+from sentiment.search.storage.lease import LITTER_SECONDS, Heartbeat, Lease, LeaseError, Watch, _remove_litter
 
 HOLD_A_LEASE = """
 import json, os, sys, time
-from sentiment.search.lease import Lease
+from sentiment.search.storage.lease import Lease
 
 lease = Lease.take("worker")
 print(json.dumps(lease.card()), flush=True)

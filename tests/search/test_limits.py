@@ -13,11 +13,11 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from sentiment.errors import ConfigError
-from sentiment.search.limits import LimitError, check_limits, require_feasible
-from sentiment.search.outcome import Outcome, RepeatPlan
-from sentiment.search.sampling import FreshSampler, build_sampler
-from sentiment.search.space import read_space
-from sentiment.search.stored_study import StoredStudy
+from sentiment.search.space.reading import read_space
+from sentiment.search.space.sampling import FreshSampler, build_sampler
+from sentiment.search.study.limits import LimitError, check_limits, require_feasible
+from sentiment.search.study.outcome import Outcome, RepeatPlan
+from sentiment.search.study.stored import StoredStudy
 
 SPACE = read_space(["x=interval(0.0,1.0)", "y=interval(0.0,1.0)"], {}, {}, None)
 

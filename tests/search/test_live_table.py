@@ -14,9 +14,9 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from sentiment.search.events import RunningJob, StudyState
-from sentiment.search.live_table import LiveTable, render
-from sentiment.search.trial import PROGRESS_KEY
+from sentiment.search.progress.events import RunningJob, StudyState
+from sentiment.search.progress.table import LiveTable, render
+from sentiment.search.study.trial import PROGRESS_KEY
 
 DISTRIBUTIONS = {"optimizer.lr": FloatDistribution(0.0, 1.0), "model.depth": IntDistribution(1, 9)}
 

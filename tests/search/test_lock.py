@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from sentiment.search.address import StorageError
-from sentiment.search.lock import study_lock
+from sentiment.search.storage.address import StorageError
+from sentiment.search.storage.lock import study_lock
 
 HOLD_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from sentiment.search.lock import study_lock
+from sentiment.search.storage.lock import study_lock
 
 with study_lock(None, sys.argv[1] or None, Path(sys.argv[2]), "s"):
     print("held", flush=True)
@@ -24,7 +24,7 @@ with study_lock(None, sys.argv[1] or None, Path(sys.argv[2]), "s"):
 COUNT = """
 import sys
 from pathlib import Path
-from sentiment.search.lock import study_lock
+from sentiment.search.storage.lock import study_lock
 
 counter = Path(sys.argv[3])
 for _ in range(100):

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from sentiment.errors import NonFiniteLossError, OutOfMemoryError
-from sentiment.search.outcome import Outcome, RepeatPlan, complete, failed, finish
+from sentiment.search.study.outcome import Outcome, RepeatPlan, complete, failed, finish
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from sentiment.search import register
-from sentiment.search.current import current_trial
+from sentiment.search.study.current import current_trial
 
 
 class Counting:

@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from sentiment.search.storage import close_storage, open_storage
+from sentiment.search.storage.opening import close_storage, open_storage
 
 APP = Path(__file__).parent / "toy" / "app.py"
 TRIALS = 500

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from sentiment.errors import RunPruned
-from sentiment.search.outcome import Outcome
-from sentiment.search.probe import Mark, Probe, interpret
+from sentiment.search.dry_run.probe import Mark, Probe, interpret
+from sentiment.search.study.outcome import Outcome
 
 PRUNED, COMPLETE = Outcome("pruned"), Outcome("complete", (1.0,))
 

@@ -8,10 +8,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
 from optuna.trial import TrialState
 
-from sentiment.search.current import current_trial
-from sentiment.search.registration import PRUNERS
-from sentiment.search.storage import open_storage
-from sentiment.search.sweeper import StudyEndedError
+from sentiment.search.plugin.registration import PRUNERS
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.storage.opening import open_storage
+from sentiment.search.study.current import current_trial
 
 STEPS = 8
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from sentiment.search.space import read_space
+from sentiment.search.space.reading import read_space
 
 CONFIG = """
 defaults: [_self_, shape: flat]

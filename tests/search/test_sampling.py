@@ -12,8 +12,8 @@ from hydra_plugins.hydra_optuna_sweeper import config as stock
 from omegaconf import OmegaConf
 
 from sentiment.errors import ConfigError, SentimentError
-from sentiment.search.sampling import AvoidingSampler, FreshSampler, build_sampler, derive_seed
-from sentiment.search.space import read_space
+from sentiment.search.space.reading import read_space
+from sentiment.search.space.sampling import AvoidingSampler, FreshSampler, build_sampler, derive_seed
 
 SAMPLERS = {
     "tpe": stock.TPESamplerConfig(seed=1, n_startup_trials=4),

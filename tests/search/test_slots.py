@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from sentiment.errors import ConfigError
-from sentiment.search.slots import list_devices, take_slots
+from sentiment.search.workers.slots import list_devices, take_slots
 
 CORES = len(os.sched_getaffinity(0))
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from sentiment.errors import ConfigError
-from sentiment.search.space import read_space
+from sentiment.search.space.reading import read_space
 
 BRANCHES = {
     "model=transformer": {"model.heads": "choice(1,2,4)", "model.depth": "range(1,5)"},

@@ -12,7 +12,7 @@ from hydra.utils import execution_whitelist
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sentiment.search.sweeper import StudyEndedError, StudySweeper
+from sentiment.search.plugin.sweeper import StudyEndedError, StudySweeper
 
 STOCK_SAMPLERS = ["tpe", "random", "cmaes", "nsgaii", "nsgaiii", "gp", "qmc", "grid"]
 

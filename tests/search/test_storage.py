@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage
 
-from sentiment.search.storage import StorageError, close_storage, open_storage
+from sentiment.search.storage.opening import StorageError, close_storage, open_storage
 
 WORKERS = 2
 
@@ -17,8 +17,8 @@ CLAIM_TRIALS = """
 import sys, time
 from pathlib import Path
 import optuna
-from sentiment.search.storage import open_storage
-from sentiment.search.lock import study_lock
+from sentiment.search.storage.opening import open_storage
+from sentiment.search.storage.lock import study_lock
 
 url, folder, total = sys.argv[1] or None, Path(sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
@@ -84,7 +84,7 @@ def test_a_read_only_sqlite_file_is_said_at_once(unprivileged_dir: Path):
 
 
 def test_a_locked_sqlite_file_is_said_after_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sentiment.search.storage.SQLITE_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("sentiment.search.storage.opening.SQLITE_WAIT_SECONDS", 0.2)
     other = sqlite3.connect(tmp_path / "a.db")
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StorageError, match=r"database is locked\n    -> another program"):

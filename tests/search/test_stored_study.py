@@ -12,11 +12,11 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
-from sentiment.search.lease import Lease
-from sentiment.search.outcome import OUTCOME_KEY, Outcome, RepeatPlan
-from sentiment.search.storage import open_storage
-from sentiment.search.stored_study import StoredStudy
-from sentiment.search.trial import JOB_KEY, OWNER_KEY
+from sentiment.search.storage.lease import Lease
+from sentiment.search.storage.opening import open_storage
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan
+from sentiment.search.study.stored import StoredStudy
+from sentiment.search.study.trial import JOB_KEY, OWNER_KEY
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sentiment.search.address import StorageError, read_address
-from sentiment.search.study_address import PASSWORD_VARIABLE, add_password, read_study_address, write_study_address
-from sentiment.search.study_history import StudyMissingError, has_study, name_key, read_study
-from sentiment.search.trial import current_trial
+from sentiment.search.storage.address import StorageError, read_address
+from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address, write_study_address
+from sentiment.search.study.history import StudyMissingError, has_study, name_key, read_study
+from sentiment.search.study.trial import current_trial
 
 TOY_DIR = Path(__file__).parent / "toy"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from sentiment.search.options import StudyOptions
-from sentiment.search.reference import MACHINERY, read_sweeper_defaults, render_sweeper
-from sentiment.search.registration import PRUNERS, SAMPLERS, StudySweeperConf
+from sentiment.search.plugin.options import StudyOptions
+from sentiment.search.plugin.reference import MACHINERY, read_sweeper_defaults, render_sweeper
+from sentiment.search.plugin.registration import PRUNERS, SAMPLERS, StudySweeperConf
 
 
 def test_the_keys_that_hydra_knows_are_those_that_are_checked_and_described():

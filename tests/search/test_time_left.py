@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sentiment.search.events import RunningJob, StudyState
-from sentiment.search.time_left import estimate_seconds_left, write_duration
+from sentiment.search.progress.events import RunningJob, StudyState
+from sentiment.search.progress.time_left import estimate_seconds_left, write_duration
 
 
 def make_trial(number, state, seconds=None, **attributes):

@@ -9,9 +9,9 @@ import pytest
 from hydra.utils import execution_whitelist
 from omegaconf import OmegaConf
 
-from sentiment.search.current import current_trial
-from sentiment.search.results import RESULTS_FILE, write_results
-from sentiment.search.sweeper import StudyEndedError
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.progress.results import RESULTS_FILE, write_results
+from sentiment.search.study.current import current_trial
 
 
 def read_results(study_dir):
@@ -74,9 +74,9 @@ def test_every_event_has_its_line(sweep, caplog):
 
     pruner = ["hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1"]
     options = ["x=interval(1,2)", "+z=choice(a)", "hydra.sweeper.n_trials=3", "hydra.sweeper.max_failure_rate=0.5"]
-    with caplog.at_level(logging.INFO, "sentiment.search.event_lines"):
+    with caplog.at_level(logging.INFO, "sentiment.search.progress.lines"):
         sweep(*options, *pruner, "hydra.sweeper.progress=lines", task=task)
-    lines = [record.message for record in caplog.records if record.name == "sentiment.search.event_lines"]
+    lines = [record.message for record in caplog.records if record.name == "sentiment.search.progress.lines"]
     assert lines[0].startswith("Study study, 3 trials, in ")
     assert lines[1].startswith("#0 started (here): x=1.")
     assert lines[1].endswith("+z=a")
@@ -88,14 +88,14 @@ def test_every_event_has_its_line(sweep, caplog):
 
 def test_a_study_that_goes_on_says_so_and_equal_trials_are_named(sweep, caplog):
     sweep("x=choice(3)", "hydra.sweeper.n_trials=1")
-    with caplog.at_level(logging.INFO, "sentiment.search.event_lines"):
+    with caplog.at_level(logging.INFO, "sentiment.search.progress.lines"):
         sweep("x=choice(3)", "hydra.sweeper.n_trials=2")
     assert "Study study, goes on: 1 of 2 trials have ended" in caplog.text
     assert "#1 complete: 10.0000 (equal to trial 0, not run again)" in caplog.text
 
 
 def test_nobody_is_told_where_people_want_quiet(sweep, caplog):
-    with caplog.at_level(logging.INFO, "sentiment.search.event_lines"):
+    with caplog.at_level(logging.INFO, "sentiment.search.progress.lines"):
         sweep("x=choice(3)", "hydra.sweeper.n_trials=1", "hydra.sweeper.progress=none")
     assert "started" not in caplog.text
 

@@ -77,7 +77,7 @@ class Project:
 @pytest.fixture(scope="session")
 def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Project]:
     """Make a project in a folder; the database is copied, because creating one takes seconds."""
-    from sentiment.tracking.mlflow_store import open_store
+    from sentiment.tracking.mlflow.store import open_store
 
     template = tmp_path_factory.mktemp("template") / "mlflow.db"
     open_store(f"sqlite:///{template}", "another", str(template.parent))

@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from sentiment.tracking.abandoned import close_abandoned
-from sentiment.tracking.mlflow_store import open_store
+from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_ended, read_result, write_result
 
 

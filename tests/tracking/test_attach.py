@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.attach import attach_files
-from sentiment.tracking.mlflow_store import open_store
+from sentiment.tracking.mlflow.attach import attach_files
+from sentiment.tracking.mlflow.store import open_store
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import platform
 import socket
 import subprocess
 
-from sentiment.tracking.environment_tags import describe_code, describe_environment, describe_hardware
+from sentiment.tracking.environment import describe_code, describe_environment, describe_hardware
 
 
 def git(folder, *arguments):

@@ -17,7 +17,7 @@ from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
-from sentiment.tracking.mlflow_model import requirements
+from sentiment.tracking.mlflow.model import requirements
 from sentiment.tracking.recorder import open_recorder
 
 TEXTS = ["a great film", "a terrible, terrible film", "great acting but a boring plot", ""]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sentiment.errors import NonFiniteLossError, Reached, RunPruned, TrackingError
-from sentiment.tracking.mlflow_recorder import FLUSH_SECONDS, MlflowRecorder
-from sentiment.tracking.parent import start_sweep
+from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.mlflow.recorder import FLUSH_SECONDS, MlflowRecorder
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import read_result, write_result
 
@@ -189,7 +189,7 @@ class TestSurroundings:
 class TestBuffer:
     def test_training_metrics_wait_and_are_all_written_in_the_end(self, project, monkeypatch):
         now = [0.0]
-        monkeypatch.setattr("sentiment.tracking.mlflow_recorder.time.monotonic", lambda: now[0])
+        monkeypatch.setattr("sentiment.tracking.mlflow.recorder.time.monotonic", lambda: now[0])
         recorder = MlflowRecorder(project.settings(), project.context())
         client, calls = recorder._client, []
         log_batch = client.log_batch

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from sentiment.errors import Reached, TrackingError
-from sentiment.report.collect import collect_parent
+from sentiment.report.sweep.collect import collect_parent
 from sentiment.tracking.ending import FINISHED, Ending
-from sentiment.tracking.mlflow_recorder import MlflowRecorder
-from sentiment.tracking.mlflow_results import read_child_results, read_parent_run
-from sentiment.tracking.parent import start_sweep
+from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.mlflow.recorder import MlflowRecorder
+from sentiment.tracking.mlflow.results import read_child_results, read_parent_run
 
 
 @pytest.fixture

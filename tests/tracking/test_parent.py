@@ -8,7 +8,7 @@ import pytest
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINISHED, Ending
-from sentiment.tracking.parent import PARENT_FILE, finish_sweep, read_parent, start_sweep, update_sweep
+from sentiment.tracking.mlflow.parent import PARENT_FILE, finish_sweep, read_parent, start_sweep, update_sweep
 from sentiment.tracking.result_file import ResultRecord
 
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.mlflow_api import LoggedModelOutput, MlflowClient
-from sentiment.tracking.registry import CHALLENGER, CHAMPION, RegistryError, find_version, register_champion
+from sentiment.tracking.mlflow.client import LoggedModelOutput, MlflowClient
+from sentiment.tracking.mlflow.registry import CHALLENGER, CHAMPION, RegistryError, find_version, register_champion
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path):
 
 REGISTER = """
 import sys
-from sentiment.tracking.registry import register_champion
+from sentiment.tracking.mlflow.registry import register_champion
 uri, run_id, value = sys.argv[1:]
 register_champion(uri, "reviews", run_id, objective="val/accuracy", value=float(value), direction="maximize")
 """

@@ -14,9 +14,9 @@ from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import RunPruned, TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
-from sentiment.tracking.parent import start_sweep
+from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.stored_run import find_latest_run, find_stored_run, find_stored_runs
+from sentiment.tracking.runs import find_latest_run, find_stored_run, find_stored_runs
 
 TEXTS = ["a great film", "a terrible, terrible film"]
 

@@ -18,7 +18,7 @@ register_resolvers()
 @hydra.main(
     config_path="../../../conf",
     config_name="config",
-    execution_whitelist=["sentiment.report.sweep_callback.SweepCallback"],
+    execution_whitelist=["sentiment.report.sweep.callback.SweepCallback"],
 )
 def main(config: DictConfig) -> float:
     """Record one validation."""

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.report.charts import make_charts
-from sentiment.report.charts.curves import MOST_CURVES, make_curves
-from sentiment.report.charts.fronts import find_front, make_fronts
-from sentiment.report.charts.history import make_history
-from sentiment.report.charts.importances import make_importances
-from sentiment.report.charts.labels import name_keys
-from sentiment.report.charts.pairs import choose_keys, make_pairs
-from sentiment.report.charts.parallel import make_parallel
-from sentiment.report.charts.runs import MOST_RUNS, make_runs
-from sentiment.report.charts.scale import JITTER, shift
-from sentiment.report.charts.slice import make_slices
-from sentiment.report.sweep_rows import Aim, rank_rows
-from sentiment.report.sweep_table import CurvePoint, Importance, SweepRow, SweepTable
+from sentiment.report.sweep.charts import make_charts
+from sentiment.report.sweep.charts.curves import MOST_CURVES, make_curves
+from sentiment.report.sweep.charts.fronts import find_front, make_fronts
+from sentiment.report.sweep.charts.history import make_history
+from sentiment.report.sweep.charts.importances import make_importances
+from sentiment.report.sweep.charts.labels import name_keys
+from sentiment.report.sweep.charts.pairs import choose_keys, make_pairs
+from sentiment.report.sweep.charts.parallel import make_parallel
+from sentiment.report.sweep.charts.runs import MOST_RUNS, make_runs
+from sentiment.report.sweep.charts.scale import JITTER, shift
+from sentiment.report.sweep.charts.slice import make_slices
+from sentiment.report.sweep.rows import Aim, rank_rows
+from sentiment.report.sweep.table import CurvePoint, Importance, SweepRow, SweepTable
 
 OBJECTIVE = "val/accuracy"
 

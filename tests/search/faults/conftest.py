@@ -18,7 +18,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.search.storage import close_storage, open_storage
+from sentiment.search.storage.opening import close_storage, open_storage
 
 APP = PROJECT_DIR / "tests" / "search" / "toy" / "app.py"
 

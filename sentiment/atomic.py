@@ -1,0 +1,61 @@
+"""Write files so that a reader sees the old content or the new one, never half of either.
+
+A file is written beside its place under another name, and renamed when it is whole: POSIX and Windows rename atomically
+within a folder. What cannot be written raises OSError, for the caller to say what helps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Give a path to write to; when the block ends well, what was written there becomes `file`.
+
+    The folder is made where it is missing. After an exception `file` is as it was, and nothing else is left behind.
+
+    Raises:
+        OSError: The folder or the file cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        yield unfinished
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text as UTF-8, its line ends as they are.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write bytes.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    with replacing(file) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write JSON for people and programs; numbers that are no numbers as Python's json does: ``NaN``, ``Infinity``.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_text(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,90 @@
+"""Numbers, percentages, durations and settings as people read them: one form each, wherever they are shown.
+
+Files for programs (CSV, JSON) hold numbers in full instead.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+SHARES = ("accuracy", "f1", "auroc")
+"""Last parts of the names of metrics that are shares of one: they are read in percent."""
+
+DRAWN = re.compile(r"-?\d\.\d{7,}(e-?\d+)?")
+"""A number as a search draws it: more digits than anybody types."""
+
+PASSWORDS = (
+    (re.compile(r"(://[^:/@\s]*):[^@/\s]*@"), r"\1@"),
+    (re.compile(r"([?&][^=&\s]*passw[^=&\s]*)=[^&\s]*", re.IGNORECASE), r"\1=***"),
+)
+"""Passwords in a URL, before its host and in its query."""
+
+
+def is_share(metric: str) -> bool:
+    """Tell whether a metric is a share of one, e.g. ``val/accuracy``."""
+    return metric.rpartition("/")[2] in SHARES
+
+
+def format_metric(name: str, value: float) -> str:
+    """Write a metric: a share of one in percent, another number as `format_number` does."""
+    return format_percent(value) if is_share(name) else format_number(value)
+
+
+def format_percent(share: float) -> str:
+    """Write a share of one in percent: ``0.98721`` as ``98.72 %``."""
+    return f"{100 * share:.2f} %" if math.isfinite(share) else "no number"
+
+
+def format_number(value: float) -> str:
+    """Write a number to four digits, without an exponent where people would write none.
+
+    ``100000`` is ``100,000``, ``0.00031`` is ``0.00031``, ``0.00003`` is ``3e-5``.
+    """
+    if not math.isfinite(value):
+        return "no number"
+    if abs(value) >= 1000 or float(value).is_integer():
+        return f"{value:,.0f}"
+    mantissa, _, exponent = f"{value:.4g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+
+
+def format_setting(value: object) -> str:
+    """Write a setting as one would type it, a drawn number to four digits: ``0.002258849849049621`` as ``0.002259``."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+    text = str(value)
+    return f"{float(text):.4g}" if DRAWN.fullmatch(text) else text
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration to the precision that people read: ``8.2 s``, ``12 min 30 s``, ``1 h 12 min``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def format_bytes(count: int) -> str:
+    """Write an amount of memory, rounded up: ``312 MiB``, ``12.5 GiB``."""
+    mebibytes = math.ceil(count / 2**20)
+    return f"{mebibytes:,} MiB" if mebibytes < 10 * 1024 else f"{mebibytes / 1024:,.1f} GiB"
+
+
+def shorten_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Call each key by its last part where that is no other's: ``optimizer.lr`` is ``lr``."""
+    keys = list(keys)
+    last = [key.rpartition(".")[2] for key in keys]
+    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}
+
+
+def mask_passwords(text: str) -> str:
+    """Take the passwords out of the URLs in a text, e.g. of a storage in a command."""
+    for pattern, replacement in PASSWORDS:
+        text = pattern.sub(replacement, text)
+    return text

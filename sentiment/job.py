@@ -1,0 +1,181 @@
+"""Run one job: train, evaluate and record, and tell the trial that it belongs to, if there is one.
+
+The only place that knows both this application (training, tracking, its data) and the sweep engine's trial: training
+knows neither MLflow nor Optuna, and the engine knows neither training nor MLflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import TypeAdapter
+
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.job import Job
+from sentiment.config.schema import DataSettings, NgramSettings, Settings
+from sentiment.errors import RunPruned
+from sentiment.search.study.current import current_trial
+
+if TYPE_CHECKING:
+    from sentiment.search.study.trial import RunningTrial
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 2.0
+"""Time between two tellings of progress within an epoch: each is a write to the study's storage."""
+
+
+def run_job(job: Job) -> tuple[float, ...]:
+    """Run one job, or read what an earlier process of the same job has left; return its objectives.
+
+    Raises:
+        RunPruned: The study has no use for the trial.
+        SentimentError: What stopped the run, with the remedy.
+    """
+    trial = current_trial()
+    outcome = None if trial is None else read_earlier(job)
+    if outcome is None:
+        outcome = train(job, trial)
+    if trial is not None:
+        trial.describe(outcome)
+    return tuple(outcome[name] for name in job.settings.objectives)
+
+
+def train(job: Job, trial: RunningTrial | None) -> dict[str, float]:
+    """Train, evaluate and record; return the numbers that a search may look at."""
+    from sentiment.data.build import build_corpus  # torch and Lightning take seconds, which a faulty command saves
+    from sentiment.tracking.recorder import RunContext, open_recorder
+    from sentiment.training.device import name_device
+    from sentiment.training.reporter import Reporters
+    from sentiment.training.result import describe_outcome
+    from sentiment.training.run import train_and_test
+
+    context = RunContext(
+        overrides=job.overrides,
+        output_dir=job.output_dir,
+        project_dir=PROJECT_DIR,
+        sweep_dir=job.sweep_dir,
+        job_number=job.number,
+        resolved_yaml=job.resolved_yaml,
+    )
+    with open_recorder(job.settings, context) as recorder:
+        corpus = build_corpus(job.settings.data)
+        log.info("%s", corpus.description)
+        recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
+        recorder.describe({"device": name_device(job.settings)})
+        # The recorder first: the validation that ends a trial early is recorded too.
+        reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, job.settings)])
+        result = train_and_test(job.settings, corpus, job.output_dir, reporter)
+        recorder.finished(result)
+    return describe_outcome(result)
+
+
+def read_earlier(job: Job) -> dict[str, float] | None:
+    """Read the numbers of a job that ended, but whose process was killed before it told the study.
+
+    Raises:
+        RunPruned: The study had ended it early.
+    """
+    from sentiment.tracking.flatten import flatten
+    from sentiment.tracking.result_file import read_ended
+
+    record = read_ended(job.output_dir, flatten(job.settings))
+    if record is not None and record.status == "PRUNED":
+        raise RunPruned(record.reason or "pruned")
+    return None if record is None else record.describe_outcome()
+
+
+def identify_data(config: DictConfig) -> str:
+    """Return the fingerprint of the data behind a composed configuration: changed data is never taken for the same."""
+    from sentiment.config.reading import read_settings
+
+    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return _fingerprint(read_settings(task, Path(config.hydra.runtime.cwd)).data.model_dump_json())
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(settings_json: str) -> str:
+    """Fingerprint once per study and settings: data that changes under a running study is not supported anyway.
+
+    The settings come as JSON because a list among them (``data.labels``) cannot be the key of a cache.
+    """
+    from sentiment.data.build import build_source
+
+    adapter: TypeAdapter[DataSettings] = TypeAdapter(DataSettings)
+    return build_source(adapter.validate_json(settings_json)).fingerprint()
+
+
+def watch_training(trial: RunningTrial, settings: Settings) -> TrialReporter:
+    """Let a trial's study watch one training run.
+
+    The n-gram classifier has a single validation, at its end: there is nothing left to prune, and a pruner that took
+    it for a first epoch would hold networks against it.
+    """
+    trainer = settings.trainer
+    if isinstance(settings.model, NgramSettings):
+        return TrialReporter(trial, settings.objective, validations_per_epoch=1, max_epochs=1, is_pruned=False)
+    return TrialReporter(trial, settings.objective, trainer.validations_per_epoch, trainer.max_epochs)
+
+
+class TrialReporter:
+    """A `sentiment.training.reporter.Reporter` that lets a study prune.
+
+    Args:
+        trial: The job's trial.
+        objective: Metric that the study compares.
+        validations_per_epoch: Steps of the pruner in an epoch: it counts validations, so that trials with different
+            batch sizes are compared at the same share of their training.
+        max_epochs: Epochs that training takes at most.
+        is_pruned: Whether the pruner hears of the validations.
+    """
+
+    def __init__(
+        self,
+        trial: RunningTrial,
+        objective: str,
+        validations_per_epoch: int,
+        max_epochs: int,
+        *,
+        is_pruned: bool = True,
+    ) -> None:
+        self._trial = trial
+        self._objective = objective
+        self._validations_per_epoch = validations_per_epoch
+        self._max_epochs = max_epochs
+        self._is_pruned = is_pruned
+        self._told = 0.0
+        self._last = ""
+
+    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Tell how far training is, now and then; a pruner compares validations.
+
+        Raises:
+            RunPruned: The trial is a probe that has seen enough.
+        """
+        if time.monotonic() - self._told >= PROGRESS_SECONDS and epoch < self._max_epochs:
+            self._tell(epoch)
+
+    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Report the objective.
+
+        Raises:
+            RunPruned: The study has no use for this trial.
+        """
+        value = metrics[self._objective]
+        self._last = f", {value:.4f}"
+        self._tell(epoch)
+        if self._is_pruned:
+            self._trial.report(value, step=round(epoch * self._validations_per_epoch) - 1)
+
+    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Nothing: a study must not see the test split."""
+
+    def _tell(self, epoch: float) -> None:
+        self._told = time.monotonic()
+        self._trial.progress(epoch / self._max_epochs, f"epoch {epoch:.3g}/{self._max_epochs}{self._last}")

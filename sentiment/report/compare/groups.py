@@ -1,0 +1,78 @@
+"""Groups of runs that are held against each other: how they are made, told apart and named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from sentiment.config.identity import is_incidental
+from sentiment.errors import SentimentError
+from sentiment.tracking.result_file import ResultRecord
+from sentiment.tracking.run_name import shorten
+from sentiment.tracking.runs import StoredRun
+
+log = logging.getLogger(__name__)
+
+NEUTRAL = ("seed", "trainer.test", "trainer.log_every_n_steps", "data.path", "data.validation_path", "data.test_path")
+"""Settings in which runs of one group may differ: what a file holds, the fingerprint tells, and not its place."""
+
+
+class VersusError(SentimentError):
+    """Runs that cannot be compared."""
+
+
+def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]:
+    """Group the finished runs of a sweep by a setting: ``model``, ``model.pooling``.
+
+    Raises:
+        VersusError: No run has the setting, or all have the same value.
+    """
+    groups: dict[str, list[StoredRun]] = {}
+    for run in keep_finished(runs):
+        value = run.record.params.get(by, run.record.params.get(f"{by}.name"))
+        if value is not None:
+            groups.setdefault(value if by == "model" else f"{by.rpartition('.')[2]}={value}", []).append(run)
+    if len(groups) < 2:
+        found = f"only {next(iter(groups))}" if groups else "no finished run that has it"
+        raise VersusError(
+            f"The runs cannot be grouped by {by}: there is {found}.\n"
+            f"  -> group by a setting in which they differ: --by KEY, one of {join_names(_varying(runs)) or 'none'}"
+        )
+    return groups
+
+
+def keep_finished(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """Leave out the jobs of a sweep that did not finish, and say so; a run that stands alone is kept for its error."""
+    finished = [run for run in runs if run.record.status == "FINISHED"]
+    if not finished or len(finished) == len(runs):
+        return list(runs)
+    others = [f"{run.record.job_number} ({run.record.status.lower()})" for run in runs if run not in finished]
+    log.warning("Left out, because they did not finish: jobs %s.", join_names(others))
+    return finished
+
+
+def name_groups(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
+    """Name groups by what tells them apart: the model where that suffices, else the settings that differ, too."""
+    records = [runs[0].record for runs in groups]
+    models = [record.model for record in records]
+    if len(set(models)) == len(models):
+        return models
+    keys = [key for key in list_differing(records) if key in records[0].params and key != "model.name"]
+    keys = [key for key in keys if key not in NEUTRAL or (key == "seed" and all(len(runs) == 1 for runs in groups))]
+    names = [shorten(record.model, {key: record.params.get(key, "-") for key in keys}) for record in records]
+    return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def list_differing(records: Sequence[ResultRecord]) -> list[str]:
+    """List the settings that differ between runs, but for where and how they were done."""
+    keys = dict.fromkeys(key for record in records for key in record.params if not is_incidental(key))
+    return [key for key in keys if len({record.params.get(key) for record in records}) > 1]
+
+
+def _varying(runs: Sequence[StoredRun]) -> list[str]:
+    return [key for key in list_differing([run.record for run in runs]) if key not in NEUTRAL]
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Write names in a line, the first few where they are many."""
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,246 @@
+"""Draw a chart with plotly: one figure a panel.
+
+A figure of its own for each panel, rather than plotly's subplots, lets the page lay panels out: beside each other on a
+wide screen, stacked on a phone. What several panels share, legend and colour scale, is the page's (see
+`sentiment.report.draw.page`): plotly's own belong to one figure and take their room from its plot.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from sentiment.report.draw import look as chart_look
+from sentiment.report.draw.chart import Axis, Chart, Panel, Series
+from sentiment.report.draw.look import SCALE, ColourRange, Look
+
+SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin-open", "triangle": "triangle-down"}
+
+COLOURSCALE = [[place / (len(SCALE) - 1), colour] for place, colour in enumerate(SCALE)]
+
+LIST_LABEL, TICK_LABEL = (28, 2), (12, 4)
+"""Most characters of a line, and lines, of a category's name: in a list, and elsewhere."""
+
+MOST_LEVEL_LABELS = 7
+"""Categories along an axis whose names are not turned, even on a phone."""
+
+ROW_PIXELS = 30
+"""Height of a row where the vertical axis lists categories."""
+
+PANEL_PIXELS = 330
+
+TITLE_PIXELS = 34
+"""Room over the panels of a chart where any of them has a title."""
+
+
+def draw_interactive(chart: Chart) -> list[go.Figure]:
+    """Draw each panel of a chart.
+
+    A trace's ``legendgroup`` is the name of its series, by which the page's legend finds it. Fonts and grid have no
+    colours of their own: they follow the page's theme.
+    """
+    looks, ranges = chart_look.choose_looks(chart), chart_look.find_colour_ranges(chart)
+    top = TITLE_PIXELS if any(panel.title for panel in chart.panels) else 12  # the same for all: their axes align
+    return [
+        _draw_panel(panel, [looks[number, place] for place in range(len(panel.series))], ranges, top)
+        for number, panel in enumerate(chart.panels)
+    ]
+
+
+def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[str, ColourRange], top: int) -> go.Figure:
+    traces: list[dict[str, Any]] = []
+    for series, look in zip(panel.series, looks, strict=True):
+        traces.extend(_draw_series(panel, series, look, ranges.get(series.colour_title)))
+    layout = {
+        "height": _height(panel),
+        "margin": {"l": 8, "r": 12, "t": top, "b": 8},
+        "title": {"text": html.escape(panel.title), "x": 0, "xref": "container", "font": {"size": 13}},
+        "showlegend": False,
+        "hovermode": "closest",
+        "barmode": "overlay",
+        "bargap": 0.35,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12},
+        "hoverlabel": {"align": "left", "font": {"size": 12}},
+        "xaxis": _draw_axis(panel, panel.x),
+        "yaxis": _draw_axis(panel, panel.y),
+    }
+    return go.Figure({"data": traces, "layout": layout})
+
+
+def _height(panel: Panel) -> int:
+    """Give a panel that lists categories the room that its rows need."""
+    if not chart_look.reads_downwards(panel) or panel.y.categories is None:
+        return PANEL_PIXELS
+    return max(150, 70 + ROW_PIXELS * len(panel.y.categories))
+
+
+def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
+    is_list = axis is panel.y and chart_look.reads_downwards(panel)
+    drawn: dict[str, Any] = {
+        "title": {"text": _wrap(axis.title, 28, 3), "standoff": 10},
+        "automargin": True,
+        "zeroline": False,
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+    }
+    if axis.categories is not None:
+        last = len(axis.categories) - 0.5
+        return drawn | {
+            "tickvals": list(range(len(axis.categories))),
+            "ticktext": [_wrap(name, *(LIST_LABEL if is_list else TICK_LABEL)) for name in axis.categories],
+            "tickfont": {"size": 11},
+            "range": [last, -0.5] if is_list else [-0.5, last],
+            **({"tickangle": 0} if len(axis.categories) <= MOST_LEVEL_LABELS else {}),
+        }
+    if axis.is_log:
+        ticks = chart_look.choose_log_ticks(panel, axis)
+        drawn |= {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    if axis.is_percent:
+        drawn |= {"tickformat": ".4~%"}
+    return drawn
+
+
+def _wrap(text: str, width: int, most_lines: int) -> str:
+    """Break a text after spaces and underscores, and leave the rest out: the hover text has it whole."""
+    lines = [""]
+    for word in re.findall(r"[^ _]+[ _]?|[ _]", text):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+    told = [line.rstrip() for line in lines[:most_lines]]
+    if len(lines) > most_lines:
+        told[-1] += " …"
+    return "<br>".join(html.escape(line if len(line) <= width + 2 else f"{line[:width]}…") for line in told)
+
+
+def _draw_series(panel: Panel, series: Series, look: Look, scale: ColourRange | None) -> list[dict[str, Any]]:
+    if chart_look.is_grid(series):
+        return [_draw_grid(panel, series, scale)]
+    x, y = chart_look.place_all(panel.x, series.x), chart_look.place_all(panel.y, series.y)
+    trace: dict[str, Any] = {"x": x, "y": y, "name": html.escape(series.name), "legendgroup": series.name}
+    if _stays_silent(panel, series):
+        trace |= {"hoverinfo": "skip"}
+    else:
+        trace |= {"hovertext": _hover_texts(panel, series, scale), "hoverinfo": "text"}
+    if series.kind == "bar":
+        trace |= {"type": "bar", "orientation": "h", "marker": {"color": _colours(series, look, scale)}}
+        return [trace | {"opacity": look.opacity, **_draw_errors(panel, series, x, y)}]
+    trace |= {"type": "scatter", "opacity": look.opacity, "cliponaxis": False}
+    trace |= {"mode": {"markers": "markers", "line+markers": "lines+markers"}.get(series.kind, "lines")}
+    trace |= {"line": _draw_line(series, look, scale), "marker": _draw_marker(panel, series, look, scale)}
+    if series.kind == "markers":
+        return [trace | _draw_errors(panel, series, x, y)]
+    return [*_draw_band(series, look, x), trace]
+
+
+def _draw_line(series: Series, look: Look, scale: ColourRange | None) -> dict[str, Any]:
+    colour = look.colour
+    if series.kind == "line" and series.colour is not None and scale is not None and math.isfinite(series.colour[0]):
+        (colour,) = sample_colorscale(COLOURSCALE, [scale.place(series.colour[0])])  # a line has one colour: the first
+    dash = "dash" if look.is_dashed else "solid"
+    return {
+        "color": colour, "width": look.line_width, "dash": dash, "shape": "hv" if series.kind == "step" else "linear",
+    }  # fmt: skip
+
+
+def _draw_marker(panel: Panel, series: Series, look: Look, scale: ColourRange | None) -> dict[str, Any]:
+    is_on_cells = any(chart_look.is_grid(other) for other in panel.series)
+    marker: dict[str, Any] = {"symbol": SYMBOLS[look.mark], "size": look.mark_size}
+    marker |= {"line": {"width": 2 if look.mark == "cross" or is_on_cells else 1}}
+    marker["line"]["color"] = "#FFFFFF" if is_on_cells else _outline(series, look)
+    if series.colour is None or scale is None:
+        return marker | {"color": look.colour}
+    return marker | {"color": _finite(series.colour), "cmin": scale.low, "cmax": scale.high, "colorscale": COLOURSCALE}
+
+
+def _outline(series: Series, look: Look) -> str:
+    """Outline points in a colour of the scale, so that none is lost on its page; a cross is nothing but outline."""
+    if look.mark == "cross":
+        return look.colour
+    return chart_look.NEUTRAL if series.colour is not None else "rgba(255,255,255,0.75)"
+
+
+def _colours(series: Series, look: Look, scale: ColourRange | None) -> str | list[str]:
+    if series.colour is None or scale is None:
+        return look.colour
+    sampled: list[str] = sample_colorscale(COLOURSCALE, [scale.place(value) for value in series.colour])
+    return sampled
+
+
+def _draw_errors(panel: Panel, series: Series, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
+    """Draw the interval of a point along the axis that measures: the one without categories."""
+    if series.low is None or series.high is None:
+        return {}
+    is_sideways = series.kind == "bar" or panel.y.categories is not None
+    middle = x if is_sideways else y
+    bars = {
+        "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": chart_look.NEUTRAL,
+        "array": _finite([high - at for high, at in zip(series.high, middle, strict=True)]),
+        "arrayminus": _finite([at - low for low, at in zip(series.low, middle, strict=True)]),
+    }  # fmt: skip
+    return {"error_x" if is_sideways else "error_y": bars}
+
+
+def _draw_band(series: Series, look: Look, x: Sequence[float]) -> list[dict[str, Any]]:
+    """Draw the band of a line: its upper edge, then its lower one filled up to it."""
+    if series.low is None or series.high is None:
+        return []
+    edge = {
+        "type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": series.name,
+        "x": list(x),
+    }  # fmt: skip
+    red, green, blue = (int(look.colour[place : place + 2], 16) for place in (1, 3, 5))
+    fill = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.18)"}
+    return [edge | {"y": _finite(series.high)}, edge | {"y": _finite(series.low)} | fill]
+
+
+def _draw_grid(panel: Panel, series: Series, scale: ColourRange | None) -> dict[str, Any]:
+    x, y = chart_look.place_all(panel.x, series.x), chart_look.place_all(panel.y, series.y)
+    cells = chart_look.shape_cells(series)
+    columns = range(len(x))
+    texts = _hover_texts(panel, series, scale)
+    trace: dict[str, Any] = {
+        "type": series.kind, "x": x, "y": y, "z": [_finite(row) for row in cells], "showscale": False,
+        "colorscale": COLOURSCALE, "hoverinfo": "text", "hoverongaps": False, "legendgroup": series.name,
+        "hovertext": [[texts[row * len(x) + column] for column in columns] for row in range(len(y))],
+    }  # fmt: skip
+    if scale is not None:
+        trace |= {"zmin": scale.low, "zmax": scale.high}
+    return trace | ({"xgap": 2, "ygap": 2} if series.kind == "heatmap" else {"line": {"width": 0.5}})
+
+
+def _stays_silent(panel: Panel, series: Series) -> bool:
+    """Tell whether a line leaves the word to the points that it runs through: they are trials, it is a summary."""
+    is_line = series.kind in ("line", "step")
+    return is_line and series.hover is None and any(other.kind == "markers" for other in panel.series)
+
+
+def _hover_texts(panel: Panel, series: Series, scale: ColourRange | None) -> list[str]:
+    """Write what is told of each point (of each cell, row by row), escaped: plotly reads a few tags in it."""
+    if series.hover is not None:
+        texts = list(series.hover)
+    elif chart_look.is_grid(series):
+        texts = [chart_look.describe_point(panel, x, y) for y in series.y for x in series.x]
+    else:
+        texts = [chart_look.describe_point(panel, x, y) for x, y in zip(series.x, series.y, strict=True)]
+    if series.hover is None and series.colour is not None:
+        is_percent = scale is not None and scale.is_percent
+        values = [chart_look.format_number(value, is_percent) for value in series.colour]
+        texts = [f"{text}\n{series.colour_title}: {value}" for text, value in zip(texts, values, strict=True)]
+    if series.hover is None and series.name:
+        texts = [f"{series.name}\n{text}" for text in texts]
+    return [html.escape(text).replace("\n", "<br>") for text in texts]
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    """Write what is no number as nothing: JSON has no NaN."""
+    return [value if math.isfinite(value) else None for value in values]

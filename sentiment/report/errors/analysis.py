@@ -1,0 +1,159 @@
+"""Find out where a stored run is wrong: its predictions, the texts behind them, and explanations of the worst ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment.data.split_texts import HeldOut, SplitTexts, read_split_texts, relocate_data
+from sentiment.models.attribution import Attribution, attend, attribute
+from sentiment.models.bundle import Predictor
+from sentiment.models.transformer import TextClassificationTransformer
+from sentiment.report.errors.attention import AttentionView, view_attention
+from sentiment.report.errors.tables import Judged, Mistake, MistakesError, MistakeTables, tabulate_mistakes
+
+if TYPE_CHECKING:
+    from sentiment.tracking.runs import StoredRun
+
+FINGERPRINT_TAG = "data.fingerprint"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a model took a review for what it is not.
+
+    Attributes:
+        attribution: How much each word speaks for the predicted class.
+        attention: Where a Transformer looked; None for other models.
+    """
+
+    attribution: Attribution
+    attention: AttentionView | None
+
+
+@dataclass(frozen=True)
+class RunMistakes:
+    """Where one run is wrong.
+
+    Attributes:
+        name: The run's name.
+        model: ``model.name``.
+        run_id: MLflow run; None where MLflow was off.
+        split: The reviews that were looked at.
+        source: Where the predictions are from, in words.
+        max_tokens: Most tokens that the model sees of a review; None: all.
+        tables: The tables.
+        explanations: One for each of the tables' mistakes; empty where none were asked for.
+    """
+
+    name: str
+    model: str
+    run_id: str | None
+    split: HeldOut
+    source: str
+    max_tokens: int | None
+    tables: MistakeTables
+    explanations: tuple[Explanation, ...]
+
+
+def analyse_run(
+    run: StoredRun,
+    *,
+    split: HeldOut | None = None,
+    data_path: Path | None = None,
+    shown: int = 12,
+    explain: bool = True,
+) -> RunMistakes:
+    """Find out where a run is wrong.
+
+    Args:
+        run: A finished run.
+        split: ``test`` reads the predictions that the run stored; ``validation`` predicts with its model. None: test
+            where the run was tested, else validation.
+        data_path: Where the run's data lies now, if it moved.
+        shown: Most mistakes to list.
+        explain: Explain the listed mistakes: attributions, and for a Transformer its attention.
+
+    Raises:
+        TrackingError: The run lacks the predictions or the model.
+        DataError: Its data cannot be read, or is another by now.
+        MistakesError: Stored predictions and texts are of different reviews.
+    """
+    settings = run.read_settings()
+    split = split or ("test" if settings.trainer.test else "validation")
+    data = settings.data if data_path is None else relocate_data(settings.data, data_path)
+    # What is missing is said before the data is read, which may take long.
+    stored = run.read_test_predictions() if split == "test" else None
+    predictor = Predictor.load(run.bundle)
+    reviews = read_split_texts(data, split, _read_fingerprint(run))
+    if stored is None:
+        probabilities, source = predictor.predict(reviews.texts).probabilities, "predicted now, with the stored model"
+    else:
+        _require_same_reviews(stored.labels, reviews, run.folder)
+        probabilities, source = stored.probabilities, "as the run stored them"
+    judged = Judged(
+        texts=reviews.texts,
+        labels=reviews.labels,
+        probabilities=probabilities,
+        lengths=np.array([len(ids) for ids in predictor.tokenizer.encode(reviews.texts)], dtype=np.int64),
+        class_names=reviews.class_names,
+        max_tokens=predictor.max_tokens,
+    )
+    tables = tabulate_mistakes(judged, shown)
+    return RunMistakes(
+        name=run.record.name,
+        model=run.record.model,
+        run_id=run.record.run_id,
+        split=split,
+        source=source,
+        max_tokens=predictor.max_tokens,
+        tables=tables,
+        explanations=explain_mistakes(predictor, tables.mistakes) if explain else (),
+    )
+
+
+def explain_mistakes(predictor: Predictor, mistakes: Sequence[Mistake]) -> tuple[Explanation, ...]:
+    """Explain each mistake: what speaks for the class that was predicted, and where a Transformer looked."""
+    if not mistakes:
+        return ()
+    attributions = attribute(predictor, [mistake.text for mistake in mistakes])
+    return tuple(
+        Explanation(attribution, _look(predictor, mistake.text))
+        for attribution, mistake in zip(attributions, mistakes, strict=True)
+    )
+
+
+def _look(predictor: Predictor, text: str) -> AttentionView | None:
+    if not isinstance(predictor.network, TextClassificationTransformer):
+        return None
+    tokens, weights = attend(predictor, text)
+    return view_attention(tokens, np.asarray(weights))
+
+
+def _read_fingerprint(run: StoredRun) -> str:
+    fingerprint = run.record.tags.get(FINGERPRINT_TAG)
+    if fingerprint is None:
+        raise MistakesError(
+            f"The run {run.record.name!r} has no tag {FINGERPRINT_TAG}: it ended before its data was read, or was "
+            "recorded by other means.\n  -> choose a finished run of this project"
+        )
+    return fingerprint
+
+
+def _require_same_reviews(labels: npt.NDArray[np.int64], reviews: SplitTexts, folder: Path) -> None:
+    if np.array_equal(labels, reviews.labels):
+        return
+    differing = (
+        f"{len(labels):,} stored, {len(reviews.labels):,} read"
+        if len(labels) != len(reviews.labels)
+        else f"{int((labels != reviews.labels).sum()):,} of {len(labels):,} labels differ"
+    )
+    raise MistakesError(
+        f"The test predictions of {folder} are not of the test reviews that its settings lead to ({differing}).\n"
+        "  -> the file was replaced or the code that splits changed: run it again, or look at --split validation"
+    )

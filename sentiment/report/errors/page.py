@@ -1,0 +1,133 @@
+"""One self-contained HTML page on where a run is wrong, in the look of the sweep's report, with pictures and CSV files.
+
+The page keeps to the rules of `sentiment.report.draw.page`: no request to anywhere, and no script but its own. A review
+may hold any text at all; it is escaped, and what scripts need of it travels as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from sentiment.errors import SentimentError
+from sentiment.report.draw.look import SCALE
+from sentiment.report.draw.matplotlib import write_png
+from sentiment.report.draw.page import hash_script, open_templates, read_template, show_chart, write_figures
+from sentiment.report.errors.analysis import RunMistakes
+from sentiment.report.errors.attention import AttentionView
+from sentiment.report.errors.charts import make_mistake_charts
+from sentiment.report.errors.summary import make_mistake_tables, summarize_mistakes
+from sentiment.report.highlight import format_html
+from sentiment.report.sweep.tables import write_atomically, write_table
+
+PAGE_FILE = "errors.html"
+
+LARGEST_MATRIX = 12
+"""With more classes K the confusion matrix is drawn, because its numbers would not be readable."""
+
+STEPS = 999
+"""Attention travels as whole numbers up to this: three digits are all that a shade can show."""
+
+
+class MistakesPageError(SentimentError):
+    """The page and its files cannot be written."""
+
+
+def write_mistakes_report(analysis: RunMistakes, folder: Path) -> list[Path]:
+    """Write ``errors.html``, ``tables/NAME.csv`` and ``plots/NAME.png``.
+
+    Args:
+        analysis: Where a run is wrong.
+        folder: Folder to write to; it is made where it is missing.
+
+    Returns:
+        The files, the page first.
+
+    Raises:
+        MistakesPageError: The folder cannot be written.
+    """
+    page = folder / PAGE_FILE
+    try:
+        (folder / "tables").mkdir(parents=True, exist_ok=True)
+        (folder / "plots").mkdir(exist_ok=True)
+        pictures = []
+        for chart in make_mistake_charts(analysis.tables):
+            pictures.append(folder / "plots" / f"{chart.name}.png")
+            write_png(chart, pictures[-1])
+        tables = []
+        for table in make_mistake_tables(analysis.tables):
+            tables.append(folder / "tables" / f"{table.name}.csv")
+            write_table(table, tables[-1])
+        write_atomically(page, render_mistakes_page(analysis))
+    except OSError as error:
+        raise MistakesPageError(
+            f"{folder} cannot be written: {error}\n  -> free space, or choose another folder: --output FOLDER"
+        ) from error
+    return [page, *tables, *pictures]
+
+
+def render_mistakes_page(analysis: RunMistakes) -> str:
+    """Render the page as HTML; nothing outside it is needed to show it."""
+    plotly_js = get_plotlyjs()
+    own_js = "\n".join([read_template("report.js"), read_template("mistakes.js")])
+    draws_confusion = len(analysis.tables.class_names) > LARGEST_MATRIX
+    charts = [chart for chart in make_mistake_charts(analysis.tables) if draws_confusion or chart.name != "confusion"]
+    shown = [show_chart(chart) for chart in charts]
+    content: dict[str, Any] = {
+        "analysis": analysis,
+        "sentences": summarize_mistakes(analysis),
+        "charts": shown,
+        "draws_confusion": draws_confusion,
+        "tables": {table.name: table for table in make_mistake_tables(analysis.tables)},
+        "mistakes": [_describe(analysis, place) for place in range(len(analysis.tables.mistakes))],
+        "figures": write_figures(charts, shown),
+        "attention": _write_attention([explanation.attention for explanation in analysis.explanations]),
+        "style": Markup(read_template("report.css") + read_template("mistakes.css")),
+        "plotly_js": Markup(plotly_js),
+        "own_js": Markup(own_js),
+        "script_hashes": [hash_script(plotly_js), hash_script(own_js)],
+        "scale_gradient": ", ".join(SCALE),
+    }
+    return open_templates().get_template("mistakes.html.j2").render(content)
+
+
+def _describe(analysis: RunMistakes, place: int) -> dict[str, Any]:
+    """Gather what the page shows of one mistake."""
+    mistake = analysis.tables.mistakes[place]
+    explanation = analysis.explanations[place] if analysis.explanations else None
+    return {
+        "mistake": mistake,
+        "is_cut": analysis.max_tokens is not None and mistake.tokens > analysis.max_tokens,
+        "marked": None if explanation is None else Markup(format_html(explanation.attribution)),
+        "attribution": None if explanation is None else explanation.attribution,
+        "attention": None if explanation is None else explanation.attention,
+    }
+
+
+def _write_attention(views: Sequence[AttentionView | None]) -> Markup:
+    """Write all attention as JSON that may stand in a script element: no ``<`` is left that could end it."""
+    content = {str(place): _shrink(view) for place, view in enumerate(views) if view is not None}
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def _shrink(view: AttentionView) -> dict[str, Any]:
+    """Give the tokens, and each way to look at them: the largest share received, and all as parts of it."""
+    return {
+        "tokens": view.tokens,
+        "views": [
+            {
+                "largest": float(way.received.max()),
+                "received": [round(STEPS * share) for share in (way.received / way.received.max()).tolist()],
+                "weights": None
+                if way.weights is None
+                else [[round(STEPS * weight) for weight in row] for row in way.weights.tolist()],
+            }
+            for way in view.views
+        ],
+    }

@@ -1,0 +1,171 @@
+"""What the tables of mistakes say, in sentences and as tables to show and to write."""
+
+from __future__ import annotations
+
+import math
+
+from sentiment.report.errors.analysis import RunMistakes
+from sentiment.report.errors.calibration import Calibration
+from sentiment.report.errors.charts import describe_share, name_bin
+from sentiment.report.errors.slices import LEVEL, Share, Slice, difference_interval, find_worst
+from sentiment.report.errors.tables import MistakeTables
+from sentiment.report.sweep.tables import Cell, Column, DataTable
+
+SHARE_COLUMNS = (
+    Column("reviews", "count", True), Column("right", "right", True), Column("accuracy", "accuracy", True),
+    Column("accuracy_low", "95 % from", True), Column("accuracy_high", "to", True),
+)  # fmt: skip
+
+
+def summarize_mistakes(analysis: RunMistakes) -> list[str]:
+    """Say the main findings: accuracy, confidence, negation and contrast, and the worst part of the reviews."""
+    return [
+        say_accuracy(analysis),
+        say_calibration(analysis.tables),
+        say_phenomenon("negation", analysis.tables.phenomena.negation),
+        say_phenomenon("contrast", analysis.tables.phenomena.contrast),
+        say_worst(analysis.tables),
+    ]
+
+
+def say_accuracy(analysis: RunMistakes) -> str:
+    """Say how many reviews are right, on which split, from which predictions."""
+    overall = analysis.tables.overall
+    return (
+        f"{overall.right:,} of {overall.reviews:,} {analysis.split} reviews are right: {overall.accuracy:.1%} "
+        f"(95 % interval {overall.low:.1%} to {overall.high:.1%}; predictions {analysis.source})."
+    )
+
+
+def say_calibration(tables: MistakeTables) -> str:
+    """Say whether the confidence can be believed: on the whole, and by how much bin by bin."""
+    bins = tables.equal_width.bins
+    confidence = math.fsum(part.confidence * part.share.reviews for part in bins) / tables.overall.reviews
+    overall = tables.overall
+    verdict = (
+        "about as sure as it is right"
+        if overall.low <= confidence <= overall.high
+        else "surer than it is right"
+        if confidence > overall.accuracy
+        else "less sure than it is right"
+    )
+    return (
+        f"On the whole the model is {verdict}: mean confidence {confidence:.1%}, expected calibration error "
+        f"{tables.equal_width.ece:.2%}."
+    )
+
+
+def say_phenomenon(name: str, part: Slice) -> str:
+    """Say whether reviews with negation (or contrast) are harder; one comparison, with its own 95 % interval."""
+    if not part.inside.reviews or not part.rest.reviews:
+        which = "No review holds" if not part.inside.reviews else "Every review holds"
+        return f"{which} a {name}, so nothing can be said on it."
+    low, high = difference_interval(part.inside, part.rest)
+    verdict = "harder than" if high < 0 else "easier than" if low > 0 else "not shown to be harder or easier than"
+    return (
+        f"Reviews with {name} are {verdict} those without: {part.inside.accuracy:.1%} against {part.rest.accuracy:.1%} "
+        f"right ({_say_points(part.difference, low, high)})."
+    )
+
+
+def say_worst(tables: MistakeTables) -> str:
+    """Name the part of the reviews that is most surely worse than the rest, or say that none is shown to be."""
+    worst = find_worst(tables.slices)
+    if worst is None:
+        return (
+            f"None of the {len(tables.slices)} parts that were looked at (classes, lengths, negation, contrast) is "
+            "shown to be worse than the rest."
+        )
+    return (
+        f"The worst part of {len(tables.slices)} looked at: reviews {worst.name}, {describe_share(worst.inside)}; the "
+        f"rest {worst.rest.accuracy:.1%} ({_say_points(worst.difference, worst.low, worst.high)}, at "
+        f"{100 * LEVEL:.0f} % for all parts together)."
+    )
+
+
+def _say_points(difference: float, low: float, high: float) -> str:
+    text = f"{100 * difference:+.1f} points, interval {100 * low:+.1f} to {100 * high:+.1f}"
+    return text.replace("-", "\u2212")  # a minus sign: a line does not break after it
+
+
+def make_mistake_tables(tables: MistakeTables) -> list[DataTable]:
+    """Make all tables that the page shows and that are written as CSV."""
+    return [
+        _make_slices(tables), _make_confusion(tables), _make_calibration(tables), _make_lengths(tables),
+        _make_mistakes(tables),
+    ]  # fmt: skip
+
+
+def _make_slices(tables: MistakeTables) -> DataTable:
+    columns = (
+        Column("part", "reviews"), *SHARE_COLUMNS, Column("rest_accuracy", "the rest", True),
+        Column("difference", "difference", True), Column("difference_low", "from", True),
+        Column("difference_high", "to", True),
+    )  # fmt: skip
+    ordered = sorted(tables.slices, key=lambda part: part.high)
+    rows: list[tuple[Cell, ...]] = [
+        (
+            part.name, *_share_cells(part.inside), _number(part.rest.accuracy), _number(part.difference), part.low,
+            part.high,
+        )
+        for part in ordered
+    ]  # fmt: skip
+    worse = frozenset(place for place, part in enumerate(ordered) if part.high < 0)
+    return DataTable("slices", "Every part against the rest", columns, tuple(rows), worse)
+
+
+def _make_confusion(tables: MistakeTables) -> DataTable:
+    columns = (Column("true", "true class"), *(Column(name, f"called {name}", True) for name in tables.class_names))
+    rows: list[tuple[Cell, ...]] = [
+        (name, *(int(count) for count in row)) for name, row in zip(tables.class_names, tables.confusion, strict=True)
+    ]
+    return DataTable("confusion", "Confusion matrix", columns, tuple(rows))
+
+
+def _make_calibration(tables: MistakeTables) -> DataTable:
+    columns = (
+        Column("bins", "bins"), Column("low", "confidence from", True), Column("high", "to", True),
+        Column("confidence", "mean confidence", True), *SHARE_COLUMNS,
+    )  # fmt: skip
+
+    def rows(name: str, calibration: Calibration) -> list[tuple[Cell, ...]]:
+        return [(name, part.low, part.high, part.confidence, *_share_cells(part.share)) for part in calibration.bins]
+
+    both = [*rows("equal width", tables.equal_width), *rows("equal mass", tables.equal_mass)]
+    return DataTable("calibration", "Calibration", columns, tuple(both))
+
+
+def _make_lengths(tables: MistakeTables) -> DataTable:
+    columns = (
+        Column("length", "tokens"), Column("shortest", "shortest", True), Column("longest", "longest", True),
+        Column("cut", "cut", True), *SHARE_COLUMNS,
+    )  # fmt: skip
+    rows = [
+        (name_bin(part), part.shortest, part.longest, part.cut, *_share_cells(part.share)) for part in tables.lengths
+    ]
+    return DataTable("lengths", "Accuracy by length", columns, tuple(rows))
+
+
+def _make_mistakes(tables: MistakeTables) -> DataTable:
+    columns = (
+        Column("position", "review", True), Column("label", "is"), Column("predicted", "called"),
+        Column("confidence", "confidence", True), Column("label_probability", "probability of the true class", True),
+        Column("tokens", "tokens", True), Column("negation", "negation"), Column("contrast", "contrast"),
+        Column("text", "text"),
+    )  # fmt: skip
+    rows = [
+        (
+            one.position, one.label, one.predicted, one.confidence, one.label_probability, one.tokens,
+            one.has_negation, one.has_contrast, one.text,
+        )
+        for one in tables.mistakes
+    ]  # fmt: skip
+    return DataTable("mistakes", "Most confident mistakes", columns, tuple(rows))
+
+
+def _share_cells(share: Share) -> tuple[Cell, ...]:
+    return (share.reviews, share.right, _number(share.accuracy), share.low, share.high)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

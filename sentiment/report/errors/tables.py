@@ -1,0 +1,247 @@
+"""Where a classifier is wrong, as tables: confusion, calibration, length, negation and contrast, worst mistakes.
+
+Shapes: N reviews, K classes. Whatever draws or prints starts from these tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment.data.phenomena import find_contrasts, find_negations
+from sentiment.errors import SentimentError
+from sentiment.report.errors.calibration import Calibration, bin_by_rank, calibrate
+from sentiment.report.errors.slices import Flags, Share, Slice, compare_slices, count_share, share_of
+
+LENGTH_BINS = 8
+
+SUM_TOLERANCE = 1e-3
+"""How far the probabilities of a review may be from one; half precision is not exact."""
+
+
+class MistakesError(SentimentError):
+    """Predictions and reviews that do not belong together."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Reviews with what a model said about them.
+
+    Attributes:
+        texts: N texts.
+        labels: (N,) true class indices.
+        probabilities: (N, K) class probabilities.
+        lengths: (N,) lengths in tokens, before a model cuts them.
+        class_names: K names in index order.
+        max_tokens: Most tokens that the model sees of a review; None: it sees all of them.
+    """
+
+    texts: Sequence[str]
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        reviews, classes = len(self.texts), len(self.class_names)
+        shapes = (self.labels.shape, self.probabilities.shape, self.lengths.shape)
+        if shapes != ((reviews,), (reviews, classes), (reviews,)) or not reviews:
+            raise MistakesError(
+                f"{reviews} texts of {classes} classes, but labels, probabilities and lengths of shapes {shapes}: they "
+                "are of different runs or splits, or there is nothing to analyse\n"
+                "  -> give the predictions of one model on the reviews that it predicted, one at least"
+            )
+        if not np.isfinite(self.probabilities).all() or abs(self.probabilities.sum(axis=1) - 1).max() > SUM_TOLERANCE:
+            raise MistakesError(
+                "Some probabilities are no numbers or do not add up to one over the classes.\n"
+                "  -> predict again; a model whose loss became NaN has no mistakes to look at"
+            )
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """(N,) most probable class indices; of equal ones the first."""
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def confidences(self) -> npt.NDArray[np.float64]:
+        """(N,) probability of the predicted class."""
+        return np.asarray(self.probabilities.max(axis=1), dtype=np.float64)
+
+    @property
+    def correct(self) -> Flags:
+        """(N,) whether each review was classified right."""
+        return np.asarray(self.predicted == self.labels)
+
+
+@dataclass(frozen=True)
+class LengthBin:
+    """Reviews of like length.
+
+    Attributes:
+        shortest: Least length, in tokens.
+        longest: Largest length, in tokens.
+        cut: Reviews of which the model did not see all.
+        share: How many were right.
+    """
+
+    shortest: int
+    longest: int
+    cut: int
+    share: Share
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A review that was classified wrong.
+
+    Attributes:
+        position: Its place among the reviews, from 0.
+        text: The review.
+        label: True class.
+        predicted: Predicted class.
+        confidence: Probability of the predicted class.
+        label_probability: Probability of the true class.
+        tokens: Length in tokens.
+        has_negation: It holds a cue of negation.
+        has_contrast: It holds a cue of contrast.
+    """
+
+    position: int
+    text: str
+    label: str
+    predicted: str
+    confidence: float
+    label_probability: float
+    tokens: int
+    has_negation: bool
+    has_contrast: bool
+
+
+@dataclass(frozen=True)
+class Phenomena:
+    """Accuracy by what the reviews hold.
+
+    Attributes:
+        negation: Reviews with negation against those without.
+        contrast: Reviews with contrast against those without.
+        cells: The four combinations, each against all other reviews: neither, negation only, contrast only, both.
+    """
+
+    negation: Slice
+    contrast: Slice
+    cells: tuple[Slice, ...]
+
+
+@dataclass(frozen=True)
+class MistakeTables:
+    """Everything about where a model is wrong.
+
+    Attributes:
+        class_names: K names in index order.
+        overall: All reviews.
+        confusion: (K, K) counts; rows are true classes, columns predicted ones.
+        equal_width: Calibration in bins of equal width.
+        equal_mass: Calibration in bins of equally many reviews.
+        lengths: Accuracy by length.
+        phenomena: Accuracy by negation and contrast.
+        slices: Every part that was compared with the rest: classes, lengths, negation and contrast.
+        mistakes: The most confident mistakes, the worst first.
+    """
+
+    class_names: tuple[str, ...]
+    overall: Share
+    confusion: npt.NDArray[np.int64]
+    equal_width: Calibration
+    equal_mass: Calibration
+    lengths: tuple[LengthBin, ...]
+    phenomena: Phenomena
+    slices: tuple[Slice, ...]
+    mistakes: tuple[Mistake, ...]
+
+
+def tabulate_mistakes(judged: Judged, shown: int = 12) -> MistakeTables:
+    """Compute all tables.
+
+    Args:
+        judged: Reviews with predictions.
+        shown: Most mistakes to list.
+    """
+    negation, contrast = (
+        np.array([bool(find(text)) for text in judged.texts]) for find in (find_negations, find_contrasts)
+    )
+    bin_numbers = bin_by_rank(judged.lengths, LENGTH_BINS)
+    length_bins = [np.asarray(bin_numbers == number) for number in np.unique(bin_numbers)]
+    parts = [
+        ("with negation", negation),
+        ("with contrast", contrast),
+        ("with neither negation nor contrast", ~negation & ~contrast),
+        ("with negation only", negation & ~contrast),
+        ("with contrast only", contrast & ~negation),
+        ("with negation and contrast", negation & contrast),
+        *((f"that are {name}", judged.labels == index) for index, name in enumerate(judged.class_names)),
+        *((_name_lengths(judged.lengths[members]), members) for members in length_bins if not members.all()),
+        *_cut_part(judged),
+    ]
+    slices = compare_slices(judged.correct, parts)
+    return MistakeTables(
+        class_names=judged.class_names,
+        overall=share_of(judged.correct),
+        confusion=count_confusion(judged),
+        equal_width=calibrate(judged.confidences, judged.correct),
+        equal_mass=calibrate(judged.confidences, judged.correct, equal_mass=True),
+        lengths=tuple(_describe_bin(judged, members) for members in length_bins),
+        phenomena=Phenomena(slices[0], slices[1], tuple(slices[2:6])),
+        slices=tuple(slices),
+        mistakes=tuple(_list_mistakes(judged, negation, contrast, shown)),
+    )
+
+
+def count_confusion(judged: Judged) -> npt.NDArray[np.int64]:
+    """Count the (K, K) confusion matrix: rows are true classes, columns predicted ones."""
+    classes = len(judged.class_names)
+    counts = np.bincount(judged.labels * classes + judged.predicted, minlength=classes**2)
+    return counts.reshape(classes, classes)
+
+
+def _name_lengths(lengths: npt.NDArray[np.int64]) -> str:
+    return f"of {lengths.min():,} to {lengths.max():,} tokens"
+
+
+def _cut_part(judged: Judged) -> list[tuple[str, Flags]]:
+    if judged.max_tokens is None or not (cut := judged.lengths > judged.max_tokens).any():
+        return []
+    return [(f"that were cut (over {judged.max_tokens:,} tokens)", cut)]
+
+
+def _describe_bin(judged: Judged, members: Flags) -> LengthBin:
+    lengths = judged.lengths[members]
+    limit = judged.max_tokens
+    return LengthBin(
+        shortest=int(lengths.min()),
+        longest=int(lengths.max()),
+        cut=0 if limit is None else int((lengths > limit).sum()),
+        share=count_share(int(judged.correct[members].sum()), len(lengths)),
+    )
+
+
+def _list_mistakes(judged: Judged, negation: Flags, contrast: Flags, shown: int) -> list[Mistake]:
+    wrong = np.flatnonzero(~judged.correct)
+    worst = wrong[np.argsort(-judged.confidences[wrong], kind="stable")][:shown]
+    return [
+        Mistake(
+            position=int(position),
+            text=judged.texts[position],
+            label=judged.class_names[judged.labels[position]],
+            predicted=judged.class_names[judged.predicted[position]],
+            confidence=float(judged.confidences[position]),
+            label_probability=float(judged.probabilities[position, judged.labels[position]]),
+            tokens=int(judged.lengths[position]),
+            has_negation=bool(negation[position]),
+            has_contrast=bool(contrast[position]),
+        )
+        for position in worst
+    ]

@@ -1,0 +1,1 @@
+"""Experiments on record: tables and figures from stored results."""

@@ -1,0 +1,95 @@
+"""Parameter importance of a sweep, branch by branch where not every trial has every parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sentiment.report.sweep.table import Importance, SweepRow
+from sentiment.search.study.importance import RESAMPLES, ImportanceError, measure_importances
+
+
+def measure_branches(
+    rows: Sequence[SweepRow],
+    varied: Sequence[str],
+    log_scaled: Collection[str],
+    objective: str,
+    *,
+    resamples: int = RESAMPLES,
+) -> tuple[tuple[Importance, ...], str]:
+    """Measure the importance of the varied parameters for an objective.
+
+    Where all complete trials have all parameters, they are measured together. In a conditional space, the parameter
+    that opens the branches is measured over all trials, and the parameters of each branch within it.
+
+    Args:
+        rows: The sweep's rows.
+        varied: Keys of the varied parameters.
+        log_scaled: Those that were drawn on a logarithmic scale.
+        objective: Metric to explain.
+        resamples: Resamples of the trials, for the intervals.
+
+    Returns:
+        Importances, and a sentence on how they were measured or why there are none.
+    """
+    # A trial that shares another one's result is no second measurement of it.
+    measured = [row for row in rows if row.state == "complete" and row.reused_from is None and objective in row.values]
+    shared = [key for key in varied if all(key in row.parameters for row in measured)]
+    opener = find_opener(measured, shared, varied) if len(shared) < len(varied) else None
+    found, faults = _measure(measured, shared, log_scaled, objective, None, resamples)
+    if opener is None:
+        return _join(found, faults, len(measured), resamples)
+    found = [item for item in found if item.parameter == opener]
+    for value in dict.fromkeys(str(row.parameters[opener]) for row in measured):
+        branch = [row for row in measured if str(row.parameters[opener]) == value]
+        keys = [key for key in varied if key != opener and all(key in row.parameters for row in branch)]
+        within, reasons = _measure(branch, keys, log_scaled, objective, f"{opener}={value}", resamples)
+        found, faults = [*found, *within], [*faults, *reasons]
+    return _join(found, faults, len(measured), resamples)
+
+
+def find_opener(rows: Sequence[SweepRow], shared: Sequence[str], varied: Sequence[str]) -> str | None:
+    """Find the parameter on whose value it depends which others exist; None where no single one decides it."""
+
+    def decides(key: str) -> bool:
+        seen: dict[str, set[str]] = {}
+        for row in rows:
+            present = {other for other in varied if other in row.parameters}
+            if seen.setdefault(str(row.parameters[key]), present) != present:
+                return False
+        return len(seen) > 1
+
+    texts = [key for key in shared if any(isinstance(row.parameters[key], str) for row in rows)]
+    return next((key for key in [*texts, *shared] if decides(key)), None)
+
+
+def _measure(
+    rows: Sequence[SweepRow],
+    keys: Sequence[str],
+    log_scaled: Collection[str],
+    objective: str,
+    group: str | None,
+    resamples: int,
+) -> tuple[list[Importance], list[str]]:
+    if not keys:
+        return [], ["No parameter was varied."]
+    points = [{key: row.parameters[key] for key in keys} for row in rows]
+    try:
+        values = [row.values[objective] for row in rows]
+        measured = measure_importances(points, values, log_scaled, resamples=resamples)
+    except ImportanceError as error:
+        return [], [f"{group}: {error}" if group else str(error)]
+    return [Importance(name, average, low, high, group) for name, average, low, high in measured], []
+
+
+def _join(
+    found: Sequence[Importance], faults: Sequence[str], count: int, resamples: int
+) -> tuple[tuple[Importance, ...], str]:
+    said = list(dict.fromkeys(faults))
+    if found:
+        said.insert(
+            0,
+            f"Share of the objective's variance that each parameter explains alone (functional ANOVA), over {count} "
+            f"complete trials; the interval holds 90 % of {resamples} resamples of the trials. Pruned trials are left "
+            "out: they were stopped at different stages.",
+        )
+    return tuple(found), " ".join(said)

@@ -1,0 +1,1 @@
+"""Composing the jobs of a study, from files that were read once."""

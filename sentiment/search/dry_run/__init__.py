@@ -1,0 +1,1 @@
+"""What a search would do and take, told without running it."""

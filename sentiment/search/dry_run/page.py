@@ -1,0 +1,267 @@
+"""Tells what a search would do, and what it would take, without running it: ``hydra.sweeper.dry_run=true``."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import sqlalchemy
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sentiment.search.dry_run.estimate import Expectation, expect, probe_search
+from sentiment.search.dry_run.extremes import Extreme
+from sentiment.search.dry_run.probe import Measured
+from sentiment.search.progress.time_left import write_duration
+from sentiment.search.space.distributions import describe_distribution
+from sentiment.search.space.grid import list_values
+from sentiment.search.space.parameters import Parameter, Space, write_value
+from sentiment.search.storage.address import describe_storage, read_address, storage_errors
+from sentiment.search.storage.opening import close_storage, open_storage
+from sentiment.search.workers.slots import Slot, list_devices, take_slots
+
+if TYPE_CHECKING:
+    from sentiment.search.engine import Search
+
+COUNTED = 100_000
+"""Points that are held against the constraints, to count the valid ones; more take too long."""
+
+MEBIBYTE = 1024 * 1024
+
+
+def report_dry_run(
+    search: Search, task: TaskFunction, context: HydraContext, config: DictConfig, console: Console | None = None
+) -> None:
+    """Print the search, and an estimate of its time and memory from a short probe.
+
+    The study's folder and its storage stay as they are, and nothing but the probe runs.
+
+    Args:
+        search: The checked search.
+        task: The application's task.
+        context: Hydra's context.
+        config: The configuration of the study.
+        console: Where to print; by default standard output.
+
+    Raises:
+        ConfigError: There are fewer places on the GPUs than jobs, or the probe's overrides are faulty.
+        StorageError: The storage cannot be read.
+    """
+    console = console or Console(highlight=False)
+    options = search.options
+    devices = list_devices(options.devices)
+    slots = take_slots(options.n_jobs, devices, options.trials_per_device, options.threads_per_job)
+    try:
+        stored = count_stored(search)
+        console.print(Text("Dry run: nothing is trained but a short probe\n", style="bold"))
+        print_search(search, config, stored, slots, console)
+
+        def announce(extreme: Extreme) -> None:
+            console.print(Text(f"Measuring {extreme.label} ...", style="dim"), soft_wrap=True)
+
+        measured = probe_search(search, task, context, config, slots[0], announce)
+    finally:
+        for slot in slots:
+            slot.release()
+    ended = sum(count for state, count in (stored or {}).items() if state in ("complete", "pruned", "fail"))
+    trials = max(0, search.total - ended)
+    expectation = expect([one for _, one in measured], jobs=trials * search.repeats.count, places=options.n_jobs)
+    print_estimate(measured, expectation, trials, search, console)
+
+
+def count_stored(search: Search) -> Counter[str] | None:
+    """Count the trials of the stored study by state; None where there is no such study. Nothing is created.
+
+    Raises:
+        StorageError: The storage cannot be read.
+    """
+    options = search.options
+    address = read_address(options.storage, search.study_dir, search.working_dir)
+    name = options.study_name or ("study" if options.storage is None else None)
+    if name is None or (address.path is not None and not address.path.exists()):
+        return None
+    url = options.storage
+    if address.url is not None:
+        url = address.connection_url
+        engine = sqlalchemy.create_engine(url)
+        with storage_errors(f"Reading {address}"):
+            has_tables = sqlalchemy.inspect(engine).has_table("studies")
+        engine.dispose()
+        if not has_tables:
+            return None
+    storage = open_storage(url, search.study_dir)
+    try:
+        if name not in optuna.get_all_study_names(storage):
+            return None
+        trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+        return Counter(trial.state.name.lower() for trial in trials)
+    finally:
+        close_storage(storage)
+
+
+def count_valid(search: Search) -> int | None:
+    """Count the points that satisfy the constraints; None where they are too many, or not finite."""
+    points = search.space.point_count()
+    if points is None or points > COUNTED:
+        return None
+    if search.is_valid is None:
+        return points
+    return sum(search.is_valid(point) for point in _list_points(search.space))
+
+
+def _list_points(space: Space) -> Iterator[dict[str, Any]]:
+    for trunk in _product([item for item in space.parameters if item.condition is None]):
+        for branch in _product([item for item in space.active(trunk) if item.condition is not None]):
+            yield {**trunk, **branch}
+
+
+def _product(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*(list_values(parameter.distribution) for parameter in parameters)):
+        yield {parameter.name: value for parameter, value in zip(parameters, values, strict=True)}
+
+
+def print_search(
+    search: Search, config: DictConfig, stored: Mapping[str, int] | None, slots: Sequence[Slot], console: Console
+) -> None:
+    """Print what is searched, how, and where."""
+    console.print(_make_space_table(search.space))
+    console.print()
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for label, content in _describe(search, config, stored, slots):
+        table.add_row(Text(label), Text(content))
+    console.print(table)
+    console.print()
+
+
+def _make_space_table(space: Space) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    conditional = any(parameter.condition for parameter in space.parameters)
+    for heading in ("parameter", "values", *(["only if"] if conditional else [])):
+        table.add_column(heading, overflow="fold")
+    for item in space.parameters:
+        condition = ["=".join(item.condition) if item.condition else ""] if conditional else []
+        table.add_row(*map(Text, [item.key, describe_distribution(item.distribution), *condition]))
+    return table
+
+
+def _describe(
+    search: Search, config: DictConfig, stored: Mapping[str, int] | None, slots: Sequence[Slot]
+) -> Iterator[tuple[str, str]]:
+    options, choices = search.options, config.hydra.runtime.choices
+    fixed = [*(f"{key}={text}" for key, text in search.space.fixed.items()), *search.space.plain]
+    if fixed:
+        yield "fixed", " ".join(fixed)
+    yield "points", _describe_points(search)
+    yield from (("constraint", line) for line in options.constraints)
+    yield from (("limit", f"{name} <= {bound:g}") for name, bound in options.limits.items())
+    repeats = f", {options.repeats} seeds each ({options.repeat_value})" if options.repeats > 1 else ""
+    yield "trials", f"{search.total} in all, {options.n_jobs} at a time{repeats}"
+    yield "objective" if len(options.direction) == 1 else "objectives", ", ".join(options.direction)
+    yield "sampler", _describe_part(choices.get("hydra/sweeper/sampler"), options.sampler)
+    yield "pruner", _describe_part(choices.get("hydra/sweeper/pruner"), options.pruner or {})
+    yield "storage", describe_storage(options.storage, search.study_dir, search.working_dir)
+    yield "study", _describe_study(search, stored)
+    yield "workers", _describe_workers(str(choices.get("hydra/launcher", "basic")), slots)
+
+
+def _describe_points(search: Search) -> str:
+    points, valid = search.space.point_count(), count_valid(search)
+    if points is None:
+        return "not finite: a parameter is continuous"
+    if search.is_valid is None:
+        return f"{points:,}"
+    return f"{points:,}" + (", constraints aside" if valid is None else f", of them {valid:,} satisfy the constraints")
+
+
+def _describe_part(choice: Any, options: Mapping[str, Any]) -> str:
+    name = choice or str(options.get("_target_", "none")).rpartition(".")[2]
+    told = [f"{key}={value}" for key, value in options.items() if key != "_target_" and value is not None]
+    return f"{name} ({', '.join(told)})" if told else str(name)
+
+
+def _describe_study(search: Search, stored: Mapping[str, int] | None) -> str:
+    name = search.options.study_name or ("study" if search.options.storage is None else "a new name")
+    if stored is None:
+        return f"{name}, new"
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(stored.items())) or "no trial yet"
+    return f"{name}, stored: {counts}"
+
+
+def _describe_workers(launcher: str, slots: Sequence[Slot]) -> str:
+    if launcher != "basic":
+        return f"{len(slots)} jobs at a time under hydra/launcher={launcher}, which places them; measured here"
+    devices = Counter("the CPU" if slot.device is None else f"GPU {slot.device}" for slot in slots)
+    places = ", ".join(f"{count} on {device}" for device, count in devices.items())
+    threads = slots[0].threads
+    return f"{places}; {threads} CPU thread{'s' if threads > 1 else ''} each"
+
+
+def print_estimate(
+    measured: Sequence[tuple[Extreme, Measured]],
+    expectation: Expectation | None,
+    trials: int,
+    search: Search,
+    console: Console,
+) -> None:
+    """Print what was measured, and what that means for the whole search."""
+    console.print()
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("one job", overflow="fold")
+    for heading in ("time", "memory", "GPU memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for extreme, one in measured:
+        device = "-" if one.device_bytes is None else _write_bytes(one.device_bytes)
+        host = "?" if one.host_bytes is None else _write_bytes(one.host_bytes)
+        time = "failed" if one.failure is not None else _write_time(one.seconds, one.is_bound)
+        table.add_row(Text(extreme.label), time, host, device)
+    console.print(table)
+    for extreme, one in measured:
+        values = " ".join(f"{key}={write_value(value)}" for key, value in extreme.point.items())
+        console.print(Padding(Text(f"{extreme.label}: {values}", style="dim"), (0, 0, 0, 2)))
+        if one.failure is not None:
+            console.print(Text(f"{extreme.label} failed: {one.failure}", style="red"))
+    console.print()
+    for line in _write_expectation(expectation, trials, search):
+        console.print(Text(line))
+
+
+def _write_expectation(expectation: Expectation | None, trials: int, search: Search) -> Iterator[str]:
+    if trials == 0:
+        yield "The study has all its trials: the command would run none."
+        return
+    if expectation is None:
+        yield "No estimate: every probe failed. The study would fail alike; mend the cause first."
+        return
+    places = search.options.n_jobs
+    bound = "more than " if expectation.is_bound else "about "
+    least, most = write_duration(expectation.least_seconds), write_duration(expectation.most_seconds)
+    yield (
+        f"{trials} trials, {places} at a time: {bound}{write_duration(expectation.seconds)} "
+        f"({least} if all were like the shortest job, {most} if like the longest)."
+    )
+    yield "Pruning, early stopping and equal trials make it shorter; a machine shared with others, longer."
+    if expectation.host_bytes is not None:
+        memory = f"Memory: up to {_write_bytes(expectation.host_bytes)} for all jobs together"
+        if expectation.device_bytes is not None:
+            each = search.options.trials_per_device
+            memory += f"; GPU memory: up to {_write_bytes(expectation.device_bytes * each)} on one GPU"
+        yield f"{memory}."
+
+
+def _write_time(seconds: float, is_bound: bool) -> str:
+    return f"{'more than' if is_bound else 'about'} {write_duration(seconds)}"
+
+
+def _write_bytes(count: int) -> str:
+    mebibytes = math.ceil(count / MEBIBYTE)
+    return f"{mebibytes:,} MiB" if mebibytes < 10 * 1024 else f"{mebibytes / 1024:,.1f} GiB"

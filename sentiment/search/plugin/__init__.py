@@ -1,0 +1,1 @@
+"""The engine as Hydra sees it: a sweeper, its config groups and its options."""

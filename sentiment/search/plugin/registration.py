@@ -1,0 +1,198 @@
+"""What Hydra knows of the engine: the sweeper's class and its config groups.
+
+Hydra finds plugins in the namespace ``hydra_plugins``; a class from elsewhere has to be registered before
+``hydra.main`` looks for it. The keys are those of the stock ``hydra/sweeper=optuna`` and more, and the sampler group is
+the stock one: every ``hydra/sweeper/sampler=...`` of the plugin works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf, TPESamplerConfig
+from omegaconf import MISSING, DictConfig
+
+from sentiment.errors import Fault
+from sentiment.search.plugin.sweeper import StudySweeper
+
+PROVIDER = "sentiment"
+
+
+@dataclass
+class MultivariateTPEConfig(TPESamplerConfig):
+    """TPE as Optuna 5 sets it by default, and as several workers need it; the stock option ``tpe`` pins both off.
+
+    ``constant_liar`` keeps workers from drawing what another one is trying at the moment; ``group`` lets branches of a
+    conditional space be modelled apart.
+    """
+
+    multivariate: bool = True
+    group: bool = True
+    constant_liar: bool = True
+
+
+@dataclass
+class StudySweeperConf(OptunaSweeperConf):
+    """``hydra/sweeper=study``: the stock plugin's keys with their meaning, then our own.
+
+    One meaning differs: `n_trials` is the total of the study, over all processes and restarts. Here are the defaults;
+    `sentiment.search.plugin.options.StudyOptions` has form, range and meaning of every key.
+    """
+
+    _target_: str = "sentiment.search.plugin.sweeper.StudySweeper"
+    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "multivariate_tpe"}, {"pruner": "none"}])
+
+    pruner: Any = MISSING
+    metric_names: Any = None
+    branches: Any = None
+    constraints: list[str] = field(default_factory=list)
+    limits: Any = None
+
+    repeats: int = 1
+    repeat_value: str = "mean"
+    seed_key: str = "seed"
+
+    reuse: bool = True
+    ignore: list[str] = field(default_factory=list)
+    allow_changes: bool = False
+    dry_run: bool = False
+    probe_seconds: float = 10.0
+    probe_overrides: list[str] = field(default_factory=list)
+
+    devices: Any = "auto"
+    trials_per_device: int = 1
+    threads_per_job: int | None = None
+    fresh_processes: bool = False
+
+    grace_seconds: float = 60.0
+    progress: str = "auto"
+
+
+@dataclass
+class MedianPrunerConfig:
+    """Prune below the median of the trials so far at the same step."""
+
+    _target_: str = "optuna.pruners.MedianPruner"
+    n_startup_trials: int = 5
+    n_warmup_steps: int = 0
+    interval_steps: int = 1
+    n_min_trials: int = 1
+
+
+@dataclass
+class PercentilePrunerConfig:
+    """Keep the best `percentile` of the trials at the same step."""
+
+    _target_: str = "optuna.pruners.PercentilePruner"
+    percentile: float = 25.0
+    n_startup_trials: int = 5
+    n_warmup_steps: int = 0
+    interval_steps: int = 1
+    n_min_trials: int = 1
+
+
+@dataclass
+class SuccessiveHalvingPrunerConfig:
+    """Asynchronous successive halving (Li et al. 2018)."""
+
+    _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
+    min_resource: Any = "auto"
+    reduction_factor: int = 4
+    min_early_stopping_rate: int = 0
+    bootstrap_count: int = 0
+
+
+@dataclass
+class HyperbandPrunerConfig:
+    """Hyperband (Li et al. 2017): several brackets of successive halving."""
+
+    _target_: str = "optuna.pruners.HyperbandPruner"
+    min_resource: int = 1
+    max_resource: Any = "auto"
+    reduction_factor: int = 3
+    bootstrap_count: int = 0
+
+
+@dataclass
+class PatientPrunerConfig:
+    """Ask the wrapped pruner only after `patience` steps without improvement; null prunes on patience alone."""
+
+    _target_: str = "optuna.pruners.PatientPruner"
+    wrapped_pruner: Any = None
+    patience: int = 2
+    min_delta: float = 0.0
+
+
+@dataclass
+class WilcoxonPrunerConfig:
+    """Compare repeat by repeat with the best trial (Wilcoxon signed-rank test); for ``repeats`` of several."""
+
+    _target_: str = "optuna.pruners.WilcoxonPruner"
+    p_threshold: float = 0.1
+    n_startup_steps: int = 2
+
+
+@dataclass
+class NopPrunerConfig:
+    """Never prune."""
+
+    _target_: str = "optuna.pruners.NopPruner"
+
+
+SAMPLERS = {"multivariate_tpe": MultivariateTPEConfig}
+"""The engine's own, beside those of the stock plugin."""
+
+PRUNERS = {
+    "none": NopPrunerConfig,
+    "median": MedianPrunerConfig,
+    "percentile": PercentilePrunerConfig,
+    "successive_halving": SuccessiveHalvingPrunerConfig,
+    "hyperband": HyperbandPrunerConfig,
+    "patient": PatientPrunerConfig,
+    "wilcoxon": WilcoxonPrunerConfig,
+}
+
+
+@dataclass(frozen=True)
+class Application:
+    """What an application may tell the engine about its configurations.
+
+    Attributes:
+        find_faults: Lists what is wrong with one composed configuration, before any trial runs.
+        identify_data: Names the data that a configuration reads, so that equal settings on changed data count as
+            different.
+        is_checked: Whether the application has checked the corners of the search itself, before Hydra started.
+    """
+
+    find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None
+    identify_data: Callable[[DictConfig], str] | None = None
+    is_checked: bool = False
+
+
+_application = Application()
+
+
+def application() -> Application:
+    """Give what the application told."""
+    return _application
+
+
+def register_with_hydra(told: Application) -> None:
+    """Register the sweeper's class and store its config groups."""
+    global _application
+    _application = told
+    Plugins.instance().register(StudySweeper)
+    _store("hydra/sweeper", "study", StudySweeperConf)
+    for name, sampler in SAMPLERS.items():
+        _store("hydra/sweeper/sampler", name, sampler)
+    for name, node in PRUNERS.items():
+        _store("hydra/sweeper/pruner", name, node)
+
+
+def _store(group: str, name: str, node: type[Any]) -> None:
+    # An application may register again, to tell more; without `replace` Hydra takes that for a collision.
+    ConfigStore.instance().store(group=group, name=name, node=node, provider=PROVIDER, replace=True)

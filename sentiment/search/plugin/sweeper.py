@@ -1,0 +1,66 @@
+"""The sweeper as Hydra sees it: ``hydra/sweeper=study``. It only takes options; `search.engine` does the work.
+
+Hydra imports this module in every command, so nothing heavy is imported before a study starts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.errors import CompactHydraException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from sentiment.errors import SentimentError
+
+
+class StudyEndedError(CompactHydraException):
+    """A study could not start or had to end; Hydra prints the message alone, unless HYDRA_FULL_ERROR=1."""
+
+
+class StudySweeper(Sweeper):
+    """Searches with Optuna: prunes, keeps every worker busy, survives and resumes.
+
+    The keys are documented in `sentiment.search.plugin.options.StudyOptions` and docs/configuration/search.md.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._context: HydraContext | None = None
+        self._task: TaskFunction | None = None
+        self._config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra knows."""
+        self._context, self._task, self._config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the study that the options describe.
+
+        Args:
+            arguments: The command line's overrides.
+
+        Raises:
+            StudyEndedError: Its cause is a ConfigError where options, space or a corner of it are faulty and nothing
+                was started; a StudyFailedError where too many trials failed or none finished; a StudyChangedError
+                where the stored study of that name is another one; a StorageError where the storage cannot be used.
+        """
+        from sentiment.search.engine import run_study
+        from sentiment.search.plugin.options import read_options
+
+        assert self._context is not None
+        assert self._task is not None
+        assert self._config is not None
+        try:
+            options = read_options({key: _plain(value) for key, value in self._options.items()})
+            run_study(options, arguments, self._task, self._context, self._config)
+        except SentimentError as error:
+            raise StudyEndedError(f"\n{error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Resolve a config node to plain lists and dictionaries."""
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    return value

@@ -1,0 +1,180 @@
+"""A study on a terminal: a table of what runs now, and one line on how far the study is."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sentiment.search.progress.events import RunningJob, StudyState
+from sentiment.search.progress.lines import write_ending, write_stand, write_values
+from sentiment.search.progress.time_left import estimate_seconds_left, write_duration
+from sentiment.search.study.trial import PROGRESS_KEY
+from sentiment.search.workers.job import Finished, Job
+
+REDRAW_SECONDS = 0.2
+"""Time between two drawings at least: thousands of short trials must not wait for the terminal."""
+
+BAR_WIDTH = 10
+
+
+class LiveTable:
+    """Shows a study in place, without scrolling; failures stay on the screen above it.
+
+    Elsewhere than on a terminal it prints the failures and the summary alone.
+
+    Args:
+        console: Where to show it; by default standard output.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._places = 1
+        self._drawn = 0.0
+        self._moved: list[tuple[logging.StreamHandler[Any], Any]] = []
+
+    def study_started(self, state: StudyState) -> None:
+        """Say which study it is. The table itself waits for the first job: until then the study may be refused."""
+        ended = sum(trial.state.is_finished() for trial in state.trials)
+        stand = f"goes on: {ended} of {state.total} trials have ended" if ended else f"{state.total} trials"
+        self._console.print(Text(f"Study {state.name}, {stand}, in {state.study_dir}"))
+
+    def job_started(self, job: Job, trial: RunningJob) -> None:
+        """The next drawing shows it."""
+
+    def job_ended(self, finished: Finished) -> None:
+        """The trial's end tells."""
+
+    def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
+        """Keep a failure on the screen, and draw."""
+        if trial.state == TrialState.FAIL:
+            self._console.print(Text(f"#{trial.number} {write_ending(trial)}", style="red"))
+        self._draw(state)
+
+    def waited(self, state: StudyState) -> None:
+        """Draw."""
+        self._draw(state)
+
+    def study_ended(self, state: StudyState) -> None:
+        """Take the table away and leave a summary."""
+        self._live.stop()
+        self._give_handlers_back()
+        self._console.print(summarize(state))
+
+    def _draw(self, state: StudyState) -> None:
+        self._places = max(self._places, len(state.running))
+        now = time.monotonic()
+        if self._live.is_started and now - self._drawn < REDRAW_SECONDS:
+            return
+        self._drawn = now
+        if not self._live.is_started:
+            self._start()
+        # The table has a heading, one line for what is left out and one for the study; the cursor takes one.
+        self._live.update(render(state, self._places, max_rows=max(1, self._console.height - 4)), refresh=True)
+
+    def _start(self) -> None:
+        """Start the table, and let the log pass through the live console, which writes it above the table.
+
+        Rich replaces `sys.stdout` and `sys.stderr`; log handlers hold the stream that they were made with.
+        """
+        streams = (sys.stdout, sys.stderr)
+        self._live.start()
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream in streams:
+                self._moved.append((handler, handler.stream))
+                handler.setStream(sys.stdout)
+
+    def _give_handlers_back(self) -> None:
+        for handler, stream in self._moved:
+            handler.setStream(stream)
+        self._moved.clear()
+
+
+def render(state: StudyState, places: int, *, max_rows: int) -> RenderableType:
+    """Draw a study.
+
+    Args:
+        state: How it stands.
+        places: Trials that run at a time in this command.
+        max_rows: Jobs that the screen has room for.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", expand=True)
+    for heading, share in (("trial", None), ("progress", None), ("", 2), ("where", None), ("time", None)):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=share)
+    table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=3)
+    rows = list(_list_rows(state))
+    for row in rows[:max_rows]:
+        table.add_row(*(Text(cell) for cell in row))
+    more = [Text(f"... and {len(rows) - max_rows} more")] if len(rows) > max_rows else []
+    return Group(table, *more, Text(_write_stand(state, places), style="bold", no_wrap=True, overflow="ellipsis"))
+
+
+def summarize(state: StudyState) -> RenderableType:
+    """Say in a few lines what a study has found."""
+    lines = [f"Study {state.name}: {write_stand(state)}, in {write_duration(state.seconds)}"]
+    if len(state.best) == 1:
+        lines += [f"  {key}={value}" for key, value in state.best[0].params.items()]
+    elif state.best:
+        lines.append(f"{len(state.best)} trials on the Pareto front")
+        for trial in state.best:
+            lines.append(f"  #{trial.number}: {', '.join(f'{value:.4g}' for value in trial.values)}")
+    return Text("\n".join(lines))
+
+
+def _list_rows(state: StudyState) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Give the jobs of this command, then the trials that other commands run."""
+    numbered = {trial.number: trial for trial in state.trials}
+    for job in state.running:
+        fraction, note = read_progress(numbered.get(job.trial))
+        yield (
+            f"#{job.trial}",
+            _draw_bar(fraction),
+            note,
+            job.place,
+            write_duration(job.seconds),
+            write_values(_shorten(job.values)),
+        )
+    here = {job.trial for job in state.running}
+    for trial in state.trials:
+        if trial.state == TrialState.RUNNING and trial.number not in here:
+            fraction, note = read_progress(trial)
+            values = write_values(_shorten(trial.params))
+            yield f"#{trial.number}", _draw_bar(fraction), note, "elsewhere", "", values
+
+
+def read_progress(trial: FrozenTrial | None) -> tuple[float | None, str]:
+    """Give the share of a trial's job that is done (None: it has not told), and its word on that."""
+    content = None if trial is None else trial.system_attrs.get(PROGRESS_KEY)
+    return (None, "") if content is None else (float(content[0]), str(content[1]))
+
+
+def _write_stand(state: StudyState, places: int) -> str:
+    running = sum(trial.state == TrialState.RUNNING for trial in state.trials)
+    seconds = estimate_seconds_left(state, places, lambda trial: read_progress(trial)[0])
+    left = "" if seconds is None else f"; about {write_duration(seconds)} left"
+    return f"{running} running, {write_stand(state)}{left}"
+
+
+def _draw_bar(fraction: float | None) -> str:
+    if fraction is None:
+        return ""
+    full = round(BAR_WIDTH * min(max(fraction, 0.0), 1.0))
+    return f"{'━' * full}{'·' * (BAR_WIDTH - full)} {fraction:4.0%}"
+
+
+def _shorten(values: Any) -> dict[str, Any]:
+    """Leave the first words of the keys out where the last ones still tell them apart."""
+    last = [str(key).rpartition(".")[2] for key in values]
+    return {
+        short if last.count(short) == 1 else str(key): value
+        for (key, value), short in zip(values.items(), last, strict=True)
+    }

@@ -1,0 +1,1 @@
+"""What a study may choose: parameters, distributions, constraints, grids, and what draws points."""

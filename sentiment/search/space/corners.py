@@ -1,0 +1,161 @@
+"""The corners of a search space: the extreme points to compose and validate before the first trial."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from sentiment.search.space.parameters import Parameter, Space, holds_condition
+
+Point = dict[str, Any]
+Validity = Callable[[dict[str, Any]], bool]
+Setting = tuple[str, int]
+"""A parameter's name and the place of a value among its extreme values (values may be 1 and True, which are equal)."""
+
+_COMPLETIONS = 200
+"""Random completions tried for a pair of values before it is taken to have no valid point."""
+
+
+def list_corners(space: Space, *, is_valid: Validity, limit: int = 400) -> list[Point]:
+    """List corners: both ends of each range and interval and every category, branches included.
+
+    Up to `limit` corners are the full product. Beyond that a product grows exponentially, while nearly all faults of a
+    configuration come from one value or from two that do not fit together: so then each value, and each pair of values
+    that can meet, stands in at least one corner (a greedy pairwise cover), in as few corners as it finds. The same
+    space gives the same corners.
+
+    Args:
+        space: The space.
+        is_valid: Tells whether a complete point satisfies the constraints. Corners that do not are left out, and so
+            are pairs of values for which no valid point is found in 200 tries.
+        limit: The largest product that is listed in full.
+    """
+    if _count_corners(space) <= limit:
+        return [point for point in _full_product(space) if is_valid(point)]
+    return _PairwiseCover(space, is_valid).build()
+
+
+def extreme_values(distribution: BaseDistribution) -> list[Any]:
+    """List both ends of a range or interval, or every category."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low] if distribution.single() else [distribution.low, distribution.high]
+
+
+def _count_corners(space: Space) -> int:
+    total = 1
+    for parameter in space.parameters:
+        if parameter.condition is None:
+            values = extreme_values(parameter.distribution)
+            total *= sum(_count_branch(space, parameter.name, value) for value in values)
+    return total
+
+
+def _count_branch(space: Space, name: str, value: Any) -> int:
+    branch = [item for item in space.parameters if item.condition and holds_condition(item.condition, {name: value})]
+    return math.prod(len(extreme_values(item.distribution)) for item in branch)
+
+
+def _full_product(space: Space) -> Iterator[Point]:
+    for trunk in _product([item for item in space.parameters if item.condition is None]):
+        for branch in _product([item for item in space.active(trunk) if item.condition is not None]):
+            yield {**trunk, **branch}
+
+
+def _product(parameters: list[Parameter]) -> Iterator[Point]:
+    names = [parameter.name for parameter in parameters]
+    for values in itertools.product(*(extreme_values(parameter.distribution) for parameter in parameters)):
+        yield dict(zip(names, values, strict=True))
+
+
+class _PairwiseCover:
+    """Greedy: take the first pair not covered yet, and complete it with the values that cover most others."""
+
+    def __init__(self, space: Space, is_valid: Validity) -> None:
+        self.space = space
+        self.is_valid = is_valid
+        self.values = {item.name: extreme_values(item.distribution) for item in space.parameters}
+        self.generator = random.Random(0)
+        self.uncovered = self._list_pairs()
+
+    def build(self) -> list[Point]:
+        points = []
+        while self.uncovered:
+            pair = next(iter(self.uncovered))
+            places = self._find_valid(dict(pair))
+            if places is None:
+                del self.uncovered[pair]
+                continue
+            points.append(self._to_point(places))
+            for covered in _pairs_of(places):
+                self.uncovered.pop(covered, None)
+        return points
+
+    def _list_pairs(self) -> dict[tuple[Setting, Setting], None]:
+        """List what is to cover, in a fixed order: a value with itself stands for the value alone."""
+        pairs: dict[tuple[Setting, Setting], None] = {}
+        for one, other in itertools.combinations_with_replacement(self.space.parameters, 2):
+            for first in range(len(self.values[one.name])):
+                for second in range(len(self.values[other.name])):
+                    settings = {one.name: first, other.name: second}
+                    if self._imply([one, other], settings) and (one.name != other.name or first == second):
+                        pairs[_pair((one.name, settings[one.name]), (other.name, settings[other.name]))] = None
+        return pairs
+
+    def _imply(self, parameters: list[Parameter], places: dict[str, int]) -> bool:
+        """Set what the conditions of `parameters` demand in `places`; False where they cannot hold together."""
+        for condition in [parameter.condition for parameter in parameters if parameter.condition]:
+            name, text = condition
+            place = [str(value) for value in self.values[name]].index(text)
+            if places.setdefault(name, place) != place:
+                return False
+        return True
+
+    def _find_valid(self, wanted: dict[str, int]) -> dict[str, int] | None:
+        for variant in self._variants(wanted):
+            for attempt in range(_COMPLETIONS):
+                places = self._complete(dict(variant), greedy=attempt == 0)
+                if self.is_valid(self._to_point(places)):
+                    return places
+        return None
+
+    def _variants(self, wanted: dict[str, int]) -> Iterator[dict[str, int]]:
+        """Give the ways to open the branches of the wanted parameters: one name may stand in several branches."""
+        homes = [[item for item in self.space.parameters if item.name == name] for name in wanted]
+        for parameters in itertools.product(*homes):
+            places = dict(wanted)
+            if self._imply(list(parameters), places):
+                yield places
+
+    def _complete(self, places: dict[str, int], *, greedy: bool) -> dict[str, int]:
+        for is_branch in (False, True):
+            for parameter in self.space.active(self._to_point(places)):
+                if parameter.name in places or (parameter.condition is not None) != is_branch:
+                    continue
+                candidates = range(len(self.values[parameter.name]))
+                if greedy:
+                    places[parameter.name] = max(candidates, key=lambda place: self._gain(places, parameter, place))
+                else:
+                    places[parameter.name] = self.generator.choice(candidates)
+        return places
+
+    def _gain(self, places: Mapping[str, int], parameter: Parameter, place: int) -> int:
+        setting = (parameter.name, place)
+        return sum(_pair(setting, other) in self.uncovered for other in [*places.items(), setting])
+
+    def _to_point(self, places: Mapping[str, int]) -> Point:
+        return {name: self.values[name][place] for name, place in places.items()}
+
+
+def _pair(one: Setting, other: Setting) -> tuple[Setting, Setting]:
+    return (one, other) if one <= other else (other, one)
+
+
+def _pairs_of(places: Mapping[str, int]) -> Iterator[tuple[Setting, Setting]]:
+    return (_pair(one, other) for one, other in itertools.combinations_with_replacement(places.items(), 2))

@@ -1,0 +1,143 @@
+"""The search space of a study: parameters, the conditions under which they exist, and what stays fixed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.types import Transformer
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from sentiment.search.space.distributions import count_values, describe_distribution, parse_line
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One dimension of the space.
+
+    Attributes:
+        name: The name in Optuna: the key, or ``key[condition]`` where branches sweep one key differently.
+        key: The key of the override, with its ``+`` if it has one.
+        distribution: The values to draw from.
+        condition: Name and value (as text) of the parameter that must be set so for this one to exist; None: always.
+    """
+
+    name: str
+    key: str
+    distribution: BaseDistribution
+    condition: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a study may choose, and the overrides that every trial shares.
+
+    Attributes:
+        parameters: Unconditional ones in the order they were written, then those of each branch.
+        fixed: Key to value, as text.
+        plain: Overrides passed on as they were written: deletions (``~key``) and list extensions.
+    """
+
+    parameters: tuple[Parameter, ...] = ()
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    plain: tuple[str, ...] = ()
+
+    def active(self, values: Mapping[str, Any]) -> list[Parameter]:
+        """List the parameters that exist at a point: the unconditional ones, and those whose condition it meets."""
+        return [
+            parameter
+            for parameter in self.parameters
+            if parameter.condition is None or holds_condition(parameter.condition, values)
+        ]
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """Draw a point for a trial: first what always exists, then the branches that this opens.
+
+        Returns:
+            Parameter names to values.
+        """
+        # Optuna has no public way to suggest from a distribution; the stock plugin does the same.
+        unconditional = [parameter for parameter in self.parameters if parameter.condition is None]
+        values = {item.name: trial._suggest(item.name, item.distribution) for item in unconditional}
+        branches = [parameter for parameter in self.active(values) if parameter.condition is not None]
+        return values | {item.name: trial._suggest(item.name, item.distribution) for item in branches}
+
+    def to_overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Write a point as Hydra overrides: its parameters, then what is fixed, then deletions."""
+        drawn = [f"{parameter.key}={write_value(values[parameter.name])}" for parameter in self.active(values)]
+        return (*drawn, *(f"{key}={text}" for key, text in self.fixed.items()), *self.plain)
+
+    def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Give a point as dotted configuration keys to plain values, the fixed overrides included.
+
+        This is what constraints are asked about: `to_overrides` read back, without quotes and ``+``.
+        """
+        point = {parameter.key: write_value(values[parameter.name]) for parameter in self.active(values)}
+        return {key.lstrip("+"): _read_value(text) for key, text in {**point, **self.fixed}.items()}
+
+    def point_count(self) -> int | None:
+        """Count the points, every branch on its own; None where some parameter is continuous."""
+        total = 1
+        for parameter in self.parameters:
+            if parameter.condition is None:
+                counts = [self._branch_count(parameter.name, choice) for choice in _choices(parameter)]
+                opened = count_values(parameter.distribution) if not counts else _sum(counts)
+                if opened is None:
+                    return None
+                total *= opened
+        return total
+
+    def _branch_count(self, name: str, choice: Any) -> int | None:
+        branch = [item for item in self.parameters if item.condition == (name, str(choice))]
+        counts = [count_values(item.distribution) for item in branch]
+        return None if None in counts else math.prod(count for count in counts if count is not None)
+
+    def describe(self) -> dict[str, str]:
+        """Describe each parameter in words that change exactly when the space does, to compare two studies."""
+        texts: dict[str, str] = {}
+        conditions: dict[str, list[str]] = {}
+        for parameter in self.parameters:
+            texts[parameter.name] = describe_distribution(parameter.distribution)
+            if parameter.condition is not None:
+                conditions.setdefault(parameter.name, []).append("=".join(parameter.condition))
+        return {
+            name: f"{text} if {' or '.join(conditions[name])}" if name in conditions else text
+            for name, text in texts.items()
+        }
+
+
+def holds_condition(condition: tuple[str, str], values: Mapping[str, Any]) -> bool:
+    """Tell whether a point sets the parameter of a condition to the value of the condition."""
+    name, text = condition
+    return name in values and str(values[name]) == text
+
+
+def write_value(value: Any) -> str:
+    """Write a drawn value as the right side of an override.
+
+    Quoted strings, lists, dictionaries and interpolations are kept as they were written; in other strings
+    characters that mean something to the grammar (a comma, a bracket) are escaped.
+    """
+    if isinstance(value, str) and value[:1] not in ("'", '"', "[", "{") and "${" not in value:
+        text = str(Transformer.str(value))
+        # A string that reads as something else was written in quotes: choice('1','2'). Only null has none of its own.
+        return text if value == "null" or isinstance(_read_value(text), str) else f"'{value}'"
+    return str(value)
+
+
+@lru_cache(maxsize=10_000)
+def _read_value(text: str) -> Any:
+    return parse_line(f"key={text}", None).value()
+
+
+def _choices(parameter: Parameter) -> tuple[Any, ...]:
+    distribution = parameter.distribution
+    return tuple(distribution.choices) if isinstance(distribution, CategoricalDistribution) else ()
+
+
+def _sum(counts: list[int | None]) -> int | None:
+    return None if None in counts else sum(count for count in counts if count is not None)

@@ -1,0 +1,243 @@
+"""Read a search space from sweeper parameters, branches and the command line; gather every fault."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Override
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from sentiment.errors import ConfigError, Fault
+from sentiment.search.space.distributions import bare_key, build_distribution, parse_line
+from sentiment.search.space.parameters import Parameter, Space
+
+__all__ = ["Parameter", "Space", "read_space"]
+
+Result = TypeVar("Result")
+
+
+def read_space(
+    lines: Sequence[str],
+    params: Mapping[str, Any],
+    branches: Mapping[str, Mapping[str, Any]],
+    config_loader: ConfigLoader | None,
+    *,
+    chosen: Mapping[str, str] | None = None,
+) -> Space:
+    """Read a search space.
+
+    The command line wins over `params`: a sweep there replaces one here, a fixed value removes the parameter from
+    the space. What it says about a key that only branches know counts inside those branches alone, so that
+    ``model.heads=4`` never reaches a model without heads.
+
+    Args:
+        lines: The task overrides of the command line.
+        params: ``hydra.sweeper.params``: key to sweep text or fixed value.
+        branches: Conditional parameters, e.g. ``{"model=rnn": {"model.cell": "choice(lstm,gru)"}}``. One level:
+            a parameter of a branch cannot be the condition of another.
+        config_loader: Where ``glob`` finds the options of a config group.
+        chosen: What the composed defaults choose, e.g. ``{"model": "rnn"}``; decides branches on keys that are
+            neither swept nor set.
+
+    Raises:
+        ConfigError: Every fault of the space, at once.
+    """
+    reader = _Reader(config_loader, dict(chosen or {}))
+    reader.read_base(lines, params)
+    reader.read_branches(branches)
+    return reader.finish()
+
+
+@dataclass
+class _Branch:
+    condition: tuple[str, str] | None
+    overrides: dict[str, Override]
+
+
+@dataclass
+class _Reader:
+    """Everything read so far. Faults are kept, so that reading goes on and finds the next one."""
+
+    config_loader: ConfigLoader | None
+    chosen: dict[str, str]
+    faults: list[Fault] = field(default_factory=list)
+    plain: list[str] = field(default_factory=list)
+    written: dict[str, Override] = field(default_factory=dict)
+    command_line: set[str] = field(default_factory=set)
+    in_params: set[str] = field(default_factory=set)
+    distributions: dict[int, tuple[Override, BaseDistribution | None]] = field(default_factory=dict)
+    branches: list[_Branch] = field(default_factory=list)
+    failed_keys: set[str] = field(default_factory=set)
+
+    def read_base(self, lines: Sequence[str], params: Mapping[str, Any]) -> None:
+        written_params = self._parse(f"{key}={_write_param(value)}" for key, value in params.items())
+        written_lines = self._parse(lines)
+        self.in_params, self.command_line = set(written_params), set(written_lines)
+        self.written = {**written_params, **written_lines}
+
+    def _parse(self, lines: Iterable[str]) -> dict[str, Override]:
+        overrides: dict[str, Override] = {}
+        for line in lines:
+            override = self._attempt(lambda line=line: parse_line(line, self.config_loader))  # type: ignore[misc]
+            if override is None:
+                self.failed_keys.add(line.partition("=")[0].lstrip("+~"))
+            elif override.is_delete() or override.is_list_extend():
+                self.plain.append(line)
+            else:
+                overrides[bare_key(override)] = override
+        return overrides
+
+    def _attempt(self, action: Callable[[], Result]) -> Result | None:
+        try:
+            return action()
+        except ConfigError as error:
+            self.faults.extend(error.faults)
+            return None
+
+    def read_branches(self, branches: Mapping[str, Mapping[str, Any]]) -> None:
+        names = {condition: self._parse_branch(condition, settings) for condition, settings in branches.items()}
+        inner_keys = {key for overrides in names.values() for key in overrides}
+        for condition, overrides in names.items():
+            branch = self._attempt(
+                lambda condition=condition, overrides=overrides: self._resolve(condition, overrides, inner_keys)  # type: ignore[misc]
+            )
+            if branch is not None:
+                self.branches.append(branch)
+        self._pin_from_command_line()
+        self._check_overlaps()
+
+    def _parse_branch(self, condition: str, settings: Mapping[str, Any]) -> dict[str, Override]:
+        lines = [f"{key}={_write_param(value)}" for key, value in settings.items()]
+        plain_count = len(self.plain)
+        overrides = self._parse(lines)
+        for line in self.plain[plain_count:]:
+            remedy = "a branch holds values and sweeps; put deletions on the command line"
+            self.faults.append(Fault(condition, f"{line!r} cannot stand in a branch", remedy))
+        del self.plain[plain_count:]
+        return {key: self._as_choice(override) for key, override in overrides.items()}
+
+    def _as_choice(self, override: Override) -> Override:
+        # A fixed value that holds in one branch only: a choice of one, drawn where the branch is active.
+        if override.is_sweep_override():
+            return override
+        text = override.get_value_element_as_str()
+        if text == "null":  # Hydra's grammar knows no choice(null)
+            self.distributions[id(override)] = (override, CategoricalDistribution(["null"]))
+            return override
+        return parse_line(f"{override.get_key_element()}=choice({text})", self.config_loader)
+
+    def _resolve(self, condition: str, overrides: dict[str, Override], inner_keys: set[str]) -> _Branch | None:
+        """Decide a branch: conditional, always there (its condition is fixed), or left out (None)."""
+        parsed = parse_line(condition, self.config_loader)
+        key = bare_key(parsed)
+        if parsed.is_sweep_override() or parsed.is_delete():
+            raise _fault(condition, "a condition is one KEY=VALUE", "write one branch for each value")
+        if key in inner_keys and key not in self.written:
+            remedy = f"sweep {key} in hydra.sweeper.params; branches have one level"
+            raise _fault(condition, f"{key} is itself a parameter of a branch", remedy)
+        text = parsed.get_value_element_as_str()
+        override = self.written.get(key)
+        if override is None and key in self.chosen:
+            return _Branch(None, overrides) if self.chosen[key] == text else None
+        if override is None:
+            if key in self.failed_keys:
+                return None  # the fault in that line is already known; this one would only follow from it
+            remedy = f"sweep it, e.g. {key}=choice({text},...), or set it, or remove the branch"
+            raise _fault(condition, f"{key} is neither swept nor set", remedy)
+        if not override.is_sweep_override():
+            return _Branch(None, overrides) if override.get_value_element_as_str() == text else None
+        return self._resolve_swept(condition, text, override, overrides)
+
+    def _resolve_swept(
+        self, condition: str, text: str, override: Override, overrides: dict[str, Override]
+    ) -> _Branch | None:
+        distribution = self._distribute(override)
+        if distribution is None:
+            return None
+        if not isinstance(distribution, CategoricalDistribution):
+            remedy = f"sweep it as choice(...), not as {override.get_value_string()}"
+            raise _fault(condition, f"{bare_key(override)} is not a choice", remedy)
+        choices = [str(choice) for choice in distribution.choices]
+        if text not in choices and bare_key(override) not in self.command_line:
+            remedy = f"one of {', '.join(choices)}"
+            raise _fault(condition, f"{text} is no choice of {bare_key(override)}", remedy)
+        # A command line that narrows the choices leaves the other branches out.
+        return _Branch((override.get_key_element(), text), overrides) if text in choices else None
+
+    def _pin_from_command_line(self) -> None:
+        for branch in self.branches:
+            if branch.condition is None:
+                continue
+            for key in branch.overrides.keys() & (self.command_line - self.in_params):
+                branch.overrides[key] = self._as_choice(self.written[key])
+        conditional = {key for branch in self.branches if branch.condition for key in branch.overrides}
+        for key in conditional & (self.command_line - self.in_params):
+            del self.written[key]
+
+    def _check_overlaps(self) -> None:
+        seen: dict[str, list[tuple[str, str] | None]] = defaultdict(list)
+        for branch in self.branches:
+            if branch.condition is None:
+                # The command line has the last word here too.
+                branch.overrides = {k: o for k, o in branch.overrides.items() if k not in self.command_line}
+            for key in branch.overrides:
+                others = seen[key]
+                if key in self.in_params or any(_may_meet(branch.condition, other) for other in others):
+                    problem = "is set more than once for the same trial: by two branches, or by params and a branch"
+                    self.faults.append(Fault(key, problem, "keep one of them"))
+                others.append(branch.condition)
+
+    def _distribute(self, override: Override) -> BaseDistribution | None:
+        # Kept with its override, because an id is unique only among objects that live.
+        if id(override) not in self.distributions:
+            self.distributions[id(override)] = (override, self._attempt(lambda: build_distribution(override)))
+        return self.distributions[id(override)][1]
+
+    def finish(self) -> Space:
+        fixed: dict[str, str] = {}
+        drafts: list[Parameter] = []
+        for override in self.written.values():
+            if not override.is_sweep_override():
+                fixed[override.get_key_element()] = override.get_value_element_as_str()
+            else:
+                drafts.extend(self._draft(override, None))
+        for branch in self.branches:
+            for override in branch.overrides.values():
+                drafts.extend(self._draft(override, branch.condition))
+        if self.faults:
+            raise ConfigError(list(dict.fromkeys(self.faults)))
+        return Space(_name_apart(drafts), fixed, tuple(self.plain))
+
+    def _draft(self, override: Override, condition: tuple[str, str] | None) -> list[Parameter]:
+        key, distribution = override.get_key_element(), self._distribute(override)
+        return [] if distribution is None else [Parameter(key, key, distribution, condition)]
+
+
+def _fault(key: str, problem: str, remedy: str) -> ConfigError:
+    return ConfigError([Fault(key, problem, remedy)])
+
+
+def _write_param(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _may_meet(one: tuple[str, str] | None, other: tuple[str, str] | None) -> bool:
+    """Tell whether two branches can be active in the same trial."""
+    return one is None or other is None or one[0] != other[0] or one == other
+
+
+def _name_apart(drafts: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    """Qualify the names of parameters that share a key but not a distribution: Optuna has one for each name."""
+    shared: dict[str, list[BaseDistribution]] = defaultdict(list)
+    for draft in drafts:
+        shared[draft.key].append(draft.distribution)
+    named = []
+    for draft in drafts:
+        differs = any(distribution != draft.distribution for distribution in shared[draft.key])
+        name = f"{draft.key}[{'='.join(draft.condition)}]" if differs and draft.condition else draft.key
+        named.append(Parameter(name, draft.key, draft.distribution, draft.condition))
+    return tuple(named)

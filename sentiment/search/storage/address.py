@@ -1,0 +1,194 @@
+"""Where a study is stored: the one reading of the storage setting that opening, locking and describing share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from sentiment.errors import SentimentError
+
+JOURNAL_NAME = "journal.log"
+
+SERVERS = ("postgresql", "mysql", "mariadb")
+"""The servers whose locks are known here (see `sentiment.search.storage.lock`)."""
+
+REMEDIES = {
+    "database is locked": "another program holds the file; close it, or use the default journal file or a server",
+    "readonly database": "make the file and its folder writable, or name another storage",
+    "attempt to write a readonly": "make the file and its folder writable, or name another storage",
+    "unable to open database file": "check that the folder exists and that you may write to it",
+    "no space left": "free some disk space and run the same command again; the study goes on where it stopped",
+    "quota": "free some disk space and run the same command again; the study goes on where it stopped",
+    "disk is full": "free some disk space and run the same command again; the study goes on where it stopped",
+    "permission denied": "make the file and its folder writable, or name another storage",
+    "read-only file system": "name a storage on a writable file system",
+    "password authentication failed": "check the user and the password in the URL",
+    "does not exist": "create the database first (createdb NAME), or correct its name in the URL",
+    "resolve": "check the host's name in the URL",
+    "connect": "check that the server runs and that host, port and firewall allow the connection",
+}
+"""What to do about a failure, by a part of the library's own message; the first that fits counts."""
+
+
+class StorageError(SentimentError):
+    """The study's storage cannot be opened, read, written or locked."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A storage, resolved: either a file of this machine (or of a shared folder) or a server.
+
+    Attributes:
+        dialect: ``journal``, ``sqlite``, ``postgresql``, ``mysql`` or ``mariadb``.
+        path: The journal's or the SQLite database's absolute path; None for a server.
+        url: What SQLAlchemy connects to, with the password; None for a journal.
+    """
+
+    dialect: str
+    path: Path | None
+    url: sqlalchemy.URL | None
+
+    @property
+    def connection_url(self) -> str:
+        """What SQLAlchemy connects to, password included: never print it."""
+        assert self.url is not None, "a journal file has no URL"
+        return self.url.render_as_string(hide_password=False)
+
+    def __str__(self) -> str:
+        if self.url is None:
+            return f"journal file {self.path}"
+        return hide_passwords(self.url).render_as_string(hide_password=True)
+
+
+def read_address(url: str | None, study_dir: Path, working_dir: Path | None = None) -> Address:
+    """Reads the storage setting.
+
+    Args:
+        url: None for the journal in `study_dir`, ``journal:///folder/file.log`` for a journal elsewhere, or any
+            SQLAlchemy URL that Optuna takes.
+        study_dir: The study's folder.
+        working_dir: Where a relative SQLite path starts; the current folder unless given. Launchers change the
+            folder, so whoever starts workers passes them the folder of the command.
+
+    Raises:
+        StorageError: If the URL cannot be read, or names a storage that several processes cannot share.
+    """
+    working_dir = (working_dir or Path.cwd()).absolute()
+    if url is None:
+        return Address("journal", working_dir / study_dir / JOURNAL_NAME, None)
+    if url.startswith("journal:"):
+        return Address("journal", _journal_path(url), None)
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except ArgumentError as error:
+        # The text itself may hold a password that could not be told apart, so the message leaves it out.
+        raise StorageError(
+            "The storage is not a URL that can be read.\n    -> write for example sqlite:///study.db, "
+            "postgresql://user@host/database, journal:///shared/study.log, or null for a journal in the study's folder"
+        ) from error
+    dialect = parsed.get_backend_name()
+    if dialect == "sqlite":
+        return _sqlite_address(parsed, working_dir)
+    if dialect not in SERVERS:
+        raise StorageError(
+            f"The storage {hide_passwords(parsed)} is of a kind ({dialect}) on which workers cannot exclude each "
+            "other.\n    -> use a journal file, sqlite, postgresql, mysql or mariadb"
+        )
+    return Address(dialect, None, _choose_driver(parsed))
+
+
+def _journal_path(url: str) -> Path:
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    if parts.netloc or not path.is_absolute() or not path.name:
+        raise StorageError(
+            f"The storage {url!r} does not name a journal by its absolute path.\n"
+            "    -> write journal:///folder/file.log, with three slashes"
+        )
+    return path
+
+
+def _sqlite_address(parsed: sqlalchemy.URL, working_dir: Path) -> Address:
+    database = parsed.database
+    if not database or database == ":memory:" or database.startswith("file:"):
+        raise StorageError(
+            f"The storage {parsed} is not a plain file, so several processes cannot share it.\n"
+            "    -> write sqlite:///study.db, or null for a journal in the study's folder"
+        )
+    path = working_dir / Path(database).expanduser()
+    return Address("sqlite", path, parsed.set(database=str(path)))
+
+
+def _choose_driver(parsed: sqlalchemy.URL) -> sqlalchemy.URL:
+    # SQLAlchemy takes a plain postgresql:// for psycopg2. Where only its successor psycopg 3 is installed, that is
+    # the one that is meant.
+    if parsed.drivername == "postgresql" and find_spec("psycopg2") is None and find_spec("psycopg") is not None:
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
+
+
+def hide_passwords(parsed: sqlalchemy.URL) -> sqlalchemy.URL:
+    """Masks a password in the URL's query too; SQLAlchemy itself masks only the one before the host."""
+    masked = {key: "***" for key in parsed.query if "passw" in key.lower()}
+    return parsed.update_query_dict(masked) if masked else parsed
+
+
+def describe_storage(url: str | None, study_dir: Path, working_dir: Path | None = None) -> str:
+    """Says in one line, without a password, where the study is stored.
+
+    Raises:
+        StorageError: See `read_address`.
+    """
+    return str(read_address(url, study_dir, working_dir))
+
+
+def dashboard_command(url: str | None, study_dir: Path, working_dir: Path | None = None) -> str:
+    """Gives the command that opens the study in optuna-dashboard. A password stays masked: fill it in.
+
+    Raises:
+        StorageError: See `read_address`.
+    """
+    address = read_address(url, study_dir, working_dir)
+    target = str(address.path) if address.url is None else str(address)
+    return f"optuna-dashboard {shlex.quote(target)}"
+
+
+@contextmanager
+def storage_errors(description: str) -> Iterator[None]:
+    """Turns what Optuna, SQLAlchemy and the file system raise about a storage into a `StorageError`.
+
+    Args:
+        description: What was being done to which storage, e.g. ``"Telling trial 3 to journal file ..."``.
+
+    Raises:
+        StorageError: With the reason and a remedy, in place of the library's error.
+    """
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError, OSError) as error:
+        reason = _read_reason(error)
+        raise StorageError(f"{description} failed: {reason}\n    -> {_find_remedy(reason)}") from error
+
+
+def _read_reason(error: BaseException) -> str:
+    # Optuna wraps SQLAlchemy, which wraps the driver: the innermost says what happened.
+    while isinstance(error, (StorageInternalError, SQLAlchemyError)):
+        inner = getattr(error, "orig", None) or error.__cause__
+        if inner is None:
+            break
+        error = inner
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _find_remedy(reason: str) -> str:
+    fitting = [remedy for part, remedy in REMEDIES.items() if part in reason.lower()]
+    return fitting[0] if fitting else "put that right and run the same command again; the study goes on"

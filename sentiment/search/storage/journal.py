@@ -1,0 +1,131 @@
+"""Optuna's journal file, made safe against a writer that dies or a disk that fills in the middle of a line."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from sentiment.search.storage.address import StorageError, storage_errors
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10
+"""After this time without an append, the link that a killed process left behind is removed."""
+
+BLOCK_BYTES = 65536
+
+
+class WholeLineJournal(JournalFileBackend):
+    """A journal in which every line is whole.
+
+    A process killed in the middle of an append, or a power cut, leaves half a line. Optuna's next append would
+    glue itself to it, and no process could read the file again. Here each append first cuts such a tail, which
+    nobody was ever told had been written, back to the last newline. Readers never consumed it either: they take
+    no line without its newline.
+
+    Optuna's own lock, a symbolic link, is kept since other programs (optuna-dashboard) take it too. It can be
+    broken while its holder is merely slow, or by two waiters at once, so a kernel lock on the file itself guards
+    the cut and the write as well.
+
+    Raises:
+        StorageError: If the file or its folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()  # Optuna's lock links to the path, and spins for ever on a relative one.
+        with storage_errors(f"Opening the journal file {self._path}"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Readers need neither, so a read-only study would go unnoticed until its first result.
+            tempfile.TemporaryFile(dir=self._path.parent).close()
+            self._path.open("ab").close()
+            super().__init__(str(self._path), JournalFileSymlinkLock(str(self._path), grace_period=GRACE_SECONDS))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Appends whole lines and returns once they are on the disk, or leaves the file as it was.
+
+        Raises:
+            StorageError: If the lines cannot be written, e.g. on a full disk.
+        """
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with storage_errors(f"Writing to the journal file {self._path}"), self._exclusive() as descriptor:
+            end = _cut_torn_tail(descriptor)
+            try:
+                _write_all(descriptor, lines)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+            # Not cut back if this fails: whole lines may have been read by others already.
+            os.fsync(descriptor)
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yields the entries from the given one on.
+
+        Raises:
+            StorageError: If a line in the middle of the file is damaged, or the file is gone.
+        """
+        try:
+            with storage_errors(f"Reading the journal file {self._path}"):
+                yield from super().read_logs(log_number_from)
+        except ValueError as error:  # a line that is no JSON, or that has no newline
+            raise StorageError(
+                f"The journal file {self._path} is damaged: {error}.\n    -> restore it from a backup, or remove "
+                "the damaged line by hand; the lines before and after it are independent operations"
+            ) from error
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[int]:
+        self._lock.acquire()
+        try:
+            # No O_CREAT: a study whose folder was removed must not come back as an empty file.
+            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield descriptor
+            finally:
+                os.close(descriptor)  # releases the kernel lock
+        finally:
+            self._release_link()
+
+    def _release_link(self) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:
+            # Another process took this one for dead and removed the link. What was done is done, and the kernel
+            # lock kept it whole, so this is no reason to report the append as failed.
+            logger.warning("The lock of %s was broken by another process after %s s", self._path, GRACE_SECONDS)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    written = 0
+    while written < len(content):  # a full disk first shows as a short write, and as an error on the next one
+        written += os.write(descriptor, content[written:])
+
+
+def _cut_torn_tail(descriptor: int) -> int:
+    """Cuts the file behind its last newline.
+
+    Returns:
+        The file's length.
+    """
+    length = os.fstat(descriptor).st_size
+    end = length
+    while end > 0:
+        start = max(0, end - BLOCK_BYTES if end < length else end - 1)  # nearly always one byte is enough
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < length:
+        logger.warning("Removed %s bytes of an unfinished line from the journal", length - end)
+        os.ftruncate(descriptor, end)
+    return end

@@ -1,0 +1,90 @@
+"""``study.json``: where a study's trials are stored, left in its folder so that a report finds them later.
+
+The folder of a study with a journal of its own says that by itself; a study in a database leaves no other trace in
+its folder. A password is never written: `PASSWORD_VARIABLE` gives it back to whoever reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import sqlalchemy
+
+from sentiment.format import mask_passwords
+from sentiment.search.storage.address import Address, StorageError, read_address
+from sentiment.tracking.result_file import write_json
+
+STUDY_FILE = "study.json"
+
+PASSWORD_VARIABLE = "SENTIMENT_STORAGE_PASSWORD"
+"""Environment variable with the password of a database server, for reading a study later."""
+
+
+@dataclass(frozen=True)
+class StudyAddress:
+    """What ``study.json`` says.
+
+    Attributes:
+        study_name: Name of the study in its storage.
+        storage: URL of the storage, without password; None: the journal in the study's folder.
+        command: The command that started the study, without passwords; None where nobody knows.
+    """
+
+    study_name: str
+    storage: str | None = None
+    command: str | None = None
+
+
+def write_study_address(study_dir: Path, study_name: str, storage_url: str | None, command: str | None) -> None:
+    """Write ``study.json``; of several commands on one study the first is kept, like its definition.
+
+    Raises:
+        TrackingError: The folder cannot be written.
+    """
+    known = read_study_address(study_dir)
+    if known is not None and known.study_name == study_name:
+        command = known.command or command
+    storage = None if storage_url is None else _without_password(storage_url)
+    content = StudyAddress(study_name, storage, None if command is None else mask_passwords(command))
+    if content != known:
+        write_json(study_dir / STUDY_FILE, asdict(content))
+
+
+def read_study_address(study_dir: Path) -> StudyAddress | None:
+    """Read ``study.json``; None where there is none.
+
+    Raises:
+        StorageError: The file is damaged.
+    """
+    file = study_dir / STUDY_FILE
+    if not file.exists():
+        return None
+    try:
+        return StudyAddress(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise StorageError(
+            f"{file} cannot be read: {error}\n"
+            "  -> remove it; the study's own command writes it again when it is started once more"
+        ) from error
+
+
+def add_password(address: Address) -> Address:
+    """Add the password from the environment to a server's address that has none."""
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if address.url is None or address.path is not None or address.url.password or not password:
+        return address
+    return Address(address.dialect, None, address.url.set(password=password))
+
+
+def _without_password(storage_url: str) -> str:
+    address = read_address(storage_url, Path())
+    if address.url is None:
+        return storage_url
+    bare = sqlalchemy.URL.create(
+        address.url.drivername, address.url.username, None, address.url.host, address.url.port, address.url.database
+    )
+    kept = {key: value for key, value in address.url.query.items() if "passw" not in key.lower()}
+    return bare.update_query_dict(kept).render_as_string()

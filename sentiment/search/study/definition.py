@@ -1,0 +1,113 @@
+"""What a study is about: its space and its fixed settings, so that nobody goes on with another study by mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution
+
+from sentiment.errors import SentimentError
+from sentiment.search.compose.composer import Composer
+from sentiment.search.space.parameters import Space
+
+SHOWN = 12
+"""Differences that an error lists; one screen."""
+
+
+class StudyChangedError(SentimentError):
+    """The command differs from the study that is stored under its name."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What must not change in a study.
+
+    Attributes:
+        space: Parameters, as `Space.describe` tells them.
+        settings: Resolved settings that are the same in all trials, flattened.
+        directions: Direction of every objective.
+        repeats: Seeds of every point, and how they are combined.
+    """
+
+    space: Mapping[str, str]
+    settings: Mapping[str, str]
+    directions: Sequence[str]
+    repeats: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what a storage keeps."""
+        return {**asdict(self), "directions": list(self.directions)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Definition:
+        """Read what a storage kept."""
+        return cls(**content)
+
+
+def describe_settings(
+    space: Space, composer: Composer, groups: Collection[str], *, ignored: Collection[str]
+) -> dict[str, str]:
+    """Resolve what the trials of a study share.
+
+    That is the base configuration less what is searched; and of a searched config group, what each option says.
+
+    Args:
+        space: What is searched.
+        composer: Composes configurations.
+        groups: All config groups.
+        ignored: Keys that differ from job to job beside the searched ones.
+    """
+    shared = [*(f"{key}={text}" for key, text in space.fixed.items()), *space.plain]
+    searched = {parameter.key.lstrip("+") for parameter in space.parameters} | {*ignored}
+
+    def is_searched(key: str) -> bool:
+        return any(key == name or key.startswith(f"{name}.") for name in searched)
+
+    base = composer.resolve(composer.compose(shared))
+    settings = {key: value for key, value in base.items() if not is_searched(key)}
+    for parameter in space.parameters:
+        if parameter.key in groups and isinstance(parameter.distribution, CategoricalDistribution):
+            for option in parameter.distribution.choices:
+                content = composer.resolve(composer.compose([f"{parameter.key}={option}", *shared]))
+                settings |= {
+                    f"{key} ({parameter.key}={option})": value
+                    for key, value in content.items()
+                    if key.startswith(f"{parameter.key}.") and key not in searched
+                }
+    return settings
+
+
+def compare(name: str, stored: Definition, now: Definition) -> None:
+    """Raise with every difference between two definitions.
+
+    Raises:
+        StudyChangedError: There is one.
+    """
+    differences = [
+        *_compare("space", stored.space, now.space),
+        *_compare("setting", stored.settings, now.settings),
+    ]
+    if list(stored.directions) != list(now.directions):
+        differences.append(f"directions: stored {list(stored.directions)}, now {list(now.directions)}")
+    if stored.repeats != now.repeats:
+        differences.append(f"repeats: stored {stored.repeats}, now {now.repeats}")
+    if not differences:
+        return
+    more = len(differences) - SHOWN
+    lines = [f"  {line}" for line in differences[:SHOWN]] + ([f"  ... and {more} more"] if more > 0 else [])
+    raise StudyChangedError(
+        f"The study {name!r} exists, and this command differs from it:\n"
+        + "\n".join(lines)
+        + "\n-> repeat the settings of the stored study, start another one with hydra.sweeper.study_name=NAME,\n"
+        "   or go on with the new ones all the same: hydra.sweeper.allow_changes=true"
+    )
+
+
+def _compare(kind: str, stored: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    lines: list[str] = []
+    for key in sorted({*stored, *now}):
+        if stored.get(key) != now.get(key):
+            lines.append(f"{kind} {key}: stored {stored.get(key, 'without')}, now {now.get(key, 'without')}")
+    return lines

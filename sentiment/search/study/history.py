@@ -1,0 +1,274 @@
+"""A study as its storage tells it, read without touching it: for reports, while it runs and long after.
+
+Nothing is created, locked or written: a study that runs does not notice its reader.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import optuna
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from sentiment.config.objective import Direction
+from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
+from sentiment.search.storage.opening import close_storage
+from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address
+from sentiment.search.study.limits import keeps_limits
+from sentiment.search.study.outcome import read_outcomes_of
+from sentiment.search.study.stored import DEFINITION_KEY
+
+State = Literal["complete", "pruned", "failed", "killed", "running", "waiting"]
+
+STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+BRANCH = re.compile(r"\[[^\]]*\]$")
+"""What `sentiment.search.space.parameters.Parameter.name` adds to a key that branches sweep differently."""
+
+CONDITION = re.compile(r" if (?P<conditions>\S+=.*)$")
+"""How `sentiment.search.space.parameters.Space.describe` ends for a parameter of a branch."""
+
+
+class StudyMissingError(StorageError):
+    """There is no such study where it was looked for."""
+
+
+@dataclass(frozen=True)
+class TrialHistory:
+    """One trial.
+
+    Attributes:
+        number: Number in the study.
+        state: How it stands or ended.
+        parameters: Override key, without Hydra's ``+``, to the drawn value: a number, or text.
+        values: The objectives, combined over the repeats; empty without a result.
+        intermediate: Step of the pruner to the objective reported there.
+        started: Start, in seconds since 1970; None if it never started.
+        ended: End, on the same clock; None while it runs.
+        reason: Why it was pruned or failed; None otherwise.
+        kind: Kind of failure; None otherwise.
+        reused_from: Number of the equal trial whose result it shares.
+        excess: Limit to by how much it is broken; empty where all are kept.
+        attributes: Numbers that the job described beside its objective.
+    """
+
+    number: int
+    state: State
+    parameters: Mapping[str, float | str]
+    values: tuple[float, ...] = ()
+    intermediate: Mapping[int, float] = field(default_factory=dict)
+    started: float | None = None
+    ended: float | None = None
+    reason: str | None = None
+    kind: str | None = None
+    reused_from: int | None = None
+    excess: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudyHistory:
+    """A study.
+
+    Attributes:
+        name: Its name.
+        objectives: Names of the objectives; None where the study has none.
+        directions: Which way is better, one an objective.
+        trials: In the order of their numbers.
+        best: Numbers of the best trial, or of the Pareto front, among those that keep every limit.
+        log_scaled: Keys that were drawn on a logarithmic scale.
+        conditions: Key of a branch's parameter to the settings that open the branch, e.g. ``model=rnn``.
+        repeats: Jobs of a trial.
+    """
+
+    name: str
+    objectives: tuple[str, ...] | None
+    directions: tuple[Direction, ...]
+    trials: tuple[TrialHistory, ...]
+    best: tuple[int, ...]
+    log_scaled: frozenset[str]
+    conditions: Mapping[str, tuple[str, ...]]
+    repeats: int = 1
+
+
+def has_study(study_dir: Path) -> bool:
+    """Tell whether a folder is that of a study: it has a journal or says where its study is stored."""
+    return (study_dir / JOURNAL_NAME).exists() or read_study_address(study_dir) is not None
+
+
+def read_study(storage_url: str | None, study_dir: Path, study_name: str | None = None) -> StudyHistory:
+    """Read a study.
+
+    Args:
+        storage_url: Its storage; None: what the folder says (see `study.address_file`), else the journal in the
+            folder. A server's password is taken from `PASSWORD_VARIABLE` where the URL has none.
+        study_dir: The study's folder.
+        study_name: The study; None: what the folder says, else the only one in the storage.
+
+    Raises:
+        StorageError: The storage cannot be read.
+        StudyMissingError: The storage or the study is not there.
+    """
+    known = read_study_address(study_dir)
+    if known is not None:
+        storage_url = storage_url or known.storage
+        study_name = study_name or known.study_name
+    address = add_password(read_address(storage_url, study_dir))
+    with storage_errors(f"Reading {address}"), _open_for_reading(address) as storage:
+        names = sorted(study.study_name for study in storage.get_all_studies())
+        if study_name is None and len(names) == 1:
+            study_name = names[0]
+        if study_name not in names:
+            raise _missing(study_name, names, address)
+        # Neither draws here; without them Optuna would build its own, which takes time and memory.
+        study = optuna.load_study(study_name=study_name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())
+        return _read_history(study, storage)
+
+
+@contextmanager
+def _open_for_reading(address: Address) -> Iterator[BaseStorage]:
+    if address.path is not None and not address.path.exists():
+        raise StudyMissingError(
+            f"There is no study at {address}: the file does not exist.\n"
+            "  -> name the folder of a study (multirun/NAME), or start it with python run.py -m search=..."
+        )
+    if address.dialect == "journal":
+        try:
+            yield JournalStorage(JournalFileBackend(str(address.path)))  # it only writes, and locks, to append
+        except ValueError as error:
+            raise StorageError(
+                f"{address} is damaged: {error}\n  -> restore it from a backup, or remove the damaged line by hand"
+            ) from error
+        return
+    try:
+        storage = RDBStorage(_reading_url(address), skip_table_creation=True, skip_compatibility_check=False)
+    except RuntimeError as error:
+        raise StorageError(f"{address} cannot be used: {error}\n  -> upgrade it with optuna storage upgrade") from error
+    except (SQLAlchemyError, OSError) as error:
+        raise StorageError(
+            f"Reading {address} failed: {' '.join(str(error).split())}\n  -> check that it is the study's database "
+            f"and that it can be reached; its password, if it has one, goes into the variable {PASSWORD_VARIABLE}"
+        ) from error
+    try:
+        yield storage
+    finally:
+        close_storage(storage)
+
+
+def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
+    trials = study.get_trials(deepcopy=False)
+    definition = storage.get_study_system_attrs(study._study_id).get(DEFINITION_KEY) or {}
+    names = study.metric_names
+    return StudyHistory(
+        name=study.study_name,
+        objectives=None if names is None else tuple(names),
+        directions=tuple(cast(Direction, direction.name.lower()) for direction in study.directions),
+        trials=tuple(_read_trial(trial) for trial in trials),
+        best=_choose_best(study, trials),
+        log_scaled=frozenset(
+            name_key(name)
+            for trial in trials
+            for name, distribution in trial.distributions.items()
+            if getattr(distribution, "log", False)
+        ),
+        conditions=_read_conditions(definition.get("space", {})),
+        repeats=int(str(definition.get("repeats", "1")).partition(",")[0]),
+    )
+
+
+def _read_trial(trial: FrozenTrial) -> TrialHistory:
+    attributes, state = trial.user_attrs, STATES[trial.state]
+    if attributes.get("failure.kind") == "interrupted":
+        state = "killed"
+    reason = attributes.get("failure.reason")
+    if state == "pruned":
+        reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
+        reason = next(iter(reasons), None)
+    return TrialHistory(
+        number=trial.number,
+        state=state,
+        parameters={name_key(name): _plain(value) for name, value in trial.params.items()},
+        values=tuple(trial.values or ()) if state == "complete" else (),
+        intermediate=dict(trial.intermediate_values),
+        started=_seconds(trial.datetime_start),
+        ended=_seconds(trial.datetime_complete),
+        reason=reason,
+        kind=attributes.get("failure.kind"),
+        reused_from=attributes.get("reused_from"),
+        excess={name: excess for name, excess in trial.constraints.items() if excess > 0},
+        attributes={
+            name: float(value)
+            for name, value in attributes.items()
+            if name != "reused_from" and isinstance(value, int | float) and not isinstance(value, bool)
+        },
+    )
+
+
+def _choose_best(study: optuna.Study, trials: list[FrozenTrial]) -> tuple[int, ...]:
+    """Choose as `sentiment.search.study.stored.StoredStudy.best` does, which holds a study open for writing."""
+    good = [trial for trial in trials if trial.state == TrialState.COMPLETE and keeps_limits(trial)]
+    if not good:
+        return ()
+    if len(study.directions) > 1:
+        return tuple(trial.number for trial in study.best_trials)
+    choose = max if study.direction == optuna.study.StudyDirection.MAXIMIZE else min
+    return (choose(good, key=lambda trial: trial.values[0]).number,)
+
+
+def _read_conditions(space: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    conditions: dict[str, tuple[str, ...]] = {}
+    for name, text in space.items():
+        match = CONDITION.search(text)
+        if match is not None:
+            key = name_key(name)
+            conditions[key] = (*conditions.get(key, ()), *match["conditions"].split(" or "))
+    return conditions
+
+
+def name_key(name: str) -> str:
+    """Give the override key of a parameter, without the branch that its name may tell and without Hydra's ``+``."""
+    return BRANCH.sub("", name).lstrip("+")
+
+
+def _plain(value: Any) -> float | str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()  # Optuna's databases keep local time, its journals the zone
+
+
+def _reading_url(address: Address) -> str:
+    if address.dialect != "sqlite":
+        return address.connection_url
+    assert address.url is not None
+    # SQLite's own way to open a file without the right to write it.
+    read_only = address.url.set(database=f"file:{address.path}", query={"mode": "ro", "uri": "true"})
+    return read_only.render_as_string(hide_password=False)
+
+
+def _missing(name: str | None, names: list[str], address: Address) -> StudyMissingError:
+    wanted = "several studies, and none was named" if name is None else f"no study {name!r}"
+    if not names:
+        wanted = "no study"
+    there = f"it holds {', '.join(names)}" if names else "it is empty"
+    return StudyMissingError(f"{address} holds {wanted}; {there}.\n  -> name one of them, or another storage")

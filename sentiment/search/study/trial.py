@@ -1,0 +1,195 @@
+"""The job's side of a trial: report, prune, describe; from whichever process the job runs in.
+
+A job finds its trial through the study's storage, so the same code works in-process, in worker processes and under
+every launcher. A Hydra application reads it with `current_trial`::
+
+    trial = current_trial()  # None where no study runs the job
+    if trial is not None:
+        trial.report(accuracy, step=epoch)  # raises RunPruned when the pruner says so
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
+from optuna.samplers import RandomSampler
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from sentiment.errors import RunPruned, SentimentError
+from sentiment.search.storage.lease import Heartbeat, Lease
+from sentiment.search.storage.opening import open_storage
+from sentiment.search.study.current import current_trial
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+
+__all__ = ["RunningTrial", "TrialAddress", "current_trial"]
+
+JOB_KEY = "study:job"
+"""System attribute: the card of the lease that the running job holds."""
+
+OWNER_KEY = "study:owner"
+"""System attribute: which command runs the trial."""
+
+PROGRESS_KEY = "study:progress"
+"""System attribute: share of the job that is done, and a word on it for people."""
+
+HEARTBEAT_SECONDS = 12.0
+
+
+class SupersededError(SentimentError):
+    """A job starts whose trial belongs to another command by now."""
+
+
+class RunningTrial:
+    """The trial that a job belongs to.
+
+    Attributes:
+        number: Number of the trial in its study.
+        repeat: Which of the trial's repeats this job is, from 0.
+    """
+
+    def __init__(self, storage: BaseStorage, study: optuna.Study, trial_id: int, number: int, repeat: int) -> None:
+        self.number = number
+        self.repeat = repeat
+        self._storage = storage
+        self._study = study
+        self._trial_id = trial_id
+
+    def report(self, value: float, *, step: int) -> None:
+        """Take the objective at a step (from 0, the same pace in every trial) and decide whether to go on.
+
+        The first repeat of a trial is compared with other trials; further repeats run to their end. Trials of several
+        objectives are not pruned: Optuna compares one.
+
+        Raises:
+            RunPruned: The pruner ends the trial.
+        """
+        if self.repeat > 0 or len(self._study.directions) > 1 or isinstance(self._study.pruner, WilcoxonPruner):
+            return
+        # A job that was restarted from its checkpoint may pass a step again; the first report counts, as in Optuna.
+        if step not in self._storage.get_trial(self._trial_id).intermediate_values:
+            self._storage.set_trial_intermediate_value(self._trial_id, step, float(value))
+        self._prune(step)
+
+    def finish_repeat(self, value: float) -> None:
+        """Take the final value of a repeat; the Wilcoxon pruner compares trials repeat by repeat.
+
+        Raises:
+            RunPruned: The pruner ends the trial, its further repeats are not needed.
+        """
+        if isinstance(self._study.pruner, WilcoxonPruner) and len(self._study.directions) == 1:
+            self._storage.set_trial_intermediate_value(self._trial_id, self.repeat, float(value))
+            self._prune(self.repeat)
+
+    def describe(self, metrics: Mapping[str, float]) -> None:
+        """Note numbers beside the objective (size, time): for limits, tables and the dashboard."""
+        for name, value in metrics.items():
+            self._storage.set_trial_user_attr(self._trial_id, name, float(value))
+
+    def progress(self, fraction: float, note: str = "") -> None:
+        """Tell how far the job is, 0 to 1, for the live table and the time left."""
+        self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [round(fraction, 4), note])
+
+    def read_outcome(self) -> Outcome | None:
+        """Give the outcome that an earlier process of this job wrote; None: it has not ended."""
+        content = self._storage.get_trial(self._trial_id).system_attrs.get(OUTCOME_KEY.format(repeat=self.repeat))
+        return None if content is None else Outcome.from_json(content)
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        """Keep the outcome."""
+        key = OUTCOME_KEY.format(repeat=self.repeat)
+        self._storage.set_trial_system_attr(self._trial_id, key, outcome.to_json())
+
+    def read_owner(self) -> str | None:
+        """Give the command that runs the trial."""
+        owner: str | None = self._storage.get_trial(self._trial_id).system_attrs.get(OWNER_KEY)
+        return owner
+
+    def take_up(self) -> bool:
+        """Make the trial run where it waits again: its job stood in a queue for longer than its command lived.
+
+        Returns:
+            Whether the job may go on; False where another command has just claimed the trial.
+        """
+        state = self._storage.get_trial(self._trial_id).state
+        return state != TrialState.WAITING or self._storage.set_trial_state_values(self._trial_id, TrialState.RUNNING)
+
+    def write_card(self, card: dict[str, Any]) -> None:
+        """Show that the job is alive."""
+        self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, card)
+
+    def _prune(self, step: int) -> None:
+        if self._study.pruner.prune(self._study, self._storage.get_trial(self._trial_id)):
+            pruner = type(self._study.pruner).__name__
+            raise RunPruned(f"pruned by {pruner} at step {step}")
+
+
+@dataclass(frozen=True)
+class TrialAddress:
+    """Where a job finds its trial; travels to the process of the job.
+
+    Attributes:
+        storage_url: The study's storage; None: the journal in `study_dir`.
+        study_dir: The study's folder.
+        study_name: The study.
+        trial_id: The trial's id in the storage.
+        number: The trial's number in its study.
+        repeat: Which repeat, from 0.
+        owner: The command that runs the trial.
+        pruner: The study's pruner, which storages do not keep.
+    """
+
+    storage_url: str | None
+    study_dir: Path
+    study_name: str
+    trial_id: int
+    number: int
+    repeat: int
+    owner: str
+    pruner: BasePruner
+
+    def find(self) -> RunningTrial:
+        """Open the storage (once a process) and find the trial."""
+        study = _open_study(self.storage_url, self.study_dir, self.study_name)
+        study.pruner = self.pruner
+        return RunningTrial(study._storage, study, self.trial_id, self.number, self.repeat)
+
+    @contextmanager
+    def attend(self) -> Iterator[RunningTrial]:
+        """Find the trial and hold a lease on it: nobody else takes a trial whose job is alive.
+
+        Raises:
+            SupersededError: Another command has taken the trial over while this job waited in a queue.
+        """
+        trial = self.find()
+        if trial.read_owner() != self.owner:
+            raise self._superseded()
+        with Lease.take("job") as lease:
+            with Heartbeat(trial.write_card, lease, HEARTBEAT_SECONDS):
+                if not trial.take_up():
+                    raise self._superseded()
+                yield trial
+            lease.release(forget=True)  # the outcome is written, so nobody will ask whether the job lives
+
+    def _superseded(self) -> SupersededError:
+        return SupersededError(
+            f"Trial {self.number} of the study {self.study_name!r} was taken over by another command.\n"
+            "-> nothing to do: it runs there; this job was started by a command that is dead"
+        )
+
+
+@lru_cache(maxsize=4)
+def _open_study(url: str | None, study_dir: Path, name: str) -> optuna.Study:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = open_storage(url, study_dir)
+        # Neither draws here: sampling is the controller's task.
+        return optuna.load_study(study_name=name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())

@@ -1,0 +1,1 @@
+"""Running jobs: in this process, in worker processes, or under a Hydra launcher."""

@@ -1,0 +1,212 @@
+"""Jobs under Hydra's launchers (joblib, Ray, submitit, Slurm), without their batches.
+
+`Launcher.launch` blocks until all jobs of a call are done. So every call here is one job, and as many calls are in
+flight as the study has jobs, each in a thread that does nothing but wait.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import queue
+import signal
+import threading
+from dataclasses import replace
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from sentiment.errors import SentimentError
+from sentiment.search.study.outcome import Outcome, failed
+from sentiment.search.workers.job import Finished, Job, read_return
+from sentiment.search.workers.task import TrialTask
+
+log = logging.getLogger(__name__)
+
+JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
+
+LOST = {
+    "TerminatedWorkerError",  # joblib
+    "BrokenProcessPool",
+    "UncompletedJobError",  # submitit
+    "WorkerCrashedError",  # Ray, here and below
+    "NodeDiedError",
+    "ActorDiedError",
+    "ObjectLostError",
+    "OwnerDiedError",
+    "LocalRayletDiedError",
+    "RaySystemError",
+}
+"""What launchers raise for a job whose process or machine is gone; told by name, as none of them need be installed."""
+
+_composing = threading.RLock()
+"""Hydra composes with state of the whole process, so that one thread at a time may."""
+
+
+class LauncherError(SentimentError):
+    """A launcher cannot be reached."""
+
+
+class Launches:
+    """Runs every job as a launch of its own.
+
+    Args:
+        capacity: Launches in flight.
+        task: The application's task function.
+        objectives: Number of values that it returns.
+        context: Hydra's context.
+        study: The configuration of the whole study.
+
+    Raises:
+        LauncherError: The Ray cluster cannot be reached.
+    """
+
+    blocking = False
+
+    def __init__(
+        self, capacity: int, task: TaskFunction, objectives: int, context: HydraContext, study: DictConfig
+    ) -> None:
+        self.capacity = capacity
+        self._task = task
+        self._objectives = objectives
+        self._context = _with_lock(context)
+        self._study = study
+        self._is_ray = study.hydra.launcher._target_ == RAY
+        self._is_joblib = study.hydra.launcher._target_ == JOBLIB
+        self._ended: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        self._running: dict[int, Job] = {}
+        if self._is_ray:
+            _connect_ray(study)
+
+    @property
+    def running(self) -> list[Job]:
+        """Jobs in flight."""
+        return list(self._running.values())
+
+    def submit(self, job: Job) -> None:
+        """Launch a job; its thread waits for it. A daemon: it must not hold up the end of an interrupted study."""
+        self._running[job.number] = job
+        threading.Thread(target=self._launch, args=(job,), name=f"launch-{job.number}", daemon=True).start()
+
+    def wait(self, timeout_seconds: float) -> list[Finished]:
+        """Give the jobs that ended."""
+        if not self._running:
+            return []
+        try:
+            finished = [self._ended.get(timeout=timeout_seconds)]
+        except queue.Empty:
+            return []
+        while not self._ended.empty():
+            finished.append(self._ended.get())
+        for one in finished:
+            del self._running[one.job.number]
+        return finished
+
+    def place(self, job: Job) -> str:
+        """Name the launcher; where it places a job is its own business."""
+        return str(self._study.hydra.runtime.choices.get("hydra/launcher", "launcher"))
+
+    def stop(self) -> list[Job]:
+        """Let go. A cluster may go on with its jobs: they keep their lease, and a later command takes their results.
+
+        Joblib's processes are this command's own, and would hold up its end: they are ended.
+        """
+        if not self._is_joblib:
+            if self._running and self._is_ray:
+                _leave_ray()
+            elif self._running:
+                log.info("%d jobs are left to the launcher; the same command takes their results.", len(self._running))
+            return []
+        _end_joblib()
+        stopped = self.running
+        self._running.clear()
+        return stopped
+
+    def _launch(self, job: Job) -> None:
+        self._ended.put(Finished(job, self._launch_one(job)))
+
+    def _launch_one(self, job: Job) -> Outcome:
+        try:
+            with _composing:
+                launcher: Any = Plugins.instance().instantiate_launcher(
+                    hydra_context=self._context,
+                    task_function=TrialTask(self._task, job.address, self._objectives),
+                    config=self._study,
+                )
+            if self._is_joblib:
+                # All launches share one pool, a process for each. With a pool of one, joblib would run its job in this
+                # thread, in the middle of the study's own process.
+                launcher.joblib["n_jobs"] = max(2, self.capacity)
+            returned = launcher.launch([job.overrides], initial_job_idx=job.number)
+            return read_return(returned[0])
+        except Exception as error:  # a job that timed out, a node that died: the launcher raises, the study goes on
+            return _lost(error)
+
+
+def _lost(error: Exception) -> Outcome:
+    """Tell a job that its launcher has lost from one that could not be launched."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    outcome = failed(error)
+    return replace(outcome, kind="worker_died") if names & LOST else outcome
+
+
+def _end_joblib() -> None:
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+
+def _connect_ray(study: DictConfig) -> None:
+    """Connect to Ray once, before the launcher's threads would all do it: two at once end the process.
+
+    Raises:
+        LauncherError: The cluster cannot be reached.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    settings: Any = OmegaConf.to_container(study.hydra.launcher.ray.init, resolve=True)
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(**settings)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise LauncherError(
+            f"Ray cannot be started or reached with hydra.launcher.ray.init={settings}: {error}\n"
+            "-> look with `ray status` whether the cluster runs; hydra.launcher.ray.init.address=auto finds the one on "
+            "this machine, and without an address Ray starts one for this command"
+        ) from error
+    signal.signal(signal.SIGTERM, on_terminate)  # Ray takes it over, and would change how the command ends
+
+
+def _leave_ray() -> None:
+    """Disconnect, which ends this command's jobs; left to the end of the process, it would end with another code."""
+    import ray
+
+    ray.shutdown()
+
+
+class _LockedLoader:
+    """A config loader whose compositions take turns."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        with _composing:
+            return self._loader.load_sweep_config(master_config, sweep_overrides)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_loader":  # while it is unpickled, before it has its attributes
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+
+def _with_lock(context: HydraContext) -> HydraContext:
+    locked = copy.copy(context)
+    locked.config_loader = _LockedLoader(context.config_loader)  # type: ignore[assignment]
+    return locked

@@ -1,0 +1,224 @@
+"""Worker processes: each runs one job after the other and never waits for the others.
+
+Hydra has launchers for processes (joblib), but `Launcher.launch` returns when the last job of a batch is done; here a
+worker gets its next job when its last one ends, has its GPU and its threads from the start, and its death is noticed at
+once and costs its one job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import cloudpickle
+from hydra.core.singleton import Singleton
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from sentiment.search.study.outcome import Outcome
+from sentiment.search.workers.job import Finished, Job, run_in_place
+from sentiment.search.workers.signals import deaf_to_ctrl_c
+from sentiment.search.workers.slots import Slot
+
+POLITE_SECONDS = 20.0
+"""Time that a job has to record its end after Ctrl-C or SIGTERM, before it is killed."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every worker needs once, pickled by value: tasks usually live in ``__main__``."""
+
+    task: TaskFunction
+    objectives: int
+    context: HydraContext
+    study: DictConfig
+    singletons: dict[Any, Any]
+
+
+class Worker:
+    """One worker process, seen from the study."""
+
+    def __init__(self, slot: Slot, work_file: Path, log_file: Path) -> None:
+        self.slot = slot
+        self.job: Job | None = None
+        context = multiprocessing.get_context("spawn")  # a fork would copy locks and connections in mid-use
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(
+            target=serve,
+            args=(theirs, str(work_file), slot.environment(), str(log_file)),
+            name=f"study-worker-{slot.index}",
+        )
+        resource_tracker.ensure_running()  # starting it would end the deafness
+        with deaf_to_ctrl_c():
+            self.process.start()
+        theirs.close()
+
+    def start(self, job: Job) -> None:
+        """Send a job."""
+        self.job = job
+        with contextlib.suppress(BrokenPipeError):  # it died while idle: `receive` finds that out and says how
+            self.connection.send_bytes(cloudpickle.dumps(job))
+
+    def receive(self) -> Finished:
+        """Take the outcome, or say how the worker died; call it when the connection is ready."""
+        assert self.job is not None
+        job, self.job = self.job, None
+        try:
+            return Finished(job, self.connection.recv())
+        except (EOFError, OSError):  # OSError: it died within its message
+            self.process.join(POLITE_SECONDS)
+            return Finished(job, Outcome("failed", kind="worker_died", reason=_explain_death(self.process.exitcode)))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take another job."""
+        return self.process.is_alive() and not self.connection.closed
+
+    def close(self) -> None:
+        """Let it end: it ends when its connection does."""
+        self.connection.close()
+
+
+class WorkerProcesses:
+    """Runs jobs in worker processes, one for each slot, started when first needed."""
+
+    blocking = False
+
+    def __init__(
+        self,
+        slots: list[Slot],
+        task: TaskFunction,
+        objectives: int,
+        context: HydraContext,
+        study: DictConfig,
+        log_dir: Path,
+        *,
+        fresh_processes: bool = False,
+    ) -> None:
+        self.capacity = len(slots)
+        self._slots = slots
+        # In a file: a pipe would fill up and make this process wait until the worker has booted.
+        self._work_dir = tempfile.TemporaryDirectory(prefix="study-work-")
+        self._work_file = Path(self._work_dir.name) / "work.pickle"
+        self._work_file.write_bytes(cloudpickle.dumps(Work(task, objectives, context, study, Singleton.get_state())))
+        self._log_dir = log_dir
+        self._fresh = fresh_processes
+        self._workers: dict[int, Worker] = {}
+
+    @property
+    def running(self) -> list[Job]:
+        """Jobs in flight."""
+        return [worker.job for worker in self._workers.values() if worker.job is not None]
+
+    def submit(self, job: Job) -> None:
+        """Send a job to a free worker, starting one where needed."""
+        slot = next(slot for slot in self._slots if self._is_free(slot))
+        worker = self._workers.get(slot.index)
+        if worker is None or not worker.is_alive:
+            worker = self._workers[slot.index] = self._start(slot)
+        worker.start(job)
+
+    def wait(self, timeout_seconds: float) -> list[Finished]:
+        """Give the jobs that ended."""
+        busy = {worker.connection: worker for worker in self._workers.values() if worker.job is not None}
+        finished: list[Finished] = []
+        for ready in wait(list(busy), timeout_seconds):
+            assert isinstance(ready, Connection)
+            worker = busy[ready]
+            finished.append(worker.receive())
+            if self._fresh or finished[-1].outcome.kind == "worker_died":
+                worker.close()
+        return finished
+
+    def place(self, job: Job) -> str:
+        """Name the worker or its GPU."""
+        return next((str(w.slot) for w in self._workers.values() if w.job is job), "")
+
+    def stop(self) -> list[Job]:
+        """End all workers; a job in flight gets time to record that it was stopped."""
+        stopped = self.running
+        for worker in self._workers.values():
+            if worker.job is not None and worker.process.is_alive():
+                worker.process.terminate()
+            worker.close()
+        deadline = time.monotonic() + POLITE_SECONDS
+        for worker in self._workers.values():
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        for slot in self._slots:
+            slot.release()
+        self._workers.clear()
+        self._work_dir.cleanup()
+        return stopped
+
+    def _is_free(self, slot: Slot) -> bool:
+        worker = self._workers.get(slot.index)
+        return worker is None or worker.job is None
+
+    def _start(self, slot: Slot) -> Worker:
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        return Worker(slot, self._work_file, self._log_dir / f"worker-{slot.index}.log")
+
+
+def serve(connection: Connection, work_file: str, environment: dict[str, str], log_file: str) -> None:
+    """Be a worker: run the jobs that come, one by one, until the connection ends."""
+    os.environ.update(environment)  # before anything imports NumPy or torch, which read it once
+    _write_output_to(log_file)
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the study, which then ends its workers in order
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work: Work = cloudpickle.loads(Path(work_file).read_bytes())
+    Singleton.set_state(work.singletons)
+    while True:
+        try:
+            job: Job = cloudpickle.loads(connection.recv_bytes())
+        except EOFError:
+            return
+        connection.send(run_in_place(job, work.task, work.objectives, work.context, work.study))
+
+
+def _write_output_to(log_file: str) -> None:
+    """Send what a worker prints to its own file: several at once would be unreadable on one terminal."""
+    file = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(file, stream.fileno())
+    os.close(file)
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signal_number)
+
+
+def _end_with_parent() -> None:
+    """End when the study's process dies, however it dies: nobody waits for this job any more."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(POLITE_SECONDS)
+    os._exit(1)
+
+
+def _explain_death(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = "; the system kills like this when memory runs out" if name == "SIGKILL" else ""
+        return f"the worker process was killed by {name}{hint}"
+    return f"the worker process ended with exit code {exit_code} in mid-job"

@@ -1,0 +1,122 @@
+"""Records a run in its own folder: ``result.json``, test predictions, confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from sentiment.config.schema import Settings
+from sentiment.tracking.ending import Ending
+from sentiment.tracking.environment import describe_environment
+from sentiment.tracking.flatten import flatten
+from sentiment.tracking.result_file import ResultRecord, write_result
+from sentiment.tracking.run_context import RunContext
+from sentiment.tracking.run_name import name_run
+from sentiment.training.result import RunResult
+
+PREDICTIONS_FILE = "predictions/test.npz"
+
+
+class FolderRecorder:
+    """Keeps the folder up to date after every validation, so that a killed run still shows how far it came.
+
+    Args:
+        settings: The run's settings.
+        context: Where it stands.
+        earlier: What an interrupted attempt at the same run left behind.
+    """
+
+    def __init__(self, settings: Settings, context: RunContext, earlier: ResultRecord | None = None) -> None:
+        self._folder = context.output_dir
+        self._record = ResultRecord(
+            name=name_run(settings.model.name, context.overrides),
+            model=settings.model.name,
+            status="RUNNING",
+            started=earlier.started if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            run_id=earlier.run_id if earlier else None,
+            history=earlier.history if earlier else (),
+            overrides=context.overrides,
+            params=flatten(settings),
+            job_number=context.job_number,
+            tags=describe_environment(context.project_dir),
+        )
+        self._write()
+
+    def link(self, run_id: str) -> None:
+        """Note the MLflow run that records the same run."""
+        self._record = replace(self._record, run_id=run_id)
+        self._write()
+
+    def describe(self, tags: Mapping[str, str]) -> None:
+        """Note tags."""
+        self._record = replace(self._record, tags={**self._record.tags, **tags})
+
+    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Leave training metrics to the trackers: they are too many for a file that is rewritten."""
+
+    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Add a validation to the history; one that an interrupted attempt made from here on is made again."""
+        kept = [point for point in self._record.history if point["step"] < step]
+        point = {"step": step, "epoch": epoch, **metrics}
+        self._record = replace(self._record, history=(*kept, point))
+        self._write()
+
+    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Nothing yet: the run's result holds the test metrics."""
+
+    def finished(self, result: RunResult) -> None:
+        """Write the result; where the run was tested, predictions and confusion matrix too."""
+        if result.test is not None:
+            # matplotlib takes a second to import, so it comes when there is something to draw
+            from sentiment.tracking.confusion import write_confusion
+
+            write_confusion(self._folder, result.test.confusion(), result.class_names)
+            predictions = self._folder / PREDICTIONS_FILE
+            predictions.parent.mkdir(exist_ok=True)
+            write_predictions(predictions, result)
+        self._record = replace(
+            self._record,
+            metrics=dict(result.metrics),
+            parameters=result.parameters,
+            seconds=result.seconds,
+            epochs=result.epochs,
+            best_epoch=result.best_epoch,
+            test_reviews=None if result.test is None else len(result.test.labels),
+        )
+        self._write()
+
+    def close(self, ending: Ending) -> None:
+        """Write how the run ended; a pruned one keeps what it reached."""
+        if ending.reached is not None:
+            reached = ending.reached
+            self._record = replace(
+                self._record,
+                metrics=dict(reached.metrics),
+                parameters=reached.parameters,
+                seconds=reached.seconds,
+                epochs=reached.epochs,
+                best_epoch=reached.best_epoch,
+            )
+        self._record = replace(self._record, status=ending.status, kind=ending.kind, reason=ending.reason)
+        self._write()
+
+    def _write(self) -> None:
+        write_result(self._folder, self._record)
+
+
+def write_predictions(file: Path, result: RunResult) -> None:
+    """Write ``labels`` (N,), ``probabilities`` (N, K) and ``class_names`` (K,), so that runs can be compared in pairs.
+
+    The arrays are plain numbers and text: ``numpy.load`` reads them without pickle.
+    """
+    assert result.test is not None
+    np.savez_compressed(
+        file,
+        labels=result.test.labels,
+        probabilities=result.test.probabilities,
+        class_names=np.array(result.class_names, dtype=np.str_),
+    )

@@ -1,0 +1,1 @@
+"""All that knows MLflow: opening a store, writing and reading runs, models and the registry."""

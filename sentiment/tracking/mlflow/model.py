@@ -1,0 +1,89 @@
+"""Log the trained model in MLflow's own format: no pickle, and nothing of mlflow's global state."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+import sentiment
+from sentiment.tracking.mlflow.client import LoggedModelOutput, Metric, quiet
+from sentiment.tracking.mlflow.store import Store
+
+with warnings.catch_warnings():  # mlflow's own types warn about each other while they are imported
+    warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+    import mlflow.pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+MODEL_NAME = "model"
+
+PREDICTION_LIBRARIES = ("mlflow", "torch", "tokenizers", "safetensors", "pydantic", "numpy", "pandas")
+"""What prediction imports; their installed versions become the model's requirements."""
+
+
+def log_model(
+    store: Store, run_id: str, bundle: Path, class_names: Sequence[str], metrics: Sequence[Metric] = ()
+) -> str:
+    """Log a bundle as the model of a run; ``mlflow.pyfunc.load_model(f"runs:/{run_id}/model")`` loads it.
+
+    The model holds the bundle (weights, settings, tokenizer), a copy of this package and its requirements, so that
+    it predicts where neither this checkout nor its configuration is. It is written by ``mlflow.pyfunc.save_model``
+    and uploaded with an explicit client, because ``mlflow.pyfunc.log_model`` goes by the active run and the global
+    tracking URI.
+
+    Args:
+        store: Open store.
+        run_id: Run that trained the model.
+        bundle: Folder written by `sentiment.models.bundle`.
+        class_names: The K class names.
+        metrics: Points of the run that were measured on this very model; MLflow shows them beside it.
+
+    Returns:
+        The model's URI.
+    """
+    client = store.client
+    logged = client.create_logged_model(store.experiment_id, name=MODEL_NAME, source_run_id=run_id)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / MODEL_NAME
+            _save(path, Model(logged.artifact_location, run_id, model_id=logged.model_id), bundle, class_names)
+            client.log_model_artifacts(logged.model_id, str(path))
+    except BaseException:
+        client.finalize_logged_model(logged.model_id, "FAILED")
+        raise
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    # The same time stamp and step: MLflow adds the link to the model and no second point to the run.
+    client.log_batch(run_id, metrics=[Metric(m.key, m.value, m.timestamp, m.step, logged.model_id) for m in metrics])
+    return str(logged.model_uri)
+
+
+def signature(class_names: Sequence[str]) -> ModelSignature:
+    """Describe a prediction: a column of texts in; the label and a probability for each of the K classes out."""
+    probabilities = [ColSpec("float", f"probability_{name}") for name in class_names]
+    return ModelSignature(Schema([ColSpec("string", "text")]), Schema([ColSpec("string", "label"), *probabilities]))
+
+
+def _save(path: Path, model: Model, bundle: Path, class_names: Sequence[str]) -> None:
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, at how mlflow reads the example's columns
+        mlflow.pyfunc.save_model(
+            str(path),
+            mlflow_model=model,
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"bundle": str(bundle)},
+            signature=signature(class_names),
+            input_example=pd.DataFrame({"text": ["A great film, but far too long."]}),
+            pip_requirements=requirements(),  # named, because inferring them loads the model in another process
+            code_paths=[str(Path(sentiment.__file__).parent)],
+        )
+
+
+def requirements() -> list[str]:
+    """Pin what prediction needs; a local build such as ``2.13.0+cpu`` is called by the release it was built from."""
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in PREDICTION_LIBRARIES]

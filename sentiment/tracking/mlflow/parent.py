@@ -1,0 +1,150 @@
+"""The parent run of a multirun: one MLflow run that the runs of all jobs hang from."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sentiment.errors import TrackingError
+from sentiment.format import mask_passwords
+from sentiment.tracking.ending import Ending, ending_of
+from sentiment.tracking.environment import describe_environment
+from sentiment.tracking.mlflow.client import Metric, MlflowClient
+from sentiment.tracking.mlflow.store import find_run, open_store, recording
+from sentiment.tracking.mlflow.write import write_tags
+from sentiment.tracking.result_file import PARENT_FILE, ResultRecord, write_json
+from sentiment.tracking.run_name import name_sweep
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What ``parent_run.json`` says, so that jobs find their parent from any process.
+
+    Attributes:
+        uri: Tracking URI of the store.
+        experiment_id: Experiment of the parent and of its children.
+        run_id: The parent run.
+    """
+
+    uri: str
+    experiment_id: str
+    run_id: str
+
+
+def read_parent(sweep_dir: Path) -> Parent | None:
+    """Read who the parent is; None where the multirun has none.
+
+    Raises:
+        TrackingError: The file is damaged.
+    """
+    file = sweep_dir / PARENT_FILE
+    if not file.exists():
+        return None
+    try:
+        return Parent(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise TrackingError(
+            f"{file} cannot be read: {error}\n  -> remove it: the multirun then gets a new parent run"
+        ) from error
+
+
+def start_sweep(
+    *,
+    uri: str,
+    experiment: str,
+    artifact_dir: str,
+    sweep_dir: Path,
+    project_dir: Path,
+    overrides: Sequence[str],
+    base_yaml: str,
+) -> Parent:
+    """Start the parent run of a multirun and write ``parent_run.json`` into the sweep's folder.
+
+    Store, experiment and parent are made here, once, before the jobs fan out. A second call with the same folder
+    takes the same parent up again.
+
+    Args:
+        uri: Tracking URI.
+        experiment: MLflow experiment.
+        artifact_dir: Folder for artifacts, as in `open_store`.
+        sweep_dir: Folder of the multirun.
+        project_dir: The checkout.
+        overrides: The command line's overrides, sweeps unexpanded: ``model=transformer,rnn``.
+        base_yaml: The composed configuration that the jobs' overrides apply to.
+
+    Returns:
+        The parent run.
+
+    Raises:
+        TrackingError: The store cannot be opened or written.
+    """
+    store = open_store(uri, experiment, artifact_dir)
+    with recording(uri):
+        known = read_parent(sweep_dir)
+        if known is not None and known.uri == uri and find_run(store.client, known.run_id):
+            store.client.update_run(known.run_id, status="RUNNING")
+            return known
+        tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
+        run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
+        parent = Parent(uri, store.experiment_id, run.info.run_id)
+        try:
+            command = mask_passwords(shlex.join(["python", *sys.argv]))
+            tags = {"command": command, "overrides": mask_passwords(" ".join(overrides))}
+            write_tags(store.client, parent.run_id, {**tags, **describe_environment(project_dir)})
+            store.client.log_text(parent.run_id, base_yaml, "config/base.yaml")
+            write_json(sweep_dir / PARENT_FILE, asdict(parent))
+        except BaseException as error:
+            store.client.set_terminated(parent.run_id, ending_of(error).status)
+            raise
+    return parent
+
+
+def update_sweep(parent: Parent, records: Iterable[ResultRecord], best: ResultRecord | None, objective: str) -> None:
+    """Write how the multirun stands: number of jobs by state, and the best one so far.
+
+    Args:
+        parent: The parent run.
+        records: Results of all jobs.
+        best: The finished job with the best objective; None while there is none.
+        objective: Metric that decided.
+
+    Raises:
+        TrackingError: The store cannot be written.
+    """
+    states = Counter(record.status for record in records)
+    tags = {"jobs": str(states.total()), **{f"jobs.{state.lower()}": str(count) for state, count in states.items()}}
+    with recording(parent.uri):
+        client = MlflowClient(tracking_uri=parent.uri)
+        if best is not None:
+            value = best.metrics[objective]
+            tags |= {"best.objective": objective, "best.value": repr(value), "best.name": best.name}
+            tags |= {"best.run_id": best.run_id} if best.run_id else {}
+            client.log_batch(parent.run_id, metrics=[Metric(f"best/{objective}", value, int(time.time() * 1000), 0)])
+        write_tags(client, parent.run_id, tags)
+
+
+def finish_sweep(parent: Parent, ending: Ending, files: Iterable[Path] = ()) -> None:
+    """Log the multirun's files on the parent and end it; of a folder, all that it holds, under its name.
+
+    Raises:
+        TrackingError: The store cannot be written.
+    """
+    with recording(parent.uri):
+        client = MlflowClient(tracking_uri=parent.uri)
+        try:
+            for file in files:
+                if file.is_dir():
+                    client.log_artifacts(parent.run_id, str(file), artifact_path=file.name)
+                else:
+                    client.log_artifact(parent.run_id, str(file))
+            if ending.reason is not None:
+                reason = {"failure.kind": str(ending.kind), "failure.reason": ending.reason}
+                write_tags(client, parent.run_id, reason)
+        finally:
+            client.set_terminated(parent.run_id, ending.status)

@@ -1,0 +1,220 @@
+"""MLflow's model registry: the best model of each data set under the alias ``champion``, for whoever serves it.
+
+``mlflow.pyfunc.load_model("models:/NAME@champion")`` always loads the champion. A challenger takes its place only if
+it is better on validation, on the same data: figures of other data say nothing about who is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
+
+from sentiment.config.objective import Direction
+from sentiment.errors import TrackingError
+from sentiment.tracking.mlflow.client import MlflowClient, MlflowException, quiet
+from sentiment.tracking.mlflow.read import open_client, reading
+from sentiment.tracking.mlflow.store import find_run, sqlite_file
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+OBJECTIVE_TAG, VALUE_TAG, DIRECTION_TAG = "objective", "value", "direction"
+FINGERPRINT_TAG = "data.fingerprint"
+STUDY_TAG = "study"
+
+LOCK_TIMEOUT_SECONDS = 60.0
+
+
+class RegistryError(TrackingError):
+    """A model cannot be registered."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of a registration.
+
+    Attributes:
+        name: Registered model.
+        version: Its version that holds the run's model.
+        alias: ``champion`` or ``challenger``.
+        reason: Why it has this alias, in a sentence.
+        is_new: Whether the version was made now; False: the run's model was registered before.
+    """
+
+    name: str
+    version: int
+    alias: str
+    reason: str
+    is_new: bool
+
+
+def register_champion(
+    uri: str,
+    name: str,
+    run_id: str,
+    *,
+    objective: str,
+    value: float,
+    direction: Direction,
+    study: str = "",
+    force: bool = False,
+) -> Registration:
+    """Register a run's model, as the champion if it is the first or better than the present one, else as challenger.
+
+    Registering a run again makes no second version and judges it again. Commands on one SQLite store take turns under
+    a file lock beside it, so of any number of registrations at once the best ends as champion. A tracking server has
+    no such lock: of two registrations within the same moment, the later one's alias stands, though both versions are
+    there; registering either again puts it right.
+
+    Args:
+        uri: Tracking URI of the store, which holds the registry, too.
+        name: Registered model.
+        run_id: Run that logged the model.
+        objective: Metric on validation that decides.
+        value: Its value for this run.
+        direction: Which way is better.
+        study: Where the run comes from.
+        force: Make it the champion whatever the present one is.
+
+    Raises:
+        RegistryError: The run, its model or its data fingerprint is missing, or name or value cannot be used.
+        TrackingError: The store cannot be read or written.
+    """
+    if not name or set(name) & set("/:@"):
+        raise RegistryError(
+            f"{name!r} is no name for a registered model: it must not be empty or hold / : @.\n  -> "
+            "choose another: --register-as NAME"
+        )
+    if not objective.startswith("val/") or not math.isfinite(value):
+        raise RegistryError(
+            f"A model cannot be registered by {objective} = {value}: the champion is chosen by a finite figure on "
+            "validation.\n  -> register a run of a study whose first objective is one (val/accuracy), or none: "
+            "--no-register"
+        )
+    client = open_client(uri)
+    with reading(uri), quiet(), _hold_registry(uri):
+        model, fingerprint = _find_model(client, uri, run_id)
+        tags = {
+            OBJECTIVE_TAG: objective,
+            VALUE_TAG: repr(value),
+            DIRECTION_TAG: direction,
+            FINGERPRINT_TAG: fingerprint,
+            STUDY_TAG: study,
+        }
+        champion = find_version(client, name, CHAMPION)
+        version, is_new = _take_version(client, uri, name, run_id, model, tags)
+        alias, reason = _judge(champion, version, tags, force=force)
+        _set_alias(client, name, int(version.version), alias)
+    return Registration(name, int(version.version), alias, reason, is_new)
+
+
+def find_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """Find the version that has an alias; None where no version has it, or the model is not registered at all."""
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        # A missing alias is an invalid parameter to MLflow's own stores, a missing model a missing resource.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+@contextmanager
+def _hold_registry(uri: str) -> Iterator[None]:
+    database = sqlite_file(uri)
+    if database is None:
+        yield
+        return
+    lock = f"{database}.registry.lock"
+    try:
+        with FileLock(lock, timeout=LOCK_TIMEOUT_SECONDS):
+            yield
+    except Timeout as error:
+        raise RegistryError(
+            f"Another command has held the registry for {LOCK_TIMEOUT_SECONDS:.0f} seconds ({lock}).\n"
+            "  -> wait for it to end, then run this one again"
+        ) from error
+
+
+def _find_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedModel, str]:
+    """Find the model that a run logged last, and the fingerprint of the data it learnt from."""
+    run = find_run(client, run_id)
+    if run is None:
+        raise RegistryError(
+            f"There is no run {run_id} in {uri}.\n"
+            "  -> name the store that it was recorded in with --tracking-uri; a run without MLflow cannot be registered"
+        )
+    outputs = run.outputs.model_outputs if run.outputs else []
+    models = [client.get_logged_model(output.model_id) for output in outputs]
+    ready = [model for model in models if str(model.status) == "READY"]
+    if not ready:
+        raise RegistryError(
+            f"The run {run.info.run_name!r} ({run_id}) has no model in MLflow.\n"
+            "  -> it was recorded with tracking.log_model=false: run it again with tracking.log_model=true"
+        )
+    fingerprint = run.data.tags.get(FINGERPRINT_TAG)
+    if fingerprint is None:
+        raise RegistryError(
+            f"The run {run.info.run_name!r} ({run_id}) has no data fingerprint, so it cannot be held against others.\n"
+            "  -> run it again with this version"
+        )
+    return max(ready, key=lambda model: model.creation_timestamp), fingerprint
+
+
+def _take_version(
+    client: MlflowClient, uri: str, name: str, run_id: str, model: LoggedModel, tags: Mapping[str, str]
+) -> tuple[ModelVersion, bool]:
+    """Find the version of this very model, or make one."""
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    # A server finds the files of models:/ID by itself; without one, MLflow would ask its global tracking URI for them.
+    source = model.model_uri if uri.startswith(("http://", "https://")) else model.artifact_location
+    for version in client.search_model_versions(f"name = '{name}'"):
+        if version.run_id == run_id and version.source == source:
+            for key, text in tags.items():
+                client.set_model_version_tag(name, version.version, key, text)
+            return version, False
+    return client.create_model_version(name, source, run_id, tags=dict(tags), model_id=model.model_id), True
+
+
+def _judge(
+    champion: ModelVersion | None, version: ModelVersion, tags: Mapping[str, str], *, force: bool
+) -> tuple[str, str]:
+    """Decide on the alias; gives it with the reason."""
+    if champion is None:
+        return CHAMPION, "there was no champion yet"
+    holder = f"version {champion.version}"
+    if int(champion.version) == int(version.version):
+        return CHAMPION, "it is the champion already"
+    if force:
+        return CHAMPION, f"forced in place of {holder}"
+    for tag, what in ((FINGERPRINT_TAG, "data"), (OBJECTIVE_TAG, "objective")):
+        theirs = champion.tags.get(tag, "unknown")
+        if theirs != tags[tag]:
+            return CHALLENGER, (
+                f"{holder}, the champion, was judged on another {what} ({theirs[:12]}, this one {tags[tag][:12]}), so "
+                "nobody knows which is better; --force replaces it, --register-as keeps the two apart"
+            )
+    mine, theirs_value = float(tags[VALUE_TAG]), float(champion.tags.get(VALUE_TAG, "nan"))
+    told = f"{tags[OBJECTIVE_TAG]} {mine:.4f}, {holder} has {theirs_value:.4f}"
+    is_better = mine > theirs_value if tags[DIRECTION_TAG] == "maximize" else mine < theirs_value
+    if is_better:
+        return CHAMPION, f"it is better: {told}"
+    return CHALLENGER, f"the champion stays, because this one is not better: {told}"
+
+
+def _set_alias(client: MlflowClient, name: str, version: int, alias: str) -> None:
+    client.set_registered_model_alias(name, alias, str(version))
+    if alias == CHAMPION:
+        challenger = find_version(client, name, CHALLENGER)
+        if challenger is not None and int(challenger.version) == version:
+            client.delete_registered_model_alias(name, CHALLENGER)

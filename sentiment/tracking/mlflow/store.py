@@ -1,0 +1,141 @@
+"""Open MLflow's store, creating database and experiment where they are missing."""
+
+from __future__ import annotations
+
+import sqlite3
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from sentiment.errors import TrackingError
+from sentiment.tracking.mlflow.client import MlflowClient, MlflowException, Run, quiet
+
+LOCK_TIMEOUT_SECONDS = 120.0
+"""Longest wait for another process that creates the store, which takes it a few seconds."""
+
+SQLITE_TIMEOUT_SECONDS = 60.0
+
+SERVER_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open MLflow store.
+
+    Attributes:
+        client: Client bound to the store; nothing here uses mlflow's global state.
+        uri: Tracking URI of the store.
+        experiment_id: Experiment that runs are created in.
+    """
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+
+
+def open_store(uri: str, experiment: str, artifact_dir: str) -> Store:
+    """Open the store behind a tracking URI.
+
+    Several processes may call this at once on a store that does not exist: mlflow's schema migration and its
+    creation of an experiment both race, so the first one does it under a file lock and the others wait. A store
+    that is already there is opened without a lock.
+
+    Args:
+        uri: Tracking URI, e.g. ``sqlite:////home/me/project/mlflow.db`` or ``http://host:5000``.
+        experiment: Name of the experiment.
+        artifact_dir: Folder for the artifacts of a new experiment; a tracking server chooses its own. The path is
+            stored in the database, which is what lets a plain ``mlflow ui`` find and serve the files.
+
+    Raises:
+        TrackingError: The store cannot be reached, read or written.
+    """
+    with recording(uri), quiet():
+        database = sqlite_file(uri)
+        if database is None:
+            if uri.startswith(("http://", "https://")):
+                require_server(uri)
+                return _open(uri, experiment, None)
+            return _open(uri, experiment, artifact_dir)
+        if _has_experiment(database, experiment):
+            return _open(uri, experiment, artifact_dir)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{database}.lock", timeout=LOCK_TIMEOUT_SECONDS):
+            return _open(uri, experiment, artifact_dir)
+
+
+@contextmanager
+def recording(uri: str) -> Iterator[None]:
+    """Turn the many errors of a failing store into one that names the store and the remedies."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise TrackingError(
+            f"MLflow cannot record at {uri}: {error}\n"
+            "  -> see that the place exists and can be written, choose another with tracking.uri=..., "
+            "or go on without MLflow: tracking=none"
+        ) from error
+
+
+def find_run(client: MlflowClient, run_id: str) -> Run | None:
+    """Find a run; None where the store knows none of this id, or it was deleted."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
+    client = MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        location = None if artifact_dir is None else str(Path(artifact_dir).absolute())
+        return Store(client, uri, client.create_experiment(experiment, artifact_location=location))
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"The MLflow experiment {experiment!r} in {uri} was deleted.\n"
+            f"  -> restore it: MLFLOW_TRACKING_URI={uri} mlflow experiments restore -x {found.experiment_id}\n"
+            "  -> or choose another name: tracking.experiment=NAME"
+        )
+    return Store(client, uri, found.experiment_id)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Give the database file of a tracking URI; None where the store is no SQLite file."""
+    if not uri.startswith("sqlite:"):
+        return None
+    database = make_url(uri).database
+    return Path(database) if database and database != ":memory:" else None
+
+
+def _has_experiment(database: Path, experiment: str) -> bool:
+    """Tell whether a store is complete: its experiment is the last thing that its creator writes.
+
+    Asking SQLite itself also finds a file that is no database at once; mlflow would try it ten times, for minutes.
+    """
+    if not database.exists():
+        return False
+    with closing(sqlite3.connect(database, timeout=SQLITE_TIMEOUT_SECONDS)) as connection:
+        tables = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'experiments'")
+        if tables.fetchone() is None:
+            return False
+        rows = connection.execute("SELECT 1 FROM experiments WHERE name = ?", (experiment,))
+        return rows.fetchone() is not None
+
+
+def require_server(uri: str) -> None:
+    """See within seconds that a tracking server answers; mlflow's own retries go on for minutes."""
+    try:
+        with urllib.request.urlopen(uri, timeout=SERVER_TIMEOUT_SECONDS):
+            pass
+    except urllib.error.HTTPError:
+        pass  # it answers; what it thinks of this page is no matter

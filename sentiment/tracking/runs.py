@@ -1,0 +1,275 @@
+"""Runs that are over, found by what a person would call them: a folder, ``NAME/NUMBER``, or an MLflow run id."""
+
+from __future__ import annotations
+
+import atexit
+import difflib
+import re
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment.config.schema import Settings
+from sentiment.errors import TrackingError
+from sentiment.tracking.folder import PREDICTIONS_FILE
+from sentiment.tracking.recorded_settings import read_settings
+from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, ResultRecord, read_result
+
+BUNDLE_DIR = "model"
+"""Folder of the model bundle in a run's folder."""
+
+RUN_ID = re.compile("[0-9a-f]{32}")
+
+SHOWN_NAMES = 8
+
+
+@dataclass(frozen=True)
+class StoredPredictions:
+    """What a run's selected checkpoint said about the test split.
+
+    Attributes:
+        labels: (N,) class indices as they are, int64.
+        probabilities: (N, K) class probabilities, float32.
+        class_names: K class names in index order.
+    """
+
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One recorded run.
+
+    A run of an MLflow store without a folder here gets a temporary one; its files are downloaded when asked for.
+
+    Attributes:
+        record: What became of it.
+        folder: Its folder.
+        tracking_uri: MLflow store to fetch missing files from; None where the folder is all there is.
+    """
+
+    record: ResultRecord
+    folder: Path
+    tracking_uri: str | None = None
+
+    @cached_property
+    def bundle(self) -> Path:
+        """Folder of the model bundle.
+
+        Raises:
+            TrackingError: The run has no model.
+        """
+        folder = self.folder / BUNDLE_DIR
+        if not folder.is_dir() and not self._fetch_bundle():
+            raise TrackingError(
+                f"The run {self._describe()} has no model.\n  -> "
+                + (
+                    "its folder was emptied: run it again"
+                    if self.record.status == "FINISHED" and self.tracking_uri is None
+                    else "it was recorded with tracking.log_model=false: run it again with tracking.log_model=true"
+                    if self.record.status == "FINISHED"
+                    else "only finished runs have one: choose another, or let it finish with the same command"
+                )
+            )
+        return folder
+
+    def read_test_predictions(self) -> StoredPredictions:
+        """Read the predictions for the test split.
+
+        Raises:
+            TrackingError: The run was not tested, or the file is damaged.
+        """
+        file = self.folder / PREDICTIONS_FILE
+        if not file.is_file() and not self._fetch_predictions():
+            tested = self.record.params.get("trainer.test") != "false"
+            raise TrackingError(
+                f"The run {self._describe()} has no test predictions.\n  -> "
+                + (
+                    "only finished runs have them: choose another, or let it finish with the same command"
+                    if tested
+                    else "it left the test split alone (trainer.test=false): run it again with trainer.test=true"
+                )
+            )
+        return _read_predictions(file)
+
+    def read_settings(self) -> Settings:
+        """Read the run's settings back from its record.
+
+        Raises:
+            TrackingError: Another version wrote them.
+        """
+        return read_settings(self.record.params)
+
+    def _describe(self) -> str:
+        return f"{self.record.name!r} ({self.record.status}, {self.folder if self.folder.exists() else 'MLflow'})"
+
+    def _fetch_bundle(self) -> bool:
+        if self.tracking_uri is None or self.record.run_id is None:
+            return False
+        from sentiment.tracking.mlflow import read as mlflow_read
+        from sentiment.tracking.mlflow.logged_model import fetch_bundle
+
+        client = mlflow_read.open_client(self.tracking_uri)
+        with mlflow_read.reading(self.tracking_uri):
+            model = mlflow_read.find_model(client, client.get_run(self.record.run_id))
+            if model is None:
+                return False
+            fetch_bundle(self.tracking_uri, model, make_temporary_folder()).rename(self.folder / BUNDLE_DIR)
+        return True
+
+    def _fetch_predictions(self) -> bool:
+        if self.tracking_uri is None or self.record.run_id is None:
+            return False
+        from sentiment.tracking.mlflow import read as mlflow_read
+
+        client = mlflow_read.open_client(self.tracking_uri)
+        with mlflow_read.reading(self.tracking_uri):
+            return mlflow_read.fetch_predictions(client, self.record.run_id, self.folder)
+
+
+def find_stored_run(name: str, multirun_dir: Path, tracking_uri: str) -> StoredRun:
+    """Find one run.
+
+    Args:
+        name: A run's folder, ``NAME/NUMBER`` under `multirun_dir`, or an MLflow run id.
+        multirun_dir: Folder that runs and sweeps write their own folders into.
+        tracking_uri: MLflow store, asked where no folder has the id.
+
+    Raises:
+        TrackingError: There is no such run, or the name stands for several.
+    """
+    runs = find_stored_runs(name, multirun_dir, tracking_uri)
+    if len(runs) > 1:
+        numbers = [str(run.record.job_number) for run in runs if run.record.job_number is not None]
+        raise TrackingError(
+            f"{name} holds {len(runs)} runs, but one is needed.\n"
+            f"  -> name one of them: {name.rstrip('/')}/{numbers[0] if numbers else 'NUMBER'}, or its MLflow run id"
+        )
+    return runs[0]
+
+
+def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[StoredRun]:
+    """Find the runs behind a name: all jobs of a multirun, or a single run.
+
+    Args:
+        name: A multirun's or a run's folder, its name under `multirun_dir`, or the MLflow id of a parent or a run.
+        multirun_dir: Folder that runs and sweeps write their own folders into.
+        tracking_uri: MLflow store, asked where no folder has the id.
+
+    Returns:
+        At least one run, in the order of their numbers.
+
+    Raises:
+        TrackingError: There is none, or a record is damaged.
+    """
+    folder = _find_folder(name, multirun_dir)
+    if folder is not None:
+        return _read_folder(folder)
+    if RUN_ID.fullmatch(name):
+        folder = _find_run_id(name, multirun_dir)
+        return _fetch_runs(name, tracking_uri) if folder is None else _read_folder(folder)
+    near = _name_near(name, multirun_dir)
+    raise TrackingError(
+        f"There is no run {name!r}: neither a folder with a {RESULT_FILE}, nor one under {multirun_dir}, "
+        "nor an MLflow run id (32 hexadecimal digits).\n"
+        + (f"  -> did you mean {', '.join(near)}?" if near else "  -> train one first: python run.py")
+    )
+
+
+def find_latest_run(multirun_dir: Path) -> StoredRun:
+    """Find the finished run with a model that was started last.
+
+    Raises:
+        TrackingError: There is none.
+    """
+    files = sorted(multirun_dir.rglob(RESULT_FILE), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in files:  # the newest first, so that old records need not be read; a write comes after a start
+        if (file.parent / BUNDLE_DIR).is_dir():
+            record = read_result(file)
+            if record.status == "FINISHED":
+                return StoredRun(record, file.parent)
+    raise TrackingError(
+        f"There is no finished run with a model under {multirun_dir}.\n"
+        "  -> train one first: python run.py; or name a model: --model RUN"
+    )
+
+
+def make_temporary_folder() -> Path:
+    """Make a folder that is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="sentiment-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _find_folder(name: str, multirun_dir: Path) -> Path | None:
+    for folder in (Path(name).expanduser(), multirun_dir / name):
+        if name and folder.is_dir() and next(folder.rglob(RESULT_FILE), None) is not None:
+            return folder
+    return None
+
+
+def _find_run_id(run_id: str, multirun_dir: Path) -> Path | None:
+    """Find the folder of a run or a parent run by its id; read as text, so that a damaged record is no hindrance."""
+    for pattern in (RESULT_FILE, PARENT_FILE):
+        for file in sorted(multirun_dir.rglob(pattern)):
+            content = file.read_text(encoding="utf-8", errors="replace")
+            if re.search(rf'"run_id":\s*"{run_id}"', content):
+                return file.parent
+    return None
+
+
+def _read_folder(folder: Path) -> list[StoredRun]:
+    if (folder / RESULT_FILE).is_file():
+        return [StoredRun(read_result(folder / RESULT_FILE), folder)]
+    found = [StoredRun(read_result(file), file.parent) for file in sorted(folder.rglob(RESULT_FILE))]
+    if not found:
+        raise TrackingError(f"{folder} holds no run yet.\n  -> wait for its first job, or name another")
+    return sorted(found, key=lambda run: (run.record.job_number is None, run.record.job_number or 0))
+
+
+def _name_near(name: str, multirun_dir: Path) -> list[str]:
+    """Name what is like the name, sweeps before their runs; where nothing is, what was written last."""
+    folders = {file.parent: file.stat().st_mtime for file in multirun_dir.rglob(RESULT_FILE)}
+    folders |= {file.parent: folders.get(file.parent, 0.0) for file in multirun_dir.rglob(PARENT_FILE)}
+    names = [str(folder.relative_to(multirun_dir)) for folder in sorted(folders, key=lambda folder: -folders[folder])]
+    near = difflib.get_close_matches(name, sorted(names, key=len), n=SHOWN_NAMES, cutoff=0.6)
+    return near or names[:SHOWN_NAMES]
+
+
+def _fetch_runs(run_id: str, tracking_uri: str) -> list[StoredRun]:
+    from sentiment.tracking.mlflow import read as mlflow_read
+    from sentiment.tracking.mlflow.store import find_run
+
+    client = mlflow_read.open_client(tracking_uri)
+    with mlflow_read.reading(tracking_uri):
+        run = find_run(client, run_id)
+        if run is None:
+            raise TrackingError(
+                f"There is no run {run_id}: no {RESULT_FILE} has this id, and neither has {tracking_uri}.\n"
+                "  -> see the id in MLflow's table of runs; --tracking-uri names another store"
+            )
+        runs = mlflow_read.list_children(client, run) or [run]
+        found = [
+            StoredRun(mlflow_read.fetch_record(client, run), make_temporary_folder(), tracking_uri) for run in runs
+        ]
+    return sorted(found, key=lambda run: (run.record.job_number is None, run.record.job_number or 0))
+
+
+def _read_predictions(file: Path) -> StoredPredictions:
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            return StoredPredictions(
+                labels=content["labels"],
+                probabilities=content["probabilities"],
+                class_names=tuple(str(name) for name in content["class_names"]),
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise TrackingError(f"{file} cannot be read: {error}\n  -> run it again, or copy the file again") from error

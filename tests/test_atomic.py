@@ -1,0 +1,35 @@
+"""A reader sees the old file or the new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sentiment.atomic import replacing, write_json, write_text
+
+
+def test_folder_and_file_are_made(tmp_path: Path):
+    write_text(tmp_path / "a" / "b.txt", "é\r\n")
+    assert (tmp_path / "a" / "b.txt").read_bytes() == "é\r\n".encode()
+
+
+def test_a_failure_leaves_the_old_file_and_no_remains(tmp_path: Path):
+    file = tmp_path / "a.json"
+    write_json(file, {"old": float("nan")})
+
+    def stop_in_the_middle() -> None:
+        with replacing(file) as unfinished:
+            unfinished.write_text("{")
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        stop_in_the_middle()
+    assert file.read_text() == '{\n "old": NaN\n}\n'
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_cannot_be_written_is_an_error(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        write_text(tmp_path / "file" / "inner.txt", "text")

@@ -1,0 +1,76 @@
+"""One form for every number that people read."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sentiment.format import (
+    format_bytes,
+    format_duration,
+    format_metric,
+    format_number,
+    format_setting,
+    mask_passwords,
+    shorten_keys,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (3.0, "3"), (100000, "100,000"), (1234.5, "1,234"), (0.98721, "0.9872"), (0.0003, "0.0003"),
+        (0.00003, "3e-5"), (-2.5, "-2.5"), (math.nan, "no number"), (math.inf, "no number"),
+    ],
+)  # fmt: skip
+def test_numbers_have_four_digits_and_no_needless_exponent(value: float, text: str):
+    assert format_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("val/accuracy", 0.98721, "98.72 %"), ("test/auroc", 1.0, "100.00 %"), ("val/f1", 0.5, "50.00 %"),
+        ("val/loss", 0.31416, "0.3142"), ("model/parameters", 78978.0, "78,978"), ("accuracy", math.nan, "no number"),
+    ],
+)  # fmt: skip
+def test_shares_are_read_in_percent(name: str, value: float, text: str):
+    assert format_metric(name, value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (8.21, "8.2 s"), (59.96, "1 min 0 s"), (750, "12 min 30 s"), (4320, "1 h 12 min")],
+)
+def test_durations(seconds: float, text: str):
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("0.002258849849049621", "0.002259"), ("3e-4", "3e-4"), (0.002258849849049621, "0.002259"), (4.0, "4"),
+        (8, "8"), ("lstm", "lstm"), (True, "true"), (None, "null"),
+    ],
+)  # fmt: skip
+def test_what_people_typed_stays_and_drawn_numbers_are_cut(value: object, text: str):
+    assert format_setting(value) == text
+
+
+def test_memory_is_rounded_up():
+    assert format_bytes(1) == "1 MiB"
+    assert format_bytes(13 * 2**30) == "13.0 GiB"
+
+
+def test_keys_are_short_where_that_is_enough():
+    assert shorten_keys(["model.depth", "optimizer.lr", "other.lr"]) == {
+        "model.depth": "depth",
+        "optimizer.lr": "optimizer.lr",
+        "other.lr": "other.lr",
+    }
+
+
+def test_passwords_are_taken_out_of_urls():
+    text = "storage=postgresql://me:secret@host/db?password=secret2&x=1"
+    assert mask_passwords(text) == "storage=postgresql://me@host/db?password=***&x=1"

@@ -1,0 +1,101 @@
+"""What a study hears of training: every validation, and how far it is, but not at every step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from sentiment import job
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.reading import read_settings
+from sentiment.errors import RunPruned
+from sentiment.job import TrialReporter, watch_training
+
+
+class Trial:
+    """Writes down what it is told."""
+
+    def __init__(self):
+        self.told, self.reported = [], []
+
+    def progress(self, fraction, note=""):
+        self.told.append((fraction, note))
+
+    def report(self, value, *, step):
+        self.reported.append((step, value))
+
+
+class SeenEnough(Trial):
+    """A probe: it ends the job."""
+
+    def progress(self, fraction, note=""):
+        raise RunPruned("enough")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets."""
+
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(job, "time", clock)
+    return clock
+
+
+def report(trial):
+    return TrialReporter(trial, "val/accuracy", validations_per_epoch=2, max_epochs=4)
+
+
+def test_a_validation_is_reported_with_its_step_and_its_progress():
+    trial = Trial()
+    report(trial).validated({"val/accuracy": 0.8, "val/loss": 1.0}, step=10, epoch=1.5)
+    assert trial.reported == [(2, 0.8)]
+    assert trial.told == [(0.375, "epoch 1.5/4, 0.8000")]
+
+
+def test_training_tells_how_far_it_is_every_two_seconds(clock):
+    trial = Trial()
+    bridge = report(trial)
+    for step in range(1, 41):
+        clock.now += 0.1
+        bridge.trained({"train/loss": 1.0}, step=step, epoch=step / 40)
+    assert len(trial.told) == 2
+    assert trial.told[0] == (1 / 160, "epoch 0.025/4")
+    assert trial.reported == []
+
+
+def test_the_last_validation_stays_in_view_while_training_goes_on(clock):
+    trial = Trial()
+    bridge = report(trial)
+    bridge.validated({"val/accuracy": 0.8}, step=10, epoch=1.0)
+    clock.now += 3
+    bridge.trained({}, step=20, epoch=2.0)
+    assert trial.told[-1] == (0.5, "epoch 2/4, 0.8000")
+
+
+def test_training_does_not_tell_the_end_before_its_last_validation(clock):
+    trial = Trial()
+    report(trial).trained({}, step=40, epoch=4.0)
+    assert trial.told == []
+
+
+def test_a_probe_may_end_training_within_an_epoch(clock):
+    with pytest.raises(RunPruned):
+        report(SeenEnough()).trained({}, step=1, epoch=0.1)
+
+
+@pytest.mark.parametrize(("model", "reported"), [("rnn", [(0, 0.9)]), ("ngram", [])])
+def test_the_only_validation_of_a_linear_model_is_no_first_epoch_to_a_pruner(model, reported):
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", [f"model={model}"]), Path.cwd())
+    trial = Trial()
+    watch_training(trial, settings).validated({"val/accuracy": 0.9}, step=1, epoch=1.0)
+    assert trial.reported == reported
+    assert len(trial.told) == 1
