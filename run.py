@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from sentiment.config.command_line import check_command_line
 from sentiment.config.extension_options import register_extension_options
 from sentiment.config.home import register_resolvers
-from sentiment.config.job import read_job
+from sentiment.config.run_context import read_run_context
 from sentiment.job import identify_data, run_job
 from sentiment.search import register
 from sentiment.search.plugin.command_line import STUDY_SWEEPER, list_search_points
@@ -38,7 +38,7 @@ register(identify_data=identify_data, is_checked=True)
 @hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)
 def main(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job and return its objective, or its objectives, to the sweeper."""
-    values = run_job(read_job(config))
+    values = run_job(read_run_context(config))
     return values[0] if len(values) == 1 else values
 
 

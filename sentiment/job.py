@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
-from sentiment.config.home import PROJECT_DIR
-from sentiment.config.job import Job
+from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, NgramSettings, Settings
 from sentiment.errors import RunPruned
 from sentiment.search.study.current import current_trial
@@ -31,7 +30,7 @@ PROGRESS_SECONDS = 2.0
 """Time between two tellings of progress within an epoch: each is a write to the study's storage."""
 
 
-def run_job(job: Job) -> tuple[float, ...]:
+def run_job(run: RunContext) -> tuple[float, ...]:
     """Run one job, or read what an earlier process of the same job has left; return its objectives.
 
     Raises:
@@ -39,44 +38,37 @@ def run_job(job: Job) -> tuple[float, ...]:
         SentimentError: What stopped the run, with the remedy.
     """
     trial = current_trial()
-    outcome = None if trial is None else read_earlier(job)
+    outcome = None if trial is None else read_earlier(run)
     if outcome is None:
-        outcome = train(job, trial)
+        outcome = train(run, trial)
     if trial is not None:
         trial.describe(outcome)
-    return tuple(outcome[name] for name in job.settings.objectives)
+    return tuple(outcome[name] for name in run.settings.objectives)
 
 
-def train(job: Job, trial: RunningTrial | None) -> dict[str, float]:
+def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     """Train, evaluate and record; return the numbers that a search may look at."""
     from sentiment.data.build import build_corpus  # torch and Lightning take seconds, which a faulty command saves
-    from sentiment.tracking.recorder import RunContext, open_recorder
+    from sentiment.tracking.recorder import open_recorder
     from sentiment.training.device import name_device
     from sentiment.training.reporter import Reporters
     from sentiment.training.result import describe_outcome
     from sentiment.training.run import train_and_test
 
-    context = RunContext(
-        overrides=job.overrides,
-        output_dir=job.output_dir,
-        project_dir=PROJECT_DIR,
-        sweep_dir=job.sweep_dir,
-        job_number=job.number,
-        resolved_yaml=job.resolved_yaml,
-    )
-    with open_recorder(job.settings, context) as recorder:
-        corpus = build_corpus(job.settings.data)
+    settings = run.settings
+    with open_recorder(run) as recorder:
+        corpus = build_corpus(settings.data)
         log.info("%s", corpus.description)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
-        recorder.describe({"device": name_device(job.settings)})
+        recorder.describe({"device": name_device(settings)})
         # The recorder first: the validation that ends a trial early is recorded too.
-        reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, job.settings)])
-        result = train_and_test(job.settings, corpus, job.output_dir, reporter)
+        reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings)])
+        result = train_and_test(settings, corpus, run.output_dir, reporter)
         recorder.finished(result)
     return describe_outcome(result)
 
 
-def read_earlier(job: Job) -> dict[str, float] | None:
+def read_earlier(run: RunContext) -> dict[str, float] | None:
     """Read the numbers of a job that ended, but whose process was killed before it told the study.
 
     Raises:
@@ -85,7 +77,7 @@ def read_earlier(job: Job) -> dict[str, float] | None:
     from sentiment.tracking.flatten import flatten
     from sentiment.tracking.result_file import read_ended
 
-    record = read_ended(job.output_dir, flatten(job.settings))
+    record = read_ended(run.output_dir, flatten(run.settings))
     if record is not None and record.status == "PRUNED":
         raise RunPruned(record.reason or "pruned")
     return None if record is None else record.describe_outcome()

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sentiment.config.schema import Settings
+from sentiment.config.run_context import RunContext
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.flatten import flatten
-from sentiment.tracking.result_file import ResultRecord, write_result
-from sentiment.tracking.run_context import RunContext
+from sentiment.tracking.result_file import ResultRecord, read_unfinished, write_result
 from sentiment.tracking.run_name import name_run
 from sentiment.training.result import RunResult
 
@@ -25,13 +24,19 @@ class FolderRecorder:
     """Keeps the folder up to date after every validation, so that a killed run still shows how far it came.
 
     Args:
-        settings: The run's settings.
-        context: Where it stands.
-        earlier: What an interrupted attempt at the same run left behind.
+        context: The run.
+
+    Attributes:
+        earlier: What an interrupted attempt at the same run left in the folder; None where this is the first.
+
+    Raises:
+        TrackingError: The folder holds a finished run or a damaged record, or cannot be written.
     """
 
-    def __init__(self, settings: Settings, context: RunContext, earlier: ResultRecord | None = None) -> None:
+    def __init__(self, context: RunContext) -> None:
+        settings, params = context.settings, flatten(context.settings)
         self._folder = context.output_dir
+        self.earlier = earlier = read_unfinished(context.output_dir, params)
         self._record = ResultRecord(
             name=name_run(settings.model.name, context.overrides),
             model=settings.model.name,
@@ -40,7 +45,7 @@ class FolderRecorder:
             run_id=earlier.run_id if earlier else None,
             history=earlier.history if earlier else (),
             overrides=context.overrides,
-            params=flatten(settings),
+            params=params,
             job_number=context.job_number,
             tags=describe_environment(context.project_dir),
         )

@@ -1,37 +1,43 @@
-"""Record one run wherever the configuration says: its folder always, MLflow and TensorBoard as chosen."""
+"""Record one run wherever the configuration says: its folder always, the trackers that `tracking` names beside it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
+from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
-from sentiment.tracking.flatten import flatten
 from sentiment.tracking.folder import FolderRecorder
-from sentiment.tracking.result_file import read_unfinished
-from sentiment.tracking.run_context import RunContext
 from sentiment.training.reporter import Reporter, Reporters
 from sentiment.training.result import RunResult
-
-__all__ = ["Recorder", "Recorders", "RunContext", "open_recorder"]
 
 log = logging.getLogger(__name__)
 
 
 class Recorder(Reporter, Protocol):
-    """A reporter that also learns what a run is made of and how it ends."""
+    """A reporter that also learns what a run is made of and how it ends.
+
+    One is made per run, and called from one thread in this order: `describe` at any time, `trained` and `validated`
+    while the run is trained, `tested` at most once, `finished` once where the run went well, and `close` last and
+    always, once. Calls are made between training steps: one that takes long slows training down. An exception fails
+    the run; raise `TrackingError` with a remedy for what the person can put right.
+    """
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Take tags that are known only once data is read, e.g. ``data.fingerprint`` and ``device``."""
 
     def finished(self, result: RunResult) -> None:
-        """Take what the run leaves behind, once, when it went well."""
+        """Take what the run leaves behind, once, when it went well; its files are in the run's folder already."""
 
     def close(self, ending: Ending) -> None:
         """Take the ending and let go of files and connections; the last call."""
+
+
+RecorderBuilder = Callable[[RunContext, FolderRecorder], Recorder]
+"""Opens a recorder for a run. The folder's recorder says what an interrupted attempt at the run left (`earlier`)."""
 
 
 class Recorders(Reporters):
@@ -74,7 +80,7 @@ class Recorders(Reporters):
 
 
 @contextmanager
-def open_recorder(settings: Settings, context: RunContext) -> Iterator[Recorder]:
+def open_recorder(context: RunContext) -> Iterator[Recorder]:
     """Record a run for as long as the ``with`` block lasts.
 
     Leaving the block marks the run FINISHED; an exception marks it FAILED, an interruption (Ctrl-C, SystemExit)
@@ -86,7 +92,10 @@ def open_recorder(settings: Settings, context: RunContext) -> Iterator[Recorder]
     """
     recorders = Recorders()
     try:
-        _open_all(recorders, settings, context)
+        folder = FolderRecorder(context)
+        recorders.add(folder)
+        for build in list_recorders(context.settings):
+            recorders.add(build(context, folder))
         yield recorders
         recorders.close(FINISHED)
     except BaseException as error:
@@ -94,15 +103,15 @@ def open_recorder(settings: Settings, context: RunContext) -> Iterator[Recorder]
         raise
 
 
-def _open_all(recorders: Recorders, settings: Settings, context: RunContext) -> None:
-    earlier = read_unfinished(context.output_dir, flatten(settings))
-    folder = FolderRecorder(settings, context, earlier)
-    recorders.add(folder)
-    if settings.tracking.tensorboard:  # torch and mlflow take seconds to import: only where they are used
+def list_recorders(settings: Settings) -> list[RecorderBuilder]:
+    """Return what opens the recorders that `tracking` names, beside the folder's; only those are imported."""
+    builders: list[RecorderBuilder] = []
+    if settings.tracking.tensorboard:  # torch and mlflow take seconds to import
         from sentiment.tracking.tensorboard import TensorBoardRecorder
 
-        recorders.add(TensorBoardRecorder(settings, context))
+        builders.append(TensorBoardRecorder)
     if settings.tracking.mlflow:
         from sentiment.tracking.mlflow.recorder import MlflowRecorder
 
-        recorders.add(MlflowRecorder(settings, context, earlier, folder.link))
+        builders.append(MlflowRecorder)
+    return builders

@@ -7,23 +7,27 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from sentiment.config.schema import Settings
+from sentiment.config.run_context import RunContext
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.flatten import flatten_typed
-from sentiment.tracking.run_context import RunContext
+from sentiment.tracking.folder import FolderRecorder
 from sentiment.training.result import RunResult
 
 
 class TensorBoardRecorder:
     """One folder of event files, ``<tensorboard_dir>/<run>`` or ``<tensorboard_dir>/<multirun>/<job>``.
 
+    Args:
+        context: The run.
+
     Attributes:
         folder: Folder of the event files.
     """
 
-    def __init__(self, settings: Settings, context: RunContext) -> None:
-        self.folder = Path(settings.tracking.tensorboard_dir) / _place(context)
+    def __init__(self, context: RunContext, _: FolderRecorder) -> None:
+        settings = context.settings
+        self.folder = Path(settings.tracking.tensorboard_dir) / _name_folder(context)
         self._params = {k: v for k, v in flatten_typed(settings).items() if not k.startswith("tracking.")}
         try:
             self._writer = SummaryWriter(str(self.folder))
@@ -69,7 +73,7 @@ class TensorBoardRecorder:
         self._writer.add_scalar("epoch", epoch, step)
 
 
-def _place(context: RunContext) -> Path:
+def _name_folder(context: RunContext) -> Path:
     if context.sweep_dir is None:
         return Path(context.output_dir.name)
     return Path(context.sweep_dir.name) / context.output_dir.relative_to(context.sweep_dir)

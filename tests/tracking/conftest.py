@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
+from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
-from sentiment.tracking.run_context import RunContext
 from sentiment.training.result import RunResult, TestPredictions
 
 
@@ -42,11 +42,15 @@ class Project:
         with initialize_config_dir(str(PROJECT_DIR / "conf")):
             return read_settings(compose("config", [*places, *overrides]), self.folder)
 
-    def context(self, *overrides: str, job_number: int | None = None) -> RunContext:
+    def output_dir(self, job_number: int | None = None) -> Path:
+        return self.folder / "multirun/single" if job_number is None else self.sweep_dir / str(job_number)
+
+    def context(self, settings: Settings, *overrides: str, job_number: int | None = None) -> RunContext:
         is_job = job_number is not None
         return RunContext(
+            settings=settings,
             overrides=overrides,
-            output_dir=self.sweep_dir / str(job_number) if is_job else self.folder / "multirun/single",
+            output_dir=self.output_dir(job_number),
             project_dir=self.folder,
             sweep_dir=self.sweep_dir if is_job else None,
             job_number=job_number,

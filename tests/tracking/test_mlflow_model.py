@@ -56,7 +56,7 @@ def recorded(project, result, tmp_path):
         settings.data.keep,
         settings.data.head_fraction,
     )
-    with open_recorder(settings, project.context()) as recorder:
+    with open_recorder(project.context(settings)) as recorder:
         recorder.validated({"val/accuracy": 0.8}, step=10, epoch=result.best_epoch)
         recorder.validated({"val/accuracy": 0.7}, step=20, epoch=result.best_epoch + 1)
         recorder.tested({"test/accuracy": 0.75}, step=20, epoch=result.best_epoch)
@@ -120,7 +120,7 @@ def test_a_model_that_cannot_be_saved_is_marked_failed(project, result, tmp_path
     settings = project.settings("tracking.log_model=true")
     with (
         pytest.raises(TrackingError, match="bundle"),
-        open_recorder(settings, project.context()) as recorder,
+        open_recorder(project.context(settings)) as recorder,
     ):
         recorder.finished(replace(result, bundle=tmp_path / "no such bundle"))
     (model,) = project.client().search_logged_models([project.run().info.experiment_id])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sentiment.errors import NonFiniteLossError, Reached, RunPruned, TrackingError
+from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.mlflow.recorder import FLUSH_SECONDS, MlflowRecorder
 from sentiment.tracking.recorder import open_recorder
@@ -22,7 +23,7 @@ class TestFinishedRun:
         """One recorded run, looked at by all tests of the class."""
         project = make_project(tmp_path_factory.mktemp("project"))
         settings = project.settings("model.heads=2", "optimizer.lr=3e-4", "trainer.patience=null")
-        with open_recorder(settings, project.context("model=transformer", "model.heads=2")) as recorder:
+        with open_recorder(project.context(settings, "model=transformer", "model.heads=2")) as recorder:
             recorder.describe({"data.fingerprint": "abc", "device": "cpu"})
             for step in range(1, 5):
                 recorder.trained({"train/loss": 1 / step, "train/lr": 1e-3}, step=step, epoch=step / 2)
@@ -87,14 +88,14 @@ class TestFinishedRun:
             assert predictions["class_names"].tolist() == ["negative", "positive"]
 
     def test_the_result_file_names_the_run(self, project):
-        record = read_result(project.context().output_dir / "result.json")
+        record = read_result(project.output_dir() / "result.json")
         assert record.run_id == project.run().info.run_id
 
 
 def train_and_fail(project, error, before=lambda: None, folder=""):
-    context = project.context()
+    context = project.context(project.settings())
     context = replace(context, output_dir=context.output_dir / folder)
-    with open_recorder(project.settings(), context) as recorder:
+    with open_recorder(context) as recorder:
         recorder.trained({"train/loss": 0.5}, step=1, epoch=0.1)
         before()
         raise error
@@ -130,17 +131,17 @@ class TestUnfinishedRun:
         with pytest.raises(ValueError, match="first"):
             train_and_fail(project, ValueError("first"), lambda: database.write_bytes(b"no database any more" * 400))
         assert "MlflowRecorder could not record that the run ended: ValueError: first" in caplog.text
-        assert read_result(project.context().output_dir / "result.json").status == "FAILED"
+        assert read_result(project.output_dir() / "result.json").status == "FAILED"
 
     def test_a_failing_setup_leaves_no_running_run(self, project):
         (project.folder / "mlartifacts").write_text("a file where the folder should be", encoding="utf-8")
         with (
             pytest.raises(TrackingError, match=r"tracking\.uri="),
-            open_recorder(project.settings(), project.context()),
+            open_recorder(project.context(project.settings())),
         ):
             pytest.fail("the block must not be entered")
         assert project.run().info.status == "FAILED"
-        assert read_result(project.context().output_dir / "result.json").status == "FAILED"
+        assert read_result(project.output_dir() / "result.json").status == "FAILED"
 
 
 class TestSurroundings:
@@ -157,7 +158,7 @@ class TestSurroundings:
             overrides=["seed=0,1"],
             base_yaml="seed: 0\n",
         )
-        with open_recorder(project.settings(), project.context("seed=0", job_number=0)) as recorder:
+        with open_recorder(project.context(project.settings(), "seed=0", job_number=0)) as recorder:
             recorder.finished(result)
         recorded_parent, child = project.runs()
         assert recorded_parent.info.run_id == parent.run_id
@@ -166,7 +167,7 @@ class TestSurroundings:
         assert child.data.tags["job"] == "0"
 
     def test_a_job_without_a_recorded_parent_says_so(self, project, caplog):
-        with open_recorder(project.settings(), project.context(job_number=3)):
+        with open_recorder(project.context(project.settings(), job_number=3)):
             pass
         assert "mlflow.parentRunId" not in project.run().data.tags
         assert "No parent run" in caplog.text
@@ -175,7 +176,7 @@ class TestSurroundings:
         names = [f"class number {index}" for index in range(600)]
         (project.folder / "reviews.csv").touch()
         overrides = ("data=files", "data.path=reviews.csv", f"data.labels={json.dumps(names)}")
-        with open_recorder(project.settings(*overrides), project.context(*overrides)):
+        with open_recorder(project.context(project.settings(*overrides), *overrides)):
             pass
         run = project.run()
         assert run.data.params["data.labels"].endswith("see the artifact config/long_params.json)")
@@ -190,7 +191,8 @@ class TestBuffer:
     def test_training_metrics_wait_and_are_all_written_in_the_end(self, project, monkeypatch):
         now = [0.0]
         monkeypatch.setattr("sentiment.tracking.mlflow.recorder.time.monotonic", lambda: now[0])
-        recorder = MlflowRecorder(project.settings(), project.context())
+        context = project.context(project.settings())
+        recorder = MlflowRecorder(context, FolderRecorder(context))
         client, calls = recorder._client, []
         log_batch = client.log_batch
         monkeypatch.setattr(client, "log_batch", lambda *a, **k: (calls.append(k), log_batch(*a, **k)))
@@ -223,7 +225,7 @@ def sweep(project):
 
 def attempt(project, steps, error=None, result=None, number=0, overrides=()):
     """Report these steps, each a validation too, and end."""
-    with open_recorder(project.settings(*overrides), project.context(job_number=number)) as recorder:
+    with open_recorder(project.context(project.settings(*overrides), job_number=number)) as recorder:
         for step in steps:
             recorder.trained({"train/loss": 1 / step}, step=step, epoch=float(step))
             recorder.validated({"val/accuracy": step / 10}, step=step, epoch=float(step))
@@ -280,14 +282,14 @@ class TestRestartedRun:
             steps = [point.step for point in client.get_metric_history(run.info.run_id, name)]
             assert sorted(set(steps)) == [1, 2, 3, 4]
         assert [p.step for p in client.get_metric_history(run.info.run_id, "val/accuracy")] == [1, 2, 3, 4]
-        record = read_result(project.context(job_number=0).output_dir / "result.json")
+        record = read_result(project.output_dir(0) / "result.json")
         assert [point["step"] for point in record.history] == [1, 2, 3, 4]
         assert (record.status, record.run_id) == ("FINISHED", run.info.run_id)
 
     def test_a_run_killed_before_it_noted_its_id_is_found_again(self, project, sweep, result):
         with pytest.raises(KeyboardInterrupt):
             attempt(project, [1], KeyboardInterrupt())
-        folder = project.context(job_number=0).output_dir
+        folder = project.output_dir(0)
         write_result(folder, replace(read_result(folder / "result.json"), run_id=None, status="RUNNING"))
         attempt(project, [1, 2], result=result)
         [run] = children(project, sweep)
@@ -310,10 +312,10 @@ class TestRestartedRun:
         else:
             with pytest.raises(RunPruned):
                 attempt(project, [1], end)
-        before = (project.context(job_number=0).output_dir / "result.json").read_text()
+        before = (project.output_dir(0) / "result.json").read_text()
         with pytest.raises(TrackingError, match=r"would be overwritten.\n  -> choose another folder"):
             attempt(project, [1], result=result)
-        assert (project.context(job_number=0).output_dir / "result.json").read_text() == before
+        assert (project.output_dir(0) / "result.json").read_text() == before
 
     def test_a_run_killed_between_the_last_words_of_mlflow_and_of_its_folder(self, project, sweep, result, caplog):
         with pytest.raises(KeyboardInterrupt):

@@ -9,6 +9,7 @@ import pytest
 from sentiment.errors import Reached, TrackingError
 from sentiment.report.sweep.collect import collect_parent
 from sentiment.tracking.ending import FINISHED, Ending
+from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
 from sentiment.tracking.mlflow.results import read_child_results, read_parent_run
@@ -29,7 +30,8 @@ def parent(project, result, monkeypatch):
     ]
     for number, ending in enumerate(endings):
         overrides = (f"model.heads={2**number}", "tracking.experiment=sentiment")
-        recorder = MlflowRecorder(project.settings(*overrides), project.context(*overrides, job_number=number))
+        context = project.context(project.settings(*overrides), *overrides, job_number=number)
+        recorder = MlflowRecorder(context, FolderRecorder(context))
         recorder.describe({"data.fingerprint": "f1"})
         for step, accuracy in enumerate([0.6, 0.8]):
             recorder.validated({"val/accuracy": accuracy, "val/loss": 0.5}, step=step, epoch=(step + 1) / 2)

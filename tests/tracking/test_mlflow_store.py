@@ -92,7 +92,7 @@ def test_a_deleted_experiment_is_told_with_the_remedy(project):
 
 @pytest.mark.slow
 def test_a_plain_mlflow_server_in_the_project_shows_runs_and_serves_artifacts(project, result):
-    with open_recorder(project.settings(), project.context()) as recorder:
+    with open_recorder(project.context(project.settings())) as recorder:
         recorder.finished(result)
     run = project.run()
     with socket.socket() as probe:
@@ -123,7 +123,7 @@ def test_a_plain_mlflow_server_in_the_project_shows_runs_and_serves_artifacts(pr
 def record_over_http(project, result, base):
     """The same server as the tracking URI: it keeps the artifacts itself."""
     settings = project.settings(f"tracking.uri={base}", "tracking.experiment=remote")
-    with open_recorder(settings, project.context()) as recorder:
+    with open_recorder(project.context(settings)) as recorder:
         recorder.validated({"val/accuracy": 0.5}, step=1, epoch=1.0)
         recorder.finished(result)
     client = open_store(base, "remote", "unused").client

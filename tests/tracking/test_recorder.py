@@ -36,8 +36,8 @@ class Silent:
 
 
 def test_the_folder_alone_tells_how_a_run_went(project, result):
-    context = project.context("model=transformer", "seed=1", job_number=4)
-    with open_recorder(project.settings(*NONE, "seed=1"), context) as recorder:
+    context = project.context(project.settings(*NONE, "seed=1"), "model=transformer", "seed=1", job_number=4)
+    with open_recorder(context) as recorder:
         assert read_result(context.output_dir / "result.json").status == "RUNNING"
         recorder.describe({"data.fingerprint": "abc"})
         recorder.validated({"val/accuracy": 0.7}, step=10, epoch=0.5)
@@ -60,7 +60,7 @@ def test_the_folder_alone_tells_how_a_run_went(project, result):
 
 
 def test_an_interrupted_run_keeps_its_history(project):
-    context = project.context()
+    context = project.context(project.settings(*NONE))
     with pytest.raises(KeyboardInterrupt):
         validate_and_stop(project, context)
     record = read_result(context.output_dir / "result.json")
@@ -69,7 +69,7 @@ def test_an_interrupted_run_keeps_its_history(project):
 
 
 def test_a_pruned_run_keeps_what_it_reached(project):
-    context, pruned = project.context(), RunPruned("below the median")
+    context, pruned = project.context(project.settings(*NONE)), RunPruned("below the median")
     pruned.reached = Reached({"val/accuracy": 0.7}, epochs=0.5, best_epoch=0.5, seconds=9.0, parameters=10)
     with pytest.raises(RunPruned):
         validate_and_stop(project, context, pruned)
@@ -81,7 +81,7 @@ def test_a_pruned_run_keeps_what_it_reached(project):
 
 
 def test_a_run_that_goes_on_makes_the_rest_of_its_history_anew(project):
-    context = project.context()
+    context = project.context(project.settings(*NONE))
     validate_each(project, context, {1: 0.1, 2: 0.2, 3: 0.3})
     validate_each(project, context, {3: 0.4, 4: 0.5})
     history = read_result(context.output_dir / "result.json").history
@@ -90,7 +90,7 @@ def test_a_run_that_goes_on_makes_the_rest_of_its_history_anew(project):
 
 def validate_each(project, context, values):
     try:
-        with open_recorder(project.settings(*NONE), context) as recorder:
+        with open_recorder(context) as recorder:
             for step, value in values.items():
                 recorder.validated({"val/accuracy": value}, step=step, epoch=float(step))
             raise KeyboardInterrupt
@@ -99,18 +99,18 @@ def validate_each(project, context, values):
 
 
 def test_a_finished_run_is_not_overwritten(project, result):
-    with open_recorder(project.settings(*NONE), project.context()) as recorder:
+    with open_recorder(project.context(project.settings(*NONE))) as recorder:
         recorder.finished(result)
     with (
         pytest.raises(TrackingError, match=r"is FINISHED; it would be overwritten\.\n  -> choose another folder"),
-        open_recorder(project.settings(*NONE), project.context()),
+        open_recorder(project.context(project.settings(*NONE))),
     ):
         pytest.fail("the block must not be entered")
-    assert read_result(project.context().output_dir / "result.json").status == "FINISHED"
+    assert read_result(project.output_dir() / "result.json").status == "FINISHED"
 
 
 def validate_and_stop(project, context, error=KeyboardInterrupt):
-    with open_recorder(project.settings(*NONE), context) as recorder:
+    with open_recorder(context) as recorder:
         recorder.validated({"val/accuracy": 0.7}, step=10, epoch=0.5)
         raise error
 

@@ -50,8 +50,8 @@ def sweep(make_project, result, tmp_path_factory):
         base_yaml="seed: 0\n",
     )
     settings = project.settings("tracking.log_model=true", "model.embedding_size=8", "model.depth=1")
-    context = project.context("seed=0", "model.depth=1", job_number=0)
-    with open_recorder(settings, context) as recorder:
+    context = project.context(settings, "seed=0", "model.depth=1", job_number=0)
+    with open_recorder(context) as recorder:
         recorder.describe({"data.fingerprint": "f1"})
         recorder.validated({"val/accuracy": 0.7}, step=5, epoch=0.5)
         recorder.validated({"val/accuracy": 0.8}, step=10, epoch=1.0)
@@ -64,7 +64,7 @@ def sweep(make_project, result, tmp_path_factory):
 
 
 def prune(project) -> None:
-    with open_recorder(project.settings("seed=1"), project.context("seed=1", job_number=1)) as recorder:
+    with open_recorder(project.context(project.settings("seed=1"), "seed=1", job_number=1)) as recorder:
         recorder.validated({"val/accuracy": 0.5}, step=5, epoch=0.5)
         raise RunPruned("worse than the median")
 
@@ -204,7 +204,7 @@ def test_long_settings_come_back_whole(project, result):
     path = project.folder / "train.csv"
     path.write_text("text,label\n", encoding="utf-8")
     settings = project.settings("data=files", f"data.path={path}", f"data.labels={names!r}")
-    with open_recorder(settings, project.context()) as recorder:
+    with open_recorder(project.context(settings)) as recorder:
         recorder.finished(result)
     (run,) = find_stored_runs(project.run().info.run_id, project.folder / "nowhere", project.uri)
     assert run.read_settings() == settings

@@ -19,7 +19,7 @@ def read_events(folder):
 
 def test_train_and_test_metrics_against_step_and_a_row_of_hyperparameters(project, result):
     settings = project.settings(*TENSORBOARD, "model.heads=2")
-    with open_recorder(settings, project.context("model.heads=2")) as recorder:
+    with open_recorder(project.context(settings, "model.heads=2")) as recorder:
         recorder.describe({"device": "cpu"})
         for step in (1, 2):
             recorder.trained({"train/loss": 1 / step}, step=step, epoch=step / 2)
@@ -43,7 +43,7 @@ def test_train_and_test_metrics_against_step_and_a_row_of_hyperparameters(projec
 def test_a_job_of_a_multirun_has_its_own_folder_and_a_failure_its_reason(project):
     with (
         pytest.raises(ValueError, match="broken"),
-        open_recorder(project.settings(*TENSORBOARD), project.context(job_number=3)),
+        open_recorder(project.context(project.settings(*TENSORBOARD), job_number=3)),
     ):
         raise ValueError("broken")
     events = read_events(project.folder / "multirun/tensorboard/sweep/3")
@@ -55,6 +55,6 @@ def test_a_folder_that_cannot_be_made_is_told(project):
     (project.folder / "multirun/tensorboard").touch()
     with (
         pytest.raises(TrackingError, match=r"tracking\.tensorboard_dir="),
-        open_recorder(project.settings(*TENSORBOARD), project.context()),
+        open_recorder(project.context(project.settings(*TENSORBOARD))),
     ):
         pytest.fail("the block must not be entered")

@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from sentiment.config.schema import Settings
+from sentiment.config.run_context import RunContext
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.flatten import flatten
-from sentiment.tracking.folder import PREDICTIONS_FILE
+from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
 from sentiment.tracking.mlflow.client import MAX_METRICS_PER_BATCH, Metric, MlflowClient, Run
 from sentiment.tracking.mlflow.parent import read_parent
 from sentiment.tracking.mlflow.store import Store, find_run, open_store, recording
 from sentiment.tracking.mlflow.write import write_params, write_tags
-from sentiment.tracking.result_file import ResultRecord
-from sentiment.tracking.run_context import RunContext
 from sentiment.tracking.run_name import name_run
 from sentiment.training.result import RunResult
 
@@ -41,22 +39,15 @@ class MlflowRecorder:
     from, is recorded once: the first attempt's points stay.
 
     Args:
-        settings: The run's settings.
-        context: Where it stands.
-        earlier: What an interrupted attempt at the same run left behind.
-        link: Told the run's id as soon as there is one.
+        context: The run.
+        folder: Its folder's recorder: knows an earlier attempt, and is told the MLflow run as soon as there is one.
 
     Attributes:
         run_id: The run.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        context: RunContext,
-        earlier: ResultRecord | None = None,
-        link: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, context: RunContext, folder: FolderRecorder) -> None:
+        settings, earlier = context.settings, folder.earlier
         tracking = settings.tracking
         self._settings, self._context = settings, context
         self._store = open_store(tracking.uri, tracking.experiment, tracking.artifact_dir)
@@ -74,8 +65,7 @@ class MlflowRecorder:
                 reopen(self._client, known)
             self.run_id = known.info.run_id
             self._recorded = recorded_points(self._client, known)
-        if link is not None:
-            link(self.run_id)
+        folder.link(self.run_id)
         try:
             self._record_setup(known)
         except BaseException as error:  # the run exists, but nobody will close it

@@ -1,0 +1,60 @@
+"""One run as Hydra hands it over: its settings, and where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.reading import read_settings
+from sentiment.config.schema import Settings
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run is made with and where it stands: all that training and the recorders know of it.
+
+    Attributes:
+        settings: The checked settings.
+        overrides: What the command line changed, e.g. ``("model=rnn", "optimizer.lr=3e-4")``.
+        output_dir: The run's own folder.
+        project_dir: The checkout.
+        sweep_dir: Folder of the sweep that the run is a job of; None for a single run.
+        job_number: Number of the job in the sweep; None for a single run.
+        resolved_yaml: The whole configuration with every interpolation resolved; empty where no tracker, which alone
+            keeps it, is on.
+    """
+
+    settings: Settings
+    overrides: tuple[str, ...]
+    output_dir: Path
+    project_dir: Path
+    sweep_dir: Path | None
+    job_number: int | None
+    resolved_yaml: str
+
+
+def read_run_context(config: DictConfig) -> RunContext:
+    """Check one job's configuration and collect its surroundings from Hydra.
+
+    Raises:
+        ConfigError: With every fault of the configuration.
+    """
+    hydra = HydraConfig.get()
+    working_dir = Path(hydra.runtime.cwd)
+    is_multirun = hydra.mode == RunMode.MULTIRUN
+    settings = read_settings(config, working_dir)
+    is_tracked = settings.tracking.mlflow or settings.tracking.tensorboard
+    return RunContext(
+        settings=settings,
+        overrides=tuple(hydra.overrides.task),
+        output_dir=Path(hydra.runtime.output_dir),
+        project_dir=PROJECT_DIR,
+        sweep_dir=(working_dir / hydra.sweep.dir).resolve() if is_multirun else None,
+        job_number=int(hydra.job.num) if is_multirun else None,
+        resolved_yaml=OmegaConf.to_yaml(config, resolve=True) if is_tracked else "",
+    )
