@@ -37,6 +37,19 @@ def format_percent(share: float) -> str:
     return f"{100 * share:.2f} %" if math.isfinite(share) else "no number"
 
 
+def format_points(difference: float, *, is_signed: bool = False) -> str:
+    """Write a difference of shares of one in points of a hundred, without the unit: ``-0.01234`` as ``-1.23``."""
+    if not math.isfinite(difference):
+        return "no number"
+    points = round(100 * difference, 2) + 0.0  # adding zero keeps -0.00 out
+    return f"{points:+.2f}" if is_signed else f"{points:.2f}"
+
+
+def format_difference(metric: str, value: float) -> str:
+    """Write a difference of a metric without its unit: of a share of one in points, of another as `format_number`."""
+    return format_points(value) if is_share(metric) else format_number(value)
+
+
 def format_number(value: float) -> str:
     """Write a number to four digits, without an exponent where people would write none.
 

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sentiment.report.draw.page import MOST_ROWS, render_page, show_cell
+from sentiment.report.sweep.page import MOST_ROWS, render_page
 from sentiment.report.sweep.table import CurvePoint
 
 
@@ -116,14 +116,3 @@ def test_a_table_of_thousands_of_rows_is_cut_and_says_so(example_table):
     row = dataclasses.replace(example_table.rows[0], curve=curve)
     page = render_page(dataclasses.replace(example_table, rows=(row,)), [])
     assert f"The first {MOST_ROWS} of {MOST_ROWS + 7} rows; learning_curves.csv has them all." in page
-
-
-@pytest.mark.parametrize(
-    ("cell", "text"),
-    [
-        (None, "–"), ("", "–"), (True, "yes"), (False, "no"), (3, "3"), (2.0, "2"), (687042.0, "687,042"),
-        (0.85570741, "0.8557"), (0.00012345, "0.000123"), (123.456, "123.5"), (float("nan"), "NaN"), ("lstm", "lstm"),
-    ],
-)  # fmt: skip
-def test_cells_are_written_for_people(cell, text):
-    assert show_cell(cell) == text

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sentiment.report.draw.page import render_page
+from sentiment.report.sweep.page import render_page
 
 pytestmark = pytest.mark.slow  # seconds of drawing a page
 

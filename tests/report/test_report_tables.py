@@ -6,6 +6,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment.report.draw.table import write_table
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.report.sweep.tables import (
     find_front_numbers,
@@ -15,7 +16,6 @@ from sentiment.report.sweep.tables import (
     make_tables,
     make_trials,
     shorten_keys,
-    write_table,
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sentiment.config.objective import Direction
 from sentiment.report.compare.conclusion import SHARES, conclude
 from sentiment.report.compare.groups import NEUTRAL, VersusError, join_names, list_differing
 from sentiment.report.compare.table import Comparison, Group, Pair
@@ -21,7 +22,6 @@ from sentiment.report.statistics import (
     mean_interval,
     paired_bootstrap,
 )
-from sentiment.report.sweep.ranking import Direction
 from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.runs import StoredRun
 

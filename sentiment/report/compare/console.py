@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sentiment.report.compare.conclusion import SHARES, format_difference
 from sentiment.report.compare.table import Comparison, Group, Pair
-from sentiment.report.sweep.console import PADDING, open_console
+from sentiment.report.draw.console import PADDING, open_console
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:

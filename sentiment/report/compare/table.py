@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sentiment.config.objective import Direction
 from sentiment.errors import SentimentError
 from sentiment.report.statistics import Difference, Estimate
-from sentiment.report.sweep.ranking import Direction
 
 
 class Writer(Protocol):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from sentiment.format import format_number, format_percent, is_share
 from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series, Value
 
 Mark = Literal["circle", "diamond", "cross", "triangle"]
@@ -23,10 +24,6 @@ NEUTRAL = "#7A828C"
 
 SCALE = ("#46307E", "#3D4D8A", "#31688E", "#26828E", "#1F9E89", "#35B779", "#6CCD5A")
 """Viridis for numbers shown as colours, without its ends: they are lost on a dark page and on a white one."""
-
-
-SHARES = ("accuracy", "f1", "auroc")
-"""Ends of the names of metrics that are shares of one, and are read in percent."""
 
 MOST_FINE_DECADES = 1.6
 """Powers of ten that a logarithmic axis may span and still have ticks between them."""
@@ -104,6 +101,10 @@ class ColourRange:
         """Place a value between the ends, 0 to 1."""
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low))) if self.high > self.low else 0.5
 
+    def show(self, value: float) -> str:
+        """Write a value for people."""
+        return format_percent(value) if self.is_percent else format_number(value)
+
 
 def find_colour_ranges(chart: Chart) -> dict[str, ColourRange]:
     """Find the range of every quantity that a chart shows as a colour, by its title."""
@@ -112,9 +113,7 @@ def find_colour_ranges(chart: Chart) -> dict[str, ColourRange]:
         if series.colour is not None:
             values.setdefault(series.colour_title, []).extend(v for v in series.colour if math.isfinite(v))
     return {
-        title: ColourRange(title, min(found), max(found), title.endswith(SHARES))
-        for title, found in values.items()
-        if found
+        title: ColourRange(title, min(found), max(found), is_share(title)) for title, found in values.items() if found
     }
 
 
@@ -174,13 +173,4 @@ def format_value(axis: Axis, value: Value) -> str:
         return value
     if axis.categories is not None:
         return axis.categories[round(value)]
-    return format_number(value, axis.is_percent)
-
-
-def format_number(value: float, is_percent: bool = False) -> str:
-    """Write a number for people: a share in percent, a large whole number with commas, another to four digits."""
-    if not math.isfinite(value):
-        return "no number"
-    if is_percent:
-        return f"{100 * value:.2f} %"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return format_percent(value) if axis.is_percent else format_number(value)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from sentiment.atomic import write_bytes
+from sentiment.format import format_number
 from sentiment.report.draw import look as chart_look
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.draw.look import NEUTRAL, SCALE, ColourRange, Look
@@ -45,9 +46,7 @@ def write_png(chart: Chart, file: Path) -> None:
     """
     picture = io.BytesIO()
     draw_static(chart).savefig(picture, format="png", dpi=110)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    unfinished.write_bytes(picture.getvalue())
-    unfinished.replace(file)
+    write_bytes(file, picture.getvalue())
 
 
 def draw_static(chart: Chart) -> Figure:
@@ -125,7 +124,7 @@ def _draw_axis(axes: Axes, panel: Panel, axis: Axis) -> None:
     if axis.is_log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         ticks = chart_look.choose_log_ticks(panel, axis)
-        scale.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        scale.set_ticks(ticks, [format_number(tick) for tick in ticks])
         scale.set_ticks([], minor=True)
     elif axis.is_percent:
         scale.set_major_formatter(PercentFormatter(1.0))

@@ -1,15 +1,15 @@
-"""One self-contained HTML page about a sweep: it opens from a disk, without a network, for ever.
+"""Self-contained HTML pages: they open from a disk, without a network, for ever.
 
 plotly.js lies within the page, once. A Content-Security-Policy forbids any request, and any script but the two that the
-page is made with, named by their hashes: text that came out of a run (a reason, a label) can neither run nor load
-anything, whatever it holds.
+page is made with, named by their hashes: text that came out of a run (a reason, a label, a review) can neither run nor
+load anything, whatever it holds.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import math
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,9 @@ from sentiment.report.draw import look as chart_look
 from sentiment.report.draw.chart import Chart
 from sentiment.report.draw.look import SCALE, ColourRange, Look
 from sentiment.report.draw.plotly import draw_interactive
-from sentiment.report.sweep.summary import summarize
-from sentiment.report.sweep.table import SweepTable
-from sentiment.report.sweep.tables import Cell, DataTable, make_tables
+from sentiment.report.draw.table import Cell
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-
-MOST_ROWS = 500
-"""Rows of a table that the page shows; the CSV file has them all, and the page says so."""
 
 
 @dataclass(frozen=True)
@@ -54,36 +49,17 @@ class ShownChart:
     scales: tuple[ColourRange, ...]
 
 
-def render_page(table: SweepTable, charts: Sequence[Chart]) -> str:
-    """Render the report on a sweep.
+def render(template: str, charts: Sequence[Chart], **content: Any) -> str:
+    """Render ``TEMPLATE.html.j2`` with the style sheet and script of all pages and, where there are any, its own.
 
     Args:
-        table: The sweep.
+        template: Name of its template.
         charts: What to draw, in order.
+        content: What else the template shows, ``name`` at least; text is escaped unless it is marked as HTML already.
 
     Returns:
         The page as HTML; nothing outside it is needed to show it.
     """
-    plotly_js, own_js = get_plotlyjs(), read_template("report.js")
-    shown = [show_chart(chart) for chart in charts]
-    content: dict[str, Any] = {
-        "table": table,
-        "summary": summarize(table),
-        "charts": shown,
-        "tables": {data.name: data for data in make_tables(table)},
-        "figures": write_figures(charts, shown),
-        "style": Markup(read_template("report.css")),
-        "plotly_js": Markup(plotly_js),
-        "own_js": Markup(own_js),
-        "script_hashes": [hash_script(plotly_js), hash_script(own_js)],
-        "scale_gradient": ", ".join(SCALE),
-        "most_rows": MOST_ROWS,
-    }
-    return open_templates().get_template("report.html.j2").render(content)
-
-
-def open_templates() -> jinja2.Environment:
-    """Open the templates; whatever they show is escaped unless it is marked as HTML already."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -91,64 +67,60 @@ def open_templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": show_cell, "sort_key": _sort_key, "number": chart_look.format_number}
-    environment.tests |= {"long": _is_long}
-    return environment
+    environment.filters["sort_key"] = _sort_key
+    scripts = [get_plotlyjs(), _read_all(template, "js")]
+    shown = [_show_chart(chart) for chart in charts]
+    return environment.get_template(f"{template}.html.j2").render(
+        charts=shown,
+        figures=_write_figures(shown),
+        style=Markup(_read_all(template, "css")),
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[_hash_script(script) for script in scripts],
+        scale_gradient=", ".join(SCALE),
+        **content,
+    )
 
 
-def read_template(name: str) -> str:
-    """Read a file beside the templates as it is: a style sheet or a script."""
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+def write_json(content: Any) -> Markup:
+    """Write JSON that may stand in a script element: no ``<`` is left that could end it."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def hash_script(script: str) -> str:
+def _read_all(name: str, ending: str) -> str:
+    """Read the style sheets, or the scripts, of a page: those of all pages, then its own."""
+    files = (TEMPLATES / f"page.{ending}", TEMPLATES / f"{name}.{ending}")
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
+
+
+def _hash_script(script: str) -> str:
     """Name a script by its content, as a Content-Security-Policy does."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def show_chart(chart: Chart) -> ShownChart:
+def _show_chart(chart: Chart) -> ShownChart:
     """Gather what surrounds a chart's panels on a page: legend and colour scales."""
-    looks = chart_look.choose_looks(chart)
     legend: dict[str, LegendEntry] = {}
-    for (panel, place), look in looks.items():
-        series = chart.panels[panel].series[place]
+    for (panel, number), look in chart_look.choose_looks(chart).items():
+        series = chart.panels[panel].series[number]
         if series.name and not chart_look.is_grid(series):
             legend.setdefault(series.name, LegendEntry(series.name, series.kind, look, series.colour is not None))
     ids = tuple(f"{chart.name}-{number}" for number in range(len(chart.panels)))
     return ShownChart(chart, ids, tuple(legend.values()), tuple(chart_look.find_colour_ranges(chart).values()))
 
 
-def write_figures(charts: Sequence[Chart], shown: Sequence[ShownChart]) -> Markup:
+def _write_figures(shown: Sequence[ShownChart]) -> Markup:
     """Write all figures as JSON that may stand in a script element: plotly escapes ``<``, ``>`` and ``/``."""
     figures = {
         panel_id: figure.to_plotly_json()
-        for chart, place in zip(charts, shown, strict=True)
-        for panel_id, figure in zip(place.panel_ids, draw_interactive(chart), strict=True)
+        for one in shown
+        for panel_id, figure in zip(one.panel_ids, draw_interactive(one.chart), strict=True)
     }
     text = to_json_plotly(figures, engine="json")
     assert "<" not in text, "JSON that could end its script element"
     return Markup(text)
 
 
-def show_cell(cell: Cell) -> str:
-    """Write a cell for people: nothing as a dash, numbers to four decimals or digits."""
-    if cell is None or cell == "":
-        return "–"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, str):
-        return cell
-    if isinstance(cell, int) or (math.isfinite(cell) and float(cell).is_integer() and abs(cell) < 1e15):
-        return f"{int(cell):,}"
-    if not math.isfinite(cell):
-        return "NaN" if math.isnan(cell) else "∞"
-    return f"{cell:,.1f}" if abs(cell) >= 100 else f"{cell:.4f}" if abs(cell) >= 0.01 else f"{cell:.3g}"
-
-
 def _sort_key(cell: Cell) -> str:
-    """Give what a click on a heading sorts by: numbers in full, nothing for an empty cell."""
+    """Return what a click on a heading sorts by: numbers in full, nothing for an empty cell."""
     return "" if cell is None else str(cell)
-
-
-def _is_long(data: DataTable) -> bool:
-    return len(data.rows) > MOST_ROWS

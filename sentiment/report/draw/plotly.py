@@ -16,6 +16,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from sentiment.format import format_number
 from sentiment.report.draw import look as chart_look
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.draw.look import SCALE, ColourRange, Look
@@ -103,7 +104,7 @@ def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
         }
     if axis.is_log:
         ticks = chart_look.choose_log_ticks(panel, axis)
-        drawn |= {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+        drawn |= {"type": "log", "tickvals": ticks, "ticktext": [format_number(tick) for tick in ticks]}
     if axis.is_percent:
         drawn |= {"tickformat": ".4~%"}
     return drawn
@@ -233,8 +234,7 @@ def _hover_texts(panel: Panel, series: Series, scale: ColourRange | None) -> lis
     else:
         texts = [chart_look.describe_point(panel, x, y) for x, y in zip(series.x, series.y, strict=True)]
     if series.hover is None and series.colour is not None:
-        is_percent = scale is not None and scale.is_percent
-        values = [chart_look.format_number(value, is_percent) for value in series.colour]
+        values = [format_number(value) if scale is None else scale.show(value) for value in series.colour]
         texts = [f"{text}\n{series.colour_title}: {value}" for text, value in zip(texts, values, strict=True)]
     if series.hover is None and series.name:
         texts = [f"{series.name}\n{text}" for text in texts]

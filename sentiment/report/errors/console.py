@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sentiment.report.draw.console import open_console
 from sentiment.report.errors.analysis import RunMistakes
 from sentiment.report.errors.slices import Slice
 from sentiment.report.errors.summary import summarize_mistakes
 from sentiment.report.errors.tables import MistakeTables
-from sentiment.report.sweep.console import open_console
 
 WIDEST_LINE = 110
 

@@ -6,24 +6,23 @@ may hold any text at all; it is escaped, and what scripts need of it travels as 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
+from sentiment.atomic import write_text
 from sentiment.errors import SentimentError
-from sentiment.report.draw.look import SCALE
+from sentiment.format import format_percent
 from sentiment.report.draw.matplotlib import write_png
-from sentiment.report.draw.page import hash_script, open_templates, read_template, show_chart, write_figures
+from sentiment.report.draw.page import render, write_json
+from sentiment.report.draw.table import write_table
 from sentiment.report.errors.analysis import RunMistakes
 from sentiment.report.errors.attention import AttentionView
 from sentiment.report.errors.charts import make_mistake_charts
 from sentiment.report.errors.summary import make_mistake_tables, summarize_mistakes
 from sentiment.report.highlight import format_html
-from sentiment.report.sweep.tables import write_atomically, write_table
 
 PAGE_FILE = "errors.html"
 
@@ -63,7 +62,7 @@ def write_mistakes_report(analysis: RunMistakes, folder: Path) -> list[Path]:
         for table in make_mistake_tables(analysis.tables):
             tables.append(folder / "tables" / f"{table.name}.csv")
             write_table(table, tables[-1])
-        write_atomically(page, render_mistakes_page(analysis))
+        write_text(page, render_mistakes_page(analysis))
     except OSError as error:
         raise MistakesPageError(
             f"{folder} cannot be written: {error}\n  -> free space, or choose another folder: --output FOLDER"
@@ -73,27 +72,20 @@ def write_mistakes_report(analysis: RunMistakes, folder: Path) -> list[Path]:
 
 def render_mistakes_page(analysis: RunMistakes) -> str:
     """Render the page as HTML; nothing outside it is needed to show it."""
-    plotly_js = get_plotlyjs()
-    own_js = "\n".join([read_template("report.js"), read_template("mistakes.js")])
     draws_confusion = len(analysis.tables.class_names) > LARGEST_MATRIX
     charts = [chart for chart in make_mistake_charts(analysis.tables) if draws_confusion or chart.name != "confusion"]
-    shown = [show_chart(chart) for chart in charts]
-    content: dict[str, Any] = {
-        "analysis": analysis,
-        "sentences": summarize_mistakes(analysis),
-        "charts": shown,
-        "draws_confusion": draws_confusion,
-        "tables": {table.name: table for table in make_mistake_tables(analysis.tables)},
-        "mistakes": [_describe(analysis, place) for place in range(len(analysis.tables.mistakes))],
-        "figures": write_figures(charts, shown),
-        "attention": _write_attention([explanation.attention for explanation in analysis.explanations]),
-        "style": Markup(read_template("report.css") + read_template("mistakes.css")),
-        "plotly_js": Markup(plotly_js),
-        "own_js": Markup(own_js),
-        "script_hashes": [hash_script(plotly_js), hash_script(own_js)],
-        "scale_gradient": ", ".join(SCALE),
-    }
-    return open_templates().get_template("mistakes.html.j2").render(content)
+    return render(
+        "errors",
+        charts,
+        name=analysis.name,
+        analysis=analysis,
+        sentences=summarize_mistakes(analysis),
+        draws_confusion=draws_confusion,
+        tables={table.name: table for table in make_mistake_tables(analysis.tables)},
+        mistakes=[_describe(analysis, place) for place in range(len(analysis.tables.mistakes))],
+        attention=_write_attention([explanation.attention for explanation in analysis.explanations]),
+        percent=format_percent,
+    )
 
 
 def _describe(analysis: RunMistakes, place: int) -> dict[str, Any]:
@@ -110,10 +102,7 @@ def _describe(analysis: RunMistakes, place: int) -> dict[str, Any]:
 
 
 def _write_attention(views: Sequence[AttentionView | None]) -> Markup:
-    """Write all attention as JSON that may stand in a script element: no ``<`` is left that could end it."""
-    content = {str(place): _shrink(view) for place, view in enumerate(views) if view is not None}
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+    return write_json({str(place): _shrink(view) for place, view in enumerate(views) if view is not None})
 
 
 def _shrink(view: AttentionView) -> dict[str, Any]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
+from sentiment.report.draw.table import Cell, Column, DataTable
 from sentiment.report.errors.analysis import RunMistakes
 from sentiment.report.errors.calibration import Calibration
 from sentiment.report.errors.charts import describe_share, name_bin
 from sentiment.report.errors.slices import LEVEL, Share, Slice, difference_interval, find_worst
 from sentiment.report.errors.tables import MistakeTables
-from sentiment.report.sweep.tables import Cell, Column, DataTable
 
 SHARE_COLUMNS = (
     Column("reviews", "count", True), Column("right", "right", True), Column("accuracy", "accuracy", True),
-    Column("accuracy_low", "95 % from", True), Column("accuracy_high", "to", True),
+    Column("accuracy_low", "95 % from", True, "percent"), Column("accuracy_high", "to", True, "percent"),
 )  # fmt: skip
 
 
@@ -98,9 +98,9 @@ def make_mistake_tables(tables: MistakeTables) -> list[DataTable]:
 
 def _make_slices(tables: MistakeTables) -> DataTable:
     columns = (
-        Column("part", "reviews"), *SHARE_COLUMNS, Column("rest_accuracy", "the rest", True),
-        Column("difference", "difference", True), Column("difference_low", "from", True),
-        Column("difference_high", "to", True),
+        Column("part", "reviews"), *SHARE_COLUMNS, Column("rest_accuracy", "the rest", True, "percent"),
+        Column("difference", "difference", True, "points"), Column("difference_low", "from", True, "points"),
+        Column("difference_high", "to", True, "points"),
     )  # fmt: skip
     ordered = sorted(tables.slices, key=lambda part: part.high)
     rows: list[tuple[Cell, ...]] = [
@@ -124,8 +124,9 @@ def _make_confusion(tables: MistakeTables) -> DataTable:
 
 def _make_calibration(tables: MistakeTables) -> DataTable:
     columns = (
-        Column("bins", "bins"), Column("low", "confidence from", True), Column("high", "to", True),
-        Column("confidence", "mean confidence", True), *SHARE_COLUMNS,
+        Column("bins", "bins"), Column("low", "confidence from", True, "percent"),
+        Column("high", "to", True, "percent"), Column("confidence", "mean confidence", True, "percent"),
+        *SHARE_COLUMNS,
     )  # fmt: skip
 
     def rows(name: str, calibration: Calibration) -> list[tuple[Cell, ...]]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from sentiment.config.objective import Direction
 from sentiment.report.record.store import differing_keys
-from sentiment.report.sweep.ranking import Direction
 from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.run_name import shorten_value
 

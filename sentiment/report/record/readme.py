@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sentiment.config.objective import Direction
 from sentiment.report.draw.chart import Chart
 from sentiment.report.record.chart import make_group_chart
 from sentiment.report.record.groups import format_csv, format_groups, group_runs
 from sentiment.report.record.store import StudyError, StudyPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import collect_records
-from sentiment.report.sweep.ranking import Direction
 from sentiment.tracking.result_file import ResultRecord
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")

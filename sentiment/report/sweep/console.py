@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sentiment.report.draw.console import PADDING, open_console
 from sentiment.report.sweep.ranking import RankedRun, Ranking, explain
 from sentiment.tracking.run_name import shorten_value
 
@@ -20,11 +20,6 @@ IMPORTANCE = (
     "val/loss",
 )  # fmt: skip
 """Which columns are kept where the line is too short for all, after rank, model, settings and objective."""
-
-PADDING = 2
-
-PLAIN_WIDTH = 120
-"""Characters of a line where the output is no terminal and COLUMNS says nothing."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +108,6 @@ def _shown(ranking: Ranking) -> tuple[RankedRun, ...]:
 
 def _style(row: RankedRun) -> str | None:
     return "dim" if row.rank is None else ("green" if row.rank == 1 else None)
-
-
-def open_console() -> Console:
-    """Open standard output; in a file or a pipe lines have a width of their own, or that of ``COLUMNS``."""
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = PLAIN_WIDTH
-    return console
 
 
 def _setting(key: str, row: RankedRun) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sentiment.atomic import write_text
 from sentiment.errors import SentimentError
 from sentiment.report.draw.matplotlib import write_png
-from sentiment.report.draw.page import render_page
+from sentiment.report.draw.table import write_table
 from sentiment.report.sweep.charts import make_charts
+from sentiment.report.sweep.page import render_page
 from sentiment.report.sweep.table import SweepTable
-from sentiment.report.sweep.tables import make_tables, write_atomically, write_table
+from sentiment.report.sweep.tables import make_tables
 
 PAGE_FILE = "report.html"
 PLOTS_FOLDER = "plots"
@@ -43,7 +45,7 @@ def write_report(table: SweepTable, folder: Path) -> list[Path]:
         (folder / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
         for file, data in tables.items():
             write_table(data, file)
-        write_atomically(page, render_page(table, charts))
+        write_text(page, render_page(table, charts))
         for file, chart in plots.items():
             write_png(chart, file)
         for file in set((folder / PLOTS_FOLDER).glob("*.png")) - set(plots):

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from sentiment.report.draw.look import SHARES, format_number
+from sentiment.format import format_metric
 from sentiment.report.sweep.table import State, SweepRow, SweepTable
 from sentiment.tracking.run_name import shorten_value
 
@@ -81,7 +81,7 @@ def write_seconds(seconds: float) -> str:
 
 def write_value(name: str, value: float) -> str:
     """Write a metric: a share of one in percent, another number to four digits."""
-    return format_number(value, is_percent=name.endswith(SHARES))
+    return format_metric(name, value)
 
 
 def write_setting(value: float | str) -> str:

@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
+from sentiment.format import shorten_keys
+from sentiment.report.draw.table import Cell, Column, DataTable
 from sentiment.report.sweep.charts.fronts import find_front
 from sentiment.report.sweep.ranking import KILLED_OUTRIGHT
 from sentiment.report.sweep.table import SweepRow, SweepTable
-
-Cell = str | int | float | bool | None
 
 COSTS = ("model/parameters", "time/fit_seconds", "time/latency_ms")
 """What a better value may cost, each a Pareto front of its own: less is better."""
 
 UNSUCCESSFUL = ("failed", "killed")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column.
-
-    Attributes:
-        name: Heading in the CSV file, and in full on the page's hover.
-        label: Heading on the page.
-        is_number: Aligned and sorted as a number.
-    """
-
-    name: str
-    label: str
-    is_number: bool = False
-
-
-@dataclass(frozen=True)
-class DataTable:
-    """A table.
-
-    Attributes:
-        name: File name without ending.
-        title: Heading on the page.
-        columns: Columns.
-        rows: Cells, as many a row as there are columns.
-        marked: Places of the rows to emphasise.
-    """
-
-    name: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    marked: frozenset[int] = frozenset()
 
 
 def make_tables(table: SweepTable) -> list[DataTable]:
@@ -203,34 +164,6 @@ def make_failures(table: SweepTable) -> DataTable:
         if row.state in UNSUCCESSFUL
     ]
     return DataTable("failures", "Failed trials", columns, tuple(rows))
-
-
-def write_table(table: DataTable, file: Path) -> None:
-    """Write a table as CSV, numbers in full, atomically.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
-    writer.writerow([column.name for column in table.columns])
-    writer.writerows(table.rows)
-    write_atomically(file, stream.getvalue())
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write a text under another name first, then rename it: a reader sees the old file or the new one."""
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    with unfinished.open("w", encoding="utf-8", newline="") as stream:
-        stream.write(text)
-    unfinished.replace(file)
-
-
-def shorten_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Call every key by its last part where that is no other's, ``optimizer.lr`` by ``lr``."""
-    keys = list(keys)
-    last = [key.rpartition(".")[2] for key in keys]
-    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}
 
 
 def _column_of(table: SweepTable, key: str) -> Column:

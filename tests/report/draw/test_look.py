@@ -51,16 +51,3 @@ def test_logarithmic_ticks_are_few_and_lie_about_the_points(low, factor):
     assert 1 <= len(ticks) <= 9
     assert ticks == sorted(ticks)
     assert all(low / 10 <= tick <= low * factor * 10 for tick in ticks)
-
-
-@pytest.mark.parametrize(
-    ("value", "is_percent", "text"),
-    [
-        (0.8557, True, "85.57 %"),
-        (0.000123456, False, "0.0001235"),
-        (687042, False, "687,042"),
-        (math.nan, True, "no number"),
-    ],
-)
-def test_numbers_are_written_for_people(value, is_percent, text):
-    assert chart_look.format_number(value, is_percent) == text

@@ -1,4 +1,4 @@
-// What the page on mistakes adds: attention by layer and head, drawn when its box is opened.
+// What the page on errors adds: attention by layer and head, drawn when its box is opened.
 
 const attention = JSON.parse(document.getElementById("attention").textContent);
 const STEPS = 999;

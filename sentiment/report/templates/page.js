@@ -1,5 +1,5 @@
 "use strict";
-// What the report's page does: draws the figures, follows the theme, hides series, sorts tables, copies the command.
+// What every page does: draws the figures, follows the theme, hides series, sorts tables, copies the command.
 
 const root = document.documentElement;
 const hasMouse = matchMedia("(pointer: fine)").matches;

@@ -1,0 +1,78 @@
+"""A table as plain data: shown on a page, cell by cell as people read it, and written as CSV, numbers in full."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sentiment.atomic import write_text
+from sentiment.format import format_metric, format_number, format_percent, format_points
+
+Cell = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        name: Heading in the CSV file, and in full on the page's hover. Numbers under the name of a metric that is a
+            share of one, e.g. ``val/accuracy``, are shown in percent.
+        label: Heading on the page.
+        is_number: Aligned and sorted as a number.
+        unit: Shares of one under another name are shown in percent, their differences in points of a hundred.
+    """
+
+    name: str
+    label: str
+    is_number: bool = False
+    unit: Literal["percent", "points"] | None = None
+
+    def show(self, cell: Cell) -> str:
+        """Return a cell as people read it; nothing as a dash."""
+        if cell is None or cell == "":
+            return "–"
+        if isinstance(cell, bool):
+            return "yes" if cell else "no"
+        if isinstance(cell, str):
+            return cell
+        if isinstance(cell, int):
+            return format_number(cell)
+        if self.unit == "points":
+            return format_points(cell, is_signed=True)
+        return format_percent(cell) if self.unit == "percent" else format_metric(self.name, cell)
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """A table.
+
+    Attributes:
+        name: File name without ending.
+        title: Heading on the page.
+        columns: Columns.
+        rows: Cells, as many per row as there are columns.
+        marked: Positions of the rows to emphasise.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    marked: frozenset[int] = frozenset()
+
+
+def write_table(table: DataTable, file: Path) -> None:
+    """Write a table as CSV, numbers in full, atomically.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow([column.name for column in table.columns])
+    writer.writerows(table.rows)
+    write_text(file, stream.getvalue())
