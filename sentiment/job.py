@@ -111,8 +111,8 @@ def watch_training(trial: RunningTrial, settings: Settings) -> TrialReporter:
     """
     trainer = settings.trainer
     if isinstance(settings.model, NgramSettings):
-        return TrialReporter(trial, settings.objective, validations_per_epoch=1, max_epochs=1, is_pruned=False)
-    return TrialReporter(trial, settings.objective, trainer.validations_per_epoch, trainer.max_epochs)
+        return TrialReporter(trial, settings.selection, validations_per_epoch=1, max_epochs=1, is_pruned=False)
+    return TrialReporter(trial, settings.selection, trainer.validations_per_epoch, trainer.max_epochs)
 
 
 class TrialReporter:

@@ -29,9 +29,6 @@ from sentiment.errors import SentimentError
 MACHINE_KEYS = ("data.path", "data.validation_path", "data.test_path")
 """Where the reviews lie on this machine; the command that runs the experiment names them."""
 
-DERIVED_KEYS = ("direction", "directions")
-"""Settings that follow from others."""
-
 TESTED_KEY = "trainer.test"
 """A search leaves the test split alone; the one that it selects meets it."""
 
@@ -237,7 +234,7 @@ def _merge(config: DictConfig, flat: Mapping[str, Any]) -> DictConfig:
 
 
 def _is_left_out(key: str) -> bool:
-    return is_incidental(key) or key in MACHINE_KEYS or key in DERIVED_KEYS
+    return is_incidental(key) or key in MACHINE_KEYS
 
 
 def _is_interpolation(value: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from sentiment.config.objective import RETIRED
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault
 
@@ -50,6 +51,8 @@ def explain_unknown_key(key: str, known: Sequence[str], choices: dict[str, str])
         known: Every dotted key of the composed configuration, and the names of the config groups.
         choices: The chosen option of each group, e.g. ``{"model": "rnn"}``.
     """
+    if key in RETIRED:
+        return Fault(key, "is no key any more", RETIRED[key])
     group, _, leaf = key.partition(".")
     if group in choices and leaf:
         field = Settings.model_fields.get(group)
@@ -155,6 +158,6 @@ def _key(location: tuple[int | str, ...]) -> str:
     parts = [str(part) for part in location]
     if len(parts) > 1 and parts[0] in Settings.model_fields:
         options = {choice_of(member) for member in group_members(Settings.model_fields[parts[0]].annotation)}
-        if parts[1] in options:
+        if parts[1] in {*options, "one", "several"}:
             del parts[1]
     return ".".join(parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from sentiment.config.objective import objective_direction, objective_directions
+from sentiment.config.objective import find_directions, list_objectives
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 """The folder of `run.py`: `mlflow.db`, artifacts, caches and `multirun/` lie there, wherever a command starts."""
@@ -19,14 +19,14 @@ def register_resolvers() -> None:
     """Make the project's interpolations known to OmegaConf; safe to call again.
 
     ``${project_dir:}`` the project's folder; ``${process_id:}`` the process that started the command, the same for
-    all its jobs (cached in the config, which travels to worker processes); ``${objective_direction:NAME}`` which way
-    is better; ``${objective_directions:LIST}`` the same for each of several; ``${study_name:SEARCH,OVERRIDES}`` the
+    all its jobs (cached in the config, which travels to worker processes); ``${objectives:${objective}}`` the list of
+    the objectives and ``${directions:${objective}}`` which way each is better; ``${study_name:SEARCH,OVERRIDES}`` the
     name of the study that a command stands for (cached likewise: the jobs of a study have overrides of their own).
     """
     OmegaConf.register_resolver("project_dir", lambda: str(PROJECT_DIR), replace=True)
     OmegaConf.register_resolver("process_id", os.getpid, use_cache=True, replace=True)
-    OmegaConf.register_resolver("objective_direction", objective_direction, replace=True)
-    OmegaConf.register_resolver("objective_directions", objective_directions, replace=True)
+    OmegaConf.register_resolver("objectives", lambda objective: list(list_objectives(objective)), replace=True)
+    OmegaConf.register_resolver("directions", find_directions, replace=True)
     OmegaConf.register_resolver("study_name", name_study, use_cache=True, replace=True)
 
 

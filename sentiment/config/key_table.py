@@ -76,8 +76,9 @@ def make_key_table(rows: list[KeyRow], rules: list[tuple[str, str]]) -> list[str
 
 def describe_values(form: Mapping[str, Any]) -> str:
     """Say in words what a JSON schema allows, e.g. ``whole number, 1 to 1024``, or `relu`, `gelu`."""
-    if "anyOf" in form:
-        return "; or ".join(map(describe_values, form["anyOf"]))
+    alternatives = form.get("anyOf") or form.get("oneOf")
+    if alternatives:
+        return "; or ".join(map(describe_values, alternatives))
     if "const" in form:
         return f"`{form['const']}`"
     if "enum" in form:

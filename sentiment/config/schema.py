@@ -11,11 +11,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from sentiment.config.extension import join_choices, load_extensions
-from sentiment.config.objective import DIRECTIONS, Direction, Objective, SearchObjective
+from sentiment.config.objective import (
+    SELECTING,
+    Direction,
+    Objective,
+    find_directions,
+    list_objectives,
+    select_objective,
+)
 
 Pooling = Literal["mean", "max", "mean_max", "attention"]
 """How (B, T, D) token states become one (B, D) or (B, 2D) review vector; padding never takes part."""
@@ -312,6 +319,13 @@ class TrackingSettings(Group):
     log_model: bool = Field(description="Record the trained model in MLflow's own format.")
 
 
+OneOrSeveral = Annotated[
+    Annotated[Objective, Tag("one")] | Annotated[list[Objective], Field(min_length=1), Tag("several")],
+    Discriminator(lambda objective: "several" if isinstance(objective, list) else "one"),
+]
+"""A name or a list of names; the tags keep a fault of one form from being reported for the other form too."""
+
+
 class Settings(Group):
     """Everything that determines a run."""
 
@@ -322,51 +336,36 @@ class Settings(Group):
     trainer: TrainerSettings = Field(description="How a run is trained: device, precision, length, validation, test.")
     tracking: TrackingSettings = Field(description="Where runs are recorded.")
     seed: int = Field(ge=0, lt=2**32, description="Seed of weights, batches and dropout.")
-    objective: Objective = Field(description="Metric that selects the checkpoint.")
-    direction: Direction = Field(description="Direction of the objective; follows from it.")
-    objectives: list[SearchObjective] = Field(min_length=1, description="Metrics that a run returns to a sweeper.")
-    directions: list[Direction] = Field(description="Directions of the objectives; follow from them.")
+    objective: OneOrSeveral = Field(
+        description="Metric that selects the checkpoint and ranks a sweep, or a list: the first val/ metric selects."
+    )
 
-    @field_validator("direction")
+    @field_validator("objective")
     @classmethod
-    def direction_follows_from_the_objective(cls, direction: Direction, info: ValidationInfo) -> Direction:
-        """It follows from `objective`: a sweeper that maximised a loss would select the worst run."""
-        objective = info.data.get("objective")
-        if objective and direction != DIRECTIONS[objective]:
-            raise conflict(
-                f"{direction}, but {objective} is to {DIRECTIONS[objective]}",
-                "leave `direction` out: it follows from `objective`",
-            )
-        return direction
-
-    @field_validator("objectives", mode="before")
-    @classmethod
-    def one_fault_is_told_once(cls, objectives: object, info: ValidationInfo) -> object:
-        """The list holds the objective unless told otherwise: an unknown one is a fault of `objective` alone."""
-        if "objective" in info.data or not isinstance(objectives, list) or len(objectives) != 1:
-            return objectives
-        return objectives if objectives[0] in DIRECTIONS else ["val/accuracy"]
-
-    @field_validator("objectives")
-    @classmethod
-    def objectives_differ(cls, objectives: list[SearchObjective]) -> list[SearchObjective]:
-        """Each stands there once: a sweeper that weighed a metric against itself would search nothing new."""
-        doubled = [name for name in dict.fromkeys(objectives) if objectives.count(name) > 1]
+    def one_is_measured_on_validation(cls, objective: str | list[str]) -> str | list[str]:
+        """One is a `val/` metric, which selects the checkpoint, and each stands there once."""
+        names = list_objectives(objective)
+        doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if doubled:
             raise conflict(f"{', '.join(doubled)} stands there twice", "name each objective once")
-        return objectives
-
-    @field_validator("directions")
-    @classmethod
-    def directions_follow_from_the_objectives(
-        cls, directions: list[Direction], info: ValidationInfo
-    ) -> list[Direction]:
-        """They follow from `objectives`, as `direction` follows from `objective`."""
-        objectives = info.data.get("objectives")
-        expected = [DIRECTIONS[objective] for objective in objectives or ()]
-        if objectives and directions != expected:
+        if not any(name.startswith(SELECTING) for name in names):
             raise conflict(
-                f"{directions}, but {objectives} are to {expected}",
-                "leave `directions` out: they follow from `objectives`",
+                f"{', '.join(names)} cannot select a checkpoint",
+                f"name a val/ metric beside it: objective=[val/accuracy,{','.join(names)}]",
             )
-        return directions
+        return objective
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Metrics that a run returns to a sweeper, in order; the first one ranks."""
+        return list_objectives(self.objective)
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Which way each objective is better."""
+        return tuple(find_directions(self.objective))
+
+    @property
+    def selection(self) -> str:
+        """The objective that selects the checkpoint: the first one on validation."""
+        return select_objective(self.objective)

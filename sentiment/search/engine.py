@@ -203,7 +203,7 @@ def open_study(search: Search, config: DictConfig) -> Iterator[tuple[StoredStudy
             metric_names=options.metric_names,
         )
         with stored as study:
-            study.define(_describe(search, config), allow_changes=options.allow_changes)
+            study.define(_describe(search, config), allow_changes=options.allow_changes, ignored=options.ignore)
             yield (
                 study,
                 StudyPlace(

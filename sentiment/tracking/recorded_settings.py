@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from sentiment.config.objective import translate_retired
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
 from sentiment.tracking.flatten import flatten
@@ -21,11 +22,12 @@ def read_settings(params: Mapping[str, str]) -> Settings:
     what each value is. The result is checked: flattened again it gives the same text.
 
     Args:
-        params: Every resolved setting, as `flatten` wrote them.
+        params: Every resolved setting, as `flatten` wrote them in this version or an earlier one.
 
     Raises:
         TrackingError: A setting is missing, unknown or of another form: another version wrote it.
     """
+    params = translate_retired(params)
     try:
         settings = Settings.model_validate(_read_group(Settings, params, ""))
     except ValidationError as error:
@@ -82,14 +84,16 @@ def _choose_group(annotation: Any, option: str | None) -> type[BaseModel] | None
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return tuple(member.__origin__ if get_origin(member) is Annotated else member for member in members)
 
 
 def _read_value(annotation: Any, text: str) -> Any:
     members = _members(annotation)
     if text == "null" and type(None) in members:
         return None
-    if any(member is str or _is_choice(member) for member in members):
+    is_list = text.startswith("[") and any(get_origin(member) is list for member in members)
+    if not is_list and any(member is str or _is_choice(member) for member in members):
         return text
     try:
         return json.loads(text)

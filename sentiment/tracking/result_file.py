@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sentiment.config.identity import is_incidental
+from sentiment.config.identity import keep_determining
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINAL, FailureKind, Status
 
@@ -146,8 +146,8 @@ def read_ended(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | No
 
 
 def _is_same_run(file: Path, record: ResultRecord, params: Mapping[str, str]) -> bool:
-    names = {name for name in {**params, **record.params} if not is_incidental(name)}
-    changed = sorted(name for name in names if params.get(name) != record.params.get(name))
+    now, then = keep_determining(params), keep_determining(record.params)
+    changed = sorted(name for name in {**now, **then} if now.get(name) != then.get(name))
     if changed:
         log.warning("%s is of another run (%s differ).", file, ", ".join(changed))
     return not changed

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, Model
 from torch import nn
 
 from sentiment.config.identity import identify
+from sentiment.config.objective import find_direction
 from sentiment.config.schema import NgramSettings, Settings, TrainerSettings
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
@@ -60,8 +61,8 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
     reporting = ReportingCallback(
         reporter,
         every_n_steps=settings.trainer.log_every_n_steps,
-        objective=settings.objective,
-        maximize=settings.direction == "maximize",
+        objective=settings.selection,
+        maximize=_mode(settings) == "max",
         print_validations=not show_bar,
     )
     folder = output_dir / "checkpoints"
@@ -127,11 +128,16 @@ def build_selection(settings: Settings, folder: Path) -> ModelCheckpoint:
     return ModelCheckpoint(
         folder,
         filename=Path(BEST_FILE).stem,
-        monitor=settings.objective,
-        mode="max" if settings.direction == "maximize" else "min",
+        monitor=settings.selection,
+        mode=_mode(settings),
         enable_version_counter=False,
         save_on_train_epoch_end=False,  # at every validation; by itself Lightning looks at an epoch's last one only
     )
+
+
+def _mode(settings: Settings) -> str:
+    """Return Lightning's word for the direction of the objective that selects."""
+    return "max" if find_direction(settings.selection) == "maximize" else "min"
 
 
 def measure_costs(
@@ -197,9 +203,10 @@ def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callb
     trainer = settings.trainer
     callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch)]
     if trainer.patience is not None:
-        mode = "max" if settings.direction == "maximize" else "min"
         # The last argument: patience counts validations, not epochs.
-        stopping = EarlyStopping(settings.objective, 0.0, trainer.patience, mode=mode, check_on_train_epoch_end=False)
+        stopping = EarlyStopping(
+            settings.selection, 0.0, trainer.patience, mode=_mode(settings), check_on_train_epoch_end=False
+        )
         callbacks = [*callbacks, stopping]
     if trainer.weight_averaging is not None:
         callbacks = [*callbacks, EMAWeightAveraging(decay=trainer.weight_averaging)]

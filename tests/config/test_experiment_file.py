@@ -30,7 +30,7 @@ OVERRIDES = {
     "trainer.patience": ["null", "2"],
     "trainer.weight_averaging": ["null", "0.999"],
     "trainer.test": ["true", "false"],
-    "objective": ["val/accuracy", "val/loss"],
+    "objective": ["val/accuracy", "val/loss", "[val/f1,model/parameters]"],
     "seed": ["0", "7"],
 }
 

@@ -58,8 +58,3 @@ def test_relative_paths_start_where_the_command_was_started(compose_config, tmp_
     settings = read_settings(compose_config("data=files", "data.path=reviews.csv", "data.cache_dir=tokens"), tmp_path)
     assert settings.data.path == str(tmp_path / "reviews.csv")
     assert settings.data.cache_dir == str(tmp_path / "tokens")
-
-
-def test_the_direction_follows_from_the_objective(compose_config, tmp_path):
-    assert read_settings(compose_config("objective=val/loss"), tmp_path).direction == "minimize"
-    assert read_settings(compose_config("objective=val/auroc"), tmp_path).direction == "maximize"

@@ -113,7 +113,7 @@ def test_own_files_with_three_classes(fresh_checkout, tiny, tmp_path):
 @pytest.mark.slow
 def test_the_stock_optuna_sweeper_is_recorded_under_one_parent(fresh_checkout, tiny):
     result = fresh_checkout.run(
-        "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.direction=${direction}",
+        "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.direction=maximize",
         "hydra.sweeper.study_name=stock", *tiny, "optimizer.lr=tag(log, interval(1e-4, 1e-2))",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

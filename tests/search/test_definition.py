@@ -38,6 +38,13 @@ def test_every_difference_is_said_with_both_values(changes, lines):
     assert "allow_changes=true" in str(caught.value)
 
 
+def test_a_key_that_is_ignored_by_now_is_no_difference_though_it_was_stored():
+    before = dataclasses.replace(STORED, settings={**STORED.settings, "old": "1", "old.group": "2"})
+    compare("study", before, STORED, ignored=["old"])
+    with pytest.raises(StudyChangedError, match="setting older: stored 1, now without"):
+        compare("study", dataclasses.replace(STORED, settings={**STORED.settings, "older": "1"}), STORED, ["old"])
+
+
 def test_a_long_list_of_differences_is_cut():
     settings = {f"key{number}": "1" for number in range(30)}
     with pytest.raises(StudyChangedError, match=r"and 20 more"):

@@ -143,7 +143,7 @@ def test_no_code_from_the_file_is_run(small_settings, small_corpus, reporter, in
 
 @pytest.mark.parametrize(
     ("changed", "starts_at"),
-    [("seed=1", 1), ("optimizer.lr=0.1", 1), ("trainer.threads=2", 2), ("objectives=[val/f1]", 2)],
+    [("seed=1", 1), ("optimizer.lr=0.1", 1), ("trainer.threads=2", 2), ("objective=[val/accuracy,val/f1]", 2)],
 )
 def test_only_a_run_of_the_same_settings_goes_on(
     small_settings, small_corpus, reporter, interrupt, tmp_path, caplog, changed, starts_at

@@ -117,7 +117,7 @@ def test_the_selection_looks_at_every_validation(small_settings, small_corpus, r
                 pl_module.network.head.bias.copy_(torch.tensor([50.0, -50.0]))
 
     monkeypatch.setattr(ReportingCallback, "on_train_batch_end", spoil)
-    settings = settings.model_copy(update={"objective": "val/loss", "direction": "minimize"})
+    settings = settings.model_copy(update={"objective": "val/loss"})
     result = train_and_test(settings, small_corpus, tmp_path, reporter)
     assert result.best_epoch < 1
     assert result.metrics["test/loss"] < 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sentiment.config.objective import Direction
+from sentiment.config.objective import Direction, find_direction
 from sentiment.report.compare.conclusion import SHARES, conclude
 from sentiment.report.compare.groups import NEUTRAL, VersusError, join_names, list_differing
 from sentiment.report.compare.table import Comparison, Group, Pair
@@ -26,8 +26,6 @@ from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.runs import StoredRun
 
 FINGERPRINT_TAG = "data.fingerprint"
-
-LOWER_IS_BETTER = ("loss", "ece")
 
 
 def compare_runs(groups: Mapping[str, Sequence[StoredRun]], metric: str | None = None) -> Comparison:
@@ -50,7 +48,7 @@ def compare_runs(groups: Mapping[str, Sequence[StoredRun]], metric: str | None =
     _require_same_data(records)
     chosen, notes = _choose_metric(records, metric)
     notes += _note_settings(records)
-    direction: Direction = "minimize" if _is_lower_better(chosen) else "maximize"
+    direction = find_direction(chosen)
     rows = [_make_group(name, members, chosen) for name, members in records.items()]
     rows.sort(key=lambda row: row.estimate.mean, reverse=direction == "maximize")
     is_single = chosen == "test/accuracy" and all(len(runs) == 1 for runs in groups.values())
@@ -230,7 +228,3 @@ def _judge(pairs: Sequence[Pair], direction: Direction) -> tuple[Pair, ...]:
             better = pair.first if is_first else pair.second
         judged.append(Pair(pair.first, pair.second, pair.difference, p_value, pair.mcnemar, better))
     return tuple(judged)
-
-
-def _is_lower_better(metric: str) -> bool:
-    return metric.rpartition("/")[2] in LOWER_IS_BETTER or metric.startswith(("time/", "model/"))

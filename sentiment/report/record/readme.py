@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sentiment.config.objective import Direction
+from sentiment.config.objective import Direction, read_objectives
 from sentiment.report.draw.chart import Chart
 from sentiment.report.record.chart import make_group_chart
 from sentiment.report.record.groups import format_csv, format_groups, group_runs
@@ -87,8 +87,8 @@ def _made_with(records: Sequence[ResultRecord]) -> str:
 
 
 def _objective(part: StudyPart) -> tuple[str, Direction]:
-    params = part.records[0].params
-    return params["objective"], "minimize" if params["direction"] == "minimize" else "maximize"
+    names, directions = read_objectives(part.records[0].params)
+    return names[0], directions[0]
 
 
 def _replace_part(text: str, readme: Path, name: str, content: str) -> str:

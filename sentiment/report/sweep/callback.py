@@ -13,6 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.objective import find_direction, list_objectives, select_objective
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.search.plugin.command_line import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
@@ -69,11 +70,10 @@ class SweepCallback(Callback):
         from sentiment.tracking.result_file import read_results
 
         self._study = state
-        ranking = rank(read_results(_sweep_dir(config)), config.objective, config.direction)
+        objective = select_objective(config.objective)
+        ranking = rank(read_results(_sweep_dir(config)), objective, find_direction(objective))
         try:
-            update_sweep(
-                self._parent, [row.record for row in ranking.rows], self._best(config, ranking), config.objective
-            )
+            update_sweep(self._parent, [row.record for row in ranking.rows], self._best(config, ranking), objective)
         except TrackingError as error:
             # The trial itself is safe; the next one writes the parent anew, and the end of the study insists.
             log.warning("The parent run could not be updated: %s", error)
@@ -113,16 +113,17 @@ class SweepCallback(Callback):
         files: list[Path] = []
         ending = Ending("FAILED", "exception", "the report could not be made")
         try:
-            ranking, files = report_multirun(_sweep_dir(config), config.objective, config.direction)
+            objective = select_objective(config.objective)
+            ranking, files = report_multirun(_sweep_dir(config), objective, find_direction(objective))
             ending = _ending_of_study(interruption) if _is_study(config) else _ending(ranking, interruption)
             if self._parent is not None:
                 from sentiment.tracking.mlflow.parent import update_sweep
 
                 records = [row.record for row in ranking.rows]
-                update_sweep(self._parent, records, self._best(config, ranking), config.objective)
+                update_sweep(self._parent, records, self._best(config, ranking), objective)
             if ranking.rows:
                 storage = config.hydra.sweeper.storage if _is_study(config) else None
-                files.append(write_sweep_report(_sweep_dir(config), list(config.objectives), storage))
+                files.append(write_sweep_report(_sweep_dir(config), list_objectives(config.objective), storage))
         finally:
             if self._parent is not None:
                 from sentiment.tracking.mlflow.parent import finish_sweep

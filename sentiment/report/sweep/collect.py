@@ -5,14 +5,13 @@ Three ways in: the folder of a sweep, an MLflow parent run, and records that are
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment.config.multirun_command import read_multirun_command
-from sentiment.config.objective import DIRECTIONS, Direction
+from sentiment.config.objective import find_direction, read_objectives
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.importance import measure_branches
 from sentiment.report.sweep.provenance import gather_facts, write_rerun_command
@@ -169,19 +168,7 @@ def _find_aim(records: Sequence[ResultRecord], objectives: Sequence[str] | None,
     if objectives is not None:
         return Aim(tuple(objectives), tuple(map(find_direction, objectives)))
     params = next((record.params for record in records if "objective" in record.params), {})
-    if "objectives" in params:
-        names = tuple(json.loads(params["objectives"]))
-        return Aim(names, tuple(json.loads(params["directions"])))
-    name = params.get("objective", "val/accuracy")
-    return Aim((name,), (find_direction(name),))
-
-
-def find_direction(metric: str) -> Direction:
-    """Tell which way a metric is better: losses and costs down, all else up."""
-    for name, direction in DIRECTIONS.items():
-        if name == metric:
-            return direction
-    return "minimize" if metric.endswith("loss") or metric.startswith(("time/", "model/")) else "maximize"
+    return Aim(*read_objectives(params))
 
 
 def _name_objectives(count: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -69,7 +69,7 @@ class Composer:
         for name in map(str, config):
             if name != "hydra" and not OmegaConf.is_missing(config, name):
                 _flatten(_resolve(config, name), name, flat)
-        return {key: value for key, value in flat.items() if not self._is_ignored(key)}
+        return {key: value for key, value in flat.items() if not is_within(key, self._ignored)}
 
     def _copy_base(self, structure: tuple[str, ...]) -> DictConfig:
         if structure not in self._bases:
@@ -95,8 +95,10 @@ class Composer:
             self._groups[key] = "." not in key and bool(self._loader.get_group_options(key))
         return self._groups[key]
 
-    def _is_ignored(self, key: str) -> bool:
-        return any(key == ignored or key.startswith(f"{ignored}.") for ignored in self._ignored)
+
+def is_within(key: str, names: Collection[str]) -> bool:
+    """Return whether a dotted key is one of the names, or belongs to a group among them."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _resolve(config: DictConfig, name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 
 from sentiment.errors import SentimentError
-from sentiment.search.compose.composer import Composer
+from sentiment.search.compose.composer import Composer, is_within
 from sentiment.search.space.parameters import Space
 
 SHOWN = 12
@@ -62,11 +62,8 @@ def describe_settings(
     shared = [*(f"{key}={text}" for key, text in space.fixed.items()), *space.plain]
     searched = {parameter.key.lstrip("+") for parameter in space.parameters} | {*ignored}
 
-    def is_searched(key: str) -> bool:
-        return any(key == name or key.startswith(f"{name}.") for name in searched)
-
     base = composer.resolve(composer.compose(shared))
-    settings = {key: value for key, value in base.items() if not is_searched(key)}
+    settings = {key: value for key, value in base.items() if not is_within(key, searched)}
     for parameter in space.parameters:
         if parameter.key in groups and isinstance(parameter.distribution, CategoricalDistribution):
             for option in parameter.distribution.choices:
@@ -79,15 +76,21 @@ def describe_settings(
     return settings
 
 
-def compare(name: str, stored: Definition, now: Definition) -> None:
+def compare(name: str, stored: Definition, now: Definition, ignored: Collection[str] = ()) -> None:
     """Raise with every difference between two definitions.
+
+    Args:
+        name: The study's.
+        stored: What is stored.
+        now: What the command says.
+        ignored: Keys and groups that do not change a result; the study may have been stored before they were ignored.
 
     Raises:
         StudyChangedError: There is one.
     """
     differences = [
         *_compare("space", stored.space, now.space),
-        *_compare("setting", stored.settings, now.settings),
+        *_compare("setting", {k: v for k, v in stored.settings.items() if not is_within(k, ignored)}, now.settings),
     ]
     if list(stored.directions) != list(now.directions):
         differences.append(f"directions: stored {list(stored.directions)}, now {list(now.directions)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -123,8 +123,8 @@ class StoredStudy:
         """Name of this process' hold."""
         return str(self._lease.card()["id"])
 
-    def define(self, definition: Definition, *, allow_changes: bool) -> None:
-        """Hold the definition against the stored one, and store it where it is new.
+    def define(self, definition: Definition, *, allow_changes: bool, ignored: Collection[str] = ()) -> None:
+        """Hold the definition against the stored one, but for ignored keys, and store it where it is new.
 
         Raises:
             StudyChangedError: They differ and changes are not allowed.
@@ -132,7 +132,7 @@ class StoredStudy:
         with self._lock(self.name):
             stored = self._storage.get_study_system_attrs(self._study._study_id).get(DEFINITION_KEY)
             if stored is not None and not allow_changes:
-                compare(self.name, Definition.from_json(stored), definition)
+                compare(self.name, Definition.from_json(stored), definition, ignored)
             if stored != definition.to_json():
                 self._storage.set_study_system_attr(self._study._study_id, DEFINITION_KEY, definition.to_json())
 
