@@ -1,4 +1,4 @@
-"""``python -m sentiment compare A B``: hold runs, or groups of runs over seeds, against each other.
+"""``python -m sentiment compare A B``: compare runs, or groups of runs over seeds.
 
 python -m sentiment compare multirun/transformer_vs_rnn               # its models
 python -m sentiment compare multirun/pooling --by model.pooling
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sentiment.tracking.runs import StoredRun
 
-SUMMARY = "hold runs or groups of runs against each other, and say what may be concluded"
+SUMMARY = "compare runs or groups of runs, and say what may be concluded"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,10 +54,10 @@ def find_groups(arguments: list[str], by: str | None, tracking_uri: str | None) 
     """Find the groups that a command line names.
 
     Raises:
-        VersusError: They make no groups.
+        ComparisonError: They make no groups.
         TrackingError: There is no such run.
     """
-    from sentiment.report.compare.groups import VersusError, keep_finished, name_groups, split_runs
+    from sentiment.report.compare.groups import ComparisonError, keep_finished, name_groups, split_runs
     from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
     from sentiment.tracking.runs import find_stored_runs
 
@@ -68,13 +68,13 @@ def find_groups(arguments: list[str], by: str | None, tracking_uri: str | None) 
     ]
     if len(found) == 1:
         if len(found[0]) == 1:
-            raise VersusError(
-                f"{arguments[0]} is a single run, and there is nothing to hold it against.\n"
+            raise ComparisonError(
+                f"{arguments[0]} is a single run, and there is nothing to compare it with.\n"
                 "  -> name a second one, or a sweep"
             )
         return split_runs(found[0], by or "model")
     if by is not None:
-        raise VersusError(
+        raise ComparisonError(
             f"--by {by} groups one sweep, but {len(arguments)} are named, and each is a group by itself.\n"
             "  -> leave --by out, or name one sweep"
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sentiment.report.errors.analysis import RunMistakes
+    from sentiment.report.errors.analysis import RunErrors
     from sentiment.tracking.runs import StoredRun
 
 SUMMARY = "see where a run is wrong: confusion, calibration, length, negation, and its most confident mistakes"
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     """
     from sentiment.report.errors.analysis import analyse_run
     from sentiment.report.errors.console import print_findings
-    from sentiment.report.errors.page import write_mistakes_report
+    from sentiment.report.errors.page import write_report
     from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
     from sentiment.tracking.runs import find_stored_run
 
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         found, split=options.split, data_path=options.data_path, shown=options.mistakes, explain=options.explain
     )
     folder = options.output or choose_folder(found, analysis)
-    files = write_mistakes_report(analysis, folder)
+    files = write_report(analysis, folder)
     print_findings(analysis)
     print(f"\n{files[0]} shows it; tables/ and plots/ beside it hold {len(files) - 1} files.", flush=True)
     if options.log and analysis.run_id is not None:
@@ -63,13 +63,13 @@ def run(options: argparse.Namespace) -> None:
         log_files(options.tracking_uri or found.read_settings().tracking.uri, analysis, files, folder)
 
 
-def choose_folder(found: StoredRun, analysis: RunMistakes) -> Path:
+def choose_folder(found: StoredRun, analysis: RunErrors) -> Path:
     """Choose where to write: in the run's folder, or in the current one for a run that only MLflow has."""
     name = f"errors_{analysis.split}"
     return Path(f"{name}_{analysis.run_id}") if found.tracking_uri is not None else found.folder / name
 
 
-def log_files(uri: str, analysis: RunMistakes, files: list[Path], folder: Path) -> None:
+def log_files(uri: str, analysis: RunErrors, files: list[Path], folder: Path) -> None:
     """Log the files on the run; they are written already, so an MLflow that fails is said to have failed at that.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a difference between runs is worth: intervals and tests, on plain numbers.
+"""What a share, a mean or a difference is worth: intervals and tests, on plain numbers.
 
 Two questions are told apart. Do two *trained models* differ on reviews like these? The reviews are the sample: paired
 bootstrap and McNemar's test. Does one *way of training* give better models than another? The seeds are the sample: t
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +22,15 @@ from scipy import stats
 from sentiment.errors import SentimentError
 
 LEVEL = 0.95
-"""Level of every interval."""
+"""Level of every interval that names no other."""
 
 POWER = 0.8
 """Chance at which a difference counts as one that would show."""
 
-Z_95 = 1.959963984540054
-"""Quantile of the normal distribution for a two-sided 95 % interval."""
-
 RESAMPLES = 10_000
 
-Correctness = npt.NDArray[np.bool_]
+Flags = npt.NDArray[np.bool_]
+"""(N,) one truth value per review."""
 
 
 class StatisticsError(SentimentError):
@@ -80,15 +78,62 @@ class Difference:
     detectable: float
 
 
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Give the 95 % interval of a share of `count` trials (Wilson 1927), which stays within 0 and 1."""
-    centre = (share + Z_95**2 / (2 * count)) / (1 + Z_95**2 / count)
-    spread = math.sqrt(share * (1 - share) / count + Z_95**2 / (4 * count**2)) * Z_95 / (1 + Z_95**2 / count)
-    return max(0.0, centre - spread), min(1.0, centre + spread)
+@dataclass(frozen=True)
+class Share:
+    """How many of some reviews were classified right.
+
+    Attributes:
+        right: Reviews classified right.
+        reviews: Reviews N.
+        accuracy: The share; NaN where there is no review.
+        low: Lower end of its Wilson interval; 0 where there is no review.
+        high: Upper end; 1 where there is no review.
+    """
+
+    right: int
+    reviews: int
+    accuracy: float
+    low: float
+    high: float
+
+
+def count_share(right: int, reviews: int, level: float = LEVEL) -> Share:
+    """Return a share with its Wilson interval."""
+    if not reviews:
+        return Share(0, 0, math.nan, 0.0, 1.0)
+    return Share(right, reviews, right / reviews, *wilson_interval(right / reviews, reviews, level))
+
+
+def share_of(correct: Flags) -> Share:
+    """Count a share from (N,) flags."""
+    return count_share(int(correct.sum()), len(correct))
+
+
+def wilson_interval(share: float, count: int, level: float = LEVEL) -> tuple[float, float]:
+    """Return the interval of a share of `count` trials (Wilson 1927).
+
+    It stays within 0 and 1, and is right for few trials too.
+    """
+    interval = stats.binomtest(round(share * count), count).proportion_ci(level, method="wilson")
+    # Rounding may put an end a hair beyond the share itself, where all or none are right.
+    return min(float(interval.low), share), max(float(interval.high), share)
+
+
+def difference_interval(first: Share, second: Share, level: float = LEVEL) -> tuple[float, float]:
+    """Return the interval of the difference of two independent shares, first minus second.
+
+    Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10: made from the
+    two Wilson intervals. scipy has no interval for a difference, and a package for this one formula would be much.
+    """
+    one, two = (count_share(share.right, share.reviews, level) for share in (first, second))
+    difference = one.accuracy - two.accuracy
+    below = math.hypot(one.accuracy - one.low, two.high - two.accuracy)
+    above = math.hypot(one.high - one.accuracy, two.accuracy - two.low)
+    return max(-1.0, difference - below), min(1.0, difference + above)
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:
-    """Give the mean of independent values and its 95 % t interval.
+    """Return the mean of independent values and its 95 % t interval.
 
     Assumes values that are about normal, which accuracies over seeds are (few of them: nobody can check it).
 
@@ -146,7 +191,7 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> Difference:
 def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
     """Compare two independent samples whose spreads may differ (Welch 1947).
 
-    Assumes that all values are independent and about normal within each sample. With three values a sample there are
+    Assumes that all values are independent and about normal within each sample. With three values per sample there are
     two to four degrees of freedom, and little power.
 
     Raises:
@@ -166,9 +211,7 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
     )
 
 
-def paired_bootstrap(
-    first: Correctness, second: Correctness, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Difference:
+def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
     """Compare two models on the same reviews: resample the reviews (Efron & Tibshirani 1993; Koehn 2004).
 
     Assumes that the N reviews are an independent sample of what the models will meet. Says nothing about other seeds.
@@ -205,8 +248,8 @@ def paired_bootstrap(
     )
 
 
-def mcnemar_p_value(first: Correctness, second: Correctness) -> float:
-    """Give the two-sided p value of McNemar's exact test (1947): a check of the bootstrap by another road.
+def mcnemar_p_value(first: Flags, second: Flags) -> float:
+    """Return the two-sided p value of McNemar's exact test (1947): a check of the bootstrap by another way.
 
     Of the reviews that only one model gets right, each model would get half if they were equally good.
 
@@ -228,8 +271,8 @@ def correct_p_values(p_values: Sequence[float]) -> list[float]:
     order = sorted((index for index, p in enumerate(p_values) if not math.isnan(p)), key=lambda index: p_values[index])
     corrected = [math.nan] * len(p_values)
     largest = 0.0
-    for place, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * p_values[index]))
+    for position, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - position) * p_values[index]))
         corrected[index] = largest
     return corrected
 
@@ -253,7 +296,7 @@ def _t_quantile(freedom: float) -> float:
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
-def _count_discordant(first: Correctness, second: Correctness) -> tuple[int, int, int]:
+def _count_discordant(first: Flags, second: Flags) -> tuple[int, int, int]:
     """Count the reviews that only the first gets right, that only the second gets right, and all."""
     if first.shape != second.shape or first.ndim != 1 or not len(first):
         raise StatisticsError(
@@ -264,12 +307,4 @@ def _count_discordant(first: Correctness, second: Correctness) -> tuple[int, int
 
 
 def _negate(difference: Difference) -> Difference:
-    return Difference(
-        -difference.value,
-        -difference.high,
-        -difference.low,
-        difference.p_value,
-        difference.test,
-        difference.count,
-        difference.detectable,
-    )
+    return replace(difference, value=-difference.value, low=-difference.high, high=-difference.low)

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 RESULT_FILE = "result.json"
 
+FINGERPRINT_TAG = "data.fingerprint"
+"""Tells which data a run read; runs of another fingerprint do not compare."""
+
 PARENT_FILE = "parent_run.json"
 """Names a multirun's parent run, in the multirun's folder; see `sentiment.tracking.mlflow.parent`."""
 

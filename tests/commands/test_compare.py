@@ -7,7 +7,7 @@ import pytest
 
 from sentiment.__main__ import main
 from sentiment.errors import TrackingError
-from sentiment.report.compare.groups import VersusError
+from sentiment.report.compare.groups import ComparisonError
 from sentiment.tracking import places
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.result_file import ResultRecord, write_result
@@ -75,7 +75,7 @@ def test_jobs_that_did_not_finish_are_left_out_with_a_word(sweep, caplog):
     ],
 )
 def test_what_cannot_be_compared_is_explained(sweep, arguments, message):
-    with pytest.raises(VersusError, match=message):
+    with pytest.raises(ComparisonError, match=message):
         main(["compare", *arguments])
 
 

@@ -18,7 +18,7 @@ from sentiment.data.build import build_corpus
 from sentiment.data.phenomena import find_negations
 from sentiment.data.split_texts import read_split_texts
 from sentiment.errors import DataError, SentimentError, TrackingError
-from sentiment.report.errors.analysis import MistakesError
+from sentiment.report.errors.analysis import AnalysisError
 from sentiment.tracking.flatten import flatten
 from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 from sentiment.training.run import build_module, write_bundle
@@ -60,11 +60,11 @@ def call(*arguments: str) -> None:
 def test_the_planted_error_is_printed_and_the_page_written(run_folder, tmp_path, capsys):
     call(str(run_folder), "--output", str(tmp_path / "out"), "--mistakes", "2")
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Reviews with negation are harder than those without: 0.0% against 100.0% right" in printed
+    assert "Reviews with negation are harder than those without: 0.00 % against 100.00 % right" in printed
     assert "The worst part of" in printed
     assert f"{tmp_path / 'out'}/errors.html shows it" in printed
     page = (tmp_path / "out/errors.html").read_text(encoding="utf-8")
-    assert page.count('<article class="mistake"') == 2
+    assert page.count('<article class="wrong"') == 2
     assert page.count('class="attribution"') == 2
     assert "layer 1, head 2" in page
 
@@ -102,7 +102,7 @@ def test_other_data_is_refused(copied):
     with pytest.raises(DataError, match="f" * 32):
         call(str(copied), "--no-explain")
     write_result(copied, replace(record, tags={}))
-    with pytest.raises(MistakesError, match=r"no tag data\.fingerprint"):
+    with pytest.raises(AnalysisError, match=r"no tag data\.fingerprint"):
         call(str(copied), "--no-explain")
 
 
@@ -111,10 +111,10 @@ def test_predictions_of_other_reviews_are_refused(copied):
     with np.load(file) as content:
         stored = dict(content)
     np.savez(file, **{**stored, "labels": 1 - stored["labels"]})
-    with pytest.raises(MistakesError, match="60 of 60 labels differ"):
+    with pytest.raises(AnalysisError, match="60 of 60 labels differ"):
         call(str(copied), "--no-explain")
     np.savez(file, **{name: array[:10] if len(array) == 60 else array for name, array in stored.items()})
-    with pytest.raises(MistakesError, match="10 stored, 60 read"):
+    with pytest.raises(AnalysisError, match="10 stored, 60 read"):
         call(str(copied), "--no-explain")
 
 

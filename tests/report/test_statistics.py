@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sentiment.report.statistics import (
+    LEVEL,
     StatisticsError,
     compare_seeds,
     correct_p_values,
+    count_share,
+    difference_interval,
     mcnemar_p_value,
     mean_interval,
     paired_bootstrap,
     paired_t,
+    share_of,
     welch,
     wilson_interval,
 )
@@ -221,3 +225,42 @@ def test_what_is_called_detectable_shows_in_four_of_five():
     effect = (stats.t.ppf(0.975, freedom) + stats.t.ppf(0.8, freedom)) * error
     shown = np.mean([paired_t(random.normal(effect, 0.02, 10), np.zeros(10)).p_value < 0.05 for _ in range(2000)])
     assert 0.77 <= shown <= 0.85
+
+
+counts = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+def test_a_share_is_the_textbooks():
+    share = count_share(81, 263)  # Newcombe 1998, table I: Wilson 0.2553 to 0.3662
+    assert (share.accuracy, share.low, share.high) == pytest.approx((0.3080, 0.2553, 0.3662), abs=5e-5)
+
+
+def test_no_review_has_no_accuracy_and_could_have_any():
+    share = share_of(np.zeros(0, dtype=bool))
+    assert math.isnan(share.accuracy)
+    assert (share.reviews, share.low, share.high) == (0, 0.0, 1.0)
+
+
+def test_a_difference_is_the_textbooks():
+    # Newcombe 1998, table II, method 10: 56/70 - 48/80 lies in 0.0524 to 0.3339
+    assert difference_interval(count_share(56, 70), count_share(48, 80)) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+@given(counts, counts)
+def test_intervals_hold_their_estimates_and_swap_signs(one, two):
+    first, second = count_share(*one), count_share(*two)
+    assert 0 <= first.low <= first.accuracy <= first.high <= 1
+    low, high = difference_interval(first, second)
+    assert low <= first.accuracy - second.accuracy <= high
+    assert difference_interval(second, first) == pytest.approx((-high, -low))
+    wide = difference_interval(first, second, level=0.999)
+    assert wide[0] <= low + 1e-12
+    assert wide[1] >= high - 1e-12
+
+
+def test_intervals_of_a_difference_cover_as_often_as_they_say():
+    random = np.random.default_rng(0)
+    trials = [(random.binomial(60, 0.9), random.binomial(200, 0.8)) for _ in range(250)]
+    intervals = [difference_interval(count_share(int(a), 60), count_share(int(b), 200)) for a, b in trials]
+    covered = np.mean([low <= 0.1 <= high for low, high in intervals])
+    assert LEVEL - 0.04 < covered < LEVEL + 0.04

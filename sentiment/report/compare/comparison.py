@@ -1,31 +1,29 @@
-"""Hold runs against each other: two runs, or groups of runs over seeds; a plain table, and what may be concluded."""
+"""Compare two runs, or groups of runs over seeds: a plain table, and what may be concluded."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from sentiment.config.objective import Direction, find_direction
-from sentiment.report.compare.conclusion import SHARES, conclude
-from sentiment.report.compare.groups import NEUTRAL, VersusError, join_names, list_differing
+from sentiment.report.compare.conclusion import conclude
+from sentiment.report.compare.groups import NEUTRAL, ComparisonError, join_names, list_differing
 from sentiment.report.compare.table import Comparison, Group, Pair
-from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.statistics import (
     LEVEL,
-    Correctness,
+    Flags,
     compare_seeds,
     correct_p_values,
     mcnemar_p_value,
     mean_interval,
     paired_bootstrap,
 )
-from sentiment.tracking.result_file import ResultRecord
+from sentiment.tracking.result_file import FINGERPRINT_TAG, ResultRecord
 from sentiment.tracking.runs import StoredRun
-
-FINGERPRINT_TAG = "data.fingerprint"
 
 
 def compare_runs(groups: Mapping[str, Sequence[StoredRun]], metric: str | None = None) -> Comparison:
@@ -39,7 +37,7 @@ def compare_runs(groups: Mapping[str, Sequence[StoredRun]], metric: str | None =
         metric: What to compare; None: test accuracy where all runs have it, else validation accuracy.
 
     Raises:
-        VersusError: There are fewer than two groups, a run has not finished or lacks the metric, runs of a group
+        ComparisonError: There are fewer than two groups, a run has not finished or lacks the metric, runs of a group
             differ in more than the seed, or the runs do not share their data.
         TrackingError: The test predictions of two single runs are missing or cannot be read.
     """
@@ -58,70 +56,35 @@ def compare_runs(groups: Mapping[str, Sequence[StoredRun]], metric: str | None =
         notes.append("One run each: the test is over the reviews, and says nothing about other seeds.")
     else:
         tested = [_test_seeds(*pair) for pair in itertools.combinations(rows, 2)]
-    pairs = _judge(tested, direction)
+    pairs = _correct(tested, direction)
     if len(pairs) > 1:
         notes.append(f"p values are corrected for {len(pairs)} pairs (Holm 1979); each interval stands for itself.")
     return Comparison(chosen, direction, tuple(rows), pairs, tuple(notes), conclude(chosen, rows, pairs))
 
 
-def make_comparison_chart(comparison: Comparison) -> Chart:
-    """Make the chart of a comparison: every seed's value, and each group's mean with its 95 % interval."""
-    names = tuple(group.name for group in comparison.groups)
-    means = [(group.name, group.estimate) for group in comparison.groups]
-    with_interval = [(name, estimate) for name, estimate in means if estimate.count > 1]
-    points = [
-        (group.name, value, f"{group.name}\nseed {seed}\n{value:.4f}")
-        for group in comparison.groups
-        for seed, value in zip(group.seeds, group.values, strict=True)
-    ]
-    seeds = Series(
-        "each seed",
-        "markers",
-        tuple(name for name, _, _ in points),
-        tuple(value for _, value, _ in points),
-        hover=tuple(text for _, _, text in points),
-        role="faint",
-    )
-    averages = Series(
-        "mean, 95 % interval",
-        "markers",
-        tuple(name for name, _ in with_interval),
-        tuple(estimate.mean for _, estimate in with_interval),
-        low=tuple(estimate.low for _, estimate in with_interval),
-        high=tuple(estimate.high for _, estimate in with_interval),
-    )
-    is_share = comparison.metric.rpartition("/")[2] in SHARES
-    panel = Panel(
-        x=Axis("", categories=names),
-        y=Axis(comparison.metric, is_percent=is_share),
-        series=(seeds, averages) if with_interval else (seeds,),
-    )
-    return Chart("comparison", "Held against each other", comparison.conclusion, (panel,))
-
-
 def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
     if len(groups) < 2 or not all(groups.values()):
-        raise VersusError(
+        raise ComparisonError(
             f"A comparison needs two groups with a run each; there are {len(groups)}.\n"
             "  -> name two runs or groups, or a multirun with two models"
         )
     for name, records in groups.items():
         for record in records:
             if record.status != "FINISHED":
-                raise VersusError(
+                raise ComparisonError(
                     f"The run {record.name!r} of {name} is {record.status}; only finished runs are compared.\n"
                     "  -> leave it out, or run it again"
                 )
         varying = [key for key in list_differing(records) if key not in NEUTRAL]
         if varying:
-            raise VersusError(
+            raise ComparisonError(
                 f"The runs of {name} differ in more than the seed: {join_names(varying)}.\n"
                 f"  -> group by what is the question: --by {varying[0]}; or name the runs of each group: A,B C,D"
             )
         seeds = [record.params.get("seed") for record in records]
         doubled = sorted({str(seed) for seed in seeds if seeds.count(seed) > 1})
         if doubled:
-            raise VersusError(
+            raise ComparisonError(
                 f"{name} has several runs of seed {join_names(doubled)}: they are the same run again, and no sample.\n"
                 "  -> name each seed once"
             )
@@ -134,14 +97,14 @@ def _require_same_data(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
         mine, theirs = first.tags.get(FINGERPRINT_TAG), record.tags.get(FINGERPRINT_TAG)
         if mine is None or theirs is None:
             nameless = first if mine is None else record
-            raise VersusError(
+            raise ComparisonError(
                 f"The run {nameless.name!r} has no data fingerprint, so nobody knows what it was trained on.\n"
                 "  -> run it again with this version"
             )
         if mine != theirs:
             keys = [key for key in list_differing([first, record]) if key.startswith("data.")]
             settings = [f"{key} is {first.params.get(key, '-')} and {record.params.get(key, '-')}" for key in keys]
-            raise VersusError(
+            raise ComparisonError(
                 "The runs were not trained and tested on the same data, so their metrics do not compare:\n"
                 f"  {first_name}: {first.name!r}: {mine[:12]}, {first.tags.get('data.description', 'no description')}\n"
                 f"  {name}: {record.name!r}: {theirs[:12]}, {record.tags.get('data.description', 'no description')}\n"
@@ -162,7 +125,7 @@ def _choose_metric(groups: Mapping[str, Sequence[ResultRecord]], metric: str | N
     for record in records:
         if metric not in record.metrics:
             shared = [name for name in record.metrics if all(name in other.metrics for other in records)]
-            raise VersusError(
+            raise ComparisonError(
                 f"The run {record.name!r} has no {metric}.\n"
                 f"  -> choose a metric that all have: {join_names(shared) or 'none'}"
             )
@@ -183,19 +146,19 @@ def _make_group(name: str, records: Sequence[ResultRecord], metric: str) -> Grou
     values = tuple(record.metrics[metric] for record in ordered)
     bad = [record.name for record, value in zip(ordered, values, strict=True) if not math.isfinite(value)]
     if bad:
-        raise VersusError(
+        raise ComparisonError(
             f"{metric} of {join_names(bad)} is no finite number.\n  -> choose another --metric, or leave it out"
         )
     seeds = tuple(int(record.params["seed"]) for record in ordered)
     return Group(name, tuple(record.name for record in ordered), seeds, values, mean_interval(values))
 
 
-def _read_correctness(runs: Mapping[str, StoredRun]) -> dict[str, Correctness]:
+def _read_correctness(runs: Mapping[str, StoredRun]) -> dict[str, Flags]:
     stored = {name: run.read_test_predictions() for name, run in runs.items()}
     (first, one), *others = stored.items()
     for name, other in others:
         if len(one.labels) != len(other.labels) or not np.array_equal(one.labels, other.labels):
-            raise VersusError(
+            raise ComparisonError(
                 f"The test predictions of {first} and {name} are of different reviews ({len(one.labels):,} and "
                 f"{len(other.labels):,}, or their labels differ).\n  -> run both on the same data: one of the folders "
                 "holds predictions of another run"
@@ -203,28 +166,25 @@ def _read_correctness(runs: Mapping[str, StoredRun]) -> dict[str, Correctness]:
     return {name: item.probabilities.argmax(axis=1) == item.labels for name, item in stored.items()}
 
 
-def _test_reviews(vectors: Mapping[str, Correctness], first: str, second: str) -> Pair:
+def _test_reviews(vectors: Mapping[str, Flags], first: str, second: str) -> Pair:
     difference = paired_bootstrap(vectors[first], vectors[second])
     mcnemar = mcnemar_p_value(vectors[first], vectors[second])
-    return Pair(first, second, difference, difference.p_value, mcnemar, None)
+    return Pair(first, second, difference, difference.p_value, mcnemar)
 
 
 def _test_seeds(first: Group, second: Group) -> Pair:
-    difference = compare_seeds(_by_seed(first), _by_seed(second))
-    return Pair(first.name, second.name, difference, math.nan if difference is None else difference.p_value, None, None)
+    difference = compare_seeds(*(dict(zip(group.seeds, group.values, strict=True)) for group in (first, second)))
+    return Pair(first.name, second.name, difference, math.nan if difference is None else difference.p_value)
 
 
-def _by_seed(group: Group) -> dict[int, float]:
-    return dict(zip(group.seeds, group.values, strict=True))
-
-
-def _judge(pairs: Sequence[Pair], direction: Direction) -> tuple[Pair, ...]:
+def _correct(pairs: Sequence[Pair], direction: Direction) -> tuple[Pair, ...]:
+    """Correct the p values for the number of pairs, and name the better one of each where a difference is shown."""
     corrected = correct_p_values([pair.p_value for pair in pairs])
-    judged = []
+    found = []
     for pair, p_value in zip(pairs, corrected, strict=True):
         better = None
         if pair.difference is not None and p_value < 1 - LEVEL:
             is_first = (pair.difference.value > 0) == (direction == "maximize")
             better = pair.first if is_first else pair.second
-        judged.append(Pair(pair.first, pair.second, pair.difference, p_value, pair.mcnemar, better))
-    return tuple(judged)
+        found.append(replace(pair, p_value=p_value, better=better))
+    return tuple(found)

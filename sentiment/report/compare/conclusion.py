@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from sentiment.format import format_difference, is_share
 from sentiment.report.compare.table import Group, Pair
-
-SHARES = ("accuracy", "f1", "auroc")
-"""Metrics between 0 and 1, whose differences are told in points of a hundred."""
 
 
 def conclude(metric: str, groups: Sequence[Group], pairs: Sequence[Pair]) -> str:
-    """Say in a sentence what may be concluded."""
-    clauses = [_tell(metric, pair, {group.name: group for group in groups}) for pair in pairs]
+    """Return what may be concluded, in a sentence."""
+    clauses = [_conclude_pair(metric, pair, {group.name: group for group in groups}) for pair in pairs]
     if len(clauses) == 1:
         return f"{clauses[0]}."
     shown = [clause for clause, pair in zip(clauses, pairs, strict=True) if pair.better]
@@ -25,22 +23,15 @@ def conclude(metric: str, groups: Sequence[Group], pairs: Sequence[Pair]) -> str
     return f"{sentence}." if shown else f"{sentence[0].upper()}{sentence[1:]}."
 
 
-def format_difference(metric: str, value: float) -> str:
-    """Write a difference in the metric's unit for people, without the unit: points of a hundred for shares."""
-    if metric.rpartition("/")[2] in SHARES:
-        return f"{round(100 * value, 2) + 0.0:.2f}"  # adding zero keeps -0.00 out
-    return f"{value:.4g}"
-
-
 def name_metric(metric: str) -> str:
     """Write a metric's name for people: ``val/accuracy`` as ``validation accuracy``."""
     split, _, name = metric.rpartition("/")
     return f"{'validation' if split == 'val' else split} {name}".strip()
 
 
-def _tell(metric: str, pair: Pair, groups: Mapping[str, Group]) -> str:
+def _conclude_pair(metric: str, pair: Pair, groups: Mapping[str, Group]) -> str:
     name = name_metric(metric)
-    unit = f"points of {name}" if metric.rpartition("/")[2] in SHARES else f"in {name}"
+    unit = f"points of {name}" if is_share(metric) else f"in {name}"
     first, second, difference = groups[pair.first], groups[pair.second], pair.difference
     if difference is None:
         counts = (len(first.values), len(second.values))
@@ -89,4 +80,4 @@ def _sample(pair: Pair, first: Group, second: Group) -> str:
 
 def _round_up(metric: str, value: float) -> str:
     """Write to two digits: a threshold with four would promise too much."""
-    return f"{100 * value:.2g} points" if metric.rpartition("/")[2] in SHARES else f"{value:.2g}"
+    return f"{100 * value:.2g} points" if is_share(metric) else f"{value:.2g}"

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sentiment.report.compare.conclusion import SHARES, format_difference
+from sentiment.format import format_difference, format_metric, is_share
 from sentiment.report.compare.table import Comparison, Group, Pair
-from sentiment.report.draw.console import PADDING, open_console
+from sentiment.report.draw.console import open_console, open_table
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -33,19 +33,19 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
 
 def _make_group_table(comparison: Comparison) -> Table:
-    table = _make_table("", "runs", "mean", "95 % interval", "seeds", "each")
+    table = open_table("", "runs", "mean", "95 % interval", "seeds", "each")
     for group in comparison.groups:
         seeds = ", ".join(map(str, group.seeds))
-        each = ", ".join(_format(comparison.metric, value) for value in group.values)
-        mean = _format(comparison.metric, group.estimate.mean)
+        each = ", ".join(format_metric(comparison.metric, value) for value in group.values)
+        mean = format_metric(comparison.metric, group.estimate.mean)
         cells = (group.name, str(len(group.values)), mean, _interval(comparison.metric, group), seeds, each)
         table.add_row(*map(Text, cells))
     return table
 
 
 def _make_pair_table(comparison: Comparison) -> Table:
-    unit = "points" if comparison.metric.rpartition("/")[2] in SHARES else "difference"
-    table = _make_table("", unit, "95 % interval", "p", "test")
+    unit = "points" if is_share(comparison.metric) else "difference"
+    table = open_table("", unit, "95 % interval", "p", "test")
     for pair in comparison.pairs:
         name = f"{pair.first} less {pair.second}"
         if pair.difference is None:
@@ -57,20 +57,9 @@ def _make_pair_table(comparison: Comparison) -> Table:
     return table
 
 
-def _make_table(*headings: str) -> Table:
-    table = Table(box=None, padding=(0, PADDING, 0, 0), pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(Text(heading), overflow="fold")
-    return table
-
-
 def _interval(metric: str, group: Group) -> str:
     low, high = group.estimate.low, group.estimate.high
-    return "-" if math.isnan(low) else f"{_format(metric, low)} to {_format(metric, high)}"
-
-
-def _format(metric: str, value: float) -> str:
-    return f"{value:.4f}" if metric.rpartition("/")[2] in SHARES else f"{value:.4g}"
+    return "-" if math.isnan(low) else f"{format_metric(metric, low)} to {format_metric(metric, high)}"
 
 
 def _p_value(p_value: float) -> str:

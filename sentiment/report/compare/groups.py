@@ -1,4 +1,4 @@
-"""Groups of runs that are held against each other: how they are made, told apart and named."""
+"""Groups of runs that are compared: how they are made, told apart and named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEUTRAL = ("seed", "trainer.test", "trainer.log_every_n_steps", "data.path", "da
 """Settings in which runs of one group may differ: what a file holds, the fingerprint tells, and not its place."""
 
 
-class VersusError(SentimentError):
+class ComparisonError(SentimentError):
     """Runs that cannot be compared."""
 
 
@@ -25,7 +25,7 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
     """Group the finished runs of a sweep by a setting: ``model``, ``model.pooling``.
 
     Raises:
-        VersusError: No run has the setting, or all have the same value.
+        ComparisonError: No run has the setting, or all have the same value.
     """
     groups: dict[str, list[StoredRun]] = {}
     for run in keep_finished(runs):
@@ -34,7 +34,7 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
             groups.setdefault(value if by == "model" else f"{by.rpartition('.')[2]}={value}", []).append(run)
     if len(groups) < 2:
         found = f"only {next(iter(groups))}" if groups else "no finished run that has it"
-        raise VersusError(
+        raise ComparisonError(
             f"The runs cannot be grouped by {by}: there is {found}.\n"
             f"  -> group by a setting in which they differ: --by KEY, one of {join_names(_varying(runs)) or 'none'}"
         )

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from sentiment.config.objective import Direction
 from sentiment.errors import SentimentError
+from sentiment.report.draw.table import Cell, Column, DataTable, write_table
 from sentiment.report.statistics import Difference, Estimate
-
-
-class Writer(Protocol):
-    """What `csv.writer` makes."""
-
-    def writerow(self, row: Iterable[object], /) -> object:
-        """Write a row."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +48,8 @@ class Pair:
     second: str
     difference: Difference | None
     p_value: float
-    mcnemar: float | None
-    better: str | None
+    mcnemar: float | None = None
+    better: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,41 +77,40 @@ class TableFileError(SentimentError):
     """The table cannot be written."""
 
 
+COLUMNS = (
+    "kind", "metric", "group", "run", "seed", "value", "other_group", "low", "high", "count", "p_value",
+    "corrected_p_value", "mcnemar_p_value", "test", "better",
+)  # fmt: skip
+
+
 def write_csv(comparison: Comparison, file: Path) -> None:
-    """Write the groups, a line a run, then the pairs, numbers in full; atomically.
+    """Write the groups, a line per run, then the pairs, numbers in full; atomically.
 
     Raises:
         TableFileError: The file cannot be written.
     """
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    columns = tuple(Column(name, name) for name in COLUMNS)
+    rows = [tuple(row.get(name) for name in COLUMNS) for row in _list_rows(comparison)]
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8", newline="") as stream:
-            _write_rows(comparison, csv.writer(stream))
-        unfinished.replace(file)
+        write_table(DataTable("comparison", comparison.metric, columns, tuple(rows)), file)
     except OSError as error:
         raise TableFileError(f"{file} cannot be written: {error}\n  -> name another file: --csv FILE") from error
 
 
-def _write_rows(comparison: Comparison, writer: Writer) -> None:
-    writer.writerow([
-        *("kind", "metric", "group", "run", "seed", "value", "other_group", "low", "high", "count"),
-        *("p_value", "corrected_p_value", "mcnemar_p_value", "test", "better"),
-    ])  # fmt: skip
-    empty = [None] * 5
+def _list_rows(comparison: Comparison) -> Iterator[dict[str, Cell]]:
     for group in comparison.groups:
+        row: dict[str, Cell] = {"metric": comparison.metric, "group": group.name}
         for run, seed, value in zip(group.runs, group.seeds, group.values, strict=True):
-            writer.writerow(["run", comparison.metric, group.name, run, seed, value, None, None, None, None, *empty])
+            yield row | {"kind": "run", "run": run, "seed": seed, "value": value}
         mean = group.estimate
-        interval = (mean.low, mean.high) if mean.count > 1 else (None, None)
-        writer.writerow(
-            ["mean", comparison.metric, group.name, None, None, mean.mean, None, *interval, mean.count, *empty]
-        )
+        interval: dict[str, Cell] = {"low": mean.low, "high": mean.high} if mean.count > 1 else {}
+        yield row | {"kind": "mean", "value": mean.mean, "count": mean.count} | interval
     for pair in comparison.pairs:
         found = pair.difference
         if found is not None:
-            writer.writerow([
-                *("difference", comparison.metric, pair.first, None, None, found.value, pair.second),
-                *(found.low, found.high, found.count),
-                *(found.p_value, pair.p_value, pair.mcnemar, found.test, pair.better),
-            ])  # fmt: skip
+            yield {
+                "kind": "difference", "metric": comparison.metric, "group": pair.first, "other_group": pair.second,
+                "value": found.value, "low": found.low, "high": found.high, "count": found.count,
+                "p_value": found.p_value, "corrected_p_value": pair.p_value, "mcnemar_p_value": pair.mcnemar,
+                "test": found.test, "better": pair.better,
+            }  # fmt: skip

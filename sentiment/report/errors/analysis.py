@@ -15,12 +15,11 @@ from sentiment.models.attribution import Attribution, attend, attribute
 from sentiment.models.bundle import Predictor
 from sentiment.models.transformer import TextClassificationTransformer
 from sentiment.report.errors.attention import AttentionView, view_attention
-from sentiment.report.errors.tables import Judged, Mistake, MistakesError, MistakeTables, tabulate_mistakes
+from sentiment.report.errors.tables import AnalysisError, ErrorTables, LabelledPredictions, tabulate_errors
+from sentiment.tracking.result_file import FINGERPRINT_TAG
 
 if TYPE_CHECKING:
     from sentiment.tracking.runs import StoredRun
-
-FINGERPRINT_TAG = "data.fingerprint"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class RunMistakes:
+class RunErrors:
     """Where one run is wrong.
 
     Attributes:
@@ -48,7 +47,7 @@ class RunMistakes:
         source: Where the predictions are from, in words.
         max_tokens: Most tokens that the model sees of a review; None: all.
         tables: The tables.
-        explanations: One for each of the tables' mistakes; empty where none were asked for.
+        explanations: One for each of the tables' wrong reviews; empty where none were asked for.
     """
 
     name: str
@@ -57,7 +56,7 @@ class RunMistakes:
     split: HeldOut
     source: str
     max_tokens: int | None
-    tables: MistakeTables
+    tables: ErrorTables
     explanations: tuple[Explanation, ...]
 
 
@@ -68,7 +67,7 @@ def analyse_run(
     data_path: Path | None = None,
     shown: int = 12,
     explain: bool = True,
-) -> RunMistakes:
+) -> RunErrors:
     """Find out where a run is wrong.
 
     Args:
@@ -76,13 +75,13 @@ def analyse_run(
         split: ``test`` reads the predictions that the run stored; ``validation`` predicts with its model. None: test
             where the run was tested, else validation.
         data_path: Where the run's data lies now, if it moved.
-        shown: Most mistakes to list.
-        explain: Explain the listed mistakes: attributions, and for a Transformer its attention.
+        shown: Most wrong reviews to list.
+        explain: Explain the listed reviews: attributions, and for a Transformer its attention.
 
     Raises:
         TrackingError: The run lacks the predictions or the model.
         DataError: Its data cannot be read, or is another by now.
-        MistakesError: Stored predictions and texts are of different reviews.
+        AnalysisError: Stored predictions and texts are of different reviews.
     """
     settings = run.read_settings()
     split = split or ("test" if settings.trainer.test else "validation")
@@ -96,7 +95,7 @@ def analyse_run(
     else:
         _require_same_reviews(stored.labels, reviews, run.folder)
         probabilities, source = stored.probabilities, "as the run stored them"
-    judged = Judged(
+    labelled = LabelledPredictions(
         texts=reviews.texts,
         labels=reviews.labels,
         probabilities=probabilities,
@@ -104,8 +103,8 @@ def analyse_run(
         class_names=reviews.class_names,
         max_tokens=predictor.max_tokens,
     )
-    tables = tabulate_mistakes(judged, shown)
-    return RunMistakes(
+    tables = tabulate_errors(labelled, shown)
+    return RunErrors(
         name=run.record.name,
         model=run.record.model,
         run_id=run.record.run_id,
@@ -113,18 +112,17 @@ def analyse_run(
         source=source,
         max_tokens=predictor.max_tokens,
         tables=tables,
-        explanations=explain_mistakes(predictor, tables.mistakes) if explain else (),
+        explanations=explain_texts(predictor, [wrong.text for wrong in tables.wrong_reviews]) if explain else (),
     )
 
 
-def explain_mistakes(predictor: Predictor, mistakes: Sequence[Mistake]) -> tuple[Explanation, ...]:
-    """Explain each mistake: what speaks for the class that was predicted, and where a Transformer looked."""
-    if not mistakes:
+def explain_texts(predictor: Predictor, texts: Sequence[str]) -> tuple[Explanation, ...]:
+    """Explain each prediction: what speaks for the class that was predicted, and where a Transformer looked."""
+    if not texts:
         return ()
-    attributions = attribute(predictor, [mistake.text for mistake in mistakes])
     return tuple(
-        Explanation(attribution, _look(predictor, mistake.text))
-        for attribution, mistake in zip(attributions, mistakes, strict=True)
+        Explanation(attribution, _look(predictor, text))
+        for attribution, text in zip(attribute(predictor, texts), texts, strict=True)
     )
 
 
@@ -138,7 +136,7 @@ def _look(predictor: Predictor, text: str) -> AttentionView | None:
 def _read_fingerprint(run: StoredRun) -> str:
     fingerprint = run.record.tags.get(FINGERPRINT_TAG)
     if fingerprint is None:
-        raise MistakesError(
+        raise AnalysisError(
             f"The run {run.record.name!r} has no tag {FINGERPRINT_TAG}: it ended before its data was read, or was "
             "recorded by other means.\n  -> choose a finished run of this project"
         )
@@ -153,7 +151,7 @@ def _require_same_reviews(labels: npt.NDArray[np.int64], reviews: SplitTexts, fo
         if len(labels) != len(reviews.labels)
         else f"{int((labels != reviews.labels).sum()):,} of {len(labels):,} labels differ"
     )
-    raise MistakesError(
+    raise AnalysisError(
         f"The test predictions of {folder} are not of the test reviews that its settings lead to ({differing}).\n"
         "  -> the file was replaced or the code that splits changed: run it again, or look at --split validation"
     )

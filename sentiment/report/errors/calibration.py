@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.report.errors.slices import Flags, Share, share_of
+from sentiment.report.statistics import Flags, Share, share_of
 
 CALIBRATION_BINS = 15
 """As many as behind ``test/ece``, and in Guo et al. 2017."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sentiment.format import format_percent
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.errors.calibration import Calibration
-from sentiment.report.errors.slices import Share
-from sentiment.report.errors.tables import LengthBin, MistakeTables
+from sentiment.report.errors.tables import ErrorTables, LengthBin
+from sentiment.report.statistics import Share
 
 ACCURACY = Axis("accuracy", is_percent=True)
 
 
-def make_mistake_charts(tables: MistakeTables) -> list[Chart]:
+def make_charts(tables: ErrorTables) -> list[Chart]:
     """Make all charts, in the order in which a page shows them."""
     return [chart_confusion(tables), chart_calibration(tables), chart_lengths(tables), chart_phenomena(tables)]
 
 
-def chart_confusion(tables: MistakeTables) -> Chart:
+def chart_confusion(tables: ErrorTables) -> Chart:
     """Show the confusion matrix, coloured by the share of the true class, so that classes of any size compare."""
     names = tables.class_names
     totals = tables.confusion.sum(axis=1)
@@ -34,7 +35,7 @@ def chart_confusion(tables: MistakeTables) -> Chart:
         colour=tuple(float(share) for _, share, _, _ in cells),
         colour_title="share of the true class",
         hover=tuple(
-            f"{count:,} reviews that are {true} called {predicted}\n{share:.1%} of them"
+            f"{count:,} reviews that are {true} called {predicted}\n{format_percent(share)} of them"
             for count, share, true, predicted in cells
         ),
     )
@@ -43,7 +44,7 @@ def chart_confusion(tables: MistakeTables) -> Chart:
     return Chart("confusion", "What is taken for what", caption, (panel,))
 
 
-def chart_calibration(tables: MistakeTables) -> Chart:
+def chart_calibration(tables: ErrorTables) -> Chart:
     """Show accuracy against confidence, and how many reviews have which confidence."""
     lowest = min(tables.equal_width.bins[0].low, 1 / len(tables.class_names))
     confidence = Axis("confidence", is_percent=True)
@@ -64,7 +65,8 @@ def chart_calibration(tables: MistakeTables) -> Chart:
     caption = (
         "Confidence is the probability of the predicted class. Points below the dashed line: the model is "
         "surer than it is right. Bars are 95 % intervals. Expected calibration error: "
-        f"{tables.equal_width.ece:.2%} (bins of equal width), {tables.equal_mass.ece:.2%} (equally many reviews)."
+        f"{format_percent(tables.equal_width.ece)} (bins of equal width), {format_percent(tables.equal_mass.ece)} "
+        "(equally many reviews)."
     )
     panels = (
         Panel(confidence, ACCURACY, (ideal, *binned), "Accuracy by confidence"),
@@ -83,13 +85,14 @@ def _calibration_series(name: str, calibration: Calibration) -> Series:
         low=tuple(part.share.low for part in bins),
         high=tuple(part.share.high for part in bins),
         hover=tuple(
-            f"confidence {part.low:.1%} to {part.high:.1%}, mean {part.confidence:.1%}\n{describe_share(part.share)}"
+            f"confidence {format_percent(part.low)} to {format_percent(part.high)}, "
+            f"mean {format_percent(part.confidence)}\n{describe_share(part.share)}"
             for part in bins
         ),
     )
 
 
-def chart_lengths(tables: MistakeTables) -> Chart:
+def chart_lengths(tables: ErrorTables) -> Chart:
     """Show accuracy by length, with the bins apart of which the model did not see all."""
     names = tuple(name_bin(part) for part in tables.lengths)
     shares = [part.share for part in tables.lengths]
@@ -106,7 +109,7 @@ def chart_lengths(tables: MistakeTables) -> Chart:
     return Chart("accuracy_by_length", "Short and long reviews", caption, (panel,))
 
 
-def chart_phenomena(tables: MistakeTables) -> Chart:
+def chart_phenomena(tables: ErrorTables) -> Chart:
     """Show accuracy with and without negation and contrast, and for the four combinations."""
     phenomena = tables.phenomena
     cells = dict(zip(("neither", "negation only", "contrast only", "both"), phenomena.cells, strict=True))
@@ -137,11 +140,12 @@ def name_bin(part: LengthBin) -> str:
 
 
 def describe_share(share: Share) -> str:
-    """Say a share in words, with its interval."""
-    return f"{share.accuracy:.1%} right ({share.low:.1%} to {share.high:.1%}), {share.right:,} of {share.reviews:,}"
+    """Describe a share in words, with its interval."""
+    accuracy, low, high = (format_percent(value) for value in (share.accuracy, share.low, share.high))
+    return f"{accuracy} right ({low} to {high}), {share.right:,} of {share.reviews:,}"
 
 
-def _overall(tables: MistakeTables, names: tuple[str, ...]) -> Series:
+def _overall(tables: ErrorTables, names: tuple[str, ...]) -> Series:
     accuracy = tables.overall.accuracy
     ends = (names[0], names[-1]) if len(names) > 1 else (names[0],)
     return Series("all reviews", "line", (accuracy,) * len(ends), ends, role="reference")

@@ -8,18 +8,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sentiment.report.draw.console import open_console
-from sentiment.report.errors.analysis import RunMistakes
+from sentiment.format import format_percent, format_points
+from sentiment.report.draw.console import open_console, open_table
+from sentiment.report.errors.analysis import RunErrors
 from sentiment.report.errors.slices import Slice
-from sentiment.report.errors.summary import summarize_mistakes
-from sentiment.report.errors.tables import MistakeTables
+from sentiment.report.errors.summary import summarize
+from sentiment.report.errors.tables import ErrorTables
 
 WIDEST_LINE = 110
 
 SHOWN_SLICES = 8
 
 
-def print_findings(analysis: RunMistakes, console: Console | None = None) -> None:
+def print_findings(analysis: RunErrors, console: Console | None = None) -> None:
     """Print the main findings, and the parts of the reviews that are most surely worse than the rest.
 
     Args:
@@ -29,16 +30,15 @@ def print_findings(analysis: RunMistakes, console: Console | None = None) -> Non
     console = console or open_console()
     width = min(console.width, WIDEST_LINE)
     console.print(Text(f"{analysis.name}\n"))
-    for sentence in summarize_mistakes(analysis):
+    for sentence in summarize(analysis):
         console.print(Text(textwrap.fill(sentence, width, initial_indent="- ", subsequent_indent="  ")))
     console.print()
     console.print(_make_table(analysis.tables))
 
 
-def _make_table(tables: MistakeTables) -> Table:
+def _make_table(tables: ErrorTables) -> Table:
     ordered = sorted(tables.slices, key=lambda part: part.high)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("reviews")
+    table = open_table("reviews")
     for heading in ("count", "right", "95 % interval", "the rest", "difference"):
         table.add_column(heading, justify="right")
     for part in ordered[:SHOWN_SLICES]:
@@ -51,9 +51,9 @@ def _cells(part: Slice) -> list[Text]:
     texts = (
         part.name,
         f"{inside.reviews:,}",
-        f"{inside.accuracy:.1%}" if inside.reviews else "–",
-        f"{inside.low:.1%} to {inside.high:.1%}" if inside.reviews else "–",
-        f"{rest.accuracy:.1%}" if rest.reviews else "–",
-        f"{100 * part.difference:+.1f}" if inside.reviews and rest.reviews else "–",
+        format_percent(inside.accuracy) if inside.reviews else "–",
+        f"{format_percent(inside.low)} to {format_percent(inside.high)}" if inside.reviews else "–",
+        format_percent(rest.accuracy) if rest.reviews else "–",
+        format_points(part.difference, is_signed=True) if inside.reviews and rest.reviews else "–",
     )
     return [Text(text) for text in texts]

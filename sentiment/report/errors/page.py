@@ -18,10 +18,10 @@ from sentiment.format import format_percent
 from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import render, write_json
 from sentiment.report.draw.table import write_table
-from sentiment.report.errors.analysis import RunMistakes
+from sentiment.report.errors.analysis import RunErrors
 from sentiment.report.errors.attention import AttentionView
-from sentiment.report.errors.charts import make_mistake_charts
-from sentiment.report.errors.summary import make_mistake_tables, summarize_mistakes
+from sentiment.report.errors.charts import make_charts
+from sentiment.report.errors.summary import make_tables, summarize
 from sentiment.report.highlight import format_html
 
 PAGE_FILE = "errors.html"
@@ -33,11 +33,11 @@ STEPS = 999
 """Attention travels as whole numbers up to this: three digits are all that a shade can show."""
 
 
-class MistakesPageError(SentimentError):
+class ErrorsFileError(SentimentError):
     """The page and its files cannot be written."""
 
 
-def write_mistakes_report(analysis: RunMistakes, folder: Path) -> list[Path]:
+def write_report(analysis: RunErrors, folder: Path) -> list[Path]:
     """Write ``errors.html``, ``tables/NAME.csv`` and ``plots/NAME.png``.
 
     Args:
@@ -48,53 +48,53 @@ def write_mistakes_report(analysis: RunMistakes, folder: Path) -> list[Path]:
         The files, the page first.
 
     Raises:
-        MistakesPageError: The folder cannot be written.
+        ErrorsFileError: The folder cannot be written.
     """
     page = folder / PAGE_FILE
     try:
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         (folder / "plots").mkdir(exist_ok=True)
         pictures = []
-        for chart in make_mistake_charts(analysis.tables):
+        for chart in make_charts(analysis.tables):
             pictures.append(folder / "plots" / f"{chart.name}.png")
             write_png(chart, pictures[-1])
         tables = []
-        for table in make_mistake_tables(analysis.tables):
+        for table in make_tables(analysis.tables):
             tables.append(folder / "tables" / f"{table.name}.csv")
             write_table(table, tables[-1])
-        write_text(page, render_mistakes_page(analysis))
+        write_text(page, render_page(analysis))
     except OSError as error:
-        raise MistakesPageError(
+        raise ErrorsFileError(
             f"{folder} cannot be written: {error}\n  -> free space, or choose another folder: --output FOLDER"
         ) from error
     return [page, *tables, *pictures]
 
 
-def render_mistakes_page(analysis: RunMistakes) -> str:
+def render_page(analysis: RunErrors) -> str:
     """Render the page as HTML; nothing outside it is needed to show it."""
     draws_confusion = len(analysis.tables.class_names) > LARGEST_MATRIX
-    charts = [chart for chart in make_mistake_charts(analysis.tables) if draws_confusion or chart.name != "confusion"]
+    charts = [chart for chart in make_charts(analysis.tables) if draws_confusion or chart.name != "confusion"]
     return render(
         "errors",
         charts,
         name=analysis.name,
         analysis=analysis,
-        sentences=summarize_mistakes(analysis),
+        sentences=summarize(analysis),
         draws_confusion=draws_confusion,
-        tables={table.name: table for table in make_mistake_tables(analysis.tables)},
-        mistakes=[_describe(analysis, place) for place in range(len(analysis.tables.mistakes))],
+        tables={table.name: table for table in make_tables(analysis.tables)},
+        wrong_reviews=[_describe(analysis, number) for number in range(len(analysis.tables.wrong_reviews))],
         attention=_write_attention([explanation.attention for explanation in analysis.explanations]),
         percent=format_percent,
     )
 
 
-def _describe(analysis: RunMistakes, place: int) -> dict[str, Any]:
-    """Gather what the page shows of one mistake."""
-    mistake = analysis.tables.mistakes[place]
-    explanation = analysis.explanations[place] if analysis.explanations else None
+def _describe(analysis: RunErrors, number: int) -> dict[str, Any]:
+    """Gather what the page shows of one wrong review."""
+    review = analysis.tables.wrong_reviews[number]
+    explanation = analysis.explanations[number] if analysis.explanations else None
     return {
-        "mistake": mistake,
-        "is_cut": analysis.max_tokens is not None and mistake.tokens > analysis.max_tokens,
+        "review": review,
+        "is_cut": analysis.max_tokens is not None and review.tokens > analysis.max_tokens,
         "marked": None if explanation is None else Markup(format_html(explanation.attribution)),
         "attribution": None if explanation is None else explanation.attribution,
         "attention": None if explanation is None else explanation.attention,
@@ -102,11 +102,11 @@ def _describe(analysis: RunMistakes, place: int) -> dict[str, Any]:
 
 
 def _write_attention(views: Sequence[AttentionView | None]) -> Markup:
-    return write_json({str(place): _shrink(view) for place, view in enumerate(views) if view is not None})
+    return write_json({str(number): _shrink(view) for number, view in enumerate(views) if view is not None})
 
 
 def _shrink(view: AttentionView) -> dict[str, Any]:
-    """Give the tokens, and each way to look at them: the largest share received, and all as parts of it."""
+    """Return the tokens, and each way to look at them: the largest share received, and all as parts of it."""
     return {
         "tokens": view.tokens,
         "views": [

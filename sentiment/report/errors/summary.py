@@ -1,15 +1,17 @@
-"""What the tables of mistakes say, in sentences and as tables to show and to write."""
+"""What the tables of errors say, in sentences and as tables to show and to write."""
 
 from __future__ import annotations
 
 import math
 
+from sentiment.format import format_percent, format_points
 from sentiment.report.draw.table import Cell, Column, DataTable
-from sentiment.report.errors.analysis import RunMistakes
+from sentiment.report.errors.analysis import RunErrors
 from sentiment.report.errors.calibration import Calibration
 from sentiment.report.errors.charts import describe_share, name_bin
-from sentiment.report.errors.slices import LEVEL, Share, Slice, difference_interval, find_worst
-from sentiment.report.errors.tables import MistakeTables
+from sentiment.report.errors.slices import Slice, find_worst
+from sentiment.report.errors.tables import ErrorTables
+from sentiment.report.statistics import LEVEL, Share, difference_interval
 
 SHARE_COLUMNS = (
     Column("reviews", "count", True), Column("right", "right", True), Column("accuracy", "accuracy", True),
@@ -17,7 +19,7 @@ SHARE_COLUMNS = (
 )  # fmt: skip
 
 
-def summarize_mistakes(analysis: RunMistakes) -> list[str]:
+def summarize(analysis: RunErrors) -> list[str]:
     """Say the main findings: accuracy, confidence, negation and contrast, and the worst part of the reviews."""
     return [
         say_accuracy(analysis),
@@ -28,21 +30,22 @@ def summarize_mistakes(analysis: RunMistakes) -> list[str]:
     ]
 
 
-def say_accuracy(analysis: RunMistakes) -> str:
+def say_accuracy(analysis: RunErrors) -> str:
     """Say how many reviews are right, on which split, from which predictions."""
     overall = analysis.tables.overall
     return (
-        f"{overall.right:,} of {overall.reviews:,} {analysis.split} reviews are right: {overall.accuracy:.1%} "
-        f"(95 % interval {overall.low:.1%} to {overall.high:.1%}; predictions {analysis.source})."
+        f"{overall.right:,} of {overall.reviews:,} {analysis.split} reviews are right: "
+        f"{format_percent(overall.accuracy)} (95 % interval {format_percent(overall.low)} to "
+        f"{format_percent(overall.high)}; predictions {analysis.source})."
     )
 
 
-def say_calibration(tables: MistakeTables) -> str:
+def say_calibration(tables: ErrorTables) -> str:
     """Say whether the confidence can be believed: on the whole, and by how much bin by bin."""
     bins = tables.equal_width.bins
     confidence = math.fsum(part.confidence * part.share.reviews for part in bins) / tables.overall.reviews
     overall = tables.overall
-    verdict = (
+    relation = (
         "about as sure as it is right"
         if overall.low <= confidence <= overall.high
         else "surer than it is right"
@@ -50,8 +53,8 @@ def say_calibration(tables: MistakeTables) -> str:
         else "less sure than it is right"
     )
     return (
-        f"On the whole the model is {verdict}: mean confidence {confidence:.1%}, expected calibration error "
-        f"{tables.equal_width.ece:.2%}."
+        f"On the whole the model is {relation}: mean confidence {format_percent(confidence)}, expected calibration "
+        f"error {format_percent(tables.equal_width.ece)}."
     )
 
 
@@ -61,14 +64,14 @@ def say_phenomenon(name: str, part: Slice) -> str:
         which = "No review holds" if not part.inside.reviews else "Every review holds"
         return f"{which} a {name}, so nothing can be said on it."
     low, high = difference_interval(part.inside, part.rest)
-    verdict = "harder than" if high < 0 else "easier than" if low > 0 else "not shown to be harder or easier than"
+    relation = "harder than" if high < 0 else "easier than" if low > 0 else "not shown to be harder or easier than"
     return (
-        f"Reviews with {name} are {verdict} those without: {part.inside.accuracy:.1%} against {part.rest.accuracy:.1%} "
-        f"right ({_say_points(part.difference, low, high)})."
+        f"Reviews with {name} are {relation} those without: {format_percent(part.inside.accuracy)} against "
+        f"{format_percent(part.rest.accuracy)} right ({_say_points(part.difference, low, high)})."
     )
 
 
-def say_worst(tables: MistakeTables) -> str:
+def say_worst(tables: ErrorTables) -> str:
     """Name the part of the reviews that is most surely worse than the rest, or say that none is shown to be."""
     worst = find_worst(tables.slices)
     if worst is None:
@@ -78,25 +81,25 @@ def say_worst(tables: MistakeTables) -> str:
         )
     return (
         f"The worst part of {len(tables.slices)} looked at: reviews {worst.name}, {describe_share(worst.inside)}; the "
-        f"rest {worst.rest.accuracy:.1%} ({_say_points(worst.difference, worst.low, worst.high)}, at "
+        f"rest {format_percent(worst.rest.accuracy)} ({_say_points(worst.difference, worst.low, worst.high)}, at "
         f"{100 * LEVEL:.0f} % for all parts together)."
     )
 
 
 def _say_points(difference: float, low: float, high: float) -> str:
-    text = f"{100 * difference:+.1f} points, interval {100 * low:+.1f} to {100 * high:+.1f}"
-    return text.replace("-", "\u2212")  # a minus sign: a line does not break after it
+    value, least, most = (format_points(number, is_signed=True) for number in (difference, low, high))
+    return f"{value} points, interval {least} to {most}".replace("-", "\u2212")  # a line does not break after it
 
 
-def make_mistake_tables(tables: MistakeTables) -> list[DataTable]:
+def make_tables(tables: ErrorTables) -> list[DataTable]:
     """Make all tables that the page shows and that are written as CSV."""
     return [
         _make_slices(tables), _make_confusion(tables), _make_calibration(tables), _make_lengths(tables),
-        _make_mistakes(tables),
+        _make_wrong_reviews(tables),
     ]  # fmt: skip
 
 
-def _make_slices(tables: MistakeTables) -> DataTable:
+def _make_slices(tables: ErrorTables) -> DataTable:
     columns = (
         Column("part", "reviews"), *SHARE_COLUMNS, Column("rest_accuracy", "the rest", True, "percent"),
         Column("difference", "difference", True, "points"), Column("difference_low", "from", True, "points"),
@@ -110,11 +113,11 @@ def _make_slices(tables: MistakeTables) -> DataTable:
         )
         for part in ordered
     ]  # fmt: skip
-    worse = frozenset(place for place, part in enumerate(ordered) if part.high < 0)
+    worse = frozenset(number for number, part in enumerate(ordered) if part.high < 0)
     return DataTable("slices", "Every part against the rest", columns, tuple(rows), worse)
 
 
-def _make_confusion(tables: MistakeTables) -> DataTable:
+def _make_confusion(tables: ErrorTables) -> DataTable:
     columns = (Column("true", "true class"), *(Column(name, f"called {name}", True) for name in tables.class_names))
     rows: list[tuple[Cell, ...]] = [
         (name, *(int(count) for count in row)) for name, row in zip(tables.class_names, tables.confusion, strict=True)
@@ -122,7 +125,7 @@ def _make_confusion(tables: MistakeTables) -> DataTable:
     return DataTable("confusion", "Confusion matrix", columns, tuple(rows))
 
 
-def _make_calibration(tables: MistakeTables) -> DataTable:
+def _make_calibration(tables: ErrorTables) -> DataTable:
     columns = (
         Column("bins", "bins"), Column("low", "confidence from", True, "percent"),
         Column("high", "to", True, "percent"), Column("confidence", "mean confidence", True, "percent"),
@@ -136,7 +139,7 @@ def _make_calibration(tables: MistakeTables) -> DataTable:
     return DataTable("calibration", "Calibration", columns, tuple(both))
 
 
-def _make_lengths(tables: MistakeTables) -> DataTable:
+def _make_lengths(tables: ErrorTables) -> DataTable:
     columns = (
         Column("length", "tokens"), Column("shortest", "shortest", True), Column("longest", "longest", True),
         Column("cut", "cut", True), *SHARE_COLUMNS,
@@ -147,7 +150,7 @@ def _make_lengths(tables: MistakeTables) -> DataTable:
     return DataTable("lengths", "Accuracy by length", columns, tuple(rows))
 
 
-def _make_mistakes(tables: MistakeTables) -> DataTable:
+def _make_wrong_reviews(tables: ErrorTables) -> DataTable:
     columns = (
         Column("position", "review", True), Column("label", "is"), Column("predicted", "called"),
         Column("confidence", "confidence", True), Column("label_probability", "probability of the true class", True),
@@ -159,9 +162,9 @@ def _make_mistakes(tables: MistakeTables) -> DataTable:
             one.position, one.label, one.predicted, one.confidence, one.label_probability, one.tokens,
             one.has_negation, one.has_contrast, one.text,
         )
-        for one in tables.mistakes
+        for one in tables.wrong_reviews
     ]  # fmt: skip
-    return DataTable("mistakes", "Most confident mistakes", columns, tuple(rows))
+    return DataTable("wrong_reviews", "Most confident mistakes", columns, tuple(rows))
 
 
 def _share_cells(share: Share) -> tuple[Cell, ...]:

@@ -1,4 +1,4 @@
-"""Where a classifier is wrong, as tables: confusion, calibration, length, negation and contrast, worst mistakes.
+"""Where a classifier is wrong, as tables: confusion, calibration, length, negation and contrast, wrong reviews.
 
 Shapes: N reviews, K classes. Whatever draws or prints starts from these tables.
 """
@@ -14,7 +14,8 @@ import numpy.typing as npt
 from sentiment.data.phenomena import find_contrasts, find_negations
 from sentiment.errors import SentimentError
 from sentiment.report.errors.calibration import Calibration, bin_by_rank, calibrate
-from sentiment.report.errors.slices import Flags, Share, Slice, compare_slices, count_share, share_of
+from sentiment.report.errors.slices import Slice, compare_slices
+from sentiment.report.statistics import Flags, Share, share_of
 
 LENGTH_BINS = 8
 
@@ -22,12 +23,12 @@ SUM_TOLERANCE = 1e-3
 """How far the probabilities of a review may be from one; half precision is not exact."""
 
 
-class MistakesError(SentimentError):
+class AnalysisError(SentimentError):
     """Predictions and reviews that do not belong together."""
 
 
 @dataclass(frozen=True)
-class Judged:
+class LabelledPredictions:
     """Reviews with what a model said about them.
 
     Attributes:
@@ -50,15 +51,15 @@ class Judged:
         reviews, classes = len(self.texts), len(self.class_names)
         shapes = (self.labels.shape, self.probabilities.shape, self.lengths.shape)
         if shapes != ((reviews,), (reviews, classes), (reviews,)) or not reviews:
-            raise MistakesError(
+            raise AnalysisError(
                 f"{reviews} texts of {classes} classes, but labels, probabilities and lengths of shapes {shapes}: they "
                 "are of different runs or splits, or there is nothing to analyse\n"
                 "  -> give the predictions of one model on the reviews that it predicted, one at least"
             )
         if not np.isfinite(self.probabilities).all() or abs(self.probabilities.sum(axis=1) - 1).max() > SUM_TOLERANCE:
-            raise MistakesError(
+            raise AnalysisError(
                 "Some probabilities are no numbers or do not add up to one over the classes.\n"
-                "  -> predict again; a model whose loss became NaN has no mistakes to look at"
+                "  -> predict again; a model whose loss became NaN has no errors to look at"
             )
 
     @property
@@ -95,11 +96,11 @@ class LengthBin:
 
 
 @dataclass(frozen=True)
-class Mistake:
+class WrongReview:
     """A review that was classified wrong.
 
     Attributes:
-        position: Its place among the reviews, from 0.
+        position: Its position among the reviews, from 0.
         text: The review.
         label: True class.
         predicted: Predicted class.
@@ -137,7 +138,7 @@ class Phenomena:
 
 
 @dataclass(frozen=True)
-class MistakeTables:
+class ErrorTables:
     """Everything about where a model is wrong.
 
     Attributes:
@@ -149,7 +150,7 @@ class MistakeTables:
         lengths: Accuracy by length.
         phenomena: Accuracy by negation and contrast.
         slices: Every part that was compared with the rest: classes, lengths, negation and contrast.
-        mistakes: The most confident mistakes, the worst first.
+        wrong_reviews: Those that were classified wrong with the most confidence, the most confident first.
     """
 
     class_names: tuple[str, ...]
@@ -160,20 +161,20 @@ class MistakeTables:
     lengths: tuple[LengthBin, ...]
     phenomena: Phenomena
     slices: tuple[Slice, ...]
-    mistakes: tuple[Mistake, ...]
+    wrong_reviews: tuple[WrongReview, ...]
 
 
-def tabulate_mistakes(judged: Judged, shown: int = 12) -> MistakeTables:
+def tabulate_errors(predictions: LabelledPredictions, shown: int = 12) -> ErrorTables:
     """Compute all tables.
 
     Args:
-        judged: Reviews with predictions.
-        shown: Most mistakes to list.
+        predictions: Reviews with predictions.
+        shown: Most wrong reviews to list.
     """
     negation, contrast = (
-        np.array([bool(find(text)) for text in judged.texts]) for find in (find_negations, find_contrasts)
+        np.array([bool(find(text)) for text in predictions.texts]) for find in (find_negations, find_contrasts)
     )
-    bin_numbers = bin_by_rank(judged.lengths, LENGTH_BINS)
+    bin_numbers = bin_by_rank(predictions.lengths, LENGTH_BINS)
     length_bins = [np.asarray(bin_numbers == number) for number in np.unique(bin_numbers)]
     parts = [
         ("with negation", negation),
@@ -182,28 +183,28 @@ def tabulate_mistakes(judged: Judged, shown: int = 12) -> MistakeTables:
         ("with negation only", negation & ~contrast),
         ("with contrast only", contrast & ~negation),
         ("with negation and contrast", negation & contrast),
-        *((f"that are {name}", judged.labels == index) for index, name in enumerate(judged.class_names)),
-        *((_name_lengths(judged.lengths[members]), members) for members in length_bins if not members.all()),
-        *_cut_part(judged),
+        *((f"that are {name}", predictions.labels == index) for index, name in enumerate(predictions.class_names)),
+        *((_name_lengths(predictions.lengths[members]), members) for members in length_bins if not members.all()),
+        *_cut_part(predictions),
     ]
-    slices = compare_slices(judged.correct, parts)
-    return MistakeTables(
-        class_names=judged.class_names,
-        overall=share_of(judged.correct),
-        confusion=count_confusion(judged),
-        equal_width=calibrate(judged.confidences, judged.correct),
-        equal_mass=calibrate(judged.confidences, judged.correct, equal_mass=True),
-        lengths=tuple(_describe_bin(judged, members) for members in length_bins),
+    slices = compare_slices(predictions.correct, parts)
+    return ErrorTables(
+        class_names=predictions.class_names,
+        overall=share_of(predictions.correct),
+        confusion=count_confusion(predictions),
+        equal_width=calibrate(predictions.confidences, predictions.correct),
+        equal_mass=calibrate(predictions.confidences, predictions.correct, equal_mass=True),
+        lengths=tuple(_describe_bin(predictions, members) for members in length_bins),
         phenomena=Phenomena(slices[0], slices[1], tuple(slices[2:6])),
         slices=tuple(slices),
-        mistakes=tuple(_list_mistakes(judged, negation, contrast, shown)),
+        wrong_reviews=tuple(_list_wrong(predictions, negation, contrast, shown)),
     )
 
 
-def count_confusion(judged: Judged) -> npt.NDArray[np.int64]:
+def count_confusion(predictions: LabelledPredictions) -> npt.NDArray[np.int64]:
     """Count the (K, K) confusion matrix: rows are true classes, columns predicted ones."""
-    classes = len(judged.class_names)
-    counts = np.bincount(judged.labels * classes + judged.predicted, minlength=classes**2)
+    classes = len(predictions.class_names)
+    counts = np.bincount(predictions.labels * classes + predictions.predicted, minlength=classes**2)
     return counts.reshape(classes, classes)
 
 
@@ -211,35 +212,31 @@ def _name_lengths(lengths: npt.NDArray[np.int64]) -> str:
     return f"of {lengths.min():,} to {lengths.max():,} tokens"
 
 
-def _cut_part(judged: Judged) -> list[tuple[str, Flags]]:
-    if judged.max_tokens is None or not (cut := judged.lengths > judged.max_tokens).any():
+def _cut_part(predictions: LabelledPredictions) -> list[tuple[str, Flags]]:
+    if predictions.max_tokens is None or not (cut := predictions.lengths > predictions.max_tokens).any():
         return []
-    return [(f"that were cut (over {judged.max_tokens:,} tokens)", cut)]
+    return [(f"that were cut (over {predictions.max_tokens:,} tokens)", cut)]
 
 
-def _describe_bin(judged: Judged, members: Flags) -> LengthBin:
-    lengths = judged.lengths[members]
-    limit = judged.max_tokens
-    return LengthBin(
-        shortest=int(lengths.min()),
-        longest=int(lengths.max()),
-        cut=0 if limit is None else int((lengths > limit).sum()),
-        share=count_share(int(judged.correct[members].sum()), len(lengths)),
-    )
+def _describe_bin(predictions: LabelledPredictions, members: Flags) -> LengthBin:
+    lengths = predictions.lengths[members]
+    limit = predictions.max_tokens
+    cut = 0 if limit is None else int((lengths > limit).sum())
+    return LengthBin(int(lengths.min()), int(lengths.max()), cut, share_of(predictions.correct[members]))
 
 
-def _list_mistakes(judged: Judged, negation: Flags, contrast: Flags, shown: int) -> list[Mistake]:
-    wrong = np.flatnonzero(~judged.correct)
-    worst = wrong[np.argsort(-judged.confidences[wrong], kind="stable")][:shown]
+def _list_wrong(predictions: LabelledPredictions, negation: Flags, contrast: Flags, shown: int) -> list[WrongReview]:
+    wrong = np.flatnonzero(~predictions.correct)
+    worst = wrong[np.argsort(-predictions.confidences[wrong], kind="stable")][:shown]
     return [
-        Mistake(
+        WrongReview(
             position=int(position),
-            text=judged.texts[position],
-            label=judged.class_names[judged.labels[position]],
-            predicted=judged.class_names[judged.predicted[position]],
-            confidence=float(judged.confidences[position]),
-            label_probability=float(judged.probabilities[position, judged.labels[position]]),
-            tokens=int(judged.lengths[position]),
+            text=predictions.texts[position],
+            label=predictions.class_names[predictions.labels[position]],
+            predicted=predictions.class_names[predictions.predicted[position]],
+            confidence=float(predictions.confidences[position]),
+            label_probability=float(predictions.probabilities[position, predictions.labels[position]]),
+            tokens=int(predictions.lengths[position]),
             has_negation=bool(negation[position]),
             has_contrast=bool(contrast[position]),
         )

@@ -52,7 +52,7 @@ function showMap(box, tokens, view) {
 }
 
 for (const box of document.querySelectorAll("details.attention")) {
-  const { tokens, views } = attention[box.dataset.mistake];
+  const { tokens, views } = attention[box.dataset.review];
   const choice = box.querySelector("select");
   const show = () => {
     showTokens(box, tokens, views[choice.value]);

@@ -20,12 +20,12 @@ from sentiment.errors import TrackingError
 from sentiment.tracking.mlflow.client import MlflowClient, MlflowException, quiet
 from sentiment.tracking.mlflow.read import open_client, reading
 from sentiment.tracking.mlflow.store import find_run, sqlite_file
+from sentiment.tracking.result_file import FINGERPRINT_TAG
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
 OBJECTIVE_TAG, VALUE_TAG, DIRECTION_TAG = "objective", "value", "direction"
-FINGERPRINT_TAG = "data.fingerprint"
 STUDY_TAG = "study"
 
 LOCK_TIMEOUT_SECONDS = 60.0

@@ -1,4 +1,4 @@
-"""The page on a run's mistakes: complete, self-contained, and safe against whatever a review holds."""
+"""The page on a run's errors: complete, self-contained, and safe against whatever a review holds."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from sentiment.models.attribution import Attribution
-from sentiment.report.errors.analysis import Explanation, RunMistakes
+from sentiment.report.errors.analysis import Explanation, RunErrors
 from sentiment.report.errors.attention import view_attention
-from sentiment.report.errors.charts import make_mistake_charts
-from sentiment.report.errors.page import MistakesPageError, render_mistakes_page, write_mistakes_report
-from sentiment.report.errors.summary import make_mistake_tables, summarize_mistakes
-from sentiment.report.errors.tables import Judged, tabulate_mistakes
+from sentiment.report.errors.charts import make_charts
+from sentiment.report.errors.page import ErrorsFileError, render_page, write_report
+from sentiment.report.errors.summary import make_tables, summarize
+from sentiment.report.errors.tables import LabelledPredictions, tabulate_errors
 
 HOSTILE = "not </script><script>alert(1)</script> <img src=http://evil.example/x> but good"
 
@@ -31,9 +31,9 @@ def make_analysis(negated_right=False, classes=("negative", "positive"), explain
     probabilities = np.full((80, len(classes)), 0.2 / (len(classes) - 1), dtype=np.float32)
     probabilities[np.arange(80), predicted] = 0.8
     lengths = np.array([len(text.split()) for text in texts])
-    tables = tabulate_mistakes(Judged(texts, labels, probabilities, lengths, classes, max_tokens=4), shown=3)
-    explanations = tuple(explain(mistake.text) for mistake in tables.mistakes) if explained else ()
-    return RunMistakes("transformer seed=1", "transformer", None, "test", "as stored", 4, tables, explanations)
+    tables = tabulate_errors(LabelledPredictions(texts, labels, probabilities, lengths, classes, max_tokens=4), shown=3)
+    explanations = tuple(explain(review.text) for review in tables.wrong_reviews) if explained else ()
+    return RunErrors("transformer seed=1", "transformer", None, "test", "as stored", 4, tables, explanations)
 
 
 def explain(text):
@@ -46,7 +46,7 @@ def explain(text):
 
 @pytest.fixture(scope="module")
 def page():
-    return render_mistakes_page(make_analysis())
+    return render_page(make_analysis())
 
 
 def test_the_page_asks_for_nothing_and_runs_only_its_own_scripts(page):
@@ -68,44 +68,46 @@ def test_a_hostile_review_is_text(page):
     assert json.loads(attention[1])["0"]["tokens"] == HOSTILE.split()
 
 
-def test_the_page_shows_findings_plots_and_mistakes(page):
-    assert "50 of 80 test reviews are right: 62.5%" in page
-    assert page.count('<article class="mistake"') == 3
+def test_the_page_shows_findings_plots_and_wrong_reviews(page):
+    assert "50 of 80 test reviews are right: 62.50 %" in page
+    assert page.count('<article class="wrong"') == 3
     assert page.count('<details class="attention"') == 3
     assert "layer 1, head 2" in page
-    for chart in make_mistake_charts(make_analysis().tables):
+    for chart in make_charts(make_analysis().tables):
         assert f'id="{chart.name}"' in page
     assert "cut to 4" in page
 
 
-def test_without_mistakes_or_explanations_the_page_says_so():
-    perfect = render_mistakes_page(make_analysis(negated_right=True))
+def test_without_wrong_reviews_or_explanations_the_page_says_so():
+    perfect = render_page(make_analysis(negated_right=True))
     assert "every review is right" in perfect
-    plain = render_mistakes_page(make_analysis(explained=False))
+    plain = render_page(make_analysis(explained=False))
     assert '<details class="attention"' not in plain
     assert "&lt;script&gt;alert(1)" in plain
     none = make_analysis(explained=False)
-    none = replace(none, tables=replace(none.tables, mistakes=()))
-    assert "None was asked for" in render_mistakes_page(none)
+    none = replace(none, tables=replace(none.tables, wrong_reviews=()))
+    assert "None was asked for" in render_page(none)
 
 
 def test_many_classes_are_drawn_instead_of_written():
-    page = render_mistakes_page(make_analysis(classes=tuple(f"class {n}" for n in range(13))))
+    page = render_page(make_analysis(classes=tuple(f"class {n}" for n in range(13))))
     assert 'id="confusion-0"' in page
     assert 'class="confusion"' not in page
 
 
 def test_the_sentences_name_the_planted_error():
-    accuracy, calibration, negation, contrast, worst = summarize_mistakes(make_analysis())
-    assert accuracy.startswith("50 of 80 test reviews are right: 62.5% (95 % interval 51.5% to 72.3%")
-    assert "surer than it is right: mean confidence 80.0%" in calibration
-    assert negation.startswith("Reviews with negation are harder than those without: 0.0% against 100.0% right (−100.0")
+    accuracy, calibration, negation, contrast, worst = summarize(make_analysis())
+    assert accuracy.startswith("50 of 80 test reviews are right: 62.50 % (95 % interval 51.55 % to 72.31 %")
+    assert "surer than it is right: mean confidence 80.00 %" in calibration
+    assert negation.startswith(
+        "Reviews with negation are harder than those without: 0.00 % against 100.00 % right (−100.00"
+    )
     assert contrast.startswith("Reviews with contrast are not shown to be harder or easier")
-    assert "reviews with negation, 0.0% right (0.0% to 11.4%), 0 of 30; the rest 100.0%" in worst
+    assert "reviews with negation, 0.00 % right (0.00 % to 11.35 %), 0 of 30; the rest 100.00 %" in worst
 
 
 def test_a_model_without_a_worst_part_is_not_given_one():
-    sentences = summarize_mistakes(make_analysis(negated_right=True))
+    sentences = summarize(make_analysis(negated_right=True))
     assert "is shown to be worse than the rest" in sentences[-1]
     assert sentences[-1].startswith("None of the")
     assert "not shown to be harder" in sentences[2]
@@ -113,32 +115,32 @@ def test_a_model_without_a_worst_part_is_not_given_one():
 
 def test_files_are_the_tables_of_the_page(tmp_path):
     analysis = make_analysis()
-    files = write_mistakes_report(analysis, tmp_path / "new" / "errors")
+    files = write_report(analysis, tmp_path / "new" / "errors")
     names = {str(file.relative_to(tmp_path / "new" / "errors")) for file in files}
     assert names == {
         "errors.html", "tables/slices.csv", "tables/confusion.csv", "tables/calibration.csv", "tables/lengths.csv",
-        "tables/mistakes.csv", "plots/confusion.png", "plots/calibration.png", "plots/accuracy_by_length.png",
+        "tables/wrong_reviews.csv", "plots/confusion.png", "plots/calibration.png", "plots/accuracy_by_length.png",
         "plots/accuracy_by_phenomenon.png",
     }  # fmt: skip
     assert all(file.stat().st_size for file in files)
     assert not list((tmp_path / "new").rglob(".*"))
-    with (tmp_path / "new/errors/tables/mistakes.csv").open(newline="", encoding="utf-8") as stream:
+    with (tmp_path / "new/errors/tables/wrong_reviews.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["text"] for row in rows] == [mistake.text for mistake in analysis.tables.mistakes]
-    (slices,) = (table for table in make_mistake_tables(analysis.tables) if table.name == "slices")
+    assert [row["text"] for row in rows] == [review.text for review in analysis.tables.wrong_reviews]
+    (slices,) = (table for table in make_tables(analysis.tables) if table.name == "slices")
     assert slices.rows[0][:4] == ("with negation", 30, 0, 0.0)
     assert 0 in slices.marked
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(MistakesPageError, match=r"file/errors cannot be written.*\n.*--output FOLDER"):
-        write_mistakes_report(make_analysis(explained=False), tmp_path / "file" / "errors")
+    with pytest.raises(ErrorsFileError, match=r"file/errors cannot be written.*\n.*--output FOLDER"):
+        write_report(make_analysis(explained=False), tmp_path / "file" / "errors")
 
 
 def test_charts_show_the_tables():
     tables = make_analysis().tables
-    confusion, calibration, lengths, phenomena = make_mistake_charts(tables)
+    confusion, calibration, lengths, phenomena = make_charts(tables)
     (cells,) = confusion.panels[0].series
     assert cells.colour == pytest.approx((tables.confusion / tables.confusion.sum(1, keepdims=True)).ravel())
     points = calibration.panels[0].series[1]

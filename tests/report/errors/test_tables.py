@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix
 from sentiment.data.phenomena import find_contrasts, find_negations
 from sentiment.data.synthetic import SyntheticSource
 from sentiment.report.errors.slices import find_worst
-from sentiment.report.errors.tables import Judged, MistakesError, tabulate_mistakes
+from sentiment.report.errors.tables import AnalysisError, LabelledPredictions, tabulate_errors
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +27,25 @@ def judge(reviews, wrong, confidence=0.9, max_tokens=None):
     probabilities = np.full((len(labels), 2), 1 - confidence, dtype=np.float32)
     probabilities[np.arange(len(labels)), predicted] = confidence
     lengths = np.array([len(text.split()) for text in reviews.texts])
-    return Judged(reviews.texts, labels, probabilities, lengths, ("negative", "positive"), max_tokens)
+    return LabelledPredictions(reviews.texts, labels, probabilities, lengths, ("negative", "positive"), max_tokens)
 
 
 def test_errors_planted_on_negation_are_found_there(reviews):
     negated = np.array([bool(find_negations(text)) for text in reviews.texts])
-    tables = tabulate_mistakes(judge(reviews, wrong=negated))
+    tables = tabulate_errors(judge(reviews, wrong=negated))
     assert 50 < negated.sum() < 550
     assert tables.phenomena.negation.inside.accuracy == 0
     assert tables.phenomena.negation.inside.reviews == negated.sum()
     assert tables.phenomena.negation.rest.accuracy == 1
     assert tables.phenomena.negation.difference == -1
     assert find_worst(tables.slices) is tables.phenomena.negation
-    assert all(mistake.has_negation for mistake in tables.mistakes)
+    assert all(review.has_negation for review in tables.wrong_reviews)
 
 
 def test_the_four_combinations_share_the_reviews_out(reviews):
     negated = np.array([bool(find_negations(text)) for text in reviews.texts])
     contrasted = np.array([bool(find_contrasts(text)) for text in reviews.texts])
-    tables = tabulate_mistakes(judge(reviews, wrong=negated & contrasted))
+    tables = tabulate_errors(judge(reviews, wrong=negated & contrasted))
     by_name = {cell.name: cell.inside for cell in tables.phenomena.cells}
     assert sum(share.reviews for share in by_name.values()) == len(reviews)
     assert by_name["with negation and contrast"].accuracy == 0
@@ -56,7 +56,7 @@ def test_the_four_combinations_share_the_reviews_out(reviews):
 def test_errors_planted_on_long_reviews_are_found_there(reviews):
     lengths = np.array([len(text.split()) for text in reviews.texts])
     limit = int(np.quantile(lengths, 0.8))
-    tables = tabulate_mistakes(judge(reviews, wrong=lengths > limit, max_tokens=limit))
+    tables = tabulate_errors(judge(reviews, wrong=lengths > limit, max_tokens=limit))
     worst = find_worst(tables.slices)
     assert worst is not None
     assert worst.name == f"that were cut (over {limit:,} tokens)"
@@ -68,17 +68,19 @@ def test_errors_planted_on_long_reviews_are_found_there(reviews):
 
 
 def test_bins_of_length_hold_every_review_once(reviews):
-    tables = tabulate_mistakes(judge(reviews, wrong=np.zeros(len(reviews), dtype=bool)))
+    tables = tabulate_errors(judge(reviews, wrong=np.zeros(len(reviews), dtype=bool)))
     assert sum(part.share.reviews for part in tables.lengths) == len(reviews)
     assert all(a.longest < b.shortest for a, b in zip(tables.lengths, tables.lengths[1:], strict=False))
     assert all(part.cut == 0 for part in tables.lengths)
-    assert tables.mistakes == ()
+    assert tables.wrong_reviews == ()
     assert find_worst(tables.slices) is None
 
 
 def test_reviews_of_one_length_make_one_bin_and_no_slice():
-    judged = Judged(["good", "bad"], np.array([0, 1]), np.eye(2, dtype=np.float32), np.array([1, 1]), ("a", "b"))
-    tables = tabulate_mistakes(judged)
+    predictions = LabelledPredictions(
+        ["good", "bad"], np.array([0, 1]), np.eye(2, dtype=np.float32), np.array([1, 1]), ("a", "b")
+    )
+    tables = tabulate_errors(predictions)
     assert [(part.shortest, part.longest, part.share.reviews) for part in tables.lengths] == [(1, 1, 2)]
     assert not any("tokens" in part.name for part in tables.slices)
 
@@ -87,31 +89,35 @@ def test_confusion_is_sklearns_for_several_classes():
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 200)
     probabilities = random.dirichlet(np.ones(4), 200).astype(np.float32)
-    judged = Judged(["good"] * 200, labels, probabilities, random.integers(1, 9, 200), ("a", "b", "c", "d"))
-    tables = tabulate_mistakes(judged, shown=200)
+    predictions = LabelledPredictions(
+        ["good"] * 200, labels, probabilities, random.integers(1, 9, 200), ("a", "b", "c", "d")
+    )
+    tables = tabulate_errors(predictions, shown=200)
     assert (tables.confusion == confusion_matrix(labels, probabilities.argmax(1), labels=range(4))).all()
     assert tables.overall.right == np.trace(tables.confusion)
-    assert len(tables.mistakes) == 200 - tables.overall.right
-    confidences = [mistake.confidence for mistake in tables.mistakes]
+    assert len(tables.wrong_reviews) == 200 - tables.overall.right
+    confidences = [review.confidence for review in tables.wrong_reviews]
     assert confidences == sorted(confidences, reverse=True)
-    first = tables.mistakes[0]
-    assert first.label == judged.class_names[labels[first.position]] != first.predicted
+    first = tables.wrong_reviews[0]
+    assert first.label == predictions.class_names[labels[first.position]] != first.predicted
     assert first.label_probability == probabilities[first.position, labels[first.position]]
-    assert len(tabulate_mistakes(judged, shown=3).mistakes) == 3
+    assert len(tabulate_errors(predictions, shown=3).wrong_reviews) == 3
 
 
 def test_predictions_of_other_reviews_are_refused(reviews):
-    judged = judge(reviews, wrong=np.zeros(len(reviews), dtype=bool))
-    with pytest.raises(MistakesError, match=r"599 texts of 2 classes.*\(600,\)"):
-        replace(judged, texts=reviews.texts[:-1])
-    with pytest.raises(MistakesError, match="at least"):
-        Judged([], np.zeros(0, dtype=np.int64), np.zeros((0, 2), np.float32), np.zeros(0, np.int64), ("a", "b"))
+    predictions = judge(reviews, wrong=np.zeros(len(reviews), dtype=bool))
+    with pytest.raises(AnalysisError, match=r"599 texts of 2 classes.*\(600,\)"):
+        replace(predictions, texts=reviews.texts[:-1])
+    with pytest.raises(AnalysisError, match="at least"):
+        LabelledPredictions(
+            [], np.zeros(0, dtype=np.int64), np.zeros((0, 2), np.float32), np.zeros(0, np.int64), ("a", "b")
+        )
 
 
 @pytest.mark.parametrize("value", [float("nan"), 2.0])
 def test_probabilities_that_are_none_are_refused(reviews, value):
-    judged = judge(reviews, wrong=np.zeros(len(reviews), dtype=bool))
-    broken = judged.probabilities.copy()
+    predictions = judge(reviews, wrong=np.zeros(len(reviews), dtype=bool))
+    broken = predictions.probabilities.copy()
     broken[3, 1] = value
-    with pytest.raises(MistakesError, match="add up to one"):
-        replace(judged, probabilities=broken)
+    with pytest.raises(AnalysisError, match="add up to one"):
+        replace(predictions, probabilities=broken)
