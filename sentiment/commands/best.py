@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,15 +43,17 @@ def run(options: argparse.Namespace) -> None:
     """
     from sentiment.config import home
     from sentiment.config.experiment_file import write_experiment
-    from sentiment.report.sweep.best import name_experiment
+    from sentiment.report.sweep.best import choose_best, name_experiment
+    from sentiment.report.sweep.names import open_sweep
     from sentiment.tracking.recorded_settings import read_settings
 
-    best = find_best(options.study, options.rank, options.tracking_uri)
+    table, sweep_dir = open_sweep(options.study, options.tracking_uri)
+    best = choose_best(table, sweep_dir, options.rank)
     experiment = write_experiment(
         read_settings(best.record.params),
         options.name or name_experiment(best),
         home.PROJECT_DIR / "conf",
-        origin=best.describe(),
+        origin=best.describe(in_full=True),
         threads=best.threads,
         force=options.force,
     )
@@ -61,24 +62,6 @@ def run(options: argparse.Namespace) -> None:
     print(f"  {shlex.join(experiment.command)}\n")
     if not options.no_register:
         _register(best, options.register_as, options.tracking_uri, force=options.force)
-
-
-def find_best(study: str, rank: int, tracking_uri: str | None) -> BestTrial:
-    """Find a sweep and its best trial.
-
-    Raises:
-        SentimentError: There is none.
-    """
-    from sentiment.report.sweep.best import choose_best
-    from sentiment.report.sweep.collect import collect_parent, collect_sweep, find_sweep_dir
-    from sentiment.report.sweep.names import RUN_ID, find_sweep
-    from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
-
-    if RUN_ID.fullmatch(study) and not Path(study).is_dir():
-        table = collect_parent(study, MULTIRUN_DIR, choose_tracking_uri(tracking_uri))
-        return choose_best(table, find_sweep_dir(study, MULTIRUN_DIR), rank)
-    sweep_dir = find_sweep(study, MULTIRUN_DIR)
-    return choose_best(collect_sweep(sweep_dir), sweep_dir, rank)
 
 
 def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, force: bool) -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sentiment.report.sweep.table import SweepTable
 
 SUMMARY = "write a page about a sweep that opens offline, with its plots as PNG and its tables as CSV"
 
@@ -33,33 +29,19 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There is no such sweep, it cannot be read, or the report cannot be written.
     """
-    from sentiment.report.sweep.report import write_report
-    from sentiment.report.sweep.summary import summarize
-    from sentiment.tracking.places import MULTIRUN_DIR
+    from sentiment.report.sweep.names import open_sweep
+    from sentiment.report.sweep.page import REPORT_FOLDER, summarize, write_report
+    from sentiment.tracking import places
 
-    table, folder = _collect(options, MULTIRUN_DIR)
-    page, *others = write_report(table, options.output or folder)
+    table, sweep_dir = open_sweep(options.study, options.tracking_uri)
+    folder = options.output or (sweep_dir or places.MULTIRUN_DIR / options.study) / REPORT_FOLDER
+    page, *others = write_report(table, folder)
     summary = summarize(table)
     pictures = sum(file.suffix == ".png" for file in others)
     print(f"{summary.headline}\n{summary.counts}")
     print(f"{page}\n  with {pictures} pictures in plots/ and {len(others) - pictures} tables as CSV beside it")
     if options.open:
         _open_page(page)
-
-
-def _collect(options: argparse.Namespace, multirun_dir: Path) -> tuple[SweepTable, Path]:
-    """Collect the sweep, and say where its report goes by default."""
-    from sentiment.report.sweep.collect import collect_parent, collect_sweep, find_sweep_dir
-    from sentiment.report.sweep.names import RUN_ID, find_latest, find_sweep
-
-    if options.study is not None and RUN_ID.fullmatch(options.study) and not Path(options.study).is_dir():
-        from sentiment.tracking.places import choose_tracking_uri
-
-        sweep_dir = find_sweep_dir(options.study, multirun_dir)
-        table = collect_parent(options.study, multirun_dir, choose_tracking_uri(options.tracking_uri))
-        return table, (sweep_dir or multirun_dir / options.study) / "report"
-    sweep_dir = find_latest(multirun_dir) if options.study is None else find_sweep(options.study, multirun_dir)
-    return collect_sweep(sweep_dir), sweep_dir / "report"
 
 
 def _open_page(page: Path) -> None:

@@ -54,7 +54,7 @@ def link_runs(project, run_id="a" * 32):
 def test_the_best_run_becomes_an_experiment(project, capsys):
     main(["best", "sweep", "--no-register"])
     printed = capsys.readouterr().out
-    assert "Trial 1 of sweep: val/accuracy 0.9, rank 1 of 2." in printed
+    assert "Trial 1 of sweep: val/accuracy 90.00 %, rank 1 of 2." in printed
     assert "python run.py experiment=sweep_best trainer.threads=1" in printed
     content = (project / "conf" / "experiment" / "sweep_best.yaml").read_text()
     assert "depth: 3" in content

@@ -95,7 +95,6 @@ def example_table(make_record):
         varied=("model", "model.heads", "optimizer.lr"),
         importances=(Importance("optimizer.lr", 0.7, 0.5, 0.9), Importance("model.heads", 0.2, 0.1, 0.4, "rnn")),
         importance_note="fANOVA over 9 trials, 20 resamples.",
-        best_command="python run.py model=rnn 'optimizer.lr=1e-3' model.heads=4",
         facts={"commit": "1a2b3c4", "hardware": "two cores"},
         log_scaled=frozenset({"optimizer.lr"}),
     )
@@ -119,7 +118,8 @@ def make_example_row(make_record, number, state):
         started_seconds=70.0 * number,
         ended_seconds=70.0 * number + 65,
         reason={"complete": None, "pruned": "below the median at step 2", "failed": HOSTILE}[state],
-        record=make_record(number, model, status=status),
+        runs=(make_record(number, model, "optimizer.lr=1e-3", "model.heads=4", status=status),),
+        on_front=number == 0,
     )
 
 

@@ -93,14 +93,14 @@ def test_the_page_says_what_was_found_and_how_to_get_it_again(page):
     text = html.unescape(page)
     assert "Trial 0 is the best of 9 that finished: val/accuracy 90.00 %." in text
     assert "12 trials: 9 complete, 2 pruned, 1 failed, in 13 min 55 s." in text
-    assert "python run.py model=rnn 'optimizer.lr=1e-3' model.heads=4" in text
+    assert "python run.py model=transformer optimizer.lr=1e-3 model.heads=4" in text
     assert "fANOVA over 9 trials" in text
     assert [name in Outline(page).ids for name in ("best", "ranking", "failures", "facts", "reading")] == [True] * 5
 
 
 def test_a_sweep_without_a_finished_run_says_so(example_table):
     failed = dataclasses.replace(
-        example_table, rows=example_table.rows[-1:], importances=(), importance_note="too few trials", best_command=None
+        example_table, rows=example_table.rows[-1:], importances=(), importance_note="too few trials"
     )
     page = render_page(failed, [])
     assert "No trial has finished, so there is no best one." in page

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.mlflow.parent import PARENT_FILE, finish_sweep, read_parent, start_sweep, update_sweep
-from sentiment.tracking.result_file import ResultRecord
 
 
 def start(project):
@@ -36,19 +33,33 @@ def test_a_parent_from_start_to_end(project, monkeypatch):
     assert run.data.tags["overrides"] == "model=transformer,rnn seed=0"
     assert project.artifact(parent.run_id, "config/base.yaml").read_text(encoding="utf-8") == "seed: 0\n"
 
-    best = ResultRecord("rnn", "rnn", "FINISHED", "", run_id="abc", metrics={"val/accuracy": 0.9})
-    update_sweep(parent, [best, replace(best, status="FAILED")], best, "val/accuracy")
+    update_sweep(parent, {"trials": "2", "best.value": "90.00 %"}, {"best/val/accuracy": 0.9})
     picture = project.sweep_dir / "comparison.png"
     picture.write_bytes(b"picture")
     finish_sweep(parent, Ending("FAILED", "exception", "1 of 2 jobs: 1 failed"), [picture])
     run = project.run()
     assert run.info.status == "FAILED"
-    tags = run.data.tags
-    assert (tags["jobs"], tags["jobs.finished"], tags["jobs.failed"]) == ("2", "1", "1")
-    assert (tags["best.run_id"], tags["best.value"], tags["best.objective"]) == ("abc", "0.9", "val/accuracy")
+    assert (run.data.tags["trials"], run.data.tags["best.value"]) == ("2", "90.00 %")
     assert run.data.metrics["best/val/accuracy"] == 0.9
-    assert tags["failure.reason"] == "1 of 2 jobs: 1 failed"
+    assert run.data.tags["failure.reason"] == "1 of 2 jobs: 1 failed"
     assert "comparison.png" in project.artifacts(parent.run_id)
+
+
+def test_nothing_of_an_earlier_start_stays(project):
+    parent = start(project)
+    earlier = {"jobs": "2", "jobs.killed": "1", "best.name": "a", "trials.running": "1", "front": "0", "mine": "kept"}
+    for name, value in earlier.items():
+        project.client().set_tag(parent.run_id, name, value)
+    finish_sweep(parent, Ending("KILLED", "interrupted", "interrupted (Ctrl-C)"))
+    assert project.run().data.tags["failure.kind"] == "interrupted"
+    start(project)
+    assert not any(name.startswith("failure") for name in project.run().data.tags)
+    finish_sweep(parent, Ending("KILLED", "interrupted", "interrupted (Ctrl-C)"))
+    update_sweep(parent, {"trials": "2", "trials.complete": "2"}, {})
+    finish_sweep(parent, FINISHED)
+    families = ("jobs", "best", "trials", "front", "failure", "mine")
+    left = {name: value for name, value in project.run().data.tags.items() if name.partition(".")[0] in families}
+    assert left == {"trials": "2", "trials.complete": "2", "mine": "kept"}
 
 
 def test_a_second_start_takes_the_parent_up_again(project):

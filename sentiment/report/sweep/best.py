@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiment.config.objective import Direction
 from sentiment.errors import SentimentError
-from sentiment.report.sweep.ranking import Direction
+from sentiment.format import format_metric, format_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.result_file import ResultRecord
 
@@ -51,16 +52,24 @@ class BestTrial:
         match = CPU_THREADS.fullmatch(self.record.tags.get("device", ""))
         return None if match is None else int(match[1])
 
-    def describe(self) -> list[str]:
-        """Say where it comes from, a line each, without anything of this machine."""
+    def describe(self, *, in_full: bool = False) -> list[str]:
+        """Say where it comes from, one sentence per line, without anything of this machine.
+
+        Args:
+            in_full: Numbers with all digits, to hold another run against; else as people read them.
+        """
         commit = self.record.tags.get("git.commit", "unknown")
         dirty = " with uncommitted changes" if self.record.tags.get("git.dirty") == "true" else ""
+        value, run_value = (
+            repr(number) if in_full else format_metric(self.objective, number)
+            for number in (self.value, self.run_value)
+        )
         lines = [
-            f"Trial {self.number} of {self.sweep}: {self.objective} {self.value!r}, rank {self.rank} of {self.ranked}.",
+            f"Trial {self.number} of {self.sweep}: {self.objective} {value}, rank {self.rank} of {self.ranked}.",
             f"Made by commit {commit}{dirty}.",
         ]
         if self.run_value != self.value:
-            lines.insert(1, f"That is over its repeats; this is the first of them, with {self.run_value!r}.")
+            lines.insert(1, f"That is over its repeats; this is the first of them, with {run_value}.")
         return lines
 
 
@@ -78,19 +87,10 @@ def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> Bes
         BestError: No trial has this rank, it breaks a limit of its study, or its settings are lost.
         TrackingError: The store that was asked for a lost record cannot be read.
     """
-    ranked = [row for row in table.rows if row.rank is not None]
-    row = next((row for row in ranked if row.rank == rank), None)
+    row = next((row for row in table.ranked if row.rank == rank), None)
     if row is None:
-        raise BestError(
-            f"{table.name} has no trial of rank {rank}: {len(ranked)} of {len(table.rows)} trials finished.\n  -> "
-            + (f"choose --rank 1 to {len(ranked)}" if ranked else "let one finish first: start its command again")
-        )
-    if row.reason is not None:
-        raise BestError(
-            f"Trial {row.number} of {table.name} has rank {rank}, but it {row.reason}.\n"
-            "  -> raise the limit in a new study, or choose a trial that keeps it by a smaller --rank"
-        )
-    record = row.record or _recover_record(row, sweep_dir)
+        raise BestError(f"{table.name} has no trial of rank {rank}: {_write_reason(table)}")
+    record = row.record or _recover_record(row, table.repeats, sweep_dir)
     if record is None:
         raise BestError(
             f"Trial {row.number} of {table.name} is the one, but its folder is gone, and MLflow has no run of it.\n"
@@ -102,13 +102,27 @@ def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> Bes
         sweep=table.name,
         number=row.number,
         rank=rank,
-        ranked=len(ranked),
+        ranked=len(table.ranked),
         objective=objective,
         direction=table.directions[0],
         value=value,
         run_value=record.metrics.get(objective, value),
         record=record,
     )
+
+
+def _write_reason(table: SweepTable) -> str:
+    """Say how many trials have a rank and why others have none, and what helps."""
+    finished = [row for row in table.rows if row.state == "complete"]
+    broken = [row for row in finished if row.excess]
+    reason = f"{len(finished)} of {len(table.rows)} trials finished"
+    if broken:
+        reason += f", and {len(broken)} of those break a limit, as trial {broken[0].number} {broken[0].reason}"
+    if table.ranked:
+        return f"{reason}.\n  -> choose --rank 1 to {len(table.ranked)}"
+    if broken:
+        return f"{reason}.\n  -> raise the limit in a new study, or run more trials"
+    return f"{reason}.\n  -> let one finish first: start its command again"
 
 
 def name_experiment(best: BestTrial) -> str:
@@ -122,7 +136,7 @@ def name_model(best: BestTrial) -> str:
     return f"sentiment-{best.record.params.get('data.name', 'unknown')}"
 
 
-def _recover_record(row: SweepRow, sweep_dir: Path | None) -> ResultRecord | None:
+def _recover_record(row: SweepRow, repeats: int, sweep_dir: Path | None) -> ResultRecord | None:
     """Ask MLflow for the record of a trial whose folder is gone."""
     if sweep_dir is None:
         return None
@@ -132,10 +146,10 @@ def _recover_record(row: SweepRow, sweep_dir: Path | None) -> ResultRecord | Non
     parent = read_parent(sweep_dir)
     if parent is None:
         return None
-    number = row.number if row.reused_from is None else row.reused_from
+    job = repeats * (row.number if row.reused_from is None else row.reused_from)  # the first of its repeats
     runs = read_child_results(parent.uri, parent.run_id)
-    return next((run for run in runs if run.job_number == number and run.status == "FINISHED"), None)
+    return next((run for run in runs if run.job_number == job and run.status == "FINISHED"), None)
 
 
 def _write_parameters(row: SweepRow) -> str:
-    return " ".join(f"{key}={value}" for key, value in row.parameters.items()) or "the defaults"
+    return " ".join(f"{key}={format_setting(value)}" for key, value in row.parameters.items()) or "the defaults"

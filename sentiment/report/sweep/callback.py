@@ -13,17 +13,18 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.config.objective import find_direction, list_objectives, select_objective
+from sentiment.config.objective import list_objectives
 from sentiment.errors import SentimentError, TrackingError
+from sentiment.format import format_metric
 from sentiment.search.plugin.command_line import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 
 if TYPE_CHECKING:
-    from sentiment.report.sweep.ranking import Ranking
+    from sentiment.report.sweep.collect import SweepFolder
+    from sentiment.report.sweep.table import SweepTable
     from sentiment.search.progress.events import StudyState
     from sentiment.search.workers.job import Finished
     from sentiment.tracking.mlflow.parent import Parent
-    from sentiment.tracking.result_file import ResultRecord
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,8 @@ class SweepCallback(Callback):
 
     def __init__(self) -> None:
         self._parent: Parent | None = None
+        self._folder: SweepFolder | None = None
         self._started = False
-        self._study: StudyState | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Start the parent run, where MLflow records."""
@@ -65,30 +66,19 @@ class SweepCallback(Callback):
         """Show on the parent run how the study stands."""
         if self._parent is None:
             return
-        from sentiment.report.sweep.ranking import rank
-        from sentiment.tracking.mlflow.parent import update_sweep
-        from sentiment.tracking.result_file import read_results
+        from sentiment.report.sweep.collect import SweepFolder, collect_records
+        from sentiment.search.study.history import describe_study
 
-        self._study = state
-        objective = select_objective(config.objective)
-        ranking = rank(read_results(_sweep_dir(config)), objective, find_direction(objective))
+        self._folder = self._folder or SweepFolder(_sweep_dir(config))
+        history = describe_study(
+            state.name, list_objectives(config.objective), state.directions, state.trials, config.hydra.sweeper.repeats
+        )
+        table = collect_records(self._folder.read(), state.name, history=history)
         try:
-            update_sweep(self._parent, [row.record for row in ranking.rows], self._best(config, ranking), objective)
+            _update_parent(self._parent, table)
         except TrackingError as error:
             # The trial itself is safe; the next one writes the parent anew, and the end of the study insists.
             log.warning("The parent run could not be updated: %s", error)
-
-    def _best(self, config: DictConfig, ranking: Ranking) -> ResultRecord | None:
-        """Give the run to show as the best: a study's own choice, which knows limits and repeats, else the first."""
-        if self._study is None or len(self._study.best) != 1:
-            return ranking.best
-        trial = self._study.best[0]
-        number = trial.user_attrs.get("reused_from", trial.number) * config.hydra.sweeper.repeats
-        return next((row.record for row in ranking.finished if row.record.job_number == number), ranking.best)
-
-    def on_study_end(self, config: DictConfig, state: StudyState) -> None:
-        """Keep how the study stands for the report, which Hydra asks for next."""
-        self._study = state
 
     def _start(self, config: DictConfig) -> None:
         if config.tracking.mlflow:
@@ -108,27 +98,63 @@ class SweepCallback(Callback):
             _complain(error)  # the first error is the one that people should see last
 
     def _report(self, config: DictConfig, interruption: BaseException | None) -> None:
-        from sentiment.report.sweep.multirun import report_multirun, write_sweep_report
-
         files: list[Path] = []
         ending = Ending("FAILED", "exception", "the report could not be made")
         try:
-            objective = select_objective(config.objective)
-            ranking, files = report_multirun(_sweep_dir(config), objective, find_direction(objective))
-            ending = _ending_of_study(interruption) if _is_study(config) else _ending(ranking, interruption)
+            table = _collect(config)
+            ending = _ending(table, interruption)
             if self._parent is not None:
-                from sentiment.tracking.mlflow.parent import update_sweep
+                _update_parent(self._parent, table)
+            if table.rows:
+                from sentiment.report.sweep.page import report_sweep  # what draws takes a second or two to import
 
-                records = [row.record for row in ranking.rows]
-                update_sweep(self._parent, records, self._best(config, ranking), objective)
-            if ranking.rows:
-                storage = config.hydra.sweeper.storage if _is_study(config) else None
-                files.append(write_sweep_report(_sweep_dir(config), list_objectives(config.objective), storage))
+                files = report_sweep(table, _sweep_dir(config))
         finally:
             if self._parent is not None:
                 from sentiment.tracking.mlflow.parent import finish_sweep
 
                 finish_sweep(self._parent, ending, files)
+
+
+def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]]:
+    """Return the tags and metrics of the parent run: everything that it says about the sweep's results.
+
+    Tags: ``trials`` and ``trials.STATE`` count the trials, or the jobs of a plain multirun; ``best.trial``,
+    ``best.objective``, ``best.value``, ``best.name`` and ``best.run_id`` say which is the best, as people read it; with
+    several objectives ``front`` has the numbers of the trials on the front. The metric ``best/OBJECTIVE`` is the best
+    value in full.
+    """
+    tags = {"trials": str(len(table.rows))}
+    tags |= {f"trials.{state}": str(count) for state, count in table.count_states().items()}
+    if len(table.objectives) > 1 and table.front:
+        tags["front"] = ", ".join(str(number) for number in sorted(row.number for row in table.front))
+    best, objective = table.best, table.objectives[0]
+    if best is None:
+        return tags, {}
+    value = best.values[objective]
+    tags |= {"best.objective": objective, "best.value": format_metric(objective, value)}
+    tags |= {"best.trial": str(best.number), "best.name": best.label if best.record is None else best.record.name}
+    if best.record is not None and best.record.run_id:
+        tags["best.run_id"] = best.record.run_id
+    return tags, {f"best/{objective}": value}
+
+
+def _update_parent(parent: Parent, table: SweepTable) -> None:
+    from sentiment.tracking.mlflow.parent import update_sweep
+
+    update_sweep(parent, *describe_parent(table))
+
+
+def _collect(config: DictConfig) -> SweepTable:
+    """Collect the table of the sweep that has just ended; it has no rows where no job began."""
+    from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
+
+    sweep_dir, objectives = _sweep_dir(config), list_objectives(config.objective)
+    storage = config.hydra.sweeper.storage if _is_study(config) else None
+    try:
+        return collect_sweep(sweep_dir, objectives, storage_url=storage)
+    except SweepMissingError:
+        return collect_records([], sweep_dir.name, objectives)
 
 
 def _start_parent(config: DictConfig) -> Parent:
@@ -159,19 +185,17 @@ def _is_study(config: DictConfig) -> bool:
     return bool(config.hydra.sweeper._target_ == STUDY_SWEEPER)
 
 
-def _ending_of_study(interruption: BaseException | None) -> Ending:
-    """Tell how a study ended; failures within the allowed rate are no failure of the study."""
-    return FINISHED if interruption is None else ending_of(interruption)
+def _ending(table: SweepTable, interruption: BaseException | None) -> Ending:
+    """Tell how the sweep ended: interrupted, with jobs that failed, or well.
 
-
-def _ending(ranking: Ranking, interruption: BaseException | None) -> Ending:
-    """Tell how the multirun ended: interrupted, with jobs that failed, or well."""
-    if interruption is not None and not isinstance(interruption, Exception):
-        return ending_of(interruption)
-    states = Counter(row.record.status for row in ranking.unfinished)
+    Failures of a study within its allowed rate are no failure of the study; beyond it, the study raises.
+    """
+    if table.is_study or (interruption is not None and not isinstance(interruption, Exception)):
+        return FINISHED if interruption is None else ending_of(interruption)
+    states = Counter(row.state for row in table.rows if row.state not in ("complete", "pruned"))
     if states:
-        counts = ", ".join(f"{count} {state.lower()}" for state, count in states.items())
-        return Ending("FAILED", "exception", f"{len(ranking.unfinished)} of {len(ranking.rows)} jobs: {counts}")
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        return Ending("FAILED", "exception", f"{states.total()} of {len(table.rows)} jobs: {counts}")
     return FINISHED if interruption is None else ending_of(interruption)
 
 

@@ -1,4 +1,4 @@
-"""Collect all that a report on a sweep tells into one table: from the jobs' records and, where there is one, the study.
+"""Make the one table of a sweep: from the jobs' records and, where there is one, from the study.
 
 Three ways in: the folder of a sweep, an MLflow parent run, and records that are at hand.
 """
@@ -13,20 +13,36 @@ from typing import TYPE_CHECKING
 from sentiment.config.multirun_command import read_multirun_command
 from sentiment.config.objective import find_direction, read_objectives
 from sentiment.errors import SentimentError, TrackingError
-from sentiment.report.sweep.importance import measure_branches
-from sentiment.report.sweep.provenance import gather_facts, write_rerun_command
-from sentiment.report.sweep.rows import Aim, make_study_rows, rank_rows, read_job_rows
-from sentiment.report.sweep.table import SweepRow, SweepTable
-from sentiment.tracking.result_file import PARENT_FILE, ResultRecord, read_results
+from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, rank_rows
+from sentiment.report.sweep.table import SweepTable
+from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, ResultRecord, read_result, read_results
 
 if TYPE_CHECKING:
     from sentiment.search.study.history import StudyHistory
 
 log = logging.getLogger(__name__)
 
+FACTS = {
+    "commit": "git.commit",
+    "uncommitted changes": "git.dirty",
+    "hardware": "hardware",
+    "device": "device",
+    "data": "data.description",
+    "data fingerprint": "data.fingerprint",
+}
+"""Fact to the tag that holds it."""
+
+VERSION = "version."
+
+WARNINGS = {
+    "data fingerprint": "The runs did not read the same data: their figures cannot be compared.",
+    "commit": "The runs were made by different commits: a difference between them may come from the code.",
+}
+"""What it means where the runs differ in a fact."""
+
 
 class SweepMissingError(SentimentError):
-    """There is nothing to report on, or nothing that was measured under a name."""
+    """There is nothing to report on."""
 
 
 def collect_sweep(
@@ -36,11 +52,11 @@ def collect_sweep(
 
     Args:
         sweep_dir: Folder of a study or of a plain multirun.
-        objectives: Metrics to report on, the first one ranks; None: what the sweep itself optimised.
+        objectives: Metrics that were optimised, the first one ranks; None: what the study or the runs say.
         storage_url: The study's storage; None: what the folder says.
 
     Raises:
-        SweepMissingError: The folder holds no run, or no run has the metric.
+        SweepMissingError: The folder holds no run and no study.
         SentimentError: A record or the study's storage cannot be read.
     """
     records = read_results(sweep_dir)
@@ -54,24 +70,18 @@ def collect_sweep(
     return collect_records(records, sweep_dir.name, objectives, history=history, command=command)
 
 
-def collect_parent(
-    run_id: str, multirun_dir: Path, tracking_uri: str, objectives: Sequence[str] | None = None
-) -> SweepTable:
-    """Collect the sweep of an MLflow parent run: from its folder where it is on this machine, else from the store.
+def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | None = None) -> SweepTable:
+    """Collect the sweep of an MLflow parent run from the store, for a machine that lacks the sweep's folder.
 
     Args:
         run_id: The parent run.
-        multirun_dir: Folder that holds the sweeps' folders.
-        tracking_uri: Store to ask where no folder is found.
+        tracking_uri: The store.
         objectives: As in `collect_sweep`.
 
     Raises:
-        SweepMissingError: Neither knows the run.
-        TrackingError: The store cannot be read.
+        SweepMissingError: The run has no jobs.
+        TrackingError: The store cannot be read, or does not know the run.
     """
-    sweep_dir = find_sweep_dir(run_id, multirun_dir)
-    if sweep_dir is not None:
-        return collect_sweep(sweep_dir, objectives)
     from sentiment.tracking.mlflow.results import read_child_results, read_parent_run
 
     parent = read_parent_run(tracking_uri, run_id)
@@ -92,42 +102,73 @@ def collect_records(
     history: StudyHistory | None = None,
     command: str | None = None,
 ) -> SweepTable:
-    """Make the table of records, and of their study where there is one.
-
-    Raises:
-        SweepMissingError: No run has the metric.
-    """
-    aim = _find_aim(records, objectives, history)
-    rows, varied = read_job_rows(records, aim) if history is None else make_study_rows(records, history, aim)
-    rows = rank_rows(rows, aim)
-    _check_measured(rows, objectives or ())
-    log_scaled = frozenset() if history is None else history.log_scaled
-    importances, note = measure_branches(rows, varied, log_scaled, aim.objectives[0])
-    best = next((row for row in rows if row.rank == 1), None)
+    """Make the table of records, and of their study where there is one; arguments as in `collect_sweep`."""
+    known = find_objectives(records, objectives, history)
+    rows = make_job_rows(records, known) if history is None else make_study_rows(records, history, known)
     return SweepTable(
         name=name if history is None else history.name,
         command=command,
-        objectives=aim.objectives,
-        directions=aim.directions,
-        rows=tuple(rows),
-        varied=varied,
-        importances=importances,
-        importance_note=note,
-        best_command=None if best is None or best.record is None else write_rerun_command(best.record),
+        objectives=tuple(known),
+        directions=tuple(known.values()),
+        rows=tuple(rank_rows(rows, known)),
+        varied=tuple(dict.fromkeys(key for row in rows for key in row.parameters)),
         facts=gather_facts(records),
-        log_scaled=log_scaled,
+        log_scaled=frozenset() if history is None else history.log_scaled,
+        is_study=history is not None,
+        repeats=1 if history is None else history.repeats,
     )
 
 
-def find_sweep_dir(run_id: str, multirun_dir: Path) -> Path | None:
-    """Find the folder of the sweep that a parent run belongs to; None where it is not on this machine."""
-    from sentiment.tracking.mlflow.parent import read_parent
+class SweepFolder:
+    """The records in a sweep's folder, read again and again while jobs run: only files that changed are read anew.
 
-    for file in sorted(multirun_dir.glob(f"*/{PARENT_FILE}")):
-        parent = read_parent(file.parent)
-        if parent is not None and parent.run_id == run_id:
-            return file.parent
-    return None
+    Args:
+        sweep_dir: The folder.
+    """
+
+    def __init__(self, sweep_dir: Path) -> None:
+        self._sweep_dir = sweep_dir
+        self._known: dict[Path, tuple[tuple[int, int], ResultRecord]] = {}
+
+    def read(self) -> list[ResultRecord]:
+        """Return the records of all jobs in the order of their numbers, as `read_results` does.
+
+        Raises:
+            TrackingError: A file is damaged or of another version.
+        """
+        folders = {file.parent for file in self._known}
+        others = (path for path in self._sweep_dir.iterdir() if path not in folders and path.is_dir())
+        found = {*self._known, *(file for folder in others for file in folder.rglob(RESULT_FILE))}
+        self._known = {file: self._read(file) for file in sorted(found) if file.exists()}
+        records = [record for _, record in self._known.values()]
+        return sorted(records, key=lambda record: (record.job_number is None, record.job_number or 0))
+
+    def _read(self, file: Path) -> tuple[tuple[int, int], ResultRecord]:
+        state = file.stat()
+        stamp = state.st_mtime_ns, state.st_size
+        known = self._known.get(file)
+        return known if known is not None and known[0] == stamp else (stamp, read_result(file))
+
+
+def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:
+    """Gather commit, hardware, data and versions; runs that differ in one are told apart by their job numbers.
+
+    Returns:
+        Fact to text. ``attention`` says in a sentence what differing data or commits mean.
+    """
+    facts = {}
+    for name, tag in FACTS.items():
+        text = _describe(records, tag)
+        if text is not None and not (name == "uncommitted changes" and text == "false"):
+            facts[name] = {"true": "yes"}.get(text, text)
+    names = dict.fromkeys(tag for record in records for tag in record.tags if tag.startswith(VERSION))
+    versions = [f"{name.removeprefix(VERSION)} {_describe(records, name)}" for name in names]
+    if versions:
+        facts["versions"] = ", ".join(versions)
+    warnings = [text for name, text in WARNINGS.items() if len(_values(records, FACTS[name])) > 1]
+    if warnings:
+        facts["attention"] = " ".join(warnings)
+    return facts
 
 
 def _read_study(sweep_dir: Path, storage_url: str | None) -> tuple[StudyHistory | None, str | None]:
@@ -156,31 +197,35 @@ def _ask_parent(sweep_dir: Path) -> str | None:
         return None
 
 
-def _find_aim(records: Sequence[ResultRecord], objectives: Sequence[str] | None, history: StudyHistory | None) -> Aim:
-    """Tell what was optimised: what is asked for, what the study says, or else what the runs' settings say."""
+def find_objectives(
+    records: Sequence[ResultRecord], objectives: Sequence[str] | None, history: StudyHistory | None
+) -> Objectives:
+    """Find what was optimised: what is asked for, what the study says, or else what the runs' settings say."""
     if history is not None:
-        own = history.objectives or _name_objectives(len(history.directions))
-        aim = Aim(own, history.directions)
-        if objectives is None or tuple(objectives) == own:
-            return aim
-        known = dict(zip(own, history.directions, strict=True))
-        return Aim(tuple(objectives), tuple(known.get(name) or find_direction(name) for name in objectives))
+        names = history.objectives or _name_objectives(len(history.directions))
+        own = dict(zip(names, history.directions, strict=True))
+        return own if objectives is None else {name: own.get(name) or find_direction(name) for name in objectives}
     if objectives is not None:
-        return Aim(tuple(objectives), tuple(map(find_direction, objectives)))
+        return {name: find_direction(name) for name in objectives}
     params = next((record.params for record in records if "objective" in record.params), {})
-    return Aim(*read_objectives(params))
+    return dict(zip(*read_objectives(params), strict=True))
 
 
 def _name_objectives(count: int) -> tuple[str, ...]:
     return ("objective",) if count == 1 else tuple(f"objective {number}" for number in range(1, count + 1))
 
 
-def _check_measured(rows: Sequence[SweepRow], objectives: Sequence[str]) -> None:
-    """Insist that some run has each metric that was asked for."""
-    known = {name for row in rows for name in (*row.metrics, *row.values)}
-    missing = [name for name in objectives if name not in known]
-    if missing and known:
-        raise SweepMissingError(
-            f"No run of this sweep has {', '.join(missing)}; they have {', '.join(sorted(known))}.\n"
-            "  -> name one of these"
-        )
+def _describe(records: Sequence[ResultRecord], tag: str) -> str | None:
+    values = _values(records, tag)
+    if len(values) < 2:
+        return next(iter(values), None)
+    return "; ".join(f"{value} (jobs {', '.join(map(str, jobs))})" for value, jobs in values.items())
+
+
+def _values(records: Sequence[ResultRecord], tag: str) -> dict[str, list[int | str]]:
+    found: dict[str, list[int | str]] = {}
+    for record in records:
+        if tag in record.tags:
+            job = record.name if record.job_number is None else record.job_number
+            found.setdefault(record.tags[tag], []).append(job)
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,117 +10,137 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sentiment.format import format_duration, format_metric, format_setting, shorten_keys
 from sentiment.report.draw.console import PADDING, open_console
-from sentiment.report.sweep.ranking import RankedRun, Ranking, explain
-from sentiment.tracking.run_name import shorten_value
+from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.report.sweep.tables import explain_row, order_metrics, state_in_capitals
 
 IMPORTANCE = (
-    "test/accuracy", "time", "parameters", "test/f1", "test/auroc", "val/accuracy", "val/f1", "val/auroc", "test/loss",
-    "val/loss",
+    "trial", "job", "test/accuracy", "time", "parameters", "test/f1", "test/auroc", "val/accuracy", "val/f1",
+    "val/auroc", "test/loss", "val/loss",
 )  # fmt: skip
-"""Which columns are kept where the line is too short for all, after rank, model, settings and objective."""
+"""Which columns are kept where the line is too short for all, after rank, front, model, settings and objectives."""
 
 
 @dataclass(frozen=True)
-class Column:
+class PrintedColumn:
     """A column of the table: its heading, the cell of a row, and whether no line may be too short for it."""
 
     heading: str
-    cell: Callable[[RankedRun], str]
+    cell: Callable[[SweepRow], str]
     is_text: bool = False
     is_kept: bool = False
+    is_bold: bool = False
 
-    def width(self, ranking: Ranking) -> int:
+    def width(self, rows: tuple[SweepRow, ...]) -> int:
         """Characters that the column takes, with the space to the next one."""
-        return PADDING + max(len(self.heading), *(len(self.cell(row)) for row in _shown(ranking)))
+        return PADDING + max(len(self.heading), *(len(self.cell(row)) for row in rows))
 
 
-def print_ranking(ranking: Ranking, console: Console | None = None) -> None:
-    """Print finished and pruned jobs as a table and the others, with their reasons, beneath it.
+def print_table(table: SweepTable, console: Console | None = None) -> None:
+    """Print complete and pruned trials as a table, and beneath it, with their reasons, those that have no rank.
 
     No value is cut: columns that do not fit are left out, the least telling first; ``ranking.csv`` has them all.
 
     Args:
-        ranking: The table.
+        table: The sweep.
         console: Where to print; by default standard output.
     """
     console = console or open_console()
-    if _shown(ranking):
-        better = "higher" if ranking.direction == "maximize" else "lower"
-        heading = f"\n{len(ranking.finished)} finished, ranked by {ranking.objective} ({better} is better)"
-        console.print(Text(heading + (f"; {len(ranking.pruned)} pruned" if ranking.pruned else "")))
-        console.print(_make_table(ranking, choose_columns(ranking, console.width), console.is_terminal))
-    if ranking.unfinished:
-        console.print(Text(f"\n{len(ranking.unfinished)} not finished"))
-        for row in ranking.unfinished:
-            job = "" if row.record.job_number is None else f"job {row.record.job_number}: "
-            line = Text(f"  {job}{row.label}: {row.record.status}: {explain(row.record)}")
-            console.print(line, soft_wrap=True)
+    shown = tuple(row for row in table.rows if row.state in ("complete", "pruned"))
+    if shown:
+        console.print(Text(f"\n{_write_heading(table)}"))
+        console.print(_make_table(shown, choose_columns(table, shown, console.width), console.is_terminal))
+    _print_reasons(console, table, "over a limit", tuple(row for row in shown if row.excess))
+    _print_reasons(console, table, "not finished", tuple(row for row in table.rows if row not in shown))
 
 
-def choose_columns(ranking: Ranking, width: int) -> list[Column]:
+def choose_columns(table: SweepTable, rows: tuple[SweepRow, ...], width: int) -> list[PrintedColumn]:
     """Choose the columns that fit into so many characters, in the order in which they are printed."""
-    columns = _columns(ranking)
-    free = width + PADDING - sum(column.width(ranking) for column in columns if column.is_kept)
+    columns = _list_columns(table)
+    free = width + PADDING - sum(column.width(rows) for column in columns if column.is_kept)
     chosen = {column.heading for column in columns if column.is_kept}
-    order = {heading: place for place, heading in enumerate(IMPORTANCE)}
+    order = {heading: position for position, heading in enumerate(IMPORTANCE)}
     for column in sorted(columns, key=lambda column: order.get(column.heading, len(order))):
-        if column.heading not in chosen and column.width(ranking) <= free:
+        if column.heading not in chosen and column.width(rows) <= free:
             chosen.add(column.heading)
-            free -= column.width(ranking)
+            free -= column.width(rows)
     return [column for column in columns if column.heading in chosen]
 
 
-def _columns(ranking: Ranking) -> list[Column]:
-    keys = list(dict.fromkeys(key for row in _shown(ranking) for key in row.changed))
-    last_parts = Counter(key.rpartition(".")[2] for key in keys)
-    names = {key: last if last_parts[last := key.rpartition(".")[2]] == 1 else key for key in keys}
+def _list_columns(table: SweepTable) -> list[PrintedColumn]:
+    names = shorten_keys(key for key in table.varied if key != "model")
+    front = [PrintedColumn("front", lambda row: "yes" if row.on_front else "", is_kept=True)]
+    own = {"model/parameters": "parameters", "time/fit_seconds": "time"}
+    measured = [name for name in order_metrics(table) if name not in own]
     return [
-        Column("", lambda row: "pruned" if row.rank is None else str(row.rank), is_kept=True),
-        Column("model", lambda row: row.record.model, is_text=True, is_kept=True),
-        *(Column(names[key], partial(_setting, key), is_text=True, is_kept=True) for key in keys),
-        *(Column(name, partial(_number, name), is_kept=name == ranking.objective) for name in ranking.metrics),
-        Column("parameters", lambda row: "-" if row.record.parameters is None else f"{row.record.parameters:,}"),
-        Column("time", lambda row: _duration(row.record.seconds or 0.0)),
+        PrintedColumn("", _write_rank, is_kept=True),
+        *(front if len(table.objectives) > 1 else ()),
+        PrintedColumn(table.noun, lambda row: str(row.number)),
+        PrintedColumn("model", lambda row: row.model, is_text=True, is_kept=True),
+        *(PrintedColumn(name, partial(_write_setting, key), is_text=True, is_kept=True) for key, name in names.items()),
+        *(PrintedColumn(one, partial(_write_metric, one), is_kept=True, is_bold=True) for one in table.objectives),
+        *(PrintedColumn(name, partial(_write_metric, name)) for name in measured),
+        *(
+            PrintedColumn(heading, partial(_write_metric, name))
+            for name, heading in own.items()
+            if name not in table.objectives
+        ),
     ]
 
 
-def _make_table(ranking: Ranking, columns: list[Column], in_colour: bool) -> Table:
-    table = Table(box=None, padding=(0, PADDING, 0, 0), pad_edge=False, header_style="bold")
+def _make_table(rows: tuple[SweepRow, ...], columns: list[PrintedColumn], in_colour: bool) -> Table:
+    printed = Table(box=None, padding=(0, PADDING, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(
+        printed.add_column(
             Text(column.heading),
             justify="left" if column.is_text else "right",
             no_wrap=not column.is_text,
             overflow="fold",
-            style="bold" if column.heading == ranking.objective else None,
+            style="bold" if column.is_bold else None,
         )
-    for row in _shown(ranking):
+    for row in rows:
         cells = [Text(column.cell(row)) for column in columns]
-        table.add_row(*cells, style=_style(row) if in_colour else None)
-    return table
+        printed.add_row(*cells, style=_choose_style(row) if in_colour else None)
+    return printed
 
 
-def _shown(ranking: Ranking) -> tuple[RankedRun, ...]:
-    return (*ranking.finished, *ranking.pruned)
+def _write_heading(table: SweepTable) -> str:
+    better = "higher" if table.directions[0] == "maximize" else "lower"
+    states = table.count_states()
+    parts = [f"{states.get('complete', 0)} finished, ranked by {table.objectives[0]} ({better} is better)"]
+    if len(table.objectives) > 1 and table.front:
+        parts.append(f"{len(table.front)} on the front with {' and '.join(table.objectives[1:])}")
+    if "pruned" in states:
+        parts.append(f"{states['pruned']} pruned")
+    return "; ".join(parts)
 
 
-def _style(row: RankedRun) -> str | None:
-    return "dim" if row.rank is None else ("green" if row.rank == 1 else None)
+def _print_reasons(console: Console, table: SweepTable, heading: str, rows: tuple[SweepRow, ...]) -> None:
+    if rows:
+        console.print(Text(f"\n{len(rows)} {heading}"))
+    for row in rows:
+        state = "" if row.state == "complete" else f"{state_in_capitals(row)}: "
+        line = Text(f"  {table.noun} {row.number}: {row.label}: {state}{explain_row(row)}")
+        console.print(line, soft_wrap=True)
 
 
-def _setting(key: str, row: RankedRun) -> str:
-    return shorten_value(row.changed.get(key, "-"))
+def _choose_style(row: SweepRow) -> str | None:
+    return "dim" if row.rank is None else ("green" if row.rank == 1 or row.on_front else None)
 
 
-def _number(name: str, row: RankedRun) -> str:
-    value = row.record.metrics.get(name)
-    return "-" if value is None else f"{value:.4f}"
+def _write_rank(row: SweepRow) -> str:
+    if row.rank is None:
+        return "limit" if row.excess else row.state
+    return str(row.rank)
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h {minutes:02}m"
-    return f"{minutes}m {rest:02}s" if minutes else f"{seconds:.1f}s"
+def _write_setting(key: str, row: SweepRow) -> str:
+    return format_setting(row.parameters[key]) if key in row.parameters else "-"
+
+
+def _write_metric(name: str, row: SweepRow) -> str:
+    value = row.value_of(name)
+    if value is None:
+        return "-"
+    return format_duration(value) if name == "time/fit_seconds" else format_metric(name, value)

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from sentiment.report.sweep.table import Importance, SweepRow
+from sentiment.report.sweep.table import Importance, SweepRow, SweepTable
 from sentiment.search.study.importance import RESAMPLES, ImportanceError, measure_importances
+
+
+def add_importances(table: SweepTable, *, resamples: int = RESAMPLES) -> SweepTable:
+    """Return the table with the importance of its varied parameters for the first objective; it takes seconds.
+
+    Where all complete trials have all parameters, they are measured together. In a conditional space, the parameter
+    that opens the branches is measured over all trials, and the parameters of each branch within it.
+
+    Args:
+        table: The sweep.
+        resamples: Resamples of the trials, for the intervals.
+    """
+    found, note = measure_branches(table.rows, table.varied, table.log_scaled, table.objectives[0], resamples=resamples)
+    return replace(table, importances=found, importance_note=note)
 
 
 def measure_branches(
@@ -16,21 +31,7 @@ def measure_branches(
     *,
     resamples: int = RESAMPLES,
 ) -> tuple[tuple[Importance, ...], str]:
-    """Measure the importance of the varied parameters for an objective.
-
-    Where all complete trials have all parameters, they are measured together. In a conditional space, the parameter
-    that opens the branches is measured over all trials, and the parameters of each branch within it.
-
-    Args:
-        rows: The sweep's rows.
-        varied: Keys of the varied parameters.
-        log_scaled: Those that were drawn on a logarithmic scale.
-        objective: Metric to explain.
-        resamples: Resamples of the trials, for the intervals.
-
-    Returns:
-        Importances, and a sentence on how they were measured or why there are none.
-    """
+    """Measure the importance of the varied parameters; with a sentence on how, or why there are none."""
     # A trial that shares another one's result is no second measurement of it.
     measured = [row for row in rows if row.state == "complete" and row.reused_from is None and objective in row.values]
     shared = [key for key in varied if all(key in row.parameters for row in measured)]

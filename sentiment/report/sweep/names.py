@@ -1,4 +1,4 @@
-"""Finding a sweep by what people call it."""
+"""Find a sweep by what people type: its folder, its name under ``multirun/``, or its MLflow parent run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import re
 from pathlib import Path
 
 from sentiment.errors import SentimentError
+from sentiment.report.sweep.collect import collect_parent, collect_sweep
+from sentiment.report.sweep.table import SweepTable
+from sentiment.tracking import places
+from sentiment.tracking.result_file import PARENT_FILE
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 """What MLflow's run ids look like."""
@@ -17,6 +21,42 @@ MOST_NAMES = 8
 
 class UnknownSweepError(SentimentError):
     """No sweep goes by the name."""
+
+
+def open_sweep(name: str | None, tracking_uri: str | None = None) -> tuple[SweepTable, Path | None]:
+    """Find a sweep and collect its table.
+
+    Args:
+        name: Its folder, its name under ``multirun/``, or its MLflow parent run; None: the latest sweep.
+        tracking_uri: MLflow store to ask for a parent run whose folder is on another machine; None: the usual one.
+
+    Returns:
+        The table, and the sweep's folder; None where it is not on this machine.
+
+    Raises:
+        SentimentError: There is no such sweep, or it cannot be read.
+    """
+    if name is None:
+        sweep_dir: Path | None = find_latest(places.MULTIRUN_DIR)
+    elif RUN_ID.fullmatch(name) and not Path(name).is_dir():
+        sweep_dir = find_sweep_dir(name, places.MULTIRUN_DIR)
+        if sweep_dir is None:
+            return collect_parent(name, places.choose_tracking_uri(tracking_uri)), None
+    else:
+        sweep_dir = find_sweep(name, places.MULTIRUN_DIR)
+    assert sweep_dir is not None
+    return collect_sweep(sweep_dir), sweep_dir
+
+
+def find_sweep_dir(run_id: str, multirun_dir: Path) -> Path | None:
+    """Find the folder of the sweep that a parent run belongs to; None where it is not on this machine."""
+    from sentiment.tracking.mlflow.parent import read_parent
+
+    for file in sorted(multirun_dir.glob(f"*/{PARENT_FILE}")):
+        parent = read_parent(file.parent)
+        if parent is not None and parent.run_id == run_id:
+            return file.parent
+    return None
 
 
 def find_sweep(name: str, multirun_dir: Path) -> Path:

@@ -1,21 +1,125 @@
-"""The page on a sweep."""
+"""Write the report on a sweep: a page, a picture of each plot, and the tables as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
+from sentiment.atomic import write_text
+from sentiment.errors import SentimentError
+from sentiment.format import format_duration, format_metric, format_setting
 from sentiment.report.draw.chart import Chart
+from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import render
-from sentiment.report.sweep.summary import summarize
-from sentiment.report.sweep.table import SweepTable
-from sentiment.report.sweep.tables import make_tables
+from sentiment.report.draw.table import write_table
+from sentiment.report.sweep.charts import make_charts
+from sentiment.report.sweep.charts.runs import make_runs
+from sentiment.report.sweep.console import print_table
+from sentiment.report.sweep.importance import add_importances
+from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.report.sweep.tables import make_ranking, make_tables
+
+TABLE_FILE = "ranking.csv"
+PICTURE_FILE = "comparison.png"
+REPORT_FOLDER = "report"
+PAGE_FILE = "report.html"
+PLOTS_FOLDER = "plots"
 
 MOST_ROWS = 500
 """Rows of a table that the page shows; the CSV file has them all, and the page says so."""
 
 
+class ReportFileError(SentimentError):
+    """The report cannot be written where it should go."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The first lines of a report.
+
+    Attributes:
+        headline: The result in a sentence.
+        counts: How many trials stand or ended how, and the time they took, in a sentence.
+        best: The best trial; None while there is none.
+        settings: Its varied settings, name to text.
+    """
+
+    headline: str
+    counts: str
+    best: SweepRow | None
+    settings: dict[str, str]
+
+
+def report_sweep(table: SweepTable, sweep_dir: Path) -> list[Path]:
+    """Print the ranked table; write ``ranking.csv``, ``comparison.png`` and ``report/`` into the sweep's folder.
+
+    Returns:
+        What was written: the two files, the picture only where a trial is complete, and the folder.
+
+    Raises:
+        ReportFileError: They cannot be written.
+    """
+    print_table(table)
+    files, picture = [sweep_dir / TABLE_FILE], make_runs(table)
+    with _writing(sweep_dir):
+        write_table(make_ranking(table), files[0])
+        if picture is not None:
+            files.append(sweep_dir / PICTURE_FILE)
+            write_png(picture, files[-1])
+    page, *_ = write_report(table, sweep_dir / REPORT_FOLDER)
+    print(f"\nReport: {page}")
+    return [*files, sweep_dir / REPORT_FOLDER]
+
+
+def write_report(table: SweepTable, folder: Path) -> list[Path]:
+    """Write ``report.html``, ``plots/NAME.png`` and the tables as ``NAME.csv``.
+
+    Files of an earlier report are replaced, each at once; a picture whose plot is no more is removed. A sweep without a
+    finished run has a page too, which says so.
+
+    Args:
+        table: The sweep.
+        folder: Where to write; made where it is missing.
+
+    Returns:
+        The files, the page first.
+
+    Raises:
+        ReportFileError: The folder cannot be written.
+    """
+    table = add_importances(table)
+    charts = make_charts(table)
+    plots = {folder / PLOTS_FOLDER / f"{chart.name}.png": chart for chart in charts}
+    tables = {folder / f"{data.name}.csv": data for data in make_tables(table)}
+    page = folder / PAGE_FILE
+    with _writing(folder):
+        (folder / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
+        for file, data in tables.items():
+            write_table(data, file)
+        write_text(page, render_page(table, charts))
+        for file, chart in plots.items():
+            write_png(chart, file)
+        for file in set((folder / PLOTS_FOLDER).glob("*.png")) - set(plots):
+            file.unlink()
+    return [page, *tables, *plots]
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn what keeps a file from being written into an error with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise ReportFileError(
+            f"The report cannot be written to {folder}: {error}\n"
+            "  -> free space there, or choose another folder: python -m sentiment report STUDY --output FOLDER"
+        ) from error
+
+
 def render_page(table: SweepTable, charts: Sequence[Chart]) -> str:
-    """Render the report on a sweep.
+    """Render the page about a sweep.
 
     Args:
         table: The sweep.
@@ -33,3 +137,47 @@ def render_page(table: SweepTable, charts: Sequence[Chart]) -> str:
         tables={data.name: data for data in make_tables(table)},
         most_rows=MOST_ROWS,
     )
+
+
+def summarize(table: SweepTable) -> Summary:
+    """Put a sweep into words."""
+    best = table.best
+    settings = {} if best is None else {key: format_setting(value) for key, value in best.parameters.items()}
+    return Summary(_write_headline(table), count_trials(table), best, settings)
+
+
+def _write_headline(table: SweepTable) -> str:
+    best, finished = table.best, [row for row in table.rows if row.state == "complete"]
+    if best is None and finished:
+        return f"None of the {len(finished)} trials that finished keeps the limits, so there is no best one."
+    if best is None:
+        return "No trial has finished, so there is no best one."
+    name = table.objectives[0]
+    value = format_metric(name, best.values[name])
+    if len(table.objectives) > 1:
+        numbers = sorted(row.number for row in table.front)
+        trials = f"trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        others = " and ".join(table.objectives[1:])
+        return f"Trial {best.number} has the best {name}, {value}; with {others}, the front is {trials}."
+    broken = sum(bool(row.excess) for row in finished)
+    limits = f" ({broken} of them break{'s' if broken == 1 else ''} a limit)" if broken else ""
+    if len(finished) == 1:
+        return f"Trial {best.number} reached {name} {value}; it is the only one that finished."
+    return f"Trial {best.number} is the best of {len(finished)} that finished{limits}: {name} {value}."
+
+
+def count_trials(table: SweepTable) -> str:
+    """Count the trials by state, as in ``60 trials: 41 complete, 17 pruned, 2 failed, in 1 h 12 min.``."""
+    if not table.rows:
+        return "There are no trials yet."
+    total = f"{len(table.rows)} trial{'s' if len(table.rows) != 1 else ''}"
+    counts = ", ".join(f"{count} {state}" for state, count in table.count_states().items())
+    seconds = measure_seconds(table)
+    return f"{total}: {counts}{'' if seconds is None else f', in {format_duration(seconds)}'}."
+
+
+def measure_seconds(table: SweepTable) -> float | None:
+    """Return the wall time from the first start to the last end; None where no trial has ended."""
+    starts = [row.started_seconds for row in table.rows if row.started_seconds is not None]
+    ends = [row.ended_seconds for row in table.rows if row.ended_seconds is not None]
+    return max(ends) - min(starts) if starts and ends else None

@@ -1,23 +1,27 @@
-"""The rows of a sweep's table: one a trial or a job, from its record and from its study, then ranked."""
+"""The rows of a sweep's table: one per trial or job, from its record and from its study, then ranked."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sentiment.config.identity import is_incidental
 from sentiment.config.objective import Direction
-from sentiment.report.sweep.ranking import KILLED_OUTRIGHT, find_changed
-from sentiment.report.sweep.table import CurvePoint, State, SweepRow
+from sentiment.format import format_number
+from sentiment.report.sweep.table import CurvePoint, SweepRow
+from sentiment.search.study.ranking import Candidate, rank_trials
 from sentiment.tracking.result_file import ResultRecord
-from sentiment.tracking.run_name import shorten
+from sentiment.tracking.run_name import parse_overrides, shorten
 
 if TYPE_CHECKING:
-    from sentiment.search.study.history import StudyHistory, TrialHistory
+    from sentiment.search.study.history import State, StudyHistory, TrialHistory
+
+Objectives = Mapping[str, Direction]
+"""Metric to which way is better, in order: the first one ranks."""
 
 STATES: dict[str, State] = {
     "FINISHED": "complete", "PRUNED": "pruned", "FAILED": "failed", "KILLED": "killed", "RUNNING": "killed",
@@ -25,110 +29,120 @@ STATES: dict[str, State] = {
 """Of a job without a study. Who only has a record that says RUNNING cannot tell a run from one that was killed
 outright; its reason says so, and it must not vanish from the table of failures."""
 
+KILLED_OUTRIGHT = "the process ended without a word (killed from outside, or still running)"
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 
 
-@dataclass(frozen=True)
-class Aim:
-    """What a sweep optimises.
+def make_job_rows(records: Sequence[ResultRecord], objectives: Objectives) -> list[SweepRow]:
+    """Make the rows of a plain multirun.
 
-    Attributes:
-        objectives: Metrics; the first one ranks.
-        directions: Which way is better, one an objective.
+    Settings that change nothing in a run (where it is recorded, how many threads it has) are no parameters.
     """
-
-    objectives: tuple[str, ...]
-    directions: tuple[Direction, ...]
-
-
-def read_job_rows(records: Sequence[ResultRecord], aim: Aim) -> tuple[list[SweepRow], tuple[str, ...]]:
-    """Make the rows of a plain multirun, and the keys that vary in it.
-
-    Settings that change nothing in a run (where it is recorded, how many threads it has) are left out.
-    """
-    starts = [_read_time(record.started) for record in records]
+    starts = [datetime.fromisoformat(record.started).timestamp() for record in records]
     origin = min(starts, default=0.0)
     rows = []
     several_models = len({record.model for record in records}) > 1
     for position, (record, changed, start) in enumerate(zip(records, find_changed(records), starts, strict=True)):
         kept = {key: text for key, text in changed.items() if key != "tracking" and not is_incidental(key)}
         model = {"model": record.model} if several_models else {}
-        state = STATES[record.status]
         row = SweepRow(
             number=position if record.job_number is None else record.job_number,
             label=shorten(record.model, changed),
-            state=state,
+            state=STATES[record.status],
             rank=None,
             parameters={**model, **{key: read_value(text) for key, text in kept.items()}},
-            values=_pick(record.metrics, aim),
+            values=_pick(record.metrics, objectives),
             metrics=_read_metrics(record),
-            curve=_read_curve(record, aim),
+            curve=_read_curve(record, objectives),
             started_seconds=start - origin,
             ended_seconds=None if record.seconds is None else start - origin + record.seconds,
             reason=KILLED_OUTRIGHT if record.status == "RUNNING" else record.reason,
-            record=record,
+            runs=(record,),
         )
-        rows.append(_insist_on_value(row, aim))
-    return rows, tuple(dict.fromkeys(key for row in rows for key in row.parameters))
+        rows.append(_insist_on_value(row, objectives))
+    return rows
 
 
-def make_study_rows(
-    records: Sequence[ResultRecord], history: StudyHistory, aim: Aim
-) -> tuple[list[SweepRow], tuple[str, ...]]:
-    """Make a row of every trial of a study, whether it left a record or not, and list the searched keys."""
+def find_changed(records: Sequence[ResultRecord]) -> list[dict[str, str]]:
+    """Find the overrides that differ between jobs, for each job its own.
+
+    What was typed for every job alike is left out, and so are the settings that merely follow from another model:
+    a Transformer and an RNN differ in every ``model.`` key, which would tell nobody anything.
+    """
+    typed = [parse_overrides(record.overrides) for record in records]
+    keys = dict.fromkeys(key for overrides in typed for key in overrides if key != "model")  # in order of appearance
+    differing = [key for key in keys if len({overrides.get(key) for overrides in typed}) > 1]
+    return [{key: overrides[key] for key in differing if key in overrides} for overrides in typed]
+
+
+def make_study_rows(records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives) -> list[SweepRow]:
+    """Make a row of every trial of a study, whether it left a record or not."""
     by_job = {record.job_number: record for record in records}
     models = {record.model for record in records}
     only_model = next(iter(models)) if len(models) == 1 else ""
     origin = min((trial.started for trial in history.trials if trial.started is not None), default=0.0)
-    own = aim.objectives == history.objectives or history.objectives is None
+    is_own = history.objectives is None or history.objectives == tuple(objectives)
     described = {trial.number: trial.attributes for trial in history.trials}
     rows = []
     for trial in history.trials:
         source = trial.number if trial.reused_from is None else trial.reused_from
-        record = by_job.get(source * history.repeats)  # the first of its repeats
-        metrics = {**described.get(source, {}), **trial.attributes, **({} if record is None else _read_metrics(record))}
-        values = dict(zip(aim.objectives, trial.values, strict=True)) if own and trial.values else _pick(metrics, aim)
-        if trial.state == "pruned" and not values and own:
-            values = _best_intermediate(trial, aim)
-        model = only_model if record is None else record.model
+        jobs = range(source * history.repeats, (source + 1) * history.repeats)
+        runs = tuple(by_job[job] for job in jobs if job in by_job)
+        first = runs[0] if runs else None
+        metrics = {**described.get(source, {}), **trial.attributes, **({} if first is None else _read_metrics(first))}
         row = SweepRow(
             number=trial.number,
-            label=_label(trial, model),
+            label=_label(trial, only_model if first is None else first.model),
             state=trial.state,
             rank=None,
             parameters=trial.parameters,
-            values=values if trial.state in ("complete", "pruned") else {},
+            values=_read_values(trial, metrics, objectives, is_own=is_own),
             metrics=metrics,
-            curve=() if record is None else _read_curve(record, aim),
+            curve=() if first is None else _read_curve(first, objectives),
             started_seconds=None if trial.started is None else trial.started - origin,
             ended_seconds=None if trial.ended is None else trial.ended - origin,
-            reason=_explain(trial),
+            reason=_explain(trial, runs),
+            excess=trial.excess if trial.state == "complete" else {},
             reused_from=trial.reused_from,
-            record=record,
+            runs=runs,
         )
-        rows.append(_insist_on_value(row, aim))
-    return rows, tuple(dict.fromkeys(key for row in rows for key in row.parameters))
+        rows.append(_insist_on_value(row, objectives))
+    return rows
 
 
-def rank_rows(rows: Sequence[SweepRow], aim: Aim) -> list[SweepRow]:
-    """Rank by the first objective: complete trials, then pruned ones, then the others by number.
+def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow]:
+    """Rank complete trials that keep every limit, as the study itself does, and put the rows in order.
 
-    Trials that break a limit come after all that keep them, as the study's own choice of the best does; equal ones
-    keep the order of their numbers; an objective that is no number comes last.
+    After the ranked ones come complete trials that break a limit, then pruned ones, both by their value, then the
+    others by number.
     """
-    sign = -1.0 if aim.directions[0] == "maximize" else 1.0
+    rows = sorted(rows, key=lambda row: row.number)
+    candidates = [
+        Candidate(place, tuple(row.values.get(name, math.nan) for name in objectives), not row.excess)
+        for place, row in enumerate(rows)
+        if row.state == "complete"
+    ]
+    ranking = rank_trials(candidates, list(objectives.values()))
+    ranks = {place: rank for rank, place in enumerate(ranking.numbers, start=1)}
+    front = set(ranking.front)
+    first, direction = next(iter(objectives.items()))
+    sign = -1.0 if direction == "maximize" else 1.0
 
-    def place(row: SweepRow) -> tuple[bool, float, int]:
-        value = sign * row.values.get(aim.objectives[0], math.nan)
-        breaks_limit = row.state == "complete" and row.reason is not None
-        return breaks_limit, math.inf if math.isnan(value) else value, row.number
+    def order(place: int) -> tuple[int, float]:
+        row = rows[place]
+        if place in ranks:
+            return 0, ranks[place]
+        if row.state not in ("complete", "pruned"):
+            return 3, row.number
+        value = sign * row.values.get(first, math.nan)
+        return (1 if row.state == "complete" else 2), math.inf if math.isnan(value) else value
 
-    complete = sorted((row for row in rows if row.state == "complete"), key=place)
-    ranked = [replace(row, rank=number) for number, row in enumerate(complete, start=1)]
-    pruned = sorted((row for row in rows if row.state == "pruned"), key=place)
-    rest = sorted((row for row in rows if row.state not in ("complete", "pruned")), key=lambda row: row.number)
-    return [*ranked, *pruned, *rest]
+    return [
+        replace(rows[place], rank=ranks.get(place), on_front=place in front)
+        for place in sorted(range(len(rows)), key=order)
+    ]
 
 
 def read_value(text: str) -> float | str:
@@ -138,10 +152,27 @@ def read_value(text: str) -> float | str:
     return float(text) if NUMBER.fullmatch(text) else text
 
 
-def _insist_on_value(row: SweepRow, aim: Aim) -> SweepRow:
-    """Let a finished run without the objective stand among the failures, which the ranking does too."""
+def _read_values(
+    trial: TrialHistory, metrics: Mapping[str, float], objectives: Objectives, *, is_own: bool
+) -> dict[str, float]:
+    """Return the objectives of a trial: the study's own values, over its repeats, or else metrics of its first run."""
+    if trial.state not in ("complete", "pruned"):
+        return {}
+    if is_own and trial.values:
+        return dict(zip(objectives, trial.values, strict=True))
+    values = _pick(metrics, objectives)
+    if not values and is_own and trial.state == "pruned" and trial.intermediate:
+        first, direction = next(iter(objectives.items()))
+        choose = max if direction == "maximize" else min
+        return {first: choose(trial.intermediate.values())}
+    return values
+
+
+def _insist_on_value(row: SweepRow, objectives: Objectives) -> SweepRow:
+    """Count a finished run without the objective as failed: nothing can rank it."""
     if row.state == "complete" and not row.values:
-        return replace(row, state="failed", reason=row.reason or f"it ended without a value of {aim.objectives[0]}")
+        reason = row.reason or f"it ended without a value of {next(iter(objectives))}"
+        return replace(row, state="failed", reason=reason)
     return row
 
 
@@ -150,17 +181,22 @@ def _label(trial: TrialHistory, model: str) -> str:
     return shorten(model or told.get("model", ""), told).strip() or f"trial {trial.number}"
 
 
-def _explain(trial: TrialHistory) -> str | None:
+def _explain(trial: TrialHistory, runs: Sequence[ResultRecord]) -> str | None:
+    """Say why a trial has no rank."""
     if trial.state == "complete" and trial.excess:
-        return "breaks a limit: " + ", ".join(f"{name} by {excess:g}" for name, excess in trial.excess.items())
+        broken = (f"{name} by {format_number(excess)}" for name, excess in trial.excess.items())
+        return f"breaks a limit: {', '.join(broken)}"
+    if trial.state == "waiting":
+        ended = [run.reason for run in runs if run.status == "KILLED" and run.reason]
+        return "; ".join([*ended[-1:], "the same command runs it again"])
     return trial.reason
 
 
-def _pick(metrics: Mapping[str, float], aim: Aim) -> dict[str, float]:
-    """Give the objectives that a run has, in order; none where it lacks the one that ranks."""
-    if aim.objectives[0] not in metrics:
+def _pick(metrics: Mapping[str, float], objectives: Objectives) -> dict[str, float]:
+    """Return the objectives that a run has, in order; none where it lacks the one that ranks."""
+    if next(iter(objectives)) not in metrics:
         return {}
-    return {name: metrics[name] for name in aim.objectives if name in metrics}
+    return {name: metrics[name] for name in objectives if name in metrics}
 
 
 def _read_metrics(record: ResultRecord) -> dict[str, float]:
@@ -172,17 +208,6 @@ def _read_metrics(record: ResultRecord) -> dict[str, float]:
     return {**record.metrics, **costs}
 
 
-def _read_curve(record: ResultRecord, aim: Aim) -> tuple[CurvePoint, ...]:
-    name = aim.objectives[0]
+def _read_curve(record: ResultRecord, objectives: Objectives) -> tuple[CurvePoint, ...]:
+    name = next(iter(objectives))
     return tuple(CurvePoint(point["epoch"], point[name]) for point in record.history if name in point)
-
-
-def _best_intermediate(trial: TrialHistory, aim: Aim) -> dict[str, float]:
-    if not trial.intermediate:
-        return {}
-    choose = max if aim.directions[0] == "maximize" else min
-    return {aim.objectives[0]: choose(trial.intermediate.values())}
-
-
-def _read_time(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()

@@ -1,15 +1,22 @@
-"""All that a report on a sweep tells, as one plain table: computed here, drawn elsewhere."""
+"""A sweep as one table: everything that is printed, written or recorded about a sweep is read from it."""
 
 from __future__ import annotations
 
+import math
+import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from sentiment.report.sweep.ranking import Direction
+from sentiment.config.objective import Direction
 from sentiment.tracking.result_file import ResultRecord
 
-State = Literal["complete", "pruned", "failed", "killed", "running", "waiting"]
+if TYPE_CHECKING:
+    from sentiment.search.study.history import State
+
+STATES: tuple[State, ...] = ("complete", "pruned", "failed", "killed", "running", "waiting")
+"""In the order in which they are counted for people."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +29,13 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One trial of a study, or one job of a grid.
+    """One trial of a study, or one job of a plain multirun.
 
     Attributes:
         number: Number of the trial or job.
         label: Model and changed settings, for people.
         state: How it stands or ended.
-        rank: 1 for the best; None without a result.
+        rank: 1 for the best; None without a result, and where it breaks a limit.
         parameters: What was varied: full key to value (a number where the value is one). Keys of another branch are
             missing.
         values: Objective to value, of the selected checkpoint (the best validation, for a pruned trial); empty without.
@@ -36,9 +43,11 @@ class SweepRow:
         curve: Validations of the first objective, in order.
         started_seconds: Start, seconds after the sweep's first start; None if it never started.
         ended_seconds: End, on the same clock; None while it runs.
-        reason: Why it was pruned, failed or killed; None otherwise.
+        reason: Why it has no rank: it breaks a limit, was pruned, failed or killed; None otherwise.
+        excess: Limit to by how much it is broken; empty where all are kept.
         reused_from: Number of the equal trial whose result it shares; None if it was trained itself.
-        record: The run's own record (of its first repeat); None where it left none.
+        runs: Records of its runs, one per repeat; those that left none are missing.
+        on_front: No other trial is as good in every objective and better in one. With one objective: the best trial.
     """
 
     number: int
@@ -52,8 +61,24 @@ class SweepRow:
     started_seconds: float | None = None
     ended_seconds: float | None = None
     reason: str | None = None
+    excess: Mapping[str, float] = field(default_factory=dict)
     reused_from: int | None = None
-    record: ResultRecord | None = None
+    runs: tuple[ResultRecord, ...] = ()
+    on_front: bool = False
+
+    @property
+    def record(self) -> ResultRecord | None:
+        """The record of its first run; None where there is none."""
+        return self.runs[0] if self.runs else None
+
+    @property
+    def model(self) -> str:
+        """The model's name; empty where nobody knows."""
+        return str(self.parameters.get("model", "")) if self.record is None else self.record.model
+
+    def value_of(self, metric: str) -> float | None:
+        """Return an objective or another number of the run; None where it was not measured."""
+        return self.values.get(metric, self.metrics.get(metric))
 
 
 @dataclass(frozen=True)
@@ -77,20 +102,21 @@ class Importance:
 
 @dataclass(frozen=True)
 class SweepTable:
-    """A sweep.
+    """A sweep; `sentiment.report.sweep.collect` makes it.
 
     Attributes:
         name: Study's name, or the multirun's folder.
         command: The command that started it; None where nobody knows.
         objectives: Metrics that were optimised; the first one ranks.
-        directions: Which way is better, one an objective.
-        rows: Trials: ranked first, then pruned, then the others.
+        directions: Which way is better, one per objective.
+        rows: Trials: ranked first, then those that break a limit, then pruned ones, then the others.
         varied: Keys of the varied parameters, in order of appearance.
         importances: Most important first; empty where too few trials ended to say anything.
         importance_note: Why there are none, or how they were measured.
-        best_command: Command that reruns the best trial; None while there is none.
         facts: Name to text: commit, hardware, data, versions, and whether the runs differ in them.
         log_scaled: Varied keys that were drawn on a logarithmic scale.
+        is_study: Optuna steers it: its rows are trials, those of a plain multirun are jobs.
+        repeats: Jobs per trial.
     """
 
     name: str
@@ -99,8 +125,43 @@ class SweepTable:
     directions: tuple[Direction, ...]
     rows: tuple[SweepRow, ...]
     varied: tuple[str, ...]
-    importances: tuple[Importance, ...]
-    importance_note: str
-    best_command: str | None
+    importances: tuple[Importance, ...] = ()
+    importance_note: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     log_scaled: frozenset[str] = frozenset()
+    is_study: bool = False
+    repeats: int = 1
+
+    @property
+    def best(self) -> SweepRow | None:
+        """The trial of rank 1; None where no trial is complete and keeps the limits, with a number to show for it."""
+        row = self.rows[0] if self.rows and self.rows[0].rank == 1 else None
+        return None if row is None or math.isnan(row.values[self.objectives[0]]) else row
+
+    @property
+    def ranked(self) -> tuple[SweepRow, ...]:
+        """Trials with a rank, best first."""
+        return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def front(self) -> tuple[SweepRow, ...]:
+        """Trials on the front of several objectives, in the order of the table; with one objective the best one."""
+        return tuple(row for row in self.rows if row.on_front)
+
+    @property
+    def best_command(self) -> str | None:
+        """Command that trains the best trial again, by itself; None while there is none, or its record is lost."""
+        if self.best is None or self.best.record is None:
+            return None
+        kept = [item for item in self.best.record.overrides if not item.lstrip("+~").startswith("hydra")]
+        return shlex.join(["python", "run.py", *kept])
+
+    @property
+    def noun(self) -> str:
+        """What a row is called: ``trial`` or ``job``."""
+        return "trial" if self.is_study else "job"
+
+    def count_states(self) -> dict[State, int]:
+        """Count the trials by state, in the order of `STATES`; states that no trial has are missing."""
+        counts = Counter(row.state for row in self.rows)
+        return {state: counts[state] for state in STATES if counts[state]}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from sentiment.format import shorten_keys
 from sentiment.report.draw.table import Cell, Column, DataTable
-from sentiment.report.sweep.charts.fronts import find_front
-from sentiment.report.sweep.ranking import KILLED_OUTRIGHT
+from sentiment.report.sweep.rows import KILLED_OUTRIGHT
 from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.search.study.ranking import find_front
 
 COSTS = ("model/parameters", "time/fit_seconds", "time/latency_ms")
 """What a better value may cost, each a Pareto front of its own: less is better."""
@@ -25,11 +26,15 @@ def make_tables(table: SweepTable) -> list[DataTable]:
 
 
 def make_ranking(table: SweepTable) -> DataTable:
-    """Make the ranking: all trials, the best first, with everything that was varied and measured."""
+    """Make the ranking: all trials, the best first, with everything that was varied and measured.
+
+    A study's rows have the trial's number, and where there are several objectives, whether it is on their front.
+    """
     varied = [key for key in table.varied if key != "model"]
-    metrics = order_metrics(table)
+    metrics = order_metrics(table, "model/parameters")
     columns = [
-        Column("rank", "rank", True), *(Column(name, name, True) for name in table.objectives),
+        Column("rank", "rank", True), *_front_column(table), *_trial_column(table),
+        *(Column(name, name, True) for name in table.objectives),
         Column("model", "model"), *(_column_of(table, key) for key in varied), Column("status", "status"),
         *(Column(name, name, True) for name in metrics), Column("parameters", "parameters", True),
         Column("seconds", "seconds", True), Column("epochs", "epochs", True),
@@ -37,42 +42,49 @@ def make_ranking(table: SweepTable) -> DataTable:
         Column("reason", "reason"),
     ]  # fmt: skip
     rows = [_rank_row(table, row, varied, metrics) for row in table.rows]
-    best = frozenset(place for place, row in enumerate(table.rows) if row.rank == 1)
-    return DataTable("ranking", "Ranking", tuple(columns), tuple(rows), best)
+    marked = frozenset(position for position, row in enumerate(table.rows) if row.on_front)
+    return DataTable("ranking", "Ranking", tuple(columns), tuple(rows), marked)
 
 
-def order_metrics(table: SweepTable) -> list[str]:
+def _front_column(table: SweepTable) -> list[Column]:
+    return [Column("front", "front")] if len(table.objectives) > 1 else []
+
+
+def _trial_column(table: SweepTable) -> list[Column]:
+    return [Column("trial", "trial", True)] if table.is_study else []
+
+
+def order_metrics(table: SweepTable, *others: str) -> list[str]:
     """Order the metrics beside the objectives: ``val/``, ``test/``, ``time/``, and what is left.
 
-    The number of parameters is not among them: it has a column of its own.
+    Args:
+        table: The sweep.
+        others: Metrics that have a column of their own.
     """
-    found = dict.fromkeys(name for row in table.rows for name in row.metrics if name not in table.objectives)
+    left_out = {*table.objectives, *others}
+    found = dict.fromkeys(name for row in table.rows for name in row.metrics if name not in left_out)
     groups = [[name for name in found if name.startswith(start)] for start in ("val/", "test/", "time/")]
     known = [name for group in groups for name in group]
-    return [*known, *(name for name in found if name not in known and name != "model/parameters")]
+    return [*known, *(name for name in found if name not in known)]
 
 
 def _rank_row(table: SweepTable, row: SweepRow, varied: Sequence[str], metrics: Sequence[str]) -> tuple[Cell, ...]:
     record = row.record
-    model = row.parameters.get("model")
     ends: tuple[Cell, ...] = (None,) * 4
     run: tuple[Cell, ...] = (row.number, None)
     if record is not None:
-        model, ends = record.model, (record.parameters, record.seconds, record.epochs, record.best_epoch)
+        ends = (record.parameters, record.seconds, record.epochs, record.best_epoch)
         run = (row.number if record.job_number is None else record.job_number, record.run_id)
     return (
-        row.rank, *(_value(row, name) for name in table.objectives), model,
+        row.rank, *(row.on_front for _ in _front_column(table)), *(row.number for _ in _trial_column(table)),
+        *(row.value_of(name) for name in table.objectives), row.model or None,
         *(row.parameters.get(key) for key in varied), state_in_capitals(row),
-        *(_value(row, name) for name in metrics), *ends, *run, explain_row(row),
+        *(row.value_of(name) for name in metrics), *ends, *run, explain_row(row),
     )  # fmt: skip
 
 
-def _value(row: SweepRow, metric: str) -> float | None:
-    return row.values.get(metric, row.metrics.get(metric))
-
-
 def state_in_capitals(row: SweepRow) -> str:
-    """Give the state as a run's record writes it: FINISHED, PRUNED, FAILED, KILLED, RUNNING."""
+    """Return the state as a run's record writes it: FINISHED, PRUNED, FAILED, KILLED, RUNNING."""
     return "FINISHED" if row.state == "complete" else row.state.upper()
 
 
@@ -90,15 +102,15 @@ def explain_row(row: SweepRow) -> str | None:
 def make_trials(table: SweepTable) -> DataTable:
     """Make the trials in the order of their numbers: when each ran, and what became of it."""
     columns = [
-        Column("trial", "trial", True), Column("state", "state"), Column("rank", "rank", True),
+        Column("trial", "trial", True), Column("state", "state"), Column("rank", "rank", True), *_front_column(table),
         Column("started_seconds", "started (s)", True), Column("ended_seconds", "ended (s)", True),
         *(_column_of(table, key) for key in table.varied),
         *(Column(name, name, True) for name in table.objectives), Column("reused_from", "result of trial", True),
     ]  # fmt: skip
     rows = [
         (
-            row.number, row.state, row.rank, row.started_seconds, row.ended_seconds,
-            *(row.parameters.get(key) for key in table.varied),
+            row.number, row.state, row.rank, *(row.on_front for _ in _front_column(table)), row.started_seconds,
+            row.ended_seconds, *(row.parameters.get(key) for key in table.varied),
             *(row.values.get(name) for name in table.objectives), row.reused_from,
         )
         for row in sorted(table.rows, key=lambda row: row.number)
@@ -120,36 +132,39 @@ def make_learning_curves(table: SweepTable) -> DataTable:
     """Make every validation of every trial."""
     columns = (
         Column("trial", "trial", True), Column("label", "settings"), Column("state", "state"),
-        Column("epoch", "epoch", True), Column("value", _first_objective(table), True),
+        Column("epoch", "epoch", True), Column("value", table.objectives[0], True),
     )  # fmt: skip
     rows = [(row.number, row.label, row.state, point.epoch, point.value) for row in table.rows for point in row.curve]
     return DataTable("learning_curves", "Learning curves", columns, tuple(rows))
 
 
 def make_pareto(table: SweepTable) -> DataTable:
-    """Make the complete trials with what they cost, and whether any other is better at no greater cost."""
-    rows = [row for row in table.rows if row.rank is not None]
-    costs = [name for name in COSTS if any(name in row.metrics for row in rows)]
-    fronts = {name: find_front_numbers(table, rows, name) for name in costs}
+    """Make the ranked trials with what they cost, and whether any other is better at no greater cost."""
+    costs = [name for name in COSTS if any(name in row.metrics for row in table.ranked)]
+    fronts = {name: find_cost_front(table, name) for name in costs}
     columns = [Column("trial", "trial", True), Column("label", "settings")]
-    columns += [Column(_first_objective(table), _first_objective(table), True)]
+    columns += [Column(table.objectives[0], table.objectives[0], True)]
     for name in costs:
         columns += [Column(name, name, True), Column(f"on_front_{name}", "on its front")]
     cells = [
         (
-            row.number, row.label, _first_value(table, row),
+            row.number, row.label, row.values.get(table.objectives[0]),
             *(cell for name in costs for cell in (row.metrics.get(name), row.number in fronts[name])),
         )
-        for row in rows
+        for row in table.ranked
     ]  # fmt: skip
     return DataTable("pareto", "Quality against cost", tuple(columns), tuple(cells))
 
 
-def find_front_numbers(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> set[int]:
-    """Number the trials on the front; of several with equal value and cost all are, where a plot needs only one."""
-    priced = [row for row in rows if cost in row.metrics and _first_value(table, row) is not None]
-    front = {(row.metrics[cost], _first_value(table, row)) for row in find_front(table, priced, cost)}
-    return {row.number for row in priced if (row.metrics[cost], _first_value(table, row)) in front}
+def find_cost_front(table: SweepTable, cost: str) -> set[int]:
+    """Find the ranked trials that no other beats in both the first objective and a cost, by their numbers."""
+    sign = -1.0 if table.directions[0] == "maximize" else 1.0
+    points = {
+        row.number: (row.metrics[cost], sign * row.values[table.objectives[0]])
+        for row in table.ranked
+        if cost in row.metrics
+    }
+    return find_front({number: point for number, point in points.items() if not any(map(math.isnan, point))})
 
 
 def make_failures(table: SweepTable) -> DataTable:
@@ -169,11 +184,3 @@ def make_failures(table: SweepTable) -> DataTable:
 def _column_of(table: SweepTable, key: str) -> Column:
     values = [row.parameters[key] for row in table.rows if key in row.parameters]
     return Column(key, shorten_keys(table.varied)[key], bool(values) and not any(isinstance(v, str) for v in values))
-
-
-def _first_objective(table: SweepTable) -> str:
-    return table.objectives[0] if table.objectives else "value"
-
-
-def _first_value(table: SweepTable, row: SweepRow) -> float | None:
-    return row.values.get(_first_objective(table))

@@ -6,9 +6,9 @@ Nothing is created, locked or written: a study that runs does not notice its rea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -176,20 +176,34 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
     trials = study.get_trials(deepcopy=False)
     definition = storage.get_study_system_attrs(study._study_id).get(DEFINITION_KEY) or {}
     names = study.metric_names
+    directions = [direction.name.lower() for direction in study.directions]
+    repeats = int(str(definition.get("repeats", "1")).partition(",")[0])
+    history = describe_study(study.study_name, None if names is None else tuple(names), directions, trials, repeats)
+    return replace(history, best=_choose_best(study, trials), conditions=_read_conditions(definition.get("space", {})))
+
+
+def describe_study(
+    name: str,
+    objectives: tuple[str, ...] | None,
+    directions: Sequence[str],
+    trials: Sequence[FrozenTrial],
+    repeats: int,
+) -> StudyHistory:
+    """Describe a study by its trials, for who holds them already; arguments as in `StudyHistory`."""
     return StudyHistory(
-        name=study.study_name,
-        objectives=None if names is None else tuple(names),
-        directions=tuple(cast(Direction, direction.name.lower()) for direction in study.directions),
+        name=name,
+        objectives=objectives,
+        directions=tuple(cast(Direction, direction) for direction in directions),
         trials=tuple(_read_trial(trial) for trial in trials),
-        best=_choose_best(study, trials),
+        best=(),
         log_scaled=frozenset(
-            name_key(name)
+            name_key(parameter)
             for trial in trials
-            for name, distribution in trial.distributions.items()
+            for parameter, distribution in trial.distributions.items()
             if getattr(distribution, "log", False)
         ),
-        conditions=_read_conditions(definition.get("space", {})),
-        repeats=int(str(definition.get("repeats", "1")).partition(",")[0]),
+        conditions={},
+        repeats=repeats,
     )
 
 

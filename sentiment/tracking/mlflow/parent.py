@@ -1,4 +1,8 @@
-"""The parent run of a multirun: one MLflow run that the runs of all jobs hang from."""
+"""The parent run of a sweep: one MLflow run that the runs of all jobs hang from.
+
+What its tags and numbers say is derived elsewhere, from the sweep's table; here they are written, and whatever of their
+families is not said any more is deleted, so that nothing of an earlier start stays.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,7 @@ import json
 import shlex
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,8 +21,13 @@ from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.client import Metric, MlflowClient
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
 from sentiment.tracking.mlflow.write import write_tags
-from sentiment.tracking.result_file import PARENT_FILE, ResultRecord, write_json
+from sentiment.tracking.result_file import PARENT_FILE, write_json
 from sentiment.tracking.run_name import name_sweep
+
+STANDING = ("trials", "best", "front", "jobs")
+"""First parts of the tags that say how a sweep stands. Nothing writes ``jobs`` any more, earlier versions did."""
+
+FAILURE = "failure"
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ def start_sweep(
         known = read_parent(sweep_dir)
         if known is not None and known.uri == uri and find_run(store.client, known.run_id):
             store.client.update_run(known.run_id, status="RUNNING")
+            _replace_tags(store.client, known.run_id, {}, (FAILURE,))
             return known
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
         run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
@@ -105,36 +114,31 @@ def start_sweep(
     return parent
 
 
-def update_sweep(parent: Parent, records: Iterable[ResultRecord], best: ResultRecord | None, objective: str) -> None:
-    """Write how the multirun stands: number of jobs by state, and the best one so far.
+def update_sweep(parent: Parent, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    """Write how the sweep stands, as it goes on: what is not said any more is deleted, an earlier failure too.
 
     Args:
         parent: The parent run.
-        records: Results of all jobs.
-        best: The finished job with the best objective; None while there is none.
-        objective: Metric that decided.
+        tags: All tags of the families in `STANDING`.
+        metrics: Numbers of the best trial so far.
 
     Raises:
         TrackingError: The store cannot be written.
     """
-    states = Counter(record.status for record in records)
-    tags = {"jobs": str(states.total()), **{f"jobs.{state.lower()}": str(count) for state, count in states.items()}}
     with recording(parent.uri):
         client = MlflowClient(tracking_uri=parent.uri)
-        if best is not None:
-            value = best.metrics[objective]
-            tags |= {"best.objective": objective, "best.value": repr(value), "best.name": best.name}
-            tags |= {"best.run_id": best.run_id} if best.run_id else {}
-            client.log_batch(parent.run_id, metrics=[Metric(f"best/{objective}", value, int(time.time() * 1000), 0)])
-        write_tags(client, parent.run_id, tags)
+        _replace_tags(client, parent.run_id, tags, (*STANDING, FAILURE))
+        moment = int(time.time() * 1000)
+        client.log_batch(parent.run_id, metrics=[Metric(name, value, moment, 0) for name, value in metrics.items()])
 
 
 def finish_sweep(parent: Parent, ending: Ending, files: Iterable[Path] = ()) -> None:
-    """Log the multirun's files on the parent and end it; of a folder, all that it holds, under its name.
+    """Log the sweep's files on the parent and end it; of a folder, all that it holds, under its name.
 
     Raises:
         TrackingError: The store cannot be written.
     """
+    failure = {} if ending.reason is None else {"failure.kind": str(ending.kind), "failure.reason": ending.reason}
     with recording(parent.uri):
         client = MlflowClient(tracking_uri=parent.uri)
         try:
@@ -143,8 +147,15 @@ def finish_sweep(parent: Parent, ending: Ending, files: Iterable[Path] = ()) -> 
                     client.log_artifacts(parent.run_id, str(file), artifact_path=file.name)
                 else:
                     client.log_artifact(parent.run_id, str(file))
-            if ending.reason is not None:
-                reason = {"failure.kind": str(ending.kind), "failure.reason": ending.reason}
-                write_tags(client, parent.run_id, reason)
+            _replace_tags(client, parent.run_id, failure, (FAILURE,))
         finally:
             client.set_terminated(parent.run_id, ending.status)
+
+
+def _replace_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str], families: Sequence[str]) -> None:
+    """Write the tags of some families and delete all others of them."""
+    known = client.get_run(run_id).data.tags
+    for name in known.keys() - tags.keys():
+        if name.partition(".")[0] in families:
+            client.delete_tag(run_id, name)
+    write_tags(client, run_id, {name: value for name, value in tags.items() if known.get(name) != value})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sentiment.format import format_metric, format_number
 from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series
 from sentiment.report.sweep.charts.labels import describe_row, make_value_axis
 from sentiment.report.sweep.table import SweepRow, SweepTable
@@ -72,7 +73,7 @@ def _mark_ends(table: SweepTable, rows: Sequence[SweepRow], role: Role) -> Serie
 
 
 def _draw_curve(table: SweepTable, row: SweepRow, are_named: bool) -> Series:
-    role = _role(row)
+    role, metric = _role(row), table.objectives[0]
     name: str = row.state if role == "faint" else ""
     if row.rank == 1:
         role, name = "best", f"best: {row.label}"
@@ -83,6 +84,9 @@ def _draw_curve(table: SweepTable, row: SweepRow, are_named: bool) -> Series:
         kind="line+markers" if role in ("best", "plain") else "line",
         x=tuple(point.epoch for point in row.curve),
         y=tuple(point.value for point in row.curve),
-        hover=tuple(describe_row(table, row, f"epoch {point.epoch:.3g}: {point.value:.4f}") for point in row.curve),
+        hover=tuple(
+            describe_row(table, row, f"epoch {format_number(point.epoch)}: {format_metric(metric, point.value)}")
+            for point in row.curve
+        ),
         role=role,
     )

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, name_metric, write_metric
-from sentiment.report.sweep.charts.selection import complete_rows, is_better, split_by_model, value_of
+from sentiment.report.sweep.charts.selection import complete_rows, split_by_model, value_of
 from sentiment.report.sweep.table import SweepRow, SweepTable
-
-COSTS = ("model/parameters", "time/fit_seconds", "time/latency_ms")
+from sentiment.report.sweep.tables import COSTS, find_cost_front
 
 WIDE = 10.0
 """Ratio of the largest to the smallest cost from which its axis is logarithmic."""
 
 
 def make_fronts(table: SweepTable) -> Chart | None:
-    """Show the objective against each cost, one panel a cost."""
+    """Show the objective against each cost, one panel per cost."""
     panels = [panel for cost in COSTS if (panel := _make_panel(table, cost)) is not None]
     if not panels:
         return None
@@ -31,25 +30,15 @@ def make_fronts(table: SweepTable) -> Chart | None:
     )
 
 
-def find_front(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> list[SweepRow]:
-    """Find the trials that no other beats on both the first objective and a cost, cheapest first."""
-    sign = -1.0 if table.directions[0] == "maximize" else 1.0
-    ordered = sorted(rows, key=lambda row: (row.metrics[cost], sign * value_of(table, row), row.number))
-    front: list[SweepRow] = []
-    for row in ordered:
-        if not front or is_better(table, value_of(table, row), value_of(table, front[-1])):
-            front.append(row)
-    return front
-
-
 def _make_panel(table: SweepTable, cost: str) -> Panel | None:
     # A trial that shares another's result cost nothing itself and would only hide it.
-    rows = [row for row in complete_rows(table) if row.reused_from is None and _is_positive(row.metrics.get(cost))]
+    shown = [row for row in complete_rows(table) if row.rank is not None and row.reused_from is None]
+    rows = [row for row in shown if _is_positive(row.metrics.get(cost))]
     costs = [row.metrics[cost] for row in rows]
     if cost == table.objectives[0] or len(set(costs)) < 2:
         return None
-    front = find_front(table, rows, cost)
-    on_front = {row.number for row in front}
+    on_front = find_cost_front(table, cost)
+    front = sorted((row for row in rows if row.number in on_front), key=lambda row: (row.metrics[cost], row.number))
     beaten = [row for row in rows if row.number not in on_front]
     series = [_mark(table, name, part, cost, "faint") for name, part in _name_beaten(beaten)]
     line = Series(

@@ -85,8 +85,7 @@ def _mark_failures(table: SweepTable, position: Position) -> Series | None:
 def _follow_best(
     table: SweepTable, complete: Sequence[tuple[SweepRow, float]], positions: Sequence[float]
 ) -> Series | None:
-    # A trial over a limit is no best; the study does not choose it either.
-    placed = [(row, x) for row, x in complete if row.reason is None]
+    placed = [(row, x) for row, x in complete if row.rank is not None]
     if not placed:
         return None
     xs, ys, best = [], [], value_of(table, placed[0][0])

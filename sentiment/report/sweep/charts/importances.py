@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from sentiment.format import format_percent, shorten_keys
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.sweep.charts.labels import name_keys, name_metric
+from sentiment.report.sweep.charts.labels import name_metric
 from sentiment.report.sweep.table import Importance, SweepTable
 
 
 def make_importances(table: SweepTable) -> Chart | None:
-    """Show the importance of each parameter as a bar with its interval, one panel a branch."""
+    """Show the importance of each parameter as a bar with its interval, one panel per branch."""
     if not table.importances:
         return None
     groups = dict.fromkeys(item.group for item in table.importances)
@@ -25,7 +26,7 @@ def make_importances(table: SweepTable) -> Chart | None:
 
 
 def _make_panel(table: SweepTable, group: str | None, items: list[Importance]) -> Panel:
-    names = name_keys(table.varied)
+    names = shorten_keys(table.varied)
     labels = tuple(names.get(item.parameter, item.parameter) for item in items)
     bars = Series(
         name="",
@@ -35,7 +36,8 @@ def _make_panel(table: SweepTable, group: str | None, items: list[Importance]) -
         low=tuple(item.low for item in items),
         high=tuple(item.high for item in items),
         hover=tuple(
-            f"{item.parameter}\n{item.mean:.0%} of the variance\n90 % interval {item.low:.0%} to {item.high:.0%}"
+            f"{item.parameter}\n{format_percent(item.mean)} of the variance\n"
+            f"90 % interval {format_percent(item.low)} to {format_percent(item.high)}"
             for item in items
         ),
         group="importance",

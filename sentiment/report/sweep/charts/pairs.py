@@ -6,8 +6,9 @@ import itertools
 import math
 from statistics import mean
 
+from sentiment.format import shorten_keys
 from sentiment.report.draw.chart import Chart, Panel, Series
-from sentiment.report.sweep.charts.labels import describe_row, name_keys, name_metric, write_metric
+from sentiment.report.sweep.charts.labels import describe_row, name_metric, write_metric
 from sentiment.report.sweep.charts.scale import make_scale
 from sentiment.report.sweep.charts.selection import complete_rows, value_of
 from sentiment.report.sweep.table import SweepRow, SweepTable
@@ -55,7 +56,7 @@ def _make_panel(table: SweepTable, across: str, up: str) -> Panel | None:
     rows = [row for row in complete_rows(table) if across in row.parameters and up in row.parameters]
     if len(rows) < LEAST_TRIALS or any(len({row.parameters[key] for row in rows}) < 2 for key in (across, up)):
         return None
-    names, objective = name_keys(table.varied), table.objectives[0]
+    names, objective = shorten_keys(table.varied), table.objectives[0]
     x = make_scale(table, rows, across, names[across], as_cells=True)
     y = make_scale(table, rows, up, names[up], as_cells=True)
     columns, lines = x.axis.categories or (), y.axis.categories or ()

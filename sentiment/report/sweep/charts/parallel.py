@@ -1,12 +1,13 @@
-"""All parameters at once: one line a trial across parallel axes (Inselberg, 1985)."""
+"""All parameters at once: one line per trial across parallel axes (Inselberg, 1985)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 
+from sentiment.format import format_setting, shorten_keys
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.sweep.charts.labels import describe_row, name_keys, name_metric, write_metric, write_setting
+from sentiment.report.sweep.charts.labels import describe_row, name_metric, write_metric
 from sentiment.report.sweep.charts.selection import complete_rows, value_of
 from sentiment.report.sweep.table import SweepRow, SweepTable
 
@@ -54,8 +55,8 @@ def _draw_line(table: SweepTable, row: SweepRow, axes: Sequence[tuple[str, Place
 
 
 def _make_axis(table: SweepTable, rows: Sequence[SweepRow], key: str) -> tuple[str, Place]:
-    """Give an axis its title, with what lies at its ends, and the place of a row on it."""
-    name = name_keys(table.varied)[key]
+    """Return an axis its title, with what lies at its ends, and the place of a row on it."""
+    name = shorten_keys(table.varied)[key]
     values = list(dict.fromkeys(row.parameters[key] for row in rows if key in row.parameters))
     numbers = [value for value in values if not isinstance(value, str)]
     if len(numbers) < len(values):
@@ -70,7 +71,7 @@ def _make_axis(table: SweepTable, rows: Sequence[SweepRow], key: str) -> tuple[s
         value = row.parameters.get(key)
         return None if value is None else _normalise(float(value), low, high, is_log)
 
-    return f"{name} ({write_setting(low)} to {write_setting(high)})", place
+    return f"{name} ({format_setting(low)} to {format_setting(high)})", place
 
 
 def _make_value_axis(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[str, Place]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
+from sentiment.format import format_setting, shorten_keys
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.statistics import wilson_interval
-from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, name_keys, name_metric, write_setting
-from sentiment.report.sweep.charts.selection import complete_rows, model_of
+from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, name_metric, write_metric
+from sentiment.report.sweep.charts.selection import complete_rows
 from sentiment.report.sweep.table import SweepRow, SweepTable
 
 MOST_RUNS = 12
@@ -40,20 +41,29 @@ def make_runs(table: SweepTable) -> Chart | None:
 
 
 def group_by_settings(table: SweepTable, rows: Sequence[SweepRow]) -> list[tuple[str, list[SweepRow]]]:
-    """Group runs that differ in nothing but their seed, best mean first; each group with a name of its own."""
-    names = name_keys(table.varied)
+    """Group runs that differ in nothing but their seed; each group with a name of its own.
+
+    The best mean comes first, and groups that break a limit of their study come last, as in every table.
+    """
+    names = shorten_keys(table.varied)
     objective = table.objectives[0]
-    several_models = len({model_of(row) for row in rows}) > 1
+    several_models = len({row.model for row in rows}) > 1
     groups: dict[str, list[SweepRow]] = {}
     for row in rows:
         told = {key: value for key, value in row.parameters.items() if key not in (SEED, "model")}
-        settings = [f"{names[key]}={write_setting(value)}" for key, value in told.items()]
-        name = " ".join([model_of(row), *settings] if several_models or not settings else settings)
+        settings = [f"{names[key]}={format_setting(value)}" for key, value in told.items()]
+        name = " ".join([row.model, *settings] if several_models or not settings else settings)
         if SEED not in row.parameters:
             name = f"{row.number}: {name}"  # equal settings drawn twice stay two trials
+        if row.excess:
+            name += " (over a limit)"
         groups.setdefault(name.strip(), []).append(row)
     sign = -1.0 if table.directions[0] == "maximize" else 1.0
-    return sorted(groups.items(), key=lambda item: sign * mean(row.values[objective] for row in item[1]))
+
+    def order(group: tuple[str, list[SweepRow]]) -> tuple[bool, float]:
+        return bool(group[1][0].excess), sign * mean(row.values[objective] for row in group[1])
+
+    return sorted(groups.items(), key=order)
 
 
 def _mark(table: SweepTable, groups: Sequence[tuple[str, list[SweepRow]]], metric: str, by_seed: bool) -> Series:
@@ -67,7 +77,7 @@ def _mark(table: SweepTable, groups: Sequence[tuple[str, list[SweepRow]]], metri
         y=tuple(name for name, _, _ in placed),
         low=tuple(low for low, _ in ends) if metric == "test/accuracy" and not by_seed else None,
         high=tuple(high for _, high in ends) if metric == "test/accuracy" and not by_seed else None,
-        hover=tuple(describe_row(table, row, f"{name_metric(metric)} {value:.4f}") for _, row, value in placed),
+        hover=tuple(describe_row(table, row, write_metric(metric, value)) for _, row, value in placed),
     )
 
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sentiment.format import format_number, format_setting
 from sentiment.report.draw.chart import Axis
-from sentiment.report.sweep.charts.labels import write_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
 
 FEW = 6
@@ -64,14 +64,14 @@ def make_scale(table: SweepTable, rows: Sequence[SweepRow], key: str, title: str
 
 
 def shift(number: int) -> float:
-    """Give a trial's place beside the middle of its category, -JITTER/2 to JITTER/2; always the same for a trial."""
+    """Return a trial's place beside the middle of its category, -JITTER/2 to JITTER/2; always the same for a trial."""
     return ((number * GOLDEN) % 1.0 - 0.5) * JITTER
 
 
 def _categorical(key: str, title: str, values: Sequence[float | str]) -> Scale:
     ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
     places = {value: place for place, value in enumerate(ordered)}
-    axis = Axis(title, categories=tuple(write_setting(value) for value in ordered))
+    axis = Axis(title, categories=tuple(format_setting(value) for value in ordered))
     return Scale(
         axis,
         place=lambda row: places[row.parameters[key]] + shift(row.number),
@@ -87,7 +87,7 @@ def _binned(key: str, title: str, numbers: Sequence[float], is_log: bool) -> Sca
     transform: Callable[[float], float] = math.log10 if is_log else float
     low, high = transform(min(numbers)), transform(max(numbers))
     edges = [low + (high - low) * step / BINS for step in range(BINS + 1)]
-    texts = [f"{10**edge if is_log else edge:.2g}" for edge in edges]
+    texts = [format_number(float(f"{10**edge if is_log else edge:.2g}")) for edge in edges]
     axis = Axis(title, categories=tuple(f"{left} to {right}" for left, right in itertools.pairwise(texts)))
 
     def position(row: SweepRow) -> float:

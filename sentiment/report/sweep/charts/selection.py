@@ -14,17 +14,17 @@ def has_value(table: SweepTable, row: SweepRow) -> bool:
 
 
 def complete_rows(table: SweepTable) -> list[SweepRow]:
-    """Give the finished rows with a number, best first."""
+    """Return the complete rows with a number, best first, those that break a limit last."""
     return [row for row in table.rows if row.state == "complete" and has_value(table, row)]
 
 
 def pruned_rows(table: SweepTable) -> list[SweepRow]:
-    """Give the rows that the search ended early, by their best validation."""
+    """Return the rows that the search ended early, by their best validation."""
     return [row for row in table.rows if row.state == "pruned" and has_value(table, row)]
 
 
 def value_of(table: SweepTable, row: SweepRow) -> float:
-    """Give the first objective of a row that has it."""
+    """Return the first objective of a row that has it."""
     return row.values[table.objectives[0]]
 
 
@@ -35,13 +35,8 @@ def is_better(table: SweepTable, one: float, other: float) -> bool:
 
 def split_by_model(rows: Sequence[SweepRow], otherwise: str) -> list[tuple[str, list[SweepRow]]]:
     """Split rows by their model; where there is one model only, they are together under another name."""
-    models = {row.number: model_of(row) for row in rows}
+    models = {row.number: row.model for row in rows}
     names = list(dict.fromkeys(models.values()))
     if len(names) < 2:
         return [(otherwise, list(rows))] if rows else []
     return [(name, [row for row in rows if models[row.number] == name]) for name in names]
-
-
-def model_of(row: SweepRow) -> str:
-    """Give the model of a row; empty where nobody knows."""
-    return str(row.parameters.get("model", "")) if row.record is None else row.record.model

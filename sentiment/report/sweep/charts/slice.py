@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from sentiment.format import shorten_keys
 from sentiment.report.draw.chart import Chart, Panel, Series
-from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, name_keys
+from sentiment.report.sweep.charts.labels import describe_row, make_value_axis
 from sentiment.report.sweep.charts.scale import Scale, make_scale
 from sentiment.report.sweep.charts.selection import complete_rows, pruned_rows, split_by_model, value_of
 from sentiment.report.sweep.table import SweepRow, SweepTable
 
 
 def make_slices(table: SweepTable) -> Chart | None:
-    """Show the objective of every trial against each parameter, one panel a parameter."""
+    """Show the objective of every trial against each parameter, one panel per parameter."""
     panels = [panel for key in table.varied if (panel := _make_panel(table, key)) is not None]
     if not panels:
         return None
@@ -30,7 +31,7 @@ def _make_panel(table: SweepTable, key: str) -> Panel | None:
     pruned = [row for row in pruned_rows(table) if key in row.parameters]
     if len({row.parameters[key] for row in [*complete, *pruned]}) < 2:
         return None
-    scale = make_scale(table, [*complete, *pruned], key, name_keys(table.varied)[key])
+    scale = make_scale(table, [*complete, *pruned], key, shorten_keys(table.varied)[key])
     series = [_mark(table, scale, "pruned", pruned, "pruned")] if pruned else []
     best = [row for row in complete if row.rank == 1]
     others = [row for row in complete if row.rank != 1]

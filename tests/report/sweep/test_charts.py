@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.charts.curves import MOST_CURVES, make_curves
-from sentiment.report.sweep.charts.fronts import find_front, make_fronts
+from sentiment.report.sweep.charts.fronts import make_fronts
 from sentiment.report.sweep.charts.history import make_history
 from sentiment.report.sweep.charts.importances import make_importances
-from sentiment.report.sweep.charts.labels import name_keys
 from sentiment.report.sweep.charts.pairs import choose_keys, make_pairs
 from sentiment.report.sweep.charts.parallel import make_parallel
 from sentiment.report.sweep.charts.runs import MOST_RUNS, make_runs
 from sentiment.report.sweep.charts.scale import JITTER, shift
 from sentiment.report.sweep.charts.slice import make_slices
-from sentiment.report.sweep.rows import Aim, rank_rows
+from sentiment.report.sweep.rows import rank_rows
 from sentiment.report.sweep.table import CurvePoint, Importance, SweepRow, SweepTable
+from sentiment.report.sweep.tables import find_cost_front
 
 OBJECTIVE = "val/accuracy"
 
@@ -36,13 +36,14 @@ def make_row(number, value=None, state="complete", **changes):
 
 
 def make_table(*rows, direction="maximize", **changes):
-    aim = Aim((OBJECTIVE,), (direction,))
-    known = {
-        "name": "sweep", "command": None, "varied": tuple(dict.fromkeys(k for row in rows for k in row.parameters)),
-        "importances": (), "importance_note": "", "best_command": None,
-    }  # fmt: skip
     return SweepTable(
-        objectives=aim.objectives, directions=aim.directions, rows=tuple(rank_rows(rows, aim)), **{**known, **changes}
+        name="sweep",
+        command=None,
+        objectives=(OBJECTIVE,),
+        directions=(direction,),
+        rows=tuple(rank_rows(rows, {OBJECTIVE: direction})),
+        varied=tuple(dict.fromkeys(key for row in rows for key in row.parameters)),
+        **changes,
     )
 
 
@@ -69,7 +70,7 @@ def test_the_best_so_far_over_trials_and_over_time():
 
 
 def test_a_trial_over_a_limit_is_not_the_best():
-    table = make_table(make_row(0, 0.6), make_row(1, 0.9, reason="breaks a limit: size by 2"))
+    table = make_table(make_row(0, 0.6), make_row(1, 0.9, excess={"size": 2.0}))
     assert find_series(make_history(table).panels[0], "best so far").y == (0.6, 0.6)
 
 
@@ -142,7 +143,7 @@ def test_numbers_of_a_wide_range_fall_into_logarithmic_cells():
         make_row(n, 0.5, parameters={"optimizer.lr": 10.0 ** (-n / 2), "model.heads": 1 + n % 2}) for n in range(11)
     ]
     (panel,) = make_pairs(make_table(*rows)).panels
-    assert panel.y.categories == ("1e-05 to 0.0001", "0.0001 to 0.001", "0.001 to 0.01", "0.01 to 0.1", "0.1 to 1")
+    assert panel.y.categories == ("1e-5 to 0.0001", "0.0001 to 0.001", "0.001 to 0.01", "0.01 to 0.1", "0.1 to 1")
     trials = panel.series[1]
     assert all(-0.5 < y < 4.5 for y in trials.y)
 
@@ -228,8 +229,8 @@ def test_the_front_agrees_with_its_definition(points, direction):
             for other, other_cost in points
         )
     }
-    front = find_front(table, table.rows, "model/parameters")
-    assert {(row.values[OBJECTIVE], row.metrics["model/parameters"]) for row in front} == undominated
+    front = find_cost_front(table, "model/parameters")
+    assert {point for number, point in enumerate(points) if number in front} == undominated
 
 
 def test_no_cost_no_front():
@@ -238,7 +239,7 @@ def test_no_cost_no_front():
 
 def test_runs_with_their_test_interval(make_record):
     rows = [
-        make_row(n, value, metrics={OBJECTIVE: value, "test/accuracy": 0.75}, record=make_record(n))
+        make_row(n, value, metrics={OBJECTIVE: value, "test/accuracy": 0.75}, runs=(make_record(n),))
         for n, value in enumerate([0.8, 0.9])
     ]
     (panel,) = make_runs(make_table(*rows)).panels
@@ -247,6 +248,11 @@ def test_runs_with_their_test_interval(make_record):
     test = find_series(panel, "test accuracy")
     assert test.low[0] == pytest.approx(0.7223, abs=1e-3)  # Wilson's interval of 750 in 1000
     assert test.high[0] == pytest.approx(0.7759, abs=1e-3)
+
+
+def test_runs_over_a_limit_come_last_and_are_named():
+    (panel,) = make_runs(make_table(make_row(0, 0.9, excess={"size": 2.0}), make_row(1, 0.8))).panels
+    assert panel.y.categories == ("1: heads=2", "0: heads=1 (over a limit)")
 
 
 def test_seeds_share_a_line():
@@ -266,11 +272,6 @@ def test_only_the_first_runs_are_shown():
     chart = make_runs(make_table(*rows))
     assert len(chart.panels[0].y.categories) == MOST_RUNS
     assert "first 12 of 20" in chart.caption
-
-
-def test_names_stay_apart():
-    assert name_keys(["optimizer.lr", "model.depth"]) == {"optimizer.lr": "lr", "model.depth": "depth"}
-    assert name_keys(["model.dropout", "other.dropout"])["model.dropout"] == "model.dropout"
 
 
 def test_every_chart_has_a_name_of_its_own_and_teaches():

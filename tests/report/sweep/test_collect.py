@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from dataclasses import replace
 
 import pytest
 from hydra import compose, initialize_config_dir
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.report.sweep.collect import SweepMissingError, collect_parent, collect_records, collect_sweep
+from sentiment.report.sweep import collect
+from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
+from sentiment.report.sweep.importance import add_importances
+from sentiment.report.sweep.names import open_sweep
 from sentiment.search.study.history import StudyHistory, TrialHistory
-from sentiment.tracking.result_file import write_json, write_result
+from sentiment.tracking import places
+from sentiment.tracking.result_file import read_result, read_results, write_json, write_result
 
 AIM = {"objectives": '["val/accuracy"]', "directions": '["maximize"]', "objective": "val/accuracy"}
 
@@ -57,8 +62,7 @@ def test_a_grid_is_told_from_its_records(make_grid, tmp_path):
     assert (first.metrics["model/parameters"], first.metrics["time/fit_seconds"]) == (2_612_345, 75.4)
     assert [(point.epoch, point.value) for point in first.curve] == [(0.5, 0.9), (1.0, 0.9)]
     assert (first.started_seconds, first.ended_seconds) == (0.0, 75.4)
-    assert table.importances == ()
-    assert "3 trials have a result" in table.importance_note
+    assert "3 trials have a result" in add_importances(table).importance_note
 
 
 def test_models_are_a_parameter_where_they_differ(make_record):
@@ -113,7 +117,7 @@ def test_the_first_is_the_best_that_keeps_the_limits(make_grid):
         make_trial(0, value=0.9, excess={"model/parameters": 12.0}), make_trial(1, value=0.8), best=(1,)
     )
     rows = collect_records(make_grid(0.9, 0.8), "mine", history=history).rows
-    assert [row.number for row in rows] == [1, 0]
+    assert [(row.number, row.rank, row.on_front) for row in rows] == [(1, 1, True), (0, None, False)]
     assert (rows[0].reason, rows[1].reason) == (None, "breaks a limit: model/parameters by 12")
 
 
@@ -121,7 +125,9 @@ def test_repeats_share_a_row_with_the_first_ones_record(make_record):
     records = [make_record(number, accuracy=0.1 * number, params=AIM) for number in range(4)]
     history = make_history(make_trial(0, value=0.05), make_trial(1, value=0.25), best=(1,), repeats=2)
     rows = collect_records(records, "mine", history=history).rows
-    assert [(row.values["val/accuracy"], row.record.job_number) for row in rows] == [(0.25, 2), (0.05, 0)]
+    assert [(row.values["val/accuracy"], [run.job_number for run in row.runs]) for row in rows] == [
+        (0.25, [2, 3]), (0.05, [0, 1]),
+    ]  # fmt: skip
 
 
 def test_other_objectives_can_be_asked_for(make_grid):
@@ -130,8 +136,6 @@ def test_other_objectives_can_be_asked_for(make_grid):
     history = make_history(make_trial(0, value=0.7), make_trial(1, value=0.9))
     table = collect_records(make_grid(0.7, 0.9), "mine", ["val/loss"], history=history)
     assert [row.values for row in table.rows] == [{"val/loss": 0.5}] * 2
-    with pytest.raises(SweepMissingError, match=r"has val/mood; they have model/parameters, .*\n.*name one"):
-        collect_records(make_grid(0.7), "grid", ["val/mood"])
 
 
 def test_a_real_study_agrees_with_itself(study_of_toys):
@@ -139,8 +143,9 @@ def test_a_real_study_agrees_with_itself(study_of_toys):
     assert {row.number for row in table.rows} == {trial.number for trial in study.trials}
     assert table.rows[0].number == study.best_trial.number
     assert table.objectives == ("objective",)
-    assert table.importances[0].parameter == "x"  # y adds a hundredth of what x does
-    assert table.importances[0].low > table.importances[1].high
+    importances = add_importances(table).importances
+    assert importances[0].parameter == "x"  # y adds a hundredth of what x does
+    assert importances[0].low > importances[1].high
     assert table.command.startswith("python ")
 
 
@@ -201,14 +206,39 @@ def test_facts_say_where_runs_differ(make_grid):
     assert "cannot be compared" in facts["attention"]
 
 
-def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path):
+def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path, monkeypatch):
     sweep_dir = tmp_path / "multirun/mine"
     for record in make_grid(0.7, 0.9):
         write_result(sweep_dir / str(record.job_number), record)
     (sweep_dir / "multirun.yaml").write_text(
         "hydra: {overrides: {task: ['model.heads=1,2'], hydra: [hydra.mode=MULTIRUN]}}", encoding="utf-8"
     )
-    write_json(sweep_dir / "parent_run.json", {"uri": "sqlite:///none.db", "experiment_id": "1", "run_id": "p" * 32})
-    table = collect_parent("p" * 32, tmp_path / "multirun", "sqlite:///none.db")
-    assert (table.name, len(table.rows)) == ("mine", 2)
+    write_json(sweep_dir / "parent_run.json", {"uri": "sqlite:///none.db", "experiment_id": "1", "run_id": "c" * 32})
+    monkeypatch.setattr(places, "MULTIRUN_DIR", tmp_path / "multirun")
+    table, folder = open_sweep("c" * 32)
+    assert (table.name, len(table.rows), folder) == ("mine", 2, sweep_dir)
     assert table.command == "python run.py -m model.heads=1,2"
+
+
+def test_only_what_changed_is_read_again(make_grid, tmp_path, monkeypatch):
+    first, second, third = make_grid(0.7, 0.8, 0.9)
+    write_result(tmp_path / "0", first)
+    write_result(tmp_path / "nested/1", replace(second, status="RUNNING"))
+    opened = []
+    monkeypatch.setattr(collect, "read_result", lambda file: opened.append(file.parent.name) or read_result(file))
+    folder = collect.SweepFolder(tmp_path)
+    assert folder.read() == read_results(tmp_path)
+    assert folder.read() == read_results(tmp_path)
+    assert opened == ["0", "1"]
+    write_result(tmp_path / "nested/1", second)
+    write_result(tmp_path / "nested/2", third)
+    assert folder.read() == [first, second, third]
+    assert opened == ["0", "1", "1", "2"]
+    shutil.rmtree(tmp_path / "0")
+    assert folder.read() == [second, third]
+
+
+def test_an_interrupted_trial_waits_and_says_what_runs_it_again(make_record):
+    record = make_record(0, status="KILLED", reason="interrupted (Ctrl-C)", params=AIM)
+    (row,) = collect_records([record], "mine", history=make_history(make_trial(0, "waiting"))).rows
+    assert (row.state, row.reason) == ("waiting", "interrupted (Ctrl-C); the same command runs it again")

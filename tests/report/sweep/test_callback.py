@@ -78,7 +78,7 @@ def test_a_multirun_from_start_to_end(make_config, run_sweep, tmp_path, capsys):
     parent = parent_of(tmp_path)
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == "sweep seed=0,1"
-    assert (parent.data.tags["jobs"], parent.data.tags["best.run_id"]) == ("2", "run1")
+    assert (parent.data.tags["trials"], parent.data.tags["best.run_id"]) == ("2", "run1")
     assert "2 finished, ranked by val/accuracy" in capsys.readouterr().out
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
@@ -91,12 +91,12 @@ def test_a_multirun_from_start_to_end(make_config, run_sweep, tmp_path, capsys):
 def short_report(monkeypatch):
     """Put a page of a word in the place of the real one, which takes seconds to draw."""
 
-    def write(sweep_dir, objectives, storage_url):
-        (sweep_dir / "report").mkdir()
-        (sweep_dir / "report/report.html").write_text("a word", encoding="utf-8")
-        return sweep_dir / "report"
+    def write(table, folder):
+        folder.mkdir()
+        (folder / "report.html").write_text("a word", encoding="utf-8")
+        return [folder / "report.html"]
 
-    monkeypatch.setattr("sentiment.report.sweep.multirun.write_sweep_report", write)
+    monkeypatch.setattr("sentiment.report.sweep.page.write_report", write)
 
 
 @pytest.mark.usefixtures("store", "short_report")

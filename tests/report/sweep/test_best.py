@@ -20,9 +20,9 @@ def make_table(make_record):
                 tags={"git.commit": "abc", "git.dirty": "true", "device": "cpu (2 threads)"},
             )  # fmt: skip
             row = SweepRow(number, "a", "complete", rank, {"model.depth": rank}, {"val/accuracy": value}, {})
-            rows.append(SweepRow(**{**vars(row), "record": record, **(changes if rank == 1 else {})}))
+            rows.append(SweepRow(**{**vars(row), "runs": (record,), **(changes if rank == 1 else {})}))
         rows.append(SweepRow(2, "b", "failed", None, {}, {}, {}, reason="no memory"))
-        return SweepTable("a study", None, ("val/accuracy",), ("maximize",), tuple(rows), (), (), "", None)
+        return SweepTable("a study", None, ("val/accuracy",), ("maximize",), tuple(rows), ())
 
     return make
 
@@ -31,9 +31,10 @@ def test_the_first_rank_is_the_best(make_table):
     best = choose_best(make_table(), None)
     assert (best.number, best.value, best.rank, best.ranked, best.threads) == (4, 0.9, 1, 3, 2)
     assert best.describe() == [
-        "Trial 4 of a study: val/accuracy 0.9, rank 1 of 3.",
+        "Trial 4 of a study: val/accuracy 90.00 %, rank 1 of 3.",
         "Made by commit abc with uncommitted changes.",
     ]
+    assert best.describe(in_full=True)[0] == "Trial 4 of a study: val/accuracy 0.9, rank 1 of 3."
     assert (name_experiment(best), name_model(best)) == ("a_study_best", "sentiment-imdb")
 
 
@@ -51,13 +52,14 @@ def test_a_rank_that_nobody_has(make_table, rank):
 
 
 def test_a_trial_that_breaks_a_limit_is_no_best(make_table):
-    with pytest.raises(BestError, match="breaks a limit"):
-        choose_best(make_table(reason="breaks a limit: model/parameters by 5"), None)
+    over = {"rank": None, "reason": "breaks a limit: model/parameters by 5", "excess": {"model/parameters": 5.0}}
+    with pytest.raises(BestError, match=r"1 of those break a limit, as trial 4 breaks a limit: model/parameters by 5"):
+        choose_best(make_table(**over), None)
 
 
 def test_a_trial_of_which_nothing_is_left_is_named_with_its_parameters(make_table, tmp_path):
     with pytest.raises(BestError, match=r"its folder is gone(.|\n)*model\.depth=1(.|\n)*--rank 2"):
-        choose_best(make_table(record=None), tmp_path)
+        choose_best(make_table(runs=()), tmp_path)
 
 
 def test_the_value_over_repeats_is_told_apart_from_the_first_ones(make_table):

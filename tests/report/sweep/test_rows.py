@@ -1,3 +1,5 @@
+"""The order of a plain multirun's jobs."""
+
 from __future__ import annotations
 
 import csv
@@ -5,7 +7,20 @@ import math
 
 import pytest
 
-from sentiment.report.sweep.ranking import KILLED_OUTRIGHT, explain, find_changed, rank, write_csv
+from sentiment.report.draw.table import write_table
+from sentiment.report.sweep.collect import collect_records
+from sentiment.report.sweep.rows import KILLED_OUTRIGHT, find_changed
+from sentiment.report.sweep.tables import make_ranking, order_metrics
+
+
+def collect(records, objective="val/accuracy"):
+    return collect_records(records, "jobs", [objective])
+
+
+def read_csv(table, folder):
+    write_table(make_ranking(table), folder / "ranking.csv")
+    with (folder / "ranking.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_the_best_on_validation_comes_first_and_failures_come_last(make_record):
@@ -16,34 +31,35 @@ def test_the_best_on_validation_comes_first_and_failures_come_last(make_record):
         make_record(3, status="RUNNING"),
         make_record(4, accuracy=0.8),
     ]
-    ranking = rank(records, "val/accuracy", "maximize")
-    assert [(row.rank, row.record.job_number) for row in ranking.rows] == [(1, 2), (2, 4), (3, 1), (None, 0), (None, 3)]
-    assert ranking.best == records[2]
-    assert [explain(row.record) for row in ranking.unfinished] == ["ValueError: no", KILLED_OUTRIGHT]
+    table = collect(records)
+    assert [(row.rank, row.number) for row in table.rows] == [(1, 2), (2, 4), (3, 1), (None, 0), (None, 3)]
+    assert table.best.record == records[2]
+    assert [row.number for row in table.front] == [2]
+    assert [row.reason for row in table.rows[3:]] == ["ValueError: no", KILLED_OUTRIGHT]
 
 
 def test_minimizing_turns_the_order_around(make_record):
     records = [make_record(number, metrics={"val/loss": loss}) for number, loss in enumerate([0.3, 0.1, 0.2])]
-    assert [row.record.job_number for row in rank(records, "val/loss", "minimize").rows] == [1, 2, 0]
+    assert [row.number for row in collect(records, "val/loss").rows] == [1, 2, 0]
 
 
-@pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_an_objective_that_is_no_number_is_the_worst(make_record, direction):
-    records = [make_record(0, accuracy=math.nan), make_record(1, accuracy=0.1), make_record(2, accuracy=0.9)]
-    assert rank(records, "val/accuracy", direction).rows[-1].record.job_number == 0
+@pytest.mark.parametrize("objective", ["val/accuracy", "val/loss"])
+def test_an_objective_that_is_no_number_is_the_worst(make_record, objective):
+    records = [make_record(number, metrics={objective: value}) for number, value in enumerate([math.nan, 0.1, 0.9])]
+    assert collect(records, objective).rows[-1].number == 0
+    assert collect(records[:1], objective).best is None
 
 
 def test_the_test_split_ranks_nothing(make_record):
     low = {"val/accuracy": 0.8, "test/accuracy": 0.1}
     high = {"val/accuracy": 0.7, "test/accuracy": 0.9}
-    ranking = rank([make_record(0, metrics=high), make_record(1, metrics=low)], "val/accuracy", "maximize")
-    assert ranking.rows[0].record.job_number == 1
+    assert collect([make_record(0, metrics=high), make_record(1, metrics=low)]).rows[0].number == 1
 
 
 def test_a_finished_job_without_the_objective_has_no_rank(make_record):
-    ranking = rank([make_record(0, metrics={})], "val/accuracy", "maximize")
-    assert ranking.best is None
-    assert "without a value" in explain(ranking.unfinished[0].record)
+    table = collect([make_record(0, metrics={})])
+    assert table.best is None
+    assert (table.rows[0].state, table.rows[0].reason) == ("failed", "it ended without a value of val/accuracy")
 
 
 def test_changed_settings_are_those_that_differ(make_record):
@@ -52,14 +68,12 @@ def test_changed_settings_are_those_that_differ(make_record):
         make_record(1, "rnn", "data=imdb", "seed=1"),
     ]
     assert find_changed(records) == [{"seed": "0", "model.heads": "8"}, {"seed": "1"}]
-    assert [row.label for row in rank(records, "val/accuracy", "maximize").rows] == [
-        "transformer seed=0 heads=8", "rnn seed=1",
-    ]  # fmt: skip
+    assert [row.label for row in collect(records).rows] == ["transformer seed=0 heads=8", "rnn seed=1"]
 
 
 def test_nothing_to_rank():
-    ranking = rank([], "val/accuracy", "maximize")
-    assert (ranking.rows, ranking.best) == ((), None)
+    table = collect([])
+    assert (table.rows, table.best) == ((), None)
 
 
 def test_the_csv_holds_every_number_in_full(make_record, tmp_path):
@@ -67,9 +81,7 @@ def test_the_csv_holds_every_number_in_full(make_record, tmp_path):
         make_record(0, "transformer", "seed=0", accuracy=1 / 3),
         make_record(1, "rnn", "seed=1", status="FAILED", reason="it, broke"),
     ]
-    write_csv(rank(records, "val/accuracy", "maximize"), tmp_path / "ranking.csv")
-    with (tmp_path / "ranking.csv").open(encoding="utf-8", newline="") as file:
-        first, second = csv.DictReader(file)
+    first, second = read_csv(collect(records), tmp_path)
     assert (first["rank"], first["job"], first["run_id"], first["seed"]) == ("1", "0", "run0", "0")
     assert float(first["val/accuracy"]) == 1 / 3
     assert float(first["test/auroc"]) == 0.9
@@ -86,20 +98,15 @@ def test_pruned_jobs_stand_between_finished_and_failed_ones_and_are_no_failures(
         make_record(3, accuracy=0.7),
         make_record(4, status="PRUNED", reason="at once", metrics={}),
     ]
-    ranking = rank(records, "val/accuracy", "maximize")
-    assert [(row.rank, row.record.job_number) for row in ranking.rows] == [
-        (1, 3), (None, 2), (None, 1), (None, 4), (None, 0),
-    ]  # fmt: skip
-    assert ranking.best == records[3]
-    assert [row.record.job_number for row in ranking.pruned] == [2, 1, 4]
-    assert [row.record.job_number for row in ranking.unfinished] == [0]
-    write_csv(ranking, tmp_path / "ranking.csv")
-    with (tmp_path / "ranking.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+    table = collect(records)
+    assert [(row.rank, row.number) for row in table.rows] == [(1, 3), (None, 2), (None, 1), (None, 4), (None, 0)]
+    assert table.best.record == records[3]
+    assert table.count_states() == {"complete": 1, "pruned": 3, "failed": 1}
+    lines = read_csv(table, tmp_path)
     assert (lines[1]["rank"], lines[1]["status"], lines[1]["val/accuracy"]) == ("", "PRUNED", "0.95")
     assert lines[1]["reason"] == "below the median"
 
 
 def test_the_latency_is_a_column_after_the_metrics(make_record):
-    ranking = rank([make_record(0, metrics={"time/latency_ms": 1.0, "val/accuracy": 0.8})], "val/accuracy", "maximize")
-    assert ranking.metrics == ("val/accuracy", "time/latency_ms")
+    table = collect([make_record(0, metrics={"time/latency_ms": 1.0, "val/accuracy": 0.8, "val/loss": 0.5})])
+    assert order_metrics(table, "time/fit_seconds", "model/parameters") == ["val/loss", "time/latency_ms"]

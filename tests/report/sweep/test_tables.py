@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from sentiment.report.draw.table import write_table
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.report.sweep.tables import (
-    find_front_numbers,
+    find_cost_front,
     make_failures,
     make_pareto,
     make_ranking,
     make_tables,
     make_trials,
-    shorten_keys,
 )
 
 
@@ -37,7 +36,7 @@ def test_the_ranking_has_the_columns_of_the_multiruns_own_and_numbers_in_full(ex
 
 
 def test_a_failed_trial_without_a_record_is_listed_with_a_reason(example_table):
-    lost = dataclasses.replace(example_table.rows[-1], record=None, reason=None, state="killed")
+    lost = dataclasses.replace(example_table.rows[-1], runs=(), reason=None, state="killed")
     table = dataclasses.replace(example_table, rows=(lost,))
     ((trial, state, reason, kind, _),) = make_failures(table).rows
     assert (trial, state, kind) == (11, "killed", None)
@@ -86,16 +85,10 @@ def test_a_front_is_what_no_other_dominates(points, is_minimized):
         SweepRow(number, "", "complete", number + 1, {}, {"val/loss": float(value)}, {"cost": float(cost)})
         for number, (cost, value) in enumerate(points)
     )
-    table = SweepTable("s", None, ("val/loss",), (direction,), rows, (), (), "", None)
-    front = find_front_numbers(table, rows, "cost")
+    table = SweepTable("s", None, ("val/loss",), (direction,), rows, ())
+    front = find_cost_front(table, "cost")
     sign = -1 if is_minimized else 1
     assert front
     for number, (cost, value) in enumerate(points):
         dominated = any(c <= cost and sign * v >= sign * value and (c, v) != (cost, value) for c, v in points)
         assert (number in front) == (not dominated)
-
-
-def test_keys_are_shortened_unless_two_would_be_alike():
-    assert shorten_keys(["model.heads", "optimizer.lr", "other.lr"]) == {
-        "model.heads": "heads", "optimizer.lr": "optimizer.lr", "other.lr": "other.lr",
-    }  # fmt: skip

@@ -5,14 +5,14 @@ import io
 import pytest
 from rich.console import Console
 
-from sentiment.report.sweep.console import print_ranking
-from sentiment.report.sweep.ranking import rank
+from sentiment.report.sweep.collect import collect_records
+from sentiment.report.sweep.console import print_table
 
 
-def printed(records, width=None, **options):
+def printed(records, width=None, objectives=("val/accuracy",), history=None, **options):
     stream = io.StringIO()
     console = Console(file=stream, highlight=False, width=width, **options)
-    print_ranking(rank(records, "val/accuracy", "maximize"), console)
+    print_table(collect_records(records, "sweep", objectives, history=history), console)
     return stream.getvalue()
 
 
@@ -32,18 +32,18 @@ def test_the_table_fits_and_cuts_nothing(records, width):
     lines = printed(records, width).splitlines()
     table = lines[2:5]
     assert max(map(len, table)) <= width
-    assert table[1].split()[:4] == ["1", "rnn", "1", "3e-4"]
-    assert table[2].split()[:4] == ["2", "transformer", "0", "3e-4"]
-    assert "0.9000" in table[1]
+    assert table[1].split()[:5] == ["1", "1", "rnn", "1", "0.0003"]
+    assert table[2].split()[:5] == ["2", "0", "transformer", "0", "0.0003"]
+    assert "90.00 %" in table[1]
+    assert "81.23 %" in table[2]
     assert "test/accuracy" in table[0]
-    assert "parameters" in table[0]
-    assert "1m 15s" in table[1]
+    assert "1 min 15 s" in table[1]
 
 
 def test_a_wide_line_has_every_metric(records):
     heading = printed(records, 160).splitlines()[2].split()
     metrics = ["val/accuracy", "val/loss", "val/f1", "test/accuracy", "test/auroc"]
-    assert heading == ["model", "seed", "lr", *metrics, "parameters", "time"]
+    assert heading == ["job", "model", "seed", "lr", *metrics, "parameters", "time"]
 
 
 def test_plain_text_where_the_output_is_no_terminal(records):
@@ -69,7 +69,7 @@ def test_nothing_finished(records):
 def test_settings_of_the_same_last_name_keep_their_group(make_record):
     records = [make_record(n, "rnn", f"model.depth={n}", f"other.depth={n}", f"seed={n}") for n in range(2)]
     heading = printed(records, 160).splitlines()[2].split()
-    assert heading[:4] == ["model", "model.depth", "other.depth", "seed"]
+    assert heading[:5] == ["job", "model", "model.depth", "other.depth", "seed"]
 
 
 def test_markup_in_a_setting_is_printed_as_it_is(make_record):
@@ -79,7 +79,7 @@ def test_markup_in_a_setting_is_printed_as_it_is(make_record):
 
 def test_standard_output_is_wide_enough_for_the_metrics_that_matter(records, capsys, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
-    print_ranking(rank(records, "val/accuracy", "maximize"))
+    print_table(collect_records(records, "sweep"))
     assert "test/auroc" in capsys.readouterr().out
 
 
@@ -92,7 +92,7 @@ def pruned(make_record):
 def test_pruned_jobs_stand_in_the_table_marked_and_dimmed(records, pruned):
     lines = printed([*records, pruned], 120).splitlines()
     assert lines[1] == "2 finished, ranked by val/accuracy (higher is better); 1 pruned"
-    assert lines[5].split()[:5] == ["pruned", "rnn", "3", "2", "0.3000"]
+    assert lines[5].split()[:7] == ["pruned", "3", "rnn", "3", "2", "30.00", "%"]
     assert "1 not finished" in lines
     in_colour = printed([*records, pruned], 120, force_terminal=True, color_system="standard").splitlines()
     assert [line.startswith("\x1b[2m") for line in in_colour[3:6]] == [False, False, True]
@@ -101,3 +101,15 @@ def test_pruned_jobs_stand_in_the_table_marked_and_dimmed(records, pruned):
 def test_only_pruned_jobs(pruned):
     lines = printed([pruned]).splitlines()
     assert lines[1] == "0 finished, ranked by val/accuracy (higher is better); 1 pruned"
+
+
+def test_the_front_of_several_objectives_is_marked(make_record):
+    sizes = [(0.9, 300), (0.8, 200), (0.7, 250)]
+    records = [
+        make_record(number, "rnn", f"seed={number}", metrics={"val/accuracy": accuracy, "model/parameters": size})
+        for number, (accuracy, size) in enumerate(sizes)
+    ]
+    lines = printed(records, 120, ("val/accuracy", "model/parameters")).splitlines()
+    assert lines[1].endswith("; 2 on the front with model/parameters")
+    assert lines[2].split()[:2] == ["front", "job"]
+    assert [line.split()[:2] for line in lines[3:]] == [["1", "yes"], ["2", "yes"], ["3", "2"]]

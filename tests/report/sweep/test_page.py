@@ -1,0 +1,81 @@
+"""What a sweep found in words, and the files of its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import filecmp
+
+import pytest
+
+from sentiment.report.sweep.page import ReportFileError, measure_seconds, report_sweep, summarize, write_report
+
+TABLES = {"ranking.csv", "failures.csv", "trials.csv", "importance.csv", "pareto.csv", "learning_curves.csv"}
+
+
+@pytest.mark.slow
+def test_page_pictures_and_tables_are_written_and_written_again(example_table, tmp_path):
+    page, *others = write_report(example_table, tmp_path / "report")
+    pictures = {file.name for file in others if file.suffix == ".png"}
+    assert page.name == "report.html"
+    assert {file.name for file in others} - pictures == TABLES
+    assert "optimisation_history.png" in pictures
+    assert all(file.stat().st_size > 0 for file in (page, *others))
+    (tmp_path / "report/plots/gone.png").write_bytes(b"of an earlier report")
+    fewer = dataclasses.replace(example_table, rows=example_table.rows[-1:])
+    write_report(fewer, tmp_path / "report")
+    left = {file.name for file in (tmp_path / "report/plots").iterdir()}
+    assert "gone.png" not in left
+    assert {file.name for file in (tmp_path / "report").iterdir()} == {"report.html", "plots", *TABLES}
+    assert "No trial has finished" in page.read_text(encoding="utf-8")
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_with_a_remedy(example_table, tmp_path):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(ReportFileError, match=r"cannot be written to .*file(.|\n)*--output FOLDER"):
+        write_report(example_table, tmp_path / "file")
+
+
+def test_the_sweeps_own_table_is_that_of_its_report(example_table, tmp_path, capsys):
+    files = report_sweep(example_table, tmp_path)
+    assert [file.name for file in files] == ["ranking.csv", "comparison.png", "report"]
+    assert filecmp.cmp(tmp_path / "ranking.csv", tmp_path / "report/ranking.csv", shallow=False)
+    assert (tmp_path / "comparison.png").stat().st_size > 0
+    assert "9 finished, ranked by val/accuracy (higher is better); 2 pruned" in capsys.readouterr().out
+
+
+def test_jobs_that_all_failed_leave_a_table_without_a_picture(example_table, tmp_path, capsys):
+    files = report_sweep(dataclasses.replace(example_table, rows=example_table.rows[-1:]), tmp_path)
+    assert [file.name for file in files] == ["ranking.csv", "report"]
+    assert "FAILED: OSError" in capsys.readouterr().out
+
+
+def test_one_finished_trial_is_no_winner_among_many(example_table):
+    alone = dataclasses.replace(example_table, rows=example_table.rows[:1])
+    assert summarize(alone).headline == "Trial 0 reached val/accuracy 90.00 %; it is the only one that finished."
+
+
+def test_with_several_objectives_no_single_best_is_claimed(example_table):
+    rows = tuple(dataclasses.replace(row, on_front=row.number in (0, 4)) for row in example_table.rows)
+    both = dataclasses.replace(
+        example_table, objectives=("val/accuracy", "model/parameters"), directions=("maximize", "minimize"), rows=rows
+    )
+    headline = summarize(both).headline
+    assert headline == "Trial 0 has the best val/accuracy, 90.00 %; with model/parameters, the front is trials 0, 4."
+
+
+def test_trials_over_a_limit_are_counted_in_words(example_table):
+    def put_over_limit(row):
+        return dataclasses.replace(row, rank=None, on_front=False, excess={"time/fit_seconds": 1.0})
+
+    first, second, *_ = example_table.rows
+    some = dataclasses.replace(example_table, rows=(first, put_over_limit(second)))
+    assert "is the best of 2 that finished (1 of them breaks a limit)" in summarize(some).headline
+    none = dataclasses.replace(example_table, rows=(put_over_limit(first), put_over_limit(second)))
+    assert summarize(none).headline.startswith("None of the 2 trials that finished keeps the limits")
+
+
+def test_time_runs_from_the_first_start_to_the_last_end(example_table):
+    rows = tuple(dataclasses.replace(row, started_seconds=row.number, ended_seconds=None) for row in example_table.rows)
+    assert measure_seconds(dataclasses.replace(example_table, rows=rows)) is None
+    rows = (*rows, dataclasses.replace(rows[0], started_seconds=5, ended_seconds=90))
+    assert measure_seconds(dataclasses.replace(example_table, rows=rows)) == 90
