@@ -4,8 +4,8 @@
     python tests/structure.py ../other        # another one, e.g. of an earlier commit
 
 Files and lines are those of the package and `run.py`. A command enters a function when it calls it, in its own process
-(each command below runs its jobs there); a file counts where any of its functions is entered. A circle is a set of files
-that import each other, late imports and those for types included.
+(each command below runs its jobs there); a file counts where any of its functions is entered. A circle is a set of
+files that import each other, late imports and those for types included.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def _read_imports(file: Path, known: set[str]) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    deepest = {name for name in found & known if not any(other.startswith(f"{name}.") for other in found & known)}
-    return deepest
+    found &= known
+    return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
 
 
 def measure_command(root: Path, words: tuple[str, ...], folder: Path) -> dict[str, int]:

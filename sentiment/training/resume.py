@@ -72,9 +72,13 @@ class LastCheckpoint(pl.Callback):
         except DAMAGE as error:
             log.warning("%s is damaged (%s); the run starts anew.", self.file, " ".join(str(error).split())[:200])
             return None
-        if identity != self.identity:
-            log.warning("%s is of other settings, data or another folder; the run starts anew.", self.file)
+        if identity["run"] != self.identity["run"]:
+            log.warning("%s is of other settings or data; the run starts anew.", self.file)
             return None
+        if identity != self.identity:  # the folder was moved or copied since
+            checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
+            checkpoint[KEY]["identity"] = self.identity
+            _save(checkpoint, self.file)
         _save(best, self.folder / BEST_FILE)
         self._taken_up = part
         log.info("Goes on after epoch %d, from %s", epoch, self.file)
@@ -121,6 +125,15 @@ class LastCheckpoint(pl.Callback):
             "device_random": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(),
             "best": torch.load(self.folder / BEST_FILE, map_location="cpu", weights_only=True),
         }
+
+
+def _relocate(state: Any, old: str, new: str) -> Any:
+    """Return a state in which every path below the old folder lies below the new one: Lightning keeps them whole."""
+    if isinstance(state, dict):
+        return {_relocate(key, old, new): _relocate(value, old, new) for key, value in state.items()}
+    if isinstance(state, str) and (state == old or state.startswith(f"{old}/")):
+        return new + state[len(old) :]
+    return state
 
 
 def _save(checkpoint: dict[str, Any], file: Path) -> None:

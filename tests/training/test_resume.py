@@ -76,6 +76,22 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert {file.name for file in (tmp_path / "cut/checkpoints").iterdir()} == {"best.ckpt"}
 
 
+def test_a_run_goes_on_where_its_folder_was_moved_to(
+    small_settings, small_corpus, recording_reporter, interrupt, tmp_path
+):
+    """What was selected before the move is kept: paths in Lightning's state follow."""
+    settings = small_settings("model=rnn", *DROPOUT)
+    expected = train_and_test(settings, small_corpus, tmp_path / "whole", recording_reporter())
+    interrupt(settings, tmp_path / "before", 3)
+    (tmp_path / "before").rename(tmp_path / "after")
+    rest = recording_reporter()
+    result = train_and_test(settings, small_corpus, tmp_path / "after", rest)
+    assert rest.of_kind("validated")[0][1] > 2
+    assert (learned(result), result.best_epoch) == (learned(expected), expected.best_epoch)
+    assert {file.name for file in (tmp_path / "after/checkpoints").iterdir()} == {"best.ckpt"}
+    assert not (tmp_path / "before").exists()
+
+
 def test_a_run_interrupted_twice(small_settings, small_corpus, recording_reporter, interrupt, tmp_path):
     settings = small_settings("model=rnn", *DROPOUT)
     whole, rest = recording_reporter(), recording_reporter()
