@@ -26,7 +26,7 @@ from sentiment.models.bundle import WEIGHTS_FILE, save_bundle
 from sentiment.models.ngram import NgramClassifier, learn_ngrams
 from sentiment.training.device import DEFAULT_THREADS
 from sentiment.training.latency import measure_latency_ms
-from sentiment.training.lightning_habits import is_out_of_memory
+from sentiment.training.lightning_setup import is_out_of_memory
 from sentiment.training.metrics import SplitMetrics
 from sentiment.training.naive_bayes import fit_linear
 from sentiment.training.reporter import Reporter

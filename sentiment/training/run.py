@@ -22,7 +22,7 @@ from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import save_bundle
 from sentiment.training.device import DEFAULT_THREADS, name_device
 from sentiment.training.latency import measure_latency_ms
-from sentiment.training.lightning_habits import lightning_habits
+from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.linear import train_and_test_linear
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
@@ -69,7 +69,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
     selected = folder / BEST_FILE
     last = LastCheckpoint(folder, identify(settings, corpus.fingerprint), enabled=settings.trainer.resume)
     parameters = count_parameters(module.network)
-    with lightning_habits():
+    with lightning_setup():
         callbacks = [reporting, build_selection(settings, folder), last]
         trainer = build_trainer(settings, output_dir, callbacks, show_bar=show_bar)
         log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", device)

@@ -12,7 +12,8 @@ from torch import nn
 
 from sentiment.errors import NonFiniteLossError, OutOfMemoryError
 from sentiment.training import run
-from sentiment.training.lightning_habits import lightning_habits
+from sentiment.training.device import DeviceError
+from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
@@ -86,12 +87,26 @@ def test_the_same_seed_gives_bit_equal_metrics(small_settings, small_corpus, rec
     assert other.reports != first.reports
 
 
-@pytest.mark.parametrize("model", ["transformer", "rnn"])
+@pytest.mark.parametrize("model", ["model=transformer", "model=rnn model.cell=lstm", "model=rnn model.cell=gru"])
 def test_mixed_precision(small_settings, small_corpus, reporter, tmp_path, model):
-    settings = small_settings(f"model={model}", "trainer.precision=bf16-mixed", "optimizer.lr=0.005")
+    """In bfloat16 a run trains, or is refused with the remedy where the processor has no LSTM of that type."""
+    settings = small_settings(*model.split(), "trainer.precision=bf16-mixed", "optimizer.lr=0.005")
+    if "lstm" in model and not can_compute_lstm_in_bfloat16():
+        with pytest.raises(DeviceError, match="trainer.precision=32-true"):
+            train_and_test(settings, small_corpus, tmp_path, reporter)
+        return
     result = train_and_test(settings, small_corpus, tmp_path, reporter)
     assert result.metrics["val/loss"] < 1
     assert torch.load(result.checkpoint, weights_only=True)["state_dict"]["network.head.weight"].dtype == torch.float32
+
+
+def can_compute_lstm_in_bfloat16():
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.nn.LSTM(2, 2)(torch.zeros(1, 1, 2))
+    except RuntimeError:
+        return False
+    return True
 
 
 def test_every_run_measures_its_latency(small_settings, small_corpus, reporter, tmp_path):
@@ -146,7 +161,7 @@ def test_weight_averaging_selects_and_stores_the_averaged_weights(small_settings
     module = run.build_module(settings, small_corpus)
     run.load_weights(module, result.checkpoint)
     data = run.build_data(settings, small_corpus)
-    with lightning_habits():
+    with lightning_setup():
         trainer = run.build_trainer(settings, tmp_path, [], show_bar=False)
         [metrics] = trainer.validate(module, datamodule=data, verbose=False)
     assert metrics["val/loss"] == pytest.approx(result.metrics["val/loss"], rel=1e-6)

@@ -1,4 +1,4 @@
-"""What Lightning does in its own way while it trains, and how a run wants it."""
+"""How Lightning is set up while it trains: quiet, and with exceptions that this project's callers know."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from contextlib import contextmanager
 import torch
 
 from sentiment.errors import OutOfMemoryError
+from sentiment.training.device import DeviceError
 
 
 @contextmanager
-def lightning_habits() -> Iterator[None]:
-    """Run Lightning quietly, and let its exceptions be ours.
+def lightning_setup() -> Iterator[None]:
+    """Run Lightning quietly, and raise its errors as this project's.
 
     Lightning turns Ctrl-C into `sys.exit(1)` and leaves SIGINT ignored; a caller must see a KeyboardInterrupt and a
-    second Ctrl-C must work. Memory errors come in several types; all become one with a remedy.
+    second Ctrl-C must work.
+
+    Raises:
+        OutOfMemoryError: The host or the accelerator ran out of memory; the libraries have several types for it.
+        DeviceError: The processor lacks what the network needs at this precision.
+        KeyboardInterrupt: Ctrl-C.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     handler = signal.getsignal(signal.SIGINT)
@@ -41,6 +47,11 @@ def lightning_habits() -> Iterator[None]:
                     f"Out of memory: {str(error).splitlines()[0] if str(error) else 'the host has none left'}\n"
                     "-> lower data.batch_size, data.max_tokens or model.embedding_size, "
                     "or use trainer.precision=bf16-mixed"
+                ) from error
+            if "could not create a primitive" in str(error):  # oneDNN: an LSTM in bfloat16 needs AVX-512 or better
+                raise DeviceError(
+                    f"This processor cannot compute the network at the chosen precision: {str(error).split('.')[0]}.\n"
+                    "-> use trainer.precision=32-true; of the recurrent cells model.cell=gru runs in bfloat16 everywhere"
                 ) from error
             raise
 
