@@ -51,7 +51,7 @@ def lightning_setup() -> Iterator[None]:
             if "could not create a primitive" in str(error):  # oneDNN: an LSTM in bfloat16 needs AVX-512 or better
                 raise DeviceError(
                     f"This processor cannot compute the network at the chosen precision: {str(error).split('.')[0]}.\n"
-                    "-> use trainer.precision=32-true; of the recurrent cells model.cell=gru runs in bfloat16 everywhere"
+                    "-> use trainer.precision=32-true; of the recurrent cells, model.cell=gru runs in bfloat16 anywhere"
                 ) from error
             raise
 

@@ -92,7 +92,7 @@ def test_mixed_precision(small_settings, small_corpus, reporter, tmp_path, model
     """In bfloat16 a run trains, or is refused with the remedy where the processor has no LSTM of that type."""
     settings = small_settings(*model.split(), "trainer.precision=bf16-mixed", "optimizer.lr=0.005")
     if "lstm" in model and not can_compute_lstm_in_bfloat16():
-        with pytest.raises(DeviceError, match="trainer.precision=32-true"):
+        with pytest.raises(DeviceError, match=r"trainer\.precision=32-true"):
             train_and_test(settings, small_corpus, tmp_path, reporter)
         return
     result = train_and_test(settings, small_corpus, tmp_path, reporter)
