@@ -16,6 +16,7 @@ from sentiment.config.home import PROJECT_DIR
 DOCUMENTS = sorted(
     [
         PROJECT_DIR / "README.md",
+        PROJECT_DIR / "CONTRIBUTING.md",
         *(PROJECT_DIR / "docs").rglob("*.md"),
         *(PROJECT_DIR / "experiments").glob("*/README.md"),
     ]
