@@ -94,7 +94,7 @@ class Divisible(Protocol):
         """Turn (B, T, D) embedded tokens into (B, T, D') states."""
 
     def classify(self, states: Tensor, mask: Tensor, /) -> Tensor:
-        """Give the (B, K) logits of the states."""
+        """Return the (B, K) logits of the states."""
 
 
 class _Shares(NamedTuple):
@@ -116,7 +116,7 @@ class _Shares(NamedTuple):
 def attribute(
     predictor: Predictor, texts: Sequence[str], *, steps: int = 32, target: int | None = None
 ) -> list[Attribution]:
-    """Give the share of every word in the prediction of each text.
+    """Return the share of every word in the prediction of each text.
 
     The baseline is the unknown word at every position: positions and length stay, and word dropout has trained its
     vector to stand for a word that says nothing. Padding's zero vector never stands where a word stands, and from all
@@ -145,7 +145,7 @@ def attribute(
 
 
 def attend(predictor: Predictor, text: str) -> Attention:
-    """Give the attention of every head of a Transformer while it reads a text.
+    """Return the attention of every head of a Transformer while it reads a text.
 
     Raises:
         AttributionError: The model is no Transformer.
@@ -245,7 +245,7 @@ def _is_complete(delta: float, change: float) -> bool:
 
 
 def _margin(logits: Tensor, target: int) -> Tensor:
-    """Give the target's logit less the mean of the others, (B,), of (B, K) logits."""
+    """Return the target's logit less the mean of the others, (B,), of (B, K) logits."""
     classes = logits.shape[1]
     mine = logits[:, target]
     return mine - (logits.sum(dim=1) - mine) / max(classes - 1, 1)

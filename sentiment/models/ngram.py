@@ -102,14 +102,14 @@ class NgramClassifier(nn.Module):
         return torch.cat([-scores / 2, scores / 2], dim=1) if self.classes == 2 else scores
 
     def find_features(self, ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Give (F,) rows and (F,) columns of the ones in the (B, M) matrix of which n-gram stands in which review."""
+        """Return (F,) rows and (F,) columns of the ones in the (B, M) matrix of which n-gram stands in which review."""
         count = max(self.weight.shape[1], 1)
         found = self.find_occurrences(ids, rows)
         pairs = torch.unique(rows[found.starts] * count + found.columns)  # sorted by review, then n-gram
         return pairs // count, pairs % count
 
     def find_occurrences(self, ids: Tensor, rows: Tensor) -> Occurrences:
-        """Give every place at which a known n-gram stands; arguments as for `score`."""
+        """Return every place at which a known n-gram stands; arguments as for `score`."""
         columns, starts, sizes, before = [], [], [], 0
         for n, known in enumerate(self.ngrams, start=1):
             packed, places = pack(ids, rows, n, self.vocabulary_size, keep_unknown=self.keep_unknown)
@@ -124,7 +124,7 @@ class NgramClassifier(nn.Module):
         return Occurrences(*(torch.cat([none, *parts]) for parts in (columns, starts, sizes)))
 
     def share_out(self, ids: Tensor) -> Tensor:
-        """Give each word of a review its part of the scores.
+        """Return the part of the scores that each word of a review has.
 
         The weight of an n-gram is shared evenly among the places at which it stands, and at each place among its words.
         Nothing is estimated: the parts and the bias add up to the scores.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def as_mask(mask_or_lengths: Tensor, tokens: int) -> Tensor:
-    """Give the mask of real tokens, from a mask or from lengths.
+    """Return the mask of real tokens, from a mask or from lengths.
 
     Reviews are padded on the right, so every row of the mask is a run of True followed by a run of False.
     The content is checked on the CPU only: on an accelerator, looking at it would make the host wait.

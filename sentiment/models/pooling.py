@@ -65,7 +65,7 @@ class AttentionPooling(nn.Module):
         return (self.weights(states, mask).unsqueeze(-1) * states).sum(dim=1)
 
     def weights(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Give the (B, T) weights of the tokens: they sum to 1 and are 0 at padding."""
+        """Return the (B, T) weights of the tokens: they sum to 1 and are 0 at padding."""
         scores: Tensor = self.query(torch.tanh(self.key(states))).squeeze(-1)  # (B, T)
         return scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
 

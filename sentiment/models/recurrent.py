@@ -34,7 +34,7 @@ class RecurrentLayer(nn.Module):
         self.backwards = _build_cell(cell, input_size, hidden_size) if bidirectional else None
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Read (B, T, input_size) with a (B, T) mask of real tokens; give (B, T, directions * hidden_size).
+        """Read (B, T, input_size) with a (B, T) mask of real tokens; return (B, T, directions * hidden_size).
 
         The states at padding are finite and mean nothing.
         """
@@ -121,13 +121,13 @@ class TextClassificationRNN(nn.Module):
         return states  # type: ignore[no-any-return]
 
     def classify(self, states: Tensor, mask_or_lengths: Tensor) -> Tensor:
-        """Pool (B, T, directions * hidden_size) states and give (B, K) logits."""
+        """Pool (B, T, directions * hidden_size) states and return (B, K) logits."""
         pooled = self.pooling(states, as_mask(mask_or_lengths, states.shape[1]))
         return self.head(self.dropout(pooled))  # type: ignore[no-any-return]
 
 
 def _reversal(mask: Tensor) -> Tensor:
-    """Give the (B, T) indices that reverse the real tokens of every row and leave padding where it is."""
+    """Return the (B, T) indices that reverse the real tokens of every row and leave padding where it is."""
     position = torch.arange(mask.shape[1], device=mask.device)  # (T,)
     last = mask.sum(dim=1, keepdim=True) - 1  # (B, 1)
     return torch.where(mask, last - position, position)

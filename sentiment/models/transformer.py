@@ -79,7 +79,7 @@ class TransformerBlock(nn.Module):
         return x + self.feedforward(self.feedforward_norm(x))  # type: ignore[no-any-return]
 
     def attention_weights(self, x: Tensor, mask_or_lengths: Tensor) -> Tensor:
-        """Give the (B, H, T, T) attention weights that `forward` uses on (B, T, D) states."""
+        """Return the (B, H, T, T) attention weights that `forward` uses on (B, T, D) states."""
         attended = x if self.norm == "post" else self.attention_norm(x)
         return attention_weights(self.attention, attended, mask_or_lengths)
 
@@ -167,11 +167,11 @@ class TextClassificationTransformer(nn.Module):
         return self.final_norm(states)  # type: ignore[no-any-return]
 
     def classify(self, states: Tensor, mask_or_lengths: Tensor) -> Tensor:
-        """Pool (B, T, D) states and give (B, K) logits."""
+        """Pool (B, T, D) states and return (B, K) logits."""
         return self.head(self.pooling(states, as_mask(mask_or_lengths, states.shape[1])))  # type: ignore[no-any-return]
 
     def attention_weights(self, tokens: Tensor, mask_or_lengths: Tensor) -> list[Tensor]:
-        """Give the attention weights of every block, each (B, H, T, T), for (B, T) token ids."""
+        """Return the attention weights of every block, each (B, H, T, T), for (B, T) token ids."""
         states, weights = self.embed(tokens), []
         for block in self.blocks:
             assert isinstance(block, TransformerBlock)

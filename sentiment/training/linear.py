@@ -139,7 +139,7 @@ def evaluate(
 
 
 def write_bundle(folder: Path, settings: Settings, corpus: Corpus, network: NgramClassifier) -> Path:
-    """Write all that prediction needs; gives the folder back."""
+    """Write all that prediction needs; return the folder."""
     save_bundle(
         folder,
         network,
@@ -166,7 +166,7 @@ def measure_costs(settings: Settings, network: NgramClassifier) -> dict[str, flo
 
 
 def _lay_out(split: EncodedSplit) -> tuple[Tensor, Tensor]:
-    """Give (P,) ids of all reviews one after another, and the (P,) number of each one's review, both int64."""
+    """Return (P,) ids of all reviews one after another, and the (P,) number of each one's review, both int64."""
     ids = torch.from_numpy(split.ids.astype(np.int64))
     return ids, torch.repeat_interleave(torch.arange(len(split)), torch.from_numpy(split.lengths))
 

@@ -45,7 +45,7 @@ class SplitMetrics(nn.Module):
         self.of_positive.update(probabilities[:, 1], labels)
 
     def compute(self) -> dict[str, Tensor]:
-        """Give the metrics of all batches since the last reset."""
+        """Return the metrics of all batches since the last reset."""
         return {**self.of_classes.compute(), **self.of_positive.compute()}
 
     def reset(self) -> None:

@@ -49,7 +49,7 @@ class TextClassificationModule(pl.LightningModule):
         return logits
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Give the loss of one batch."""
+        """Return the loss of one batch."""
         return F.cross_entropy(self(batch.tokens, batch.mask), batch.labels, label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -81,7 +81,7 @@ class TextClassificationModule(pl.LightningModule):
         return probabilities
 
     def collect_test_predictions(self) -> TestPredictions:
-        """Give the predictions of the last test in the order of the split: batches are sorted by length."""
+        """Return the predictions of the last test in the order of the split: batches are sorted by length."""
         order = np.argsort(torch.cat(self._test_rows).numpy())
         return TestPredictions(
             labels=torch.cat(self._test_labels).numpy()[order],

@@ -47,7 +47,7 @@ def build_schedule(settings: SchedulerSettings, optimizer: Optimizer, total_step
 
 
 def learning_rate_factor(settings: SchedulerSettings, total_steps: int) -> Callable[[int], float]:
-    """Give the learning rate of each step (from 0), as a share of the peak.
+    """Return the learning rate of each step (from 0), as a share of the peak.
 
     The rise is linear and reaches the peak on step ``warmup_fraction * total_steps``; its first step is not 0, so
     that no step is wasted.

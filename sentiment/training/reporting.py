@@ -64,7 +64,7 @@ class ReportingCallback(pl.Callback):
         self.reporter.validated(metrics, step=step, epoch=epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the best validation so far, for a run that is interrupted."""
+        """Return the best validation so far, for a run that is interrupted."""
         return {"best": None if self.best is None else dict(self.best), "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -92,11 +92,11 @@ class ReportingCallback(pl.Callback):
 
 
 def read_metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
-    """Give the metrics of the last evaluation whose names start with `prefix`, sorted by name."""
+    """Return the metrics of the last evaluation whose names start with `prefix`, sorted by name."""
     metrics = trainer.callback_metrics
     return {name: float(metrics[name]) for name in sorted(metrics) if name.startswith(prefix)}
 
 
 def epochs_done(trainer: pl.Trainer) -> float:
-    """Give the passes over the training data so far; 0.5 is halfway through the first."""
+    """Return the passes over the training data so far; 0.5 is halfway through the first."""
     return trainer.global_step / trainer.num_training_batches

@@ -60,6 +60,6 @@ class RunResult:
 
 
 def describe_outcome(result: RunResult) -> dict[str, float]:
-    """Give all numbers that a search may optimise, constrain or plot; the test split is not among them."""
+    """Return all numbers that a search may optimise, constrain or plot; the test split is not among them."""
     seen = {name: value for name, value in result.metrics.items() if not name.startswith("test/")}
     return {**seen, "model/parameters": float(result.parameters), "time/fit_seconds": result.seconds}

@@ -37,7 +37,7 @@ class LastCheckpoint(pl.Callback):
 
     Args:
         folder: Folder of the run's checkpoints.
-        identity: What tells the run from others; a file of another run is not taken up.
+        identity: Hash of what determines the run; a file of another run is not taken up.
         enabled: False: write nothing and always start anew.
     """
 
@@ -56,7 +56,7 @@ class LastCheckpoint(pl.Callback):
         return earlier + time.monotonic() - self._started
 
     def find(self) -> Path | None:
-        """Give the file to go on from; None where the run starts anew.
+        """Return the file to go on from; None where the run starts anew.
 
         The selected checkpoint is put back as it was at that time: the run may have been interrupted between the
         selection of a newer one and the end of its epoch.

@@ -184,7 +184,7 @@ def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule
 
 
 def write_bundle(folder: Path, settings: Settings, corpus: Corpus, module: TextClassificationModule) -> Path:
-    """Write all that prediction needs; gives the folder back."""
+    """Write all that prediction needs; return the folder."""
     save_bundle(
         folder,
         module.network,
@@ -231,7 +231,7 @@ def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callb
 
 
 def set_global_state(seed: int, trainer: TrainerSettings) -> None:
-    """Give every run of a process the same start, whatever ran before it."""
+    """Start every run of a process alike, whatever ran before it."""
     torch.set_num_threads(trainer.threads or DEFAULT_THREADS)
     pl.seed_everything(seed, workers=True, verbose=False)
     # With deterministic algorithms torch also fills all new memory with NaN, to expose code that reads it unwritten;

@@ -27,7 +27,7 @@ class ValidationTimes(pl.Callback):
 
 
 def validation_batches(batches: int, per_epoch: int) -> set[int]:
-    """Give the numbers (from 1) of the batches after which an epoch is validated.
+    """Return the numbers (from 1) of the batches after which an epoch is validated.
 
     An epoch with fewer batches than validations is validated after each batch.
     """
