@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
 
-COMMANDS = ("report", "compare", "errors", "best", "predict", "study", "reference")
+COMMANDS = ("report", "compare", "errors", "best", "predict", "record", "reference")
 """Names of the modules in `sentiment.commands`, in the order in which people meet them."""
+
+RENAMED = {"study": "record"}
+"""Commands of earlier versions, and how they are called now."""
 
 
 class Command(Protocol):
@@ -42,7 +47,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command."""
+    """Run one command.
+
+    Raises:
+        SentimentError: The command has another name now, or could not do what was asked for.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and (name := RENAMED.get(arguments[0])):
+        again = " ".join(["python -m sentiment", name, *arguments[1:]])
+        raise SentimentError(f"The command {arguments[0]} is called {name} now.\n  -> {again}")
     options = build_parser().parse_args(arguments)
     options.run(options)
 

@@ -16,9 +16,9 @@ from sentiment.errors import SentimentError
 if TYPE_CHECKING:
     from sentiment.models.attribution import Attribution
     from sentiment.models.bundle import Predictor
-    from sentiment.report.predictions import PredictionWriter
+    from sentiment.report.predictions import Format, PredictionWriter
 
-SUMMARY = "Label texts with a trained model, and show which words decided."
+SUMMARY = "label texts with a trained model, and show which words decided"
 
 CHUNK_TEXTS = 1024
 """Texts that are read, sorted by length and answered together; bounds the memory for a file of any size."""
@@ -40,12 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run (NAME/NUMBER, folder, MLflow run id), bundle folder, checkpoints/best.ckpt, or registered model "
         "(imdb, imdb/3, models:/imdb@champion); default: the latest finished run",
     )
-    parser.add_argument("--file", type=Path, help=".csv, .tsv, .jsonl, .parquet, or .txt with one text a line")
+    parser.add_argument("--file", type=Path, help=".csv, .tsv, .jsonl, .parquet, or .txt with one text per line")
     parser.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
     parser.add_argument("--format", choices=("table", "csv", "jsonl"), help="default: table, or by --output's ending")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE.csv or FILE.jsonl")
     parser.add_argument("--explain", action="store_true", help="show which words spoke for the label, and against it")
-    parser.add_argument("--batch-size", type=_positive, default=64, metavar="B", help="texts a batch (default: 64)")
+    parser.add_argument("--batch-size", type=_positive, default=64, metavar="B", help="texts per batch (default: 64)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
     parser.add_argument("--multirun-dir", type=Path, metavar="FOLDER", help="where runs lie (default: multirun/)")
@@ -58,13 +58,15 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: The model or the texts cannot be read.
     """
-    format_name = _choose_format(options)
+    from sentiment.report.predictions import open_writer
+
+    form = _choose_format(options)
     if options.texts and options.file:
         raise PredictError("Texts and --file are given together.\n  -> give one of the two")
     predictor, description = _load(options)
     print(f"Model: {description}", file=sys.stderr)
     try:
-        with _open_writer(options, format_name, predictor.class_names) as writer:
+        with open_writer(form, options.output, predictor.class_names) as writer:
             throughput = _predict_all(options, predictor, writer)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -120,7 +122,7 @@ def _read(options: argparse.Namespace) -> Iterator[str]:
     if options.file:
         return read_texts(options.file, options.text_column)
     if sys.stdin.isatty():
-        print("Type a text a line; Ctrl-D ends.", file=sys.stderr)
+        print("Type one text per line; Ctrl-D ends.", file=sys.stderr)
     sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     return read_lines(sys.stdin, "standard input")
 
@@ -167,26 +169,17 @@ def _name_device(device: str) -> str:
     return f"{device} ({count} thread{'s' if count != 1 else ''})" if device == "cpu" else device
 
 
-def _choose_format(options: argparse.Namespace) -> str:
-    by_ending = {".csv": "csv", ".jsonl": "jsonl"}
-    if options.output is None:
-        return options.format or "table"
-    chosen = by_ending.get(options.output.suffix.lower())
-    if chosen is None or (options.format or chosen) != chosen:
-        given = f" with --format={options.format}" if options.format else ""
-        raise PredictError(f"--output={options.output}{given}: the ending decides.\n  -> end it in .csv or .jsonl")
-    return chosen
-
-
-def _open_writer(options: argparse.Namespace, name: str, class_names: tuple[str, ...]) -> PredictionWriter:
-    from sentiment.report.predictions import CsvWriter, JsonLinesWriter, TableWriter
-
-    if name == "table":
-        return TableWriter(sys.stdout)
-    if name == "csv" and options.explain:
+def _choose_format(options: argparse.Namespace) -> Format:
+    by_ending: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl"}
+    chosen: Format | None = options.format
+    if options.output is not None:
+        chosen = by_ending.get(options.output.suffix.lower())
+        if chosen is None or (options.format or chosen) != chosen:
+            given = f" with --format={options.format}" if options.format else ""
+            raise PredictError(f"--output={options.output}{given}: the ending decides.\n  -> end it in .csv or .jsonl")
+    if chosen == "csv" and options.explain:
         raise PredictError("--explain has no place in a CSV.\n  -> take --format=jsonl, which lists words and shares")
-    kind = CsvWriter if name == "csv" else JsonLinesWriter
-    return kind(options.output or sys.stdout, class_names)
+    return chosen or "table"
 
 
 def _positive(text: str) -> int:

@@ -45,25 +45,20 @@ class Piece(NamedTuple):
     is_cut: bool
 
 
-def split_text(attribution: Attribution) -> list[Piece]:
-    """Split the text at its words; joined again the pieces are the text."""
-    return list(_pieces(attribution))
-
-
 def format_terminal(attribution: Attribution, console: Console) -> Text:
-    """Give the text with its words coloured, or marked where the console shows no colour (``NO_COLOR``, a pipe)."""
+    """Return the text with its words coloured, or marked where the console shows no colour (``NO_COLOR``, a pipe)."""
     if console.color_system is None or console.no_color:
         return Text(format_plain(attribution))
     text = Text()
-    for piece in _pieces(attribution):
+    for piece in split_text(attribution):
         text.append(_printable(piece.text), _style(piece))
     return text
 
 
 def format_plain(attribution: Attribution) -> str:
-    """Give the text with ``[+word+]`` for what speaks for the class and ``[-word-]`` for what speaks against it."""
+    """Return the text with ``[+word+]`` for what speaks for the class and ``[-word-]`` for what speaks against it."""
     parts = []
-    for piece in _pieces(attribution):
+    for piece in split_text(attribution):
         mark = "" if abs(piece.strength) < MARKED else "+" if piece.strength > 0 else "-"
         shown = _printable(piece.text)
         parts.append(f"[{mark}{shown}{mark}]" if mark else shown)
@@ -71,12 +66,12 @@ def format_plain(attribution: Attribution) -> str:
 
 
 def format_html(attribution: Attribution) -> str:
-    """Give the text as an HTML fragment, escaped; colours are translucent, so that it reads on light and dark.
+    """Return the text as an HTML fragment, escaped; colours are translucent, so that it reads on light and dark.
 
     Every coloured word has its share as its title.
     """
     parts = []
-    for piece in _pieces(attribution):
+    for piece in split_text(attribution):
         escaped = html.escape(piece.text)
         if piece.is_cut:
             parts.append(f'<span style="opacity:.5" title="{CUT_NOTE}">{escaped}</span>')
@@ -92,13 +87,8 @@ def format_html(attribution: Attribution) -> str:
     return f'<span class="attribution" style="white-space:pre-wrap">{"".join(parts)}</span>'
 
 
-def top_words(attribution: Attribution, count: int = 5) -> list[tuple[str, float]]:
-    """Give the words with the largest shares, in either direction, the largest first."""
-    scored = [(w, s) for w, s in zip(attribution.words, attribution.scores, strict=True) if s is not None]
-    return sorted(scored, key=lambda pair: -abs(pair[1]))[:count]
-
-
-def _pieces(attribution: Attribution) -> Iterator[Piece]:
+def split_text(attribution: Attribution) -> Iterator[Piece]:
+    """Split the text at its words; joined again the pieces are the text."""
     largest = max((abs(score) for score in attribution.scores if score is not None), default=0.0)
     end = 0
     for (start, stop), score in zip(attribution.spans, attribution.scores, strict=True):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sentiment.models.attribution import Attribution
-from sentiment.report.highlight import format_html, format_plain, format_terminal, split_text, top_words
+from sentiment.report.highlight import format_html, format_plain, format_terminal, split_text
 
 
 def make_attribution(parts: list[tuple[str, float | None]], between: str = " ") -> Attribution:
@@ -31,10 +31,6 @@ SHOWN = make_attribution([("a", 0.001), ("great", 1.0), ("<b>", -0.9), ("film", 
 
 def test_plain_marks_the_words_that_decided():
     assert format_plain(SHOWN) == "a [+great+] [-<b>-] film gone"
-
-
-def test_top_words_are_the_largest_shares_of_either_sign():
-    assert top_words(SHOWN, 2) == [("great", 1.0), ("<b>", -0.9)]
 
 
 def test_html_is_escaped_and_every_colour_has_its_number():

@@ -1,1 +1,1 @@
-"""Experiments on record: tables and figures from stored results."""
+"""Experiments on record: tables and figures from stored results (`python -m sentiment record`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
+from sentiment.format import is_share
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.record.groups import RunGroup
 
@@ -24,7 +25,7 @@ def make_group_chart(groups: Sequence[RunGroup], name: str, title: str, metric: 
     scale = _find_scale(groups)
     panel = _make_list(groups, metric) if scale is None else _make_lines(groups, scale, metric)
     seeds = max(len(group.seeds) for group in groups)
-    caption = f"Small dots: single runs ({seeds} seeds); large: their mean." if seeds > 1 else "One run a point."
+    caption = f"Small dots: single runs ({seeds} seeds); large: their mean." if seeds > 1 else "One run per point."
     return Chart(name, title, caption, (panel,))
 
 
@@ -33,7 +34,7 @@ def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
     series = [*_dots(groups, "validation", [group.validation for group in groups])]
     if any(group.test for group in groups):
         series += _dots(groups, "test", [group.test for group in groups])
-    return Panel(Axis(metric, is_percent=True), Axis("", categories=labels), tuple(series))
+    return Panel(Axis(metric, is_percent=is_share(metric)), Axis("", categories=labels), tuple(series))
 
 
 def _dots(groups: Sequence[RunGroup], name: str, values: Sequence[Sequence[float]]) -> list[Series]:
@@ -63,7 +64,7 @@ def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:
         series.append(_series(name, "line+markers", means, name))
     positions = sorted({float(group.settings[scale]) for group in groups})
     is_log = len(positions) > 2 and positions[0] > 0 and positions[-1] / positions[0] >= 8
-    return Panel(Axis(scale, is_log=is_log), Axis(metric, is_percent=True), tuple(series))
+    return Panel(Axis(scale, is_log=is_log), Axis(metric, is_percent=is_share(metric)), tuple(series))
 
 
 def _find_scale(groups: Sequence[RunGroup]) -> str | None:

@@ -1,4 +1,4 @@
-"""Runs that differ in the seed alone, gathered: the table of a study on record."""
+"""Runs that differ in the seed alone, gathered: the table of an experiment on record."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 from sentiment.config.objective import Direction
+from sentiment.format import format_number, format_points, format_setting, is_share
 from sentiment.report.record.store import differing_keys
 from sentiment.tracking.result_file import ResultRecord
-from sentiment.tracking.run_name import shorten_value
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class RunGroup:
         model: Name of the model.
         settings: What tells this group from the others: full key to value.
         seeds: Seeds, in order.
-        validation: The objective on validation, of each seed's selected checkpoint.
+        objective: What ranks, on validation.
+        validation: The objective of each seed's selected checkpoint.
         test: Test accuracy of each; empty where the test split was left alone.
         parameters: Trainable parameters.
         minutes: Wall time of fitting and testing, of each seed.
@@ -33,6 +34,7 @@ class RunGroup:
     model: str
     settings: Mapping[str, str]
     seeds: tuple[int, ...]
+    objective: str
     validation: tuple[float, ...]
     test: tuple[float, ...]
     parameters: int
@@ -42,7 +44,7 @@ class RunGroup:
     @property
     def label(self) -> str:
         """Model and settings in a line."""
-        parts = [f"{key.rpartition('.')[2]}={shorten_value(value)}" for key, value in self.settings.items()]
+        parts = [f"{key.rpartition('.')[2]}={format_setting(value)}" for key, value in self.settings.items()]
         return " ".join([self.model, *parts])
 
 
@@ -70,6 +72,7 @@ def _make_group(model: str, settings: Mapping[str, str], runs: Sequence[ResultRe
         model=model,
         settings=settings,
         seeds=tuple(int(run.params["seed"]) for run in runs),
+        objective=objective,
         validation=tuple(run.metrics[objective] for run in runs),
         test=tuple(run.metrics["test/accuracy"] for run in runs if "test/accuracy" in run.metrics),
         parameters=max(run.parameters or 0 for run in runs),
@@ -79,23 +82,23 @@ def _make_group(model: str, settings: Mapping[str, str], runs: Sequence[ResultRe
 
 
 def format_groups(groups: Sequence[RunGroup], limit: int | None = None) -> str:
-    """Write the groups as a Markdown table, accuracies in percent: mean ± standard deviation (each seed)."""
+    """Write the groups as a Markdown table, shares in percent: mean ± standard deviation (each seed)."""
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
     is_tested = any(group.test for group in groups)
     names = ["model", *(key.rpartition(".")[2] for key in keys), "seeds", "validation"]
     names += [*(["test"] if is_tested else []), "parameters", "minutes a run"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for group in groups[:limit]:
-        cells = [group.model, *(shorten_value(group.settings.get(key, "")) for key in keys)]
-        cells += [", ".join(map(str, group.seeds)), format_spread(group.validation)]
-        cells += [format_spread(group.test)] if is_tested else []
-        cells += [f"{group.parameters:,}", f"{mean(group.minutes):.1f}"]
+        cells = [group.model, *(format_setting(group.settings.get(key, "")) for key in keys)]
+        cells += [", ".join(map(str, group.seeds)), format_spread(group.objective, group.validation)]
+        cells += [format_spread("test/accuracy", group.test)] if is_tested else []
+        cells += [format_number(group.parameters), f"{mean(group.minutes):.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def format_csv(groups: Sequence[RunGroup]) -> str:
-    """Write one line a run, numbers in full."""
+    """Write one line per run, numbers in full."""
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -108,9 +111,10 @@ def format_csv(groups: Sequence[RunGroup]) -> str:
     return stream.getvalue()
 
 
-def format_spread(values: Sequence[float]) -> str:
-    """Write shares in percent: mean ± standard deviation (each), or the one value."""
+def format_spread(metric: str, values: Sequence[float]) -> str:
+    """Write a metric over seeds, a share of one in percent: mean ± standard deviation (each), or the one value."""
     if not values:
         return "-"
-    each = ", ".join(f"{100 * value:.2f}" for value in values)
-    return f"{100 * mean(values):.2f} ± {100 * stdev(values):.2f} ({each})" if len(values) > 1 else each
+    show = format_points if is_share(metric) else format_number
+    each = ", ".join(map(show, values))
+    return f"{show(mean(values))} ± {show(stdev(values))} ({each})" if len(values) > 1 else each

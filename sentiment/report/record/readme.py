@@ -1,4 +1,4 @@
-"""Tables and figures of a study on record, written into its folder from its stored results.
+"""Tables and figures of an experiment, written into its folder from its stored results.
 
 ``README.md`` has a place for each part, between ``<!-- part: NAME -->`` and ``<!-- end of NAME -->``; question and
 answer around it are written by hand, what stands in it never is.
@@ -11,47 +11,70 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sentiment.atomic import write_text
 from sentiment.config.objective import Direction, read_objectives
 from sentiment.report.draw.chart import Chart
 from sentiment.report.record.chart import make_group_chart
 from sentiment.report.record.groups import format_csv, format_groups, group_runs
-from sentiment.report.record.store import StudyError, StudyPart, read_parts
+from sentiment.report.record.store import RecordError, RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import collect_records
 from sentiment.tracking.result_file import ResultRecord
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
-"""Which charts of a search's report stand in its study."""
+"""Which charts of a search's report stand on record."""
 
 SHOWN_OF_A_SEARCH = 10
 
 
-def write_study(study_dir: Path) -> list[Path]:
-    """Write table, CSV and figures of each part; gives the files.
+def require_readme(folder: Path) -> Path:
+    """Return the experiment's README.md.
 
     Raises:
-        StudyError: There are no results, or README.md has no place for a part.
+        RecordError: There is none.
     """
-    readme = study_dir / "README.md"
+    readme = folder / "README.md"
+    if not readme.is_file():
+        raise RecordError(
+            f"{folder} holds no README.md, so it is no experiment on record\n"
+            "  -> write one with the question, and the lines <!-- part: NAME --> and <!-- end of NAME --> for each part"
+        )
+    return readme
+
+
+def write_record(folder: Path) -> list[Path]:
+    """Write table, CSV and figures of each part, and return the files.
+
+    Raises:
+        RecordError: There are no results, README.md is missing or has no place for a part, or a file cannot be written.
+    """
+    readme = require_readme(folder)
+    try:
+        return _write_parts(readme, folder)
+    except OSError as error:
+        raise RecordError(f"{folder} cannot be written: {error}\n  -> free space, or mind who owns it") from error
+
+
+def _write_parts(readme: Path, folder: Path) -> list[Path]:
     text = readme.read_text(encoding="utf-8")
     files = [readme]
-    for part in read_parts(study_dir):
+    for part in read_parts(folder):
         charts = _draw(part)
-        figures = [_write_figure(chart, study_dir / "figures" / f"{part.name}_{chart.name}.png") for chart in charts]
-        table = study_dir / "tables" / f"{part.name}.csv"
-        _write_text(table, format_csv(group_runs(part.records, *_objective(part))))
+        figures = [_write_figure(chart, folder / "figures" / f"{part.name}_{chart.name}.png") for chart in charts]
+        table = folder / "tables" / f"{part.name}.csv"
+        write_text(table, format_csv(group_runs(part.records, *_objective(part))))
         text = _replace_part(text, readme, part.name, _describe(part, charts))
         files += [*figures, table]
-    _write_text(readme, text)
+    write_text(readme, text)
     return files
 
 
-def is_search(part: StudyPart) -> bool:
-    """Tell a search, whose points were drawn, from a grid, whose settings each have their seeds."""
+def is_search(part: RecordPart) -> bool:
+    """Return whether a part is a search, whose points were drawn, and no grid, whose settings each have their seeds."""
     return bool(part.log_scaled) or any(record.status == "PRUNED" for record in part.records)
 
 
-def _draw(part: StudyPart) -> list[Chart]:
+def _draw(part: RecordPart) -> list[Chart]:
     objective, direction = _objective(part)
     if not is_search(part):
         groups = group_runs(part.records, objective, direction)
@@ -60,7 +83,7 @@ def _draw(part: StudyPart) -> list[Chart]:
     return [chart for chart in make_charts(table) if chart.name in SEARCH_CHARTS]
 
 
-def _describe(part: StudyPart, charts: Sequence[Chart]) -> str:
+def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
     groups = group_runs(part.records, *_objective(part))
     limit = SHOWN_OF_A_SEARCH if is_search(part) else None
     lines = ["```bash", part.command, "```", "", f"{_count(part.records)}.", "", format_groups(groups, limit), ""]
@@ -75,10 +98,10 @@ def _describe(part: StudyPart, charts: Sequence[Chart]) -> str:
 
 def _count(records: Sequence[ResultRecord]) -> str:
     names = {"FINISHED": "finished", "PRUNED": "pruned", "FAILED": "failed", "KILLED": "killed"}
-    counts = {told: sum(record.status == status for record in records) for status, told in names.items()}
+    counts = {name: sum(record.status == status for record in records) for status, name in names.items()}
     hours = sum(record.seconds or 0.0 for record in records) / 3600
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return f"{len(records)} runs: {told}; {hours:.1f} hours of computing"
+    endings = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return f"{len(records)} runs: {endings}; {hours:.1f} hours of computing"
 
 
 def _made_with(records: Sequence[ResultRecord]) -> str:
@@ -86,7 +109,7 @@ def _made_with(records: Sequence[ResultRecord]) -> str:
     return f"Commit {', '.join(facts[0])}; {', '.join(facts[1])}."
 
 
-def _objective(part: StudyPart) -> tuple[str, Direction]:
+def _objective(part: RecordPart) -> tuple[str, Direction]:
     names, directions = read_objectives(part.records[0].params)
     return names[0], directions[0]
 
@@ -95,20 +118,12 @@ def _replace_part(text: str, readme: Path, name: str, content: str) -> str:
     before, after = f"<!-- part: {name} -->", f"<!-- end of {name} -->"
     pattern = re.compile(f"{re.escape(before)}.*?{re.escape(after)}", re.DOTALL)
     if not pattern.search(text):
-        raise StudyError(f"{readme} has no place for the part {name!r}\n  -> add the lines {before} and {after}")
+        raise RecordError(f"{readme} has no place for the part {name!r}\n  -> add the lines {before} and {after}")
     return pattern.sub(lambda _: f"{before}\n\n{content}\n\n{after}", text, count=1)
 
 
 def _write_figure(chart: Chart, file: Path) -> Path:
     from sentiment.report.draw.matplotlib import write_png  # matplotlib takes a second to import
 
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_png(chart, file)
     return file
-
-
-def _write_text(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(file)

@@ -1,4 +1,4 @@
-"""The stored results of a study on record: one file a part, without paths of the machine that ran it.
+"""The stored results of an experiment: one file per part, without paths of the machine that ran it.
 
 ``experiments/NAME/results/PART.json`` holds the command and what became of each run. Tables and figures are made from
 these files alone, so that whoever has the repository can make them again.
@@ -7,14 +7,18 @@ these files alone, so that whoever has the repository can make them again.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sentiment.atomic import write_json
 from sentiment.config.identity import is_incidental
 from sentiment.errors import SentimentError
-from sentiment.tracking.result_file import ResultRecord, write_json
+from sentiment.report.sweep.collect import collect_sweep
+from sentiment.tracking.result_file import ResultRecord, read_results
 
 PATH_KEYS = ("data.path", "data.validation_path", "data.test_path", "data.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
@@ -23,13 +27,13 @@ FOLDER = "FOLDER"
 """What stands in a stored command where a path stood."""
 
 
-class StudyError(SentimentError):
-    """A study's folder has no results, or its README no place for them."""
+class RecordError(SentimentError):
+    """An experiment's folder has no results, or its README no place for them."""
 
 
 @dataclass(frozen=True)
-class StudyPart:
-    """One sweep of a study.
+class RecordPart:
+    """One sweep of an experiment.
 
     Attributes:
         name: Its name, as in ``results/NAME.json``.
@@ -44,15 +48,30 @@ class StudyPart:
     records: tuple[ResultRecord, ...]
 
 
-def store_part(study_dir: Path, part: StudyPart) -> Path:
+def collect_part(name: str, sweep_dir: Path) -> RecordPart:
+    """Read the runs of a sweep that have ended, and the command that started it, without paths of this machine.
+
+    Raises:
+        RecordError: There is no such folder.
+        SentimentError: The sweep cannot be read.
+    """
+    if not sweep_dir.is_dir():
+        raise RecordError(f"there is no folder {sweep_dir}\n  -> give the folder of a multirun, as it was printed")
+    table = collect_sweep(sweep_dir)
+    words = shlex.split(table.command or "")
+    command = shlex.join(re.sub(r"^(data\.\w*path|data\.cache_dir)=.*", rf"\1={FOLDER}", word) for word in words)
+    records = tuple(record for record in read_results(sweep_dir) if record.status != "RUNNING")
+    return RecordPart(name, command, table.log_scaled, records)
+
+
+def store_part(folder: Path, part: RecordPart) -> Path:
     """Write a part; settings that all runs share are written once.
 
     Raises:
-        StudyError: There is nothing to store.
-        TrackingError: The folder cannot be written.
+        RecordError: There is nothing to store, or the folder cannot be written.
     """
     if not part.records:
-        raise StudyError(f"part {part.name!r} has no runs to store; give the folder of a sweep that has ended runs")
+        raise RecordError(f"part {part.name!r} has no runs to store; give the folder of a sweep that has ended runs")
     records = [strip_paths(record) for record in part.records]
     shared = _find_shared([record.params for record in records])
     content = {
@@ -61,22 +80,25 @@ def store_part(study_dir: Path, part: StudyPart) -> Path:
         "shared_params": shared,
         "runs": [_shorten(asdict(record), shared) for record in records],
     }
-    file = study_dir / "results" / f"{part.name}.json"
-    write_json(file, content)
+    file = folder / "results" / f"{part.name}.json"
+    try:
+        write_json(file, content)
+    except OSError as error:
+        raise RecordError(f"{file} cannot be written: {error}\n  -> free space, or mind who owns the folder") from error
     return file
 
 
-def read_parts(study_dir: Path) -> list[StudyPart]:
-    """Read all parts of a study, in the order of their names.
+def read_parts(folder: Path) -> list[RecordPart]:
+    """Read all parts of an experiment, in the order of their names.
 
     Raises:
-        StudyError: There are none, or a file is damaged.
+        RecordError: There are none, or a file is damaged.
     """
-    files = sorted((study_dir / "results").glob("*.json"))
+    files = sorted((folder / "results").glob("*.json"))
     if not files:
-        raise StudyError(
-            f"{study_dir}/results holds no results of a sweep\n  -> take one in: "
-            f"python -m sentiment study {study_dir} --collect PART=multirun/DIR"
+        raise RecordError(
+            f"{folder}/results holds no results of a sweep\n  -> take one in: "
+            f"python -m sentiment record {folder} --collect PART=multirun/DIR"
         )
     return [_read_part(file) for file in files]
 
@@ -87,11 +109,6 @@ def strip_paths(record: ResultRecord) -> ResultRecord:
     overrides = tuple(item for item in record.overrides if not item.lstrip("+").startswith(PATH_KEYS))
     tags = {key: value for key, value in record.tags.items() if key != "data.description"}
     return replace(record, name=_name(record, overrides), params=kept, overrides=overrides, tags=tags, run_id=None)
-
-
-def is_stored(record: ResultRecord) -> bool:
-    """Tell whether a run belongs on record: it has ended, well, pruned or failed."""
-    return record.status != "RUNNING"
 
 
 def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
@@ -135,7 +152,7 @@ def _shorten(content: dict[str, Any], shared: Mapping[str, str]) -> dict[str, An
     return content
 
 
-def _read_part(file: Path) -> StudyPart:
+def _read_part(file: Path) -> RecordPart:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         records = []
@@ -143,10 +160,10 @@ def _read_part(file: Path) -> StudyPart:
             run["params"] = {**content["shared_params"], **run["params"]}
             run["overrides"], run["history"] = tuple(run["overrides"]), tuple(run["history"])
             records.append(ResultRecord(**run))
-        return StudyPart(file.stem, content["command"], frozenset(content["log_scaled"]), tuple(records))
+        return RecordPart(file.stem, content["command"], frozenset(content["log_scaled"]), tuple(records))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StudyError(
-            f"{file} cannot be read as results of a study ({type(error).__name__}: {error})\n"
+        raise RecordError(
+            f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})\n"
             "  -> it was edited, cut off or written by another version: collect the sweep again, or remove the file"
         ) from error
 

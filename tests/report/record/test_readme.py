@@ -1,4 +1,4 @@
-"""A study's tables and figures come from its stored results alone, with one command."""
+"""An experiment's tables and figures come from its stored results alone, with one command."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 from sentiment.__main__ import main
 from sentiment.errors import SentimentError
-from sentiment.report.record.readme import write_study
-from sentiment.report.record.store import StudyError, StudyPart, store_part
+from sentiment.report.record.readme import write_record
+from sentiment.report.record.store import RecordError, RecordPart, store_part
 from sentiment.tracking.result_file import write_result
 
 PARAMS = {"objective": "val/accuracy", "direction": "maximize", "data.path": "/somewhere/imdb"}
@@ -27,22 +27,22 @@ def runs(make_record):
 
 
 @pytest.fixture
-def study_dir(tmp_path):
-    folder = tmp_path / "study"
+def experiment_dir(tmp_path):
+    folder = tmp_path / "experiment"
     folder.mkdir()
     (folder / "README.md").write_text(README, encoding="utf-8")
     return folder
 
 
-def store(study_dir, runs):
+def store(experiment_dir, runs):
     command = "python run.py -m experiment=pooling data.path=FOLDER"
-    store_part(study_dir, StudyPart("pooling", command, frozenset(), tuple(runs)))
+    store_part(experiment_dir, RecordPart("pooling", command, frozenset(), tuple(runs)))
 
 
-def test_the_readme_gets_command_table_figure_and_origin(study_dir, runs):
-    store(study_dir, runs)
-    files = write_study(study_dir)
-    text = (study_dir / "README.md").read_text(encoding="utf-8")
+def test_the_readme_gets_command_table_figure_and_origin(experiment_dir, runs):
+    store(experiment_dir, runs)
+    files = write_record(experiment_dir)
+    text = (experiment_dir / "README.md").read_text(encoding="utf-8")
     assert text.startswith("# Question")
     assert text.endswith("Answer.\n")
     assert "old" not in text
@@ -55,31 +55,36 @@ def test_the_readme_gets_command_table_figure_and_origin(study_dir, runs):
     assert all(file.stat().st_size > 0 for file in files)
 
 
-def test_writing_again_changes_nothing(study_dir, runs):
-    store(study_dir, runs)
-    first = {file: file.read_bytes() for file in write_study(study_dir)}
-    assert {file: file.read_bytes() for file in write_study(study_dir)} == first
+def test_writing_again_changes_nothing(experiment_dir, runs):
+    store(experiment_dir, runs)
+    first = {file: file.read_bytes() for file in write_record(experiment_dir)}
+    assert {file: file.read_bytes() for file in write_record(experiment_dir)} == first
 
 
-def test_the_command_takes_a_sweep_in_without_its_paths(study_dir, runs, tmp_path, capsys):
+def test_the_command_takes_a_sweep_in_without_its_paths(experiment_dir, runs, tmp_path, capsys):
     sweep_dir = tmp_path / "sweep"
     for run in runs:
         write_result(sweep_dir / str(run.job_number), run)
-    main(["study", str(study_dir), "--collect", f"pooling={sweep_dir}"])
+    main(["record", str(experiment_dir), "--collect", f"pooling={sweep_dir}"])
     assert "pooling.json" in capsys.readouterr().out
-    text = (study_dir / "results" / "pooling.json").read_text(encoding="utf-8")
+    text = (experiment_dir / "results" / "pooling.json").read_text(encoding="utf-8")
     assert "/somewhere" not in text
-    assert "| rnn | max |" in (study_dir / "README.md").read_text(encoding="utf-8")
+    assert "| rnn | max |" in (experiment_dir / "README.md").read_text(encoding="utf-8")
 
 
-def test_errors_say_what_to_do(study_dir, runs, tmp_path):
-    store(study_dir, runs)
-    (study_dir / "README.md").write_text("# Question\n", encoding="utf-8")
-    with pytest.raises(StudyError, match="add the lines <!-- part: pooling -->"):
-        write_study(study_dir)
-    with pytest.raises(SentimentError, match="so it is no study"):
-        main(["study", str(tmp_path)])
+def test_errors_say_what_to_do(experiment_dir, runs, tmp_path):
+    store(experiment_dir, runs)
+    (experiment_dir / "README.md").write_text("# Question\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="add the lines <!-- part: pooling -->"):
+        write_record(experiment_dir)
+    with pytest.raises(SentimentError, match="so it is no experiment"):
+        main(["record", str(tmp_path)])
     with pytest.raises(SentimentError, match="there is no folder"):
-        main(["study", str(study_dir), "--collect", "pooling=nowhere"])
+        main(["record", str(experiment_dir), "--collect", "pooling=nowhere"])
     with pytest.raises(SystemExit):
-        main(["study", str(study_dir), "--collect", "nowhere"])
+        main(["record", str(experiment_dir), "--collect", "nowhere"])
+
+
+def test_the_command_of_earlier_versions_names_the_new_one():
+    with pytest.raises(SentimentError, match=r"study is called record now.*\n.*sentiment record experiments/x"):
+        main(["study", "experiments/x"])

@@ -1,4 +1,4 @@
-"""What is stored of a study: enough to make its tables again, and no path of a machine."""
+"""What is stored of an experiment: enough to make its tables again, and no path of a machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from sentiment.report.record.store import StudyError, StudyPart, differing_keys, read_parts, store_part
+from sentiment.report.record.store import RecordError, RecordPart, differing_keys, read_parts, store_part
 
 PARAMS = {
     "seed": "0", "model.name": "rnn", "model.embedding_size": "32", "model.hidden_size": "32", "optimizer.lr": "0.001",
@@ -30,7 +30,7 @@ def make_run(make_record):
 
 
 def make_part(*records, name="rnn"):
-    return StudyPart(name, "python run.py -m data.path=FOLDER", frozenset({"optimizer.lr"}), tuple(records))
+    return RecordPart(name, "python run.py -m data.path=FOLDER", frozenset({"optimizer.lr"}), tuple(records))
 
 
 def test_what_is_stored_comes_back_without_paths(tmp_path, make_run):
@@ -62,13 +62,13 @@ def test_several_parts_come_in_the_order_of_their_names(tmp_path, make_run):
 
 
 def test_errors_say_what_to_do(tmp_path, make_run):
-    with pytest.raises(StudyError, match="--collect PART="):
+    with pytest.raises(RecordError, match="--collect PART="):
         read_parts(tmp_path)
-    with pytest.raises(StudyError, match="no runs to store"):
+    with pytest.raises(RecordError, match="no runs to store"):
         store_part(tmp_path, make_part())
     file = store_part(tmp_path, make_part(make_run(0)))
     file.write_text(file.read_text(encoding="utf-8")[:-20], encoding="utf-8")
-    with pytest.raises(StudyError, match="collect the sweep again"):
+    with pytest.raises(RecordError, match="collect the sweep again"):
         read_parts(tmp_path)
 
 

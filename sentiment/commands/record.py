@@ -1,0 +1,48 @@
+"""``python -m sentiment record``: an experiment on record, from stored results to its tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+SUMMARY = "write the tables and figures of an experiment in experiments/ from its stored results"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the experiment's, e.g. experiments/pooling")
+    parser.add_argument(
+        "--collect",
+        action="append",
+        default=[],
+        metavar="PART=MULTIRUN",
+        type=read_part_option,
+        help="take in the results of this multirun first, as this part of the record; may be given several times",
+    )
+
+
+def read_part_option(text: str) -> tuple[str, Path]:
+    """Read ``PART=FOLDER``."""
+    name, separator, folder = text.partition("=")
+    if not separator or not re.fullmatch(r"\w+", name) or not folder:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not PART=MULTIRUN, e.g. transformer=multirun/pooling_transformer"
+        )
+    return name, Path(folder)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Take results in where asked to, then write the tables and figures.
+
+    Raises:
+        SentimentError: There is no such folder or sweep, or the files cannot be read or written.
+    """
+    from sentiment.report.record.readme import require_readme, write_record
+    from sentiment.report.record.store import collect_part, store_part
+
+    require_readme(options.folder)
+    for name, sweep_dir in options.collect:
+        print(store_part(options.folder, collect_part(name, sweep_dir)))
+    for file in write_record(options.folder):
+        print(file)
