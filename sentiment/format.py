@@ -34,13 +34,13 @@ def format_metric(name: str, value: float) -> str:
 
 def format_percent(share: float) -> str:
     """Write a share of one in percent: ``0.98721`` as ``98.72 %``."""
-    return f"{100 * share:.2f} %" if math.isfinite(share) else "no number"
+    return f"{100 * share:.2f} %" if math.isfinite(share) else "undefined"
 
 
 def format_points(difference: float, *, is_signed: bool = False) -> str:
     """Write a difference of shares of one in points of a hundred, without the unit: ``-0.01234`` as ``-1.23``."""
     if not math.isfinite(difference):
-        return "no number"
+        return "undefined"
     points = round(100 * difference, 2) + 0.0  # adding zero keeps -0.00 out
     return f"{points:+.2f}" if is_signed else f"{points:.2f}"
 
@@ -56,7 +56,7 @@ def format_number(value: float) -> str:
     ``100000`` is ``100,000``, ``0.00031`` is ``0.00031``, ``0.00003`` is ``3e-5``.
     """
     if not math.isfinite(value):
-        return "no number"
+        return "undefined"
     if abs(value) >= 1000 or float(value).is_integer():
         return f"{value:,.0f}"
     mantissa, _, exponent = f"{value:.4g}".partition("e")

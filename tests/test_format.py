@@ -21,7 +21,7 @@ from sentiment.format import (
     ("value", "text"),
     [
         (0, "0"), (3.0, "3"), (100000, "100,000"), (1234.5, "1,234"), (0.98721, "0.9872"), (0.0003, "0.0003"),
-        (0.00003, "3e-5"), (-2.5, "-2.5"), (math.nan, "no number"), (math.inf, "no number"),
+        (0.00003, "3e-5"), (-2.5, "-2.5"), (math.nan, "undefined"), (math.inf, "undefined"),
     ],
 )  # fmt: skip
 def test_numbers_have_four_digits_and_no_needless_exponent(value: float, text: str):
@@ -32,7 +32,7 @@ def test_numbers_have_four_digits_and_no_needless_exponent(value: float, text: s
     ("name", "value", "text"),
     [
         ("val/accuracy", 0.98721, "98.72 %"), ("test/auroc", 1.0, "100.00 %"), ("val/f1", 0.5, "50.00 %"),
-        ("val/loss", 0.31416, "0.3142"), ("model/parameters", 78978.0, "78,978"), ("accuracy", math.nan, "no number"),
+        ("val/loss", 0.31416, "0.3142"), ("model/parameters", 78978.0, "78,978"), ("accuracy", math.nan, "undefined"),
     ],
 )  # fmt: skip
 def test_shares_are_read_in_percent(name: str, value: float, text: str):

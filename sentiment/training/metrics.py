@@ -1,25 +1,41 @@
-"""The metrics of a split, from torchmetrics."""
+"""The metrics of a split, from torchmetrics; what the split's classes leave undefined is NaN, and no objective."""
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
-    BinaryAUROC,
-    BinaryF1Score,
     MulticlassAccuracy,
     MulticlassAUROC,
     MulticlassCalibrationError,
     MulticlassF1Score,
+    MulticlassStatScores,
 )
 
+from sentiment.config.schema import Settings
+from sentiment.data.corpus import Corpus
+from sentiment.errors import SentimentError
+
+log = logging.getLogger(__name__)
+
 CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
+
+
+class UndefinedObjectiveError(SentimentError):
+    """The validation reviews leave an objective undefined."""
 
 
 class SplitMetrics(nn.Module):
     """Accuracy, F1 and AUROC of a split, under names such as ``val/accuracy``.
 
-    With two classes F1 and AUROC are those of class 1 (positive); with more they are averaged over the classes.
+    With two classes F1 and AUROC are those of class 1 (positive); with more they are averaged over the classes that
+    the split has. Without a review of class 1 its F1 is NaN, with reviews of a single class AUROC is.
 
     Args:
         classes: Number of classes K.
@@ -29,26 +45,88 @@ class SplitMetrics(nn.Module):
 
     def __init__(self, classes: int, prefix: str, *, calibration: bool = False) -> None:
         super().__init__()
-        self.of_classes = MetricCollection({"accuracy": MulticlassAccuracy(classes, average="micro")}, prefix=prefix)
-        self.of_positive = MetricCollection({}, prefix=prefix)
+        self.prefix = prefix
+        self.metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(classes, average="micro"),
+                "f1": MulticlassF1Score(classes, average="none"),
+                "auroc": MulticlassAUROC(classes, average="none"),
+                "counts": MulticlassStatScores(classes, average="none"),
+            }
+        )
         if calibration:
-            self.of_classes.add_metrics({"ece": MulticlassCalibrationError(classes, CALIBRATION_BINS, norm="l1")})
-        if classes == 2:
-            self.of_positive.add_metrics({"f1": BinaryF1Score(), "auroc": BinaryAUROC()})
-        else:
-            f1, auroc = MulticlassF1Score(classes, average="macro"), MulticlassAUROC(classes, average="macro")
-            self.of_classes.add_metrics({"f1": f1, "auroc": auroc})
+            self.metrics.add_metrics({"ece": MulticlassCalibrationError(classes, CALIBRATION_BINS, norm="l1")})
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Add a batch of (B, K) probabilities and (B,) labels."""
-        self.of_classes.update(probabilities, labels)
-        self.of_positive.update(probabilities[:, 1], labels)
+        self.metrics.update(probabilities, labels)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the metrics of all batches since the last reset."""
-        return {**self.of_classes.compute(), **self.of_positive.compute()}
+        with warnings.catch_warnings():
+            # It warns of classes without a review, and counts them as 0; here they do not count.
+            warnings.filterwarnings("ignore", "No (positive|negative) samples in targets", UserWarning)
+            values = self.metrics.compute()
+        support = values.pop("counts")[:, -1]  # (K,) reviews of each class
+        present = support > 0
+        values["f1"] = _average(values["f1"], present)
+        values["auroc"] = _average(values["auroc"], present & (support < support.sum()))
+        return {f"{self.prefix}{name}": value for name, value in values.items()}
 
     def reset(self) -> None:
         """Forget all batches."""
-        self.of_classes.reset()
-        self.of_positive.reset()
+        self.metrics.reset()
+
+
+def _average(values: Tensor, is_defined: Tensor) -> Tensor:
+    """Average (K,) values over the classes for which they are defined; of two classes, take that of class 1."""
+    if len(values) == 2:
+        values, is_defined = values[1:], is_defined[1:]
+    return values[is_defined].mean() if is_defined.any() else torch.full_like(values[0], torch.nan)
+
+
+def check_metrics(settings: Settings, corpus: Corpus) -> None:
+    """Say which metrics of a run will be undefined or lack a class, and refuse objectives among them.
+
+    Raises:
+        UndefinedObjectiveError: With every such objective.
+    """
+    faults = []
+    for prefix, split in (("val/", corpus.validation), ("test/", corpus.test if settings.trainer.test else None)):
+        if split is None:
+            continue
+        counts = np.bincount(split.labels, minlength=len(corpus.class_names))
+        for name, reason, is_undefined in find_gaps(counts, corpus.class_names):
+            metric = f"{prefix}{name}"
+            if is_undefined and metric in settings.objectives:
+                faults.append(f"  {metric}: {reason}")
+            else:
+                log.warning("%s %s: %s.", metric, "is undefined" if is_undefined else "lacks a class", reason)
+    if faults:
+        raise UndefinedObjectiveError(
+            "An objective is undefined on these validation reviews:\n"
+            + "\n".join(faults)
+            + "\n-> choose another, e.g. objective=val/accuracy or val/loss, or let validation have every class: "
+            "a larger data.validation_fraction, or another data.split_seed"
+        )
+
+
+def find_gaps(counts: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    """Find the metrics that a split's classes leave undefined or incomplete.
+
+    Args:
+        counts: (K,) reviews of each class.
+        class_names: K names.
+
+    Yields:
+        Metric without its prefix, why, and whether it is undefined.
+    """
+    absent = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    if not absent:
+        return
+    reason = f"no review is of the class {', '.join(absent)}"
+    is_single = len(absent) == len(class_names) - 1
+    if is_single or len(class_names) > 2:
+        yield "auroc", reason, is_single
+    if len(class_names) > 2 or not counts[1]:
+        yield "f1", reason, len(class_names) == 2

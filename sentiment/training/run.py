@@ -24,6 +24,7 @@ from sentiment.training.device import DEFAULT_THREADS, name_device
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.linear import train_and_test_linear
+from sentiment.training.metrics import check_metrics
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ReportingCallback, epochs_done, read_metrics
@@ -47,11 +48,13 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
 
     Raises:
         DeviceError: The device asked for is not there.
+        UndefinedObjectiveError: The validation reviews leave an objective undefined.
         RunPruned: The reporter ended the run early; how far it came is in `reached`, and its checkpoints are removed.
         NonFiniteLossError: The loss became NaN or infinite.
         OutOfMemoryError: The host or the accelerator ran out of memory.
         KeyboardInterrupt: Ctrl-C.
     """
+    check_metrics(settings, corpus)
     if isinstance(settings.model, NgramSettings):
         return train_and_test_linear(settings, corpus, output_dir, reporter)
     device = name_device(settings)

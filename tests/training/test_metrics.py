@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from sentiment.config.schema import AdamSettings, ConstantSettings
 from sentiment.data.batching import Batch
+from sentiment.training.metrics import SplitMetrics, UndefinedObjectiveError
 from sentiment.training.module import TextClassificationModule
+from sentiment.training.run import train_and_test
 
 
 class Answers(torch.nn.Module):
@@ -48,6 +54,61 @@ def test_metrics_agree_with_scikit_learn(classes):
     assert found["test/f1"] == pytest.approx(sk.f1_score(labels, predicted, average=average), abs=1e-6)
     assert found["test/auroc"] == pytest.approx(sk.roc_auc_score(labels, scores, multi_class="ovr"), abs=1e-6)
     assert found["test/ece"] == pytest.approx(expected_calibration_error(labels, probabilities), abs=1e-5)
+
+
+def measure(probabilities: list[list[float]], labels: list[int]) -> dict[str, float]:
+    metrics = SplitMetrics(len(probabilities[0]), "val/")
+    metrics.update(torch.tensor(probabilities), torch.tensor(labels))
+    return {name: float(value) for name, value in metrics.compute().items()}
+
+
+def test_a_class_that_the_split_lacks_does_not_count():
+    """A perfect model is perfect on what there is; a class without a review was a 0 in the mean before."""
+    found = measure([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.7, 0.1, 0.2]], [0, 1, 0])
+    assert (found["val/accuracy"], found["val/f1"], found["val/auroc"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_what_one_class_leaves_undefined_is_no_number(label: int):
+    found = measure([[0.8, 0.2], [0.7, 0.3]], [label, label])
+    assert np.isnan(found["val/auroc"])
+    assert np.isnan(found["val/f1"]) == (label == 0)
+    assert found["val/accuracy"] == 1 - label
+
+
+@given(st.integers(2, 5), st.lists(st.integers(0, 4), min_size=2, max_size=30), st.randoms(use_true_random=False))
+def test_present_classes_agree_with_scikit_learn(classes, labels, random):
+    labels = np.array(labels) % classes
+    probabilities = np.array([[random.random() + 0.01 for _ in range(classes)] for _ in labels])
+    probabilities = (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
+    found = measure(probabilities.tolist(), labels.tolist())
+    each = [
+        sk.roc_auc_score(labels == index, probabilities[:, index])
+        for index in range(1 if classes == 2 else 0, classes)
+        if 0 < (labels == index).sum() < len(labels)
+    ]
+    assert found["val/auroc"] == pytest.approx(np.mean(each) if each else np.nan, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("objective", ["val/auroc", "[val/accuracy,val/f1]"])
+def test_an_undefined_metric_is_no_objective(objective, small_settings, small_corpus, reporter, tmp_path):
+    labels = np.zeros_like(small_corpus.validation.labels)
+    corpus = replace(small_corpus, validation=replace(small_corpus.validation, labels=labels))
+    with pytest.raises(UndefinedObjectiveError, match=r"val/(auroc|f1): no review is of the class "):
+        train_and_test(small_settings("model=rnn", f"objective={objective}"), corpus, tmp_path, reporter)
+    assert reporter.reports == []
+
+
+def test_an_undefined_metric_is_said_once_and_recorded_as_such(
+    small_settings, small_corpus, reporter, tmp_path, caplog, recwarn
+):
+    labels = np.zeros_like(small_corpus.validation.labels)
+    corpus = replace(small_corpus, validation=replace(small_corpus.validation, labels=labels))
+    result = train_and_test(small_settings("model=rnn"), corpus, tmp_path, reporter)
+    assert caplog.text.count("val/auroc is undefined: no review is of the class") == 1
+    assert np.isnan(result.metrics["val/auroc"])
+    assert 0 <= result.metrics["test/auroc"] <= 1
+    assert [str(one.message) for one in recwarn if "samples in targets" in str(one.message)] == []
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:

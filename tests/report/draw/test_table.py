@@ -12,7 +12,7 @@ from sentiment.report.draw.table import Column, DataTable, write_table
         (Column("n", "n"), False, "no"), (Column("n", "n"), 3, "3"), (Column("n", "n"), 2.0, "2"),
         (Column("n", "n"), 687042.0, "687,042"), (Column("n", "n"), 0.85570741, "0.8557"),
         (Column("n", "n"), 0.000012345, "1.234e-5"), (Column("n", "n"), 123.456, "123.5"),
-        (Column("n", "n"), float("nan"), "no number"), (Column("n", "n"), "lstm", "lstm"),
+        (Column("n", "n"), float("nan"), "undefined"), (Column("n", "n"), "lstm", "lstm"),
         (Column("val/auroc", "AUROC"), 0.98721, "98.72 %"), (Column("low", "from", True, "percent"), 0.5, "50.00 %"),
         (Column("difference", "d", True, "points"), -0.01234, "-1.23"),
         (Column("difference", "d", True, "points"), 0.02, "+2.00"),
