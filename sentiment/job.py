@@ -74,10 +74,10 @@ def read_earlier(run: RunContext) -> dict[str, float] | None:
     Raises:
         RunPruned: The study had ended it early.
     """
-    from sentiment.tracking.flatten import flatten
+    from sentiment.tracking.params import flatten_settings
     from sentiment.tracking.result_file import read_ended
 
-    record = read_ended(run.output_dir, flatten(run.settings))
+    record = read_ended(run.output_dir, flatten_settings(run.settings))
     if record is not None and record.status == "PRUNED":
         raise RunPruned(record.reason or "pruned")
     return None if record is None else record.describe_outcome()

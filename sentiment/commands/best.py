@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.config.experiment_file import write_experiment
     from sentiment.report.sweep.best import choose_best, name_experiment
     from sentiment.report.sweep.names import open_sweep
-    from sentiment.tracking.recorded_settings import read_settings
+    from sentiment.tracking.params import read_settings
 
     table, sweep_dir = open_sweep(options.study, options.tracking_uri)
     best = choose_best(table, sweep_dir, options.rank)

@@ -58,8 +58,7 @@ def find_groups(arguments: list[str], by: str | None, tracking_uri: str | None) 
         TrackingError: There is no such run.
     """
     from sentiment.report.compare.groups import ComparisonError, keep_finished, name_groups, split_runs
-    from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
-    from sentiment.tracking.runs import find_stored_runs
+    from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri, find_stored_runs
 
     uri = choose_tracking_uri(tracking_uri)
     found = [

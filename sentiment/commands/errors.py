@@ -47,8 +47,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.report.errors.analysis import analyse_run
     from sentiment.report.errors.console import print_findings
     from sentiment.report.errors.page import write_report
-    from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
-    from sentiment.tracking.runs import find_stored_run
+    from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri, find_stored_run
 
     found = find_stored_run(options.run_name, MULTIRUN_DIR, choose_tracking_uri(options.tracking_uri))
     analysis = analyse_run(
@@ -75,7 +74,7 @@ def log_files(uri: str, analysis: RunErrors, files: list[Path], folder: Path) ->
     Raises:
         TrackingError: MLflow cannot be written, or does not know the run.
     """
-    from sentiment.tracking.mlflow.attach import attach_files
+    from sentiment.tracking.mlflow.write import attach_files
 
     assert analysis.run_id is not None
     place = f"{ARTIFACT_PATH}/{analysis.split}"

@@ -133,7 +133,7 @@ def _load(options: argparse.Namespace) -> tuple[Predictor, str]:
     from sentiment.models.bundle import Predictor
     from sentiment.models.checkpoint import load_checkpoint
     from sentiment.tracking.model_source import find_model_source
-    from sentiment.tracking.places import MULTIRUN_DIR, choose_tracking_uri
+    from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri
 
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from sentiment import atomic
 from sentiment.errors import SentimentError
 
 SUMMARY = "write the pages on the configuration, docs/configuration/, from the schemas"
@@ -89,9 +89,7 @@ def write_pages(pages: Mapping[str, str], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in pages.items():
             if _read_page(folder / name) != text:
-                unfinished = folder / f".{name}.{os.getpid()}"
-                unfinished.write_text(text, encoding="utf-8")
-                unfinished.replace(folder / name)
+                atomic.write_text(folder / name, text)
                 changed.append(folder / name)
         for file in _find_abandoned(pages, folder):
             file.unlink()

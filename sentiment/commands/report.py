@@ -31,10 +31,10 @@ def run(options: argparse.Namespace) -> None:
     """
     from sentiment.report.sweep.names import open_sweep
     from sentiment.report.sweep.page import REPORT_FOLDER, summarize, write_report
-    from sentiment.tracking import places
+    from sentiment.tracking import runs as stored_runs
 
     table, sweep_dir = open_sweep(options.study, options.tracking_uri)
-    folder = options.output or (sweep_dir or places.MULTIRUN_DIR / options.study) / REPORT_FOLDER
+    folder = options.output or (sweep_dir or stored_runs.MULTIRUN_DIR / options.study) / REPORT_FOLDER
     page, *others = write_report(table, folder)
     summary = summarize(table)
     pictures = sum(file.suffix == ".png" for file in others)

@@ -18,6 +18,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from sentiment import atomic
 from sentiment.config.command_line import COMPOSE_ERRORS
 from sentiment.config.extension_options import register_extension_options
 from sentiment.config.home import register_resolvers
@@ -25,6 +26,7 @@ from sentiment.config.identity import is_incidental
 from sentiment.config.reading import read_choices
 from sentiment.config.schema import Settings
 from sentiment.errors import SentimentError
+from sentiment.flat import flatten
 
 MACHINE_KEYS = ("data.path", "data.validation_path", "data.test_path")
 """Where the reviews lie on this machine; the command that runs the experiment names them."""
@@ -95,7 +97,12 @@ def write_experiment(
             f"{file} is there already, and holds something else.\n"
             "  -> choose another name with --name NAME, or replace it with --force"
         )
-    _replace(file, text)
+    try:
+        atomic.write_text(file, text)
+    except OSError as error:
+        raise ExperimentFileError(
+            f"{file} cannot be written: {error}\n  -> make the folder writable, or free some space"
+        ) from error
     return Experiment(file, command, is_new=True)
 
 
@@ -196,14 +203,14 @@ def _groups(wanted: Mapping[str, Any]) -> list[str]:
 
 
 def _flatten(settings: Settings) -> dict[str, Any]:
-    return _leaves(settings.model_dump(mode="json"), "")
+    return flatten(settings.model_dump(mode="json"))
 
 
 def _flatten_config(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
     """Flatten a composed configuration; what has no value yet (``data.path: ???``) stays as it is written."""
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
-    node, flat = OmegaConf.create(raw), _leaves(raw, "")
+    node, flat = OmegaConf.create(raw), flatten(raw)
     if not resolve:
         return flat
     resolved: dict[str, Any] = {}
@@ -211,13 +218,6 @@ def _flatten_config(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
         found = value if value == "???" else OmegaConf.select(node, key)
         resolved[key] = OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
     return resolved
-
-
-def _leaves(tree: Any, prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _nest(flat: Mapping[str, Any]) -> DictConfig:
@@ -253,15 +253,3 @@ def _hide_places(command: Sequence[str]) -> list[str]:
 def _body(text: str) -> list[str]:
     """Give what an experiment file sets: its lines without comments."""
     return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-
-
-def _replace(file: Path, text: str) -> None:
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(file)
-    except OSError as error:
-        raise ExperimentFileError(
-            f"{file} cannot be written: {error}\n  -> make the folder writable, or free some space"
-        ) from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from sentiment.config.objective import RETIRED, find_direction, select_objective
 from sentiment.config.schema import Settings
+from sentiment.flat import flatten
 
 INCIDENTAL = (
     "tracking.", "trainer.threads", "trainer.progress_bar", "trainer.resume", "data.cache_dir", *RETIRED,
@@ -35,12 +36,5 @@ def keep_determining(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def identify(settings: Settings, fingerprint: str) -> str:
     """Hash the settings that determine a run, and the fingerprint of its data: files may change under their name."""
-    kept = keep_determining(dict(_leaves(settings.model_dump(mode="json"))))
+    kept = keep_determining(flatten(settings.model_dump(mode="json")))
     return hashlib.sha256(json.dumps([kept, fingerprint], sort_keys=True).encode()).hexdigest()
-
-
-def _leaves(tree: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
-    leaves: list[tuple[str, object]] = []
-    for key, value in tree.items():
-        leaves += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
-    return leaves

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import OmegaConf
+
+from sentiment.flat import flatten
 
 PACKAGE_LINE = "# @package"
 
@@ -75,13 +77,5 @@ def read_overlay(file: Path) -> Overlay:
         choices=tuple(f"{group.removeprefix('override ').lstrip('/')}={option}" for group, option in chosen),
         varied=tuple(varied),
         constraints=constraints,
-        settings=dict(_flatten(content, "")),
+        settings=flatten(content),
     )
-
-
-def _flatten(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in content.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -14,6 +14,11 @@ Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED", "PRUNED"]
 FINAL: frozenset[Status] = frozenset({"FINISHED", "PRUNED"})
 """States that nothing follows; a run in any other one can be taken up again."""
 
+TRIAL_STATES: dict[Status, str] = {
+    "RUNNING": "RUNNING", "FINISHED": "COMPLETE", "PRUNED": "PRUNED", "FAILED": "FAIL", "KILLED": "KILLED",
+}  # fmt: skip
+"""What a study calls the same; MLflow's tag ``trial.state``."""
+
 FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died"]
 
 SIGTERM_EXIT_CODE = 143

@@ -1,4 +1,4 @@
-"""Records a run in its own folder: ``result.json``, test predictions, confusion matrix."""
+"""Record a run in its own folder: ``result.json``, test predictions, confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sentiment.atomic import replacing
 from sentiment.config.run_context import RunContext
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
-from sentiment.tracking.flatten import flatten
-from sentiment.tracking.result_file import ResultRecord, read_unfinished, write_result
+from sentiment.tracking.params import flatten_settings
+from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result, read_unfinished, write_result
 from sentiment.tracking.run_name import name_run
 from sentiment.training.result import RunResult
 
@@ -34,7 +35,7 @@ class FolderRecorder:
     """
 
     def __init__(self, context: RunContext) -> None:
-        settings, params = context.settings, flatten(context.settings)
+        settings, params = context.settings, flatten_settings(context.settings)
         self._folder = context.output_dir
         self.earlier = earlier = read_unfinished(context.output_dir, params)
         self._record = ResultRecord(
@@ -80,9 +81,7 @@ class FolderRecorder:
             from sentiment.tracking.confusion import write_confusion
 
             write_confusion(self._folder, result.test.confusion(), result.class_names)
-            predictions = self._folder / PREDICTIONS_FILE
-            predictions.parent.mkdir(exist_ok=True)
-            write_predictions(predictions, result)
+            write_predictions(self._folder / PREDICTIONS_FILE, result)
         self._record = replace(
             self._record,
             metrics=dict(result.metrics),
@@ -119,9 +118,38 @@ def write_predictions(file: Path, result: RunResult) -> None:
     The arrays are plain numbers and text: ``numpy.load`` reads them without pickle.
     """
     assert result.test is not None
-    np.savez_compressed(
-        file,
-        labels=result.test.labels,
-        probabilities=result.test.probabilities,
-        class_names=np.array(result.class_names, dtype=np.str_),
-    )
+    with replacing(file) as unfinished, unfinished.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            labels=result.test.labels,
+            probabilities=result.test.probabilities,
+            class_names=np.array(result.class_names, dtype=np.str_),
+        )
+
+
+def close_abandoned(output_dir: Path, reason: str, uri: str) -> None:
+    """Mark a run as failed whose process was killed and could not do so, in its folder and, if it is there, in MLflow.
+
+    Args:
+        output_dir: The run's folder; a run that was killed before it recorded anything has no record to close.
+        reason: How its process died.
+        uri: Tracking URI of MLflow.
+
+    Raises:
+        TrackingError: The record is damaged, or MLflow cannot be written.
+    """
+    file = output_dir / RESULT_FILE
+    if not file.exists():
+        return
+    record = read_result(file)
+    if record.status != "RUNNING":
+        return
+    ending = Ending("FAILED", "worker_died", reason)
+    write_result(output_dir, replace(record, status=ending.status, kind=ending.kind, reason=ending.reason))
+    if record.run_id is not None:
+        from sentiment.tracking.mlflow.client import MlflowClient
+        from sentiment.tracking.mlflow.store import recording
+        from sentiment.tracking.mlflow.write import write_ending
+
+        with recording(uri):
+            write_ending(MlflowClient(tracking_uri=uri), record.run_id, ending, is_job=True)

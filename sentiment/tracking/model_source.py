@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentiment.errors import ModelFileError, TrackingError
-from sentiment.tracking.result_file import RESULT_FILE
+from sentiment.tracking.result_file import RESULT_FILE, RUN_ID
 from sentiment.tracking.runs import (
     BUNDLE_DIR,
-    RUN_ID,
     StoredRun,
     find_latest_run,
     find_stored_run,
     make_temporary_folder,
 )
-
-CHAMPION = "champion"
-"""Alias of the model that a registered name stands for."""
 
 REGISTRY_URI = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))?")
 
@@ -27,11 +23,11 @@ BUNDLE_SETTINGS = "settings.json"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model lies.
+    """The files of a model.
 
     Attributes:
         description: What it is, for people.
-        bundle: Its bundle.
+        bundle: Folder of its bundle.
         checkpoint: Checkpoint whose weights replace the bundle's; None: the bundle's own.
     """
 
@@ -107,23 +103,8 @@ def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> M
         raise TrackingError(
             f"{name} names no registered model.\n  -> write models:/NAME@ALIAS, models:/NAME/VERSION or NAME"
         )
-    from sentiment.tracking.mlflow.client import MlflowException
-    from sentiment.tracking.mlflow.logged_model import fetch_bundle
-    from sentiment.tracking.mlflow.read import open_client, reading
+    from sentiment.tracking.mlflow.registry import CHAMPION, fetch_registered
 
-    client, model = open_client(tracking_uri), parts["name"]
-    try:
-        version = parts["version"] or client.get_model_version_by_alias(model, parts["alias"] or CHAMPION).version
-        place = client.get_model_version_download_uri(model, str(version))
-    except MlflowException as error:
-        with reading(tracking_uri):
-            known = sorted(found.name for found in client.search_registered_models())
-        raise TrackingError(
-            f"{tracking_uri} has no {name}: {error.message}\n  -> "
-            + (f"registered are {', '.join(known)}" if known else "register one: python -m sentiment best STUDY")
-        ) from error
-    with reading(tracking_uri):
-        if place.startswith("models:/"):  # a version of a logged model
-            place = client.get_logged_model(place.removeprefix("models:/")).artifact_location
-        bundle = fetch_bundle(tracking_uri, place, make_temporary_folder())
+    model, alias = parts["name"], parts["alias"] or CHAMPION
+    version, bundle = fetch_registered(tracking_uri, model, alias, parts["version"], make_temporary_folder())
     return ModelSource(f"{model}, version {version}", bundle)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sentiment import atomic
 from sentiment.config.identity import keep_determining
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINAL, FailureKind, Status
@@ -26,7 +27,10 @@ FINGERPRINT_TAG = "data.fingerprint"
 """Tells which data a run read; runs of another fingerprint do not compare."""
 
 PARENT_FILE = "parent_run.json"
-"""Names a multirun's parent run, in the multirun's folder; see `sentiment.tracking.mlflow.parent`."""
+"""Names a sweep's parent run, in the sweep's folder; see `sentiment.tracking.mlflow.parent`."""
+
+RUN_ID = re.compile("[0-9a-f]{32}")
+"""What MLflow's run ids look like."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class ResultRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def describe_outcome(self) -> dict[str, float]:
-        """Give all numbers that a search may optimise, constrain or plot, as `training.result.describe_outcome`."""
+        """Return all numbers that a search may optimise, constrain or plot, as `training.result.describe_outcome`."""
         seen = {name: value for name, value in self.metrics.items() if not name.startswith("test/")}
         assert self.parameters is not None, f"a {self.status} run without its size"
         return {**seen, "model/parameters": float(self.parameters), "time/fit_seconds": float(self.seconds or 0.0)}
@@ -84,7 +88,8 @@ class ResultRecord:
 def write_result(output_dir: Path, record: ResultRecord) -> None:
     """Write ``result.json``; a reader sees the old file or the new one, never half of one.
 
-    Numbers that are no numbers are written as Python's json does: ``NaN``, ``Infinity``.
+    Raises:
+        TrackingError: The folder cannot be written.
     """
     write_json(output_dir / RESULT_FILE, asdict(record))
 
@@ -162,21 +167,22 @@ def read_results(sweep_dir: Path) -> list[ResultRecord]:
     Raises:
         TrackingError: A file is damaged or of another version.
     """
-    records = [read_result(file) for file in sorted(sweep_dir.rglob(RESULT_FILE))]
-    return sorted(records, key=lambda record: (record.job_number is None, record.job_number or 0))
+    return sorted((read_result(file) for file in sorted(sweep_dir.rglob(RESULT_FILE))), key=job_order)
+
+
+def job_order(record: ResultRecord) -> tuple[bool, int]:
+    """Return the key that sorts records by their job numbers, and single runs last."""
+    return record.job_number is None, record.job_number or 0
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON atomically: under another name first, then renamed.
+    """Write JSON so that a reader sees the old file or the new one.
 
     Raises:
         TrackingError: The folder cannot be written.
     """
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        unfinished.replace(file)
+        atomic.write_json(file, content)
     except OSError as error:
         raise TrackingError(
             f"{file} cannot be written: {error}\n  -> free space, or choose another folder: hydra.run.dir=FOLDER"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import difflib
+import os
 import re
 import shutil
 import tempfile
@@ -15,18 +16,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.config.home import PROJECT_DIR
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
 from sentiment.tracking.folder import PREDICTIONS_FILE
-from sentiment.tracking.recorded_settings import read_settings
-from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, ResultRecord, read_result
+from sentiment.tracking.params import read_settings
+from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, RUN_ID, ResultRecord, job_order, read_result
 
 BUNDLE_DIR = "model"
 """Folder of the model bundle in a run's folder."""
 
-RUN_ID = re.compile("[0-9a-f]{32}")
-
 SHOWN_NAMES = 8
+
+MULTIRUN_DIR = PROJECT_DIR / "multirun"
+"""Folder that runs and sweeps write their own folders into."""
+
+TRACKING_URI = f"sqlite:///{PROJECT_DIR}/mlflow.db"
+"""MLflow store of ``conf/tracking/mlflow.yaml``."""
 
 
 @dataclass(frozen=True)
@@ -114,25 +120,24 @@ class StoredRun:
     def _fetch_bundle(self) -> bool:
         if self.tracking_uri is None or self.record.run_id is None:
             return False
-        from sentiment.tracking.mlflow import read as mlflow_read
-        from sentiment.tracking.mlflow.logged_model import fetch_bundle
+        from sentiment.tracking.mlflow.read import fetch_run_bundle
 
-        client = mlflow_read.open_client(self.tracking_uri)
-        with mlflow_read.reading(self.tracking_uri):
-            model = mlflow_read.find_model(client, client.get_run(self.record.run_id))
-            if model is None:
-                return False
-            fetch_bundle(self.tracking_uri, model, make_temporary_folder()).rename(self.folder / BUNDLE_DIR)
-        return True
+        bundle = fetch_run_bundle(self.tracking_uri, self.record.run_id, make_temporary_folder())
+        if bundle is not None:
+            bundle.rename(self.folder / BUNDLE_DIR)
+        return bundle is not None
 
     def _fetch_predictions(self) -> bool:
         if self.tracking_uri is None or self.record.run_id is None:
             return False
-        from sentiment.tracking.mlflow import read as mlflow_read
+        from sentiment.tracking.mlflow.read import fetch_predictions
 
-        client = mlflow_read.open_client(self.tracking_uri)
-        with mlflow_read.reading(self.tracking_uri):
-            return mlflow_read.fetch_predictions(client, self.record.run_id, self.folder)
+        return fetch_predictions(self.tracking_uri, self.record.run_id, self.folder)
+
+
+def choose_tracking_uri(option: str | None) -> str:
+    """Choose the MLflow store: the option, else ``MLFLOW_TRACKING_URI`` as in MLflow's own commands, else our own."""
+    return option or os.environ.get("MLFLOW_TRACKING_URI") or TRACKING_URI
 
 
 def find_stored_run(name: str, multirun_dir: Path, tracking_uri: str) -> StoredRun:
@@ -174,7 +179,7 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
     if folder is not None:
         return _read_folder(folder)
     if RUN_ID.fullmatch(name):
-        folder = _find_run_id(name, multirun_dir)
+        folder = _find_id(name, multirun_dir, RESULT_FILE) or find_sweep_folder(name, multirun_dir)
         return _fetch_runs(name, tracking_uri) if folder is None else _read_folder(folder)
     near = _name_near(name, multirun_dir)
     raise TrackingError(
@@ -182,6 +187,11 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
         "nor an MLflow run id (32 hexadecimal digits).\n"
         + (f"  -> did you mean {', '.join(near)}?" if near else "  -> train one first: python run.py")
     )
+
+
+def find_sweep_folder(parent_run_id: str, multirun_dir: Path) -> Path | None:
+    """Find the folder of the sweep that a parent run belongs to; None where it is not on this machine."""
+    return _find_id(parent_run_id, multirun_dir, PARENT_FILE)
 
 
 def find_latest_run(multirun_dir: Path) -> StoredRun:
@@ -216,23 +226,21 @@ def _find_folder(name: str, multirun_dir: Path) -> Path | None:
     return None
 
 
-def _find_run_id(run_id: str, multirun_dir: Path) -> Path | None:
-    """Find the folder of a run or a parent run by its id; read as text, so that a damaged record is no hindrance."""
-    for pattern in (RESULT_FILE, PARENT_FILE):
-        for file in sorted(multirun_dir.rglob(pattern)):
-            content = file.read_text(encoding="utf-8", errors="replace")
-            if re.search(rf'"run_id":\s*"{run_id}"', content):
-                return file.parent
+def _find_id(run_id: str, multirun_dir: Path, name: str) -> Path | None:
+    """Find the folder whose file names an MLflow run; read as text, so that a damaged record is no hindrance."""
+    for file in sorted(multirun_dir.rglob(name)):
+        if re.search(rf'"run_id":\s*"{run_id}"', file.read_text(encoding="utf-8", errors="replace")):
+            return file.parent
     return None
 
 
 def _read_folder(folder: Path) -> list[StoredRun]:
-    if (folder / RESULT_FILE).is_file():
-        return [StoredRun(read_result(folder / RESULT_FILE), folder)]
-    found = [StoredRun(read_result(file), file.parent) for file in sorted(folder.rglob(RESULT_FILE))]
-    if not found:
+    own = folder / RESULT_FILE
+    files = [own] if own.is_file() else sorted(folder.rglob(RESULT_FILE))
+    if not files:
         raise TrackingError(f"{folder} holds no run yet.\n  -> wait for its first job, or name another")
-    return sorted(found, key=lambda run: (run.record.job_number is None, run.record.job_number or 0))
+    found = [StoredRun(read_result(file), file.parent) for file in files]
+    return sorted(found, key=lambda run: job_order(run.record))
 
 
 def _name_near(name: str, multirun_dir: Path) -> list[str]:
@@ -245,22 +253,10 @@ def _name_near(name: str, multirun_dir: Path) -> list[str]:
 
 
 def _fetch_runs(run_id: str, tracking_uri: str) -> list[StoredRun]:
-    from sentiment.tracking.mlflow import read as mlflow_read
-    from sentiment.tracking.mlflow.store import find_run
+    from sentiment.tracking.mlflow.read import read_child_records, read_record
 
-    client = mlflow_read.open_client(tracking_uri)
-    with mlflow_read.reading(tracking_uri):
-        run = find_run(client, run_id)
-        if run is None:
-            raise TrackingError(
-                f"There is no run {run_id}: no {RESULT_FILE} has this id, and neither has {tracking_uri}.\n"
-                "  -> see the id in MLflow's table of runs; --tracking-uri names another store"
-            )
-        runs = mlflow_read.list_children(client, run) or [run]
-        found = [
-            StoredRun(mlflow_read.fetch_record(client, run), make_temporary_folder(), tracking_uri) for run in runs
-        ]
-    return sorted(found, key=lambda run: (run.record.job_number is None, run.record.job_number or 0))
+    records = read_child_records(tracking_uri, run_id) or [read_record(tracking_uri, run_id)]
+    return [StoredRun(record, make_temporary_folder(), tracking_uri) for record in records]
 
 
 def _read_predictions(file: Path) -> StoredPredictions:

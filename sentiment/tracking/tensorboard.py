@@ -8,10 +8,12 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from sentiment.config.run_context import RunContext
+from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
+from sentiment.flat import flatten
 from sentiment.tracking.ending import Ending
-from sentiment.tracking.flatten import flatten_typed
 from sentiment.tracking.folder import FolderRecorder
+from sentiment.tracking.params import flatten_settings
 from sentiment.training.result import RunResult
 
 
@@ -28,7 +30,7 @@ class TensorBoardRecorder:
     def __init__(self, context: RunContext, _: FolderRecorder) -> None:
         settings = context.settings
         self.folder = Path(settings.tracking.tensorboard_dir) / _name_folder(context)
-        self._params = {k: v for k, v in flatten_typed(settings).items() if not k.startswith("tracking.")}
+        self._params = list_hyperparameters(settings)
         try:
             self._writer = SummaryWriter(str(self.folder))
         except OSError as error:
@@ -71,6 +73,13 @@ class TensorBoardRecorder:
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
         self._writer.add_scalar("epoch", epoch, step)
+
+
+def list_hyperparameters(settings: Settings) -> dict[str, str | int | float]:
+    """Return every setting of the run flat, numbers as numbers (a bool is an int), so that they can be plotted."""
+    texts, values = flatten_settings(settings), flatten(settings.model_dump(mode="json"))
+    typed = {name: value if isinstance(value, (int, float)) else texts[name] for name, value in values.items()}
+    return {name: value for name, value in typed.items() if not name.startswith("tracking.")}
 
 
 def _name_folder(context: RunContext) -> Path:

@@ -16,6 +16,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from sentiment.atomic import replacing
+
 log = logging.getLogger(__name__)
 
 LAST_FILE = "last.ckpt"
@@ -85,8 +87,9 @@ class LastCheckpoint(pl.Callback):
         return self.file
 
     def remove(self) -> None:
-        """Remove the file: the run is done."""
-        self.file.unlink(missing_ok=True)
+        """Remove the file, and what attempts left that were killed while they wrote it: the run is done."""
+        for file in (self.file, *self.folder.glob(f".{LAST_FILE}.*")):
+            file.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the random numbers back where they were, and a decision to stop early with them."""
@@ -98,16 +101,15 @@ class LastCheckpoint(pl.Callback):
         trainer.should_stop = bool(self._taken_up["should_stop"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file: under another name first, then renamed, so that it is never half written."""
+        """Write the file."""
         if not self.enabled:
             return
-        unfinished = self.file.with_name(f".{LAST_FILE}")
         self._is_writing = True
         try:
-            trainer.save_checkpoint(unfinished)
+            with replacing(self.file) as unfinished:
+                trainer.save_checkpoint(unfinished)
         finally:
             self._is_writing = False
-        unfinished.replace(self.file)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -137,6 +139,5 @@ def _relocate(state: Any, old: str, new: str) -> Any:
 
 
 def _save(checkpoint: dict[str, Any], file: Path) -> None:
-    unfinished = file.with_name(f".{file.name}")
-    torch.save(checkpoint, unfinished)
-    unfinished.replace(file)
+    with replacing(file) as unfinished:
+        torch.save(checkpoint, unfinished)

@@ -17,9 +17,9 @@ from sentiment.__main__ import main
 from sentiment.config import home
 from sentiment.config.reading import read_settings
 from sentiment.errors import SentimentError
-from sentiment.tracking import places
-from sentiment.tracking.flatten import flatten
+from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.mlflow import registry
+from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, write_result
 
 PROJECT_DIR = home.PROJECT_DIR
@@ -30,13 +30,13 @@ def project(tmp_path, monkeypatch):
     """A project with a sweep of two runs that nobody recorded in MLflow."""
     shutil.copytree(PROJECT_DIR / "conf", tmp_path / "conf")
     monkeypatch.setattr(home, "PROJECT_DIR", tmp_path)
-    monkeypatch.setattr(places, "MULTIRUN_DIR", tmp_path / "multirun")
+    monkeypatch.setattr(stored_runs, "MULTIRUN_DIR", tmp_path / "multirun")
     for number, (depth, accuracy) in enumerate([(1, 0.8), (3, 0.9)]):
         with initialize_config_dir(str(tmp_path / "conf")):
             settings = read_settings(compose("config", [f"model.depth={depth}", "trainer.test=false"]), tmp_path)
         record = ResultRecord(
             name=f"transformer depth={depth}", model="transformer", status="FINISHED",
-            started="2026-01-01T00:00:00+00:00", overrides=(f"model.depth={depth}",), params=flatten(settings),
+            started="2026-01-01T00:00:00+00:00", overrides=(f"model.depth={depth}",), params=flatten_settings(settings),
             job_number=number, metrics={"val/accuracy": accuracy}, tags={"device": "cpu (1 thread)"},
         )  # fmt: skip
         write_result(tmp_path / "multirun" / "sweep" / str(number), record)

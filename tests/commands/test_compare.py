@@ -8,7 +8,7 @@ import pytest
 from sentiment.__main__ import main
 from sentiment.errors import TrackingError
 from sentiment.report.compare.groups import ComparisonError
-from sentiment.tracking import places
+from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.result_file import ResultRecord, write_result
 
@@ -16,7 +16,7 @@ from sentiment.tracking.result_file import ResultRecord, write_result
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
     """A sweep of two models and three seeds, and a job that failed."""
-    monkeypatch.setattr(places, "MULTIRUN_DIR", tmp_path / "multirun")
+    monkeypatch.setattr(stored_runs, "MULTIRUN_DIR", tmp_path / "multirun")
     folder = tmp_path / "multirun" / "sweep"
     jobs = [(model, seed) for model in ("rnn", "transformer") for seed in range(3)]
     for number, (model, seed) in enumerate(jobs):

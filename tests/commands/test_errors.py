@@ -19,7 +19,7 @@ from sentiment.data.phenomena import find_negations
 from sentiment.data.split_texts import read_split_texts
 from sentiment.errors import DataError, SentimentError, TrackingError
 from sentiment.report.errors.analysis import AnalysisError
-from sentiment.tracking.flatten import flatten
+from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 from sentiment.training.run import build_module, write_bundle
 
@@ -44,7 +44,7 @@ def run_folder(tmp_path_factory) -> Path:
     names = np.array(test.class_names)
     np.savez(folder / "predictions/test.npz", labels=test.labels, probabilities=probabilities, class_names=names)
     record = ResultRecord(
-        "transformer", "transformer", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten(settings),
+        "transformer", "transformer", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings),
         tags={"data.fingerprint": corpus.fingerprint},
     )  # fmt: skip
     write_result(folder, record)

@@ -24,7 +24,7 @@ from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import DataError, ModelFileError, SentimentError, TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
-from sentiment.tracking.flatten import flatten
+from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, write_result
 
 TEXTS = ["a great film", "a terrible film", "", "great and terrible \U0001f600"]
@@ -47,7 +47,7 @@ def multirun(tmp_path_factory) -> Path:
         run = folder / "sweep" / str(number)
         record = ResultRecord(
             name=f"run {number}", model="transformer", status=status, started="2026-01-01T00:00:00+00:00",
-            params=flatten(settings), job_number=number, run_id=RUN_ID if number == 0 else None,
+            params=flatten_settings(settings), job_number=number, run_id=RUN_ID if number == 0 else None,
         )  # fmt: skip
         write_result(run, record)
         (run / "checkpoints").mkdir()

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-import sentiment.tracking.places
+import sentiment.tracking.runs
 from sentiment.__main__ import main
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.names import UnknownSweepError, find_latest, find_sweep, list_sweeps
@@ -47,7 +47,7 @@ def multirun_dir(tmp_path, monkeypatch):
             write_result(folder / sweep / str(number), make_record(number, 0.7 + number / 10))
             os.utime(folder / sweep / str(number) / "result.json", (10_000 - place, 10_000 - place))
     write_result(folder / "single", make_record(0, 0.7))
-    monkeypatch.setattr(sentiment.tracking.places, "MULTIRUN_DIR", folder)
+    monkeypatch.setattr(sentiment.tracking.runs, "MULTIRUN_DIR", folder)
     return folder
 
 

@@ -141,13 +141,13 @@ def _recover_record(row: SweepRow, repeats: int, sweep_dir: Path | None) -> Resu
     if sweep_dir is None:
         return None
     from sentiment.tracking.mlflow.parent import read_parent
-    from sentiment.tracking.mlflow.results import read_child_results
+    from sentiment.tracking.mlflow.read import read_child_records
 
     parent = read_parent(sweep_dir)
     if parent is None:
         return None
     job = repeats * (row.number if row.reused_from is None else row.reused_from)  # the first of its repeats
-    runs = read_child_results(parent.uri, parent.run_id)
+    runs = read_child_records(parent.uri, parent.run_id)
     return next((run for run in runs if run.job_number == job and run.status == "FINISHED"), None)
 
 

@@ -15,7 +15,7 @@ from sentiment.config.objective import find_direction, read_objectives
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, rank_rows
 from sentiment.report.sweep.table import SweepTable
-from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, ResultRecord, read_result, read_results
+from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, ResultRecord, job_order, read_result, read_results
 
 if TYPE_CHECKING:
     from sentiment.search.study.history import StudyHistory
@@ -82,10 +82,10 @@ def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | N
         SweepMissingError: The run has no jobs.
         TrackingError: The store cannot be read, or does not know the run.
     """
-    from sentiment.tracking.mlflow.results import read_child_results, read_parent_run
+    from sentiment.tracking.mlflow.read import read_child_records, read_parent_run
 
     parent = read_parent_run(tracking_uri, run_id)
-    records = read_child_results(tracking_uri, run_id)
+    records = read_child_records(tracking_uri, run_id)
     if not records:
         raise SweepMissingError(
             f"The MLflow run {run_id} has no jobs below it.\n  -> name the parent run of a sweep; `python -m sentiment "
@@ -141,7 +141,7 @@ class SweepFolder:
         found = {*self._known, *(file for folder in others for file in folder.rglob(RESULT_FILE))}
         self._known = {file: self._read(file) for file in sorted(found) if file.exists()}
         records = [record for _, record in self._known.values()]
-        return sorted(records, key=lambda record: (record.job_number is None, record.job_number or 0))
+        return sorted(records, key=job_order)
 
     def _read(self, file: Path) -> tuple[tuple[int, int], ResultRecord]:
         state = file.stat()
@@ -186,7 +186,7 @@ def _ask_parent(sweep_dir: Path) -> str | None:
     if not (sweep_dir / PARENT_FILE).exists():
         return None
     from sentiment.tracking.mlflow.parent import read_parent
-    from sentiment.tracking.mlflow.results import read_parent_run
+    from sentiment.tracking.mlflow.read import read_parent_run
 
     parent = read_parent(sweep_dir)
     assert parent is not None

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 from pathlib import Path
 
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.report.sweep.table import SweepTable
-from sentiment.tracking import places
-from sentiment.tracking.result_file import PARENT_FILE
-
-RUN_ID = re.compile(r"[0-9a-f]{32}")
-"""What MLflow's run ids look like."""
+from sentiment.tracking import runs as stored_runs
+from sentiment.tracking.result_file import RUN_ID
 
 MOST_NAMES = 8
 """Names that an error lists."""
@@ -37,26 +33,15 @@ def open_sweep(name: str | None, tracking_uri: str | None = None) -> tuple[Sweep
         SentimentError: There is no such sweep, or it cannot be read.
     """
     if name is None:
-        sweep_dir: Path | None = find_latest(places.MULTIRUN_DIR)
+        sweep_dir: Path | None = find_latest(stored_runs.MULTIRUN_DIR)
     elif RUN_ID.fullmatch(name) and not Path(name).is_dir():
-        sweep_dir = find_sweep_dir(name, places.MULTIRUN_DIR)
+        sweep_dir = stored_runs.find_sweep_folder(name, stored_runs.MULTIRUN_DIR)
         if sweep_dir is None:
-            return collect_parent(name, places.choose_tracking_uri(tracking_uri)), None
+            return collect_parent(name, stored_runs.choose_tracking_uri(tracking_uri)), None
     else:
-        sweep_dir = find_sweep(name, places.MULTIRUN_DIR)
+        sweep_dir = find_sweep(name, stored_runs.MULTIRUN_DIR)
     assert sweep_dir is not None
     return collect_sweep(sweep_dir), sweep_dir
-
-
-def find_sweep_dir(run_id: str, multirun_dir: Path) -> Path | None:
-    """Find the folder of the sweep that a parent run belongs to; None where it is not on this machine."""
-    from sentiment.tracking.mlflow.parent import read_parent
-
-    for file in sorted(multirun_dir.glob(f"*/{PARENT_FILE}")):
-        parent = read_parent(file.parent)
-        if parent is not None and parent.run_id == run_id:
-            return file.parent
-    return None
 
 
 def find_sweep(name: str, multirun_dir: Path) -> Path:

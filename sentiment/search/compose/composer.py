@@ -12,6 +12,8 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from sentiment.flat import flatten
+
 
 class Composer:
     """Composes jobs.
@@ -65,11 +67,9 @@ class Composer:
 
     def resolve(self, config: DictConfig) -> dict[str, str]:
         """Flatten what determines a result: everything but Hydra's own node and the ignored keys."""
-        flat: dict[str, str] = {}
-        for name in map(str, config):
-            if name != "hydra" and not OmegaConf.is_missing(config, name):
-                _flatten(_resolve(config, name), name, flat)
-        return {key: value for key, value in flat.items() if not is_within(key, self._ignored)}
+        names = [name for name in map(str, config) if name != "hydra" and not OmegaConf.is_missing(config, name)]
+        flat = flatten({name: _resolve(config, name) for name in names})
+        return {key: str(value) for key, value in flat.items() if not is_within(key, self._ignored)}
 
     def _copy_base(self, structure: tuple[str, ...]) -> DictConfig:
         if structure not in self._bases:
@@ -114,11 +114,3 @@ def _resolve(config: DictConfig, name: str) -> Any:
         raw = OmegaConf.to_container(config, resolve=False)
         assert isinstance(raw, dict)
         return raw[name]
-
-
-def _flatten(value: Any, prefix: str, flat: dict[str, str]) -> None:
-    if isinstance(value, dict):
-        for key, child in value.items():
-            _flatten(child, f"{prefix}.{key}", flat)
-    else:
-        flat[prefix] = str(value)

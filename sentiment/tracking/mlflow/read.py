@@ -1,67 +1,161 @@
-"""Read runs back from an MLflow store: their record, their test predictions, their model."""
+"""Read runs back from an MLflow store: their records, test predictions and models. The inverse of the recorder."""
 
 from __future__ import annotations
 
 import json
-import re
-import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy.exc import SQLAlchemyError
+from mlflow.entities import LoggedModel
 
-from sentiment.errors import TrackingError
+from sentiment.errors import ModelFileError
 from sentiment.tracking.ending import FailureKind, Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
-from sentiment.tracking.mlflow.client import MlflowClient, MlflowException, Run, quiet
-from sentiment.tracking.mlflow.recorder import END_TAGS, PARENT_TAG
-from sentiment.tracking.mlflow.store import require_server, sqlite_file
-from sentiment.tracking.result_file import ResultRecord
-
-LONG_PARAMS_FILE = "config/long_params.json"
+from sentiment.tracking.mlflow.client import MlflowClient, Run, quiet
+from sentiment.tracking.mlflow.store import get_run, open_client, reading
+from sentiment.tracking.mlflow.write import END_TAGS, LONG_PARAMS_FILE, PARENT_TAG, POINTER, split_overrides
+from sentiment.tracking.result_file import ResultRecord, job_order
 
 PAGE_SIZE = 1000
 
-OVERRIDE_START = re.compile(r"\s(?=[+~]{0,2}[A-Za-z_][\w./]*(?:@[\w.]*)?=)")
-"""Where the next override begins in the tag, which joins them with blanks."""
+FIND_RUN = "copy the id from MLflow's page of the run; --tracking-uri or MLFLOW_TRACKING_URI names another store"
+
+MLMODEL_FILE = "MLmodel"
 
 
-def open_client(uri: str) -> MlflowClient:
-    """Open a store to read from; unlike `open_store` it makes none.
+@dataclass(frozen=True)
+class ParentRun:
+    """What a parent run says of its sweep.
+
+    Attributes:
+        name: Readable name.
+        command: The command that started it; None where it was not noted.
+    """
+
+    name: str
+    command: str | None
+
+
+def read_parent_run(uri: str, run_id: str) -> ParentRun:
+    """Read a parent run.
 
     Raises:
-        TrackingError: There is no store, or it cannot be reached.
+        TrackingError: The store cannot be read, or does not know the run.
     """
-    database = sqlite_file(uri)
-    if database is not None and not database.exists():
-        raise TrackingError(
-            f"There is no MLflow store at {uri}.\n"
-            "  -> name the store that the runs were recorded in: --tracking-uri URI, or MLFLOW_TRACKING_URI"
+    run = get_run(open_client(uri), uri, run_id, FIND_RUN)
+    return ParentRun(run.info.run_name or run_id, run.data.tags.get("command"))
+
+
+def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:
+    """Read what became of each run below a parent run, in the order of their numbers; none where it is no parent.
+
+    Raises:
+        TrackingError: The store cannot be read, or does not know the parent.
+    """
+    client = open_client(uri)
+    parent = get_run(client, uri, parent_run_id, FIND_RUN)
+    with reading(uri):
+        return sorted((_read_record(client, run) for run in _list_children(client, parent)), key=job_order)
+
+
+def read_record(uri: str, run_id: str) -> ResultRecord:
+    """Read from MLflow what a run's own ``result.json`` says, but the number of its test reviews.
+
+    Raises:
+        TrackingError: The store cannot be read, or does not know the run.
+    """
+    client = open_client(uri)
+    run = get_run(client, uri, run_id, FIND_RUN)
+    with reading(uri):
+        return _read_record(client, run)
+
+
+def fetch_predictions(uri: str, run_id: str, folder: Path) -> bool:
+    """Download ``predictions/test.npz`` into a folder; False where the run has none.
+
+    Raises:
+        TrackingError: The store cannot be read.
+    """
+    client, file = open_client(uri), folder / PREDICTIONS_FILE
+    with reading(uri):
+        known = {found.path for found in client.list_artifacts(run_id, str(Path(PREDICTIONS_FILE).parent))}
+        if PREDICTIONS_FILE not in known:
+            return False
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Path(client.download_artifacts(run_id, PREDICTIONS_FILE, str(folder))).replace(file)
+    return True
+
+
+def find_model(client: MlflowClient, run: Run) -> LoggedModel | None:
+    """Return the model that a run logged last; None where it logged none, or none wholly."""
+    outputs = run.outputs.model_outputs if run.outputs else []
+    models = [client.get_logged_model(output.model_id) for output in outputs]
+    ready = [model for model in models if str(model.status) == "READY"]
+    return max(ready, key=lambda model: model.creation_timestamp, default=None)
+
+
+def fetch_run_bundle(uri: str, run_id: str, folder: Path) -> Path | None:
+    """Download the bundle of the model that a run logged into a folder; None where it logged none.
+
+    Raises:
+        TrackingError: The store cannot be read, or does not know the run.
+    """
+    client = open_client(uri)
+    run = get_run(client, uri, run_id, FIND_RUN)
+    with reading(uri):
+        model = find_model(client, run)
+        return None if model is None else fetch_bundle(uri, str(model.artifact_location), folder)
+
+
+def fetch_bundle(uri: str, location: str, folder: Path) -> Path:
+    """Download the bundle of a logged model, without letting MLflow load the model.
+
+    ``mlflow.pyfunc.load_model`` runs code that lies in the model, and for many flavours it unpickles. A bundle is
+    weights and settings only, so that part alone is downloaded, and read by this package's own code.
+
+    Args:
+        uri: Tracking URI of the store, for models that lie on its server.
+        location: URI of the model's files.
+        folder: Where to put the bundle.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ModelFileError: It is no model of this project.
+    """
+    from mlflow.models import Model  # imports pandas: only where a model is fetched
+
+    flavors: dict[str, Any] = Model.load(str(_download(uri, f"{location}/{MLMODEL_FILE}", folder))).flavors
+    artifacts = flavors.get("python_function", {}).get("artifacts") or {}
+    path = artifacts.get("bundle", {}).get("path")
+    if not isinstance(path, str):
+        raise ModelFileError(
+            f"The model at {location} is none of this project's: its flavours are {', '.join(sorted(flavors))}, and it "
+            "has no bundle. Other flavours are loaded by running or unpickling what lies in them, which can run any "
+            "code, so they are refused.\n"
+            "  -> name a model that a run of this project logged; mlflow.pyfunc.load_model loads others, if you trust "
+            "their source"
         )
-    with reading(uri), quiet():
-        if uri.startswith(("http://", "https://")):
-            require_server(uri)
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return _download(uri, f"{location}/{path}", folder)
 
 
-@contextmanager
-def reading(uri: str) -> Iterator[None]:
-    """Turn the many errors of a failing store into one that names the store and the remedies."""
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise TrackingError(
-            f"MLflow cannot read from {uri}: {error}\n"
-            "  -> see that the store is there and whole; --tracking-uri or MLFLOW_TRACKING_URI names another one"
-        ) from error
+def _download(uri: str, artifact: str, folder: Path) -> Path:
+    """Download a file or folder of the store; MLflow's global state and the environment have no say."""
+    import mlflow.artifacts
+
+    with quiet():
+        found = mlflow.artifacts.download_artifacts(
+            artifact_uri=artifact, dst_path=str(folder), tracking_uri=uri, registry_uri=uri
+        )
+    return Path(found)
 
 
-def list_children(client: MlflowClient, parent: Run) -> list[Run]:
-    """List the runs that hang from a parent run, oldest first."""
+def _list_children(client: MlflowClient, parent: Run) -> list[Run]:
     runs: list[Run] = []
     token: str | None = None
     while True:
@@ -78,69 +172,60 @@ def list_children(client: MlflowClient, parent: Run) -> list[Run]:
             return runs
 
 
-def fetch_record(client: MlflowClient, run: Run) -> ResultRecord:
-    """Put together from MLflow what the run's own ``result.json`` says."""
-    tags, metrics, params = run.data.tags, run.data.metrics, _fetch_params(client, run)
+def _read_record(client: MlflowClient, run: Run) -> ResultRecord:
+    metrics = run.data.metrics
+    params, tags = _read_whole(client, run, run.data.params), _read_whole(client, run, run.data.tags)
+    has_ended = "best/epoch" in metrics  # before that, MLflow has the latest of every metric, not the selected
     best = {name.removeprefix("best/"): value for name, value in metrics.items() if name.startswith("best/val/")}
-    costs = {name: value for name, value in metrics.items() if name == "time/latency_ms"}
-    tests = {name: value for name, value in metrics.items() if name.startswith("test/")}
-    pruned = tags.get("trial.state") == "PRUNED"
+    others = {name: value for name, value in metrics.items() if name.startswith(("test/", "time/"))}
+    seconds = others.pop("time/fit_seconds", None)
+    status = _read_status(run)
     return ResultRecord(
         name=run.info.run_name or run.info.run_id,
         model=params.get("model.name", ""),
-        status="PRUNED" if pruned else _status(run.info.status),
+        status=status,
         started=datetime.fromtimestamp(run.info.start_time / 1000, timezone.utc).isoformat(timespec="seconds"),
-        overrides=tuple(part for part in OVERRIDE_START.split(tags.get("overrides", "")) if part),
+        overrides=split_overrides(tags.get("overrides", "")),
         params=params,
         job_number=int(tags["job"]) if "job" in tags else None,
         kind=cast("FailureKind | None", tags.get("failure.kind")),
-        reason=tags.get("pruned.reason") if pruned else tags.get("failure.reason"),
+        reason=tags.get("pruned.reason" if status == "PRUNED" else "failure.reason"),
         run_id=run.info.run_id,
-        metrics={**best, **tests, **costs},
-        history=_fetch_history(client, run),
+        metrics={**best, **others} if has_ended else {},
+        history=_read_history(client, run),
         parameters=int(metrics["model/parameters"]) if "model/parameters" in metrics else None,
-        seconds=metrics.get("time/fit_seconds"),
-        epochs=metrics.get("epoch"),
+        seconds=seconds,
+        epochs=metrics.get("epoch") if has_ended else None,
         best_epoch=metrics.get("best/epoch"),
-        tags=_own_tags(tags),
+        tags=_select_tags(tags),
     )
 
 
-def fetch_predictions(client: MlflowClient, run_id: str, folder: Path) -> bool:
-    """Download ``predictions/test.npz`` into a folder; False where the run has none."""
-    if PREDICTIONS_FILE not in {
-        file.path for file in client.list_artifacts(run_id, str(Path(PREDICTIONS_FILE).parent))
-    }:
-        return False
-    file = folder / PREDICTIONS_FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Path(client.download_artifacts(run_id, PREDICTIONS_FILE, str(folder))).replace(file)
-    return True
+def _read_status(run: Run) -> Status:
+    tags, status = run.data.tags, run.info.status
+    if tags.get("trial.state") == "PRUNED" or "pruned.reason" in tags:
+        return "PRUNED"  # MLflow has no such status and says FINISHED
+    return cast(Status, status if status in ("FINISHED", "FAILED", "KILLED") else "RUNNING")
 
 
-def find_model(client: MlflowClient, run: Run) -> str | None:
-    """Give the place of the model that the run logged last; None where it logged none."""
-    outputs = run.outputs.model_outputs if run.outputs else []
-    models = [client.get_logged_model(output.model_id) for output in outputs]
-    ready = [model for model in models if str(model.status) == "READY"]
-    return str(max(ready, key=lambda model: model.creation_timestamp).artifact_location) if ready else None
+def _read_whole(client: MlflowClient, run: Run, values: Mapping[str, str]) -> dict[str, str]:
+    """Return params or tags with those in full that are too long for MLflow and lie in an artifact."""
+    whole = dict(values)
+    pointers = {name: found["artifact"] for name, text in values.items() if (found := POINTER.fullmatch(text))}
+    if not pointers:
+        return whole
+    with tempfile.TemporaryDirectory() as folder:
+        contents = {
+            artifact: Path(client.download_artifacts(run.info.run_id, artifact, folder)).read_text(encoding="utf-8")
+            for artifact in set(pointers.values())
+        }
+    for name, artifact in pointers.items():
+        content = contents[artifact]
+        whole[name] = json.loads(content)[name] if artifact == LONG_PARAMS_FILE else content
+    return whole
 
 
-def _status(name: str) -> Status:
-    return cast(Status, name if name in ("FINISHED", "FAILED", "KILLED") else "RUNNING")
-
-
-def _fetch_params(client: MlflowClient, run: Run) -> dict[str, str]:
-    params = dict(run.data.params)
-    if any(value.endswith(f"see the artifact {LONG_PARAMS_FILE})") for value in params.values()):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(client.download_artifacts(run.info.run_id, LONG_PARAMS_FILE, folder))
-            content = json.loads(file.read_text(encoding="utf-8"))
-        params.update({name: value for name, value in content.items() if name in params})
-    return params
-
-
-def _fetch_history(client: MlflowClient, run: Run) -> tuple[Mapping[str, float], ...]:
+def _read_history(client: MlflowClient, run: Run) -> tuple[Mapping[str, float], ...]:
     """Gather every validation by its step, with the epoch that was recorded at the same step."""
     names = [name for name in run.data.metrics if name.startswith("val/")]
     points: dict[int, dict[str, float]] = {}
@@ -148,10 +233,12 @@ def _fetch_history(client: MlflowClient, run: Run) -> tuple[Mapping[str, float],
         for point in client.get_metric_history(run.info.run_id, name):
             points.setdefault(point.step, {})[name] = point.value
     epochs = {point.step: point.value for point in client.get_metric_history(run.info.run_id, "epoch")} if names else {}
-    return tuple({"step": step, "epoch": epochs.get(step, float("nan")), **points[step]} for step in sorted(points))
+    # A validation whose epoch is missing was cut off while it was written.
+    return tuple({"step": step, "epoch": epochs[step], **points[step]} for step in sorted(points) if step in epochs)
 
 
-def _own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def _select_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Select what ``result.json`` keeps as tags."""
     apart = {*END_TAGS, "job", "overrides"}
     return {
         name: value

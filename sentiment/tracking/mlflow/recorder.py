@@ -1,4 +1,4 @@
-"""Records a run in MLflow, with explicit store and run id: no active run, no environment variable has a say."""
+"""Record a run in MLflow, with explicit store and run id: no active run, no environment variable has a say."""
 
 from __future__ import annotations
 
@@ -10,23 +10,16 @@ from collections.abc import Mapping
 from sentiment.config.run_context import RunContext
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
-from sentiment.tracking.flatten import flatten
 from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
 from sentiment.tracking.mlflow.client import MAX_METRICS_PER_BATCH, Metric, MlflowClient, Run
 from sentiment.tracking.mlflow.parent import read_parent
 from sentiment.tracking.mlflow.store import Store, find_run, open_store, recording
-from sentiment.tracking.mlflow.write import write_params, write_tags
+from sentiment.tracking.mlflow.write import END_TAGS, PARENT_TAG, join_overrides, write_ending, write_params, write_tags
+from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.run_name import name_run
 from sentiment.training.result import RunResult
 
 log = logging.getLogger(__name__)
-
-PARENT_TAG = "mlflow.parentRunId"
-
-END_TAGS = {"failure.kind", "failure.reason", "pruned.reason", "trial.state"}
-
-TRIAL_STATES = {"FINISHED": "COMPLETE", "PRUNED": "PRUNED", "FAILED": "FAIL", "KILLED": "KILLED"}
-"""What a search calls the ways in which a run can end; tag ``trial.state``."""
 
 FLUSH_SECONDS = 2.0
 """Longest time that training metrics wait; a write per step would halve the speed of a small model."""
@@ -95,18 +88,9 @@ class MlflowRecorder:
     def finished(self, result: RunResult) -> None:
         """Write what the run leaves behind: summary metrics, pictures, predictions, the model."""
         self._flush()
-        folder, best = self._context.output_dir, {k: v for k, v in result.metrics.items() if k.startswith("val/")}
-        costs = {k: v for k, v in result.metrics.items() if k.startswith("time/")}
-        # MLflow shows the last value of a metric, but the selected checkpoint may be an earlier one: hence best/...
-        summary = {
-            **{f"best/{name}": value for name, value in best.items()},
-            "best/epoch": result.best_epoch,
-            "model/parameters": float(result.parameters),
-            "time/fit_seconds": result.seconds,
-            **costs,
-        }
+        self._summarise(result.metrics, result.best_epoch, result.parameters, result.seconds)
+        folder = self._context.output_dir
         with recording(self._store.uri):
-            self._client.log_batch(self.run_id, metrics=_points(summary, 0))
             if result.test is not None:
                 self._client.log_artifact(self.run_id, str(folder / "confusion_matrix.png"))
                 self._client.log_artifact(self.run_id, str(folder / "confusion_matrix.csv"))
@@ -118,14 +102,12 @@ class MlflowRecorder:
         """Write what is still waiting and set the run's final state, with the reason if it went wrong."""
         try:
             self._flush()
-            self._explain(ending)
+            if ending.reached is not None:
+                reached = ending.reached
+                self._summarise(reached.metrics, reached.best_epoch, reached.parameters, reached.seconds)
         finally:
             with recording(self._store.uri):
-                if self._context.job_number is not None or ending.status == "PRUNED":
-                    self._client.set_tag(self.run_id, "trial.state", TRIAL_STATES[ending.status])
-                # MLflow has no PRUNED, and FAILED would be wrong
-                status = "FINISHED" if ending.status == "PRUNED" else ending.status
-                self._client.set_terminated(self.run_id, status)
+                write_ending(self._client, self.run_id, ending, is_job=self._context.job_number is not None)
 
     def _first_tags(self) -> dict[str, str]:
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
@@ -141,11 +123,13 @@ class MlflowRecorder:
 
     def _record_setup(self, run: Run) -> None:
         # A param cannot be changed: those of an earlier attempt stay, though it may have had other threads.
-        params = {name: value for name, value in flatten(self._settings).items() if name not in run.data.params}
+        params = {
+            name: value for name, value in flatten_settings(self._settings).items() if name not in run.data.params
+        }
         with recording(self._store.uri):
             write_params(self._client, self.run_id, params)
             tags = describe_environment(self._context.project_dir)
-            write_tags(self._client, self.run_id, {**tags, "overrides": " ".join(self._context.overrides)})
+            write_tags(self._client, self.run_id, {**tags, "overrides": join_overrides(self._context.overrides)})
             self._client.log_text(self.run_id, self._context.resolved_yaml, "config/resolved.yaml")
 
     def _judge(self, metrics: Mapping[str, float], step: int, epoch: float) -> None:
@@ -172,29 +156,14 @@ class MlflowRecorder:
         ]
         log_model(self._store, self.run_id, result.bundle, result.class_names, selected)
 
-    def _explain(self, ending: Ending) -> None:
-        if ending.reason is None:
-            return
-        if ending.status == "PRUNED":
-            self._explain_pruning(ending)
-            return
+    def _summarise(self, metrics: Mapping[str, float], best_epoch: float, parameters: int, seconds: float) -> None:
+        """Write what stands for the run as a whole; test metrics have their own points."""
+        # MLflow shows the last value of a metric, but the selected checkpoint may be an earlier one: hence best/...
+        best = {f"best/{name}": value for name, value in metrics.items() if name.startswith("val/")}
+        costs = {name: value for name, value in metrics.items() if name.startswith("time/")}
+        sizes = {"best/epoch": best_epoch, "model/parameters": float(parameters), "time/fit_seconds": seconds}
         with recording(self._store.uri):
-            reason = {"failure.kind": str(ending.kind), "failure.reason": ending.reason}
-            write_tags(self._client, self.run_id, reason)
-            self._client.log_text(self.run_id, ending.traceback or "", "traceback.txt")
-
-    def _explain_pruning(self, ending: Ending) -> None:
-        with recording(self._store.uri):
-            write_tags(self._client, self.run_id, {"pruned.reason": str(ending.reason)})
-            if ending.reached is not None:
-                reached = ending.reached
-                summary = {
-                    **{f"best/{name}": value for name, value in reached.metrics.items()},
-                    "best/epoch": reached.best_epoch,
-                    "model/parameters": float(reached.parameters),
-                    "time/fit_seconds": reached.seconds,
-                }
-                self._client.log_batch(self.run_id, metrics=_points(summary, 0))
+            self._client.log_batch(self.run_id, metrics=_points({**best, **sizes, **costs}, 0))
 
 
 def find_attempt(store: Store, run_id: str | None, tags: Mapping[str, str]) -> Run | None:
@@ -223,7 +192,7 @@ def reopen(client: MlflowClient, run: Run) -> None:
 
 
 def recorded_points(client: MlflowClient, run: Run) -> set[tuple[str, int]]:
-    """Give name and step of every point of the curves of an earlier attempt."""
+    """Return name and step of every point of the curves of an earlier attempt."""
     curves = [name for name in run.data.metrics if name == "epoch" or name.startswith(("train/", "val/", "test/"))]
     return {(name, point.step) for name in curves for point in client.get_metric_history(run.info.run_id, name)}
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from mlflow.entities import LoggedModel
@@ -18,11 +19,13 @@ from mlflow.entities.model_registry import ModelVersion
 from sentiment.config.objective import Direction
 from sentiment.errors import TrackingError
 from sentiment.tracking.mlflow.client import MlflowClient, MlflowException, quiet
-from sentiment.tracking.mlflow.read import open_client, reading
-from sentiment.tracking.mlflow.store import find_run, sqlite_file
+from sentiment.tracking.mlflow.read import fetch_bundle, find_model
+from sentiment.tracking.mlflow.store import find_run, open_client, reading, sqlite_file
 from sentiment.tracking.result_file import FINGERPRINT_TAG
 
 CHAMPION = "champion"
+"""Alias of the model that a registered name stands for."""
+
 CHALLENGER = "challenger"
 
 OBJECTIVE_TAG, VALUE_TAG, DIRECTION_TAG = "objective", "value", "direction"
@@ -99,7 +102,7 @@ def register_champion(
         )
     client = open_client(uri)
     with reading(uri), quiet(), _hold_registry(uri):
-        model, fingerprint = _find_model(client, uri, run_id)
+        model, fingerprint = _require_model(client, uri, run_id)
         tags = {
             OBJECTIVE_TAG: objective,
             VALUE_TAG: repr(value),
@@ -125,6 +128,41 @@ def find_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | 
         raise
 
 
+def fetch_registered(uri: str, name: str, alias: str, version: str | None, folder: Path) -> tuple[str, Path]:
+    """Download the bundle of a registered model.
+
+    Args:
+        uri: Tracking URI of the store, which holds the registry, too.
+        name: Registered model.
+        alias: Alias of the version, e.g. `CHAMPION`.
+        version: Its number, which comes before the alias; None: that of the alias.
+        folder: Where to put the bundle.
+
+    Returns:
+        The version, and the bundle's folder.
+
+    Raises:
+        RegistryError: There is no such model or version.
+        TrackingError: The store cannot be read.
+        ModelFileError: It is no model of this project.
+    """
+    client = open_client(uri)
+    try:
+        number = version or str(client.get_model_version_by_alias(name, alias).version)
+        location = client.get_model_version_download_uri(name, number)
+    except MlflowException as error:
+        with reading(uri):
+            known = sorted(found.name for found in client.search_registered_models())
+        raise RegistryError(
+            f"{uri} has no model {name}, {f'version {version}' if version else alias}: {error.message}\n  -> "
+            + (f"registered are {', '.join(known)}" if known else "register one: python -m sentiment best STUDY")
+        ) from error
+    with reading(uri):
+        if location.startswith("models:/"):  # a version of a logged model
+            location = client.get_logged_model(location.removeprefix("models:/")).artifact_location
+        return number, fetch_bundle(uri, location, folder)
+
+
 @contextmanager
 def _hold_registry(uri: str) -> Iterator[None]:
     database = sqlite_file(uri)
@@ -142,7 +180,7 @@ def _hold_registry(uri: str) -> Iterator[None]:
         ) from error
 
 
-def _find_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedModel, str]:
+def _require_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedModel, str]:
     """Find the model that a run logged last, and the fingerprint of the data it learnt from."""
     run = find_run(client, run_id)
     if run is None:
@@ -150,10 +188,8 @@ def _find_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedMode
             f"There is no run {run_id} in {uri}.\n"
             "  -> name the store that it was recorded in with --tracking-uri; a run without MLflow cannot be registered"
         )
-    outputs = run.outputs.model_outputs if run.outputs else []
-    models = [client.get_logged_model(output.model_id) for output in outputs]
-    ready = [model for model in models if str(model.status) == "READY"]
-    if not ready:
+    model = find_model(client, run)
+    if model is None:
         raise RegistryError(
             f"The run {run.info.run_name!r} ({run_id}) has no model in MLflow.\n"
             "  -> it was recorded with tracking.log_model=false: run it again with tracking.log_model=true"
@@ -164,7 +200,7 @@ def _find_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedMode
             f"The run {run.info.run_name!r} ({run_id}) has no data fingerprint, so it cannot be held against others.\n"
             "  -> run it again with this version"
         )
-    return max(ready, key=lambda model: model.creation_timestamp), fingerprint
+    return model, fingerprint
 
 
 def _take_version(
@@ -189,7 +225,7 @@ def _take_version(
 def _judge(
     champion: ModelVersion | None, version: ModelVersion, tags: Mapping[str, str], *, force: bool
 ) -> tuple[str, str]:
-    """Decide on the alias; gives it with the reason."""
+    """Return the alias, and the reason for it."""
     if champion is None:
         return CHAMPION, "there was no champion yet"
     holder = f"version {champion.version}"

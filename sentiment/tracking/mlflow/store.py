@@ -1,4 +1,4 @@
-"""Open MLflow's store, creating database and experiment where they are missing."""
+"""Open MLflow's store: to record, creating database and experiment where they are missing, or only to read."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ LOCK_TIMEOUT_SECONDS = 120.0
 SQLITE_TIMEOUT_SECONDS = 60.0
 
 SERVER_TIMEOUT_SECONDS = 10.0
+
+STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,58 @@ def open_store(uri: str, experiment: str, artifact_dir: str) -> Store:
 
 @contextmanager
 def recording(uri: str) -> Iterator[None]:
-    """Turn the many errors of a failing store into one that names the store and the remedies."""
+    """Turn the many errors of a store that cannot be written into one that names the store and the remedies."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except STORE_ERRORS as error:
         raise TrackingError(
             f"MLflow cannot record at {uri}: {error}\n"
-            "  -> see that the place exists and can be written, choose another with tracking.uri=..., "
+            "  -> see that the store exists and can be written, choose another with tracking.uri=..., "
             "or go on without MLflow: tracking=none"
         ) from error
+
+
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Turn the many errors of a store that cannot be read into one that names the store and the remedies."""
+    try:
+        yield
+    except STORE_ERRORS as error:
+        raise TrackingError(
+            f"The MLflow store {uri} cannot be read: {error}\n"
+            "  -> see that the store is there and whole; --tracking-uri or MLFLOW_TRACKING_URI names another one"
+        ) from error
+
+
+def open_client(uri: str) -> MlflowClient:
+    """Open a store to read from; unlike `open_store` it makes none.
+
+    Raises:
+        TrackingError: There is no store, or it cannot be reached.
+    """
+    database = sqlite_file(uri)
+    if database is not None and not database.exists():
+        raise TrackingError(
+            f"There is no MLflow store at {uri}.\n"
+            "  -> name the store that the runs were recorded in: --tracking-uri URI, or MLFLOW_TRACKING_URI"
+        )
+    with reading(uri), quiet():
+        if uri.startswith(("http://", "https://")):
+            require_server(uri)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def get_run(client: MlflowClient, uri: str, run_id: str, remedy: str) -> Run:
+    """Return a run that must be there.
+
+    Raises:
+        TrackingError: The store cannot be read, or has no run of this id; the message ends with the remedy.
+    """
+    with reading(uri):
+        run = find_run(client, run_id)
+    if run is None:
+        raise TrackingError(f"There is no run {run_id} in the MLflow store {uri}.\n  -> {remedy}")
+    return run
 
 
 def find_run(client: MlflowClient, run_id: str) -> Run | None:
@@ -110,7 +155,7 @@ def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """Give the database file of a tracking URI; None where the store is no SQLite file."""
+    """Return the database file of a tracking URI; None where the store is no SQLite file."""
     if not uri.startswith("sqlite:"):
         return None
     database = make_url(uri).database

@@ -1,10 +1,13 @@
-"""Write params and tags of any number and length; MLflow caps both, so nothing may be cut on the way."""
+"""What a run looks like in MLflow: params, tags and files of any number and length, of which nothing may be cut."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from sentiment.tracking.ending import TRIAL_STATES, Ending
 from sentiment.tracking.mlflow.client import (
     MAX_PARAM_VAL_LENGTH,
     MAX_PARAMS_TAGS_PER_BATCH,
@@ -13,15 +16,31 @@ from sentiment.tracking.mlflow.client import (
     Param,
     RunTag,
 )
+from sentiment.tracking.mlflow.store import get_run, open_client, recording
+
+PARENT_TAG = "mlflow.parentRunId"
+
+END_TAGS = {"failure.kind", "failure.reason", "pruned.reason", "trial.state"}
+"""Tags that say how a run ended; an attempt that goes on takes them back."""
+
+LONG_PARAMS_FILE = "config/long_params.json"
+
+POINTER = re.compile(r"\(\d+ characters: see the artifact (?P<artifact>\S+)\)")
+"""What stands in MLflow for a value that is too long for it."""
+
+NEXT_OVERRIDE = re.compile(r"\s(?=[+~]{0,2}[A-Za-z_][\w./@:-]*=|~[A-Za-z_][\w./@:-]*(?:\s|$))")
+"""The blank between two overrides; a value may hold blanks itself."""
+
+QUOTED = re.compile(r"(?<!\\)(?P<quote>['\"])(?:\\.|(?!(?P=quote))[^\\])*(?P=quote)", re.DOTALL)
+"""A quoted value of an override: no override begins in it."""
 
 
 def write_params(client: MlflowClient, run_id: str, params: Mapping[str, str]) -> None:
     """Write params; values over MLflow's 6,000 characters go whole to ``config/long_params.json``."""
-    artifact = "config/long_params.json"
     long = {name: value for name, value in params.items() if len(value) > MAX_PARAM_VAL_LENGTH}
     if long:
-        client.log_text(run_id, json.dumps(long, indent=1, ensure_ascii=False), artifact)
-    batch = [Param(name, _pointer(value, artifact) if name in long else value) for name, value in params.items()]
+        client.log_text(run_id, json.dumps(long, indent=1, ensure_ascii=False), LONG_PARAMS_FILE)
+    batch = [Param(name, _point(value, LONG_PARAMS_FILE) if name in long else value) for name, value in params.items()]
     for start in range(0, len(batch), MAX_PARAMS_TAGS_PER_BATCH):
         client.log_batch(run_id, params=batch[start : start + MAX_PARAMS_TAGS_PER_BATCH])
 
@@ -33,11 +52,70 @@ def write_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> No
         artifact = f"config/tag_{name}.txt"
         if len(value) > MAX_TAG_VAL_LENGTH:
             client.log_text(run_id, value, artifact)
-            value = _pointer(value, artifact)
+            value = _point(value, artifact)
         batch.append(RunTag(name, value))
     for start in range(0, len(batch), MAX_PARAMS_TAGS_PER_BATCH):
         client.log_batch(run_id, tags=batch[start : start + MAX_PARAMS_TAGS_PER_BATCH])
 
 
-def _pointer(value: str, artifact: str) -> str:
+def write_ending(client: MlflowClient, run_id: str, ending: Ending, *, is_job: bool) -> None:
+    """Write how a run ended, and why: ``trial.state`` has what MLflow's own status cannot say of a job."""
+    is_pruned = ending.status == "PRUNED"
+    tags = {"trial.state": TRIAL_STATES[ending.status]} if is_job or is_pruned else {}
+    if ending.reason is not None:
+        kind = {} if is_pruned else {"failure.kind": str(ending.kind)}
+        tags |= {**kind, "pruned.reason" if is_pruned else "failure.reason": ending.reason}
+    try:
+        write_tags(client, run_id, tags)
+        if ending.traceback is not None:
+            client.log_text(run_id, ending.traceback, "traceback.txt")
+    finally:
+        # MLflow has no PRUNED, and FAILED would be wrong.
+        client.set_terminated(run_id, "FINISHED" if is_pruned else ending.status)
+
+
+def join_overrides(overrides: Sequence[str]) -> str:
+    """Return a run's overrides as the text of a tag, from which `split_overrides` gets them back whatever they hold.
+
+    They are joined with blanks, as on the command line; where that would not come back, they are a JSON list.
+    """
+    text = " ".join(overrides)
+    return text if split_overrides(text) == tuple(overrides) else json.dumps(list(overrides), ensure_ascii=False)
+
+
+def split_overrides(text: str) -> tuple[str, ...]:
+    """Return the overrides that a tag holds: ``model=rnn ~scheduler seed=1`` are three."""
+    if text.startswith("["):  # no override begins with it
+        try:
+            return tuple(map(str, json.loads(text)))
+        except ValueError:
+            pass
+    bare = QUOTED.sub(lambda quoted: "_" * len(quoted[0]), text)
+    starts = [0, *(blank.end() for blank in NEXT_OVERRIDE.finditer(bare))]
+    ends = [*(start - 1 for start in starts[1:]), len(text)]
+    return tuple(text[start:end] for start, end in zip(starts, ends, strict=True) if start < end)
+
+
+def attach_files(uri: str, run_id: str, files: Sequence[Path], folder: Path, artifact_path: str) -> None:
+    """Log files as artifacts of a run that is over, replacing those of the same names.
+
+    Args:
+        uri: MLflow store.
+        run_id: The run.
+        files: Files under `folder`, whose folders below it are kept.
+        folder: Where they lie.
+        artifact_path: Folder among the run's artifacts.
+
+    Raises:
+        TrackingError: The store knows no such run, or cannot be written.
+    """
+    client = open_client(uri)
+    get_run(client, uri, run_id, "name the store that it was recorded in (--tracking-uri URI), or leave it: --no-log")
+    with recording(uri):
+        for file in files:
+            below = file.relative_to(folder).parent
+            client.log_artifact(run_id, str(file), (Path(artifact_path) / below).as_posix())
+
+
+def _point(value: str, artifact: str) -> str:
     return f"({len(value)} characters: see the artifact {artifact})"

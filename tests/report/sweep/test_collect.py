@@ -15,7 +15,7 @@ from sentiment.report.sweep.collect import SweepMissingError, collect_records, c
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.names import open_sweep
 from sentiment.search.study.history import StudyHistory, TrialHistory
-from sentiment.tracking import places
+from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.result_file import read_result, read_results, write_json, write_result
 
 AIM = {"objectives": '["val/accuracy"]', "directions": '["maximize"]', "objective": "val/accuracy"}
@@ -174,7 +174,7 @@ def test_the_best_command_composes_to_the_same_settings(tmp_path):
     (tmp_path / "my reviews").mkdir()
     from sentiment.config.reading import read_settings
     from sentiment.search import register
-    from sentiment.tracking.flatten import flatten
+    from sentiment.tracking.params import flatten_settings
     from sentiment.tracking.result_file import ResultRecord
 
     overrides = (
@@ -183,7 +183,7 @@ def test_the_best_command_composes_to_the_same_settings(tmp_path):
     )  # fmt: skip
     register()
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
-        params = flatten(read_settings(compose("config", list(overrides)), PROJECT_DIR))
+        params = flatten_settings(read_settings(compose("config", list(overrides)), PROJECT_DIR))
         record = ResultRecord(
             "best", "transformer", "FINISHED", "2026-01-01T00:00:00+00:00", overrides, params, 0,
             metrics={"val/accuracy": 0.9},
@@ -191,7 +191,7 @@ def test_the_best_command_composes_to_the_same_settings(tmp_path):
         words = shlex.split(collect_records([record], "one").best_command)
         assert words[:2] == ["python", "run.py"]
         assert "-m" not in words
-        assert flatten(read_settings(compose("config", words[2:]), PROJECT_DIR)) == params
+        assert flatten_settings(read_settings(compose("config", words[2:]), PROJECT_DIR)) == params
 
 
 def test_facts_say_where_runs_differ(make_grid):
@@ -214,7 +214,7 @@ def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path, monkeypatch):
         "hydra: {overrides: {task: ['model.heads=1,2'], hydra: [hydra.mode=MULTIRUN]}}", encoding="utf-8"
     )
     write_json(sweep_dir / "parent_run.json", {"uri": "sqlite:///none.db", "experiment_id": "1", "run_id": "c" * 32})
-    monkeypatch.setattr(places, "MULTIRUN_DIR", tmp_path / "multirun")
+    monkeypatch.setattr(stored_runs, "MULTIRUN_DIR", tmp_path / "multirun")
     table, folder = open_sweep("c" * 32)
     assert (table.name, len(table.rows), folder) == ("mine", 2, sweep_dir)
     assert table.command == "python run.py -m model.heads=1,2"

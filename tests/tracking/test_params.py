@@ -1,4 +1,4 @@
-"""Recorded text becomes the same settings again."""
+"""Settings become text, and the text the same settings again."""
 
 from __future__ import annotations
 
@@ -11,18 +11,28 @@ from hypothesis import strategies as st
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
-from sentiment.tracking.flatten import flatten
-from sentiment.tracking.recorded_settings import read_settings
+from sentiment.tracking.params import flatten_settings, read_settings
 
 GROUPS = ("model", "optimizer", "scheduler", "trainer", "tracking")
 OPTIONS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((PROJECT_DIR / "conf" / group).glob("*.yaml"))]
 DATA = ("data=synthetic", "data=imdb")
 
 
+def test_every_leaf_has_a_line(project):
+    flat = flatten_settings(project.settings("model=rnn", "optimizer.lr=3e-4", "trainer.patience=null", "seed=0"))
+    assert (flat["model.name"], flat["model.bidirectional"], flat["optimizer.lr"]) == ("rnn", "true", "0.0003")
+    assert (flat["trainer.patience"], flat["seed"]) == ("null", "0")
+    assert count_leaves(project.settings("model=rnn").model_dump()) == len(flat)
+
+
+def count_leaves(tree):
+    return sum(count_leaves(value) if isinstance(value, dict) else 1 for value in tree.values())
+
+
 @pytest.mark.parametrize(("option", "data"), list(product(OPTIONS, DATA)))
 def test_every_option_comes_back(project, option, data):
     settings = project.settings(option, data)
-    assert read_settings(flatten(settings)) == settings
+    assert read_settings(flatten_settings(settings)) == settings
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +63,7 @@ def test_any_value_comes_back(whole, column, labels, lr, patience, clip, lowerca
     changes["optimizer"]["lr"] = lr
     changes["trainer"] |= {"patience": patience, "gradient_clip_norm": clip}
     settings = Settings.model_validate(changes)
-    assert read_settings(flatten(settings)) == settings
+    assert read_settings(flatten_settings(settings)) == settings
 
 
 @pytest.mark.parametrize(
@@ -68,7 +78,7 @@ def test_any_value_comes_back(whole, column, labels, lr, patience, clip, lowerca
     ],
 )
 def test_settings_of_another_version_are_refused(project, key, value, told):
-    params = flatten(project.settings())
+    params = flatten_settings(project.settings())
     if value is None:
         del params[key]
     else:

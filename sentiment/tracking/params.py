@@ -1,4 +1,4 @@
-"""From a run's recorded params back to its settings: the inverse of `sentiment.tracking.flatten`."""
+"""A run's settings as flat text, the form of MLflow's params, and back."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ from pydantic import BaseModel, ValidationError
 from sentiment.config.objective import translate_retired
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
-from sentiment.tracking.flatten import flatten
+from sentiment.flat import flatten
+
+
+def flatten_settings(settings: Settings) -> dict[str, str]:
+    """Return every resolved setting as ``model.heads: "4"``, in the order of the schema.
+
+    Values look as one would type them on the command line: ``true``, ``null``, ``0.0003``, ``["neg","pos"]``.
+    """
+    return {name: _write_value(value) for name, value in flatten(settings.model_dump(mode="json")).items()}
 
 
 def read_settings(params: Mapping[str, str]) -> Settings:
-    """Read settings back from their flat text.
+    """Read settings back from their flat text: the inverse of `flatten_settings`.
 
     The text alone does not tell a string from a number (a file named ``12`` from the number 12), so the schema says
     what each value is. The result is checked: flattened again it gives the same text.
 
     Args:
-        params: Every resolved setting, as `flatten` wrote them in this version or an earlier one.
+        params: Every resolved setting, as `flatten_settings` wrote them in this version or an earlier one.
 
     Raises:
         TrackingError: A setting is missing, unknown or of another form: another version wrote it.
@@ -33,7 +41,7 @@ def read_settings(params: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         faults = [f"{_key(fault['loc'], params)}: {fault['msg']}" for fault in error.errors()]
         raise _unreadable("; ".join(faults)) from error
-    again = flatten(settings)
+    again = flatten_settings(settings)
     changed = sorted(name for name in {*params, *again} if params.get(name) != again.get(name))
     if changed:
         raise _unreadable(f"{', '.join(changed)} would not come back as recorded")
@@ -41,7 +49,7 @@ def read_settings(params: Mapping[str, str]) -> Settings:
 
 
 def _key(location: tuple[int | str, ...], params: Mapping[str, str]) -> str:
-    """Write a fault's place as a dotted key; pydantic puts a group's option between the group and its key."""
+    """Write a fault's location as a dotted key; pydantic puts a group's option between the group and its key."""
     option = params.get(f"{location[0]}.name") if location else None
     return ".".join(str(part) for index, part in enumerate(location) if not (index == 1 and part == option))
 
@@ -86,6 +94,10 @@ def _choose_group(annotation: Any, option: str | None) -> type[BaseModel] | None
 def _members(annotation: Any) -> tuple[Any, ...]:
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     return tuple(member.__origin__ if get_origin(member) is Annotated else member for member in members)
+
+
+def _write_value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _read_value(annotation: Any, text: str) -> Any:

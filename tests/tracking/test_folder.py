@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mlflow import MlflowClient
 
-from sentiment.tracking.abandoned import close_abandoned
+from sentiment.tracking.folder import close_abandoned
 from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_ended, read_result, write_result
 

@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.recorder import open_recorder
+from sentiment.tracking.tensorboard import list_hyperparameters
 
 TENSORBOARD = ("tracking.mlflow=false", "tracking.tensorboard=true")
 
@@ -58,3 +59,11 @@ def test_a_folder_that_cannot_be_made_is_told(project):
         open_recorder(project.context(project.settings(*TENSORBOARD))),
     ):
         pytest.fail("the block must not be entered")
+
+
+def test_numbers_stay_numbers_where_they_are_plotted(project):
+    typed = list_hyperparameters(project.settings("optimizer.lr=3e-4", "trainer.patience=null"))
+    assert typed["optimizer.lr"] == 3e-4
+    assert typed["data.tokenizer.lowercase"] is True
+    assert typed["trainer.patience"] == "null"
+    assert not any(name.startswith("tracking.") for name in typed)

@@ -9,14 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
+from sentiment.config.home import PROJECT_DIR
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import RunPruned, TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.runs import find_latest_run, find_stored_run, find_stored_runs
+from sentiment.tracking.runs import (
+    TRACKING_URI,
+    choose_tracking_uri,
+    find_latest_run,
+    find_stored_run,
+    find_stored_runs,
+)
 
 TEXTS = ["a great film", "a terrible, terrible film"]
 
@@ -214,3 +222,16 @@ def test_the_latest_finished_run_with_a_model(sweep, tmp_path):
     assert find_latest_run(sweep.folder / "multirun").folder == sweep.sweep_dir / "0"
     with pytest.raises(TrackingError, match=r"no finished run(.|\n)*python run\.py"):
         find_latest_run(tmp_path / "nowhere")
+
+
+def test_the_default_store_is_that_of_the_configuration():
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        assert compose("config").tracking.uri == TRACKING_URI
+
+
+def test_the_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///env.db")
+    assert choose_tracking_uri("sqlite:///option.db") == "sqlite:///option.db"
+    assert choose_tracking_uri(None) == "sqlite:///env.db"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert choose_tracking_uri(None) == TRACKING_URI

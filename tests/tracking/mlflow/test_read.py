@@ -11,8 +11,8 @@ from sentiment.report.sweep.collect import collect_parent
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.mlflow.read import read_child_records, read_parent_run
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
-from sentiment.tracking.mlflow.results import read_child_results, read_parent_run
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def parent(project, result, monkeypatch):
 
 
 def test_the_children_become_records(project, parent):
-    finished, pruned, failed = read_child_results(project.uri, parent.run_id)
+    finished, pruned, failed = read_child_records(project.uri, parent.run_id)
     assert [record.job_number for record in (finished, pruned, failed)] == [0, 1, 2]
     assert (finished.status, finished.model, finished.parameters, finished.seconds) == (
         "FINISHED", "transformer", 1234, 5.5,
@@ -70,5 +70,5 @@ def test_a_report_needs_no_folder(project, parent):
 
 
 def test_an_unknown_parent_is_named(project):
-    with pytest.raises(TrackingError, match=r"knows no run 0123.*\n.*copy the id"):
+    with pytest.raises(TrackingError, match=r"no run 0123.*\n.*copy the id"):
         read_parent_run(project.uri, "0123" * 8)
