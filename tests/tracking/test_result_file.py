@@ -6,7 +6,7 @@ import math
 import pytest
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.result_file import ResultRecord, read_result, read_results, write_json, write_result
+from sentiment.tracking.result_file import ResultRecord, read_ended, read_result, read_results, write_json, write_result
 
 
 def make(number, **changes):
@@ -31,6 +31,31 @@ def test_results_come_in_the_order_of_their_numbers(tmp_path):
     for number in (10, 2, 0):
         write_result(tmp_path / "deeper" / str(number), make(number))
     assert [record.job_number for record in read_results(tmp_path)] == [0, 2, 10]
+
+
+EARLIER = """{
+ "name": "rnn seed=1", "model": "rnn", "status": "FINISHED", "started": "2026-01-01T00:00:00+00:00",
+ "overrides": ["model=rnn", "seed=1"],
+ "params": {"model.name": "rnn", "seed": "1", "objective": "val/accuracy", "direction": "maximize",
+  "objectives": "[\\"val/accuracy\\"]", "directions": "[\\"maximize\\"]"},
+ "job_number": 1, "kind": null, "reason": null, "run_id": "0123456789abcdef0123456789abcdef",
+ "metrics": {"val/accuracy": 0.8, "val/loss": NaN, "time/latency_ms": 1.5},
+ "history": [{"step": 5, "epoch": 0.5, "val/accuracy": 0.8}],
+ "parameters": 99, "seconds": 3.5, "epochs": 1.0, "best_epoch": 0.5, "test_reviews": 4, "tags": {"git.commit": "abc"}
+}
+"""
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path):
+    (tmp_path / "result.json").write_text(EARLIER, encoding="utf-8")
+    (record,) = read_results(tmp_path)
+    assert (record.status, record.overrides, record.job_number) == ("FINISHED", ("model=rnn", "seed=1"), 1)
+    assert record.history == ({"step": 5, "epoch": 0.5, "val/accuracy": 0.8},)
+    assert math.isnan(record.metrics["val/loss"])
+    assert (record.parameters, record.best_epoch, record.test_reviews) == (99, 0.5, 4)
+    ended = read_ended(tmp_path, {"model.name": "rnn", "seed": "1", "objective": "val/accuracy"})
+    assert ended is not None
+    assert ended.name == "rnn seed=1", "the same run under this version's settings"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"name": "x"}'])

@@ -77,6 +77,13 @@ def test_a_deleted_parent_is_replaced(project):
     assert read_parent(project.sweep_dir) == second
 
 
+def test_a_file_of_an_earlier_version_is_read(tmp_path):
+    content = '{\n "uri": "sqlite:///mlflow.db",\n "experiment_id": "1",\n "run_id": "abc"\n}\n'
+    (tmp_path / PARENT_FILE).write_text(content, encoding="utf-8")
+    parent = read_parent(tmp_path)
+    assert (parent.uri, parent.experiment_id, parent.run_id) == ("sqlite:///mlflow.db", "1", "abc")
+
+
 def test_no_parent_and_a_damaged_one(tmp_path):
     assert read_parent(tmp_path) is None
     (tmp_path / PARENT_FILE).write_text('{"uri": 1', encoding="utf-8")

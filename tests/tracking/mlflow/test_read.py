@@ -1,18 +1,23 @@
-"""A sweep whose folder is elsewhere, read from MLflow."""
+"""What MLflow holds of a run is what its own folder holds: a sweep whose folder is elsewhere can be read from it."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from dataclasses import replace
 
 import pytest
 
-from sentiment.errors import Reached, TrackingError
+from sentiment.errors import Reached, RunPruned, TrackingError
 from sentiment.report.sweep.collect import collect_parent
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.mlflow.parent import start_sweep
-from sentiment.tracking.mlflow.read import read_child_records, read_parent_run
+from sentiment.tracking.mlflow.read import read_child_records, read_parent_run, read_record
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
+from sentiment.tracking.mlflow.store import open_store
+from sentiment.tracking.recorder import open_recorder
+from sentiment.tracking.result_file import ResultRecord, read_result
 
 
 @pytest.fixture
@@ -72,3 +77,95 @@ def test_a_report_needs_no_folder(project, parent):
 def test_an_unknown_parent_is_named(project):
     with pytest.raises(TrackingError, match=r"no run 0123.*\n.*copy the id"):
         read_parent_run(project.uri, "0123" * 8)
+
+
+def test_a_server_that_does_not_answer_cannot_be_read():
+    started = time.monotonic()
+    for read in (read_parent_run, read_child_records, read_record):
+        with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9 cannot be read[\s\S]*--tracking-uri"):
+            read("http://127.0.0.1:9", "0" * 32)
+    assert time.monotonic() - started < 5
+
+
+def test_a_damaged_store_cannot_be_read(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"this is a diary, not a database" * 100)
+    with pytest.raises(TrackingError, match="cannot be read"):
+        read_record(f"sqlite:///{tmp_path}/mlflow.db", "0" * 32)
+
+
+def test_a_running_run_has_a_history_and_no_results_yet(project):
+    context = project.context(project.settings(), "seed=0")
+    recorder = MlflowRecorder(context, FolderRecorder(context))
+    recorder.trained({"train/loss": 0.7}, step=3, epoch=0.3)
+    recorder.validated({"val/accuracy": 0.6}, step=5, epoch=0.5)
+    record = read_record(project.uri, recorder.run_id)
+    assert (record.status, record.metrics, record.epochs, record.best_epoch) == ("RUNNING", {}, None, None)
+    assert record.history == ({"step": 5, "epoch": 0.5, "val/accuracy": 0.6},)
+    recorder.close(FINISHED)
+
+
+LABELS = [f"class number {number} of very many" for number in range(400)]
+
+
+@pytest.mark.parametrize("ending", ["finished", "pruned", "failed", "killed"])
+def test_a_record_from_the_store_equals_the_one_in_the_folder(project, result, ending):
+    (project.folder / "train.csv").write_text("text,label\n", encoding="utf-8")
+    overrides = (
+        "data=files",
+        f"data.path={project.folder}/train.csv",
+        f"data.labels={LABELS!r}",
+        "~scheduler",
+        "a=b c",
+    )
+    context = project.context(project.settings(*overrides[:3]), *overrides, job_number=3)
+    pruned = RunPruned("worse than the median")
+    pruned.reached = Reached({"val/accuracy": 0.7}, epochs=0.5, best_epoch=0.5, seconds=9.0, parameters=10)
+    errors = {"pruned": pruned, "failed": ValueError("broken"), "killed": KeyboardInterrupt()}
+    with contextlib.suppress(*map(type, errors.values())), open_recorder(context) as recorder:
+        recorder.describe({"data.fingerprint": "f1", "data.description": "described at length " * 500})
+        recorder.validated({"val/accuracy": 0.8}, step=5, epoch=0.5)
+        if ending in errors:
+            raise errors[ending]
+        recorder.tested({"test/accuracy": 0.75, "test/loss": 0.6}, step=5, epoch=0.5)
+        recorder.finished(replace(result, metrics={**result.metrics, "time/latency_ms": 1.5}, epochs=0.5))
+    kept = read_result(context.output_dir / "result.json")
+    fetched = read_record(project.uri, kept.run_id)
+    # Seconds apart, and the number of test reviews stands in the predictions only.
+    assert replace(fetched, started="", test_reviews=None) == replace(kept, started="", test_reviews=None)
+    assert fetched.overrides == overrides
+
+
+def test_runs_of_an_earlier_version_are_read(project):
+    """Tags and metrics as they were written before overrides were lossless and a pruned run had ``trial.state``."""
+    store = open_store(project.uri, "sentiment", f"{project.folder}/mlartifacts")
+    run_id = store.client.create_run(
+        store.experiment_id, run_name="rnn seed=1", start_time=1767225600000, tags={
+            "job": "7", "overrides": "model=rnn ~scheduler seed=1", "git.commit": "abc", "git.dirty": "false",
+            "mlflow.source.git.commit": "abc", "mlflow.source.name": "run.py", "mlflow.source.type": "LOCAL",
+            "version.python": "3.12.1", "hardware": "a CPU", "data.fingerprint": "f1", "device": "cpu",
+            "pruned.reason": "worse than the median",
+        },
+    ).info.run_id  # fmt: skip
+    for name, value in {"model.name": "rnn", "seed": "1"}.items():
+        store.client.log_param(run_id, name, value)
+    for step, epoch, accuracy in ((5, 0.5, 0.6), (10, 1.0, 0.7)):
+        store.client.log_metric(run_id, "val/accuracy", accuracy, step=step)
+        store.client.log_metric(run_id, "epoch", epoch, step=step)
+    for name, value in {
+        "best/val/accuracy": 0.7, "best/epoch": 1.0, "model/parameters": 99.0, "time/fit_seconds": 3.5,
+    }.items():  # fmt: skip
+        store.client.log_metric(run_id, name, value)
+    store.client.set_terminated(run_id, "FINISHED")
+    assert read_record(project.uri, run_id) == ResultRecord(
+        name="rnn seed=1", model="rnn", status="PRUNED", started="2026-01-01T00:00:00+00:00",
+        overrides=("model=rnn", "~scheduler", "seed=1"), params={"model.name": "rnn", "seed": "1"}, job_number=7,
+        reason="worse than the median", run_id=run_id, metrics={"val/accuracy": 0.7},
+        history=(
+            {"step": 5, "epoch": 0.5, "val/accuracy": 0.6}, {"step": 10, "epoch": 1.0, "val/accuracy": 0.7},
+        ),
+        parameters=99, seconds=3.5, epochs=1.0, best_epoch=1.0,
+        tags={
+            "git.commit": "abc", "git.dirty": "false", "mlflow.source.git.commit": "abc", "version.python": "3.12.1",
+            "hardware": "a CPU", "data.fingerprint": "f1", "device": "cpu",
+        },
+    )  # fmt: skip
