@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
+from sentiment.config.option import find_option
 from sentiment.config.run_context import RunContext
-from sentiment.config.schema import DataSettings, NgramSettings, Settings
+from sentiment.config.schema import DataSettings, Settings
 from sentiment.errors import RunPruned
 from sentiment.search.study.current import current_trial
 
@@ -106,11 +107,11 @@ def _fingerprint(settings_json: str) -> str:
 def watch_training(trial: RunningTrial, settings: Settings) -> TrialReporter:
     """Let a trial's study watch one training run.
 
-    The n-gram classifier has a single validation, at its end: there is nothing left to prune, and a pruner that took
-    it for a first epoch would hold networks against it.
+    A model that is fitted in one go has a single validation, at its end: there is nothing left to prune, and a pruner
+    that took it for a first epoch would hold networks against it.
     """
     trainer = settings.trainer
-    if isinstance(settings.model, NgramSettings):
+    if find_option(settings.model).fitter:
         return TrialReporter(trial, settings.selection, validations_per_epoch=1, max_epochs=1, is_pruned=False)
     return TrialReporter(trial, settings.selection, trainer.validations_per_epoch, trainer.max_epochs)
 

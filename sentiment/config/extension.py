@@ -1,7 +1,7 @@
-"""Models and data sets that come as one file in ``sentiment/extensions/``; docs/extending.md shows how.
+"""Models, data sets and trackers that come as one file in ``sentiment/extensions/``; docs/extending.md shows how.
 
-`sentiment.config.schema` loads the files and takes their settings classes into its choices. This module knows what a
-file registered and nothing of torch or Hydra: a start without extensions stays as light as it is.
+`sentiment.config.schema` loads the files before it closes its choices. This module knows nothing of torch or Hydra: a
+start without extensions stays as light as it is.
 """
 
 from __future__ import annotations
@@ -15,26 +15,55 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
+from sentiment.config.group import DataGroup, Group, TrackingSettings
+from sentiment.config.option import OPTIONS, Kind, Option, list_options, list_required, takes
 from sentiment.errors import ConfigError, Fault, SentimentError
 
 PACKAGE = "sentiment.extensions"
 
-Kind = Literal["model", "data"]
-"""Config groups that take extensions."""
-
-GIVEN = {"model": ("vocabulary_size", "classes", "max_tokens"), "data": ()}
-"""What the project gives a constructor, besides the settings' keys."""
-
-METHODS = {"model": ("forward", "state_dict"), "data": ("describe", "fingerprint", "load")}
-"""By what a class is known to be a network or a `sentiment.data.reviews.Source`."""
-
-OPTION = re.compile("[a-z][a-z0-9_]*")
+NAME = re.compile("[a-z][a-z0-9_]*")
 
 T = TypeVar("T", bound=type)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What an extension of a config group keeps to.
+
+    Attributes:
+        decorator: What registers it.
+        base: What its settings class builds on; keys of it are shared, and a constructor need not take them.
+        given: What the project gives its constructor, besides the settings' keys.
+        methods: By what its class is known.
+        form: What its class is.
+    """
+
+    decorator: str
+    base: type[Group]
+    given: tuple[str, ...]
+    methods: tuple[str, ...]
+    form: str
+
+
+RULES: dict[Kind, Rules] = {
+    "model": Rules(
+        "add_model", Group, ("vocabulary_size", "classes", "max_tokens"), ("forward", "state_dict"), "torch.nn.Module"
+    ),
+    "data": Rules(
+        "add_data", DataGroup, (), ("describe", "fingerprint", "load"), "Source, see sentiment/data/reviews.py"
+    ),
+    "tracking": Rules(
+        "add_tracker",
+        TrackingSettings,
+        ("context", "earlier"),
+        ("describe", "trained", "validated", "tested", "finished", "close"),
+        "Recorder, see sentiment/tracking/recorder.py",
+    ),
+}
 
 
 class ExtensionError(SentimentError):
@@ -45,29 +74,6 @@ class ExtensionError(SentimentError):
         super().__init__(f"{problem}\n  -> {remedy}")
 
 
-@dataclass(frozen=True)
-class Extension:
-    """One option of a config group, with what stands behind it.
-
-    Attributes:
-        group: The config group.
-        option: Name of the option: ``cnn`` in ``model=cnn``.
-        settings: Its keys, with their rules and defaults.
-        target: The network's or the source's class.
-    """
-
-    group: Kind
-    option: str
-    settings: type[BaseModel]
-    target: type
-
-    def build(self, settings: BaseModel, **given: Any) -> Any:
-        """Make the network or the source: its constructor gets those of all keys that it names."""
-        values = {**settings.model_dump(exclude={"name"}), **given}
-        return self.target(**{name: value for name, value in values.items() if _takes(self.target, name)})
-
-
-_extensions: dict[tuple[Kind, str], Extension] = {}
 _being_loaded: list[str] = []
 """Modules that `load_extensions` is importing: outside of it nothing can be added, the choices being fixed."""
 
@@ -79,7 +85,7 @@ def add_model(settings: type[BaseModel]) -> Callable[[T], T]:
     its settings by name, and of ``vocabulary_size``, ``classes`` and ``max_tokens`` those that it needs.
 
     Args:
-        settings: Its keys: a `sentiment.config.schema.Group` with ``name: Literal["cnn"] = "cnn"``. A key without a
+        settings: Its keys: a `sentiment.config.group.Group` with ``name: Literal["cnn"] = "cnn"``. A key without a
             default has to be given on the command line.
 
     Raises:
@@ -95,13 +101,30 @@ def add_data(settings: type[BaseModel]) -> Callable[[T], T]:
     those that it needs.
 
     Args:
-        settings: Its keys: a `sentiment.config.schema.DataGroup` with ``name: Literal["folder"] = "folder"``. Keys that
-            all data sets have start with the values of conf/data/files.yaml, unless it declares them anew.
+        settings: Its keys: a `sentiment.config.group.DataGroup` with ``name: Literal["folder"] = "folder"``. Keys that
+            all data sets have start with the values of conf/reviews.yaml, unless it declares them anew.
 
     Raises:
         ExtensionError: Settings and class do not fit, or the name is taken.
     """
     return _adding("data", settings)
+
+
+def add_tracker(settings: type[BaseModel]) -> Callable[[T], T]:
+    """Make a `sentiment.tracking.recorder.Recorder` an option of the group ``tracking``; a decorator of its class.
+
+    Its constructor takes every key of its settings by name, and of ``context`` (a
+    `sentiment.config.run_context.RunContext`), ``earlier`` (the `sentiment.tracking.result_file.ResultRecord` of an
+    interrupted attempt at the run, or None) and the keys that all trackers have (``experiment``) those that it needs.
+
+    Args:
+        settings: Its keys: a `sentiment.config.group.TrackingSettings` with ``name: Literal["csv"] = "csv"``. Keys that
+            all trackers have start as in conf/tracking/none.yaml: ``tracking.mlflow=true`` records in MLflow as well.
+
+    Raises:
+        ExtensionError: Settings and class do not fit, or the name is taken.
+    """
+    return _adding("tracking", settings)
 
 
 def load_extensions(package: str = PACKAGE) -> None:
@@ -120,65 +143,31 @@ def load_extensions(package: str = PACKAGE) -> None:
         raise ConfigError(faults)
 
 
-def list_extensions() -> list[Extension]:
-    """List what the files registered."""
-    return list(_extensions.values())
-
-
-def find_extension(settings: BaseModel) -> Extension | None:
-    """Find the extension that settings belong to; None: they are of a built-in option."""
-    return next((extension for extension in _extensions.values() if type(settings) is extension.settings), None)
-
-
-def join_choices(group: Kind, built_in: Any) -> Any:
-    """Make the type of a config group: its built-in settings classes and those of the extensions, told by ``name``.
-
-    Args:
-        group: The config group.
-        built_in: Union of the built-in classes.
-
-    Raises:
-        ConfigError: An extension has the name of a built-in option.
-    """
-    taken = {str(get_args(member.model_fields["name"].annotation)[0]) for member in get_args(built_in)}
-    extensions = [extension for extension in _extensions.values() if extension.group == group]
-    faults = [
-        Fault(
-            _show(Path(inspect.getfile(extension.target))),
-            f"{group}={extension.option} is a built-in option",
-            f"choose another name than {', '.join(sorted(taken))}",
-        )
-        for extension in extensions
-        if extension.option in taken
-    ]
-    if faults:
-        raise ConfigError(faults)
-    members = (built_in, *(extension.settings for extension in extensions))
-    return Annotated[Union[members], Field(discriminator="name")]  # noqa: UP007 - `|` takes no tuple
+def list_extensions() -> list[Option]:
+    """Return what the files registered."""
+    return [option for option in OPTIONS.values() if not isinstance(option.target, str)]
 
 
 def _adding(group: Kind, settings: type[BaseModel]) -> Callable[[T], T]:
     def add(target: T) -> T:
-        extension = Extension(group, _read_option(group, settings), settings, target)
-        _check(extension)
-        _extensions[group, extension.option] = extension
+        option = Option(group, _read_name(group, settings), settings, target)
+        _check(option, target)
+        OPTIONS[group, option.name] = option
         return target
 
     return add
 
 
-def _read_option(group: Kind, settings: type[BaseModel]) -> str:
-    from sentiment.config import schema  # which loads the extensions, and has these two by then
-
-    base = {"model": schema.Group, "data": schema.DataGroup}[group]
-    if not (isinstance(settings, type) and issubclass(settings, base)):
+def _read_name(group: Kind, settings: type[BaseModel]) -> str:
+    rules = RULES[group]
+    if not (isinstance(settings, type) and issubclass(settings, rules.base)):
         raise ExtensionError(
-            f"add_{group} takes a settings class, not {settings!r:.80}",
-            f"write class MySettings({base.__name__}): ... and @add_{group}(MySettings) above the class",
+            f"{rules.decorator} takes a settings class, not {settings!r:.80}",
+            f"write class MySettings({rules.base.__name__}): ... and @{rules.decorator}(MySettings) above the class",
         )
     field = settings.model_fields.get("name")
     names = get_args(field.annotation) if field is not None and get_origin(field.annotation) is Literal else ()
-    if len(names) != 1 or not OPTION.fullmatch(str(names[0])):
+    if len(names) != 1 or not NAME.fullmatch(str(names[0])):
         raise ExtensionError(
             f"{settings.__name__} does not say which option of {group} it stands for",
             'give it a name in small letters, digits and _: name: Literal["mine"] = "mine"',
@@ -186,72 +175,56 @@ def _read_option(group: Kind, settings: type[BaseModel]) -> str:
     return str(names[0])
 
 
-def _check(extension: Extension) -> None:
-    group, option, target = extension.group, extension.option, extension.target
+def _check(option: Option, target: type) -> None:
+    group, name, rules = option.group, option.name, RULES[option.group]
     if not _being_loaded:
         raise ExtensionError(
-            f"{group}={option} comes too late: the choices of {group} are fixed when the configuration is first used",
+            f"{group}={name} comes too late: the choices of {group} are fixed when the configuration is first used",
             "move the class to a file in sentiment/extensions/, which is loaded before that",
         )
-    if (group, option) in _extensions:
-        other = _show(Path(inspect.getfile(_extensions[group, option].target)))
-        raise ExtensionError(f"{group}={option} is registered in {other} already", "choose another name")
-    absent = [name for name in METHODS[group] if not callable(getattr(target, name, None))]
+    taken = {other.name: other.target for other in list_options(group)}
+    if name in taken:
+        other = taken[name]
+        where = "a built-in option" if isinstance(other, str) else f"registered in {_show_file(other)} already"
+        raise ExtensionError(f"{group}={name} is {where}", f"choose another name than {', '.join(sorted(taken))}")
+    absent = [method for method in rules.methods if not callable(getattr(target, method, None))]
     if absent:
-        kind = "torch.nn.Module" if group == "model" else "Source, see sentiment/data/reviews.py"
-        raise ExtensionError(f"{target.__name__} has no {', '.join(absent)}", f"write it: {group} takes a {kind}")
-    _check_constructor(extension)
+        raise ExtensionError(f"{target.__name__} has no {', '.join(absent)}", f"write it: {group} takes a {rules.form}")
+    _check_constructor(option, target)
 
 
-def _check_constructor(extension: Extension) -> None:
-    from sentiment.config import schema
-
-    settings, target, given = extension.settings, extension.target, GIVEN[extension.group]
-    shared = set(schema.DataGroup.model_fields) if extension.group == "data" else set()
+def _check_constructor(option: Option, target: type) -> None:
+    settings, rules = option.settings, RULES[option.group]
     keys = [name for name in settings.model_fields if name != "name"]
-    doubled = [name for name in keys if name in given]
+    doubled = [name for name in keys if name in rules.given]
     if doubled:
         raise ExtensionError(
-            f"{settings.__name__}.{doubled[0]} would hide the {doubled[0]} that every model is given",
+            f"{settings.__name__}.{doubled[0]} would hide the {doubled[0]} that every {option.group} is given",
             "choose another name for the key",
         )
-    unused = [name for name in keys if name not in shared and not _takes(target, name)]
+    unused = [name for name in keys if name not in rules.base.model_fields and not takes(target, name)]
     if unused:
         raise ExtensionError(
             f"{target.__name__}() does not take {', '.join(unused)}, of {settings.__name__}",
             f"add it to the arguments of __init__ by that name, or remove it from {settings.__name__}",
         )
-    unknown = [name for name in _list_required(target) if name not in (*keys, *given)]
+    unknown = [name for name in list_required(target) if name not in (*keys, *rules.given)]
     if unknown:
         raise ExtensionError(
             f"{target.__name__}() needs {', '.join(unknown)}, which nothing gives it",
-            f"add it to {settings.__name__}, or give it a default; known are {', '.join((*given, *keys))}",
+            f"add it to {settings.__name__}, or give it a default; known are {', '.join((*rules.given, *keys))}",
         )
 
 
-def _takes(target: type, name: str) -> bool:
-    parameters = inspect.signature(target).parameters
-    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return (name in parameters and parameters[name].kind in by_name) or any(
-        parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
-    )
-
-
-def _list_required(target: type) -> list[str]:
-    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(target).parameters.values()
-    return [found.name for found in parameters if found.default is found.empty and found.kind not in optional]
-
-
 def _load(module: str) -> list[Fault]:
-    """Import one file; gives the fault that it has. Nothing of a broken file stays registered."""
-    before = dict(_extensions)
+    """Import one file and return the fault that it has. Nothing of a broken file stays registered."""
+    before = dict(OPTIONS)
     _being_loaded.append(module)
     try:
         importlib.import_module(module)
     except Exception as error:  # a file can raise anything, and each file's fault is told together with the others'
-        _extensions.clear()
-        _extensions.update(before)
+        OPTIONS.clear()
+        OPTIONS.update(before)
         return [_explain(error, module)]
     finally:
         _being_loaded.remove(module)
@@ -278,9 +251,13 @@ def _suggest(error: Exception) -> str:
     if isinstance(error, ImportError):
         return (
             "correct the import; an extension builds on the layers in sentiment/models/, on sentiment/data/reviews.py "
-            "and on the classes Group and DataGroup, not on what is made from the settings of a run"
+            "and on the classes of sentiment/config/group.py, not on what is made from the settings of a run"
         )
     return "correct that line"
+
+
+def _show_file(target: type) -> str:
+    return _show(Path(inspect.getfile(target)))
 
 
 def _show(file: Path) -> str:

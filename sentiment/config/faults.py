@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import types
 from collections.abc import Iterable, Sequence
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from sentiment.config.objective import RETIRED
+from sentiment.config.option import UNNAMED, choice_of, group_members
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault
 
@@ -26,21 +26,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     leaves = {key.rpartition(".")[2]: key for key in reversed(candidates)}
     close = difflib.get_close_matches(name.rpartition(".")[2], leaves, n=1, cutoff=0.6)
     return leaves[close[0]] if close else None
-
-
-def group_members(annotation: Any) -> list[type[BaseModel]]:
-    """List the settings classes behind a field: one for a plain group, several for a choice."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Union, types.UnionType) or hasattr(annotation, "__metadata__"):
-        return [member for part in get_args(annotation) for member in group_members(part)]
-    return []
-
-
-def choice_of(member: type[BaseModel]) -> str | None:
-    """Tell the option (``transformer``) that a settings class stands behind."""
-    field = member.model_fields.get("name")
-    return str(get_args(field.annotation)[0]) if field is not None else None
 
 
 def explain_unknown_key(key: str, known: Sequence[str], choices: dict[str, str]) -> Fault:
@@ -158,6 +143,6 @@ def _key(location: tuple[int | str, ...]) -> str:
     parts = [str(part) for part in location]
     if len(parts) > 1 and parts[0] in Settings.model_fields:
         options = {choice_of(member) for member in group_members(Settings.model_fields[parts[0]].annotation)}
-        if parts[1] in {*options, "one", "several"}:
+        if parts[1] in {*options, UNNAMED, "one", "several"}:
             del parts[1]
     return ".".join(parts)

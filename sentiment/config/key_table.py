@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sentiment.config.faults import choice_of, group_members
 from sentiment.config.markdown import make_table, show_text, show_value
+from sentiment.config.option import choice_of, group_members
 
 KEY_HEADER = ("key", "default", "values", "meaning")
 

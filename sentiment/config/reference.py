@@ -16,9 +16,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from sentiment.config.faults import choice_of, group_members
 from sentiment.config.key_table import KeyRow, describe_values, list_keys_of, list_rules, make_key_table
 from sentiment.config.markdown import make_commands, make_table, show_text, show_value, type_value
+from sentiment.config.option import choice_of, group_members
 from sentiment.config.option_file import Overlay, read_header, read_overlay
 from sentiment.config.schema import Settings
 from sentiment.errors import SentimentError

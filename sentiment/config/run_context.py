@@ -10,6 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.option import choice_of
 from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
 
@@ -48,7 +49,8 @@ def read_run_context(config: DictConfig) -> RunContext:
     working_dir = Path(hydra.runtime.cwd)
     is_multirun = hydra.mode == RunMode.MULTIRUN
     settings = read_settings(config, working_dir)
-    is_tracked = settings.tracking.mlflow or settings.tracking.tensorboard
+    tracking = settings.tracking
+    is_tracked = tracking.mlflow or tracking.tensorboard or choice_of(type(tracking)) is not None
     return RunContext(
         settings=settings,
         overrides=tuple(hydra.overrides.task),

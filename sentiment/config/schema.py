@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from sentiment.config.extension import join_choices, load_extensions
+from sentiment.config.extension import load_extensions
+from sentiment.config.group import DataGroup, Group, TrackingSettings, conflict
 from sentiment.config.objective import (
     SELECTING,
     Direction,
@@ -23,29 +23,13 @@ from sentiment.config.objective import (
     list_objectives,
     select_objective,
 )
+from sentiment.config.option import built_in, join_choices
 
 Pooling = Literal["mean", "max", "mean_max", "attention"]
 """How (B, T, D) token states become one (B, D) or (B, 2D) review vector; padding never takes part."""
 
-Keep = Literal["head_tail", "head", "tail"]
-"""Which part of a review longer than ``data.max_tokens`` is kept."""
 
-
-def conflict(problem: str, remedy: str) -> PydanticCustomError:
-    """Build the error of a rule that spans several keys, in the parts that `sentiment.config.faults` prints.
-
-    The rules are validators of single fields that look at the fields before them, not validators of the whole group:
-    pydantic skips the latter when any field is faulty, and then a second attempt would meet the next fault.
-    """
-    return PydanticCustomError("conflict", "{problem}", {"problem": problem, "remedy": remedy})
-
-
-class Group(BaseModel):
-    """Base of every config group: unknown keys and silent conversions are faults; values never change."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
+@built_in("model", "sentiment.models.transformer:TextClassificationTransformer")
 class TransformerSettings(Group):
     """``model=transformer``: token + position embedding, post- or pre-norm blocks, pooling, linear head."""
 
@@ -78,6 +62,7 @@ class TransformerSettings(Group):
         return heads
 
 
+@built_in("model", "sentiment.models.recurrent:TextClassificationRNN")
 class RNNSettings(Group):
     """``model=rnn``: embedding, LSTM or GRU layers in one or two directions, pooling, linear head."""
 
@@ -94,6 +79,7 @@ class RNNSettings(Group):
     word_dropout: float = Field(ge=0, lt=1, description="Share of tokens replaced by the unknown token in training.")
 
 
+@built_in("model", "sentiment.models.ngram:NgramClassifier", fitter="sentiment.training.linear:train_and_test_linear")
 class NgramSettings(Group):
     """``model=ngram``: a linear classifier on naive-Bayes-weighted word n-grams (Wang & Manning 2012).
 
@@ -183,43 +169,7 @@ SchedulerSettings = Annotated[
 ]
 
 
-class TokenizerSettings(Group):
-    """``data.tokenizer``: how reviews become token ids; trained on the training part only."""
-
-    kind: Literal["word", "bpe"] = Field(description="Whole words, or byte-pair encoding (Sennrich et al. 2016).")
-    vocabulary_size: int = Field(ge=16, le=1_000_000, description="Most entries, special tokens included.")
-    min_frequency: int = Field(ge=1, le=1_000_000, description="Rarer words or pairs are left out.")
-    lowercase: bool = Field(description="Fold case.")
-
-    @field_validator("vocabulary_size")
-    @classmethod
-    def bytes_fit_the_vocabulary(cls, vocabulary_size: int, info: ValidationInfo) -> int:
-        """Byte-pair encoding starts from all bytes and the special tokens."""
-        least = 256 + 2
-        if info.data.get("kind") == "bpe" and vocabulary_size < least:
-            raise conflict(
-                f"{vocabulary_size} entries cannot hold the 256 bytes and 2 special tokens that bpe starts from",
-                f"set it to {least} or more, or data.tokenizer.kind=word",
-            )
-        return vocabulary_size
-
-
-class DataGroup(Group):
-    """Keys that every data set has."""
-
-    tokenizer: TokenizerSettings = Field(description="How reviews become token ids.")
-    max_tokens: int = Field(ge=2, le=65536, description="Most tokens T of a review that a model sees.")
-    keep: Keep = Field(description="Part of a longer review that is kept.")
-    head_fraction: float = Field(
-        gt=0, lt=1, description="With keep=head_tail: share of max_tokens kept from the start."
-    )
-    batch_size: int = Field(ge=1, le=65536, description="Reviews B in a batch.")
-    validation_fraction: float = Field(gt=0, lt=1, description="Stratified share of train held out for validation.")
-    split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split; apart from `seed`, so that seeds compare.")
-    train_limit: int | None = Field(ge=2, description="Use a stratified subset of so many training reviews; null: all.")
-    cache_dir: str = Field(min_length=1, description="Folder of the token cache.")
-
-
+@built_in("data", "sentiment.data.synthetic:SyntheticSource")
 class SyntheticDataSettings(DataGroup):
     """``data=synthetic``: generated reviews whose label depends on word order."""
 
@@ -242,6 +192,7 @@ class SyntheticDataSettings(DataGroup):
         return max_sentences
 
 
+@built_in("data", "sentiment.data.imdb:ImdbSource")
 class ImdbDataSettings(DataGroup):
     """``data=imdb``: the Large Movie Review Dataset (Maas et al. 2011), from the Hub or a local folder."""
 
@@ -253,6 +204,7 @@ class ImdbDataSettings(DataGroup):
     revision: str = Field(pattern="^[0-9a-f]{40}$", description="Pinned commit on the Hub, 40 hexadecimal digits.")
 
 
+@built_in("data", "sentiment.data.files:FilesSource")
 class FilesDataSettings(DataGroup):
     """``data=files``: your own CSV, JSON lines or Parquet."""
 
@@ -271,17 +223,16 @@ class FilesDataSettings(DataGroup):
     )
 
 
-BuiltInModelSettings = TransformerSettings | RNNSettings | NgramSettings
-BuiltInDataSettings = SyntheticDataSettings | ImdbDataSettings | FilesDataSettings
-
 load_extensions()  # here: they build on the classes above, and take part in the choices below
 
 if TYPE_CHECKING:  # a type checker runs no code, and knows the built-in ones
-    ModelSettings = Annotated[BuiltInModelSettings, Field(discriminator="name")]
-    DataSettings = Annotated[BuiltInDataSettings, Field(discriminator="name")]
+    ModelSettings = Annotated[TransformerSettings | RNNSettings | NgramSettings, Field(discriminator="name")]
+    DataSettings = Annotated[SyntheticDataSettings | ImdbDataSettings | FilesDataSettings, Field(discriminator="name")]
+    AnyTrackingSettings = TrackingSettings
 else:
-    ModelSettings = join_choices("model", BuiltInModelSettings)
-    DataSettings = join_choices("data", BuiltInDataSettings)
+    ModelSettings = join_choices("model")
+    DataSettings = join_choices("data")
+    AnyTrackingSettings = join_choices("tracking", unnamed=TrackingSettings)
 
 
 class TrainerSettings(Group):
@@ -307,18 +258,6 @@ class TrainerSettings(Group):
     test: bool = Field(description="Evaluate the selected checkpoint on the test split at the end; false in a search.")
 
 
-class TrackingSettings(Group):
-    """``tracking=mlflow|tensorboard|both|none``: where runs are recorded."""
-
-    mlflow: bool = Field(description="Record in MLflow.")
-    tensorboard: bool = Field(description="Record in TensorBoard.")
-    uri: str = Field(min_length=1, description="MLflow tracking URI.")
-    artifact_dir: str = Field(min_length=1, description="Folder of MLflow's artifacts, for a store without a server.")
-    tensorboard_dir: str = Field(min_length=1, description="Folder of TensorBoard's event files.")
-    experiment: str = Field(min_length=1, description="MLflow experiment.")
-    log_model: bool = Field(description="Record the trained model in MLflow's own format.")
-
-
 OneOrSeveral = Annotated[
     Annotated[Objective, Tag("one")] | Annotated[list[Objective], Field(min_length=1), Tag("several")],
     Discriminator(lambda objective: "several" if isinstance(objective, list) else "one"),
@@ -334,7 +273,7 @@ class Settings(Group):
     scheduler: SchedulerSettings = Field(description="How the learning rate goes over the steps of a run.")
     data: DataSettings = Field(description="Which reviews, how they are split, and how they become token ids.")
     trainer: TrainerSettings = Field(description="How a run is trained: device, precision, length, validation, test.")
-    tracking: TrackingSettings = Field(description="Where runs are recorded.")
+    tracking: AnyTrackingSettings = Field(description="Where runs are recorded.")
     seed: int = Field(ge=0, lt=2**32, description="Seed of weights, batches and dropout.")
     objective: OneOrSeveral = Field(
         description="Metric that selects the checkpoint and ranks a sweep, or a list: the first val/ metric selects."

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from sentiment.config.schema import Keep
+from sentiment.config.group import Keep
 from sentiment.data.tokenizer import PAD_ID
 
 CHUNK_BATCHES = 50  # batches drawn at random before sorting: more pads less, fewer mixes more

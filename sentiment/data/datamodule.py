@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from sentiment.config.schema import Keep
+from sentiment.config.group import Keep
 from sentiment.data.batching import Item, LengthBatches, collate, cut
 from sentiment.data.corpus import Corpus, EncodedSplit
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from sentiment.data.fingerprint import hash_contents
-from sentiment.data.reviews import RawSplits, Reviews
+from sentiment.data.reviews import RawSplits, Reviews, as_path
 from sentiment.data.rows import Row, read_rows
 from sentiment.data.splits import TEST_STREAM, draw_stratified, held_out_count
 from sentiment.errors import DataError
@@ -48,6 +48,12 @@ class FilesSource:
     label_column: str
     labels: tuple[str, ...] | None
     on_bad_row: Literal["error", "skip"]
+
+    def __post_init__(self) -> None:
+        """Take paths as text and labels as a list too, as settings hold them."""
+        for name in ("path", "validation_path", "test_path"):
+            object.__setattr__(self, name, as_path(getattr(self, name)))
+        object.__setattr__(self, "labels", None if self.labels is None else tuple(self.labels))
 
     def describe(self) -> str:
         """Say which files these reviews come from."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sentiment.data.fingerprint import hash_contents
-from sentiment.data.reviews import RawSplits, Reviews
+from sentiment.data.reviews import RawSplits, Reviews, as_path
 from sentiment.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class ImdbSource:
     path: Path | None
     repository: str
     revision: str
+
+    def __post_init__(self) -> None:
+        """Take the path as text too, as settings hold it."""
+        object.__setattr__(self, "path", as_path(self.path))
 
     def describe(self) -> str:
         """Say where these reviews come from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -63,3 +64,8 @@ class Source(Protocol):
         Raises:
             DataError: The data cannot be read; the message names file, row and remedy.
         """
+
+
+def as_path(path: str | Path | None) -> Path | None:
+    """Return a path that settings hold as text; ``~`` is the home folder."""
+    return None if path is None else Path(path).expanduser()

@@ -6,11 +6,8 @@ from typing import cast
 
 from torch import nn
 
-from sentiment.config.extension import find_extension
-from sentiment.config.schema import ModelSettings, NgramSettings, TransformerSettings
-from sentiment.models.ngram import NgramClassifier
-from sentiment.models.recurrent import TextClassificationRNN
-from sentiment.models.transformer import TextClassificationTransformer
+from sentiment.config.option import find_option
+from sentiment.config.schema import ModelSettings
 
 
 def build_model(settings: ModelSettings, *, vocabulary_size: int, classes: int, max_tokens: int | None) -> nn.Module:
@@ -24,25 +21,8 @@ def build_model(settings: ModelSettings, *, vocabulary_size: int, classes: int, 
         classes: Number K of classes.
         max_tokens: Most tokens T of a review; only a Transformer has such a limit, and needs one.
     """
-    extension = find_extension(settings)
-    if extension is not None:
-        network = extension.build(settings, vocabulary_size=vocabulary_size, classes=classes, max_tokens=max_tokens)
-        return cast(nn.Module, network)
-    if isinstance(settings, NgramSettings):
-        return NgramClassifier(
-            vocabulary_size=vocabulary_size,
-            classes=classes,
-            max_n=settings.max_n,
-            keep_unknown=settings.keep_unknown,
-        )
-    choices = settings.model_dump(exclude={"name"})
-    if isinstance(settings, TransformerSettings):
-        if max_tokens is None:
-            raise ValueError("a Transformer needs max_tokens: its position embedding has that many entries; give it")
-        return TextClassificationTransformer(
-            vocabulary_size=vocabulary_size, classes=classes, max_tokens=max_tokens, **choices
-        )
-    return TextClassificationRNN(vocabulary_size=vocabulary_size, classes=classes, **choices)
+    given = {"vocabulary_size": vocabulary_size, "classes": classes, "max_tokens": max_tokens}
+    return cast(nn.Module, find_option(settings).build(settings, **given))
 
 
 def count_parameters(module: nn.Module) -> int:

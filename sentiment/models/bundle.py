@@ -21,7 +21,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from sentiment.config.schema import Keep, ModelSettings
+from sentiment.config.group import Keep
+from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Item, LengthBatches, collate, cut
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
 from sentiment.errors import DataError, ModelFileError

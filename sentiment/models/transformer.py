@@ -107,7 +107,7 @@ class TextClassificationTransformer(nn.Module):
         word_dropout: Share of tokens replaced by the unknown token in training.
 
     Raises:
-        ValueError: A choice that does not exist, or heads that do not fit.
+        ValueError: A choice that does not exist, heads that do not fit, or no `max_tokens`.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class TextClassificationTransformer(nn.Module):
         *,
         vocabulary_size: int,
         classes: int,
-        max_tokens: int,
+        max_tokens: int | None,
         embedding_size: int,
         heads: int,
         head_form: str = "narrow",
@@ -129,6 +129,8 @@ class TextClassificationTransformer(nn.Module):
         word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if max_tokens is None:
+            raise ValueError("a Transformer needs max_tokens: its position embedding has that many entries; give it")
         if pooling == "last":
             raise ValueError("pooling 'last' is for recurrent networks; choose mean, max, mean_max or attention")
         self.token_embedding = TokenEmbedding(vocabulary_size, embedding_size, word_dropout)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from sentiment.config.objective import translate_retired
+from sentiment.config.option import choice_of
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
 from sentiment.flat import flatten
@@ -82,11 +83,10 @@ def _names(params: Mapping[str, str], prefix: str) -> list[str]:
 
 
 def _choose_group(annotation: Any, option: str | None) -> type[BaseModel] | None:
-    """Find the schema of a group: the only one, or that of the option; None where the field is a value."""
+    """Return the schema of a group: that of the option, or the one without options; None where the field is a value."""
     groups = [member for member in _members(annotation) if isinstance(member, type) and issubclass(member, BaseModel)]
     for group in groups:
-        named = group.model_fields.get("name")
-        if named is None or option in get_args(named.annotation):
+        if choice_of(group) == option:
             return group
     return groups[0] if groups else None  # its own check then says that the option does not exist
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, cast
 
+from sentiment.config.option import choice_of, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
@@ -114,4 +115,11 @@ def list_recorders(settings: Settings) -> list[RecorderBuilder]:
         from sentiment.tracking.mlflow.recorder import MlflowRecorder
 
         builders.append(MlflowRecorder)
+    if choice_of(type(settings.tracking)) is not None:
+        builders.append(_build_extension)
     return builders
+
+
+def _build_extension(context: RunContext, folder: FolderRecorder) -> Recorder:
+    settings = context.settings.tracking
+    return cast(Recorder, find_option(settings).build(settings, context=context, earlier=folder.earlier))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from sentiment.config.schema import NgramSettings, Settings
+from sentiment.config.option import find_option
+from sentiment.config.schema import Settings
 from sentiment.errors import SentimentError
 
 DEFAULT_THREADS = torch.get_num_threads()
@@ -16,12 +17,12 @@ class DeviceError(SentimentError):
 
 
 def name_device(settings: Settings) -> str:
-    """Name in words the device that a run takes; the n-gram classifier is fitted on one thread of the CPU.
+    """Name in words the device that a run takes; a model that is fitted in one go takes one thread of the CPU.
 
     Raises:
         DeviceError: A GPU is asked for, but torch finds none.
     """
-    if isinstance(settings.model, NgramSettings):
+    if find_option(settings.model).fitter:
         return "cpu (1 thread)"
     trainer = settings.trainer
     accelerator = torch.accelerator.current_accelerator(check_available=True)

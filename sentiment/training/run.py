@@ -6,6 +6,8 @@ import logging
 import shutil
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import cast
 
 import lightning.pytorch as pl
 import torch
@@ -14,7 +16,8 @@ from torch import nn
 
 from sentiment.config.identity import identify
 from sentiment.config.objective import find_direction
-from sentiment.config.schema import NgramSettings, Settings, TrainerSettings
+from sentiment.config.option import find_option
+from sentiment.config.schema import Settings, TrainerSettings
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import Reached, RunPruned
@@ -23,7 +26,6 @@ from sentiment.models.bundle import save_bundle
 from sentiment.training.device import DEFAULT_THREADS, name_device
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import lightning_setup
-from sentiment.training.linear import train_and_test_linear
 from sentiment.training.metrics import check_metrics
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter) -> RunResult:
     """Train one model; an interrupted run of the same settings and folder goes on after its last whole epoch.
 
-    The n-gram classifier has no epochs and goes its own way: `sentiment.training.linear`.
+    A model with a fitter of its own (`sentiment.config.option.Option`) has no epochs and is left to that.
 
     Args:
         settings: The run's settings.
@@ -55,8 +57,9 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         KeyboardInterrupt: Ctrl-C.
     """
     check_metrics(settings, corpus)
-    if isinstance(settings.model, NgramSettings):
-        return train_and_test_linear(settings, corpus, output_dir, reporter)
+    fitter = find_option(settings.model).fitter
+    if fitter is not None:
+        return cast(RunResult, resolve_name(fitter)(settings, corpus, output_dir, reporter))
     device = name_device(settings)
     set_global_state(settings.seed, settings.trainer)
     data, module = build_data(settings, corpus), build_module(settings, corpus)

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from pkgutil import resolve_name
+from typing import Literal
 
 import pytest
 from hydra import compose, initialize_config_dir
-from pydantic import Field, TypeAdapter, ValidationError
+from omegaconf import OmegaConf
+from pydantic import TypeAdapter, ValidationError
 
-from sentiment.config import extension
-from sentiment.config.extension import (
-    ExtensionError,
-    add_model,
-    find_extension,
-    join_choices,
-    list_extensions,
-    load_extensions,
-)
+from sentiment.config.extension import RULES, ExtensionError, add_model, list_extensions, load_extensions
 from sentiment.config.extension_options import read_defaults, register_extension_options
+from sentiment.config.group import DataGroup, Group, TrackingSettings
 from sentiment.config.home import PROJECT_DIR
-from sentiment.config.schema import BuiltInDataSettings, BuiltInModelSettings, DataGroup, Group
+from sentiment.config.option import OPTIONS, find_option, join_choices, list_options, list_required
+from sentiment.config.schema import DataSettings
 from sentiment.errors import ConfigError
 
 MODEL = """
     from typing import Literal
     from pydantic import Field
     from sentiment.config.extension import add_model
-    from sentiment.config.schema import Group
+    from sentiment.config.group import Group
 
     class Settings(Group):
         name: Literal["bag"] = "bag"
@@ -50,7 +46,7 @@ DATA = """
     from typing import Literal
     from pydantic import Field
     from sentiment.config.extension import add_data
-    from sentiment.config.schema import DataGroup
+    from sentiment.config.schema import DataGroup  # where it once lived
 
     class Settings(DataGroup):
         name: Literal["folder"] = "folder"
@@ -66,17 +62,38 @@ DATA = """
         def load(self): ...
 """
 
+TRACKER = """
+    from typing import Literal
+    from sentiment.config.extension import add_tracker
+    from sentiment.config.group import TrackingSettings
+
+    class Settings(TrackingSettings):
+        name: Literal["diary"] = "diary"
+        file: str = "diary.txt"
+
+    @add_tracker(Settings)
+    class Diary:
+        def __init__(self, context, file, experiment):
+            self.given = dict(context=context, file=file, experiment=experiment)
+        def describe(self, tags): ...
+        def trained(self, metrics, *, step, epoch): ...
+        def validated(self, metrics, *, step, epoch): ...
+        def tested(self, metrics, *, step, epoch): ...
+        def finished(self, result): ...
+        def close(self, ending): ...
+"""
+
 Write = Callable[..., str]
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Write:
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Write]:
     """Write files of a package of the test's own; nothing of it is left behind."""
     package = f"extensions_of_{abs(hash(request.node.name))}"
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(extension, "_extensions", {})
+    before = dict(OPTIONS)
 
     def write_files(**files: str) -> str:
         for name, content in files.items():
@@ -85,7 +102,9 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
             monkeypatch.delitem(sys.modules, module)
         return package
 
-    return write_files
+    yield write_files
+    OPTIONS.clear()
+    OPTIONS.update(before)
 
 
 def read_faults(package: str) -> list[tuple[str, str, str]]:
@@ -95,8 +114,12 @@ def read_faults(package: str) -> list[tuple[str, str, str]]:
 
 
 def test_files_register_themselves(write):
-    load_extensions(write(bag=MODEL, folder=DATA, _parts="raise OSError('not to be imported')"))
-    assert [(found.group, found.option) for found in list_extensions()] == [("model", "bag"), ("data", "folder")]
+    load_extensions(write(bag=MODEL, folder=DATA, diary=TRACKER, _parts="raise OSError('not to be imported')"))
+    assert [(found.group, found.name) for found in list_extensions()] == [
+        ("model", "bag"),
+        ("tracking", "diary"),
+        ("data", "folder"),
+    ]
 
 
 def test_no_files_no_extensions(write):
@@ -107,7 +130,7 @@ def test_no_files_no_extensions(write):
 
 def test_they_join_the_choices_and_keep_their_rules(write):
     load_extensions(write(bag=MODEL))
-    adapter = TypeAdapter(join_choices("model", BuiltInModelSettings))
+    adapter = TypeAdapter(join_choices("model"))
     settings = adapter.validate_python({"name": "bag", "depth": 3})
     assert (settings.width, settings.depth) == (8, 3)
     with pytest.raises(ValidationError) as caught:
@@ -119,15 +142,15 @@ def test_they_join_the_choices_and_keep_their_rules(write):
 
 def test_without_any_the_choices_are_the_built_in_ones(write):
     write()
-    built_in = TypeAdapter(Annotated[BuiltInDataSettings, Field(discriminator="name")])
-    assert TypeAdapter(join_choices("data", BuiltInDataSettings)).json_schema() == built_in.json_schema()
+    assert TypeAdapter(join_choices("data")).json_schema() == TypeAdapter(DataSettings).json_schema()
+    assert join_choices("tracking", TrackingSettings) is TrackingSettings
 
 
 def test_a_network_gets_its_keys_and_what_it_names(write):
     load_extensions(write(bag=MODEL))
     [found] = list_extensions()
     settings = found.settings(depth=2)
-    assert find_extension(settings) is found
+    assert find_option(settings) is found
     network = found.build(settings, vocabulary_size=9, classes=3, max_tokens=None)
     assert network.given == {"classes": 3, "width": 8, "spans": [1, 2], "depth": 2, "max_tokens": None}
 
@@ -149,6 +172,39 @@ def test_defaults_are_an_option_of_hydra(write, tmp_path):
     assert (config.data.max_tokens, config.data.tokenizer.vocabulary_size) == (77, 50)
     shared = set(DataGroup.model_fields) - {"max_tokens", "tokenizer"}
     assert {name: config.data[name] for name in shared} == {name: files[name] for name in shared}
+
+
+@pytest.mark.parametrize("option", [found for group in RULES for found in list_options(group)], ids=lambda o: o.name)
+def test_a_built_in_option_builds_from_its_keys(option):
+    keys = {*option.settings.model_fields, *RULES[option.group].given}
+    assert set(list_required(option.load())) <= keys
+    assert all(callable(getattr(option.load(), method)) for method in RULES[option.group].methods)
+    assert option.fitter is None or callable(resolve_name(option.fitter))
+
+
+def test_a_tracker_is_told_from_the_built_in_ones_by_its_name(write):
+    load_extensions(write(diary=TRACKER))
+    register_extension_options()
+    adapter = TypeAdapter(join_choices("tracking", TrackingSettings))
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        none, own = (
+            OmegaConf.to_container(compose("config", [f"tracking={name}"]).tracking, resolve=True)
+            for name in ("none", "diary")
+        )
+    assert own == {**none, "name": "diary", "file": "diary.txt"}, "records in MLflow only where it is asked to"
+    assert type(adapter.validate_python(none)) is TrackingSettings
+    settings = adapter.validate_python({**own, "mlflow": True})
+    [found] = list_extensions()
+    assert find_option(settings) is found
+    assert found.build(settings, context="here", earlier=None).given == {
+        "context": "here", "file": "diary.txt", "experiment": "sentiment",
+    }  # fmt: skip
+    for broken, place in (({**none, "uri": 1}, "built_in"), ({**own, "file": 1}, "diary")):
+        with pytest.raises(ValidationError) as caught:
+            adapter.validate_python(broken)
+        assert caught.value.errors()[0]["loc"][0] == place, "the place that faults are explained by"
+    with pytest.raises(ValidationError, match="diary"):
+        adapter.validate_python({**none, "name": "dairy"})
 
 
 def test_a_key_without_a_default_has_to_be_given(write):
@@ -188,10 +244,16 @@ def test_a_source_without_its_methods_is_explained(write):
     assert "sentiment/data/reviews.py" in remedy
 
 
+def test_a_tracker_without_its_methods_is_explained(write):
+    [(_, problem, remedy)] = read_faults(write(diary=TRACKER.replace("def close", "def shut")))
+    assert "Diary has no close" in problem
+    assert "sentiment/tracking/recorder.py" in remedy
+
+
 def test_all_broken_files_are_told_together_and_leave_nothing(write):
     faults = read_faults(write(a="(", b=MODEL + "\n    raise OSError('after all')", c=DATA))
     assert [place.partition(",")[0] for place, _, _ in faults] == ["a.py", "b.py"]
-    assert [found.option for found in list_extensions()] == ["folder"]
+    assert [found.name for found in list_extensions()] == ["folder"]
 
 
 def test_a_name_that_is_taken_is_refused(write):
@@ -202,10 +264,10 @@ def test_a_name_that_is_taken_is_refused(write):
 
 
 def test_the_name_of_a_built_in_option_is_refused(write):
-    load_extensions(write(bag=MODEL.replace('"bag"', '"rnn"')))
-    with pytest.raises(ConfigError, match="model=rnn is a built-in option") as caught:
-        join_choices("model", BuiltInModelSettings)
-    assert "ngram, rnn, transformer" in caught.value.faults[0].remedy
+    [(place, problem, remedy)] = read_faults(write(bag=MODEL.replace('"bag"', '"rnn"')))
+    assert place.startswith("bag.py, line 1")
+    assert problem == "model=rnn is a built-in option"
+    assert "ngram, rnn, transformer" in remedy
 
 
 def test_nothing_can_be_added_later(write):

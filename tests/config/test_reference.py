@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from sentiment.config.faults import choice_of, group_members
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.option import choice_of, group_members
 from sentiment.config.reference import INDEX_PAGE, MARKER, UndescribedError, render_pages
 from sentiment.config.schema import Settings
 

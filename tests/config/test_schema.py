@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from sentiment.config.faults import choice_of, group_members
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.option import choice_of, group_members
 from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiment.config.schema import FilesDataSettings, ImdbDataSettings, SyntheticDataSettings, TokenizerSettings
+from sentiment.config.group import TokenizerSettings
+from sentiment.config.schema import FilesDataSettings, ImdbDataSettings, SyntheticDataSettings
 from sentiment.data.build import build_corpus
 from sentiment.data.split_texts import read_split_texts, relocate_data
 from sentiment.errors import DataError

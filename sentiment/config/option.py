@@ -1,0 +1,139 @@
+"""The options that can be chosen in a config group, built-in ones and extensions alike: what stands behind each.
+
+An entry holds an option's settings class, what it builds and what the project must know of it. What a built-in option
+builds is named by its import path: torch is imported when a model is built, not when it is configured.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, Discriminator, Field, Tag
+
+Kind = Literal["model", "data", "tracking"]
+"""Config groups whose options are registered here."""
+
+UNNAMED = "built_in"
+"""Stands for the built-in options of a group that share one settings class, which has no key ``name``."""
+
+S = TypeVar("S", bound=type[BaseModel])
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a config group, with what stands behind it.
+
+    Attributes:
+        group: The config group.
+        name: Name of the option: ``rnn`` in ``model=rnn``.
+        settings: Its keys, with their rules.
+        target: Class of the network, source or recorder; of a built-in option its import path, ``MODULE:CLASS``.
+        fitter: Import path of the function that fits a model in one go, on one thread of the CPU and with a single
+            validation at its end; None: by gradient steps, epoch after epoch.
+    """
+
+    group: Kind
+    name: str
+    settings: type[BaseModel]
+    target: type | str
+    fitter: str | None = None
+
+    def load(self) -> type:
+        """Import the class that the option builds."""
+        return resolve_name(self.target) if isinstance(self.target, str) else self.target
+
+    def build(self, settings: BaseModel, **given: Any) -> Any:
+        """Build the network, source or recorder: its constructor gets those of all keys that it names."""
+        values, target = {**settings.model_dump(exclude={"name"}), **given}, self.load()
+        return target(**{name: value for name, value in values.items() if takes(target, name)})
+
+
+OPTIONS: dict[tuple[Kind, str], Option] = {}
+"""Every registered option, by group and name, the built-in ones first."""
+
+
+def built_in(group: Kind, target: str, *, fitter: str | None = None) -> Callable[[S], S]:
+    """Register a built-in option; a decorator of its settings class, see `Option`."""
+
+    def add(settings: S) -> S:
+        option = Option(group, str(choice_of(settings)), settings, target, fitter)
+        OPTIONS[group, option.name] = option
+        return settings
+
+    return add
+
+
+def list_options(group: Kind) -> list[Option]:
+    """Return the options of a group."""
+    return [option for option in OPTIONS.values() if option.group == group]
+
+
+def find_option(settings: BaseModel) -> Option:
+    """Return the option that settings belong to.
+
+    Raises:
+        LookupError: They belong to none.
+    """
+    for option in OPTIONS.values():
+        if type(settings) is option.settings:
+            return option
+    raise LookupError(f"no option has the settings class {type(settings).__name__}")
+
+
+def join_choices(group: Kind, unnamed: type[BaseModel] | None = None) -> Any:
+    """Make the type of a config group: the settings classes of its options, told apart by ``name``.
+
+    Args:
+        group: The config group.
+        unnamed: Class of the built-in options that share one, without a ``name``.
+    """
+    options = list_options(group)
+    if unnamed is None:
+        members = tuple(option.settings for option in options)
+        return Annotated[Union[members], Field(discriminator="name")]  # noqa: UP007 - `|` takes no tuple
+    if not options:
+        return unnamed
+    named = [(UNNAMED, unnamed), *((option.name, option.settings) for option in options)]
+    tagged = tuple(Annotated[settings, Tag(name)] for name, settings in named)
+    return Annotated[Union[tagged], Discriminator(_read_name)]  # noqa: UP007
+
+
+def _read_name(content: Any) -> str:
+    name = content.get("name") if isinstance(content, dict) else getattr(content, "name", None)
+    return UNNAMED if name is None else str(name)
+
+
+def group_members(annotation: Any) -> list[type[BaseModel]]:
+    """Return the settings classes behind a field: one for a plain group, several for a choice."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType) or hasattr(annotation, "__metadata__"):
+        return [member for part in get_args(annotation) for member in group_members(part)]
+    return []
+
+
+def choice_of(member: type[BaseModel]) -> str | None:
+    """Return the option (``transformer``) that a settings class stands behind; None: it is the group's only one."""
+    field = member.model_fields.get("name")
+    return str(get_args(field.annotation)[0]) if field is not None else None
+
+
+def takes(target: Callable[..., Any], name: str) -> bool:
+    """Return whether a class or function takes an argument by this name."""
+    parameters = inspect.signature(target).parameters
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return (name in parameters and parameters[name].kind in by_name) or any(
+        parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
+def list_required(target: Callable[..., Any]) -> list[str]:
+    """Return the arguments that a class or function needs."""
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(target).parameters.values()
+    return [found.name for found in parameters if found.default is found.empty and found.kind not in optional]
