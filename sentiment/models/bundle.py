@@ -172,7 +172,7 @@ class Predictor:
             device: Where the network shall compute.
 
         Raises:
-            ModelFileError: The bundle is missing, incomplete, damaged or of another format version.
+            ModelFileError: The bundle is missing, incomplete, damaged, of another format version, or diverged.
         """
         settings = _read_settings(folder)
         contents = {name: _read_checked(folder, name, settings.sha256) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
@@ -192,6 +192,7 @@ class Predictor:
                 f"{folder}: network, settings and tokenizer do not belong together: {error}; "
                 "save the bundle again with the settings and tokenizer that the network was trained with"
             ) from error
+        require_finite(network, folder)
         return cls(
             network.to(device),
             tokenizer,
@@ -224,6 +225,21 @@ class Predictor:
             probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
         return Predictions(labels, probabilities, self.class_names, tokens=sum(map(len, ids)))
+
+
+def require_finite(network: nn.Module, source: Path) -> None:
+    """Refuse a network whose weights are NaN or infinite: whatever it was asked, it would answer with the first class.
+
+    Raises:
+        ModelFileError: Some weight is not finite.
+    """
+    broken = [name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()]
+    if broken:
+        raise ModelFileError(
+            f"{source} holds weights that are NaN or infinite ({broken[0]}, {len(broken)} tensors in all): its "
+            "training diverged, and it cannot predict.\n"
+            "  -> train it again with a lower optimizer.lr, or choose another run"
+        )
 
 
 def _check_texts(texts: Sequence[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sentiment.errors import ModelFileError
-from sentiment.models.bundle import Predictor
+from sentiment.models.bundle import Predictor, require_finite
 
 NETWORK_PREFIX = "network."
 """Where the network stands in the state of the LightningModule."""
@@ -17,29 +19,15 @@ NETWORK_PREFIX = "network."
 def load_checkpoint(file: Path, bundle: Path, device: str | torch.device = "cpu") -> Predictor:
     """Read a Lightning checkpoint of a run.
 
-    A checkpoint is a pickle. ``weights_only`` reads tensors and plain values from it and refuses everything else,
-    because unpickling anything else can run any code.
-
     Args:
         file: The ``.ckpt``.
         bundle: Bundle of the same run, for the settings and the tokenizer.
         device: Where the network shall compute.
 
     Raises:
-        ModelFileError: The file holds more than weights, is damaged, or is of another network.
+        ModelFileError: The file holds more than weights, is damaged or diverged, or is of another network.
     """
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelFileError(
-            f"{file} holds more than weights, and reading that could run code of whoever wrote it. It was not read.\n"
-            "  -> give a checkpoint that a run of this project wrote, or the run itself: --model RUN"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelFileError(
-            f"{file} is no checkpoint, or damaged ({error}).\n  -> copy it again, or give the run itself"
-        ) from error
-    state = content.get("state_dict") if isinstance(content, dict) else None
+    state = read_checkpoint(file).get("state_dict")
     if not isinstance(state, dict):
         raise ModelFileError(
             f"{file} is no Lightning checkpoint: no state_dict.\n  -> give the run itself: --model RUN"
@@ -52,5 +40,34 @@ def load_checkpoint(file: Path, bundle: Path, device: str | torch.device = "cpu"
         raise ModelFileError(
             f"{file} does not belong to the model in {bundle}: {error}\n  -> give a checkpoint of the same run"
         ) from error
+    require_finite(predictor.network, file)
     predictor.network.to(device)
     return predictor
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Read what a checkpoint holds, without running anything that lies in it.
+
+    A checkpoint is a pickle in a ZIP archive. ``weights_only`` reads tensors and plain values from it and refuses
+    everything else, because unpickling anything else can run any code. torch writes the archive's checksums but does
+    not look at them when it reads: a flipped bit in a weight would go unnoticed.
+
+    Raises:
+        ModelFileError: The file holds more than weights, or is damaged.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} differs")
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelFileError(
+            f"{file} holds more than weights, and reading that could run code of whoever wrote it. It was not read.\n"
+            "  -> give a checkpoint that a run of this project wrote, or the run itself: --model RUN"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelFileError(
+            f"{file} is no checkpoint, or damaged ({error}).\n  -> copy it again, or give the run itself"
+        ) from error
+    return content if isinstance(content, dict) else {}

@@ -8,7 +8,6 @@ numbers. Batches are not in it: they follow from (seed, epoch).
 from __future__ import annotations
 
 import logging
-import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import lightning.pytorch as pl
 import torch
 
 from sentiment.atomic import replacing
+from sentiment.errors import ModelFileError
+from sentiment.models.checkpoint import read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ BEST_FILE = "best.ckpt"
 KEY = "sentiment.resume"
 """Where our part stands in Lightning's checkpoint."""
 
-DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError)
-"""What torch raises on a file that is cut off, altered, or none of its own."""
+DAMAGE = (ModelFileError, KeyError, TypeError, ValueError)
+"""What is raised over a file that is cut off, altered, or none of our own."""
 
 
 class LastCheckpoint(pl.Callback):
@@ -66,13 +67,13 @@ class LastCheckpoint(pl.Callback):
         if not self.enabled or not self.file.exists():
             return None
         try:
-            # weights_only: numbers, text and containers; no code from the file is run
-            checkpoint = torch.load(self.file, map_location="cpu", weights_only=True)
+            checkpoint = read_checkpoint(self.file)
             part = checkpoint[KEY]
             identity, best = part["identity"], part["best"]
             epoch = int(checkpoint["epoch"]) + 1
         except DAMAGE as error:
-            log.warning("%s is damaged (%s); the run starts anew.", self.file, " ".join(str(error).split())[:200])
+            reason = str(error).partition("\n")[0][:200]
+            log.warning("%s is damaged (%s); the run starts anew.", self.file, reason)
             return None
         if identity["run"] != self.identity["run"]:
             log.warning("%s is of other settings or data; the run starts anew.", self.file)

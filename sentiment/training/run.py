@@ -23,6 +23,7 @@ from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import Reached, RunPruned
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import save_bundle
+from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.device import DEFAULT_THREADS, name_device
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import lightning_setup
@@ -255,5 +256,9 @@ def wants_progress_bar(trainer: TrainerSettings) -> bool:
 
 
 def load_weights(module: nn.Module, checkpoint: Path) -> None:
-    """Load the selected checkpoint; `weights_only` keeps pickled code out."""
-    module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+    """Load the selected checkpoint.
+
+    Raises:
+        ModelFileError: It was damaged since it was written.
+    """
+    module.load_state_dict(read_checkpoint(checkpoint)["state_dict"])

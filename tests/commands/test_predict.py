@@ -112,6 +112,32 @@ def test_a_checkpoint_has_its_own_weights(predict, multirun, tmp_path):
     assert row["probabilities"]["positive"] == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda content: content["state_dict"]["network.head.weight"].mul_(float("nan")), "its training diverged"),
+        (None, "the checksum of .* differs"),
+    ],
+)
+def test_a_checkpoint_whose_weights_are_spoilt_is_refused(predict, multirun, tmp_path, spoil, told):
+    run = tmp_path / "run"
+    file = run / "checkpoints/best.ckpt"
+    file.parent.mkdir(parents=True)
+    for name in ("result.json", "model"):
+        (run / name).symlink_to(multirun / "sweep/0" / name)
+    content = torch.load(multirun / "sweep/0/checkpoints/best.ckpt", weights_only=True)
+    if spoil is not None:
+        spoil(content)
+    torch.save(content, file)
+    if spoil is None:
+        weight = content["state_dict"]["network.head.weight"].numpy().tobytes()
+        stored = file.read_bytes()
+        position = stored.index(weight)
+        file.write_bytes(stored[:position] + bytes([stored[position] ^ 1]) + stored[position + 1 :])
+    with pytest.raises(ModelFileError, match=told):
+        predict("--model", str(file), "a")
+
+
 def test_the_table_has_a_line_a_text(predict, expected):
     header, *lines = predict(*TEXTS[:2], "two\nlines \x1b[2J", "word " * 100).splitlines()
     assert header.split() == ["label", "probability", "text"]

@@ -134,6 +134,16 @@ def test_a_bundle_that_could_not_be_loaded_is_never_written(bundle: Path, save: 
     assert list(bundle.parent.iterdir()) == [bundle]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_diverged_is_no_model(
+    bundle: Path, network: nn.Module, save: Callable[..., None], value: float
+) -> None:
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[0] = value
+    with pytest.raises(ModelFileError, match="NaN or infinite"):
+        save(bundle, network=network)
+
+
 def test_a_write_that_is_cut_short_leaves_the_old_bundle(
     bundle: Path, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
 
@@ -131,14 +133,25 @@ def test_the_selected_checkpoint_is_that_of_the_last_epoch_kept(small_settings, 
     assert torch.load(best, weights_only=True)["global_step"] == steps
 
 
-@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def cut(content):
+    return content[:-5000]
+
+
+def flip_a_bit(content):
+    """Flip a bit of a weight: torch itself would read the file as if nothing were wrong."""
+    weights = torch.load(io.BytesIO(content), weights_only=True)["state_dict"]["network.head.weight"]
+    position = content.index(weights.numpy().tobytes())
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"no checkpoint", cut, flip_a_bit])
 def test_a_damaged_file_starts_the_run_anew(
     small_settings, small_corpus, reporter, interrupt, tmp_path, caplog, damage
 ):
     settings = small_settings("model=rnn", "trainer.max_epochs=2")
     interrupt(settings, tmp_path, 2)
     last = tmp_path / "checkpoints/last.ckpt"
-    last.write_bytes(last.read_bytes()[:-5000] if damage is None else damage)
+    last.write_bytes(damage(last.read_bytes()))
     train_and_test(settings, small_corpus, tmp_path, reporter)
     assert "last.ckpt is damaged" in caplog.text
     assert [epoch for _, epoch, _ in reporter.of_kind("validated")] == [1, 2]
