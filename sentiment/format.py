@@ -12,6 +12,15 @@ from collections.abc import Iterable
 SHARES = ("accuracy", "f1", "auroc")
 """Last parts of the names of metrics that are shares of one: they are read in percent."""
 
+SPLITS = {"val": "validation", "test": "test"}
+MEASURES = {"f1": "F1", "auroc": "AUROC", "ece": "expected calibration error"}
+COSTS = {
+    "model/parameters": "trainable parameters",
+    "time/fit_seconds": "training time in seconds",
+    "time/latency_ms": "time for one review in milliseconds",
+}
+"""How people call the parts of metrics' names, where they call them otherwise."""
+
 DRAWN = re.compile(r"-?\d\.\d{7,}(e-?\d+)?")
 """A number as a search draws it: more digits than anybody types."""
 
@@ -30,6 +39,14 @@ def is_share(metric: str) -> bool:
 def format_metric(name: str, value: float) -> str:
     """Write a metric: a share of one in percent, another number as `format_number` does."""
     return format_percent(value) if is_share(name) else format_number(value)
+
+
+def name_metric(metric: str) -> str:
+    """Name a metric for people, a cost with its unit: ``val/f1`` is ``validation F1``."""
+    split, _, measure = metric.rpartition("/")
+    if split in SPLITS:
+        return f"{SPLITS[split]} {MEASURES.get(measure, measure)}"
+    return COSTS.get(metric, metric)
 
 
 def format_percent(share: float) -> str:

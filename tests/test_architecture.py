@@ -24,7 +24,7 @@ ROOMS = {
         "plugin",
     ],
     "tracking": ["ending", "environment", "mlflow", "recorder"],
-    "report": ["statistics", "draw", "compare", "errors", "sweep", "record"],
+    "report": ["statistics", "draw", "sweep", "compare", "errors", "record"],
 }  # fmt: skip
 """The rooms of a package, and some of the files beside them: each may import those before it."""
 

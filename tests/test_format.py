@@ -8,11 +8,14 @@ import pytest
 
 from sentiment.format import (
     format_bytes,
+    format_difference,
     format_duration,
     format_metric,
     format_number,
+    format_points,
     format_setting,
     mask_passwords,
+    name_metric,
     shorten_keys,
 )
 
@@ -74,3 +77,20 @@ def test_keys_are_short_where_that_is_enough():
 def test_passwords_are_taken_out_of_urls():
     text = "storage=postgresql://me:secret@host/db?password=secret2&x=1"
     assert mask_passwords(text) == "storage=postgresql://me@host/db?password=***&x=1"
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ("val/accuracy", "validation accuracy"), ("test/f1", "test F1"), ("val/auroc", "validation AUROC"),
+        ("time/latency_ms", "time for one review in milliseconds"), ("val/mine", "validation mine"), ("own", "own"),
+    ],
+)  # fmt: skip
+def test_metrics_are_called_as_people_call_them(metric, name):
+    assert name_metric(metric) == name
+
+
+def test_differences_of_shares_are_points():
+    assert [format_points(value) for value in (-0.01234, -1e-9, math.nan)] == ["-1.23", "0.00", "no number"]
+    assert format_points(0.02, is_signed=True) == "+2.00"
+    assert (format_difference("val/f1", 0.1), format_difference("val/loss", 0.1)) == ("10.00", "0.1")

@@ -57,13 +57,10 @@ def find_groups(arguments: list[str], by: str | None, tracking_uri: str | None) 
         ComparisonError: They make no groups.
         TrackingError: There is no such run.
     """
-    from sentiment.report.compare.groups import ComparisonError, keep_finished, name_groups, split_runs
-    from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri, find_stored_runs
+    from sentiment.report.compare.groups import ComparisonError, name_groups, split_runs
 
-    uri = choose_tracking_uri(tracking_uri)
     found = [
-        [run for name in argument.split(",") for run in find_stored_runs(name.strip(), MULTIRUN_DIR, uri)]
-        for argument in arguments
+        [run for name in argument.split(",") for run in find_runs(name.strip(), tracking_uri)] for argument in arguments
     ]
     if len(found) == 1:
         if len(found[0]) == 1:
@@ -77,5 +74,18 @@ def find_groups(arguments: list[str], by: str | None, tracking_uri: str | None) 
             f"--by {by} groups one sweep, but {len(arguments)} are named, and each is a group by itself.\n"
             "  -> leave --by out, or name one sweep"
         )
-    groups = [keep_finished(runs) for runs in found]
-    return dict(zip(name_groups(groups), groups, strict=True))
+    return dict(zip(name_groups(found), found, strict=True))
+
+
+def find_runs(name: str, tracking_uri: str | None) -> list[StoredRun]:
+    """Find the run that a name stands for, or the finished runs of the sweep.
+
+    Raises:
+        TrackingError: There is no such run.
+    """
+    from sentiment.report.compare.groups import keep_finished
+    from sentiment.report.sweep.names import open_sweep
+    from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri, find_stored_runs
+
+    runs = find_stored_runs(name, MULTIRUN_DIR, choose_tracking_uri(tracking_uri))
+    return runs if len(runs) == 1 else keep_finished(runs, open_sweep(name, tracking_uri)[0])

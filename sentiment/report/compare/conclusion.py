@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from sentiment.format import format_difference, is_share
+from sentiment.format import format_difference, is_share, name_metric
 from sentiment.report.compare.table import Group, Pair
 
 
@@ -21,12 +21,6 @@ def conclude(metric: str, groups: Sequence[Group], pairs: Sequence[Pair]) -> str
     parts += [f"nothing can be concluded on {', '.join(untested)}: too few seeds"] if untested else []
     sentence = "; ".join(parts)
     return f"{sentence}." if shown else f"{sentence[0].upper()}{sentence[1:]}."
-
-
-def name_metric(metric: str) -> str:
-    """Write a metric's name for people: ``val/accuracy`` as ``validation accuracy``."""
-    split, _, name = metric.rpartition("/")
-    return f"{'validation' if split == 'val' else split} {name}".strip()
 
 
 def _conclude_pair(metric: str, pair: Pair, groups: Mapping[str, Group]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sentiment.config.identity import is_incidental
 from sentiment.errors import SentimentError
+from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.run_name import shorten
 from sentiment.tracking.runs import StoredRun
@@ -22,13 +23,13 @@ class ComparisonError(SentimentError):
 
 
 def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]:
-    """Group the finished runs of a sweep by a setting: ``model``, ``model.pooling``.
+    """Group runs of a sweep by a setting: ``model``, ``model.pooling``.
 
     Raises:
         ComparisonError: No run has the setting, or all have the same value.
     """
     groups: dict[str, list[StoredRun]] = {}
-    for run in keep_finished(runs):
+    for run in runs:
         value = run.record.params.get(by, run.record.params.get(f"{by}.name"))
         if value is not None:
             groups.setdefault(value if by == "model" else f"{by.rpartition('.')[2]}={value}", []).append(run)
@@ -41,13 +42,23 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
     return groups
 
 
-def keep_finished(runs: Sequence[StoredRun]) -> list[StoredRun]:
-    """Leave out the jobs of a sweep that did not finish, and say so; a run that stands alone is kept for its error."""
-    finished = [run for run in runs if run.record.status == "FINISHED"]
+def keep_finished(runs: Sequence[StoredRun], table: SweepTable) -> list[StoredRun]:
+    """Leave out the jobs of a sweep that did not finish, or whose trial did not, and say so.
+
+    Args:
+        runs: All jobs of the sweep.
+        table: The sweep's table, which knows how each ended.
+
+    Returns:
+        The finished ones; all of them where none is, for the error to name them.
+    """
+    states = {record.job_number: row.state for row in table.rows for record in row.runs}
+    finished = [run for run in runs if states.get(run.record.job_number) == "complete"]
     if not finished or len(finished) == len(runs):
         return list(runs)
-    others = [f"{run.record.job_number} ({run.record.status.lower()})" for run in runs if run not in finished]
-    log.warning("Left out, because they did not finish: jobs %s.", join_names(others))
+    others = [run.record.job_number for run in runs if run not in finished]
+    names = [f"{number} ({states.get(number, 'of no trial')})" for number in others]
+    log.warning("Left out, because they did not finish: jobs %s.", join_names(names))
     return finished
 
 

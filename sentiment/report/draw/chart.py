@@ -44,12 +44,12 @@ class Series:
         kind: How they are drawn. ``bar`` takes `y` as categories and `x` as lengths (horizontal bars).
         x: Positions; for ``heatmap`` and ``contour`` the columns' positions.
         y: Positions, as many as `x`; for ``heatmap`` and ``contour`` the rows' positions.
-        colour: Values that colour the points (or one value a cell, row by row, for ``heatmap`` and ``contour``; NaN: an
-            empty cell); None: the series has one colour.
-        colour_title: What `colour` measures.
+        colour: Values that colour the points (or one value per cell, row by row, for ``heatmap`` and ``contour``; NaN:
+            an empty cell); None: the series has one colour.
+        colour_axis: What `colour` measures.
         low: Lower ends of error bars, or of a band around a line; None: none.
         high: Upper ends.
-        hover: A text a point, lines separated by a newline; None: the drawer writes the coordinates.
+        hover: A text per point, lines separated by a newline; None: the drawer writes the coordinates.
         role: What the series stands for.
         group: Series of a group share a colour; None: a colour of its own.
     """
@@ -59,7 +59,7 @@ class Series:
     x: tuple[Value, ...]
     y: tuple[Value, ...]
     colour: tuple[float, ...] | None = None
-    colour_title: str = ""
+    colour_axis: Axis | None = None
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
     hover: tuple[str, ...] | None = None

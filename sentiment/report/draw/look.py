@@ -7,11 +7,11 @@ and from a dark one. A role is told by its shape as well as its colour.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sentiment.format import format_number, format_percent, is_share
+from sentiment.format import format_number, format_percent
 from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series, Value
 
 Mark = Literal["circle", "diamond", "cross", "triangle"]
@@ -90,12 +90,11 @@ def _in_colour(colour: str, role: Role) -> Look:
 
 @dataclass(frozen=True)
 class ColourRange:
-    """What the ends of the colour scale mean: every series of one title shares it."""
+    """What the ends of the colour scale mean: every series that colours by the same axis shares it."""
 
-    title: str
+    axis: Axis
     low: float
     high: float
-    is_percent: bool = False
 
     def place(self, value: float) -> float:
         """Place a value between the ends, 0 to 1."""
@@ -103,23 +102,16 @@ class ColourRange:
 
     def show(self, value: float) -> str:
         """Write a value for people."""
-        return format_percent(value) if self.is_percent else format_number(value)
+        return format_value(self.axis, value)
 
 
-def find_colour_ranges(chart: Chart) -> dict[str, ColourRange]:
-    """Find the range of every quantity that a chart shows as a colour, by its title."""
-    values: dict[str, list[float]] = {}
-    for series in every_series(chart):
-        if series.colour is not None:
-            values.setdefault(series.colour_title, []).extend(v for v in series.colour if math.isfinite(v))
-    return {
-        title: ColourRange(title, min(found), max(found), is_share(title)) for title, found in values.items() if found
-    }
-
-
-def every_series(chart: Chart) -> Iterator[Series]:
-    """Go through the series of all panels."""
-    return (series for panel in chart.panels for series in panel.series)
+def find_colour_ranges(chart: Chart) -> dict[Axis | None, ColourRange]:
+    """Find the range of every quantity that a chart shows as a colour."""
+    values: dict[Axis, list[float]] = {}
+    for series in (series for panel in chart.panels for series in panel.series):
+        if series.colour is not None and series.colour_axis is not None:
+            values.setdefault(series.colour_axis, []).extend(v for v in series.colour if math.isfinite(v))
+    return {axis: ColourRange(axis, min(found), max(found)) for axis, found in values.items() if found}
 
 
 def is_grid(series: Series) -> bool:

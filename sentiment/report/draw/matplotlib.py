@@ -73,7 +73,7 @@ def _height(panel: Panel) -> float:
     return max(1.6, 0.9 + ROW_HEIGHT * len(panel.y.categories))
 
 
-def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[str, ColourRange]) -> None:
+def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[Axis | None, ColourRange]) -> None:
     named: dict[str, Artist] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -90,17 +90,17 @@ def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[str, ColourRange]) 
     for scale in ranges.values():
         mappable = ScalarMappable(Normalize(scale.low, scale.high), COLOUR_MAP)
         bar = figure.colorbar(mappable, ax=grid, shrink=0.7, pad=0.02, aspect=30)
-        bar.set_label(_plain(scale.title))
-        if scale.is_percent:
+        bar.set_label(_plain(scale.axis.title))
+        if scale.axis.is_percent:
             bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
-def _draw_panel(axes: Axes, panel: Panel, looks: Sequence[Look], ranges: dict[str, ColourRange]) -> None:
+def _draw_panel(axes: Axes, panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, ColourRange]) -> None:
     axes.set_title(_plain(panel.title), loc="left", fontsize=10)
     _draw_axis(axes, panel, panel.x)
     _draw_axis(axes, panel, panel.y)
     for order, (series, look) in enumerate(zip(panel.series, looks, strict=True), start=2):
-        _draw_series(axes, panel, series, look, ranges.get(series.colour_title), order)
+        _draw_series(axes, panel, series, look, ranges.get(series.colour_axis), order)
     if chart_look.reads_downwards(panel):
         axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)

@@ -54,10 +54,10 @@ def draw_interactive(chart: Chart) -> list[go.Figure]:
     ]
 
 
-def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[str, ColourRange], top: int) -> go.Figure:
+def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, ColourRange], top: int) -> go.Figure:
     traces: list[dict[str, Any]] = []
     for series, look in zip(panel.series, looks, strict=True):
-        traces.extend(_draw_series(panel, series, look, ranges.get(series.colour_title)))
+        traces.extend(_draw_series(panel, series, look, ranges.get(series.colour_axis)))
     layout = {
         "height": _height(panel),
         "margin": {"l": 8, "r": 12, "t": top, "b": 8},
@@ -233,9 +233,9 @@ def _hover_texts(panel: Panel, series: Series, scale: ColourRange | None) -> lis
         texts = [chart_look.describe_point(panel, x, y) for y in series.y for x in series.x]
     else:
         texts = [chart_look.describe_point(panel, x, y) for x, y in zip(series.x, series.y, strict=True)]
-    if series.hover is None and series.colour is not None:
-        values = [format_number(value) if scale is None else scale.show(value) for value in series.colour]
-        texts = [f"{text}\n{series.colour_title}: {value}" for text, value in zip(texts, values, strict=True)]
+    if series.hover is None and series.colour is not None and scale is not None:
+        values = [scale.show(value) for value in series.colour]
+        texts = [f"{text}\n{scale.axis.title}: {value}" for text, value in zip(texts, values, strict=True)]
     if series.hover is None and series.name:
         texts = [f"{series.name}\n{text}" for text in texts]
     return [html.escape(text).replace("\n", "<br>") for text in texts]

@@ -33,7 +33,7 @@ def chart_confusion(tables: ErrorTables) -> Chart:
         x=names,
         y=names,
         colour=tuple(float(share) for _, share, _, _ in cells),
-        colour_title="share of the true class",
+        colour_axis=Axis("share of the true class", is_percent=True),
         hover=tuple(
             f"{count:,} reviews that are {true} called {predicted}\n{format_percent(share)} of them"
             for count, share, true, predicted in cells

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from sentiment.report.compare.comparison import compare_runs
 from sentiment.report.compare.console import print_comparison
-from sentiment.report.compare.groups import ComparisonError, name_groups, split_runs
+from sentiment.report.compare.groups import ComparisonError, keep_finished, name_groups, split_runs
 from sentiment.report.compare.table import write_csv
+from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.runs import StoredRun
 
@@ -205,6 +206,19 @@ def test_a_sweep_is_split_by_a_setting(make_run):
         "pooling=max": 2,
     }
     assert list(split_runs([*runs, make_run("transformer")], "model")) == ["rnn", "transformer"]
+
+
+def test_runs_of_a_trial_that_did_not_finish_are_left_out(make_run, caplog):
+    """A repeat may have finished although its trial, whose other repeat failed, did not."""
+    runs = [make_run("rnn", 0), make_run("rnn", 1), make_run("rnn", 2, status="FAILED")]
+    rows = [
+        SweepRow(0, "rnn", "complete", 1, {}, {"val/accuracy": 0.8}, {}, runs=(runs[0].record,)),
+        SweepRow(1, "rnn", "failed", None, {}, {}, {}, runs=(runs[1].record, runs[2].record)),
+    ]
+    table = SweepTable("sweep", None, ("val/accuracy",), ("maximize",), tuple(rows), (), is_study=True, repeats=2)
+    assert keep_finished(runs, table) == runs[:1]
+    assert "jobs 1 (failed), 2 (failed)" in caplog.text
+    assert keep_finished(runs[1:], table) == runs[1:]
 
 
 def test_a_sweep_of_one_model_names_the_settings_that_would_split_it(make_run):

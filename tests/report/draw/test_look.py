@@ -31,10 +31,12 @@ def test_roles_differ_in_shape_or_dash_not_in_colour_alone():
 
 
 def test_a_colour_means_the_same_in_all_panels_and_nan_means_nothing():
-    one = Series("", "markers", (0,), (0,), colour=(0.5,), colour_title="val/accuracy")
-    other = Series("", "heatmap", (0, 1), (0,), colour=(math.nan, 0.9), colour_title="val/accuracy")
+    one = Series("", "markers", (0,), (0,), colour=(0.5,), colour_axis=Axis("val/accuracy", is_percent=True))
+    other = Series(
+        "", "heatmap", (0, 1), (0,), colour=(math.nan, 0.9), colour_axis=Axis("val/accuracy", is_percent=True)
+    )
     (scale,) = chart_look.find_colour_ranges(chart_of((one,), (other,))).values()
-    assert (scale.low, scale.high, scale.is_percent) == (0.5, 0.9, True)
+    assert (scale.low, scale.high, scale.show(scale.high)) == (0.5, 0.9, "90.00 %")
     assert [scale.place(value) for value in (0.5, 0.7, 2.0)] == [0.0, pytest.approx(0.5), 1.0]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from sentiment.format import name_metric
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, name_metric, write_metric
+from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, write_metric
 from sentiment.report.sweep.charts.selection import complete_rows, split_by_model, value_of
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.report.sweep.tables import COSTS, find_cost_front

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sentiment.format import format_percent, shorten_keys
+from sentiment.format import format_percent, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.sweep.charts.labels import name_metric
 from sentiment.report.sweep.table import Importance, SweepTable
 
 

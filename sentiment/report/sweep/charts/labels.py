@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from sentiment.format import format_metric, format_setting, is_share, shorten_keys
+from sentiment.format import format_metric, format_setting, is_share, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis
 from sentiment.report.sweep.table import SweepRow, SweepTable
-
-METRICS = {
-    "val/accuracy": "validation accuracy",
-    "val/f1": "validation F1",
-    "val/auroc": "validation AUROC",
-    "val/loss": "validation loss",
-    "test/accuracy": "test accuracy",
-    "test/f1": "test F1",
-    "test/auroc": "test AUROC",
-    "test/loss": "test loss",
-    "model/parameters": "trainable parameters",
-    "time/fit_seconds": "training time in seconds",
-    "time/latency_ms": "time for one review in milliseconds",
-}
-
-
-def name_metric(metric: str) -> str:
-    """Name a metric, with its unit."""
-    return METRICS.get(metric, metric)
 
 
 def make_value_axis(metric: str) -> Axis:

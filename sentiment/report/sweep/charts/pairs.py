@@ -6,9 +6,9 @@ import itertools
 import math
 from statistics import mean
 
-from sentiment.format import shorten_keys
+from sentiment.format import name_metric, shorten_keys
 from sentiment.report.draw.chart import Chart, Panel, Series
-from sentiment.report.sweep.charts.labels import describe_row, name_metric, write_metric
+from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, write_metric
 from sentiment.report.sweep.charts.scale import make_scale
 from sentiment.report.sweep.charts.selection import complete_rows, value_of
 from sentiment.report.sweep.table import SweepRow, SweepTable
@@ -71,7 +71,7 @@ def _make_panel(table: SweepTable, across: str, up: str) -> Panel | None:
         x=columns,
         y=lines,
         colour=colour,
-        colour_title=name_metric(objective),
+        colour_axis=make_value_axis(objective),
         hover=tuple(
             f"mean of {len(cell)} trials\n{write_metric(objective, value)}" if cell else "not tried"
             for cell, value in zip(cells, colour, strict=True)
@@ -83,7 +83,7 @@ def _make_panel(table: SweepTable, across: str, up: str) -> Panel | None:
         x=tuple(x.place(row) for row in rows),
         y=tuple(y.place(row) for row in rows),
         colour=tuple(value_of(table, row) for row in rows),
-        colour_title=name_metric(objective),
+        colour_axis=make_value_axis(objective),
         hover=tuple(describe_row(table, row) for row in rows),
     )
     return Panel(x.axis, y.axis, (means, points))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from sentiment.format import format_setting, shorten_keys
+from sentiment.format import format_setting, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.sweep.charts.labels import describe_row, name_metric, write_metric
+from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, write_metric
 from sentiment.report.sweep.charts.selection import complete_rows, value_of
 from sentiment.report.sweep.table import SweepRow, SweepTable
 
@@ -47,7 +47,7 @@ def _draw_line(table: SweepTable, row: SweepRow, axes: Sequence[tuple[str, Place
         x=tuple(title for title, _ in points),
         y=tuple(y for _, y in points),
         colour=None if is_best else (value_of(table, row),) * len(points),
-        colour_title="" if is_best else name_metric(table.objectives[0]),
+        colour_axis=None if is_best else make_value_axis(table.objectives[0]),
         hover=(describe_row(table, row),) * len(points),
         role="best" if is_best else "plain",
         group=None if is_best else "trials",

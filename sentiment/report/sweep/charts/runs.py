@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from sentiment.format import format_setting, shorten_keys
+from sentiment.format import format_setting, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.statistics import wilson_interval
-from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, name_metric, write_metric
+from sentiment.report.sweep.charts.labels import describe_row, make_value_axis, write_metric
 from sentiment.report.sweep.charts.selection import complete_rows
 from sentiment.report.sweep.table import SweepRow, SweepTable
 
