@@ -7,6 +7,7 @@ top, so that ``--help``, tab completion and a configuration error answer at once
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from sentiment.exits import install_exits
@@ -23,6 +24,7 @@ from sentiment.config.home import register_resolvers
 from sentiment.config.run_context import read_run_context
 from sentiment.job import identify_data, run_job
 from sentiment.search import register
+from sentiment.search.application import application_of, searchable
 from sentiment.search.plugin.command_line import STUDY_SWEEPER, list_search_points
 
 CONFIG_DIR = Path(__file__).resolve().parent / "conf"
@@ -32,10 +34,11 @@ TRUSTED_TARGETS = ["sentiment.report.sweep.callback.SweepCallback"]
 
 register_resolvers()
 register_extension_options()
-register(identify_data=identify_data, is_checked=True)
+register()
 
 
 @hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)
+@searchable(identify_data=identify_data)
 def main(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job and return its objective, or its objectives, to the sweeper."""
     values = run_job(read_run_context(config))
@@ -43,5 +46,6 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
 
 
 if __name__ == "__main__":
-    check_command_line(sys.argv[1:], CONFIG_DIR, "config", searches={STUDY_SWEEPER: list_search_points})
+    search_points = partial(list_search_points, application=application_of(main))
+    check_command_line(sys.argv[1:], CONFIG_DIR, "config", searches={STUDY_SWEEPER: search_points})
     main()

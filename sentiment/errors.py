@@ -1,4 +1,4 @@
-"""The project's exceptions, importable from anywhere.
+"""The project's exceptions, and what kind of failure any exception is; importable from anywhere.
 
 Every message answers three questions: what was wrong, which value, and what to do about it. `run.py`
 prints the message alone, without a traceback, and exits non-zero.
@@ -6,8 +6,11 @@ prints the message alone, without a traceback, and exits non-zero.
 
 from __future__ import annotations
 
+import signal
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 class SentimentError(Exception):
@@ -91,5 +94,63 @@ class RunPruned(SentimentError):  # noqa: N818 - a way to end, as StopIteration 
     reached: Reached | None = None
 
 
-class JobsFailedError(SentimentError):
-    """Some jobs of a multirun failed; the others were finished and recorded."""
+FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died"]
+"""Why a run or a job did not come to its end; the last one is told by whoever waits for its process."""
+
+SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
+"""Exit code of a process that ended as SIGTERM asked it to, by the shell's convention."""
+
+REASON_LENGTH = 500
+"""Characters of the one-line reason; the traceback beside it holds the whole message."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception, classified.
+
+    Attributes:
+        kind: Kind of failure.
+        reason: One line for people.
+        traceback: The whole traceback.
+    """
+
+    kind: FailureKind
+    reason: str
+    traceback: str
+
+
+def describe_failure(error: BaseException) -> Failure:
+    """Classify the exception that ends a run; Ctrl-C and a polite request to end (SIGTERM) are ``interrupted``."""
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, Exception):
+        return Failure(_find_kind(error), _write_one_line(error), trace)
+    return Failure("interrupted", _explain_interruption(error), trace)
+
+
+def _write_one_line(error: BaseException) -> str:
+    """Return the exception's class and message on one line."""
+    message = " ".join(str(error).split())
+    name = type(error).__name__
+    return f"{name}: {message}"[:REASON_LENGTH] if message else name
+
+
+def _find_kind(error: Exception) -> FailureKind:
+    if isinstance(error, NonFiniteLossError):
+        return "non_finite_loss"
+    # torch's own class is told by its name: this module is imported where torch is not.
+    if isinstance(error, (MemoryError, OutOfMemoryError)) or type(error).__name__ == "OutOfMemoryError":
+        return "out_of_memory"
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # torch's allocator on the CPU
+        return "out_of_memory"
+    return "exception"
+
+
+def _explain_interruption(error: BaseException) -> str:
+    # Lightning turns Ctrl-C into SystemExit(1), so the KeyboardInterrupt may be the exception before.
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+        return "interrupted (Ctrl-C)"
+    if isinstance(error, SystemExit) and error.code == SIGTERM_EXIT_CODE:
+        return "terminated (SIGTERM)"
+    if isinstance(error, SystemExit):
+        return f"asked to exit with code {error.code}"
+    return _write_one_line(error)

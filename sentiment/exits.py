@@ -11,9 +11,7 @@ import signal
 import sys
 from types import FrameType, TracebackType
 
-from sentiment.errors import SentimentError
-
-TERMINATED = 128 + signal.SIGTERM
+from sentiment.errors import SIGTERM_EXIT_CODE, SentimentError
 
 
 def install_exits() -> None:
@@ -36,4 +34,4 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:
     """Unwind as for Ctrl-C, so that open runs are marked KILLED before the process ends."""
-    raise SystemExit(TERMINATED)
+    raise SystemExit(SIGTERM_EXIT_CODE)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
@@ -20,10 +19,7 @@ from sentiment.config.option import find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
 from sentiment.errors import RunPruned
-from sentiment.search.study.current import current_trial
-
-if TYPE_CHECKING:
-    from sentiment.search.study.trial import RunningTrial
+from sentiment.search.study.current import RunningTrial, current_trial
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ BASE = ["errors", "atomic", "flat", "format"]
 
 ROOMS = {
     "search": [
-        "storage", "space", "compose", "study", "workers", "progress", "controller", "planning", "dry_run", "engine",
-        "plugin",
+        "options", "application", "storage", "space", "composer", "study", "workers", "progress", "search",
+        "controller", "planning", "dry_run", "engine", "plugin",
     ],
     "tracking": ["ending", "environment", "mlflow", "recorder"],
     "report": ["statistics", "draw", "sweep", "compare", "errors", "record"],

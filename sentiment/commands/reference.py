@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sentiment import atomic
 from sentiment.errors import SentimentError
@@ -62,11 +63,51 @@ def run(options: argparse.Namespace) -> None:
 def make_pages(config_dir: Path) -> dict[str, str]:
     """Make every page: the groups' from their schemas, and what the sweep engine adds to the page on searches."""
     from sentiment.config.reference import render_pages
-    from sentiment.search.plugin.reference import render_sweeper
 
     pages = render_pages(config_dir)
     pages["search.md"] += f"\n{render_sweeper()}"
     return pages
+
+
+def render_sweeper() -> str:
+    """Render the sections on ``hydra/sweeper=study``, its pruners and its samplers, as Markdown."""
+    from sentiment.config.key_table import list_keys_of, make_key_table
+    from sentiment.config.markdown import make_table, show_text, show_value
+    from sentiment.search.options import StudyOptions
+    from sentiment.search.plugin.reference import list_pruners, list_samplers, read_sweeper_defaults
+    from sentiment.search.plugin.registration import StudySweeperConf
+
+    def show_keys(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"`{name}` {show_value(value)}" for name, value in values.items()) or "-"
+
+    defaults, pruners, samplers = read_sweeper_defaults(), list_pruners(), list_samplers()
+    pruner, sampler = defaults["pruner"], defaults["sampler"]
+    pruner_rows = [(f"`{one.name}`", show_text(one.doc), show_keys(one.defaults)) for one in pruners]
+    sampler_rows = [(f"`{one.name}`", f"`{one.made_by}`", show_keys(one.defaults)) for one in samplers]
+    lines = [
+        "## All keys of the sweeper",
+        "",
+        show_text(StudySweeperConf.__doc__ or "").partition(" Here are the defaults")[0],
+        "The defaults are the sweeper's own; a search may set others, see above. Set with `hydra.sweeper.KEY=VALUE`.",
+        "",
+        *make_key_table(list(list_keys_of(StudyOptions, defaults)), []),
+        "## Pruners",
+        "",
+        f"Choose with `hydra/sweeper/pruner=NAME` (`{pruner}` where nothing else is chosen), set a key with",
+        "`hydra.sweeper.pruner.KEY=VALUE`.",
+        "",
+        *make_table(("pruner", "what it does", "keys and defaults"), pruner_rows),
+        "",
+        "## Samplers",
+        "",
+        f"Choose with `hydra/sweeper/sampler=NAME` (`{sampler}` where nothing else is chosen), set a key with",
+        "`hydra.sweeper.sampler.KEY=VALUE`. The keys are those of Optuna's class.",
+        "",
+        *(f"- `{one.name}`: {show_text(one.doc)}" for one in samplers if one.doc),
+        "",
+        *make_table(("sampler", "made by", "keys and defaults"), sampler_rows),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def find_stale_pages(pages: Mapping[str, str], folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
-"""The loop: keep every place filled until the study has its trials.
+"""The loop: keep every slot busy until the study has its trials.
 
-There is no batch: whenever a job ends, its place takes the next trial at once, and only then is anybody told.
+There is no batch: whenever a job ends, its slot takes the next trial at once, and only then is anybody told.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import SentimentError
 from sentiment.search.progress.events import Observer, RunningJob, StudyState
-from sentiment.search.study.outcome import Outcome, RepeatPlan, failed, finish
-from sentiment.search.study.stored import Claim, StoredStudy
+from sentiment.search.study.outcome import Outcome, failed, finish
+from sentiment.search.study.stored import ClaimedTrial, StoredStudy
 from sentiment.search.workers.executor import Executor
 from sentiment.search.workers.job import Finished, Job
 from sentiment.search.workers.signals import uninterrupted
@@ -39,7 +38,7 @@ class PlanError(SentimentError):
 class Planner(Protocol):
     """Turns a claimed trial into jobs."""
 
-    def plan(self, claim: Claim, repeat: int) -> Job:
+    def plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         """Compose one repeat of a trial.
 
         Raises:
@@ -47,7 +46,7 @@ class Planner(Protocol):
         """
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
-        """Give the outcome of a job that ran with the same settings, seed and data; None: it has to run."""
+        """Return the outcome of a job that ran with the same settings, seed and data; None: it has to run."""
 
 
 @dataclass
@@ -55,12 +54,12 @@ class ActiveTrial:
     """A trial that this process runs.
 
     Attributes:
-        claim: The claimed trial.
+        claimed: The claimed trial.
         outcomes: Repeats that have ended.
         started: When its job was handed over, monotonic.
     """
 
-    claim: Claim
+    claimed: ClaimedTrial
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
@@ -73,29 +72,15 @@ class Controller:
         executor: Runs the jobs.
         planner: Composes the jobs.
         observers: Who is told.
-        repeats: Jobs of a trial.
-        failures_allowed: Trials that may fail in this command before it gives up.
-        study_dir: The study's folder.
     """
 
-    def __init__(
-        self,
-        study: StoredStudy,
-        executor: Executor,
-        planner: Planner,
-        observers: Sequence[Observer],
-        *,
-        repeats: RepeatPlan,
-        failures_allowed: int,
-        study_dir: Path,
-    ) -> None:
+    def __init__(self, study: StoredStudy, executor: Executor, planner: Planner, observers: Sequence[Observer]) -> None:
         self._study = study
         self._executor = executor
         self._planner = planner
         self._observers = observers
-        self._repeats = repeats
-        self._failures_allowed = failures_allowed
-        self._study_dir = study_dir
+        self._repeats = study.search.repeats
+        self._failures_allowed = int(study.search.options.max_failure_rate * study.search.total)
         self._active: dict[int, ActiveTrial] = {}
         self._ready: deque[Job] = deque()
         self._failures: list[tuple[int, Outcome]] = []
@@ -116,7 +101,7 @@ class Controller:
                 if self._executor.running:
                     settled = [self._end_job(finished) for finished in self._executor.wait(POLL_SECONDS)]
                     if not self._executor.blocking and not self._has_failed:
-                        self._fill()  # before anybody is told: the place must not wait for the telling
+                        self._fill()  # before anybody is told: the slot must not wait for the telling
                     for trial in settled:
                         self._tell(trial)
                     self._stop_after_failures()
@@ -138,18 +123,19 @@ class Controller:
         trials = self._study.trials()
         return StudyState(
             name=self._study.name,
-            study_dir=self._study_dir,
+            study_dir=self._study.search.study_dir,
             directions=self._study.directions,
-            total=self._study.total,
+            total=self._study.search.total,
             trials=trials,
             best=self._study.best(trials),
             running=[self._describe(job, now) for job in self._executor.running],
             seconds=now - self._began,
             ended_here=self._ended_here,
+            metric_names=self._study.metric_names or (),
         )
 
     def _fill(self) -> None:
-        """Hand over jobs until every place is taken or there is nothing left to claim."""
+        """Hand over jobs until every slot is taken or there is nothing left to claim."""
         while len(self._executor.running) < self._executor.capacity:
             with uninterrupted():
                 job = self._next_job()
@@ -161,35 +147,35 @@ class Controller:
                 observer.job_started(job, running)
 
     def _next_job(self) -> Job | None:
-        """Give the next job that has to run; equal ones that ran before are settled on the way."""
+        """Return the next job that has to run; equal ones that ran before are settled on the way."""
         while True:
             if self._ready:
                 job = self._ready.popleft()
             else:
-                claim = self._study.claim()
-                if claim is None:
+                claimed = self._study.claim()
+                if claimed is None:
                     return None
-                active = ActiveTrial(claim, dict(claim.outcomes))
-                self._active[claim.trial.number] = active
+                active = ActiveTrial(claimed, dict(claimed.outcomes))
+                self._active[claimed.number] = active
                 try:
                     job = self._plan(active)
                 except PlanError as error:
                     self._tell(self._settle(active, failed(error)))
                     self._stop_after_failures()
                     continue
-            known = self._planner.find_equal(job, self._active[job.address.number].claim.earlier)
+            known = self._planner.find_equal(job, self._active[job.address.number].claimed.earlier)
             if known is None:
                 return job
             self._tell(self._take(job, known))
 
     def _plan(self, active: ActiveTrial) -> Job:
         repeat = next(number for number in range(self._repeats.count) if number not in active.outcomes)
-        return self._planner.plan(active.claim, repeat)
+        return self._planner.plan(active.claimed, repeat)
 
     def _end_job(self, finished: Finished) -> FrozenTrial | None:
         if finished.outcome.state == "failed":  # perhaps between keeping its outcome and handing it over
             address = finished.job.address
-            kept = self._study.read_outcomes(address.trial_id).get(address.repeat)
+            kept = self._study.read_outcomes(self._active[address.number].claimed.trial_id).get(address.repeat)
             finished = Finished(finished.job, kept or finished.outcome)
         for observer in self._observers:
             observer.job_ended(finished)
@@ -197,7 +183,7 @@ class Controller:
             return self._take(finished.job, finished.outcome)
 
     def _take(self, job: Job, outcome: Outcome) -> FrozenTrial | None:
-        """Take the outcome of a job; gives the trial where that settles it."""
+        """Take the outcome of a job; return the trial where that settles it."""
         active = self._active[job.address.number]
         active.outcomes[job.address.repeat] = outcome
         whole = finish(active.outcomes, self._repeats)
@@ -208,7 +194,7 @@ class Controller:
 
     def _settle(self, active: ActiveTrial, outcome: Outcome) -> FrozenTrial:
         """Tell the study how a trial ended."""
-        number, trial_id = active.claim.trial.number, active.claim.trial._trial_id
+        number, trial_id = active.claimed.number, active.claimed.trial_id
         del self._active[number]
         self._study.settle(trial_id, outcome)
         self._ended_here += 1
@@ -234,8 +220,8 @@ class Controller:
 
     def _describe(self, job: Job, now: float) -> RunningJob:
         active = self._active[job.address.number]
-        place = self._executor.place(job)
-        return RunningJob(job.number, job.address.number, place, now - active.started, active.claim.values)
+        slot = self._executor.name_slot(job)
+        return RunningJob(job.number, job.address.number, slot, now - active.started, active.claimed.values)
 
     def _stop(self) -> None:
         """End what is in flight and give its trials back, so that the next command runs them again."""
@@ -243,7 +229,7 @@ class Controller:
         stopped = {job.address.number for job in self._executor.stop()}
         for number, active in list(self._active.items()):
             if number in stopped or number not in left:
-                self._study.release(active.claim.trial._trial_id)
+                self._study.release(active.claimed.trial_id)
                 del self._active[number]
 
     @property

@@ -16,8 +16,8 @@ from typing import Any
 
 from sentiment import atomic
 from sentiment.config.identity import keep_determining
-from sentiment.errors import TrackingError
-from sentiment.tracking.ending import FINAL, FailureKind, Status
+from sentiment.errors import FailureKind, TrackingError
+from sentiment.tracking.ending import FINAL, Status
 
 log = logging.getLogger(__name__)
 

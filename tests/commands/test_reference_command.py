@@ -10,10 +10,13 @@ from sentiment.commands.reference import (
     StalePagesError,
     find_stale_pages,
     make_pages,
+    render_sweeper,
     write_pages,
 )
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reference import MARKER
+from sentiment.search.options import StudyOptions
+from sentiment.search.plugin.registration import PRUNERS, SAMPLERS
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,26 @@ def test_the_pages_in_the_checkout_are_current(pages):
 def test_the_page_on_searches_tells_the_spaces_and_the_sweeper(pages):
     assert "## transformer\n" in pages["search.md"]
     assert "## All keys of the sweeper\n" in pages["search.md"]
+
+
+def test_every_key_of_the_sweeper_has_a_row_with_its_default():
+    text, _ = render_sweeper().split("## Pruners")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    assert [row[0].strip("| `") for row in rows] == list(StudyOptions.model_fields)
+    defaults = {row[0].strip("| `"): row[1] for row in rows}
+    assert defaults["sampler"] == "`multivariate_tpe`"
+    assert defaults["direction"] == "`minimize`"
+    assert defaults["storage"] == "`null`"
+    assert defaults["reuse"] == "`true`"
+    assert defaults["constraints"] == "`[]`"
+    assert "| `max_failure_rate` | `0.0` | number, 0 to 1 |" in text
+
+
+def test_pruners_and_samplers_have_rows_without_those_that_are_gone():
+    _, text = render_sweeper().split("## Pruners")
+    for name in [*PRUNERS, *SAMPLERS, "tpe", "random", "grid", "qmc"]:
+        assert text.count(f"| `{name}` | ") == 1, name
+    assert "motpe" not in text
 
 
 def test_writing_changes_what_differs_and_nothing_else(pages, tmp_path):

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -18,12 +20,15 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.search import register
+from sentiment.search.options import StudyOptions, read_options
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.opening import close_storage, open_storage
+from sentiment.search.study.outcome import RepeatPlan
 
 POSTGRESQL = "SENTIMENT_TEST_POSTGRESQL"
 
@@ -34,6 +39,8 @@ StartPython = Callable[..., "subprocess.Popen[str]"]
 StartToy = Callable[..., "subprocess.Popen[str]"]
 
 Sweep = Callable[..., optuna.Study]
+
+MakeSearch = Callable[..., "SmallSearch"]
 
 
 @pytest.fixture
@@ -118,6 +125,44 @@ def unprivileged_dir() -> Iterator[Path]:
             folder.chmod(0o700)
 
 
+@dataclass
+class SmallSearch:
+    """What a stored study has to know of a search, without a configuration behind it."""
+
+    options: StudyOptions
+    study_dir: Path
+    suggest: Callable[[optuna.Trial], Mapping[str, Any]]
+    sampler: BaseSampler
+    pruner: BasePruner = field(default_factory=NopPruner)
+
+    @property
+    def total(self) -> int:
+        return self.options.n_trials
+
+    @property
+    def repeats(self) -> RepeatPlan:
+        options = self.options
+        return RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize)
+
+
+@pytest.fixture
+def make_search(study_dir: Path) -> MakeSearch:
+    """Makes a search over one number, from options of a study."""
+
+    def draw_x(trial: optuna.Trial) -> Mapping[str, Any]:
+        return {"x": trial.suggest_float("x", 0, 1)}
+
+    def make(
+        suggest: Callable[[optuna.Trial], Mapping[str, Any]] = draw_x,
+        sampler: BaseSampler | None = None,
+        **options: Any,
+    ) -> SmallSearch:
+        least = {"sampler": {}, "direction": "minimize", "n_trials": 4, "n_jobs": 1, "max_failure_rate": 0.0}
+        return SmallSearch(read_options({**least, **options}), study_dir, suggest, sampler or RandomSampler(seed=0))
+
+    return make
+
+
 def evaluate_sphere(config: DictConfig) -> float:
     """What the toy application computes, less its accidents."""
     return float(config.x) ** 2 + float(config.y) ** 2
@@ -142,9 +187,7 @@ def sweep(study_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         hydra.multirun("config", task, options, with_log_configuration=False)
         return optuna.load_study(study_name=None, storage=open_storage(storage, study_dir))
 
-    register()
     yield run
-    register()  # forget what an application told
     GlobalHydra.instance().clear()
 
 
@@ -158,7 +201,11 @@ def start_toy(study_dir: Path, tmp_path: Path) -> Iterator[StartToy]:
         process = subprocess.Popen(
             [sys.executable, str(TOY_DIR / "app.py"), "-m", *options],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(PROJECT_DIR), "TMPDIR": str(tmp_path)},  # places on devices are there
+            env={
+                **os.environ,
+                "PYTHONPATH": str(PROJECT_DIR),
+                "TMPDIR": str(tmp_path),
+            },  # the locks of devices are there
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

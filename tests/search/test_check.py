@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import hydra
 import pytest
 
 from sentiment.errors import ConfigError, Fault
-from sentiment.search import register
-from sentiment.search.compose.corner_check import check_corners
+from sentiment.search.application import Application, application_of, searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
 
 
-def find_square(config):
+def find_far(config):
     return [Fault("x", f"{config.x} is too far out", "stay within 3")] if abs(config.x) > 3 else []
 
 
+@searchable(find_faults=find_far)
+def task(config):
+    return float(config.x)
+
+
 def test_the_faults_of_all_corners_are_listed_each_once(sweep, study_dir):
-    register(find_faults=find_square)
     with pytest.raises(StudyEndedError) as caught:
-        sweep("x=interval(-5,4)", "y=choice(1,2)")
+        sweep("x=interval(-5,4)", "y=choice(1,2)", task=task)
     faults = caught.value.__cause__.faults
     assert [fault.problem for fault in faults] == ["-5.0 is too far out", "4.0 is too far out"]
     assert not study_dir.exists()
 
 
-def test_an_application_that_checks_itself_is_not_checked_again(sweep):
-    register(find_faults=find_square, is_checked=True)
-    assert len(sweep("x=interval(-5,4)", "hydra.sweeper.n_trials=1").trials) == 1
+def test_points_that_an_application_has_checked_itself_are_not_checked_again(sweep):
+    asked = []
+    told = searchable(find_faults=lambda config: asked.append(config.x) or [])(lambda config: float(config.x))
+    application_of(told).checked.update([("x=-5.0",), ("x=9.0",)])
+    assert len(sweep("x=interval(-5,4)", "hydra.sweeper.n_trials=1", task=told).trials) == 1
+    assert asked == [4.0]
 
 
 def test_a_choice_that_does_not_compose_is_named(sweep, study_dir):
@@ -37,16 +44,21 @@ def test_a_choice_that_does_not_compose_is_named(sweep, study_dir):
     assert not study_dir.exists()
 
 
-def test_a_search_without_faults_passes():
-    composed = []
-    check_corners([{"x": 1}, {"x": 2}], lambda point: (f"x={point['x']}",), composed.append, lambda config: [])
-    assert composed == [("x=1",), ("x=2",)]
+def test_a_search_without_faults_is_checked_at_every_corner_and_runs(sweep):
+    asked = []
+    told = searchable(find_faults=lambda config: asked.append((config.x, config.y)) or [])(lambda config: 1.0)
+    sweep("x=choice(1,2)", "y=interval(0,1)", "hydra.sweeper.n_trials=1", task=told)
+    assert asked == [(1, 0.0), (1, 1.0), (2, 0.0), (2, 1.0)]
 
 
 def test_faults_of_composing_and_of_validating_come_together(sweep):
-    register(find_faults=find_square)
     with pytest.raises(StudyEndedError) as caught:
-        sweep("shape=flat,triangle", "x=4")
+        sweep("shape=flat,triangle", "x=4", task=task)
     cause = caught.value.__cause__
     assert isinstance(cause, ConfigError)
     assert {fault.key for fault in cause.faults} == {"shape", "x"}
+
+
+def test_what_an_application_tells_is_found_under_hydras_own_decorator_too():
+    assert application_of(hydra.main(config_path=None)(task)).find_faults is find_far
+    assert application_of(lambda config: 1.0) == Application()

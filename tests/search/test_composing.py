@@ -13,8 +13,7 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.search.compose.composer import Composer
-from sentiment.search.compose.frozen import freeze
+from sentiment.search.composer import Composer, freeze
 
 TOY = Path(__file__).parent / "toy" / "conf"
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import threading
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
-from optuna.pruners import NopPruner
-from optuna.samplers import RandomSampler
 
 from sentiment.search.controller import Controller, PlanError, StudyFailedError
-from sentiment.search.progress.observers import Silent
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.outcome import Outcome, RepeatPlan
+from sentiment.search.study.outcome import Outcome
 from sentiment.search.study.stored import StoredStudy
-from sentiment.search.study.trial import TrialAddress
 from sentiment.search.workers.job import Finished, Job
 
 
-class Places:
-    """An executor of two places, in which jobs end in the order that a test says."""
+class Slots:
+    """An executor of two slots, in which jobs end in the order that a test says."""
 
     blocking = False
 
@@ -35,12 +31,12 @@ class Places:
         self.events.append(f"start {job.number}")
 
     def wait(self, timeout_seconds):
-        place, outcome = self._ends(self.running)
-        job = self.running.pop(place)
+        position, outcome = self._ends(self.running)
+        job = self.running.pop(position)
         self.events.append(f"end {job.number}")
         return [Finished(job, outcome)]
 
-    def place(self, job):
+    def name_slot(self, job):
         return "here"
 
     def stop(self):
@@ -56,22 +52,33 @@ class Planner:
         self.known = known or {}
         self.misfits = misfits
 
-    def plan(self, claim, repeat):
-        trial = claim.trial
-        if trial.number in self.misfits:
+    def plan(self, claimed, repeat):
+        if claimed.number in self.misfits:
             raise PlanError("cannot be composed")
-        address = TrialAddress(None, None, "study", trial._trial_id, trial.number, repeat, "owner", NopPruner())
-        return Job(trial.number * self.repeats.count + repeat, (), OmegaConf.create(), address)
+        address = SimpleNamespace(number=claimed.number, repeat=repeat)
+        return Job(claimed.number * self.repeats + repeat, (), OmegaConf.create(), address)
 
     def find_equal(self, job, trials):
         return self.known.get(job.address.number)
 
 
-class Recording(Silent):
+class Recording:
     """An observer that writes into the executor's list of events."""
 
     def __init__(self, events):
         self.events = events
+
+    def study_started(self, state):
+        pass
+
+    def job_started(self, job, trial):
+        pass
+
+    def job_ended(self, finished):
+        pass
+
+    def waited(self, state):
+        pass
 
     def trial_ended(self, trial, state):
         self.events.append(f"told {trial.number} {trial.state.name.lower()}")
@@ -81,24 +88,14 @@ class Recording(Silent):
 
 
 @pytest.fixture
-def run_study(study_dir):
-    storage, lock = open_storage(None, study_dir), threading.Lock()
+def run_study(study_dir, make_search):
+    storage = open_storage(None, study_dir)
 
     def run(executor, total=4, repeats=1, known=None, failures_allowed=0, misfits=()):
-        plan = RepeatPlan(repeats)
-        study = StoredStudy(
-            *(storage, "study", ["minimize"], NopPruner(), RandomSampler(seed=0)),
-            lock=lambda name: lock,
-            total=total,
-            suggest=lambda trial: {"x": trial.suggest_float("x", 0, 1)},
-            repeats=plan,
-            grace_seconds=60,
-        )
-        with study:
-            observers = [Recording(executor.events)]
-            options = {"repeats": plan, "failures_allowed": failures_allowed, "study_dir": None}
+        search = make_search(n_trials=total, repeats=repeats, max_failure_rate=failures_allowed / total)
+        with StoredStudy(storage, None, search) as study:
             try:
-                Controller(study, executor, Planner(plan, known, misfits), observers, **options).run()
+                Controller(study, executor, Planner(repeats, known, misfits), [Recording(executor.events)]).run()
             finally:
                 executor.trials = study.trials()
         return executor
@@ -114,13 +111,12 @@ def list_states(executor):
     return [trial.state.name.lower() for trial in executor.trials]
 
 
-def test_a_place_takes_the_next_trial_at_once_and_before_anybody_is_told(run_study):
+def test_a_slot_takes_the_next_trial_at_once_and_before_anybody_is_told(run_study):
     def slow_first(running):
         """The first trial outlasts all others: with batches they would wait for it."""
-        place = len(running) - 1
-        return place, Outcome("complete", (1.0,))
+        return len(running) - 1, Outcome("complete", (1.0,))
 
-    executor = run_study(Places(slow_first))
+    executor = run_study(Slots(slow_first))
     assert executor.events == [
         *("start 0", "start 1", "end 1", "start 2", "told 1 complete"),
         *("end 2", "start 3", "told 2 complete", "end 3", "told 3 complete"),
@@ -128,31 +124,31 @@ def test_a_place_takes_the_next_trial_at_once_and_before_anybody_is_told(run_stu
     ]
 
 
-def test_a_pruned_trial_frees_its_place_like_any_other(run_study):
+def test_a_pruned_trial_frees_its_slot_like_any_other(run_study):
     def prune_second(running):
         is_second = running[-1].number == 1
         return len(running) - 1, Outcome("pruned") if is_second else Outcome("complete", (1.0,))
 
-    executor = run_study(Places(prune_second), total=3)
+    executor = run_study(Slots(prune_second), total=3)
     assert executor.events[:5] == ["start 0", "start 1", "end 1", "start 2", "told 1 pruned"]
     assert list_states(executor) == ["complete", "pruned", "complete"]
 
 
 def test_repeats_of_a_trial_go_before_new_trials(run_study):
-    executor = run_study(Places(succeed, capacity=1), total=2, repeats=2)
+    executor = run_study(Slots(succeed, capacity=1), total=2, repeats=2)
     assert [event for event in executor.events if "start" in event] == ["start 0", "start 1", "start 2", "start 3"]
     assert [event for event in executor.events if "told" in event] == ["told 0 complete", "told 1 complete", "told end"]
 
 
-def test_known_outcomes_take_no_place(run_study):
+def test_known_outcomes_take_no_slot(run_study):
     known = {1: Outcome("complete", (1.0,), reused_from=0)}
-    executor = run_study(Places(succeed), total=3, known=known)
+    executor = run_study(Slots(succeed), total=3, known=known)
     assert [event for event in executor.events if "start" in event] == ["start 0", "start 2"]
     assert executor.trials[1].user_attrs == {"reused_from": 0}
 
 
 def test_one_failure_too_many_starts_nothing_more_but_is_told(run_study):
-    executor = Places(lambda running: (0, Outcome("failed", kind="exception", reason="bad luck")))
+    executor = Slots(lambda running: (0, Outcome("failed", kind="exception", reason="bad luck")))
     with pytest.raises(StudyFailedError, match=r"1 trials .* 0 may:\n  trial 0: bad luck"):
         run_study(executor)
     assert executor.events == ["start 0", "start 1", "end 0", "told 0 fail", "told end"]
@@ -164,11 +160,11 @@ def test_failures_within_the_allowance_do_not_stop_a_study(run_study):
         failed = Outcome("failed", reason="even")
         return 0, failed if running[0].number % 2 == 0 else Outcome("complete", (1.0,))
 
-    assert list_states(run_study(Places(fail_even), failures_allowed=2)) == ["fail", "complete"] * 2
+    assert list_states(run_study(Slots(fail_even), failures_allowed=2)) == ["fail", "complete"] * 2
 
 
 def test_a_trial_that_cannot_be_composed_fails_and_is_not_met_again(run_study):
-    executor = Places(succeed)
+    executor = Slots(succeed)
     run_study(executor, misfits=[1], failures_allowed=1)
     assert list_states(executor) == ["complete", "fail", "complete", "complete"]
     assert executor.trials[1].user_attrs["failure.reason"] == "PlanError: cannot be composed"
@@ -177,17 +173,17 @@ def test_a_trial_that_cannot_be_composed_fails_and_is_not_met_again(run_study):
 
 def test_too_many_trials_that_cannot_be_composed_end_the_study(run_study):
     with pytest.raises(StudyFailedError, match="cannot be composed"):
-        run_study(Places(succeed), misfits=range(4))
+        run_study(Slots(succeed), misfits=range(4))
 
 
 def test_a_study_without_a_complete_trial_is_a_failure(run_study):
-    executor = Places(lambda running: (0, Outcome("pruned")))
+    executor = Slots(lambda running: (0, Outcome("pruned")))
     with pytest.raises(StudyFailedError, match="0 failed, 4 were pruned"):
         run_study(executor)
 
 
 def test_a_long_list_of_failures_is_cut(run_study):
-    executor = Places(lambda running: (0, Outcome("failed", reason="bad luck")))
+    executor = Slots(lambda running: (0, Outcome("failed", reason="bad luck")))
     with pytest.raises(StudyFailedError, match=r"trial 4: bad luck\n  \.\.\. and 3 more"):
         run_study(executor, total=8, failures_allowed=8)
 
@@ -196,22 +192,22 @@ def test_an_interruption_gives_back_what_was_in_flight_and_the_next_command_runs
     def interrupt(running):
         raise KeyboardInterrupt
 
-    stopped = Places(interrupt)
+    stopped = Slots(interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_study(stopped)
     assert list_states(stopped) == ["waiting", "waiting"]
     points = [trial.params for trial in stopped.trials]
-    executor = run_study(Places(succeed))
+    executor = run_study(Slots(succeed))
     assert [trial.params for trial in executor.trials][:2] == points
     assert list_states(executor) == ["complete"] * 4
 
 
 def test_a_study_that_is_finished_runs_nothing(run_study):
-    run_study(Places(succeed))
-    assert run_study(Places(succeed)).events == ["told end"]
+    run_study(Slots(succeed))
+    assert run_study(Slots(succeed)).events == ["told end"]
 
 
-def test_a_new_place_is_filled_by_more_trials_in_a_later_command(run_study):
-    run_study(Places(succeed))
-    executor = run_study(Places(succeed), total=6)
+def test_a_new_slot_is_filled_by_more_trials_in_a_later_command(run_study):
+    run_study(Slots(succeed))
+    executor = run_study(Slots(succeed), total=6)
     assert [event for event in executor.events if "start" in event] == ["start 4", "start 5"]

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sentiment.search import register
+from sentiment.search.application import searchable
 from sentiment.search.study.current import current_trial
 
 
@@ -62,8 +62,8 @@ def test_another_seed_or_setting_is_another_trial(sweep, change):
 def test_other_data_make_another_trial(sweep):
     task = Counting()
     for count, data in [(1, "old"), (2, "new"), (3, "old")]:
-        register(identify_data=lambda config, data=data: data)
-        study = sweep(*ONE_POINT, f"hydra.sweeper.n_trials={count}", task=task)
+        told = searchable(identify_data=lambda config, data=data: data)(task)
+        study = sweep(*ONE_POINT, f"hydra.sweeper.n_trials={count}", task=told)
     assert len(task.runs) == 2
     assert reused(study) == [None, None, 0]
 

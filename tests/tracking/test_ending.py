@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sentiment.errors import NonFiniteLossError, OutOfMemoryError, Reached, RunPruned
-from sentiment.tracking.ending import REASON_LENGTH, ending_of
+from sentiment.errors import REASON_LENGTH, NonFiniteLossError, OutOfMemoryError, Reached, RunPruned
+from sentiment.tracking.ending import ending_of
 
 
 class TorchLike:

@@ -31,5 +31,5 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    register(is_checked=True)
+    register()
     main()

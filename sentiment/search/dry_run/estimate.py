@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hydra.errors import HydraException
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sentiment.errors import ConfigError, Fault
-from sentiment.search.dry_run.extremes import Extreme, list_extremes
 from sentiment.search.dry_run.probe import Measured, measure
+from sentiment.search.search import Search
+from sentiment.search.space.constraints import Validity
+from sentiment.search.space.parameters import Parameter, Space
+from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import Slot
 
-if TYPE_CHECKING:
-    from sentiment.search.engine import Search
+Point = dict[str, Any]
+
+TRIED = 10_000
+"""Points that are tried where the extreme one breaks a constraint."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +51,20 @@ class Expectation:
     device_bytes: int | None
 
 
-def expect(measured: Sequence[Measured], *, jobs: int, places: int) -> Expectation | None:
+def expect(measured: Sequence[Measured], *, jobs: int, slots: int) -> Expectation | None:
     """Work out what a search will take; None where no probe came through.
 
     Args:
         measured: What the probes found.
         jobs: Jobs that are left: trials times repeats.
-        places: Jobs at a time.
+        slots: Jobs at a time.
     """
     sound = [one for one in measured if one.failure is None]
     if not sound:
         return None
     lengths = [one.seconds for one in sound]
-    rounds = jobs / places
-    # No job is cut in two: with few jobs the last round leaves places idle.
+    rounds = jobs / slots
+    # No job is cut in two: with few jobs the last round leaves slots idle.
     longest = math.ceil(rounds) * max(lengths)
     hosts = [one.host_bytes for one in measured if one.host_bytes is not None]
     devices = [one.device_bytes for one in measured if one.device_bytes is not None]
@@ -67,18 +73,13 @@ def expect(measured: Sequence[Measured], *, jobs: int, places: int) -> Expectati
         least_seconds=rounds * min(lengths),
         most_seconds=longest,
         is_bound=any(one.is_bound for one in sound),
-        host_bytes=max(hosts) * min(places, jobs) if hosts else None,
+        host_bytes=max(hosts) * min(slots, jobs) if hosts else None,
         device_bytes=max(devices) if devices else None,
     )
 
 
 def probe_search(
-    search: Search,
-    task: TaskFunction,
-    context: HydraContext,
-    config: DictConfig,
-    slot: Slot,
-    announce: Callable[[Extreme], None],
+    search: Search, runner: JobRunner, slot: Slot, announce: Callable[[Extreme], None]
 ) -> list[tuple[Extreme, Measured]]:
     """Measure the smallest and the largest configuration of every branch, one after the other.
 
@@ -86,9 +87,7 @@ def probe_search(
 
     Args:
         search: The search.
-        task: The application's task.
-        context: Hydra's context.
-        config: The configuration of the study.
+        runner: Runs its jobs.
         slot: Device and threads that a job has.
         announce: Told before each measurement, which may take a minute.
 
@@ -96,21 +95,13 @@ def probe_search(
         ConfigError: ``hydra.sweeper.probe_overrides`` cannot be composed.
     """
     results = []
+    slot = dataclasses.replace(slot, _lock=None)  # held until the last probe has ended
     with tempfile.TemporaryDirectory(prefix="study-probe-") as folder:
         for number, extreme in enumerate(list_extremes(search.space, search.is_valid)):
             announce(extreme)
             overrides = add_overrides(search.space.to_overrides(extreme.point), search.options.probe_overrides)
-            measured = measure(
-                overrides,
-                _compose(search, overrides),
-                task,
-                len(search.options.direction),
-                context,
-                config,
-                slot=dataclasses.replace(slot, _lock=None),  # held until the last probe has ended
-                folder=Path(folder) / str(number),
-                seconds=search.options.probe_seconds,
-            )
+            config, seconds = _compose(search, overrides), search.options.probe_seconds
+            measured = measure(runner, overrides, config, slot, folder=Path(folder) / str(number), seconds=seconds)
             results.append((extreme, measured))
     return results
 
@@ -132,3 +123,86 @@ def _compose(search: Search, overrides: Sequence[str]) -> DictConfig:
         reason = str(error.__cause__ or error).splitlines()[0]
         problem = f"cannot be composed with {' '.join(overrides)}: {reason}"
         raise ConfigError([Fault("hydra.sweeper.probe_overrides", problem, "correct the overrides")]) from error
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """One configuration to measure.
+
+    Attributes:
+        label: What it is: smallest or largest, and of which branch.
+        point: Parameter names to values.
+    """
+
+    label: str
+    point: Point
+
+
+def list_extremes(space: Space, is_valid: Validity | None = None) -> list[Extreme]:
+    """List the smallest and the largest valid point of every branch.
+
+    Small is the low end of a range, the least of a choice among numbers, the first of any other choice. Where that
+    point breaks a constraint, the valid one next to it stands for it.
+    """
+    extremes: list[Extreme] = []
+    for branch in _list_branches(space):
+        name = ", ".join(f"{key}={value}" for key, value in branch.items())
+        for label, is_large in (("smallest", False), ("largest", True)):
+            point = _find(space, branch, is_large, is_valid)
+            if point is not None and all(point != other.point for other in extremes):
+                extremes.append(Extreme(f"{label} {name}".strip(), point))
+    return extremes
+
+
+def _list_branches(space: Space) -> Iterator[Point]:
+    conditions = {parameter.condition[0] for parameter in space.parameters if parameter.condition is not None}
+    parents = [item for item in space.parameters if item.condition is None and item.name in conditions]
+    for values in itertools.product(*(_rank_values(parent.distribution, False) for parent in parents)):
+        yield {parent.name: value for parent, value in zip(parents, values, strict=True)}
+
+
+def _find(space: Space, branch: Point, is_large: bool, is_valid: Validity | None) -> Point | None:
+    active = space.active(branch)
+    ranked = [_rank(parameter, branch, is_large) for parameter in active]
+    for positions in itertools.islice(_near_first([len(values) for values in ranked]), TRIED):
+        point = {item.name: values[position] for item, values, position in zip(active, ranked, positions, strict=True)}
+        if is_valid is None or is_valid(point):
+            return point
+    return None
+
+
+def _rank(parameter: Parameter, branch: Point, is_large: bool) -> list[Any]:
+    return [branch[parameter.name]] if parameter.name in branch else _rank_values(parameter.distribution, is_large)
+
+
+def _rank_values(distribution: BaseDistribution, is_large: bool) -> list[Any]:
+    """List the values of a parameter, the wanted one first; of a range three."""
+    if isinstance(distribution, CategoricalDistribution):
+        values: list[Any] = list(distribution.choices)
+        if all(isinstance(value, int | float) for value in values):
+            values.sort()
+    else:
+        assert isinstance(distribution, IntDistribution | FloatDistribution)
+        low, high = distribution.low, distribution.high
+        middle: float = (low + high) / 2
+        if isinstance(distribution, IntDistribution):
+            middle = low + (high - low) // distribution.step // 2 * distribution.step
+        values = sorted({low, middle, high})
+    return values[::-1] if is_large else values
+
+
+def _near_first(lengths: list[int]) -> Iterator[tuple[int, ...]]:
+    """Return all tuples of positions, those with the least sum first: the fewest steps from what is wanted."""
+    for total in range(sum(length - 1 for length in lengths) + 1):
+        yield from _list_positions(lengths, total)
+
+
+def _list_positions(lengths: list[int], total: int) -> Iterator[tuple[int, ...]]:
+    if not lengths:
+        if total == 0:
+            yield ()
+        return
+    rest = sum(length - 1 for length in lengths[1:])
+    for position in range(max(0, total - rest), min(lengths[0] - 1, total) + 1):
+        for others in _list_positions(lengths[1:], total - position):
+            yield (position, *others)

@@ -3,56 +3,43 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import optuna
-import sqlalchemy
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sentiment.search.dry_run.estimate import Expectation, expect, probe_search
-from sentiment.search.dry_run.extremes import Extreme
+from sentiment.format import format_bytes, format_duration
+from sentiment.search.dry_run.estimate import Expectation, Extreme, expect, probe_search
 from sentiment.search.dry_run.probe import Measured
-from sentiment.search.progress.time_left import write_duration
+from sentiment.search.search import Search
 from sentiment.search.space.distributions import describe_distribution
 from sentiment.search.space.grid import list_values
 from sentiment.search.space.parameters import Parameter, Space, write_value
-from sentiment.search.storage.address import describe_storage, read_address, storage_errors
-from sentiment.search.storage.opening import close_storage, open_storage
+from sentiment.search.storage.address import read_address
+from sentiment.search.study.history import StudyMissingError, read_study_at
+from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import Slot, list_devices, take_slots
-
-if TYPE_CHECKING:
-    from sentiment.search.engine import Search
 
 COUNTED = 100_000
 """Points that are held against the constraints, to count the valid ones; more take too long."""
 
-MEBIBYTE = 1024 * 1024
 
-
-def report_dry_run(
-    search: Search, task: TaskFunction, context: HydraContext, config: DictConfig, console: Console | None = None
-) -> None:
+def report_dry_run(search: Search, runner: JobRunner, console: Console | None = None) -> None:
     """Print the search, and an estimate of its time and memory from a short probe.
 
     The study's folder and its storage stay as they are, and nothing but the probe runs.
 
     Args:
         search: The checked search.
-        task: The application's task.
-        context: Hydra's context.
-        config: The configuration of the study.
+        runner: Runs its jobs.
         console: Where to print; by default standard output.
 
     Raises:
-        ConfigError: There are fewer places on the GPUs than jobs, or the probe's overrides are faulty.
+        ConfigError: There are fewer slots on the GPUs than jobs, or the probe's overrides are faulty.
         StorageError: The storage cannot be read.
     """
     console = console or Console(highlight=False)
@@ -62,18 +49,18 @@ def report_dry_run(
     try:
         stored = count_stored(search)
         console.print(Text("Dry run: nothing is trained but a short probe\n", style="bold"))
-        print_search(search, config, stored, slots, console)
+        print_search(search, stored, slots, console)
 
         def announce(extreme: Extreme) -> None:
             console.print(Text(f"Measuring {extreme.label} ...", style="dim"), soft_wrap=True)
 
-        measured = probe_search(search, task, context, config, slots[0], announce)
+        measured = probe_search(search, runner, slots[0], announce)
     finally:
         for slot in slots:
             slot.release()
-    ended = sum(count for state, count in (stored or {}).items() if state in ("complete", "pruned", "fail"))
+    ended = sum(count for state, count in (stored or {}).items() if state not in ("running", "waiting"))
     trials = max(0, search.total - ended)
-    expectation = expect([one for _, one in measured], jobs=trials * search.repeats.count, places=options.n_jobs)
+    expectation = expect([one for _, one in measured], jobs=trials * search.repeats.count, slots=options.n_jobs)
     print_estimate(measured, expectation, trials, search, console)
 
 
@@ -83,28 +70,14 @@ def count_stored(search: Search) -> Counter[str] | None:
     Raises:
         StorageError: The storage cannot be read.
     """
-    options = search.options
-    address = read_address(options.storage, search.study_dir, search.working_dir)
-    name = options.study_name or ("study" if options.storage is None else None)
-    if name is None or (address.path is not None and not address.path.exists()):
+    name = search.options.known_name
+    if name is None:
         return None
-    url = options.storage
-    if address.url is not None:
-        url = address.connection_url
-        engine = sqlalchemy.create_engine(url)
-        with storage_errors(f"Reading {address}"):
-            has_tables = sqlalchemy.inspect(engine).has_table("studies")
-        engine.dispose()
-        if not has_tables:
-            return None
-    storage = open_storage(url, search.study_dir)
     try:
-        if name not in optuna.get_all_study_names(storage):
-            return None
-        trials = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
-        return Counter(trial.state.name.lower() for trial in trials)
-    finally:
-        close_storage(storage)
+        history = read_study_at(read_address(search.storage_url, search.study_dir), name)
+    except StudyMissingError:
+        return None
+    return Counter(trial.state for trial in history.trials)
 
 
 def count_valid(search: Search) -> int | None:
@@ -128,16 +101,14 @@ def _product(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
         yield {parameter.name: value for parameter, value in zip(parameters, values, strict=True)}
 
 
-def print_search(
-    search: Search, config: DictConfig, stored: Mapping[str, int] | None, slots: Sequence[Slot], console: Console
-) -> None:
+def print_search(search: Search, stored: Mapping[str, int] | None, slots: Sequence[Slot], console: Console) -> None:
     """Print what is searched, how, and where."""
     console.print(_make_space_table(search.space))
     console.print()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
-    for label, content in _describe(search, config, stored, slots):
+    for label, content in _describe(search, stored, slots):
         table.add_row(Text(label), Text(content))
     console.print(table)
     console.print()
@@ -154,10 +125,8 @@ def _make_space_table(space: Space) -> Table:
     return table
 
 
-def _describe(
-    search: Search, config: DictConfig, stored: Mapping[str, int] | None, slots: Sequence[Slot]
-) -> Iterator[tuple[str, str]]:
-    options, choices = search.options, config.hydra.runtime.choices
+def _describe(search: Search, stored: Mapping[str, int] | None, slots: Sequence[Slot]) -> Iterator[tuple[str, str]]:
+    options, choices = search.options, search.config.hydra.runtime.choices
     fixed = [*(f"{key}={text}" for key, text in search.space.fixed.items()), *search.space.plain]
     if fixed:
         yield "fixed", " ".join(fixed)
@@ -169,7 +138,7 @@ def _describe(
     yield "objective" if len(options.direction) == 1 else "objectives", ", ".join(options.direction)
     yield "sampler", _describe_part(choices.get("hydra/sweeper/sampler"), options.sampler)
     yield "pruner", _describe_part(choices.get("hydra/sweeper/pruner"), options.pruner or {})
-    yield "storage", describe_storage(options.storage, search.study_dir, search.working_dir)
+    yield "storage", str(read_address(search.storage_url, search.study_dir))
     yield "study", _describe_study(search, stored)
     yield "workers", _describe_workers(str(choices.get("hydra/launcher", "basic")), slots)
 
@@ -190,7 +159,7 @@ def _describe_part(choice: Any, options: Mapping[str, Any]) -> str:
 
 
 def _describe_study(search: Search, stored: Mapping[str, int] | None) -> str:
-    name = search.options.study_name or ("study" if search.options.storage is None else "a new name")
+    name = search.options.known_name or "a new name"
     if stored is None:
         return f"{name}, new"
     counts = ", ".join(f"{count} {state}" for state, count in sorted(stored.items())) or "no trial yet"
@@ -199,11 +168,11 @@ def _describe_study(search: Search, stored: Mapping[str, int] | None) -> str:
 
 def _describe_workers(launcher: str, slots: Sequence[Slot]) -> str:
     if launcher != "basic":
-        return f"{len(slots)} jobs at a time under hydra/launcher={launcher}, which places them; measured here"
+        return f"{len(slots)} jobs at a time under hydra/launcher={launcher}, which chooses where; measured here"
     devices = Counter("the CPU" if slot.device is None else f"GPU {slot.device}" for slot in slots)
-    places = ", ".join(f"{count} on {device}" for device, count in devices.items())
+    shares = ", ".join(f"{count} on {device}" for device, count in devices.items())
     threads = slots[0].threads
-    return f"{places}; {threads} CPU thread{'s' if threads > 1 else ''} each"
+    return f"{shares}; {threads} CPU thread{'s' if threads > 1 else ''} each"
 
 
 def print_estimate(
@@ -220,8 +189,8 @@ def print_estimate(
     for heading in ("time", "memory", "GPU memory"):
         table.add_column(heading, justify="right", no_wrap=True)
     for extreme, one in measured:
-        device = "-" if one.device_bytes is None else _write_bytes(one.device_bytes)
-        host = "?" if one.host_bytes is None else _write_bytes(one.host_bytes)
+        device = "-" if one.device_bytes is None else format_bytes(one.device_bytes)
+        host = "?" if one.host_bytes is None else format_bytes(one.host_bytes)
         time = "failed" if one.failure is not None else _write_time(one.seconds, one.is_bound)
         table.add_row(Text(extreme.label), time, host, device)
     console.print(table)
@@ -242,26 +211,21 @@ def _write_expectation(expectation: Expectation | None, trials: int, search: Sea
     if expectation is None:
         yield "No estimate: every probe failed. The study would fail alike; mend the cause first."
         return
-    places = search.options.n_jobs
+    slots = search.options.n_jobs
     bound = "more than " if expectation.is_bound else "about "
-    least, most = write_duration(expectation.least_seconds), write_duration(expectation.most_seconds)
+    least, most = format_duration(expectation.least_seconds), format_duration(expectation.most_seconds)
     yield (
-        f"{trials} trials, {places} at a time: {bound}{write_duration(expectation.seconds)} "
+        f"{trials} trials, {slots} at a time: {bound}{format_duration(expectation.seconds)} "
         f"({least} if all were like the shortest job, {most} if like the longest)."
     )
     yield "Pruning, early stopping and equal trials make it shorter; a machine shared with others, longer."
     if expectation.host_bytes is not None:
-        memory = f"Memory: up to {_write_bytes(expectation.host_bytes)} for all jobs together"
+        memory = f"Memory: up to {format_bytes(expectation.host_bytes)} for all jobs together"
         if expectation.device_bytes is not None:
             each = search.options.trials_per_device
-            memory += f"; GPU memory: up to {_write_bytes(expectation.device_bytes * each)} on one GPU"
+            memory += f"; GPU memory: up to {format_bytes(expectation.device_bytes * each)} on one GPU"
         yield f"{memory}."
 
 
 def _write_time(seconds: float, is_bound: bool) -> str:
-    return f"{'more than' if is_bound else 'about'} {write_duration(seconds)}"
-
-
-def _write_bytes(count: int) -> str:
-    mebibytes = math.ceil(count / MEBIBYTE)
-    return f"{mebibytes:,} MiB" if mebibytes < 10 * 1024 else f"{mebibytes / 1024:,.1f} GiB"
+    return f"{'more than' if is_bound else 'about'} {format_duration(seconds)}"

@@ -12,14 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
-from optuna.pruners import NopPruner
 
 from sentiment.errors import RunPruned
 from sentiment.search.study.outcome import Outcome
-from sentiment.search.study.trial import RunningTrial, TrialAddress
-from sentiment.search.workers.job import Job, number_job
+from sentiment.search.workers.job import Job, JobRunner, number_job
 from sentiment.search.workers.processes import WorkerProcesses
 from sentiment.search.workers.slots import Slot
 
@@ -30,8 +27,8 @@ KIBIBYTE = 1024
 
 
 @dataclass(frozen=True)
-class Mark:
-    """What a job was seen to be at.
+class Sample:
+    """How far a job was seen to be, and with how much memory.
 
     Attributes:
         seconds: Time since the job began.
@@ -65,12 +62,12 @@ class Measured:
     failure: str | None = None
 
 
-class Probe(RunningTrial):
-    """Stands in for a trial while a dry run measures: stops the job once its pace is known.
+class Probe:
+    """Stands in for a trial (see `JobTrial`) while a dry run measures: stops the job once its pace is known.
 
     Args:
-        file: Takes the marks, line by line, so that they outlive a process that is killed.
-        seconds: Time after the first mark in which the pace shows.
+        file: Takes the samples, line by line, so that they outlive a process that is killed.
+        seconds: Time after the first sample in which the pace shows.
     """
 
     def __init__(self, file: Path, seconds: float) -> None:
@@ -81,34 +78,34 @@ class Probe(RunningTrial):
         self._first: float | None = None
 
     def report(self, value: float, *, step: int) -> None:
-        """Nothing is compared."""
+        """Take no notice: nothing is compared."""
 
     def finish_repeat(self, value: float) -> None:
-        """Nothing is compared."""
+        """Take no notice: nothing is compared."""
 
     def describe(self, metrics: Mapping[str, float]) -> None:
-        """Nothing is kept."""
+        """Take no notice: nothing is kept."""
 
     def read_outcome(self) -> None:
-        """There is none from before."""
+        """Return that there is none from before."""
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """It comes back from the process."""
+        """Take no notice: it comes back from the process."""
 
     def progress(self, fraction: float, note: str = "") -> None:
-        """Mark the time.
+        """Take a sample.
 
         Raises:
             RunPruned: Enough is known.
         """
-        now = self.mark(fraction)
+        now = self.sample(fraction)
         if self._first is None:
             self._first = now
         if fraction >= 1 or now - self._first >= self._seconds:
             raise RunPruned("the probe has seen enough")
 
-    def mark(self, fraction: float | None) -> float:
-        """Write a mark, and give its time."""
+    def sample(self, fraction: float | None) -> float:
+        """Write a sample, and return its time."""
         now = time.monotonic() - self._began
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps([now, fraction, _read_host_peak(), _read_device_peak()]) + "\n")
@@ -116,87 +113,76 @@ class Probe(RunningTrial):
 
 
 @dataclass(frozen=True)
-class ProbeAddress(TrialAddress):
-    """The address of a probe; it stands in for a trial's.
+class ProbeAddress:
+    """Where a job finds its probe (see `JobAddress`).
 
     Attributes:
+        file: Where the probe writes its samples.
         seconds: See `Probe`.
+        number: Number of a trial that there is not.
+        repeat: Its repeat.
     """
 
-    seconds: float = 0.0
-
-    @property
-    def file(self) -> Path:
-        """Where the probe writes its marks."""
-        return self.study_dir / "marks.jsonl"
+    file: Path
+    seconds: float
+    number: int = 0
+    repeat: int = 0
 
     @contextmanager
-    def attend(self) -> Iterator[RunningTrial]:
-        """Give the probe; mark the beginning and, however it comes, the end."""
+    def attend(self) -> Iterator[Probe]:
+        """Return the probe; take a sample at the beginning and, however it comes, at the end."""
         probe = Probe(self.file, self.seconds)
-        probe.mark(None)
+        probe.sample(None)
         try:
             yield probe
         finally:
-            probe.mark(None)
+            probe.sample(None)
 
 
 def measure(
-    overrides: tuple[str, ...],
-    job_config: DictConfig,
-    task: TaskFunction,
-    objectives: int,
-    context: HydraContext,
-    config: DictConfig,
-    *,
-    slot: Slot,
-    folder: Path,
-    seconds: float,
+    runner: JobRunner, overrides: tuple[str, ...], config: DictConfig, slot: Slot, *, folder: Path, seconds: float
 ) -> Measured:
     """Run one job until its pace is known.
 
     Args:
+        runner: Runs it.
         overrides: The job's overrides.
-        job_config: What they compose.
-        task: The application's task.
-        objectives: Number of values that it returns.
-        context: Hydra's context.
-        config: The configuration of the study.
+        config: What they compose.
         slot: Device and threads of the job.
         folder: Takes everything that the job writes.
-        seconds: Time after the first mark in which the pace shows.
+        seconds: Time after the first sample in which the pace shows.
     """
     folder.mkdir(parents=True)
-    with open_dict(job_config):
-        job_config.hydra.sweep.dir = str(folder / "jobs")
-    address = ProbeAddress(None, folder, "probe", 0, 0, 0, "", NopPruner(), seconds)
-    job = Job(0, overrides, number_job(job_config, 0), address)
-    workers = WorkerProcesses([slot], task, objectives, context, config, folder / "log")
+    with open_dict(config):
+        config.hydra.sweep.dir = str(folder / "jobs")
+    address = ProbeAddress(folder / "samples.jsonl", seconds)
+    job = Job(0, overrides, number_job(config, 0), address)
+    workers = WorkerProcesses(runner, [slot], folder / "log")
     try:
         outcome = _wait(workers, job, address.file, seconds * PATIENCE)
     finally:
         workers.stop()
-    measured = interpret(_read_marks(address.file), outcome)
-    if outcome is None and measured.is_bound:  # a process that was killed has not marked its end
+    measured = interpret(_read_samples(address.file), outcome)
+    if outcome is None and measured.is_bound:  # a process that was killed has taken no sample at its end
         return replace(measured, seconds=max(measured.seconds, seconds * PATIENCE))
     return measured
 
 
-def interpret(marks: list[Mark], outcome: Outcome | None) -> Measured:
-    """Make an estimate of a job's marks: the time to the first mark, then its pace from there.
+def interpret(samples: list[Sample], outcome: Outcome | None) -> Measured:
+    """Make an estimate from a job's samples: the time to the first one, then its pace from there.
 
     Args:
-        marks: What the job told, in order; those at its beginning and its end tell no fraction.
+        samples: What the job told, in order; those at its beginning and its end tell no fraction.
         outcome: How it ended; None: it was stopped, as it had told too little.
     """
-    host = max((mark.host_bytes for mark in marks), default=None)
-    device = max((mark.device_bytes for mark in marks if mark.device_bytes is not None), default=None)
-    elapsed = marks[-1].seconds if marks else 0.0
+    host = max((sample.host_bytes for sample in samples), default=None)
+    device = max((sample.device_bytes for sample in samples if sample.device_bytes is not None), default=None)
+    elapsed = samples[-1].seconds if samples else 0.0
     if outcome is not None and outcome.state == "failed":
         return Measured(elapsed, True, host, device, outcome.reason)
     if outcome is not None and outcome.state == "complete":
         return Measured(elapsed, False, host, device)
-    told = [(mark.seconds, mark.fraction) for mark in marks if mark.fraction is not None]
+    told = [(sample.seconds, sample.fraction) for sample in samples if sample.fraction is not None]
     if told and told[-1][1] >= 1:
         return Measured(told[-1][0], False, host, device)
     if len(told) < 2 or told[-1][1] <= told[0][1]:
@@ -205,7 +191,7 @@ def interpret(marks: list[Mark], outcome: Outcome | None) -> Measured:
     return Measured(first + (last - first) / (done - begun) * (1 - begun), False, host, device)
 
 
-def _wait(workers: WorkerProcesses, job: Job, marks: Path, seconds: float) -> Outcome | None:
+def _wait(workers: WorkerProcesses, job: Job, samples: Path, seconds: float) -> Outcome | None:
     """Wait for the job; the seconds count from its own beginning, not from that of its process."""
     workers.submit(job)
     deadline: float | None = None
@@ -213,16 +199,16 @@ def _wait(workers: WorkerProcesses, job: Job, marks: Path, seconds: float) -> Ou
         finished = workers.wait(0.1)
         if finished:
             return finished[0].outcome
-        if deadline is None and marks.exists():
+        if deadline is None and samples.exists():
             deadline = time.monotonic() + seconds
     return None
 
 
-def _read_marks(file: Path) -> list[Mark]:
+def _read_samples(file: Path) -> list[Sample]:
     if not file.exists():  # the process died before the job began
         return []
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [Mark(*json.loads(line)) for line in lines if line.endswith("\n")]
+    return [Sample(*json.loads(line)) for line in lines if line.endswith("\n")]
 
 
 def _read_host_peak() -> int:

@@ -1,22 +1,23 @@
 """What Hydra knows of the engine: the sweeper's class and its config groups.
 
-Hydra finds plugins in the namespace ``hydra_plugins``; a class from elsewhere has to be registered before
-``hydra.main`` looks for it. The keys are those of the stock ``hydra/sweeper=optuna`` and more, and the sampler group is
-the stock one: every ``hydra/sweeper/sampler=...`` of the plugin works.
+Hydra finds both by the entry points of the group ``hydra.plugins`` (see pyproject.toml), in every command of every
+application in the environment: so nothing heavy is imported here. The keys are those of the stock
+``hydra/sweeper=optuna`` and more, and the sampler group is the stock one: every ``hydra/sweeper/sampler=...`` of the
+plugin works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf, TPESamplerConfig
-from omegaconf import MISSING, DictConfig
+from omegaconf import MISSING
 
-from sentiment.errors import Fault
 from sentiment.search.plugin.sweeper import StudySweeper
 
 PROVIDER = "sentiment"
@@ -40,7 +41,7 @@ class StudySweeperConf(OptunaSweeperConf):
     """``hydra/sweeper=study``: the stock plugin's keys with their meaning, then our own.
 
     One meaning differs: `n_trials` is the total of the study, over all processes and restarts. Here are the defaults;
-    `sentiment.search.plugin.options.StudyOptions` has form, range and meaning of every key.
+    `sentiment.search.options.StudyOptions` has form, range and meaning of every key.
     """
 
     _target_: str = "sentiment.search.plugin.sweeper.StudySweeper"
@@ -157,42 +158,32 @@ PRUNERS = {
 }
 
 
-@dataclass(frozen=True)
-class Application:
-    """What an application may tell the engine about its configurations.
+class StudyConfigs(SearchPathPlugin):
+    """Stores the config groups of the engine whenever Hydra puts a search path together, which is when it starts.
 
-    Attributes:
-        find_faults: Lists what is wrong with one composed configuration, before any trial runs.
-        identify_data: Names the data that a configuration reads, so that equal settings on changed data count as
-            different.
-        is_checked: Whether the application has checked the corners of the search itself, before Hydra started.
+    Not once at import: Hydra's singletons, its ConfigStore among them, may be exchanged in between
+    (`Singleton.set_state`, as Hydra's own test fixtures do).
     """
 
-    find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None
-    identify_data: Callable[[DictConfig], str] | None = None
-    is_checked: bool = False
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Store the groups; the search path stays as it is."""
+        store_configs()
 
 
-_application = Application()
-
-
-def application() -> Application:
-    """Give what the application told."""
-    return _application
-
-
-def register_with_hydra(told: Application) -> None:
-    """Register the sweeper's class and store its config groups."""
-    global _application
-    _application = told
+def register_with_hydra() -> None:
+    """Register the plugins in an environment where this package is not installed, only importable."""
     Plugins.instance().register(StudySweeper)
-    _store("hydra/sweeper", "study", StudySweeperConf)
-    for name, sampler in SAMPLERS.items():
-        _store("hydra/sweeper/sampler", name, sampler)
-    for name, node in PRUNERS.items():
-        _store("hydra/sweeper/pruner", name, node)
+    Plugins.instance().register(StudyConfigs)
+    store_configs()
 
 
-def _store(group: str, name: str, node: type[Any]) -> None:
-    # An application may register again, to tell more; without `replace` Hydra takes that for a collision.
-    ConfigStore.instance().store(group=group, name=name, node=node, provider=PROVIDER, replace=True)
+def store_configs() -> None:
+    """Store the sweeper's config groups, again where they are there already."""
+    groups: dict[str, dict[str, type[Any]]] = {
+        "hydra/sweeper": {"study": StudySweeperConf},
+        "hydra/sweeper/sampler": SAMPLERS,
+        "hydra/sweeper/pruner": PRUNERS,
+    }
+    for group, options in groups.items():
+        for name, node in options.items():
+            ConfigStore.instance().store(group=group, name=name, node=node, provider=PROVIDER, replace=True)

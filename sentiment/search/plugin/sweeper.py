@@ -22,7 +22,7 @@ class StudyEndedError(CompactHydraException):
 class StudySweeper(Sweeper):
     """Searches with Optuna: prunes, keeps every worker busy, survives and resumes.
 
-    The keys are documented in `sentiment.search.plugin.options.StudyOptions` and docs/configuration/search.md.
+    The keys are documented in `sentiment.search.options.StudyOptions` and docs/configuration/search.md.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -47,7 +47,7 @@ class StudySweeper(Sweeper):
                 where the stored study of that name is another one; a StorageError where the storage cannot be used.
         """
         from sentiment.search.engine import run_study
-        from sentiment.search.plugin.options import read_options
+        from sentiment.search.options import read_options
 
         assert self._context is not None
         assert self._task is not None

@@ -19,14 +19,14 @@ class RunningJob:
     Attributes:
         number: Number of the job.
         trial: Number of its trial.
-        place: Worker, GPU or launcher.
+        slot: Where it runs: a worker, a GPU or a launcher.
         seconds: Time since it was started here.
         values: The trial's parameters.
     """
 
     number: int
     trial: int
-    place: str
+    slot: str
     seconds: float
     values: Mapping[str, Any]
 
@@ -45,6 +45,7 @@ class StudyState:
         running: Jobs in flight in this process.
         seconds: Time since this process began.
         ended_here: Trials that ended in this process.
+        metric_names: Names of the objectives; empty where they have none.
     """
 
     name: str
@@ -56,6 +57,7 @@ class StudyState:
     running: Sequence[RunningJob]
     seconds: float
     ended_here: int
+    metric_names: Sequence[str] = ()
 
 
 class Observer(Protocol):

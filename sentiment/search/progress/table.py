@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -14,9 +14,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sentiment.format import format_duration, shorten_keys
 from sentiment.search.progress.events import RunningJob, StudyState
-from sentiment.search.progress.lines import write_ending, write_stand, write_values
-from sentiment.search.progress.time_left import estimate_seconds_left, write_duration
+from sentiment.search.progress.lines import (
+    write_beginning,
+    write_ending,
+    write_objectives,
+    write_stand,
+    write_values,
+)
+from sentiment.search.progress.time_left import estimate_seconds_left
 from sentiment.search.study.trial import PROGRESS_KEY
 from sentiment.search.workers.job import Finished, Job
 
@@ -38,15 +45,13 @@ class LiveTable:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._places = 1
+        self._slots = 1
         self._drawn = 0.0
         self._moved: list[tuple[logging.StreamHandler[Any], Any]] = []
 
     def study_started(self, state: StudyState) -> None:
-        """Say which study it is. The table itself waits for the first job: until then the study may be refused."""
-        ended = sum(trial.state.is_finished() for trial in state.trials)
-        stand = f"goes on: {ended} of {state.total} trials have ended" if ended else f"{state.total} trials"
-        self._console.print(Text(f"Study {state.name}, {stand}, in {state.study_dir}"))
+        """Print which study it is. The table itself waits for the first job: until then the study may be refused."""
+        self._console.print(Text(write_beginning(state)))
 
     def job_started(self, job: Job, trial: RunningJob) -> None:
         """The next drawing shows it."""
@@ -71,7 +76,7 @@ class LiveTable:
         self._console.print(summarize(state))
 
     def _draw(self, state: StudyState) -> None:
-        self._places = max(self._places, len(state.running))
+        self._slots = max(self._slots, len(state.running))
         now = time.monotonic()
         if self._live.is_started and now - self._drawn < REDRAW_SECONDS:
             return
@@ -79,7 +84,7 @@ class LiveTable:
         if not self._live.is_started:
             self._start()
         # The table has a heading, one line for what is left out and one for the study; the cursor takes one.
-        self._live.update(render(state, self._places, max_rows=max(1, self._console.height - 4)), refresh=True)
+        self._live.update(render(state, self._slots, max_rows=max(1, self._console.height - 4)), refresh=True)
 
     def _start(self) -> None:
         """Start the table, and let the log pass through the live console, which writes it above the table.
@@ -99,12 +104,12 @@ class LiveTable:
         self._moved.clear()
 
 
-def render(state: StudyState, places: int, *, max_rows: int) -> RenderableType:
+def render(state: StudyState, slots: int, *, max_rows: int) -> RenderableType:
     """Draw a study.
 
     Args:
         state: How it stands.
-        places: Trials that run at a time in this command.
+        slots: Trials that run at a time in this command.
         max_rows: Jobs that the screen has room for.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", expand=True)
@@ -115,23 +120,23 @@ def render(state: StudyState, places: int, *, max_rows: int) -> RenderableType:
     for row in rows[:max_rows]:
         table.add_row(*(Text(cell) for cell in row))
     more = [Text(f"... and {len(rows) - max_rows} more")] if len(rows) > max_rows else []
-    return Group(table, *more, Text(_write_stand(state, places), style="bold", no_wrap=True, overflow="ellipsis"))
+    return Group(table, *more, Text(_write_stand(state, slots), style="bold", no_wrap=True, overflow="ellipsis"))
 
 
 def summarize(state: StudyState) -> RenderableType:
-    """Say in a few lines what a study has found."""
-    lines = [f"Study {state.name}: {write_stand(state)}, in {write_duration(state.seconds)}"]
+    """Return in a few lines what a study has found."""
+    lines = [f"Study {state.name}: {write_stand(state)}, in {format_duration(state.seconds)}"]
     if len(state.best) == 1:
-        lines += [f"  {key}={value}" for key, value in state.best[0].params.items()]
+        lines += [f"  {key}={value}" for key, value in state.best[0].params.items()]  # in full: to be typed again
     elif state.best:
         lines.append(f"{len(state.best)} trials on the Pareto front")
         for trial in state.best:
-            lines.append(f"  #{trial.number}: {', '.join(f'{value:.4g}' for value in trial.values)}")
+            lines.append(f"  #{trial.number}: {write_objectives(trial.values, state.metric_names)}")
     return Text("\n".join(lines))
 
 
 def _list_rows(state: StudyState) -> Iterator[tuple[str, str, str, str, str, str]]:
-    """Give the jobs of this command, then the trials that other commands run."""
+    """Return the jobs of this command, then the trials that other commands run."""
     numbered = {trial.number: trial for trial in state.trials}
     for job in state.running:
         fraction, note = read_progress(numbered.get(job.trial))
@@ -139,8 +144,8 @@ def _list_rows(state: StudyState) -> Iterator[tuple[str, str, str, str, str, str
             f"#{job.trial}",
             _draw_bar(fraction),
             note,
-            job.place,
-            write_duration(job.seconds),
+            job.slot,
+            format_duration(job.seconds),
             write_values(_shorten(job.values)),
         )
     here = {job.trial for job in state.running}
@@ -152,15 +157,15 @@ def _list_rows(state: StudyState) -> Iterator[tuple[str, str, str, str, str, str
 
 
 def read_progress(trial: FrozenTrial | None) -> tuple[float | None, str]:
-    """Give the share of a trial's job that is done (None: it has not told), and its word on that."""
+    """Return the share of a trial's job that is done (None: it has not told), and its note."""
     content = None if trial is None else trial.system_attrs.get(PROGRESS_KEY)
     return (None, "") if content is None else (float(content[0]), str(content[1]))
 
 
-def _write_stand(state: StudyState, places: int) -> str:
+def _write_stand(state: StudyState, slots: int) -> str:
     running = sum(trial.state == TrialState.RUNNING for trial in state.trials)
-    seconds = estimate_seconds_left(state, places, lambda trial: read_progress(trial)[0])
-    left = "" if seconds is None else f"; about {write_duration(seconds)} left"
+    seconds = estimate_seconds_left(state, slots, lambda trial: read_progress(trial)[0])
+    left = "" if seconds is None else f"; about {format_duration(seconds)} left"
     return f"{running} running, {write_stand(state)}{left}"
 
 
@@ -171,10 +176,6 @@ def _draw_bar(fraction: float | None) -> str:
     return f"{'━' * full}{'·' * (BAR_WIDTH - full)} {fraction:4.0%}"
 
 
-def _shorten(values: Any) -> dict[str, Any]:
-    """Leave the first words of the keys out where the last ones still tell them apart."""
-    last = [str(key).rpartition(".")[2] for key in values]
-    return {
-        short if last.count(short) == 1 else str(key): value
-        for (key, value), short in zip(values.items(), last, strict=True)
-    }
+def _shorten(values: Mapping[str, Any]) -> dict[str, Any]:
+    short = shorten_keys(values)
+    return {short[key]: value for key, value in values.items()}

@@ -11,7 +11,7 @@ from sentiment.search.progress.events import RunningJob, StudyState
 
 
 def estimate_seconds_left(
-    state: StudyState, places: int, read_fraction: Callable[[FrozenTrial], float | None]
+    state: StudyState, slots: int, read_fraction: Callable[[FrozenTrial], float | None]
 ) -> float | None:
     """Estimate the time to the end of a study.
 
@@ -20,8 +20,8 @@ def estimate_seconds_left(
 
     Args:
         state: How the study stands.
-        places: Trials that run at a time.
-        read_fraction: Gives the share of a trial's job that is done; None where it has not told.
+        slots: Trials that run at a time.
+        read_fraction: Returns the share of a trial's job that is done; None where it has not told.
 
     Returns:
         Seconds; None while nothing is known of any duration.
@@ -40,21 +40,10 @@ def estimate_seconds_left(
     mean = statistics.fmean(known)
     taken = sum(trial.state != TrialState.WAITING for trial in state.trials)
     work = sum(_remain(job, fraction, mean) for job, fraction in running) + mean * max(0, state.total - taken)
-    return work / max(places, 1)
+    return work / max(slots, 1)
 
 
 def _remain(job: RunningJob, fraction: float | None, mean: float) -> float:
     if fraction:
         return job.seconds * (1 - min(fraction, 1.0)) / fraction
     return max(0.0, mean - job.seconds)
-
-
-def write_duration(seconds: float) -> str:
-    """Write a duration to the precision that people read."""
-    if seconds < 9.95:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h {minutes:02}m"
-    return f"{minutes}m {rest:02}s" if minutes else f"{rest}s"

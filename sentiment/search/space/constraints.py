@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 from simpleeval import EvalWithCompoundTypes  # type: ignore[import-untyped]
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.search.space.parameters import Space
+
+Validity = Callable[[Mapping[str, Any]], bool]
+"""Whether a complete point (names to values) satisfies the constraints."""
 
 _FUNCTIONS = {"abs": abs, "min": min, "max": max, "round": round, "int": int, "float": float}
 _SYNTAX = (
@@ -76,7 +81,7 @@ class Constraints:
         return {key for item in self.items for key in item.keys}
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether a point satisfies every constraint.
+        """Return whether a point satisfies every constraint.
 
         Args:
             values: Dotted keys to values, the swept ones and the rest of the configuration. A constraint that names
@@ -90,6 +95,37 @@ class Constraints:
     def broken(self, values: Mapping[str, Any]) -> list[str]:
         """List the constraints that a point breaks, as written; see `holds`."""
         return [item.text for item in self.items if item.keys <= values.keys() and not _evaluate(item, values)]
+
+
+def make_validity(lines: Sequence[str], space: Space, config: DictConfig) -> Validity | None:
+    """Make the test of a point.
+
+    A constraint may name keys that are not searched: they have the value of the composed configuration. Keys inside a
+    config group that is searched itself (``model.heads`` where ``model`` is drawn) are known only where the point sets
+    them, since another option may not have them; a constraint on an unknown key holds.
+
+    Args:
+        lines: The constraints.
+        space: The space.
+        config: The composed configuration of the study.
+
+    Returns:
+        Whether a point (parameter names to values) is valid; None: there are no constraints.
+
+    Raises:
+        ConfigError: With every constraint that cannot be read.
+    """
+    if not lines:
+        return None
+    constraints = Constraints.parse(lines)
+    searched = tuple(f"{parameter.key.lstrip('+')}." for parameter in space.parameters)
+    fixed = {
+        name: OmegaConf.select(config, name, throw_on_missing=False)
+        for name in constraints.names()
+        if not name.startswith(searched)
+    }
+    known = {name: value for name, value in fixed.items() if value is not None}
+    return lambda point: constraints.holds({**known, **space.settings(point)})
 
 
 def _parse(text: str) -> Constraint:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import Parameter, Space, holds_condition
 
 Point = dict[str, Any]
-Validity = Callable[[dict[str, Any]], bool]
 Setting = tuple[str, int]
-"""A parameter's name and the place of a value among its extreme values (values may be 1 and True, which are equal)."""
+"""A parameter's name and the position of a value among its extreme ones (values may be 1 and True, which are equal)."""
 
 _COMPLETIONS = 200
 """Random completions tried for a pair of values before it is taken to have no valid point."""
@@ -88,12 +88,12 @@ class _PairwiseCover:
         points = []
         while self.uncovered:
             pair = next(iter(self.uncovered))
-            places = self._find_valid(dict(pair))
-            if places is None:
+            positions = self._find_valid(dict(pair))
+            if positions is None:
                 del self.uncovered[pair]
                 continue
-            points.append(self._to_point(places))
-            for covered in _pairs_of(places):
+            points.append(self._to_point(positions))
+            for covered in _pairs_of(positions):
                 self.uncovered.pop(covered, None)
         return points
 
@@ -108,54 +108,54 @@ class _PairwiseCover:
                         pairs[_pair((one.name, settings[one.name]), (other.name, settings[other.name]))] = None
         return pairs
 
-    def _imply(self, parameters: list[Parameter], places: dict[str, int]) -> bool:
-        """Set what the conditions of `parameters` demand in `places`; False where they cannot hold together."""
+    def _imply(self, parameters: list[Parameter], positions: dict[str, int]) -> bool:
+        """Set what the conditions of `parameters` demand in `positions`; False where they cannot hold together."""
         for condition in [parameter.condition for parameter in parameters if parameter.condition]:
             name, text = condition
-            place = [str(value) for value in self.values[name]].index(text)
-            if places.setdefault(name, place) != place:
+            position = [str(value) for value in self.values[name]].index(text)
+            if positions.setdefault(name, position) != position:
                 return False
         return True
 
     def _find_valid(self, wanted: dict[str, int]) -> dict[str, int] | None:
         for variant in self._variants(wanted):
             for attempt in range(_COMPLETIONS):
-                places = self._complete(dict(variant), greedy=attempt == 0)
-                if self.is_valid(self._to_point(places)):
-                    return places
+                positions = self._complete(dict(variant), greedy=attempt == 0)
+                if self.is_valid(self._to_point(positions)):
+                    return positions
         return None
 
     def _variants(self, wanted: dict[str, int]) -> Iterator[dict[str, int]]:
-        """Give the ways to open the branches of the wanted parameters: one name may stand in several branches."""
+        """Return the ways to open the branches of the wanted parameters: one name may stand in several branches."""
         homes = [[item for item in self.space.parameters if item.name == name] for name in wanted]
         for parameters in itertools.product(*homes):
-            places = dict(wanted)
-            if self._imply(list(parameters), places):
-                yield places
+            positions = dict(wanted)
+            if self._imply(list(parameters), positions):
+                yield positions
 
-    def _complete(self, places: dict[str, int], *, greedy: bool) -> dict[str, int]:
+    def _complete(self, positions: dict[str, int], *, greedy: bool) -> dict[str, int]:
         for is_branch in (False, True):
-            for parameter in self.space.active(self._to_point(places)):
-                if parameter.name in places or (parameter.condition is not None) != is_branch:
+            for parameter in self.space.active(self._to_point(positions)):
+                if parameter.name in positions or (parameter.condition is not None) != is_branch:
                     continue
                 candidates = range(len(self.values[parameter.name]))
                 if greedy:
-                    places[parameter.name] = max(candidates, key=lambda place: self._gain(places, parameter, place))
+                    positions[parameter.name] = max(candidates, key=lambda one: self._gain(positions, parameter, one))
                 else:
-                    places[parameter.name] = self.generator.choice(candidates)
-        return places
+                    positions[parameter.name] = self.generator.choice(candidates)
+        return positions
 
-    def _gain(self, places: Mapping[str, int], parameter: Parameter, place: int) -> int:
-        setting = (parameter.name, place)
-        return sum(_pair(setting, other) in self.uncovered for other in [*places.items(), setting])
+    def _gain(self, positions: Mapping[str, int], parameter: Parameter, position: int) -> int:
+        setting = (parameter.name, position)
+        return sum(_pair(setting, other) in self.uncovered for other in [*positions.items(), setting])
 
-    def _to_point(self, places: Mapping[str, int]) -> Point:
-        return {name: self.values[name][place] for name, place in places.items()}
+    def _to_point(self, positions: Mapping[str, int]) -> Point:
+        return {name: self.values[name][position] for name, position in positions.items()}
 
 
 def _pair(one: Setting, other: Setting) -> tuple[Setting, Setting]:
     return (one, other) if one <= other else (other, one)
 
 
-def _pairs_of(places: Mapping[str, int]) -> Iterator[tuple[Setting, Setting]]:
-    return (_pair(one, other) for one, other in itertools.combinations_with_replacement(places.items(), 2))
+def _pairs_of(positions: Mapping[str, int]) -> Iterator[tuple[Setting, Setting]]:
+    return (_pair(one, other) for one, other in itertools.combinations_with_replacement(positions.items(), 2))

@@ -52,7 +52,7 @@ def parse_line(line: str, config_loader: ConfigLoader | None) -> Override:
 
 
 def bare_key(override: Override) -> str:
-    """Give the key without the ``+``, ``++`` or ``~`` before it."""
+    """Return the key without the ``+``, ``++`` or ``~`` before it."""
     return override.get_key_element().lstrip("+~")
 
 
@@ -116,7 +116,7 @@ def count_values(distribution: BaseDistribution) -> int | None:
 
 
 def describe_distribution(distribution: BaseDistribution) -> str:
-    """Give a distribution as text; two that differ have different texts."""
+    """Return a distribution as text; two that differ have different texts."""
     if isinstance(distribution, CategoricalDistribution):
         return f"choice({', '.join(repr(choice) for choice in distribution.choices)})"
     assert isinstance(distribution, IntDistribution | FloatDistribution)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import FloatRange
@@ -12,12 +12,11 @@ from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import Space
 
 if TYPE_CHECKING:
     from optuna.study import Study
-
-Validity = Callable[[dict[str, Any]], bool]
 
 
 def grid_size(space: Space, is_valid: Validity | None = None) -> int:
@@ -72,8 +71,8 @@ class ValidGridSampler(GridSampler):
     """Optuna's grid sampler over the valid points alone, each run once however many processes draw.
 
     Optuna's own hands out points at random once trials were enqueued or lost, and so may run one twice; and it stops
-    the study from `tell`, which fails outside `Study.optimize`. Here a trial's point follows from its place among the
-    trials, and the sweeper ends the study by counting trials against `grid_size`.
+    the study from `tell`, which fails outside `Study.optimize`. Here a trial's point follows from its position among
+    the trials, and the sweeper ends the study by counting trials against `grid_size`.
     """
 
     def __init__(self, space: Space, *, seed: int | None = None, is_valid: Validity | None = None) -> None:
@@ -84,21 +83,21 @@ class ValidGridSampler(GridSampler):
             self._n_min_trials = len(self._all_grids)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Give the trial its point: the one at its place among the trials that draw from this grid.
+        """Assign the trial its point: the one at its position among the trials that draw from this grid.
 
-        Trials with lower numbers exist already and their kind never changes, so every process counts the same place.
+        Trials with lower numbers exist already and their kind never changes, so every process counts the same position.
         """
         attributes = trial.system_attrs
         if "grid_id" in attributes or "fixed_params" in attributes:
             return
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        place = sum(1 for other in trials if other.number < trial.number and self._draws_from_this_grid(other))
-        if place >= self._n_min_trials:
+        position = sum(1 for other in trials if other.number < trial.number and self._draws_from_this_grid(other))
+        if position >= self._n_min_trials:
             # Beyond the grid: Optuna then takes points that no trial has, e.g. of a trial lost before it drew.
             super().before_trial(study, trial)
             return
         study._storage.set_trial_system_attr(trial._trial_id, "search_space", self._search_space)
-        study._storage.set_trial_system_attr(trial._trial_id, "grid_id", place)
+        study._storage.set_trial_system_attr(trial._trial_id, "grid_id", position)
 
     def _draws_from_this_grid(self, trial: FrozenTrial) -> bool:
         if "fixed_params" in trial.system_attrs:

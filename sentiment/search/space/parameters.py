@@ -72,7 +72,7 @@ class Space:
         return (*drawn, *(f"{key}={text}" for key, text in self.fixed.items()), *self.plain)
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Give a point as dotted configuration keys to plain values, the fixed overrides included.
+        """Return a point as dotted configuration keys to plain values, the fixed overrides included.
 
         This is what constraints are asked about: `to_overrides` read back, without quotes and ``+``.
         """
@@ -111,7 +111,7 @@ class Space:
 
 
 def holds_condition(condition: tuple[str, str], values: Mapping[str, Any]) -> bool:
-    """Tell whether a point sets the parameter of a condition to the value of the condition."""
+    """Return whether a point sets the parameter of a condition to the value of the condition."""
     name, text = condition
     return name in values and str(values[name]) == text
 

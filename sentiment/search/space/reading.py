@@ -15,8 +15,6 @@ from sentiment.errors import ConfigError, Fault
 from sentiment.search.space.distributions import bare_key, build_distribution, parse_line
 from sentiment.search.space.parameters import Parameter, Space
 
-__all__ = ["Parameter", "Space", "read_space"]
-
 Result = TypeVar("Result")
 
 

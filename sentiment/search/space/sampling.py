@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -17,15 +17,12 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
-from sentiment.search.space.grid import ValidGridSampler, grid_size
+from sentiment.search.space.constraints import Validity
+from sentiment.search.space.grid import ValidGridSampler
 from sentiment.search.space.parameters import Space
 
 if TYPE_CHECKING:
     from optuna.study import Study
-
-__all__ = ["AvoidingSampler", "FreshSampler", "build_sampler", "derive_seed", "grid_size"]
-
-Validity = Callable[[dict[str, Any]], bool]
 
 _TARGETS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 _QMC = "QMCSampler"

@@ -1,8 +1,7 @@
-"""Where a study is stored: the one reading of the storage setting that opening, locking and describing share."""
+"""Where a study is stored: how the storage setting is read, for opening, locking and describing."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sentiment.errors import SentimentError
+from sentiment.format import mask_passwords
 
 JOURNAL_NAME = "journal.log"
 
@@ -66,11 +66,11 @@ class Address:
     def __str__(self) -> str:
         if self.url is None:
             return f"journal file {self.path}"
-        return hide_passwords(self.url).render_as_string(hide_password=True)
+        return mask_passwords(self.connection_url)
 
 
 def read_address(url: str | None, study_dir: Path, working_dir: Path | None = None) -> Address:
-    """Reads the storage setting.
+    """Read the storage setting.
 
     Args:
         url: None for the journal in `study_dir`, ``journal:///folder/file.log`` for a journal elsewhere, or any
@@ -100,7 +100,7 @@ def read_address(url: str | None, study_dir: Path, working_dir: Path | None = No
         return _sqlite_address(parsed, working_dir)
     if dialect not in SERVERS:
         raise StorageError(
-            f"The storage {hide_passwords(parsed)} is of a kind ({dialect}) on which workers cannot exclude each "
+            f"The storage {mask_passwords(url)} is of a kind ({dialect}) on which workers cannot exclude each "
             "other.\n    -> use a journal file, sqlite, postgresql, mysql or mariadb"
         )
     return Address(dialect, None, _choose_driver(parsed))
@@ -136,35 +136,9 @@ def _choose_driver(parsed: sqlalchemy.URL) -> sqlalchemy.URL:
     return parsed
 
 
-def hide_passwords(parsed: sqlalchemy.URL) -> sqlalchemy.URL:
-    """Masks a password in the URL's query too; SQLAlchemy itself masks only the one before the host."""
-    masked = {key: "***" for key in parsed.query if "passw" in key.lower()}
-    return parsed.update_query_dict(masked) if masked else parsed
-
-
-def describe_storage(url: str | None, study_dir: Path, working_dir: Path | None = None) -> str:
-    """Says in one line, without a password, where the study is stored.
-
-    Raises:
-        StorageError: See `read_address`.
-    """
-    return str(read_address(url, study_dir, working_dir))
-
-
-def dashboard_command(url: str | None, study_dir: Path, working_dir: Path | None = None) -> str:
-    """Gives the command that opens the study in optuna-dashboard. A password stays masked: fill it in.
-
-    Raises:
-        StorageError: See `read_address`.
-    """
-    address = read_address(url, study_dir, working_dir)
-    target = str(address.path) if address.url is None else str(address)
-    return f"optuna-dashboard {shlex.quote(target)}"
-
-
 @contextmanager
 def storage_errors(description: str) -> Iterator[None]:
-    """Turns what Optuna, SQLAlchemy and the file system raise about a storage into a `StorageError`.
+    """Turn what Optuna, SQLAlchemy and the file system raise about a storage into a `StorageError`.
 
     Args:
         description: What was being done to which storage, e.g. ``"Telling trial 3 to journal file ..."``.

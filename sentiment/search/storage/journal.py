@@ -50,7 +50,7 @@ class WholeLineJournal(JournalFileBackend):
             super().__init__(str(self._path), JournalFileSymlinkLock(str(self._path), grace_period=GRACE_SECONDS))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Appends whole lines and returns once they are on the disk, or leaves the file as it was.
+        """Append whole lines and return once they are on the disk, or leave the file as it was.
 
         Raises:
             StorageError: If the lines cannot be written, e.g. on a full disk.
@@ -67,7 +67,7 @@ class WholeLineJournal(JournalFileBackend):
             os.fsync(descriptor)
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """Yields the entries from the given one on.
+        """Yield the entries from the given one on.
 
         Raises:
             StorageError: If a line in the middle of the file is damaged, or the file is gone.
@@ -111,7 +111,7 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def _cut_torn_tail(descriptor: int) -> int:
-    """Cuts the file behind its last newline.
+    """Cut the file behind its last newline.
 
     Returns:
         The file's length.

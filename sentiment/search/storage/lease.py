@@ -29,7 +29,8 @@ LITTER_SECONDS = 7 * 24 * 3600
 """Files of leases that ended longer ago than this are removed."""
 
 _held: dict[str, int] = {}
-"""The leases held here, with the process that took them: a forked child is not its parent."""
+"""The leases held here, with the process that took them: a forked child is not its parent. A module's state, because
+it is the process that holds a lock: every `Watch` in it has to know its own leases."""
 
 
 class LeaseError(SentimentError):
@@ -50,11 +51,11 @@ class Lease:
         self._lock = lock
         self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._pid = os.getpid()
-        self._beat = 0
+        self._beats = 0
 
     @classmethod
     def take(cls, kind: str) -> Lease:
-        """Takes a new lease for this process.
+        """Take a new lease for this process.
 
         Args:
             kind: What the holder is, for people: ``controller``, ``worker``, ``job``.
@@ -80,8 +81,8 @@ class Lease:
         _held[lease_id] = os.getpid()
         return cls(kind, lease_id, lock)
 
-    def card(self) -> dict[str, Any]:
-        """Gives what others need to see whether this lease lives; plain JSON."""
+    def record(self) -> dict[str, Any]:
+        """Return what others need to see whether this lease lives; plain JSON."""
         return {
             "kind": self.kind,
             "id": self.lease_id,
@@ -89,19 +90,19 @@ class Lease:
             "pid": self._pid,
             "lock_path": self._lock.lock_file,
             "started": self._started,
-            "beat": self._beat,
+            "beat": self._beats,
         }
 
     def beat(self) -> None:
-        """Raises the counter; the card that is written next shows it."""
-        self._beat += 1
+        """Raise the count of heartbeats; the record that is written next shows it."""
+        self._beats += 1
         # A cleaner of old temporary files must not take this one for forgotten. If one did, the file must not come
-        # back, unlocked: without it, others go by the beat.
+        # back, unlocked: without it, others go by the count of heartbeats.
         with suppress(FileNotFoundError):
             os.utime(self._lock.lock_file)
 
     def release(self, *, forget: bool = False) -> None:
-        """Ends the lease. The unlocked file stays: it tells others at once what its absence would not.
+        """End the lease. The unlocked file stays: it tells others at once what its absence would not.
 
         Args:
             forget: Remove the file too, because nobody will ask any more: the holder has told how it ended.
@@ -122,8 +123,8 @@ class Watch:
     """Decides which leases are dead.
 
     Args:
-        grace_seconds: For how long a beat from another machine may stay the same. A holder must beat at least four
-            times as often.
+        grace_seconds: For how long the count from another machine may stay the same. A holder must raise it at least
+            four times as often.
     """
 
     def __init__(self, grace_seconds: float = 60) -> None:
@@ -131,47 +132,47 @@ class Watch:
         self._seen: dict[str, tuple[int, float]] = {}
         self._dead: set[str] = set()
 
-    def is_dead(self, card: Mapping[str, Any], now_seconds: float | None = None) -> bool:
-        """Says whether the process that took the lease has ended, or given it back.
+    def is_dead(self, record: Mapping[str, Any], now_seconds: float | None = None) -> bool:
+        """Return whether the process that took the lease has ended, or given it back.
 
         With the holder's lock file on this machine the answer is exact. Otherwise (another machine, or a temporary
-        folder that was emptied) a lease is dead when its beat has not changed for `grace_seconds` since this watch
-        first saw that beat, by this process' own clock.
+        folder that was emptied) a lease is dead when its count has not changed for `grace_seconds` since this watch
+        first saw it, by this process' own clock.
 
         Args:
-            card: What the holder wrote last.
+            record: What the holder wrote last.
             now_seconds: The time by `time.monotonic`; read from it unless given.
         """
-        lease_id = str(card["id"])
+        lease_id = str(record["id"])
         if _held.get(lease_id) == os.getpid():
             return False
         if lease_id not in self._dead and self._has_ended(
-            card, time.monotonic() if now_seconds is None else now_seconds
+            record, time.monotonic() if now_seconds is None else now_seconds
         ):
             self._dead.add(lease_id)  # for good: ids are never used again
         return lease_id in self._dead
 
-    def _has_ended(self, card: Mapping[str, Any], now_seconds: float) -> bool:
-        lock_path = _find_lock_file(card)
+    def _has_ended(self, record: Mapping[str, Any], now_seconds: float) -> bool:
+        lock_path = _find_lock_file(record)
         if lock_path is not None:
             return _is_unlocked(lock_path)
-        beat, since_seconds = self._seen.get(card["id"], (None, now_seconds))
-        if beat != card["beat"]:
+        beats, since_seconds = self._seen.get(record["id"], (None, now_seconds))
+        if beats != record["beat"]:
             since_seconds = now_seconds
-        self._seen[card["id"]] = (card["beat"], since_seconds)
+        self._seen[record["id"]] = (record["beat"], since_seconds)
         return now_seconds - since_seconds >= self.grace_seconds
 
 
 class Heartbeat:
-    """Beats for a lease from a thread of its own, and writes its card where others read it.
+    """Raises a lease's count of heartbeats from a thread of its own, and writes its record where others read it.
 
-    A write that fails is tried again at the next beat. If it is the last word, the owner gets its exception from
+    A write that fails is tried again at the next one. If it is the last word, the owner gets its exception from
     `check` or `stop`.
 
     Args:
-        write: Writes a card; called from the thread, and once by `start` itself.
-        lease: The lease to beat for.
-        every_seconds: The time between two beats.
+        write: Writes a lease record; called from the thread, and once by `start` itself.
+        lease: The lease whose count is raised.
+        every_seconds: The time between two heartbeats.
     """
 
     def __init__(self, write: Callable[[dict[str, Any]], None], lease: Lease, every_seconds: float) -> None:
@@ -183,18 +184,18 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name=f"heartbeat-{lease.kind}", daemon=True)
 
     def start(self) -> Heartbeat:
-        """Writes the card, so that others know of the lease when this returns, and starts to beat."""
-        self._write(self._lease.card())
+        """Write the record, so that others know of the lease when this returns, and start the heartbeat."""
+        self._write(self._lease.record())
         self._thread.start()
         return self
 
     def check(self) -> None:
-        """Raises what the last write raised, unless a later one went well."""
+        """Raise what the last write raised, unless a later one went well."""
         if self._failure is not None:
             raise self._failure
 
     def stop(self, timeout_seconds: float = 120) -> None:
-        """Ends the beating, and raises what the last write raised.
+        """End the heartbeat, and raise what the last write raised.
 
         Raises:
             LeaseError: If the write in progress does not end.
@@ -212,7 +213,7 @@ class Heartbeat:
         while not self._stopping.wait(self._every_seconds):
             try:
                 self._lease.beat()
-                self._write(self._lease.card())
+                self._write(self._lease.record())
                 self._failure = None
             except Exception as error:
                 logger.warning("A heartbeat could not be written and will be tried again: %s", error)
@@ -233,17 +234,17 @@ class Heartbeat:
             logger.error("The heartbeat failed as well: %s", failure)
 
 
-def _find_lock_file(card: Mapping[str, Any]) -> Path | None:
-    lock_path = Path(card["lock_path"])
-    # It is going to be locked, so a card must not be able to name just any file.
-    is_lease = lock_path.name == f"{card['id']}.lock" and lock_path.parent.name.startswith(FOLDER_PREFIX)
+def _find_lock_file(record: Mapping[str, Any]) -> Path | None:
+    lock_path = Path(record["lock_path"])
+    # It is going to be locked, so a record must not be able to name just any file.
+    is_lease = lock_path.name == f"{record['id']}.lock" and lock_path.parent.name.startswith(FOLDER_PREFIX)
     # os.path.exists, for it answers False too where another user's folder may not be looked into.
-    here = is_lease and card["host"] == socket.gethostname() and os.path.exists(lock_path)  # noqa: PTH110
+    here = is_lease and record["host"] == socket.gethostname() and os.path.exists(lock_path)  # noqa: PTH110
     return lock_path if here else None
 
 
 def _is_unlocked(lock_path: Path, *, remove: bool = False) -> bool:
-    """Tells whether nobody holds the file. It stays for other watchers, who would have to wait for beats without it."""
+    """Return whether nobody holds the file. It stays for other watchers, who would have to wait without it."""
     lock = FileLock(lock_path, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)

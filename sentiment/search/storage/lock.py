@@ -40,13 +40,14 @@ GIVE_BACK = {
     "mariadb": "SELECT RELEASE_LOCK(:name)",
 }
 
+# Per process by its nature: threads that open one storage in memory share it, and its lock.
 _thread_locks: WeakKeyDictionary[BaseStorage, threading.Lock] = WeakKeyDictionary()
 
 
 def study_lock(
     storage: BaseStorage, url: str | None, study_dir: Path, study_name: str, timeout_seconds: float = 120
 ) -> AbstractContextManager[None]:
-    """Holds the one right to claim trials of a study; not reentrant.
+    """Hold the one right to claim trials of a study; not reentrant.
 
     The kernel releases a file's lock, and the server a session's lock, when the holder dies however it dies, so
     no lock is ever left behind and none has to be guessed stale. On a shared folder this needs a file system
@@ -69,7 +70,7 @@ def study_lock(
 
 
 def hold_lock(address: Address, purpose: str, timeout_seconds: float) -> AbstractContextManager[None]:
-    """Excludes every other process and thread that locks the same storage for the same purpose.
+    """Exclude every other process and thread that locks the same storage for the same purpose.
 
     Raises:
         StorageError: If the wait was in vain, or the lock cannot be taken or was lost.
@@ -122,7 +123,7 @@ def _hold_server_lock(address: Address, purpose: str, timeout_seconds: float) ->
 
 
 def _take(address: Address, identity: dict[str, object], timeout_seconds: float) -> sqlalchemy.Connection:
-    """Opens a session that holds the lock, or reuses one."""
+    """Open a session that holds the lock, or reuse one."""
     values = {**identity, "milliseconds": str(max(1, round(timeout_seconds * 1000))), "seconds": timeout_seconds}
     holder = "a stopped or stalled process; the server lists its sessions (pg_stat_activity, SHOW PROCESSLIST)"
     with storage_errors(f"Connecting to {address}"):
@@ -181,7 +182,7 @@ def _end_session(connection: sqlalchemy.Connection) -> None:
 
 @cache
 def _engine(url: str, process_id: int) -> sqlalchemy.Engine:
-    """Keeps the connections that lock, one for each thread at work; a forked child (`process_id`) makes its own."""
+    """Keep the connections that lock, one for each thread at work; a forked child (`process_id`) makes its own."""
     options = LIBPQ_OPTIONS if "psycopg" in sqlalchemy.make_url(url).get_driver_name() else {}
     try:
         # No transactions: they would cost a round trip each, and a lock outlives them.
@@ -193,9 +194,9 @@ def _engine(url: str, process_id: int) -> sqlalchemy.Engine:
         ) from error
 
 
-def _waited_in_vain(place: str, timeout_seconds: float, holder: str) -> StorageError:
+def _waited_in_vain(locked: str, timeout_seconds: float, holder: str) -> StorageError:
     return StorageError(
-        f"Waited {timeout_seconds:g} s for {place}, which another worker of this study holds.\n"
+        f"Waited {timeout_seconds:g} s for {locked}, which another worker of this study holds.\n"
         f"    -> it is held for milliseconds as a rule, so look for {holder}, and end it"
     )
 

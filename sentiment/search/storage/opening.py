@@ -8,18 +8,9 @@ from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
-from sentiment.search.storage.address import (
-    Address,
-    StorageError,
-    dashboard_command,
-    describe_storage,
-    read_address,
-    storage_errors,
-)
+from sentiment.search.storage.address import Address, StorageError, read_address, storage_errors
 from sentiment.search.storage.journal import WholeLineJournal
 from sentiment.search.storage.lock import hold_lock
-
-__all__ = ["StorageError", "close_storage", "dashboard_command", "describe_storage", "open_storage", "storage_errors"]
 
 SQLITE_WAIT_SECONDS = 60
 """How long a write waits for another process' write to the same SQLite file."""
@@ -28,7 +19,7 @@ CREATION_WAIT_SECONDS = 120
 
 
 def open_storage(url: str | None, study_dir: Path, working_dir: Path | None = None) -> BaseStorage:
-    """Opens the storage, and creates it if it is new; any number of processes may do so at once.
+    """Open the storage, and create it if it is new; any number of processes may do so at once.
 
     Args:
         url: None for the journal in `study_dir`; see `sentiment.search.storage.address.read_address`.
@@ -56,7 +47,7 @@ def open_storage(url: str | None, study_dir: Path, working_dir: Path | None = No
 
 
 def close_storage(storage: BaseStorage) -> None:
-    """Closes the connections that `open_storage` opened, before the process goes on to other things."""
+    """Close the connections that `open_storage` opened, before the process goes on to other things."""
     if isinstance(storage, RDBStorage):
         storage.remove_session()
         storage.engine.dispose()

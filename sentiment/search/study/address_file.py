@@ -13,9 +13,9 @@ from pathlib import Path
 
 import sqlalchemy
 
+from sentiment.atomic import write_json
 from sentiment.format import mask_passwords
-from sentiment.search.storage.address import Address, StorageError, read_address
-from sentiment.tracking.result_file import write_json
+from sentiment.search.storage.address import Address, StorageError, read_address, storage_errors
 
 STUDY_FILE = "study.json"
 
@@ -42,7 +42,7 @@ def write_study_address(study_dir: Path, study_name: str, storage_url: str | Non
     """Write ``study.json``; of several commands on one study the first is kept, like its definition.
 
     Raises:
-        TrackingError: The folder cannot be written.
+        StorageError: The folder cannot be written.
     """
     known = read_study_address(study_dir)
     if known is not None and known.study_name == study_name:
@@ -50,7 +50,8 @@ def write_study_address(study_dir: Path, study_name: str, storage_url: str | Non
     storage = None if storage_url is None else _without_password(storage_url)
     content = StudyAddress(study_name, storage, None if command is None else mask_passwords(command))
     if content != known:
-        write_json(study_dir / STUDY_FILE, asdict(content))
+        with storage_errors(f"Writing {study_dir / STUDY_FILE}"):
+            write_json(study_dir / STUDY_FILE, asdict(content))
 
 
 def read_study_address(study_dir: Path) -> StudyAddress | None:

@@ -1,20 +1,50 @@
-"""Which trial the running job belongs to; apart from `study.trial`, so that asking imports no Optuna."""
+"""The trial that the running job belongs to; apart from `study.trial`, so that asking imports no Optuna.
+
+A Hydra application reports to it from whichever process the job runs in::
+
+    trial = current_trial()  # None where no study runs the job
+    if trial is not None:
+        trial.report(accuracy, step=epoch)  # raises RunPruned when the pruner says so
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from sentiment.search.study.trial import RunningTrial
+
+class RunningTrial(Protocol):
+    """What a job may tell its trial.
+
+    Attributes:
+        number: Number of the trial in its study.
+        repeat: Which of the trial's repeats this job is, from 0.
+    """
+
+    number: int
+    repeat: int
+
+    def report(self, value: float, *, step: int) -> None:
+        """Take the objective at a step (from 0, the same pace in every trial) and decide whether to go on.
+
+        Raises:
+            RunPruned: The pruner ends the trial.
+        """
+
+    def describe(self, metrics: Mapping[str, float]) -> None:
+        """Note numbers beside the objective (size, time): for limits, tables and the dashboard."""
+
+    def progress(self, fraction: float, note: str = "") -> None:
+        """Tell how far the job is, 0 to 1, for the live table and the time left."""
+
 
 _current: ContextVar[RunningTrial | None] = ContextVar("current_trial", default=None)
 
 
 def current_trial() -> RunningTrial | None:
-    """Give the trial that the running job belongs to; None outside a study."""
+    """Return the trial that the running job belongs to; None outside a study."""
     return _current.get()
 
 

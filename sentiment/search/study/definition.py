@@ -6,11 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from optuna.distributions import CategoricalDistribution
-
 from sentiment.errors import SentimentError
-from sentiment.search.compose.composer import Composer, is_within
-from sentiment.search.space.parameters import Space
+from sentiment.search.composer import is_within
 
 SHOWN = 12
 """Differences that an error lists; one screen."""
@@ -37,43 +34,13 @@ class Definition:
     repeats: str
 
     def to_json(self) -> dict[str, Any]:
-        """Give what a storage keeps."""
+        """Return what a storage keeps."""
         return {**asdict(self), "directions": list(self.directions)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Definition:
         """Read what a storage kept."""
         return cls(**content)
-
-
-def describe_settings(
-    space: Space, composer: Composer, groups: Collection[str], *, ignored: Collection[str]
-) -> dict[str, str]:
-    """Resolve what the trials of a study share.
-
-    That is the base configuration less what is searched; and of a searched config group, what each option says.
-
-    Args:
-        space: What is searched.
-        composer: Composes configurations.
-        groups: All config groups.
-        ignored: Keys that differ from job to job beside the searched ones.
-    """
-    shared = [*(f"{key}={text}" for key, text in space.fixed.items()), *space.plain]
-    searched = {parameter.key.lstrip("+") for parameter in space.parameters} | {*ignored}
-
-    base = composer.resolve(composer.compose(shared))
-    settings = {key: value for key, value in base.items() if not is_within(key, searched)}
-    for parameter in space.parameters:
-        if parameter.key in groups and isinstance(parameter.distribution, CategoricalDistribution):
-            for option in parameter.distribution.choices:
-                content = composer.resolve(composer.compose([f"{parameter.key}={option}", *shared]))
-                settings |= {
-                    f"{key} ({parameter.key}={option})": value
-                    for key, value in content.items()
-                    if key.startswith(f"{parameter.key}.") and key not in searched
-                }
-    return settings
 
 
 def compare(name: str, stored: Definition, now: Definition, ignored: Collection[str] = ()) -> None:

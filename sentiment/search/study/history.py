@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
+import sqlalchemy
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -21,13 +22,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from sentiment.config.objective import Direction
 from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
 from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address
-from sentiment.search.study.limits import keeps_limits
+from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import read_outcomes_of
 from sentiment.search.study.stored import DEFINITION_KEY
+
+Direction = Literal["minimize", "maximize"]
 
 State = Literal["complete", "pruned", "failed", "killed", "running", "waiting"]
 
@@ -90,7 +92,7 @@ class StudyHistory:
     Attributes:
         name: Its name.
         objectives: Names of the objectives; None where the study has none.
-        directions: Which way is better, one an objective.
+        directions: Which way is better, per objective.
         trials: In the order of their numbers.
         best: Numbers of the best trial, or of the Pareto front, among those that keep every limit.
         log_scaled: Keys that were drawn on a logarithmic scale.
@@ -109,7 +111,7 @@ class StudyHistory:
 
 
 def has_study(study_dir: Path) -> bool:
-    """Tell whether a folder is that of a study: it has a journal or says where its study is stored."""
+    """Return whether a folder is that of a study: it has a journal or says where its study is stored."""
     return (study_dir / JOURNAL_NAME).exists() or read_study_address(study_dir) is not None
 
 
@@ -130,7 +132,16 @@ def read_study(storage_url: str | None, study_dir: Path, study_name: str | None 
     if known is not None:
         storage_url = storage_url or known.storage
         study_name = study_name or known.study_name
-    address = add_password(read_address(storage_url, study_dir))
+    return read_study_at(add_password(read_address(storage_url, study_dir)), study_name)
+
+
+def read_study_at(address: Address, study_name: str | None = None) -> StudyHistory:
+    """Read a study from its storage; see `read_study`.
+
+    Raises:
+        StorageError: The storage cannot be read.
+        StudyMissingError: The storage or the study is not there.
+    """
     with storage_errors(f"Reading {address}"), _open_for_reading(address) as storage:
         names = sorted(study.study_name for study in storage.get_all_studies())
         if study_name is None and len(names) == 1:
@@ -157,8 +168,14 @@ def _open_for_reading(address: Address) -> Iterator[BaseStorage]:
                 f"{address} is damaged: {error}\n  -> restore it from a backup, or remove the damaged line by hand"
             ) from error
         return
+    url = _reading_url(address)
     try:
-        storage = RDBStorage(_reading_url(address), skip_table_creation=True, skip_compatibility_check=False)
+        engine = sqlalchemy.create_engine(url)
+        has_studies = sqlalchemy.inspect(engine).has_table("studies")
+        engine.dispose()
+        if not has_studies:
+            raise _missing(None, [], address)
+        storage = RDBStorage(url, skip_table_creation=True, skip_compatibility_check=False)
     except RuntimeError as error:
         raise StorageError(f"{address} cannot be used: {error}\n  -> upgrade it with optuna storage upgrade") from error
     except (SQLAlchemyError, OSError) as error:
@@ -179,7 +196,7 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
     directions = [direction.name.lower() for direction in study.directions]
     repeats = int(str(definition.get("repeats", "1")).partition(",")[0])
     history = describe_study(study.study_name, None if names is None else tuple(names), directions, trials, repeats)
-    return replace(history, best=_choose_best(study, trials), conditions=_read_conditions(definition.get("space", {})))
+    return replace(history, conditions=_read_conditions(definition.get("space", {})))
 
 
 def describe_study(
@@ -195,7 +212,7 @@ def describe_study(
         objectives=objectives,
         directions=tuple(cast(Direction, direction) for direction in directions),
         trials=tuple(_read_trial(trial) for trial in trials),
-        best=(),
+        best=tuple(trial.number for trial in choose_best(trials, directions)),
         log_scaled=frozenset(
             name_key(parameter)
             for trial in trials
@@ -235,17 +252,6 @@ def _read_trial(trial: FrozenTrial) -> TrialHistory:
     )
 
 
-def _choose_best(study: optuna.Study, trials: list[FrozenTrial]) -> tuple[int, ...]:
-    """Choose as `sentiment.search.study.stored.StoredStudy.best` does, which holds a study open for writing."""
-    good = [trial for trial in trials if trial.state == TrialState.COMPLETE and keeps_limits(trial)]
-    if not good:
-        return ()
-    if len(study.directions) > 1:
-        return tuple(trial.number for trial in study.best_trials)
-    choose = max if study.direction == optuna.study.StudyDirection.MAXIMIZE else min
-    return (choose(good, key=lambda trial: trial.values[0]).number,)
-
-
 def _read_conditions(space: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     conditions: dict[str, tuple[str, ...]] = {}
     for name, text in space.items():
@@ -257,7 +263,7 @@ def _read_conditions(space: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 
 def name_key(name: str) -> str:
-    """Give the override key of a parameter, without the branch that its name may tell and without Hydra's ``+``."""
+    """Return the override key of a parameter, without the branch that its name may tell and without Hydra's ``+``."""
     return BRANCH.sub("", name).lstrip("+")
 
 

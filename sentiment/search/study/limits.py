@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISample
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
+from sentiment.search.study.ranking import Candidate, rank_trials
 
 KNOWING_SAMPLERS = (TPESampler, GPSampler, NSGAIISampler, NSGAIIISampler)
 """Optuna's samplers that know constraints."""
@@ -49,7 +50,7 @@ def check_limits(limits: Mapping[str, float], sampler: BaseSampler) -> None:
 
 
 def exceed(trial: FrozenTrial, described: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str, float]:
-    """Tell by how much a trial is above each limit; 0 or less keeps it.
+    """Return by how much a trial is above each limit; 0 or less keeps it.
 
     Args:
         trial: The trial that ends.
@@ -72,8 +73,26 @@ def exceed(trial: FrozenTrial, described: Mapping[str, Any], limits: Mapping[str
 
 
 def keeps_limits(trial: FrozenTrial) -> bool:
-    """Tell whether a trial keeps every limit of its study."""
+    """Return whether a trial keeps every limit of its study."""
     return all(excess <= 0 for excess in trial.constraints.values())
+
+
+def choose_best(trials: Sequence[FrozenTrial], directions: Sequence[str]) -> list[FrozenTrial]:
+    """Return the best trial, or the Pareto front of several objectives, among those that keep every limit.
+
+    Args:
+        trials: All trials of a study.
+        directions: ``minimize`` or ``maximize``, per objective.
+
+    Returns:
+        Empty while there is none; of several equally good ones the first.
+    """
+    candidates = [
+        Candidate(trial.number, tuple(trial.values or ()), trial.state == TrialState.COMPLETE and keeps_limits(trial))
+        for trial in trials
+    ]
+    best = set(rank_trials(candidates, directions).best)
+    return [trial for trial in trials if trial.number in best]
 
 
 def require_feasible(trials: Sequence[FrozenTrial], limits: Mapping[str, float]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial
 
-from sentiment.tracking.ending import ending_of
+from sentiment.errors import FailureKind, describe_failure
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -28,7 +28,7 @@ class Outcome:
     Attributes:
         state: Complete, pruned or failed.
         values: The objectives, where complete.
-        kind: Kind of failure: exception, out_of_memory, non_finite_loss, worker_died.
+        kind: Kind of failure.
         reason: One line for people, where pruned or failed.
         traceback: Where failed.
         reused_from: Number of the trial whose values these are; None where the job ran itself.
@@ -36,13 +36,13 @@ class Outcome:
 
     state: State
     values: tuple[float, ...] = ()
-    kind: str | None = None
+    kind: FailureKind | None = None
     reason: str | None = None
     traceback: str | None = None
     reused_from: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give what a storage keeps."""
+        """Return what a storage keeps."""
         return asdict(self)
 
     @classmethod
@@ -74,9 +74,8 @@ def complete(returned: Any, objectives: int) -> Outcome:
 
 def failed(error: BaseException) -> Outcome:
     """Classify what a job raised."""
-    ending = ending_of(error)
-    trace = (ending.traceback or "")[-TRACEBACK_LENGTH:]
-    return Outcome("failed", kind=ending.kind, reason=ending.reason, traceback=trace)
+    failure = describe_failure(error)
+    return Outcome("failed", (), failure.kind, failure.reason, failure.traceback[-TRACEBACK_LENGTH:])
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def finish(outcomes: Mapping[int, Outcome], repeats: RepeatPlan) -> Outcome | No
 
 
 def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:
-    """Give what the jobs of a trial have kept, by repeat."""
+    """Return what the jobs of a trial have kept, by repeat."""
     prefix = OUTCOME_KEY.format(repeat="")
     return {
         int(key.removeprefix(prefix)): Outcome.from_json(content)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -22,23 +23,25 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.search.options import StudyOptions
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
+from sentiment.search.storage.lock import study_lock
 from sentiment.search.study.definition import Definition, compare
-from sentiment.search.study.limits import CONSTRAINT_KEY, exceed, keeps_limits
+from sentiment.search.study.limits import CONSTRAINT_KEY, choose_best, exceed
 from sentiment.search.study.outcome import Outcome, RepeatPlan, finish, read_outcomes_of
-from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY
+from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, TrialAddress
 
 log = logging.getLogger(__name__)
 
 CONTROLLER_KEY = "study:controller:{id}"
 DEFINITION_KEY = "study:definition"
-"""System attributes of a study: the card of each command that works on it, and what the study is about."""
+"""System attributes of a study: the lease record of each command that works on it, and what the study is about."""
 
 SERVED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimedTrial:
     """A trial that this process is to run.
 
     Attributes:
@@ -53,52 +56,63 @@ class Claim:
     outcomes: Mapping[int, Outcome]
     earlier: Sequence[FrozenTrial] = ()
 
+    @property
+    def number(self) -> int:
+        """Number of the trial in its study."""
+        return self.trial.number
+
+    @property
+    def trial_id(self) -> int:
+        """The trial's id in the storage."""
+        return self.trial._trial_id
+
+
+class Searched(Protocol):
+    """What a stored study has to know of its search; see `sentiment.search.search.Search`."""
+
+    @property
+    def options(self) -> StudyOptions: ...  # noqa: D102
+
+    @property
+    def sampler(self) -> BaseSampler: ...  # noqa: D102
+
+    @property
+    def pruner(self) -> BasePruner: ...  # noqa: D102
+
+    @property
+    def total(self) -> int: ...  # noqa: D102
+
+    @property
+    def repeats(self) -> RepeatPlan: ...  # noqa: D102
+
+    @property
+    def study_dir(self) -> Path: ...  # noqa: D102
+
+    def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]: ...  # noqa: D102
+
 
 class StoredStudy:
     """One process' hold on a study; use as a context manager.
 
     Args:
         storage: The open storage.
+        storage_url: What was opened; None: the journal in the study's folder.
+        search: What is searched.
+
+    Attributes:
+        search: What is searched.
         name: Name of the study.
-        directions: ``minimize`` or ``maximize`` for every objective.
-        pruner: The pruner.
-        sampler: Draws the trials.
-        lock: Makes the lock that all processes of this study share.
-        total: Trials of the study.
-        suggest: Draws a trial's parameters.
-        repeats: Jobs of a trial.
-        grace_seconds: Silence after which a process elsewhere counts as dead.
-        limits: Upper bounds on numbers that trials describe.
-        metric_names: Names of the objectives, for people.
     """
 
-    def __init__(
-        self,
-        storage: BaseStorage,
-        name: str | None,
-        directions: Sequence[str],
-        pruner: BasePruner,
-        sampler: BaseSampler,
-        *,
-        lock: Callable[[str], AbstractContextManager[Any]],
-        total: int,
-        suggest: Callable[[optuna.Trial], Mapping[str, Any]],
-        repeats: RepeatPlan,
-        grace_seconds: float,
-        limits: Mapping[str, float] | None = None,
-        metric_names: Sequence[str] | None = None,
-    ) -> None:
-        self.total = total
+    def __init__(self, storage: BaseStorage, storage_url: str | None, search: Searched) -> None:
+        self.search = search
         self._storage = storage
-        self._suggest = suggest
-        self._repeats = repeats
-        self._limits = limits or {}
-        self._watch = Watch(grace_seconds)
-        self._study = self._create(name, directions, pruner, sampler, lock, metric_names)
+        self._storage_url = storage_url
+        self._watch = Watch(search.options.grace_seconds)
+        self._study = self._create()
         self.name = self._study.study_name
-        self._lock = lock
         self._lease = Lease.take("controller")
-        self._heartbeat = Heartbeat(self._write_card, self._lease, HEARTBEAT_SECONDS)
+        self._heartbeat = Heartbeat(self._write_lease, self._lease, HEARTBEAT_SECONDS)
 
     def __enter__(self) -> StoredStudy:
         self._heartbeat.start()
@@ -118,12 +132,25 @@ class StoredStudy:
         """Names of the objectives, where they have some."""
         return self._study.metric_names
 
+    def address_of(self, claimed: ClaimedTrial, repeat: int) -> TrialAddress:
+        """Return where the job of a repeat finds its trial."""
+        return TrialAddress(
+            storage_url=self._storage_url,
+            study_dir=self.search.study_dir,
+            study_name=self.name,
+            trial_id=claimed.trial_id,
+            number=claimed.number,
+            repeat=repeat,
+            owner=self.owner,
+            pruner=self.search.pruner,
+        )
+
     @property
     def owner(self) -> str:
         """Name of this process' hold."""
-        return str(self._lease.card()["id"])
+        return self._lease.lease_id
 
-    def define(self, definition: Definition, *, allow_changes: bool, ignored: Collection[str] = ()) -> None:
+    def define(self, definition: Definition, *, allow_changes: bool) -> None:
         """Hold the definition against the stored one, but for ignored keys, and store it where it is new.
 
         Raises:
@@ -132,11 +159,11 @@ class StoredStudy:
         with self._lock(self.name):
             stored = self._storage.get_study_system_attrs(self._study._study_id).get(DEFINITION_KEY)
             if stored is not None and not allow_changes:
-                compare(self.name, Definition.from_json(stored), definition, ignored)
+                compare(self.name, Definition.from_json(stored), definition, self.search.options.ignore)
             if stored != definition.to_json():
                 self._storage.set_study_system_attr(self._study._study_id, DEFINITION_KEY, definition.to_json())
 
-    def claim(self) -> Claim | None:
+    def claim(self) -> ClaimedTrial | None:
         """Take the next trial: one that waits (its process died), else a new one.
 
         Returns:
@@ -146,20 +173,20 @@ class StoredStudy:
             self._take_over()
             trials = self.trials()
             waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
-            if not waiting and len(trials) >= self.total:
+            if not waiting and len(trials) >= self.search.total:
                 return None
             trial = self._study.ask()
             self._storage.set_trial_system_attr(trial._trial_id, OWNER_KEY, self.owner)
-            # An earlier job's card must not speak for the next job.
+            # The lease of an earlier job must not speak for the next job.
             if JOB_KEY in self._storage.get_trial(trial._trial_id).system_attrs:
                 self._storage.set_trial_system_attr(trial._trial_id, JOB_KEY, None)
             try:
-                values = self._suggest(trial)
+                values = self.search.suggest(trial)
             except Exception as error:
                 self._fail(trial._trial_id, Outcome("failed", kind="exception", reason=f"no point drawn: {error}"))
                 raise
         stored = self._storage.get_trial(trial._trial_id)
-        return Claim(trial, values, read_outcomes_of(stored), trials)
+        return ClaimedTrial(trial, values, read_outcomes_of(stored), trials)
 
     def settle(self, trial_id: int, outcome: Outcome) -> None:
         """Tell the study how a trial ended."""
@@ -184,11 +211,11 @@ class StoredStudy:
                 self._tell_or_requeue(stored)
 
     def read_outcomes(self, trial_id: int) -> dict[int, Outcome]:
-        """Give what the trial's jobs have kept, by repeat."""
+        """Return what the trial's jobs have kept, by repeat."""
         return read_outcomes_of(self._storage.get_trial(trial_id))
 
     def read(self, trial_id: int) -> FrozenTrial:
-        """Give one trial as it stands."""
+        """Return one trial as it stands."""
         return self._storage.get_trial(trial_id)
 
     def trials(self) -> list[FrozenTrial]:
@@ -203,25 +230,15 @@ class StoredStudy:
     def is_served(self) -> bool:
         """Whether all trials have ended."""
         trials = self.trials()
-        return len(trials) >= self.total and all(trial.state in SERVED for trial in trials)
+        return len(trials) >= self.search.total and all(trial.state in SERVED for trial in trials)
 
     def best(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
-        """Give the best trial, or the Pareto front of several objectives, among those that keep the limits.
+        """Return the best trial, or the Pareto front; see `choose_best`.
 
         Args:
             trials: All trials, where the caller has read them already.
-
-        Returns:
-            Empty while there is none; of several equally good ones the first.
         """
-        known = self.trials() if trials is None else trials
-        good = [trial for trial in known if trial.state == TrialState.COMPLETE and keeps_limits(trial)]
-        if not good:
-            return []
-        if len(self._study.directions) > 1:
-            return self._study.best_trials
-        choose = max if self._study.direction == StudyDirection.MAXIMIZE else min
-        return [choose(good, key=lambda trial: trial.values[0])]
+        return choose_best(self.trials() if trials is None else trials, self.directions)
 
     def note(self, trial_id: int, key: str, value: Any) -> None:
         """Write a user attribute of a trial."""
@@ -231,28 +248,25 @@ class StoredStudy:
         """Write a system attribute of a trial."""
         self._storage.set_trial_system_attr(trial_id, key, value)
 
-    def _create(
-        self,
-        name: str | None,
-        directions: Sequence[str],
-        pruner: BasePruner,
-        sampler: BaseSampler,
-        lock: Callable[[str], AbstractContextManager[Any]],
-        metric_names: Sequence[str] | None,
-    ) -> optuna.Study:
-        with lock(name or "unnamed"), warnings.catch_warnings():
+    def _create(self) -> optuna.Study:
+        options = self.search.options
+        with self._lock(options.known_name or "unnamed"), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of samplers and pruners that people chose
             study = optuna.create_study(
                 storage=self._storage,
-                study_name=name,
-                directions=[StudyDirection[direction.upper()] for direction in directions],
-                sampler=sampler,
-                pruner=pruner,
+                study_name=options.known_name,
+                directions=[StudyDirection[direction.upper()] for direction in options.direction],
+                sampler=self.search.sampler,
+                pruner=self.search.pruner,
                 load_if_exists=True,
             )
-            if metric_names is not None and study.metric_names != list(metric_names):
-                study.set_metric_names(list(metric_names))
+            if options.metric_names is not None and study.metric_names != options.metric_names:
+                study.set_metric_names(options.metric_names)
         return study
+
+    def _lock(self, name: str) -> AbstractContextManager[None]:
+        """Return the lock that all processes of the study share."""
+        return study_lock(self._storage, self._storage_url, self.search.study_dir, name)
 
     def _take_over(self) -> None:
         """Deal with running trials whose processes are dead: settle what they finished, let the rest run again."""
@@ -265,7 +279,7 @@ class StoredStudy:
 
     def _tell_or_requeue(self, trial: FrozenTrial) -> bool:
         """Settle a trial that nobody works on any more by what its jobs left, else let it run again."""
-        outcome = finish(read_outcomes_of(trial), self._repeats)
+        outcome = finish(read_outcomes_of(trial), self.search.repeats)
         if outcome is None:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             return False
@@ -273,7 +287,7 @@ class StoredStudy:
         return True
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
-        """Tell whether nobody works on a trial.
+        """Return whether nobody works on a trial.
 
         Claims write the owner under the lock, so a trial without one belongs to a claim that was cut off.
         """
@@ -281,7 +295,7 @@ class StoredStudy:
         if owner == self.owner:
             return False
         job = trial.system_attrs.get(JOB_KEY)
-        has_ended = finish(read_outcomes_of(trial), self._repeats) is not None
+        has_ended = finish(read_outcomes_of(trial), self.search.repeats) is not None
         if job is not None and not has_ended and not self._watch.is_dead(job):
             return False
         attributes = self._storage.get_study_system_attrs(self._study._study_id)
@@ -289,7 +303,7 @@ class StoredStudy:
         return controller is None or self._watch.is_dead(controller)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        if self._limits and outcome.state != "failed":
+        if self.search.options.limits and outcome.state != "failed":
             self._write_excess(trial, outcome)
         if outcome.reused_from is not None:
             self.note(trial._trial_id, "reused_from", outcome.reused_from)
@@ -306,7 +320,7 @@ class StoredStudy:
         if outcome.reused_from is not None:  # its job did not run; the equal one described it
             described = {**self.trials()[outcome.reused_from].user_attrs, **described}
         is_complete = outcome.state == "complete"
-        known = {name: bound for name, bound in self._limits.items() if is_complete or name in described}
+        known = {name: bound for name, bound in self.search.options.limits.items() if is_complete or name in described}
         for name, excess in exceed(trial, described, known).items():
             self.write(trial._trial_id, CONSTRAINT_KEY.format(name=name), excess)
             self.note(trial._trial_id, name, described[name])
@@ -318,6 +332,6 @@ class StoredStudy:
                 self.note(trial_id, f"failure.{key}", value)
         self._study.tell(self._storage.get_trial(trial_id).number, state=TrialState.FAIL)
 
-    def _write_card(self, card: Mapping[str, Any]) -> None:
-        key = CONTROLLER_KEY.format(id=card["id"])
-        self._storage.set_study_system_attr(self._study._study_id, key, dict(card))
+    def _write_lease(self, record: Mapping[str, Any]) -> None:
+        key = CONTROLLER_KEY.format(id=record["id"])
+        self._storage.set_study_system_attr(self._study._study_id, key, dict(record))

@@ -1,11 +1,7 @@
 """The job's side of a trial: report, prune, describe; from whichever process the job runs in.
 
 A job finds its trial through the study's storage, so the same code works in-process, in worker processes and under
-every launcher. A Hydra application reads it with `current_trial`::
-
-    trial = current_trial()  # None where no study runs the job
-    if trial is not None:
-        trial.report(accuracy, step=epoch)  # raises RunPruned when the pruner says so
+every launcher.
 """
 
 from __future__ import annotations
@@ -27,13 +23,10 @@ from optuna.trial import TrialState
 from sentiment.errors import RunPruned, SentimentError
 from sentiment.search.storage.lease import Heartbeat, Lease
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.current import current_trial
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 
-__all__ = ["RunningTrial", "TrialAddress", "current_trial"]
-
 JOB_KEY = "study:job"
-"""System attribute: the card of the lease that the running job holds."""
+"""System attribute: the record of the lease that the running job holds."""
 
 OWNER_KEY = "study:owner"
 """System attribute: which command runs the trial."""
@@ -48,13 +41,8 @@ class SupersededError(SentimentError):
     """A job starts whose trial belongs to another command by now."""
 
 
-class RunningTrial:
-    """The trial that a job belongs to.
-
-    Attributes:
-        number: Number of the trial in its study.
-        repeat: Which of the trial's repeats this job is, from 0.
-    """
+class StoredTrial:
+    """The trial that a job belongs to, as the study's storage knows it; see `RunningTrial`."""
 
     def __init__(self, storage: BaseStorage, study: optuna.Study, trial_id: int, number: int, repeat: int) -> None:
         self.number = number
@@ -64,7 +52,7 @@ class RunningTrial:
         self._trial_id = trial_id
 
     def report(self, value: float, *, step: int) -> None:
-        """Take the objective at a step (from 0, the same pace in every trial) and decide whether to go on.
+        """Take the objective at a step and decide whether to go on.
 
         The first repeat of a trial is compared with other trials; further repeats run to their end. Trials of several
         objectives are not pruned: Optuna compares one.
@@ -90,16 +78,16 @@ class RunningTrial:
             self._prune(self.repeat)
 
     def describe(self, metrics: Mapping[str, float]) -> None:
-        """Note numbers beside the objective (size, time): for limits, tables and the dashboard."""
+        """Note numbers beside the objective."""
         for name, value in metrics.items():
             self._storage.set_trial_user_attr(self._trial_id, name, float(value))
 
     def progress(self, fraction: float, note: str = "") -> None:
-        """Tell how far the job is, 0 to 1, for the live table and the time left."""
+        """Tell how far the job is."""
         self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [round(fraction, 4), note])
 
     def read_outcome(self) -> Outcome | None:
-        """Give the outcome that an earlier process of this job wrote; None: it has not ended."""
+        """Return the outcome that an earlier process of this job wrote; None: it has not ended."""
         content = self._storage.get_trial(self._trial_id).system_attrs.get(OUTCOME_KEY.format(repeat=self.repeat))
         return None if content is None else Outcome.from_json(content)
 
@@ -109,7 +97,7 @@ class RunningTrial:
         self._storage.set_trial_system_attr(self._trial_id, key, outcome.to_json())
 
     def read_owner(self) -> str | None:
-        """Give the command that runs the trial."""
+        """Return the command that runs the trial."""
         owner: str | None = self._storage.get_trial(self._trial_id).system_attrs.get(OWNER_KEY)
         return owner
 
@@ -122,9 +110,9 @@ class RunningTrial:
         state = self._storage.get_trial(self._trial_id).state
         return state != TrialState.WAITING or self._storage.set_trial_state_values(self._trial_id, TrialState.RUNNING)
 
-    def write_card(self, card: dict[str, Any]) -> None:
+    def write_lease(self, record: dict[str, Any]) -> None:
         """Show that the job is alive."""
-        self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, card)
+        self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, record)
 
     def _prune(self, step: int) -> None:
         if self._study.pruner.prune(self._study, self._storage.get_trial(self._trial_id)):
@@ -156,14 +144,14 @@ class TrialAddress:
     owner: str
     pruner: BasePruner
 
-    def find(self) -> RunningTrial:
-        """Open the storage (once a process) and find the trial."""
+    def find(self) -> StoredTrial:
+        """Open the storage (once per process) and find the trial."""
         study = _open_study(self.storage_url, self.study_dir, self.study_name)
         study.pruner = self.pruner
-        return RunningTrial(study._storage, study, self.trial_id, self.number, self.repeat)
+        return StoredTrial(study._storage, study, self.trial_id, self.number, self.repeat)
 
     @contextmanager
-    def attend(self) -> Iterator[RunningTrial]:
+    def attend(self) -> Iterator[StoredTrial]:
         """Find the trial and hold a lease on it: nobody else takes a trial whose job is alive.
 
         Raises:
@@ -173,7 +161,7 @@ class TrialAddress:
         if trial.read_owner() != self.owner:
             raise self._superseded()
         with Lease.take("job") as lease:
-            with Heartbeat(trial.write_card, lease, HEARTBEAT_SECONDS):
+            with Heartbeat(trial.write_lease, lease, HEARTBEAT_SECONDS):
                 if not trial.take_up():
                     raise self._superseded()
                 yield trial

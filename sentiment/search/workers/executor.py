@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
-
-from sentiment.search.workers.job import Finished, Job, run_in_place
+from sentiment.search.workers.job import Finished, Job, JobRunner
 
 
 class Executor(Protocol):
@@ -29,13 +26,13 @@ class Executor(Protocol):
         """Start a job; the caller keeps to the capacity."""
 
     def wait(self, timeout_seconds: float) -> list[Finished]:
-        """Give the jobs that ended, as soon as there is one; empty after the timeout."""
+        """Return the jobs that ended, as soon as there is one; empty after the timeout."""
 
-    def place(self, job: Job) -> str:
-        """Say where a job runs, in a word."""
+    def name_slot(self, job: Job) -> str:
+        """Return where a job runs, in a word."""
 
     def stop(self) -> list[Job]:
-        """End what is in flight, politely first, and give the jobs that certainly run no more."""
+        """End what is in flight, politely first, and return the jobs that certainly run no more."""
 
 
 class InProcess:
@@ -44,11 +41,8 @@ class InProcess:
     capacity = 1
     blocking = True
 
-    def __init__(self, task: TaskFunction, objectives: int, context: HydraContext, study: DictConfig) -> None:
-        self._task = task
-        self._objectives = objectives
-        self._context = context
-        self._study = study
+    def __init__(self, runner: JobRunner) -> None:
+        self._runner = runner
         self._job: Job | None = None
 
     @property
@@ -64,17 +58,16 @@ class InProcess:
         """Run the job to its end, whatever the timeout."""
         if self._job is None:
             return []
-        outcome = run_in_place(self._job, self._task, self._objectives, self._context, self._study)
-        finished = [Finished(self._job, outcome)]
+        finished = [Finished(self._job, self._runner.run(self._job))]
         self._job = None
         return finished
 
-    def place(self, job: Job) -> str:
-        """Nowhere else."""
+    def name_slot(self, job: Job) -> str:
+        """Return that it runs nowhere else."""
         return "here"
 
     def stop(self) -> list[Job]:
-        """Give the job that an interruption ended."""
+        """Return the job that an interruption ended."""
         stopped = self.running
         self._job = None
         return stopped

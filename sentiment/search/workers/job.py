@@ -1,16 +1,56 @@
-"""One job of a trial, and how a process runs it in place."""
+"""One job of a trial: what an executor runs, and how a process runs it so that its outcome outlives the process."""
 
 from __future__ import annotations
 
+import logging
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+import optuna
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+from optuna.exceptions import OptunaError
 
-from sentiment.search.study.outcome import Outcome, failed
-from sentiment.search.study.trial import TrialAddress
-from sentiment.search.workers.task import TrialTask
+from sentiment.errors import RunPruned
+from sentiment.search.storage.address import StorageError
+from sentiment.search.study.current import RunningTrial, running
+from sentiment.search.study.outcome import Outcome, complete, failed
+
+log = logging.getLogger(__name__)
+
+
+class JobTrial(RunningTrial, Protocol):
+    """A trial as the wrapper of the application's task knows it."""
+
+    def finish_repeat(self, value: float) -> None:
+        """Take the final value of a repeat.
+
+        Raises:
+            RunPruned: The further repeats of the trial are not needed.
+        """
+
+    def read_outcome(self) -> Outcome | None:
+        """Return the outcome that an earlier process of this job wrote; None: it has not ended."""
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        """Keep the outcome."""
+
+
+class JobAddress(Protocol):
+    """Where a job finds its trial; travels to the process of the job."""
+
+    @property
+    def number(self) -> int:
+        """The trial's number in its study."""
+
+    @property
+    def repeat(self) -> int:
+        """Which repeat, from 0."""
+
+    def attend(self) -> AbstractContextManager[JobTrial]:
+        """Find the trial and stay with it for the time of the job."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +69,7 @@ class Job:
     number: int
     overrides: tuple[str, ...]
     config: DictConfig
-    address: TrialAddress
+    address: JobAddress
     identity: str | None = None
 
 
@@ -49,37 +89,86 @@ def number_job(config: DictConfig, number: int) -> DictConfig:
     return config
 
 
-def run_in_place(job: Job, task: TaskFunction, objectives: int, context: HydraContext, study: DictConfig) -> Outcome:
-    """Run a job in this process, as Hydra's basic launcher does.
+@dataclass(frozen=True)
+class JobRunner:
+    """Runs jobs in the process that it is in, as Hydra's basic launcher does.
 
-    Args:
-        job: The job.
+    Attributes:
         task: The application's task function.
         objectives: Number of values that it returns.
         context: Hydra's context.
-        study: The configuration of the whole study; its logging is set up again afterwards.
+        config: The configuration of the whole study; its logging is set up again after each job.
     """
-    setup_globals()
-    try:
-        returned = run_job(
-            hydra_context=context,
-            task_function=TrialTask(task, job.address, objectives),
-            config=job.config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-    except Exception as error:  # what Hydra raises outside the task: a folder that cannot be made, a bad resolver
-        return failed(error)
-    finally:
-        configure_log(study.hydra.hydra_logging, study.hydra.verbose, execution_whitelist=context.execution_whitelist)
-    return read_return(returned)
+
+    task: TaskFunction
+    objectives: int
+    context: HydraContext
+    config: DictConfig
+
+    def run(self, job: Job) -> Outcome:
+        """Run a job to its end."""
+        setup_globals()
+        try:
+            returned = run_job(
+                hydra_context=self.context,
+                task_function=self.wrap(job),
+                config=job.config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        except Exception as error:  # what Hydra raises outside the task: a folder that cannot be made, a bad resolver
+            return failed(error)
+        finally:
+            hydra = self.config.hydra
+            configure_log(hydra.hydra_logging, hydra.verbose, execution_whitelist=self.context.execution_whitelist)
+        return read_return(returned)
+
+    def wrap(self, job: Job) -> TrialTask:
+        """Return the task function of one job, for Hydra or one of its launchers."""
+        return TrialTask(self.task, job.address, self.objectives)
 
 
 def read_return(returned: JobReturn) -> Outcome:
-    """Give the outcome that a job brought back, or make one of the exception."""
+    """Return the outcome that a job brought back, or make one of the exception."""
     try:
         value = returned.return_value
     except Exception as error:
         return failed(error)
     assert isinstance(value, Outcome), f"a job of a study returned {value!r}"
     return value
+
+
+class TrialTask:
+    """Hydra's task function for one job of a trial.
+
+    Hydra's launchers pickle the task function to wherever the job runs; the address travels with it. What comes back
+    is an `Outcome`; an exception of the job goes on to Hydra, which reports it as it does everywhere.
+    """
+
+    def __init__(self, task: TaskFunction, address: JobAddress, objectives: int) -> None:
+        self.task = task
+        self.address = address
+        self.objectives = objectives
+
+    def __call__(self, config: DictConfig) -> Any:
+        """Run the job, or return the outcome that an earlier process of the same job has left."""
+        with self.address.attend() as trial:
+            known = trial.read_outcome()
+            if known is not None:
+                return known
+            try:
+                with running(trial):
+                    outcome = complete(self.task(config), self.objectives)
+                    if outcome.state == "complete" and self.objectives == 1:
+                        trial.finish_repeat(outcome.values[0])
+            except (RunPruned, optuna.TrialPruned) as pruned:
+                outcome = Outcome("pruned", reason=str(pruned) or "pruned")
+            except Exception as error:
+                trial.write_outcome(failed(error))
+                raise
+            try:
+                trial.write_outcome(outcome)
+            except (StorageError, OptunaError) as error:
+                # The study's process gets the outcome all the same, and says so if it cannot write either.
+                log.warning("The outcome could not be kept by the job itself: %s", error)
+            return outcome

@@ -16,13 +16,12 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.errors import SentimentError
 from sentiment.search.study.outcome import Outcome, failed
-from sentiment.search.workers.job import Finished, Job, read_return
-from sentiment.search.workers.task import TrialTask
+from sentiment.search.workers.job import Finished, Job, JobRunner, read_return
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ LOST = {
 """What launchers raise for a job whose process or machine is gone; told by name, as none of them need be installed."""
 
 _composing = threading.RLock()
-"""Hydra composes with state of the whole process, so that one thread at a time may."""
+"""Hydra composes with state of the whole process, so that one thread at a time may: a lock per process as well."""
 
 
 class LauncherError(SentimentError):
@@ -55,11 +54,8 @@ class Launches:
     """Runs every job as a launch of its own.
 
     Args:
+        runner: The application's task and Hydra's context.
         capacity: Launches in flight.
-        task: The application's task function.
-        objectives: Number of values that it returns.
-        context: Hydra's context.
-        study: The configuration of the whole study.
 
     Raises:
         LauncherError: The Ray cluster cannot be reached.
@@ -67,20 +63,17 @@ class Launches:
 
     blocking = False
 
-    def __init__(
-        self, capacity: int, task: TaskFunction, objectives: int, context: HydraContext, study: DictConfig
-    ) -> None:
+    def __init__(self, runner: JobRunner, capacity: int) -> None:
         self.capacity = capacity
-        self._task = task
-        self._objectives = objectives
-        self._context = _with_lock(context)
-        self._study = study
-        self._is_ray = study.hydra.launcher._target_ == RAY
-        self._is_joblib = study.hydra.launcher._target_ == JOBLIB
+        self._runner = runner
+        self._context = _with_lock(runner.context)
+        self._study = runner.config
+        self._is_ray = self._study.hydra.launcher._target_ == RAY
+        self._is_joblib = self._study.hydra.launcher._target_ == JOBLIB
         self._ended: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self._running: dict[int, Job] = {}
         if self._is_ray:
-            _connect_ray(study)
+            _connect_ray(self._study)
 
     @property
     def running(self) -> list[Job]:
@@ -93,7 +86,7 @@ class Launches:
         threading.Thread(target=self._launch, args=(job,), name=f"launch-{job.number}", daemon=True).start()
 
     def wait(self, timeout_seconds: float) -> list[Finished]:
-        """Give the jobs that ended."""
+        """Return the jobs that ended."""
         if not self._running:
             return []
         try:
@@ -106,8 +99,8 @@ class Launches:
             del self._running[one.job.number]
         return finished
 
-    def place(self, job: Job) -> str:
-        """Name the launcher; where it places a job is its own business."""
+    def name_slot(self, job: Job) -> str:
+        """Return the launcher's name; where it runs a job, it alone knows."""
         return str(self._study.hydra.runtime.choices.get("hydra/launcher", "launcher"))
 
     def stop(self) -> list[Job]:
@@ -134,7 +127,7 @@ class Launches:
             with _composing:
                 launcher: Any = Plugins.instance().instantiate_launcher(
                     hydra_context=self._context,
-                    task_function=TrialTask(self._task, job.address, self._objectives),
+                    task_function=self._runner.wrap(job),
                     config=self._study,
                 )
             if self._is_joblib:

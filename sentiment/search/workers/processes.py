@@ -15,37 +15,22 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import cloudpickle
 from hydra.core.singleton import Singleton
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
 from sentiment.search.study.outcome import Outcome
-from sentiment.search.workers.job import Finished, Job, run_in_place
+from sentiment.search.workers.job import Finished, Job, JobRunner
 from sentiment.search.workers.signals import deaf_to_ctrl_c
 from sentiment.search.workers.slots import Slot
 
 POLITE_SECONDS = 20.0
 """Time that a job has to record its end after Ctrl-C or SIGTERM, before it is killed."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What every worker needs once, pickled by value: tasks usually live in ``__main__``."""
-
-    task: TaskFunction
-    objectives: int
-    context: HydraContext
-    study: DictConfig
-    singletons: dict[Any, Any]
 
 
 class Worker:
@@ -93,27 +78,25 @@ class Worker:
 
 
 class WorkerProcesses:
-    """Runs jobs in worker processes, one for each slot, started when first needed."""
+    """Runs jobs in worker processes, one for each slot, started when first needed.
+
+    Args:
+        runner: What a worker runs its jobs with.
+        slots: The shares of the machine, one per worker.
+        log_dir: Takes what each worker prints.
+        fresh_processes: Whether every job gets a process of its own.
+    """
 
     blocking = False
 
-    def __init__(
-        self,
-        slots: list[Slot],
-        task: TaskFunction,
-        objectives: int,
-        context: HydraContext,
-        study: DictConfig,
-        log_dir: Path,
-        *,
-        fresh_processes: bool = False,
-    ) -> None:
+    def __init__(self, runner: JobRunner, slots: list[Slot], log_dir: Path, *, fresh_processes: bool = False) -> None:
         self.capacity = len(slots)
         self._slots = slots
-        # In a file: a pipe would fill up and make this process wait until the worker has booted.
+        # In a file: a pipe would fill up and make this process wait until the worker has booted. By value: tasks
+        # usually live in `__main__`.
         self._work_dir = tempfile.TemporaryDirectory(prefix="study-work-")
         self._work_file = Path(self._work_dir.name) / "work.pickle"
-        self._work_file.write_bytes(cloudpickle.dumps(Work(task, objectives, context, study, Singleton.get_state())))
+        self._work_file.write_bytes(cloudpickle.dumps((runner, Singleton.get_state())))
         self._log_dir = log_dir
         self._fresh = fresh_processes
         self._workers: dict[int, Worker] = {}
@@ -132,7 +115,7 @@ class WorkerProcesses:
         worker.start(job)
 
     def wait(self, timeout_seconds: float) -> list[Finished]:
-        """Give the jobs that ended."""
+        """Return the jobs that ended."""
         busy = {worker.connection: worker for worker in self._workers.values() if worker.job is not None}
         finished: list[Finished] = []
         for ready in wait(list(busy), timeout_seconds):
@@ -143,8 +126,8 @@ class WorkerProcesses:
                 worker.close()
         return finished
 
-    def place(self, job: Job) -> str:
-        """Name the worker or its GPU."""
+    def name_slot(self, job: Job) -> str:
+        """Return the name of the worker or of its GPU."""
         return next((str(w.slot) for w in self._workers.values() if w.job is job), "")
 
     def stop(self) -> list[Job]:
@@ -183,14 +166,15 @@ def serve(connection: Connection, work_file: str, environment: dict[str, str], l
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the study, which then ends its workers in order
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    work: Work = cloudpickle.loads(Path(work_file).read_bytes())
-    Singleton.set_state(work.singletons)
+    runner: JobRunner
+    runner, singletons = cloudpickle.loads(Path(work_file).read_bytes())
+    Singleton.set_state(singletons)
     while True:
         try:
             job: Job = cloudpickle.loads(connection.recv_bytes())
         except EOFError:
             return
-        connection.send(run_in_place(job, work.task, work.objectives, work.context, work.study))
+        connection.send(runner.run(job))
 
 
 def _write_output_to(log_file: str) -> None:

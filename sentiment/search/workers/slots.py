@@ -1,4 +1,4 @@
-"""Shares a machine out among the jobs of a study: CPU threads, and places on GPUs."""
+"""Shares a machine out among the jobs of a study: a slot is CPU threads, and a part of a GPU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Slot:
     _lock: FileLock | None = field(default=None, repr=False)
 
     def environment(self) -> dict[str, str]:
-        """Give the variables that a worker must have before it imports torch or NumPy."""
+        """Return the variables that a worker must have before it imports torch or NumPy."""
         variables = dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         if self.device is not None:
             variables["CUDA_VISIBLE_DEVICES"] = self.device
@@ -45,13 +45,13 @@ class Slot:
         return f"worker {self.index}" if self.device is None else f"GPU {self.device}"
 
     def release(self) -> None:
-        """Give the place on the GPU back."""
+        """Give the part of the GPU back."""
         if self._lock is not None:
             self._lock.release()
 
 
 def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list[str]:
-    """Give the GPUs that a study may use, as CUDA_VISIBLE_DEVICES names them.
+    """Return the GPUs that a study may use, as CUDA_VISIBLE_DEVICES names them.
 
     ``auto`` takes what CUDA_VISIBLE_DEVICES allows, else all that ``nvidia-smi`` lists: asking torch would start CUDA
     in a process that never computes.
@@ -76,23 +76,23 @@ def take_slots(
 ) -> list[Slot]:
     """Deal `count` slots evenly over the devices.
 
-    A place on a GPU is held by a file lock for the life of this process, so that a second command on the same machine
-    takes the places that are left, and a killed one gives its places back.
+    A slot on a GPU is held by a file lock for the life of this process, so that a second command on the same machine
+    takes the slots that are left, and a killed one gives its slots back.
 
     Raises:
-        ConfigError: There are fewer places on the GPUs than slots asked for.
+        ConfigError: There are fewer slots on the GPUs than were asked for.
     """
     share = threads or max(1, _count_cores() // count)
     if not devices:
         return [Slot(index, None, share) for index in range(count)]
-    places = [(device, place) for place in range(trials_per_device) for device in devices]  # evenly: device by device
+    parts = [(device, part) for part in range(trials_per_device) for device in devices]  # evenly: device by device
     folder = lock_dir or Path(tempfile.gettempdir()) / f"sentiment-devices-{getpass.getuser()}"
     folder.mkdir(parents=True, exist_ok=True)
     slots: list[Slot] = []
-    for device, place in places:
+    for device, part in parts:
         if len(slots) == count:
             break
-        lock = FileLock(folder / f"{device}-{place}.lock")
+        lock = FileLock(folder / f"{device}-{part}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -114,7 +114,7 @@ def _explain_shortage(count: int, devices: Sequence[str], trials_per_device: int
     taken = f", {total - free} of them taken by another command" if total > free and total >= count else ""
     return Fault(
         "hydra.sweeper.n_jobs",
-        f"{count} jobs, but {len(devices)} GPUs with {trials_per_device} trials each give {total} places{taken}",
+        f"{count} jobs, but {len(devices)} GPUs with {trials_per_device} trials each give {total} slots{taken}",
         f"set hydra.sweeper.n_jobs={max(free, 1)}, raise hydra.sweeper.trials_per_device, "
         "or train on the CPU: hydra.sweeper.devices=none",
     )

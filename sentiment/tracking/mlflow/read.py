@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from mlflow.entities import LoggedModel
 
-from sentiment.errors import ModelFileError
-from sentiment.tracking.ending import FailureKind, Status
+from sentiment.errors import FailureKind, ModelFileError
+from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.mlflow.client import MlflowClient, Run, quiet
 from sentiment.tracking.mlflow.store import get_run, open_client, reading

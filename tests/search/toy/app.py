@@ -17,7 +17,7 @@ from sentiment.search import register
 @hydra.main(config_path="conf", config_name="config")
 def main(config: DictConfig) -> float | tuple[float, ...]:
     """Sphere function in steps, with the accidents that a test asks for."""
-    from sentiment.search.study.trial import current_trial
+    from sentiment.search.study.current import current_trial
 
     trial = current_trial()
     if config.mark:

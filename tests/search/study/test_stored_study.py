@@ -8,34 +8,24 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.pruners import NopPruner
-from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from sentiment.search.storage.lease import Lease
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.stored import StoredStudy
 from sentiment.search.study.trial import JOB_KEY, OWNER_KEY
 
 
 @pytest.fixture
-def open_study(study_dir):
+def open_study(study_dir, make_search):
     """Opens the one study of this test, as another command would: same storage, same lock."""
-    storage, lock = open_storage(None, study_dir), threading.Lock()
+    storage = open_storage(None, study_dir)
     with contextlib.ExitStack() as stack:
 
         def open_one(total=4, repeats=1, direction="minimize", metric_names=None):
-            study = StoredStudy(
-                *(storage, "study", [direction], NopPruner(), RandomSampler(seed=0)),
-                lock=lambda name: lock,
-                total=total,
-                suggest=lambda trial: {"x": trial.suggest_float("x", 0, 1)},
-                repeats=RepeatPlan(repeats),
-                grace_seconds=60,
-                metric_names=metric_names,
-            )
-            return stack.enter_context(study)
+            search = make_search(n_trials=total, repeats=repeats, direction=direction, metric_names=metric_names)
+            return stack.enter_context(StoredStudy(storage, None, search))
 
         yield open_one
 
@@ -102,23 +92,23 @@ def test_a_trial_whose_job_lives_on_is_left_alone_though_its_command_is_dead(ope
     dead, living = open_study(), open_study()
     orphan = dead.claim().trial
     with Lease.take("job") as lease:
-        living.write(orphan._trial_id, "study:job", lease.card())
+        living.write(orphan._trial_id, "study:job", lease.record())
         die(dead)
         assert living.claim().trial.number == 1
     assert living.claim().trial.number == 0  # the job has died as well
 
 
-def test_the_card_of_an_earlier_job_does_not_speak_for_the_next(open_study):
+def test_the_lease_of_an_earlier_job_does_not_speak_for_the_next(open_study):
     first = open_study()
     claim = first.claim()
     lease = Lease.take("job")
-    first.write(claim.trial._trial_id, JOB_KEY, lease.card())
+    first.write(claim.trial._trial_id, JOB_KEY, lease.record())
     lease.release()
     die(first)
     second = open_study()
     assert second.claim().trial.number == 0
     die(second)  # before its job has begun
-    Path(lease.card()["lock_path"]).unlink()  # so nobody can tell at once any more that the first job is dead
+    Path(lease.record()["lock_path"]).unlink()  # so nobody can tell at once any more that the first job is dead
     assert open_study().claim().trial.number == 0
 
 
@@ -206,20 +196,15 @@ def test_the_best_is_the_best_of_the_complete(open_study, direction, best):
     assert study.count() == {"complete": 3, "fail": 1}
 
 
-def test_a_point_that_cannot_be_drawn_is_a_failed_trial_and_an_error(study_dir):
+def test_a_point_that_cannot_be_drawn_is_a_failed_trial_and_an_error(study_dir, make_search):
     def refuse(trial):
         raise ValueError("nothing left to draw")
 
-    storage, lock = open_storage(None, study_dir), threading.Lock()
-    study = StoredStudy(
-        *(storage, "study", ["minimize"], NopPruner(), RandomSampler()),
-        lock=lambda name: lock,
-        total=1,
-        suggest=refuse,
-        repeats=RepeatPlan(),
-        grace_seconds=60,
-    )
-    with study, pytest.raises(ValueError, match="nothing left"):
+    storage = open_storage(None, study_dir)
+    with (
+        StoredStudy(storage, None, make_search(suggest=refuse)) as study,
+        pytest.raises(ValueError, match="nothing left"),
+    ):
         study.claim()
     (trial,) = optuna.load_study(study_name="study", storage=storage).trials
     assert (trial.state, trial.user_attrs["failure.reason"]) == (

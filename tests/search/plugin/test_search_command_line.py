@@ -7,13 +7,7 @@ import pytest
 from sentiment.config.command_line import check_command_line
 from sentiment.config.home import PROJECT_DIR, name_study
 from sentiment.errors import ConfigError
-from sentiment.search import register
 from sentiment.search.plugin.command_line import STUDY_SWEEPER, list_search_points
-
-
-@pytest.fixture(autouse=True)
-def _registered() -> None:
-    register(is_checked=True)
 
 
 def find_faults(*arguments: str) -> dict[str, str]:

@@ -41,8 +41,8 @@ def make_state(trials, running=(), best=(), *, total=10):
     return StudyState("lr-study", Path("/studies/lr"), ["maximize"], total, trials, best, running, 61.0, 0)
 
 
-def run_job(trial, seconds=5.0, place="GPU 0"):
-    return RunningJob(trial, trial, place, seconds, {"optimizer.lr": 0.012345, "model.depth": 3})
+def run_job(trial, seconds=5.0, slot="GPU 0"):
+    return RunningJob(trial, trial, slot, seconds, {"optimizer.lr": 0.012345, "model.depth": 3})
 
 
 DONE = make_trial(0, TrialState.COMPLETE, value=0.91, seconds=10)
@@ -57,15 +57,15 @@ def make_console(width=120, height=25):
     return Console(record=True, force_terminal=True, width=width, height=height, file=io.StringIO(), highlight=False)
 
 
-def draw(state, *, places=1, max_rows=20, width=120):
+def draw(state, *, slots=1, max_rows=20, width=120):
     console = make_console(width)
-    console.print(render(state, places, max_rows=max_rows))
+    console.print(render(state, slots, max_rows=max_rows))
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 
-def test_a_running_trial_has_its_progress_place_time_and_parameters():
+def test_a_running_trial_has_its_progress_slot_time_and_parameters():
     line = next(line for line in draw(STATE) if line.startswith("#3"))
-    for content in ("50%", "epoch 2/4, 0.8800", "GPU 0", "5.0s", "lr=0.01235", "depth=3"):
+    for content in ("50%", "epoch 2/4, 0.8800", "GPU 0", "5.0 s", "lr=0.01235", "depth=3"):
         assert content in line
     assert "optimizer.lr" not in line
 
@@ -84,8 +84,13 @@ def test_a_trial_that_another_command_runs_is_shown_too():
 
 def test_the_last_line_counts_and_names_the_best():
     last = draw(STATE)[-1]
-    assert last.startswith("2 running, 1 done, 1 pruned, 1 failed of 10; best 0.9100 (#0); about ")
+    assert last.startswith("2 running, 1 done, 1 pruned, 1 failed of 10; best 0.91 (#0); about ")
     assert last.endswith(" left")
+
+
+def test_an_objective_with_a_name_is_written_as_people_read_it():
+    last = draw(replace(STATE, metric_names=["val/accuracy"]))[-1]
+    assert "; best 91.00 % (#0); " in last
 
 
 def test_without_a_result_there_is_no_best_and_no_time_left():
@@ -118,7 +123,7 @@ def test_a_failure_stays_above_the_table_and_the_end_is_a_summary():
     raw = console.file.getvalue()
     assert raw.count("#2 failed: RuntimeError: boom [red]") == 1
     ending = raw[raw.rindex("\x1b[?25h") :]  # the cursor is back
-    assert "Study lr-study: 1 done, 1 pruned, 1 failed of 10; best 0.9100 (#0), in 1m 01s" in ending
+    assert "Study lr-study: 1 done, 1 pruned, 1 failed of 10; best 0.91 (#0), in 1 min 1 s" in ending
     assert "optimizer.lr=0.012345" in ending
     assert "trial  " not in ending
 

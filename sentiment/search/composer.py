@@ -1,14 +1,22 @@
-"""Composes the jobs of a study: as Hydra's launchers do, from files read once, and quickly."""
+"""Composes the jobs of a study: as Hydra's launchers do, from files read once, and quickly.
+
+Hydra reads its YAML files anew for every job of a sweep: an edit during a sweep would change later trials. The study
+composes from files read once.
+"""
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
@@ -79,7 +87,7 @@ class Composer:
         return config
 
     def _is_value(self, override: Override) -> bool:
-        """Tell whether an override only sets a value that is there: no group, nothing added, deleted or moved.
+        """Return whether an override only sets a value that is there: no group, nothing added, deleted or moved.
 
         Values never decide which files are composed: Hydra interpolates a defaults list from choices of groups alone.
         """
@@ -114,3 +122,64 @@ def _resolve(config: DictConfig, name: str) -> Any:
         raw = OmegaConf.to_container(config, resolve=False)
         assert isinstance(raw, dict)
         return raw[name]
+
+
+class FrozenRepository:
+    """A repository of config files that answers every question once and remembers the answer.
+
+    Hydra copies its repository for every composition; copies of this one share what was read.
+    """
+
+    def __init__(self, repository: IConfigRepository, answers: dict[Any, Any] | None = None) -> None:
+        self._repository = repository
+        self._answers: dict[Any, Any] = {} if answers is None else answers
+
+    def load_config(self, config_path: str) -> Any:
+        """Read a file once; a copy each time, as composing changes what it gets."""
+        key = ("load_config", config_path)
+        if key not in self._answers:
+            self._answers[key] = self._repository.load_config(config_path)
+        return copy.deepcopy(self._answers[key])
+
+    def group_exists(self, config_path: str) -> Any:
+        """Return whether a group is there."""
+        return self._remember("group_exists", config_path)
+
+    def config_exists(self, config_path: str) -> Any:
+        """Return whether a file is there."""
+        return self._remember("config_exists", config_path)
+
+    def get_group_options(self, group_name: str, *arguments: Any, **named: Any) -> Any:
+        """List a group's options."""
+        return self._remember("get_group_options", group_name, *arguments, **named)
+
+    def initialize_sources(self, config_search_path: Any) -> None:
+        """Take another search path; what was read under the old one is forgotten by this copy."""
+        self._repository = copy.deepcopy(self._repository)
+        self._repository.initialize_sources(config_search_path)
+        self._answers = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenRepository:
+        return FrozenRepository(self._repository, self._answers)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_repository":
+            raise AttributeError(name)
+        return getattr(self._repository, name)
+
+    def _remember(self, method: str, *arguments: Any, **named: Any) -> Any:
+        key = (method, *arguments, *sorted(named.items()))
+        if key not in self._answers:
+            self._answers[key] = getattr(self._repository, method)(*arguments, **named)
+        return self._answers[key]
+
+
+def freeze(context: HydraContext) -> HydraContext:
+    """Return a context whose loader reads every config file once."""
+    loader: ConfigLoader = context.config_loader
+    assert isinstance(loader, ConfigLoaderImpl), f"unknown kind of config loader: {type(loader).__name__}"
+    frozen_loader = copy.copy(loader)
+    frozen_loader.repository = FrozenRepository(loader.repository)  # type: ignore[assignment]
+    frozen = copy.copy(context)
+    frozen.config_loader = frozen_loader
+    return frozen

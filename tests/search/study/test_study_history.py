@@ -10,10 +10,10 @@ import pytest
 
 from sentiment.search.storage.address import StorageError, read_address
 from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address, write_study_address
+from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import StudyMissingError, has_study, name_key, read_study
-from sentiment.search.study.trial import current_trial
 
-TOY_DIR = Path(__file__).parent / "toy"
+TOY_DIR = Path(__file__).parents[1] / "toy"
 
 LOG_SPACE = ("x=tag(log,interval(0.01,3))", "y=1,2")
 

@@ -18,7 +18,7 @@ import json, os, sys, time
 from sentiment.search.storage.lease import Lease
 
 lease = Lease.take("worker")
-print(json.dumps(lease.card()), flush=True)
+print(json.dumps(lease.record()), flush=True)
 if sys.argv[1] == "fork" and os.fork() == 0:
     os.close(1)  # nobody shall wait for its output
     time.sleep(5)
@@ -37,90 +37,90 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.fixture
-def card() -> dict[str, Any]:
-    """The card of a lease on another machine."""
+def record() -> dict[str, Any]:
+    """The record of a lease on another machine."""
     return {"kind": "job", "id": "a1", "host": "elsewhere", "pid": 1, "lock_path": "/nowhere/a1.lock", "beat": 0}
 
 
-def test_a_card_is_plain_json_for_people_and_machines():
+def test_a_record_is_plain_json_for_people_and_machines():
     with Lease.take("controller") as lease:
-        card = json.loads(json.dumps(lease.card()))
-    assert card["kind"] == "controller"
-    assert card["pid"] == os.getpid()
-    assert card["beat"] == 0
+        record = json.loads(json.dumps(lease.record()))
+    assert record["kind"] == "controller"
+    assert record["pid"] == os.getpid()
+    assert record["beat"] == 0
 
 
 def test_the_holders_own_process_sees_it_alive_until_it_is_released():
     watch = Watch()
     lease = Lease.take("job")
-    assert not watch.is_dead(lease.card())
+    assert not watch.is_dead(lease.record())
     lease.release()
-    assert watch.is_dead(lease.card())
-    assert watch.is_dead(lease.card())  # still, though its file is gone now
+    assert watch.is_dead(lease.record())
+    assert watch.is_dead(lease.record())  # still, though its file is gone now
 
 
 def test_a_killed_holder_is_dead_at_once(start_python):
     holder = start_python(HOLD_A_LEASE, "alone")
-    card = json.loads(holder.stdout.readline())
+    record = json.loads(holder.stdout.readline())
     watch = Watch(grace_seconds=1e9)
-    assert not watch.is_dead(card)
-    assert not watch.is_dead(card, now_seconds=1e12)  # a process stopped for ever so long is alive
+    assert not watch.is_dead(record)
+    assert not watch.is_dead(record, now_seconds=1e12)  # a process stopped for ever so long is alive
     holder.kill()
     holder.wait()
-    assert Path(card["lock_path"]).exists()
-    assert watch.is_dead(card)
-    assert Watch().is_dead(card), "the next command's watch sees it as well"
+    assert Path(record["lock_path"]).exists()
+    assert watch.is_dead(record)
+    assert Watch().is_dead(record), "the next command's watch sees it as well"
 
 
 def test_a_dead_holder_with_a_living_child_is_dead(start_python):
     holder = start_python(HOLD_A_LEASE, "fork")
-    card = json.loads(holder.stdout.readline())
+    record = json.loads(holder.stdout.readline())
     time.sleep(0.3)  # until it has forked
     holder.kill()
     holder.wait()
-    assert Watch(grace_seconds=1e9).is_dead(card)
+    assert Watch(grace_seconds=1e9).is_dead(record)
 
 
-def test_another_machine_is_judged_by_its_beats(card: dict[str, Any]):
+def test_another_machine_is_judged_by_its_beats(record: dict[str, Any]):
     watch = Watch(grace_seconds=60)
-    assert not watch.is_dead(card, now_seconds=1000)
-    assert not watch.is_dead(card, now_seconds=1059)
-    card["beat"] = 1
-    assert not watch.is_dead(card, now_seconds=1119)
-    assert not watch.is_dead(card, now_seconds=1178)
-    assert watch.is_dead(card, now_seconds=1179)
+    assert not watch.is_dead(record, now_seconds=1000)
+    assert not watch.is_dead(record, now_seconds=1059)
+    record["beat"] = 1
+    assert not watch.is_dead(record, now_seconds=1119)
+    assert not watch.is_dead(record, now_seconds=1178)
+    assert watch.is_dead(record, now_seconds=1179)
 
 
-def test_a_new_watch_gives_a_full_grace_whatever_the_clocks_say(card: dict[str, Any]):
-    card["started"] = "1970-01-01T00:00:00+00:00"
-    assert not Watch(grace_seconds=60).is_dead(card, now_seconds=1e9)
+def test_a_new_watch_gives_a_full_grace_whatever_the_clocks_say(record: dict[str, Any]):
+    record["started"] = "1970-01-01T00:00:00+00:00"
+    assert not Watch(grace_seconds=60).is_dead(record, now_seconds=1e9)
 
 
 def test_a_lost_lock_file_leaves_the_beats_to_judge():
     lease = Lease.take("job")
-    card = {**lease.card(), "id": "b2"}  # as another process would see it
-    Path(card["lock_path"]).unlink()
+    record = {**lease.record(), "id": "b2"}  # as another process would see it
+    Path(record["lock_path"]).unlink()
     lease.beat()
-    assert not Path(card["lock_path"]).exists()  # an unlocked file would call a living holder dead
+    assert not Path(record["lock_path"]).exists()  # an unlocked file would call a living holder dead
     watch = Watch(grace_seconds=60)
-    assert not watch.is_dead(card, now_seconds=0)
-    assert watch.is_dead(card, now_seconds=60)
+    assert not watch.is_dead(record, now_seconds=0)
+    assert watch.is_dead(record, now_seconds=60)
     lease.release()
 
 
-def test_a_card_cannot_name_a_file_that_is_no_lease(tmp_path: Path):
+def test_a_record_cannot_name_a_file_that_is_no_lease(tmp_path: Path):
     precious = tmp_path / "precious.txt"
     precious.write_text("mine")
     with Lease.take("job") as lease:
-        card = {**lease.card(), "id": "c3", "lock_path": str(precious)}
-    assert not Watch().is_dead(card)
+        record = {**lease.record(), "id": "c3", "lock_path": str(precious)}
+    assert not Watch().is_dead(record)
     assert precious.read_text() == "mine"
 
 
 def test_old_litter_is_removed_and_old_leases_are_not():
     ended, living = Lease.take("job"), Lease.take("job")
     ended.release()
-    paths = [Path(lease.card()["lock_path"]) for lease in (ended, living)]
+    paths = [Path(lease.record()["lock_path"]) for lease in (ended, living)]
     long_ago = time.time() - LITTER_SECONDS - 60
     for path in paths:
         os.utime(path, (long_ago, long_ago))
@@ -132,7 +132,7 @@ def test_old_litter_is_removed_and_old_leases_are_not():
 
 def test_a_lease_whose_holder_told_how_it_ended_leaves_no_file():
     lease = Lease.take("job")
-    path = Path(lease.card()["lock_path"])
+    path = Path(lease.record()["lock_path"])
     lease.release(forget=True)
     assert not path.exists()
 
@@ -144,12 +144,12 @@ def test_a_folder_that_cannot_be_written(unprivileged_dir: Path, monkeypatch: py
         Lease.take("job")
 
 
-def test_a_heartbeat_writes_the_card_first_and_then_every_beat():
+def test_a_heartbeat_writes_the_record_first_and_then_every_beat():
     beats: list[int] = []
     enough = threading.Event()
 
-    def write(card: dict[str, Any]) -> None:
-        beats.append(card["beat"])
+    def write(record: dict[str, Any]) -> None:
+        beats.append(record["beat"])
         if len(beats) == 4:
             enough.set()
 
@@ -162,9 +162,9 @@ def test_a_heartbeat_writes_the_card_first_and_then_every_beat():
 def test_a_write_that_fails_for_good_reaches_the_owner():
     failed = threading.Event()
 
-    def write(card: dict[str, Any]) -> None:
-        if card["beat"] > 0:
-            if card["beat"] > 1:
+    def write(record: dict[str, Any]) -> None:
+        if record["beat"] > 0:
+            if record["beat"] > 1:
                 failed.set()
             raise OSError("gone")
 
@@ -180,10 +180,10 @@ def test_a_write_that_fails_for_good_reaches_the_owner():
 def test_a_write_that_fails_once_is_made_good():
     recovered = threading.Event()
 
-    def write(card: dict[str, Any]) -> None:
-        if card["beat"] == 1:
+    def write(record: dict[str, Any]) -> None:
+        if record["beat"] == 1:
             raise OSError("busy")
-        if card["beat"] > 2:
+        if record["beat"] > 2:
             recovered.set()
 
     with Lease.take("worker") as lease:
@@ -196,8 +196,8 @@ def test_a_write_that_fails_once_is_made_good():
 def test_the_owners_exception_goes_first():
     failed = threading.Event()
 
-    def write(card: dict[str, Any]) -> None:
-        if card["beat"] > 0:
+    def write(record: dict[str, Any]) -> None:
+        if record["beat"] > 0:
             failed.set()
             raise OSError("gone")
 
@@ -214,8 +214,8 @@ def test_a_write_that_hangs_is_said():
     release = threading.Event()
     entered = threading.Event()
 
-    def write(card: dict[str, Any]) -> None:
-        if card["beat"] > 0:
+    def write(record: dict[str, Any]) -> None:
+        if record["beat"] > 0:
             entered.set()
             release.wait(10)
 

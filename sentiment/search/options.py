@@ -17,7 +17,7 @@ def _listed(value: Any) -> Any:
 
 
 class StudyOptions(BaseModel):
-    """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `registration.StudySweeperConf` has defaults."""
+    """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `StudySweeperConf` has Hydra's defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -83,9 +83,9 @@ class StudyOptions(BaseModel):
     devices: Literal["auto", "none"] | list[int | str] = Field(
         default="auto", description="auto: the GPUs there are; none: no device; or their indices, e.g. [0,1]."
     )
-    trials_per_device: int = Field(default=1, ge=1, description="Trials that share a device.")
+    trials_per_device: int = Field(default=1, ge=1, description="Trials per device.")
     threads_per_job: int | None = Field(
-        default=None, ge=1, description="CPU threads of a job; null: the cores shared out."
+        default=None, ge=1, description="CPU threads per job; null: the cores shared out."
     )
     fresh_processes: bool = Field(
         default=False, description="Give every trial a process of its own instead of keeping the workers."
@@ -96,8 +96,13 @@ class StudyOptions(BaseModel):
         description="Time without a sign of life after which a process on another machine counts as dead.",
     )
     progress: Literal["auto", "table", "lines", "none"] = Field(
-        default="auto", description="auto: a live table on a terminal, one line an event elsewhere."
+        default="auto", description="auto: a live table on a terminal, one line per event elsewhere."
     )
+
+    @property
+    def known_name(self) -> str | None:
+        """Name of the study; None: Optuna makes up one that is new, in a storage that holds several studies."""
+        return self.study_name or ("study" if self.storage is None else None)
 
     @property
     def maximize(self) -> tuple[bool, ...]:
@@ -135,6 +140,6 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
 
 
 def _explain(error: Any) -> Fault:
-    place = [str(part) for part in error["loc"] if "[" not in str(part)]  # less pydantic's names of the forms
-    key = ".".join(["hydra", "sweeper", *place])
+    parts = [str(part) for part in error["loc"] if "[" not in str(part)]  # less pydantic's names of the forms
+    key = ".".join(["hydra", "sweeper", *parts])
     return Fault(key, f"{error['msg'].lower()} (it is {error['input']!r})", "correct the value")

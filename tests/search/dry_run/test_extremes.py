@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.search.dry_run.extremes import _near_first, list_extremes
+from sentiment.search.dry_run.estimate import _near_first, list_extremes
 from sentiment.search.space.reading import read_space
 
 

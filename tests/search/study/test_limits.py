@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
-import optuna
 import pytest
 from hydra_plugins.hydra_optuna_sweeper import config as stock
 from omegaconf import OmegaConf
@@ -16,7 +13,7 @@ from sentiment.errors import ConfigError
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
 from sentiment.search.study.limits import LimitError, check_limits, require_feasible
-from sentiment.search.study.outcome import Outcome, RepeatPlan
+from sentiment.search.study.outcome import Outcome
 from sentiment.search.study.stored import StoredStudy
 
 SPACE = read_space(["x=interval(0.0,1.0)", "y=interval(0.0,1.0)"], {}, {}, None)
@@ -30,21 +27,16 @@ KNOWING = {
 COUNTS = {"tpe": 40, "gp": 8, "nsgaii": 60, "nsgaiii": 60}
 
 
-def hold(limits, *, sampler=None, directions=("maximize",), storage=None):
-    """A study on its own; its constructor is what a command on a study holds."""
-    return StoredStudy(
-        storage or InMemoryStorage(),
-        "study",
-        list(directions),
-        optuna.pruners.NopPruner(),
-        FreshSampler(OmegaConf.structured(sampler or stock.TPESamplerConfig(seed=1)), SPACE),
-        lock=lambda name: nullcontext(),
-        total=100,
-        suggest=SPACE.suggest,
-        repeats=RepeatPlan(maximize=tuple(direction == "maximize" for direction in directions)),
-        grace_seconds=60.0,
-        limits=limits,
-    )
+@pytest.fixture
+def hold(make_search):
+    """Opens a study on its own, as a command holds it."""
+
+    def open_one(limits, *, sampler=None, directions=("maximize",), storage=None):
+        drawn_by = FreshSampler(OmegaConf.structured(sampler or stock.TPESamplerConfig(seed=1)), SPACE)
+        options = {"direction": list(directions), "n_trials": 100, "limits": limits}
+        return StoredStudy(storage or InMemoryStorage(), None, make_search(SPACE.suggest, drawn_by, **options))
+
+    return open_one
 
 
 def run(study, outcome, **described):
@@ -59,7 +51,7 @@ def complete(*values):
     return Outcome("complete", tuple(float(value) for value in values))
 
 
-def test_the_best_trial_is_the_best_of_those_that_keep_every_limit():
+def test_the_best_trial_is_the_best_of_those_that_keep_every_limit(hold):
     with hold({"size": 10.0, "latency": 2.0}) as study:
         run(study, complete(0.7), size=10.0, latency=1.0)
         run(study, complete(0.9), size=11.0, latency=1.0)
@@ -70,7 +62,7 @@ def test_the_best_trial_is_the_best_of_those_that_keep_every_limit():
         require_feasible(study.trials(), {"size": 10.0, "latency": 2.0})
 
 
-def test_the_pareto_front_keeps_the_limits():
+def test_the_pareto_front_keeps_the_limits(hold):
     with hold({"size": 10.0}, directions=("maximize", "minimize")) as study:
         run(study, complete(0.9, 1.0), size=20.0)
         run(study, complete(0.7, 2.0), size=5.0)
@@ -79,7 +71,7 @@ def test_the_pareto_front_keeps_the_limits():
         assert [trial.number for trial in study.best()] == [1, 2]
 
 
-def test_where_no_trial_keeps_the_limits_there_is_no_best_and_the_end_says_so():
+def test_where_no_trial_keeps_the_limits_there_is_no_best_and_the_end_says_so(hold):
     with hold({"size": 10.0}) as study:
         run(study, complete(0.9), size=40.0)
         run(study, complete(0.7), size=15.0)
@@ -88,7 +80,7 @@ def test_where_no_trial_keeps_the_limits_there_is_no_best_and_the_end_says_so():
             require_feasible(study.trials(), {"size": 10.0})
 
 
-def test_a_number_that_was_not_described_is_named_and_the_result_is_not_lost():
+def test_a_number_that_was_not_described_is_named_and_the_result_is_not_lost(hold):
     storage = InMemoryStorage()
     with hold({"parameters": 10.0}, storage=storage) as study:
         trial = study.claim().trial
@@ -104,12 +96,12 @@ def test_a_number_that_was_not_described_is_named_and_the_result_is_not_lost():
 
 
 @pytest.mark.parametrize("value", [None, "5", True, float("nan")])
-def test_what_is_no_number_does_not_count_as_described(value):
+def test_what_is_no_number_does_not_count_as_described(hold, value):
     with hold({"size": 10.0}) as study, pytest.raises(LimitError, match="did not describe"):
         run(study, complete(0.9), size=value)
 
 
-def test_an_equal_trial_that_did_not_run_has_the_numbers_of_the_one_that_did():
+def test_an_equal_trial_that_did_not_run_has_the_numbers_of_the_one_that_did(hold):
     with hold({"size": 10.0}) as study:
         first = run(study, complete(0.9), size=20.0)
         run(study, Outcome("complete", (0.9,), reused_from=first))
@@ -117,7 +109,7 @@ def test_an_equal_trial_that_did_not_run_has_the_numbers_of_the_one_that_did():
         assert study.trials()[1].user_attrs["size"] == 20.0
 
 
-def test_a_trial_that_was_ended_early_need_not_have_its_numbers():
+def test_a_trial_that_was_ended_early_need_not_have_its_numbers(hold):
     with hold({"size": 10.0, "seconds": 1.0}) as study:
         run(study, Outcome("pruned"))
         run(study, Outcome("pruned"), size=20.0)
@@ -128,7 +120,7 @@ def test_a_trial_that_was_ended_early_need_not_have_its_numbers():
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("name", KNOWING)
-def test_samplers_draw_away_from_what_breaks_a_limit(name):
+def test_samplers_draw_away_from_what_breaks_a_limit(hold, name):
     """More of x is better and a fifth of it is allowed: without the limit, trials would go to the other end."""
     check_limits({"size": 0.2}, build_sampler(OmegaConf.structured(KNOWING[name]), trial_number=0, space=SPACE))
     count = COUNTS[name]

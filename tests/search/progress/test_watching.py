@@ -10,7 +10,7 @@ from hydra.utils import execution_whitelist
 from omegaconf import OmegaConf
 
 from sentiment.search.plugin.sweeper import StudyEndedError
-from sentiment.search.progress.results import RESULTS_FILE, write_results
+from sentiment.search.progress.observers import RESULTS_FILE, write_results
 from sentiment.search.study.current import current_trial
 
 
@@ -80,9 +80,9 @@ def test_every_event_has_its_line(sweep, caplog):
     assert lines[0].startswith("Study study, 3 trials, in ")
     assert lines[1].startswith("#0 started (here): x=1.")
     assert lines[1].endswith("+z=a")
-    assert lines[2] == "#0 complete: 0.0000 | 1 done of 3; best 0.0000 (#0)"
-    assert lines[4] == "#1 failed: ValueError: bad luck | 1 done, 1 failed of 3; best 0.0000 (#0)"
-    assert lines[6] == "#2 pruned after step 0 | 1 done, 1 pruned, 1 failed of 3; best 0.0000 (#0)"
+    assert lines[2] == "#0 complete: 0 | 1 done of 3; best 0 (#0)"
+    assert lines[4] == "#1 failed: ValueError: bad luck | 1 done, 1 failed of 3; best 0 (#0)"
+    assert lines[6] == "#2 pruned after step 0 | 1 done, 1 pruned, 1 failed of 3; best 0 (#0)"
     assert lines[-1].startswith("Best parameters: x=1.")
 
 
@@ -91,7 +91,24 @@ def test_a_study_that_goes_on_says_so_and_equal_trials_are_named(sweep, caplog):
     with caplog.at_level(logging.INFO, "sentiment.search.progress.lines"):
         sweep("x=choice(3)", "hydra.sweeper.n_trials=2")
     assert "Study study, goes on: 1 of 2 trials have ended" in caplog.text
-    assert "#1 complete: 10.0000 (equal to trial 0, not run again)" in caplog.text
+    assert "#1 complete: 10 (equal to trial 0, not run again)" in caplog.text
+
+
+def test_a_trial_that_breaks_a_limit_is_never_called_the_best(sweep, study_dir, caplog):
+    def task(config):
+        current_trial().describe({"size": float(config.x)})
+        return float(config.x)
+
+    options = ["x=choice(2,3,1)", "hydra/sweeper/sampler=grid", "hydra.sweeper.direction=maximize"]
+    limits = ["hydra.sweeper.limits={size: 2}", "hydra/sweeper/sampler=tpe", "hydra.sweeper.n_trials=9"]
+    with caplog.at_level(logging.INFO, "sentiment.search.progress.lines"):
+        study = sweep(*options, *limits, "hydra.sweeper.reuse=false", task=task)
+    assert max(trial.value for trial in study.trials) == 3.0
+    best = next(trial for trial in study.trials if trial.value == 2.0)
+    stands = [record.message for record in caplog.records if "; best " in record.message]
+    assert f"; best 2 (#{best.number})" in stands[-1]
+    assert not any("; best 3" in line for line in stands)
+    assert read_results(study_dir)["best_value"] == 2.0
 
 
 def test_nobody_is_told_where_people_want_quiet(sweep, caplog):

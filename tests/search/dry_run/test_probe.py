@@ -1,4 +1,4 @@
-"""A probe ends a job once its pace is known, and what its marks say of the whole job."""
+"""A probe ends a job once its pace is known, and what its samples say of the whole job."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from types import SimpleNamespace
 import pytest
 
 from sentiment.errors import RunPruned
-from sentiment.search.dry_run.probe import Mark, Probe, interpret
+from sentiment.search.dry_run.probe import Probe, Sample, interpret
 from sentiment.search.study.outcome import Outcome
 
 PRUNED, COMPLETE = Outcome("pruned"), Outcome("complete", (1.0,))
 
 
-def marks(*told, end):
-    """Marks of a job that begins at 0, tells fractions at times, and ends."""
-    return [Mark(0.0, None, 10, None), *(Mark(*one, 20, None) for one in told), Mark(end, None, 30, None)]
+def samples(*told, end):
+    """Samples of a job that begins at 0, tells fractions at times, and ends."""
+    return [Sample(0.0, None, 10, None), *(Sample(*one, 20, None) for one in told), Sample(end, None, 30, None)]
 
 
-def test_the_pace_counts_from_the_first_mark_on():
-    measured = interpret(marks((30.0, 0.1), (32.0, 0.2), (34.0, 0.3), end=34.1), PRUNED)
+def test_the_pace_counts_from_the_first_sample_on():
+    measured = interpret(samples((30.0, 0.1), (32.0, 0.2), (34.0, 0.3), end=34.1), PRUNED)
     assert measured.seconds == pytest.approx(30 + 20 * 0.9)
     assert not measured.is_bound
 
 
 def test_a_job_that_came_to_its_end_took_what_it_took():
-    assert interpret(marks((1.0, 0.5), (2.0, 1.0), end=5.0), PRUNED).seconds == 2.0
-    assert interpret(marks((1.0, 0.5), end=5.0), COMPLETE).seconds == 5.0
-    assert interpret(marks(end=5.0), COMPLETE).seconds == 5.0
-    assert interpret(marks((4.0, 1.0), end=4.1), PRUNED).seconds == 4.0
+    assert interpret(samples((1.0, 0.5), (2.0, 1.0), end=5.0), PRUNED).seconds == 2.0
+    assert interpret(samples((1.0, 0.5), end=5.0), COMPLETE).seconds == 5.0
+    assert interpret(samples(end=5.0), COMPLETE).seconds == 5.0
+    assert interpret(samples((4.0, 1.0), end=4.1), PRUNED).seconds == 4.0
 
 
 @pytest.mark.parametrize("told", [[], [(50.0, 0.1)], [(50.0, 0.1), (55.0, 0.1)]])
 def test_a_job_that_told_too_little_takes_longer_than_it_was_watched(told):
-    measured = interpret(marks(*told, end=60.0), None)
+    measured = interpret(samples(*told, end=60.0), None)
     assert (measured.seconds, measured.is_bound) == (60.0, True)
 
 
-def test_the_peak_of_memory_is_the_highest_of_all_marks():
-    measured = interpret([Mark(0.0, None, 10, None), Mark(1.0, 0.5, 50, 7), Mark(2.0, 1.0, 40, 9)], PRUNED)
+def test_the_peak_of_memory_is_the_highest_of_all_samples():
+    measured = interpret([Sample(0.0, None, 10, None), Sample(1.0, 0.5, 50, 7), Sample(2.0, 1.0, 40, 9)], PRUNED)
     assert (measured.host_bytes, measured.device_bytes) == (50, 9)
-    assert interpret(marks(end=1.0), COMPLETE).device_bytes is None
+    assert interpret(samples(end=1.0), COMPLETE).device_bytes is None
 
 
 def test_a_failure_is_told_with_its_reason_and_what_memory_is_known():
-    measured = interpret(marks((1.0, 0.5), end=2.0), Outcome("failed", reason="no memory left"))
+    measured = interpret(samples((1.0, 0.5), end=2.0), Outcome("failed", reason="no memory left"))
     assert (measured.failure, measured.host_bytes) == ("no memory left", 30)
     died = interpret([], Outcome("failed", reason="killed"))
     assert (died.failure, died.host_bytes) == ("killed", None)
 
 
 def test_a_job_is_ended_when_time_is_up_or_all_is_done(tmp_path):
-    file = tmp_path / "marks"
+    file = tmp_path / "samples"
     patient = Probe(file, seconds=1000.0)
     patient.progress(0.1)
     patient.progress(0.2, "a note")
@@ -66,16 +66,16 @@ def test_a_job_is_ended_when_time_is_up_or_all_is_done(tmp_path):
 
 
 def test_a_probe_lets_a_job_report_and_describe_without_a_study(tmp_path):
-    probe = Probe(tmp_path / "marks", seconds=1.0)
+    probe = Probe(tmp_path / "samples", seconds=1.0)
     probe.report(0.5, step=0)
     probe.describe({"size": 1.0})
     probe.finish_repeat(0.5)
-    assert not (tmp_path / "marks").exists()
+    assert not (tmp_path / "samples").exists()
 
 
 @pytest.mark.parametrize(("is_used", "peak"), [(True, 4096), (False, None)])
 def test_the_memory_of_a_gpu_counts_where_torch_uses_one(tmp_path, monkeypatch, is_used, peak):
     cuda = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: is_used, max_memory_allocated=lambda: 4096)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    Probe(tmp_path / "marks", seconds=1.0).mark(None)
-    assert json.loads((tmp_path / "marks").read_text())[3] == peak
+    Probe(tmp_path / "samples", seconds=1.0).sample(None)
+    assert json.loads((tmp_path / "samples").read_text())[3] == peak

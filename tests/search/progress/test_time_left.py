@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from sentiment.search.progress.events import RunningJob, StudyState
-from sentiment.search.progress.time_left import estimate_seconds_left, write_duration
+from sentiment.search.progress.time_left import estimate_seconds_left
 
 
 def make_trial(number, state, seconds=None, **attributes):
@@ -21,20 +21,20 @@ def make_trial(number, state, seconds=None, **attributes):
     return trial
 
 
-def estimate(trials, running=(), *, total, places=1, fractions=None):
+def estimate(trials, running=(), *, total, slots=1, fractions=None):
     jobs = [RunningJob(number, number, "", seconds, {}) for number, seconds in running]
     state = StudyState("s", Path(), ["minimize"], total, trials, [], jobs, 0.0, 0)
-    return estimate_seconds_left(state, places, lambda trial: (fractions or {}).get(trial.number))
+    return estimate_seconds_left(state, slots, lambda trial: (fractions or {}).get(trial.number))
 
 
 def complete(number, seconds, **attributes):
     return make_trial(number, TrialState.COMPLETE, seconds, **attributes)
 
 
-def test_new_trials_take_the_mean_of_those_that_ended_shared_by_the_places():
+def test_new_trials_take_the_mean_of_those_that_ended_shared_by_the_slots():
     trials = [complete(0, 10), make_trial(1, TrialState.PRUNED, 20)]
     assert estimate(trials, total=6) == pytest.approx(4 * 15)
-    assert estimate(trials, total=6, places=2) == pytest.approx(2 * 15)
+    assert estimate(trials, total=6, slots=2) == pytest.approx(2 * 15)
 
 
 def test_failures_and_reused_trials_say_nothing_of_the_duration():
@@ -62,11 +62,3 @@ def test_before_the_first_trial_ends_the_running_ones_tell():
 def test_a_trial_that_waits_to_be_run_again_is_still_to_come():
     trials = [complete(0, 10), make_trial(1, TrialState.WAITING)]
     assert estimate(trials, total=2) == pytest.approx(10)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0.0s"), (3.14, "3.1s"), (9.97, "10s"), (59.6, "1m 00s"), (3599.7, "1h 00m"), (7325, "2h 02m")],
-)
-def test_durations_are_written_for_people(seconds, text):
-    assert write_duration(seconds) == text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sentiment.errors import ConfigError
-from sentiment.search.plugin.options import read_options
+from sentiment.search.options import read_options
 
 LEAST = {
     "sampler": {"_target_": "optuna.samplers.RandomSampler"},

@@ -9,7 +9,8 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage
 
-from sentiment.search.storage.opening import StorageError, close_storage, open_storage
+from sentiment.search.storage.address import StorageError
+from sentiment.search.storage.opening import close_storage, open_storage
 
 WORKERS = 2
 

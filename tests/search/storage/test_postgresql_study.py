@@ -13,7 +13,7 @@ import pytest
 
 from sentiment.search.storage.opening import close_storage, open_storage
 
-APP = Path(__file__).parent / "toy" / "app.py"
+APP = Path(__file__).parents[1] / "toy" / "app.py"
 TRIALS = 500
 
 

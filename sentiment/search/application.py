@@ -1,0 +1,62 @@
+"""What an application tells the engine about its configurations; it travels with the application's task function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig
+
+from sentiment.errors import Fault
+
+Task = TypeVar("Task", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Application:
+    """What an application may tell.
+
+    Attributes:
+        find_faults: Lists what is wrong with one composed configuration; asked about every corner of a search before
+            its first trial.
+        identify_data: Names the data that a configuration reads, so that equal settings on changed data count as
+            different.
+        checked: Points, as overrides, that the application has checked itself before Hydra started (see
+            `sentiment.search.plugin.command_line`): the engine does not check them again.
+    """
+
+    find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None
+    identify_data: Callable[[DictConfig], str] | None = None
+    checked: set[tuple[str, ...]] = field(default_factory=set)
+
+
+def searchable(
+    *,
+    find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None,
+    identify_data: Callable[[DictConfig], str] | None = None,
+) -> Callable[[Task], Task]:
+    """Tell the engine about the configurations of a task function; for others it changes nothing.
+
+    The decorator stands below ``hydra.main``::
+
+        @hydra.main(config_path="conf", config_name="config")
+        @searchable(find_faults=find_faults)
+        def main(config: DictConfig) -> float:
+
+    Args:
+        find_faults: See `Application`.
+        identify_data: See `Application`.
+    """
+
+    def tell(task: Task) -> Task:
+        task.application = Application(find_faults, identify_data)  # type: ignore[attr-defined]
+        return task
+
+    return tell
+
+
+def application_of(task: Callable[..., Any]) -> Application:
+    """Return what an application told with its task function, decorated by ``hydra.main`` or not."""
+    told = getattr(task, "application", None)
+    return told if isinstance(told, Application) else Application()

@@ -1,1 +1,0 @@
-"""Composing the jobs of a study, from files that were read once."""

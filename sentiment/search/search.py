@@ -1,0 +1,230 @@
+"""A search: what may be chosen, how a point becomes a job, and whether all of it can be composed."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import HydraContext
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, NopPruner
+
+from sentiment.errors import ConfigError, Fault
+from sentiment.search.application import Application
+from sentiment.search.composer import Composer, is_within
+from sentiment.search.options import StudyOptions
+from sentiment.search.space.constraints import Validity, make_validity
+from sentiment.search.space.corners import list_corners
+from sentiment.search.space.grid import grid_size
+from sentiment.search.space.parameters import Space
+from sentiment.search.space.reading import read_space
+from sentiment.search.space.sampling import FreshSampler, build_sampler
+from sentiment.search.storage.address import read_address
+from sentiment.search.study.definition import Definition
+from sentiment.search.study.limits import check_limits
+from sentiment.search.study.outcome import RepeatPlan
+
+log = logging.getLogger(__name__)
+
+CustomSpace = Callable[[DictConfig, optuna.Trial], None]
+"""An application's own search space: draws further parameters of a trial."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """All of a study that needs no storage.
+
+    Attributes:
+        options: The study's options.
+        config: The composed configuration of the sweep.
+        space: What may be chosen.
+        is_valid: Whether a point satisfies the constraints; None: there are none.
+        extend: The application's own search space; None: there is none.
+        composer: Composes jobs.
+        sampler: Draws the points.
+        pruner: Ends trials early.
+        total: Trials of the study.
+        repeats: Jobs of a trial.
+        working_dir: Where the command was started.
+        study_dir: The study's folder.
+    """
+
+    options: StudyOptions
+    config: DictConfig
+    space: Space
+    is_valid: Validity | None
+    extend: CustomSpace | None
+    composer: Composer
+    sampler: FreshSampler
+    pruner: BasePruner
+    total: int
+    repeats: RepeatPlan
+    working_dir: Path
+    study_dir: Path
+
+    @classmethod
+    def read(cls, options: StudyOptions, lines: list[str], context: HydraContext, config: DictConfig) -> Search:
+        """Read space, constraints, sampler and pruner.
+
+        Args:
+            options: The study's options.
+            lines: The task overrides of the command line.
+            context: Hydra's context, with a loader that reads every file once.
+            config: The composed configuration of the sweep.
+
+        Raises:
+            ConfigError: Any of them is faulty.
+        """
+        choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
+        loader = context.config_loader
+        space = read_space(lines, options.params or {}, options.branches or {}, loader, chosen=choices)
+        is_valid = make_validity(options.constraints, space, config)
+        check_limits(options.limits, build_sampler(options.sampler, trial_number=0, space=space))
+        sampler = FreshSampler(options.sampler, space, is_valid)
+        total = options.n_trials
+        if str(options.sampler.get("_target_", "")).endswith(".GridSampler"):
+            total = min(total, grid_size(space, is_valid))
+            log.info("The grid has %d points to try.", total)
+        working_dir = Path(config.hydra.runtime.cwd)
+        return cls(
+            options=options,
+            config=config,
+            space=space,
+            is_valid=is_valid,
+            extend=_find_custom_space(options.custom_search_space),
+            composer=Composer(loader, config, options.ignore),
+            sampler=sampler,
+            pruner=_build_pruner(options.pruner),
+            total=total,
+            repeats=RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize),
+            working_dir=working_dir,
+            study_dir=(working_dir / str(config.hydra.sweep.dir)).resolve(),
+        )
+
+    @property
+    def storage_url(self) -> str | None:
+        """The storage, absolute, for jobs in other folders; None: the journal in the study's folder."""
+        url = self.options.storage
+        if url is None:
+            return None
+        address = read_address(url, self.study_dir, self.working_dir)
+        return url if address.url is None else address.connection_url
+
+    def check(self, application: Application) -> None:
+        """Compose every corner of the space, and validate it where the application can.
+
+        That is every choice, both ends of every interval and every branch, less the points that the application has
+        checked already.
+
+        Raises:
+            ConfigError: With every fault of every corner, each once.
+        """
+        faults: dict[Fault, None] = {}
+        for corner in list_corners(self.space, is_valid=self.is_valid or (lambda point: True)):
+            overrides = self.space.to_overrides(corner)
+            if overrides in application.checked:
+                continue
+            try:
+                config = self.composer.compose(overrides)
+            except (HydraException, OmegaConfBaseException) as error:
+                faults[_blame(overrides, error)] = None
+                continue
+            if application.find_faults is not None:
+                faults |= dict.fromkeys(application.find_faults(config))
+        if faults:
+            raise ConfigError(list(faults))
+
+    def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]:
+        """Draw the parameters of a trial, those of the application's own space included.
+
+        Raises:
+            ConfigError: The application draws what is fixed.
+        """
+        values = self.space.suggest(trial)
+        for key, text in self.space.fixed.items():
+            trial.set_user_attr(key, text)  # as the stock plugin does
+        if self.extend is not None:
+            self.extend(self.config, trial)
+            both = sorted(trial.params.keys() & self.space.fixed.keys())
+            if both:
+                problem = "is fixed, and drawn by custom_search_space"
+                raise ConfigError([Fault(key, problem, "leave it out on the command line") for key in both])
+        return {**values, **trial.params}
+
+    def to_overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Write a trial's values as overrides; what `custom_search_space` drew comes first."""
+        known = {parameter.name for parameter in self.space.parameters}
+        extra = (f"{name}={value}" for name, value in values.items() if name not in known)
+        return (*extra, *self.space.to_overrides(values))
+
+    def describe(self) -> Definition:
+        """Describe what must not change in the study."""
+        limits = {f"hydra.sweeper.limits.{name}": str(bound) for name, bound in self.options.limits.items()}
+        return Definition(
+            space=self.space.describe(),
+            settings={**self._describe_settings(), **limits},
+            directions=self.options.direction,
+            repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
+        )
+
+    def _describe_settings(self) -> dict[str, str]:
+        """Resolve what the trials share.
+
+        That is the base configuration less what is searched; and of a searched config group, what each option says.
+        """
+        space, composer, groups = self.space, self.composer, self.config.hydra.runtime.choices
+        shared = [*(f"{key}={text}" for key, text in space.fixed.items()), *space.plain]
+        searched = {parameter.key.lstrip("+") for parameter in space.parameters} | {self.repeats.seed_key}
+        base = composer.resolve(composer.compose(shared))
+        settings = {key: value for key, value in base.items() if not is_within(key, searched)}
+        for parameter in space.parameters:
+            if parameter.key in groups and isinstance(parameter.distribution, CategoricalDistribution):
+                for option in parameter.distribution.choices:
+                    content = composer.resolve(composer.compose([f"{parameter.key}={option}", *shared]))
+                    settings |= {
+                        f"{key} ({parameter.key}={option})": value
+                        for key, value in content.items()
+                        if key.startswith(f"{parameter.key}.") and key not in searched
+                    }
+        return settings
+
+
+def _blame(overrides: tuple[str, ...], error: Exception) -> Fault:
+    """Name the override that the reason speaks of, else the whole point."""
+    reason = str(error.__cause__ or error).splitlines()[0]
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+~") in reason or (value and value in reason):
+            return Fault(key, f"cannot be composed with {override} ({reason})", "correct the search space")
+    return Fault(" ".join(overrides), f"cannot be composed ({reason})", "correct the search space")
+
+
+def _build_pruner(config: Mapping[str, Any] | None) -> BasePruner:
+    if config is None:
+        return NopPruner()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # people chose it
+        pruner = instantiate(dict(config), _execution_whitelist_=("optuna.pruners.*",))
+    assert isinstance(pruner, BasePruner), f"hydra.sweeper.pruner gives {pruner!r}"
+    return pruner
+
+
+def _find_custom_space(name: str | None) -> CustomSpace | None:
+    if name is None:
+        return None
+    try:
+        extend: CustomSpace = instantiate({"_target_": name, "_partial_": True})
+    except InstantiationException as error:
+        remedy = "name a function (config, trial) by its dotted path; hydra.main's execution_whitelist must allow it"
+        raise ConfigError([Fault("hydra.sweeper.custom_search_space", str(error).splitlines()[0], remedy)]) from error
+    return extend
