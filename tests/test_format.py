@@ -91,6 +91,6 @@ def test_metrics_are_called_as_people_call_them(metric, name):
 
 
 def test_differences_of_shares_are_points():
-    assert [format_points(value) for value in (-0.01234, -1e-9, math.nan)] == ["-1.23", "0.00", "no number"]
+    assert [format_points(value) for value in (-0.01234, -1e-9, math.nan)] == ["-1.23", "0.00", "undefined"]
     assert format_points(0.02, is_signed=True) == "+2.00"
     assert (format_difference("val/f1", 0.1), format_difference("val/loss", 0.1)) == ("10.00", "0.1")
