@@ -13,14 +13,14 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.config.objective import list_objectives
+from sentiment.config.objective import find_directions, list_objectives
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.format import format_metric
 from sentiment.search.plugin.command_line import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 
 if TYPE_CHECKING:
-    from sentiment.report.sweep.collect import SweepFolder
+    from sentiment.report.sweep.running import RunningStudy
     from sentiment.report.sweep.table import SweepTable
     from sentiment.search.progress.events import StudyState
     from sentiment.search.workers.job import Finished
@@ -38,7 +38,7 @@ class SweepCallback(Callback):
 
     def __init__(self) -> None:
         self._parent: Parent | None = None
-        self._folder: SweepFolder | None = None
+        self._study: RunningStudy | None = None
         self._started = False
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -66,19 +66,20 @@ class SweepCallback(Callback):
         """Show on the parent run how the study stands."""
         if self._parent is None:
             return
-        from sentiment.report.sweep.collect import SweepFolder, collect_records
-        from sentiment.search.study.history import describe_study
-
-        self._folder = self._folder or SweepFolder(_sweep_dir(config))
-        history = describe_study(
-            state.name, list_objectives(config.objective), state.directions, state.trials, config.hydra.sweeper.repeats
-        )
-        table = collect_records(self._folder.read(), state.name, history=history)
+        table = self._follow(config, state).collect(state.trials)
         try:
             _update_parent(self._parent, table)
         except TrackingError as error:
             # The trial itself is safe; the next one writes the parent anew, and the end of the study insists.
             log.warning("The parent run could not be updated: %s", error)
+
+    def _follow(self, config: DictConfig, state: StudyState) -> RunningStudy:
+        from sentiment.report.sweep.running import RunningStudy
+
+        if self._study is None:
+            objectives = dict(zip(list_objectives(config.objective), find_directions(config.objective), strict=True))
+            self._study = RunningStudy(state.name, _sweep_dir(config), objectives, config.hydra.sweeper.repeats)
+        return self._study
 
     def _start(self, config: DictConfig) -> None:
         if config.tracking.mlflow:

@@ -15,7 +15,7 @@ from sentiment.config.objective import find_direction, read_objectives
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, rank_rows
 from sentiment.report.sweep.table import SweepTable
-from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, ResultRecord, job_order, read_result, read_results
+from sentiment.tracking.result_file import PARENT_FILE, ResultRecord, read_results
 
 if TYPE_CHECKING:
     from sentiment.search.study.history import StudyHistory
@@ -117,37 +117,6 @@ def collect_records(
         is_study=history is not None,
         repeats=1 if history is None else history.repeats,
     )
-
-
-class SweepFolder:
-    """The records in a sweep's folder, read again and again while jobs run: only files that changed are read anew.
-
-    Args:
-        sweep_dir: The folder.
-    """
-
-    def __init__(self, sweep_dir: Path) -> None:
-        self._sweep_dir = sweep_dir
-        self._known: dict[Path, tuple[tuple[int, int], ResultRecord]] = {}
-
-    def read(self) -> list[ResultRecord]:
-        """Return the records of all jobs in the order of their numbers, as `read_results` does.
-
-        Raises:
-            TrackingError: A file is damaged or of another version.
-        """
-        folders = {file.parent for file in self._known}
-        others = (path for path in self._sweep_dir.iterdir() if path not in folders and path.is_dir())
-        found = {*self._known, *(file for folder in others for file in folder.rglob(RESULT_FILE))}
-        self._known = {file: self._read(file) for file in sorted(found) if file.exists()}
-        records = [record for _, record in self._known.values()]
-        return sorted(records, key=job_order)
-
-    def _read(self, file: Path) -> tuple[tuple[int, int], ResultRecord]:
-        state = file.stat()
-        stamp = state.st_mtime_ns, state.st_size
-        known = self._known.get(file)
-        return known if known is not None and known[0] == stamp else (stamp, read_result(file))
 
 
 def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:

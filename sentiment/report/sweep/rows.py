@@ -84,32 +84,61 @@ def make_study_rows(records: Sequence[ResultRecord], history: StudyHistory, obje
     only_model = next(iter(models)) if len(models) == 1 else ""
     origin = min((trial.started for trial in history.trials if trial.started is not None), default=0.0)
     is_own = history.objectives is None or history.objectives == tuple(objectives)
-    described = {trial.number: trial.attributes for trial in history.trials}
-    rows = []
+    rows: dict[int, SweepRow] = {}
     for trial in history.trials:
-        source = trial.number if trial.reused_from is None else trial.reused_from
-        jobs = range(source * history.repeats, (source + 1) * history.repeats)
+        jobs = range(trial.number * history.repeats, (trial.number + 1) * history.repeats)
         runs = tuple(by_job[job] for job in jobs if job in by_job)
-        first = runs[0] if runs else None
-        metrics = {**described.get(source, {}), **trial.attributes, **({} if first is None else _read_metrics(first))}
-        row = SweepRow(
-            number=trial.number,
-            label=_label(trial, only_model if first is None else first.model),
-            state=trial.state,
-            rank=None,
-            parameters=trial.parameters,
-            values=_read_values(trial, metrics, objectives, is_own=is_own),
-            metrics=metrics,
-            curve=() if first is None else _read_curve(first, objectives),
-            started_seconds=None if trial.started is None else trial.started - origin,
-            ended_seconds=None if trial.ended is None else trial.ended - origin,
-            reason=_explain(trial, runs),
-            excess=trial.excess if trial.state == "complete" else {},
-            reused_from=trial.reused_from,
-            runs=runs,
+        source = None if trial.reused_from is None else rows.get(trial.reused_from)
+        rows[trial.number] = make_trial_row(
+            trial, runs, objectives, source=source, model=only_model, origin=origin, is_own=is_own
         )
-        rows.append(_insist_on_value(row, objectives))
-    return rows
+    return list(rows.values())
+
+
+def make_trial_row(
+    trial: TrialHistory,
+    runs: tuple[ResultRecord, ...],
+    objectives: Objectives,
+    *,
+    source: SweepRow | None = None,
+    model: str = "",
+    origin: float = 0.0,
+    is_own: bool = True,
+) -> SweepRow:
+    """Make the row of a trial, still without its rank.
+
+    Args:
+        trial: The trial.
+        runs: Records of its own jobs.
+        objectives: What is reported on.
+        source: Row of the equal trial whose result it shares.
+        model: The model's name where no record tells it.
+        origin: When the study's clock began, in seconds since 1970.
+        is_own: `objectives` are those of the study, whose values it holds over the repeats.
+    """
+    runs = runs or (() if source is None else source.runs)
+    first = runs[0] if runs else None
+    metrics = {
+        **({} if source is None else source.metrics), **trial.attributes,
+        **({} if first is None else _read_metrics(first)),
+    }  # fmt: skip
+    row = SweepRow(
+        number=trial.number,
+        label=_label(trial, model if first is None else first.model),
+        state=trial.state,
+        rank=None,
+        parameters=trial.parameters,
+        values=_read_values(trial, metrics, objectives, is_own=is_own),
+        metrics=metrics,
+        curve=() if first is None else _read_curve(first, objectives),
+        started_seconds=None if trial.started is None else trial.started - origin,
+        ended_seconds=None if trial.ended is None else trial.ended - origin,
+        reason=_explain(trial, runs),
+        excess=trial.excess if trial.state == "complete" else {},
+        reused_from=trial.reused_from,
+        runs=runs,
+    )
+    return _insist_on_value(row, objectives)
 
 
 def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow]:
@@ -139,10 +168,7 @@ def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow
         value = sign * row.values.get(first, math.nan)
         return (1 if row.state == "complete" else 2), math.inf if math.isnan(value) else value
 
-    return [
-        replace(rows[place], rank=ranks.get(place), on_front=place in front)
-        for place in sorted(range(len(rows)), key=order)
-    ]
+    return [_set_rank(rows[place], ranks.get(place), place in front) for place in sorted(range(len(rows)), key=order)]
 
 
 def read_value(text: str) -> float | str:
@@ -150,6 +176,10 @@ def read_value(text: str) -> float | str:
     if WHOLE_NUMBER.fullmatch(text):
         return int(text)
     return float(text) if NUMBER.fullmatch(text) else text
+
+
+def _set_rank(row: SweepRow, rank: int | None, on_front: bool) -> SweepRow:
+    return row if (row.rank, row.on_front) == (rank, on_front) else replace(row, rank=rank, on_front=on_front)
 
 
 def _read_values(

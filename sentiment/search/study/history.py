@@ -6,9 +6,9 @@ Nothing is created, locked or written: a study that runs does not notice its rea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -193,38 +193,26 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
     trials = study.get_trials(deepcopy=False)
     definition = storage.get_study_system_attrs(study._study_id).get(DEFINITION_KEY) or {}
     names = study.metric_names
-    directions = [direction.name.lower() for direction in study.directions]
-    repeats = int(str(definition.get("repeats", "1")).partition(",")[0])
-    history = describe_study(study.study_name, None if names is None else tuple(names), directions, trials, repeats)
-    return replace(history, conditions=_read_conditions(definition.get("space", {})))
-
-
-def describe_study(
-    name: str,
-    objectives: tuple[str, ...] | None,
-    directions: Sequence[str],
-    trials: Sequence[FrozenTrial],
-    repeats: int,
-) -> StudyHistory:
-    """Describe a study by its trials, for who holds them already; arguments as in `StudyHistory`."""
+    directions = tuple(cast(Direction, direction.name.lower()) for direction in study.directions)
     return StudyHistory(
-        name=name,
-        objectives=objectives,
-        directions=tuple(cast(Direction, direction) for direction in directions),
-        trials=tuple(_read_trial(trial) for trial in trials),
+        name=study.study_name,
+        objectives=None if names is None else tuple(names),
+        directions=directions,
+        trials=tuple(read_trial(trial) for trial in trials),
         best=tuple(trial.number for trial in choose_best(trials, directions)),
         log_scaled=frozenset(
-            name_key(parameter)
+            name_key(name)
             for trial in trials
-            for parameter, distribution in trial.distributions.items()
+            for name, distribution in trial.distributions.items()
             if getattr(distribution, "log", False)
         ),
-        conditions={},
-        repeats=repeats,
+        conditions=_read_conditions(definition.get("space", {})),
+        repeats=int(str(definition.get("repeats", "1")).partition(",")[0]),
     )
 
 
-def _read_trial(trial: FrozenTrial) -> TrialHistory:
+def read_trial(trial: FrozenTrial) -> TrialHistory:
+    """Return a trial as its study's storage holds it, in plain data."""
     attributes, state = trial.user_attrs, STATES[trial.state]
     if attributes.get("failure.kind") == "interrupted":
         state = "killed"

@@ -252,7 +252,7 @@ def test_runs_with_their_test_interval(make_record):
 
 def test_runs_over_a_limit_come_last_and_are_named():
     (panel,) = make_runs(make_table(make_row(0, 0.9, excess={"size": 2.0}), make_row(1, 0.8))).panels
-    assert panel.y.categories == ("1: heads=2", "0: heads=1 (over a limit)")
+    assert panel.y.categories == ("1: heads=2", "0 (over a limit): heads=1")
 
 
 def test_seeds_share_a_line():

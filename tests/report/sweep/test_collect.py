@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from dataclasses import replace
 
 import pytest
 from hydra import compose, initialize_config_dir
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.report.sweep import collect
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.names import open_sweep
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
-from sentiment.tracking.result_file import read_result, read_results, write_json, write_result
+from sentiment.tracking.result_file import write_json, write_result
 
 AIM = {"objectives": '["val/accuracy"]', "directions": '["maximize"]', "objective": "val/accuracy"}
 
@@ -218,24 +216,6 @@ def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path, monkeypatch):
     table, folder = open_sweep("c" * 32)
     assert (table.name, len(table.rows), folder) == ("mine", 2, sweep_dir)
     assert table.command == "python run.py -m model.heads=1,2"
-
-
-def test_only_what_changed_is_read_again(make_grid, tmp_path, monkeypatch):
-    first, second, third = make_grid(0.7, 0.8, 0.9)
-    write_result(tmp_path / "0", first)
-    write_result(tmp_path / "nested/1", replace(second, status="RUNNING"))
-    opened = []
-    monkeypatch.setattr(collect, "read_result", lambda file: opened.append(file.parent.name) or read_result(file))
-    folder = collect.SweepFolder(tmp_path)
-    assert folder.read() == read_results(tmp_path)
-    assert folder.read() == read_results(tmp_path)
-    assert opened == ["0", "1"]
-    write_result(tmp_path / "nested/1", second)
-    write_result(tmp_path / "nested/2", third)
-    assert folder.read() == [first, second, third]
-    assert opened == ["0", "1", "1", "2"]
-    shutil.rmtree(tmp_path / "0")
-    assert folder.read() == [second, third]
 
 
 def test_an_interrupted_trial_waits_and_says_what_runs_it_again(make_record):

@@ -53,10 +53,11 @@ def group_by_settings(table: SweepTable, rows: Sequence[SweepRow]) -> list[tuple
         told = {key: value for key, value in row.parameters.items() if key not in (SEED, "model")}
         settings = [f"{names[key]}={format_setting(value)}" for key, value in told.items()]
         name = " ".join([row.model, *settings] if several_models or not settings else settings)
+        limit = " (over a limit)" if row.excess else ""
         if SEED not in row.parameters:
-            name = f"{row.number}: {name}"  # equal settings drawn twice stay two trials
-        if row.excess:
-            name += " (over a limit)"
+            name = f"{row.number}{limit}: {name}"  # equal settings drawn twice stay two trials
+        elif row.excess:
+            name += limit
         groups.setdefault(name.strip(), []).append(row)
     sign = -1.0 if table.directions[0] == "maximize" else 1.0
 

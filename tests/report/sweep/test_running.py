@@ -1,0 +1,67 @@
+"""The table of a study while it runs."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import optuna
+import pytest
+
+from sentiment.report.sweep import running
+from sentiment.report.sweep.collect import collect_sweep
+from sentiment.report.sweep.running import RunningStudy
+from sentiment.search.storage.opening import open_storage
+from sentiment.tracking.result_file import read_result, write_result
+
+OBJECTIVES = {"val/accuracy": "maximize"}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study with three trials, the second of which breaks a limit."""
+    study = optuna.create_study(storage=open_storage(None, tmp_path), study_name="mine", direction="maximize")
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["val/accuracy"])
+    for value, seconds in ((0.7, 1.0), (0.9, 9.0), (0.8, 1.0)):
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        study._storage.set_trial_system_attr(trial._trial_id, "constraints:time/fit_seconds", seconds - 5)
+        study.tell(trial, value)
+    return study
+
+
+def test_it_agrees_with_what_is_collected_at_the_end(study, make_record, tmp_path):
+    for number, accuracy in enumerate((0.7, 0.9, 0.8)):
+        write_result(tmp_path / str(number), make_record(number, "rnn", accuracy=accuracy))
+    now = RunningStudy("mine", tmp_path, OBJECTIVES, 1).collect(study.get_trials(deepcopy=False))
+    end = collect_sweep(tmp_path)
+    assert [(row.number, row.rank, row.on_front) for row in now.rows] == [(2, 1, True), (0, 2, False), (1, None, False)]
+    clock = {"started_seconds": None, "ended_seconds": None}
+    assert [replace(row, **clock) for row in now.rows] == [replace(row, **clock) for row in end.rows]
+    assert (now.name, now.objectives, now.varied, now.is_study) == (end.name, end.objectives, end.varied, end.is_study)
+
+
+def test_only_what_changed_is_read_again(study, make_record, tmp_path, monkeypatch):
+    opened, described = [], []
+    monkeypatch.setattr(running, "read_result", lambda file: opened.append(file.parent.name) or read_result(file))
+    make_row = running.make_trial_row
+    monkeypatch.setattr(
+        running,
+        "make_trial_row",
+        lambda trial, *rest, **more: described.append(trial.number) or make_row(trial, *rest, **more),
+    )
+    records = [make_record(number, "rnn", accuracy=0.7) for number in range(3)]
+    write_result(tmp_path / "0", records[0])
+    write_result(tmp_path / "nested/1", replace(records[1], status="RUNNING"))
+    running_study = RunningStudy("mine", tmp_path, OBJECTIVES, 1)
+    for _ in range(2):
+        running_study.collect(study.get_trials(deepcopy=False))
+    assert (sorted(opened), described) == (["0", "1"], [0, 1, 2])
+    opened.clear(), described.clear()
+    write_result(tmp_path / "nested/1", records[1])
+    write_result(tmp_path / "nested/2", records[2])
+    running_study.collect(study.get_trials(deepcopy=False))
+    assert (sorted(opened), described) == (["1", "2"], [1, 2])
+    shutil.rmtree(tmp_path / "0")
+    table = running_study.collect(study.get_trials(deepcopy=False))
+    assert {row.number: len(row.runs) for row in table.rows} == {0: 0, 1: 1, 2: 1}
