@@ -134,5 +134,9 @@ def test_an_interrupted_study_goes_on_from_its_checkpoint(store: Path, project_d
     with sqlite3.connect(store / "mlflow.db") as database:
         (status,) = database.execute("SELECT status FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
         children = database.execute("SELECT count(*) FROM runs").fetchone()
+        parent = json.loads((folder / "parent_run.json").read_text())["run_id"]
+        tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (parent,)).fetchall())
     assert status == "FINISHED"
     assert children == (10,), "no second MLflow run of the same trial"
+    assert tags["trials"] == tags["trials.complete"] == "2"
+    assert not any(name.startswith("jobs") for name in tags), "what the earlier version wrote is gone"

@@ -65,7 +65,7 @@ def test_a_study_is_recorded_under_one_parent(launcher, fresh_checkout, tiny):
     assert parent.info.status == "FINISHED"
     assert [child.info.status for child in children] == ["FINISHED"] * 2
     best = max(child.data.metrics["val/accuracy"] for child in children)
-    assert parent.data.tags["best.value"] == str(best)
+    assert parent.data.metrics["best/val/accuracy"] == best
 
 
 def test_a_requeued_trial_goes_on_from_its_checkpoint(fresh_checkout, tiny):

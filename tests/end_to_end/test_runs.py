@@ -123,4 +123,5 @@ def test_the_stock_optuna_sweeper_is_recorded_under_one_parent(fresh_checkout, t
     assert len(children) == 2
     assert parent.info.status == "FINISHED"
     best = max(children, key=lambda run: run.data.metrics["val/accuracy"])
-    assert parent.data.tags["best.value"] == str(best.data.metrics["val/accuracy"])
+    assert parent.data.metrics["best/val/accuracy"] == best.data.metrics["val/accuracy"]
+    assert parent.data.tags["best.run_id"] == best.info.run_id

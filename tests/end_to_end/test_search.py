@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import optuna
@@ -57,7 +58,12 @@ def test_a_search_over_both_models_prunes_and_shows_the_best_on_the_parent(fresh
     assert {run.info.status for run in children.values()} == {"FINISHED"}, "pruning is no failure"
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["best.run_id"] == children[study.best_trial.number].info.run_id
-    assert float(parent.data.tags["best.value"]) == study.best_value
+    assert parent.data.metrics["best/val/accuracy"] == study.best_value
+    tags = parent.data.tags
+    counts = Counter(state.name.lower() for state in states)
+    assert {name: tags[name] for name in tags if name.startswith("trials")} == {
+        "trials": "5", "trials.complete": str(counts["complete"]), "trials.pruned": str(counts["pruned"]),
+    }, "nothing of the running trials stays"  # fmt: skip
     assert study.best_trial.user_attrs["model/parameters"] > 0
     assert not any(name.startswith("test/") for run in children.values() for name in run.data.metrics)
     assert "pruned" in result.stdout
@@ -91,6 +97,8 @@ def test_a_killed_search_goes_on_from_the_checkpoint_and_in_the_same_records(fre
     assert parent.info.run_id == killed_parent.info.run_id
     assert children[0].info.run_id == killed[0].info.run_id
     assert {run.info.status for run in (parent, *children.values())} == {"FINISHED"}
+    assert parent.data.tags["trials.complete"] == parent.data.tags["trials"] == "2"
+    assert not any(name.startswith(("trials.running", "failure")) for name in parent.data.tags)
     [first] = fresh_checkout.folder.glob("multirun/*/0/result.json")
     record = json.loads(first.read_text())
     assert record["epochs"] == 40

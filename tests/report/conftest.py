@@ -119,6 +119,7 @@ def make_example_row(make_record, number, state):
         ended_seconds=70.0 * number + 65,
         reason={"complete": None, "pruned": "below the median at step 2", "failed": HOSTILE}[state],
         runs=(make_record(number, model, "optimizer.lr=1e-3", "model.heads=4", status=status),),
+        model=model,
         on_front=number == 0,
     )
 

@@ -60,6 +60,7 @@ def make_job_rows(records: Sequence[ResultRecord], objectives: Objectives) -> li
             ended_seconds=None if record.seconds is None else start - origin + record.seconds,
             reason=KILLED_OUTRIGHT if record.status == "RUNNING" else record.reason,
             runs=(record,),
+            model=record.model,
         )
         rows.append(_insist_on_value(row, objectives))
     return rows
@@ -118,13 +119,14 @@ def make_trial_row(
     """
     runs = runs or (() if source is None else source.runs)
     first = runs[0] if runs else None
+    model = str(trial.parameters.get("model", model)) if first is None else first.model
     metrics = {
         **({} if source is None else source.metrics), **trial.attributes,
         **({} if first is None else _read_metrics(first)),
     }  # fmt: skip
     row = SweepRow(
         number=trial.number,
-        label=_label(trial, model if first is None else first.model),
+        label=_label(trial, model),
         state=trial.state,
         rank=None,
         parameters=trial.parameters,
@@ -137,6 +139,7 @@ def make_trial_row(
         excess=trial.excess if trial.state == "complete" else {},
         reused_from=trial.reused_from,
         runs=runs,
+        model=model,
     )
     return _insist_on_value(row, objectives)
 
@@ -208,7 +211,7 @@ def _insist_on_value(row: SweepRow, objectives: Objectives) -> SweepRow:
 
 def _label(trial: TrialHistory, model: str) -> str:
     told = {key: str(value) for key, value in trial.parameters.items()}
-    return shorten(model or told.get("model", ""), told).strip() or f"trial {trial.number}"
+    return shorten(model, told).strip() or f"trial {trial.number}"
 
 
 def _explain(trial: TrialHistory, runs: Sequence[ResultRecord]) -> str | None:

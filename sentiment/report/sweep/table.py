@@ -47,6 +47,7 @@ class SweepRow:
         excess: Limit to by how much it is broken; empty where all are kept.
         reused_from: Number of the equal trial whose result it shares; None if it was trained itself.
         runs: Records of its runs, one per repeat; those that left none are missing.
+        model: The model's name; empty where nobody knows.
         on_front: No other trial is as good in every objective and better in one. With one objective: the best trial.
     """
 
@@ -64,17 +65,13 @@ class SweepRow:
     excess: Mapping[str, float] = field(default_factory=dict)
     reused_from: int | None = None
     runs: tuple[ResultRecord, ...] = ()
+    model: str = ""
     on_front: bool = False
 
     @property
     def record(self) -> ResultRecord | None:
         """The record of its first run; None where there is none."""
         return self.runs[0] if self.runs else None
-
-    @property
-    def model(self) -> str:
-        """The model's name; empty where nobody knows."""
-        return str(self.parameters.get("model", "")) if self.record is None else self.record.model
 
     def value_of(self, metric: str) -> float | None:
         """Return an objective or another number of the run; None where it was not measured."""
