@@ -66,7 +66,7 @@ class SweepCallback(Callback):
         """Show on the parent run how the study stands."""
         if self._parent is None:
             return
-        table = self._follow(config, state).collect(state.trials)
+        table = self._follow(config, state).collect(state)
         try:
             _update_parent(self._parent, table)
         except TrackingError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from sentiment.search.study.history import read_trial
 from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    from sentiment.search.progress.events import StudyState
+    from sentiment.search.study.history import TrialHistory
 
 Stamp = tuple[int, int]
 """Time of the last change in nanoseconds, and size in bytes."""
@@ -36,24 +36,24 @@ class RunningStudy:
     objectives: Objectives
     repeats: int
     _files: dict[Path, tuple[Stamp, ResultRecord]] = field(default_factory=dict)
-    _rows: dict[int, tuple[FrozenTrial, tuple[ResultRecord, ...], SweepRow]] = field(default_factory=dict)
+    _rows: dict[int, tuple[object, tuple[ResultRecord, ...], SweepRow]] = field(default_factory=dict)
 
-    def collect(self, trials: Sequence[FrozenTrial]) -> SweepTable:
+    def collect(self, state: StudyState) -> SweepTable:
         """Collect the table: all that `sentiment.report.sweep.collect` knows of a study, but facts, times and command.
 
         Args:
-            trials: All trials, as the storage holds them: a trial that changes is another object.
+            state: The study, with all trials as the storage holds them: a trial that changes is another object.
 
         Raises:
             TrackingError: A record is damaged or of another version.
         """
         by_job = {record.job_number: record for record in self.read_records()}
-        for trial in trials:
+        for trial in state.trials:
             jobs = range(trial.number * self.repeats, (trial.number + 1) * self.repeats)
             runs = tuple(by_job[job] for job in jobs if job in by_job)
             known = self._rows.get(trial.number)
             if known is None or known[0] is not trial or known[1] != runs:
-                self._rows[trial.number] = trial, runs, self._describe(trial, runs)
+                self._rows[trial.number] = trial, runs, self._describe(read_trial(trial), runs)
         rows = rank_rows([row for _, _, row in self._rows.values()], self.objectives)
         for row in rows:  # with its rank: few ranks change after a trial
             self._rows[row.number] = (*self._rows[row.number][:2], row)
@@ -80,10 +80,9 @@ class RunningStudy:
         known = self._files.get(file)
         return known if known is not None and known[0] == stamp else (stamp, read_result(file))
 
-    def _describe(self, trial: FrozenTrial, runs: tuple[ResultRecord, ...]) -> SweepRow:
-        history = read_trial(trial)
-        source = None if history.reused_from is None else self._rows.get(history.reused_from)
-        return make_trial_row(history, runs, self.objectives, source=None if source is None else source[2])
+    def _describe(self, trial: TrialHistory, runs: tuple[ResultRecord, ...]) -> SweepRow:
+        source = None if trial.reused_from is None else self._rows.get(trial.reused_from)
+        return make_trial_row(trial, runs, self.objectives, source=None if source is None else source[2])
 
 
 def _find_results(folder: Path) -> list[tuple[Path, Stamp]]:

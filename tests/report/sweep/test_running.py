@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -30,10 +31,16 @@ def study(tmp_path):
     return study
 
 
+def stand(study):
+    return SimpleNamespace(trials=study.get_trials(deepcopy=False))
+
+
 def test_it_agrees_with_what_is_collected_at_the_end(study, make_record, tmp_path):
     for number, accuracy in enumerate((0.7, 0.9, 0.8)):
         write_result(tmp_path / str(number), make_record(number, "rnn", accuracy=accuracy))
-    now = RunningStudy("mine", tmp_path, OBJECTIVES, 1).collect(study.get_trials(deepcopy=False))
+    now = RunningStudy("mine", tmp_path, OBJECTIVES, 1).collect(
+        stand(study)
+    )
     end = collect_sweep(tmp_path)
     assert [(row.number, row.rank, row.on_front) for row in now.rows] == [(2, 1, True), (0, 2, False), (1, None, False)]
     clock = {"started_seconds": None, "ended_seconds": None}
@@ -55,13 +62,13 @@ def test_only_what_changed_is_read_again(study, make_record, tmp_path, monkeypat
     write_result(tmp_path / "nested/1", replace(records[1], status="RUNNING"))
     running_study = RunningStudy("mine", tmp_path, OBJECTIVES, 1)
     for _ in range(2):
-        running_study.collect(study.get_trials(deepcopy=False))
+        running_study.collect(stand(study))
     assert (sorted(opened), described) == (["0", "1"], [0, 1, 2])
     opened.clear(), described.clear()
     write_result(tmp_path / "nested/1", records[1])
     write_result(tmp_path / "nested/2", records[2])
-    running_study.collect(study.get_trials(deepcopy=False))
+    running_study.collect(stand(study))
     assert (sorted(opened), described) == (["1", "2"], [1, 2])
     shutil.rmtree(tmp_path / "0")
-    table = running_study.collect(study.get_trials(deepcopy=False))
+    table = running_study.collect(stand(study))
     assert {row.number: len(row.runs) for row in table.rows} == {0: 0, 1: 1, 2: 1}
