@@ -77,8 +77,8 @@ def predict(checkout, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_page_has_a_file_for_each_recipe():
     folders = sorted(str(Path(path).parent) for path in FILES)
-    assert folders == ["conf/data", "conf/search", "sentiment/extensions", "sentiment/extensions"]
-    assert len(list_commands()) >= 9
+    assert folders == ["conf/data", "conf/search", *["sentiment/extensions"] * 3]
+    assert len(list_commands()) >= 12
 
 
 def test_a_broken_file_is_explained_as_the_page_shows(fresh_checkout):
@@ -115,12 +115,15 @@ def test_every_documented_command_is_valid(extended):
 
 @pytest.mark.slow
 def test_help_completion_and_faults_know_the_options(extended):
-    assert "model: cnn, ngram, rnn, transformer" in extended.run("--help").stdout
+    shown = extended.run("--help").stdout
+    assert "model: cnn, ngram, rnn, transformer" in shown
+    assert "tracking: both, lines, mlflow, none, tensorboard" in shown
     line = "python run.py model=cnn model.fil"
     completed = extended.run("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
     assert "model.filters=" in completed.stdout
-    result = extended.run("model=cnn", "model.filters=0", "data=folder")
+    result = extended.run("model=cnn", "model.filters=0", "data=folder", "tracking=lines", "tracking.flie=x")
     assert result.returncode == 1
+    assert "did you mean tracking.file?" in result.stderr
     assert "model.filters: 0 is out of range" in result.stderr
     assert "did you mean data=folders?" in result.stderr
 
@@ -173,6 +176,25 @@ def test_both_kinds_of_data_train(extended):
     assert Path(results["cnn/folders"]["params"]["data.path"]) == extended.folder / "reviews"
     assert results["cnn/files"]["params"]["data.tokenizer.vocabulary_size"] == "5000"
     assert len({result["tags"]["data.fingerprint"] for result in results.values()}) == 2
+
+
+@pytest.mark.slow
+def test_the_tracker_records_alone_and_beside_mlflow(extended):
+    small = (*TINY_REVIEWS, *TINY[:-1], "tracking=lines", "model=ngram")
+    alone = extended.run(*small, "hydra.run.dir=multirun/alone")
+    assert alone.returncode == 0, alone.stderr
+    assert not (extended.folder / "mlflow.db").exists()
+    beside = extended.run(*small, "tracking.mlflow=true", "hydra.run.dir=multirun/beside")
+    assert beside.returncode == 0, beside.stderr
+    runs: dict[str, list[str]] = {}
+    for line in map(json.loads, (extended.folder / "runs.jsonl").read_text().splitlines()):
+        runs.setdefault(Path(line["run"]).name, []).append(line["event"])
+    events = ["started", "described", "described", "validated", "tested", "finished", "closed"]
+    assert runs == {"alone": events, "beside": events}
+    for name in runs:
+        result = json.loads((extended.folder / "multirun" / name / "result.json").read_text())
+        assert result["params"]["tracking.name"] == "lines"
+        assert (result["run_id"] is not None) is (name == "beside"), "in MLflow only where it is asked to"
 
 
 @pytest.mark.slow
