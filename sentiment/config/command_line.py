@@ -7,9 +7,10 @@ command is composed and checked first, and all faults are reported together. `ch
 
 from __future__ import annotations
 
-import copy
+import itertools
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -17,18 +18,14 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.faults import explain_unknown_key, explain_unknown_option
-from sentiment.config.points import list_points
 from sentiment.config.reading import check_settings, list_keys, read_choices
 from sentiment.errors import ConfigError, Fault
-
-COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
-
 
 SearchPoints = Callable[[DictConfig, Sequence[str], Mapping[str, str], ConfigLoader], Sequence[Sequence[str]]]
 """Lists the overrides of the points at which a search is checked, from the configuration that the fixed overrides
@@ -80,7 +77,10 @@ class CommandLineCheck:
             self.search_path = [f"hydra.searchpath=[file://{Path(options.config_dir).resolve()}]"]
         self.loader = GlobalHydra.instance().config_loader()
         self.groups = [group for group in self.loader.list_groups("") if group != "hydra"]
-        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.composers = {
+            with_hydra: MergingComposer(partial(self._compose_slowly, with_hydra=with_hydra), self.groups.__contains__)
+            for with_hydra in (False, True)
+        }
 
     def find_faults(self) -> list[Fault]:
         """List the faults of all points, each once, in the order they were met."""
@@ -200,16 +200,10 @@ class CommandLineCheck:
         return None
 
     def _compose(self, overrides: list[Override], *, with_hydra: bool = False) -> DictConfig:
-        """Compose, and reuse the work between points: a grid over values composes its groups once only."""
-        plain = [o for o in overrides if o.type is OverrideType.CHANGE and not self._is_choice(o)]
-        plain = [o for o in plain if not o.is_hydra_override() and o.package is None]
-        lines = (*self.search_path, *(str(o.input_line) for o in overrides if o not in plain), str(with_hydra))
-        if lines not in self.composed:
-            self.composed[lines] = compose(self.config_name, list(lines[:-1]), return_hydra_config=with_hydra)
-        config = copy.deepcopy(self.composed[lines])
-        for override in plain:
-            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        return config
+        return self.composers[with_hydra].compose(overrides)
+
+    def _compose_slowly(self, overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
+        return compose(self.config_name, [*self.search_path, *overrides], return_hydra_config=with_hydra)
 
 
 def explain_sweep(override: Override) -> Fault:
@@ -217,3 +211,38 @@ def explain_sweep(override: Override) -> Fault:
     key = override.key_or_group
     values = override.get_value_string()
     return Fault(key, f"has several values ({values})", f"add -m to run each, or write {key}=[{values}] for a list")
+
+
+def list_points(overrides: Sequence[Override], *, is_grid: bool) -> Iterator[list[Override]]:
+    """Yield the overrides of every point that a command stands for.
+
+    Hydra's own sweeper runs the whole grid, so the whole grid is listed. Other sweepers draw points of their own
+    choosing: for those the first point is listed, and each further value (both ends of an interval) alone beside it.
+
+    Args:
+        overrides: Fixed and swept overrides; of two with the same key the later one counts, as in Hydra.
+        is_grid: Whether every combination runs.
+    """
+    by_key = {override.get_key_element(): override for override in overrides}
+    axes = [_list_values(override) for override in by_key.values()]
+    if is_grid:
+        yield from (list(point) for point in itertools.product(*axes))
+        return
+    first = [axis[0] for axis in axes]
+    yield first
+    for index, axis in enumerate(axes):
+        for value in axis[1:]:
+            yield [*first[:index], value, *first[index + 1 :]]
+
+
+def _list_values(override: Override) -> list[Override]:
+    if not override.is_sweep_override():
+        return [override]
+    key = override.get_key_element()
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        texts = [str(value.start), str(value.end)]
+    else:
+        texts = list(override.sweep_string_iterator())
+    parser = OverridesParser.create(config_loader=override.config_loader)
+    return parser.parse_overrides([f"{key}={text}" for text in texts])

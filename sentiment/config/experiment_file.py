@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from sentiment import atomic
-from sentiment.config.command_line import COMPOSE_ERRORS
+from sentiment.composing import COMPOSE_ERRORS
 from sentiment.config.extension_options import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import is_incidental

@@ -7,7 +7,6 @@ composes from files read once.
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -15,21 +14,19 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from sentiment.composing import MergingComposer
 from sentiment.flat import flatten
 
 
 class Composer:
     """Composes jobs.
 
-    Hydra composes a job from its YAML files in tens of milliseconds, most of a short trial's overhead. Between the
-    trials of a study mostly plain values differ, and those are merged last of all: so the rest is composed once, kept
-    pickled (ten times faster to copy than by `copy.deepcopy`), and the values are merged into a copy. `compose` and
-    `compose_slowly` agree, which a test holds for every kind of override.
+    Composing from scratch would be most of a short trial's overhead. `compose` and `compose_slowly` agree, which a test
+    holds for every kind of override.
 
     Args:
         loader: Hydra's loader.
@@ -42,7 +39,7 @@ class Composer:
         self._study = study
         self._ignored = tuple(ignored)
         self._parser = OverridesParser.create(config_loader=loader)
-        self._bases: dict[tuple[str, ...], bytes] = {}
+        self._merging = MergingComposer(self.compose_slowly, self._is_group)
         self._groups: dict[str, bool] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -52,12 +49,8 @@ class Composer:
             HydraException: The overrides do not compose.
         """
         parsed = self._parser.parse_overrides(list(overrides))
-        values = [override for override in parsed if self._is_value(override)]
-        structure = [str(override.input_line) for override in parsed if override not in values]
-        config = self._copy_base(tuple(structure))
         try:
-            for override in values:
-                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+            config = self._merging.compose(parsed)
         except OmegaConfBaseException:
             return self.compose_slowly(overrides)  # it says what is wrong in Hydra's words
         with read_write(config.hydra):
@@ -78,25 +71,6 @@ class Composer:
         names = [name for name in map(str, config) if name != "hydra" and not OmegaConf.is_missing(config, name)]
         flat = flatten({name: _resolve(config, name) for name in names})
         return {key: str(value) for key, value in flat.items() if not is_within(key, self._ignored)}
-
-    def _copy_base(self, structure: tuple[str, ...]) -> DictConfig:
-        if structure not in self._bases:
-            self._bases[structure] = pickle.dumps(self.compose_slowly(structure))
-        config = pickle.loads(self._bases[structure])
-        assert isinstance(config, DictConfig)
-        return config
-
-    def _is_value(self, override: Override) -> bool:
-        """Return whether an override only sets a value that is there: no group, nothing added, deleted or moved.
-
-        Values never decide which files are composed: Hydra interpolates a defaults list from choices of groups alone.
-        """
-        return (
-            override.type is OverrideType.CHANGE
-            and override.package is None
-            and not override.is_hydra_override()
-            and not self._is_group(override.key_or_group)
-        )
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:

@@ -1,0 +1,60 @@
+"""Compose configurations that mostly differ in plain values: the rest once, the values merged into a copy of it.
+
+Hydra composes a configuration from its YAML files in tens of milliseconds. Between the points of a sweep mostly plain
+values differ, and those are merged last of all.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+class MergingComposer:
+    """Composes what decides which files are read once, kept pickled: ten times faster to copy than `copy.deepcopy`.
+
+    Args:
+        compose: Composes overrides from scratch, as Hydra does.
+        is_group: Whether a key is a config group.
+    """
+
+    def __init__(self, compose: Callable[[Sequence[str]], DictConfig], is_group: Callable[[str], bool]) -> None:
+        self._compose = compose
+        self._is_group = is_group
+        self._bases: dict[tuple[str, ...], bytes] = {}
+
+    def compose(self, overrides: Sequence[Override]) -> DictConfig:
+        """Compose overrides.
+
+        Raises:
+            HydraException: They do not compose.
+            OmegaConfBaseException: A value does not fit its key.
+        """
+        values = [override for override in overrides if self._is_value(override)]
+        structure = tuple(str(override.input_line) for override in overrides if override not in values)
+        if structure not in self._bases:
+            self._bases[structure] = pickle.dumps(self._compose(structure))
+        config = pickle.loads(self._bases[structure])
+        assert isinstance(config, DictConfig)
+        for override in values:
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        return config
+
+    def _is_value(self, override: Override) -> bool:
+        """Return whether an override only sets a value that is there: no group, nothing added, deleted or moved.
+
+        Values never decide which files are composed: Hydra interpolates a defaults list from choices of groups alone.
+        """
+        return (
+            override.type is OverrideType.CHANGE
+            and override.package is None
+            and not override.is_hydra_override()
+            and not self._is_group(override.key_or_group)
+        )
