@@ -23,7 +23,10 @@ ROOMS = {
         "options", "application", "storage", "space", "composer", "study", "workers", "progress", "search",
         "controller", "planning", "dry_run", "engine", "plugin",
     ],
-    "tracking": ["ending", "environment", "mlflow", "recorder"],
+    "tracking": [
+        "ending", "environment", "params", "run_name", "result_file", "confusion", "folder", "tensorboard", "mlflow",
+        "recorder", "runs", "model_source",
+    ],
     "report": ["statistics", "draw", "sweep", "compare", "errors", "record"],
 }  # fmt: skip
 """The rooms of a package, and some of the files beside them: each may import those before it."""

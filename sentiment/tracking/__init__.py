@@ -1,1 +1,1 @@
-"""Records runs in MLflow and TensorBoard, and in their own folders; the only place that imports mlflow."""
+"""Record runs in their own folders, MLflow and TensorBoard, and read them back; nothing else imports mlflow."""

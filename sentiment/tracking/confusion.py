@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
 
+from sentiment.format import format_percent
+
 LARGEST_ANNOTATED = 20
 """With more classes K the numbers would not be readable; the CSV has them."""
 
@@ -39,11 +41,11 @@ def draw_confusion(counts: npt.NDArray[np.int64], class_names: Sequence[str]) ->
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     correct, total = int(np.trace(counts)), int(counts.sum())
-    axes.set_title(f"{correct:,} of {total:,} right ({correct / max(total, 1):.1%})", fontsize=11)
+    axes.set_title(f"{correct:,} of {total:,} right ({format_percent(correct / max(total, 1))})", fontsize=11)
     for row in ticks if classes <= LARGEST_ANNOTATED else ():
         for column in ticks:
             ink = "white" if shares[row, column] > 0.55 else "#1a1a1a"
-            text = f"{counts[row, column]:,}\n{shares[row, column]:.1%}"
+            text = f"{counts[row, column]:,}\n{format_percent(shares[row, column])}"
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=11 if classes <= 6 else 7)
     figure.colorbar(image, ax=axes, shrink=0.8, format="{x:.0%}", label="share of the true class")
     return figure

@@ -23,15 +23,15 @@ def _describe(project_dir: Path) -> dict[str, str]:
 
 
 def describe_environment(project_dir: Path) -> dict[str, str]:
-    """Gather the tags ``git.*``, ``version.*`` and ``hardware``; nothing that names the machine or its user.
+    """Return the tags ``git.*``, ``version.*`` and ``hardware``; nothing that names the machine or its user.
 
-    Looked up once a process: what it runs is what it imported then, whatever is committed meanwhile.
+    Looked up once per process: what it runs is what it imported then, whatever is committed meanwhile.
     """
     return dict(_describe(project_dir))
 
 
 def describe_code(project_dir: Path) -> dict[str, str]:
-    """Tell the commit of the checkout and whether files differ from it.
+    """Return the commit of the checkout, and whether files differ from it.
 
     A project without git (an unpacked archive) has the commit ``unknown``.
     """
@@ -44,13 +44,13 @@ def describe_code(project_dir: Path) -> dict[str, str]:
 
 
 def describe_versions() -> dict[str, str]:
-    """Tell the versions of Python and of the libraries that decide numbers."""
+    """Return the versions of Python and of the libraries that decide numbers."""
     versions = {f"version.{name}": metadata.version(name) for name in LIBRARIES}
     return {"version.python": platform.python_version(), **versions}
 
 
 def describe_hardware() -> str:
-    """Describe processor, memory and graphics cards in a line, without the machine's name."""
+    """Return processor, memory and graphics cards in a line, without the machine's name."""
     parts = [f"{_processor()}, {os.cpu_count()} cores"]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         parts.append(f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB")

@@ -14,7 +14,7 @@ from sentiment.config.run_context import RunContext
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
-from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result, read_unfinished, write_result
+from sentiment.tracking.result_file import ResultRecord, read_unfinished, write_result
 from sentiment.tracking.run_name import name_run
 from sentiment.training.result import RunResult
 
@@ -125,31 +125,3 @@ def write_predictions(file: Path, result: RunResult) -> None:
             probabilities=result.test.probabilities,
             class_names=np.array(result.class_names, dtype=np.str_),
         )
-
-
-def close_abandoned(output_dir: Path, reason: str, uri: str) -> None:
-    """Mark a run as failed whose process was killed and could not do so, in its folder and, if it is there, in MLflow.
-
-    Args:
-        output_dir: The run's folder; a run that was killed before it recorded anything has no record to close.
-        reason: How its process died.
-        uri: Tracking URI of MLflow.
-
-    Raises:
-        TrackingError: The record is damaged, or MLflow cannot be written.
-    """
-    file = output_dir / RESULT_FILE
-    if not file.exists():
-        return
-    record = read_result(file)
-    if record.status != "RUNNING":
-        return
-    ending = Ending("FAILED", "worker_died", reason)
-    write_result(output_dir, replace(record, status=ending.status, kind=ending.kind, reason=ending.reason))
-    if record.run_id is not None:
-        from sentiment.tracking.mlflow.client import MlflowClient
-        from sentiment.tracking.mlflow.store import recording
-        from sentiment.tracking.mlflow.write import write_ending
-
-        with recording(uri):
-            write_ending(MlflowClient(tracking_uri=uri), record.run_id, ending, is_job=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, cast
 
 from sentiment.config.option import choice_of, find_option
@@ -12,6 +14,7 @@ from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.folder import FolderRecorder
+from sentiment.tracking.result_file import RESULT_FILE, read_result, write_result
 from sentiment.training.reporter import Reporter, Reporters
 from sentiment.training.result import RunResult
 
@@ -123,3 +126,31 @@ def list_recorders(settings: Settings) -> list[RecorderBuilder]:
 def _build_extension(context: RunContext, folder: FolderRecorder) -> Recorder:
     settings = context.settings.tracking
     return cast(Recorder, find_option(settings).build(settings, context=context, earlier=folder.earlier))
+
+
+def close_abandoned(output_dir: Path, reason: str, uri: str) -> None:
+    """Mark a run as failed whose process was killed and could not do so, in its folder and, if it is there, in MLflow.
+
+    Args:
+        output_dir: The run's folder; a run that was killed before it recorded anything has no record to close.
+        reason: How its process died.
+        uri: Tracking URI of MLflow.
+
+    Raises:
+        TrackingError: The record is damaged, or MLflow cannot be written.
+    """
+    file = output_dir / RESULT_FILE
+    if not file.exists():
+        return
+    record = read_result(file)
+    if record.status != "RUNNING":
+        return
+    ending = Ending("FAILED", "worker_died", reason)
+    write_result(output_dir, replace(record, status=ending.status, kind=ending.kind, reason=ending.reason))
+    if record.run_id is not None:
+        from sentiment.tracking.mlflow.client import MlflowClient
+        from sentiment.tracking.mlflow.store import recording
+        from sentiment.tracking.mlflow.write import write_ending
+
+        with recording(uri):
+            write_ending(MlflowClient(tracking_uri=uri), record.run_id, ending, is_job=True)

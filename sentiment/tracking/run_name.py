@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+
+from sentiment.format import format_setting
 
 NAME_LENGTH = 120
 """Most characters of a name; all overrides stand in a tag and in the resolved settings."""
-
-DRAWN = re.compile(r"-?\d\.\d{7,}(e-?\d+)?")
-"""A number as a search draws it: more digits than anybody types."""
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
@@ -24,30 +22,25 @@ def name_run(model: str, overrides: Sequence[str]) -> str:
 
 
 def name_sweep(overrides: Sequence[str]) -> str:
-    """Name a multirun: ``sweep model=transformer,rnn seed=0,1``."""
-    changed = _telling(parse_overrides(overrides))
-    return " ".join(["sweep", *_fitting([f"{key}={value}" for key, value in changed.items()])])
+    """Name a sweep: ``sweep model=transformer,rnn seed=0,1``."""
+    changed = _leave_out_tracking(parse_overrides(overrides))
+    return " ".join(["sweep", *_cut([f"{key}={value}" for key, value in changed.items()])])
 
 
 def shorten(model: str, changed: Mapping[str, str]) -> str:
     """Join the model's name and the changed settings under the last part of their names."""
-    told = {key: value for key, value in _telling(changed).items() if key != "model"}
+    settings = {key: value for key, value in _leave_out_tracking(changed).items() if key != "model"}
     return " ".join(
-        [model, *_fitting([f"{key.rpartition('.')[2]}={shorten_value(value)}" for key, value in told.items()])]
+        [model, *_cut([f"{key.rpartition('.')[2]}={format_setting(value)}" for key, value in settings.items()])]
     )
 
 
-def shorten_value(text: str) -> str:
-    """Write a drawn number to four digits, ``0.002258849849049621`` as ``0.002259``; whatever people type stays."""
-    return f"{float(text):.4g}" if DRAWN.fullmatch(text) else text
-
-
-def _telling(changed: Mapping[str, str]) -> dict[str, str]:
+def _leave_out_tracking(changed: Mapping[str, str]) -> dict[str, str]:
     """Leave out where a run is recorded, which says nothing about the run."""
     return {key: value for key, value in changed.items() if key.split(".")[0] != "tracking"}
 
 
-def _fitting(settings: Sequence[str]) -> list[str]:
+def _cut(settings: Sequence[str]) -> list[str]:
     """Keep whole settings while they fit, then say how many more there are."""
     kept: list[str] = []
     for setting in settings:

@@ -1,4 +1,4 @@
-"""Records a run in TensorBoard: curves while it runs, and a row of the table of hyper-parameters at the end."""
+"""Record a run in TensorBoard: curves while it runs, and a row of the table of hyper-parameters at the end."""
 
 from __future__ import annotations
 

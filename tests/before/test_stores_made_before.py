@@ -24,6 +24,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,15 @@ def test_an_interrupted_study_goes_on_from_its_checkpoint(store: Path, project_d
     assert children == (10,), "no second MLflow run of the same trial"
     assert tags["trials"] == tags["trials.complete"] == "2"
     assert not any(name.startswith("jobs") for name in tags), "what the earlier version wrote is gone"
+
+
+def test_the_store_alone_tells_of_each_run_what_its_folder_tells(store: Path):
+    from sentiment.tracking.mlflow.read import read_record  # imports mlflow
+    from sentiment.tracking.result_file import read_results
+
+    records = [record for sweep in ("finished", "plain") for record in read_results(store / "multirun" / sweep)]
+    assert len(records) == 5
+    for record in records:
+        fetched = read_record(f"sqlite:///{store}/mlflow.db", str(record.run_id))
+        apart = {"name": "", "started": "", "test_reviews": None}  # a path in the name; seconds apart; in no tag
+        assert replace(fetched, **apart) == replace(record, **apart)

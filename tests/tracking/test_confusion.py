@@ -8,14 +8,14 @@ from sentiment.tracking.confusion import draw_confusion, write_confusion
 
 def test_the_picture_shows_counts_and_shares():
     axes = draw_confusion(np.array([[90, 10], [25, 75]]), ["negative", "positive"]).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["90\n90.0%", "10\n10.0%", "25\n25.0%", "75\n75.0%"]
-    assert axes.get_title() == "165 of 200 right (82.5%)"
+    assert [text.get_text() for text in axes.texts] == ["90\n90.00 %", "10\n10.00 %", "25\n25.00 %", "75\n75.00 %"]
+    assert axes.get_title() == "165 of 200 right (82.50 %)"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["negative", "positive"]
 
 
 def test_a_class_without_a_review_divides_nothing_by_zero():
     axes = draw_confusion(np.array([[3, 0], [0, 0]]), ["a", "b"]).axes[0]
-    assert axes.texts[-1].get_text() == "0\n0.0%"
+    assert axes.texts[-1].get_text() == "0\n0.00 %"
 
 
 @pytest.mark.parametrize("classes", [2, 6, 40])

@@ -1,4 +1,4 @@
-"""Recording without MLflow and TensorBoard, and the order of things where a recorder fails."""
+"""Recording without MLflow and TensorBoard, the order of things where a recorder fails, and a run that was killed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from sentiment.errors import Reached, RunPruned, TrackingError
 from sentiment.tracking.ending import FINISHED
-from sentiment.tracking.recorder import Recorders, open_recorder
-from sentiment.tracking.result_file import read_result
+from sentiment.tracking.mlflow.store import open_store
+from sentiment.tracking.recorder import Recorders, close_abandoned, open_recorder
+from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result, write_result
 
 NONE = ("tracking.mlflow=false", "tracking.tensorboard=false")
 
@@ -131,3 +133,34 @@ def test_recording_in_the_folder_imports_neither_mlflow_nor_torch(project_dir: P
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=project_dir, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+def make_record(**changes: object) -> ResultRecord:
+    base = {"name": "rnn", "model": "rnn", "status": "RUNNING", "started": "2026-01-01T00:00:00+00:00"}
+    return ResultRecord(**{**base, **changes})
+
+
+def test_folder_and_mlflow_both_say_how_the_process_died(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/mlflow.db", "abandoned", str(tmp_path / "artifacts"))
+    run = store.client.create_run(store.experiment_id)
+    write_result(tmp_path / "0", make_record(run_id=run.info.run_id))
+    close_abandoned(tmp_path / "0", "killed by SIGKILL", store.uri)
+
+    record = read_result(tmp_path / "0" / RESULT_FILE)
+    assert (record.status, record.kind, record.reason) == ("FAILED", "worker_died", "killed by SIGKILL")
+    recorded = MlflowClient(tracking_uri=store.uri).get_run(run.info.run_id)
+    assert recorded.info.status == "FAILED"
+    assert recorded.data.tags["failure.reason"] == "killed by SIGKILL"
+    assert recorded.data.tags["trial.state"] == "FAIL"
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "PRUNED", "KILLED"])
+def test_a_run_that_ended_itself_keeps_its_record(tmp_path, status):
+    write_result(tmp_path, make_record(status=status))
+    close_abandoned(tmp_path, "killed", "sqlite:////nowhere")
+    assert read_result(tmp_path / RESULT_FILE).status == status
+
+
+def test_a_run_that_was_killed_before_it_recorded_anything_has_nothing_to_close(tmp_path):
+    close_abandoned(tmp_path, "killed", "sqlite:////nowhere")
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -76,3 +77,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(TrackingError, match=r"hydra\.run\.dir"):
         write_json(tmp_path / "file/result.json", {})
+
+
+def test_an_ended_run_is_found_again_by_its_settings(tmp_path):
+    assert read_ended(tmp_path, {}) is None
+    write_result(tmp_path, replace(make(1, params={"seed": "1"}), status="RUNNING"))
+    assert read_ended(tmp_path, {"seed": "1"}) is None
+    ended = make(
+        1, params={"seed": "1"}, metrics={"val/accuracy": 0.9, "test/accuracy": 0.8}, parameters=10,
+        seconds=2.0,
+    )  # fmt: skip
+    write_result(tmp_path, ended)
+    found = read_ended(tmp_path, {"seed": "1"})
+    assert found is not None
+    assert found.describe_outcome() == {"val/accuracy": 0.9, "model/parameters": 10.0, "time/fit_seconds": 2.0}
+    assert read_ended(tmp_path, {"seed": "2"}) is None, "another run"

@@ -58,7 +58,7 @@ class SweepCallback(Callback):
         """Close the record of a job whose process died: it could not do so itself."""
         outcome = finished.outcome
         if outcome.kind == "worker_died":
-            from sentiment.tracking.folder import close_abandoned
+            from sentiment.tracking.recorder import close_abandoned
 
             close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.reason or "", config.tracking.uri)
 

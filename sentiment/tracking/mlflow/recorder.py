@@ -46,7 +46,7 @@ class MlflowRecorder:
         self._store = open_store(tracking.uri, tracking.experiment, tracking.artifact_dir)
         self._client = self._store.client
         self._waiting: list[Metric] = []  # training metrics not yet written
-        self._judged: list[tuple[float, Metric]] = []  # epoch and validation or test metric, for the logged model
+        self._evaluations: list[tuple[float, Metric]] = []  # epoch and validation or test metric, for the logged model
         self._flushed_at = time.monotonic()
         with recording(self._store.uri):
             tags = self._first_tags()
@@ -79,11 +79,11 @@ class MlflowRecorder:
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Write validation metrics, and the training metrics before them."""
-        self._judge(metrics, step, epoch)
+        self._record_evaluation(metrics, step, epoch)
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Write test metrics."""
-        self._judge(metrics, step, epoch)
+        self._record_evaluation(metrics, step, epoch)
 
     def finished(self, result: RunResult) -> None:
         """Write what the run leaves behind: summary metrics, pictures, predictions, the model."""
@@ -132,9 +132,9 @@ class MlflowRecorder:
             write_tags(self._client, self.run_id, {**tags, "overrides": join_overrides(self._context.overrides)})
             self._client.log_text(self.run_id, self._context.resolved_yaml, "config/resolved.yaml")
 
-    def _judge(self, metrics: Mapping[str, float], step: int, epoch: float) -> None:
+    def _record_evaluation(self, metrics: Mapping[str, float], step: int, epoch: float) -> None:
         points = _points(metrics, step)
-        self._judged += [(epoch, point) for point in points]
+        self._evaluations += [(epoch, point) for point in points]
         self._waiting += self._new([*points, *_points({"epoch": epoch}, step)])
         self._flush()
 
@@ -152,7 +152,7 @@ class MlflowRecorder:
         from sentiment.tracking.mlflow.model import log_model  # pulls in mlflow.pyfunc: another second
 
         selected = [
-            point for epoch, point in self._judged if point.key.startswith("test/") or epoch == result.best_epoch
+            point for epoch, point in self._evaluations if point.key.startswith("test/") or epoch == result.best_epoch
         ]
         log_model(self._store, self.run_id, result.bundle, result.class_names, selected)
 

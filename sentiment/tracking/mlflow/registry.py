@@ -18,6 +18,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from sentiment.config.objective import Direction
 from sentiment.errors import TrackingError
+from sentiment.format import format_metric
 from sentiment.tracking.mlflow.client import MlflowClient, MlflowException, quiet
 from sentiment.tracking.mlflow.read import fetch_bundle, find_model
 from sentiment.tracking.mlflow.store import find_run, open_client, reading, sqlite_file
@@ -112,7 +113,7 @@ def register_champion(
         }
         champion = find_version(client, name, CHAMPION)
         version, is_new = _take_version(client, uri, name, run_id, model, tags)
-        alias, reason = _judge(champion, version, tags, force=force)
+        alias, reason = _choose_alias(champion, version, tags, force=force)
         _set_alias(client, name, int(version.version), alias)
     return Registration(name, int(version.version), alias, reason, is_new)
 
@@ -222,7 +223,7 @@ def _take_version(
     return client.create_model_version(name, source, run_id, tags=dict(tags), model_id=model.model_id), True
 
 
-def _judge(
+def _choose_alias(
     champion: ModelVersion | None, version: ModelVersion, tags: Mapping[str, str], *, force: bool
 ) -> tuple[str, str]:
     """Return the alias, and the reason for it."""
@@ -241,11 +242,12 @@ def _judge(
                 "nobody knows which is better; --force replaces it, --register-as keeps the two apart"
             )
     mine, theirs_value = float(tags[VALUE_TAG]), float(champion.tags.get(VALUE_TAG, "nan"))
-    told = f"{tags[OBJECTIVE_TAG]} {mine:.4f}, {holder} has {theirs_value:.4f}"
+    objective = tags[OBJECTIVE_TAG]
+    values = f"{objective} {format_metric(objective, mine)}, {holder} has {format_metric(objective, theirs_value)}"
     is_better = mine > theirs_value if tags[DIRECTION_TAG] == "maximize" else mine < theirs_value
     if is_better:
-        return CHAMPION, f"it is better: {told}"
-    return CHALLENGER, f"the champion stays, because this one is not better: {told}"
+        return CHAMPION, f"it is better: {values}"
+    return CHALLENGER, f"the champion stays, because this one is not better: {values}"
 
 
 def _set_alias(client: MlflowClient, name: str, version: int, alias: str) -> None:

@@ -163,7 +163,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def _has_experiment(database: Path, experiment: str) -> bool:
-    """Tell whether a store is complete: its experiment is the last thing that its creator writes.
+    """Return whether a store is complete: its experiment is the last thing that its creator writes.
 
     Asking SQLite itself also finds a file that is no database at once; mlflow would try it ten times, for minutes.
     """

@@ -38,9 +38,7 @@ def stand(study):
 def test_it_agrees_with_what_is_collected_at_the_end(study, make_record, tmp_path):
     for number, accuracy in enumerate((0.7, 0.9, 0.8)):
         write_result(tmp_path / str(number), make_record(number, "rnn", accuracy=accuracy))
-    now = RunningStudy("mine", tmp_path, OBJECTIVES, 1).collect(
-        stand(study)
-    )
+    now = RunningStudy("mine", tmp_path, OBJECTIVES, 1).collect(stand(study))
     end = collect_sweep(tmp_path)
     assert [(row.number, row.rank, row.on_front) for row in now.rows] == [(2, 1, True), (0, 2, False), (1, None, False)]
     clock = {"started_seconds": None, "ended_seconds": None}

@@ -63,7 +63,7 @@ def test_a_better_one_takes_the_place(make_run, register, client):
     register(make_run(), 0.9)
     registration = register(make_run(), 0.91)
     assert (registration.version, registration.alias) == (2, CHAMPION)
-    assert "val/accuracy 0.9100, version 1 has 0.9000" in registration.reason
+    assert "val/accuracy 91.00 %, version 1 has 90.00 %" in registration.reason
     assert client.get_model_version("reviews", "1").aliases == []
 
 
