@@ -71,8 +71,7 @@ def make_pages(config_dir: Path) -> dict[str, str]:
 
 def render_sweeper() -> str:
     """Render the sections on ``hydra/sweeper=study``, its pruners and its samplers, as Markdown."""
-    from sentiment.config.key_table import list_keys_of, make_key_table
-    from sentiment.config.markdown import make_table, show_text, show_value
+    from sentiment.config.key_table import list_keys_of, make_key_table, make_table, show_text, show_value
     from sentiment.search.options import StudyOptions
     from sentiment.search.plugin.reference import list_pruners, list_samplers, read_sweeper_defaults
     from sentiment.search.plugin.registration import StudySweeperConf

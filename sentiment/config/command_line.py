@@ -192,7 +192,7 @@ class CommandLineCheck:
         return self._reason(overrides) is None
 
     def _reason(self, overrides: list[Override]) -> str | None:
-        """Say why overrides do not compose; None: they do."""
+        """Return why overrides do not compose; None: they do."""
         try:
             self._compose(overrides)
         except COMPOSE_ERRORS as error:
@@ -207,7 +207,7 @@ class CommandLineCheck:
 
 
 def explain_sweep(override: Override) -> Fault:
-    """Say that several values need a multirun."""
+    """Return the fault of several values without a multirun."""
     key = override.key_or_group
     values = override.get_value_string()
     return Fault(key, f"has several values ({values})", f"add -m to run each, or write {key}=[{values}] for a list")

@@ -251,5 +251,5 @@ def _hide_places(command: Sequence[str]) -> list[str]:
 
 
 def _body(text: str) -> list[str]:
-    """Give what an experiment file sets: its lines without comments."""
+    """Return what an experiment file sets: its lines without comments."""
     return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

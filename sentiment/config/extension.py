@@ -232,7 +232,7 @@ def _load(module: str) -> list[Fault]:
 
 
 def _explain(error: Exception, module: str) -> Fault:
-    """Say where a file is broken, what is wrong, and what helps."""
+    """Return the fault of a broken file: its place, what is wrong, and what helps."""
     spec = importlib.util.find_spec(module)
     file = str(spec.origin) if spec is not None else module
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]

@@ -29,7 +29,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def explain_unknown_key(key: str, known: Sequence[str], choices: dict[str, str]) -> Fault:
-    """Say that `key` does not exist, and what the person may have meant.
+    """Return the fault of a key that does not exist, with what the person may have meant.
 
     Args:
         key: The dotted key as typed.
@@ -61,7 +61,7 @@ def explain_unknown_key(key: str, known: Sequence[str], choices: dict[str, str])
 
 
 def explain_unknown_option(group: str, option: str, options: Sequence[str]) -> Fault:
-    """Say that a config group has no such option."""
+    """Return the fault of an option that a config group does not have."""
     guess = nearest(option, options)
     listed = ", ".join(options)
     remedy = f"did you mean {group}={guess}? options: {listed}" if guess else f"options: {listed}"
@@ -139,7 +139,7 @@ def _one_of(allowed: Sequence[str]) -> str:
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    """Give the dotted key as typed: pydantic's location also names the member of a choice, which is left out."""
+    """Return the dotted key as typed: pydantic's location also names the member of a choice, which is left out."""
     parts = [str(part) for part in location]
     if len(parts) > 1 and parts[0] in Settings.model_fields:
         options = {choice_of(member) for member in group_members(Settings.model_fields[parts[0]].annotation)}

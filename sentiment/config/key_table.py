@@ -1,17 +1,17 @@
 """What the schemas say of each key: default, values and meaning, and the rules between keys, as Markdown.
 
 The values are read from pydantic's JSON schema, whose form is a standard; pydantic's own constraint objects are not.
+Markdown is written by hand: a table is three lines of code, and a package would not know what GitHub needs escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
-from sentiment.config.markdown import make_table, show_text, show_value
 from sentiment.config.option import choice_of, group_members
 
 KEY_HEADER = ("key", "default", "values", "meaning")
@@ -75,7 +75,7 @@ def make_key_table(rows: list[KeyRow], rules: list[tuple[str, str]]) -> list[str
 
 
 def describe_values(form: Mapping[str, Any]) -> str:
-    """Say in words what a JSON schema allows, e.g. ``whole number, 1 to 1024``, or `relu`, `gelu`."""
+    """Return in words what a JSON schema allows, e.g. ``whole number, 1 to 1024``, or `relu`, `gelu`."""
     alternatives = form.get("anyOf") or form.get("oneOf")
     if alternatives:
         return "; or ".join(map(describe_values, alternatives))
@@ -119,3 +119,37 @@ def _describe_bounds(form: Mapping[str, Any]) -> str:
 
 def _show_number(number: float) -> str:
     return str(int(number)) if number == int(number) else f"{number:g}"
+
+
+def make_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Make the lines of a table; cells are Markdown already, only the bars within them are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+
+
+def make_commands(lines: Sequence[str]) -> list[str]:
+    """Make a block of shell commands, followed by an empty line; nothing where there is no command."""
+    return ["```bash", *lines, "```", ""] if lines else []
+
+
+def show_value(value: Any) -> str:
+    """Show a configured value as one types it, e.g. ``null``, ``[a, b]``; a value that is missing is required."""
+    return "required" if value == "???" else f"`{type_value(value)}`"
+
+
+def show_text(text: str) -> str:
+    """Turn a docstring's or description's text into Markdown: one line, its code in GitHub's quotes."""
+    return " ".join(text.replace("``", "`").replace("<", "\\<").split())
+
+
+def type_value(value: Any) -> str:
+    """Write a configured value as one types it on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(type_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {type_value(item)}' for key, item in value.items())}}}"
+    return str(value) if value != "" else "''"

@@ -69,7 +69,7 @@ def list_keys(config: DictConfig) -> list[str]:
 
 
 def read_choices(values: Mapping[str, Any]) -> dict[str, str]:
-    """Tell which option each group holds, by its `name`."""
+    """Return which option each group holds, by its `name`."""
     return {
         group: str(content["name"])
         for group, content in values.items()

@@ -16,8 +16,18 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from sentiment.config.key_table import KeyRow, describe_values, list_keys_of, list_rules, make_key_table
-from sentiment.config.markdown import make_commands, make_table, show_text, show_value, type_value
+from sentiment.config.key_table import (
+    KeyRow,
+    describe_values,
+    list_keys_of,
+    list_rules,
+    make_commands,
+    make_key_table,
+    make_table,
+    show_text,
+    show_value,
+    type_value,
+)
 from sentiment.config.option import choice_of, group_members
 from sentiment.config.option_file import Overlay, read_header, read_overlay
 from sentiment.config.schema import Settings
@@ -62,7 +72,7 @@ class ConfigGroup:
         return group_members(field.annotation) if field is not None else []
 
     def schema_of(self, values: Mapping[str, Any]) -> type[BaseModel]:
-        """Give the settings class of an option's values: the one that all share, or the one that they name.
+        """Return the settings class of an option's values: the one that all share, or the one that they name.
 
         Raises:
             UndescribedError: There is no class of that name.
@@ -197,7 +207,7 @@ def _link_option(group: ConfigGroup, option: str) -> str:
 
 
 def _summarise_option(group: ConfigGroup, option: str, defaults: Mapping[str, Any]) -> str:
-    """Tell an option in a line: by its own class, or by what sets it apart where all share one."""
+    """Describe an option in a line: by its own class, or by what sets it apart where all share one."""
     first, own = (defaults[f"{group.name}={name}"] for name in (group.default, option))
     schema = group.schema_of(own)
     if choice_of(schema):

@@ -1,7 +1,8 @@
-"""One run as Hydra hands it over: its settings, and where it runs."""
+"""One run as Hydra hands it over: its settings, where it runs, and the command behind it."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.option import choice_of
 from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
+
+MULTIRUN_FILE = "multirun.yaml"
+"""What Hydra's own sweeper leaves in the folder of a multirun."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +64,13 @@ def read_run_context(config: DictConfig) -> RunContext:
         job_number=int(hydra.job.num) if is_multirun else None,
         resolved_yaml=OmegaConf.to_yaml(config, resolve=True) if is_tracked else "",
     )
+
+
+def read_multirun_command(sweep_dir: Path) -> str | None:
+    """Read the command that started a multirun; None where Hydra left no trace of it."""
+    file = sweep_dir / MULTIRUN_FILE
+    if not file.exists():
+        return None
+    overrides = OmegaConf.load(file).hydra.overrides
+    hydra = [str(item) for item in overrides.hydra if not str(item).startswith("hydra.mode=")]
+    return shlex.join(["python", "run.py", "-m", *map(str, overrides.task), *hydra])

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.config.multirun_command import read_multirun_command
 from sentiment.config.objective import find_direction, read_objectives
+from sentiment.config.run_context import read_multirun_command
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, rank_rows
 from sentiment.report.sweep.table import SweepTable
