@@ -1,8 +1,7 @@
-"""Tells what a search would do, and what it would take, without running it: ``hydra.sweeper.dry_run=true``."""
+"""What a search would do, and what it would take, told without running it: ``hydra.sweeper.dry_run=true``."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from sentiment.search.dry_run.probe import Measured
 from sentiment.search.search import Search
 from sentiment.search.space.distributions import describe_distribution
 from sentiment.search.space.grid import list_values
-from sentiment.search.space.parameters import Parameter, Space, write_value
+from sentiment.search.space.parameters import Space, write_value
 from sentiment.search.storage.address import read_address
 from sentiment.search.study.history import StudyMissingError, read_study_at
 from sentiment.search.workers.job import JobRunner
@@ -87,18 +86,7 @@ def count_valid(search: Search) -> int | None:
         return None
     if search.is_valid is None:
         return points
-    return sum(search.is_valid(point) for point in _list_points(search.space))
-
-
-def _list_points(space: Space) -> Iterator[dict[str, Any]]:
-    for trunk in _product([item for item in space.parameters if item.condition is None]):
-        for branch in _product([item for item in space.active(trunk) if item.condition is not None]):
-            yield {**trunk, **branch}
-
-
-def _product(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
-    for values in itertools.product(*(list_values(parameter.distribution) for parameter in parameters)):
-        yield {parameter.name: value for parameter, value in zip(parameters, values, strict=True)}
+    return sum(search.is_valid(point) for point in search.space.list_points(list_values))
 
 
 def print_search(search: Search, stored: Mapping[str, int] | None, slots: Sequence[Slot], console: Console) -> None:

@@ -36,7 +36,7 @@ def list_corners(space: Space, *, is_valid: Validity, limit: int = 400) -> list[
         limit: The largest product that is listed in full.
     """
     if _count_corners(space) <= limit:
-        return [point for point in _full_product(space) if is_valid(point)]
+        return [point for point in space.list_points(extreme_values) if is_valid(point)]
     return _PairwiseCover(space, is_valid).build()
 
 
@@ -60,18 +60,6 @@ def _count_corners(space: Space) -> int:
 def _count_branch(space: Space, name: str, value: Any) -> int:
     branch = [item for item in space.parameters if item.condition and holds_condition(item.condition, {name: value})]
     return math.prod(len(extreme_values(item.distribution)) for item in branch)
-
-
-def _full_product(space: Space) -> Iterator[Point]:
-    for trunk in _product([item for item in space.parameters if item.condition is None]):
-        for branch in _product([item for item in space.active(trunk) if item.condition is not None]):
-            yield {**trunk, **branch}
-
-
-def _product(parameters: list[Parameter]) -> Iterator[Point]:
-    names = [parameter.name for parameter in parameters]
-    for values in itertools.product(*(extreme_values(parameter.distribution) for parameter in parameters)):
-        yield dict(zip(names, values, strict=True))
 
 
 class _PairwiseCover:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -79,6 +80,16 @@ class Space:
         point = {parameter.key: write_value(values[parameter.name]) for parameter in self.active(values)}
         return {key.lstrip("+"): _read_value(text) for key, text in {**point, **self.fixed}.items()}
 
+    def list_points(self, list_values: Callable[[BaseDistribution], list[Any]]) -> Iterator[dict[str, Any]]:
+        """List the product of values, every branch on its own.
+
+        Args:
+            list_values: Returns the values of a parameter that take part.
+        """
+        for trunk in _product([item for item in self.parameters if item.condition is None], list_values):
+            for branch in _product([item for item in self.active(trunk) if item.condition is not None], list_values):
+                yield {**trunk, **branch}
+
     def point_count(self) -> int | None:
         """Count the points, every branch on its own; None where some parameter is continuous."""
         total = 1
@@ -132,6 +143,14 @@ def write_value(value: Any) -> str:
 @lru_cache(maxsize=10_000)
 def _read_value(text: str) -> Any:
     return parse_line(f"key={text}", None).value()
+
+
+def _product(
+    parameters: list[Parameter], list_values: Callable[[BaseDistribution], list[Any]]
+) -> Iterator[dict[str, Any]]:
+    names = [parameter.name for parameter in parameters]
+    for values in itertools.product(*(list_values(parameter.distribution) for parameter in parameters)):
+        yield dict(zip(names, values, strict=True))
 
 
 def _choices(parameter: Parameter) -> tuple[Any, ...]:

@@ -224,7 +224,7 @@ def _write_param(value: Any) -> str:
 
 
 def _may_meet(one: tuple[str, str] | None, other: tuple[str, str] | None) -> bool:
-    """Tell whether two branches can be active in the same trial."""
+    """Return whether two branches can be active in the same trial."""
     return one is None or other is None or one[0] != other[0] or one == other
 
 

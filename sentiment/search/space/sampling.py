@@ -178,7 +178,7 @@ class AvoidingSampler(BaseSampler):
         self._uniform = RandomSampler(seed=seed)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Claim every parameter, so that a whole point is drawn at once."""
+        """Return every parameter, so that a whole point is drawn at once."""
         return {parameter.name: parameter.distribution for parameter in self._space.parameters}
 
     def sample_relative(

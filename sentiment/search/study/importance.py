@@ -99,7 +99,7 @@ def _scale(point: Mapping[str, float | str], log_scaled: Collection[str]) -> dic
 
 
 def _find_distributions(points: Sequence[Mapping[str, float | str]]) -> dict[str, BaseDistribution]:
-    """Give each varied parameter the range or the categories that were tried."""
+    """Return for each varied parameter the range or the categories that were tried."""
     found: dict[str, BaseDistribution] = {}
     for name in points[0]:
         values = [point[name] for point in points]
@@ -135,7 +135,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _summarise(shares: Sequence[float]) -> tuple[float, float, float]:
-    """Give the mean and the 5 % and 95 % points, within 0 and 1: rounding in a tree may step over."""
+    """Return the mean and the 5 % and 95 % points, within 0 and 1: rounding in a tree may step over."""
     clipped = [min(1.0, max(0.0, share)) for share in shares]
     if len(clipped) < 2:
         return clipped[0], clipped[0], clipped[0]

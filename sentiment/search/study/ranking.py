@@ -30,8 +30,8 @@ class Ranking:
     """The order of trials.
 
     Attributes:
-        numbers: Eligible trials, best first: the place in it, from 1, is a trial's rank.
-        front: Trials of the Pareto front, by number: those that no other beats in every objective. With one objective,
+        numbers: Eligible trials, best first: the position in it, from 1, is a trial's rank.
+        front: Trials of the Pareto front, by number: those that no other dominates. With one objective,
             the best trial alone.
     """
 
@@ -60,7 +60,7 @@ def rank_trials(candidates: Sequence[Candidate], directions: Sequence[str]) -> R
         for one in candidates
         if one.is_eligible and one.values
     }
-    ordered = sorted(costs, key=lambda number: (_place(costs[number][0]), number))
+    ordered = sorted(costs, key=lambda number: (_sort_key(costs[number][0]), number))
     sound = {number: cost for number, cost in costs.items() if not any(map(math.isnan, cost))}
     if len(signs) == 1:
         return Ranking(tuple(ordered), tuple(number for number in ordered[:1] if number in sound))
@@ -86,5 +86,5 @@ def find_front(costs: dict[int, tuple[float, ...]]) -> set[int]:
     return {number for numbers in front.values() for number in numbers}
 
 
-def _place(cost: float) -> tuple[bool, float]:
+def _sort_key(cost: float) -> tuple[bool, float]:
     return math.isnan(cost), 0.0 if math.isnan(cost) else cost

@@ -141,7 +141,7 @@ class Launches:
 
 
 def _lost(error: Exception) -> Outcome:
-    """Tell a job that its launcher has lost from one that could not be launched."""
+    """Classify what a launcher raised: it lost the job, or could not launch it."""
     names = {kind.__name__ for kind in type(error).__mro__}
     outcome = failed(error)
     return replace(outcome, kind="worker_died") if names & LOST else outcome
