@@ -69,7 +69,7 @@ def choose_folder(found: StoredRun, analysis: RunErrors) -> Path:
 
 
 def log_files(uri: str, analysis: RunErrors, files: list[Path], folder: Path) -> None:
-    """Log the files on the run; they are written already, so an MLflow that fails is said to have failed at that.
+    """Log the files on the run; they are written already, so that an MLflow that fails loses nothing else.
 
     Raises:
         TrackingError: MLflow cannot be written, or does not know the run.
@@ -77,9 +77,9 @@ def log_files(uri: str, analysis: RunErrors, files: list[Path], folder: Path) ->
     from sentiment.tracking.mlflow.write import attach_files
 
     assert analysis.run_id is not None
-    place = f"{ARTIFACT_PATH}/{analysis.split}"
-    attach_files(uri, analysis.run_id, files, folder, place)
-    print(f"Logged on the MLflow run {analysis.run_id}, under {place}.")
+    artifact_path = f"{ARTIFACT_PATH}/{analysis.split}"
+    attach_files(uri, analysis.run_id, files, folder, artifact_path)
+    print(f"Logged on the MLflow run {analysis.run_id}, under {artifact_path}.")
 
 
 def _read_count(text: str) -> int:

@@ -1,6 +1,6 @@
 """What a share, a mean or a difference is worth: intervals and tests, on plain numbers.
 
-Two questions are told apart. Do two *trained models* differ on reviews like these? The reviews are the sample: paired
+There are two questions. Do two *trained models* differ on reviews like these? The reviews are the sample: paired
 bootstrap and McNemar's test. Does one *way of training* give better models than another? The seeds are the sample: t
 intervals and t tests (Dror et al. 2018; Bouthillier et al. 2021, "Accounting for variance in machine learning
 benchmarks"). With three seeds the second question has little power: a difference must be several times the spread

@@ -1,1 +1,1 @@
-"""Runs held against each other: `python -m sentiment compare`."""
+"""Runs compared: `python -m sentiment compare`."""

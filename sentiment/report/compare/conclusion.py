@@ -1,4 +1,4 @@
-"""Say in a sentence what a comparison shows, and no more than that."""
+"""What a comparison shows, in a sentence."""
 
 from __future__ import annotations
 

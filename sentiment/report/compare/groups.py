@@ -1,4 +1,4 @@
-"""Groups of runs that are compared: how they are made, told apart and named."""
+"""Groups of runs that are compared: how they are made, distinguished and named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sentiment.tracking.runs import StoredRun
 log = logging.getLogger(__name__)
 
 NEUTRAL = ("seed", "trainer.test", "trainer.log_every_n_steps", "data.path", "data.validation_path", "data.test_path")
-"""Settings in which runs of one group may differ: what a file holds, the fingerprint tells, and not its place."""
+"""Settings in which runs of one group may differ: the fingerprint, not the path, tells what a file holds."""
 
 
 class ComparisonError(SentimentError):

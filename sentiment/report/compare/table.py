@@ -1,4 +1,4 @@
-"""A comparison as a plain table: groups of runs, and every pair of them held against each other."""
+"""A comparison as a plain table: groups of runs, and every pair of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two groups held against each other.
+    """Two groups compared.
 
     Attributes:
         first: Name of the one.

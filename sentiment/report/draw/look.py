@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sentiment.format import format_number, format_percent
@@ -84,8 +84,7 @@ def choose_looks(chart: Chart) -> dict[tuple[int, int], Look]:
 def _in_colour(colour: str, role: Role) -> Look:
     if role == "plain":
         return Look(colour)
-    look = ROLES[role]
-    return Look(colour, look.mark, look.mark_size, look.line_width, look.opacity, look.is_dashed)
+    return replace(ROLES[role], colour=colour)
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ class ColourRange:
     low: float
     high: float
 
-    def place(self, value: float) -> float:
-        """Place a value between the ends, 0 to 1."""
+    def locate(self, value: float) -> float:
+        """Return where a value lies between the ends, 0 to 1."""
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low))) if self.high > self.low else 0.5
 
     def show(self, value: float) -> str:
@@ -115,19 +114,19 @@ def find_colour_ranges(chart: Chart) -> dict[Axis | None, ColourRange]:
 
 
 def is_grid(series: Series) -> bool:
-    """Tell whether a series has a value a cell rather than a value a point."""
+    """Return whether a series has a value per cell rather than per point."""
     return series.kind in ("heatmap", "contour")
 
 
 def reads_downwards(panel: Panel) -> bool:
-    """Tell whether the first category of the vertical axis stands on top, as in a list."""
+    """Return whether the first category of the vertical axis stands on top, as in a list."""
     return panel.y.categories is not None and not any(is_grid(series) for series in panel.series)
 
 
-def place_all(axis: Axis, values: Iterable[Value]) -> list[float]:
-    """Turn positions into numbers: a category's name becomes its place; a number stays (a jittered category's too)."""
-    places = {name: float(place) for place, name in enumerate(axis.categories or ())}
-    return [places[value] if isinstance(value, str) else float(value) for value in values]
+def to_numbers(axis: Axis, values: Iterable[Value]) -> list[float]:
+    """Turn positions into numbers: a category's name becomes its index; a number stays (a jittered category's too)."""
+    indices = {name: float(index) for index, name in enumerate(axis.categories or ())}
+    return [indices[value] if isinstance(value, str) else float(value) for value in values]
 
 
 def choose_log_ticks(panel: Panel, axis: Axis) -> list[float]:
@@ -148,14 +147,14 @@ def choose_log_ticks(panel: Panel, axis: Axis) -> list[float]:
 
 
 def shape_cells(series: Series) -> list[list[float]]:
-    """Give the cells of a heatmap row by row; NaN where a cell is empty."""
+    """Return the cells of a heatmap row by row; NaN where a cell is empty."""
     assert series.colour is not None, f"a {series.kind} without values"
     width = len(series.x)
     return [list(series.colour[start : start + width]) for start in range(0, width * len(series.y), width)]
 
 
 def describe_point(panel: Panel, x: Value, y: Value) -> str:
-    """Say where a point lies, a line an axis."""
+    """Describe where a point lies, one line per axis."""
     return f"{panel.x.title}: {format_value(panel.x, x)}\n{panel.y.title}: {format_value(panel.y, y)}"
 
 

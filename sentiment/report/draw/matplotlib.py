@@ -60,7 +60,7 @@ def draw_static(chart: Chart) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     looks, ranges = chart_look.choose_looks(chart), chart_look.find_colour_ranges(chart)
     for number, (axes, panel) in enumerate(zip(grid, chart.panels, strict=False)):
-        _draw_panel(axes, panel, [looks[number, place] for place in range(len(panel.series))], ranges)
+        _draw_panel(axes, panel, [looks[number, index] for index in range(len(panel.series))], ranges)
     for axes in grid[len(chart.panels) :]:
         axes.set_visible(False)
     _add_keys(figure, list(grid), ranges)
@@ -133,7 +133,7 @@ def _draw_axis(axes: Axes, panel: Panel, axis: Axis) -> None:
 
 
 def _draw_series(axes: Axes, panel: Panel, series: Series, look: Look, scale: ColourRange | None, order: int) -> None:
-    x, y = chart_look.place_all(panel.x, series.x), chart_look.place_all(panel.y, series.y)
+    x, y = chart_look.to_numbers(panel.x, series.x), chart_look.to_numbers(panel.y, series.y)
     if chart_look.is_grid(series):
         _draw_grid(axes, series, x, y, scale)
         return
@@ -158,7 +158,7 @@ def _draw_series(axes: Axes, panel: Panel, series: Series, look: Look, scale: Co
 def _line_colour(series: Series, look: Look, scale: ColourRange | None) -> Any:
     if series.kind != "line" or series.colour is None or scale is None or not math.isfinite(series.colour[0]):
         return look.colour
-    return COLOUR_MAP(scale.place(series.colour[0]))  # a line has one colour: the first
+    return COLOUR_MAP(scale.locate(series.colour[0]))  # a line has one colour: the first
 
 
 def _draw_markers(
@@ -172,7 +172,7 @@ def _draw_markers(
             style |= {"edgecolors": None, "linewidths": 1.2}  # a cross is nothing but edges
         axes.scatter(x, y, s=size, marker=marker, c=look.colour, **style)
         return
-    colours = [COLOUR_MAP(scale.place(v)) if math.isfinite(v) else NEUTRAL for v in series.colour]
+    colours = [COLOUR_MAP(scale.locate(v)) if math.isfinite(v) else NEUTRAL for v in series.colour]
     axes.scatter(x, y, s=size, marker=marker, c=colours, **style)
 
 

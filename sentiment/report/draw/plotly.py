@@ -23,7 +23,7 @@ from sentiment.report.draw.look import SCALE, ColourRange, Look
 
 SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin-open", "triangle": "triangle-down"}
 
-COLOURSCALE = [[place / (len(SCALE) - 1), colour] for place, colour in enumerate(SCALE)]
+COLOURSCALE = [[index / (len(SCALE) - 1), colour] for index, colour in enumerate(SCALE)]
 
 LIST_LABEL, TICK_LABEL = (28, 2), (12, 4)
 """Most characters of a line, and lines, of a category's name: in a list, and elsewhere."""
@@ -49,7 +49,7 @@ def draw_interactive(chart: Chart) -> list[go.Figure]:
     looks, ranges = chart_look.choose_looks(chart), chart_look.find_colour_ranges(chart)
     top = TITLE_PIXELS if any(panel.title for panel in chart.panels) else 12  # the same for all: their axes align
     return [
-        _draw_panel(panel, [looks[number, place] for place in range(len(panel.series))], ranges, top)
+        _draw_panel(panel, [looks[number, index] for index in range(len(panel.series))], ranges, top)
         for number, panel in enumerate(chart.panels)
     ]
 
@@ -77,7 +77,7 @@ def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, C
 
 
 def _height(panel: Panel) -> int:
-    """Give a panel that lists categories the room that its rows need."""
+    """Return the height of a panel: where it lists categories, what its rows need."""
     if not chart_look.reads_downwards(panel) or panel.y.categories is None:
         return PANEL_PIXELS
     return max(150, 70 + ROW_PIXELS * len(panel.y.categories))
@@ -117,18 +117,18 @@ def _wrap(text: str, width: int, most_lines: int) -> str:
         if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
             lines.append("")
         lines[-1] += word
-    told = [line.rstrip() for line in lines[:most_lines]]
+    shown = [line.rstrip() for line in lines[:most_lines]]
     if len(lines) > most_lines:
-        told[-1] += " …"
-    return "<br>".join(html.escape(line if len(line) <= width + 2 else f"{line[:width]}…") for line in told)
+        shown[-1] += " …"
+    return "<br>".join(html.escape(line if len(line) <= width + 2 else f"{line[:width]}…") for line in shown)
 
 
 def _draw_series(panel: Panel, series: Series, look: Look, scale: ColourRange | None) -> list[dict[str, Any]]:
     if chart_look.is_grid(series):
         return [_draw_grid(panel, series, scale)]
-    x, y = chart_look.place_all(panel.x, series.x), chart_look.place_all(panel.y, series.y)
+    x, y = chart_look.to_numbers(panel.x, series.x), chart_look.to_numbers(panel.y, series.y)
     trace: dict[str, Any] = {"x": x, "y": y, "name": html.escape(series.name), "legendgroup": series.name}
-    if _stays_silent(panel, series):
+    if _has_no_hover(panel, series):
         trace |= {"hoverinfo": "skip"}
     else:
         trace |= {"hovertext": _hover_texts(panel, series, scale), "hoverinfo": "text"}
@@ -146,7 +146,7 @@ def _draw_series(panel: Panel, series: Series, look: Look, scale: ColourRange | 
 def _draw_line(series: Series, look: Look, scale: ColourRange | None) -> dict[str, Any]:
     colour = look.colour
     if series.kind == "line" and series.colour is not None and scale is not None and math.isfinite(series.colour[0]):
-        (colour,) = sample_colorscale(COLOURSCALE, [scale.place(series.colour[0])])  # a line has one colour: the first
+        (colour,) = sample_colorscale(COLOURSCALE, [scale.locate(series.colour[0])])  # a line has one colour: the first
     dash = "dash" if look.is_dashed else "solid"
     return {
         "color": colour, "width": look.line_width, "dash": dash, "shape": "hv" if series.kind == "step" else "linear",
@@ -173,7 +173,7 @@ def _outline(series: Series, look: Look) -> str:
 def _colours(series: Series, look: Look, scale: ColourRange | None) -> str | list[str]:
     if series.colour is None or scale is None:
         return look.colour
-    sampled: list[str] = sample_colorscale(COLOURSCALE, [scale.place(value) for value in series.colour])
+    sampled: list[str] = sample_colorscale(COLOURSCALE, [scale.locate(value) for value in series.colour])
     return sampled
 
 
@@ -199,13 +199,13 @@ def _draw_band(series: Series, look: Look, x: Sequence[float]) -> list[dict[str,
         "type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": series.name,
         "x": list(x),
     }  # fmt: skip
-    red, green, blue = (int(look.colour[place : place + 2], 16) for place in (1, 3, 5))
+    red, green, blue = (int(look.colour[start : start + 2], 16) for start in (1, 3, 5))
     fill = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.18)"}
     return [edge | {"y": _finite(series.high)}, edge | {"y": _finite(series.low)} | fill]
 
 
 def _draw_grid(panel: Panel, series: Series, scale: ColourRange | None) -> dict[str, Any]:
-    x, y = chart_look.place_all(panel.x, series.x), chart_look.place_all(panel.y, series.y)
+    x, y = chart_look.to_numbers(panel.x, series.x), chart_look.to_numbers(panel.y, series.y)
     cells = chart_look.shape_cells(series)
     columns = range(len(x))
     texts = _hover_texts(panel, series, scale)
@@ -219,14 +219,14 @@ def _draw_grid(panel: Panel, series: Series, scale: ColourRange | None) -> dict[
     return trace | ({"xgap": 2, "ygap": 2} if series.kind == "heatmap" else {"line": {"width": 0.5}})
 
 
-def _stays_silent(panel: Panel, series: Series) -> bool:
-    """Tell whether a line leaves the word to the points that it runs through: they are trials, it is a summary."""
+def _has_no_hover(panel: Panel, series: Series) -> bool:
+    """Return whether only the points have a hover text that a line runs through: they are trials, it is a summary."""
     is_line = series.kind in ("line", "step")
     return is_line and series.hover is None and any(other.kind == "markers" for other in panel.series)
 
 
 def _hover_texts(panel: Panel, series: Series, scale: ColourRange | None) -> list[str]:
-    """Write what is told of each point (of each cell, row by row), escaped: plotly reads a few tags in it."""
+    """Write the hover text of each point (of each cell, row by row), escaped: plotly reads a few tags in it."""
     if series.hover is not None:
         texts = list(series.hover)
     elif chart_look.is_grid(series):

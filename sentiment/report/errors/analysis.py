@@ -41,7 +41,6 @@ class RunErrors:
 
     Attributes:
         name: The run's name.
-        model: ``model.name``.
         run_id: MLflow run; None where MLflow was off.
         split: The reviews that were looked at.
         source: Where the predictions are from, in words.
@@ -51,7 +50,6 @@ class RunErrors:
     """
 
     name: str
-    model: str
     run_id: str | None
     split: HeldOut
     source: str
@@ -106,7 +104,6 @@ def analyse_run(
     tables = tabulate_errors(labelled, shown)
     return RunErrors(
         name=run.record.name,
-        model=run.record.model,
         run_id=run.record.run_id,
         split=split,
         source=source,

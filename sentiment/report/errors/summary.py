@@ -20,7 +20,7 @@ SHARE_COLUMNS = (
 
 
 def summarize(analysis: RunErrors) -> list[str]:
-    """Say the main findings: accuracy, confidence, negation and contrast, and the worst part of the reviews."""
+    """Return the main findings: accuracy, confidence, negation and contrast, and the worst part of the reviews."""
     return [
         say_accuracy(analysis),
         say_calibration(analysis.tables),
@@ -31,7 +31,7 @@ def summarize(analysis: RunErrors) -> list[str]:
 
 
 def say_accuracy(analysis: RunErrors) -> str:
-    """Say how many reviews are right, on which split, from which predictions."""
+    """Return how many reviews are right, on which split, from which predictions."""
     overall = analysis.tables.overall
     return (
         f"{overall.right:,} of {overall.reviews:,} {analysis.split} reviews are right: "
@@ -41,7 +41,7 @@ def say_accuracy(analysis: RunErrors) -> str:
 
 
 def say_calibration(tables: ErrorTables) -> str:
-    """Say whether the confidence can be believed: on the whole, and by how much bin by bin."""
+    """Return whether the confidence can be believed: on the whole, and by how much bin by bin."""
     bins = tables.equal_width.bins
     confidence = math.fsum(part.confidence * part.share.reviews for part in bins) / tables.overall.reviews
     overall = tables.overall
@@ -59,7 +59,7 @@ def say_calibration(tables: ErrorTables) -> str:
 
 
 def say_phenomenon(name: str, part: Slice) -> str:
-    """Say whether reviews with negation (or contrast) are harder; one comparison, with its own 95 % interval."""
+    """Return whether reviews with negation (or contrast) are harder; one comparison, with its own 95 % interval."""
     if not part.inside.reviews or not part.rest.reviews:
         which = "No review holds" if not part.inside.reviews else "Every review holds"
         return f"{which} a {name}, so nothing can be said on it."

@@ -37,12 +37,12 @@ def test_a_colour_means_the_same_in_all_panels_and_nan_means_nothing():
     )
     (scale,) = chart_look.find_colour_ranges(chart_of((one,), (other,))).values()
     assert (scale.low, scale.high, scale.show(scale.high)) == (0.5, 0.9, "90.00 %")
-    assert [scale.place(value) for value in (0.5, 0.7, 2.0)] == [0.0, pytest.approx(0.5), 1.0]
+    assert [scale.locate(value) for value in (0.5, 0.7, 2.0)] == [0.0, pytest.approx(0.5), 1.0]
 
 
 def test_categories_take_their_places_and_jittered_ones_stay_near():
     axis = Axis("heads", categories=("1", "2", "4"))
-    assert chart_look.place_all(axis, ("4", 1.1, "1")) == [2.0, 1.1, 0.0]
+    assert chart_look.to_numbers(axis, ("4", 1.1, "1")) == [2.0, 1.1, 0.0]
     assert chart_look.format_value(axis, 1.1) == "2"
 
 

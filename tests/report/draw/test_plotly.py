@@ -67,3 +67,12 @@ def test_long_names_are_broken_and_hostile_ones_escaped():
     assert short == "&lt;b&gt;bold&lt;/b&gt;"
     assert all(len(line) <= 30 for line in long.split("<br>"))
     assert long.endswith("…")
+
+
+def test_ticks_of_a_logarithmic_axis_are_written_for_people():
+    points = Series("", "markers", (20_000.0, 3_000_000.0), (0.5, 0.6))
+    (figure,) = draw_interactive(
+        Chart("c", "C", "", (Panel(Axis("parameters", is_log=True), Axis("val/accuracy", is_percent=True), (points,)),))
+    )
+    assert list(figure.layout.xaxis.ticktext) == ["10,000", "100,000", "1,000,000", "10,000,000"]
+    assert figure.layout.yaxis.tickformat.endswith("%")

@@ -33,7 +33,7 @@ def make_analysis(negated_right=False, classes=("negative", "positive"), explain
     lengths = np.array([len(text.split()) for text in texts])
     tables = tabulate_errors(LabelledPredictions(texts, labels, probabilities, lengths, classes, max_tokens=4), shown=3)
     explanations = tuple(explain(review.text) for review in tables.wrong_reviews) if explained else ()
-    return RunErrors("transformer seed=1", "transformer", None, "test", "as stored", 4, tables, explanations)
+    return RunErrors("transformer seed=1", None, "test", "as stored", 4, tables, explanations)
 
 
 def explain(text):
