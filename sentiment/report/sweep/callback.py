@@ -100,12 +100,14 @@ class SweepCallback(Callback):
 
     def _report(self, config: DictConfig, interruption: BaseException | None) -> None:
         files: list[Path] = []
+        texts: dict[str, str] = {}
         ending = Ending("FAILED", "exception", "the report could not be made")
         try:
             table = _collect(config)
             ending = _ending(table, interruption)
             if self._parent is not None:
                 _update_parent(self._parent, table)
+                texts = _describe_study(config) if table.is_study else {}
             if table.rows:
                 from sentiment.report.sweep.page import report_sweep  # what draws takes a second or two to import
 
@@ -114,7 +116,7 @@ class SweepCallback(Callback):
             if self._parent is not None:
                 from sentiment.tracking.mlflow.parent import finish_sweep
 
-                finish_sweep(self._parent, ending, files)
+                finish_sweep(self._parent, ending, files, texts)
 
 
 def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]]:
@@ -144,6 +146,14 @@ def _update_parent(parent: Parent, table: SweepTable) -> None:
     from sentiment.tracking.mlflow.parent import update_sweep
 
     update_sweep(parent, *describe_parent(table))
+
+
+def _describe_study(config: DictConfig) -> dict[str, str]:
+    """Return what the parent run keeps of the study, for reports that reach neither its folder nor its storage."""
+    from sentiment.search.study.history import read_study, write_history
+    from sentiment.tracking.mlflow.parent import HISTORY_ARTIFACT
+
+    return {HISTORY_ARTIFACT: write_history(read_study(config.hydra.sweeper.storage, _sweep_dir(config)))}
 
 
 def _collect(config: DictConfig) -> SweepTable:

@@ -82,16 +82,20 @@ def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | N
         SweepMissingError: The run has no jobs.
         TrackingError: The store cannot be read, or does not know the run.
     """
-    from sentiment.tracking.mlflow.read import read_child_records, read_parent_run
+    from sentiment.search.study.history import parse_history
+    from sentiment.tracking.mlflow.parent import HISTORY_ARTIFACT
+    from sentiment.tracking.mlflow.read import read_child_records, read_parent_run, read_text_artifact
 
     parent = read_parent_run(tracking_uri, run_id)
     records = read_child_records(tracking_uri, run_id)
-    if not records:
+    text = read_text_artifact(tracking_uri, run_id, HISTORY_ARTIFACT)
+    if not records and text is None:
         raise SweepMissingError(
             f"The MLflow run {run_id} has no jobs below it.\n  -> name the parent run of a sweep; `python -m sentiment "
             "report` takes sweeps only"
         )
-    return collect_records(records, parent.name, objectives, command=parent.command)
+    history = None if text is None else parse_history(text)
+    return collect_records(records, parent.name, objectives, history=history, command=parent.command)
 
 
 def collect_records(

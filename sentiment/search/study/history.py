@@ -5,10 +5,11 @@ Nothing is created, locked or written: a study that runs does not notice its rea
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -108,6 +109,37 @@ class StudyHistory:
     log_scaled: frozenset[str]
     conditions: Mapping[str, tuple[str, ...]]
     repeats: int = 1
+
+
+def write_history(history: StudyHistory) -> str:
+    """Write a study as JSON, for a machine that reaches neither its folder nor its storage."""
+    return json.dumps(asdict(history), default=list, ensure_ascii=False)
+
+
+def parse_history(text: str) -> StudyHistory:
+    """Read what `write_history` wrote.
+
+    Raises:
+        StorageError: It is no study, or one of another version.
+    """
+    try:
+        content = json.loads(text)
+        names = content["objectives"]
+        known = {
+            "objectives": None if names is None else tuple(names),
+            "directions": tuple(content["directions"]),
+            "trials": tuple(_parse_trial(trial) for trial in content["trials"]),
+            "best": tuple(content["best"]),
+            "log_scaled": frozenset(content["log_scaled"]),
+        }
+        return StudyHistory(**{**content, **known})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(f"this is no stored study: {error}\n  -> report on the study's own folder") from error
+
+
+def _parse_trial(content: dict[str, Any]) -> TrialHistory:
+    intermediate = {int(step): value for step, value in content["intermediate"].items()}
+    return TrialHistory(**{**content, "values": tuple(content["values"]), "intermediate": intermediate})
 
 
 def has_study(study_dir: Path) -> bool:

@@ -29,6 +29,9 @@ STANDING = ("trials", "best", "front", "jobs")
 
 FAILURE = "failure"
 
+HISTORY_ARTIFACT = "study_history.json"
+"""What a study's storage tells of it, for reports on a machine that reaches neither the storage nor the folder."""
+
 
 @dataclass(frozen=True)
 class Parent:
@@ -132,8 +135,16 @@ def update_sweep(parent: Parent, tags: Mapping[str, str], metrics: Mapping[str, 
         client.log_batch(parent.run_id, metrics=[Metric(name, value, moment, 0) for name, value in metrics.items()])
 
 
-def finish_sweep(parent: Parent, ending: Ending, files: Iterable[Path] = ()) -> None:
-    """Log the sweep's files on the parent and end it; of a folder, all that it holds, under its name.
+def finish_sweep(
+    parent: Parent, ending: Ending, files: Iterable[Path] = (), texts: Mapping[str, str] | None = None
+) -> None:
+    """Log the sweep's files on the parent and end it.
+
+    Args:
+        parent: The parent run.
+        ending: How the sweep ended.
+        files: Files; of a folder, all that it holds is logged under its name.
+        texts: Name of an artifact to its content.
 
     Raises:
         TrackingError: The store cannot be written.
@@ -147,6 +158,8 @@ def finish_sweep(parent: Parent, ending: Ending, files: Iterable[Path] = ()) -> 
                     client.log_artifacts(parent.run_id, str(file), artifact_path=file.name)
                 else:
                     client.log_artifact(parent.run_id, str(file))
+            for name, text in (texts or {}).items():
+                client.log_text(parent.run_id, text, name)
             _replace_tags(client, parent.run_id, failure, (FAILURE,))
         finally:
             client.set_terminated(parent.run_id, ending.status)

@@ -74,6 +74,19 @@ def read_record(uri: str, run_id: str) -> ResultRecord:
         return _read_record(client, run)
 
 
+def read_text_artifact(uri: str, run_id: str, name: str) -> str | None:
+    """Read a text that was logged with a run; None where it was not.
+
+    Raises:
+        TrackingError: The store cannot be read.
+    """
+    client = open_client(uri)
+    with reading(uri), tempfile.TemporaryDirectory() as folder:
+        if name not in {found.path for found in client.list_artifacts(run_id)}:
+            return None
+        return Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+
+
 def fetch_predictions(uri: str, run_id: str, folder: Path) -> bool:
     """Download ``predictions/test.npz`` into a folder; False where the run has none.
 

@@ -30,7 +30,7 @@ from optuna.trial import TrialState
 
 from sentiment.errors import RunPruned
 from sentiment.report.sweep.best import BestError, choose_best
-from sentiment.report.sweep.collect import collect_sweep
+from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.page import report_sweep
 from sentiment.report.sweep.table import SweepTable
@@ -225,6 +225,8 @@ def check_parent(sweep_dir: Path, told: Told, content: bytes, best: int | None, 
     assert not any(name.startswith("jobs") for name in tags)
     for artifact in ("ranking.csv", "report/ranking.csv"):
         assert Path(client.download_artifacts(parent.run_id, artifact)).read_bytes() == content
+    if (sweep_dir / "journal.log").exists():  # the jobs of these tests leave no runs, but the study tells all
+        assert tell(collect_parent(parent.run_id, parent.uri)) == told
 
 
 def check_best(table: SweepTable, sweep_dir: Path, told: Told, best: int | None) -> None:
