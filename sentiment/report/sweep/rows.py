@@ -152,26 +152,26 @@ def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow
     """
     rows = sorted(rows, key=lambda row: row.number)
     candidates = [
-        Candidate(place, tuple(row.values.get(name, math.nan) for name in objectives), not row.excess)
-        for place, row in enumerate(rows)
+        Candidate(index, tuple(row.values.get(name, math.nan) for name in objectives), not row.excess)
+        for index, row in enumerate(rows)
         if row.state == "complete"
     ]
     ranking = rank_trials(candidates, list(objectives.values()))
-    ranks = {place: rank for rank, place in enumerate(ranking.numbers, start=1)}
+    ranks = {index: rank for rank, index in enumerate(ranking.numbers, start=1)}
     front = set(ranking.front)
     first, direction = next(iter(objectives.items()))
     sign = -1.0 if direction == "maximize" else 1.0
 
-    def order(place: int) -> tuple[int, float]:
-        row = rows[place]
-        if place in ranks:
-            return 0, ranks[place]
+    def order(index: int) -> tuple[int, float]:
+        row = rows[index]
+        if index in ranks:
+            return 0, ranks[index]
         if row.state not in ("complete", "pruned"):
             return 3, row.number
         value = sign * row.values.get(first, math.nan)
         return (1 if row.state == "complete" else 2), math.inf if math.isnan(value) else value
 
-    return [_set_rank(rows[place], ranks.get(place), place in front) for place in sorted(range(len(rows)), key=order)]
+    return [_set_rank(rows[index], ranks.get(index), index in front) for index in sorted(range(len(rows)), key=order)]
 
 
 def read_value(text: str) -> float | str:
