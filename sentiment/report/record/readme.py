@@ -19,6 +19,7 @@ from sentiment.report.record.groups import format_csv, format_groups, group_runs
 from sentiment.report.record.store import RecordError, RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import collect_records
+from sentiment.report.sweep.importance import add_importances
 from sentiment.tracking.result_file import ResultRecord
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
@@ -80,7 +81,7 @@ def _draw(part: RecordPart) -> list[Chart]:
         groups = group_runs(part.records, objective, direction)
         return [make_group_chart(groups, "comparison", part.name.replace("_", " "), objective)]
     table = replace(collect_records(part.records, part.name), log_scaled=part.log_scaled)
-    return [chart for chart in make_charts(table) if chart.name in SEARCH_CHARTS]
+    return [chart for chart in make_charts(add_importances(table)) if chart.name in SEARCH_CHARTS]
 
 
 def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:

@@ -55,6 +55,20 @@ def test_the_readme_gets_command_table_figure_and_origin(experiment_dir, runs):
     assert all(file.stat().st_size > 0 for file in files)
 
 
+def test_a_search_has_the_charts_of_its_report(experiment_dir, make_record):
+    def make(number):
+        lr = f"{0.0001 * 1.3**number:.8f}"
+        overrides = (f"optimizer.lr={lr}", f"model.depth={number % 3}")
+        params = {**PARAMS, "seed": "0", "model.name": "rnn", "optimizer.lr": lr, "model.depth": str(number % 3)}
+        return make_record(number, "rnn", *overrides, accuracy=0.6 + 0.02 * (number % 7), params=params)
+
+    part = RecordPart("pooling", "python run.py -m", frozenset({"optimizer.lr"}), tuple(map(make, range(20))))
+    store_part(experiment_dir, part)
+    names = {file.name for file in write_record(experiment_dir)}
+    charts = {"optimisation_history", "parameter_importance", "slices", "pairs"}
+    assert names >= {f"pooling_{chart}.png" for chart in charts}
+
+
 def test_writing_again_changes_nothing(experiment_dir, runs):
     store(experiment_dir, runs)
     first = {file: file.read_bytes() for file in write_record(experiment_dir)}
