@@ -14,6 +14,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
+from sentiment.format import format_percent
 from sentiment.search.storage.opening import open_storage
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -67,7 +68,7 @@ def test_a_search_over_both_models_prunes_and_shows_the_best_on_the_parent(fresh
     assert study.best_trial.user_attrs["model/parameters"] > 0
     assert not any(name.startswith("test/") for run in children.values() for name in run.data.metrics)
     assert "pruned" in result.stdout
-    assert f"best {study.best_value:.4f}" in result.stdout
+    assert f"best {format_percent(study.best_value)} (#{study.best_trial.number})" in result.stdout
 
 
 @pytest.mark.slow
