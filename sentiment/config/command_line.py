@@ -21,6 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.faults import explain_unknown_key, explain_unknown_option
@@ -93,6 +94,7 @@ class CommandLineCheck:
         hydra_config = composed.hydra
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
+        faults += find_lost_interpolations(hydra_config.sweeper)
         if is_multirun and hydra_config.sweeper._target_ in self.searches:
             faults += self._check_search(composed, [*fixed, *swept])
         elif is_multirun:
@@ -204,6 +206,18 @@ class CommandLineCheck:
 
     def _compose_slowly(self, overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
         return compose(self.config_name, [*self.search_path, *overrides], return_hydra_config=with_hydra)
+
+
+def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
+    """Return the faults of sweeper keys that ask for keys of earlier versions: ``direction: ${direction}``."""
+    faults = []
+    for name, function in (("direction", "directions"), ("metric_names", "objectives")):
+        try:
+            OmegaConf.select(sweeper, name)
+        except InterpolationKeyError as error:
+            remedy = f"write the value itself; in a YAML file ${{{function}:${{objective}}}} follows from objective"
+            faults.append(Fault(f"hydra.sweeper.{name}", str(error).splitlines()[0], remedy))
+    return faults
 
 
 def explain_sweep(override: Override) -> Fault:

@@ -23,7 +23,6 @@ from sentiment.composing import COMPOSE_ERRORS
 from sentiment.config.extension_options import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import is_incidental
-from sentiment.config.reading import read_choices
 from sentiment.config.schema import Settings
 from sentiment.errors import SentimentError
 from sentiment.flat import flatten
@@ -165,11 +164,11 @@ def _check_text(text: str, settings: Settings, config_dir: Path, config_name: st
 
 def _choose_options(wanted: Mapping[str, Any], config_dir: Path, config_name: str) -> dict[str, str]:
     """Choose the option of every group: the one that the settings name, else the one that is nearest to them."""
-    nested = {group: {"name": wanted[f"{group}.name"]} for group in _groups(wanted) if f"{group}.name" in wanted}
-    options = read_choices(nested)
+    groups = list(dict.fromkeys(key.partition(".")[0] for key in wanted if "." in key and not _is_left_out(key)))
+    options = {group: str(wanted[f"{group}.name"]) for group in groups if f"{group}.name" in wanted}
     base = [f"{group}={option}" for group, option in options.items()]
-    for group in _groups(wanted):
-        if group in options or _is_left_out(f"{group}."):
+    for group in groups:
+        if group in options:
             continue
         names = [path.stem for path in sorted((config_dir / group).glob("*.yaml"))]
         default = _read_defaults(config_dir, config_name).get(group)
@@ -196,10 +195,6 @@ def _read_defaults(config_dir: Path, config_name: str) -> dict[str, str]:
     assert isinstance(content, dict)
     entries = [entry for entry in content["defaults"] if isinstance(entry, dict)]
     return {str(group): str(option) for entry in entries for group, option in entry.items()}
-
-
-def _groups(wanted: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(key.partition(".")[0] for key in wanted if "." in key))
 
 
 def _flatten(settings: Settings) -> dict[str, Any]:

@@ -61,6 +61,12 @@ def test_valid_commands_pass(arguments):
         (["objective=test/accuracy"], "objective", "no valid value", "one of val/accuracy"),
         (["direction=minimize"], "direction", "no key any more", "follows from objective"),
         (["objectives=[val/accuracy,val/f1]"], "objectives", "no key any more", "write objective=[...]"),
+        (
+            ["-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=${direction}", "seed=choice(0,1)"],
+            "hydra.sweeper.direction",
+            "'direction' not found",
+            "${directions:${objective}}",
+        ),
         (["objective=model/parameters"], "objective", "cannot select", "objective=[val/accuracy,model/parameters]"),
         (["model.pooling=last"], "model.pooling", "no valid value", "one of mean, max"),
         (["optimizer=sgd", "optimizer.momentum=0"], "optimizer.nesterov", "momentum=0", "optimizer.momentum=0.9"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from sentiment.config.experiment_file import ExperimentFileError, list_differences, write_experiment
+from sentiment.config.group import TrackingSettings
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 
@@ -85,6 +87,16 @@ def test_places_of_this_machine_stand_in_the_command_alone(conf, tmp_path):
     assert "# python run.py experiment=places trainer.threads=2 data.path=PATH\n" in text
     assert str(tmp_path) not in text
     assert read(conf, "experiment=places", f"data.path='{reviews}'").data.labels == ["no", "yes"]
+
+
+def test_where_runs_are_recorded_stays_out(conf):
+    class LinesSettings(TrackingSettings):
+        name: Literal["lines"] = "lines"
+
+    settings = read(conf, "tracking=both")
+    own = settings.model_copy(update={"tracking": LinesSettings(**settings.tracking.model_dump())})
+    for name, chosen in (("both", settings), ("lines", own)):
+        assert "tracking" not in write_experiment(chosen, name, conf, origin=[]).file.read_text()
 
 
 def test_another_file_is_not_replaced_unless_forced(conf):
