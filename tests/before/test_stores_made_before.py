@@ -12,7 +12,8 @@ under ``/tmp/sentiment-before``::
         hydra/sweeper/pruner=none hydra.sweeper.study_name=interrupted hydra.sweep.dir=.../multirun/interrupted
 
 where SPACE is ``model.embedding_size=8,16 model.heads=1,2 model.depth=1 'optimizer.lr=tag(log,interval(3e-4,1e-2))'``.
-The last command was killed (SIGKILL) in the fifth epoch of its second trial. Pictures, reports, and the copies of the
+The last command was killed (SIGKILL) in its second trial, between the validation of its fourth epoch and the
+checkpoint of it. Pictures, reports, and the copies of the
 package in the logged models were left out.
 """
 
@@ -110,7 +111,7 @@ def test_a_model_predicts_from_mlflow(store: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.slow
 def test_an_interrupted_study_goes_on_from_its_checkpoint(store: Path, project_dir: Path):
-    """The same command: the finished trial counts, the other goes on in its fifth epoch, in the same MLflow run."""
+    """The same command: the finished trial counts, the other goes on in its fourth epoch, in the same MLflow run."""
     folder = store / "multirun" / "interrupted"
     run_id = json.loads((folder / "1" / "result.json").read_text())["run_id"]
     command = [
@@ -127,11 +128,11 @@ def test_an_interrupted_study_goes_on_from_its_checkpoint(store: Path, project_d
     )
     assert done.returncode == 0, done.stderr
     log = (folder / "1" / "run.log").read_text()
-    assert "oes on after epoch" in log, log
+    assert "Goes on after epoch 3" in log, log
     record = json.loads((folder / "1" / "result.json").read_text())
     assert (record["status"], record["run_id"]) == ("FINISHED", run_id)
     assert [point["epoch"] for point in record["history"]] == [1, 2, 3, 4, 5], "patience ends it one epoch later"
-    assert log.count("epoch 4 ") == 1, "the earlier attempt made this epoch, and it is not made again"
+    assert log.count("epoch 3 ") == 1, "the earlier attempt made this epoch, and it is not made again"
     with sqlite3.connect(store / "mlflow.db") as database:
         (status,) = database.execute("SELECT status FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
         children = database.execute("SELECT count(*) FROM runs").fetchone()
