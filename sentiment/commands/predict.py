@@ -40,8 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run (NAME/NUMBER, folder, MLflow run id), bundle folder, checkpoints/best.ckpt, or registered model "
         "(imdb, imdb/3, models:/imdb@champion); default: the latest finished run",
     )
-    parser.add_argument("--file", type=Path, help=".csv, .tsv, .jsonl, .parquet, or .txt with one text per line")
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+    parser.add_argument("--file", type=Path, help="whatever data=files reads, or .txt with one text per line")
+    parser.add_argument("--text-column", default="text", metavar="NAME", help="name or number (default: text)")
+    parser.add_argument(
+        "--read",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what is not to be detected in --file: format, delimiter, quoting, encoding or header, as in data=files",
+    )
     parser.add_argument("--format", choices=("table", "csv", "jsonl"), help="default: table, or by --output's ending")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE.csv or FILE.jsonl")
     parser.add_argument("--explain", action="store_true", help="show which words spoke for the label, and against it")
@@ -115,12 +122,12 @@ def _predict_all(options: argparse.Namespace, predictor: Predictor, writer: Pred
 
 
 def _read(options: argparse.Namespace) -> Iterator[str]:
-    from sentiment.data.texts import check_text, read_lines, read_texts
+    from sentiment.data.texts import check_text, make_options, read_lines, read_texts
 
     if options.texts:
         return (check_text(text, "command line", f"text {n}") for n, text in enumerate(options.texts, start=1))
     if options.file:
-        return read_texts(options.file, options.text_column)
+        return read_texts(options.file, make_options(options.text_column, options.read))
     if sys.stdin.isatty():
         print("Type one text per line; Ctrl-D ends.", file=sys.stderr)
     sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]

@@ -23,11 +23,12 @@ from sentiment.composing import COMPOSE_ERRORS
 from sentiment.config.extension_options import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import is_incidental
+from sentiment.config.reading import DATA_PATHS
 from sentiment.config.schema import Settings
 from sentiment.errors import SentimentError
 from sentiment.flat import flatten
 
-MACHINE_KEYS = ("data.path", "data.validation_path", "data.test_path")
+MACHINE_KEYS = DATA_PATHS
 """Where the reviews lie on this machine; the command that runs the experiment names them."""
 
 TESTED_KEY = "trainer.test"

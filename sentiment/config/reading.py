@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from sentiment.config.faults import read_faults
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
 
-INPUT_PATHS = ("path", "validation_path", "test_path")
-"""Keys of `data` that name files which must exist before a run starts."""
+INPUT_PATHS = ("path", "validation_path", "test_path", "label_path", "validation_label_path", "test_label_path")
+"""Keys of `data` that name files which must exist before a run starts; a path may be a pattern."""
+
+DATA_PATHS = tuple(f"data.{key}" for key in INPUT_PATHS)
+"""The same, as they are typed."""
 
 OUTPUT_PATHS = (("data", "cache_dir"), ("tracking", "artifact_dir"), ("tracking", "tensorboard_dir"))
 
@@ -80,7 +84,8 @@ def read_choices(values: Mapping[str, Any]) -> dict[str, str]:
 def _resolve(node: DictConfig, prefix: str, faults: list[Fault]) -> dict[str, Any]:
     """Resolve interpolations leaf by leaf, so that one that fails does not hide the next; leave `???` out."""
     values: dict[str, Any] = {}
-    for name in map(str, node):
+    names: list[Any] = list(node)  # not all are strings: in data.label_map, labels may be numbers
+    for name in names:
         key = f"{prefix}{name}"
         if OmegaConf.is_missing(node, name):
             continue
@@ -110,5 +115,5 @@ def _check_input_paths(values: dict[str, Any]) -> list[Fault]:
     return [
         Fault(f"data.{key}", f"{path} does not exist", "correct the path; relative ones start from the current folder")
         for key, path in paths.items()
-        if isinstance(path, str) and path and not Path(path).exists()
+        if isinstance(path, str) and path and not Path(path).exists() and not glob.glob(path)  # noqa: PTH207
     ]

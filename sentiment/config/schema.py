@@ -204,30 +204,85 @@ class ImdbDataSettings(DataGroup):
     revision: str = Field(pattern="^[0-9a-f]{40}$", description="Pinned commit on the Hub, 40 hexadecimal digits.")
 
 
-@built_in("data", "sentiment.data.files:FilesSource")
-class FilesDataSettings(DataGroup):
-    """``data=files``: your own CSV, JSON lines or Parquet."""
+class LabelledDataGroup(DataGroup):
+    """Keys of every data set of one's own."""
 
-    name: Literal["files"]
-    path: str = Field(min_length=1, description="Training file: .csv, .tsv, .jsonl or .parquet.")
-    validation_path: str | None = Field(min_length=1, description="Validation file; null: a part of the training file.")
-    test_path: str | None = Field(min_length=1, description="Test file; null: a part of the training file.")
-    test_fraction: float = Field(gt=0, lt=1, description="Without test_path: stratified share held out for the test.")
-    text_column: str = Field(min_length=1, description="Column of the text.")
-    label_column: str = Field(min_length=1, description="Column of the label.")
-    labels: list[str] | None = Field(
-        min_length=2, description="Class names in order; null: the training file's, sorted."
+    test_fraction: float = Field(
+        gt=0, lt=1, description="Without test reviews: stratified share held out for the test."
+    )
+    text_column: str | int = Field(description="Column of the text: its name, or its number from 1.")
+    label_column: str | int = Field(description="Column of the label: its name, or its number from 1.")
+    labels: list[str] | None = Field(min_length=2, description="Class names in order; null: those of train, sorted.")
+    label_map: dict[str | int | float | bool, str | int | float | bool | None] | None = Field(
+        default=None, description="Class that a label stands for, `{Good: good, -1: null}`; null leaves its rows out."
     )
     on_bad_row: Literal["error", "skip"] = Field(
         description="Bad rows stop the run, or are counted, logged and left out."
     )
 
 
+@built_in("data", "sentiment.data.hub:HubSource")
+class HubDataSettings(LabelledDataGroup):
+    """``data=hub``: a data set of the Hugging Face Hub, by name and commit."""
+
+    name: Literal["hub"]
+    repository: str = Field(
+        min_length=1, description="Data set on the Hub, e.g. `cornell-movie-review-data/rotten_tomatoes`."
+    )
+    revision: str = Field(pattern="^[0-9a-f]{40}$", description="Pinned commit on the Hub, 40 hexadecimal digits.")
+    subset: str | None = Field(min_length=1, description="One of its configurations, e.g. `sst2`; null: its default.")
+    train_split: str = Field(min_length=1, description="Split to learn from, as `load_dataset` takes it.")
+    validation_split: str | None = Field(min_length=1, description="Validation split; null: a part of train.")
+    test_split: str | None = Field(min_length=1, description="Test split; null: a part of train.")
+
+
+@built_in("data", "sentiment.data.files.source:FilesSource")
+class FilesDataSettings(LabelledDataGroup):
+    """``data=files``: your own files in columns, JSON, Parquet or one text per line, packed or not."""
+
+    name: Literal["files"]
+    path: str = Field(min_length=1, description="Training file; also a pattern (reviews/*.csv), or a folder.")
+    validation_path: str | None = Field(min_length=1, description="Validation file; null: a part of the training file.")
+    test_path: str | None = Field(min_length=1, description="Test file; null: a part of the training file.")
+    label_path: str | None = Field(
+        default=None, min_length=1, description="With one text per line in path: file with one label per line."
+    )
+    validation_label_path: str | None = Field(default=None, min_length=1, description="The same for validation_path.")
+    test_label_path: str | None = Field(default=None, min_length=1, description="The same for test_path.")
+    format: Literal["csv", "json", "parquet", "fasttext", "lines"] | None = Field(
+        default=None, description="Kind of file; null: by its ending. csv: any text in columns."
+    )
+    delimiter: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Between columns: comma, tab, semicolon, pipe or one character; null: detected.",
+    )
+    quoting: Literal["double", "none"] | None = Field(
+        default=None, description='double: fields may stand in "..."; none: such marks are text; null: detected.'
+    )
+    encoding: str | None = Field(default=None, min_length=1, description="utf-8, cp1252, ...; null: detected.")
+    header: bool | None = Field(
+        default=None, description="Whether the first line of a csv names the columns; null: detected."
+    )
+
+    @field_validator("delimiter")
+    @classmethod
+    def delimiter_is_one_character(cls, delimiter: str | None) -> str | None:
+        """A delimiter is one character, or the name of a usual one."""
+        if delimiter is not None and len(delimiter) > 1 and delimiter not in ("comma", "tab", "semicolon", "pipe"):
+            raise conflict(
+                f"{delimiter!r} is not one character", "set it to comma, tab, semicolon, pipe or one character"
+            )
+        return delimiter
+
+
 load_extensions()  # here: they build on the classes above, and take part in the choices below
 
 if TYPE_CHECKING:  # a type checker runs no code, and knows the built-in ones
     ModelSettings = Annotated[TransformerSettings | RNNSettings | NgramSettings, Field(discriminator="name")]
-    DataSettings = Annotated[SyntheticDataSettings | ImdbDataSettings | FilesDataSettings, Field(discriminator="name")]
+    DataSettings = Annotated[
+        SyntheticDataSettings | ImdbDataSettings | HubDataSettings | FilesDataSettings, Field(discriminator="name")
+    ]
     AnyTrackingSettings = TrackingSettings
 else:
     ModelSettings = join_choices("model")

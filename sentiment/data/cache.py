@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from sentiment.errors import DataError
 
-FORMAT_VERSION = 1  # raise it when what is stored, or how reviews become ids, changes
+FORMAT_VERSION = 2  # raise it when what is stored, or how reviews become ids, changes
 SPLITS = ("train", "validation", "test")
 ARRAYS = ("ids", "offsets", "labels", "rows")
 META_FILE = "meta.json"

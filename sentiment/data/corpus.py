@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, open_entry
+from sentiment.data.class_report import report_classes
 from sentiment.data.reviews import Source
 from sentiment.data.splits import Part, split_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer, train_tokenizer
@@ -72,6 +73,7 @@ class Corpus:
         dropped: Reviews taken out of train because their text also stands in another split: ``train_test``,
             ``train_validation``.
         skipped_rows: Bad rows left out at the user's wish.
+        notes: How files were read, a sentence each.
     """
 
     train: EncodedSplit
@@ -83,6 +85,7 @@ class Corpus:
     description: str
     dropped: Mapping[str, int]
     skipped_rows: int
+    notes: tuple[str, ...] = ()
 
 
 def prepare_corpus(
@@ -169,6 +172,7 @@ class _Recipe:
             "class_names": raw.class_names,
             "dropped": splits.dropped,
             "skipped_rows": raw.skipped_rows,
+            "notes": raw.notes,
         }
         log.info("Tokenised in %.1f s.", time.perf_counter() - started)
         return Entry(arrays=arrays, tokenizer=tokenizer.to_json(), meta=meta)
@@ -186,6 +190,7 @@ def _corpus(entry: Entry, fingerprint: str, description: str) -> Corpus:
         description=description,
         dropped=entry.meta["dropped"],
         skipped_rows=entry.meta["skipped_rows"],
+        notes=tuple(entry.meta["notes"]),
     )
 
 
@@ -209,6 +214,8 @@ def _encode(part: Part, tokenizer: ReviewTokenizer) -> dict[str, npt.NDArray[np.
 
 
 def _log_corpus(corpus: Corpus) -> None:
+    for note in corpus.notes:
+        log.info("%s", note)
     log.info(
         "%d training, %d validation and %d test reviews; dropped from train: %d also in test, %d also in validation.",
         len(corpus.train),
@@ -219,3 +226,4 @@ def _log_corpus(corpus: Corpus) -> None:
     )
     if corpus.skipped_rows:
         log.warning("%d bad rows were left out (data.on_bad_row=skip).", corpus.skipped_rows)
+    report_classes(corpus.class_names, {name: getattr(corpus, name).labels for name in SPLITS})

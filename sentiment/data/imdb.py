@@ -6,19 +6,15 @@ the folder tree of the original archive (https://ai.stanford.edu/~amaas/data/sen
 
 from __future__ import annotations
 
-import logging
-import re
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sentiment.data.fingerprint import hash_contents
+from sentiment.data.hub import load_from_hub, require_commit
 from sentiment.data.reviews import RawSplits, Reviews, as_path
 from sentiment.errors import DataError
 
@@ -28,9 +24,7 @@ if TYPE_CHECKING:
 CLASS_NAMES = ("negative", "positive")
 TREE_FOLDERS = ("neg", "pos")  # in the order of CLASS_NAMES
 PARQUET_FILES = {split: f"{split}-00000-of-00001.parquet" for split in ("train", "test")}
-PROBE_SECONDS = 5.0
-
-log = logging.getLogger(__name__)
+LOCAL_COPY = "data.path=FOLDER with the Hub's Parquet files or the aclImdb/ tree"
 
 
 @dataclass(frozen=True)
@@ -64,11 +58,7 @@ class ImdbSource:
             DataError: The folder holds no IMDB reviews, or the revision is no commit.
         """
         if self.path is None:
-            if not re.fullmatch(r"[0-9a-f]{40}", self.revision):
-                raise DataError(
-                    f"data.revision={self.revision} is no commit; name one by its 40 hexadecimal digits, because a "
-                    "branch or a tag can move and runs would no longer be comparable"
-                )
+            require_commit(self.revision)
             return f"hub:{self.repository}@{self.revision}"
         return f"imdb:{hash_contents(_local_files(self.path))}"
 
@@ -79,8 +69,11 @@ class ImdbSource:
             DataError: Neither the Hub nor a cache of it can be reached, or the local files cannot be read.
         """
         if self.path is None:
-            tables = _load_from_hub(self.repository, self.revision)
-            splits = {split: _reviews(table, f"{self.repository}, {split}") for split, table in tables.items()}
+            found = load_from_hub(self.repository, self.revision, list(PARQUET_FILES), LOCAL_COPY)
+            splits = {
+                split: _reviews(dataset.data.table, f"{self.repository}, {split}")
+                for split, dataset in zip(PARQUET_FILES, found, strict=True)
+            }
         elif parquet := _find_parquet(self.path):
             splits = {split: _read_parquet(file) for split, file in parquet.items()}
         else:
@@ -158,109 +151,3 @@ def _read_tree(split: Path) -> Reviews:
                 raise DataError(f"{file} is not UTF-8 ({error}); unpack the archive again") from error
             labels.append(label)
     return Reviews(texts=texts, labels=np.array(labels, dtype=np.int64))
-
-
-def _load_from_hub(repository: str, revision: str) -> dict[str, pa.Table]:
-    """Load through `datasets`: from the Hub where it answers, otherwise from the cache of an earlier download.
-
-    Left alone, `datasets` tries an unreachable Hub for 23 s, then takes the newest cached revision, whichever it
-    is. So the Hub is probed first, and what came back is held against the revision that was asked for.
-    """
-    import datasets
-    from datasets.exceptions import DatasetsError
-    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP library that it uses itself
-
-    unreachable = _probe_hub(repository, revision)
-    try:
-        with _quiet_without_terminal(), _offline(unreachable is not None):
-            splits = datasets.load_dataset(
-                repository, revision=revision, split=list(PARQUET_FILES), keep_in_memory=False
-            )
-    except (OSError, ValueError, DatasetsError, httpx.HTTPError) as error:
-        if unreachable is None:
-            raise DataError(_hub_message(repository, revision, f"cannot be loaded ({error})")) from error
-        raise DataError(_hub_message(repository, revision, f"cannot be reached ({unreachable})")) from error
-    for split in splits:
-        if not any(revision in Path(file["filename"]).parts for file in split.cache_files):
-            found = split.cache_files[0]["filename"]
-            raise DataError(
-                _hub_message(repository, revision, f"cannot be reached, and the cache holds another one: {found}")
-            )
-    return {name: split.data.table for name, split in zip(PARQUET_FILES, splits, strict=True)}
-
-
-def _hub_message(repository: str, revision: str, problem: str) -> str:
-    return (
-        f"the reviews {repository} at revision {revision} {problem}.\n"
-        "  -> get online once (they are then kept in the Hugging Face cache, and HF_HOME says where that lies), or\n"
-        "  -> give a local copy: data.path=FOLDER with the Hub's Parquet files or the aclImdb/ tree, or\n"
-        "  -> use the embedded synthetic reviews: data=synthetic"
-    )
-
-
-def _probe_hub(repository: str, revision: str) -> str | None:
-    """Ask the Hub once whether it has the revision.
-
-    In a thread, because a name server that does not answer holds a request beyond its timeout.
-
-    Returns:
-        None where the Hub answers; otherwise why it does not.
-
-    Raises:
-        DataError: The Hub answers that it has no such data set or revision.
-    """
-    outcome: list[str | DataError | None] = []
-    thread = threading.Thread(target=lambda: outcome.append(_ask_hub(repository, revision)), daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS + 1)
-    answer = outcome[0] if outcome else f"no answer within {PROBE_SECONDS:.0f} s"
-    if isinstance(answer, DataError):
-        raise answer
-    return answer
-
-
-def _ask_hub(repository: str, revision: str) -> str | DataError | None:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP library that it uses itself
-
-    try:
-        HfApi(library_name="sentiment").dataset_info(repository, revision=revision, timeout=PROBE_SECONDS)
-    except RevisionNotFoundError:
-        return DataError(_hub_message(repository, revision, "do not exist on the Hub; check data.revision"))
-    except RepositoryNotFoundError:
-        return DataError(_hub_message(repository, revision, "do not exist on the Hub; check data.repository"))
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:  # OSError: HF_HUB_OFFLINE is set
-        return str(error) or type(error).__name__
-    return None
-
-
-@contextmanager
-def _offline(offline: bool) -> Iterator[None]:
-    """Keep `datasets` to its cache: its environment variable is read at import, which may be long past."""
-    from datasets import config
-
-    before = config.HF_HUB_OFFLINE
-    config.HF_HUB_OFFLINE = before or offline
-    try:
-        yield
-    finally:
-        config.HF_HUB_OFFLINE = before
-
-
-@contextmanager
-def _quiet_without_terminal() -> Iterator[None]:
-    """Show the progress of the download on a terminal only."""
-    import datasets
-    from huggingface_hub import utils as hub
-
-    libraries: tuple[Any, ...] = (datasets, hub)
-    shown = [library for library in libraries if not library.are_progress_bars_disabled()]
-    if not sys.stderr.isatty():
-        for library in shown:
-            library.disable_progress_bars()
-    try:
-        yield
-    finally:
-        for library in shown:
-            library.enable_progress_bars()

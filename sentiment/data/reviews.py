@@ -36,6 +36,7 @@ class RawSplits:
         test: Test reviews.
         class_names: K names in index order.
         skipped_rows: Bad rows left out at the user's wish (``data.on_bad_row=skip``).
+        notes: How files were read, a sentence each; printed at the start of a run.
     """
 
     train: Reviews
@@ -43,6 +44,7 @@ class RawSplits:
     test: Reviews
     class_names: tuple[str, ...]
     skipped_rows: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Source(Protocol):

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.config.reading import INPUT_PATHS
 from sentiment.config.schema import DataSettings, FilesDataSettings
 from sentiment.data.build import build_source
 from sentiment.data.corpus import fingerprint_corpus
@@ -89,7 +90,7 @@ def relocate_data(settings: DataSettings, place: Path) -> DataSettings:
 
 
 def _relocate_files(settings: FilesDataSettings, place: Path) -> FilesDataSettings:
-    olds = {key: getattr(settings, key) for key in ("path", "validation_path", "test_path")}
+    olds = {key: getattr(settings, key) for key in INPUT_PATHS}
     named = {key: Path(old).name for key, old in olds.items() if old is not None}
     if place.is_dir():
         return settings.model_copy(update={key: str(place / name) for key, name in named.items()})

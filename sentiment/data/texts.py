@@ -2,61 +2,56 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
-from sentiment.data.rows import (
-    JSON_LINES,
-    LINE_FORMATS,
-    MAX_FIELD_CHARACTERS,
-    PARQUET,
-    decode_values,
-    is_broken,
-    open_text,
-    parse_json,
-    read_fields,
-)
+from sentiment.data.files.encoding import explain_failure
+from sentiment.data.files.formats import read_file, split_texts
+from sentiment.data.files.records import FileFormat, Quoting, ReadOptions, Row, find_text_fault
 from sentiment.errors import DataError
 
-PLAIN = (".txt",)
+READ_VALUES = {"format": get_args(FileFormat), "quoting": get_args(Quoting), "header": ("true", "false")}
 
 
-def read_texts(path: Path, text_column: str) -> Iterator[str]:
-    """Read the texts of a file row by row.
-
-    Args:
-        path: .csv or .tsv with a line of column names, .jsonl, .parquet, or .txt with one text a line.
-        text_column: Column of the text; of no matter in a .txt.
-
-    Yields:
-        The texts. An empty text is a text; a row without one is an error.
+def make_options(text_column: str, pairs: Iterable[str]) -> ReadOptions:
+    """Turn ``KEY=VALUE`` of a command line into settings.
 
     Raises:
-        DataError: The file cannot be read, lacks the column, or has a bad row: the message names file and row.
+        DataError: One is not known.
     """
-    suffix = path.suffix.lower()
-    try:
-        if suffix in LINE_FORMATS:
-            yield from _read_delimited(path, LINE_FORMATS[suffix], text_column)
-        elif suffix in JSON_LINES:
-            yield from _read_json_lines(path, text_column)
-        elif suffix in PARQUET:
-            yield from _read_parquet(path, text_column)
-        elif suffix in PLAIN:
-            with open_text(path) as file:
-                yield from read_lines(file, str(path))
-        else:
-            known = ", ".join([*LINE_FORMATS, *JSON_LINES, *PARQUET, *PLAIN])
-            raise DataError(f"{path} has the ending {suffix or '(none)'!r}; give a file that ends in one of {known}")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); check the path and its rights") from error
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if value not in READ_VALUES.get(key, (value,) if key in ("delimiter", "encoding") else ()):
+            known = "; ".join(f"{name}={'|'.join(choices)}" for name, choices in READ_VALUES.items())
+            raise DataError(f"--read {pair} is not known; give {known}; delimiter=;, or encoding=cp1252")
+        values[key] = value == "true" if key == "header" else value
+    return ReadOptions(text_column, None, **values, is_command=True)
+
+
+def read_texts(path: Path, options: ReadOptions) -> Iterator[str]:
+    """Read the texts of a file record by record.
+
+    Args:
+        path: A file of any kind that `data=files` reads, or a .txt with one text per line.
+        options: Column of the text, and what else is known about the file.
+
+    Yields:
+        The texts. An empty text is a text where it stands in a column; a blank line is none.
+
+    Raises:
+        DataError: The file cannot be read, lacks the column, or has a bad record: the message names file and record.
+    """
+    with explain_failure(path):
+        path.stat()
+    reading, _ = read_file(path, options)
+    yield from _take_texts(reading.rows, str(path), reading.unit)
 
 
 def read_lines(stream: TextIO, name: str) -> Iterator[str]:
-    """Read one text a line.
+    """Read one text per line; a blank line is no text.
 
     Args:
         stream: Open with ``errors="surrogateescape"``, so that a broken byte can be told by its line.
@@ -65,8 +60,15 @@ def read_lines(stream: TextIO, name: str) -> Iterator[str]:
     Raises:
         DataError: A line that is not valid UTF-8.
     """
-    for number, line in enumerate(stream, start=1):
-        yield check_text(line.rstrip("\r\n"), name, f"line {number}")
+    return _take_texts(split_texts(stream), name, "line")
+
+
+def _take_texts(rows: Iterable[Row | None], name: str, unit: str) -> Iterator[str]:
+    for row in rows:
+        if row is not None and row.fault is not None:
+            raise DataError(f"{name}, {unit} {row.number}: {row.fault}; mend or remove it")
+        if row is not None:
+            yield row.text
 
 
 def take_chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -77,81 +79,12 @@ def take_chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def check_text(text: Any, name: str, place: str) -> str:
-    """Give a text back if it is one.
+    """Return a text if it is one.
 
     Raises:
         DataError: It is none, or not valid UTF-8.
     """
-    fault = None
-    if text is None:
-        fault = "the text is missing"
-    elif not isinstance(text, str):
-        fault = f"the text is no string but {text!r:.60}"
-    elif is_broken(text):
-        fault = "the text is not valid UTF-8"
+    fault = find_text_fault(text)
     if fault is not None:
         raise DataError(f"{name}, {place}: {fault}; mend or remove it")
     return str(text)
-
-
-def _require_column(path: Path, columns: Iterable[str], text_column: str) -> None:
-    columns = list(columns)
-    if columns.count(text_column) != 1:
-        problem = "has no column" if text_column not in columns else "has more than one column"
-        raise DataError(
-            f"{path} {problem} {text_column!r}; its columns are {', '.join(map(repr, columns))}: "
-            "name one with --text-column"
-        )
-
-
-def _read_delimited(path: Path, delimiter: str, text_column: str) -> Iterator[str]:
-    limit_before = csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    try:
-        with open_text(path) as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            columns = next(reader, [])
-            _require_column(path, columns, text_column)
-            index = columns.index(text_column)
-            for place, fields in read_fields(reader):
-                if isinstance(fields, str):
-                    raise DataError(f"{path}, {place}: {fields}")
-                if len(fields) != len(columns):
-                    raise DataError(f"{path}, {place}: it has {len(fields)} fields instead of {len(columns)}; mend it")
-                yield check_text(fields[index], str(path), place)
-    except csv.Error as error:
-        raise DataError(f"{path}: the first line, with the columns' names, cannot be read ({error})") from error
-    finally:
-        csv.field_size_limit(limit_before)
-
-
-def _read_json_lines(path: Path, text_column: str) -> Iterator[str]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            raw = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if not raw.strip():
-                continue
-            value = parse_json(raw)
-            if isinstance(value, str):
-                raise DataError(f"{path}, line {number}: {value}; mend or remove it")
-            if text_column not in value:
-                raise DataError(
-                    f"{path}, line {number}: no key {text_column!r}; its keys are {', '.join(map(repr, value))}: "
-                    "name one with --text-column"
-                )
-            yield check_text(value[text_column], str(path), f"line {number}")
-
-
-def _read_parquet(path: Path, text_column: str) -> Iterator[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            _require_column(path, file.schema_arrow.names, text_column)
-            row = 0
-            for batch in file.iter_batches(batch_size=1000, columns=[text_column]):
-                for value in decode_values(batch.column(0)):
-                    row += 1
-                    yield check_text(value, str(path), f"row {row}")
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} cannot be read as Parquet ({error}); write it again") from error

@@ -19,7 +19,8 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((PROJECT_DI
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_to_valid_settings(compose_config, group, option, tmp_path):
     (tmp_path / "reviews.csv").write_text("text,label\ngood,1\n")
-    extra = ["data.path=reviews.csv"] if option == "files" else []
+    required = {"files": ["data.path=reviews.csv"], "hub": ["data.repository=a/b", f"data.revision={'c' * 40}"]}
+    extra = required.get(option, [])
     settings = read_settings(compose_config(f"{group}={option}", *extra), tmp_path)
     assert getattr(settings, group).model_dump()
 

@@ -7,7 +7,7 @@ import pytest
 
 from sentiment.config.schema import FilesDataSettings, ImdbDataSettings, SyntheticDataSettings
 from sentiment.data.build import build_corpus, build_source
-from sentiment.data.files import FilesSource
+from sentiment.data.files.source import FilesSource
 from sentiment.data.imdb import ImdbSource
 
 

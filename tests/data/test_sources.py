@@ -10,7 +10,7 @@ import pytest
 from hub_server import parquet_bytes
 
 from sentiment.data.corpus import prepare_corpus
-from sentiment.data.files import FilesSource
+from sentiment.data.files.source import FilesSource
 from sentiment.data.imdb import ImdbSource
 from sentiment.data.reviews import Source
 from sentiment.data.synthetic import SyntheticSource

@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.data.texts import read_lines, read_texts, take_chunks
+from sentiment.data.texts import make_options, read_lines, read_texts, take_chunks
 from sentiment.errors import DataError
 
 TEXTS = ["a great film", "", 'quoted "text", with a comma', "two\nlines", "Ünïcode 最悪 \U0001f634"]
+
+
+def options(column):
+    return make_options(column, [])
 
 
 def write(path, texts):
@@ -34,13 +38,13 @@ def write(path, texts):
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
 def test_every_format_gives_the_texts_as_written(tmp_path, ending):
-    assert list(read_texts(write(tmp_path / f"reviews.{ending}", TEXTS), "text")) == TEXTS
+    assert list(read_texts(write(tmp_path / f"reviews.{ending}", TEXTS), options("text"))) == TEXTS
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
 def test_a_missing_column_names_those_that_are_there(tmp_path, ending):
     with pytest.raises(DataError, match=r"'review'.*'other'.*'text'.*--text-column"):
-        list(read_texts(write(tmp_path / f"reviews.{ending}", TEXTS), "review"))
+        list(read_texts(write(tmp_path / f"reviews.{ending}", TEXTS), options("review")))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,6 @@ def test_a_missing_column_names_those_that_are_there(tmp_path, ending):
         ("a.jsonl", b'{"text": "fine"}\nno json\n', "line 2.*no JSON"),
         ("a.jsonl", b'{"text": "\\ud83d"}\n', "line 1.*UTF-8"),
         ("a.txt", b"fine\n\xff\n", "line 2.*UTF-8"),
-        ("a.txt", b"\xff\xfea\x00", "UTF-16"),
         ("a.parquet", b"PAR0", "Parquet"),
         ("a.docx", b"", r"\.docx.*\.csv"),
     ],
@@ -63,21 +66,21 @@ def test_a_bad_row_is_told_by_file_and_place(tmp_path, name, content, told):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DataError, match=told) as caught:
-        list(read_texts(path, "text"))
+        list(read_texts(path, options("text")))
     assert name in str(caught.value)
 
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(DataError, match="No such file"):
-        list(read_texts(tmp_path / "none.csv", "text"))
+        list(read_texts(tmp_path / "none.csv", options("text")))
 
 
 def test_rows_before_a_bad_one_are_read_first(tmp_path):
     """Nothing waits for the end of the file: any size fits the memory."""
     path = tmp_path / "a.txt"
-    path.write_bytes(b"fine\n" * 3 + b"\xff\n")
-    texts = read_texts(path, "text")
-    assert [next(texts) for _ in range(3)] == ["fine"] * 3
+    path.write_bytes("été\n".encode() * 3 + b"\xff\n")
+    texts = read_texts(path, options("text"))
+    assert [next(texts) for _ in range(3)] == ["été"] * 3
     with pytest.raises(DataError, match="line 4"):
         next(texts)
 
@@ -89,5 +92,5 @@ LINE = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n\
 def test_lines_and_chunks_keep_every_text_and_their_order(texts, size):
     stream = io.StringIO("".join(f"{text}\n" for text in texts))
     chunks = list(take_chunks(read_lines(stream, "standard input"), size))
-    assert list(chain.from_iterable(chunks)) == texts
+    assert list(chain.from_iterable(chunks)) == [text for text in texts if text.strip()]
     assert all(len(chunk) == size for chunk in chunks[:-1])

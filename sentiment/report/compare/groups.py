@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from sentiment.config.identity import is_incidental
+from sentiment.config.reading import DATA_PATHS
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking.result_file import ResultRecord
@@ -14,7 +15,7 @@ from sentiment.tracking.runs import StoredRun
 
 log = logging.getLogger(__name__)
 
-NEUTRAL = ("seed", "trainer.test", "trainer.log_every_n_steps", "data.path", "data.validation_path", "data.test_path")
+NEUTRAL = ("seed", "trainer.test", "trainer.log_every_n_steps", *DATA_PATHS)
 """Settings in which runs of one group may differ: the fingerprint, not the path, tells what a file holds."""
 
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from sentiment.atomic import write_json
 from sentiment.config.identity import is_incidental
+from sentiment.config.reading import DATA_PATHS
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.collect import collect_sweep
 from sentiment.tracking.result_file import ResultRecord, read_results
 
-PATH_KEYS = ("data.path", "data.validation_path", "data.test_path", "data.cache_dir", "tracking.")
+PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
 
 FOLDER = "FOLDER"

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment.data.rows import Row, read_rows
+from sentiment.data.files.formats import read_file
+from sentiment.data.files.records import Quoting, ReadOptions, Row, name_class
 from sentiment.errors import DataError
 
 FORMATS = [".csv", ".tsv", ".jsonl", ".parquet"]
@@ -40,12 +41,14 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
-def read(path: Path) -> list[Row]:
-    return read_rows(path, "text", "label")
+def read(path: Path, *columns: str, quoting: Quoting | None = None) -> list[Row]:
+    """Return the records, without the blank lines."""
+    reading, _ = read_file(path, ReadOptions(*(columns or ("text", "label")), quoting=quoting))
+    return [row for row in reading.rows if row is not None]
 
 
-def faults(path: Path) -> list[tuple[str, str]]:
-    return [(row.place, row.fault) for row in read(path) if row.fault is not None]
+def faults(path: Path) -> list[tuple[int, str]]:
+    return [(row.number, row.fault) for row in read(path) if row.fault is not None]
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
@@ -58,8 +61,10 @@ names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1,
 def test_every_text_comes_back_as_it_was(suffix: str, rows: list[tuple[str, str]]):
     """Quotes, separators, line ends within a text, any script."""
     with tempfile.TemporaryDirectory() as folder:
-        found = read(write(Path(folder) / f"reviews{suffix}", rows))
-    assert [(row.text, row.label, row.fault) for row in found] == [(text, label.strip(), None) for text, label in rows]
+        found = read(write(Path(folder) / f"reviews{suffix}", rows), quoting="double")
+    assert [(row.text, row.label, row.fault) for row in found] == [
+        (text, name_class(label), None) for text, label in rows
+    ]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -100,31 +105,31 @@ def test_blank_lines_are_no_rows(tmp_path: Path):
 
 def test_bad_rows_of_csv_have_the_line_that_an_editor_shows(tmp_path: Path):
     content = (
-        b'text,label\n"two\nlines",pos\n,pos\n   ,pos\nno label,\nblank label," "\ncaf\xe9,neg\n'
-        b'good,caf\xe9\none\na,b,c\nfine,neg\nbad "quote",neg\n"bad"quote,neg\nlast,pos\n"never closed,pos\n'
+        b'text,label\n"two\nlin\xc3\xa9s",pos\n,pos\n   ,pos\nno label,\nblank label," "\ncaf\xe9,neg\n'
+        b'good,caf\xe9\none\na,b,c\nfin\xc3\xa9,neg\nbad "quote",neg\n"bad"quote,neg\nlast,pos\n"never closed,pos\n'
     )
     path = write_bytes(tmp_path / "reviews.csv", content)
     found = faults(path)
     assert found[:8] == [
-        ("line 4", "the text is missing"),
-        ("line 5", "the text is blank"),
-        ("line 6", "the label is missing"),
-        ("line 7", "the label is missing"),
-        ("line 8", "the text is not valid UTF-8"),
-        ("line 9", "the label is not valid UTF-8"),
-        ("line 10", "it has 1 fields instead of 2"),
-        ("line 11", "it has 3 fields instead of 2"),
+        (4, "the text is missing"),
+        (5, "the text is blank"),
+        (6, "the label is missing"),
+        (7, "the label is missing"),
+        (8, "the text is not valid UTF-8"),
+        (9, "the label is not valid UTF-8"),
+        (10, "it has 1 fields instead of 2"),
+        (11, "it has 3 fields instead of 2"),
     ]
     assert [(place, fault[:17]) for place, fault in found[8:]] == [
-        ("line 14", "it cannot be read"),
-        ("line 16", "it cannot be read"),
+        (14, "it cannot be read"),
+        (16, "it cannot be read"),
     ]
-    assert [row.text for row in read(path) if row.fault is None] == ["two\nlines", "fine", 'bad "quote"', "last"]
+    assert [row.text for row in read(path) if row.fault is None] == ["two\nlinés", "finé", 'bad "quote"', "last"]
 
 
 def test_bad_rows_of_json_lines(tmp_path: Path):
     lines = [
-        b'{"text": "good", "label": "pos"}',
+        b'{"text": "caf\xc3\xa9", "label": "pos"}',
         b'{"text": null, "label": "pos"}',
         b'{"label": "pos"}',
         b'{"text": 3, "label": "pos"}',
@@ -139,18 +144,18 @@ def test_bad_rows_of_json_lines(tmp_path: Path):
     ]
     found = faults(write_bytes(tmp_path / "reviews.jsonl", b"\n".join(lines)))
     assert found[:10] == [
-        ("line 2", "the text is missing"),
-        ("line 3", "the text is missing"),
-        ("line 4", "the text is no string but 3"),
-        ("line 5", "the label is missing"),
-        ("line 6", "the label is missing"),
-        ("line 7", "the label is no string, whole number or truth value but 0.5"),
-        ("line 8", "the label is no string, whole number or truth value but ['pos']"),
-        ("line 9", "the text is not valid UTF-8"),
-        ("line 10", "it is not valid UTF-8"),
-        ("line 11", "it is no JSON object but ['text', 'label']"),
+        (2, "the text is missing"),
+        (3, "the text is missing"),
+        (4, "the text is no string but 3"),
+        (5, "the label is missing"),
+        (6, "the label is missing"),
+        (7, "the label is no string, whole number or truth value but 0.5"),
+        (8, "the label is no string, whole number or truth value but ['pos']"),
+        (9, "the text is not valid UTF-8"),
+        (10, "the text is not valid UTF-8"),
+        (11, "it is no JSON object but ['text', 'label']"),
     ]
-    assert found[10][0] == "line 12"
+    assert found[10][0] == 12
     assert found[10][1].startswith("it is no JSON (Expecting")
 
 
@@ -161,10 +166,10 @@ def test_bad_rows_of_parquet(tmp_path: Path):
     path = tmp_path / "reviews.parquet"
     pq.write_table(pa.table({"text": text, "label": label}), path)
     assert faults(path) == [
-        ("row 2", "the text is not valid UTF-8"),
-        ("row 3", "the text is missing"),
-        ("row 4", "the label is missing"),
-        ("row 5", "the label is missing"),
+        (2, "the text is not valid UTF-8"),
+        (3, "the text is missing"),
+        (4, "the label is missing"),
+        (5, "the label is missing"),
     ]
 
 
@@ -181,7 +186,7 @@ def test_a_missing_column_is_an_error_that_names_those_there_are(
 ):
     path = write(tmp_path / f"reviews{suffix}", [("a", "b")])
     with pytest.raises(DataError, match=rf"columns are 'id', 'text', 'label': set data.{key}_column to one of them"):
-        read_rows(path, *asked)
+        read(path, *asked)
 
 
 def test_a_column_that_is_there_twice_is_an_error(tmp_path: Path):
@@ -200,9 +205,10 @@ def test_an_unknown_ending_is_an_error_that_names_the_known_ones(tmp_path: Path)
         read(write_bytes(tmp_path / "a.xlsx", b"x"))
 
 
-def test_utf16_is_an_error_that_says_so(tmp_path: Path):
-    with pytest.raises(DataError, match="is UTF-16; save it as UTF-8"):
-        read(write_bytes(tmp_path / "a.csv", "text,label\na,b\n".encode("utf-16")))
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_wide_encodings_are_read(tmp_path: Path, encoding: str):
+    path = write_bytes(tmp_path / "a.csv", "text,label\nété,b\n".encode(encoding))
+    assert [row[1:3] for row in read(path)] == [("été", "b")]
 
 
 def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path):

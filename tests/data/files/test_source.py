@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiment.data.files import FilesSource
+from sentiment.data.files.source import FilesSource
 from sentiment.errors import DataError
 
 Make = Callable[..., FilesSource]
@@ -144,9 +144,10 @@ def test_a_missing_file_is_an_error_that_names_its_key(make: Make, tmp_path: Pat
         make(**{key: tmp_path / "nowhere.csv"}).fingerprint()
 
 
-def test_a_folder_is_no_file(make: Make, tmp_path: Path):
-    with pytest.raises(DataError, match=r"data.path=.* is a folder"):
-        make(path=tmp_path).fingerprint()
+def test_a_folder_without_files_is_an_error(make: Make, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"data.path=.* is a folder without files that can be read"):
+        make(path=tmp_path / "empty").fingerprint()
 
 
 def test_the_fingerprint_is_of_content_and_reading(make: Make, tmp_path: Path):

@@ -1,0 +1,83 @@
+"""The classes of a run and their counts, and what about them looks like a slip."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+FEWEST_REVIEWS = 10
+SHOWN_CLASSES = 20
+WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+NO_LABEL = ("nan", "none", "null", "n/a", "na", "?", "unlabelled", "unlabeled", "-100")
+
+log = logging.getLogger(__name__)
+
+
+def fold(name: str) -> str:
+    """Return a class name without what may be a slip: case and blanks."""
+    return "".join(name.split()).casefold()
+
+
+def write_label_map(names: Mapping[str, str | None]) -> str:
+    """Write the setting that gives labels other names, as one types it in a shell."""
+    pairs = ", ".join(f"{name}: {'null' if target is None else target}" for name, target in names.items())
+    return f"'data.label_map={{{pairs}}}'"
+
+
+def report_classes(class_names: Sequence[str], labels: Mapping[str, npt.NDArray[np.integer]]) -> None:
+    """Log every class with its number of reviews, and warn of classes that may be slips.
+
+    Args:
+        class_names: K names in index order.
+        labels: Class indices of the reviews, per split.
+    """
+    counts = [np.bincount(indices, minlength=len(class_names)) for indices in labels.values()]
+    totals = dict(zip(class_names, np.sum(counts, axis=0).tolist(), strict=True))
+    parts = [" + ".join(f"{count:,}" for count in column) for column in zip(*counts, strict=True)]
+    shown = [f"{name} {part}" for name, part in zip(class_names, parts, strict=True)][:SHOWN_CLASSES]
+    shown += [f"and {len(parts) - SHOWN_CLASSES} more"] if len(parts) > SHOWN_CLASSES else []
+    log.info("%d classes (%s): %s.", len(class_names), " + ".join(labels), "; ".join(shown))
+    for warning in find_slips(totals):
+        log.warning(warning)
+
+
+def find_slips(totals: Mapping[str, int]) -> list[str]:
+    """Return a warning about each group of classes that may be a slip.
+
+    Args:
+        totals: Number of reviews of each class.
+    """
+    warnings = []
+    groups: dict[str, list[str]] = {}
+    for name in totals:
+        groups.setdefault(fold(name), []).append(name)
+    for names in groups.values():
+        if len(names) > 1:
+            kept = max(names, key=lambda name: (totals[name], name.islower()))
+            remedy = write_label_map({name: kept for name in names if name != kept})
+            warnings.append(
+                f"The classes {', '.join(map(repr, names))} differ only in case or blanks; they become one class with "
+                f"{remedy}"
+            )
+    rare = [f"{name!r} ({count})" for name, count in totals.items() if count < FEWEST_REVIEWS]
+    if rare:
+        more = f" and {len(rare) - SHOWN_CLASSES} more" if len(rare) > SHOWN_CLASSES else ""
+        warnings.append(
+            f"Fewer than {FEWEST_REVIEWS} reviews of {', '.join(rare[:SHOWN_CLASSES])}{more}: too few to learn from "
+            "and to measure on; more reviews help, or data.label_map, which joins classes"
+        )
+    # -1 beside 0 and more is how many data sets write "no label"; beside 1 alone it is a class.
+    numbers = {name for name in totals if WHOLE_NUMBER.fullmatch(name)}
+    unlabelled = [name for name in totals if fold(name) in NO_LABEL]
+    if len(numbers) == len(totals) > 2 and [name for name in numbers if name.startswith("-")] == ["-1"]:
+        unlabelled.append("-1")
+    warnings += [
+        f"The class {name!r} ({totals[name]:,} reviews) looks like 'no label'; its reviews are left out by "
+        f"{write_label_map({name: None})}"
+        for name in unlabelled
+    ]
+    return warnings

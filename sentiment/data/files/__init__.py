@@ -1,0 +1,1 @@
+"""Users' files: found, opened and read record by record, whatever their format and dialect."""

@@ -1,0 +1,159 @@
+"""From tables of texts and labels to splits: which class a label is, which rows are bad, what is held out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sentiment.data.class_report import fold, write_label_map
+from sentiment.data.files.records import Table, name_class, suggest
+from sentiment.data.reviews import RawSplits, Reviews
+from sentiment.data.splits import TEST_STREAM, draw_stratified, held_out_count
+from sentiment.errors import DataError
+
+SHOWN_ROWS = 10
+Label = str | int | float | bool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """What becomes of labels and bad rows.
+
+    Attributes:
+        labels: Class names in index order; None: those of the training rows, sorted (numbers by value).
+        label_map: Class that a label stands for; None: its rows are left out.
+        on_bad_row: ``error``: bad rows stop the run; ``skip``: they are counted, logged and left out.
+        test_fraction: Without a test split: share of the training rows held out by class.
+        split_seed: Seed of that draw.
+        column: Column of the labels.
+    """
+
+    labels: tuple[str, ...] | None
+    label_map: Mapping[Label, Label | None] | None
+    on_bad_row: Literal["error", "skip"]
+    test_fraction: float
+    split_seed: int
+    column: str | int = "label"
+
+    def rename(self) -> dict[str, str | None]:
+        """Return `label_map` by class name."""
+        return {
+            name_class(label): None if target is None else name_class(target)
+            for label, target in (self.label_map or {}).items()
+        }
+
+
+def make_splits(
+    train: Sequence[Table], validation: Sequence[Table] | None, test: Sequence[Table] | None, rules: LabelRules
+) -> RawSplits:
+    """Turn the tables of each split into reviews with class indices.
+
+    Raises:
+        DataError: Bad rows, unless they are skipped; fewer than two classes; rules that name labels that are not there.
+    """
+    tables = [*train, *(validation or ()), *(test or ())]
+    names = tuple(map(name_class, rules.labels or ()))
+    if len(set(names)) != len(names):
+        raise DataError(f"data.labels={list(rules.labels or ())} names a class twice; name each once")
+    _require_known_labels(tables, rules)
+    names = names or sort_names({label for table in train for label in table.labels})
+    index = {name: position for position, name in enumerate(names)}
+    skipped = _report_bad_rows(tables, index, rules)
+    if len(names) < 2:
+        found = f"only the class {names[0]!r}" if names else "no usable row"
+        raise DataError(
+            f"{train[0].name} holds {found} in column {rules.column!r}; a classifier needs two classes or more: "
+            "check data.label_column"
+        )
+    reviews, own_validation = _join(train, index), None if validation is None else _join(validation, index)
+    if test is not None:
+        held_out = _join(test, index)
+    else:
+        reviews, held_out = _carve(reviews, rules.test_fraction, rules.split_seed)
+    notes = tuple(table.describe() for table in tables)
+    return RawSplits(reviews, own_validation, held_out, rules.labels or names, skipped_rows=skipped, notes=notes)
+
+
+def sort_names(names: set[str]) -> tuple[str, ...]:
+    """Sort class names, by value where all are whole numbers: 2 comes before 10."""
+    try:
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    except ValueError:
+        return tuple(sorted(names))
+
+
+def _require_known_labels(tables: Sequence[Table], rules: LabelRules) -> None:
+    seen = {label for table in tables for label in table.seen}
+    for label in rules.rename():
+        if label not in seen:
+            raise DataError(f"data.label_map names the label {label!r}, which no row has{suggest(label, seen)}")
+
+
+def _report_bad_rows(tables: Sequence[Table], index: Mapping[str, int], rules: LabelRules) -> int:
+    """Raise about bad rows or log them; return how many there are.
+
+    Raises:
+        DataError: There are some, and they are not to be skipped.
+    """
+    reports, count, strange = [], 0, set()
+    for table in tables:
+        unknown = [
+            (number, f"the label {label!r} is none of the classes {', '.join(index)}")
+            for number, label in zip(table.numbers, table.labels, strict=True)
+            if label not in index
+        ]
+        strange |= {label for label in table.labels if label not in index}
+        bad = sorted([*table.bad, *unknown])
+        count += len(bad)
+        if bad:
+            file = table.name.rpartition("/")[2]
+            some = f"{len(bad):,} of {table.records:,} rows of {table.name} are bad:"
+            lines = [some if len(bad) > 1 else f"1 row of {table.name} is bad:"]
+            lines += [f"  {file}, {table.unit} {number}: {fault}" for number, fault in bad[:SHOWN_ROWS]]
+            lines += [f"  and {len(bad) - SHOWN_ROWS:,} more"] if len(bad) > SHOWN_ROWS else []
+            reports.append("\n".join(lines))
+    for label in sorted(strange):
+        same = [name for name in index if fold(name) == fold(label)]
+        if same:
+            reports.append(
+                f"Labels that differ only in case or blanks are one class with {write_label_map({label: same[0]})}."
+            )
+    if count and rules.on_bad_row == "error":
+        remedy = "Mend them, or set data.on_bad_row=skip to leave them out (they are counted and logged)."
+        raise DataError("\n".join([*reports, remedy]))
+    for report in reports:
+        log.warning("Left out: %s", report)
+    return count
+
+
+def _join(tables: Sequence[Table], index: Mapping[str, int]) -> Reviews:
+    """Put the tables of a split behind one another, without labels that are no class."""
+    texts: list[str] = []
+    labels: list[int] = []
+    for table in tables:
+        if index.keys() >= set(table.labels):
+            texts += table.texts
+            labels += map(index.__getitem__, table.labels)
+        else:
+            good = [
+                (text, index[label]) for text, label in zip(table.texts, table.labels, strict=True) if label in index
+            ]
+            texts += [text for text, _ in good]
+            labels += [label for _, label in good]
+    return Reviews(texts, np.array(labels, dtype=np.int64))
+
+
+def _carve(train: Reviews, fraction: float, seed: int) -> tuple[Reviews, Reviews]:
+    """Hold a stratified part of the training reviews out; return what stays and what is held out."""
+    held_out = draw_stratified(train.labels, held_out_count(len(train), fraction), seed, TEST_STREAM)
+    stays = np.setdiff1d(np.arange(len(train)), held_out)
+    kept, taken = (
+        Reviews([train.texts[index] for index in indices], train.labels[indices]) for indices in (stays, held_out)
+    )
+    return kept, taken

@@ -1,0 +1,161 @@
+"""Files as text: unpacked, and decoded by the encoding that they turn out to have."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sentiment.data.files.records import ReadOptions, shorten
+from sentiment.errors import DataError
+
+PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+BLOCK_BYTES = 1 << 20
+SAMPLE_BYTES = 1 << 15
+FEW_LETTERS = 20  # too few accented letters for a statistic
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+"""Byte order marks; that of UTF-32 before that of UTF-16, which it begins with."""
+
+NOT_WESTERN = re.compile(
+    "[^\x00-\x7fÀ-ÏÑ-ÖØ-Üß-ïñ-öø-üŒœ‘’‚“”„–—…€£§©®°«»¡¿·´ºª½¼¾²³™•\xa0]"  # no letter or mark of Western Europe
+    "|(?<=[a-zß-ÿ])[À-ÞŒ]"  # a capital within a word
+    "|(?<=[A-Za-zÀ-ÿ])[£§©®°«»¡¿·ºª½¼¾²³•„‚](?=[A-Za-zÀ-ÿ])"  # a mark within a word
+    "|[À-ÿ]{4,}"  # a word of accents
+)
+"""What shows that bytes decoded as cp1252 were written in another encoding."""
+
+
+@contextmanager
+def explain_failure(path: Path) -> Iterator[None]:
+    """Turn what the system and the unpackers raise into an error that names the file.
+
+    Raises:
+        DataError: Always instead of such an error.
+    """
+    try:
+        yield
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{path} cannot be unpacked ({error}); it was cut short or damaged: copy it again") from error
+    except UnicodeError as error:
+        raise DataError(f"{path} cannot be decoded ({error}); name its encoding with data.encoding") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); check the path and its rights") from error
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file, unpacked where its ending says that it is packed."""
+    file: IO[bytes] = PACKED.get(path.suffix.lower(), open)(path, "rb")
+    return file
+
+
+def read_lines(path: Path, encoding: str) -> Iterator[str]:
+    """Yield physical lines with their ends; bytes that are wrong in the encoding become lone surrogates."""
+    with open_bytes(path) as file, io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="") as stream:
+        for number, line in enumerate(stream):
+            yield line if number else line.removeprefix("\ufeff")
+
+
+def choose_encoding(path: Path, options: ReadOptions, prior: str | None = None) -> str:
+    """Return the encoding of a file.
+
+    A byte order mark decides; otherwise a file is UTF-8 unless its bytes say otherwise. Lines that are no UTF-8 among
+    others that are make bad rows; where no line with an accent is UTF-8, the file has an older encoding.
+
+    Args:
+        path: The file.
+        options: Its encoding, where it is given.
+        prior: An older encoding that the files read before had.
+
+    Raises:
+        DataError: Several encodings read the file differently, or the given one does not exist.
+    """
+    if options.encoding is not None:
+        try:
+            return codecs.lookup(options.encoding).name
+        except LookupError:
+            key = options.name("encoding", options.encoding)
+            raise DataError(f"{key} is no encoding; give one such as utf-8, cp1252, latin-1 or utf-16") from None
+    with open_bytes(path) as file:
+        start = file.read(4096)
+    for mark, encoding in MARKS:
+        if start.startswith(mark):
+            return encoding
+    if start and start.count(0) > len(start) / 5:
+        return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
+    if is_utf8(path):
+        return "utf-8"
+    return _choose_older(path, options, prior)
+
+
+def is_utf8(path: Path) -> bool:
+    """Tell whether all bytes of a file are UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with open_bytes(path) as file:
+            while block := file.read(BLOCK_BYTES):
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _choose_older(path: Path, options: ReadOptions, prior: str | None) -> str:
+    valid = wrong = first = 0
+    sample = bytearray()
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, start=1):
+            if line.isascii():
+                continue
+            try:
+                line.decode("utf-8")
+                valid += 1
+            except UnicodeDecodeError:
+                wrong += 1
+                first = first or number
+                if len(sample) < SAMPLE_BYTES:
+                    sample += line[:SAMPLE_BYTES]
+    if valid >= wrong:
+        return "utf-8"
+    if valid:
+        raise DataError(
+            f"{path} mixes encodings: of its lines with accents, {valid:,} are UTF-8 and {wrong:,} are not; set "
+            f"{options.name('encoding')} to utf-8 (the others are bad rows then), cp1252 or what it was written in"
+        )
+    return prior or _guess_older(f"{path}, line {first},", bytes(sample), options)
+
+
+def _guess_older(place: str, sample: bytes, options: ReadOptions) -> str:
+    from charset_normalizer import from_bytes
+
+    matches = from_bytes(sample)
+    western = sample.decode("cp1252", errors="surrogateescape")
+    letters = sum(character > "\x7f" for character in western)
+    known = {name for match in matches for name in match.could_be_from_charset}
+    strange = len(NOT_WESTERN.findall(western))
+    if strange <= letters / 50 and (letters < FEW_LETTERS or "cp1252" in known):
+        return "cp1252"
+    if len(matches) == 1 and letters >= FEW_LETTERS:
+        return str(matches[0].encoding)
+    readings = [f"{match.encoding} reads {shorten(_find_accents(str(match)))}" for match in list(matches)[:4]]
+    raise DataError(
+        f"{place} is not UTF-8, and the encoding cannot be told for certain; set {options.name('encoding')} to the one "
+        f"that it was written in{': ' if readings else ''}{', '.join(readings)}"
+    )
+
+
+def _find_accents(text: str) -> str:
+    found = re.search(r"\w*[^\x00-\x7f]\w*( \w+)?", text)
+    return found[0] if found else ""

@@ -1,0 +1,234 @@
+"""Records of a file, each with its number and what is wrong with it, and the settings by which files are read."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+from sentiment.errors import DataError
+
+FileFormat = Literal["csv", "json", "parquet", "fasttext", "lines"]
+Quoting = Literal["double", "none"]
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""A byte that the encoding does not know (kept as a lone surrogate), or half of an escaped pair."""
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How files are read; what is None is detected.
+
+    Attributes:
+        text_column: Name of the text's column, or its number from 1.
+        label_column: The same for the label; None: the texts have none.
+        format: Kind of file; None: by its ending.
+        delimiter: What separates the columns of a ``csv``.
+        quoting: ``double``: a field in quotation marks may hold anything, and ``""`` is a quotation mark; ``none``:
+            quotation marks are text, and every line is a record.
+        encoding: Name of the encoding.
+        header: Whether the first record holds the columns' names.
+        is_command: Whether messages name the arguments of ``predict`` rather than keys of ``data``.
+    """
+
+    text_column: str | int
+    label_column: str | int | None
+    format: FileFormat | None = None
+    delimiter: str | None = None
+    quoting: Quoting | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    is_command: bool = False
+
+    def name(self, setting: str, value: object = None) -> str:
+        """Write a setting as one types it: ``data.quoting=none``."""
+        key = f"data.{setting}"
+        if self.is_command:
+            key = "--text-column" if setting == "text_column" else f"--read {setting}"
+        return key if value is None else f"{key}={value}"
+
+    def wanted(self) -> dict[str, str | int]:
+        """Map the key of each wanted column to the column."""
+        columns = {"text_column": self.text_column, "label_column": self.label_column}
+        return {self.name(key): column for key, column in columns.items() if column is not None}
+
+
+class Row(NamedTuple):
+    """A record as read.
+
+    Attributes:
+        number: Its first line, or its row, from 1.
+        text: The text; empty where there is a fault.
+        label: The label as a class name; empty where there is a fault, or where none is wanted.
+        fault: What is wrong with the record; None: nothing.
+    """
+
+    number: int
+    text: str
+    label: str
+    fault: str | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file that is about to be read.
+
+    Attributes:
+        how: What was detected, as people read it: ``;-separated, cp1252, header``.
+        unit: What numbers count: ``line`` or ``row``.
+        rows: The records; None stands for a blank line.
+    """
+
+    how: str
+    unit: str
+    rows: Iterator[Row | None]
+
+
+@dataclass
+class Table:
+    """A file that was read: texts + bad + left_out are all its records, and blank lines are none.
+
+    Attributes:
+        name: The file.
+        how: See `Reading`, as for `unit`.
+        texts: Texts of the N good records.
+        labels: Their N labels.
+        numbers: Their N numbers.
+        bad: Numbers and faults of the bad records.
+        left_out: Records whose label `data.label_map` maps to null.
+        blank: Blank lines.
+        seen: Labels as they stand in the file.
+    """
+
+    name: str
+    how: str
+    unit: str
+    texts: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    numbers: array[int] = field(default_factory=lambda: array("q"))
+    bad: list[tuple[int, str]] = field(default_factory=list)
+    left_out: int = 0
+    blank: int = 0
+    seen: set[str] = field(default_factory=set)
+
+    @property
+    def records(self) -> int:
+        """Number of records, good or not."""
+        return len(self.texts) + len(self.bad) + self.left_out
+
+    def describe(self) -> str:
+        """Say how the file was read, and count what was in it."""
+        counts = [f"{self.records:,} rows"]
+        counts += [f"{self.left_out:,} of them left out by data.label_map"] if self.left_out else []
+        counts += [f"{self.blank:,} blank lines"] if self.blank else []
+        return f"{self.name} read as: {self.how}, {', '.join(counts)}"
+
+
+def take_rows(reading: Reading, name: str, label_map: Mapping[str, str | None]) -> Table:
+    """Read a file to its end.
+
+    Args:
+        reading: The file.
+        name: What to call it.
+        label_map: Class that each label stands for; None: its records are left out.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    table = Table(name, reading.how, reading.unit)
+    names: dict[str, str] = {}  # one string per label rather than one per record
+    for row in reading.rows:
+        if row is None:
+            table.blank += 1
+        elif row.fault is not None:
+            table.bad.append((row.number, row.fault))
+        else:
+            label = names.setdefault(row.label, row.label)
+            mapped = label_map.get(label, label)
+            if mapped is None:
+                table.left_out += 1
+            else:
+                table.texts.append(row.text)
+                table.labels.append(mapped)
+                table.numbers.append(row.number)
+    table.seen = set(names)
+    return table
+
+
+def make_row(number: int, text: Any, label: Any, has_label: bool = True, encoding: str = "UTF-8") -> Row:
+    """Check the values of one record; where no label is wanted, the empty text is a text."""
+    if not has_label:
+        fault = find_text_fault(text, encoding)
+        return Row(number, "" if fault else text, "", fault)
+    fault = "the text is missing" if text == "" else find_text_fault(text, encoding)
+    fault = fault or (None if text.strip() else "the text is blank") or _find_label_fault(label, encoding)
+    return Row(number, "", "", fault) if fault else Row(number, text, name_class(label), None)
+
+
+def find_text_fault(text: Any, encoding: str = "UTF-8") -> str | None:
+    """Say why a value is no text; the empty text is one."""
+    if text is None:
+        return "the text is missing"
+    if not isinstance(text, str):
+        return f"the text is no string but {shorten(text)}"
+    return f"the text is not valid {encoding}" if not text.isascii() and SURROGATE.search(text) else None
+
+
+def _find_label_fault(label: Any, encoding: str) -> str | None:
+    if label is None or label != label or (isinstance(label, str) and not label.strip()):  # a NaN equals nothing
+        return "the label is missing"
+    if isinstance(label, str):
+        return f"the label is not valid {encoding}" if SURROGATE.search(label) else None
+    if isinstance(label, bool | int) or (isinstance(label, float) and label.is_integer()):
+        return None
+    return f"the label is no string, whole number or truth value but {shorten(label)}"
+
+
+@lru_cache(maxsize=4096, typed=True)
+def name_class(label: str | int | float | bool) -> str:
+    """Return the class that a label names: without blanks around it, and the same for equal numbers: ``1.0``, ``1``."""
+    name = str(label).lower() if isinstance(label, bool) else str(label).strip()
+    if not NUMBER.fullmatch(name):
+        return name
+    whole, _, fraction = name.lstrip("+-").partition(".")
+    number = ".".join(filter(None, [whole.lstrip("0") or "0", fraction.rstrip("0")]))
+    return f"-{number}" if name.startswith("-") and number != "0" else number
+
+
+def shorten(value: object) -> str:
+    """Write a value in at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def require_columns(name: object, columns: Iterable[str], options: ReadOptions) -> list[str]:
+    """Return the names of the wanted columns, text first.
+
+    Raises:
+        DataError: One is not there, or stands there twice.
+    """
+    columns = list(columns)
+    found = []
+    for key, wanted in options.wanted().items():
+        column = str(wanted)
+        if column not in columns and column.isdecimal() and 1 <= int(column) <= len(columns):
+            column = columns[int(column) - 1]
+        if columns.count(column) != 1:
+            problem = "has no column" if column not in columns else "has more than one column"
+            raise DataError(
+                f"{name} {problem} {column!r}; its columns are {', '.join(map(repr, columns))}: "
+                f"set {key} to one of them{suggest(column, columns)}"
+            )
+        found.append(column)
+    return found
+
+
+def suggest(name: str, known: Sequence[str] | set[str]) -> str:
+    """Return ``, e.g. NAME`` with the nearest known name, or nothing."""
+    nearest = difflib.get_close_matches(name, sorted(known), n=1)
+    return f", e.g. {nearest[0]}" if nearest else ""

@@ -1,0 +1,196 @@
+"""``data=files``: the user's own files, of any usual kind, with any number of classes."""
+
+from __future__ import annotations
+
+import glob
+import json
+import mmap
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sentiment.data.files.classes import Label, LabelRules, make_splits
+from sentiment.data.files.delimited import Dialect
+from sentiment.data.files.encoding import PACKED, is_utf8
+from sentiment.data.files.formats import ENDINGS, is_dataset, read_file
+from sentiment.data.files.records import FileFormat, Quoting, ReadOptions, Table, take_rows
+from sentiment.data.fingerprint import hash_contents
+from sentiment.data.reviews import RawSplits, as_path
+from sentiment.errors import DataError
+
+READER_VERSION = 2  # raise it when the same file would give other reviews
+FIRST_READER_VERSION = 1  # of files that give what they gave to the first reader, so that old studies go on
+
+SPLIT_NAMES = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|test|valid|val|dev)(?![a-z])|(?<![a-z])(training|validation)(?![a-z])")
+
+READ_OTHERWISE = {
+    ".csv": re.compile(rb'"(?<=[^,\n\r"]")[^,\n\r"]|\.0(?<=\d\.0)0*["\r\n,]'),
+    ".tsv": re.compile(rb'"|\.0(?<=\d\.0)0*[\t\r\n]'),
+}
+"""What the first reader read otherwise: marks out of order, any mark between tabs, 1.0 as another class than 1."""
+
+
+@dataclass(frozen=True)
+class FilesSource:
+    """Reviews from files: one path each for training, validation and test.
+
+    A path is a file, a pattern such as ``reviews/*.csv``, a folder of files, or a folder that the `datasets` library
+    saved, whose own splits are taken where no path names them.
+
+    Attributes:
+        path: Training reviews.
+        validation_path: Validation reviews; None: validation is split off the training reviews later.
+        test_path: Test reviews; None: a part of the training reviews.
+        test_fraction: Without `test_path`: share of the training reviews held out by class.
+        split_seed: Seed of that draw.
+        text_column: Column of the text: its name, or its number from 1.
+        label_column: Column of the label.
+        labels: See `LabelRules`, as for `on_bad_row` and `label_map`.
+        label_path: Where texts stand one per line: file of their labels, one per line; the same for the other two.
+        format: See `ReadOptions`, as for the next four.
+    """
+
+    path: Path
+    validation_path: Path | None
+    test_path: Path | None
+    test_fraction: float
+    split_seed: int
+    text_column: str | int
+    label_column: str | int
+    labels: tuple[str, ...] | None
+    on_bad_row: Literal["error", "skip"]
+    label_map: Mapping[Label, Label | None] | None = None
+    label_path: Path | None = None
+    validation_label_path: Path | None = None
+    test_label_path: Path | None = None
+    format: FileFormat | None = None
+    delimiter: str | None = None
+    quoting: Quoting | None = None
+    encoding: str | None = None
+    header: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Take paths as text and labels as a list too, as settings hold them."""
+        for name in ("path", "validation_path", "test_path", *self._label_paths()):
+            object.__setattr__(self, name, as_path(getattr(self, name)))
+        object.__setattr__(self, "labels", None if self.labels is None else tuple(self.labels))
+
+    def describe(self) -> str:
+        """Say which files these reviews come from."""
+        paths = (self.path, self.validation_path, self.test_path)
+        return f"your reviews from {', '.join(str(path) for path in paths if path is not None)}"
+
+    def fingerprint(self) -> str:
+        """Identify the content of the files and everything that decides how they are read.
+
+        Raises:
+            DataError: A file is missing.
+        """
+        splits = self._find_splits()
+        named: list[tuple[str, Path]] = []
+        for key, paths in splits.items():
+            for path in paths:
+                for file in sorted(path.rglob("*.arrow")) if path.is_dir() else [path]:
+                    named.append((key if [file] == paths else f"{key}/{file.name}", file))
+        named += [(f"data.{key}", path) for key, path in self._label_paths().items() if path is not None]
+        carved = None if "data.test_path" in splits else [self.test_fraction, self.split_seed]
+        settings: list[object] = [
+            FIRST_READER_VERSION, carved, self.text_column, self.label_column, self.labels, self.on_bad_row,
+            [path.suffix.lower() for paths in splits.values() for path in paths],
+        ]  # fmt: skip
+        reading = {key: getattr(self, key) for key in ("format", "delimiter", "quoting", "encoding", "header")}
+        given = {key: value for key, value in reading.items() if value is not None}
+        if self.label_map:
+            given["label_map"] = sorted((str(label), str(target)) for label, target in self.label_map.items())
+        if given:
+            settings.append(given)
+        if any(_is_read_otherwise(path) for _, path in named):
+            settings[0] = READER_VERSION
+        return f"files:{hash_contents(named)}:{json.dumps(settings)}"
+
+    def load(self) -> RawSplits:
+        """Read all files.
+
+        Raises:
+            DataError: A file or a column is missing; bad rows, unless they are skipped; fewer than two classes.
+        """
+        rules = LabelRules(
+            self.labels, self.label_map, self.on_bad_row, self.test_fraction, self.split_seed, self.label_column
+        )
+        options = ReadOptions(
+            self.text_column, self.label_column, self.format, self.delimiter, self.quoting, self.encoding, self.header
+        )
+        label_map, labels = rules.rename(), self._label_paths()
+        tables: dict[str, list[Table]] = {}
+        prior: Dialect | None = None
+        for key, paths in self._find_splits().items():
+            tables[key] = []
+            for path in paths:
+                label_path = labels[key.removeprefix("data.").replace("path", "label_path")]
+                reading, dialect = read_file(path, options, label_path, prior)
+                prior = prior or dialect
+                tables[key].append(take_rows(reading, str(path), label_map))
+        return make_splits(tables["data.path"], tables.get("data.validation_path"), tables.get("data.test_path"), rules)
+
+    def _label_paths(self) -> dict[str, Path | None]:
+        keys = ("label_path", "validation_label_path", "test_label_path")
+        return {key: getattr(self, key) for key in keys}
+
+    def _find_splits(self) -> dict[str, list[Path]]:
+        """Map the key of each split to its files.
+
+        Raises:
+            DataError: A path leads to nothing, or to several splits.
+        """
+        named = {"data.validation_path": self.validation_path, "data.test_path": self.test_path}
+        train = self.path
+        if (train / "dataset_dict.json").is_file():
+            train = self.path / "train"
+            for split, names in SPLIT_NAMES.items():
+                own = next((self.path / name for name in names if (self.path / name).is_dir()), None)
+                named[f"data.{split}_path"] = named[f"data.{split}_path"] or own
+        paths = {"data.path": train, **named}
+        return {key: find_files(key, path) for key, path in paths.items() if path is not None}
+
+
+def find_files(key: str, path: Path) -> list[Path]:
+    """Return the files that a path stands for: itself, those that match it as a pattern, or those in a folder.
+
+    Args:
+        key: Key of the path.
+        path: The path.
+
+    Raises:
+        DataError: There is none, or their names say that they are different splits.
+    """
+    if path.is_file() or (path.is_dir() and is_dataset(path)):
+        return [path]
+    if path.is_dir():
+        endings = (*ENDINGS, *PACKED)
+        found = [file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix.lower() in endings]
+        problem = "is a folder without files that can be read"
+    else:
+        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  # of an absolute pattern, too
+        found = [Path(file) for file in matches if Path(file).is_file()]
+        problem = "matches no file" if glob.has_magic(str(path)) else "does not exist"
+    if not found:
+        raise DataError(f"{key}={path} {problem} (looked at {path.absolute()}); give the path of a file")
+    splits = {(match[1] or match[2])[:3] for file in found if (match := SPLIT_IN_NAME.search(file.name.lower()))}
+    if len(splits) > 1:
+        raise DataError(
+            f"{key}={path} stands for files of several splits ({', '.join(file.name for file in found[:5])}); name "
+            "those of one, e.g. by a pattern, and give data.validation_path and data.test_path theirs"
+        )
+    return found
+
+
+def _is_read_otherwise(path: Path) -> bool:
+    """Tell whether the first reader would have read other reviews from a file."""
+    pattern = READ_OTHERWISE.get(path.suffix.lower())
+    if pattern is None or not path.stat().st_size:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return pattern.search(content) is not None or not is_utf8(path)

@@ -1,0 +1,213 @@
+"""Every kind of file that people have is read right, or refused with the key that mends it."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from sentiment.data.files.source import FilesSource
+from sentiment.data.reviews import RawSplits
+from sentiment.errors import DataError
+
+TEXTS = [f"film {n}" for n in range(20)]
+CSV = "text,label\n" + "".join(f"{text},{n % 2}\n" for n, text in enumerate(TEXTS))
+OBJECTS = [{"text": text, "label": n % 2} for n, text in enumerate(TEXTS)]
+LINES = "".join(f"{json.dumps(record)}\n" for record in OBJECTS)
+COLUMNS = {key: {str(n): record[key] for n, record in enumerate(OBJECTS)} for key in ("text", "label")}
+
+
+def make(path: Path, **changed: Any) -> FilesSource:
+    settings: dict[str, Any] = {
+        "path": path, "validation_path": None, "test_path": None, "test_fraction": 0.2, "split_seed": 0,
+        "text_column": "text", "label_column": "label", "labels": None, "on_bad_row": "error",
+    }  # fmt: skip
+    return FilesSource(**{**settings, **changed})
+
+
+def load(path: Path, content: str | bytes | None = None, **changed: Any) -> RawSplits:
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    source = make(path, **changed)
+    assert source.fingerprint().startswith("files:")
+    return source.load()
+
+
+def texts(raw: RawSplits) -> list[str]:
+    return sorted(raw.train.texts + raw.test.texts, key=lambda text: int(text.split()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "how"),
+    [
+        ("a.csv", CSV, ",-separated, utf-8, header"),
+        ("a.csv", CSV.replace(",", ";"), ";-separated, utf-8, header"),
+        ("a.csv", f"sep=;\r\n{CSV.replace(',', ';')}", ";-separated, utf-8, header"),
+        ("a.csv", CSV.replace(",", "\t").encode("utf-16"), "tab-separated, utf-16, header"),
+        ("a.csv.gz", gzip.compress(CSV.encode()), ",-separated, utf-8, header"),
+        ("a.csv.bz2", bz2.compress(CSV.encode()), ",-separated, utf-8, header"),
+        ("a.csv.xz", lzma.compress(CSV.encode()), ",-separated, utf-8, header"),
+        ("a.txt", CSV.replace(",", "|"), "|-separated, utf-8, header"),
+        ("a.json", LINES, "JSON, utf-8, one object per line"),
+        ("a.json", json.dumps(OBJECTS, indent=1), "JSON, utf-8, one array"),
+        ("a.json", json.dumps(COLUMNS), "JSON, utf-8, one array"),
+        ("a.jsonl.gz", gzip.compress(LINES.encode()), "JSON, utf-8, one object per line"),
+        ("a.txt", "".join(f"__label__{n % 2} {text}\n" for n, text in enumerate(TEXTS)), "fastText, utf-8"),
+    ],
+)
+def test_kinds_are_read_without_a_key(tmp_path: Path, name: str, content: str | bytes, how: str):
+    raw = load(tmp_path / name, content)
+    assert texts(raw) == TEXTS
+    assert raw.class_names == ("0", "1")
+    assert raw.notes == (f"{tmp_path / name} read as: {how}, 20 rows",)
+
+
+def test_sst2(tmp_path: Path):
+    """Marks open in one line and close in another: every line is a review."""
+    lines = ['"a fine film , said one', "dull", 'not "good" at all', '"whole"', 'the end"', *TEXTS]
+    raw = load(
+        tmp_path / "train.tsv",
+        "sentence\tlabel\n" + "".join(f"{line}\t{n % 2}\n" for n, line in enumerate(lines)),
+        text_column="sentence",
+    )
+    assert sorted(raw.train.texts + raw.test.texts) == sorted(lines)
+    assert "quotation marks as text" in raw.notes[0]
+
+
+def test_sentiment140(tmp_path: Path):
+    path = tmp_path / "training.csv"
+    rows = [f'"{(0, 4)[n % 2]}","{n}","Mon Apr 06","NO_QUERY","user","café, ""{n}"" {n}"\n' for n in range(30)]
+    content = "".join(rows).encode("latin-1")
+    with pytest.raises(DataError, match=r"data.header=false .*e.g. data.text_column=6 data.label_column=1$"):
+        load(path, content)
+    raw = load(path, content, text_column=6, label_column=1)
+    assert texts(raw) == [f'café, "{n}" {n}' for n in range(30)]
+    assert raw.class_names == ("0", "4")
+    assert ",-separated, cp1252, no header, 30 rows" in raw.notes[0]
+
+
+def test_texts_and_labels_in_two_files(tmp_path: Path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"{n % 2}\n" for n in range(20)))
+    raw = load(tmp_path / "texts.txt", "\n".join(TEXTS), label_path=labels)
+    assert texts(raw) == TEXTS
+    assert [int(text.split()[1]) % 2 for text in raw.train.texts] == raw.train.labels.tolist()
+    with pytest.raises(DataError, match=r"texts.txt has 21 lines and .*labels.txt 20"):
+        load(tmp_path / "texts.txt", "\n".join([*TEXTS, "more"]), label_path=labels)
+    with pytest.raises(DataError, match=r"without labels; name the file .* data.label_path"):
+        load(tmp_path / "texts.txt")
+
+
+def test_several_files(tmp_path: Path):
+    for part, numbers in (("part-0", range(0, 10)), ("part-1", range(10, 20))):
+        (tmp_path / f"{part}.jsonl").write_text("".join(f"{json.dumps(OBJECTS[n])}\n" for n in numbers))
+    for path in (tmp_path, tmp_path / "*.jsonl"):
+        raw = load(path)
+        assert texts(raw) == TEXTS
+        assert [note.partition(" ")[0] for note in raw.notes] == [str(tmp_path / f"part-{n}.jsonl") for n in (0, 1)]
+    with pytest.raises(DataError, match=r"matches no file"):
+        load(tmp_path / "*.csv")
+
+
+def test_splits_in_one_folder_are_not_one_training_set(tmp_path: Path):
+    for name in ("train-0.csv", "test-0.csv"):
+        (tmp_path / name).write_text(CSV)
+    with pytest.raises(DataError, match=r"several splits \(test-0.csv, train-0.csv\)"):
+        load(tmp_path)
+
+
+def test_a_data_set_on_disk(tmp_path: Path):
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    found = datasets.Dataset.from_list(OBJECTS, features=features)
+    found.save_to_disk(str(tmp_path / "one"))
+    raw = load(tmp_path / "one")
+    assert (texts(raw), raw.class_names) == (TEXTS, ("neg", "pos"))
+    datasets.DatasetDict(train=found, test=found.select(range(4))).save_to_disk(str(tmp_path / "splits"))
+    raw = load(tmp_path / "splits")
+    assert (len(raw.train), raw.test.texts) == (20, TEXTS[:4])
+
+
+def test_equal_numbers_are_one_class_across_files(tmp_path: Path):
+    (tmp_path / "test.csv").write_text("text,label\na,1.0\nb,0.00\n")
+    raw = load(tmp_path / "a.csv", CSV, test_path=tmp_path / "test.csv")
+    assert (raw.class_names, raw.test.labels.tolist()) == (("0", "1"), [1, 0])
+
+
+def test_label_map_joins_and_leaves_out(tmp_path: Path):
+    content = "text,label\n" + "".join(
+        f"{text},{('Good ', 'good', '-1', 'bad')[n % 4]}\n" for n, text in enumerate(TEXTS)
+    )
+    raw = load(tmp_path / "a.csv", content, label_map={"Good": "good", -1: None})
+    assert (raw.class_names, len(raw.train) + len(raw.test)) == (("bad", "good"), 15)
+    assert "20 rows, 5 of them left out by data.label_map" in raw.notes[0]
+    with pytest.raises(DataError, match="names the label 'Gud', which no row has"):
+        load(tmp_path / "a.csv", label_map={"Gud": "good"})
+    (tmp_path / "test.csv").write_text("text,label\na,GOOD\n")
+    with pytest.raises(DataError, match=r"'data.label_map=\{GOOD: good\}'"):
+        load(tmp_path / "a.csv", label_map={"Good": "good", -1: None}, test_path=tmp_path / "test.csv")
+
+
+def test_a_mark_that_is_never_closed_swallows_no_line(tmp_path: Path):
+    content = 'text,label\n"never closed,pos\nfine 1,neg\nso it is",pos\nfilm 2,neg\n'
+    with pytest.raises(DataError, match=r"line 2: its text goes on over 3 lines .*data.quoting=none"):
+        load(tmp_path / "a.csv", content)
+    raw = load(tmp_path / "a.csv", on_bad_row="skip")
+    assert sorted(raw.train.texts + raw.test.texts) == ["film 2", "fine 1", 'so it is"']
+    assert raw.skipped_rows == 1
+    raw = load(tmp_path / "a.csv", quoting="double")
+    assert "never closed,pos\nfine 1,neg\nso it is" in raw.train.texts + raw.test.texts
+
+
+def test_a_packed_file_that_was_cut_is_told(tmp_path: Path):
+    with pytest.raises(DataError, match=r"a.csv.gz cannot be unpacked .*copy it again"):
+        load(tmp_path / "a.csv.gz", gzip.compress(CSV.encode())[:-9])
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "expected"),
+    [
+        ("été très réussi", "cp1252", "cp1252"),
+        ("schöne Überraschung", "latin-1", "cp1252"),
+        ("“quoted” – and naïve", "cp1252", "cp1252"),
+        ("zażółć gęślą jaźń, łąka", "cp1250", None),
+        ("очень хороший фильм", "cp1251", None),
+        ("été très réussi", "mac_roman", None),
+        ("été très réussi", "cp850", None),
+    ],
+)
+def test_older_encodings_are_found_or_asked_for(tmp_path: Path, text: str, encoding: str, expected: str | None):
+    content = "text;label\n" + "".join(f"{text} {n};{n % 2}\n" for n in range(20))
+    try:
+        raw = load(tmp_path / "a.csv", content.encode(encoding))
+    except DataError as error:
+        assert expected is None, str(error)  # noqa: PT017
+        assert "line 2, is not UTF-8" in str(error)  # noqa: PT017
+    else:
+        assert expected in raw.notes[0]
+    assert texts(load(tmp_path / "a.csv", encoding=encoding)) == [f"{text} {n}" for n in range(20)]
+
+
+def test_settings_that_change_what_is_read_change_the_fingerprint(tmp_path: Path):
+    path = tmp_path / "a.csv"
+    path.write_text(CSV)
+    changes: list[dict[str, Any]] = [
+        {}, {"delimiter": "tab"}, {"quoting": "none"}, {"encoding": "cp1252"}, {"header": False}, {"format": "json"},
+        {"label_map": {"0": "no"}}, {"label_path": path},
+    ]  # fmt: skip
+    assert len({make(path, **change).fingerprint() for change in changes}) == len(changes)
+
+
+def test_files_that_read_as_ever_keep_their_fingerprint(tmp_path: Path):
+    """Old studies go on; where the first reader read other reviews, they do not."""
+    path = tmp_path / "a.csv"
+    path.write_text(CSV + '"He said ""no"", then",1\n')
+    assert ":[1, [0.2, 0], " in make(path).fingerprint()
+    for content in (CSV + 'a "b" c,1\n', CSV.replace(",1\n", ",1.0\n"), CSV + "caf\udce9,1\n"):
+        path.write_text(content, errors="surrogateescape")
+        assert ":[2, [0.2, 0], " in make(path).fingerprint()

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import logging
+import re
+
+import numpy as np
+import pytest
+
+from sentiment.data.class_report import find_slips, report_classes
+
+
+def test_every_class_is_logged_with_its_counts(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO):
+        report_classes(["bad", "good"], {"train": np.array([0] * 1200 + [1] * 40), "test": np.array([1] * 10)})
+    assert caplog.messages == ["2 classes (train + test): bad 1,200 + 0; good 40 + 10."]
+
+
+@pytest.mark.parametrize(
+    ("totals", "expected"),
+    [
+        ({"Good": 20, "good": 30, "bad": 20}, r"'Good', 'good' differ only in case .*\{Good: good\}"),
+        ({"so so": 20, "soso": 30}, r"\{so so: soso\}"),
+        ({"bad": 20, "good": 3}, r"Fewer than 10 reviews of 'good' \(3\)"),
+        ({"-1": 50, "0": 20, "1": 20}, r"'-1' \(50 reviews\) looks like 'no label'.*\{-1: null\}"),
+        ({"nan": 50, "bad": 20, "good": 20}, "'nan'"),
+    ],
+)
+def test_classes_that_may_be_slips_are_told_with_the_key(totals: dict[str, int], expected: str):
+    (warning,) = find_slips(totals)
+    assert re.search(expected, warning)
+
+
+@pytest.mark.parametrize("totals", [{"bad": 10, "good": 10}, {"-1": 50, "1": 50}, {"-2": 20, "-1": 20, "0": 20}])
+def test_ordinary_classes_are_no_slips(totals: dict[str, int]):
+    assert find_slips(totals) == []

@@ -1,0 +1,89 @@
+"""Any labelled data set of the Hub, from a stand-in on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub_server import HubServer, imdb_card, parquet_bytes, serve_hub
+
+from sentiment.config.home import PROJECT_DIR
+from sentiment.data.hub import HubSource
+from sentiment.errors import DataError
+
+REVISION = "e" * 40
+SIZES = {"train": 40, "test": 20}
+SETTINGS: dict[str, Any] = {
+    "repository": "me/own", "revision": REVISION, "subset": None, "train_split": "train", "validation_split": None,
+    "test_split": "test", "test_fraction": 0.2, "split_seed": 0, "text_column": "text", "label_column": "label",
+    "labels": None, "label_map": None, "on_bad_row": "error",
+}  # fmt: skip
+CLIENT = """
+import json, sys
+from sentiment.data.hub import HubSource
+from sentiment.errors import DataError
+try:
+    raw = HubSource(**json.loads(sys.argv[1])).load()
+    answer = {"train": raw.train.texts, "test": len(raw.test), "classes": raw.class_names, "notes": raw.notes}
+except DataError as error:
+    answer = {"error": str(error)}
+print(json.dumps(answer))
+"""
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubServer]:
+    files = {
+        f"plain_text/{split}-00000-of-00001.parquet": parquet_bytes(
+            [f"{split} {n}" for n in range(size)], [n % 2 for n in range(size)]
+        )
+        for split, size in SIZES.items()
+    }
+    with serve_hub("me/own", REVISION, {**files, "README.md": imdb_card(SIZES)}) as server:
+        yield server
+
+
+def load(hub: HubServer, home: Path, **changed: Any) -> dict[str, Any]:
+    environment = {**os.environ, "HF_HOME": str(home), "HF_ENDPOINT": hub.endpoint, "PYTHONPATH": str(PROJECT_DIR)}
+    process = subprocess.run(
+        [sys.executable, "-c", CLIENT, json.dumps({**SETTINGS, **changed})],
+        env={**environment, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"},
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    answer: dict[str, Any] = json.loads(process.stdout)
+    return answer
+
+
+def test_reads_a_data_set_by_name_with_its_class_names(hub: HubServer, tmp_path: Path):
+    answer = load(hub, tmp_path)
+    assert answer["train"] == [f"train {n}" for n in range(40)]
+    assert (answer["test"], answer["classes"]) == (20, ["neg", "pos"])
+    assert answer["notes"][0] == "me/own, train read as: data set, 40 rows"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"text_column": "txt"}, "columns are 'text', 'label': set data.text_column to one of them, e.g. text"),
+        ({"test_split": "tst"}, 'Unknown split "tst"'),
+        ({"repository": "me/other"}, "check data.repository"),
+    ],
+)
+def test_faults_name_the_key(hub: HubServer, tmp_path: Path, changed: dict[str, Any], told: str):
+    assert told in load(hub, tmp_path, **changed)["error"]
+
+
+def test_the_fingerprint_is_of_the_commit_and_of_all_that_changes_what_is_read():
+    changes: list[dict[str, Any]] = [
+        {}, {"revision": "a" * 40}, {"subset": "b"}, {"train_split": "b"}, {"validation_split": "b"},
+        {"test_split": None}, {"text_column": "b"}, {"label_map": {"neg": None}}, {"labels": ["pos", "neg"]},
+    ]  # fmt: skip
+    assert len({HubSource(**{**SETTINGS, **change}).fingerprint() for change in changes}) == len(changes)
+    with pytest.raises(DataError, match=r"data.revision=main is no commit"):
+        HubSource(**{**SETTINGS, "revision": "main"}).fingerprint()
