@@ -15,7 +15,7 @@ from typing import Protocol
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import SentimentError
-from sentiment.search.progress.events import Observer, RunningJob, StudyState
+from sentiment.search.progress import Observer, RunningJob, StudyState
 from sentiment.search.study.outcome import Outcome, failed, finish
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
 from sentiment.search.workers.executor import Executor
@@ -84,7 +84,6 @@ class Controller:
         self._active: dict[int, ActiveTrial] = {}
         self._ready: deque[Job] = deque()
         self._failures: list[tuple[int, Outcome]] = []
-        self._ended_here = 0
         self._began = self._told = time.monotonic()
 
     def run(self) -> None:
@@ -130,7 +129,6 @@ class Controller:
             best=self._study.best(trials),
             running=[self._describe(job, now) for job in self._executor.running],
             seconds=now - self._began,
-            ended_here=self._ended_here,
             metric_names=self._study.metric_names or (),
         )
 
@@ -144,7 +142,7 @@ class Controller:
                 self._executor.submit(job)
             running = self._describe(job, time.monotonic())
             for observer in self._observers:
-                observer.job_started(job, running)
+                observer.job_started(running)
 
     def _next_job(self) -> Job | None:
         """Return the next job that has to run; equal ones that ran before are settled on the way."""
@@ -197,7 +195,6 @@ class Controller:
         number, trial_id = active.claimed.number, active.claimed.trial_id
         del self._active[number]
         self._study.settle(trial_id, outcome)
-        self._ended_here += 1
         if outcome.state == "failed":
             self._failures.append((number, outcome))
         return self._study.read(trial_id)
@@ -221,7 +218,7 @@ class Controller:
     def _describe(self, job: Job, now: float) -> RunningJob:
         active = self._active[job.address.number]
         slot = self._executor.name_slot(job)
-        return RunningJob(job.number, job.address.number, slot, now - active.started, active.claimed.values)
+        return RunningJob(job.address.number, slot, now - active.started, active.claimed.values)
 
     def _stop(self) -> None:
         """End what is in flight and give its trials back, so that the next command runs them again."""

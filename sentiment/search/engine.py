@@ -17,7 +17,7 @@ from sentiment.search.composer import freeze
 from sentiment.search.controller import Controller
 from sentiment.search.options import StudyOptions
 from sentiment.search.planning import JobPlanner
-from sentiment.search.progress.observers import watch
+from sentiment.search.progress import ApplicationObserver, EventLines, Observer
 from sentiment.search.search import Search
 from sentiment.search.storage.address import storage_errors
 from sentiment.search.storage.opening import close_storage, open_storage
@@ -61,7 +61,7 @@ def run_study(
             command = shlex.join(["python", *sys.argv])
             write_study_address(search.study_dir, study.name, search.storage_url, command)
             executor = build_executor(search, runner)
-            observers = watch(options.progress, context, config, alone=isinstance(executor, InProcess))
+            observers = choose_observers(search, context, jobs_print_here=isinstance(executor, InProcess))
             Controller(study, executor, JobPlanner(search, study, application), observers).run()
             require_feasible(study.trials(), options.limits)
 
@@ -76,6 +76,20 @@ def open_study(search: Search) -> Iterator[StoredStudy]:
             yield study
     finally:
         close_storage(storage)
+
+
+def choose_observers(search: Search, context: HydraContext, *, jobs_print_here: bool) -> list[Observer]:
+    """Choose who watches a study: the application's callbacks, and people by a table or by lines of the log.
+
+    A table would get in the way of jobs that print to the same terminal.
+    """
+    application = ApplicationObserver(context.callbacks.callbacks, search.config)
+    progress = search.options.progress
+    if progress == "table" or (progress == "auto" and sys.stdout.isatty() and not jobs_print_here):
+        from sentiment.search.live_table import LiveTable
+
+        return [LiveTable(), application]
+    return [application] if progress == "none" else [EventLines(), application]
 
 
 def build_executor(search: Search, runner: JobRunner) -> Executor:

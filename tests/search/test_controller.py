@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from sentiment.search.controller import Controller, PlanError, StudyFailedError
+from sentiment.search.progress import Observer
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import Outcome
 from sentiment.search.study.stored import StoredStudy
@@ -62,23 +63,11 @@ class Planner:
         return self.known.get(job.address.number)
 
 
-class Recording:
+class Recording(Observer):
     """An observer that writes into the executor's list of events."""
 
     def __init__(self, events):
         self.events = events
-
-    def study_started(self, state):
-        pass
-
-    def job_started(self, job, trial):
-        pass
-
-    def job_ended(self, finished):
-        pass
-
-    def waited(self, state):
-        pass
 
     def trial_ended(self, trial, state):
         self.events.append(f"told {trial.number} {trial.state.name.lower()}")

@@ -22,7 +22,7 @@ from sentiment.tracking.ending import FINISHED, Ending, ending_of
 if TYPE_CHECKING:
     from sentiment.report.sweep.running import RunningStudy
     from sentiment.report.sweep.table import SweepTable
-    from sentiment.search.progress.events import StudyState
+    from sentiment.search.progress import StudyState
     from sentiment.search.workers.job import Finished
     from sentiment.tracking.mlflow.parent import Parent
 

@@ -13,7 +13,7 @@ from sentiment.search.study.history import read_trial
 from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result
 
 if TYPE_CHECKING:
-    from sentiment.search.progress.events import StudyState
+    from sentiment.search.progress import StudyState
     from sentiment.search.study.history import TrialHistory
 
 Stamp = tuple[int, int]

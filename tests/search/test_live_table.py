@@ -14,8 +14,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from sentiment.search.progress.events import RunningJob, StudyState
-from sentiment.search.progress.table import LiveTable, render
+from sentiment.search.live_table import LiveTable, render
+from sentiment.search.progress import RunningJob, StudyState
 from sentiment.search.study.trial import PROGRESS_KEY
 
 DISTRIBUTIONS = {"optimizer.lr": FloatDistribution(0.0, 1.0), "model.depth": IntDistribution(1, 9)}
@@ -38,11 +38,11 @@ def make_trial(number, state, *, value=None, seconds=10, progress=None, reason=N
 
 
 def make_state(trials, running=(), best=(), *, total=10):
-    return StudyState("lr-study", Path("/studies/lr"), ["maximize"], total, trials, best, running, 61.0, 0)
+    return StudyState("lr-study", Path("/studies/lr"), ["maximize"], total, trials, best, running, 61.0)
 
 
 def run_job(trial, seconds=5.0, slot="GPU 0"):
-    return RunningJob(trial, trial, slot, seconds, {"optimizer.lr": 0.012345, "model.depth": 3})
+    return RunningJob(trial, slot, seconds, {"optimizer.lr": 0.012345, "model.depth": 3})
 
 
 DONE = make_trial(0, TrialState.COMPLETE, value=0.91, seconds=10)

@@ -10,7 +10,7 @@ from hydra.utils import execution_whitelist
 from omegaconf import OmegaConf
 
 from sentiment.search.plugin.sweeper import StudyEndedError
-from sentiment.search.progress.observers import RESULTS_FILE, write_results
+from sentiment.search.progress import RESULTS_FILE, write_results
 from sentiment.search.study.current import current_trial
 
 
@@ -74,9 +74,9 @@ def test_every_event_has_its_line(sweep, caplog):
 
     pruner = ["hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1"]
     options = ["x=interval(1,2)", "+z=choice(a)", "hydra.sweeper.n_trials=3", "hydra.sweeper.max_failure_rate=0.5"]
-    with caplog.at_level(logging.INFO, "sentiment.search.progress.lines"):
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
         sweep(*options, *pruner, "hydra.sweeper.progress=lines", task=task)
-    lines = [record.message for record in caplog.records if record.name == "sentiment.search.progress.lines"]
+    lines = [record.message for record in caplog.records if record.name == "sentiment.search.progress"]
     assert lines[0].startswith("Study study, 3 trials, in ")
     assert lines[1].startswith("#0 started (here): x=1.")
     assert lines[1].endswith("+z=a")
@@ -88,7 +88,7 @@ def test_every_event_has_its_line(sweep, caplog):
 
 def test_a_study_that_goes_on_says_so_and_equal_trials_are_named(sweep, caplog):
     sweep("x=choice(3)", "hydra.sweeper.n_trials=1")
-    with caplog.at_level(logging.INFO, "sentiment.search.progress.lines"):
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
         sweep("x=choice(3)", "hydra.sweeper.n_trials=2")
     assert "Study study, goes on: 1 of 2 trials have ended" in caplog.text
     assert "#1 complete: 10 (equal to trial 0, not run again)" in caplog.text
@@ -101,7 +101,7 @@ def test_a_trial_that_breaks_a_limit_is_never_called_the_best(sweep, study_dir, 
 
     options = ["x=choice(2,3,1)", "hydra/sweeper/sampler=grid", "hydra.sweeper.direction=maximize"]
     limits = ["hydra.sweeper.limits={size: 2}", "hydra/sweeper/sampler=tpe", "hydra.sweeper.n_trials=9"]
-    with caplog.at_level(logging.INFO, "sentiment.search.progress.lines"):
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
         study = sweep(*options, *limits, "hydra.sweeper.reuse=false", task=task)
     assert max(trial.value for trial in study.trials) == 3.0
     best = next(trial for trial in study.trials if trial.value == 2.0)
@@ -112,7 +112,7 @@ def test_a_trial_that_breaks_a_limit_is_never_called_the_best(sweep, study_dir, 
 
 
 def test_nobody_is_told_where_people_want_quiet(sweep, caplog):
-    with caplog.at_level(logging.INFO, "sentiment.search.progress.lines"):
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
         sweep("x=choice(3)", "hydra.sweeper.n_trials=1", "hydra.sweeper.progress=none")
     assert "started" not in caplog.text
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from sentiment.search.progress.events import RunningJob, StudyState
-from sentiment.search.progress.time_left import estimate_seconds_left
+from sentiment.search.live_table import estimate_seconds_left
+from sentiment.search.progress import RunningJob, StudyState
+from sentiment.search.study.trial import PROGRESS_KEY
 
 
 def make_trial(number, state, seconds=None, **attributes):
@@ -22,9 +23,10 @@ def make_trial(number, state, seconds=None, **attributes):
 
 
 def estimate(trials, running=(), *, total, slots=1, fractions=None):
-    jobs = [RunningJob(number, number, "", seconds, {}) for number, seconds in running]
-    state = StudyState("s", Path(), ["minimize"], total, trials, [], jobs, 0.0, 0)
-    return estimate_seconds_left(state, slots, lambda trial: (fractions or {}).get(trial.number))
+    for number, fraction in (fractions or {}).items():
+        trials[number].system_attrs = {PROGRESS_KEY: [fraction, ""]}
+    jobs = [RunningJob(number, "", seconds, {}) for number, seconds in running]
+    return estimate_seconds_left(StudyState("s", Path(), ["minimize"], total, trials, [], jobs, 0.0), slots)
 
 
 def complete(number, seconds, **attributes):

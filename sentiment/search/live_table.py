@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,17 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.format import format_duration, shorten_keys
-from sentiment.search.progress.events import RunningJob, StudyState
-from sentiment.search.progress.lines import (
+from sentiment.search.progress import (
+    Observer,
+    StudyState,
     write_beginning,
     write_ending,
     write_objectives,
     write_stand,
     write_values,
 )
-from sentiment.search.progress.time_left import estimate_seconds_left
 from sentiment.search.study.trial import PROGRESS_KEY
-from sentiment.search.workers.job import Finished, Job
 
 REDRAW_SECONDS = 0.2
 """Time between two drawings at least: thousands of short trials must not wait for the terminal."""
@@ -33,7 +33,7 @@ REDRAW_SECONDS = 0.2
 BAR_WIDTH = 10
 
 
-class LiveTable:
+class LiveTable(Observer):
     """Shows a study in place, without scrolling; failures stay on the screen above it.
 
     Elsewhere than on a terminal it prints the failures and the summary alone.
@@ -52,12 +52,6 @@ class LiveTable:
     def study_started(self, state: StudyState) -> None:
         """Print which study it is. The table itself waits for the first job: until then the study may be refused."""
         self._console.print(Text(write_beginning(state)))
-
-    def job_started(self, job: Job, trial: RunningJob) -> None:
-        """The next drawing shows it."""
-
-    def job_ended(self, finished: Finished) -> None:
-        """The trial's end tells."""
 
     def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
         """Keep a failure on the screen, and draw."""
@@ -120,7 +114,11 @@ def render(state: StudyState, slots: int, *, max_rows: int) -> RenderableType:
     for row in rows[:max_rows]:
         table.add_row(*(Text(cell) for cell in row))
     more = [Text(f"... and {len(rows) - max_rows} more")] if len(rows) > max_rows else []
-    return Group(table, *more, Text(_write_stand(state, slots), style="bold", no_wrap=True, overflow="ellipsis"))
+    seconds = estimate_seconds_left(state, slots)
+    left = "" if seconds is None else f"; about {format_duration(seconds)} left"
+    running = sum(trial.state == TrialState.RUNNING for trial in state.trials)
+    stand = Text(f"{running} running, {write_stand(state)}{left}", style="bold", no_wrap=True, overflow="ellipsis")
+    return Group(table, *more, stand)
 
 
 def summarize(state: StudyState) -> RenderableType:
@@ -135,25 +133,28 @@ def summarize(state: StudyState) -> RenderableType:
     return Text("\n".join(lines))
 
 
-def _list_rows(state: StudyState) -> Iterator[tuple[str, str, str, str, str, str]]:
+def _list_rows(state: StudyState) -> Iterator[tuple[str, ...]]:
     """Return the jobs of this command, then the trials that other commands run."""
-    numbered = {trial.number: trial for trial in state.trials}
+    trials = {trial.number: trial for trial in state.trials}
     for job in state.running:
-        fraction, note = read_progress(numbered.get(job.trial))
-        yield (
-            f"#{job.trial}",
-            _draw_bar(fraction),
-            note,
-            job.slot,
-            format_duration(job.seconds),
-            write_values(_shorten(job.values)),
-        )
+        yield _write_row(job.trial, trials.get(job.trial), job.slot, format_duration(job.seconds), job.values)
     here = {job.trial for job in state.running}
     for trial in state.trials:
         if trial.state == TrialState.RUNNING and trial.number not in here:
-            fraction, note = read_progress(trial)
-            values = write_values(_shorten(trial.params))
-            yield f"#{trial.number}", _draw_bar(fraction), note, "elsewhere", "", values
+            yield _write_row(trial.number, trial, "elsewhere", "", trial.params)
+
+
+def _write_row(
+    number: int, trial: FrozenTrial | None, slot: str, time_taken: str, values: Mapping[str, Any]
+) -> tuple[str, ...]:
+    fraction, note = read_progress(trial)
+    bar = ""
+    if fraction is not None:
+        full = round(BAR_WIDTH * min(max(fraction, 0.0), 1.0))
+        bar = f"{'━' * full}{'·' * (BAR_WIDTH - full)} {fraction:4.0%}"
+    short = shorten_keys(values)
+    parameters = write_values({short[key]: value for key, value in values.items()})
+    return (f"#{number}", bar, note, slot, time_taken, parameters)
 
 
 def read_progress(trial: FrozenTrial | None) -> tuple[float | None, str]:
@@ -162,20 +163,25 @@ def read_progress(trial: FrozenTrial | None) -> tuple[float | None, str]:
     return (None, "") if content is None else (float(content[0]), str(content[1]))
 
 
-def _write_stand(state: StudyState, slots: int) -> str:
-    running = sum(trial.state == TrialState.RUNNING for trial in state.trials)
-    seconds = estimate_seconds_left(state, slots, lambda trial: read_progress(trial)[0])
-    left = "" if seconds is None else f"; about {format_duration(seconds)} left"
-    return f"{running} running, {write_stand(state)}{left}"
+def estimate_seconds_left(state: StudyState, slots: int) -> float | None:
+    """Estimate the time to the end of a study, with so many slots; None while nothing is known of any duration.
 
-
-def _draw_bar(fraction: float | None) -> str:
-    if fraction is None:
-        return ""
-    full = round(BAR_WIDTH * min(max(fraction, 0.0), 1.0))
-    return f"{'━' * full}{'·' * (BAR_WIDTH - full)} {fraction:4.0%}"
-
-
-def _shorten(values: Mapping[str, Any]) -> dict[str, Any]:
-    short = shorten_keys(values)
-    return {short[key]: value for key, value in values.items()}
+    A trial that has not begun takes the mean of those that ended (complete or pruned, failures and reused ones
+    aside), or of what the running ones will take; a running one takes what its own pace says.
+    """
+    trials = {trial.number: trial for trial in state.trials}
+    running = [(job.seconds, read_progress(trials.get(job.trial))[0]) for job in state.running]
+    known = [
+        trial.duration.total_seconds()
+        for trial in state.trials
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        and trial.duration is not None
+        and "reused_from" not in trial.user_attrs
+    ] or [seconds / fraction for seconds, fraction in running if fraction]
+    if not known:
+        return None
+    mean = statistics.fmean(known)
+    lengths = [seconds / min(fraction, 1.0) if fraction else mean for seconds, fraction in running]
+    remaining = sum(max(0.0, length - seconds) for length, (seconds, _) in zip(lengths, running, strict=True))
+    taken = sum(trial.state != TrialState.WAITING for trial in state.trials)
+    return (remaining + mean * max(0, state.total - taken)) / max(slots, 1)

@@ -1,0 +1,207 @@
+"""How people and programs see a running study: its state, who is told, the results file, and a log line per event."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from optuna.trial import FrozenTrial, TrialState
+
+from sentiment.atomic import write_text
+from sentiment.format import format_metric, format_setting
+from sentiment.search.workers.job import Finished
+
+log = logging.getLogger(__name__)
+
+RESULTS_FILE = "optimization_results.yaml"
+"""The file of the stock plugin, written after every trial, so that an aborted study has one."""
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """One job in flight.
+
+    Attributes:
+        trial: Number of its trial.
+        slot: Where it runs: a worker, a GPU or a launcher.
+        seconds: Time since it was started here.
+        values: The trial's parameters.
+    """
+
+    trial: int
+    slot: str
+    seconds: float
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """How a study stands.
+
+    Attributes:
+        name: Name of the study.
+        study_dir: Its folder.
+        directions: ``minimize`` or ``maximize``, for every objective.
+        total: Trials of the study.
+        trials: All trials so far.
+        best: The best trial, or the Pareto front; empty while none is complete.
+        running: Jobs in flight in this process.
+        seconds: Time since this process began.
+        metric_names: Names of the objectives; empty where they have none.
+    """
+
+    name: str
+    study_dir: Path
+    directions: Sequence[str]
+    total: int
+    trials: Sequence[FrozenTrial]
+    best: Sequence[FrozenTrial]
+    running: Sequence[RunningJob]
+    seconds: float
+    metric_names: Sequence[str] = ()
+
+
+class Observer:
+    """Watches a study; a subclass has a method for each event that it needs."""
+
+    def study_started(self, state: StudyState) -> None:
+        """The study is open and checked; no job has run yet."""
+
+    def job_started(self, job: RunningJob) -> None:
+        """A job was handed over."""
+
+    def job_ended(self, finished: Finished) -> None:
+        """A job came back."""
+
+    def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
+        """A trial was settled."""
+
+    def waited(self, state: StudyState) -> None:
+        """Time passed: about every second."""
+
+    def study_ended(self, state: StudyState) -> None:
+        """Nothing runs any more, however it ended."""
+
+
+class ApplicationObserver(Observer):
+    """Keeps `RESULTS_FILE` up to date, and passes events on to the application's Hydra callbacks, those that know them.
+
+    A callback may have ``on_study_start(config, state)``, ``on_trial_end(config, trial, state)``,
+    ``on_trial_job_end(config, finished)`` and ``on_study_end(config, state)``. Unlike Hydra's own events, an exception
+    in them is not turned into a warning.
+    """
+
+    def __init__(self, callbacks: Sequence[Any], config: DictConfig) -> None:
+        self._callbacks = callbacks
+        self._config = config
+
+    def study_started(self, state: StudyState) -> None:
+        """Call ``on_study_start``."""
+        self._call("on_study_start", state=state)
+
+    def job_ended(self, finished: Finished) -> None:
+        """Call ``on_trial_job_end``."""
+        self._call("on_trial_job_end", finished=finished)
+
+    def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
+        """Write the file, then call ``on_trial_end``."""
+        write_results(state.study_dir, state.best, len(state.directions))
+        self._call("on_trial_end", trial=trial, state=state)
+
+    def study_ended(self, state: StudyState) -> None:
+        """Write what other commands have found meanwhile, then call ``on_study_end``."""
+        write_results(state.study_dir, state.best, len(state.directions))
+        self._call("on_study_end", state=state)
+
+    def _call(self, event: str, **content: Any) -> None:
+        for callback in self._callbacks:
+            handler = getattr(callback, event, None)
+            if handler is not None:
+                handler(config=self._config, **content)
+
+
+class EventLines(Observer):
+    """Logs the events of a study: for where there is no terminal, or jobs print to it themselves."""
+
+    def study_started(self, state: StudyState) -> None:
+        """Log which study it is and how far it is."""
+        log.info("%s", write_beginning(state))
+
+    def job_started(self, job: RunningJob) -> None:
+        """Log what runs where."""
+        log.info("#%d started (%s): %s", job.trial, job.slot, write_values(job.values))
+
+    def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
+        """Log how the trial ended and what the best is now."""
+        log.info("#%d %s | %s", trial.number, write_ending(trial, state.metric_names), write_stand(state))
+
+    def study_ended(self, state: StudyState) -> None:
+        """Log what was found."""
+        log.info("Study %s: %s", state.name, write_stand(state))
+        if len(state.best) == 1:
+            log.info("Best parameters: %s", write_values(state.best[0].params))
+        elif state.best:
+            log.info("%d trials on the Pareto front", len(state.best))
+
+
+def write_results(study_dir: Path, best: Sequence[FrozenTrial], objectives: int) -> None:
+    """Write the best trial, or the Pareto front, in the stock plugin's form; nothing while no trial is the best.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    if not best:
+        return
+    content: dict[str, Any] = {"name": "optuna"}
+    if objectives == 1:
+        content |= {"best_params": dict(best[0].params), "best_value": best[0].value}
+    else:
+        content["solutions"] = [{"params": dict(trial.params), "values": list(trial.values)} for trial in best]
+    write_text(study_dir / RESULTS_FILE, OmegaConf.to_yaml(OmegaConf.create(content)))
+
+
+def write_beginning(state: StudyState) -> str:
+    """Return which study it is, and whether it goes on."""
+    ended = sum(trial.state.is_finished() for trial in state.trials)
+    stand = f"goes on: {ended} of {state.total} trials have ended" if state.trials else f"{state.total} trials"
+    return f"Study {state.name}, {stand}, in {state.study_dir}"
+
+
+def write_stand(state: StudyState) -> str:
+    """Return how far a study is and what its best trial is."""
+    counts = Counter(trial.state.name.lower() for trial in state.trials)
+    parts = [f"{counts['complete']} done"]
+    parts += [f"{counts[kind]} {word}" for kind, word in (("pruned", "pruned"), ("fail", "failed")) if counts[kind]]
+    line = f"{', '.join(parts)} of {state.total}"
+    if len(state.best) == 1:
+        line += f"; best {write_objectives(state.best[0].values, state.metric_names)} (#{state.best[0].number})"
+    elif counts["complete"] and not state.best:
+        line += "; none keeps the limits"
+    return line
+
+
+def write_ending(trial: FrozenTrial, metric_names: Sequence[str] = ()) -> str:
+    """Return how a trial ended."""
+    if trial.state == TrialState.COMPLETE:
+        source = trial.user_attrs.get("reused_from")
+        reused = "" if source is None else f" (equal to trial {source}, not run again)"
+        return f"complete: {write_objectives(trial.values, metric_names)}{reused}"
+    if trial.state == TrialState.PRUNED:
+        return f"pruned after step {trial.last_step}"
+    return f"failed: {trial.user_attrs.get('failure.reason', 'unknown reason')}"
+
+
+def write_objectives(values: Sequence[float], metric_names: Sequence[str]) -> str:
+    """Return the objectives of a trial as people read them, in percent where their names say so."""
+    names = metric_names or [""] * len(values)
+    return ", ".join(format_metric(name, value) for name, value in zip(names, values, strict=True))
+
+
+def write_values(values: Mapping[str, Any]) -> str:
+    """Return parameters as overrides, numbers to four digits."""
+    return " ".join(f"{key}={format_setting(value)}" for key, value in values.items())

@@ -1,1 +1,0 @@
-"""How people and programs see a running study."""
