@@ -23,8 +23,9 @@ def make_trial(number, state, seconds=None, **attributes):
 
 
 def estimate(trials, running=(), *, total, slots=1, fractions=None):
-    for number, fraction in (fractions or {}).items():
-        trials[number].system_attrs = {PROGRESS_KEY: [fraction, ""]}
+    for trial in trials:
+        told = (fractions or {}).get(trial.number)
+        trial.system_attrs = {} if told is None else {PROGRESS_KEY: [told, ""]}
     jobs = [RunningJob(number, "", seconds, {}) for number, seconds in running]
     return estimate_seconds_left(StudyState("s", Path(), ["minimize"], total, trials, [], jobs, 0.0), slots)
 
