@@ -32,6 +32,8 @@ def measure_branches(
     resamples: int = RESAMPLES,
 ) -> tuple[tuple[Importance, ...], str]:
     """Measure the importance of the varied parameters; with a sentence on how, or why there are none."""
+    # By number and by name: forests and resamples depend on the order, and the order of a table tells nothing.
+    rows, varied = sorted(rows, key=lambda row: row.number), sorted(varied)
     # A trial that shares another one's result is no second measurement of it.
     measured = [row for row in rows if row.state == "complete" and row.reused_from is None and objective in row.values]
     shared = [key for key in varied if all(key in row.parameters for row in measured)]

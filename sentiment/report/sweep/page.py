@@ -15,7 +15,7 @@ from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import render
 from sentiment.report.draw.table import write_table
 from sentiment.report.sweep.charts import make_charts
-from sentiment.report.sweep.charts.runs import make_runs
+from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.table import SweepRow, SweepTable

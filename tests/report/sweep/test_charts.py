@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment.report.sweep.charts import make_charts
-from sentiment.report.sweep.charts.curves import MOST_CURVES, make_curves
-from sentiment.report.sweep.charts.fronts import make_fronts
-from sentiment.report.sweep.charts.history import make_history
-from sentiment.report.sweep.charts.importances import make_importances
-from sentiment.report.sweep.charts.pairs import choose_keys, make_pairs
-from sentiment.report.sweep.charts.parallel import make_parallel
-from sentiment.report.sweep.charts.runs import MOST_RUNS, make_runs
-from sentiment.report.sweep.charts.scale import JITTER, shift
-from sentiment.report.sweep.charts.slice import make_slices
+from sentiment.report.sweep.charts.axes import JITTER, shift
+from sentiment.report.sweep.charts.costs import make_fronts
+from sentiment.report.sweep.charts.parameters import (
+    choose_keys,
+    make_importances,
+    make_pairs,
+    make_parallel,
+    make_slices,
+)
+from sentiment.report.sweep.charts.trials import MOST_CURVES, MOST_RUNS, make_curves, make_history, make_runs
 from sentiment.report.sweep.rows import rank_rows
 from sentiment.report.sweep.table import CurvePoint, Importance, SweepRow, SweepTable
 from sentiment.report.sweep.tables import find_cost_front
@@ -71,7 +72,20 @@ def test_the_best_so_far_over_trials_and_over_time():
 
 def test_a_trial_over_a_limit_is_not_the_best():
     table = make_table(make_row(0, 0.6), make_row(1, 0.9, excess={"size": 2.0}))
-    assert find_series(make_history(table).panels[0], "best so far").y == (0.6, 0.6)
+    history = make_history(table)
+    assert find_series(history.panels[0], "best so far").y == (0.6, 0.6)
+    assert "best complete trial so far that keeps every limit" in history.caption
+
+
+def test_charts_call_nothing_the_best_that_breaks_a_limit():
+    rows = [
+        costly(n, 0.5 + n / 50, 10.0 + n, parameters={"a": n % 3, "b": 0.1 * n}, excess={"size": 2.0})
+        for n in range(20)
+    ]
+    charts = make_charts(make_table(*[replace(row, curve=curve_of(0.5, 0.6)) for row in rows]))
+    assert {chart.name for chart in charts} >= {"runs", "optimisation_history", "slices", "parallel_coordinates"}
+    assert not [chart.title for chart in charts if "best" in chart.title]
+    assert not [one.name for chart in charts for panel in chart.panels for one in panel.series if "best" in one.name]
 
 
 def test_less_can_be_better():

@@ -45,6 +45,12 @@ def test_branches_are_measured_each_by_itself(conditional_rows):
     assert "3 resamples" in note
 
 
+def test_the_order_of_rows_and_parameters_changes_nothing(conditional_rows):
+    expected = measure_branches(conditional_rows, VARIED, (), "val/accuracy", resamples=2)
+    ranked = sorted(conditional_rows, key=lambda row: (-row.values["val/accuracy"], -row.number))
+    assert measure_branches(ranked, VARIED[::-1], (), "val/accuracy", resamples=2) == expected
+
+
 def test_the_opener_is_what_decides_the_others(conditional_rows):
     assert find_opener(conditional_rows, ["model.depth", "model"], VARIED) == "model"
     assert find_opener(conditional_rows, ["model.depth"], VARIED) is None

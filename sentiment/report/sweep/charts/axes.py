@@ -1,0 +1,167 @@
+"""What the charts of a sweep share: which trials they show, as what, and where a parameter's values lie on an axis."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from sentiment.format import format_metric, format_number, format_setting, is_share, name_metric, shorten_keys
+from sentiment.report.draw.chart import Axis, Role, Series
+from sentiment.report.sweep.table import SweepRow, SweepTable
+
+FEW = 6
+"""Up to this many different numbers stand side by side as categories: 1, 2, 4 and 8 heads."""
+
+BINS = 5
+"""Cells along a parameter with more values than `FEW`, in a table of cells."""
+
+WIDE = 50.0
+"""Ratio of the largest to the smallest number from which an axis is logarithmic, however they were drawn."""
+
+EDGE = 0.08
+"""How far from a table's edge a point stays, in widths of a cell, so that the frame does not cut it."""
+
+JITTER = 0.5
+"""Width of the strip over which the points of a category are spread, in widths of the category."""
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Multiples of the golden ratio, less their whole parts, fall evenly, whichever trials are shown."""
+
+
+def complete_rows(table: SweepTable) -> list[SweepRow]:
+    """Return the complete rows with a number, best first, those that break a limit last."""
+    return [row for row in table.rows if row.state == "complete" and _has_value(table, row)]
+
+
+def pruned_rows(table: SweepTable) -> list[SweepRow]:
+    """Return the rows that the search ended early, by their best validation."""
+    return [row for row in table.rows if row.state == "pruned" and _has_value(table, row)]
+
+
+def _has_value(table: SweepTable, row: SweepRow) -> bool:
+    return math.isfinite(row.values.get(table.objectives[0], math.nan))
+
+
+def value_of(table: SweepTable, row: SweepRow) -> float:
+    """Return the first objective of a row that has it."""
+    return row.values[table.objectives[0]]
+
+
+def split_by_model(rows: Sequence[SweepRow], otherwise: str) -> list[tuple[str, list[SweepRow]]]:
+    """Split rows by their model; where there is one model only, they are together under another name."""
+    names = list(dict.fromkeys(row.model for row in rows))
+    if len(names) < 2:
+        return [(otherwise, list(rows))] if rows else []
+    return [(name, [row for row in rows if row.model == name]) for name in names]
+
+
+def make_value_axis(metric: str) -> Axis:
+    """Make the axis of a metric."""
+    return Axis(name_metric(metric), is_percent=is_share(metric))
+
+
+def write_metric(metric: str, value: float) -> str:
+    """Write a metric's value with its name."""
+    return f"{name_metric(metric)} {format_metric(metric, value)}"
+
+
+def describe_row(table: SweepTable, row: SweepRow, *further: str) -> str:
+    """Describe a trial, one per line: number and state, objectives, settings, and what else there is to say."""
+    names = shorten_keys(table.varied)
+    state = "" if row.state == "complete" else f", {row.state}"
+    values = [write_metric(name, value) for name, value in row.values.items()]
+    settings = [f"{names.get(key, key)} = {format_setting(value)}" for key, value in row.parameters.items()]
+    reason = [row.reason] if row.reason else []
+    return "\n".join([f"trial {row.number}{state}", *values, *settings, *further, *reason])
+
+
+def mark_rows(
+    table: SweepTable,
+    name: str,
+    rows: Sequence[SweepRow],
+    x: Iterable[float],
+    role: Role = "plain",
+    *,
+    y: Iterable[float] | None = None,
+    further: Callable[[SweepRow], str] | None = None,
+) -> Series:
+    """Mark each trial with a point.
+
+    Args:
+        table: The sweep.
+        name: What the legend calls them.
+        rows: The trials.
+        x: Where each lies.
+        role: What they stand for.
+        y: How high each lies; None: at its first objective.
+        further: What else is said of a trial.
+    """
+    hover = (describe_row(table, row, *(() if further is None else (further(row),))) for row in rows)
+    heights = (value_of(table, row) for row in rows) if y is None else y
+    return Series(name, "markers", tuple(x), tuple(heights), hover=tuple(hover), role=role)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A parameter's axis.
+
+    Attributes:
+        axis: The axis.
+        locate: Position of a row's value; on a categorical axis the category's index, a little aside.
+        cell: Index of the category or bin of a row's value.
+    """
+
+    axis: Axis
+    locate: Callable[[SweepRow], float]
+    cell: Callable[[SweepRow], int]
+
+
+def make_scale(table: SweepTable, rows: Sequence[SweepRow], key: str, *, as_cells: bool = False) -> Scale:
+    """Make the axis of a parameter: numbers on a scale, text and a few numbers side by side.
+
+    Args:
+        table: The sweep.
+        rows: Rows to show; all of them have the parameter.
+        key: The parameter.
+        as_cells: Also numbers of many values are put into categories, `BINS` intervals of equal width.
+    """
+    title = shorten_keys(table.varied)[key]
+    values = list(dict.fromkeys(row.parameters[key] for row in rows))
+    numbers = [value for value in values if not isinstance(value, str)]
+    if len(numbers) < len(values) or len(values) <= FEW:
+        return _make_categories(key, title, values)
+    is_log = min(numbers) > 0 and (key in table.log_scaled or max(numbers) / min(numbers) >= WIDE)
+    if as_cells:
+        return _make_bins(key, title, numbers, is_log)
+    return Scale(Axis(title, is_log=is_log), locate=lambda row: float(row.parameters[key]), cell=lambda row: 0)
+
+
+def shift(number: int) -> float:
+    """Return a trial's shift from the middle of its category, -JITTER/2 to JITTER/2; always the same for a trial."""
+    return ((number * GOLDEN) % 1.0 - 0.5) * JITTER
+
+
+def _make_categories(key: str, title: str, values: Sequence[float | str]) -> Scale:
+    ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
+    indices = {value: index for index, value in enumerate(ordered)}
+    return Scale(
+        Axis(title, categories=tuple(format_setting(value) for value in ordered)),
+        locate=lambda row: indices[row.parameters[key]] + shift(row.number),
+        cell=lambda row: indices[row.parameters[key]],
+    )
+
+
+def _make_bins(key: str, title: str, numbers: Sequence[float], is_log: bool) -> Scale:
+    transform: Callable[[float], float] = math.log10 if is_log else float
+    low, high = transform(min(numbers)), transform(max(numbers))
+    edges = [low + (high - low) * step / BINS for step in range(BINS + 1)]
+    texts = [format_number(float(f"{10**edge if is_log else edge:.2g}")) for edge in edges]
+    axis = Axis(title, categories=tuple(f"{left} to {right}" for left, right in itertools.pairwise(texts)))
+
+    def position(row: SweepRow) -> float:
+        exact = BINS * (transform(float(row.parameters[key])) - low) / (high - low)
+        return min(BINS - EDGE, max(EDGE, exact))
+
+    return Scale(axis, locate=lambda row: position(row) - 0.5, cell=lambda row: int(position(row)))

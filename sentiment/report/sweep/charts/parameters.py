@@ -1,0 +1,246 @@
+"""The parameters: which mattered, each alone, two at a time, and all at once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from statistics import mean
+
+from sentiment.format import format_metric, format_percent, format_setting, name_metric, shorten_keys
+from sentiment.report.draw.chart import Axis, Chart, Panel, Series
+from sentiment.report.sweep.charts.axes import (
+    complete_rows,
+    describe_row,
+    make_scale,
+    make_value_axis,
+    mark_rows,
+    pruned_rows,
+    split_by_model,
+    value_of,
+    write_metric,
+)
+from sentiment.report.sweep.table import Importance, SweepRow, SweepTable
+
+FIRST = ("heads", "depth", "embedding_size", "lr")
+"""Parameters that are paired before all others, by the last part of their keys: the exercise asks about them."""
+
+PAIRED = 4
+"""Parameters that are paired: six pairs are what a reader looks at."""
+
+LEAST_PAIRED_TRIALS = 4
+
+MOST_LINES = 100
+"""Beyond that nobody sees a line; the best ones are drawn."""
+
+Locate = Callable[[SweepRow], float | None]
+"""Where a trial lies on an axis, 0 to 1; None where it lacks the parameter."""
+
+
+def make_importances(table: SweepTable) -> Chart | None:
+    """Show the importance of each parameter as a bar with its interval, one panel per branch."""
+    if not table.importances:
+        return None
+    groups = list(dict.fromkeys(item.group for item in table.importances))
+    titles = ["all trials" if group is None else group for group in groups] if len(groups) > 1 else [""]
+    panels = [
+        _draw_importances(table, [item for item in table.importances if item.group == group], title)
+        for group, title in zip(groups, titles, strict=True)
+    ]
+    return Chart(
+        name="parameter_importance",
+        title=f"Parameter importance for {name_metric(table.objectives[0])}",
+        caption="How much of the differences between trials each parameter explains by itself. The thin line holds "
+        "90 % of the estimates from resampled trials: where two lines overlap widely, the order of the two bars is "
+        "not settled.",
+        panels=tuple(panels),
+        columns=min(2, len(panels)),
+    )
+
+
+def _draw_importances(table: SweepTable, items: Sequence[Importance], title: str) -> Panel:
+    names = shorten_keys(table.varied)
+    labels = tuple(names.get(item.parameter, item.parameter) for item in items)
+    bars = Series(
+        name="",
+        kind="bar",
+        x=tuple(item.mean for item in items),
+        y=labels,
+        low=tuple(item.low for item in items),
+        high=tuple(item.high for item in items),
+        hover=tuple(
+            f"{item.parameter}\n{format_percent(item.mean)} of the variance\n"
+            f"90 % interval {format_percent(item.low)} to {format_percent(item.high)}"
+            for item in items
+        ),
+        group="importance",
+    )
+    return Panel(Axis("share of the variance explained", is_percent=True), Axis("", categories=labels), (bars,), title)
+
+
+def make_slices(table: SweepTable) -> Chart | None:
+    """Show the objective of every trial against each parameter alone, one panel per parameter."""
+    panels = [panel for key in table.varied if (panel := _draw_slice(table, key)) is not None]
+    if not panels:
+        return None
+    return Chart(
+        name="slices",
+        title="Each parameter alone",
+        caption="Each point is a trial, placed by one of its settings; all its other settings differ too, so look for "
+        "where good and bad trials gather rather than at single points. Points of one value are spread sideways so "
+        "that they do not hide each other.",
+        panels=tuple(panels),
+        columns=2,
+    )
+
+
+def _draw_slice(table: SweepTable, key: str) -> Panel | None:
+    complete = [row for row in complete_rows(table) if key in row.parameters]
+    pruned = [row for row in pruned_rows(table) if key in row.parameters]
+    if len({row.parameters[key] for row in [*complete, *pruned]}) < 2:
+        return None
+    scale = make_scale(table, [*complete, *pruned], key)
+    best = [row for row in complete if row is table.best]
+    others = [row for row in complete if row is not table.best]
+    groups = [("complete", others)] if key == "model" else split_by_model(others, "complete")
+    series = [
+        mark_rows(table, "pruned", pruned, map(scale.locate, pruned), "pruned"),
+        *(mark_rows(table, name, rows, map(scale.locate, rows)) for name, rows in groups),
+        mark_rows(table, "best", best, map(scale.locate, best), "best"),
+    ]
+    return Panel(scale.axis, make_value_axis(table.objectives[0]), tuple(one for one in series if one.x))
+
+
+def make_pairs(table: SweepTable) -> Chart | None:
+    """Show the mean objective over cells of each pair of the most important parameters, with the trials on top."""
+    pairs = itertools.combinations(choose_keys(table), 2)
+    panels = [panel for pair in pairs if (panel := _draw_pair(table, *pair)) is not None]
+    if not panels:
+        return None
+    return Chart(
+        name="pairs",
+        title="Pairs of parameters",
+        caption=f"The colour of a cell is the mean {name_metric(table.objectives[0])} of its complete trials, whatever "
+        "their other settings; an empty cell was not tried, and is not guessed. Points are the trials themselves: a "
+        "cell with one point is one trial's luck.",
+        panels=tuple(panels),
+        columns=2,
+    )
+
+
+def choose_keys(table: SweepTable) -> list[str]:
+    """Choose the parameters to pair: those the exercise asks about, then the most important ones."""
+    shown = [key for key in table.varied if len({row.parameters.get(key) for row in complete_rows(table)} - {None}) > 1]
+    importances = list(dict.fromkeys(item.parameter for item in table.importances))
+
+    def order(key: str) -> tuple[int, int]:
+        last = key.rpartition(".")[2]
+        first = FIRST.index(last) if last in FIRST else len(FIRST)
+        return first, importances.index(key) if key in importances else len(importances)
+
+    return sorted(shown, key=order)[:PAIRED]
+
+
+def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
+    rows = [row for row in complete_rows(table) if across in row.parameters and up in row.parameters]
+    if len(rows) < LEAST_PAIRED_TRIALS or any(len({row.parameters[key] for row in rows}) < 2 for key in (across, up)):
+        return None
+    objective = table.objectives[0]
+    x, y = (make_scale(table, rows, key, as_cells=True) for key in (across, up))
+    columns, lines = x.axis.categories or (), y.axis.categories or ()
+    members: dict[tuple[int, int], list[SweepRow]] = {}
+    for row in rows:
+        members.setdefault((y.cell(row), x.cell(row)), []).append(row)
+    cells = [members.get(cell, []) for cell in itertools.product(range(len(lines)), range(len(columns)))]
+    colour = tuple(mean(value_of(table, row) for row in cell) if cell else math.nan for cell in cells)
+    means = Series(
+        name="",
+        kind="heatmap",
+        x=columns,
+        y=lines,
+        colour=colour,
+        colour_axis=make_value_axis(objective),
+        hover=tuple(
+            f"mean of {len(cell)} trials\n{write_metric(objective, value)}" if cell else "not tried"
+            for cell, value in zip(cells, colour, strict=True)
+        ),
+    )
+    points = replace(
+        mark_rows(table, "trials", rows, map(x.locate, rows), y=map(y.locate, rows)),
+        colour=tuple(value_of(table, row) for row in rows),
+        colour_axis=make_value_axis(objective),
+    )
+    return Panel(x.axis, y.axis, (means, points))
+
+
+def make_parallel(table: SweepTable) -> Chart | None:
+    """Draw each complete trial as a line over its parameters and its objective (Inselberg 1985)."""
+    rows = complete_rows(table)[:MOST_LINES]
+    keys = [key for key in table.varied if len({row.parameters[key] for row in rows if key in row.parameters}) > 1]
+    if len(rows) < 2 or len(keys) < 2:
+        return None
+    axes = [*(_make_axis(table, rows, key) for key in keys), _make_last_axis(table, rows)]
+    titles = tuple(title for title, _ in axes)
+    lines = [_draw_line(table, row, axes) for row in reversed(rows)]  # the best is drawn last, on top
+    return Chart(
+        name="parallel_coordinates",
+        title="All parameters at once",
+        caption="Each line is a complete trial; follow it from axis to axis to see its settings, each from the lowest "
+        "value tried (bottom) to the highest (top). Where the lines of good trials run through the same place, that "
+        "setting mattered; where they fan out, it did not.",
+        panels=(Panel(Axis("", categories=titles), Axis("lowest to highest value tried"), tuple(lines)),),
+    )
+
+
+def _draw_line(table: SweepTable, row: SweepRow, axes: Sequence[tuple[str, Locate]]) -> Series:
+    # A parameter of another branch has no position: the line passes its axis by.
+    points = [(title, y) for title, locate in axes if (y := locate(row)) is not None]
+    is_best = row is table.best
+    return Series(
+        name="best" if is_best else "",
+        kind="line",
+        x=tuple(title for title, _ in points),
+        y=tuple(y for _, y in points),
+        colour=None if is_best else (value_of(table, row),) * len(points),
+        colour_axis=None if is_best else make_value_axis(table.objectives[0]),
+        hover=(describe_row(table, row),) * len(points),
+        role="best" if is_best else "plain",
+        group=None if is_best else "trials",
+    )
+
+
+def _make_axis(table: SweepTable, rows: Sequence[SweepRow], key: str) -> tuple[str, Locate]:
+    """Return a parameter's title, with what lies at the ends of its axis, and where a row lies between them."""
+    name = shorten_keys(table.varied)[key]
+    values = list(dict.fromkeys(row.parameters[key] for row in rows if key in row.parameters))
+    numbers = [value for value in values if not isinstance(value, str)]
+    if len(numbers) < len(values):
+        ordered = sorted(map(str, values))
+        heights = {value: index / (len(ordered) - 1) for index, value in enumerate(ordered)}
+        title = f"{name} ({', '.join(ordered)})"
+        return title, lambda row: heights[str(row.parameters[key])] if key in row.parameters else None
+    low, high = min(numbers), max(numbers)
+    is_log = low > 0 and key in table.log_scaled
+
+    def locate(row: SweepRow) -> float | None:
+        value = row.parameters.get(key)
+        return None if value is None else _normalise(float(value), low, high, is_log)
+
+    return f"{name} ({format_setting(low)} to {format_setting(high)})", locate
+
+
+def _make_last_axis(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[str, Locate]:
+    objective = table.objectives[0]
+    values = [value_of(table, row) for row in rows]
+    low, high = min(values), max(values)
+    title = f"{objective.rpartition('/')[2]} ({format_metric(objective, low)} to {format_metric(objective, high)})"
+    return title, lambda row: _normalise(value_of(table, row), low, high, is_log=False)
+
+
+def _normalise(value: float, low: float, high: float, is_log: bool) -> float:
+    if high == low:
+        return 0.5
+    if is_log:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return (value - low) / (high - low)

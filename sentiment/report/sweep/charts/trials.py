@@ -1,0 +1,248 @@
+"""The trials side by side, in the order in which they ran, and while they trained."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from statistics import mean
+
+from sentiment.format import format_metric, format_number, format_setting, name_metric, shorten_keys
+from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series
+from sentiment.report.statistics import wilson_interval
+from sentiment.report.sweep.charts.axes import (
+    complete_rows,
+    describe_row,
+    make_value_axis,
+    mark_rows,
+    pruned_rows,
+    value_of,
+    write_metric,
+)
+from sentiment.report.sweep.table import SweepRow, SweepTable
+
+MOST_RUNS = 12
+
+SEED = "seed"
+
+LONG_SECONDS = 3 * 3600
+"""Sweeps longer than this are shown in hours."""
+
+MOST_CURVES = 40
+"""More curves hide each other; these are taken evenly from the table."""
+
+NAMED_CURVES = 7
+"""Up to this many complete runs each get a colour and a name of their own: a small grid is a comparison of runs."""
+
+ROLES: dict[str, Role] = {"pruned": "pruned", "failed": "failed", "killed": "failed"}
+
+
+def make_runs(table: SweepTable) -> Chart | None:
+    """Show the best runs on validation and, where they were tested, on the test split.
+
+    Runs that differ in their seed alone share a line.
+    """
+    rows = complete_rows(table)
+    if not rows:
+        return None
+    groups = group_by_settings(table, rows)
+    validation = table.objectives[0]
+    test = validation.replace("val/", "test/") if validation.startswith("val/") else None
+    by_seed = any(len(group) > 1 for _, group in groups)
+    shown = groups[:MOST_RUNS]
+    series = [_mark_runs(table, shown, validation, by_seed)]
+    if test is not None and any(test in row.metrics for _, group in shown for row in group):
+        series.append(_mark_runs(table, shown, test, by_seed))
+    is_tested = len(series) > 1
+    if by_seed:
+        series.append(_mark_means(shown, validation))
+    are_best = len(shown) < len(groups) and not any(row.excess for _, group in shown for row in group)
+    return Chart(
+        name="runs",
+        title="The best runs" if are_best else "The runs",
+        caption=_write_caption(by_seed, is_tested, len(shown), len(groups)),
+        panels=(
+            Panel(make_value_axis(validation), Axis("", categories=tuple(name for name, _ in shown)), tuple(series)),
+        ),
+    )
+
+
+def group_by_settings(table: SweepTable, rows: Sequence[SweepRow]) -> list[tuple[str, list[SweepRow]]]:
+    """Group runs that differ in nothing but their seed; each group with a name of its own.
+
+    The best mean comes first, and groups that break a limit of their study come last, as in every table.
+    """
+    names = shorten_keys(table.varied)
+    several_models = len({row.model for row in rows}) > 1
+    groups: dict[str, list[SweepRow]] = {}
+    for row in rows:
+        told = {key: value for key, value in row.parameters.items() if key not in (SEED, "model")}
+        settings = [f"{names[key]}={format_setting(value)}" for key, value in told.items()]
+        name = " ".join([row.model, *settings] if several_models or not settings else settings)
+        limit = " (over a limit)" if row.excess else ""
+        if SEED not in row.parameters:
+            name = f"{row.number}{limit}: {name}"  # equal settings drawn twice stay two trials
+        elif row.excess:
+            name += limit
+        groups.setdefault(name.strip(), []).append(row)
+    sign = -1.0 if table.directions[0] == "maximize" else 1.0
+
+    def order(group: tuple[str, list[SweepRow]]) -> tuple[bool, float]:
+        return bool(group[1][0].excess), sign * mean(value_of(table, row) for row in group[1])
+
+    return sorted(groups.items(), key=order)
+
+
+def _mark_runs(table: SweepTable, groups: Sequence[tuple[str, list[SweepRow]]], metric: str, by_seed: bool) -> Series:
+    points = [(name, row, row.value_of(metric)) for name, group in groups for row in group]
+    measured = [(name, row, value) for name, row, value in points if value is not None]
+    ends = [_interval(row, value) for _, row, value in measured]
+    has_intervals = metric == "test/accuracy" and not by_seed
+    return Series(
+        name=name_metric(metric) + (", each seed" if by_seed else ""),
+        kind="markers",
+        x=tuple(value for _, _, value in measured),
+        y=tuple(name for name, _, _ in measured),
+        low=tuple(low for low, _ in ends) if has_intervals else None,
+        high=tuple(high for _, high in ends) if has_intervals else None,
+        hover=tuple(describe_row(table, row, write_metric(metric, value)) for _, row, value in measured),
+    )
+
+
+def _interval(row: SweepRow, accuracy: float) -> tuple[float, float]:
+    reviews = None if row.record is None else row.record.test_reviews
+    return wilson_interval(accuracy, reviews) if reviews else (accuracy, accuracy)
+
+
+def _mark_means(groups: Sequence[tuple[str, list[SweepRow]]], metric: str) -> Series:
+    values = [[row.values[metric] for row in group] for _, group in groups]
+    return Series(
+        name="mean over seeds, lowest to highest",
+        kind="markers",
+        x=tuple(map(mean, values)),
+        y=tuple(name for name, _ in groups),
+        low=tuple(map(min, values)),
+        high=tuple(map(max, values)),
+        role="best",
+    )
+
+
+def _write_caption(by_seed: bool, is_tested: bool, shown: int, total: int) -> str:
+    ranked = "Ranked by the objective on validation; the test split ranks nothing."
+    if by_seed:
+        told = " Runs that differ in their seed alone share a line: how far they lie apart is what chance alone does."
+    elif is_tested:
+        told = " The line through a test accuracy is its 95 % interval (Wilson), for the reviews it was counted on."
+    else:
+        told = " A small lead on validation may be chance: train the leaders with other seeds before you choose."
+    return ranked + told + (f" The first {shown} of {total} are shown." if shown < total else "")
+
+
+def make_history(table: SweepTable) -> Chart | None:
+    """Show every trial's value in order, and the best so far: over the trials, and over wall time."""
+    if not complete_rows(table) and not pruned_rows(table):
+        return None
+    longest = max((row.ended_seconds or 0.0 for row in table.rows), default=0.0)
+    unit, seconds = ("hours", 3600.0) if longest > LONG_SECONDS else ("minutes", 60.0)
+
+    def end(row: SweepRow) -> float | None:
+        moment = row.started_seconds if row.ended_seconds is None else row.ended_seconds
+        return None if moment is None else moment / seconds
+
+    by_number = _follow_search(table, Axis("trial"), lambda row: float(row.number))
+    by_time = _follow_search(table, Axis(f"{unit} since the start"), end)
+    has_times = any(series.x for series in by_time.series)
+    limits = " that keeps every limit" if any(row.excess for row in table.rows) else ""
+    return Chart(
+        name="optimisation_history",
+        title="Optimisation history",
+        caption=f"Each point is a trial; the line is the best complete trial so far{limits}. Where the line has been "
+        "flat for long, more trials of the same kind promise little. Pruned trials stand at their best validation "
+        "before they were stopped; failed ones have no value and stand at the edge.",
+        panels=(by_number, by_time) if has_times else (by_number,),
+        columns=2,
+    )
+
+
+def _follow_search(table: SweepTable, axis: Axis, position: Callable[[SweepRow], float | None]) -> Panel:
+    positions = {row.number: x for row in table.rows if (x := position(row)) is not None}
+
+    def order(rows: Sequence[SweepRow]) -> list[SweepRow]:
+        known = [row for row in rows if row.number in positions]
+        return sorted(known, key=lambda row: (positions[row.number], row.number))
+
+    def mark(name: str, rows: Sequence[SweepRow], role: Role, edge: float | None = None) -> list[Series]:
+        x = [positions[row.number] for row in rows]
+        return [mark_rows(table, name, rows, x, role, y=None if edge is None else [edge] * len(x))] if rows else []
+
+    complete, pruned = order(complete_rows(table)), order(pruned_rows(table))
+    series = [*mark("pruned", pruned, "pruned"), *mark("complete", complete, "plain")]
+    values = [value_of(table, row) for row in [*complete_rows(table), *pruned_rows(table)]]
+    # Failures stand at the worst value there is: they have none, and must not vanish.
+    edge = min(values) if table.directions[0] == "maximize" else max(values)
+    failed = order([row for row in table.rows if row.state in ("failed", "killed")])
+    series += mark("failed (no value)", failed, "failed", edge)
+    if ranked := [row for row in complete if row.rank is not None]:
+        better = max if table.directions[0] == "maximize" else min
+        xs = [positions[row.number] for row in ranked]
+        ys = list(itertools.accumulate((value_of(table, row) for row in ranked), better))
+        last = max(positions[row.number] for row in [*complete, *pruned])
+        if last > xs[-1]:
+            xs, ys = [*xs, last], [*ys, ys[-1]]
+        series.append(Series("best so far", "step", tuple(xs), tuple(ys), role="best"))
+    return Panel(axis, make_value_axis(table.objectives[0]), tuple(series))
+
+
+def make_curves(table: SweepTable) -> Chart | None:
+    """Draw the validations of the first objective against epochs."""
+    rows = [row for row in table.rows if row.curve and row.reused_from is None]
+    if not rows:
+        return None
+    step = max(1.0, (len(rows) - 1) / (MOST_CURVES - 1))
+    shown = [rows[round(index * step)] for index in range(min(len(rows), MOST_CURVES))]
+    are_named = sum(row.state == "complete" for row in rows) <= NAMED_CURVES
+    ends = [_mark_ends(table, shown, role) for role in ("pruned", "failed")]
+    part = f" {len(shown)} of {len(rows)} trials are shown, taken evenly from the ranking."
+    return Chart(
+        name="learning_curves",
+        title="Learning curves",
+        caption="The objective at every validation. A curve that still rises at its end would gain from more epochs; "
+        "one that turns has begun to learn its training reviews by heart. Pruned trials end where the search stopped "
+        f"them: ask whether any of them would have caught up.{part if len(shown) < len(rows) else ''}",
+        panels=(
+            Panel(
+                Axis("epoch"),
+                make_value_axis(table.objectives[0]),
+                # The best is drawn last, on top.
+                (*(end for end in ends if end.x), *(_draw_curve(table, row, are_named) for row in reversed(shown))),
+            ),
+        ),
+    )
+
+
+def _mark_ends(table: SweepTable, rows: Sequence[SweepRow], role: Role) -> Series:
+    """Mark where trials were stopped: along the curve itself marks would only hide it."""
+    stopped = [row for row in rows if ROLES.get(row.state) == role]
+    name = "pruned here" if role == "pruned" else "failed or killed here"
+    last = [row.curve[-1] for row in stopped]
+    return mark_rows(table, name, stopped, (point.epoch for point in last), role, y=(point.value for point in last))
+
+
+def _draw_curve(table: SweepTable, row: SweepRow, are_named: bool) -> Series:
+    metric = table.objectives[0]
+    role = ROLES.get(row.state, "faint")
+    name: str = row.state if role == "faint" else ""
+    if row is table.best:
+        role, name = "best", f"best: {row.label}"
+    elif row.rank is not None and are_named:
+        role, name = "plain", row.label
+    return Series(
+        name=name,
+        kind="line+markers" if role in ("best", "plain") else "line",
+        x=tuple(point.epoch for point in row.curve),
+        y=tuple(point.value for point in row.curve),
+        hover=tuple(
+            describe_row(table, row, f"epoch {format_number(point.epoch)}: {format_metric(metric, point.value)}")
+            for point in row.curve
+        ),
+        role=role,
+    )
