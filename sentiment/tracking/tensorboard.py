@@ -20,22 +20,19 @@ from sentiment.training.result import RunResult
 class TensorBoardRecorder:
     """One folder of event files, ``<tensorboard_dir>/<run>`` or ``<tensorboard_dir>/<multirun>/<job>``.
 
-    Args:
-        context: The run.
-
-    Attributes:
-        folder: Folder of the event files.
+    Raises:
+        TrackingError: The folder cannot be written.
     """
 
     def __init__(self, context: RunContext, _: FolderRecorder) -> None:
         settings = context.settings
-        self.folder = Path(settings.tracking.tensorboard_dir) / _name_folder(context)
+        folder = Path(settings.tracking.tensorboard_dir) / _name_folder(context)
         self._params = list_hyperparameters(settings)
         try:
-            self._writer = SummaryWriter(str(self.folder))
+            self._writer = SummaryWriter(str(folder))
         except OSError as error:
             raise TrackingError(
-                f"TensorBoard cannot record in {self.folder}: {error}\n"
+                f"TensorBoard cannot record in {folder}: {error}\n"
                 "  -> choose another folder with tracking.tensorboard_dir=FOLDER, or tracking=mlflow"
             ) from error
         self._writer.add_text("config", f"```yaml\n{context.resolved_yaml}\n```")
@@ -47,16 +44,12 @@ class TensorBoardRecorder:
             self._writer.add_text(name, value)
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Add training metrics; the writer has a thread and a buffer of its own."""
-        self._add(metrics, step, epoch)
+        """Add metrics; the writer has a thread and a buffer of its own."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.add_scalar("epoch", epoch, step)
 
-    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Add validation metrics."""
-        self._add(metrics, step, epoch)
-
-    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Add test metrics."""
-        self._add(metrics, step, epoch)
+    validated = tested = trained
 
     def finished(self, result: RunResult) -> None:
         """Add the row of hyper-parameters with the selected checkpoint's metrics, under names of their own."""
@@ -69,11 +62,6 @@ class TensorBoardRecorder:
             self._writer.add_text("pruned" if ending.status == "PRUNED" else "failure", ending.reason)
         self._writer.close()
 
-    def _add(self, metrics: Mapping[str, float], step: int, epoch: float) -> None:
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.add_scalar("epoch", epoch, step)
-
 
 def list_hyperparameters(settings: Settings) -> dict[str, str | int | float]:
     """Return every setting of the run flat, numbers as numbers (a bool is an int), so that they can be plotted."""
@@ -85,4 +73,5 @@ def list_hyperparameters(settings: Settings) -> dict[str, str | int | float]:
 def _name_folder(context: RunContext) -> Path:
     if context.sweep_dir is None:
         return Path(context.output_dir.name)
-    return Path(context.sweep_dir.name) / context.output_dir.relative_to(context.sweep_dir)
+    # The job's path may lead to the sweep's through a link, e.g. from multirun/ to a larger disk.
+    return Path(context.sweep_dir.name) / context.output_dir.resolve().relative_to(context.sweep_dir.resolve())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -49,6 +51,16 @@ def test_a_job_of_a_multirun_has_its_own_folder_and_a_failure_its_reason(project
         raise ValueError("broken")
     events = read_events(project.folder / "multirun/tensorboard/sweep/3")
     assert "ValueError: broken" in str(events.Tensors("failure/text_summary"))
+
+
+def test_a_job_is_at_home_in_its_sweep_also_through_a_link(project):
+    context = project.context(project.settings(*TENSORBOARD), job_number=3)
+    disk = project.folder / "disk"
+    disk.mkdir()
+    (project.folder / "multirun").symlink_to(disk)
+    with open_recorder(replace(context, sweep_dir=(disk / "sweep").resolve())) as recorder:
+        recorder.validated({"val/accuracy": 0.5}, step=2, epoch=1.0)
+    assert read_events(project.folder / "multirun/tensorboard/sweep/3").Scalars("val/accuracy")[0].value == 0.5
 
 
 def test_a_folder_that_cannot_be_made_is_told(project):
