@@ -67,12 +67,12 @@ class OutOfMemoryError(SentimentError):
 
 @dataclass(frozen=True)
 class Reached:
-    """How far a run came that a search ended early.
+    """How far a run came, e.g. one that a search ended early.
 
     Attributes:
-        metrics: ``val/...`` of the best validation.
+        metrics: Values by their full names: ``val/...`` of the best validation.
         epochs: Passes over the training data that were made.
-        best_epoch: Epoch of the best validation.
+        best_epoch: Epoch of the best validation, a float.
         seconds: Wall time of fitting.
         parameters: Number of trainable parameters.
     """

@@ -62,7 +62,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings)])
         result = train_and_test(settings, corpus, run.output_dir, reporter)
         recorder.finished(result)
-    return describe_outcome(result)
+    return describe_outcome(result.metrics, result.parameters, result.seconds)
 
 
 def read_earlier(run: RunContext) -> dict[str, float] | None:
@@ -73,11 +73,12 @@ def read_earlier(run: RunContext) -> dict[str, float] | None:
     """
     from sentiment.tracking.params import flatten_settings
     from sentiment.tracking.result_file import read_ended
+    from sentiment.training.result import describe_outcome
 
     record = read_ended(run.output_dir, flatten_settings(run.settings))
     if record is not None and record.status == "PRUNED":
         raise RunPruned(record.reason or "pruned")
-    return None if record is None else record.describe_outcome()
+    return None if record is None else describe_outcome(record.metrics, record.parameters, record.seconds)
 
 
 def identify_data(config: DictConfig) -> str:

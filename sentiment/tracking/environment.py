@@ -6,28 +6,29 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 LIBRARIES = (
     "torch", "lightning", "torchmetrics", "scikit-learn", "tokenizers", "datasets", "mlflow", "hydra-core", "numpy",
 )  # fmt: skip
+"""Those that decide numbers."""
 
 COMMAND_TIMEOUT_SECONDS = 10.0
 
 
 @cache
-def _describe(project_dir: Path) -> dict[str, str]:
-    return {**describe_code(project_dir), **describe_versions(), "hardware": describe_hardware()}
-
-
-def describe_environment(project_dir: Path) -> dict[str, str]:
+def describe_environment(project_dir: Path) -> Mapping[str, str]:
     """Return the tags ``git.*``, ``version.*`` and ``hardware``; nothing that names the machine or its user.
 
     Looked up once per process: what it runs is what it imported then, whatever is committed meanwhile.
     """
-    return dict(_describe(project_dir))
+    versions = {f"version.{name}": metadata.version(name) for name in LIBRARIES}
+    versions["version.python"] = platform.python_version()
+    return MappingProxyType({**describe_code(project_dir), **versions, "hardware": describe_hardware()})
 
 
 def describe_code(project_dir: Path) -> dict[str, str]:
@@ -41,12 +42,6 @@ def describe_code(project_dir: Path) -> dict[str, str]:
     changes = _output(["git", "-C", str(project_dir), "status", "--porcelain"])
     dirty = "unknown" if changes is None else str(bool(changes)).lower()
     return {"git.commit": commit, "git.dirty": dirty, "mlflow.source.git.commit": commit}
-
-
-def describe_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that decide numbers."""
-    versions = {f"version.{name}": metadata.version(name) for name in LIBRARIES}
-    return {"version.python": platform.python_version(), **versions}
 
 
 def describe_hardware() -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from sentiment.atomic import replacing
 from sentiment.config.run_context import RunContext
+from sentiment.errors import Reached
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
@@ -23,9 +24,6 @@ PREDICTIONS_FILE = "predictions/test.npz"
 
 class FolderRecorder:
     """Keeps the folder up to date after every validation, so that a killed run still shows how far it came.
-
-    Args:
-        context: The run.
 
     Attributes:
         earlier: What an interrupted attempt at the same run left in the folder; None where this is the first.
@@ -48,7 +46,7 @@ class FolderRecorder:
             overrides=context.overrides,
             params=params,
             job_number=context.job_number,
-            tags=describe_environment(context.project_dir),
+            tags=dict(describe_environment(context.project_dir)),
         )
         self._write()
 
@@ -77,36 +75,30 @@ class FolderRecorder:
     def finished(self, result: RunResult) -> None:
         """Write the result; where the run was tested, predictions and confusion matrix too."""
         if result.test is not None:
-            # matplotlib takes a second to import, so it comes when there is something to draw
-            from sentiment.tracking.confusion import write_confusion
+            from sentiment.tracking.confusion import write_confusion  # matplotlib takes a second to import
 
             write_confusion(self._folder, result.test.confusion(), result.class_names)
             write_predictions(self._folder / PREDICTIONS_FILE, result)
-        self._record = replace(
-            self._record,
-            metrics=dict(result.metrics),
-            parameters=result.parameters,
-            seconds=result.seconds,
-            epochs=result.epochs,
-            best_epoch=result.best_epoch,
-            test_reviews=None if result.test is None else len(result.test.labels),
-        )
+            self._record = replace(self._record, test_reviews=len(result.test.labels))
+        self._note(result)
         self._write()
 
     def close(self, ending: Ending) -> None:
         """Write how the run ended; a pruned one keeps what it reached."""
         if ending.reached is not None:
-            reached = ending.reached
-            self._record = replace(
-                self._record,
-                metrics=dict(reached.metrics),
-                parameters=reached.parameters,
-                seconds=reached.seconds,
-                epochs=reached.epochs,
-                best_epoch=reached.best_epoch,
-            )
+            self._note(ending.reached)
         self._record = replace(self._record, status=ending.status, kind=ending.kind, reason=ending.reason)
         self._write()
+
+    def _note(self, reached: Reached) -> None:
+        self._record = replace(
+            self._record,
+            metrics=dict(reached.metrics),
+            parameters=reached.parameters,
+            seconds=reached.seconds,
+            epochs=reached.epochs,
+            best_epoch=reached.best_epoch,
+        )
 
     def _write(self) -> None:
         write_result(self._folder, self._record)

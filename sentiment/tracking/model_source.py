@@ -8,13 +8,7 @@ from pathlib import Path
 
 from sentiment.errors import ModelFileError, TrackingError
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID
-from sentiment.tracking.runs import (
-    BUNDLE_DIR,
-    StoredRun,
-    find_latest_run,
-    find_stored_run,
-    make_temporary_folder,
-)
+from sentiment.tracking.runs import BUNDLE_DIR, StoredRun, find_latest_run, find_stored_run, make_temporary_folder
 
 REGISTRY_URI = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))?")
 
@@ -37,14 +31,14 @@ class ModelSource:
 
 
 def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -> ModelSource:
-    """Find a model.
+    """Find a model in a folder of runs and sweeps, or in an MLflow store.
 
     Args:
         name: A run (folder, ``NAME/NUMBER``, MLflow run id), a bundle's folder, a checkpoint, or a registered model
             (``imdb`` for its champion, ``imdb@ALIAS``, ``imdb/3``, each with or without ``models:/``); None: the
             latest finished run.
-        multirun_dir: Folder of runs and sweeps.
-        tracking_uri: MLflow store and registry.
+        multirun_dir: The folder.
+        tracking_uri: The store, with its registry.
 
     Raises:
         TrackingError: There is no such run or model.

@@ -14,7 +14,7 @@ from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.folder import FolderRecorder
-from sentiment.tracking.result_file import RESULT_FILE, read_result, write_result
+from sentiment.tracking.result_file import read_result_of, write_result
 from sentiment.training.reporter import Reporter, Reporters
 from sentiment.training.result import RunResult
 
@@ -48,13 +48,12 @@ class Recorders(Reporters):
     """Pass everything on to several recorders, in order."""
 
     def __init__(self) -> None:
-        super().__init__(())
         self._recorders: list[Recorder] = []
+        super().__init__(self._recorders)
 
     def add(self, recorder: Recorder) -> None:
         """Pass everything from now on to this recorder too."""
         self._recorders.append(recorder)
-        self.reporters = tuple(self._recorders)
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Pass on tags."""
@@ -139,18 +138,14 @@ def close_abandoned(output_dir: Path, reason: str, uri: str) -> None:
     Raises:
         TrackingError: The record is damaged, or MLflow cannot be written.
     """
-    file = output_dir / RESULT_FILE
-    if not file.exists():
-        return
-    record = read_result(file)
-    if record.status != "RUNNING":
+    record = read_result_of(output_dir)
+    if record is None or record.status != "RUNNING":
         return
     ending = Ending("FAILED", "worker_died", reason)
     write_result(output_dir, replace(record, status=ending.status, kind=ending.kind, reason=ending.reason))
     if record.run_id is not None:
-        from sentiment.tracking.mlflow.client import MlflowClient
-        from sentiment.tracking.mlflow.store import recording
+        from sentiment.tracking.mlflow.store import open_client, recording
         from sentiment.tracking.mlflow.write import write_ending
 
         with recording(uri):
-            write_ending(MlflowClient(tracking_uri=uri), record.run_id, ending, is_job=True)
+            write_ending(open_client(uri), record.run_id, ending, is_job=True)

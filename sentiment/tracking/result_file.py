@@ -78,12 +78,6 @@ class ResultRecord:
     test_reviews: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
-    def describe_outcome(self) -> dict[str, float]:
-        """Return all numbers that a search may optimise, constrain or plot, as `training.result.describe_outcome`."""
-        seen = {name: value for name, value in self.metrics.items() if not name.startswith("test/")}
-        assert self.parameters is not None, f"a {self.status} run without its size"
-        return {**seen, "model/parameters": float(self.parameters), "time/fit_seconds": float(self.seconds or 0.0)}
-
 
 def write_result(output_dir: Path, record: ResultRecord) -> None:
     """Write ``result.json``; a reader sees the old file or the new one, never half of one.
@@ -115,27 +109,21 @@ def read_result(file: Path) -> ResultRecord:
 def read_unfinished(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:
     """Read what an interrupted attempt at the same run left in the run's folder.
 
-    Args:
-        output_dir: The run's folder.
-        params: The resolved settings of the run that starts now.
-
-    Returns:
-        The record to go on from; None where there is none, or where it is of another run: its settings differ in more
-        than where and how a run is done.
+    None where there is nothing, or where it is of another run: its settings differ from `params`, those of the run that
+    starts now, in more than where and how a run is done.
 
     Raises:
         TrackingError: The file is damaged, or a run has already finished in this folder.
     """
-    file = output_dir / RESULT_FILE
-    if not file.exists():
+    record = read_result_of(output_dir)
+    if record is None:
         return None
-    record = read_result(file)
     if record.status in FINAL:
         raise TrackingError(
-            f"{file} holds a run that is {record.status}; it would be overwritten.\n"
+            f"{output_dir / RESULT_FILE} holds a run that is {record.status}; it would be overwritten.\n"
             "  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again"
         )
-    return record if _is_same_run(file, record, params) else None
+    return record if _is_same_run(output_dir, record, params) else None
 
 
 def read_ended(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:
@@ -146,18 +134,26 @@ def read_ended(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | No
     Raises:
         TrackingError: The file is damaged.
     """
+    record = read_result_of(output_dir)
+    is_found = record is not None and record.status in FINAL and _is_same_run(output_dir, record, params)
+    return record if is_found else None
+
+
+def read_result_of(output_dir: Path) -> ResultRecord | None:
+    """Read the ``result.json`` of a run's folder; None where it has none.
+
+    Raises:
+        TrackingError: The file is damaged.
+    """
     file = output_dir / RESULT_FILE
-    if not file.exists():
-        return None
-    record = read_result(file)
-    return record if record.status in FINAL and _is_same_run(file, record, params) else None
+    return read_result(file) if file.exists() else None
 
 
-def _is_same_run(file: Path, record: ResultRecord, params: Mapping[str, str]) -> bool:
+def _is_same_run(output_dir: Path, record: ResultRecord, params: Mapping[str, str]) -> bool:
     now, then = keep_determining(params), keep_determining(record.params)
     changed = sorted(name for name in {**now, **then} if now.get(name) != then.get(name))
     if changed:
-        log.warning("%s is of another run (%s differ).", file, ", ".join(changed))
+        log.warning("%s is of another run (%s differ).", output_dir / RESULT_FILE, ", ".join(changed))
     return not changed
 
 

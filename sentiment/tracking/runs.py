@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.schema import Settings
@@ -22,6 +21,7 @@ from sentiment.errors import TrackingError
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.params import read_settings
 from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, RUN_ID, ResultRecord, job_order, read_result
+from sentiment.training.result import TestPredictions
 
 BUNDLE_DIR = "model"
 """Folder of the model bundle in a run's folder."""
@@ -33,21 +33,6 @@ MULTIRUN_DIR = PROJECT_DIR / "multirun"
 
 TRACKING_URI = f"sqlite:///{PROJECT_DIR}/mlflow.db"
 """MLflow store of ``conf/tracking/mlflow.yaml``."""
-
-
-@dataclass(frozen=True)
-class StoredPredictions:
-    """What a run's selected checkpoint said about the test split.
-
-    Attributes:
-        labels: (N,) class indices as they are, int64.
-        probabilities: (N, K) class probabilities, float32.
-        class_names: K class names in index order.
-    """
-
-    labels: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float32]
-    class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,20 +59,23 @@ class StoredRun:
             TrackingError: The run has no model.
         """
         folder = self.folder / BUNDLE_DIR
-        if not folder.is_dir() and not self._fetch_bundle():
-            raise TrackingError(
-                f"The run {self._describe()} has no model.\n  -> "
-                + (
-                    "its folder was emptied: run it again"
-                    if self.record.status == "FINISHED" and self.tracking_uri is None
-                    else "it was recorded with tracking.log_model=false: run it again with tracking.log_model=true"
-                    if self.record.status == "FINISHED"
-                    else "only finished runs have one: choose another, or let it finish with the same command"
-                )
-            )
-        return folder
+        if folder.is_dir():
+            return folder
+        if self.tracking_uri is not None and self.record.run_id is not None:
+            from sentiment.tracking.mlflow.read import fetch_run_bundle
 
-    def read_test_predictions(self) -> StoredPredictions:
+            fetched = fetch_run_bundle(self.tracking_uri, self.record.run_id, make_temporary_folder())
+            if fetched is not None:
+                return fetched.rename(folder)
+        if self.record.status != "FINISHED":
+            remedy = "only finished runs have one: choose another, or let it finish with the same command"
+        elif self.tracking_uri is None:
+            remedy = "its folder was emptied: run it again"
+        else:
+            remedy = "it was recorded with tracking.log_model=false: run it again with tracking.log_model=true"
+        raise TrackingError(f"The run {self._describe()} has no model.\n  -> {remedy}")
+
+    def read_test_predictions(self) -> TestPredictions:
         """Read the predictions for the test split.
 
         Raises:
@@ -95,16 +83,15 @@ class StoredRun:
         """
         file = self.folder / PREDICTIONS_FILE
         if not file.is_file() and not self._fetch_predictions():
-            tested = self.record.params.get("trainer.test") != "false"
-            raise TrackingError(
-                f"The run {self._describe()} has no test predictions.\n  -> "
-                + (
-                    "only finished runs have them: choose another, or let it finish with the same command"
-                    if tested
-                    else "it left the test split alone (trainer.test=false): run it again with trainer.test=true"
-                )
-            )
-        return _read_predictions(file)
+            remedy = "only finished runs have them: choose another, or let it finish with the same command"
+            if self.record.params.get("trainer.test") == "false":
+                remedy = "it left the test split alone (trainer.test=false): run it again with trainer.test=true"
+            raise TrackingError(f"The run {self._describe()} has no test predictions.\n  -> {remedy}")
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                return TestPredictions(labels=content["labels"], probabilities=content["probabilities"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise TrackingError(f"{file} cannot be read: {error}\n  -> run it again, or copy the file again") from error
 
     def read_settings(self) -> Settings:
         """Read the run's settings back from its record.
@@ -116,16 +103,6 @@ class StoredRun:
 
     def _describe(self) -> str:
         return f"{self.record.name!r} ({self.record.status}, {self.folder if self.folder.exists() else 'MLflow'})"
-
-    def _fetch_bundle(self) -> bool:
-        if self.tracking_uri is None or self.record.run_id is None:
-            return False
-        from sentiment.tracking.mlflow.read import fetch_run_bundle
-
-        bundle = fetch_run_bundle(self.tracking_uri, self.record.run_id, make_temporary_folder())
-        if bundle is not None:
-            bundle.rename(self.folder / BUNDLE_DIR)
-        return bundle is not None
 
     def _fetch_predictions(self) -> bool:
         if self.tracking_uri is None or self.record.run_id is None:
@@ -141,12 +118,7 @@ def choose_tracking_uri(option: str | None) -> str:
 
 
 def find_stored_run(name: str, multirun_dir: Path, tracking_uri: str) -> StoredRun:
-    """Find one run.
-
-    Args:
-        name: A run's folder, ``NAME/NUMBER`` under `multirun_dir`, or an MLflow run id.
-        multirun_dir: Folder that runs and sweeps write their own folders into.
-        tracking_uri: MLflow store, asked where no folder has the id.
+    """Find one run; arguments as for `find_stored_runs`.
 
     Raises:
         TrackingError: There is no such run, or the name stands for several.
@@ -244,7 +216,7 @@ def _read_folder(folder: Path) -> list[StoredRun]:
 
 
 def _name_near(name: str, multirun_dir: Path) -> list[str]:
-    """Name what is like the name, sweeps before their runs; where nothing is, what was written last."""
+    """Return what is called alike, sweeps before their runs; where nothing is, what was written last."""
     folders = {file.parent: file.stat().st_mtime for file in multirun_dir.rglob(RESULT_FILE)}
     folders |= {file.parent: folders.get(file.parent, 0.0) for file in multirun_dir.rglob(PARENT_FILE)}
     names = [str(folder.relative_to(multirun_dir)) for folder in sorted(folders, key=lambda folder: -folders[folder])]
@@ -257,15 +229,3 @@ def _fetch_runs(run_id: str, tracking_uri: str) -> list[StoredRun]:
 
     records = read_child_records(tracking_uri, run_id) or [read_record(tracking_uri, run_id)]
     return [StoredRun(record, make_temporary_folder(), tracking_uri) for record in records]
-
-
-def _read_predictions(file: Path) -> StoredPredictions:
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return StoredPredictions(
-                labels=content["labels"],
-                probabilities=content["probabilities"],
-                class_names=tuple(str(name) for name in content["class_names"]),
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise TrackingError(f"{file} cannot be read: {error}\n  -> run it again, or copy the file again") from error

@@ -31,7 +31,7 @@ class Reporters:
     """Pass every report on to several reporters, in order."""
 
     def __init__(self, reporters: Sequence[Reporter]) -> None:
-        self.reporters = tuple(reporters)
+        self.reporters = reporters
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Pass on training metrics."""

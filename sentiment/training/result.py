@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.errors import Reached
+
 
 @dataclass(frozen=True)
 class TestPredictions:
@@ -32,34 +34,28 @@ class TestPredictions:
 
 
 @dataclass(frozen=True)
-class RunResult:
-    """The outcome of training one model.
+class RunResult(Reached):
+    """The outcome of training one model; its metrics are those of the *selected* checkpoint.
+
+    They are ``val/...``, ``test/...`` if tested, and ``time/latency_ms``. `seconds` is the wall time of fitting and
+    testing; data preparation does not count.
 
     Attributes:
-        metrics: Full metric names to values of the *selected* checkpoint: ``val/...``, ``test/...`` if tested,
-            and ``time/latency_ms``.
-        parameters: Number of trainable parameters.
-        seconds: Wall time of fitting and testing, data preparation excluded.
-        epochs: Passes over the training data that were made.
-        best_epoch: Epoch (a float) of the selected checkpoint.
         checkpoint: Lightning checkpoint of the selected weights.
         bundle: Folder with weights (safetensors), settings (JSON) and tokenizer: all that prediction needs.
         class_names: The K class names in index order.
         test: Test predictions; None where the test split was left alone.
     """
 
-    metrics: Mapping[str, float]
-    parameters: int
-    seconds: float
-    epochs: float
-    best_epoch: float
     checkpoint: Path
     bundle: Path
     class_names: tuple[str, ...]
     test: TestPredictions | None
 
 
-def describe_outcome(result: RunResult) -> dict[str, float]:
-    """Return all numbers that a search may optimise, constrain or plot; the test split is not among them."""
-    seen = {name: value for name, value in result.metrics.items() if not name.startswith("test/")}
-    return {**seen, "model/parameters": float(result.parameters), "time/fit_seconds": result.seconds}
+def describe_outcome(metrics: Mapping[str, float], parameters: int | None, seconds: float | None) -> dict[str, float]:
+    """Return all numbers of a finished run that a search may optimise, constrain or plot; the test split has none."""
+    assert parameters is not None, "a finished run has its size"
+    assert seconds is not None, "a finished run has its time"
+    seen = {name: value for name, value in metrics.items() if not name.startswith("test/")}
+    return {**seen, "model/parameters": float(parameters), "time/fit_seconds": seconds}

@@ -8,6 +8,7 @@ import pytest
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.result_file import ResultRecord, read_ended, read_result, read_results, write_json, write_result
+from sentiment.training.result import describe_outcome
 
 
 def make(number, **changes):
@@ -90,5 +91,6 @@ def test_an_ended_run_is_found_again_by_its_settings(tmp_path):
     write_result(tmp_path, ended)
     found = read_ended(tmp_path, {"seed": "1"})
     assert found is not None
-    assert found.describe_outcome() == {"val/accuracy": 0.9, "model/parameters": 10.0, "time/fit_seconds": 2.0}
+    outcome = describe_outcome(found.metrics, found.parameters, found.seconds)
+    assert outcome == {"val/accuracy": 0.9, "model/parameters": 10.0, "time/fit_seconds": 2.0}
     assert read_ended(tmp_path, {"seed": "2"}) is None, "another run"

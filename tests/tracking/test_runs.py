@@ -114,7 +114,8 @@ def test_every_name_of_a_sweep_leads_to_its_runs(sweep):
 def test_a_run_gives_its_predictions_settings_and_model(sweep, find):
     run = find("sweep/0")
     predictions = run.read_test_predictions()
-    assert predictions.class_names == ("negative", "positive")
+    with np.load(run.folder / "predictions/test.npz") as content:
+        assert content["class_names"].tolist() == ["negative", "positive"]
     np.testing.assert_array_equal(predictions.labels, [0, 1, 1, 1])
     np.testing.assert_allclose(predictions.probabilities[0], [0.9, 0.1], atol=1e-6)
     assert run.read_settings() == sweep.settings("tracking.log_model=true", "model.embedding_size=8", "model.depth=1")

@@ -17,7 +17,7 @@ def test_a_search_sees_validation_and_costs_and_no_test():
         class_names=("negative", "positive"),
         test=None,
     )
-    assert describe_outcome(result) == {
+    assert describe_outcome(result.metrics, result.parameters, result.seconds) == {
         "val/accuracy": 0.8,
         "time/latency_ms": 1.5,
         "model/parameters": 12.0,

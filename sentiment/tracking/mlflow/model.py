@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
+from mlflow.entities import LoggedModelOutput, Metric
 
 import sentiment
-from sentiment.tracking.mlflow.client import LoggedModelOutput, Metric, quiet
-from sentiment.tracking.mlflow.store import Store
+from sentiment.tracking.mlflow.store import Store, quiet
 
 with warnings.catch_warnings():  # mlflow's own types warn about each other while they are imported
     warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
@@ -28,7 +28,7 @@ PREDICTION_LIBRARIES = ("mlflow", "torch", "tokenizers", "safetensors", "pydanti
 
 def log_model(
     store: Store, run_id: str, bundle: Path, class_names: Sequence[str], metrics: Sequence[Metric] = ()
-) -> str:
+) -> None:
     """Log a bundle as the model of a run; ``mlflow.pyfunc.load_model(f"runs:/{run_id}/model")`` loads it.
 
     The model holds the bundle (weights, settings, tokenizer), a copy of this package and its requirements, so that
@@ -42,9 +42,6 @@ def log_model(
         bundle: Folder written by `sentiment.models.bundle`.
         class_names: The K class names.
         metrics: Points of the run that were measured on this very model; MLflow shows them beside it.
-
-    Returns:
-        The model's URI.
     """
     client = store.client
     logged = client.create_logged_model(store.experiment_id, name=MODEL_NAME, source_run_id=run_id)
@@ -60,16 +57,12 @@ def log_model(
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     # The same time stamp and step: MLflow adds the link to the model and no second point to the run.
     client.log_batch(run_id, metrics=[Metric(m.key, m.value, m.timestamp, m.step, logged.model_id) for m in metrics])
-    return str(logged.model_uri)
-
-
-def signature(class_names: Sequence[str]) -> ModelSignature:
-    """Describe a prediction: a column of texts in; the label and a probability for each of the K classes out."""
-    probabilities = [ColSpec("float", f"probability_{name}") for name in class_names]
-    return ModelSignature(Schema([ColSpec("string", "text")]), Schema([ColSpec("string", "label"), *probabilities]))
 
 
 def _save(path: Path, model: Model, bundle: Path, class_names: Sequence[str]) -> None:
+    # A column of texts in; the label and a probability for each of the K classes out.
+    probabilities = [ColSpec("float", f"probability_{name}") for name in class_names]
+    outputs = Schema([ColSpec("string", "label"), *probabilities])
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, at how mlflow reads the example's columns
         mlflow.pyfunc.save_model(
@@ -77,7 +70,7 @@ def _save(path: Path, model: Model, bundle: Path, class_names: Sequence[str]) ->
             mlflow_model=model,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={"bundle": str(bundle)},
-            signature=signature(class_names),
+            signature=ModelSignature(Schema([ColSpec("string", "text")]), outputs),
             input_example=pd.DataFrame({"text": ["A great film, but far too long."]}),
             pip_requirements=requirements(),  # named, because inferring them loads the model in another process
             code_paths=[str(Path(sentiment.__file__).parent)],

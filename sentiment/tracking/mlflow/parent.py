@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
 from sentiment.errors import TrackingError
 from sentiment.format import mask_passwords
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
-from sentiment.tracking.mlflow.client import Metric, MlflowClient
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
 from sentiment.tracking.mlflow.write import write_tags
 from sentiment.tracking.result_file import PARENT_FILE, write_json

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
-from mlflow.entities import LoggedModel
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, Run, ViewType
 
 from sentiment.errors import FailureKind, ModelFileError
 from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
-from sentiment.tracking.mlflow.client import MlflowClient, Run, quiet
-from sentiment.tracking.mlflow.store import get_run, open_client, reading
+from sentiment.tracking.mlflow.store import get_run, open_client, quiet, reading
 from sentiment.tracking.mlflow.write import END_TAGS, LONG_PARAMS_FILE, PARENT_TAG, POINTER, split_overrides
 from sentiment.tracking.result_file import ResultRecord, job_order
 
@@ -46,8 +47,8 @@ def read_parent_run(uri: str, run_id: str) -> ParentRun:
     Raises:
         TrackingError: The store cannot be read, or does not know the run.
     """
-    run = get_run(open_client(uri), uri, run_id, FIND_RUN)
-    return ParentRun(run.info.run_name or run_id, run.data.tags.get("command"))
+    with _open_run(uri, run_id) as (_, run):
+        return ParentRun(run.info.run_name or run_id, run.data.tags.get("command"))
 
 
 def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:
@@ -56,9 +57,7 @@ def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:
     Raises:
         TrackingError: The store cannot be read, or does not know the parent.
     """
-    client = open_client(uri)
-    parent = get_run(client, uri, parent_run_id, FIND_RUN)
-    with reading(uri):
+    with _open_run(uri, parent_run_id) as (client, parent):
         return sorted((_read_record(client, run) for run in _list_children(client, parent)), key=job_order)
 
 
@@ -68,9 +67,7 @@ def read_record(uri: str, run_id: str) -> ResultRecord:
     Raises:
         TrackingError: The store cannot be read, or does not know the run.
     """
-    client = open_client(uri)
-    run = get_run(client, uri, run_id, FIND_RUN)
-    with reading(uri):
+    with _open_run(uri, run_id) as (client, run):
         return _read_record(client, run)
 
 
@@ -103,6 +100,14 @@ def fetch_predictions(uri: str, run_id: str, folder: Path) -> bool:
     return True
 
 
+@contextmanager
+def _open_run(uri: str, run_id: str) -> Iterator[tuple[MlflowClient, Run]]:
+    client = open_client(uri)
+    run = get_run(client, uri, run_id, FIND_RUN)
+    with reading(uri):
+        yield client, run
+
+
 def find_model(client: MlflowClient, run: Run) -> LoggedModel | None:
     """Return the model that a run logged last; None where it logged none, or none wholly."""
     outputs = run.outputs.model_outputs if run.outputs else []
@@ -117,9 +122,7 @@ def fetch_run_bundle(uri: str, run_id: str, folder: Path) -> Path | None:
     Raises:
         TrackingError: The store cannot be read, or does not know the run.
     """
-    client = open_client(uri)
-    run = get_run(client, uri, run_id, FIND_RUN)
-    with reading(uri):
+    with _open_run(uri, run_id) as (client, run):
         model = find_model(client, run)
         return None if model is None else fetch_bundle(uri, str(model.artifact_location), folder)
 
@@ -133,10 +136,7 @@ def fetch_bundle(uri: str, location: str, folder: Path) -> Path:
     Args:
         uri: Tracking URI of the store, for models that lie on its server.
         location: URI of the model's files.
-        folder: Where to put the bundle.
-
-    Returns:
-        The bundle's folder.
+        folder: Where to put the bundle's folder, which is returned.
 
     Raises:
         ModelFileError: It is no model of this project.
@@ -169,20 +169,17 @@ def _download(uri: str, artifact: str, folder: Path) -> Path:
 
 
 def _list_children(client: MlflowClient, parent: Run) -> list[Run]:
+    children = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"
+    in_order = ["attributes.start_time ASC"]
     runs: list[Run] = []
-    token: str | None = None
-    while True:
+    page = None
+    while page is None or page.token:
+        token = None if page is None else page.token
         page = client.search_runs(
-            [parent.info.experiment_id],
-            f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'",
-            max_results=PAGE_SIZE,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
+            [parent.info.experiment_id], children, ViewType.ACTIVE_ONLY, PAGE_SIZE, in_order, token
         )
         runs += page
-        token = page.token
-        if not token:
-            return runs
+    return runs
 
 
 def _read_record(client: MlflowClient, run: Run) -> ResultRecord:
@@ -240,21 +237,19 @@ def _read_whole(client: MlflowClient, run: Run, values: Mapping[str, str]) -> di
 
 def _read_history(client: MlflowClient, run: Run) -> tuple[Mapping[str, float], ...]:
     """Gather every validation by its step, with the epoch that was recorded at the same step."""
-    names = [name for name in run.data.metrics if name.startswith("val/")]
     points: dict[int, dict[str, float]] = {}
-    for name in names:
+    for name in (name for name in run.data.metrics if name.startswith("val/")):
         for point in client.get_metric_history(run.info.run_id, name):
             points.setdefault(point.step, {})[name] = point.value
-    epochs = {point.step: point.value for point in client.get_metric_history(run.info.run_id, "epoch")} if names else {}
+    if not points:
+        return ()
+    epochs = {point.step: point.value for point in client.get_metric_history(run.info.run_id, "epoch")}
     # A validation whose epoch is missing was cut off while it was written.
     return tuple({"step": step, "epoch": epochs[step], **points[step]} for step in sorted(points) if step in epochs)
 
 
 def _select_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Select what ``result.json`` keeps as tags."""
-    apart = {*END_TAGS, "job", "overrides"}
-    return {
-        name: value
-        for name, value in tags.items()
-        if name not in apart and (not name.startswith("mlflow.") or name == "mlflow.source.git.commit")
-    }
+    own = tags.keys() - {*END_TAGS, "job", "overrides"}
+    kept = {name for name in own if not name.startswith("mlflow.") or name == "mlflow.source.git.commit"}
+    return {name: value for name, value in tags.items() if name in kept}

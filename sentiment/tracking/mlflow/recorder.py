@@ -7,11 +7,15 @@ import sys
 import time
 from collections.abc import Mapping
 
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Run
+from mlflow.utils.validation import MAX_METRICS_PER_BATCH
+
 from sentiment.config.run_context import RunContext
+from sentiment.errors import Reached
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
-from sentiment.tracking.mlflow.client import MAX_METRICS_PER_BATCH, Metric, MlflowClient, Run
 from sentiment.tracking.mlflow.parent import read_parent
 from sentiment.tracking.mlflow.store import Store, find_run, open_store, recording
 from sentiment.tracking.mlflow.write import END_TAGS, PARENT_TAG, join_overrides, write_ending, write_params, write_tags
@@ -78,17 +82,18 @@ class MlflowRecorder:
             self._flush()
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Write validation metrics, and the training metrics before them."""
-        self._record_evaluation(metrics, step, epoch)
+        """Write metrics of validation or test, and the training metrics before them."""
+        points = _points(metrics, step)
+        self._evaluations += [(epoch, point) for point in points]
+        self._waiting += self._new([*points, *_points({"epoch": epoch}, step)])
+        self._flush()
 
-    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Write test metrics."""
-        self._record_evaluation(metrics, step, epoch)
+    tested = validated
 
     def finished(self, result: RunResult) -> None:
         """Write what the run leaves behind: summary metrics, pictures, predictions, the model."""
         self._flush()
-        self._summarise(result.metrics, result.best_epoch, result.parameters, result.seconds)
+        self._summarise(result)
         folder = self._context.output_dir
         with recording(self._store.uri):
             if result.test is not None:
@@ -103,8 +108,7 @@ class MlflowRecorder:
         try:
             self._flush()
             if ending.reached is not None:
-                reached = ending.reached
-                self._summarise(reached.metrics, reached.best_epoch, reached.parameters, reached.seconds)
+                self._summarise(ending.reached)
         finally:
             with recording(self._store.uri):
                 write_ending(self._client, self.run_id, ending, is_job=self._context.job_number is not None)
@@ -132,12 +136,6 @@ class MlflowRecorder:
             write_tags(self._client, self.run_id, {**tags, "overrides": join_overrides(self._context.overrides)})
             self._client.log_text(self.run_id, self._context.resolved_yaml, "config/resolved.yaml")
 
-    def _record_evaluation(self, metrics: Mapping[str, float], step: int, epoch: float) -> None:
-        points = _points(metrics, step)
-        self._evaluations += [(epoch, point) for point in points]
-        self._waiting += self._new([*points, *_points({"epoch": epoch}, step)])
-        self._flush()
-
     def _new(self, points: list[Metric]) -> list[Metric]:
         return [point for point in points if (point.key, point.step) not in self._recorded]
 
@@ -156,14 +154,19 @@ class MlflowRecorder:
         ]
         log_model(self._store, self.run_id, result.bundle, result.class_names, selected)
 
-    def _summarise(self, metrics: Mapping[str, float], best_epoch: float, parameters: int, seconds: float) -> None:
+    def _summarise(self, reached: Reached) -> None:
         """Write what stands for the run as a whole; test metrics have their own points."""
-        # MLflow shows the last value of a metric, but the selected checkpoint may be an earlier one: hence best/...
-        best = {f"best/{name}": value for name, value in metrics.items() if name.startswith("val/")}
-        costs = {name: value for name, value in metrics.items() if name.startswith("time/")}
-        sizes = {"best/epoch": best_epoch, "model/parameters": float(parameters), "time/fit_seconds": seconds}
+        summary = {"best/epoch": reached.best_epoch, "model/parameters": reached.parameters}
+        summary["time/fit_seconds"] = reached.seconds
+        for name, value in reached.metrics.items():
+            if name.startswith(
+                "val/"
+            ):  # MLflow shows the last value, but the selected checkpoint may be an earlier one
+                summary[f"best/{name}"] = value
+            elif name.startswith("time/"):
+                summary[name] = value
         with recording(self._store.uri):
-            self._client.log_batch(self.run_id, metrics=_points({**best, **sizes, **costs}, 0))
+            self._client.log_batch(self.run_id, metrics=_points(summary, 0))
 
 
 def find_attempt(store: Store, run_id: str | None, tags: Mapping[str, str]) -> Run | None:

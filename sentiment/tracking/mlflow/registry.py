@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from sentiment.config.objective import Direction
 from sentiment.errors import TrackingError
 from sentiment.format import format_metric
-from sentiment.tracking.mlflow.client import MlflowClient, MlflowException, quiet
 from sentiment.tracking.mlflow.read import fetch_bundle, find_model
-from sentiment.tracking.mlflow.store import find_run, open_client, reading, sqlite_file
+from sentiment.tracking.mlflow.store import find_run, open_client, quiet, reading, sqlite_file
 from sentiment.tracking.result_file import FINGERPRINT_TAG
 
 CHAMPION = "champion"
@@ -130,7 +131,7 @@ def find_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | 
 
 
 def fetch_registered(uri: str, name: str, alias: str, version: str | None, folder: Path) -> tuple[str, Path]:
-    """Download the bundle of a registered model.
+    """Download the bundle of a registered model; return the version, and the bundle's folder.
 
     Args:
         uri: Tracking URI of the store, which holds the registry, too.
@@ -138,9 +139,6 @@ def fetch_registered(uri: str, name: str, alias: str, version: str | None, folde
         alias: Alias of the version, e.g. `CHAMPION`.
         version: Its number, which comes before the alias; None: that of the alias.
         folder: Where to put the bundle.
-
-    Returns:
-        The version, and the bundle's folder.
 
     Raises:
         RegistryError: There is no such model or version.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import urllib.error
 import urllib.request
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.mlflow.client import MlflowClient, MlflowException, Run, quiet
 
 LOCK_TIMEOUT_SECONDS = 120.0
 """Longest wait for another process that creates the store, which takes it a few seconds."""
@@ -70,6 +73,20 @@ def open_store(uri: str, experiment: str, artifact_dir: str) -> Store:
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{database}.lock", timeout=LOCK_TIMEOUT_SECONDS):
             return _open(uri, experiment, artifact_dir)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what mlflow and alembic log in passing, e.g. while they create and migrate a database."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

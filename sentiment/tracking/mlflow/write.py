@@ -7,15 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mlflow import MlflowClient
+from mlflow.entities import Param, RunTag
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH, MAX_TAG_VAL_LENGTH
+
 from sentiment.tracking.ending import TRIAL_STATES, Ending
-from sentiment.tracking.mlflow.client import (
-    MAX_PARAM_VAL_LENGTH,
-    MAX_PARAMS_TAGS_PER_BATCH,
-    MAX_TAG_VAL_LENGTH,
-    MlflowClient,
-    Param,
-    RunTag,
-)
 from sentiment.tracking.mlflow.store import get_run, open_client, recording
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -97,14 +93,9 @@ def split_overrides(text: str) -> tuple[str, ...]:
 
 
 def attach_files(uri: str, run_id: str, files: Sequence[Path], folder: Path, artifact_path: str) -> None:
-    """Log files as artifacts of a run that is over, replacing those of the same names.
+    """Log files under `folder` as artifacts of a run that is over, under their paths there below `artifact_path`.
 
-    Args:
-        uri: MLflow store.
-        run_id: The run.
-        files: Files under `folder`, whose folders below it are kept.
-        folder: Where they lie.
-        artifact_path: Folder among the run's artifacts.
+    Those of the same names are replaced.
 
     Raises:
         TrackingError: The store knows no such run, or cannot be written.

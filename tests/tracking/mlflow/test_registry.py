@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.mlflow.client import LoggedModelOutput, MlflowClient
 from sentiment.tracking.mlflow.registry import CHALLENGER, CHAMPION, RegistryError, find_version, register_champion
 
 

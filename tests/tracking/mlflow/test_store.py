@@ -18,8 +18,8 @@ from sentiment.tracking.recorder import open_recorder
 
 PROCESSES = """
 import logging, multiprocessing, sys, traceback
-from sentiment.tracking.mlflow.client import Metric  # imported once: forking shares the import, not the store
 from sentiment.tracking.mlflow.store import open_store
+from mlflow.entities import Metric  # imported once: forking shares the import, not the store
 
 uri, artifact_dir, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
