@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -70,7 +69,7 @@ class Lease:
             if folder.stat().st_uid != os.getuid():
                 raise PermissionError("the folder belongs to another user")
             if kind == "controller":  # once a command: each job looking at the files of all jobs would be slow
-                _remove_litter(folder, os.getpid())
+                _remove_litter(folder)
             # Shared by all threads: the heartbeat's thread and the owner's hold one lease.
             lock = FileLock(str(folder / f"{lease_id}.lock"), thread_local=False, fallback_to_soft=False)
             lock.acquire(blocking=False)
@@ -128,7 +127,7 @@ class Watch:
     """
 
     def __init__(self, grace_seconds: float = 60) -> None:
-        self.grace_seconds = grace_seconds
+        self._grace_seconds = grace_seconds
         self._seen: dict[str, tuple[int, float]] = {}
         self._dead: set[str] = set()
 
@@ -160,14 +159,14 @@ class Watch:
         if beats != record["beat"]:
             since_seconds = now_seconds
         self._seen[record["id"]] = (record["beat"], since_seconds)
-        return now_seconds - since_seconds >= self.grace_seconds
+        return now_seconds - since_seconds >= self._grace_seconds
 
 
 class Heartbeat:
     """Raises a lease's count of heartbeats from a thread of its own, and writes its record where others read it.
 
     A write that fails is tried again at the next one. If it is the last word, the owner gets its exception from
-    `check` or `stop`.
+    `stop`.
 
     Args:
         write: Writes a lease record; called from the thread, and once by `start` itself.
@@ -189,11 +188,6 @@ class Heartbeat:
         self._thread.start()
         return self
 
-    def check(self) -> None:
-        """Raise what the last write raised, unless a later one went well."""
-        if self._failure is not None:
-            raise self._failure
-
     def stop(self, timeout_seconds: float = 120) -> None:
         """End the heartbeat, and raise what the last write raised.
 
@@ -207,7 +201,8 @@ class Heartbeat:
                 f"The last heartbeat has not ended after {timeout_seconds:g} s.\n    -> check that the study's "
                 "storage answers, then run the same command again"
             )
-        self.check()
+        if self._failure is not None:
+            raise self._failure
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every_seconds):
@@ -256,9 +251,8 @@ def _is_unlocked(lock_path: Path, *, remove: bool = False) -> bool:
     return True
 
 
-@lru_cache(maxsize=1)
-def _remove_litter(folder: Path, process_id: int) -> None:
-    """Remove files that nobody has held for long; once a process, as a study takes a lease for every job."""
+def _remove_litter(folder: Path) -> None:
+    """Remove files that nobody has held for long."""
     for lock_path in folder.glob("*.lock"):
         try:
             is_old = time.time() - lock_path.stat().st_mtime > LITTER_SECONDS

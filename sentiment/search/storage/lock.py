@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import sqlalchemy
 from filelock import FileLock, Timeout
-from optuna.storages import BaseStorage, InMemoryStorage
 from sqlalchemy.exc import DBAPIError
 
-from sentiment.search.storage.address import Address, StorageError, read_address, storage_errors
+from sentiment.search.storage.address import Address, StorageError, storage_errors
 
 POLL_SECONDS = 0.005
 
@@ -40,37 +37,13 @@ GIVE_BACK = {
     "mariadb": "SELECT RELEASE_LOCK(:name)",
 }
 
-# Per process by its nature: threads that open one storage in memory share it, and its lock.
-_thread_locks: WeakKeyDictionary[BaseStorage, threading.Lock] = WeakKeyDictionary()
 
-
-def study_lock(
-    storage: BaseStorage, url: str | None, study_dir: Path, study_name: str, timeout_seconds: float = 120
-) -> AbstractContextManager[None]:
-    """Hold the one right to claim trials of a study; not reentrant.
+def hold_lock(address: Address, purpose: str, timeout_seconds: float = 120) -> AbstractContextManager[None]:
+    """Exclude every other process and thread that locks the same storage for the same purpose; not reentrant.
 
     The kernel releases a file's lock, and the server a session's lock, when the holder dies however it dies, so
     no lock is ever left behind and none has to be guessed stale. On a shared folder this needs a file system
     that passes locks on between machines (NFS 4 does).
-
-    Args:
-        storage: The open storage. One in memory is shared by threads only, so a thread lock is enough.
-        url: As given to `open_storage`; a relative SQLite path must have been made absolute by the caller if the
-            folder changed since.
-        study_dir: The study's folder.
-        study_name: The study; on a server, locks of different studies are independent.
-        timeout_seconds: How long to wait for another holder.
-
-    Raises:
-        StorageError: If the wait was in vain, or the lock cannot be taken or was lost.
-    """
-    if isinstance(storage, InMemoryStorage):
-        return _hold_thread_lock(storage, timeout_seconds)
-    return hold_lock(read_address(url, study_dir), f"study {study_name}", timeout_seconds)
-
-
-def hold_lock(address: Address, purpose: str, timeout_seconds: float) -> AbstractContextManager[None]:
-    """Exclude every other process and thread that locks the same storage for the same purpose.
 
     Raises:
         StorageError: If the wait was in vain, or the lock cannot be taken or was lost.
@@ -78,17 +51,6 @@ def hold_lock(address: Address, purpose: str, timeout_seconds: float) -> Abstrac
     if address.path is not None:
         return _hold_file_lock(address.path, purpose, timeout_seconds)
     return _hold_server_lock(address, purpose, timeout_seconds)
-
-
-@contextmanager
-def _hold_thread_lock(storage: BaseStorage, timeout_seconds: float) -> Iterator[None]:
-    lock = _thread_locks.setdefault(storage, threading.Lock())
-    if not lock.acquire(timeout=timeout_seconds):
-        raise _waited_in_vain("the storage in memory", timeout_seconds, "a thread of this process")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

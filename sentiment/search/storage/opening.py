@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import logging
+import os
 import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from sentiment.search.storage.address import Address, StorageError, read_address, storage_errors
-from sentiment.search.storage.journal import WholeLineJournal
+from sentiment.search.storage.address import StorageError, read_address, storage_errors
 from sentiment.search.storage.lock import hold_lock
+
+logger = logging.getLogger(__name__)
 
 SQLITE_WAIT_SECONDS = 60
 """How long a write waits for another process' write to the same SQLite file."""
 
-CREATION_WAIT_SECONDS = 120
+GRACE_SECONDS = 10
+"""After this time without an append, the link that a killed process left behind is removed from a journal."""
+
+BLOCK_BYTES = 65536
 
 
-def open_storage(url: str | None, study_dir: Path, working_dir: Path | None = None) -> BaseStorage:
+def open_storage(url: str | None, study_dir: Path) -> BaseStorage:
     """Open the storage, and create it if it is new; any number of processes may do so at once.
 
     Args:
         url: None for the journal in `study_dir`; see `sentiment.search.storage.address.read_address`.
         study_dir: The study's folder, made if missing.
-        working_dir: Where a relative SQLite path starts; the current folder unless given.
 
     Raises:
         StorageError: If the URL cannot be read, a driver is missing, the server does not answer, or the file is
             locked, damaged or read-only.
     """
-    address = read_address(url, study_dir, working_dir)
+    address = read_address(url, study_dir)
     if address.dialect == "journal":
         assert address.path is not None
         return JournalStorage(WholeLineJournal(address.path))
+    options: dict[str, Any] = {"pool_pre_ping": True}  # servers close idle connections, and a trial may take hours
     if address.path is not None:
+        options = {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}}
         _check_writable(address.path)
     # Optuna looks whether its tables exist and then creates them, so two first openings would collide.
-    with hold_lock(address, "create tables", CREATION_WAIT_SECONDS), storage_errors(f"Opening {address}"):
+    with hold_lock(address, "create tables"), storage_errors(f"Opening {address}"):
         try:
-            return RDBStorage(address.connection_url, engine_kwargs=_engine_options(address))
+            return RDBStorage(address.connection_url, engine_kwargs=options)
         except RuntimeError as error:  # tables of another version of Optuna
             raise StorageError(
                 f"{address} cannot be used: {error}\n    -> upgrade it with optuna storage upgrade, or name another"
@@ -53,12 +65,6 @@ def close_storage(storage: BaseStorage) -> None:
         storage.engine.dispose()
 
 
-def _engine_options(address: Address) -> dict[str, Any]:
-    if address.dialect == "sqlite":
-        return {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}}
-    return {"pool_pre_ping": True}  # servers close idle connections, and a trial may take hours
-
-
 def _check_writable(path: Path) -> None:
     # SQLite opens a read-only file readily and fails at the first result; it also needs to write beside the file.
     with storage_errors(f"Opening the SQLite file {path}"):
@@ -66,3 +72,110 @@ def _check_writable(path: Path) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
         if path.exists():
             path.open("r+b").close()
+
+
+class WholeLineJournal(JournalFileBackend):
+    """A journal in which every line is whole.
+
+    A process killed in the middle of an append, or a power cut, leaves half a line. Optuna's next append would
+    glue itself to it, and no process could read the file again. Here each append first cuts such a tail, which
+    nobody was ever told had been written, back to the last newline. Readers never consumed it either: they take
+    no line without its newline.
+
+    Optuna's own lock, a symbolic link, is kept since other programs (optuna-dashboard) take it too. It can be
+    broken while its holder is merely slow, or by two waiters at once, so a kernel lock on the file itself guards
+    the cut and the write as well.
+
+    Raises:
+        StorageError: If the file or its folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()  # Optuna's lock links to the path, and spins for ever on a relative one.
+        with storage_errors(f"Opening the journal file {self._path}"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Readers need neither, so a read-only study would go unnoticed until its first result.
+            tempfile.TemporaryFile(dir=self._path.parent).close()
+            self._path.open("ab").close()
+            super().__init__(str(self._path), JournalFileSymlinkLock(str(self._path), grace_period=GRACE_SECONDS))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append whole lines and return once they are on the disk, or leave the file as it was.
+
+        Raises:
+            StorageError: If the lines cannot be written, e.g. on a full disk.
+        """
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with storage_errors(f"Writing to the journal file {self._path}"), self._exclusive() as descriptor:
+            end = _cut_torn_tail(descriptor)
+            try:
+                _write_all(descriptor, lines)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+            # Not cut back if this fails: whole lines may have been read by others already.
+            os.fsync(descriptor)
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yield the entries from the given one on.
+
+        Raises:
+            StorageError: If a line in the middle of the file is damaged, or the file is gone.
+        """
+        try:
+            with storage_errors(f"Reading the journal file {self._path}"):
+                yield from super().read_logs(log_number_from)
+        except ValueError as error:  # a line that is no JSON, or that has no newline
+            raise StorageError(
+                f"The journal file {self._path} is damaged: {error}.\n    -> restore it from a backup, or remove "
+                "the damaged line by hand; the lines before and after it are independent operations"
+            ) from error
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[int]:
+        self._lock.acquire()
+        try:
+            # No O_CREAT: a study whose folder was removed must not come back as an empty file.
+            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield descriptor
+            finally:
+                os.close(descriptor)  # releases the kernel lock
+        finally:
+            self._release_link()
+
+    def _release_link(self) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:
+            # Another process took this one for dead and removed the link. What was done is done, and the kernel
+            # lock kept it whole, so this is no reason to report the append as failed.
+            logger.warning("The lock of %s was broken by another process after %s s", self._path, GRACE_SECONDS)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    written = 0
+    while written < len(content):  # a full disk first shows as a short write, and as an error on the next one
+        written += os.write(descriptor, content[written:])
+
+
+def _cut_torn_tail(descriptor: int) -> int:
+    """Cut the file behind its last newline.
+
+    Returns:
+        The file's length.
+    """
+    length = os.fstat(descriptor).st_size
+    end = length
+    while end > 0:
+        start = max(0, end - BLOCK_BYTES if end < length else end - 1)  # nearly always one byte is enough
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < length:
+        logger.warning("Removed %s bytes of an unfinished line from the journal", length - end)
+        os.ftruncate(descriptor, end)
+    return end

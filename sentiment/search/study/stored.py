@@ -24,8 +24,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.options import StudyOptions
+from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
-from sentiment.search.storage.lock import study_lock
+from sentiment.search.storage.lock import hold_lock
 from sentiment.search.study.definition import Definition, compare
 from sentiment.search.study.limits import CONSTRAINT_KEY, choose_best, exceed
 from sentiment.search.study.outcome import Outcome, RepeatPlan, finish, read_outcomes_of
@@ -266,7 +267,7 @@ class StoredStudy:
 
     def _lock(self, name: str) -> AbstractContextManager[None]:
         """Return the lock that all processes of the study share."""
-        return study_lock(self._storage, self._storage_url, self.search.study_dir, name)
+        return hold_lock(read_address(self._storage_url, self.search.study_dir), f"study {name}")
 
     def _take_over(self) -> None:
         """Deal with running trials whose processes are dead: settle what they finished, let the rest run again."""

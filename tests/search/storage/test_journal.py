@@ -9,13 +9,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sentiment.search.storage.address import StorageError
-from sentiment.search.storage.journal import WholeLineJournal
+from sentiment.search.storage.opening import WholeLineJournal
 
 DIE_IN_MID_APPEND = """
 import os, signal, sys
 from pathlib import Path
 import optuna
-from sentiment.search.storage.journal import WholeLineJournal
+from sentiment.search.storage.opening import WholeLineJournal
 from optuna.storages import JournalStorage
 
 study = optuna.load_study(study_name="s", storage=JournalStorage(WholeLineJournal(Path(sys.argv[1]))))
@@ -35,7 +35,7 @@ import os, resource, sys
 from pathlib import Path
 import optuna
 from sentiment.search.storage.address import StorageError
-from sentiment.search.storage.journal import WholeLineJournal
+from sentiment.search.storage.opening import WholeLineJournal
 from optuna.storages import JournalStorage
 
 path = Path(sys.argv[1])
@@ -98,7 +98,7 @@ def test_a_journal_that_is_one_torn_line_starts_anew(path: Path):
 def test_a_writer_killed_in_mid_append_costs_nothing_that_was_acknowledged(
     path: Path, start_python, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("sentiment.search.storage.journal.GRACE_SECONDS", 3)
+    monkeypatch.setattr("sentiment.search.storage.opening.GRACE_SECONDS", 3)
     study = create_study(path)
     study.tell(study.ask(), 1.0)
     assert start_python(DIE_IN_MID_APPEND, path).wait(30) == -9

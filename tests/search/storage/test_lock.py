@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage
 
-from sentiment.search.storage.address import StorageError
-from sentiment.search.storage.lock import study_lock
+from sentiment.search.storage.address import Address, StorageError, read_address
+from sentiment.search.storage.lock import hold_lock
 
 HOLD_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from sentiment.search.storage.lock import study_lock
+from sentiment.search.storage.address import read_address
+from sentiment.search.storage.lock import hold_lock
 
-with study_lock(None, sys.argv[1] or None, Path(sys.argv[2]), "s"):
+with hold_lock(read_address(sys.argv[1] or None, Path(sys.argv[2])), "s"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -24,17 +25,24 @@ with study_lock(None, sys.argv[1] or None, Path(sys.argv[2]), "s"):
 COUNT = """
 import sys
 from pathlib import Path
-from sentiment.search.storage.lock import study_lock
+from sentiment.search.storage.address import read_address
+from sentiment.search.storage.lock import hold_lock
 
 counter = Path(sys.argv[3])
 for _ in range(100):
-    with study_lock(None, sys.argv[1] or None, Path(sys.argv[2]), "s"):
+    with hold_lock(read_address(sys.argv[1] or None, Path(sys.argv[2])), "s"):
         counter.write_text(str(int(counter.read_text()) + 1))
 """
 
 
+@pytest.fixture
+def address(storage: BaseStorage, storage_url: str | None, study_dir: Path) -> Address:
+    """The address of an open storage."""
+    return read_address(storage_url, study_dir)
+
+
 def test_processes_and_threads_exclude_each_other(
-    storage: BaseStorage, storage_url: str | None, study_dir: Path, tmp_path: Path, start_python
+    address: Address, storage_url: str | None, study_dir: Path, tmp_path: Path, start_python
 ):
     counter = tmp_path / "counter"
     counter.write_text("0")
@@ -42,7 +50,7 @@ def test_processes_and_threads_exclude_each_other(
 
     def count() -> None:
         for _ in range(50):
-            with study_lock(storage, storage_url, study_dir, "s"):
+            with hold_lock(address, "s"):
                 counter.write_text(str(int(counter.read_text()) + 1))
 
     threads = [threading.Thread(target=count) for _ in range(2)]
@@ -55,50 +63,33 @@ def test_processes_and_threads_exclude_each_other(
 
 
 def test_a_killed_holder_frees_the_lock_and_a_living_one_does_not(
-    storage: BaseStorage, storage_url: str | None, study_dir: Path, start_python
+    address: Address, storage_url: str | None, study_dir: Path, start_python
 ):
     holder = start_python(HOLD_FOR_EVER, storage_url or "", study_dir)
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(StorageError, match=r"Waited 0\.2 s for .*\n    -> .* stopped or stalled process"):
-        study_lock(storage, storage_url, study_dir, "s", timeout_seconds=0.2).__enter__()
+        hold_lock(address, "s", timeout_seconds=0.2).__enter__()
     holder.kill()
     started = time.monotonic()
-    with study_lock(storage, storage_url, study_dir, "s", timeout_seconds=30):
+    with hold_lock(address, "s", timeout_seconds=30):
         assert time.monotonic() - started < 5
 
 
-def test_studies_do_not_wait_for_each_other(storage: BaseStorage, storage_url: str | None, study_dir: Path):
-    with study_lock(storage, storage_url, study_dir, "a"), study_lock(storage, storage_url, study_dir, "b", 1):
+def test_studies_do_not_wait_for_each_other(address: Address):
+    with hold_lock(address, "a"), hold_lock(address, "b", 1):
         pass
 
 
-def test_an_exception_inside_gives_the_lock_back(storage: BaseStorage, storage_url: str | None, study_dir: Path):
-    with pytest.raises(KeyError), study_lock(storage, storage_url, study_dir, "s"):
+def test_an_exception_inside_gives_the_lock_back(address: Address):
+    with pytest.raises(KeyError), hold_lock(address, "s"):
         raise KeyError
-    with study_lock(storage, storage_url, study_dir, "s", timeout_seconds=1):
+    with hold_lock(address, "s", timeout_seconds=1):
         pass
-
-
-def test_threads_exclude_each_other_over_a_storage_in_memory(tmp_path: Path):
-    storage, other = InMemoryStorage(), InMemoryStorage()
-    with study_lock(storage, None, tmp_path, "s"), study_lock(other, None, tmp_path, "s"):
-        failures: list[BaseException] = []
-
-        def wait() -> None:
-            try:
-                study_lock(storage, None, tmp_path, "s", timeout_seconds=0.05).__enter__()
-            except StorageError as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=wait)
-        thread.start()
-        thread.join()
-    assert "the storage in memory" in str(failures[0])
 
 
 @pytest.mark.postgresql
 def test_the_lock_survives_a_lost_connection(postgresql_url: str, tmp_path: Path):
-    lock = lambda: study_lock(None, postgresql_url, tmp_path, "s", 5)  # noqa: E731
+    lock = lambda: hold_lock(read_address(postgresql_url, tmp_path), "s", 5)  # noqa: E731
     with lock():
         pass
     end_other_sessions(postgresql_url)
@@ -108,7 +99,7 @@ def test_the_lock_survives_a_lost_connection(postgresql_url: str, tmp_path: Path
 
 @pytest.mark.postgresql
 def test_a_lock_lost_while_held_is_said(postgresql_url: str, tmp_path: Path):
-    with pytest.raises(StorageError, match="Unlocking"), study_lock(None, postgresql_url, tmp_path, "s", 5):
+    with pytest.raises(StorageError, match="Unlocking"), hold_lock(read_address(postgresql_url, tmp_path), "s", 5):
         end_other_sessions(postgresql_url)
 
 

@@ -19,7 +19,8 @@ import sys, time
 from pathlib import Path
 import optuna
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.storage.lock import study_lock
+from sentiment.search.storage.address import read_address
+from sentiment.search.storage.lock import hold_lock
 
 url, folder, total = sys.argv[1] or None, Path(sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
@@ -27,7 +28,7 @@ sys.stdin.readline()
 storage = open_storage(url, folder)
 study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
 while True:
-    with study_lock(storage, url, folder, "s"):
+    with hold_lock(read_address(url, folder), "s"):
         if len(study.get_trials(deepcopy=False)) >= total:
             break
         trial = study.ask()
@@ -66,8 +67,9 @@ def test_a_journal_elsewhere(tmp_path: Path):
     assert not (tmp_path / "study").exists()
 
 
-def test_a_relative_sqlite_file_starts_at_the_working_dir(tmp_path: Path):
-    storage = open_storage("sqlite:///deep/a.db", tmp_path / "study", working_dir=tmp_path)
+def test_a_relative_sqlite_file_starts_at_the_working_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    storage = open_storage("sqlite:///deep/a.db", tmp_path / "study")
     assert (tmp_path / "deep/a.db").exists()
     close_storage(storage)
 
