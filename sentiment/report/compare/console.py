@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sentiment.format import format_difference, format_metric, is_share
 from sentiment.report.compare.table import Comparison, Group, Pair
-from sentiment.report.draw.console import open_console, open_table
+from sentiment.report.draw.table import open_console, open_table
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:

@@ -6,8 +6,11 @@ rather than the ink. `sentiment.report.draw.plotly` and `sentiment.report.draw.m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from sentiment.format import format_number, format_percent
 
 Value = float | str
 """A position on an axis: a number, or a category's name."""
@@ -33,6 +36,19 @@ class Axis:
     is_log: bool = False
     categories: tuple[str, ...] | None = None
     is_percent: bool = False
+
+    def locate(self, values: Iterable[Value]) -> list[float]:
+        """Return positions as numbers: a category's name as its index; a number stays (a jittered category's too)."""
+        indices = {name: float(index) for index, name in enumerate(self.categories or ())}
+        return [indices[value] if isinstance(value, str) else float(value) for value in values]
+
+    def show(self, value: Value) -> str:
+        """Write a position for people."""
+        if isinstance(value, str):
+            return value
+        if self.categories is not None:
+            return self.categories[round(value)]
+        return format_percent(value) if self.is_percent else format_number(value)
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,32 @@ class Series:
     role: Role = "plain"
     group: str | None = None
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether it has a value per cell rather than per point."""
+        return self.kind in ("heatmap", "contour")
+
+    @property
+    def cells(self) -> list[list[float]]:
+        """Values of a grid row by row; NaN where a cell is empty."""
+        assert self.colour is not None, f"a {self.kind} without values"
+        width = len(self.x)
+        return [list(self.colour[start : start + width]) for start in range(0, width * len(self.y), width)]
+
+
+class ErrorBars(NamedTuple):
+    """The intervals of a series' points.
+
+    Attributes:
+        along: The axis that measures.
+        below: Length from each point to its lower end.
+        above: Length from each point to its upper end.
+    """
+
+    along: Literal["x", "y"]
+    below: list[float]
+    above: list[float]
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -82,6 +124,30 @@ class Panel:
     y: Axis
     series: tuple[Series, ...]
     title: str = ""
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether any of its series is a grid."""
+        return any(series.is_grid for series in self.series)
+
+    @property
+    def listed(self) -> tuple[str, ...] | None:
+        """Categories of the vertical axis where they read downwards, as a list; None where they do not."""
+        return None if self.has_grid else self.y.categories
+
+    def describe(self, x: Value, y: Value) -> str:
+        """Describe where a point lies, one line per axis."""
+        return f"{self.x.title}: {self.x.show(x)}\n{self.y.title}: {self.y.show(y)}"
+
+    def measure_errors(self, series: Series) -> ErrorBars | None:
+        """Return the error bars of points or bars, along the axis without categories; None without, and for lines."""
+        if series.low is None or series.high is None or series.kind not in ("markers", "bar"):
+            return None
+        is_sideways = series.kind == "bar" or self.y.categories is not None
+        middle = self.x.locate(series.x) if is_sideways else self.y.locate(series.y)
+        below = [max(at - low, 0.0) for low, at in zip(series.low, middle, strict=True)]
+        above = [max(high - at, 0.0) for high, at in zip(series.high, middle, strict=True)]
+        return ErrorBars("x" if is_sideways else "y", below, above)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How series look, whichever drawer draws them: colours, marks, positions of categories, words for a point.
+"""How series look, whichever drawer draws them: colours, marks, ticks.
 
 The palette is Okabe & Ito's (2008), told apart by colour-blind readers too, in tones that stand out from a white page
 and from a dark one. A role is told by its shape as well as its colour.
@@ -7,12 +7,10 @@ and from a dark one. A role is told by its shape as well as its colour.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sentiment.format import format_number, format_percent
-from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series, Value
+from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series
 
 Mark = Literal["circle", "diamond", "cross", "triangle"]
 
@@ -51,40 +49,31 @@ class Look:
 
 
 ROLES: dict[Role, Look] = {
+    "plain": Look(PALETTE[0]),
     "best": Look("#D55E00", "diamond", 11.0, 3.0),
     "pruned": Look(NEUTRAL, "cross", 7.0, 1.2, 0.8),
     "failed": Look("#CC79A7", "triangle", 10.0, 1.2),
     "faint": Look(NEUTRAL, "circle", 5.0, 1.2, 0.45),
     "reference": Look(NEUTRAL, "circle", 5.0, 1.6, 1.0, is_dashed=True),
 }
-"""Looks of the roles; a series of the role ``plain`` takes its colour from the palette."""
+"""Looks of the roles; series of the role ``plain`` take their colours from the palette, one after the other."""
 
 
-def choose_looks(chart: Chart) -> dict[tuple[int, int], Look]:
-    """Choose the look of every series of a chart.
-
-    Series of one group, or else of one name, share a colour in all panels.
-
-    Returns:
-        Number of the panel and number of the series in it, to the look.
-    """
+def choose_looks(chart: Chart) -> list[list[Look]]:
+    """Choose the look of every series, panel by panel; series of one group, or else of one name, share a colour."""
     colours: dict[str, str] = {}
-    looks = {}
-    for panel_number, panel in enumerate(chart.panels):
-        for number, series in enumerate(panel.series):
-            if series.role == "plain" or (series.group is not None and series.role != "best"):
-                key = series.group or series.name or f"panel {panel_number}, series {number}"
-                colour = colours.setdefault(key, PALETTE[len(colours) % len(PALETTE)])
-                looks[panel_number, number] = _in_colour(colour, series.role)
-            else:
-                looks[panel_number, number] = ROLES[series.role]
-    return looks
 
+    def choose(series: Series, nameless: str) -> Look:
+        if series.role != "plain" and (series.group is None or series.role == "best"):
+            return ROLES[series.role]
+        key = series.group or series.name or nameless
+        colour = colours.setdefault(key, PALETTE[len(colours) % len(PALETTE)])
+        return replace(ROLES[series.role], colour=colour)
 
-def _in_colour(colour: str, role: Role) -> Look:
-    if role == "plain":
-        return Look(colour)
-    return replace(ROLES[role], colour=colour)
+    return [
+        [choose(series, f"panel {number}, series {index}") for index, series in enumerate(panel.series)]
+        for number, panel in enumerate(chart.panels)
+    ]
 
 
 @dataclass(frozen=True)
@@ -99,10 +88,6 @@ class ColourRange:
         """Return where a value lies between the ends, 0 to 1."""
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low))) if self.high > self.low else 0.5
 
-    def show(self, value: float) -> str:
-        """Write a value for people."""
-        return format_value(self.axis, value)
-
 
 def find_colour_ranges(chart: Chart) -> dict[Axis | None, ColourRange]:
     """Find the range of every quantity that a chart shows as a colour."""
@@ -113,20 +98,11 @@ def find_colour_ranges(chart: Chart) -> dict[Axis | None, ColourRange]:
     return {axis: ColourRange(axis, min(found), max(found)) for axis, found in values.items() if found}
 
 
-def is_grid(series: Series) -> bool:
-    """Return whether a series has a value per cell rather than per point."""
-    return series.kind in ("heatmap", "contour")
-
-
-def reads_downwards(panel: Panel) -> bool:
-    """Return whether the first category of the vertical axis stands on top, as in a list."""
-    return panel.y.categories is not None and not any(is_grid(series) for series in panel.series)
-
-
-def to_numbers(axis: Axis, values: Iterable[Value]) -> list[float]:
-    """Turn positions into numbers: a category's name becomes its index; a number stays (a jittered category's too)."""
-    indices = {name: float(index) for index, name in enumerate(axis.categories or ())}
-    return [indices[value] if isinstance(value, str) else float(value) for value in values]
+def shade_line(series: Series, scale: ColourRange | None) -> float | None:
+    """Return where a line's one colour, that of its first value, lies on the scale; None where it has the look's."""
+    if series.kind != "line" or series.colour is None or scale is None or not math.isfinite(series.colour[0]):
+        return None
+    return scale.locate(series.colour[0])
 
 
 def choose_log_ticks(panel: Panel, axis: Axis) -> list[float]:
@@ -144,24 +120,3 @@ def choose_log_ticks(panel: Panel, axis: Axis) -> list[float]:
         ticks = [factor * 10.0**power for power in range(first - 1, last + 1) for factor in (1, 2, 5)]
         return [tick for tick in ticks if low - 0.4 <= math.log10(tick) <= high + 0.4]
     return [10.0**power for power in range(first, last + 1, max(1, math.ceil((last - first) / 6)))]
-
-
-def shape_cells(series: Series) -> list[list[float]]:
-    """Return the cells of a heatmap row by row; NaN where a cell is empty."""
-    assert series.colour is not None, f"a {series.kind} without values"
-    width = len(series.x)
-    return [list(series.colour[start : start + width]) for start in range(0, width * len(series.y), width)]
-
-
-def describe_point(panel: Panel, x: Value, y: Value) -> str:
-    """Describe where a point lies, one line per axis."""
-    return f"{panel.x.title}: {format_value(panel.x, x)}\n{panel.y.title}: {format_value(panel.y, y)}"
-
-
-def format_value(axis: Axis, value: Value) -> str:
-    """Write a position for people."""
-    if isinstance(value, str):
-        return value
-    if axis.categories is not None:
-        return axis.categories[round(value)]
-    return format_percent(value) if axis.is_percent else format_number(value)

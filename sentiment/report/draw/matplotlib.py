@@ -23,9 +23,17 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sentiment.atomic import write_bytes
 from sentiment.format import format_number
-from sentiment.report.draw import look as chart_look
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.draw.look import NEUTRAL, SCALE, ColourRange, Look
+from sentiment.report.draw.look import (
+    NEUTRAL,
+    SCALE,
+    ColourRange,
+    Look,
+    choose_log_ticks,
+    choose_looks,
+    find_colour_ranges,
+    shade_line,
+)
 
 MARKERS = {"circle": "o", "diamond": "D", "cross": "x", "triangle": "v"}
 
@@ -58,9 +66,9 @@ def draw_static(chart: Chart) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(_plain(chart.title), fontsize=13, x=0.01, ha="left")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    looks, ranges = chart_look.choose_looks(chart), chart_look.find_colour_ranges(chart)
-    for number, (axes, panel) in enumerate(zip(grid, chart.panels, strict=False)):
-        _draw_panel(axes, panel, [looks[number, index] for index in range(len(panel.series))], ranges)
+    ranges = find_colour_ranges(chart)
+    for axes, panel, looks in zip(grid, chart.panels, choose_looks(chart), strict=False):
+        _draw_panel(axes, panel, looks, ranges)
     for axes in grid[len(chart.panels) :]:
         axes.set_visible(False)
     _add_keys(figure, list(grid), ranges)
@@ -68,9 +76,7 @@ def draw_static(chart: Chart) -> Figure:
 
 
 def _height(panel: Panel) -> float:
-    if not chart_look.reads_downwards(panel) or panel.y.categories is None:
-        return PANEL_HEIGHT
-    return max(1.6, 0.9 + ROW_HEIGHT * len(panel.y.categories))
+    return PANEL_HEIGHT if panel.listed is None else max(1.6, 0.9 + ROW_HEIGHT * len(panel.listed))
 
 
 def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[Axis | None, ColourRange]) -> None:
@@ -101,7 +107,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Sequence[Look], ranges: dict[Ax
     _draw_axis(axes, panel, panel.y)
     for order, (series, look) in enumerate(zip(panel.series, looks, strict=True), start=2):
         _draw_series(axes, panel, series, look, ranges.get(series.colour_axis), order)
-    if chart_look.reads_downwards(panel):
+    if panel.listed is not None:
         axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#E6E6E6", lw=0.7)
@@ -123,7 +129,7 @@ def _draw_axis(axes: Axes, panel: Panel, axis: Axis) -> None:
         return
     if axis.is_log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-        ticks = chart_look.choose_log_ticks(panel, axis)
+        ticks = choose_log_ticks(panel, axis)
         scale.set_ticks(ticks, [format_number(tick) for tick in ticks])
         scale.set_ticks([], minor=True)
     elif axis.is_percent:
@@ -133,67 +139,47 @@ def _draw_axis(axes: Axes, panel: Panel, axis: Axis) -> None:
 
 
 def _draw_series(axes: Axes, panel: Panel, series: Series, look: Look, scale: ColourRange | None, order: int) -> None:
-    x, y = chart_look.to_numbers(panel.x, series.x), chart_look.to_numbers(panel.y, series.y)
-    if chart_look.is_grid(series):
+    x, y = panel.x.locate(series.x), panel.y.locate(series.y)
+    if series.is_grid:
         _draw_grid(axes, series, x, y, scale)
         return
     style: dict[str, Any] = {"alpha": look.opacity, "zorder": order, "label": _plain(series.name) or "_nameless"}
+    size = look.mark_size * POINTS_A_PIXEL
     if series.kind == "bar":
         axes.barh(y, x, height=0.65, color=look.colour, **style)
-    if series.kind in ("line", "step", "line+markers"):
-        drawstyle = "steps-post" if series.kind == "step" else "default"
-        dash, width = ("--" if look.is_dashed else "-"), look.line_width * POINTS_A_PIXEL
-        colour = _line_colour(series, look, scale)
+    elif series.kind == "markers":
+        colours, edges = _colour_points(panel, series, look, scale)
+        axes.scatter(x, y, s=size**2, marker=MARKERS[look.mark], c=colours, **style, **edges)
+    else:
+        shade = shade_line(series, scale)
+        style |= {"color": look.colour if shade is None else COLOUR_MAP(shade), "lw": look.line_width * POINTS_A_PIXEL}
+        style |= {"drawstyle": "steps-post" if series.kind == "step" else "default", "ms": size}
         marker = MARKERS[look.mark] if series.kind == "line+markers" else ""
-        size = look.mark_size * POINTS_A_PIXEL
-        axes.plot(x, y, dash, color=colour, lw=width, drawstyle=drawstyle, marker=marker, ms=size, **style)
-    if series.kind == "markers":
-        is_on_cells = any(chart_look.is_grid(other) for other in panel.series)
-        style |= {"edgecolors": "white" if is_on_cells or series.colour is None else NEUTRAL}
-        style |= {"linewidths": 1.2 if is_on_cells else 0.5}
-        _draw_markers(axes, series, look, scale, x, y, style)
-    _draw_interval(axes, panel, series, look, x, y, order)
+        axes.plot(x, y, "--" if look.is_dashed else "-", marker=marker, **style)
+        if series.low is not None and series.high is not None:
+            step: Literal["post"] | None = "post" if series.kind == "step" else None
+            axes.fill_between(x, series.low, series.high, step=step, color=look.colour, alpha=0.18, lw=0, zorder=order)
+    errors = panel.measure_errors(series)
+    if errors is not None:
+        lengths: dict[str, Any] = {f"{errors.along}err": [errors.below, errors.above]}
+        axes.errorbar(x, y, fmt="none", ecolor=NEUTRAL, elinewidth=1.2, capsize=2, zorder=order + 0.5, **lengths)
 
 
-def _line_colour(series: Series, look: Look, scale: ColourRange | None) -> Any:
-    if series.kind != "line" or series.colour is None or scale is None or not math.isfinite(series.colour[0]):
-        return look.colour
-    return COLOUR_MAP(scale.locate(series.colour[0]))  # a line has one colour: the first
-
-
-def _draw_markers(
-    axes: Axes, series: Series, look: Look, scale: ColourRange | None, x: list[float], y: list[float],
-    style: dict[str, Any],
-) -> None:  # fmt: skip
-    size = (look.mark_size * POINTS_A_PIXEL) ** 2
-    marker = MARKERS[look.mark]
-    if series.colour is None or scale is None:
-        if look.mark == "cross":
-            style |= {"edgecolors": None, "linewidths": 1.2}  # a cross is nothing but edges
-        axes.scatter(x, y, s=size, marker=marker, c=look.colour, **style)
-        return
-    colours = [COLOUR_MAP(scale.locate(v)) if math.isfinite(v) else NEUTRAL for v in series.colour]
-    axes.scatter(x, y, s=size, marker=marker, c=colours, **style)
-
-
-def _draw_interval(
-    axes: Axes, panel: Panel, series: Series, look: Look, x: list[float], y: list[float], order: int
-) -> None:
-    if series.low is None or series.high is None:
-        return
-    if series.kind in ("line", "step", "line+markers"):
-        step: Literal["post"] | None = "post" if series.kind == "step" else None
-        axes.fill_between(x, series.low, series.high, step=step, color=look.colour, alpha=0.18, lw=0, zorder=order)
-        return
-    is_sideways = series.kind == "bar" or panel.y.categories is not None
-    middle = np.asarray(x if is_sideways else y)
-    lengths = np.stack([middle - np.asarray(series.low), np.asarray(series.high) - middle]).clip(min=0)
-    style: dict[str, Any] = {"fmt": "none", "ecolor": NEUTRAL, "elinewidth": 1.2, "capsize": 2, "zorder": order + 0.5}
-    axes.errorbar(x, y, xerr=lengths if is_sideways else None, yerr=None if is_sideways else lengths, **style)
+def _colour_points(panel: Panel, series: Series, look: Look, scale: ColourRange | None) -> tuple[Any, dict[str, Any]]:
+    """Return the colours of points, and how their edges are drawn."""
+    edges = {
+        "edgecolors": "white" if panel.has_grid or series.colour is None else NEUTRAL,
+        "linewidths": 1.2 if panel.has_grid else 0.5,
+    }
+    if series.colour is not None and scale is not None:
+        return [COLOUR_MAP(scale.locate(v)) if math.isfinite(v) else NEUTRAL for v in series.colour], edges
+    if look.mark == "cross":
+        edges = {"edgecolors": None, "linewidths": 1.2}  # a cross is nothing but edges
+    return look.colour, edges
 
 
 def _draw_grid(axes: Axes, series: Series, x: list[float], y: list[float], scale: ColourRange | None) -> None:
-    cells = np.ma.masked_invalid(np.asarray(chart_look.shape_cells(series)))
+    cells = np.ma.masked_invalid(np.asarray(series.cells))
     style: dict[str, Any] = {"cmap": COLOUR_MAP, "zorder": 1} | (
         {"vmin": scale.low, "vmax": scale.high} if scale else {}
     )

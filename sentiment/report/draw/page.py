@@ -20,9 +20,8 @@ from markupsafe import Markup
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from sentiment.report.draw import look as chart_look
 from sentiment.report.draw.chart import Chart
-from sentiment.report.draw.look import SCALE, ColourRange, Look
+from sentiment.report.draw.look import SCALE, ColourRange, Look, choose_looks, find_colour_ranges
 from sentiment.report.draw.plotly import draw_interactive
 from sentiment.report.draw.table import Cell
 
@@ -101,12 +100,12 @@ def _hash_script(script: str) -> str:
 def _show_chart(chart: Chart) -> ShownChart:
     """Gather what surrounds a chart's panels on a page: legend and colour scales."""
     legend: dict[str, LegendEntry] = {}
-    for (panel, number), look in chart_look.choose_looks(chart).items():
-        series = chart.panels[panel].series[number]
-        if series.name and not chart_look.is_grid(series):
-            legend.setdefault(series.name, LegendEntry(series.name, series.kind, look, series.colour is not None))
+    for panel, looks in zip(chart.panels, choose_looks(chart), strict=True):
+        for series, look in zip(panel.series, looks, strict=True):
+            if series.name and not series.is_grid:
+                legend.setdefault(series.name, LegendEntry(series.name, series.kind, look, series.colour is not None))
     ids = tuple(f"{chart.name}-{number}" for number in range(len(chart.panels)))
-    return ShownChart(chart, ids, tuple(legend.values()), tuple(chart_look.find_colour_ranges(chart).values()))
+    return ShownChart(chart, ids, tuple(legend.values()), tuple(find_colour_ranges(chart).values()))
 
 
 def _write_figures(shown: Sequence[ShownChart]) -> Markup:

@@ -8,6 +8,7 @@ wide screen, stacked on a phone. What several panels share, legend and colour sc
 from __future__ import annotations
 
 import html
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -17,9 +18,17 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from sentiment.format import format_number
-from sentiment.report.draw import look as chart_look
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.draw.look import SCALE, ColourRange, Look
+from sentiment.report.draw.look import (
+    NEUTRAL,
+    SCALE,
+    ColourRange,
+    Look,
+    choose_log_ticks,
+    choose_looks,
+    find_colour_ranges,
+    shade_line,
+)
 
 SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin-open", "triangle": "triangle-down"}
 
@@ -46,20 +55,21 @@ def draw_interactive(chart: Chart) -> list[go.Figure]:
     A trace's ``legendgroup`` is the name of its series, by which the page's legend finds it. Fonts and grid have no
     colours of their own: they follow the page's theme.
     """
-    looks, ranges = chart_look.choose_looks(chart), chart_look.find_colour_ranges(chart)
+    ranges = find_colour_ranges(chart)
     top = TITLE_PIXELS if any(panel.title for panel in chart.panels) else 12  # the same for all: their axes align
     return [
-        _draw_panel(panel, [looks[number, index] for index in range(len(panel.series))], ranges, top)
-        for number, panel in enumerate(chart.panels)
+        _draw_panel(panel, looks, ranges, top) for panel, looks in zip(chart.panels, choose_looks(chart), strict=True)
     ]
 
 
 def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, ColourRange], top: int) -> go.Figure:
-    traces: list[dict[str, Any]] = []
-    for series, look in zip(panel.series, looks, strict=True):
-        traces.extend(_draw_series(panel, series, look, ranges.get(series.colour_axis)))
+    traces = [
+        trace
+        for series, look in zip(panel.series, looks, strict=True)
+        for trace in _draw_series(panel, series, look, ranges.get(series.colour_axis))
+    ]
     layout = {
-        "height": _height(panel),
+        "height": PANEL_PIXELS if panel.listed is None else max(150, 70 + ROW_PIXELS * len(panel.listed)),
         "margin": {"l": 8, "r": 12, "t": top, "b": 8},
         "title": {"text": html.escape(panel.title), "x": 0, "xref": "container", "font": {"size": 13}},
         "showlegend": False,
@@ -76,15 +86,8 @@ def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, C
     return go.Figure({"data": traces, "layout": layout})
 
 
-def _height(panel: Panel) -> int:
-    """Return the height of a panel: where it lists categories, what its rows need."""
-    if not chart_look.reads_downwards(panel) or panel.y.categories is None:
-        return PANEL_PIXELS
-    return max(150, 70 + ROW_PIXELS * len(panel.y.categories))
-
-
 def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
-    is_list = axis is panel.y and chart_look.reads_downwards(panel)
+    is_list = axis is panel.y and panel.listed is not None
     drawn: dict[str, Any] = {
         "title": {"text": _wrap(axis.title, 28, 3), "standoff": 10},
         "automargin": True,
@@ -103,7 +106,7 @@ def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
             **({"tickangle": 0} if len(axis.categories) <= MOST_LEVEL_LABELS else {}),
         }
     if axis.is_log:
-        ticks = chart_look.choose_log_ticks(panel, axis)
+        ticks = choose_log_ticks(panel, axis)
         drawn |= {"type": "log", "tickvals": ticks, "ticktext": [format_number(tick) for tick in ticks]}
     if axis.is_percent:
         drawn |= {"tickformat": ".4~%"}
@@ -124,71 +127,59 @@ def _wrap(text: str, width: int, most_lines: int) -> str:
 
 
 def _draw_series(panel: Panel, series: Series, look: Look, scale: ColourRange | None) -> list[dict[str, Any]]:
-    if chart_look.is_grid(series):
+    if series.is_grid:
         return [_draw_grid(panel, series, scale)]
-    x, y = chart_look.to_numbers(panel.x, series.x), chart_look.to_numbers(panel.y, series.y)
+    x, y = panel.x.locate(series.x), panel.y.locate(series.y)
     trace: dict[str, Any] = {"x": x, "y": y, "name": html.escape(series.name), "legendgroup": series.name}
-    if _has_no_hover(panel, series):
+    # A line through points that have a hover text has none: they are trials, it is a summary.
+    if series.kind in ("line", "step") and series.hover is None and any(one.kind == "markers" for one in panel.series):
         trace |= {"hoverinfo": "skip"}
     else:
-        trace |= {"hovertext": _hover_texts(panel, series, scale), "hoverinfo": "text"}
+        trace |= {"hovertext": _write_hover(panel, series, scale), "hoverinfo": "text"}
     if series.kind == "bar":
-        trace |= {"type": "bar", "orientation": "h", "marker": {"color": _colours(series, look, scale)}}
-        return [trace | {"opacity": look.opacity, **_draw_errors(panel, series, x, y)}]
+        colours = look.colour
+        if series.colour is not None and scale is not None:
+            colours = sample_colorscale(COLOURSCALE, [scale.locate(value) for value in series.colour])
+        trace |= {"type": "bar", "orientation": "h", "marker": {"color": colours}}
+        return [trace | {"opacity": look.opacity, **_draw_errors(panel, series)}]
     trace |= {"type": "scatter", "opacity": look.opacity, "cliponaxis": False}
     trace |= {"mode": {"markers": "markers", "line+markers": "lines+markers"}.get(series.kind, "lines")}
     trace |= {"line": _draw_line(series, look, scale), "marker": _draw_marker(panel, series, look, scale)}
     if series.kind == "markers":
-        return [trace | _draw_errors(panel, series, x, y)]
+        return [trace | _draw_errors(panel, series)]
     return [*_draw_band(series, look, x), trace]
 
 
 def _draw_line(series: Series, look: Look, scale: ColourRange | None) -> dict[str, Any]:
-    colour = look.colour
-    if series.kind == "line" and series.colour is not None and scale is not None and math.isfinite(series.colour[0]):
-        (colour,) = sample_colorscale(COLOURSCALE, [scale.locate(series.colour[0])])  # a line has one colour: the first
-    dash = "dash" if look.is_dashed else "solid"
-    return {
-        "color": colour, "width": look.line_width, "dash": dash, "shape": "hv" if series.kind == "step" else "linear",
-    }  # fmt: skip
+    shade = shade_line(series, scale)
+    colour = look.colour if shade is None else sample_colorscale(COLOURSCALE, [shade])[0]
+    dash, shape = ("dash" if look.is_dashed else "solid"), ("hv" if series.kind == "step" else "linear")
+    return {"color": colour, "width": look.line_width, "dash": dash, "shape": shape}
 
 
 def _draw_marker(panel: Panel, series: Series, look: Look, scale: ColourRange | None) -> dict[str, Any]:
-    is_on_cells = any(chart_look.is_grid(other) for other in panel.series)
-    marker: dict[str, Any] = {"symbol": SYMBOLS[look.mark], "size": look.mark_size}
-    marker |= {"line": {"width": 2 if look.mark == "cross" or is_on_cells else 1}}
-    marker["line"]["color"] = "#FFFFFF" if is_on_cells else _outline(series, look)
+    # In a colour of the scale, points have an outline, so that none is lost on its page; a cross is nothing but one.
+    outline = NEUTRAL if series.colour is not None else "rgba(255,255,255,0.75)"
+    outline = "#FFFFFF" if panel.has_grid else look.colour if look.mark == "cross" else outline
+    marker: dict[str, Any] = {
+        "symbol": SYMBOLS[look.mark], "size": look.mark_size,
+        "line": {"width": 2 if look.mark == "cross" or panel.has_grid else 1, "color": outline},
+    }  # fmt: skip
     if series.colour is None or scale is None:
         return marker | {"color": look.colour}
     return marker | {"color": _finite(series.colour), "cmin": scale.low, "cmax": scale.high, "colorscale": COLOURSCALE}
 
 
-def _outline(series: Series, look: Look) -> str:
-    """Outline points in a colour of the scale, so that none is lost on its page; a cross is nothing but outline."""
-    if look.mark == "cross":
-        return look.colour
-    return chart_look.NEUTRAL if series.colour is not None else "rgba(255,255,255,0.75)"
-
-
-def _colours(series: Series, look: Look, scale: ColourRange | None) -> str | list[str]:
-    if series.colour is None or scale is None:
-        return look.colour
-    sampled: list[str] = sample_colorscale(COLOURSCALE, [scale.locate(value) for value in series.colour])
-    return sampled
-
-
-def _draw_errors(panel: Panel, series: Series, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
-    """Draw the interval of a point along the axis that measures: the one without categories."""
-    if series.low is None or series.high is None:
+def _draw_errors(panel: Panel, series: Series) -> dict[str, Any]:
+    errors = panel.measure_errors(series)
+    if errors is None:
         return {}
-    is_sideways = series.kind == "bar" or panel.y.categories is not None
-    middle = x if is_sideways else y
-    bars = {
-        "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": chart_look.NEUTRAL,
-        "array": _finite([high - at for high, at in zip(series.high, middle, strict=True)]),
-        "arrayminus": _finite([at - low for low, at in zip(series.low, middle, strict=True)]),
+    return {
+        f"error_{errors.along}": {
+            "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": NEUTRAL,
+            "array": _finite(errors.above), "arrayminus": _finite(errors.below),
+        }
     }  # fmt: skip
-    return {"error_x" if is_sideways else "error_y": bars}
 
 
 def _draw_band(series: Series, look: Look, x: Sequence[float]) -> list[dict[str, Any]]:
@@ -205,39 +196,28 @@ def _draw_band(series: Series, look: Look, x: Sequence[float]) -> list[dict[str,
 
 
 def _draw_grid(panel: Panel, series: Series, scale: ColourRange | None) -> dict[str, Any]:
-    x, y = chart_look.to_numbers(panel.x, series.x), chart_look.to_numbers(panel.y, series.y)
-    cells = chart_look.shape_cells(series)
-    columns = range(len(x))
-    texts = _hover_texts(panel, series, scale)
+    x, y, texts = panel.x.locate(series.x), panel.y.locate(series.y), _write_hover(panel, series, scale)
     trace: dict[str, Any] = {
-        "type": series.kind, "x": x, "y": y, "z": [_finite(row) for row in cells], "showscale": False,
+        "type": series.kind, "x": x, "y": y, "z": [_finite(row) for row in series.cells], "showscale": False,
         "colorscale": COLOURSCALE, "hoverinfo": "text", "hoverongaps": False, "legendgroup": series.name,
-        "hovertext": [[texts[row * len(x) + column] for column in columns] for row in range(len(y))],
+        "hovertext": [texts[start : start + len(x)] for start in range(0, len(texts), len(x))],
     }  # fmt: skip
     if scale is not None:
         trace |= {"zmin": scale.low, "zmax": scale.high}
     return trace | ({"xgap": 2, "ygap": 2} if series.kind == "heatmap" else {"line": {"width": 0.5}})
 
 
-def _has_no_hover(panel: Panel, series: Series) -> bool:
-    """Return whether only the points have a hover text that a line runs through: they are trials, it is a summary."""
-    is_line = series.kind in ("line", "step")
-    return is_line and series.hover is None and any(other.kind == "markers" for other in panel.series)
-
-
-def _hover_texts(panel: Panel, series: Series, scale: ColourRange | None) -> list[str]:
+def _write_hover(panel: Panel, series: Series, scale: ColourRange | None) -> list[str]:
     """Write the hover text of each point (of each cell, row by row), escaped: plotly reads a few tags in it."""
-    if series.hover is not None:
-        texts = list(series.hover)
-    elif chart_look.is_grid(series):
-        texts = [chart_look.describe_point(panel, x, y) for y in series.y for x in series.x]
-    else:
-        texts = [chart_look.describe_point(panel, x, y) for x, y in zip(series.x, series.y, strict=True)]
-    if series.hover is None and series.colour is not None and scale is not None:
-        values = [scale.show(value) for value in series.colour]
-        texts = [f"{text}\n{scale.axis.title}: {value}" for text, value in zip(texts, values, strict=True)]
-    if series.hover is None and series.name:
-        texts = [f"{series.name}\n{text}" for text in texts]
+    texts = list(series.hover or ())
+    if series.hover is None:
+        pairs = itertools.product(series.y, series.x) if series.is_grid else zip(series.y, series.x, strict=True)
+        texts = [panel.describe(x, y) for y, x in pairs]
+        if series.colour is not None and scale is not None:
+            values = map(scale.axis.show, series.colour)
+            texts = [f"{text}\n{scale.axis.title}: {value}" for text, value in zip(texts, values, strict=True)]
+        if series.name:
+            texts = [f"{series.name}\n{text}" for text in texts]
     return [html.escape(text).replace("\n", "<br>") for text in texts]
 
 

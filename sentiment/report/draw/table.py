@@ -1,17 +1,31 @@
-"""A table as plain data: shown on a page, cell by cell as people read it, and written as CSV, numbers in full."""
+"""A table as plain data: shown on a page, cell by cell as people read it, and written as CSV, numbers in full.
+
+Tables on a terminal are rich's: here are what they have in common.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from sentiment.atomic import write_text
 from sentiment.format import format_metric, format_number, format_percent, format_points
 
 Cell = str | int | float | bool | None
+
+PADDING = 2
+"""Characters between two columns of a terminal's table."""
+
+PLAIN_WIDTH = 120
+"""Characters of a line where the output is no terminal and COLUMNS says nothing."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +90,19 @@ def write_table(table: DataTable, file: Path) -> None:
     writer.writerow([column.name for column in table.columns])
     writer.writerows(table.rows)
     write_text(file, stream.getvalue())
+
+
+def open_console() -> Console:
+    """Open standard output; in a file or a pipe lines have a width of their own, or that of ``COLUMNS``."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def open_table(*headings: str) -> Table:
+    """Return an empty table without lines, its headings in bold; cells are broken where the line is too short."""
+    table = Table(box=None, padding=(0, PADDING, 0, 0), pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(Text(heading), overflow="fold")
+    return table

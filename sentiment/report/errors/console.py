@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.format import format_percent, format_points
-from sentiment.report.draw.console import open_console, open_table
+from sentiment.report.draw.table import open_console, open_table
 from sentiment.report.errors.analysis import RunErrors
 from sentiment.report.errors.slices import Slice
 from sentiment.report.errors.summary import summarize

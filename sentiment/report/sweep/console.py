@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.format import format_duration, format_metric, format_setting, shorten_keys
-from sentiment.report.draw.console import PADDING, open_console
+from sentiment.report.draw.table import PADDING, open_console
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.report.sweep.tables import explain_row, order_metrics, state_in_capitals
 

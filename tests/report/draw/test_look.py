@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.report.draw import look as chart_look
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.draw.look import PALETTE, ROLES
+from sentiment.report.draw.look import PALETTE, ROLES, choose_log_ticks, choose_looks, find_colour_ranges
 
 
 def chart_of(*panels):
@@ -20,10 +19,13 @@ def test_a_name_keeps_its_colour_in_all_panels_and_a_group_shares_one():
     grouped = [
         Series(name, "line", (0,), (0,), group="g", role=role) for name, role in (("c", "plain"), ("d", "faint"))
     ]
-    looks = chart_look.choose_looks(chart_of((plain[0], plain[1]), (plain[1], *grouped)))
-    assert looks[0, 1] == looks[1, 0]
-    assert [looks[key].colour for key in ((0, 0), (0, 1), (1, 1), (1, 2))] == [*PALETTE[:3], PALETTE[2]]
-    assert looks[1, 2].opacity == ROLES["faint"].opacity
+    looks = choose_looks(chart_of((plain[0], plain[1]), (plain[1], *grouped)))
+    assert looks[0][1] == looks[1][0]
+    assert [looks[panel][index].colour for panel, index in ((0, 0), (0, 1), (1, 1), (1, 2))] == [
+        *PALETTE[:3],
+        PALETTE[2],
+    ]
+    assert looks[1][2].opacity == ROLES["faint"].opacity
 
 
 def test_roles_differ_in_shape_or_dash_not_in_colour_alone():
@@ -35,21 +37,21 @@ def test_a_colour_means_the_same_in_all_panels_and_nan_means_nothing():
     other = Series(
         "", "heatmap", (0, 1), (0,), colour=(math.nan, 0.9), colour_axis=Axis("val/accuracy", is_percent=True)
     )
-    (scale,) = chart_look.find_colour_ranges(chart_of((one,), (other,))).values()
-    assert (scale.low, scale.high, scale.show(scale.high)) == (0.5, 0.9, "90.00 %")
+    (scale,) = find_colour_ranges(chart_of((one,), (other,))).values()
+    assert (scale.low, scale.high, scale.axis.show(scale.high)) == (0.5, 0.9, "90.00 %")
     assert [scale.locate(value) for value in (0.5, 0.7, 2.0)] == [0.0, pytest.approx(0.5), 1.0]
 
 
 def test_categories_take_their_places_and_jittered_ones_stay_near():
     axis = Axis("heads", categories=("1", "2", "4"))
-    assert chart_look.to_numbers(axis, ("4", 1.1, "1")) == [2.0, 1.1, 0.0]
-    assert chart_look.format_value(axis, 1.1) == "2"
+    assert axis.locate(("4", 1.1, "1")) == [2.0, 1.1, 0.0]
+    assert axis.show(1.1) == "2"
 
 
 @given(st.floats(1e-9, 1e9), st.floats(1.0, 1e9))
 def test_logarithmic_ticks_are_few_and_lie_about_the_points(low, factor):
     panel = Panel(Axis("x", is_log=True), Axis("y"), (Series("", "markers", (low, low * factor), (0, 0)),))
-    ticks = chart_look.choose_log_ticks(panel, panel.x)
+    ticks = choose_log_ticks(panel, panel.x)
     assert 1 <= len(ticks) <= 9
     assert ticks == sorted(ticks)
     assert all(low / 10 <= tick <= low * factor * 10 for tick in ticks)
