@@ -24,9 +24,9 @@ from sentiment.data.files.records import (
     Reading,
     ReadOptions,
     Row,
+    find_columns,
     make_row,
     name_class,
-    require_columns,
 )
 from sentiment.errors import DataError
 
@@ -244,8 +244,9 @@ class _Survey:
         header = self._has_header(sample)
         width = len(sample[0]) if header else Counter(map(len, sample)).most_common(1)[0][0]
         columns = sample[0] if header else [str(number) for number in range(1, width + 1)]
-        text, label = [*map(columns.index, require_columns(self.path, columns, self.options)), None][:2]
-        draft = Dialect(self.encoding, delimiter, "double", bool(header), self.skipped, width, text or 0, label, None)
+        text, *label = find_columns(self.path, columns, self.options, number_first=True)
+        index = label[0] if label else None
+        draft = Dialect(self.encoding, delimiter, "double", bool(header), self.skipped, width, text, index, None)
         counts = self._count(draft)
         if header is None:
             header = self._is_header(counts)
@@ -279,7 +280,7 @@ class _Survey:
         fitting = [mark for mark, sample in samples.items() if wanted <= set(sample[0])]
         if len(wanted) > 1 or not fitting:  # a name alone in its line is found whatever the delimiter
             usual = ""
-        if not fitting and all(map(str.isdecimal, wanted)):
+        if all(map(str.isdecimal, wanted)):  # places, although a record may hold such values
             least = max(2, *map(int, wanted))
             even = [mark for mark, sample in samples.items() if {len(sample[0])} == set(map(len, sample))]
             fitting = [mark for mark in even if len(samples[mark][0]) >= least]
@@ -308,12 +309,12 @@ class _Survey:
                 f"{self.path} has no header, so its columns are numbers from 1 to {len(first)}: "
                 f"set {' and '.join(self.options.wanted())} to numbers{_suggest_numbers(sample, self.options)}"
             )
-        if self.options.header is not None or all(name in first for name in wanted):
-            return self.options.header is not False
+        if self.options.header is not None:
+            return self.options.header
         if all(map(str.isdecimal, wanted)):
             return None
         try:
-            require_columns(self.path, first, self.options)
+            find_columns(self.path, first, self.options, number_first=True)
         except DataError as error:
             if not any(not name.strip() or len(name) > 30 or NUMBER.fullmatch(name) or " " in name for name in first):
                 raise

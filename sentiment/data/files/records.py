@@ -207,24 +207,37 @@ def shorten(value: object) -> str:
 
 
 def require_columns(name: object, columns: Iterable[str], options: ReadOptions) -> list[str]:
-    """Return the names of the wanted columns, text first.
+    """Return the names of the wanted columns, text first; see `find_columns`."""
+    columns = list(columns)
+    return [columns[index] for index in find_columns(name, columns, options)]
+
+
+def find_columns(name: object, columns: Sequence[str], options: ReadOptions, number_first: bool = False) -> list[int]:
+    """Return the indices of the wanted columns, text first.
+
+    Args:
+        name: What to call the file in a message.
+        columns: Names of all columns.
+        options: Columns that are wanted.
+        number_first: Whether a number is a place before it is a name.
 
     Raises:
         DataError: One is not there, or stands there twice.
     """
-    columns = list(columns)
     found = []
     for key, wanted in options.wanted().items():
         column = str(wanted)
-        if column not in columns and column.isdecimal() and 1 <= int(column) <= len(columns):
-            column = columns[int(column) - 1]
-        if columns.count(column) != 1:
+        is_number = column.isdecimal() and 1 <= int(column) <= len(columns)
+        if is_number and (number_first or column not in columns):
+            found.append(int(column) - 1)
+        elif list(columns).count(column) == 1:
+            found.append(list(columns).index(column))
+        else:
             problem = "has no column" if column not in columns else "has more than one column"
             raise DataError(
                 f"{name} {problem} {column!r}; its columns are {', '.join(map(repr, columns))}: "
                 f"set {key} to one of them{suggest(column, columns)}"
             )
-        found.append(column)
     return found
 
 

@@ -92,6 +92,15 @@ def test_sentiment140(tmp_path: Path):
     assert ",-separated, cp1252, no header, 30 rows" in raw.notes[0]
 
 
+def test_a_number_is_a_place_whatever_the_first_record_holds(tmp_path: Path):
+    raw = load(
+        tmp_path / "a.csv", "".join(f"{n % 2 + 1},2,film {n}\n" for n in range(20)), text_column=3, label_column=1
+    )
+    assert (texts(raw), raw.class_names) == (TEXTS, ("1", "2"))
+    content = "2,1,3\n" + "".join(f"{'ab'[n % 2]},x,film {n}\n" for n in range(20))
+    assert texts(load(tmp_path / "a.csv", content, text_column=3, label_column=1, header=True)) == TEXTS
+
+
 def test_texts_and_labels_in_two_files(tmp_path: Path):
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"{n % 2}\n" for n in range(20)))
