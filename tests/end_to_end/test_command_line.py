@@ -23,7 +23,7 @@ def test_cfg_shows_the_composed_job(checkout):
     [
         ("python run.py model=t", "model=transformer"),
         ("python run.py model.hea", "model.heads="),
-        ("python run.py data=", "data=files data=imdb data=synthetic"),
+        ("python run.py data=", "data=files data=hub data=imdb data=synthetic"),
     ],
 )
 def test_tab_completion(checkout, line, expected):
