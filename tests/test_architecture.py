@@ -43,7 +43,7 @@ ONLY_IN = {
     "captum": {"models"},
     "sklearn": {"training"},
     "plotly": {"report"},
-    "jinja2": {"report"},
+    "jinja2": {"config", "report"},
 }
 """Which packages may know a library. `report/sweep` knows Hydra for its callback alone (see the next table)."""
 

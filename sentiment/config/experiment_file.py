@@ -23,13 +23,10 @@ from sentiment.composing import COMPOSE_ERRORS
 from sentiment.config.extension_options import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import is_incidental
-from sentiment.config.reading import DATA_PATHS
+from sentiment.config.reading import DATA_PATHS, read_default_options
 from sentiment.config.schema import Settings
 from sentiment.errors import SentimentError
 from sentiment.flat import flatten
-
-MACHINE_KEYS = DATA_PATHS
-"""Where the reviews lie on this machine; the command that runs the experiment names them."""
 
 TESTED_KEY = "trainer.test"
 """A search leaves the test split alone; the one that it selects meets it."""
@@ -63,7 +60,6 @@ def write_experiment(
     *,
     origin: Sequence[str],
     threads: int | None = None,
-    config_name: str = "config",
     force: bool = False,
 ) -> Experiment:
     """Write the experiment of a run, after composing it and holding it against the run's settings.
@@ -74,7 +70,6 @@ def write_experiment(
         config_dir: The folder ``conf/``.
         origin: Where it comes from, a line each; they become comments.
         threads: CPU threads that the run had, for its command: sums of floats depend on how they are split.
-        config_name: Name of the primary config.
         force: Replace a file of other content.
 
     Raises:
@@ -85,13 +80,15 @@ def write_experiment(
         raise ExperimentFileError(
             f"{name!r} cannot be the name of an experiment.\n  -> take letters, digits, _ . and -: --name NAME"
         )
-    same_threads = [] if threads is None else [f"trainer.threads={threads}"]
-    command = ("python", "run.py", f"experiment={name}", *same_threads, *_name_places(settings))
-    text = _write_text(settings, command, origin, config_dir, config_name)
-    _check_text(text, settings, config_dir, config_name)
+    command = ["python", "run.py", f"experiment={name}", *([] if threads is None else [f"trainer.threads={threads}"])]
+    places = {key: place for key, place in _flatten(settings).items() if key in DATA_PATHS and place}
+    shown_command = " ".join([*command, *(f"{key}=PATH" for key in places)])
+    text = _write_text(settings, [shown_command, *origin], config_dir)
+    _check_text(text, settings, places, config_dir)
+    command += [f"{key}={place}" for key, place in places.items()]
     file = config_dir / "experiment" / f"{name}.yaml"
-    if file.exists() and _body(file.read_text(encoding="utf-8")) == _body(text):
-        return Experiment(file, command, is_new=False)
+    if file.exists() and _drop_comments(file.read_text(encoding="utf-8")) == _drop_comments(text):
+        return Experiment(file, tuple(command), is_new=False)
     if file.exists() and not force:
         raise ExperimentFileError(
             f"{file} is there already, and holds something else.\n"
@@ -103,7 +100,7 @@ def write_experiment(
         raise ExperimentFileError(
             f"{file} cannot be written: {error}\n  -> make the folder writable, or free some space"
         ) from error
-    return Experiment(file, command, is_new=True)
+    return Experiment(file, tuple(command), is_new=True)
 
 
 def list_differences(expected: Settings, found: Settings) -> list[str]:
@@ -113,43 +110,56 @@ def list_differences(expected: Settings, found: Settings) -> list[str]:
     return [key for key in keys if not _is_left_out(key) and key != TESTED_KEY and one.get(key) != other.get(key)]
 
 
-def _write_text(
-    settings: Settings, command: Sequence[str], origin: Sequence[str], config_dir: Path, config_name: str
-) -> str:
-    wanted = {**_flatten(settings), TESTED_KEY: True}
-    groups = _choose_options(wanted, config_dir, config_name)
-    base = _compose([f"{group}={option}" for group, option in groups.items()], config_dir, config_name)
-    kept = _keep_differing(wanted, base)
-    defaults = _read_defaults(config_dir, config_name)
-    overridden = [{f"override /{group}": option} for group, option in groups.items() if defaults.get(group) != option]
-    tree: dict[str, Any] = {"defaults": overridden} if overridden else {}
-    lines = ["# @package _global_", f"# {' '.join(_hide_places(command))}", *(f"# {line}" for line in origin), ""]
-    if tree:
-        lines += [OmegaConf.to_yaml(OmegaConf.create(tree))]
-    return "\n".join([*lines, OmegaConf.to_yaml(_nest(kept))])
+def _write_text(settings: Settings, comments: Sequence[str], config_dir: Path) -> str:
+    wanted = {key: value for key, value in _flatten(settings).items() if not _is_left_out(key)} | {TESTED_KEY: True}
+    options, defaults = _choose_options(wanted, config_dir), read_default_options(config_dir)
+    base = _compose([f"{group}={option}" for group, option in options.items()], config_dir)
+    overridden = [{f"override /{group}": option} for group, option in options.items() if defaults[group] != option]
+    parts = [OmegaConf.create({"defaults": overridden})] if overridden else []
+    parts.append(_nest(_keep_differing(wanted, base)))
+    return "\n".join(["# @package _global_", *(f"# {line}" for line in comments), "", *map(OmegaConf.to_yaml, parts)])
+
+
+def _choose_options(wanted: Mapping[str, Any], config_dir: Path) -> dict[str, str]:
+    """Choose the option of every group: the one that the settings name, else the one that is nearest to them."""
+    options: dict[str, str] = {}
+    for group, default in read_default_options(config_dir).items():
+        keys = [key for key in wanted if key.startswith(f"{group}.")]
+        if f"{group}.name" in keys:
+            options[group] = str(wanted[f"{group}.name"])
+        elif keys:
+            chosen = [f"{other}={option}" for other, option in options.items()]
+            names = sorted(file.stem for file in (config_dir / group).glob("*.yaml"))
+            counts = {}
+            for name in sorted(names, key=lambda name: name != default):
+                composed = _flatten_config(_compose([*chosen, f"{group}={name}"], config_dir), resolve=True)
+                counts[name] = sum(composed.get(key, ...) != wanted[key] for key in keys)
+            options[group] = min(counts, key=lambda name: counts[name])
+    return options
 
 
 def _keep_differing(wanted: Mapping[str, Any], base: DictConfig) -> dict[str, Any]:
     """Keep what differs from the defaults, without the keys that follow from kept ones through an interpolation."""
-    resolved, written = _flatten_config(base, resolve=True), _flatten_config(base, resolve=False)
-    needed = {key: value for key, value in wanted.items() if not _is_left_out(key) and resolved.get(key, ...) != value}
-    kept = {key: value for key, value in needed.items() if not _is_interpolation(written.get(key))}
+    written = _flatten_config(base, resolve=False)
+
+    def differing(config: DictConfig) -> dict[str, Any]:
+        composed = _flatten_config(config, resolve=True)
+        return {key: value for key, value in wanted.items() if composed.get(key, ...) != value}
+
+    kept = {key: value for key, value in differing(base).items() if "${" not in str(written.get(key))}
     kept |= {key: wanted[key] for key in ("seed", TESTED_KEY)}
-    composed = _flatten_config(_merge(base, kept), resolve=True)
-    late = {key: value for key, value in wanted.items() if not _is_left_out(key) and composed.get(key, ...) != value}
+    late = differing(_merge(base, kept))
     return {key: wanted[key] for key in wanted if key in kept or key in late}
 
 
-def _check_text(text: str, settings: Settings, config_dir: Path, config_name: str) -> None:
+def _check_text(text: str, settings: Settings, places: Mapping[str, str], config_dir: Path) -> None:
     """Compose the text as an experiment, before anybody sees it, and hold it against the run."""
     with tempfile.TemporaryDirectory() as folder:
         option = f"check_{os.getpid()}"
         (Path(folder) / "experiment").mkdir()
         (Path(folder) / "experiment" / f"{option}.yaml").write_text(text, encoding="utf-8")
-        lines = [f"hydra.searchpath=[file://{folder}]", f"experiment={option}"]
         try:
-            config = _compose(lines, config_dir, config_name)
-            places = {key: value for key, value in _flatten(settings).items() if key in MACHINE_KEYS}
+            config = _compose([f"hydra.searchpath=[file://{folder}]", f"experiment={option}"], config_dir)
             values = OmegaConf.to_container(_merge(config, places), resolve=True)
             changed = list_differences(settings, Settings.model_validate(values))
         except ValidationError as error:
@@ -163,39 +173,11 @@ def _check_text(text: str, settings: Settings, config_dir: Path, config_name: st
         )
 
 
-def _choose_options(wanted: Mapping[str, Any], config_dir: Path, config_name: str) -> dict[str, str]:
-    """Choose the option of every group: the one that the settings name, else the one that is nearest to them."""
-    groups = list(dict.fromkeys(key.partition(".")[0] for key in wanted if "." in key and not _is_left_out(key)))
-    options = {group: str(wanted[f"{group}.name"]) for group in groups if f"{group}.name" in wanted}
-    base = [f"{group}={option}" for group, option in options.items()]
-    for group in groups:
-        if group in options:
-            continue
-        names = [path.stem for path in sorted((config_dir / group).glob("*.yaml"))]
-        default = _read_defaults(config_dir, config_name).get(group)
-        counts = {}
-        for name in sorted(names, key=lambda name: name != default):
-            composed = _flatten_config(_compose([*base, f"{group}={name}"], config_dir, config_name), resolve=True)
-            keys = [key for key in wanted if key.startswith(f"{group}.") and not _is_left_out(key)]
-            counts[name] = sum(composed.get(key, ...) != wanted[key] for key in keys)
-        if counts:
-            options[group] = min(counts, key=lambda name: counts[name])
-    return options
-
-
-def _compose(overrides: Sequence[str], config_dir: Path, config_name: str) -> DictConfig:
+def _compose(overrides: Sequence[str], config_dir: Path) -> DictConfig:
     register_resolvers()
     register_extension_options()
     with initialize_config_dir(str(config_dir)):
-        return compose(config_name, list(overrides))
-
-
-def _read_defaults(config_dir: Path, config_name: str) -> dict[str, str]:
-    """Read which option of each group the primary config takes."""
-    content = OmegaConf.to_container(OmegaConf.load(config_dir / f"{config_name}.yaml"), resolve=False)
-    assert isinstance(content, dict)
-    entries = [entry for entry in content["defaults"] if isinstance(entry, dict)]
-    return {str(group): str(option) for entry in entries for group, option in entry.items()}
+        return compose("config", list(overrides))
 
 
 def _flatten(settings: Settings) -> dict[str, Any]:
@@ -204,16 +186,9 @@ def _flatten(settings: Settings) -> dict[str, Any]:
 
 def _flatten_config(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
     """Flatten a composed configuration; what has no value yet (``data.path: ???``) stays as it is written."""
-    raw = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(raw, dict)
-    node, flat = OmegaConf.create(raw), flatten(raw)
-    if not resolve:
-        return flat
-    resolved: dict[str, Any] = {}
-    for key, value in flat.items():
-        found = value if value == "???" else OmegaConf.select(node, key)
-        resolved[key] = OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
-    return resolved
+    content = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(content, dict)
+    return flatten(content)
 
 
 def _nest(flat: Mapping[str, Any]) -> DictConfig:
@@ -230,22 +205,9 @@ def _merge(config: DictConfig, flat: Mapping[str, Any]) -> DictConfig:
 
 
 def _is_left_out(key: str) -> bool:
-    return is_incidental(key) or key in MACHINE_KEYS
+    return is_incidental(key) or key in DATA_PATHS
 
 
-def _is_interpolation(value: Any) -> bool:
-    return isinstance(value, str) and "${" in value
-
-
-def _name_places(settings: Settings) -> list[str]:
-    places = _flatten(settings)
-    return [f"{key}={places[key]}" for key in MACHINE_KEYS if places.get(key)]
-
-
-def _hide_places(command: Sequence[str]) -> list[str]:
-    return [f"{part.partition('=')[0]}=PATH" if part.partition("=")[0] in MACHINE_KEYS else part for part in command]
-
-
-def _body(text: str) -> list[str]:
+def _drop_comments(text: str) -> list[str]:
     """Return what an experiment file sets: its lines without comments."""
     return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

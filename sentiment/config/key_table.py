@@ -1,20 +1,17 @@
 """What the schemas say of each key: default, values and meaning, and the rules between keys, as Markdown.
 
 The values are read from pydantic's JSON schema, whose form is a standard; pydantic's own constraint objects are not.
-Markdown is written by hand: a table is three lines of code, and a package would not know what GitHub needs escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
-from sentiment.config.option import choice_of, group_members
-
-KEY_HEADER = ("key", "default", "values", "meaning")
+from sentiment.config.option import group_members
 
 
 @dataclass(frozen=True)
@@ -22,13 +19,13 @@ class KeyRow:
     """One key of an option.
 
     Attributes:
-        key: Its name within the group, e.g. ``tokenizer.kind``.
+        name: Its name within the group, e.g. ``tokenizer.kind``.
         default: Its value where nobody sets it, unresolved: ``${.embedding_size}``; ``???`` where it is required.
         values: The values it may take, in words.
         meaning: What it does.
     """
 
-    key: str
+    name: str
     default: Any
     values: str
     meaning: str
@@ -47,12 +44,14 @@ def list_keys_of(schema: type[BaseModel], defaults: Mapping[str, Any], prefix: s
         members = group_members(field.annotation)
         if members:
             yield from list_keys_of(members[0], defaults[name], f"{prefix}{name}.")
-        elif name == "name" and not prefix and choice_of(schema):
-            yield KeyRow(name, defaults[name], describe_values(properties[name]), "The option; chosen, never set.")
         else:
-            yield KeyRow(
-                f"{prefix}{name}", defaults[name], describe_values(properties[name]), show_text(field.description or "")
-            )
+            yield describe_key(f"{prefix}{name}", defaults[name], properties[name])
+
+
+def describe_key(name: str, default: Any, form: Mapping[str, Any]) -> KeyRow:
+    """Describe a key by its JSON schema; a key of one value is the option's name."""
+    meaning = "The option; chosen, never set." if "const" in form else form.get("description", "")
+    return KeyRow(name, default, describe_values(form), show_text(meaning))
 
 
 def list_rules(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -63,15 +62,6 @@ def list_rules(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
     for name, field in schema.model_fields.items():
         for member in group_members(field.annotation):
             yield from list_rules(member, f"{prefix}{name}.")
-
-
-def make_key_table(rows: list[KeyRow], rules: list[tuple[str, str]]) -> list[str]:
-    """Make the table of an option's keys, and the list of its rules."""
-    cells = [(f"`{row.key}`", show_value(row.default), row.values, row.meaning) for row in rows]
-    lines = [*make_table(KEY_HEADER, cells), ""]
-    if rules:
-        lines += ["Rules:", "", *(f"- `{key}`: {rule}" for key, rule in rules), ""]
-    return lines
 
 
 def describe_values(form: Mapping[str, Any]) -> str:
@@ -119,17 +109,6 @@ def _describe_bounds(form: Mapping[str, Any]) -> str:
 
 def _show_number(number: float) -> str:
     return str(int(number)) if number == int(number) else f"{number:g}"
-
-
-def make_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Make the lines of a table; cells are Markdown already, only the bars within them are escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
-
-
-def make_commands(lines: Sequence[str]) -> list[str]:
-    """Make a block of shell commands, followed by an empty line; nothing where there is no command."""
-    return ["```bash", *lines, "```", ""] if lines else []
 
 
 def show_value(value: Any) -> str:

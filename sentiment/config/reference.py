@@ -1,4 +1,4 @@
-"""The pages of docs/configuration/: one a config group, made from the schemas and the YAML files.
+"""The pages of docs/configuration/: one per config group, made from the schemas and the YAML files.
 
 Nothing here knows an option or a key: what a page says stands in a docstring or a description of
 `sentiment.config.schema`, in a YAML file, or in the comments that the file opens with.
@@ -6,32 +6,24 @@ Nothing here knows an option or a key: what a page says stands in a docstring or
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
+import jinja2
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from sentiment.config.key_table import (
-    KeyRow,
-    describe_values,
-    list_keys_of,
-    list_rules,
-    make_commands,
-    make_key_table,
-    make_table,
-    show_text,
-    show_value,
-    type_value,
-)
+from sentiment.config.key_table import KeyRow, describe_key, list_keys_of, list_rules, show_text, show_value, type_value
 from sentiment.config.option import choice_of, group_members
-from sentiment.config.option_file import Overlay, read_header, read_overlay
+from sentiment.config.reading import read_default_options
 from sentiment.config.schema import Settings
 from sentiment.errors import SentimentError
+from sentiment.flat import flatten
 
 MARKER = "<!-- Written by `python -m sentiment reference` from conf/ and the schemas: change those, not this page. -->"
 """First line of every page; only files that open with it are ever removed."""
@@ -50,20 +42,50 @@ class UndescribedError(SentimentError):
 
 
 @dataclass(frozen=True)
+class OptionFile:
+    """What the YAML file of an option says, without what it starts from; interpolations stay as they are.
+
+    Attributes:
+        name: Name of the option.
+        commands: The commands that use it, each with its remark as a shell comment.
+        remark: The other sentences that it opens with; empty where there are none.
+        bases: Options of the same group that it starts from.
+        choices: Options of other groups that it chooses, e.g. ``model=rnn``.
+        varied: The search space: condition (empty: always), key and values.
+        constraints: Expressions that every point satisfies.
+        settings: Every other key that it sets, dotted.
+    """
+
+    name: str
+    commands: tuple[str, ...]
+    remark: str
+    bases: tuple[str, ...]
+    choices: tuple[str, ...]
+    varied: tuple[tuple[str, str, str], ...]
+    constraints: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def about(self) -> str:
+        """The first sentence of the remark."""
+        return self.remark.partition(". ")[0].removesuffix(".")
+
+
+@dataclass(frozen=True)
 class ConfigGroup:
     """A folder of conf/.
 
     Attributes:
         name: Name of the group.
         default: Option that conf/config.yaml chooses; None where it chooses none.
-        files: YAML file of each option, the default first.
         purpose: What it is for.
+        files: The file of each option by its name, the default first.
     """
 
     name: str
     default: str | None
-    files: Mapping[str, Path]
     purpose: str
+    files: Mapping[str, OptionFile]
 
     @property
     def schemas(self) -> list[type[BaseModel]]:
@@ -87,8 +109,27 @@ class ConfigGroup:
         return schemas[name]
 
 
+@dataclass(frozen=True)
+class DescribedOption:
+    """An option that a settings class stands behind.
+
+    Attributes:
+        file: Its file.
+        summary: What it is, in a line.
+        paragraphs: What its class says of it; empty where all options share one class.
+        keys: Its keys.
+        rules: The key that is blamed, and the rule in a sentence.
+    """
+
+    file: OptionFile
+    summary: str
+    paragraphs: list[str]
+    keys: list[KeyRow]
+    rules: list[tuple[str, str]]
+
+
 def render_pages(config_dir: Path) -> dict[str, str]:
-    """Render every page: the index, and one page a config group.
+    """Render every page: the index, and one page per config group.
 
     Args:
         config_dir: The folder of config.yaml.
@@ -100,12 +141,41 @@ def render_pages(config_dir: Path) -> dict[str, str]:
         UndescribedError: A group has no sentence that says what it is for, or an option no settings class.
     """
     groups = read_groups(config_dir)
-    defaults = compose_defaults(config_dir, [group for group in groups if group.schemas])
-    pages = {INDEX_PAGE: _render_index(groups, defaults)}
+    defaults = _compose_defaults(config_dir, [group for group in groups if group.schemas])
+    properties = Settings.model_json_schema()["properties"]
+    keys = [
+        describe_key(name, defaults[name], properties[name])
+        for name, field in Settings.model_fields.items()
+        if not group_members(field.annotation)
+    ]
+    rules = [rule for rule in list_rules(Settings) if "." not in rule[0]]
+    pages = {INDEX_PAGE: render("index_page", groups=groups, keys=keys, rules=rules)}
     for group in groups:
-        lines = _render_group(group, defaults) if group.schemas else _render_overlays(group)
-        pages[f"{group.name}.md"] = _join(lines)
-    return pages
+        if group.schemas:
+            options = [_describe_option(group, file, defaults) for file in group.files.values()]
+            pages[f"{group.name}.md"] = render("settings_page", group=group, options=options)
+        else:
+            pages[f"{group.name}.md"] = render("overlay_page", group=group)
+    return {name: f"{MARKER}\n\n{page}" for name, page in pages.items()}
+
+
+def render(macro: str, **content: Any) -> str:
+    """Render a macro of reference.md.j2 to Markdown, with one empty line wherever the template leaves some."""
+    environment = jinja2.Environment(  # Markdown: there is nothing to escape but the bars in a table's cells
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=False,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "cell": lambda text: text.replace("|", r"\|"),
+        "code": lambda text: f"`{text}`",
+        "text": show_text,
+        "value": show_value,
+    }
+    page = getattr(environment.get_template("reference.md.j2").module, macro)(**content)
+    return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
 
 
 def read_groups(config_dir: Path) -> list[ConfigGroup]:
@@ -114,27 +184,51 @@ def read_groups(config_dir: Path) -> list[ConfigGroup]:
     Raises:
         UndescribedError: A group has no sentence that says what it is for.
     """
-    content = cast(DictConfig, OmegaConf.load(config_dir / "config.yaml"))
-    entries = [next(iter(entry.items())) for entry in content.defaults if not isinstance(entry, str)]
-    return [
-        _read_group(config_dir, str(name), option) for name, option in entries if not str(name).startswith("override ")
-    ]
+    groups: list[ConfigGroup] = []
+    for name, default in read_default_options(config_dir).items():
+        field = Settings.model_fields.get(name)
+        purpose = (field.description if field is not None else None) or OVERLAY_PURPOSES.get(name)
+        if purpose is None:
+            raise UndescribedError(
+                f"nothing says what the config group {name} is for\n"
+                "  -> describe its field of Settings in sentiment/config/schema.py, or add it to OVERLAY_PURPOSES in "
+                "sentiment/config/reference.py"
+            )
+        files = sorted((config_dir / name).glob("*.yaml"), key=lambda file: (file.stem != default, file.stem))
+        groups.append(ConfigGroup(name, default, purpose, {file.stem: read_option_file(file) for file in files}))
+    return groups
 
 
-def _read_group(config_dir: Path, name: str, default: str | None) -> ConfigGroup:
-    field = Settings.model_fields.get(name)
-    purpose = (field.description if field is not None else None) or OVERLAY_PURPOSES.get(name)
-    if purpose is None:
-        raise UndescribedError(
-            f"nothing says what the config group {name} is for\n"
-            "  -> describe its field of Settings in sentiment/config/schema.py, or add it to OVERLAY_PURPOSES in "
-            "sentiment/config/reference.py"
-        )
-    files = sorted((config_dir / name).glob("*.yaml"), key=lambda file: (file.stem != default, file.stem))
-    return ConfigGroup(name, default, {file.stem: file for file in files}, purpose)
+def read_option_file(file: Path) -> OptionFile:
+    """Read an option's YAML file and the comments that it opens with."""
+    commands: list[str] = []
+    sentences: list[str] = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.lstrip("#").strip()
+        if text.startswith("python "):
+            commands.append(re.sub(r"\s{2,}(?!#)", "  # ", text, count=1))
+        elif text and not text.startswith("@package"):
+            sentences.append(text)
+    content = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file), resolve=False) or {})
+    defaults = content.pop("defaults", [])
+    chosen = [next(iter(entry.items())) for entry in defaults if isinstance(entry, dict)]
+    sweeper = content.get("hydra", {}).get("sweeper", {})
+    branches = {"": sweeper.pop("params", {}), **sweeper.pop("branches", {})}
+    return OptionFile(
+        name=file.stem,
+        commands=tuple(commands),
+        remark=" ".join(sentences),
+        bases=tuple(entry for entry in defaults if isinstance(entry, str) and entry != "_self_"),
+        choices=tuple(f"{group.removeprefix('override ').lstrip('/')}={option}" for group, option in chosen),
+        varied=tuple((when, key, str(values)) for when, keys in branches.items() for key, values in keys.items()),
+        constraints=tuple(sweeper.pop("constraints", ())),
+        settings=flatten(content),
+    )
 
 
-def compose_defaults(config_dir: Path, groups: list[ConfigGroup]) -> dict[str, Any]:
+def _compose_defaults(config_dir: Path, groups: list[ConfigGroup]) -> dict[str, Any]:
     """Compose the values of every option, unresolved, with what an option inherits from another one.
 
     One composition takes an option of each group: a composition costs a tenth of a second.
@@ -152,142 +246,18 @@ def compose_defaults(config_dir: Path, groups: list[ConfigGroup]) -> dict[str, A
     return values
 
 
-def _render_index(groups: list[ConfigGroup], defaults: Mapping[str, Any]) -> str:
-    rows = [
-        (f"[`{group.name}`]({group.name}.md)", show_value(group.default), _list_options(group), group.purpose)
-        for group in groups
-    ]
-    properties = Settings.model_json_schema()["properties"]
-    keys = [
-        KeyRow(name, defaults[name], describe_values(properties[name]), show_text(field.description or ""))
-        for name, field in Settings.model_fields.items()
-        if not group_members(field.annotation)
-    ]
-    rules = [rule for rule in list_rules(Settings) if "." not in rule[0]]
-    return _join(
-        [
-            "# Configuration",
-            "",
-            "A run is composed from groups (`group=option`) and keys (`key=value`, `group.key=value`). These pages",
-            "are made from the schemas and the files of [`conf/`](../../conf); `python run.py --help` prints the keys.",
-            "",
-            *make_commands(["python run.py model=rnn model.cell=gru optimizer.lr=1e-3 seed=1"]),
-            "## Groups",
-            "",
-            *make_table(("group", "default", "options", "what it is for"), rows),
-            "",
-            "## Top-level keys",
-            "",
-            *make_key_table(keys, rules),
-        ]
-    )
-
-
-def _list_options(group: ConfigGroup) -> str:
-    return ", ".join(f"[`{option}`]({group.name}.md#{option})" for option in group.files)
-
-
-def _render_group(group: ConfigGroup, defaults: Mapping[str, Any]) -> list[str]:
-    rows = [(_link_option(group, option), _summarise_option(group, option, defaults)) for option in group.files]
-    lines = [
-        f"# {group.name}",
-        "",
-        f"{group.purpose} Choose with `{group.name}=OPTION`, set a key with `{group.name}.KEY=VALUE`.",
-        "",
-        *make_table(("option", "what it is"), rows),
-        "",
-    ]
-    for option in group.files:
-        lines += _render_option(group, option, defaults[f"{group.name}={option}"])
-    return lines
-
-
-def _link_option(group: ConfigGroup, option: str) -> str:
-    return f"[`{option}`](#{option})" + (" (default)" if option == group.default else "")
-
-
-def _summarise_option(group: ConfigGroup, option: str, defaults: Mapping[str, Any]) -> str:
-    """Describe an option in a line: by its own class, or by what sets it apart where all share one."""
-    first, own = (defaults[f"{group.name}={name}"] for name in (group.default, option))
+def _describe_option(group: ConfigGroup, file: OptionFile, defaults: Mapping[str, Any]) -> DescribedOption:
+    """Describe an option: by its own class, or by what sets it apart from the default where all share one."""
+    first, own = (defaults[f"{group.name}={name}"] for name in (group.default, file.name))
     schema = group.schema_of(own)
+    paragraphs: list[str] = []
     if choice_of(schema):
-        return _split_docstring(schema)[0]
-    if option == group.default:
-        return "what the others start from"
-    apart = [f"`{key}={type_value(value)}`" for key, value in own.items() if first[key] != value]
-    return f"as `{group.default}`, but {', '.join(apart)}"
-
-
-def _split_docstring(schema: type[BaseModel]) -> tuple[str, str]:
-    """Split a class's docstring into its first sentence, without the option that it opens with, and the rest."""
-    first, _, rest = (schema.__doc__ or "").partition("\n\n")
-    return show_text(first.partition(": ")[2] or first), show_text(rest)
-
-
-def _render_option(group: ConfigGroup, option: str, values: Mapping[str, Any]) -> list[str]:
-    schema = group.schema_of(values)
-    summary, rest = _split_docstring(schema)
-    own = [summary[0].upper() + summary[1:], "", *([rest, ""] if rest else [])] if choice_of(schema) else []
-    return [
-        *_open_section(group, option, own),
-        *make_key_table(list(list_keys_of(schema, values)), list(list_rules(schema))),
-    ]
-
-
-def _open_section(group: ConfigGroup, option: str, text: list[str]) -> list[str]:
-    """Make what every option's section starts with: its heading, what it is, its commands and its file."""
-    header = read_header(group.files[option])
-    place = f"conf/{group.name}/{option}.yaml"
-    return [
-        f"## {option}",
-        "",
-        *text,
-        *make_commands(header.commands),
-        *([show_text(header.remark), ""] if header.remark else []),
-        f"File: [`{place}`](../../{place})",
-        "",
-    ]
-
-
-def _render_overlays(group: ConfigGroup) -> list[str]:
-    overlays = {option: read_overlay(file) for option, file in group.files.items()}
-    rows = [
-        (
-            _link_option(group, option),
-            show_text(read_header(group.files[option]).remark.partition(". ")[0].removesuffix(".")),
-            ", ".join(dict.fromkeys(f"`{key}`" for _, key, _ in overlay.varied)),
-        )
-        for option, overlay in overlays.items()
-    ]
-    lines = [
-        f"# {group.name}",
-        "",
-        f"{group.purpose} Choose with `{group.name}=OPTION`.",
-        "",
-        *make_table(("option", "about", "what it varies"), rows),
-        "",
-    ]
-    for option, overlay in overlays.items():
-        lines += [*_open_section(group, option, []), *_render_overlay(overlay)]
-    return lines
-
-
-def _render_overlay(overlay: Overlay) -> list[str]:
-    lines: list[str] = []
-    if overlay.bases:
-        lines += [f"Starts from {', '.join(f'[`{base}`](#{base})' for base in overlay.bases)}.", ""]
-    if overlay.choices:
-        lines += [f"Chooses {', '.join(f'`{choice}`' for choice in overlay.choices)}.", ""]
-    if overlay.varied:
-        rows = [(f"`{key}`", f"`{values}`", f"`{when}`" if when else "always") for when, key, values in overlay.varied]
-        lines += [*make_table(("key it varies", "values", "when"), rows), ""]
-    if overlay.constraints:
-        lines += ["Every point satisfies:", "", *(f"- `{text}`" for text in overlay.constraints), ""]
-    if overlay.settings:
-        settings = [(f"`{key}`", show_value(value)) for key, value in overlay.settings.items()]
-        lines += [*make_table(("key it sets", "value"), settings), ""]
-    return lines
-
-
-def _join(lines: list[str]) -> str:
-    return "\n".join([MARKER, "", *lines]).rstrip("\n") + "\n"
+        opening, _, rest = (schema.__doc__ or "").partition("\n\n")
+        summary = show_text(opening.partition(": ")[2] or opening)
+        paragraphs = [text for text in (summary[0].upper() + summary[1:], show_text(rest)) if text]
+    elif file.name == group.default:
+        summary = "what the others start from"
+    else:
+        apart = [f"`{key}={type_value(value)}`" for key, value in own.items() if first[key] != value]
+        summary = f"as `{group.default}`, but {', '.join(apart)}"
+    return DescribedOption(file, summary, paragraphs, list(list_keys_of(schema, own)), list(list_rules(schema)))

@@ -10,7 +10,6 @@ from sentiment.commands.reference import (
     StalePagesError,
     find_stale_pages,
     make_pages,
-    render_sweeper,
     write_pages,
 )
 from sentiment.config.home import PROJECT_DIR
@@ -34,8 +33,8 @@ def test_the_page_on_searches_tells_the_spaces_and_the_sweeper(pages):
     assert "## All keys of the sweeper\n" in pages["search.md"]
 
 
-def test_every_key_of_the_sweeper_has_a_row_with_its_default():
-    text, _ = render_sweeper().split("## Pruners")
+def test_every_key_of_the_sweeper_has_a_row_with_its_default(pages):
+    text, _ = pages["search.md"].partition("## All keys of the sweeper")[2].split("## Pruners")
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
     assert [row[0].strip("| `") for row in rows] == list(StudyOptions.model_fields)
     defaults = {row[0].strip("| `"): row[1] for row in rows}
@@ -47,8 +46,8 @@ def test_every_key_of_the_sweeper_has_a_row_with_its_default():
     assert "| `max_failure_rate` | `0.0` | number, 0 to 1 |" in text
 
 
-def test_pruners_and_samplers_have_rows_without_those_that_are_gone():
-    _, text = render_sweeper().split("## Pruners")
+def test_pruners_and_samplers_have_rows_without_those_that_are_gone(pages):
+    _, text = pages["search.md"].split("## Pruners")
     for name in [*PRUNERS, *SAMPLERS, "tpe", "random", "grid", "qmc"]:
         assert text.count(f"| `{name}` | ") == 1, name
     assert "motpe" not in text

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, ValidationInfo, create_model, field_validator
 
-from sentiment.config.key_table import KeyRow, describe_values, list_keys_of, list_rules, make_key_table
+from sentiment.config.key_table import KeyRow, describe_values, list_keys_of, list_rules
 from sentiment.config.schema import Group
 
 
@@ -92,9 +92,3 @@ def test_keys_within_keys_are_listed_with_their_defaults():
 
 def test_rules_are_those_that_bind_a_person():
     assert list(list_rules(Outer)) == [("share", "Share and `size` fit."), ("inner.size", "Sizes are even.")]
-
-
-def test_the_table_survives_a_bar_in_a_cell():
-    lines = make_key_table(list(list_keys_of(Outer, DEFAULTS)), list(list_rules(Outer)))
-    assert "| `share` | `0.5` | number, at least 0, less than 1 | Share of a\\|b. |" in lines
-    assert "- `share`: Share and `size` fit." in lines

@@ -10,8 +10,17 @@ import pytest
 from pydantic import BaseModel
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.key_table import KeyRow
 from sentiment.config.option import choice_of, group_members
-from sentiment.config.reference import INDEX_PAGE, MARKER, UndescribedError, render_pages
+from sentiment.config.reference import (
+    INDEX_PAGE,
+    MARKER,
+    OptionFile,
+    UndescribedError,
+    read_option_file,
+    render,
+    render_pages,
+)
 from sentiment.config.schema import Settings
 
 CONF = PROJECT_DIR / "conf"
@@ -147,3 +156,63 @@ def test_a_group_without_a_purpose_is_refused_with_the_remedy(copied_conf):
     config.write_text(config.read_text().replace("  - search: null\n", "  - search: null\n  - flavour: null\n"))
     with pytest.raises(UndescribedError, match=r"flavour is for\n  -> describe"):
         render_pages(copied_conf)
+
+
+OVERLAY = """\
+# @package _global_
+# python run.py -m search=mine
+# python run.py -m search=mine seed=1        another seed
+# First sentence.
+# Second one.
+
+defaults:
+  - study
+  - override /model: rnn
+  - _self_
+
+# not of the header
+trainer:
+  test: false
+hydra:
+  sweeper:
+    n_trials: 7
+    study_name: ${hydra.job.name}
+    params:
+      model: transformer,rnn
+    branches:
+      model=rnn:
+        model.cell: lstm,gru
+    constraints:
+      - model.depth < 3
+"""
+
+
+def test_a_file_is_told_apart_into_commands_sentences_and_what_it_sets(tmp_path):
+    (tmp_path / "mine.yaml").write_text(OVERLAY)
+    assert read_option_file(tmp_path / "mine.yaml") == OptionFile(
+        name="mine",
+        commands=("python run.py -m search=mine", "python run.py -m search=mine seed=1  # another seed"),
+        remark="First sentence. Second one.",
+        bases=("study",),
+        choices=("model=rnn",),
+        varied=(("", "model", "transformer,rnn"), ("model=rnn", "model.cell", "lstm,gru")),
+        constraints=("model.depth < 3",),
+        settings={
+            "trainer.test": False,
+            "hydra.sweeper.n_trials": 7,
+            "hydra.sweeper.study_name": "${hydra.job.name}",
+        },
+    )
+
+
+def test_a_file_of_settings_alone_is_an_option_too(tmp_path):
+    (tmp_path / "mine.yaml").write_text("seed: 3\n")
+    assert read_option_file(tmp_path / "mine.yaml").settings == {"seed": 3}
+
+
+def test_the_table_survives_a_bar_in_a_cell():
+    page = render(
+        "index_page", groups=[], keys=[KeyRow("share", "a|b", "`a|b`", "Either|or.")], rules=[("share", "R.")]
+    )
+    assert "| `share` | `a\\|b` | `a\\|b` | Either\\|or. |" in page
+    assert page.endswith("\n\nRules:\n\n- `share`: R.\n")

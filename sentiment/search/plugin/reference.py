@@ -29,11 +29,11 @@ def read_fields(config: type[Any]) -> dict[str, Any]:
     """Read the fields of a Hydra dataclass and their defaults, less the machinery."""
     instance = config()
     values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(config)}
-    return {name: _plain(value) for name, value in values.items() if name not in MACHINERY}
-
-
-def _plain(value: Any) -> Any:
-    return value.name if isinstance(value, Enum) else value
+    return {
+        name: value.name if isinstance(value, Enum) else value
+        for name, value in values.items()
+        if name not in MACHINERY
+    }
 
 
 @dataclass(frozen=True)
