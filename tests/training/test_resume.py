@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import shutil
 
 import pytest
 import torch
 
+from sentiment.data.build import build_corpus
 from sentiment.errors import RunPruned
 from sentiment.training.run import train_and_test
 
@@ -15,6 +18,12 @@ DROPOUT = ("trainer.max_epochs=4", "model.dropout=0.2", "model.word_dropout=0.1"
 
 class PowerCut(Exception):  # noqa: N818 - whatever ends a process
     pass
+
+
+@pytest.fixture
+def small_corpus(small_settings):
+    """Fewer reviews than elsewhere: what is compared here is one run with another."""
+    return build_corpus(small_settings("model=rnn", "data.train_size=200", "data.test_size=40").data)
 
 
 @pytest.fixture
@@ -34,14 +43,29 @@ def stopping_reporter(recording_reporter):
     return Stopping
 
 
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """Keep the folders of interrupted runs, and their reports: several tests begin with the same one."""
+    return tmp_path_factory.mktemp("interrupted"), {}
+
+
 @pytest.fixture
-def interrupt(small_corpus, stopping_reporter):
-    """Run until so many validations were reported, and give the reports."""
+def interrupt(small_corpus, stopping_reporter, interrupted):
+    """Run until so many validations were reported, and return the reports; an equal run is copied."""
+    kept_dir, reporters = interrupted
 
     def run_until(settings, folder, validations, error=PowerCut):
+        key = hashlib.sha256(f"{settings.model_dump_json()} {validations}".encode()).hexdigest()
+        is_first = error is PowerCut and not (folder.exists() and any(folder.iterdir()))
+        if is_first and key in reporters:
+            shutil.copytree(kept_dir / key, folder, dirs_exist_ok=True)
+            return reporters[key]
         reporter = stopping_reporter(validations, error)
         with pytest.raises(error if isinstance(error, type) else type(error)):
             train_and_test(settings, small_corpus, folder, reporter)
+        if is_first:
+            shutil.copytree(folder, kept_dir / key)
+            reporters[key] = reporter
         return reporter
 
     return run_until
