@@ -100,7 +100,7 @@ def test_a_sweep_that_is_not_there(project):
 @pytest.mark.slow
 def test_the_experiment_trains_to_the_same_validation_figures(tmp_path):
     for name in ("conf", "sentiment"):
-        shutil.copytree(PROJECT_DIR / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PROJECT_DIR / name, tmp_path / name)
     shutil.copy(PROJECT_DIR / "run.py", tmp_path)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "HYDRA", "PYTHON"))}
 

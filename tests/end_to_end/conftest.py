@@ -57,7 +57,7 @@ class Checkout:
 
 def make_checkout(folder: Path) -> Checkout:
     for name in ("conf", "sentiment"):
-        shutil.copytree(PROJECT_DIR / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PROJECT_DIR / name, folder / name)  # compiled files too: their sources keep their times
     for name in ("run.py", "pyproject.toml", "README.md"):
         shutil.copy(PROJECT_DIR / name, folder / name)
     return Checkout(folder)

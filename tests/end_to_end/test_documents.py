@@ -86,6 +86,12 @@ def find_broken_links(file: Path) -> list[str]:
     return broken
 
 
+def test_the_first_screen_shows_both_commands():
+    first_screen = "\n".join((PROJECT_DIR / "README.md").read_text(encoding="utf-8").splitlines()[:40])
+    assert "pip install -e . && python run.py -m model=transformer,rnn\n" in first_screen
+    assert "pip install -e '.[dev]' && python -m pytest" in first_screen
+
+
 @pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(PROJECT_DIR)))
 def test_links_lead_to_files_and_headings(file: Path):
     assert find_broken_links(file) == []

@@ -16,6 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data.synthetic import SyntheticSource
 
+pytestmark = pytest.mark.slow  # the whole main job, two models on 10,000 reviews
+
 README = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
 
 PREDICT = """
@@ -33,12 +35,6 @@ def main_command() -> str:
     """The last part of the README's first command line, after the set-up."""
     [command] = re.findall(r"```bash\n.*pip install -e \. && (python run\.py .*)\n```", README)
     return command
-
-
-def test_the_first_screen_shows_both_commands():
-    first_screen = "\n".join(README.splitlines()[:40])
-    assert main_command() == "python run.py -m model=transformer,rnn"
-    assert "pip install -e '.[dev]' && python -m pytest" in first_screen
 
 
 @pytest.fixture(scope="module")
