@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> None:
         SentimentError: There is no such run, or it lacks what is needed.
     """
     from sentiment.report.errors.analysis import analyse_run
-    from sentiment.report.errors.console import print_findings
     from sentiment.report.errors.page import write_report
+    from sentiment.report.errors.summary import print_findings
     from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri, find_stored_run
 
     found = find_stored_run(options.run_name, MULTIRUN_DIR, choose_tracking_uri(options.tracking_uri))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sentiment.format import format_percent
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.errors.calibration import Calibration
+from sentiment.report.errors.measures import Calibration
 from sentiment.report.errors.tables import ErrorTables, LengthBin
 from sentiment.report.statistics import Share
 
@@ -111,13 +111,12 @@ def chart_lengths(tables: ErrorTables) -> Chart:
 
 def chart_phenomena(tables: ErrorTables) -> Chart:
     """Show accuracy with and without negation and contrast, and for the four combinations."""
-    phenomena = tables.phenomena
-    cells = dict(zip(("neither", "negation only", "contrast only", "both"), phenomena.cells, strict=True))
+    cells = dict(zip(("neither", "negation only", "contrast only", "both"), tables.combinations, strict=True))
     rows = {
-        "negation": phenomena.negation.inside,
-        "no negation": phenomena.negation.rest,
-        "contrast": phenomena.contrast.inside,
-        "no contrast": phenomena.contrast.rest,
+        "negation": tables.negation.inside,
+        "no negation": tables.negation.rest,
+        "contrast": tables.contrast.inside,
+        "no contrast": tables.contrast.rest,
         **{name: cell.inside for name, cell in cells.items()},
     }
     shown = {name: share for name, share in rows.items() if share.reviews}

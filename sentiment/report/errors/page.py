@@ -96,7 +96,6 @@ def _describe(analysis: RunErrors, number: int) -> dict[str, Any]:
         "review": review,
         "is_cut": analysis.max_tokens is not None and review.tokens > analysis.max_tokens,
         "marked": None if explanation is None else Markup(format_html(explanation.attribution)),
-        "attribution": None if explanation is None else explanation.attribution,
         "attention": None if explanation is None else explanation.attention,
     }
 

@@ -1,15 +1,19 @@
-"""What the tables of errors say, in sentences and as tables to show and to write."""
+"""What the tables of errors say: in sentences, on a terminal, and as tables to show and to write."""
 
 from __future__ import annotations
 
 import math
+import textwrap
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from sentiment.format import format_percent, format_points
-from sentiment.report.draw.table import Cell, Column, DataTable
+from sentiment.report.draw.table import Cell, Column, DataTable, open_console, open_table
 from sentiment.report.errors.analysis import RunErrors
-from sentiment.report.errors.calibration import Calibration
 from sentiment.report.errors.charts import describe_share, name_bin
-from sentiment.report.errors.slices import Slice, find_worst
+from sentiment.report.errors.measures import Calibration, Slice, find_worst
 from sentiment.report.errors.tables import ErrorTables
 from sentiment.report.statistics import LEVEL, Share, difference_interval
 
@@ -18,14 +22,18 @@ SHARE_COLUMNS = (
     Column("accuracy_low", "95 % from", True, "percent"), Column("accuracy_high", "to", True, "percent"),
 )  # fmt: skip
 
+WIDEST_LINE = 110
+
+SHOWN_SLICES = 8
+
 
 def summarize(analysis: RunErrors) -> list[str]:
     """Return the main findings: accuracy, confidence, negation and contrast, and the worst part of the reviews."""
     return [
         say_accuracy(analysis),
         say_calibration(analysis.tables),
-        say_phenomenon("negation", analysis.tables.phenomena.negation),
-        say_phenomenon("contrast", analysis.tables.phenomena.contrast),
+        say_phenomenon("negation", analysis.tables.negation),
+        say_phenomenon("contrast", analysis.tables.contrast),
         say_worst(analysis.tables),
     ]
 
@@ -89,6 +97,45 @@ def say_worst(tables: ErrorTables) -> str:
 def _say_points(difference: float, low: float, high: float) -> str:
     value, least, most = (format_points(number, is_signed=True) for number in (difference, low, high))
     return f"{value} points, interval {least} to {most}".replace("-", "\u2212")  # a line does not break after it
+
+
+def print_findings(analysis: RunErrors, console: Console | None = None) -> None:
+    """Print the main findings, and the parts of the reviews that are most surely worse than the rest.
+
+    Args:
+        analysis: Where a run is wrong.
+        console: Where to print; by default standard output.
+    """
+    console = console or open_console()
+    width = min(console.width, WIDEST_LINE)
+    console.print(Text(f"{analysis.name}\n"))
+    for sentence in summarize(analysis):
+        console.print(Text(textwrap.fill(sentence, width, initial_indent="- ", subsequent_indent="  ")))
+    console.print()
+    console.print(_make_table(analysis.tables))
+
+
+def _make_table(tables: ErrorTables) -> Table:
+    ordered = sorted(tables.slices, key=lambda part: part.high)
+    table = open_table("reviews")
+    for heading in ("count", "right", "95 % interval", "the rest", "difference"):
+        table.add_column(heading, justify="right")
+    for part in ordered[:SHOWN_SLICES]:
+        table.add_row(*_cells(part), style="bold" if part.high < 0 else None)
+    return table
+
+
+def _cells(part: Slice) -> list[Text]:
+    inside, rest = part.inside, part.rest
+    texts = (
+        part.name,
+        f"{inside.reviews:,}",
+        format_percent(inside.accuracy) if inside.reviews else "–",
+        f"{format_percent(inside.low)} to {format_percent(inside.high)}" if inside.reviews else "–",
+        format_percent(rest.accuracy) if rest.reviews else "–",
+        format_points(part.difference, is_signed=True) if inside.reviews and rest.reviews else "–",
+    )
+    return [Text(text) for text in texts]
 
 
 def make_tables(tables: ErrorTables) -> list[DataTable]:

@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from sentiment.data.phenomena import find_contrasts, find_negations
 from sentiment.errors import SentimentError
-from sentiment.report.errors.calibration import Calibration, bin_by_rank, calibrate
-from sentiment.report.errors.slices import Slice, compare_slices
+from sentiment.report.errors.measures import Calibration, Slice, bin_by_rank, calibrate, compare_slices
 from sentiment.report.statistics import Flags, Share, share_of
 
 LENGTH_BINS = 8
@@ -123,21 +122,6 @@ class WrongReview:
 
 
 @dataclass(frozen=True)
-class Phenomena:
-    """Accuracy by what the reviews hold.
-
-    Attributes:
-        negation: Reviews with negation against those without.
-        contrast: Reviews with contrast against those without.
-        cells: The four combinations, each against all other reviews: neither, negation only, contrast only, both.
-    """
-
-    negation: Slice
-    contrast: Slice
-    cells: tuple[Slice, ...]
-
-
-@dataclass(frozen=True)
 class ErrorTables:
     """Everything about where a model is wrong.
 
@@ -148,8 +132,7 @@ class ErrorTables:
         equal_width: Calibration in bins of equal width.
         equal_mass: Calibration in bins of equally many reviews.
         lengths: Accuracy by length.
-        phenomena: Accuracy by negation and contrast.
-        slices: Every part that was compared with the rest: classes, lengths, negation and contrast.
+        slices: Every part that was compared with the rest: negation and contrast (see below), classes, lengths.
         wrong_reviews: Those that were classified wrong with the most confidence, the most confident first.
     """
 
@@ -159,9 +142,23 @@ class ErrorTables:
     equal_width: Calibration
     equal_mass: Calibration
     lengths: tuple[LengthBin, ...]
-    phenomena: Phenomena
     slices: tuple[Slice, ...]
     wrong_reviews: tuple[WrongReview, ...]
+
+    @property
+    def negation(self) -> Slice:
+        """Reviews with negation against those without."""
+        return self.slices[0]
+
+    @property
+    def contrast(self) -> Slice:
+        """Reviews with contrast against those without."""
+        return self.slices[1]
+
+    @property
+    def combinations(self) -> tuple[Slice, ...]:
+        """Reviews with neither, negation only, contrast only, and both, each against all others."""
+        return self.slices[2:6]
 
 
 def tabulate_errors(predictions: LabelledPredictions, shown: int = 12) -> ErrorTables:
@@ -185,37 +182,26 @@ def tabulate_errors(predictions: LabelledPredictions, shown: int = 12) -> ErrorT
         ("with negation and contrast", negation & contrast),
         *((f"that are {name}", predictions.labels == index) for index, name in enumerate(predictions.class_names)),
         *((_name_lengths(predictions.lengths[members]), members) for members in length_bins if not members.all()),
-        *_cut_part(predictions),
     ]
+    if predictions.max_tokens is not None and (cut := predictions.lengths > predictions.max_tokens).any():
+        parts.append((f"that were cut (over {predictions.max_tokens:,} tokens)", cut))
     slices = compare_slices(predictions.correct, parts)
+    classes = len(predictions.class_names)
+    counts = np.bincount(predictions.labels * classes + predictions.predicted, minlength=classes**2)
     return ErrorTables(
         class_names=predictions.class_names,
         overall=share_of(predictions.correct),
-        confusion=count_confusion(predictions),
+        confusion=counts.reshape(classes, classes),
         equal_width=calibrate(predictions.confidences, predictions.correct),
         equal_mass=calibrate(predictions.confidences, predictions.correct, equal_mass=True),
         lengths=tuple(_describe_bin(predictions, members) for members in length_bins),
-        phenomena=Phenomena(slices[0], slices[1], tuple(slices[2:6])),
         slices=tuple(slices),
         wrong_reviews=tuple(_list_wrong(predictions, negation, contrast, shown)),
     )
 
 
-def count_confusion(predictions: LabelledPredictions) -> npt.NDArray[np.int64]:
-    """Count the (K, K) confusion matrix: rows are true classes, columns predicted ones."""
-    classes = len(predictions.class_names)
-    counts = np.bincount(predictions.labels * classes + predictions.predicted, minlength=classes**2)
-    return counts.reshape(classes, classes)
-
-
 def _name_lengths(lengths: npt.NDArray[np.int64]) -> str:
     return f"of {lengths.min():,} to {lengths.max():,} tokens"
-
-
-def _cut_part(predictions: LabelledPredictions) -> list[tuple[str, Flags]]:
-    if predictions.max_tokens is None or not (cut := predictions.lengths > predictions.max_tokens).any():
-        return []
-    return [(f"that were cut (over {predictions.max_tokens:,} tokens)", cut)]
 
 
 def _describe_bin(predictions: LabelledPredictions, members: Flags) -> LengthBin:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.classification import MulticlassCalibrationError
 
-from sentiment.report.errors.calibration import CALIBRATION_BINS, calibrate
+from sentiment.report.errors.measures import CALIBRATION_BINS, calibrate
 from sentiment.training import metrics as training_metrics
 
 

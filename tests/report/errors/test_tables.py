@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix
 
 from sentiment.data.phenomena import find_contrasts, find_negations
 from sentiment.data.synthetic import SyntheticSource
-from sentiment.report.errors.slices import find_worst
+from sentiment.report.errors.measures import find_worst
 from sentiment.report.errors.tables import AnalysisError, LabelledPredictions, tabulate_errors
 
 
@@ -34,11 +34,11 @@ def test_errors_planted_on_negation_are_found_there(reviews):
     negated = np.array([bool(find_negations(text)) for text in reviews.texts])
     tables = tabulate_errors(judge(reviews, wrong=negated))
     assert 50 < negated.sum() < 550
-    assert tables.phenomena.negation.inside.accuracy == 0
-    assert tables.phenomena.negation.inside.reviews == negated.sum()
-    assert tables.phenomena.negation.rest.accuracy == 1
-    assert tables.phenomena.negation.difference == -1
-    assert find_worst(tables.slices) is tables.phenomena.negation
+    assert tables.negation.inside.accuracy == 0
+    assert tables.negation.inside.reviews == negated.sum()
+    assert tables.negation.rest.accuracy == 1
+    assert tables.negation.difference == -1
+    assert find_worst(tables.slices) is tables.negation
     assert all(review.has_negation for review in tables.wrong_reviews)
 
 
@@ -46,7 +46,7 @@ def test_the_four_combinations_share_the_reviews_out(reviews):
     negated = np.array([bool(find_negations(text)) for text in reviews.texts])
     contrasted = np.array([bool(find_contrasts(text)) for text in reviews.texts])
     tables = tabulate_errors(judge(reviews, wrong=negated & contrasted))
-    by_name = {cell.name: cell.inside for cell in tables.phenomena.cells}
+    by_name = {cell.name: cell.inside for cell in tables.combinations}
     assert sum(share.reviews for share in by_name.values()) == len(reviews)
     assert by_name["with negation and contrast"].accuracy == 0
     assert by_name["with negation and contrast"].reviews == (negated & contrasted).sum()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sentiment.report.errors.slices import compare_slices, find_worst
+from sentiment.report.errors.measures import compare_slices, find_worst
 
 
 def test_the_worst_part_is_the_one_that_is_most_surely_worse():

@@ -1,17 +1,73 @@
-"""How far a classifier's confidence can be believed, bin by bin."""
+"""Accuracy on parts of a split: is a part worse than the rest, and can the confidence be believed?"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.report.statistics import Flags, Share, share_of
+from sentiment.report.statistics import LEVEL, Flags, Share, difference_interval, share_of
 
 CALIBRATION_BINS = 15
 """As many as behind ``test/ece``, and in Guo et al. 2017."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of the reviews against all others.
+
+    Attributes:
+        name: What its reviews have in common, as it follows "reviews": ``with negation``, ``of 5 to 20 tokens``.
+        inside: The part.
+        rest: All other reviews.
+        difference: Accuracy of the part minus that of the rest; NaN where either is empty.
+        low: Lower end of the difference's interval, at `LEVEL` for all slices of a table together.
+        high: Upper end.
+    """
+
+    name: str
+    inside: Share
+    rest: Share
+    difference: float
+    low: float
+    high: float
+
+
+def compare_slices(correct: Flags, parts: Sequence[tuple[str, Flags]]) -> list[Slice]:
+    """Compare each part with the rest of the reviews.
+
+    Whoever looks for the worst of many parts finds one by chance, so the intervals of the differences hold for all
+    parts together (Bonferroni); those of the accuracies hold one by one.
+
+    Args:
+        correct: (N,) whether each review was classified right.
+        parts: Name and (N,) membership of each part.
+    """
+    level = 1 - (1 - LEVEL) / max(len(parts), 1)
+    slices = []
+    for name, members in parts:
+        inside, rest = share_of(correct[members]), share_of(correct[~members])
+        low, high = -1.0, 1.0
+        if inside.reviews and rest.reviews:
+            low, high = difference_interval(inside, rest, level)
+        slices.append(Slice(name, inside, rest, inside.accuracy - rest.accuracy, low, high))
+    return slices
+
+
+def find_worst(slices: Sequence[Slice]) -> Slice | None:
+    """Find the part that is most surely worse than the rest.
+
+    That is the one whose difference is lowest at its upper end, so that a handful of reviews that happen to be wrong
+    do not win over a large part that is.
+
+    Returns:
+        The part; None where no part is shown to be worse, i.e. every interval reaches zero.
+    """
+    worse = [part for part in slices if part.high < 0]
+    return min(worse, key=lambda part: part.high, default=None)
 
 
 @dataclass(frozen=True)
