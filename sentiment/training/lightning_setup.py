@@ -1,4 +1,4 @@
-"""How Lightning is set up while it trains: quiet, and with exceptions that this project's callers know."""
+"""How Lightning is set up while it trains: quiet, with this project's exceptions, with evenly spread validations."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import torch
+import lightning.pytorch as pl
 
-from sentiment.errors import OutOfMemoryError
+from sentiment.errors import OutOfMemoryError, describe_failure
 from sentiment.training.device import DeviceError
 
 
@@ -28,7 +29,8 @@ def lightning_setup() -> Iterator[None]:
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     handler = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings():
+    remedy = "lower data.batch_size, data.max_tokens or model.embedding_size, or use trainer.precision=bf16-mixed"
+    with memory_errors(remedy), warnings.catch_warnings():
         # Batches come from a memory map and are assembled faster than worker processes could hand them over.
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         # Lightning 2.6 meets torch 2.13; drop this with the next Lightning.
@@ -41,13 +43,7 @@ def lightning_setup() -> Iterator[None]:
                 signal.signal(signal.SIGINT, handler)
                 raise KeyboardInterrupt from None
             raise
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                raise OutOfMemoryError(
-                    f"Out of memory: {str(error).splitlines()[0] if str(error) else 'the host has none left'}\n"
-                    "-> lower data.batch_size, data.max_tokens or model.embedding_size, "
-                    "or use trainer.precision=bf16-mixed"
-                ) from error
+        except RuntimeError as error:
             if "could not create a primitive" in str(error):  # oneDNN: an LSTM in bfloat16 needs AVX-512 or better
                 raise DeviceError(
                     f"This processor cannot compute the network at the chosen precision: {str(error).split('.')[0]}.\n"
@@ -56,6 +52,44 @@ def lightning_setup() -> Iterator[None]:
             raise
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Recognise the memory errors of Python, CUDA and torch's host allocator, which raises a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
+@contextmanager
+def memory_errors(remedy: str) -> Iterator[None]:
+    """Raise the memory errors of Python, CUDA and torch's host allocator as one that says what helps.
+
+    Raises:
+        OutOfMemoryError: The host or the accelerator ran out of memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if describe_failure(error).kind != "out_of_memory":
+            raise
+        reason = str(error).splitlines()[0] if str(error) else "the host has none left"
+        raise OutOfMemoryError(f"Out of memory: {reason}\n-> {remedy}") from error
+
+
+class ValidationTimes(pl.Callback):
+    """Validate at evenly spread steps of every epoch, the last of which is the epoch's last step.
+
+    Lightning's own `val_check_interval` counts from the start of the epoch and rounds down, so that the last steps
+    of an epoch go unvalidated unless the numbers divide: 3 validations of 17 batches would come after 5, 10 and 15.
+    """
+
+    def __init__(self, per_epoch: int) -> None:
+        self.per_epoch = per_epoch
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Decide whether Lightning validates after this batch: it does when `val_check_batch` divides its number."""
+        batches = int(trainer.num_training_batches)
+        number = batch_idx + 1
+        trainer.val_check_batch = number if number in validation_batches(batches, self.per_epoch) else batches + 1
+
+
+def validation_batches(batches: int, per_epoch: int) -> set[int]:
+    """Return the numbers (from 1) of the batches after which an epoch is validated.
+
+    An epoch with fewer batches than validations is validated after each batch.
+    """
+    return {max(1, round(index * batches / per_epoch)) for index in range(1, per_epoch + 1)}

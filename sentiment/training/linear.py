@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,12 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 from sentiment.config.schema import NgramSettings, Settings
 from sentiment.data.batching import Item, LengthBatches, collate
 from sentiment.data.corpus import Corpus, EncodedSplit
-from sentiment.errors import OutOfMemoryError
 from sentiment.models.build import count_parameters
 from sentiment.models.bundle import WEIGHTS_FILE, save_bundle
 from sentiment.models.ngram import NgramClassifier, learn_ngrams
 from sentiment.training.device import DEFAULT_THREADS
 from sentiment.training.latency import measure_latency_ms
-from sentiment.training.lightning_setup import is_out_of_memory
+from sentiment.training.lightning_setup import memory_errors
 from sentiment.training.metrics import SplitMetrics
 from sentiment.training.naive_bayes import fit_linear
 from sentiment.training.reporter import Reporter
@@ -57,7 +55,7 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
     torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
     started = time.perf_counter()
     classes = len(corpus.class_names)
-    with _memory_errors():
+    with memory_errors("lower model.max_n or data.train_limit, or raise model.min_frequency"):
         network = fit_ngram_classifier(corpus, settings)
         metrics, _ = evaluate(network, corpus.validation, SplitMetrics(classes, "val/"), "val/loss")
         parameters = count_parameters(network)
@@ -70,7 +68,13 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
             reporter.tested(tested, step=1, epoch=EPOCH)
             metrics = {**metrics, **tested}
         seconds = time.perf_counter() - started
-        metrics = {**metrics, **measure_costs(settings, network)}
+        metrics["time/latency_ms"] = measure_latency_ms(
+            network,
+            tokens=settings.data.max_tokens,  # a review as long as the networks are measured on
+            vocabulary_size=network.vocabulary_size,
+            device=torch.device("cpu"),
+            precision=nullcontext(),
+        )
         bundle = write_bundle(output_dir / "model", settings, corpus, network)
     return RunResult(
         metrics=metrics,
@@ -140,7 +144,7 @@ def evaluate(
 
 def write_bundle(folder: Path, settings: Settings, corpus: Corpus, network: NgramClassifier) -> Path:
     """Write all that prediction needs; return the folder."""
-    save_bundle(
+    return save_bundle(
         folder,
         network,
         settings.model,
@@ -150,35 +154,9 @@ def write_bundle(folder: Path, settings: Settings, corpus: Corpus, network: Ngra
         settings.data.keep,
         settings.data.head_fraction,
     )
-    return folder
-
-
-def measure_costs(settings: Settings, network: NgramClassifier) -> dict[str, float]:
-    """Measure ``time/latency_ms`` on a review as long as the networks are measured on."""
-    latency_ms = measure_latency_ms(
-        network,
-        tokens=settings.data.max_tokens,
-        vocabulary_size=network.vocabulary_size,
-        device=torch.device("cpu"),
-        precision=nullcontext(),
-    )
-    return {"time/latency_ms": latency_ms}
 
 
 def _lay_out(split: EncodedSplit) -> tuple[Tensor, Tensor]:
     """Return (P,) ids of all reviews one after another, and the (P,) number of each one's review, both int64."""
     ids = torch.from_numpy(split.ids.astype(np.int64))
     return ids, torch.repeat_interleave(torch.arange(len(split)), torch.from_numpy(split.lengths))
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemoryError(
-            f"Out of memory: {str(error).splitlines()[0] if str(error) else 'the host has none left'}\n"
-            "-> lower model.max_n or data.train_limit, or raise model.min_frequency"
-        ) from error

@@ -112,11 +112,7 @@ def check_metrics(settings: Settings, corpus: Corpus) -> None:
 
 
 def find_gaps(counts: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
-    """Find the metrics that a split's classes leave undefined or incomplete.
-
-    Args:
-        counts: (K,) reviews of each class.
-        class_names: K names.
+    """Find the metrics that a split's classes leave undefined or incomplete, from the (K,) reviews of each class.
 
     Yields:
         Metric without its prefix, why, and whether it is undefined.

@@ -8,11 +8,12 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
+from torch.optim.lr_scheduler import LambdaLR
 
 from sentiment.config.schema import OptimizerSettings, SchedulerSettings
 from sentiment.data.batching import Batch
 from sentiment.training.metrics import SplitMetrics
-from sentiment.training.optimization import build_optimizer, build_schedule
+from sentiment.training.optimization import build_optimizer, learning_rate_factor
 from sentiment.training.result import TestPredictions
 
 
@@ -93,5 +94,5 @@ class TextClassificationModule(pl.LightningModule):
         fused = not self.trainer.precision.endswith("mixed")
         optimizer = build_optimizer(self.optimizer_settings, self.network, fused=fused)
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = build_schedule(self.scheduler_settings, optimizer, steps)
+        schedule = LambdaLR(optimizer, learning_rate_factor(self.scheduler_settings, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

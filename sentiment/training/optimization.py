@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from sentiment.config.schema import (
     AdamSettings,
@@ -39,11 +38,6 @@ def build_optimizer(settings: OptimizerSettings, network: nn.Module, *, fused: b
         case SGDSettings():
             groups = group_by_decay(network, settings.weight_decay)
             return SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov)
-
-
-def build_schedule(settings: SchedulerSettings, optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """Build the schedule, to be advanced once an optimizer step."""
-    return LambdaLR(optimizer, learning_rate_factor(settings, total_steps))
 
 
 def learning_rate_factor(settings: SchedulerSettings, total_steps: int) -> Callable[[int], float]:

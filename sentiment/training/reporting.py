@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from sentiment.config.objective import find_direction
 from sentiment.errors import NonFiniteLossError
 from sentiment.training.reporter import Reporter
 
@@ -24,17 +25,13 @@ class ReportingCallback(pl.Callback):
         reporter: Takes the numbers.
         every_n_steps: Steps between two reports of ``train/loss``, which is the mean over these steps.
         objective: Metric that selects the checkpoint.
-        maximize: Whether more of the objective is better.
         print_validations: Also log one line a validation, where no progress bar shows it.
     """
 
-    def __init__(
-        self, reporter: Reporter, *, every_n_steps: int, objective: str, maximize: bool, print_validations: bool
-    ) -> None:
+    def __init__(self, reporter: Reporter, *, every_n_steps: int, objective: str, print_validations: bool) -> None:
         self.reporter = reporter
         self.every_n_steps = every_n_steps
         self.objective = objective
-        self.sign = 1.0 if maximize else -1.0
         self.print_validations = print_validations
         self.losses: list[Tensor] = []
         self.best: Mapping[str, float] | None = None
@@ -56,8 +53,7 @@ class ReportingCallback(pl.Callback):
         """Pass on the validation metrics."""
         metrics = read_metrics(trainer, "val/")
         step, epoch = trainer.global_step, epochs_done(trainer)
-        score = metrics[self.objective]
-        if self.best is None or self.sign * score > self.sign * self.best[self.objective]:
+        if self.best is None or self._is_better(metrics[self.objective], self.best[self.objective]):
             self.best, self.best_epoch = metrics, epoch
         if self.print_validations:
             log.info("  epoch %-5.3g %s", epoch, "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
@@ -74,6 +70,12 @@ class ReportingCallback(pl.Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pass on the test metrics."""
         self.reporter.tested(read_metrics(trainer, "test/"), step=trainer.global_step, epoch=self.best_epoch)
+
+    def _is_better(self, score: float, best: float) -> bool:
+        """Compare as `ModelCheckpoint` does, to which NaN is the worst there is."""
+        if math.isnan(best) or math.isnan(score):
+            return not math.isnan(score)
+        return score > best if find_direction(self.objective) == "maximize" else score < best
 
     def _report_training(self, trainer: pl.Trainer) -> None:
         if not self.losses:

@@ -12,7 +12,6 @@ from typing import cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
-from torch import nn
 
 from sentiment.config.identity import identify
 from sentiment.config.objective import find_direction
@@ -26,14 +25,13 @@ from sentiment.models.bundle import save_bundle
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.device import DEFAULT_THREADS, name_device
 from sentiment.training.latency import measure_latency_ms
-from sentiment.training.lightning_setup import lightning_setup
+from sentiment.training.lightning_setup import ValidationTimes, lightning_setup
 from sentiment.training.metrics import check_metrics
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import RunResult
 from sentiment.training.resume import BEST_FILE, LastCheckpoint
-from sentiment.training.validation_times import ValidationTimes
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +51,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         DeviceError: The device asked for is not there.
         UndefinedObjectiveError: The validation reviews leave an objective undefined.
         RunPruned: The reporter ended the run early; how far it came is in `reached`, and its checkpoints are removed.
+        ModelFileError: The selected checkpoint was damaged since it was written.
         NonFiniteLossError: The loss became NaN or infinite.
         OutOfMemoryError: The host or the accelerator ran out of memory.
         KeyboardInterrupt: Ctrl-C.
@@ -69,7 +68,6 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         reporter,
         every_n_steps=settings.trainer.log_every_n_steps,
         objective=settings.selection,
-        maximize=_mode(settings) == "max",
         print_validations=not show_bar,
     )
     folder = output_dir / "checkpoints"
@@ -82,14 +80,21 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", device)
         fit(trainer, module, data, reporting, last)
         epochs = epochs_done(trainer)
-        load_weights(module, selected)
+        module.load_state_dict(read_checkpoint(selected)["state_dict"])
         if settings.trainer.test:
             trainer.test(module, datamodule=data, verbose=False)
         seconds = last.seconds
-        costs = measure_costs(settings, corpus, module, trainer)
+        # Of the selected weights: every sweep can then show what its accuracy costs.
+        latency_ms = measure_latency_ms(
+            module.network,
+            tokens=settings.data.max_tokens,
+            vocabulary_size=corpus.tokenizer.vocabulary_size,
+            device=trainer.strategy.root_device,
+            precision=trainer.precision_plugin.forward_context(),
+        )
     assert reporting.best is not None, "fit returned without a validation"
     result = RunResult(
-        metrics={**reporting.best, **read_metrics(trainer, "test/"), **costs},
+        metrics={**reporting.best, **read_metrics(trainer, "test/"), "time/latency_ms": latency_ms},
         parameters=parameters,
         seconds=seconds,
         epochs=epochs,
@@ -147,20 +152,6 @@ def _mode(settings: Settings) -> str:
     return "max" if find_direction(settings.selection) == "maximize" else "min"
 
 
-def measure_costs(
-    settings: Settings, corpus: Corpus, module: TextClassificationModule, trainer: pl.Trainer
-) -> dict[str, float]:
-    """Measure ``time/latency_ms`` of the selected weights: every sweep can then show what its accuracy costs."""
-    latency_ms = measure_latency_ms(
-        module.network,
-        tokens=settings.data.max_tokens,
-        vocabulary_size=corpus.tokenizer.vocabulary_size,
-        device=trainer.strategy.root_device,
-        precision=trainer.precision_plugin.forward_context(),
-    )
-    return {"time/latency_ms": latency_ms}
-
-
 def build_data(settings: Settings, corpus: Corpus) -> ReviewDataModule:
     """Batch a corpus as the settings say."""
     return ReviewDataModule(
@@ -192,7 +183,7 @@ def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule
 
 def write_bundle(folder: Path, settings: Settings, corpus: Corpus, module: TextClassificationModule) -> Path:
     """Write all that prediction needs; return the folder."""
-    save_bundle(
+    return save_bundle(
         folder,
         module.network,
         settings.model,
@@ -202,7 +193,6 @@ def write_bundle(folder: Path, settings: Settings, corpus: Corpus, module: TextC
         settings.data.keep,
         settings.data.head_fraction,
     )
-    return folder
 
 
 def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callback], *, show_bar: bool) -> pl.Trainer:
@@ -253,12 +243,3 @@ def set_global_state(seed: int, trainer: TrainerSettings) -> None:
 def wants_progress_bar(trainer: TrainerSettings) -> bool:
     """Decide on the bar: `auto` shows it to a person at a terminal only."""
     return trainer.progress_bar == "on" or (trainer.progress_bar == "auto" and sys.stdout.isatty())
-
-
-def load_weights(module: nn.Module, checkpoint: Path) -> None:
-    """Load the selected checkpoint.
-
-    Raises:
-        ModelFileError: It was damaged since it was written.
-    """
-    module.load_state_dict(read_checkpoint(checkpoint)["state_dict"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,6 +141,19 @@ def test_the_selection_looks_at_every_validation(small_settings, small_corpus, r
     assert torch.load(result.checkpoint, weights_only=True)["global_step"] < 16
 
 
+@pytest.mark.parametrize(
+    ("objective", "values", "best"),
+    [("val/accuracy", [math.nan, 0.6, 0.6, math.nan], 0.6), ("val/loss", [math.nan, 0.6, 0.5, math.nan], 0.5)],
+)
+def test_the_best_validation_is_the_selected_one_where_the_first_is_no_number(reporter, objective, values, best):
+    """`ModelCheckpoint` takes NaN for the worst value there is: the metrics beside its checkpoint must be its own."""
+    callback = ReportingCallback(reporter, every_n_steps=1, objective=objective, print_validations=False)
+    for step, value in enumerate(values, start=1):
+        trainer = SimpleNamespace(callback_metrics={objective: value}, global_step=step, num_training_batches=1)
+        callback.on_validation_end(trainer, None)
+    assert (callback.best, callback.best_epoch) == ({objective: best}, values.index(best) + 1)
+
+
 def test_patience_counts_validations(small_settings, small_corpus, reporter, tmp_path):
     settings = small_settings(
         "model=rnn", "trainer.max_epochs=9", "trainer.patience=2", "trainer.validations_per_epoch=3",
@@ -159,7 +174,7 @@ def test_weight_averaging_selects_and_stores_the_averaged_weights(small_settings
     settings = small_settings("model=rnn", "trainer.weight_averaging=0.9", "trainer.test=false")
     result = train_and_test(settings, small_corpus, tmp_path, reporter)
     module = run.build_module(settings, small_corpus)
-    run.load_weights(module, result.checkpoint)
+    module.load_state_dict(torch.load(result.checkpoint, weights_only=True)["state_dict"])
     data = run.build_data(settings, small_corpus)
     with lightning_setup():
         trainer = run.build_trainer(settings, tmp_path, [], show_bar=False)

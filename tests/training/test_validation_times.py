@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.training.validation_times import validation_batches
+from sentiment.training.lightning_setup import validation_batches
 
 
 @given(st.integers(1, 2000), st.integers(1, 50))
