@@ -49,14 +49,9 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor, mask_or_lengths: Tensor) -> Tensor:
-        """Attend among the real tokens of every review.
+        """Attend among the real tokens of every review: (B, T, D) input and output, a (B, T) mask or (B,) lengths.
 
-        Args:
-            x: (B, T, D) input.
-            mask_or_lengths: (B, T) bool mask of real tokens, or (B,) lengths.
-
-        Returns:
-            (B, T, D) output; its values at padding are finite and mean nothing.
+        The output at padding is finite and means nothing.
         """
         mask = as_mask(mask_or_lengths, x.shape[1])
         query, key, value = self.queries_keys_values(x)  # each (B, H, T, W)
@@ -73,17 +68,10 @@ class SelfAttention(nn.Module):
 
 
 def attention_weights(module: SelfAttention, x: Tensor, mask_or_lengths: Tensor) -> Tensor:
-    """Compute the softmax weights that `SelfAttention.forward` uses, for inspection.
+    """Compute the softmax weights that `SelfAttention.forward` uses on the same arguments, for inspection.
 
-    The fused kernel never holds them as a whole; this function does, with B H T T elements.
-
-    Args:
-        module: The attention to look into.
-        x: (B, T, D) input.
-        mask_or_lengths: (B, T) bool mask of real tokens, or (B,) lengths.
-
-    Returns:
-        (B, H, T, T): weight of every key (last) for every query; rows sum to 1, weights of padding are 0.
+    The fused kernel never holds them as a whole; this function does: (B, H, T, T), the weight of every key (last) for
+    every query. Rows sum to 1, weights of padding are 0.
     """
     mask = as_mask(mask_or_lengths, x.shape[1])
     query, key, _ = module.queries_keys_values(x)

@@ -44,16 +44,7 @@ class _Version(pydantic.BaseModel):
 
 
 class _Settings(_Version):
-    """The settings file.
-
-    Attributes:
-        model: The ``model`` group of the configuration.
-        class_names: K class names in index order.
-        max_tokens: Most tokens of a review that the network sees; None: all.
-        keep: Part of a longer review that is kept.
-        head_fraction: With ``head_tail``, share kept from the start.
-        sha256: Checksums of the other two files.
-    """
+    """The settings file: the ``model`` group, what a `Predictor` has beside it, checksums of the other two files."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
@@ -91,21 +82,14 @@ def save_bundle(
     max_tokens: int | None,
     keep: Keep,
     head_fraction: float,
-) -> None:
-    """Write a bundle, replacing an older one.
+) -> Path:
+    """Write a bundle, replacing an older one, and return its folder, whose parents are made.
 
     The files are written to a sibling folder, read back once, and moved into place, so that `folder` never holds
     half a bundle or one that cannot be loaded.
 
-    Args:
-        folder: Where the bundle shall stand; parents are made.
-        network: The trained network, on any device.
-        settings: The settings that it was built from.
-        tokenizer_json: Its tokenizer, from `ReviewTokenizer.to_json`.
-        class_names: K class names in index order.
-        max_tokens: Most tokens of a review that the network sees; None: all.
-        keep: Part of a longer review that is kept.
-        head_fraction: With ``head_tail``, share kept from the start.
+    `settings` are what the network was built from, `tokenizer_json` is from `ReviewTokenizer.to_json`, and what follows
+    is as in `Predictor`.
 
     Raises:
         ModelFileError: Network, settings and tokenizer do not belong together.
@@ -133,12 +117,14 @@ def save_bundle(
         _replace_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # gone already where all went well
+    return folder
 
 
+@dataclass(eq=False)
 class Predictor:
     """A trained model with its tokenizer: texts in, labels and probabilities out.
 
-    Args:
+    Attributes:
         network: The network; it is switched to evaluation.
         tokenizer: The tokenizer that it was trained with.
         class_names: K class names in index order.
@@ -147,29 +133,19 @@ class Predictor:
         head_fraction: With ``head_tail``, share kept from the start.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        tokenizer: ReviewTokenizer,
-        class_names: Sequence[str],
-        max_tokens: int | None,
-        keep: Keep,
-        head_fraction: float,
-    ) -> None:
-        self.network = network.eval()
-        self.tokenizer = tokenizer
-        self.class_names = tuple(class_names)
-        self.max_tokens = max_tokens
-        self.keep = keep
-        self.head_fraction = head_fraction
+    network: nn.Module
+    tokenizer: ReviewTokenizer
+    class_names: tuple[str, ...]
+    max_tokens: int | None
+    keep: Keep
+    head_fraction: float
+
+    def __post_init__(self) -> None:
+        self.network.eval()
 
     @classmethod
     def load(cls, folder: Path, device: str | torch.device = "cpu") -> Predictor:
-        """Read a bundle.
-
-        Args:
-            folder: A folder written by `save_bundle`.
-            device: Where the network shall compute.
+        """Read a folder that `save_bundle` wrote.
 
         Raises:
             ModelFileError: The bundle is missing, incomplete, damaged, of another format version, or diverged.
@@ -193,24 +169,14 @@ class Predictor:
                 "save the bundle again with the settings and tokenizer that the network was trained with"
             ) from error
         require_finite(network, folder)
-        return cls(
-            network.to(device),
-            tokenizer,
-            settings.class_names,
-            settings.max_tokens,
-            settings.keep,
-            settings.head_fraction,
-        )
+        reading = settings.max_tokens, settings.keep, settings.head_fraction
+        return cls(network.to(device), tokenizer, settings.class_names, *reading)
 
     @torch.inference_mode()
     def predict(self, texts: Sequence[str], batch_size: int = 64) -> Predictions:
-        """Classify texts of any length and number; an empty text counts as one unknown word.
+        """Classify N raw texts of any length; an empty text counts as one unknown word.
 
         Texts of similar length share a batch; the answers come in the order of the texts.
-
-        Args:
-            texts: N raw texts.
-            batch_size: Texts B that are computed together.
 
         Raises:
             TypeError: A single string instead of a sequence, or something that is not a string.

@@ -17,12 +17,7 @@ NETWORK_PREFIX = "network."
 
 
 def load_checkpoint(file: Path, bundle: Path, device: str | torch.device = "cpu") -> Predictor:
-    """Read a Lightning checkpoint of a run.
-
-    Args:
-        file: The ``.ckpt``.
-        bundle: Bundle of the same run, for the settings and the tokenizer.
-        device: Where the network shall compute.
+    """Read a Lightning checkpoint of a run; settings and tokenizer come from the bundle of the same run.
 
     Raises:
         ModelFileError: The file holds more than weights, is damaged or diverged, or is of another network.
@@ -41,7 +36,6 @@ def load_checkpoint(file: Path, bundle: Path, device: str | torch.device = "cpu"
             f"{file} does not belong to the model in {bundle}: {error}\n  -> give a checkpoint of the same run"
         ) from error
     require_finite(predictor.network, file)
-    predictor.network.to(device)
     return predictor
 
 

@@ -24,12 +24,9 @@ class TokenEmbedding(nn.Module):
         vocabulary_size: Number of token ids, padding and unknown included.
         embedding_size: Width D of a vector.
         word_dropout: Share of real tokens replaced by the unknown token, in training only.
-        deviation: Standard deviation of the initial vectors' elements.
     """
 
-    def __init__(
-        self, vocabulary_size: int, embedding_size: int, word_dropout: float = 0.0, deviation: float = INITIAL_DEVIATION
-    ) -> None:
+    def __init__(self, vocabulary_size: int, embedding_size: int, word_dropout: float = 0.0) -> None:
         super().__init__()
         if vocabulary_size <= UNK_ID:
             raise ValueError(
@@ -40,7 +37,7 @@ class TokenEmbedding(nn.Module):
             raise ValueError(f"word_dropout must lie in [0, 1), not {word_dropout}; 0.1 is a usual value")
         self.word_dropout = word_dropout
         self.table = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PAD_ID)
-        nn.init.normal_(self.table.weight, std=deviation)
+        nn.init.normal_(self.table.weight, std=INITIAL_DEVIATION)
         with torch.no_grad():
             self.table.weight[PAD_ID].zero_()
 

@@ -92,24 +92,25 @@ class NgramClassifier(nn.Module):
         """Map tokens (B, T) and mask (B, T), or lengths (B,), to logits (B, K)."""
         mask = as_mask(mask, tokens.shape[1])
         rows = torch.arange(len(tokens), device=tokens.device).unsqueeze(1).expand_as(tokens)[mask]  # (P,)
-        return self.score(tokens[mask], rows, len(tokens))
-
-    def score(self, ids: Tensor, rows: Tensor, reviews: int) -> Tensor:
-        """Map words one after another, (P,) ids and (P,) ascending numbers of their reviews, to logits (B, K)."""
-        rows, columns = self.find_features(ids, rows)
-        scores = self.bias.repeat(reviews, 1)  # (B, O)
+        rows, columns = self.find_features(tokens[mask], rows)
+        scores = self.bias.repeat(len(tokens), 1)  # (B, O)
         scores = scores.index_add(0, rows, self.weight[:, columns].T)
         return torch.cat([-scores / 2, scores / 2], dim=1) if self.classes == 2 else scores
 
     def find_features(self, ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (F,) rows and (F,) columns of the ones in the (B, M) matrix of which n-gram stands in which review."""
+        """Return (F,) rows and (F,) columns of the ones in the (B, M) matrix of which n-gram stands in which review.
+
+        Args:
+            ids: (P,) token ids of reviews one after another.
+            rows: (P,) number of each word's review, ascending.
+        """
         count = max(self.weight.shape[1], 1)
         found = self.find_occurrences(ids, rows)
         pairs = torch.unique(rows[found.starts] * count + found.columns)  # sorted by review, then n-gram
         return pairs // count, pairs % count
 
     def find_occurrences(self, ids: Tensor, rows: Tensor) -> Occurrences:
-        """Return every place at which a known n-gram stands; arguments as for `score`."""
+        """Return every position at which a known n-gram stands; arguments as for `find_features`."""
         columns, starts, sizes, before = [], [], [], 0
         for n, known in enumerate(self.ngrams, start=1):
             packed, places = pack(ids, rows, n, self.vocabulary_size, keep_unknown=self.keep_unknown)
@@ -124,16 +125,10 @@ class NgramClassifier(nn.Module):
         return Occurrences(*(torch.cat([none, *parts]) for parts in (columns, starts, sizes)))
 
     def share_out(self, ids: Tensor) -> Tensor:
-        """Return the part of the scores that each word of a review has.
+        """Return the part of the scores that each of the (T,) words of one whole review has, (T, O).
 
         The weight of an n-gram is shared evenly among the places at which it stands, and at each place among its words.
         Nothing is estimated: the parts and the bias add up to the scores.
-
-        Args:
-            ids: (T,) token ids of one whole review.
-
-        Returns:
-            (T, O) parts.
         """
         found = self.find_occurrences(ids, torch.zeros_like(ids))
         _, index, places = torch.unique(found.columns, return_inverse=True, return_counts=True)
@@ -187,20 +182,12 @@ def pack(ids: Tensor, rows: Tensor, n: int, vocabulary_size: int, *, keep_unknow
 def learn_ngrams(
     ids: Tensor, rows: Tensor, *, max_n: int, min_frequency: int, vocabulary_size: int, keep_unknown: bool
 ) -> list[Tensor]:
-    """Collect the n-grams that stand in at least so many reviews.
+    """Collect the n-grams that stand in at least `min_frequency` reviews; ids and rows as for `pack`.
 
     Memory: at most about 60 bytes for each of the P words, one n after another.
 
-    Args:
-        ids: (P,) token ids of the training reviews one after another, int64.
-        rows: (P,) number of each word's review, ascending.
-        max_n: Longest n-grams.
-        min_frequency: N-grams in fewer reviews are left out.
-        vocabulary_size: Number of token ids.
-        keep_unknown: Whether n-grams with an unknown word count.
-
     Returns:
-        For n = 1, 2, ..., the (M_n,) packed n-grams, int64, ascending.
+        For n = 1, 2, ..., `max_n`, the (M_n,) packed n-grams, int64, ascending.
     """
     ngrams = []
     for n in range(1, max_n + 1):

@@ -1,7 +1,6 @@
 """Which tokens of a padded batch are real.
 
-Shape letters, used everywhere in this package: B batch, T tokens, D model width, H heads, W head width,
-K classes.
+Shape letters in this package: B batch, T tokens, D model width, H heads, W head width, K classes.
 """
 
 from __future__ import annotations
@@ -28,10 +27,8 @@ def as_mask(mask_or_lengths: Tensor, tokens: int) -> Tensor:
             token after padding.
     """
     if mask_or_lengths.dtype == torch.bool:
-        mask = _check_mask(mask_or_lengths, tokens)
-    else:
-        mask = _mask_of_lengths(mask_or_lengths, tokens)
-    return mask
+        return _check_mask(mask_or_lengths, tokens)
+    return _mask_of_lengths(mask_or_lengths, tokens)
 
 
 def _check_mask(mask: Tensor, tokens: int) -> Tensor:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import torch
 from torch import Tensor, nn
 
 
-class MeanPooling(nn.Module):
-    """The mean of the real tokens' states."""
+class Pooling(nn.Module):
+    """From (B, T, D) states and a (B, T) mask of real tokens to (B, `output_width`) vectors."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, output_width: int) -> None:
         super().__init__()
-        self.output_width = width
+        self.output_width = output_width
+
+
+class MeanPooling(Pooling):
+    """The mean of the real tokens' states."""
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Pool (B, T, D) states over a (B, T) mask of real tokens to (B, D)."""
@@ -21,41 +23,34 @@ class MeanPooling(nn.Module):
         return total / mask.sum(dim=1, keepdim=True)
 
 
-class MaxPooling(nn.Module):
+class MaxPooling(Pooling):
     """The largest value of every feature among the real tokens (Collobert et al. 2011)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.output_width = width
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Pool (B, T, D) states over a (B, T) mask of real tokens to (B, D)."""
         return states.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(dim=1)
 
 
-class MeanMaxPooling(nn.Module):
+class MeanMaxPooling(Pooling):
     """Mean and maximum side by side (as in ULMFiT's concat pooling, Howard & Ruder 2018)."""
 
     def __init__(self, width: int) -> None:
-        super().__init__()
-        self.mean = MeanPooling(width)
-        self.max = MaxPooling(width)
-        self.output_width = self.mean.output_width + self.max.output_width
+        super().__init__(2 * width)
+        self.mean, self.max = MeanPooling(width), MaxPooling(width)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Pool (B, T, D) states over a (B, T) mask of real tokens to (B, 2D)."""
         return torch.cat([self.mean(states, mask), self.max(states, mask)], dim=-1)
 
 
-class AttentionPooling(nn.Module):
+class AttentionPooling(Pooling):
     """A weighted mean whose weights are learned: softmax of c . tanh(W s + b) (Yang et al. 2016).
 
     The query c starts at zero, so that training begins with the plain mean.
     """
 
     def __init__(self, width: int) -> None:
-        super().__init__()
-        self.output_width = width
+        super().__init__(width)
         self.key = nn.Linear(width, width)
         self.query = nn.Linear(width, 1, bias=False)
         nn.init.zeros_(self.query.weight)
@@ -70,7 +65,7 @@ class AttentionPooling(nn.Module):
         return scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
 
 
-class LastPooling(nn.Module):
+class LastPooling(Pooling):
     """The last real state of each direction of a recurrent network.
 
     Reading forwards, that is the state at the last real token; reading backwards, the one at the first token.
@@ -81,13 +76,12 @@ class LastPooling(nn.Module):
     """
 
     def __init__(self, width: int, directions: int) -> None:
-        super().__init__()
+        super().__init__(width)
         if directions not in (1, 2) or width % directions:
             raise ValueError(
                 f"last pooling needs 1 or 2 directions that share the width evenly, not directions={directions} of "
                 f"width={width}; give the width of all directions together"
             )
-        self.output_width = width
         self.forward_width = width // directions
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -95,9 +89,6 @@ class LastPooling(nn.Module):
         rows = torch.arange(len(states), device=states.device)  # (B,)
         forwards = states[rows, mask.sum(dim=1) - 1, : self.forward_width]  # (B, D / directions)
         return torch.cat([forwards, states[:, 0, self.forward_width :]], dim=-1)
-
-
-Pooling: TypeAlias = MeanPooling | MaxPooling | MeanMaxPooling | AttentionPooling | LastPooling
 
 
 def build_pooling(name: str, width: int, directions: int = 1) -> Pooling:
@@ -113,12 +104,9 @@ def build_pooling(name: str, width: int, directions: int = 1) -> Pooling:
     """
     if name == "last":
         return LastPooling(width, directions)
-    kinds: dict[str, type[MeanPooling | MaxPooling | MeanMaxPooling | AttentionPooling]] = {
-        "mean": MeanPooling,
-        "max": MaxPooling,
-        "mean_max": MeanMaxPooling,
-        "attention": AttentionPooling,
-    }
+    kinds: dict[str, type[Pooling]] = {
+        "mean": MeanPooling, "max": MaxPooling, "mean_max": MeanMaxPooling, "attention": AttentionPooling,
+    }  # fmt: skip
     if name not in kinds:
         raise ValueError(f"pooling must be one of {[*kinds, 'last']}, not {name!r}; set model.pooling to one of them")
     return kinds[name](width)

@@ -96,15 +96,7 @@ class TextClassificationRNN(nn.Module):
         self.head = nn.Linear(self.pooling.output_width, classes)
 
     def forward(self, tokens: Tensor, mask_or_lengths: Tensor) -> Tensor:
-        """Classify reviews, in any order of their lengths.
-
-        Args:
-            tokens: (B, T) token ids.
-            mask_or_lengths: (B, T) bool mask of real tokens, or (B,) lengths.
-
-        Returns:
-            (B, K) logits.
-        """
+        """Classify (B, T) token ids, given a (B, T) mask of real tokens or (B,) lengths; return (B, K) logits."""
         mask = as_mask(mask_or_lengths, tokens.shape[1])
         return self.classify(self.encode(self.embed(tokens), mask), mask)
 

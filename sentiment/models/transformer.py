@@ -66,12 +66,7 @@ class TransformerBlock(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, mask_or_lengths: Tensor) -> Tensor:
-        """Map (B, T, D) states to (B, T, D) states.
-
-        Args:
-            x: (B, T, D) states.
-            mask_or_lengths: (B, T) bool mask of real tokens, or (B,) lengths.
-        """
+        """Map (B, T, D) states to (B, T, D) states, given a (B, T) mask of real tokens or (B,) lengths."""
         if self.norm == "post":
             x = self.attention_norm(x + self.attention(x, mask_or_lengths))  # (B, T, D)
             return self.feedforward_norm(x + self.feedforward(x))  # type: ignore[no-any-return]
@@ -145,15 +140,7 @@ class TextClassificationTransformer(nn.Module):
         self.head = nn.Linear(self.pooling.output_width, classes)
 
     def forward(self, tokens: Tensor, mask_or_lengths: Tensor) -> Tensor:
-        """Classify reviews.
-
-        Args:
-            tokens: (B, T) token ids.
-            mask_or_lengths: (B, T) bool mask of real tokens, or (B,) lengths.
-
-        Returns:
-            (B, K) logits.
-        """
+        """Classify (B, T) token ids, given a (B, T) mask of real tokens or (B,) lengths; return (B, K) logits."""
         mask = as_mask(mask_or_lengths, tokens.shape[1])
         return self.classify(self.encode(self.embed(tokens), mask), mask)
 
