@@ -6,6 +6,7 @@ There is no batch: whenever a job ends, its slot takes the next trial at once, a
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,11 @@ from typing import Protocol
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import SentimentError
-from sentiment.search.progress import Observer, RunningJob, StudyState
+from sentiment.search.progress import Observer, RunningJob, StudyState, write_failure
 from sentiment.search.study.outcome import Outcome, failed, finish
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
-from sentiment.search.workers.executor import Executor
+from sentiment.search.workers.executor import Executor, uninterrupted
 from sentiment.search.workers.job import Finished, Job
-from sentiment.search.workers.signals import uninterrupted
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Controller:
         self._failures_allowed = int(study.search.options.max_failure_rate * study.search.total)
         self._active: dict[int, ActiveTrial] = {}
         self._ready: deque[Job] = deque()
-        self._failures: list[tuple[int, Outcome]] = []
+        self._failures: list[str] = []
         self._began = self._told = time.monotonic()
 
     def run(self) -> None:
@@ -195,9 +195,12 @@ class Controller:
         number, trial_id = active.claimed.number, active.claimed.trial_id
         del self._active[number]
         self._study.settle(trial_id, outcome)
+        trial = self._study.read(trial_id)
         if outcome.state == "failed":
-            self._failures.append((number, outcome))
-        return self._study.read(trial_id)
+            self._failures.append(f"trial {number}: {write_failure(trial, self._study.search.study_dir)}")
+            if outcome.traceback and os.environ.get("HYDRA_FULL_ERROR") == "1":
+                log.error("Trial %d failed:\n%s", number, outcome.traceback)
+        return trial
 
     def _tell(self, trial: FrozenTrial | None) -> None:
         if trial is not None:
@@ -253,7 +256,7 @@ class Controller:
             )
 
 
-def _list_failures(failures: Sequence[tuple[int, Outcome]], shown: int = 5) -> str:
-    lines = [f"  trial {number}: {outcome.reason}" for number, outcome in failures[:shown]]
+def _list_failures(failures: Sequence[str], shown: int = 5) -> str:
+    lines = [f"  {failure}" for failure in failures[:shown]]
     more = len(failures) - shown
     return "\n".join(lines + ([f"  ... and {more} more"] if more > 0 else []))

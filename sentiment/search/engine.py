@@ -55,15 +55,14 @@ def run_study(
         report_dry_run(search, runner)
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with storage_errors(f"The study in {search.study_dir}"):
+    executor = build_executor(search, runner)  # it may refuse, and a refused command shall leave no folder
+    with storage_errors(f"The study in {search.study_dir}"), open_study(search) as study:
         search.study_dir.mkdir(parents=True, exist_ok=True)
-        with open_study(search) as study:
-            command = shlex.join(["python", *sys.argv])
-            write_study_address(search.study_dir, study.name, search.storage_url, command)
-            executor = build_executor(search, runner)
-            observers = choose_observers(search, context, jobs_print_here=isinstance(executor, InProcess))
-            Controller(study, executor, JobPlanner(search, study, application), observers).run()
-            require_feasible(study.trials(), options.limits)
+        command = shlex.join(["python", *sys.argv])
+        write_study_address(search.study_dir, study.name, search.storage_url, command)
+        observers = choose_observers(search, context, jobs_print_here=isinstance(executor, InProcess))
+        Controller(study, executor, JobPlanner(search, study, application), observers).run()
+        require_feasible(study.trials(), options.limits)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class LiveTable(Observer):
     def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
         """Keep a failure on the screen, and draw."""
         if trial.state == TrialState.FAIL:
-            self._console.print(Text(f"#{trial.number} {write_ending(trial)}", style="red"))
+            self._console.print(Text(f"#{trial.number} {write_ending(trial, state)}", style="red"))
         self._draw(state)
 
     def waited(self, state: StudyState) -> None:

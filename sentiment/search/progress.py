@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.atomic import write_text
 from sentiment.format import format_metric, format_setting
+from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
 
 log = logging.getLogger(__name__)
@@ -138,7 +140,7 @@ class EventLines(Observer):
 
     def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
         """Log how the trial ended and what the best is now."""
-        log.info("#%d %s | %s", trial.number, write_ending(trial, state.metric_names), write_stand(state))
+        log.info("#%d %s | %s", trial.number, write_ending(trial, state), write_stand(state))
 
     def study_ended(self, state: StudyState) -> None:
         """Log what was found."""
@@ -185,15 +187,25 @@ def write_stand(state: StudyState) -> str:
     return line
 
 
-def write_ending(trial: FrozenTrial, metric_names: Sequence[str] = ()) -> str:
+def write_ending(trial: FrozenTrial, state: StudyState) -> str:
     """Return how a trial ended."""
     if trial.state == TrialState.COMPLETE:
         source = trial.user_attrs.get("reused_from")
         reused = "" if source is None else f" (equal to trial {source}, not run again)"
-        return f"complete: {write_objectives(trial.values, metric_names)}{reused}"
+        return f"complete: {write_objectives(trial.values, state.metric_names)}{reused}"
     if trial.state == TrialState.PRUNED:
         return f"pruned after step {trial.last_step}"
-    return f"failed: {trial.user_attrs.get('failure.reason', 'unknown reason')}"
+    return f"failed: {write_failure(trial, state.study_dir)}"
+
+
+def write_failure(trial: FrozenTrial, study_dir: Path) -> str:
+    """Return why a trial failed, and where its last job has its log."""
+    line: str = trial.user_attrs.get("failure.reason", "unknown reason")
+    prefix = ATTEMPT_KEY.format(repeat="")
+    attempts = sorted((key, value) for key, value in trial.system_attrs.items() if key.startswith(prefix))
+    if attempts and attempts[-1][1]["log"]:
+        line += f" (log: {os.path.normpath(study_dir / attempts[-1][1]['log'])})"
+    return line
 
 
 def write_objectives(values: Sequence[float], metric_names: Sequence[str]) -> str:

@@ -63,19 +63,36 @@ class Measured:
 
 
 class Probe:
-    """Stands in for a trial (see `JobTrial`) while a dry run measures: stops the job once its pace is known.
+    """Stands in for a trial and its address (see `JobTrial`) in a dry run: stops the job once its pace is known.
 
     Args:
         file: Takes the samples, line by line, so that they outlive a process that is killed.
         seconds: Time after the first sample in which the pace shows.
     """
 
+    number = repeat = 0
+    folder: Path
+    attempt = 1
+
     def __init__(self, file: Path, seconds: float) -> None:
-        self.number = self.repeat = 0
         self._file = file
         self._seconds = seconds
         self._began = time.monotonic()
         self._first: float | None = None
+
+    @contextmanager
+    def attend(self) -> Iterator[Probe]:
+        """Take a sample at the beginning and, however it comes, at the end."""
+        self._began = time.monotonic()
+        self.sample(None)
+        try:
+            yield self
+        finally:
+            self.sample(None)
+
+    def begin(self, folder: Path, log_file: Path | None) -> None:
+        """Note the folder."""
+        self.folder = folder
 
     def report(self, value: float, *, step: int) -> None:
         """Take no notice: nothing is compared."""
@@ -112,33 +129,6 @@ class Probe:
         return now
 
 
-@dataclass(frozen=True)
-class ProbeAddress:
-    """Where a job finds its probe (see `JobAddress`).
-
-    Attributes:
-        file: Where the probe writes its samples.
-        seconds: See `Probe`.
-        number: Number of a trial that there is not.
-        repeat: Its repeat.
-    """
-
-    file: Path
-    seconds: float
-    number: int = 0
-    repeat: int = 0
-
-    @contextmanager
-    def attend(self) -> Iterator[Probe]:
-        """Return the probe; take a sample at the beginning and, however it comes, at the end."""
-        probe = Probe(self.file, self.seconds)
-        probe.sample(None)
-        try:
-            yield probe
-        finally:
-            probe.sample(None)
-
-
 def measure(
     runner: JobRunner, overrides: tuple[str, ...], config: DictConfig, slot: Slot, *, folder: Path, seconds: float
 ) -> Measured:
@@ -155,14 +145,14 @@ def measure(
     folder.mkdir(parents=True)
     with open_dict(config):
         config.hydra.sweep.dir = str(folder / "jobs")
-    address = ProbeAddress(folder / "samples.jsonl", seconds)
-    job = Job(0, overrides, number_job(config, 0), address)
+    samples = folder / "samples.jsonl"
+    job = Job(0, overrides, number_job(config, 0), Probe(samples, seconds))
     workers = WorkerProcesses(runner, [slot], folder / "log")
     try:
-        outcome = _wait(workers, job, address.file, seconds * PATIENCE)
+        outcome = _wait(workers, job, samples, seconds * PATIENCE)
     finally:
         workers.stop()
-    measured = interpret(_read_samples(address.file), outcome)
+    measured = interpret(_read_samples(samples), outcome)
     if outcome is None and measured.is_bound:  # a process that was killed has taken no sample at its end
         return replace(measured, seconds=max(measured.seconds, seconds * PATIENCE))
     return measured

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Protocol
 
 
@@ -21,10 +22,15 @@ class RunningTrial(Protocol):
     Attributes:
         number: Number of the trial in its study.
         repeat: Which of the trial's repeats this job is, from 0.
+        folder: The job's folder; the same for every attempt where ``hydra.sweep.dir`` is the same.
+        attempt: How often the job was begun, from 1: above it, an earlier process was stopped or died, and may have
+            left a checkpoint in the folder.
     """
 
     number: int
     repeat: int
+    folder: Path
+    attempt: int
 
     def report(self, value: float, *, step: int) -> None:
         """Take the objective at a step (from 0, the same pace in every trial) and decide whether to go on.

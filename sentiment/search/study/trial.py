@@ -6,6 +6,7 @@ every launcher.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import RandomSampler
-from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from sentiment.errors import RunPruned, SentimentError
@@ -34,6 +34,9 @@ OWNER_KEY = "study:owner"
 PROGRESS_KEY = "study:progress"
 """System attribute: share of the job that is done, and a word on it for people."""
 
+ATTEMPT_KEY = "study:attempt:{repeat}"
+"""System attribute: how often a job was begun (``count``), and its ``log``, relative to the study's folder."""
+
 HEARTBEAT_SECONDS = 12.0
 
 
@@ -44,12 +47,24 @@ class SupersededError(SentimentError):
 class StoredTrial:
     """The trial that a job belongs to, as the study's storage knows it; see `RunningTrial`."""
 
-    def __init__(self, storage: BaseStorage, study: optuna.Study, trial_id: int, number: int, repeat: int) -> None:
-        self.number = number
-        self.repeat = repeat
-        self._storage = storage
+    folder: Path
+    attempt: int
+
+    def __init__(self, study: optuna.Study, address: TrialAddress) -> None:
+        self.number = address.number
+        self.repeat = address.repeat
+        self._storage = study._storage
         self._study = study
-        self._trial_id = trial_id
+        self._trial_id = address.trial_id
+        self._study_dir = address.study_dir
+
+    def begin(self, folder: Path, log_file: Path | None) -> None:
+        """Note that the job starts to work in its folder, and which file is its log."""
+        key = ATTEMPT_KEY.format(repeat=self.repeat)
+        earlier = self._storage.get_trial(self._trial_id).system_attrs.get(key)
+        self.folder, self.attempt = folder, 1 if earlier is None else earlier["count"] + 1
+        relative = None if log_file is None else os.path.relpath(log_file, self._study_dir)
+        self._storage.set_trial_system_attr(self._trial_id, key, {"count": self.attempt, "log": relative})
 
     def report(self, value: float, *, step: int) -> None:
         """Take the objective at a step and decide whether to go on.
@@ -148,7 +163,7 @@ class TrialAddress:
         """Open the storage (once per process) and find the trial."""
         study = _open_study(self.storage_url, self.study_dir, self.study_name)
         study.pruner = self.pruner
-        return StoredTrial(study._storage, study, self.trial_id, self.number, self.repeat)
+        return StoredTrial(study, self)
 
     @contextmanager
     def attend(self) -> Iterator[StoredTrial]:

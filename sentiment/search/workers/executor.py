@@ -1,10 +1,18 @@
-"""What runs jobs: the contract, and the simplest kind, in the process of the study itself."""
+"""What runs jobs: the contract, the simplest kind, in the study's own process, and handing over without a break."""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Protocol
 
 from sentiment.search.workers.job import Finished, Job, JobRunner
+
+HELD = (signal.SIGINT, signal.SIGTERM)
 
 
 class Executor(Protocol):
@@ -71,3 +79,36 @@ class InProcess:
         stopped = self.running
         self._job = None
         return stopped
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold the first Ctrl-C or SIGTERM back until the step is done; a second one is obeyed at once.
+
+    Python handles signals in the main thread, so elsewhere there is nothing to hold.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in HELD}
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append(number)
+        if len(held) > 1:
+            restore()
+            os.kill(os.getpid(), held.pop())
+
+    for number in HELD:
+        if handlers[number] is not signal.SIG_IGN:
+            signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        restore()
+        if held:
+            os.kill(os.getpid(), held[0])

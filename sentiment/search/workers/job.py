@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from optuna.exceptions import OptunaError
 
-from sentiment.errors import RunPruned
+from sentiment.errors import RunPruned, SentimentError
 from sentiment.search.storage.address import StorageError
 from sentiment.search.study.current import RunningTrial, running
 from sentiment.search.study.outcome import Outcome, complete, failed
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 
 class JobTrial(RunningTrial, Protocol):
     """A trial as the wrapper of the application's task knows it."""
+
+    def begin(self, folder: Path, log_file: Path | None) -> None:
+        """Note that the job starts to work in its folder, and which file is its log."""
 
     def finish_repeat(self, value: float) -> None:
         """Take the final value of a repeat.
@@ -121,28 +126,34 @@ class JobRunner:
         finally:
             hydra = self.config.hydra
             configure_log(hydra.hydra_logging, hydra.verbose, execution_whitelist=self.context.execution_whitelist)
-        return read_return(returned)
+        return self.read_return(returned)
 
     def wrap(self, job: Job) -> TrialTask:
         """Return the task function of one job, for Hydra or one of its launchers."""
         return TrialTask(self.task, job.address, self.objectives)
 
+    def read_return(self, returned: JobReturn) -> Outcome:
+        """Make an outcome of what a job brought back."""
+        if isinstance(returned._return_value, RunPruned | optuna.TrialPruned):
+            return describe_ending(returned._return_value)  # reading the property would print it as an error
+        try:
+            return complete(returned.return_value, self.objectives)
+        except Exception as error:
+            return describe_ending(error)
 
-def read_return(returned: JobReturn) -> Outcome:
-    """Return the outcome that a job brought back, or make one of the exception."""
-    try:
-        value = returned.return_value
-    except Exception as error:
-        return failed(error)
-    assert isinstance(value, Outcome), f"a job of a study returned {value!r}"
-    return value
+
+def describe_ending(error: Exception) -> Outcome:
+    """Make an outcome of what a job raised: it was pruned, or it failed."""
+    if isinstance(error, RunPruned | optuna.TrialPruned):
+        return Outcome("pruned", reason=str(error) or "pruned")
+    return failed(error)
 
 
 class TrialTask:
     """Hydra's task function for one job of a trial.
 
-    Hydra's launchers pickle the task function to wherever the job runs; the address travels with it. What comes back
-    is an `Outcome`; an exception of the job goes on to Hydra, which reports it as it does everywhere.
+    Hydra's launchers pickle the task function to wherever the job runs; the address travels with it. What the
+    application's task returns or raises goes on to Hydra, whose callbacks see it as they do without a study.
     """
 
     def __init__(self, task: TaskFunction, address: JobAddress, objectives: int) -> None:
@@ -151,24 +162,35 @@ class TrialTask:
         self.objectives = objectives
 
     def __call__(self, config: DictConfig) -> Any:
-        """Run the job, or return the outcome that an earlier process of the same job has left."""
+        """Run the job, or repeat the outcome that an earlier process of the same job has left."""
         with self.address.attend() as trial:
             known = trial.read_outcome()
             if known is not None:
-                return known
+                return self._repeat(known)
+            folder = Path(HydraConfig.get().runtime.output_dir)
+            files = [Path(h.baseFilename) for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
+            trial.begin(folder, next((file for file in files if file.is_relative_to(folder)), None))
             try:
                 with running(trial):
-                    outcome = complete(self.task(config), self.objectives)
+                    returned = self.task(config)
+                    outcome = complete(returned, self.objectives)
                     if outcome.state == "complete" and self.objectives == 1:
                         trial.finish_repeat(outcome.values[0])
-            except (RunPruned, optuna.TrialPruned) as pruned:
-                outcome = Outcome("pruned", reason=str(pruned) or "pruned")
             except Exception as error:
-                trial.write_outcome(failed(error))
+                _keep(trial, describe_ending(error))
                 raise
-            try:
-                trial.write_outcome(outcome)
-            except (StorageError, OptunaError) as error:
-                # The study's process gets the outcome all the same, and says so if it cannot write either.
-                log.warning("The outcome could not be kept by the job itself: %s", error)
-            return outcome
+            _keep(trial, outcome)
+            return returned
+
+    def _repeat(self, known: Outcome) -> Any:
+        if known.state == "complete":
+            return known.values[0] if self.objectives == 1 else known.values
+        raise (RunPruned if known.state == "pruned" else SentimentError)(known.reason)
+
+
+def _keep(trial: JobTrial, outcome: Outcome) -> None:
+    try:
+        trial.write_outcome(outcome)
+    except (StorageError, OptunaError) as error:
+        # The study's process gets the outcome all the same, and says so if it cannot write either.
+        log.warning("The outcome could not be kept by the job itself: %s", error)

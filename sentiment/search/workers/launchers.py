@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sentiment.errors import SentimentError
 from sentiment.search.study.outcome import Outcome, failed
-from sentiment.search.workers.job import Finished, Job, JobRunner, read_return
+from sentiment.search.workers.job import Finished, Job, JobRunner
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Launches:
                 # thread, in the middle of the study's own process.
                 launcher.joblib["n_jobs"] = max(2, self.capacity)
             returned = launcher.launch([job.overrides], initial_job_idx=job.number)
-            return read_return(returned[0])
+            return self._runner.read_return(returned[0])
         except Exception as error:  # a job that timed out, a node that died: the launcher raises, the study goes on
             return _lost(error)
 

@@ -7,7 +7,6 @@ once and costs its one job.
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,6 +14,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -26,7 +27,6 @@ from hydra.core.singleton import Singleton
 
 from sentiment.search.study.outcome import Outcome
 from sentiment.search.workers.job import Finished, Job, JobRunner
-from sentiment.search.workers.signals import deaf_to_ctrl_c
 from sentiment.search.workers.slots import Slot
 
 POLITE_SECONDS = 20.0
@@ -54,7 +54,7 @@ class Worker:
     def start(self, job: Job) -> None:
         """Send a job."""
         self.job = job
-        with contextlib.suppress(BrokenPipeError):  # it died while idle: `receive` finds that out and says how
+        with suppress(BrokenPipeError):  # it died while idle: `receive` finds that out and says how
             self.connection.send_bytes(cloudpickle.dumps(job))
 
     def receive(self) -> Finished:
@@ -156,6 +156,16 @@ class WorkerProcesses:
     def _start(self, slot: Slot) -> Worker:
         self._log_dir.mkdir(parents=True, exist_ok=True)
         return Worker(slot, self._work_file, self._log_dir / f"worker-{slot.index}.log")
+
+
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Start processes here that a Ctrl-C at the terminal cannot end before they have said what they do about it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def serve(connection: Connection, work_file: str, environment: dict[str, str], log_file: str) -> None:

@@ -8,7 +8,8 @@ from types import FrameType
 
 import pytest
 
-from sentiment.search.workers.signals import deaf_to_ctrl_c, uninterrupted
+from sentiment.search.workers.executor import uninterrupted
+from sentiment.search.workers.processes import deaf_to_ctrl_c
 
 
 class TerminatedError(Exception):
