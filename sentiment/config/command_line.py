@@ -25,6 +25,7 @@ from omegaconf.errors import InterpolationKeyError
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.faults import explain_unknown_key, explain_unknown_option
+from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.reading import check_settings, list_keys, read_choices
 from sentiment.errors import ConfigError, Fault
 
@@ -95,6 +96,8 @@ class CommandLineCheck:
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         faults += find_lost_interpolations(hydra_config.sweeper)
+        if is_multirun and not faults:
+            faults += find_wrong_direction(composed)
         if is_multirun and hydra_config.sweeper._target_ in self.searches:
             faults += self._check_search(composed, [*fixed, *swept])
         elif is_multirun:
@@ -218,6 +221,19 @@ def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
             remedy = f"write the value itself; in a YAML file ${{{function}:${{objective}}}} follows from objective"
             faults.append(Fault(f"hydra.sweeper.{name}", str(error).splitlines()[0], remedy))
     return faults
+
+
+def find_wrong_direction(composed: DictConfig) -> list[Fault]:
+    """Return the fault of a sweeper that would steer an objective the wrong way: it minimises unless told otherwise."""
+    written = OmegaConf.select(composed, "hydra.sweeper.direction")
+    objective = OmegaConf.select(composed, "objective")
+    right = [str(direction) for direction in find_directions(objective)]
+    directions = [getattr(item, "name", item) for item in (written if OmegaConf.is_list(written) else [written])]
+    if written is None or not right or directions == right:  # None: Hydra's own sweeper, which optimises nothing
+        return []
+    value = right[0] if len(right) == 1 else f"[{','.join(right)}]"
+    problem = f"is {', '.join(map(str, directions))}, the wrong way for {', '.join(list_objectives(objective))}"
+    return [Fault("hydra.sweeper.direction", problem, f"set hydra.sweeper.direction={value}")]
 
 
 def explain_sweep(override: Override) -> Fault:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import HydraContext
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
@@ -26,7 +27,7 @@ from sentiment.search.options import StudyOptions
 from sentiment.search.space.constraints import Validity, make_validity
 from sentiment.search.space.corners import list_corners
 from sentiment.search.space.grid import grid_size
-from sentiment.search.space.parameters import Space
+from sentiment.search.space.parameters import Space, write_value
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
 from sentiment.search.storage.address import read_address
@@ -85,7 +86,8 @@ class Search:
         Raises:
             ConfigError: Any of them is faulty.
         """
-        choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
+        chosen = config.hydra.runtime.choices
+        choices = {str(group): str(chosen[group]) for group in chosen if not OmegaConf.is_missing(chosen, group)}
         loader = context.config_loader
         space = read_space(lines, options.params or {}, options.branches or {}, loader, chosen=choices)
         is_valid = make_validity(options.constraints, space, config)
@@ -164,7 +166,7 @@ class Search:
     def to_overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """Write a trial's values as overrides; what `custom_search_space` drew comes first."""
         known = {parameter.name for parameter in self.space.parameters}
-        extra = (f"{name}={value}" for name, value in values.items() if name not in known)
+        extra = (f"{name}={_write_drawn(value)}" for name, value in values.items() if name not in known)
         return (*extra, *self.space.to_overrides(values))
 
     def describe(self) -> Definition:
@@ -182,20 +184,26 @@ class Search:
 
         That is the base configuration less what is searched; and of a searched config group, what each option says.
         """
-        space, composer, groups = self.space, self.composer, self.config.hydra.runtime.choices
+        space, composer, chosen = self.space, self.composer, self.config.hydra.runtime.choices
         shared = [*(f"{key}={text}" for key, text in space.fixed.items()), *space.plain]
         searched = {parameter.key.lstrip("+") for parameter in space.parameters} | {self.repeats.seed_key}
-        base = composer.resolve(composer.compose(shared))
+        options = {
+            item.key: [f"{item.key}={option}" for option in item.distribution.choices]
+            for item in space.parameters
+            if item.key in list(chosen) and isinstance(item.distribution, CategoricalDistribution)
+        }
+        # A group without a default is always searched; what the trials share has any of its options.
+        needed = {key: lines[0] for key, lines in options.items() if OmegaConf.is_missing(chosen, key)}
+        base = composer.resolve(composer.compose([*needed.values(), *shared]))
         settings = {key: value for key, value in base.items() if not is_within(key, searched)}
-        for parameter in space.parameters:
-            if parameter.key in groups and isinstance(parameter.distribution, CategoricalDistribution):
-                for option in parameter.distribution.choices:
-                    content = composer.resolve(composer.compose([f"{parameter.key}={option}", *shared]))
-                    settings |= {
-                        f"{key} ({parameter.key}={option})": value
-                        for key, value in content.items()
-                        if key.startswith(f"{parameter.key}.") and key not in searched
-                    }
+        for group, lines in options.items():
+            for line in lines:
+                content = composer.resolve(composer.compose([*{**needed, group: line}.values(), *shared]))
+                settings |= {
+                    f"{key} ({line})": value
+                    for key, value in content.items()
+                    if key.startswith(f"{group}.") and key not in searched
+                }
         return settings
 
 
@@ -207,6 +215,15 @@ def _blame(overrides: tuple[str, ...], error: Exception) -> Fault:
         if key.lstrip("+~") in reason or (value and value in reason):
             return Fault(key, f"cannot be composed with {override} ({reason})", "correct the search space")
     return Fault(" ".join(overrides), f"cannot be composed ({reason})", "correct the search space")
+
+
+def _write_drawn(value: Any) -> str:
+    """Write what `custom_search_space` drew: unlike a choice from an override, a string is meant as it is."""
+    if value is None:
+        return "null"
+    if isinstance(value, str) and (value == "null" or ("'" in value and value[0] not in "'\"[{")):
+        return QuotedString(value, Quote.single).with_quotes()
+    return write_value(value)
 
 
 def _build_pruner(config: Mapping[str, Any] | None) -> BasePruner:

@@ -30,7 +30,13 @@ def find_faults(*arguments: str) -> dict[str, tuple[str, str]]:
         ["--info", "searchpath"],
         ["--cfg", "job", "model=rnn"],
         ["hydra.verbose=true"],
-        ["hydra/sweeper=optuna", "-m", "model.heads=choice(1,2,4)", "optimizer.lr=tag(log, interval(1e-4, 1e-2))"],
+        [
+            "hydra/sweeper=optuna",
+            "hydra.sweeper.direction=maximize",
+            "-m",
+            "model.heads=choice(1,2,4)",
+            "optimizer.lr=tag(log, interval(1e-4, 1e-2))",
+        ],
     ],
 )
 def test_valid_commands_pass(arguments):
@@ -129,7 +135,9 @@ def test_sweeps_from_the_configuration_are_checked_too():
 
 
 def test_both_ends_of_an_interval_are_checked():
-    faults = find_faults("-m", "hydra/sweeper=optuna", "optimizer.lr=interval(1e-4, 20)")
+    faults = find_faults(
+        "-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "optimizer.lr=interval(1e-4, 20)"
+    )
     assert "20.0 is out of range" in faults["optimizer.lr"][0]
 
 
@@ -155,3 +163,14 @@ def test_heads_are_a_fault_exactly_where_narrow_heads_do_not_divide_the_width(wi
 def test_no_text_makes_the_check_itself_fail(text):
     for line in (f"model.dropout={text}", f"model.{text}=1", f"++{text}"):
         assert all(problem and remedy for problem, remedy in find_faults(line).values())
+
+
+@pytest.mark.parametrize("sweeper", ["optuna", "study"])
+def test_a_sweeper_that_would_minimise_an_accuracy_is_refused(sweeper):
+    (fault,) = find_faults("-m", f"hydra/sweeper={sweeper}", "seed=choice(0,1)")
+    assert (fault.key, fault.remedy) == ("hydra.sweeper.direction", "set hydra.sweeper.direction=maximize")
+    assert fault.problem == "is minimize, the wrong way for val/accuracy"
+    assert find_faults("-m", f"hydra/sweeper={sweeper}", "seed=choice(0,1)", "objective=val/loss") == []
+    two = "objective=[val/accuracy,model/parameters]"
+    (fault,) = find_faults("-m", f"hydra/sweeper={sweeper}", "seed=choice(0,1)", two)
+    assert fault.remedy == "set hydra.sweeper.direction=[maximize,minimize]"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from typing import ClassVar
 
 import pytest
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
 from hydra.utils import execution_whitelist
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from sentiment.errors import RunPruned
 from sentiment.search.plugin.sweeper import StudyEndedError, StudySweeper
 
 STOCK_SAMPLERS = ["tpe", "random", "cmaes", "nsgaii", "nsgaiii", "gp", "qmc", "grid"]
@@ -28,6 +35,22 @@ def evaluate_two(config):
 
 def dominates(one, other):
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+@pytest.fixture
+def multirun(tmp_path, monkeypatch):
+    """Runs a grid, one job at a time, under this sweeper or the stock plugin, in the folder `out`."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(sweeper, *overrides, task, config_dir=None):
+        GlobalHydra.instance().clear()
+        hydra = Hydra.create_main_hydra2("toy", create_config_search_path(config_dir))
+        options = [f"hydra/sweeper={sweeper}", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=1"]
+        name = None if config_dir is None else "config"
+        hydra.multirun(name, task, [*options, "hydra.sweep.dir=out", *overrides], with_log_configuration=False)
+
+    yield run
+    GlobalHydra.instance().clear()
 
 
 def test_hydra_knows_the_sweeper(sweep):
@@ -130,6 +153,58 @@ def test_a_custom_search_space_adds_to_what_is_drawn(sweep, toy_space, study_dir
         assert (config.x, config.y, config.w) == (trial.params["x"], trial.params["y"], trial.params["+w"])
         assert abs(config.x - config.y) <= 0.3
     assert read_results(study_dir)["best_params"] == study.best_params
+
+
+def test_strings_that_a_custom_search_space_draws_arrive_as_they_are(sweep, tmp_path, monkeypatch):
+    drawn = ["a,b", "1", "true", "null", None, "it's", "k=v", "a b", ""]
+    draw = "    trial.suggest_categorical(f'+w{trial.number}', [DRAWN[trial.number]])"
+    lines = [f"DRAWN = {drawn}", "def draw_word(config, trial):", draw]
+    (tmp_path / "toy_words.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = []
+    with execution_whitelist("toy_words.*"):
+        sweep(
+            *("x=interval(-5,5)", "hydra.sweeper.custom_search_space=toy_words.draw_word"),
+            f"hydra.sweeper.n_trials={len(drawn)}",
+            task=lambda config: seen.append(config[f"w{len(seen)}"]) or 0.0,
+        )
+    assert seen == drawn
+
+
+@pytest.mark.parametrize("sweeper", ["optuna", "study"])
+def test_a_config_group_without_a_default_may_be_swept(multirun, tmp_path, sweeper):
+    (tmp_path / "conf" / "shape").mkdir(parents=True)
+    (tmp_path / "conf" / "config.yaml").write_text("defaults:\n  - shape: ???", encoding="utf-8")
+    for number, name in enumerate(("flat", "round")):
+        (tmp_path / "conf" / "shape" / f"{name}.yaml").write_text(f"edges: {number}", encoding="utf-8")
+    multirun(sweeper, "shape=flat,round", task=lambda config: config.shape.edges, config_dir=str(tmp_path / "conf"))
+    assert read_results(tmp_path / "out") == {"name": "optuna", "best_params": {"shape": "flat"}, "best_value": 0.0}
+
+
+class JobEnds(Callback):
+    """Keeps what Hydra's callbacks are told of each job."""
+
+    seen: ClassVar[list[tuple[str, str]]] = []
+
+    def on_job_end(self, config, job_return, **kwargs):
+        self.seen.append((job_return.status.name, repr(job_return._return_value)))
+
+
+@pytest.mark.parametrize("sweeper", ["optuna", "study"])
+def test_callbacks_of_hydra_are_told_what_the_task_returned_or_raised(multirun, monkeypatch, sweeper):
+    def work(config):
+        if config.x == 1:
+            raise ValueError("one")
+        if config.x == 2 and sweeper == "study":
+            raise RunPruned("two")
+        return config.x
+
+    monkeypatch.setattr(JobEnds, "seen", [])
+    ends = f"+hydra.callbacks.ends._target_={JobEnds.__module__}.JobEnds"
+    with execution_whitelist(f"{JobEnds.__module__}.*"):
+        multirun(sweeper, "+x=0,1,2", ends, "hydra.sweeper.max_failure_rate=1", task=work)
+    two = ("COMPLETED", "2") if sweeper == "optuna" else ("FAILED", "RunPruned('two')")
+    assert sorted(JobEnds.seen) == sorted([("COMPLETED", "0"), ("FAILED", "ValueError('one')"), two])
 
 
 def test_what_a_custom_search_space_draws_cannot_be_fixed_too(sweep, toy_space):
@@ -239,3 +314,26 @@ def test_a_failed_study_as_a_command_says_why_without_a_traceback_of_the_study(s
     assert command.returncode == 1
     assert "trial 0: RuntimeError: cfg.error is True" in output
     assert "sentiment/search/" not in output
+
+
+def test_a_failure_names_its_log_and_is_printed_in_full_where_that_is_asked_for(start_toy, study_dir, monkeypatch):
+    log = study_dir / "0" / "app.log"
+    for is_full, jobs in (("0", 1), ("1", 2)):
+        monkeypatch.setenv("HYDRA_FULL_ERROR", is_full)
+        study = [f"hydra.sweeper.study_name=full-{is_full}", "hydra.sweeper.n_trials=1", f"hydra.sweeper.n_jobs={jobs}"]
+        output, _ = start_toy("x=interval(-5,5)", "error=true", *study).communicate(timeout=120)
+        assert f"#0 failed: RuntimeError: cfg.error is True (log: {log}) | 0 done, 1 failed of 1" in output
+        assert f"  trial 0: RuntimeError: cfg.error is True (log: {log})" in output
+        assert ("Trial 0 failed:\nTraceback (most recent call last):" in output) == (is_full == "1")
+    assert "RuntimeError: cfg.error is True" in log.read_text(encoding="utf-8")
+
+
+def test_a_command_that_is_refused_leaves_no_folder(sweep, study_dir, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    sweep("x=interval(-5,5)", "hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=1", storage=url)
+    shutil.rmtree(study_dir)
+    with pytest.raises(StudyEndedError, match="allow_changes"):
+        sweep("x=interval(-9,9)", "hydra.sweeper.study_name=mine", storage=url)
+    with pytest.raises(StudyEndedError, match="2 jobs, but 1 GPUs"):
+        sweep("x=interval(-5,5)", "hydra.sweeper.n_jobs=2", "hydra.sweeper.devices=[0]")
+    assert not study_dir.exists()
