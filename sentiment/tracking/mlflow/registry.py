@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,15 +42,7 @@ class RegistryError(TrackingError):
 
 @dataclass(frozen=True)
 class Registration:
-    """What became of a registration.
-
-    Attributes:
-        name: Registered model.
-        version: Its version that holds the run's model.
-        alias: ``champion`` or ``challenger``.
-        reason: Why it has this alias, in a sentence.
-        is_new: Whether the version was made now; False: the run's model was registered before.
-    """
+    """A version of a registered model, and why it has its alias; not `is_new`: it was registered before."""
 
     name: str
     version: int
@@ -91,9 +83,9 @@ def register_champion(
         RegistryError: The run, its model or its data fingerprint is missing, or name or value cannot be used.
         TrackingError: The store cannot be read or written.
     """
-    if not name or set(name) & set("/:@"):
+    if not name or set(name) & set("/:@'"):  # the registry itself cannot look for a name with a quote
         raise RegistryError(
-            f"{name!r} is no name for a registered model: it must not be empty or hold / : @.\n  -> "
+            f"{name!r} is no name for a registered model: it must not be empty or hold / : @ '.\n  -> "
             "choose another: --register-as NAME"
         )
     if not objective.startswith("val/") or not math.isfinite(value):
@@ -105,13 +97,8 @@ def register_champion(
     client = open_client(uri)
     with reading(uri), quiet(), _hold_registry(uri):
         model, fingerprint = _require_model(client, uri, run_id)
-        tags = {
-            OBJECTIVE_TAG: objective,
-            VALUE_TAG: repr(value),
-            DIRECTION_TAG: direction,
-            FINGERPRINT_TAG: fingerprint,
-            STUDY_TAG: study,
-        }
+        tags = {OBJECTIVE_TAG: objective, VALUE_TAG: repr(value), DIRECTION_TAG: direction}
+        tags |= {FINGERPRINT_TAG: fingerprint, STUDY_TAG: study}
         champion = find_version(client, name, CHAMPION)
         version, is_new = _take_version(client, uri, name, run_id, model, tags)
         alias, reason = _choose_alias(champion, version, tags, force=force)
@@ -165,12 +152,9 @@ def fetch_registered(uri: str, name: str, alias: str, version: str | None, folde
 @contextmanager
 def _hold_registry(uri: str) -> Iterator[None]:
     database = sqlite_file(uri)
-    if database is None:
-        yield
-        return
     lock = f"{database}.registry.lock"
     try:
-        with FileLock(lock, timeout=LOCK_TIMEOUT_SECONDS):
+        with nullcontext() if database is None else FileLock(lock, timeout=LOCK_TIMEOUT_SECONDS):
             yield
     except Timeout as error:
         raise RegistryError(
