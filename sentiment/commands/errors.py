@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sentiment.report.errors.analysis import RunErrors
-    from sentiment.tracking.runs import StoredRun
 
 SUMMARY = "see where a run is wrong: confusion, calibration, length, negation, and its most confident mistakes"
-
-ARTIFACT_PATH = "errors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("run_name", metavar="RUN", help="a run: its folder, SWEEP/NUMBER, or its MLflow run id")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: errors/ in its folder)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where to write (default: errors_SPLIT in its folder)"
+    )
     parser.add_argument("--split", choices=("test", "validation"), help="default: test where the run was tested")
     parser.add_argument("--data-path", type=Path, metavar="PATH", help="where the run's data lies now, if it moved")
     parser.add_argument(
@@ -39,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Analyse, write the page, print the findings, and log the files on the run.
+    """Analyse, write the page, print the findings, and log the files on the run: last, so that nothing else is lost.
 
     Raises:
         SentimentError: There is no such run, or it lacks what is needed.
@@ -53,33 +48,21 @@ def run(options: argparse.Namespace) -> None:
     analysis = analyse_run(
         found, split=options.split, data_path=options.data_path, shown=options.mistakes, explain=options.explain
     )
-    folder = options.output or choose_folder(found, analysis)
+    # A run that only MLflow has, has no folder of its own here.
+    name = f"errors_{analysis.split}"
+    own = found.folder / name if found.tracking_uri is None else Path(f"{name}_{analysis.run_id}")
+    folder = options.output or own
     files = write_report(analysis, folder)
     print_findings(analysis)
     print(f"\n{files[0]} shows it; tables/ and plots/ beside it hold {len(files) - 1} files.", flush=True)
     if options.log and analysis.run_id is not None:
+        from sentiment.tracking.mlflow.write import attach_files
+
         # A run knows its own store, which need not be the one where runs are looked for.
-        log_files(options.tracking_uri or found.read_settings().tracking.uri, analysis, files, folder)
-
-
-def choose_folder(found: StoredRun, analysis: RunErrors) -> Path:
-    """Choose where to write: in the run's folder, or in the current one for a run that only MLflow has."""
-    name = f"errors_{analysis.split}"
-    return Path(f"{name}_{analysis.run_id}") if found.tracking_uri is not None else found.folder / name
-
-
-def log_files(uri: str, analysis: RunErrors, files: list[Path], folder: Path) -> None:
-    """Log the files on the run; they are written already, so that an MLflow that fails loses nothing else.
-
-    Raises:
-        TrackingError: MLflow cannot be written, or does not know the run.
-    """
-    from sentiment.tracking.mlflow.write import attach_files
-
-    assert analysis.run_id is not None
-    artifact_path = f"{ARTIFACT_PATH}/{analysis.split}"
-    attach_files(uri, analysis.run_id, files, folder, artifact_path)
-    print(f"Logged on the MLflow run {analysis.run_id}, under {artifact_path}.")
+        uri = options.tracking_uri or found.read_settings().tracking.uri
+        artifact_path = f"errors/{analysis.split}"
+        attach_files(uri, analysis.run_id, files, folder, artifact_path)
+        print(f"Logged on the MLflow run {analysis.run_id}, under {artifact_path}.")
 
 
 def _read_count(text: str) -> int:

@@ -12,19 +12,8 @@ from sentiment.errors import SentimentError
 SUMMARY = "write the pages on the configuration, docs/configuration/, from the schemas"
 
 
-class StalePagesError(SentimentError):
-    """Pages differ from what the schemas say now."""
-
-    def __init__(self, names: list[str], folder: Path) -> None:
-        super().__init__(
-            f"{len(names)} page{'s' if len(names) != 1 else ''} of {folder} {'do' if len(names) != 1 else 'does'} not "
-            f"say what the schemas and conf/ say: {', '.join(names)}\n"
-            "  -> write them again: python -m sentiment reference"
-        )
-
-
-class PagesUnwritableError(SentimentError):
-    """The folder of the pages cannot be written."""
+class PagesError(SentimentError):
+    """The pages are stale, or cannot be written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +31,8 @@ def run(options: argparse.Namespace) -> None:
     """Write the pages, or check them.
 
     Raises:
-        StalePagesError: With ``--check``, where a page is missing, differs, or is of a group that is gone.
-        PagesUnwritableError: The folder cannot be written.
+        PagesError: With ``--check``, a page is missing, differs, or is of a group that is gone; without it, the folder
+            cannot be written.
     """
     from sentiment.config.home import PROJECT_DIR
 
@@ -55,7 +44,11 @@ def run(options: argparse.Namespace) -> None:
         return
     stale = find_stale_pages(pages, folder)
     if stale:
-        raise StalePagesError(stale, folder)
+        raise PagesError(
+            f"{len(stale)} page{'s' if len(stale) != 1 else ''} of {folder} {'do' if len(stale) != 1 else 'does'} not "
+            f"say what the schemas and conf/ say: {', '.join(stale)}\n"
+            "  -> write them again: python -m sentiment reference"
+        )
     print(f"The {len(pages)} pages of {folder} are current.")
 
 
@@ -96,7 +89,7 @@ def write_pages(pages: Mapping[str, str], folder: Path) -> list[Path]:
         The files that were written or removed.
 
     Raises:
-        PagesUnwritableError: The folder cannot be written.
+        PagesError: The folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +100,7 @@ def write_pages(pages: Mapping[str, str], folder: Path) -> list[Path]:
             else:
                 (folder / name).unlink()
     except OSError as error:
-        raise PagesUnwritableError(
+        raise PagesError(
             f"the pages cannot be written to {folder}: {error}\n  -> free space, or choose another: --output FOLDER"
         ) from error
     return [folder / name for name in stale]

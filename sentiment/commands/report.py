@@ -41,11 +41,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"{summary.headline}\n{summary.counts}")
     print(f"{page}\n  with {pictures} pictures in plots/ and {len(others) - pictures} tables as CSV beside it")
     if options.open:
-        _open_page(page)
+        import webbrowser
 
-
-def _open_page(page: Path) -> None:
-    import webbrowser
-
-    if not webbrowser.open(page.resolve().as_uri()):
-        print("No browser could be started here; open the file above yourself.")
+        if not webbrowser.open(page.resolve().as_uri()):
+            print("No browser could be started here; open the file above yourself.")

@@ -23,12 +23,7 @@ TRIAL_STATES: dict[Status, str] = {
 class Ending:
     """The end of a run.
 
-    Attributes:
-        status: How it ended.
-        kind: Kind of failure; None where the run finished or was pruned.
-        reason: One line for people; None where the run finished.
-        traceback: The whole traceback; None where the run finished or was pruned.
-        reached: How far a pruned run came.
+    A failure has its kind, a reason in one line and the whole traceback; a pruned run its reason and what it reached.
     """
 
     status: Status

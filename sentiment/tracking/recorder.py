@@ -130,10 +130,7 @@ def _build_extension(context: RunContext, folder: FolderRecorder) -> Recorder:
 def close_abandoned(output_dir: Path, reason: str, uri: str) -> None:
     """Mark a run as failed whose process was killed and could not do so, in its folder and, if it is there, in MLflow.
 
-    Args:
-        output_dir: The run's folder; a run that was killed before it recorded anything has no record to close.
-        reason: How its process died.
-        uri: Tracking URI of MLflow.
+    A run that was killed before it recorded anything has no record to close. `reason` says how its process died.
 
     Raises:
         TrackingError: The record is damaged, or MLflow cannot be written.

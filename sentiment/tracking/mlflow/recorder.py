@@ -35,12 +35,7 @@ class MlflowRecorder:
     An interrupted run is taken up again. What its attempts have in common, the steps after the checkpoint it goes on
     from, is recorded once: the first attempt's points stay.
 
-    Args:
-        context: The run.
-        folder: Its folder's recorder: knows an earlier attempt, and is told the MLflow run as soon as there is one.
-
-    Attributes:
-        run_id: The run.
+    The folder's recorder knows of an earlier attempt, and is told the MLflow run, `run_id`, as soon as there is one.
     """
 
     def __init__(self, context: RunContext, folder: FolderRecorder) -> None:

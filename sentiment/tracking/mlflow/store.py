@@ -52,23 +52,18 @@ def open_store(uri: str, experiment: str, artifact_dir: str) -> Store:
     creation of an experiment both race, so the first one does it under a file lock and the others wait. A store
     that is already there is opened without a lock.
 
-    Args:
-        uri: Tracking URI, e.g. ``sqlite:////home/me/project/mlflow.db`` or ``http://host:5000``.
-        experiment: Name of the experiment.
-        artifact_dir: Folder for the artifacts of a new experiment; a tracking server chooses its own. The path is
-            stored in the database, which is what lets a plain ``mlflow ui`` find and serve the files.
+    `artifact_dir` is the folder for the artifacts of a new experiment; a tracking server chooses its own. The path is
+    stored in the database, which is what lets a plain ``mlflow ui`` find and serve the files.
 
     Raises:
         TrackingError: The store cannot be reached, read or written.
     """
     with recording(uri), quiet():
+        if uri.startswith(("http://", "https://")):
+            require_server(uri)
+            return _open(uri, experiment, None)
         database = sqlite_file(uri)
-        if database is None:
-            if uri.startswith(("http://", "https://")):
-                require_server(uri)
-                return _open(uri, experiment, None)
-            return _open(uri, experiment, artifact_dir)
-        if _has_experiment(database, experiment):
+        if database is None or _has_experiment(database, experiment):
             return _open(uri, experiment, artifact_dir)
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{database}.lock", timeout=LOCK_TIMEOUT_SECONDS):
