@@ -21,8 +21,8 @@ COSTS = {
 }
 """How people call the parts of metrics' names, where they call them otherwise."""
 
-DRAWN = re.compile(r"-?\d\.\d{7,}(e-?\d+)?")
-"""A number as a search draws it: more digits than anybody types."""
+DRAWN = re.compile(r"-?\d(\.\d{7,}(e-?\d+)?|(\.\d+)?e-0\d)")
+"""A number as a search draws it, with more digits than anybody types, or as Python writes a small one: ``1e-05``."""
 
 PASSWORDS = (
     (re.compile(r"(://[^:/@\s]*):[^@/\s]*@"), r"\1@"),
@@ -34,6 +34,14 @@ PASSWORDS = (
 def is_share(metric: str) -> bool:
     """Tell whether a metric is a share of one, e.g. ``val/accuracy``."""
     return metric.rpartition("/")[2] in SHARES
+
+
+def find_bounds(metric: str) -> tuple[float, float]:
+    """Return the least and the largest value that a metric can have: a share of one, an error or a cost below none."""
+    last = metric.rpartition("/")[2]
+    if is_share(metric) or last == "ece":
+        return 0.0, 1.0
+    return (0.0 if last == "loss" or metric in COSTS else -math.inf), math.inf
 
 
 def format_metric(name: str, value: float) -> str:
@@ -76,6 +84,11 @@ def format_number(value: float) -> str:
         return "undefined"
     if abs(value) >= 1000 or float(value).is_integer():
         return f"{value:,.0f}"
+    return _write_digits(value)
+
+
+def _write_digits(value: float) -> str:
+    """Write a number to four digits: ``1e-5``, as Python writes ``1e-05``."""
     mantissa, _, exponent = f"{value:.4g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
@@ -85,9 +98,9 @@ def format_setting(value: object) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else _write_digits(value)
     text = str(value)
-    return f"{float(text):.4g}" if DRAWN.fullmatch(text) else text
+    return _write_digits(float(text)) if DRAWN.fullmatch(text) else text
 
 
 def format_duration(seconds: float) -> str:

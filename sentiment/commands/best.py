@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
         threads=best.threads,
         force=options.force,
     )
-    print("\n".join(best.describe()))
+    print("\n".join([*best.describe(), *table.notes]))
     print(f"\n{experiment.file} {'was written' if experiment.is_new else 'says so already'}. Train it again:\n")
     print(f"  {shlex.join(experiment.command)}\n")
     if not options.no_register:

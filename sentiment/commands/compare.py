@@ -40,18 +40,20 @@ def run(options: argparse.Namespace) -> None:
         SentimentError: There are no such runs, or they cannot be compared.
     """
     from sentiment.report.compare.comparison import compare_runs
-    from sentiment.report.compare.console import print_comparison
-    from sentiment.report.compare.table import write_csv
+    from sentiment.report.compare.summary import print_comparison, write_csv
 
-    comparison = compare_runs(find_groups(options.runs, options.by, options.tracking_uri), options.metric)
+    groups, notes = find_groups(options.runs, options.by, options.tracking_uri)
+    comparison = compare_runs(groups, options.metric, notes)
     print_comparison(comparison)
     if options.csv is not None:
         write_csv(comparison, options.csv)
         print(f"\n{options.csv} holds the table.")
 
 
-def find_groups(arguments: list[str], by: str | None, tracking_uri: str | None) -> dict[str, list[StoredRun]]:
-    """Find the groups that a command line names.
+def find_groups(
+    arguments: list[str], by: str | None, tracking_uri: str | None
+) -> tuple[dict[str, list[StoredRun]], list[str]]:
+    """Find the groups that a command line names, and what the reader must know of how they were found.
 
     Raises:
         ComparisonError: They make no groups.
@@ -59,26 +61,31 @@ def find_groups(arguments: list[str], by: str | None, tracking_uri: str | None) 
     """
     from sentiment.report.compare.groups import ComparisonError, name_groups, split_runs
 
-    found = [
-        [run for name in argument.split(",") for run in find_runs(name.strip(), tracking_uri)] for argument in arguments
-    ]
+    found: list[list[StoredRun]] = []
+    notes: list[str] = []
+    for argument in arguments:
+        found.append([])
+        for name in argument.split(","):
+            runs, told = find_runs(name.strip(), tracking_uri)
+            found[-1] += runs
+            notes += told
     if len(found) == 1:
         if len(found[0]) == 1:
             raise ComparisonError(
                 f"{arguments[0]} is a single run, and there is nothing to compare it with.\n"
                 "  -> name a second one, or a sweep"
             )
-        return split_runs(found[0], by or "model")
+        return split_runs(found[0], by or "model"), notes
     if by is not None:
         raise ComparisonError(
             f"--by {by} groups one sweep, but {len(arguments)} are named, and each is a group by itself.\n"
             "  -> leave --by out, or name one sweep"
         )
-    return dict(zip(name_groups(found), found, strict=True))
+    return dict(zip(name_groups(found), found, strict=True)), notes
 
 
-def find_runs(name: str, tracking_uri: str | None) -> list[StoredRun]:
-    """Find the run that a name stands for, or the finished runs of the sweep.
+def find_runs(name: str, tracking_uri: str | None) -> tuple[list[StoredRun], list[str]]:
+    """Find the run that a name stands for, or the finished runs of the sweep, with what the reader must know.
 
     Raises:
         TrackingError: There is no such run.
@@ -88,4 +95,6 @@ def find_runs(name: str, tracking_uri: str | None) -> list[StoredRun]:
     from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri, find_stored_runs
 
     runs = find_stored_runs(name, MULTIRUN_DIR, choose_tracking_uri(tracking_uri))
-    return runs if len(runs) == 1 else keep_finished(runs, open_sweep(name, tracking_uri)[0])
+    if len(runs) == 1:
+        return runs, []
+    return keep_finished(runs, open_sweep(name, tracking_uri, needs_storage=False)[0])

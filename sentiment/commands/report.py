@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     page, *others = write_report(table, folder)
     summary = summarize(table)
     pictures = sum(file.suffix == ".png" for file in others)
-    print(f"{summary.headline}\n{summary.counts}")
+    print("\n".join([summary.headline, summary.counts, *table.notes]))
     print(f"{page}\n  with {pictures} pictures in plots/ and {len(others) - pictures} tables as CSV beside it")
     if options.open:
         import webbrowser

@@ -29,6 +29,8 @@ POWER = 0.8
 
 RESAMPLES = 10_000
 
+UNBOUNDED = (-math.inf, math.inf)
+
 Flags = npt.NDArray[np.bool_]
 """(N,) one truth value per review."""
 
@@ -132,10 +134,14 @@ def difference_interval(first: Share, second: Share, level: float = LEVEL) -> tu
     return max(-1.0, difference - below), min(1.0, difference + above)
 
 
-def mean_interval(values: Sequence[float]) -> Estimate:
-    """Return the mean of independent values and its 95 % t interval.
+def mean_interval(values: Sequence[float], bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
+    """Return the mean of independent values and its 95 % t interval, cut at the bounds of what was measured.
 
     Assumes values that are about normal, which accuracies over seeds are (few of them: nobody can check it).
+
+    Args:
+        values: One per seed.
+        bounds: Least and largest value there can be: an accuracy lies between 0 and 1.
 
     Raises:
         StatisticsError: There are no values.
@@ -146,25 +152,31 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     if len(values) == 1:
         return Estimate(mean, math.nan, math.nan, 1)
     half = _t_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return Estimate(mean, mean - half, mean + half, len(values))
+    return Estimate(mean, max(mean - half, bounds[0]), min(mean + half, bounds[1]), len(values))
 
 
-def compare_seeds(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
+def compare_seeds(
+    first: Mapping[int, float], second: Mapping[int, float], bounds: tuple[float, float] = UNBOUNDED
+) -> Difference | None:
     """Compare two groups of runs over seeds: in pairs where they share seeds, else as two samples.
 
     Args:
         first: Seed to value.
         second: Seed to value.
+        bounds: Least and largest value there can be; the interval of the difference is cut at what they allow.
 
     Returns:
         The difference; None where a group has a single run, whose spread nobody knows.
     """
     common = sorted(set(first) & set(second))
     if len(common) >= 2:
-        return paired_t([first[seed] for seed in common], [second[seed] for seed in common])
-    if min(len(first), len(second)) < 2:
+        found = paired_t([first[seed] for seed in common], [second[seed] for seed in common])
+    elif min(len(first), len(second)) < 2:
         return None
-    return welch(list(first.values()), list(second.values()))
+    else:
+        found = welch(list(first.values()), list(second.values()))
+    widest = bounds[1] - bounds[0]
+    return replace(found, low=max(found.low, -widest), high=min(found.high, widest))
 
 
 def paired_t(first: Sequence[float], second: Sequence[float]) -> Difference:

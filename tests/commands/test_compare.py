@@ -8,6 +8,8 @@ import pytest
 from sentiment.__main__ import main
 from sentiment.errors import TrackingError
 from sentiment.report.compare.groups import ComparisonError
+from sentiment.search.study.address_file import write_study_address
+from sentiment.search.study.history import StudyMissingError
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.result_file import ResultRecord, write_result
@@ -59,9 +61,22 @@ def test_commas_make_groups(sweep, capsys, tmp_path):
     assert (tmp_path / "table.csv").read_text().startswith("kind,metric,group")
 
 
-def test_jobs_that_did_not_finish_are_left_out_with_a_word(sweep, caplog):
+def test_jobs_that_did_not_finish_are_left_out_with_a_word(sweep, capsys):
     main(["compare", "sweep"])
-    assert "jobs 6 (failed)" in caplog.text
+    assert "jobs 6 (failed)" in capsys.readouterr().out
+
+
+def test_a_study_whose_database_is_gone_is_compared_by_its_records_and_it_is_said(sweep, capsys):
+    write_study_address(sweep, "mine", f"sqlite:///{sweep}/gone.db", "python run.py -m")
+    with pytest.raises(StudyMissingError):
+        main(["report", "sweep"])
+    main(["compare", "sweep"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "rnn is better than transformer by" in printed
+    assert "The study's storage cannot be read (There is no study at" in printed
+    assert "gone.db" in printed
+    assert "which trials break a limit is unknown" in printed
+    assert "jobs 6 (failed)" in printed
 
 
 @pytest.mark.parametrize(

@@ -264,3 +264,15 @@ def test_intervals_of_a_difference_cover_as_often_as_they_say():
     intervals = [difference_interval(count_share(int(a), 60), count_share(int(b), 200)) for a, b in trials]
     covered = np.mean([low <= 0.1 <= high for low, high in intervals])
     assert LEVEL - 0.04 < covered < LEVEL + 0.04
+
+
+@FAST
+@given(pairs())
+def test_intervals_of_shares_stay_within_their_bounds_and_hold_their_value(values):
+    one, other = values
+    found = mean_interval(one, (0.0, 1.0))
+    assert 0.0 <= found.low <= found.mean + 1e-9
+    assert found.mean - 1e-9 <= found.high <= 1.0
+    difference = compare_seeds(dict(enumerate(one)), dict(enumerate(other)), (0.0, 1.0))
+    assert -1.0 <= difference.low <= difference.value + 1e-9
+    assert difference.value - 1e-9 <= difference.high <= 1.0

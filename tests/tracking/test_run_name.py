@@ -12,7 +12,7 @@ def test_names():
 
 def test_drawn_numbers_have_four_digits_and_typed_ones_stay():
     drawn = ["optimizer.lr=0.002258849849049621", "model.dropout=1.7545192811805452e-05", "seed=12345678"]
-    assert name_run("rnn", drawn) == "rnn lr=0.002259 dropout=1.755e-05 seed=12345678"
+    assert name_run("rnn", drawn) == "rnn lr=0.002259 dropout=1.755e-5 seed=12345678"
     assert name_run("rnn", ["data.path=0.002258849/x", "optimizer.lr=0.00225"]) == "rnn path=0.002258849/x lr=0.00225"
 
 

@@ -1,20 +1,21 @@
-"""Compare two runs, or groups of runs over seeds: a plain table, and what may be concluded."""
+"""Compare two runs, or groups of runs over seeds, as a plain table."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sentiment.config.objective import Direction, find_direction
-from sentiment.report.compare.conclusion import conclude
+from sentiment.format import find_bounds
 from sentiment.report.compare.groups import NEUTRAL, ComparisonError, join_names, list_differing
-from sentiment.report.compare.table import Comparison, Group, Pair
 from sentiment.report.statistics import (
     LEVEL,
+    Difference,
+    Estimate,
     Flags,
     compare_seeds,
     correct_p_values,
@@ -26,7 +27,68 @@ from sentiment.tracking.result_file import FINGERPRINT_TAG, ResultRecord
 from sentiment.tracking.runs import StoredRun
 
 
-def compare_runs(groups: Mapping[str, Sequence[StoredRun]], metric: str | None = None) -> Comparison:
+@dataclass(frozen=True)
+class Group:
+    """Runs of one setting.
+
+    Attributes:
+        name: What tells it from the other groups.
+        runs: Names of its runs.
+        seeds: Their seeds, in order.
+        values: The metric of each.
+        estimate: Mean and interval over the seeds.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two groups compared.
+
+    Attributes:
+        first: Name of the one.
+        second: Name of the other.
+        difference: First minus second; None where nothing can be tested.
+        p_value: Of the difference, corrected for the number of pairs (Holm); NaN where nothing can be tested.
+        mcnemar: p value of McNemar's exact test, for two single runs.
+        better: Name of the better one; None where no difference is shown.
+    """
+
+    first: str
+    second: str
+    difference: Difference | None
+    p_value: float
+    mcnemar: float | None = None
+    better: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The table, and what it says.
+
+    Attributes:
+        metric: What was compared: ``test/accuracy``.
+        direction: Which way is better.
+        groups: The groups, best mean first.
+        pairs: All pairs, in the order of the groups.
+        notes: What the reader must know beside the numbers.
+    """
+
+    metric: str
+    direction: Direction
+    groups: tuple[Group, ...]
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...]
+
+
+def compare_runs(
+    groups: Mapping[str, Sequence[StoredRun]], metric: str | None = None, notes: Sequence[str] = ()
+) -> Comparison:
     """Compare groups of runs, all pairs of them.
 
     Two single runs on test accuracy are compared over the test reviews (paired bootstrap), everything else over seeds
@@ -35,6 +97,7 @@ def compare_runs(groups: Mapping[str, Sequence[StoredRun]], metric: str | None =
     Args:
         groups: Name to runs, which differ in the seed alone.
         metric: What to compare; None: test accuracy where all runs have it, else validation accuracy.
+        notes: What the reader must know of how the groups were found.
 
     Raises:
         ComparisonError: There are fewer than two groups, a run has not finished or lacks the metric, runs of a group
@@ -44,8 +107,8 @@ def compare_runs(groups: Mapping[str, Sequence[StoredRun]], metric: str | None =
     records = {name: [run.record for run in runs] for name, runs in groups.items()}
     _require_groups(records)
     _require_same_data(records)
-    chosen, notes = _choose_metric(records, metric)
-    notes += _note_settings(records)
+    chosen, found = _choose_metric(records, metric)
+    notes = [*notes, *found, *_note_settings(records)]
     direction = find_direction(chosen)
     rows = [_make_group(name, members, chosen) for name, members in records.items()]
     rows.sort(key=lambda row: row.estimate.mean, reverse=direction == "maximize")
@@ -55,11 +118,11 @@ def compare_runs(groups: Mapping[str, Sequence[StoredRun]], metric: str | None =
         tested = [_test_reviews(vectors, *names) for names in itertools.combinations([row.name for row in rows], 2)]
         notes.append("One run each: the test is over the reviews, and says nothing about other seeds.")
     else:
-        tested = [_test_seeds(*pair) for pair in itertools.combinations(rows, 2)]
+        tested = [_test_seeds(*pair, chosen) for pair in itertools.combinations(rows, 2)]
     pairs = _correct(tested, direction)
     if len(pairs) > 1:
         notes.append(f"p values are corrected for {len(pairs)} pairs (Holm 1979); each interval stands for itself.")
-    return Comparison(chosen, direction, tuple(rows), pairs, tuple(notes), conclude(chosen, rows, pairs))
+    return Comparison(chosen, direction, tuple(rows), pairs, tuple(notes))
 
 
 def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
@@ -150,7 +213,9 @@ def _make_group(name: str, records: Sequence[ResultRecord], metric: str) -> Grou
             f"{metric} of {join_names(bad)} is no finite number.\n  -> choose another --metric, or leave it out"
         )
     seeds = tuple(int(record.params["seed"]) for record in ordered)
-    return Group(name, tuple(record.name for record in ordered), seeds, values, mean_interval(values))
+    return Group(
+        name, tuple(record.name for record in ordered), seeds, values, mean_interval(values, find_bounds(metric))
+    )
 
 
 def _read_correctness(runs: Mapping[str, StoredRun]) -> dict[str, Flags]:
@@ -172,8 +237,9 @@ def _test_reviews(vectors: Mapping[str, Flags], first: str, second: str) -> Pair
     return Pair(first, second, difference, difference.p_value, mcnemar)
 
 
-def _test_seeds(first: Group, second: Group) -> Pair:
-    difference = compare_seeds(*(dict(zip(group.seeds, group.values, strict=True)) for group in (first, second)))
+def _test_seeds(first: Group, second: Group, metric: str) -> Pair:
+    one, other = (dict(zip(group.seeds, group.values, strict=True)) for group in (first, second))
+    difference = compare_seeds(one, other, find_bounds(metric))
     return Pair(first.name, second.name, difference, math.nan if difference is None else difference.p_value)
 
 

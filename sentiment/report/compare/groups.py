@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from sentiment.config.identity import is_incidental
@@ -12,8 +11,6 @@ from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.run_name import shorten
 from sentiment.tracking.runs import StoredRun
-
-log = logging.getLogger(__name__)
 
 NEUTRAL = ("seed", "trainer.test", "trainer.log_every_n_steps", *DATA_PATHS)
 """Settings in which runs of one group may differ: the fingerprint, not the path, tells what a file holds."""
@@ -43,24 +40,30 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
     return groups
 
 
-def keep_finished(runs: Sequence[StoredRun], table: SweepTable) -> list[StoredRun]:
-    """Leave out the jobs of a sweep that did not finish, or whose trial did not, and say so.
+def keep_finished(runs: Sequence[StoredRun], table: SweepTable) -> tuple[list[StoredRun], list[str]]:
+    """Leave out the jobs of a sweep that did not finish, or whose trial did not.
 
     Args:
         runs: All jobs of the sweep.
         table: The sweep's table, which knows how each ended.
 
     Returns:
-        The finished ones; all of them where none is, for the error to name them.
+        The finished ones (all of them where none is, for the error to name them), and what the reader must know.
     """
-    states = {record.job_number: row.state for row in table.rows for record in row.runs}
+    rows = {record.job_number: row for row in table.rows for record in row.runs}
+    states = {number: row.state for number, row in rows.items()}
     finished = [run for run in runs if states.get(run.record.job_number) == "complete"]
-    if not finished or len(finished) == len(runs):
-        return list(runs)
-    others = [run.record.job_number for run in runs if run not in finished]
-    names = [f"{number} ({states.get(number, 'of no trial')})" for number in others]
-    log.warning("Left out, because they did not finish: jobs %s.", join_names(names))
-    return finished
+    notes = list(table.notes)
+    if not finished:
+        return list(runs), notes
+    if len(finished) < len(runs):
+        others = [run.record.job_number for run in runs if run not in finished]
+        names = [f"{number} ({states.get(number, 'of no trial')})" for number in others]
+        notes.append(f"Left out, because they did not finish: jobs {join_names(names)}.")
+    over = [str(number) for run in finished if rows[number := run.record.job_number].excess]
+    if over:
+        notes.append(f"These break a limit of their study: jobs {join_names(over)}.")
+    return finished, notes
 
 
 def name_groups(groups: Sequence[Sequence[StoredRun]]) -> list[str]:

@@ -116,6 +116,8 @@ def _write_reason(table: SweepTable) -> str:
     finished = [row for row in table.rows if row.state == "complete"]
     broken = [row for row in finished if row.excess]
     reason = f"{len(finished)} of {len(table.rows)} trials finished"
+    if lost := [str(row.number) for row in finished if row.is_lost]:
+        reason += f", but the study's storage lacks the results of {', '.join(lost)}"
     if broken:
         reason += f", and {len(broken)} of those break a limit, as trial {broken[0].number} {broken[0].reason}"
     if table.ranked:

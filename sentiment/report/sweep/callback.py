@@ -20,7 +20,7 @@ from sentiment.search.plugin.command_line import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 
 if TYPE_CHECKING:
-    from sentiment.report.sweep.running import RunningStudy
+    from sentiment.report.sweep.collect import RunningStudy
     from sentiment.report.sweep.table import SweepTable
     from sentiment.search.progress import StudyState
     from sentiment.search.workers.job import Finished
@@ -74,7 +74,7 @@ class SweepCallback(Callback):
             log.warning("The parent run could not be updated: %s", error)
 
     def _follow(self, config: DictConfig, state: StudyState) -> RunningStudy:
-        from sentiment.report.sweep.running import RunningStudy
+        from sentiment.report.sweep.collect import RunningStudy
 
         if self._study is None:
             objectives = dict(zip(list_objectives(config.objective), find_directions(config.objective), strict=True))

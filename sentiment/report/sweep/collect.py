@@ -1,26 +1,32 @@
 """Make the one table of a sweep: from the jobs' records and, where there is one, from the study.
 
-Three ways in: the folder of a sweep, an MLflow parent run, and records that are at hand.
+Four ways in: the folder of a sweep, an MLflow parent run, records that are at hand, and a study while it runs.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment.config.objective import find_direction, read_objectives
 from sentiment.config.run_context import read_multirun_command
 from sentiment.errors import SentimentError, TrackingError
-from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, rank_rows
-from sentiment.report.sweep.table import SweepTable
-from sentiment.tracking.result_file import PARENT_FILE, ResultRecord, read_results
+from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, make_trial_row, rank_rows
+from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, ResultRecord, read_result, read_results
 
 if TYPE_CHECKING:
+    from sentiment.search.progress import StudyState
     from sentiment.search.study.history import StudyHistory
 
 log = logging.getLogger(__name__)
+
+Stamp = tuple[int, int]
+"""Time of a file's last change in nanoseconds, and its size in bytes."""
 
 FACTS = {
     "commit": "git.commit",
@@ -46,7 +52,11 @@ class SweepMissingError(SentimentError):
 
 
 def collect_sweep(
-    sweep_dir: Path, objectives: Sequence[str] | None = None, *, storage_url: str | None = None
+    sweep_dir: Path,
+    objectives: Sequence[str] | None = None,
+    *,
+    storage_url: str | None = None,
+    needs_storage: bool = True,
 ) -> SweepTable:
     """Collect a sweep from its folder.
 
@@ -54,20 +64,32 @@ def collect_sweep(
         sweep_dir: Folder of a study or of a plain multirun.
         objectives: Metrics that were optimised, the first one ranks; None: what the study or the runs say.
         storage_url: The study's storage; None: what the folder says.
+        needs_storage: Whether a study whose storage cannot be read is an error; else its runs' records suffice, and a
+            note of the table says so.
 
     Raises:
         SweepMissingError: The folder holds no run and no study.
         SentimentError: A record or the study's storage cannot be read.
     """
     records = read_results(sweep_dir)
-    history, command = _read_study(sweep_dir, storage_url)
+    history, command, notes = None, None, []
+    try:
+        history, command = _read_study(sweep_dir, storage_url)
+    except SentimentError as error:
+        if needs_storage or not records:
+            raise
+        notes = [
+            f"The study's storage cannot be read ({str(error).splitlines()[0]}), so the runs' own records tell how "
+            "each ended; which trials break a limit is unknown."
+        ]
     command = command or read_multirun_command(sweep_dir) or _ask_parent(sweep_dir)
     if not records and (history is None or not history.trials):
         raise SweepMissingError(
             f"{sweep_dir} holds no run and no study.\n"
             "  -> name the folder of a sweep, e.g. multirun/NAME, or the id of its MLflow parent run"
         )
-    return collect_records(records, sweep_dir.name, objectives, history=history, command=command)
+    table = collect_records(records, sweep_dir.name, objectives, history=history, command=command)
+    return replace(table, notes=(*notes, *table.notes))
 
 
 def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | None = None) -> SweepTable:
@@ -120,7 +142,100 @@ def collect_records(
         log_scaled=frozenset() if history is None else history.log_scaled,
         is_study=history is not None,
         repeats=1 if history is None else history.repeats,
+        notes=_note_lost(rows),
     )
+
+
+def _note_lost(rows: Sequence[SweepRow]) -> tuple[str, ...]:
+    lost = [str(row.number) for row in rows if row.is_lost]
+    if not lost:
+        return ()
+    trials = f"trial{'s' if len(lost) > 1 else ''} {', '.join(lost)}"
+    return (
+        f"The study's storage has no result of {trials}, but the runs' records have: the table shows what they "
+        "recorded, and does not rank it. The storage was cut off, or is an older copy: restore it, or trust the "
+        "result files.",
+    )
+
+
+@dataclass
+class RunningStudy:
+    """A study that this and perhaps other processes work on: after a trial only what changed is read again.
+
+    Attributes:
+        name: Its name.
+        sweep_dir: Its folder.
+        objectives: What it optimises.
+        repeats: Jobs per trial.
+    """
+
+    name: str
+    sweep_dir: Path
+    objectives: Objectives
+    repeats: int
+    _files: dict[Path, tuple[Stamp, ResultRecord]] = field(default_factory=dict)
+    _rows: dict[int, tuple[object, tuple[ResultRecord, ...], SweepRow]] = field(default_factory=dict)
+
+    def collect(self, state: StudyState) -> SweepTable:
+        """Collect the table: all that `collect_sweep` knows of a study, but facts, times, notes and command.
+
+        Args:
+            state: The study, with all trials as the storage holds them: a trial that changes is another object.
+
+        Raises:
+            TrackingError: A record is damaged or of another version.
+        """
+        from sentiment.search.study.history import read_trial
+
+        by_job = {record.job_number: record for record in self.read_records()}
+        for trial in state.trials:
+            jobs = range(trial.number * self.repeats, (trial.number + 1) * self.repeats)
+            runs = tuple(by_job[job] for job in jobs if job in by_job)
+            known = self._rows.get(trial.number)
+            if known is None or known[0] is not trial or known[1] != runs:
+                told = read_trial(trial)
+                source = None if told.reused_from is None else self._rows.get(told.reused_from)
+                row = make_trial_row(told, runs, self.objectives, source=None if source is None else source[2])
+                self._rows[trial.number] = trial, runs, row
+        rows = rank_rows([row for _, _, row in self._rows.values()], self.objectives)
+        for row in rows:  # with its rank: few ranks change after a trial
+            self._rows[row.number] = (*self._rows[row.number][:2], row)
+        return SweepTable(
+            name=self.name,
+            command=None,
+            objectives=tuple(self.objectives),
+            directions=tuple(self.objectives.values()),
+            rows=tuple(rows),
+            varied=tuple(dict.fromkeys(key for row in rows for key in row.parameters)),
+            is_study=True,
+            repeats=self.repeats,
+        )
+
+    def read_records(self) -> list[ResultRecord]:
+        """Return the records of all jobs; files that did not change are not read again."""
+        with os.scandir(self.sweep_dir) as entries:
+            folders = [Path(entry.path) for entry in entries if entry.is_dir()]
+        found = [pair for folder in folders for pair in _find_results(folder)]
+        self._files = {file: self._read(file, stamp) for file, stamp in found}
+        return [record for _, record in self._files.values()]
+
+    def _read(self, file: Path, stamp: Stamp) -> tuple[Stamp, ResultRecord]:
+        known = self._files.get(file)
+        return known if known is not None and known[0] == stamp else (stamp, read_result(file))
+
+
+def _find_results(folder: Path) -> list[tuple[Path, Stamp]]:
+    """Find the results in a job's folder, or in folders below it, with few looks at the disk: a study has thousands."""
+    file = folder / RESULT_FILE
+    try:
+        return [(file, _read_stamp(file))]
+    except FileNotFoundError:
+        return [(nested, _read_stamp(nested)) for nested in folder.rglob(RESULT_FILE)]
+
+
+def _read_stamp(file: Path) -> Stamp:
+    state = file.stat()
+    return state.st_mtime_ns, state.st_size
 
 
 def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:

@@ -53,6 +53,8 @@ def print_table(table: SweepTable, console: Console | None = None) -> None:
         console.print(_make_table(shown, choose_columns(table, shown, console.width), console.is_terminal))
     _print_reasons(console, table, "over a limit", tuple(row for row in shown if row.excess))
     _print_reasons(console, table, "not finished", tuple(row for row in table.rows if row not in shown))
+    for note in table.notes:
+        console.print(Text(f"\n{note}"), soft_wrap=True)
 
 
 def choose_columns(table: SweepTable, rows: tuple[SweepRow, ...], width: int) -> list[PrintedColumn]:

@@ -19,12 +19,15 @@ class UnknownSweepError(SentimentError):
     """No sweep goes by the name."""
 
 
-def open_sweep(name: str | None, tracking_uri: str | None = None) -> tuple[SweepTable, Path | None]:
+def open_sweep(
+    name: str | None, tracking_uri: str | None = None, *, needs_storage: bool = True
+) -> tuple[SweepTable, Path | None]:
     """Find a sweep and collect its table.
 
     Args:
         name: Its folder, its name under ``multirun/``, or its MLflow parent run; None: the latest sweep.
         tracking_uri: MLflow store to ask for a parent run whose folder is on another machine; None: the usual one.
+        needs_storage: As in `collect_sweep`.
 
     Returns:
         The table, and the sweep's folder; None where it is not on this machine.
@@ -41,7 +44,7 @@ def open_sweep(name: str | None, tracking_uri: str | None = None) -> tuple[Sweep
     else:
         sweep_dir = find_sweep(name, stored_runs.MULTIRUN_DIR)
     assert sweep_dir is not None
-    return collect_sweep(sweep_dir), sweep_dir
+    return collect_sweep(sweep_dir, needs_storage=needs_storage), sweep_dir
 
 
 def find_sweep(name: str, multirun_dir: Path) -> Path:

@@ -147,11 +147,12 @@ def summarize(table: SweepTable) -> Summary:
 
 
 def _write_headline(table: SweepTable) -> str:
-    best, finished = table.best, [row for row in table.rows if row.state == "complete"]
+    best, finished = table.best, [row for row in table.rows if row.state == "complete" and not row.is_lost]
     if best is None and finished:
         return f"None of the {len(finished)} trials that finished keeps the limits, so there is no best one."
     if best is None:
-        return "No trial has finished, so there is no best one."
+        lost = " in the study's storage" if any(row.is_lost for row in table.rows) else ""
+        return f"No trial has finished{lost}, so there is no best one."
     name = table.objectives[0]
     value = format_metric(name, best.values[name])
     if len(table.objectives) > 1:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from sentiment.config.identity import is_incidental
@@ -28,6 +29,8 @@ STATES: dict[str, State] = {
 }  # fmt: skip
 """Of a job without a study. Who only has a record that says RUNNING cannot tell a run from one that was killed
 outright; its reason says so, and it must not vanish from the table of failures."""
+
+LOST = "the study's storage has no result of it; this is what its run recorded"
 
 KILLED_OUTRIGHT = "the process ended without a word (killed from outside, or still running)"
 
@@ -79,21 +82,63 @@ def find_changed(records: Sequence[ResultRecord]) -> list[dict[str, str]]:
 
 
 def make_study_rows(records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives) -> list[SweepRow]:
-    """Make a row of every trial of a study, whether it left a record or not."""
+    """Make a row of every trial of a study, whether it left a record or not, and of those that only left records."""
     by_job = {record.job_number: record for record in records}
     models = {record.model for record in records}
     only_model = next(iter(models)) if len(models) == 1 else ""
-    origin = min((trial.started for trial in history.trials if trial.started is not None), default=0.0)
+    lost = _find_lost(records, history, objectives)
+    trials = {trial.number: trial for trial in history.trials} | lost
+    origin = min((trial.started for trial in trials.values() if trial.started is not None), default=0.0)
     is_own = history.objectives is None or history.objectives == tuple(objectives)
     rows: dict[int, SweepRow] = {}
-    for trial in history.trials:
-        jobs = range(trial.number * history.repeats, (trial.number + 1) * history.repeats)
+    for number, trial in sorted(trials.items()):
+        jobs = range(number * history.repeats, (number + 1) * history.repeats)
         runs = tuple(by_job[job] for job in jobs if job in by_job)
         source = None if trial.reused_from is None else rows.get(trial.reused_from)
-        rows[trial.number] = make_trial_row(
-            trial, runs, objectives, source=source, model=only_model, origin=origin, is_own=is_own
+        row = make_trial_row(
+            trial, runs, objectives, source=source, model=only_model, origin=origin, is_own=is_own or number in lost
         )
+        rows[number] = replace(row, is_lost=number in lost)
     return list(rows.values())
+
+
+def _find_lost(
+    records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives
+) -> dict[int, TrialHistory]:
+    """Return the trials of which only the records tell, as those tell it: a storage may be cut, or an older copy.
+
+    A trial that the storage believes to run is one of them once all its runs have finished.
+    """
+    from sentiment.search.study.history import TrialHistory  # heavy, and only a study comes here
+
+    known = {trial.number: trial for trial in history.trials}
+    varied = {key for trial in history.trials for key in trial.parameters}
+    gathered: dict[int, list[tuple[ResultRecord, dict[str, str]]]] = {}
+    for record, changed in zip(records, find_changed(records), strict=True):
+        if record.job_number is not None:
+            gathered.setdefault(record.job_number // history.repeats, []).append((record, changed))
+    found = {}
+    for number, runs in gathered.items():
+        states = [STATES[record.status] for record, _ in runs]
+        complete: State = "complete" if len(runs) == history.repeats else "killed"
+        state = next((state for state in states if state != "complete"), complete)
+        if number in known and not (known[number].state == "running" and state == "complete"):
+            continue
+        first, changed = runs[0]
+        metrics = [record.metrics for record, _ in runs]
+        is_measured = all(name in one for one in metrics for name in objectives)
+        started = datetime.fromisoformat(first.started).timestamp()
+        described = {key: read_value(text) for key, text in changed.items() if key in varied or not varied}
+        found[number] = TrialHistory(
+            number=number,
+            state=state,
+            parameters=known[number].parameters if number in known else described,
+            values=tuple(mean(one[name] for one in metrics) for name in objectives) if is_measured else (),
+            started=started,
+            ended=None if first.seconds is None else started + sum(record.seconds or 0.0 for record, _ in runs),
+            reason=LOST,
+        )
+    return found
 
 
 def make_trial_row(
@@ -152,7 +197,7 @@ def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow
     """
     rows = sorted(rows, key=lambda row: row.number)
     candidates = [
-        Candidate(index, tuple(row.values.get(name, math.nan) for name in objectives), not row.excess)
+        Candidate(index, tuple(row.values.get(name, math.nan) for name in objectives), not (row.excess or row.is_lost))
         for index, row in enumerate(rows)
         if row.state == "complete"
     ]
@@ -171,7 +216,11 @@ def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow
         value = sign * row.values.get(first, math.nan)
         return (1 if row.state == "complete" else 2), math.inf if math.isnan(value) else value
 
-    return [_set_rank(rows[index], ranks.get(index), index in front) for index in sorted(range(len(rows)), key=order)]
+    for index, row in enumerate(rows):
+        rank, on_front = ranks.get(index), index in front
+        if (row.rank, row.on_front) != (rank, on_front):
+            rows[index] = replace(row, rank=rank, on_front=on_front)
+    return [rows[index] for index in sorted(range(len(rows)), key=order)]
 
 
 def read_value(text: str) -> float | str:
@@ -179,10 +228,6 @@ def read_value(text: str) -> float | str:
     if WHOLE_NUMBER.fullmatch(text):
         return int(text)
     return float(text) if NUMBER.fullmatch(text) else text
-
-
-def _set_rank(row: SweepRow, rank: int | None, on_front: bool) -> SweepRow:
-    return row if (row.rank, row.on_front) == (rank, on_front) else replace(row, rank=rank, on_front=on_front)
 
 
 def _read_values(

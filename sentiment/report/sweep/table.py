@@ -49,6 +49,8 @@ class SweepRow:
         runs: Records of its runs, one per repeat; those that left none are missing.
         model: The model's name; empty where nobody knows.
         on_front: No other trial is as good in every objective and better in one. With one objective: the best trial.
+        is_lost: The study's storage has no result of it, but its runs' records do; whether it keeps the limits is
+            unknown, so it has no rank.
     """
 
     number: int
@@ -67,6 +69,7 @@ class SweepRow:
     runs: tuple[ResultRecord, ...] = ()
     model: str = ""
     on_front: bool = False
+    is_lost: bool = False
 
     @property
     def record(self) -> ResultRecord | None:
@@ -114,6 +117,7 @@ class SweepTable:
         log_scaled: Varied keys that were drawn on a logarithmic scale.
         is_study: Optuna steers it: its rows are trials, those of a plain multirun are jobs.
         repeats: Jobs per trial.
+        notes: What the reader must know beside the rows, in sentences.
     """
 
     name: str
@@ -128,6 +132,7 @@ class SweepTable:
     log_scaled: frozenset[str] = frozenset()
     is_study: bool = False
     repeats: int = 1
+    notes: tuple[str, ...] = ()
 
     @property
     def best(self) -> SweepRow | None:

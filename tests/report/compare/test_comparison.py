@@ -10,9 +10,8 @@ import pytest
 from rich.console import Console
 
 from sentiment.report.compare.comparison import compare_runs
-from sentiment.report.compare.console import print_comparison
 from sentiment.report.compare.groups import ComparisonError, keep_finished, name_groups, split_runs
-from sentiment.report.compare.table import write_csv
+from sentiment.report.compare.summary import conclude, print_comparison, write_csv
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.runs import StoredRun
@@ -63,21 +62,21 @@ def test_a_clear_difference_over_seeds(make_run):
     (pair,) = comparison.pairs
     assert pair.better == "rnn"
     assert pair.difference.value == pytest.approx(0.1)
-    assert comparison.conclusion.startswith("rnn is better than transformer by 10.00 points of test accuracy (95 %")
-    assert comparison.conclusion.endswith("3 seeds each).")
+    assert conclude(comparison).startswith("rnn is better than transformer by 10.00 points of test accuracy (95 %")
+    assert conclude(comparison).endswith("3 seeds each).")
 
 
 def test_the_sentence_is_the_same_whichever_way_round(make_run):
     groups = groups_of(make_run)
     again = dict(reversed(list(groups.items())))
-    assert compare_runs(groups).conclusion == compare_runs(again).conclusion
+    assert conclude(compare_runs(groups)) == conclude(compare_runs(again))
 
 
 def test_no_difference_says_what_would_have_shown(make_run):
     comparison = compare_runs(groups_of(make_run, second=(0.92, 0.90, 0.90)))
     assert comparison.pairs[0].better is None
-    assert comparison.conclusion.startswith("No difference shown: rnn less transformer is 0.33 points of test accuracy")
-    assert "would show" in comparison.conclusion
+    assert conclude(comparison).startswith("No difference shown: rnn less transformer is 0.33 points of test accuracy")
+    assert "would show" in conclude(comparison)
 
 
 def test_the_lower_loss_is_better(make_run):
@@ -85,7 +84,7 @@ def test_the_lower_loss_is_better(make_run):
     assert comparison.direction == "minimize"
     assert comparison.groups[0].name == "rnn"
     assert comparison.pairs[0].better == "rnn"
-    assert comparison.conclusion.startswith("rnn is better than transformer by 0.1 in validation loss")
+    assert conclude(comparison).startswith("rnn is better than transformer by 0.1 in validation loss")
 
 
 def test_two_single_runs_are_compared_over_the_reviews(make_run):
@@ -95,7 +94,7 @@ def test_two_single_runs_are_compared_over_the_reviews(make_run):
     (pair,) = comparison.pairs
     assert pair.difference.value == pytest.approx(0.1)
     assert pair.mcnemar == pytest.approx(2 * 0.5**40)
-    assert "400 reviews" in comparison.conclusion
+    assert "400 reviews" in conclude(comparison)
     assert any("says nothing about other seeds" in note for note in comparison.notes)
 
 
@@ -103,7 +102,7 @@ def test_the_same_run_twice_shows_no_difference(make_run):
     run = make_run(right=np.arange(100) > 9)
     comparison = compare_runs({"a": [run], "b": [run]})
     assert comparison.pairs[0].better is None
-    assert "0.00 points" in comparison.conclusion
+    assert "0.00 points" in conclude(comparison)
 
 
 def test_single_runs_on_validation_allow_no_conclusion(make_run):
@@ -112,7 +111,7 @@ def test_single_runs_on_validation_allow_no_conclusion(make_run):
     assert comparison.metric == "val/accuracy"
     assert any("1 of 2 runs left the test split alone" in note for note in comparison.notes)
     assert comparison.pairs[0].difference is None
-    assert comparison.conclusion.startswith("Nothing can be concluded on validation accuracy: with one run each")
+    assert conclude(comparison).startswith("Nothing can be concluded on validation accuracy: with one run each")
 
 
 def test_several_groups_are_corrected(make_run):
@@ -127,7 +126,7 @@ def test_several_groups_are_corrected(make_run):
 def test_a_pair_whose_seeds_never_vary_is_not_decided(make_run):
     comparison = compare_runs(groups_of(make_run, (0.9, 0.9), (0.8, 0.8)))
     assert comparison.pairs[0].better is None
-    assert "nothing varies between their seeds" in comparison.conclusion
+    assert "nothing varies between their seeds" in conclude(comparison)
 
 
 def test_other_data_is_refused_with_what_differs(make_run):
@@ -208,7 +207,7 @@ def test_a_sweep_is_split_by_a_setting(make_run):
     assert list(split_runs([*runs, make_run("transformer")], "model")) == ["rnn", "transformer"]
 
 
-def test_runs_of_a_trial_that_did_not_finish_are_left_out(make_run, caplog):
+def test_runs_of_a_trial_that_did_not_finish_are_left_out(make_run):
     """A repeat may have finished although its trial, whose other repeat failed, did not."""
     runs = [make_run("rnn", 0), make_run("rnn", 1), make_run("rnn", 2, status="FAILED")]
     rows = [
@@ -216,9 +215,31 @@ def test_runs_of_a_trial_that_did_not_finish_are_left_out(make_run, caplog):
         SweepRow(1, "rnn", "failed", None, {}, {}, {}, runs=(runs[1].record, runs[2].record)),
     ]
     table = SweepTable("sweep", None, ("val/accuracy",), ("maximize",), tuple(rows), (), is_study=True, repeats=2)
-    assert keep_finished(runs, table) == runs[:1]
-    assert "jobs 1 (failed), 2 (failed)" in caplog.text
-    assert keep_finished(runs[1:], table) == runs[1:]
+    assert keep_finished(runs, table) == (
+        runs[:1], ["Left out, because they did not finish: jobs 1 (failed), 2 (failed)."],
+    )  # fmt: skip
+    assert keep_finished(runs[1:], table) == (runs[1:], [])
+
+
+def test_runs_over_a_limit_are_named(make_run):
+    runs = [make_run("rnn", 0), make_run("rnn", 1)]
+    rows = [
+        SweepRow(n, "rnn", "complete", None, {}, {"val/accuracy": 0.8}, {}, excess=excess, runs=(run.record,))
+        for n, (run, excess) in enumerate(zip(runs, ({}, {"size": 1.0}), strict=True))
+    ]
+    table = SweepTable("sweep", None, ("val/accuracy",), ("maximize",), tuple(rows), (), notes=("Look here.",))
+    assert keep_finished(runs, table) == (runs, ["Look here.", "These break a limit of their study: jobs 1."])
+
+
+def test_intervals_of_shares_end_at_0_and_100_percent(make_run):
+    comparison = compare_runs(groups_of(make_run, first=(1.0, 0.97, 0.85), second=(0.02, 0.0, 0.11)))
+    best, worst = comparison.groups
+    assert (best.estimate.high, worst.estimate.low) == (1.0, 0.0)
+    assert 0 < best.estimate.low < best.estimate.mean < 1
+    assert -1 <= comparison.pairs[0].difference.low < comparison.pairs[0].difference.high <= 1
+    loss = compare_runs(groups_of(make_run, first=(1.0, 0.97, 0.85), second=(0.02, 0.0, 0.11)), "val/loss")
+    assert (loss.groups[0].estimate.low, loss.groups[1].estimate.high > 1) == (0.0, True)
+    assert loss.pairs[0].difference.low < -0.9
 
 
 def test_a_sweep_of_one_model_names_the_settings_that_would_split_it(make_run):
@@ -241,7 +262,7 @@ def test_the_printed_table_has_every_seed_and_the_sentence(make_run, capsys):
     printed = capsys.readouterr().out
     assert "90.00 %, 91.00 %, 92.00 %" in " ".join(printed.split())
     assert "paired t test over 3 seeds" in printed
-    assert comparison.conclusion[:60] in printed
+    assert conclude(comparison)[:60] in printed
 
 
 def test_the_csv_has_every_number_in_full(make_run, tmp_path):

@@ -119,6 +119,30 @@ def test_the_first_is_the_best_that_keeps_the_limits(make_grid):
     assert (rows[0].reason, rows[1].reason) == (None, "breaks a limit: model/parameters by 12")
 
 
+def test_what_the_storage_lost_stands_with_its_own_state_and_without_a_rank(make_grid, make_record):
+    """A journal cut in half: trial 1 began in it, trials 2 and 3 did not."""
+    records = [*make_grid(0.7, 0.9, 0.8), make_record(3, status="FAILED", reason="out of memory", params=AIM)]
+    history = make_history(make_trial(0, value=0.7), make_trial(1, "running"), best=(0,))
+    table = collect_records(records, "mine", history=history)
+    assert [(row.number, row.state, row.rank, row.values.get("val/accuracy")) for row in table.rows] == [
+        (0, "complete", 1, 0.7), (1, "complete", None, 0.9), (2, "complete", None, 0.8), (3, "failed", None, None),
+    ]  # fmt: skip
+    assert [row.is_lost for row in table.rows] == [False, True, True, True]
+    assert table.rows[2].parameters == {"model.heads": 4}
+    assert (table.best.number, table.rows[1].reason[:33]) == (0, "the study's storage has no result")
+    (note,) = table.notes
+    assert "no result of trials 1, 2, 3, but the runs' records have" in note
+
+
+def test_repeats_that_the_storage_lost_are_one_trial(make_record):
+    records = [make_record(number, accuracy=0.1 * number, params=AIM) for number in range(5)]
+    rows = collect_records(records, "mine", history=make_history(repeats=2)).rows
+    assert [(row.number, row.state, row.values) for row in rows] == [
+        (1, "complete", {"val/accuracy": pytest.approx(0.25)}), (0, "complete", {"val/accuracy": pytest.approx(0.05)}),
+        (2, "killed", {}),
+    ]  # fmt: skip
+
+
 def test_repeats_share_a_row_with_the_first_ones_record(make_record):
     records = [make_record(number, accuracy=0.1 * number, params=AIM) for number in range(4)]
     history = make_history(make_trial(0, value=0.05), make_trial(1, value=0.25), best=(1,), repeats=2)

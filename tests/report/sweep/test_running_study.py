@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from sentiment.report.sweep import running
-from sentiment.report.sweep.collect import collect_sweep
-from sentiment.report.sweep.running import RunningStudy
+from sentiment.report.sweep import collect
+from sentiment.report.sweep.collect import RunningStudy, collect_sweep
+from sentiment.report.sweep.page import render_page
+from sentiment.search.storage.address import JOURNAL_NAME
 from sentiment.search.storage.opening import open_storage
 from sentiment.tracking.result_file import read_result, write_result
 
@@ -48,10 +49,10 @@ def test_it_agrees_with_what_is_collected_at_the_end(study, make_record, tmp_pat
 
 def test_only_what_changed_is_read_again(study, make_record, tmp_path, monkeypatch):
     opened, described = [], []
-    monkeypatch.setattr(running, "read_result", lambda file: opened.append(file.parent.name) or read_result(file))
-    make_row = running.make_trial_row
+    monkeypatch.setattr(collect, "read_result", lambda file: opened.append(file.parent.name) or read_result(file))
+    make_row = collect.make_trial_row
     monkeypatch.setattr(
-        running,
+        collect,
         "make_trial_row",
         lambda trial, *rest, **more: described.append(trial.number) or make_row(trial, *rest, **more),
     )
@@ -70,3 +71,20 @@ def test_only_what_changed_is_read_again(study, make_record, tmp_path, monkeypat
     shutil.rmtree(tmp_path / "0")
     table = running_study.collect(stand(study))
     assert {row.number: len(row.runs) for row in table.rows} == {0: 0, 1: 1, 2: 1}
+
+
+def test_a_journal_cut_in_half_is_reported_with_what_the_folder_proves(study, make_record, tmp_path):
+    for number, accuracy in enumerate((0.7, 0.9, 0.8)):
+        write_result(tmp_path / str(number), make_record(number, "rnn", accuracy=accuracy))
+    journal = tmp_path / JOURNAL_NAME
+    whole = journal.read_bytes()
+    began = whole.index(b'"op_code":4')  # the study is there, its first trial has only begun
+    journal.write_bytes(whole[: whole.index(b"\n", began) + 20])
+    table = collect_sweep(tmp_path)
+    assert [(row.number, row.state, row.values["val/accuracy"]) for row in table.rows] == [
+        (1, "complete", 0.9), (2, "complete", 0.8), (0, "complete", 0.7),
+    ]  # fmt: skip
+    assert table.best is None
+    page = render_page(table, [])
+    assert "No trial has finished in the study&#39;s storage, so there is no best one." in page
+    assert "no result of trials 0, 1, 2, but the runs&#39; records have" in page

@@ -1,0 +1,189 @@
+"""What a comparison says: on a terminal, in a sentence, and as CSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sentiment.errors import SentimentError
+from sentiment.format import format_difference, format_metric, is_share, name_metric
+from sentiment.report.compare.comparison import Comparison, Group, Pair
+from sentiment.report.draw.table import Cell, Column, DataTable, open_console, open_table, write_table
+
+COLUMNS = (
+    "kind", "metric", "group", "run", "seed", "value", "other_group", "low", "high", "count", "p_value",
+    "corrected_p_value", "mcnemar_p_value", "test", "better",
+)  # fmt: skip
+
+
+class TableFileError(SentimentError):
+    """The table cannot be written."""
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Print groups, pairs, notes and the conclusion.
+
+    Args:
+        comparison: The table.
+        console: Where to print; by default standard output.
+    """
+    console = console or open_console()
+    better = "higher" if comparison.direction == "maximize" else "lower"
+    console.print(Text(f"\n{comparison.metric} ({better} is better)"))
+    console.print(_make_group_table(comparison))
+    console.print()
+    console.print(_make_pair_table(comparison))
+    console.print()
+    for note in comparison.notes:
+        console.print(Text(note), style="dim" if console.is_terminal else None)
+    console.print(Text(conclude(comparison), style="bold"), soft_wrap=not console.is_terminal)
+
+
+def _make_group_table(comparison: Comparison) -> Table:
+    table = open_table("", "runs", "mean", "95 % interval", "seeds", "each")
+    for group in comparison.groups:
+        seeds = ", ".join(map(str, group.seeds))
+        each = ", ".join(format_metric(comparison.metric, value) for value in group.values)
+        mean = format_metric(comparison.metric, group.estimate.mean)
+        cells = (group.name, str(len(group.values)), mean, _interval(comparison.metric, group), seeds, each)
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _make_pair_table(comparison: Comparison) -> Table:
+    unit = "points" if is_share(comparison.metric) else "difference"
+    table = open_table("", unit, "95 % interval", "p", "test")
+    for pair in comparison.pairs:
+        name = f"{pair.first} less {pair.second}"
+        if pair.difference is None:
+            table.add_row(Text(name), "-", "-", "-", "none: a single run has no spread")
+            continue
+        low, high = (format_difference(comparison.metric, end) for end in (pair.difference.low, pair.difference.high))
+        value = format_difference(comparison.metric, pair.difference.value)
+        table.add_row(Text(name), value, f"{low} to {high}", _write_p_value(pair.p_value), Text(_test(pair)))
+    return table
+
+
+def _interval(metric: str, group: Group) -> str:
+    low, high = group.estimate.low, group.estimate.high
+    return "-" if math.isnan(low) else f"{format_metric(metric, low)} to {format_metric(metric, high)}"
+
+
+def _write_p_value(p_value: float) -> str:
+    if math.isnan(p_value):
+        return "-"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+
+
+def _test(pair: Pair) -> str:
+    assert pair.difference is not None
+    return pair.difference.test + (
+        "" if pair.mcnemar is None else f"; McNemar's exact p {_write_p_value(pair.mcnemar)}"
+    )
+
+
+def conclude(comparison: Comparison) -> str:
+    """Return what may be concluded, in a sentence."""
+    pairs, groups = comparison.pairs, {group.name: group for group in comparison.groups}
+    clauses = [_conclude_pair(comparison.metric, pair, groups) for pair in pairs]
+    if len(clauses) == 1:
+        return f"{clauses[0]}."
+    shown = [clause for clause, pair in zip(clauses, pairs, strict=True) if pair.better]
+    silent = [f"{pair.first} and {pair.second}" for pair in pairs if not pair.better and not math.isnan(pair.p_value)]
+    untested = [f"{pair.first} and {pair.second}" for pair in pairs if math.isnan(pair.p_value)]
+    parts = [*shown, *([f"no difference shown between {', '.join(silent)}"] if silent else [])]
+    parts += [f"nothing can be concluded on {', '.join(untested)}: too few seeds"] if untested else []
+    sentence = "; ".join(parts)
+    return f"{sentence}." if shown else f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _conclude_pair(metric: str, pair: Pair, groups: Mapping[str, Group]) -> str:
+    name = name_metric(metric)
+    unit = f"points of {name}" if is_share(metric) else f"in {name}"
+    first, second, difference = groups[pair.first], groups[pair.second], pair.difference
+    if difference is None:
+        counts = (len(first.values), len(second.values))
+        runs = "one run each" if counts == (1, 1) else f"{counts[0]} and {counts[1]} runs"
+        return (
+            f"Nothing can be concluded on {name}: with {runs} of {pair.first} and {pair.second}, nobody knows the "
+            "spread between seeds"
+        )
+    if math.isnan(pair.p_value):
+        return (
+            f"Nothing can be concluded on {name}: {pair.first} and {pair.second} differ by "
+            f"{format_difference(metric, abs(difference.value))}, but nothing varies between their seeds"
+        )
+    if pair.better is not None:
+        worse = pair.second if pair.better == pair.first else pair.first
+        ends = sorted([difference.low, difference.high], reverse=difference.value < 0)
+        low, high = (end if difference.value > 0 else -end for end in ends)
+        amount = format_difference(metric, abs(difference.value))
+        evidence = _evidence(metric, low, high, pair, first, second)
+        return f"{pair.better} is better than {worse} by {amount} {unit} ({evidence})"
+    evidence = _evidence(metric, difference.low, difference.high, pair, first, second)
+    text = (
+        f"No difference shown: {pair.first} less {pair.second} is {format_difference(metric, difference.value)} {unit}"
+    )
+    if difference.detectable == 0.0:
+        return f"{text} ({evidence})"
+    return f"{text} ({evidence}); only differences above about {_round_up(metric, difference.detectable)} would show"
+
+
+def _evidence(metric: str, low: float, high: float, pair: Pair, first: Group, second: Group) -> str:
+    ends = f"{format_difference(metric, low)} to {format_difference(metric, high)}"
+    p_value = f"p {'' if pair.p_value < 0.001 else '= '}{_write_p_value(pair.p_value)}"
+    return f"95 % interval {ends}, {p_value}, {_sample(pair, first, second)}"
+
+
+def _sample(pair: Pair, first: Group, second: Group) -> str:
+    assert pair.difference is not None
+    if pair.mcnemar is not None:
+        return f"{pair.difference.count:,} reviews"
+    if first.seeds == second.seeds:
+        return f"{len(first.seeds)} seeds each"
+    if pair.difference.test.startswith("paired"):
+        return f"over the {pair.difference.count} seeds that both have"
+    return f"{len(first.seeds)} and {len(second.seeds)} seeds"
+
+
+def _round_up(metric: str, value: float) -> str:
+    """Write to two digits: a threshold with four would promise too much."""
+    return f"{100 * value:.2g} points" if is_share(metric) else f"{value:.2g}"
+
+
+def write_csv(comparison: Comparison, file: Path) -> None:
+    """Write the groups, a line per run, then the pairs, numbers in full; atomically.
+
+    Raises:
+        TableFileError: The file cannot be written.
+    """
+    columns = tuple(Column(name, name) for name in COLUMNS)
+    rows = [tuple(row.get(name) for name in COLUMNS) for row in _list_rows(comparison)]
+    try:
+        write_table(DataTable("comparison", comparison.metric, columns, tuple(rows)), file)
+    except OSError as error:
+        raise TableFileError(f"{file} cannot be written: {error}\n  -> name another file: --csv FILE") from error
+
+
+def _list_rows(comparison: Comparison) -> Iterator[dict[str, Cell]]:
+    for group in comparison.groups:
+        row: dict[str, Cell] = {"metric": comparison.metric, "group": group.name}
+        for run, seed, value in zip(group.runs, group.seeds, group.values, strict=True):
+            yield row | {"kind": "run", "run": run, "seed": seed, "value": value}
+        mean = group.estimate
+        interval: dict[str, Cell] = {"low": mean.low, "high": mean.high} if mean.count > 1 else {}
+        yield row | {"kind": "mean", "value": mean.mean, "count": mean.count} | interval
+    for pair in comparison.pairs:
+        found = pair.difference
+        if found is not None:
+            yield {
+                "kind": "difference", "metric": comparison.metric, "group": pair.first, "other_group": pair.second,
+                "value": found.value, "low": found.low, "high": found.high, "count": found.count,
+                "p_value": found.p_value, "corrected_p_value": pair.p_value, "mcnemar_p_value": pair.mcnemar,
+                "test": found.test, "better": pair.better,
+            }  # fmt: skip
