@@ -57,8 +57,12 @@ def make_pages(config_dir: Path) -> dict[str, str]:
     from sentiment.config.key_table import list_keys_of
     from sentiment.config.reference import render, render_pages
     from sentiment.search.options import StudyOptions
-    from sentiment.search.plugin.reference import list_pruners, list_samplers, read_sweeper_defaults
-    from sentiment.search.plugin.registration import StudySweeperConf
+    from sentiment.search.plugin.registration import (
+        StudySweeperConf,
+        list_pruners,
+        list_samplers,
+        read_sweeper_defaults,
+    )
 
     defaults = read_sweeper_defaults()
     pages = render_pages(config_dir)

@@ -17,86 +17,72 @@ def _listed(value: Any) -> Any:
 
 
 class StudyOptions(BaseModel):
-    """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `StudySweeperConf` has Hydra's defaults."""
+    """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `StudySweeperConf` has their defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     sampler: dict[str, Any] = Field(description="What draws the points; chosen with hydra/sweeper/sampler=NAME.")
     pruner: dict[str, Any] | None = Field(
-        default=None, description="What ends hopeless trials early; chosen with hydra/sweeper/pruner=NAME."
+        description="What ends hopeless trials early; chosen with hydra/sweeper/pruner=NAME."
     )
     direction: Annotated[list[Literal["minimize", "maximize"]], BeforeValidator(_listed)] = Field(
         min_length=1, description="Which way is better; a list for several objectives."
     )
     storage: str | None = Field(
-        default=None,
         description="Database of the study, as Optuna takes it, e.g. postgresql://...; null: a file in its folder.",
     )
-    study_name: str | None = Field(
-        default=None, min_length=1, description="Name of the study; what joins and resumes it."
-    )
+    study_name: str | None = Field(min_length=1, description="Name of the study; what joins and resumes it.")
     metric_names: list[str] | None = Field(
-        default=None, description="Names of the objectives, for Optuna's dashboard; null: it numbers them."
+        description="Names of the objectives, for Optuna's dashboard; null: it numbers them."
     )
     n_trials: int = Field(ge=1, description="Trials of the study in all, over every process and restart.")
     n_jobs: int = Field(ge=1, description="Trials at a time.")
     max_failure_rate: float = Field(ge=0, le=1, description="Share of n_trials that may fail before the study ends.")
     params: dict[str, Any] | None = Field(
-        default=None, description="The search space: key to values, e.g. {model.depth: 'range(1,5)'}."
+        description="The search space: key to values, e.g. {model.depth: 'range(1,5)'}."
     )
     custom_search_space: str | None = Field(
-        default=None, description="Dotted path of a function (config, trial) that draws further parameters."
+        description="Dotted path of a function (config, trial) that draws further parameters."
     )
     branches: dict[str, dict[str, Any]] | None = Field(
-        default=None, description="Conditional parameters, e.g. {model=rnn: {model.cell: 'lstm,gru'}}."
+        description="Conditional parameters, e.g. {model=rnn: {model.cell: 'lstm,gru'}}."
     )
     constraints: list[str] = Field(
-        default=[],
         description="Expressions that every point must satisfy, e.g. model.embedding_size % model.heads == 0.",
     )
     limits: Annotated[dict[str, float], BeforeValidator(lambda value: value or {})] = Field(
-        default={},
         description="Upper bounds on what a trial describes, e.g. {model/parameters: 1000000}: samplers prefer "
         "trials within them.",
     )
-    repeats: int = Field(default=1, ge=1, description="Train every point under so many seeds.")
+    repeats: int = Field(ge=1, description="Train every point under so many seeds.")
     repeat_value: Literal["mean", "bound"] = Field(
-        default="mean",
         description="With repeats: optimise their mean, or their bound, which is one standard error worse.",
     )
-    seed_key: str = Field(default="seed", description="Key that repeats change.")
+    seed_key: str = Field(description="Key that repeats change.")
     reuse: bool = Field(
-        default=True,
         description="Do not train again what the study has finished with the same settings, seed and data.",
     )
-    ignore: list[str] = Field(default=[], description="Keys and groups that do not change a result.")
+    ignore: list[str] = Field(description="Keys and groups that do not change a result.")
     allow_changes: bool = Field(
-        default=False, description="Go on though the space or the fixed settings differ from the stored study's."
+        description="Go on though the space or the fixed settings differ from the stored study's."
     )
-    dry_run: bool = Field(
-        default=False, description="Print space, workers and an estimate of time and memory; train only the probe."
-    )
-    probe_seconds: float = Field(default=10.0, gt=0, description="Longest time that a dry run's probe trains.")
+    dry_run: bool = Field(description="Print space, workers and an estimate of time and memory; train only the probe.")
+    probe_seconds: float = Field(gt=0, description="Longest time that a dry run's probe trains.")
     probe_overrides: list[str] = Field(
-        default=[], description="What the probe changes in a job, e.g. no tracking: [tracking=none]."
+        description="What the probe changes in a job, e.g. no tracking: [tracking=none]."
     )
     devices: Literal["auto", "none"] | list[int | str] = Field(
-        default="auto", description="auto: the GPUs there are; none: no device; or their indices, e.g. [0,1]."
+        description="auto: the GPUs there are; none: no device; or their indices, e.g. [0,1]."
     )
-    trials_per_device: int = Field(default=1, ge=1, description="Trials per device.")
-    threads_per_job: int | None = Field(
-        default=None, ge=1, description="CPU threads per job; null: the cores shared out."
-    )
-    fresh_processes: bool = Field(
-        default=False, description="Give every trial a process of its own instead of keeping the workers."
-    )
+    trials_per_device: int = Field(ge=1, description="Trials per device.")
+    threads_per_job: int | None = Field(ge=1, description="CPU threads per job; null: the cores shared out.")
+    fresh_processes: bool = Field(description="Give every trial a process of its own instead of keeping the workers.")
     grace_seconds: float = Field(
-        default=60.0,
         gt=0,
         description="Time without a sign of life after which a process on another machine counts as dead.",
     )
     progress: Literal["auto", "table", "lines", "none"] = Field(
-        default="auto", description="auto: a live table on a terminal, one line per event elsewhere."
+        description="auto: a live table on a terminal, one line per event elsewhere."
     )
 
     @property

@@ -167,10 +167,9 @@ def test_no_text_makes_the_check_itself_fail(text):
 
 @pytest.mark.parametrize("sweeper", ["optuna", "study"])
 def test_a_sweeper_that_would_minimise_an_accuracy_is_refused(sweeper):
-    (fault,) = find_faults("-m", f"hydra/sweeper={sweeper}", "seed=choice(0,1)")
-    assert (fault.key, fault.remedy) == ("hydra.sweeper.direction", "set hydra.sweeper.direction=maximize")
-    assert fault.problem == "is minimize, the wrong way for val/accuracy"
-    assert find_faults("-m", f"hydra/sweeper={sweeper}", "seed=choice(0,1)", "objective=val/loss") == []
-    two = "objective=[val/accuracy,model/parameters]"
-    (fault,) = find_faults("-m", f"hydra/sweeper={sweeper}", "seed=choice(0,1)", two)
-    assert fault.remedy == "set hydra.sweeper.direction=[maximize,minimize]"
+    command = ("-m", f"hydra/sweeper={sweeper}", "seed=choice(0,1)")
+    problem = "is minimize, the wrong way for val/accuracy"
+    assert find_faults(*command) == {"hydra.sweeper.direction": (problem, "set hydra.sweeper.direction=maximize")}
+    assert find_faults(*command, "objective=val/loss") == {}
+    _, remedy = find_faults(*command, "objective=[val/accuracy,model/parameters]")["hydra.sweeper.direction"]
+    assert remedy == "set hydra.sweeper.direction=[maximize,minimize]"

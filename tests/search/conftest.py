@@ -26,6 +26,7 @@ from optuna.storages import BaseStorage
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.search.options import StudyOptions, read_options
+from sentiment.search.plugin.registration import read_sweeper_defaults
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.opening import close_storage, open_storage
 from sentiment.search.study.outcome import RepeatPlan
@@ -157,7 +158,7 @@ def make_search(study_dir: Path) -> MakeSearch:
         sampler: BaseSampler | None = None,
         **options: Any,
     ) -> SmallSearch:
-        least = {"sampler": {}, "direction": "minimize", "n_trials": 4, "n_jobs": 1, "max_failure_rate": 0.0}
+        least = {**read_sweeper_defaults(), "sampler": {}, "pruner": None, "n_trials": 4, "n_jobs": 1}
         return SmallSearch(read_options({**least, **options}), study_dir, suggest, sampler or RandomSampler(seed=0))
 
     return make

@@ -8,7 +8,9 @@ plugin works.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -17,11 +19,12 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf, TPESamplerConfig
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from sentiment.search.plugin.sweeper import StudySweeper
 
-PROVIDER = "sentiment"
+MACHINERY = ("_target_", "_partial_", "defaults")
+"""Fields of Hydra's dataclasses that nobody sets."""
 
 
 @dataclass
@@ -86,15 +89,11 @@ class MedianPrunerConfig:
 
 
 @dataclass
-class PercentilePrunerConfig:
+class PercentilePrunerConfig(MedianPrunerConfig):
     """Keep the best `percentile` of the trials at the same step."""
 
     _target_: str = "optuna.pruners.PercentilePruner"
     percentile: float = 25.0
-    n_startup_trials: int = 5
-    n_warmup_steps: int = 0
-    interval_steps: int = 1
-    n_min_trials: int = 1
 
 
 @dataclass
@@ -159,6 +158,57 @@ PRUNERS = {
 }
 
 
+@dataclass(frozen=True)
+class Part:
+    """A pruner or a sampler that can be chosen, for a reference of the configuration.
+
+    Attributes:
+        name: Its option.
+        made_by: Optuna's class.
+        doc: What it does; empty for the stock plugin's.
+        defaults: Keys and their defaults.
+    """
+
+    name: str
+    made_by: str
+    doc: str
+    defaults: Mapping[str, Any]
+
+
+def list_pruners() -> list[Part]:
+    """List the pruners."""
+    return [_describe_part(name, config) for name, config in PRUNERS.items()]
+
+
+def list_samplers() -> list[Part]:
+    """List the samplers that Hydra knows: the stock plugin's and the engine's own."""
+    store = ConfigStore.instance()
+    stored = {
+        file.removesuffix(".yaml"): OmegaConf.get_type(store.load(f"hydra/sweeper/sampler/{file}").node)
+        for file in store.list("hydra/sweeper/sampler")
+    }
+    parts = [_describe_part(name, config) for name, config in sorted({**stored, **SAMPLERS}.items())]
+    # The plugin keeps the names of samplers that are gone from Optuna, to say so when one is chosen.
+    return [part for part in parts if not part.made_by.endswith("_removed")]
+
+
+def _describe_part(name: str, config: Any) -> Part:
+    doc = config.__doc__ or "" if name in SAMPLERS or name in PRUNERS else ""
+    return Part(name, config._target_.rpartition(".")[2], doc, _read_fields(config()))
+
+
+def read_sweeper_defaults() -> dict[str, Any]:
+    """Read the default of every key of ``hydra/sweeper=study``; of its groups, the option chosen."""
+    config = StudySweeperConf()
+    chosen = {group: option for entry in config.defaults for group, option in entry.items()}
+    return {**_read_fields(config), **chosen}
+
+
+def _read_fields(config: Any) -> dict[str, Any]:
+    values = {field.name: getattr(config, field.name) for field in fields(config) if field.name not in MACHINERY}
+    return {name: value.name if isinstance(value, Enum) else value for name, value in values.items()}
+
+
 class StudyConfigs(SearchPathPlugin):
     """Stores the config groups of the engine whenever Hydra puts a search path together, which is when it starts.
 
@@ -190,4 +240,4 @@ def store_configs() -> None:
     }
     for group, options in groups.items():
         for name, node in options.items():
-            store.store(group=group, name=name, node=node, provider=PROVIDER, replace=True)
+            store.store(group=group, name=name, node=node, provider="sentiment", replace=True)

@@ -6,14 +6,9 @@ import pytest
 
 from sentiment.errors import ConfigError
 from sentiment.search.options import read_options
+from sentiment.search.plugin.registration import read_sweeper_defaults
 
-LEAST = {
-    "sampler": {"_target_": "optuna.samplers.RandomSampler"},
-    "direction": "minimize",
-    "n_trials": 4,
-    "n_jobs": 1,
-    "max_failure_rate": 0.0,
-}
+LEAST = {**read_sweeper_defaults(), "sampler": {"_target_": "optuna.samplers.RandomSampler"}, "pruner": None}
 MEDIAN = {"_target_": "optuna.pruners.MedianPruner"}
 WILCOXON = {"_target_": "optuna.pruners.WilcoxonPruner"}
 

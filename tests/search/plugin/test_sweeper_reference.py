@@ -5,22 +5,20 @@ from __future__ import annotations
 import dataclasses
 
 from sentiment.search.options import StudyOptions
-from sentiment.search.plugin.reference import MACHINERY, list_pruners, list_samplers, read_sweeper_defaults
-from sentiment.search.plugin.registration import PRUNERS, SAMPLERS, StudySweeperConf
+from sentiment.search.plugin.registration import (
+    MACHINERY,
+    PRUNERS,
+    SAMPLERS,
+    StudySweeperConf,
+    list_pruners,
+    list_samplers,
+)
 
 
 def test_the_keys_that_hydra_knows_are_those_that_are_checked_and_described():
     known = {field.name for field in dataclasses.fields(StudySweeperConf)} - set(MACHINERY)
     assert known == set(StudyOptions.model_fields)
     assert [name for name, field in StudyOptions.model_fields.items() if not field.description] == []
-
-
-def test_checked_defaults_are_the_registered_ones():
-    """Two places hold defaults, for callers without Hydra and for Hydra: they must agree."""
-    registered = read_sweeper_defaults()
-    for name, field in StudyOptions.model_fields.items():
-        if not field.is_required() and name not in ("pruner", "limits"):
-            assert field.default == registered[name], name
 
 
 def test_pruners_and_samplers_are_listed_without_those_that_are_gone():
