@@ -44,9 +44,7 @@ def searchable(
         @searchable(find_faults=find_faults)
         def main(config: DictConfig) -> float:
 
-    Args:
-        find_faults: See `Application`.
-        identify_data: See `Application`.
+    The arguments are those of `Application`.
     """
 
     def tell(task: Task) -> Task:

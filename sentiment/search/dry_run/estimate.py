@@ -20,7 +20,7 @@ from sentiment.errors import ConfigError, Fault
 from sentiment.search.dry_run.probe import Measured, measure
 from sentiment.search.search import Search
 from sentiment.search.space.constraints import Validity
-from sentiment.search.space.parameters import Parameter, Space
+from sentiment.search.space.parameters import Space
 from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import Slot
 
@@ -52,26 +52,19 @@ class Expectation:
 
 
 def expect(measured: Sequence[Measured], *, jobs: int, slots: int) -> Expectation | None:
-    """Work out what a search will take; None where no probe came through.
-
-    Args:
-        measured: What the probes found.
-        jobs: Jobs that are left: trials times repeats.
-        slots: Jobs at a time.
-    """
+    """Work out what the jobs that are left will take, so many at a time; None where no probe came through."""
     sound = [one for one in measured if one.failure is None]
     if not sound:
         return None
     lengths = [one.seconds for one in sound]
     rounds = jobs / slots
-    # No job is cut in two: with few jobs the last round leaves slots idle.
-    longest = math.ceil(rounds) * max(lengths)
     hosts = [one.host_bytes for one in measured if one.host_bytes is not None]
     devices = [one.device_bytes for one in measured if one.device_bytes is not None]
     return Expectation(
         seconds=rounds * statistics.fmean(lengths),
         least_seconds=rounds * min(lengths),
-        most_seconds=longest,
+        # No job is cut in two: with few jobs the last round leaves slots idle.
+        most_seconds=math.ceil(rounds) * max(lengths),
         is_bound=any(one.is_bound for one in sound),
         host_bytes=max(hosts) * min(slots, jobs) if hosts else None,
         device_bytes=max(devices) if devices else None,
@@ -83,13 +76,8 @@ def probe_search(
 ) -> list[tuple[Extreme, Measured]]:
     """Measure the smallest and the largest configuration of every branch, one after the other.
 
-    Everything that the jobs write goes to a temporary folder.
-
-    Args:
-        search: The search.
-        runner: Runs its jobs.
-        slot: Device and threads that a job has.
-        announce: Told before each measurement, which may take a minute.
+    Everything that the jobs write goes to a temporary folder. `announce` is told before each measurement, which may
+    take a minute.
 
     Raises:
         ConfigError: ``hydra.sweeper.probe_overrides`` cannot be composed.
@@ -108,12 +96,12 @@ def probe_search(
 
 def add_overrides(overrides: Sequence[str], last: Sequence[str]) -> tuple[str, ...]:
     """Add overrides that win over others of the same key."""
-    keys = {_key(line) for line in last}
-    return (*(line for line in overrides if _key(line) not in keys), *last)
 
+    def key(line: str) -> str:
+        return line.partition("=")[0].lstrip("+~")
 
-def _key(line: str) -> str:
-    return line.partition("=")[0].lstrip("+~")
+    keys = set(map(key, last))
+    return (*(line for line in overrides if key(line) not in keys), *last)
 
 
 def _compose(search: Search, overrides: Sequence[str]) -> DictConfig:
@@ -163,16 +151,14 @@ def _list_branches(space: Space) -> Iterator[Point]:
 
 def _find(space: Space, branch: Point, is_large: bool, is_valid: Validity | None) -> Point | None:
     active = space.active(branch)
-    ranked = [_rank(parameter, branch, is_large) for parameter in active]
+    ranked = [
+        [branch[item.name]] if item.name in branch else _rank_values(item.distribution, is_large) for item in active
+    ]
     for positions in itertools.islice(_near_first([len(values) for values in ranked]), TRIED):
         point = {item.name: values[position] for item, values, position in zip(active, ranked, positions, strict=True)}
         if is_valid is None or is_valid(point):
             return point
     return None
-
-
-def _rank(parameter: Parameter, branch: Point, is_large: bool) -> list[Any]:
-    return [branch[parameter.name]] if parameter.name in branch else _rank_values(parameter.distribution, is_large)
 
 
 def _rank_values(distribution: BaseDistribution, is_large: bool) -> list[Any]:
@@ -193,16 +179,12 @@ def _rank_values(distribution: BaseDistribution, is_large: bool) -> list[Any]:
 
 def _near_first(lengths: list[int]) -> Iterator[tuple[int, ...]]:
     """Return all tuples of positions, those with the least sum first: the fewest steps from what is wanted."""
-    for total in range(sum(length - 1 for length in lengths) + 1):
-        yield from _list_positions(lengths, total)
-
-
-def _list_positions(lengths: list[int], total: int) -> Iterator[tuple[int, ...]]:
-    if not lengths:
-        if total == 0:
-            yield ()
-        return
-    rest = sum(length - 1 for length in lengths[1:])
-    for position in range(max(0, total - rest), min(lengths[0] - 1, total) + 1):
-        for others in _list_positions(lengths[1:], total - position):
-            yield (position, *others)
+    layer = {(0,) * len(lengths)}
+    while layer:
+        yield from sorted(layer)
+        layer = {
+            (*positions[:index], position + 1, *positions[index + 1 :])
+            for positions in layer
+            for index, position in enumerate(positions)
+            if position + 1 < lengths[index]
+        }

@@ -17,7 +17,7 @@ from sentiment.search.dry_run.probe import Measured
 from sentiment.search.search import Search
 from sentiment.search.space.distributions import describe_distribution
 from sentiment.search.space.grid import list_values
-from sentiment.search.space.parameters import Space, write_value
+from sentiment.search.space.parameters import write_value
 from sentiment.search.storage.address import read_address
 from sentiment.search.study.history import StudyMissingError, read_study_at
 from sentiment.search.workers.job import JobRunner
@@ -27,21 +27,16 @@ COUNTED = 100_000
 """Points that are held against the constraints, to count the valid ones; more take too long."""
 
 
-def report_dry_run(search: Search, runner: JobRunner, console: Console | None = None) -> None:
-    """Print the search, and an estimate of its time and memory from a short probe.
+def report_dry_run(search: Search, runner: JobRunner) -> None:
+    """Print the checked search, and an estimate of its time and memory from a short probe.
 
     The study's folder and its storage stay as they are, and nothing but the probe runs.
-
-    Args:
-        search: The checked search.
-        runner: Runs its jobs.
-        console: Where to print; by default standard output.
 
     Raises:
         ConfigError: There are fewer slots on the GPUs than jobs, or the probe's overrides are faulty.
         StorageError: The storage cannot be read.
     """
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     options = search.options
     devices = list_devices(options.devices)
     slots = take_slots(options.n_jobs, devices, options.trials_per_device, options.threads_per_job)
@@ -79,37 +74,26 @@ def count_stored(search: Search) -> Counter[str] | None:
     return Counter(trial.state for trial in history.trials)
 
 
-def count_valid(search: Search) -> int | None:
-    """Count the points that satisfy the constraints; None where they are too many, or not finite."""
-    points = search.space.point_count()
-    if points is None or points > COUNTED:
-        return None
-    if search.is_valid is None:
-        return points
-    return sum(search.is_valid(point) for point in search.space.list_points(list_values))
-
-
 def print_search(search: Search, stored: Mapping[str, int] | None, slots: Sequence[Slot], console: Console) -> None:
     """Print what is searched, how, and where."""
-    console.print(_make_space_table(search.space))
-    console.print()
+    conditional = any(parameter.condition for parameter in search.space.parameters)
+    space = _make_table("parameter", "values", *(["only if"] if conditional else []))
+    for item in search.space.parameters:
+        condition = ["=".join(item.condition) if item.condition else ""] if conditional else []
+        space.add_row(*map(Text, [item.key, describe_distribution(item.distribution), *condition]))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     for label, content in _describe(search, stored, slots):
         table.add_row(Text(label), Text(content))
-    console.print(table)
-    console.print()
+    for part in (space, "", table, ""):
+        console.print(part)
 
 
-def _make_space_table(space: Space) -> Table:
+def _make_table(*headings: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    conditional = any(parameter.condition for parameter in space.parameters)
-    for heading in ("parameter", "values", *(["only if"] if conditional else [])):
+    for heading in headings:
         table.add_column(heading, overflow="fold")
-    for item in space.parameters:
-        condition = ["=".join(item.condition) if item.condition else ""] if conditional else []
-        table.add_row(*map(Text, [item.key, describe_distribution(item.distribution), *condition]))
     return table
 
 
@@ -127,31 +111,28 @@ def _describe(search: Search, stored: Mapping[str, int] | None, slots: Sequence[
     yield "sampler", _describe_part(choices.get("hydra/sweeper/sampler"), options.sampler)
     yield "pruner", _describe_part(choices.get("hydra/sweeper/pruner"), options.pruner or {})
     yield "storage", str(read_address(search.storage_url, search.study_dir))
-    yield "study", _describe_study(search, stored)
+    name = options.known_name or "a new name"
+    counts = ", ".join(f"{count} {state}" for state, count in sorted((stored or {}).items())) or "no trial yet"
+    yield "study", f"{name}, new" if stored is None else f"{name}, stored: {counts}"
     yield "workers", _describe_workers(str(choices.get("hydra/launcher", "basic")), slots)
 
 
 def _describe_points(search: Search) -> str:
-    points, valid = search.space.point_count(), count_valid(search)
+    points = search.space.point_count()
     if points is None:
         return "not finite: a parameter is continuous"
     if search.is_valid is None:
         return f"{points:,}"
-    return f"{points:,}" + (", constraints aside" if valid is None else f", of them {valid:,} satisfy the constraints")
+    if points > COUNTED:
+        return f"{points:,}, constraints aside"
+    valid = sum(search.is_valid(point) for point in search.space.list_points(list_values))
+    return f"{points:,}, of them {valid:,} satisfy the constraints"
 
 
 def _describe_part(choice: Any, options: Mapping[str, Any]) -> str:
     name = choice or str(options.get("_target_", "none")).rpartition(".")[2]
     told = [f"{key}={value}" for key, value in options.items() if key != "_target_" and value is not None]
     return f"{name} ({', '.join(told)})" if told else str(name)
-
-
-def _describe_study(search: Search, stored: Mapping[str, int] | None) -> str:
-    name = search.options.known_name or "a new name"
-    if stored is None:
-        return f"{name}, new"
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(stored.items())) or "no trial yet"
-    return f"{name}, stored: {counts}"
 
 
 def _describe_workers(launcher: str, slots: Sequence[Slot]) -> str:
@@ -172,15 +153,14 @@ def print_estimate(
 ) -> None:
     """Print what was measured, and what that means for the whole search."""
     console.print()
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("one job", overflow="fold")
+    table = _make_table("one job")
     for heading in ("time", "memory", "GPU memory"):
         table.add_column(heading, justify="right", no_wrap=True)
     for extreme, one in measured:
         device = "-" if one.device_bytes is None else format_bytes(one.device_bytes)
         host = "?" if one.host_bytes is None else format_bytes(one.host_bytes)
-        time = "failed" if one.failure is not None else _write_time(one.seconds, one.is_bound)
-        table.add_row(Text(extreme.label), time, host, device)
+        time = f"{'more than' if one.is_bound else 'about'} {format_duration(one.seconds)}"
+        table.add_row(Text(extreme.label), "failed" if one.failure else time, host, device)
     console.print(table)
     for extreme, one in measured:
         values = " ".join(f"{key}={write_value(value)}" for key, value in extreme.point.items())
@@ -213,7 +193,3 @@ def _write_expectation(expectation: Expectation | None, trials: int, search: Sea
             each = search.options.trials_per_device
             memory += f"; GPU memory: up to {format_bytes(expectation.device_bytes * each)} on one GPU"
         yield f"{memory}."
-
-
-def _write_time(seconds: float, is_bound: bool) -> str:
-    return f"{'more than' if is_bound else 'about'} {format_duration(seconds)}"

@@ -23,8 +23,6 @@ from sentiment.search.workers.slots import Slot
 PATIENCE = 6
 """A job that does not tell how far it is may run so many times the seconds of the probe, before it is stopped."""
 
-KIBIBYTE = 1024
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -132,15 +130,9 @@ class Probe:
 def measure(
     runner: JobRunner, overrides: tuple[str, ...], config: DictConfig, slot: Slot, *, folder: Path, seconds: float
 ) -> Measured:
-    """Run one job until its pace is known.
+    """Run one job until its pace is known, which shows some `seconds` after the first sample.
 
-    Args:
-        runner: Runs it.
-        overrides: The job's overrides.
-        config: What they compose.
-        slot: Device and threads of the job.
-        folder: Takes everything that the job writes.
-        seconds: Time after the first sample in which the pace shows.
+    Everything that the job writes goes to `folder`.
     """
     folder.mkdir(parents=True)
     with open_dict(config):
@@ -203,7 +195,7 @@ def _read_samples(file: Path) -> list[Sample]:
 
 def _read_host_peak() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * KIBIBYTE
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kibibytes
 
 
 def _read_device_peak() -> int | None:

@@ -16,11 +16,10 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
-from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.errors import SentimentError
-from sentiment.search.study.outcome import Outcome, failed
+from sentiment.search.study.outcome import failed
 from sentiment.search.workers.job import Finished, Job, JobRunner
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,8 @@ class Launches:
     def __init__(self, runner: JobRunner, capacity: int) -> None:
         self.capacity = capacity
         self._runner = runner
-        self._context = _with_lock(runner.context)
+        self._context = copy.copy(runner.context)
+        self._context.config_loader = _LockedLoader(runner.context.config_loader)  # type: ignore[assignment]
         self._study = runner.config
         self._is_ray = self._study.hydra.launcher._target_ == RAY
         self._is_joblib = self._study.hydra.launcher._target_ == JOBLIB
@@ -120,9 +120,6 @@ class Launches:
         return stopped
 
     def _launch(self, job: Job) -> None:
-        self._ended.put(Finished(job, self._launch_one(job)))
-
-    def _launch_one(self, job: Job) -> Outcome:
         try:
             with _composing:
                 launcher: Any = Plugins.instance().instantiate_launcher(
@@ -135,16 +132,12 @@ class Launches:
                 # thread, in the middle of the study's own process.
                 launcher.joblib["n_jobs"] = max(2, self.capacity)
             returned = launcher.launch([job.overrides], initial_job_idx=job.number)
-            return self._runner.read_return(returned[0])
+            outcome = self._runner.read_return(returned[0])
         except Exception as error:  # a job that timed out, a node that died: the launcher raises, the study goes on
-            return _lost(error)
-
-
-def _lost(error: Exception) -> Outcome:
-    """Classify what a launcher raised: it lost the job, or could not launch it."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    outcome = failed(error)
-    return replace(outcome, kind="worker_died") if names & LOST else outcome
+            outcome = failed(error)
+            if {kind.__name__ for kind in type(error).__mro__} & LOST:
+                outcome = replace(outcome, kind="worker_died")
+        self._ended.put(Finished(job, outcome))
 
 
 def _end_joblib() -> None:
@@ -197,9 +190,3 @@ class _LockedLoader:
         if name == "_loader":  # while it is unpickled, before it has its attributes
             raise AttributeError(name)
         return getattr(self._loader, name)
-
-
-def _with_lock(context: HydraContext) -> HydraContext:
-    locked = copy.copy(context)
-    locked.config_loader = _LockedLoader(context.config_loader)  # type: ignore[assignment]
-    return locked
