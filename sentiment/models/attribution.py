@@ -122,15 +122,9 @@ def attribute(
     vector to stand for a word that says nothing. Padding's zero vector never stands where a word stands, and from all
     zeros, positions too, the integral converged several times more slowly (Transformers on IMDB).
 
-    Args:
-        predictor: A model with its tokenizer.
-        texts: N raw texts.
-        steps: Points on the path from the baseline. Where the shares do not add up to the change of the margin
-            (`TOLERANCE`), the path is walked again with twice as many, up to `MOST_STEPS`.
-        target: Class index to explain; None: the predicted class of each text.
-
-    Returns:
-        One attribution a text.
+    The path from the baseline has `steps` points. Where the shares do not add up to the change of the margin
+    (`TOLERANCE`), it is walked again with twice as many, up to `MOST_STEPS`. `target` is the index of the class to
+    explain; None: the predicted class of each text.
 
     Raises:
         AttributionError: A network that this cannot explain.

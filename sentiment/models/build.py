@@ -15,11 +15,7 @@ def build_model(settings: ModelSettings, *, vocabulary_size: int, classes: int, 
 
     The n-gram classifier begins without any n-gram: they and their weights are learnt together.
 
-    Args:
-        settings: The ``model`` group of the configuration.
-        vocabulary_size: Number of token ids, from the tokenizer.
-        classes: Number K of classes.
-        max_tokens: Most tokens T of a review; only a Transformer has such a limit, and needs one.
+    `max_tokens` is the most tokens T of a review; only a Transformer has such a limit, and needs one.
     """
     given = {"vocabulary_size": vocabulary_size, "classes": classes, "max_tokens": max_tokens}
     return cast(nn.Module, find_option(settings).build(settings, **given))

@@ -78,12 +78,9 @@ class NgramClassifier(nn.Module):
         return [self.get_buffer(_buffer(n)) for n in range(1, self.max_n + 1)]
 
     def set_weights(self, ngrams: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
-        """Take n-grams and weights.
+        """Take the n-grams of `learn_ngrams`, (O, M) weights and (O,) scores of a review without a known n-gram.
 
-        Args:
-            ngrams: Packed ids of `learn_ngrams`, one (M_n,) int64 tensor for each n.
-            weight: (O, M) weights; O is 1 for two classes, else K; M is the sum of M_n.
-            bias: (O,) scores of a review without a known n-gram.
+        O is 1 for two classes, else K; M is the number of n-grams of any n.
         """
         names = [_buffer(n) for n in range(1, self.max_n + 1)]
         self.load_state_dict({**dict(zip(names, ngrams, strict=True)), WEIGHT: weight.float(), BIAS: bias.float()})

@@ -92,12 +92,7 @@ class LastPooling(Pooling):
 
 
 def build_pooling(name: str, width: int, directions: int = 1) -> Pooling:
-    """Build a pooling by its name in the configuration.
-
-    Args:
-        name: ``mean``, ``max``, ``mean_max``, ``attention`` or ``last``.
-        width: Width D of the states.
-        directions: Directions in which the states were read; matters to ``last`` alone.
+    """Build a pooling of states of a width D by its name in the configuration; only ``last`` asks for the directions.
 
     Raises:
         ValueError: An unknown name.

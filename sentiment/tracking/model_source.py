@@ -17,13 +17,7 @@ BUNDLE_SETTINGS = "settings.json"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """The files of a model.
-
-    Attributes:
-        description: What it is, for people.
-        bundle: Folder of its bundle.
-        checkpoint: Checkpoint whose weights replace the bundle's; None: the bundle's own.
-    """
+    """The files of a model: the folder of its bundle, and a checkpoint where that one's weights replace the bundle's."""
 
     description: str
     bundle: Path

@@ -31,12 +31,8 @@ def measure_latency_ms(
 
     It is a wall time: jobs that run beside this one on the same cores make it longer.
 
-    Args:
-        network: Maps tokens (1, T) and mask (1, T) to logits; it is moved to the device and back to the CPU.
-        tokens: Length T of the review.
-        vocabulary_size: Number of token ids; the review holds all of them in turn.
-        device: Where to measure.
-        precision: Context in which the run computes.
+    The review has T = `tokens` tokens, all ids of the vocabulary in turn. The network maps tokens (1, T) and a mask
+    (1, T) to logits; it is moved to the device and back to the CPU. The run computes in the context `precision`.
     """
     review = (torch.arange(tokens) % vocabulary_size).unsqueeze(0).to(device)  # (1, T)
     mask = torch.ones_like(review, dtype=torch.bool)  # (1, T)

@@ -20,7 +20,7 @@ from sentiment.config.schema import NgramSettings, Settings
 from sentiment.data.batching import Item, LengthBatches, collate
 from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.models.build import count_parameters
-from sentiment.models.bundle import WEIGHTS_FILE, save_bundle
+from sentiment.models.bundle import WEIGHTS_FILE
 from sentiment.models.ngram import NgramClassifier, learn_ngrams
 from sentiment.training.device import DEFAULT_THREADS
 from sentiment.training.latency import measure_latency_ms
@@ -29,6 +29,7 @@ from sentiment.training.metrics import SplitMetrics
 from sentiment.training.naive_bayes import fit_linear
 from sentiment.training.reporter import Reporter
 from sentiment.training.result import RunResult, TestPredictions
+from sentiment.training.run import write_bundle
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,7 @@ EPOCH = 1.0
 
 
 def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter) -> RunResult:
-    """Fit the n-gram classifier on whole training reviews, and evaluate it.
-
-    Args:
-        settings: The run's settings, with ``model=ngram``.
-        corpus: Tokenized reviews.
-        output_dir: Folder for the model bundle.
-        reporter: Takes the metrics of the one validation and the test; what it raises ends the run.
+    """Fit the n-gram classifier on whole training reviews, and evaluate it; arguments as for `train_and_test`.
 
     Raises:
         DataError: The classifier cannot be fitted on these reviews; the message names the remedy.
@@ -68,16 +63,16 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
             reporter.tested(tested, step=1, epoch=EPOCH)
             metrics = {**metrics, **tested}
         seconds = time.perf_counter() - started
-        metrics["time/latency_ms"] = measure_latency_ms(
+        latency_ms = measure_latency_ms(
             network,
             tokens=settings.data.max_tokens,  # a review as long as the networks are measured on
             vocabulary_size=network.vocabulary_size,
             device=torch.device("cpu"),
             precision=nullcontext(),
         )
-        bundle = write_bundle(output_dir / "model", settings, corpus, network)
+        bundle = write_bundle(output_dir / "model", settings, corpus, network, max_tokens=None)  # as in training
     return RunResult(
-        metrics=metrics,
+        metrics={**metrics, "time/latency_ms": latency_ms},
         parameters=parameters,
         seconds=seconds,
         epochs=EPOCH,
@@ -140,20 +135,6 @@ def evaluate(
     named = {loss_name: F.cross_entropy(logits, labels), **metrics.compute()}
     values = {name: float(named[name]) for name in sorted(named)}
     return values, TestPredictions(labels=split.labels, probabilities=probabilities.numpy())
-
-
-def write_bundle(folder: Path, settings: Settings, corpus: Corpus, network: NgramClassifier) -> Path:
-    """Write all that prediction needs; return the folder."""
-    return save_bundle(
-        folder,
-        network,
-        settings.model,
-        corpus.tokenizer.to_json(),
-        corpus.class_names,
-        None,  # it reads whole reviews, as it did in training
-        settings.data.keep,
-        settings.data.head_fraction,
-    )
 
 
 def _lay_out(split: EncodedSplit) -> tuple[Tensor, Tensor]:

@@ -41,14 +41,9 @@ class Linear(NamedTuple):
 
 
 def fit_linear(features: csr_matrix, labels: Labels, classes: int, settings: NgramSettings, seed: int) -> Linear:
-    """Fit one classifier for two classes, or each class against the rest.
+    """Fit one classifier for two classes, or each class against the rest, on (N, M) binary features and (N,) labels.
 
-    Args:
-        features: (N, M) binary.
-        labels: (N,) class indices.
-        classes: Number of classes K.
-        settings: The ``model`` group.
-        seed: Order of the reviews within the solver of the support vector machine, and their folds.
+    The seed decides on the order of the reviews within the solver of a support vector machine, and on their folds.
 
     Raises:
         DataError: A class has too few training reviews to calibrate a support vector machine.
@@ -61,13 +56,8 @@ def fit_linear(features: csr_matrix, labels: Labels, classes: int, settings: Ngr
 def log_count_ratio(features: csr_matrix, positive: npt.NDArray[np.bool_], smoothing: float) -> Floats:
     """Compute r = log((p / |p|) / (q / |q|)), with p and q the smoothed counts in positive and other reviews.
 
-    Args:
-        features: (N, M) binary.
-        positive: (N,) whether a review belongs to the class.
-        smoothing: Added to every count, alpha in the paper.
-
-    Returns:
-        (M,) ratios: above 0 for features of the class.
+    From (N, M) binary features and (N,) flags of the class to (M,) ratios, above 0 for features of the class;
+    `smoothing` is added to every count, alpha in the paper.
     """
     counts = [np.asarray(features[rows].sum(axis=0)).ravel() + smoothing for rows in (positive, ~positive)]
     p, q = (count / count.sum() for count in counts)

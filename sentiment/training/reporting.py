@@ -25,7 +25,7 @@ class ReportingCallback(pl.Callback):
         reporter: Takes the numbers.
         every_n_steps: Steps between two reports of ``train/loss``, which is the mean over these steps.
         objective: Metric that selects the checkpoint.
-        print_validations: Also log one line a validation, where no progress bar shows it.
+        print_validations: Also log one line per validation, where no progress bar shows it.
     """
 
     def __init__(self, reporter: Reporter, *, every_n_steps: int, objective: str, print_validations: bool) -> None:

@@ -12,6 +12,7 @@ from typing import cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from torch import nn
 
 from sentiment.config.identity import identify
 from sentiment.config.objective import find_direction
@@ -100,7 +101,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         epochs=epochs,
         best_epoch=reporting.best_epoch,
         checkpoint=selected,
-        bundle=write_bundle(output_dir / "model", settings, corpus, module),
+        bundle=write_bundle(output_dir / "model", settings, corpus, module.network, settings.data.max_tokens),
         class_names=corpus.class_names,
         test=module.collect_test_predictions() if settings.trainer.test else None,
     )
@@ -181,18 +182,11 @@ def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule
     )
 
 
-def write_bundle(folder: Path, settings: Settings, corpus: Corpus, module: TextClassificationModule) -> Path:
-    """Write all that prediction needs; return the folder."""
-    return save_bundle(
-        folder,
-        module.network,
-        settings.model,
-        corpus.tokenizer.to_json(),
-        corpus.class_names,
-        settings.data.max_tokens,
-        settings.data.keep,
-        settings.data.head_fraction,
-    )
+def write_bundle(folder: Path, settings: Settings, corpus: Corpus, network: nn.Module, max_tokens: int | None) -> Path:
+    """Write all that prediction needs; return the folder. The network reads `max_tokens` of a review, or all (None)."""
+    data, tokenizer_json = settings.data, corpus.tokenizer.to_json()
+    cutting = max_tokens, data.keep, data.head_fraction
+    return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, *cutting)
 
 
 def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callback], *, show_bar: bool) -> pl.Trainer:

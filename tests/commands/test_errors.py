@@ -35,7 +35,7 @@ def run_folder(tmp_path_factory) -> Path:
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         settings = read_settings(compose("config", overrides), folder)
     corpus = build_corpus(settings.data)
-    write_bundle(folder / "model", settings, corpus, build_module(settings, corpus))
+    write_bundle(folder / "model", settings, corpus, build_module(settings, corpus).network, settings.data.max_tokens)
     test = read_split_texts(settings.data, "test", corpus.fingerprint)
     wrong = np.array([bool(find_negations(text)) for text in test.texts])
     probabilities = np.full((60, 2), 0.2, dtype=np.float32)

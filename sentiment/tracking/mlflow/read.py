@@ -30,12 +30,7 @@ MLMODEL_FILE = "MLmodel"
 
 @dataclass(frozen=True)
 class ParentRun:
-    """What a parent run says of its sweep.
-
-    Attributes:
-        name: Readable name.
-        command: The command that started it; None where it was not noted.
-    """
+    """What a parent run says of its sweep: a readable name, and the command that started it, if that was noted."""
 
     name: str
     command: str | None

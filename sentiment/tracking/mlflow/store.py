@@ -32,13 +32,7 @@ STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 @dataclass(frozen=True)
 class Store:
-    """An open MLflow store.
-
-    Attributes:
-        client: Client bound to the store; nothing here uses mlflow's global state.
-        uri: Tracking URI of the store.
-        experiment_id: Experiment that runs are created in.
-    """
+    """An open MLflow store, with the experiment that runs are created in; the client has no part in global state."""
 
     client: MlflowClient
     uri: str
