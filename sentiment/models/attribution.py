@@ -47,7 +47,7 @@ class Attribution:
         label: The class that is explained.
         probability: Its probability.
         words: The words and marks as written; between them stand blanks (and tags for line breaks).
-        spans: Place of each word in the text: first character and the one after the last.
+        spans: First character of each word in the text, and the one after its last.
         scores: Share of each word in the margin; positive speaks for the class, negative against it; None where the
             model did not see the word because it cut the text.
         baseline: Margin of the same text with every word unknown (of no word at all for the linear classifier).

@@ -163,7 +163,7 @@ def pack(ids: Tensor, rows: Tensor, n: int, vocabulary_size: int, *, keep_unknow
         keep_unknown: Whether n-grams with an unknown word count.
 
     Returns:
-        (F,) packed n-grams, and the (F,) places of their first words.
+        (F,) packed n-grams, and the (F,) positions of their first words.
     """
     size = max(len(ids) - n + 1, 0)
     packed = torch.zeros(size, dtype=torch.int64, device=ids.device)

@@ -17,7 +17,7 @@ BUNDLE_SETTINGS = "settings.json"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """The files of a model: the folder of its bundle, and a checkpoint where that one's weights replace the bundle's."""
+    """The files of a model: its bundle's folder, and a checkpoint where that one's weights replace the bundle's."""
 
     description: str
     bundle: Path
