@@ -82,8 +82,8 @@ def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, fo
             best.record.run_id,
             objective=best.objective,
             value=best.run_value,
-            direction=best.direction,
-            study=best.sweep,
+            direction=best.table.directions[0],
+            study=best.table.name,
             force=force,
         )
     except TrackingError as error:

@@ -30,15 +30,14 @@ def run(options: argparse.Namespace) -> None:
         SentimentError: There is no such sweep, it cannot be read, or the report cannot be written.
     """
     from sentiment.report.sweep.names import open_sweep
-    from sentiment.report.sweep.page import REPORT_FOLDER, summarize, write_report
+    from sentiment.report.sweep.page import REPORT_FOLDER, count_trials, write_headline, write_report
     from sentiment.tracking import runs as stored_runs
 
     table, sweep_dir = open_sweep(options.study, options.tracking_uri)
     folder = options.output or (sweep_dir or stored_runs.MULTIRUN_DIR / options.study) / REPORT_FOLDER
     page, *others = write_report(table, folder)
-    summary = summarize(table)
     pictures = sum(file.suffix == ".png" for file in others)
-    print("\n".join([summary.headline, summary.counts, *table.notes]))
+    print("\n".join([write_headline(table), count_trials(table), *table.notes]))
     print(f"{page}\n  with {pictures} pictures in plots/ and {len(others) - pictures} tables as CSV beside it")
     if options.open:
         import webbrowser

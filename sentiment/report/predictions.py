@@ -42,11 +42,6 @@ def open_writer(form: Format, file: Path | None, class_names: Sequence[str]) -> 
 
     The file gets its name when it is whole; after an error nothing is left of it.
 
-    Args:
-        form: ``table``, ``csv`` or ``jsonl``.
-        file: None: standard output.
-        class_names: K class names in index order.
-
     Raises:
         OutputError: The file cannot be written.
     """

@@ -139,10 +139,6 @@ def mean_interval(values: Sequence[float], bounds: tuple[float, float] = UNBOUND
 
     Assumes values that are about normal, which accuracies over seeds are (few of them: nobody can check it).
 
-    Args:
-        values: One per seed.
-        bounds: Least and largest value there can be: an accuracy lies between 0 and 1.
-
     Raises:
         StatisticsError: There are no values.
     """
@@ -160,13 +156,8 @@ def compare_seeds(
 ) -> Difference | None:
     """Compare two groups of runs over seeds: in pairs where they share seeds, else as two samples.
 
-    Args:
-        first: Seed to value.
-        second: Seed to value.
-        bounds: Least and largest value there can be; the interval of the difference is cut at what they allow.
-
-    Returns:
-        The difference; None where a group has a single run, whose spread nobody knows.
+    Groups hold seed to value; the interval is cut at what the bounds of a value allow. None where a group has a single
+    run, whose spread nobody knows.
     """
     common = sorted(set(first) & set(second))
     if len(common) >= 2:
@@ -230,12 +221,6 @@ def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES,
     A resample of N reviews is fully described by how many of them only the first or only the second model gets right,
     so it is drawn as one multinomial number instead of N indices. The interval is the percentile interval; the p value
     counts resampled differences at least as far from the measured one as that is from zero.
-
-    Args:
-        first: (N,) whether the first model is right.
-        second: (N,) whether the second model is right.
-        resamples: Number of resamples.
-        seed: Seed of the resampling.
 
     Raises:
         StatisticsError: The vectors differ in length or are empty.

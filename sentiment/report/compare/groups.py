@@ -43,10 +43,6 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
 def keep_finished(runs: Sequence[StoredRun], table: SweepTable) -> tuple[list[StoredRun], list[str]]:
     """Leave out the jobs of a sweep that did not finish, or whose trial did not.
 
-    Args:
-        runs: All jobs of the sweep.
-        table: The sweep's table, which knows how each ended.
-
     Returns:
         The finished ones (all of them where none is, for the error to name them), and what the reader must know.
     """

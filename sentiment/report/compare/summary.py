@@ -26,12 +26,7 @@ class TableFileError(SentimentError):
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Print groups, pairs, notes and the conclusion.
-
-    Args:
-        comparison: The table.
-        console: Where to print; by default standard output.
-    """
+    """Print groups, pairs, notes and the conclusion."""
     console = console or open_console()
     better = "higher" if comparison.direction == "maximize" else "lower"
     console.print(Text(f"\n{comparison.metric} ({better} is better)"))

@@ -51,13 +51,7 @@ class ShownChart:
 def render(template: str, charts: Sequence[Chart], **content: Any) -> str:
     """Render ``TEMPLATE.html.j2`` with the style sheet and script of all pages and, where there are any, its own.
 
-    Args:
-        template: Name of its template.
-        charts: What to draw, in order.
-        content: What else the template shows, ``name`` at least; text is escaped unless it is marked as HTML already.
-
-    Returns:
-        The page as HTML; nothing outside it is needed to show it.
+    `content` is what else the template shows, ``name`` at least; text is escaped unless it is marked as HTML already.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

@@ -50,12 +50,7 @@ class AttentionView:
 
 
 def view_attention(tokens: Sequence[str], weights: npt.NDArray[np.floating]) -> AttentionView:
-    """Sum attention up by token.
-
-    Args:
-        tokens: T tokens.
-        weights: (L, H, T, T) attention weights; each row adds up to one.
-    """
+    """Sum (L, H, T, T) attention weights, of which each row adds up to one, by the T tokens."""
     layers, heads, length, _ = weights.shape
     assert length == len(tokens), f"{len(tokens)} tokens, but attention over {length}"
     shows_maps = length <= LARGEST_MAP and length**2 * (layers * (heads + 1) + 1) <= MAP_NUMBERS

@@ -108,14 +108,10 @@ def calibrate(
     *,
     equal_mass: bool = False,
 ) -> Calibration:
-    """Compare confidence with accuracy, bin by bin.
+    """Compare (N,) confidences with accuracy, in bins of equal width.
 
-    Args:
-        confidences: (N,) probability of the predicted class.
-        correct: (N,) whether the prediction is right.
-        bins: Number of bins over [0, 1], or of quantiles.
-        equal_mass: Bins of equally many reviews, so that none is nearly empty (Nguyen & O'Connor 2015); equal
-            confidences share a bin.
+    Bins of equal mass hold equally many reviews, so that none is nearly empty (Nguyen & O'Connor 2015); equal
+    confidences share a bin.
     """
     if equal_mass:
         indices = bin_by_rank(confidences, bins)

@@ -40,10 +40,6 @@ class ErrorsFileError(SentimentError):
 def write_report(analysis: RunErrors, folder: Path) -> list[Path]:
     """Write ``errors.html``, ``tables/NAME.csv`` and ``plots/NAME.png``.
 
-    Args:
-        analysis: Where a run is wrong.
-        folder: Folder to write to; it is made where it is missing.
-
     Returns:
         The files, the page first.
 

@@ -100,12 +100,7 @@ def _say_points(difference: float, low: float, high: float) -> str:
 
 
 def print_findings(analysis: RunErrors, console: Console | None = None) -> None:
-    """Print the main findings, and the parts of the reviews that are most surely worse than the rest.
-
-    Args:
-        analysis: Where a run is wrong.
-        console: Where to print; by default standard output.
-    """
+    """Print the main findings, and the parts of the reviews that are most surely worse than the rest."""
     console = console or open_console()
     width = min(console.width, WIDEST_LINE)
     console.print(Text(f"{analysis.name}\n"))

@@ -162,12 +162,7 @@ class ErrorTables:
 
 
 def tabulate_errors(predictions: LabelledPredictions, shown: int = 12) -> ErrorTables:
-    """Compute all tables.
-
-    Args:
-        predictions: Reviews with predictions.
-        shown: Most wrong reviews to list.
-    """
+    """Compute all tables."""
     negation, contrast = (
         np.array([bool(find(text)) for text in predictions.texts]) for find in (find_negations, find_contrasts)
     )

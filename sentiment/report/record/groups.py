@@ -1,4 +1,4 @@
-"""Runs that differ in the seed alone, gathered: the table of an experiment on record."""
+"""Runs that differ in the seed alone, gathered: the table of an experiment on record, and its chart."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from statistics import mean, stdev
 
 from sentiment.config.objective import Direction
 from sentiment.format import format_number, format_points, format_setting, is_share
+from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.record.store import differing_keys
 from sentiment.tracking.result_file import ResultRecord
+
+Point = tuple[Value, Value]
+
+LEAST_LINE_POINTS = 3
+"""Distinct numbers of a setting from which a line over them tells more than a list."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,6 @@ class RunGroup:
         test: Test accuracy of each; empty where the test split was left alone.
         parameters: Trainable parameters.
         minutes: Wall time of fitting and testing, of each seed.
-        epochs: Passes over the training data of the longest run.
     """
 
     model: str
@@ -39,7 +44,6 @@ class RunGroup:
     test: tuple[float, ...]
     parameters: int
     minutes: tuple[float, ...]
-    epochs: float
 
     @property
     def label(self) -> str:
@@ -49,13 +53,7 @@ class RunGroup:
 
 
 def group_runs(records: Sequence[ResultRecord], objective: str, direction: Direction) -> list[RunGroup]:
-    """Gather the finished runs of each setting; the best mean on validation first.
-
-    Args:
-        records: Runs of a sweep; pruned and failed ones are left out.
-        objective: Metric on validation that ranks.
-        direction: Which way is better.
-    """
+    """Gather the finished runs of each setting; the best mean of the objective on validation first."""
     finished = [record for record in records if record.status == "FINISHED" and objective in record.metrics]
     keys = differing_keys(finished)
     gathered: dict[tuple[str, tuple[tuple[str, str], ...]], list[ResultRecord]] = {}
@@ -77,7 +75,6 @@ def _make_group(model: str, settings: Mapping[str, str], runs: Sequence[ResultRe
         test=tuple(run.metrics["test/accuracy"] for run in runs if "test/accuracy" in run.metrics),
         parameters=max(run.parameters or 0 for run in runs),
         minutes=tuple((run.seconds or math.nan) / 60 for run in runs),
-        epochs=max(run.epochs or math.nan for run in runs),
     )
 
 
@@ -118,3 +115,68 @@ def format_spread(metric: str, values: Sequence[float]) -> str:
     show = format_points if is_share(metric) else format_number
     each = ", ".join(map(show, values))
     return f"{show(mean(values))} ± {show(stdev(values))} ({each})" if len(values) > 1 else each
+
+
+def make_group_chart(groups: Sequence[RunGroup], name: str, title: str, metric: str) -> Chart:
+    """Draw validation (and test) of each setting: over a setting that is a scale where there is one, else as a list."""
+    scale = _find_scale(groups)
+    panel = _make_list(groups, metric) if scale is None else _make_lines(groups, scale, metric)
+    seeds = max(len(group.seeds) for group in groups)
+    caption = f"Small dots: single runs ({seeds} seeds); large: their mean." if seeds > 1 else "One run per point."
+    return Chart(name, title, caption, (panel,))
+
+
+def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
+    series: list[Series] = []
+    for name, values in (
+        ("validation", [(group.label, group.validation) for group in groups]),
+        ("test", [(group.label, group.test) for group in groups if group.test]),
+    ):
+        points: list[Point] = [(value, label) for label, each in values for value in each]
+        means: list[Point] = [(mean(each), label) for label, each in values]
+        if means:
+            series += [_series("", "markers", points, name, role="faint"), _series(name, "markers", means, name)]
+    labels = tuple(group.label for group in groups)
+    return Panel(Axis(metric, is_percent=is_share(metric)), Axis("", categories=labels), tuple(series))
+
+
+def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:
+    lines: dict[str, list[RunGroup]] = {}
+    for group in groups:
+        others = [f"{key.rpartition('.')[2]}={value}" for key, value in group.settings.items() if key != scale]
+        lines.setdefault(" ".join([group.model, *others]), []).append(group)
+    series: list[Series] = []
+    for name in sorted(lines):
+        ordered = sorted(
+            ((float(group.settings[scale]), group.validation) for group in lines[name]), key=lambda pair: pair[0]
+        )
+        points: list[Point] = [(x, value) for x, each in ordered for value in each]
+        means: list[Point] = [(x, mean(each)) for x, each in ordered]
+        if len(points) > len(means):
+            series.append(_series("", "markers", points, name, role="faint"))
+        series.append(_series(name, "line+markers", means, name))
+    positions = sorted({float(group.settings[scale]) for group in groups})
+    is_log = len(positions) > 2 and positions[0] > 0 and positions[-1] / positions[0] >= 8
+    return Panel(Axis(scale, is_log=is_log), Axis(metric, is_percent=is_share(metric)), tuple(series))
+
+
+def _find_scale(groups: Sequence[RunGroup]) -> str | None:
+    keys = dict.fromkeys(key for group in groups for key in group.settings)
+    for key in keys:
+        values = {group.settings.get(key) for group in groups}
+        if len(values) >= LEAST_LINE_POINTS and all(_is_number(value) for value in values):
+            return key
+    return None
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        float(text or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _series(name: str, kind: Kind, points: Sequence[Point], group: str, role: Role = "plain") -> Series:
+    x, y = (tuple(point[side] for point in points) for side in (0, 1))
+    return Series(name, kind, x, y, role=role, group=group)

@@ -14,8 +14,7 @@ from pathlib import Path
 from sentiment.atomic import write_text
 from sentiment.config.objective import Direction, read_objectives
 from sentiment.report.draw.chart import Chart
-from sentiment.report.record.chart import make_group_chart
-from sentiment.report.record.groups import format_csv, format_groups, group_runs
+from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
 from sentiment.report.record.store import RecordError, RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import collect_records

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentiment.config.objective import Direction
 from sentiment.errors import SentimentError
 from sentiment.format import format_metric, format_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
@@ -25,26 +24,29 @@ class BestTrial:
     """One trial of a sweep, chosen by its rank.
 
     Attributes:
-        sweep: Name of the sweep.
-        number: Number of the trial.
-        rank: Its rank.
-        ranked: How many trials have one.
-        objective: Metric that ranks.
-        direction: Which way is better.
-        value: The trial's value: over its repeats, where it has several.
-        run_value: The value of `record`, which is the trial's first repeat.
-        record: What became of its run.
+        table: The sweep.
+        row: The trial.
+        record: What became of its run, or of the first of its repeats.
     """
 
-    sweep: str
-    number: int
-    rank: int
-    ranked: int
-    objective: str
-    direction: Direction
-    value: float
-    run_value: float
+    table: SweepTable
+    row: SweepRow
     record: ResultRecord
+
+    @property
+    def objective(self) -> str:
+        """Metric that ranks."""
+        return self.table.objectives[0]
+
+    @property
+    def value(self) -> float:
+        """The trial's value: over its repeats, where it has several."""
+        return self.row.values[self.objective]
+
+    @property
+    def run_value(self) -> float:
+        """The value of `record`."""
+        return self.record.metrics.get(self.objective, self.value)
 
     @property
     def threads(self) -> int | None:
@@ -65,7 +67,8 @@ class BestTrial:
             for number in (self.value, self.run_value)
         )
         lines = [
-            f"Trial {self.number} of {self.sweep}: {self.objective} {value}, rank {self.rank} of {self.ranked}.",
+            f"Trial {self.row.number} of {self.table.name}: {self.objective} {value}, "
+            f"rank {self.row.rank} of {len(self.table.ranked)}.",
             f"Made by commit {commit}{dirty}.",
         ]
         if self.run_value != self.value:
@@ -76,12 +79,8 @@ class BestTrial:
 def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> BestTrial:
     """Choose the best trial of a sweep, or the one of another rank.
 
-    The best is the study's own choice: by the first objective, among the trials that keep every limit.
-
-    Args:
-        table: The sweep.
-        sweep_dir: Its folder; None where it is not on this machine.
-        rank: 1 for the best.
+    The best is the study's own choice: by the first objective, among the trials that keep every limit. Its folder may
+    be on another machine.
 
     Raises:
         BestError: No trial has this rank, it breaks a limit of its study, or its settings are lost.
@@ -96,19 +95,7 @@ def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> Bes
             f"Trial {row.number} of {table.name} is the one, but its folder is gone, and MLflow has no run of it.\n"
             f"  -> its parameters were {_write_parameters(row)}; or choose the next one: --rank {rank + 1}"
         )
-    objective = table.objectives[0]
-    value = row.values[objective]
-    return BestTrial(
-        sweep=table.name,
-        number=row.number,
-        rank=rank,
-        ranked=len(table.ranked),
-        objective=objective,
-        direction=table.directions[0],
-        value=value,
-        run_value=record.metrics.get(objective, value),
-        record=record,
-    )
+    return BestTrial(table, row, record)
 
 
 def _write_reason(table: SweepTable) -> str:
@@ -129,8 +116,8 @@ def _write_reason(table: SweepTable) -> str:
 
 def name_experiment(best: BestTrial) -> str:
     """Name the experiment of a trial: ``STUDY_best``, or ``STUDY_rank3``."""
-    study = re.sub(r"[^A-Za-z0-9_.-]", "_", best.sweep)
-    return f"{study}_best" if best.rank == 1 else f"{study}_rank{best.rank}"
+    study = re.sub(r"[^A-Za-z0-9_.-]", "_", best.table.name)
+    return f"{study}_best" if best.row.rank == 1 else f"{study}_rank{best.row.rank}"
 
 
 def name_model(best: BestTrial) -> str:

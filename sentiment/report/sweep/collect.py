@@ -95,11 +95,6 @@ def collect_sweep(
 def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | None = None) -> SweepTable:
     """Collect the sweep of an MLflow parent run from the store, for a machine that lacks the sweep's folder.
 
-    Args:
-        run_id: The parent run.
-        tracking_uri: The store.
-        objectives: As in `collect_sweep`.
-
     Raises:
         SweepMissingError: The run has no jobs.
         TrackingError: The store cannot be read, or does not know the run.

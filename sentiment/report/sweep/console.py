@@ -41,10 +41,6 @@ def print_table(table: SweepTable, console: Console | None = None) -> None:
     """Print complete and pruned trials as a table, and beneath it, with their reasons, those that have no rank.
 
     No value is cut: columns that do not fit are left out, the least telling first; ``ranking.csv`` has them all.
-
-    Args:
-        table: The sweep.
-        console: Where to print; by default standard output.
     """
     console = console or open_console()
     shown = tuple(row for row in table.rows if row.state in ("complete", "pruned"))

@@ -14,10 +14,6 @@ def add_importances(table: SweepTable, *, resamples: int = RESAMPLES) -> SweepTa
 
     Where all complete trials have all parameters, they are measured together. In a conditional space, the parameter
     that opens the branches is measured over all trials, and the parameters of each branch within it.
-
-    Args:
-        table: The sweep.
-        resamples: Resamples of the trials, for the intervals.
     """
     found, note = measure_branches(table.rows, table.varied, table.log_scaled, table.objectives[0], resamples=resamples)
     return replace(table, importances=found, importance_note=note)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from sentiment.atomic import write_text
@@ -18,7 +17,7 @@ from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.importance import add_importances
-from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.report.sweep.table import SweepTable
 from sentiment.report.sweep.tables import make_ranking, make_tables
 
 TABLE_FILE = "ranking.csv"
@@ -33,23 +32,6 @@ MOST_ROWS = 500
 
 class ReportFileError(SentimentError):
     """The report cannot be written where it should go."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The first lines of a report.
-
-    Attributes:
-        headline: The result in a sentence.
-        counts: How many trials stand or ended how, and the time they took, in a sentence.
-        best: The best trial; None while there is none.
-        settings: Its varied settings, name to text.
-    """
-
-    headline: str
-    counts: str
-    best: SweepRow | None
-    settings: dict[str, str]
 
 
 def report_sweep(table: SweepTable, sweep_dir: Path) -> list[Path]:
@@ -79,12 +61,7 @@ def write_report(table: SweepTable, folder: Path) -> list[Path]:
     Files of an earlier report are replaced, each at once; a picture whose plot is no more is removed. A sweep without a
     finished run has a page too, which says so.
 
-    Args:
-        table: The sweep.
-        folder: Where to write; made where it is missing.
-
-    Returns:
-        The files, the page first.
+    Returns the files, the page first.
 
     Raises:
         ReportFileError: The folder cannot be written.
@@ -119,34 +96,22 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def render_page(table: SweepTable, charts: Sequence[Chart]) -> str:
-    """Render the page about a sweep.
-
-    Args:
-        table: The sweep.
-        charts: What to draw, in order.
-
-    Returns:
-        The page as HTML; nothing outside it is needed to show it.
-    """
+    """Render the page about a sweep."""
     return render(
         "sweep",
         charts,
         name=table.name,
         table=table,
-        summary=summarize(table),
+        headline=write_headline(table),
+        counts=count_trials(table),
+        show_setting=format_setting,
         tables={data.name: data for data in make_tables(table)},
         most_rows=MOST_ROWS,
     )
 
 
-def summarize(table: SweepTable) -> Summary:
-    """Put a sweep into words."""
-    best = table.best
-    settings = {} if best is None else {key: format_setting(value) for key, value in best.parameters.items()}
-    return Summary(_write_headline(table), count_trials(table), best, settings)
-
-
-def _write_headline(table: SweepTable) -> str:
+def write_headline(table: SweepTable) -> str:
+    """Return the result of a sweep in a sentence."""
     best, finished = table.best, [row for row in table.rows if row.state == "complete" and not row.is_lost]
     if best is None and finished:
         return f"None of the {len(finished)} trials that finished keeps the limits, so there is no best one."

@@ -55,12 +55,7 @@ def _trial_column(table: SweepTable) -> list[Column]:
 
 
 def order_metrics(table: SweepTable, *others: str) -> list[str]:
-    """Order the metrics beside the objectives: ``val/``, ``test/``, ``time/``, and what is left.
-
-    Args:
-        table: The sweep.
-        others: Metrics that have a column of their own.
-    """
+    """Order the metrics beside the objectives and `others`: ``val/``, ``test/``, ``time/``, and what is left."""
     left_out = {*table.objectives, *others}
     found = dict.fromkeys(name for row in table.rows for name in row.metrics if name not in left_out)
     groups = [[name for name in found if name.startswith(start)] for start in ("val/", "test/", "time/")]

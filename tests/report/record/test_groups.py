@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentiment.report.record.chart import make_group_chart
-from sentiment.report.record.groups import format_csv, format_groups, group_runs
+from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
 
 
 @pytest.fixture

@@ -29,7 +29,8 @@ def make_table(make_record):
 
 def test_the_first_rank_is_the_best(make_table):
     best = choose_best(make_table(), None)
-    assert (best.number, best.value, best.rank, best.ranked, best.threads) == (4, 0.9, 1, 3, 2)
+    assert (best.row.number, best.value, best.row.rank, best.threads) == (4, 0.9, 1, 2)
+    assert "rank 1 of 3" in best.describe()[0]
     assert best.describe() == [
         "Trial 4 of a study: val/accuracy 90.00 %, rank 1 of 3.",
         "Made by commit abc with uncommitted changes.",
@@ -40,7 +41,7 @@ def test_the_first_rank_is_the_best(make_table):
 
 def test_another_rank(make_table):
     best = choose_best(make_table(), None, 3)
-    assert best.number == 0
+    assert best.row.number == 0
     assert name_experiment(best) == "a_study_rank3"
 
 

@@ -7,7 +7,7 @@ import filecmp
 
 import pytest
 
-from sentiment.report.sweep.page import ReportFileError, measure_seconds, report_sweep, summarize, write_report
+from sentiment.report.sweep.page import ReportFileError, measure_seconds, report_sweep, write_headline, write_report
 
 TABLES = {"ranking.csv", "failures.csv", "trials.csv", "importance.csv", "pareto.csv", "learning_curves.csv"}
 
@@ -51,7 +51,7 @@ def test_jobs_that_all_failed_leave_a_table_without_a_picture(example_table, tmp
 
 def test_one_finished_trial_is_no_winner_among_many(example_table):
     alone = dataclasses.replace(example_table, rows=example_table.rows[:1])
-    assert summarize(alone).headline == "Trial 0 reached val/accuracy 90.00 %; it is the only one that finished."
+    assert write_headline(alone) == "Trial 0 reached val/accuracy 90.00 %; it is the only one that finished."
 
 
 def test_with_several_objectives_no_single_best_is_claimed(example_table):
@@ -59,7 +59,7 @@ def test_with_several_objectives_no_single_best_is_claimed(example_table):
     both = dataclasses.replace(
         example_table, objectives=("val/accuracy", "model/parameters"), directions=("maximize", "minimize"), rows=rows
     )
-    headline = summarize(both).headline
+    headline = write_headline(both)
     assert headline == "Trial 0 has the best val/accuracy, 90.00 %; with model/parameters, the front is trials 0, 4."
 
 
@@ -69,9 +69,9 @@ def test_trials_over_a_limit_are_counted_in_words(example_table):
 
     first, second, *_ = example_table.rows
     some = dataclasses.replace(example_table, rows=(first, put_over_limit(second)))
-    assert "is the best of 2 that finished (1 of them breaks a limit)" in summarize(some).headline
+    assert "is the best of 2 that finished (1 of them breaks a limit)" in write_headline(some)
     none = dataclasses.replace(example_table, rows=(put_over_limit(first), put_over_limit(second)))
-    assert summarize(none).headline.startswith("None of the 2 trials that finished keeps the limits")
+    assert write_headline(none).startswith("None of the 2 trials that finished keeps the limits")
 
 
 def test_time_runs_from_the_first_start_to_the_last_end(example_table):

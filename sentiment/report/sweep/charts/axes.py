@@ -87,17 +87,7 @@ def mark_rows(
     y: Iterable[float] | None = None,
     further: Callable[[SweepRow], str] | None = None,
 ) -> Series:
-    """Mark each trial with a point.
-
-    Args:
-        table: The sweep.
-        name: What the legend calls them.
-        rows: The trials.
-        x: Where each lies.
-        role: What they stand for.
-        y: How high each lies; None: at its first objective.
-        further: What else is said of a trial.
-    """
+    """Mark each trial with a point that tells of it, and what there is `further`; without `y` at its objective."""
     hover = (describe_row(table, row, *(() if further is None else (further(row),))) for row in rows)
     heights = (value_of(table, row) for row in rows) if y is None else y
     return Series(name, "markers", tuple(x), tuple(heights), hover=tuple(hover), role=role)
@@ -119,13 +109,9 @@ class Scale:
 
 
 def make_scale(table: SweepTable, rows: Sequence[SweepRow], key: str, *, as_cells: bool = False) -> Scale:
-    """Make the axis of a parameter: numbers on a scale, text and a few numbers side by side.
+    """Make the axis of a parameter, which all rows have: numbers on a scale, text and a few numbers side by side.
 
-    Args:
-        table: The sweep.
-        rows: Rows to show; all of them have the parameter.
-        key: The parameter.
-        as_cells: Also numbers of many values are put into categories, `BINS` intervals of equal width.
+    As cells, also numbers of many values are put into categories, `BINS` intervals of equal width.
     """
     title = shorten_keys(table.varied)[key]
     values = list(dict.fromkeys(row.parameters[key] for row in rows))
