@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from sentiment.config.command_line import check_command_line
 from sentiment.config.extension_options import register_extension_options
 from sentiment.config.home import register_resolvers
+from sentiment.config.identity import leave_out_added
 from sentiment.config.run_context import read_run_context
 from sentiment.job import identify_data, run_job
 from sentiment.search import register
@@ -38,7 +39,7 @@ register()
 
 
 @hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)
-@searchable(identify_data=identify_data)
+@searchable(identify_data=identify_data, simplify=leave_out_added)
 def main(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job and return its objective, or its objectives, to the sweeper."""
     values = run_job(read_run_context(config))

@@ -16,6 +16,28 @@ INCIDENTAL = (
 )  # fmt: skip
 """Settings that change where and how a run is done and told, not what it learns."""
 
+ADDED = {
+    "files": tuple(
+        f"data.{key}"
+        for key in (
+            "label_map", "label_path", "validation_label_path", "test_label_path", "format", "delimiter", "quoting",
+            "encoding", "header",
+        )
+    )
+}  # fmt: skip
+"""Keys that a data set got later, by its name; at null, they mean what was before there were any."""
+
+
+def leave_out_added(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flat settings as the version before `ADDED` had them, where they say the same."""
+    added = {key for keys in ADDED.values() for key in keys}
+    return {key: value for key, value in content.items() if key not in added or value not in (None, "null", "None")}
+
+
+def fill_added(params: Mapping[str, str]) -> dict[str, str]:
+    """Return recorded settings with the keys that their version did not have."""
+    return dict.fromkeys(ADDED.get(params.get("data.name", ""), ()), "null") | dict(params)
+
 
 def is_incidental(key: str) -> bool:
     """Return whether a dotted key is of no matter to what a run learns."""
@@ -27,7 +49,7 @@ def keep_determining(content: Mapping[str, Any]) -> dict[str, Any]:
 
     Of its objectives that is the one that selects the checkpoint.
     """
-    kept = {key: value for key, value in content.items() if not is_incidental(key)}
+    kept = {key: value for key, value in leave_out_added(content).items() if not is_incidental(key)}
     if "objective" in kept:
         kept["objective"] = select_objective(kept["objective"])
         kept["direction"] = find_direction(kept["objective"])  # a setting once: checkpoints hold hashes with it

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from sentiment.config.extension import load_extensions
 from sentiment.config.group import DataGroup, Group, TrackingSettings, conflict
@@ -24,6 +24,9 @@ from sentiment.config.objective import (
     select_objective,
 )
 from sentiment.config.option import built_in, join_choices
+
+Column = Annotated[str, Field(min_length=1), BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+"""A column's name, or its number from 1, which may be typed without quotation marks."""
 
 Pooling = Literal["mean", "max", "mean_max", "attention"]
 """How (B, T, D) token states become one (B, D) or (B, 2D) review vector; padding never takes part."""
@@ -210,8 +213,8 @@ class LabelledDataGroup(DataGroup):
     test_fraction: float = Field(
         gt=0, lt=1, description="Without test reviews: stratified share held out for the test."
     )
-    text_column: str | int = Field(description="Column of the text: its name, or its number from 1.")
-    label_column: str | int = Field(description="Column of the label: its name, or its number from 1.")
+    text_column: Column = Field(description="Column of the text: its name, or its number from 1.")
+    label_column: Column = Field(description="Column of the label: its name, or its number from 1.")
     labels: list[str] | None = Field(min_length=2, description="Class names in order; null: those of train, sorted.")
     label_map: dict[str | int | float | bool, str | int | float | bool | None] | None = Field(
         default=None, description="Class that a label stands for, `{Good: good, -1: null}`; null leaves its rows out."

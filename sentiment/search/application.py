@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,12 +22,15 @@ class Application:
             its first trial.
         identify_data: Names the data that a configuration reads, so that equal settings on changed data count as
             different.
+        simplify: Leaves out of flat resolved settings what says nothing: keys that a later version of the application
+            got, at the values that mean what was before. Studies stored without them go on.
         checked: Points, as overrides, that the application has checked itself before Hydra started (see
             `sentiment.search.plugin.command_line`): the engine does not check them again.
     """
 
     find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None
     identify_data: Callable[[DictConfig], str] | None = None
+    simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     checked: set[tuple[str, ...]] = field(default_factory=set)
 
 
@@ -35,6 +38,7 @@ def searchable(
     *,
     find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None,
     identify_data: Callable[[DictConfig], str] | None = None,
+    simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
 ) -> Callable[[Task], Task]:
     """Tell the engine about the configurations of a task function; for others it changes nothing.
 
@@ -48,7 +52,7 @@ def searchable(
     """
 
     def tell(task: Task) -> Task:
-        task.application = Application(find_faults, identify_data)  # type: ignore[attr-defined]
+        task.application = Application(find_faults, identify_data, simplify)  # type: ignore[attr-defined]
         return task
 
     return tell

@@ -7,7 +7,7 @@ composes from files read once.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -32,12 +32,20 @@ class Composer:
         loader: Hydra's loader.
         study: The configuration of the whole study.
         ignored: Keys and groups that do not change a result.
+        simplify: See `sentiment.search.application.Application`.
     """
 
-    def __init__(self, loader: ConfigLoader, study: DictConfig, ignored: Sequence[str]) -> None:
+    def __init__(
+        self,
+        loader: ConfigLoader,
+        study: DictConfig,
+        ignored: Sequence[str],
+        simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    ) -> None:
         self._loader = loader
         self._study = study
         self._ignored = tuple(ignored)
+        self._simplify = simplify or dict
         self._parser = OverridesParser.create(config_loader=loader)
         self._merging = MergingComposer(self.compose_slowly, self._is_group)
         self._groups: dict[str, bool] = {}
@@ -69,7 +77,7 @@ class Composer:
     def resolve(self, config: DictConfig) -> dict[str, str]:
         """Flatten what determines a result: everything but Hydra's own node and the ignored keys."""
         names = [name for name in map(str, config) if name != "hydra" and not OmegaConf.is_missing(config, name)]
-        flat = flatten({name: _resolve(config, name) for name in names})
+        flat = self._simplify(flatten({name: _resolve(config, name) for name in names}))
         return {key: str(value) for key, value in flat.items() if not is_within(key, self._ignored)}
 
     def _is_group(self, key: str) -> bool:

@@ -46,7 +46,7 @@ def run_study(
     setup_globals()
     context = freeze(context)
     application = application_of(task)
-    search = Search.read(options, lines, context, config)
+    search = Search.read(options, lines, context, config, application)
     search.check(application)
     runner = JobRunner(task, len(options.direction), context, config)
     if options.dry_run:

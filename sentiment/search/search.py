@@ -74,7 +74,14 @@ class Search:
     study_dir: Path
 
     @classmethod
-    def read(cls, options: StudyOptions, lines: list[str], context: HydraContext, config: DictConfig) -> Search:
+    def read(
+        cls,
+        options: StudyOptions,
+        lines: list[str],
+        context: HydraContext,
+        config: DictConfig,
+        application: Application,
+    ) -> Search:
         """Read space, constraints, sampler and pruner.
 
         Args:
@@ -82,6 +89,7 @@ class Search:
             lines: The task overrides of the command line.
             context: Hydra's context, with a loader that reads every file once.
             config: The composed configuration of the sweep.
+            application: What the application tells.
 
         Raises:
             ConfigError: Any of them is faulty.
@@ -104,7 +112,7 @@ class Search:
             space=space,
             is_valid=is_valid,
             extend=_find_custom_space(options.custom_search_space),
-            composer=Composer(loader, config, options.ignore),
+            composer=Composer(loader, config, options.ignore, application.simplify),
             sampler=sampler,
             pruner=_build_pruner(options.pruner),
             total=total,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from sentiment.config.identity import fill_added
 from sentiment.config.objective import translate_retired
 from sentiment.config.option import choice_of
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
-from sentiment.flat import flatten
 
 
 def flatten_settings(settings: Settings) -> dict[str, str]:
@@ -21,7 +21,17 @@ def flatten_settings(settings: Settings) -> dict[str, str]:
 
     Values look as one would type them on the command line: ``true``, ``null``, ``0.0003``, ``["neg","pos"]``.
     """
-    return {name: _write_value(value) for name, value in flatten(settings.model_dump(mode="json")).items()}
+    return {name: _write_value(value) for name, value in _list_values(settings)}
+
+
+def _list_values(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value under its dotted key; a mapping such as ``data.label_map`` is one value, whatever its keys."""
+    for name, content in group.model_dump(mode="json").items():
+        value = getattr(group, name)
+        if isinstance(value, BaseModel):
+            yield from _list_values(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", content
 
 
 def read_settings(params: Mapping[str, str]) -> Settings:
@@ -36,7 +46,7 @@ def read_settings(params: Mapping[str, str]) -> Settings:
     Raises:
         TrackingError: A setting is missing, unknown or of another form: another version wrote it.
     """
-    params = translate_retired(params)
+    params = fill_added(translate_retired(params))
     try:
         settings = Settings.model_validate(_read_group(Settings, params, ""))
     except ValidationError as error:

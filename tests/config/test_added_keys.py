@@ -1,0 +1,70 @@
+"""Keys that a data set got later: runs and studies of the version before are read, and are the same runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.config.identity import fill_added, identify, keep_determining, leave_out_added
+from sentiment.tracking.params import flatten_settings, read_settings
+
+BEFORE = {
+    "model.name": "transformer", "model.embedding_size": "64", "model.head_form": "narrow", "model.heads": "4",
+    "model.depth": "2", "model.feedforward_ratio": "2.0", "model.norm": "pre", "model.activation": "gelu",
+    "model.positions": "sinusoidal", "model.pooling": "mean", "model.dropout": "0.1", "model.word_dropout": "0.0",
+    "optimizer.name": "adamw", "optimizer.lr": "0.003", "optimizer.weight_decay": "0.01", "optimizer.beta1": "0.9",
+    "optimizer.beta2": "0.999", "scheduler.name": "warmup_cosine", "scheduler.warmup_fraction": "0.1",
+    "scheduler.final_fraction": "0.0", "data.tokenizer.kind": "word", "data.tokenizer.vocabulary_size": "30000",
+    "data.tokenizer.min_frequency": "1", "data.tokenizer.lowercase": "true", "data.max_tokens": "400",
+    "data.keep": "head_tail", "data.head_fraction": "0.5", "data.batch_size": "32", "data.validation_fraction": "0.1",
+    "data.split_seed": "0", "data.train_limit": "null", "data.cache_dir": "/p/.cache/tokens", "data.name": "files",
+    "data.path": "/tmp/idt/a.csv", "data.validation_path": "null", "data.test_path": "null",
+    "data.test_fraction": "0.1", "data.text_column": "text", "data.label_column": "label", "data.labels": "null",
+    "data.on_bad_row": "error", "trainer.accelerator": "auto", "trainer.precision": "32-true",
+    "trainer.max_epochs": "8", "trainer.validations_per_epoch": "1", "trainer.patience": "4",
+    "trainer.gradient_clip_norm": "1.0", "trainer.label_smoothing": "0.0", "trainer.weight_averaging": "null",
+    "trainer.deterministic": "true", "trainer.threads": "null", "trainer.log_every_n_steps": "20",
+    "trainer.progress_bar": "auto", "trainer.resume": "true", "trainer.test": "true", "tracking.mlflow": "true",
+    "tracking.tensorboard": "false", "tracking.uri": "sqlite:////p/mlflow.db", "tracking.artifact_dir": "/p/artifacts",
+    "tracking.tensorboard_dir": "/p/multirun/tensorboard", "tracking.experiment": "sentiment",
+    "tracking.log_model": "true", "seed": "0", "objective": "val/accuracy", "direction": "maximize",
+    "objectives": '["val/accuracy"]', "directions": '["maximize"]',
+}  # fmt: skip
+"""What the version before recorded of `data=files`."""
+
+
+@pytest.mark.parametrize(
+    ("changed", "before"),  # as the version before hashed it
+    [
+        ({}, "f899dd47ad4877429bb59475db83cfcf6fea89913b910fd89612599c568242aa"),
+        (
+            {"data.text_column": "6", "data.labels": '["x","y"]'},
+            "75f667df6f2b3c5894e5a7610ba5940aa8d57ceb9d49e4a32beaf7c76a38f421",
+        ),
+    ],
+)
+def test_old_settings_are_read_and_are_the_same_run(changed: dict[str, str], before: str):
+    settings = read_settings({**BEFORE, **changed})
+    assert (settings.data.label_map, settings.data.header, settings.data.quoting) == (None, None, None)
+    assert identify(settings, "files:abc") == before
+    assert keep_determining(flatten_settings(settings)) == keep_determining({**BEFORE, **changed})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("header", False), ("quoting", "none"), ("label_map", {"-1": None}), ("label_path", "/tmp/l")]
+)
+def test_a_new_key_that_is_set_makes_another_run_and_comes_back(key: str, value: object):
+    old = read_settings(BEFORE)
+    new = old.model_copy(update={"data": old.data.model_copy(update={key: value})})
+    assert identify(new, "files:abc") != identify(old, "files:abc")
+    assert read_settings(flatten_settings(new)) == new
+
+
+@pytest.mark.parametrize("data", ["synthetic", "imdb"])
+def test_other_data_sets_got_no_keys(compose_config, data: str):
+    flat = {f"data.{key}": "x" for key in compose_config(f"data={data}").data} | {"data.name": data}
+    assert fill_added(flat) == leave_out_added(flat) == flat
+
+
+def test_a_study_compares_settings_without_keys_that_say_nothing(compose_config):
+    content = {"data.header": None, "data.encoding": "cp1252", "data.path": None}
+    assert leave_out_added(content) == {"data.encoding": "cp1252", "data.path": None}
