@@ -6,13 +6,13 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from sentiment.data.files.classes import Label, LabelRules, make_splits
+from sentiment.data.files.classes import LabelledData, make_splits
 from sentiment.data.files.formats import read_dataset
 from sentiment.data.files.records import ReadOptions, take_rows
 from sentiment.data.reviews import RawSplits
@@ -20,10 +20,16 @@ from sentiment.errors import DataError
 
 READER_VERSION = 1  # raise it when the same data set would give other reviews
 PROBE_SECONDS = 5.0
+MESSAGE = (
+    "the reviews {repository} at revision {revision} {problem}.\n"
+    "  -> get online once (they are then kept in the Hugging Face cache; HF_HOME says where that lies), or\n"
+    "  -> give a local copy: {local_copy}, or\n"
+    "  -> use the embedded synthetic reviews: data=synthetic"
+)
 
 
-@dataclass(frozen=True)
-class HubSource:
+@dataclass(frozen=True, kw_only=True)
+class HubSource(LabelledData):
     """Reviews from the Hub.
 
     Attributes:
@@ -33,11 +39,6 @@ class HubSource:
         train_split: Split to learn from, as `datasets.load_dataset` takes it: ``train``, ``train[:10%]``.
         validation_split: Validation reviews; None: validation is split off the training reviews later.
         test_split: Test reviews; None: a part of the training reviews.
-        test_fraction: Without `test_split`: share of the training reviews held out by class.
-        split_seed: Seed of that draw.
-        text_column: Column of the text.
-        label_column: Column of the label.
-        labels: See `LabelRules`, as for the next two.
     """
 
     repository: str
@@ -46,20 +47,9 @@ class HubSource:
     train_split: str
     validation_split: str | None
     test_split: str | None
-    test_fraction: float
-    split_seed: int
-    text_column: str | int
-    label_column: str | int
-    labels: tuple[str, ...] | None
-    label_map: Mapping[Label, Label | None] | None
-    on_bad_row: Literal["error", "skip"]
-
-    def __post_init__(self) -> None:
-        """Take labels as a list too, as settings hold them."""
-        object.__setattr__(self, "labels", None if self.labels is None else tuple(self.labels))
 
     def describe(self) -> str:
-        """Say where these reviews come from."""
+        """Return where these reviews come from."""
         subset = f", {self.subset}" if self.subset else ""
         return f"reviews {self.repository}{subset} at {self.revision[:7]}, Hugging Face Hub"
 
@@ -71,10 +61,9 @@ class HubSource:
         """
         require_commit(self.revision)
         carved = None if self.test_split else [self.test_fraction, self.split_seed]
-        label_map = sorted((str(label), str(target)) for label, target in (self.label_map or {}).items())
         settings = [
             READER_VERSION, self.subset, self.train_split, self.validation_split, self.test_split, carved,
-            self.text_column, self.label_column, self.labels, label_map, self.on_bad_row,
+            str(self.text_column), str(self.label_column), self.labels, self.list_label_map(), self.on_bad_row,
         ]  # fmt: skip
         return f"hub:{self.repository}@{self.revision}:{json.dumps(settings)}"
 
@@ -89,14 +78,11 @@ class HubSource:
         local_copy = "data=files data.path=FOLDER with its files"
         found = load_from_hub(self.repository, self.revision, list(splits.values()), local_copy, self.subset)
         options = ReadOptions(self.text_column, self.label_column)
-        rules = LabelRules(
-            self.labels, self.label_map, self.on_bad_row, self.test_fraction, self.split_seed, self.label_column
-        )
         tables = {}
         for (key, split), dataset in zip(splits.items(), found, strict=True):
             name = f"{self.repository}, {split}"
-            tables[key] = [take_rows(read_dataset(dataset, name, "data set", options), name, rules.rename())]
-        return make_splits(tables["train"], tables.get("validation"), tables.get("test"), rules)
+            tables[key] = [take_rows(read_dataset(dataset, name, "data set", options), name, self.rename())]
+        return make_splits(tables["train"], tables.get("validation"), tables.get("test"), self)
 
 
 def require_commit(revision: str) -> None:
@@ -120,12 +106,7 @@ def load_from_hub(
     Left alone, `datasets` tries an unreachable Hub for 23 s, then takes the newest cached revision, whichever it
     is. So the Hub is probed first, and what came back is held against the revision that was asked for.
 
-    Args:
-        repository: Data set on the Hub.
-        revision: Commit, 40 hexadecimal digits.
-        splits: Names of the splits.
-        local_copy: What to give where the Hub is out of reach, for the message.
-        subset: Name of one of the data set's configurations; None: its default.
+    `local_copy` is what to give where the Hub is out of reach, for the message.
 
     Returns:
         One `datasets.Dataset` per split.
@@ -138,8 +119,8 @@ def load_from_hub(
     from datasets.exceptions import DatasetsError
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP library that it uses itself
 
-    message = _Message(repository, revision, local_copy)
-    unreachable = _probe_hub(message)
+    message = MESSAGE.format(repository=repository, revision=revision, local_copy=local_copy, problem="{}").format
+    unreachable = _probe_hub(repository, revision, message)
     try:
         with _quiet_without_terminal(), _offline(unreachable is not None):
             found = datasets.load_dataset(
@@ -147,45 +128,25 @@ def load_from_hub(
             )
     except (OSError, ValueError, DatasetsError, httpx.HTTPError) as error:
         if unreachable is None:
-            raise DataError(message.write(f"cannot be loaded ({error})")) from error
-        raise DataError(message.write(f"cannot be reached ({unreachable})")) from error
+            raise DataError(message(f"cannot be loaded ({error})")) from error
+        raise DataError(message(f"cannot be reached ({unreachable})")) from error
     for split in found:
         if not any(revision in Path(file["filename"]).parts for file in split.cache_files):
             other = split.cache_files[0]["filename"]
-            raise DataError(message.write(f"cannot be reached, and the cache holds another one: {other}"))
+            raise DataError(message(f"cannot be reached, and the cache holds another one: {other}"))
     return list(found)
 
 
-@dataclass(frozen=True)
-class _Message:
-    """What an error says of a data set on the Hub, and what to do about it."""
-
-    repository: str
-    revision: str
-    local_copy: str
-
-    def write(self, problem: str) -> str:
-        return (
-            f"the reviews {self.repository} at revision {self.revision} {problem}.\n"
-            "  -> get online once (they are then kept in the Hugging Face cache; HF_HOME says where that lies), or\n"
-            f"  -> give a local copy: {self.local_copy}, or\n"
-            "  -> use the embedded synthetic reviews: data=synthetic"
-        )
-
-
-def _probe_hub(message: _Message) -> str | None:
-    """Ask the Hub once whether it has the revision.
+def _probe_hub(repository: str, revision: str, message: Callable[[str], str]) -> str | None:
+    """Ask the Hub once whether it has the revision; return why it does not answer, or None.
 
     In a thread, because a name server that does not answer holds a request beyond its timeout.
-
-    Returns:
-        None where the Hub answers; otherwise why it does not.
 
     Raises:
         DataError: The Hub answers that it has no such data set or revision.
     """
     outcome: list[str | DataError | None] = []
-    thread = threading.Thread(target=lambda: outcome.append(_ask_hub(message)), daemon=True)
+    thread = threading.Thread(target=lambda: outcome.append(_ask_hub(repository, revision, message)), daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS + 1)
     answer = outcome[0] if outcome else f"no answer within {PROBE_SECONDS:.0f} s"
@@ -194,19 +155,17 @@ def _probe_hub(message: _Message) -> str | None:
     return answer
 
 
-def _ask_hub(message: _Message) -> str | DataError | None:
+def _ask_hub(repository: str, revision: str, message: Callable[[str], str]) -> str | DataError | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP library that it uses itself
 
     try:
-        HfApi(library_name="sentiment").dataset_info(
-            message.repository, revision=message.revision, timeout=PROBE_SECONDS
-        )
+        HfApi(library_name="sentiment").dataset_info(repository, revision=revision, timeout=PROBE_SECONDS)
     except RevisionNotFoundError:
-        return DataError(message.write("do not exist on the Hub; check data.revision"))
+        return DataError(message("do not exist on the Hub; check data.revision"))
     except RepositoryNotFoundError:
-        return DataError(message.write("do not exist on the Hub; check data.repository"))
+        return DataError(message("do not exist on the Hub; check data.repository"))
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:  # OSError: HF_HUB_OFFLINE is set
         return str(error) or type(error).__name__
     return None

@@ -21,25 +21,31 @@ Label = str | int | float | bool
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class LabelRules:
-    """What becomes of labels and bad rows.
+@dataclass(frozen=True, kw_only=True)
+class LabelledData:
+    """A data set of one's own: what becomes of its columns, labels and bad rows.
 
     Attributes:
+        text_column: Column of the text: its name, or its number from 1.
+        label_column: Column of the label.
         labels: Class names in index order; None: those of the training rows, sorted (numbers by value).
         label_map: Class that a label stands for; None: its rows are left out.
         on_bad_row: ``error``: bad rows stop the run; ``skip``: they are counted, logged and left out.
         test_fraction: Without a test split: share of the training rows held out by class.
         split_seed: Seed of that draw.
-        column: Column of the labels.
     """
 
+    text_column: str | int
+    label_column: str | int
     labels: tuple[str, ...] | None
-    label_map: Mapping[Label, Label | None] | None
+    label_map: Mapping[Label, Label | None] | None = None
     on_bad_row: Literal["error", "skip"]
     test_fraction: float
     split_seed: int
-    column: str | int = "label"
+
+    def __post_init__(self) -> None:
+        """Take labels as a list too, as settings hold them."""
+        object.__setattr__(self, "labels", None if self.labels is None else tuple(self.labels))
 
     def rename(self) -> dict[str, str | None]:
         """Return `label_map` by class name."""
@@ -48,11 +54,15 @@ class LabelRules:
             for label, target in (self.label_map or {}).items()
         }
 
+    def list_label_map(self) -> list[tuple[str, str]]:
+        """Return `label_map` for a fingerprint."""
+        return sorted((str(label), str(target)) for label, target in (self.label_map or {}).items())
+
 
 def make_splits(
-    train: Sequence[Table], validation: Sequence[Table] | None, test: Sequence[Table] | None, rules: LabelRules
+    train: Sequence[Table], validation: Sequence[Table] | None, test: Sequence[Table] | None, rules: LabelledData
 ) -> RawSplits:
-    """Turn the tables of each split into reviews with class indices.
+    """Return the reviews of each split, with class indices.
 
     Raises:
         DataError: Bad rows, unless they are skipped; fewer than two classes; rules that name labels that are not there.
@@ -68,7 +78,7 @@ def make_splits(
     if len(names) < 2:
         found = f"only the class {names[0]!r}" if names else "no usable row"
         raise DataError(
-            f"{train[0].name} holds {found} in column {rules.column!r}; a classifier needs two classes or more: "
+            f"{train[0].name} holds {found} in column {rules.label_column!r}; a classifier needs two classes or more: "
             "check data.label_column"
         )
     reviews, own_validation = _join(train, index), None if validation is None else _join(validation, index)
@@ -88,28 +98,23 @@ def sort_names(names: set[str]) -> tuple[str, ...]:
         return tuple(sorted(names))
 
 
-def _require_known_labels(tables: Sequence[Table], rules: LabelRules) -> None:
+def _require_known_labels(tables: Sequence[Table], rules: LabelledData) -> None:
     seen = {label for table in tables for label in table.seen}
     for label in rules.rename():
         if label not in seen:
             raise DataError(f"data.label_map names the label {label!r}, which no row has{suggest(label, seen)}")
 
 
-def _report_bad_rows(tables: Sequence[Table], index: Mapping[str, int], rules: LabelRules) -> int:
-    """Raise about bad rows or log them; return how many there are.
-
-    Raises:
-        DataError: There are some, and they are not to be skipped.
-    """
+def _report_bad_rows(tables: Sequence[Table], index: Mapping[str, int], rules: LabelledData) -> int:
+    """Raise about bad rows, unless they are skipped: then log them, and return how many there are."""
     reports, count, strange = [], 0, set()
     for table in tables:
         unknown = [
-            (number, f"the label {label!r} is none of the classes {', '.join(index)}")
-            for number, label in zip(table.numbers, table.labels, strict=True)
-            if label not in index
+            (number, label) for number, label in zip(table.numbers, table.labels, strict=True) if label not in index
         ]
-        strange |= {label for label in table.labels if label not in index}
-        bad = sorted([*table.bad, *unknown])
+        strange |= {label for _, label in unknown}
+        told = f"is none of the classes {', '.join(index)}"
+        bad = sorted([*table.bad, *((number, f"the label {label!r} {told}") for number, label in unknown)])
         count += len(bad)
         if bad:
             file = table.name.rpartition("/")[2]
@@ -134,19 +139,9 @@ def _report_bad_rows(tables: Sequence[Table], index: Mapping[str, int], rules: L
 
 def _join(tables: Sequence[Table], index: Mapping[str, int]) -> Reviews:
     """Put the tables of a split behind one another, without labels that are no class."""
-    texts: list[str] = []
-    labels: list[int] = []
-    for table in tables:
-        if index.keys() >= set(table.labels):
-            texts += table.texts
-            labels += map(index.__getitem__, table.labels)
-        else:
-            good = [
-                (text, index[label]) for text, label in zip(table.texts, table.labels, strict=True) if label in index
-            ]
-            texts += [text for text, _ in good]
-            labels += [label for _, label in good]
-    return Reviews(texts, np.array(labels, dtype=np.int64))
+    pairs = [(table, position) for table in tables for position, label in enumerate(table.labels) if label in index]
+    texts = [table.texts[position] for table, position in pairs]
+    return Reviews(texts, np.array([index[table.labels[position]] for table, position in pairs], dtype=np.int64))
 
 
 def _carve(train: Reviews, fraction: float, seed: int) -> tuple[Reviews, Reviews]:

@@ -1,9 +1,8 @@
 """Text in columns: comma-, tab- or otherwise separated, with or without quotation marks and a line of names.
 
-Two passes, line by line. The first one finds the dialect by counting, over the whole file, what each reading makes of
-it; the second one reads. Neither holds more than one record: any size fits the memory. Each physical line belongs to
-exactly one record or is blank, so that no record is lost. A quotation mark that is never closed spoils its own line
-only: reading goes on with the next one.
+A file is read once to find its dialect, and once more for its records; neither holds more than one record: any size
+fits the memory. Each physical line belongs to exactly one record or is blank, so that no record is lost. A quotation
+mark that is never closed spoils its own line only: reading goes on with the next one.
 """
 
 from __future__ import annotations
@@ -12,31 +11,21 @@ import csv
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sentiment.data.files.encoding import choose_encoding, read_lines
-from sentiment.data.files.records import (
-    NUMBER,
-    Quoting,
-    Reading,
-    ReadOptions,
-    Row,
-    find_columns,
-    make_row,
-    name_class,
-)
+from sentiment.data.files.records import Quoting, Reading, ReadOptions, Row, find_columns, make_row, name_class
 from sentiment.errors import DataError
 
-DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+TAB = "\t"
+DELIMITERS = {"comma": ",", "tab": TAB, "semicolon": ";", "pipe": "|"}
 USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 MAX_FIELD_CHARACTERS = 2**31 - 1  # the csv module's own limit of 131,072 is less than a long review needs
 SAMPLE_RECORDS = 200
 ENOUGH = 10  # records that show a custom; fewer may be chance
-UNREADABLE = "look for a quotation mark that is not doubled or not closed"
-REMEDY = "look for a quotation mark that is not doubled or not closed"
 
 SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 """The first line by which spreadsheets tell each other the delimiter."""
@@ -66,31 +55,30 @@ class Dialect:
     width: int
     text: int
     label: int | None
-    labels: frozenset[str] | None
+    labels: frozenset[str] | None = None
 
     def describe(self) -> str:
-        """Say what it is, as people read it."""
-        name = "tab" if self.delimiter == "\t" else self.delimiter
-        columns = [] if self.width == 1 else [f"{name}-separated"]
+        """Return what people read of it."""
+        columns = [] if self.width == 1 else [f"{'tab' if self.delimiter == TAB else self.delimiter}-separated"]
         marks = ["quotation marks as text"] if self.quoting == "none" else []
         return ", ".join([*columns, *marks, self.encoding, "header" if self.header else "no header"])
 
-    def find_inner_labels(self, lines: list[str]) -> set[str]:
-        """Return the labels of those lines of a record that look like records themselves."""
+    def swallows(self, lines: list[str]) -> bool:
+        """Return whether a record over several lines seems to have swallowed others: a line within has a label."""
+        if self.labels is None:
+            return False
         pieces = [line.rstrip("\r\n").split(self.delimiter) for line in lines]
         whole = [piece for piece in pieces if len(piece) == self.width > 1]
         if self.label is None:
-            return {""} if len(whole) == len(lines) else set()
+            return len(whole) == len(lines)
         # The line with the record's own label does not count: the last one where the label stands after the text.
         own = pieces[0] if self.label < self.text else pieces[-1]
-        return {name_class(piece[self.label].strip('" ')) for piece in whole if piece is not own}
+        return any(name_class(piece[self.label].strip('" ')) in self.labels for piece in whole if piece is not own)
 
-    def swallows(self, lines: list[str]) -> bool:
-        """Tell whether a record over several lines seems to have swallowed others."""
-        if self.labels is None:
-            return False
-        inner = self.find_inner_labels(lines)
-        return bool(inner) if self.label is None else not inner.isdisjoint(self.labels)
+    def split(self, path: Path, swallows: Callable[[list[str]], bool] = lambda lines: False) -> Iterator[Record | None]:
+        """Split a file into records; see `split_records`."""
+        lines = islice(read_lines(path, self.encoding), self.skipped, None)
+        return split_records(lines, self.delimiter, self.quoting, swallows, start=self.skipped)
 
 
 class Record(NamedTuple):
@@ -112,41 +100,33 @@ class Record(NamedTuple):
 def read_delimited(path: Path, options: ReadOptions, prior: Dialect | None) -> tuple[Reading, Dialect]:
     """Find the dialect of a file and prepare its reading.
 
-    Args:
-        path: The file.
-        options: What is known already.
-        prior: Dialect of the file read before, which decides where this one leaves it open.
+    `prior` is the dialect of the file read before, which decides where this one leaves it open.
 
     Raises:
         DataError: A column is missing, or two dialects give different records.
     """
-    dialect = _Survey(path, options, prior).find_dialect()
+    dialect = find_dialect(path, options, prior)
     return Reading(dialect.describe(), "line", _read_rows(path, dialect, options)), dialect
 
 
 def _read_rows(path: Path, dialect: Dialect, options: ReadOptions) -> Iterator[Row | None]:
-    lines = islice(read_lines(path, dialect.encoding), dialect.skipped, None)
-    records = split_records(lines, dialect.delimiter, dialect.quoting, dialect.swallows, start=dialect.skipped)
-    encoding = "UTF-8" if dialect.encoding == "utf-8" else dialect.encoding
-    is_first = dialect.header
-    for record in records:
+    hint = f"; where such marks are text: {options.name('quoting', 'none')}"
+    hint += "" if dialect.labels is None else ", where it is one text: =double"
+    is_header = dialect.header
+    for record in dialect.split(path, dialect.swallows):
         if record is None:
             yield None
-        elif is_first:
-            is_first = False
+        elif is_header:
+            is_header = False
         elif record.fault is not None:
-            yield Row(record.number, "", "", f"{record.fault}{_hint(dialect, options)}")
+            yield Row(record.number, "", "", f"{record.fault}{hint}")
         elif len(record.fields) != dialect.width:
             yield Row(record.number, "", "", f"it has {len(record.fields)} fields instead of {dialect.width}")
         else:
             label = None if dialect.label is None else record.fields[dialect.label]
-            yield make_row(record.number, record.fields[dialect.text], label, dialect.label is not None, encoding)
-
-
-def _hint(dialect: Dialect, options: ReadOptions) -> str:
-    if dialect.labels is None:
-        return f"; where such marks are text: {options.name('quoting', 'none')}"
-    return f"; where such marks are text: {options.name('quoting', 'none')}, where it is one text: =double"
+            yield make_row(
+                record.number, record.fields[dialect.text], label, dialect.label is not None, dialect.encoding
+            )
 
 
 def split_records(
@@ -162,7 +142,7 @@ def split_records(
         lines: Physical lines with their ends.
         delimiter: What separates fields.
         quoting: See `ReadOptions`.
-        swallows: Tells whether a record over several lines has swallowed others.
+        swallows: Whether a record over several lines has swallowed others.
         start: Lines before the first one.
     """
     source, pending, taken = iter(lines), deque[str](), list[str]()
@@ -187,10 +167,11 @@ def split_records(
             except StopIteration:
                 return
             except csv.Error as error:
-                fields, fault = [], f"it cannot be read ({error}; {UNREADABLE})"
+                fault = f"it cannot be read ({error}; look for a quotation mark that is not doubled or not closed)"
             if fault is None and len(taken) > 1 and swallows(taken):
-                fields, fault = [], f"its text goes on over {len(taken)} lines that look like rows of their own"
+                fault = f"its text goes on over {len(taken)} lines that look like rows of their own"
             if fault is not None:
+                fields = []
                 pending.extendleft(reversed(taken[1:]))
                 del taken[1:]
                 reader = open_reader()
@@ -201,213 +182,167 @@ def split_records(
         csv.field_size_limit(limit_before)
 
 
-@dataclass
-class _Counts:
-    """What the first pass counts; "quoted" is the reading with quotation marks, "plain" the one without.
+def find_dialect(path: Path, options: ReadOptions, prior: Dialect | None) -> Dialect:
+    """Find how a file is written; see `read_delimited`."""
+    encoding = choose_encoding(path, options, prior.encoding if prior and prior.encoding[:3] != "utf" else None)
+    separator = SEPARATOR_LINE.fullmatch(next(read_lines(path, encoding), ""))
+    draft = Dialect(encoding, ",", options.quoting or "double", False, 1 if separator else 0, 0, 0, None)
+    given = options.delimiter or (separator[1] if separator else None)
+    marks = list(DELIMITERS.values()) if given is None else [DELIMITERS.get(given, given)]
+    samples = {mark: _take_sample(path, replace(draft, delimiter=mark)) for mark in marks}
+    delimiter = _choose_delimiter(path, samples, options)
+    sample = samples[delimiter]
+    header = _find_header(path, sample, options)
+    width = len(sample[0]) if header else Counter(map(len, sample)).most_common(1)[0][0]
+    columns = sample[0] if header else [str(number) for number in range(1, width + 1)]
+    text, *label = find_columns(path, columns, options, number_first=True)
+    draft = replace(draft, delimiter=delimiter, width=width, text=text, label=label[0] if label else None)
+    quoted = _count(path, replace(draft, quoting="double"), skip_first=bool(header))
+    if header is None:
+        header = _is_header(path, quoted, options, prior)
+    known = quoted.labels | (set() if header or not quoted.first_label else {quoted.first_label})
+    if prior and prior.labels:
+        known |= prior.labels
+    return replace(
+        draft,
+        header=header,
+        quoting=options.quoting or _choose_quoting(path, draft, quoted, header, options, prior),
+        labels=None if options.quoting == "double" else frozenset(known),
+    )
+
+
+def _take_sample(path: Path, dialect: Dialect) -> list[list[str]]:
+    records = islice(filter(None, dialect.split(path)), SAMPLE_RECORDS)
+    return [record.fields or record.lines[0].rstrip("\r\n").split(dialect.delimiter) for record in records] or [[]]
+
+
+def _choose_delimiter(path: Path, samples: dict[str, list[list[str]]], options: ReadOptions) -> str:
+    """Choose the one that gives the wanted columns; where none does, the one that gives most: its fault says more."""
+    wanted = options.wanted().values()
+    if all(map(str.isdecimal, wanted)):  # places, although a record may hold such values
+        least = max(2, *map(int, wanted))
+        fitting = [mark for mark, rows in samples.items() if len(rows[0]) >= least and len(set(map(len, rows))) == 1]
+    else:
+        fitting = [mark for mark, rows in samples.items() if set(wanted) <= set(rows[0])]
+        usual = next((USUAL[suffix.lower()] for suffix in path.suffixes if suffix.lower() in USUAL), ",")
+        if len(wanted) == 1 and usual in fitting:  # a name alone in its line is found whatever the delimiter
+            return usual
+    if len(fitting) > 1:
+        names = [name for name, mark in DELIMITERS.items() if mark in fitting]
+        raise DataError(
+            f"{path} can be read as separated by {' or by '.join(names)}, with other columns; "
+            f"set {options.name('delimiter')} to one of them"
+        )
+    return fitting[0] if fitting else max(samples, key=lambda mark: len(samples[mark][0]))
+
+
+def _find_header(path: Path, sample: list[list[str]], options: ReadOptions) -> bool | None:
+    """Return whether the first record holds names; None: the columns are numbers, and the labels will tell.
+
+    Raises:
+        DataError: A named column is not there.
+    """
+    by_number = all(map(str.isdecimal, options.wanted().values()))
+    if options.header is False and not by_number:
+        raise DataError(
+            f"{path} has no header, so its columns are numbers from 1 to {len(sample[0])}: "
+            f"set {' and '.join(options.wanted())} to numbers{_suggest_numbers(sample, options)}"
+        )
+    if options.header is not None or by_number:
+        return options.header
+    try:
+        find_columns(path, sample[0], options, number_first=True)
+    except DataError as error:
+        raise DataError(
+            f"{error}; or, if its first line is a review already, set {options.name('header', 'false')} and "
+            f"columns by number{_suggest_numbers(sample, options)}"
+        ) from None
+    return True
+
+
+class _Counts(NamedTuple):
+    """What one reading makes of a file.
 
     Attributes:
-        only_quoted: Records that are whole in the quoted reading and not in the plain one.
-        only_plain: The reverse.
-        differing: Records of one line that both have, with another text or label.
-        doubled: Those of them with a doubled mark.
-        several_lines: For each quoted record over several lines: the labels of lines that look like records.
-        records: All records but the first.
-        marked: Whether there is a header with quotation marks.
-        first_label: Label of the first record.
-        labels: Labels of the other records.
+        faults: Records that are not whole.
+        records: Records that are.
+        in_marks: Those with quotation marks around text and label.
+        values: Hash of all texts and labels: equal for readings that agree.
+        has_marks: Whether there is a quotation mark at all.
+        first_line: The first record as it stands.
+        first_label: Its label.
+        labels: Labels of the others.
     """
 
-    only_quoted: int = 0
-    only_plain: int = 0
-    differing: int = 0
-    doubled: int = 0
-    several_lines: list[frozenset[str]] = field(default_factory=list)
-    records: int = 0
-    marked: bool = False
-    first_label: str | None = None
-    labels: Counter[str] = field(default_factory=Counter)
+    faults: int
+    records: int
+    in_marks: int
+    values: int
+    has_marks: bool
+    first_line: str
+    first_label: str | None
+    labels: set[str]
 
 
-class _Survey:
-    """The first pass over a file."""
-
-    def __init__(self, path: Path, options: ReadOptions, prior: Dialect | None) -> None:
-        self.path, self.options, self.prior = path, options, prior
-        older = prior.encoding if prior and not prior.encoding.startswith("utf") else None
-        self.encoding = choose_encoding(path, options, older)
-        self.separator = SEPARATOR_LINE.fullmatch(next(read_lines(path, self.encoding), ""))
-        self.skipped = 1 if self.separator else 0
-
-    def find_dialect(self) -> Dialect:
-        """Find everything; see `read_delimited`."""
-        delimiter, sample = self._choose_delimiter()
-        header = self._has_header(sample)
-        width = len(sample[0]) if header else Counter(map(len, sample)).most_common(1)[0][0]
-        columns = sample[0] if header else [str(number) for number in range(1, width + 1)]
-        text, *label = find_columns(self.path, columns, self.options, number_first=True)
-        index = label[0] if label else None
-        draft = Dialect(self.encoding, delimiter, "double", bool(header), self.skipped, width, text, index, None)
-        counts = self._count(draft)
-        if header is None:
-            header = self._is_header(counts)
-        counts.marked &= header
-        known = set(counts.labels) | {counts.first_label for _ in range(not header) if counts.first_label is not None}
-        if self.prior and self.prior.labels:
-            known |= self.prior.labels
-        return replace(
-            draft,
-            header=header,
-            quoting=self.options.quoting or self._choose_quoting(draft, counts, known),
-            labels=None if self.options.quoting == "double" else frozenset(known),
-        )
-
-    def _sample(self, delimiter: str) -> list[list[str]]:
-        lines = islice(read_lines(self.path, self.encoding), self.skipped, None)
-        records = filter(None, split_records(lines, delimiter, self.options.quoting or "double"))
-        return [
-            record.fields or record.lines[0].rstrip("\r\n").split(delimiter)
-            for record in islice(records, SAMPLE_RECORDS)
-        ] or [[]]
-
-    def _choose_delimiter(self) -> tuple[str, list[list[str]]]:
-        given = self.options.delimiter or (self.separator[1] if self.separator else None)
-        if given is not None:
-            delimiter = DELIMITERS.get(given, given)
-            return delimiter, self._sample(delimiter)
-        usual = next((USUAL[suffix.lower()] for suffix in self.path.suffixes if suffix.lower() in USUAL), ",")
-        samples = {mark: self._sample(mark) for mark in sorted(DELIMITERS.values(), key=lambda mark: mark != usual)}
-        wanted = {str(column) for column in self.options.wanted().values()}
-        fitting = [mark for mark, sample in samples.items() if wanted <= set(sample[0])]
-        if len(wanted) > 1 or not fitting:  # a name alone in its line is found whatever the delimiter
-            usual = ""
-        if all(map(str.isdecimal, wanted)):  # places, although a record may hold such values
-            least = max(2, *map(int, wanted))
-            even = [mark for mark, sample in samples.items() if {len(sample[0])} == set(map(len, sample))]
-            fitting = [mark for mark in even if len(samples[mark][0]) >= least]
-        if usual in fitting:
-            return usual, samples[usual]
-        if len(fitting) > 1:
-            names = [name for name, mark in DELIMITERS.items() if mark in fitting]
-            raise DataError(
-                f"{self.path} can be read as separated by {' or by '.join(names)}, with other columns; "
-                f"set {self.options.name('delimiter')} to one of them"
-            )
-        # Where no delimiter fits, the fault is told by the one that finds most columns.
-        chosen = fitting[0] if fitting else max(samples, key=lambda mark: len(samples[mark][0]))
-        return chosen, samples[chosen]
-
-    def _has_header(self, sample: list[list[str]]) -> bool | None:
-        """Return whether the first record holds names; None: the columns are numbers, and the labels will tell.
-
-        Raises:
-            DataError: A named column is not there.
-        """
-        wanted = [str(column) for column in self.options.wanted().values()]
-        first = sample[0]
-        if self.options.header is False and not all(map(str.isdecimal, wanted)):
-            raise DataError(
-                f"{self.path} has no header, so its columns are numbers from 1 to {len(first)}: "
-                f"set {' and '.join(self.options.wanted())} to numbers{_suggest_numbers(sample, self.options)}"
-            )
-        if self.options.header is not None:
-            return self.options.header
-        if all(map(str.isdecimal, wanted)):
-            return None
-        try:
-            find_columns(self.path, first, self.options, number_first=True)
-        except DataError as error:
-            if not any(not name.strip() or len(name) > 30 or NUMBER.fullmatch(name) or " " in name for name in first):
-                raise
-            raise DataError(
-                f"{error}; or, if its first line is a review already, set {self.options.name('header', 'false')} and "
-                f"columns by number{_suggest_numbers(sample, self.options)}"
-            ) from None
-        return True
-
-    def _count(self, draft: Dialect) -> _Counts:
-        counts = _Counts()
-        lines = islice(read_lines(self.path, self.encoding), self.skipped, None)
-        raw_labels: Counter[str] = Counter()
-        for position, record in enumerate(filter(None, split_records(lines, draft.delimiter, "double"))):
-            fields, is_whole = record.fields, len(record.fields) == draft.width
-            label = fields[draft.label] if is_whole and draft.label is not None else None
-            if position == 0:
-                counts.first_label = None if label is None else name_class(label)
-                counts.marked = is_whole and '"' in record.lines[0]
-                if draft.header:
-                    continue
-            elif label is not None:
-                raw_labels[label] += 1
-            counts.records += position > 0
-            if draft.delimiter == "\t" and (len(record.lines) > 1 or '"' in record.lines[0]):
-                _compare_readings(record, draft, counts)
-        for raw, count in raw_labels.items():
-            counts.labels[name_class(raw)] += count
-        return counts
-
-    def _is_header(self, counts: _Counts) -> bool:
-        """Tell by its label whether the first record, of which no name is known, is a header."""
-        first, labels = counts.first_label, counts.labels
-        if first is not None and labels:
-            if first in labels:
-                return False
-            numbers = [NUMBER.fullmatch(label) is not None for label in labels]
-            is_odd = all(numbers) and not NUMBER.fullmatch(first)
-            if counts.records >= (ENOUGH if is_odd else len(labels) * ENOUGH):
-                return True
-        if self.prior:
-            return self.prior.header
-        raise DataError(
-            f"{self.path}: it cannot be told whether the first line is a header; set "
-            f"{self.options.name('header')} to true or false"
-        )
-
-    def _choose_quoting(self, draft: Dialect, counts: _Counts, known: set[str]) -> Quoting:
-        """Decide by what both readings make of the file; by custom, only tab-separated files take marks as text."""
-        if draft.delimiter != "\t":
-            return "double"
-        swallowing = sum(bool(labels & known) or draft.label is None for labels in counts.several_lines if labels)
-        only_plain = counts.only_plain + swallowing
-        if self.prior and self.prior.delimiter == draft.delimiter:
-            if self.prior.quoting == "none" and not counts.only_quoted:
-                return "none"
-            if self.prior.quoting == "double" and not only_plain:
-                return "double"
-        if counts.only_quoted != only_plain:
-            is_quoted = counts.only_quoted > only_plain or (counts.marked and not counts.only_quoted)
-            return "double" if is_quoted else "none"
-        if only_plain:
-            return "double" if counts.marked else "none"
-        in_doubt = counts.differing + len(counts.several_lines)
-        is_custom = max(counts.doubled, counts.differing // max(counts.records, 1) * counts.records) >= ENOUGH
-        if not in_doubt or counts.marked or (is_custom and not counts.several_lines):
-            return "double"
-        raise DataError(
-            f"{self.path}: quotation marks can be read in two ways, and {in_doubt:,} of its rows differ; set "
-            f"{self.options.name('quoting', 'double')} where fields stand in quotation marks, or "
-            f"{self.options.name('quoting', 'none')} where the marks are part of the text"
-        )
+def _count(path: Path, dialect: Dialect, skip_first: bool) -> _Counts:
+    faults = records = in_marks = values = 0
+    has_marks, first_line, first_label = False, "", None
+    labels: dict[str, None] = {}
+    used = [dialect.text, *([] if dialect.label is None else [dialect.label])]
+    for position, record in enumerate(filter(None, dialect.split(path))):
+        whole = "".join(record.lines)
+        has_marks = has_marks or '"' in whole
+        is_whole = len(record.fields) == dialect.width
+        label = record.fields[dialect.label] if is_whole and dialect.label is not None else None
+        if position == 0:
+            first_line, first_label = whole, None if label is None else name_class(label)
+            if skip_first:
+                continue
+        elif label is not None:
+            labels[label] = None
+        if is_whole:
+            chosen = tuple(record.fields[index] for index in used)
+            records, values = records + 1, hash((values, chosen))
+            in_marks += all(f'"{value}"' in whole for value in chosen)
+        else:
+            faults += 1
+    names = {name_class(label) for label in labels}
+    return _Counts(faults, records, in_marks, values, has_marks, first_line, first_label, names)
 
 
-def _compare_readings(record: Record, draft: Dialect, counts: _Counts) -> None:
-    """Count what the quoted and the plain reading make of a record with quotation marks."""
-    fields = record.fields
-    whole_text = "".join(record.lines)
-    in_order = len(fields) == draft.width and all(
-        '"' not in value or '"{}"'.format(value.replace('"', '""')) in whole_text for value in fields
+def _is_header(path: Path, counts: _Counts, options: ReadOptions, prior: Dialect | None) -> bool:
+    """Return whether the first record, of which no name is known, is a header: it is none if its label is a class."""
+    if counts.first_label in counts.labels:
+        return False
+    if prior:
+        return prior.header
+    raise DataError(
+        f"{path}: it cannot be told whether the first line is a header; set {options.name('header')} to true or false"
     )
-    plain = [line.rstrip("\r\n").split(draft.delimiter) for line in record.lines]
-    is_plain = all(len(values) == draft.width for values in plain)
-    if not in_order:
-        counts.only_plain += is_plain
-    elif not is_plain:
-        counts.only_quoted += 1
-    used = (draft.text,) if draft.label is None else (draft.text, draft.label)
-    if in_order and len(record.lines) > 1:
-        counts.several_lines.append(frozenset(draft.find_inner_labels(record.lines)))
-    elif in_order and is_plain and any(fields[index] != plain[0][index] for index in used):
-        counts.differing += 1
-        counts.doubled += any('"' in fields[index] for index in used)
+
+
+def _choose_quoting(
+    path: Path, draft: Dialect, quoted: _Counts, header: bool, options: ReadOptions, prior: Dialect | None
+) -> Quoting:
+    """Read a tab-separated file both ways: where they differ, the one without a fault is right.
+
+    By custom, files with other delimiters do not take marks as text.
+    """
+    if draft.delimiter != TAB or not quoted.has_marks or (header and '"' in quoted.first_line):
+        return "double"
+    plain = _count(path, replace(draft, quoting="none"), skip_first=header)
+    if plain.values == quoted.values and plain.faults == quoted.faults:
+        return "double"
+    if bool(plain.faults) != bool(quoted.faults):
+        return "double" if plain.faults else "none"
+    if prior and prior.delimiter == TAB:
+        return prior.quoting
+    if not quoted.faults and quoted.in_marks == quoted.records >= ENOUGH:
+        return "double"
+    raise DataError(
+        f"{path}: quotation marks can be read in two ways, with other rows; set {options.name('quoting', 'double')} "
+        f"where fields stand in quotation marks, or {options.name('quoting', 'none')} where the marks are text"
+    )
 
 
 def _suggest_numbers(sample: list[list[str]], options: ReadOptions) -> str:
@@ -416,9 +351,7 @@ def _suggest_numbers(sample: list[list[str]], options: ReadOptions) -> str:
     if not columns or len(columns) < len(options.wanted()):
         return ""
     text = max(range(len(columns)), key=lambda index: sum(map(len, columns[index])))
-    found = [options.name("text_column", text + 1)]
-    if options.label_column is not None:
-        sizes = [len(set(column)) for column in columns]
-        label = min((index for index in range(len(columns)) if index != text), key=lambda i: (sizes[i] < 2, sizes[i]))
-        found.append(options.name("label_column", label + 1))
-    return f", e.g. {' '.join(found)}"
+    sizes = {index: len(set(column)) for index, column in enumerate(columns) if index != text}
+    label = min(sizes, key=lambda index: (sizes[index] < 2, sizes[index]), default=0)
+    places = zip(options.wanted(), (text, label), strict=False)
+    return f", e.g. {' '.join(f'{key}={place + 1}' for key, place in places)}"

@@ -18,9 +18,7 @@ from sentiment.data.files.records import ReadOptions, shorten
 from sentiment.errors import DataError
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-BLOCK_BYTES = 1 << 20
 SAMPLE_BYTES = 1 << 15
-FEW_LETTERS = 20  # too few accented letters for a statistic
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -39,11 +37,7 @@ NOT_WESTERN = re.compile(
 
 @contextmanager
 def explain_failure(path: Path) -> Iterator[None]:
-    """Turn what the system and the unpackers raise into an error that names the file.
-
-    Raises:
-        DataError: Always instead of such an error.
-    """
+    """Turn what the system and the unpackers raise into a `DataError` that names the file."""
     try:
         yield
     except (EOFError, zlib.error, lzma.LZMAError) as error:
@@ -67,16 +61,19 @@ def read_lines(path: Path, encoding: str) -> Iterator[str]:
             yield line if number else line.removeprefix("\ufeff")
 
 
+def is_utf8(line: bytes) -> bool:
+    """Return whether a line is UTF-8."""
+    try:
+        return line.isascii() or bool(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
+
+
 def choose_encoding(path: Path, options: ReadOptions, prior: str | None = None) -> str:
-    """Return the encoding of a file.
+    """Return the encoding of a file; `prior` is an older one that the files read before had.
 
     A byte order mark decides; otherwise a file is UTF-8 unless its bytes say otherwise. Lines that are no UTF-8 among
     others that are make bad rows; where no line with an accent is UTF-8, the file has an older encoding.
-
-    Args:
-        path: The file.
-        options: Its encoding, where it is given.
-        prior: An older encoding that the files read before had.
 
     Raises:
         DataError: Several encodings read the file differently, or the given one does not exist.
@@ -94,39 +91,16 @@ def choose_encoding(path: Path, options: ReadOptions, prior: str | None = None) 
             return encoding
     if start and start.count(0) > len(start) / 5:
         return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
-    if is_utf8(path):
-        return "utf-8"
-    return _choose_older(path, options, prior)
-
-
-def is_utf8(path: Path) -> bool:
-    """Tell whether all bytes of a file are UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with open_bytes(path) as file:
-            while block := file.read(BLOCK_BYTES):
-                decoder.decode(block)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _choose_older(path: Path, options: ReadOptions, prior: str | None) -> str:
     valid = wrong = first = 0
     sample = bytearray()
     with open_bytes(path) as file:
         for number, line in enumerate(file, start=1):
-            if line.isascii():
+            if line.isascii() or is_utf8(line):
+                valid += not line.isascii()
                 continue
-            try:
-                line.decode("utf-8")
-                valid += 1
-            except UnicodeDecodeError:
-                wrong += 1
-                first = first or number
-                if len(sample) < SAMPLE_BYTES:
-                    sample += line[:SAMPLE_BYTES]
+            wrong, first = wrong + 1, first or number
+            if len(sample) < SAMPLE_BYTES:
+                sample += line[:SAMPLE_BYTES]
     if valid >= wrong:
         return "utf-8"
     if valid:
@@ -134,28 +108,22 @@ def _choose_older(path: Path, options: ReadOptions, prior: str | None) -> str:
             f"{path} mixes encodings: of its lines with accents, {valid:,} are UTF-8 and {wrong:,} are not; set "
             f"{options.name('encoding')} to utf-8 (the others are bad rows then), cp1252 or what it was written in"
         )
-    return prior or _guess_older(f"{path}, line {first},", bytes(sample), options)
+    return prior or _require_western(f"{path}, line {first},", bytes(sample), options)
 
 
-def _guess_older(place: str, sample: bytes, options: ReadOptions) -> str:
+def _require_western(place: str, sample: bytes, options: ReadOptions) -> str:
+    """Return cp1252 where the sample reads as a language of Western Europe; other encodings are asked for."""
     from charset_normalizer import from_bytes
 
-    matches = from_bytes(sample)
     western = sample.decode("cp1252", errors="surrogateescape")
-    letters = sum(character > "\x7f" for character in western)
+    matches = list(from_bytes(sample))
     known = {name for match in matches for name in match.could_be_from_charset}
-    strange = len(NOT_WESTERN.findall(western))
-    if strange <= letters / 50 and (letters < FEW_LETTERS or "cp1252" in known):
+    accents = sum(character > "\x7f" for character in western)
+    if len(NOT_WESTERN.findall(western)) <= accents / 50 and (accents < 20 or "cp1252" in known):
         return "cp1252"
-    if len(matches) == 1 and letters >= FEW_LETTERS:
-        return str(matches[0].encoding)
-    readings = [f"{match.encoding} reads {shorten(_find_accents(str(match)))}" for match in list(matches)[:4]]
+    found = [(match.encoding, re.search(r"\w*[^\x00-\x7f]\w*( \w+)?", str(match))) for match in matches[:4]]
+    readings = [f"{name} reads {shorten(text[0])}" for name, text in found if text]
     raise DataError(
         f"{place} is not UTF-8, and the encoding cannot be told for certain; set {options.name('encoding')} to the one "
         f"that it was written in{': ' if readings else ''}{', '.join(readings)}"
     )
-
-
-def _find_accents(text: str) -> str:
-    found = re.search(r"\w*[^\x00-\x7f]\w*( \w+)?", text)
-    return found[0] if found else ""

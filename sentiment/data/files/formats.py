@@ -131,11 +131,11 @@ def _read_texts(path: Path, options: ReadOptions, label_path: Path | None) -> Re
     return Reading(how, "line", _pair_lines(path, label_path, texts, labels))
 
 
-def split_texts(lines: Iterable[str], encoding: str = "UTF-8") -> Iterator[Row | None]:
+def split_texts(lines: Iterable[str], encoding: str = "utf-8") -> Iterator[Row | None]:
     """Yield one text per line; None stands for a blank line, which is no text."""
     for number, line in enumerate(lines, start=1):
         text = line.rstrip("\r\n")
-        yield make_row(number, text, None, False, _name(encoding)) if text.strip() else None
+        yield make_row(number, text, None, False, encoding) if text.strip() else None
 
 
 def _pair_lines(path: Path, label_path: Path, texts: Iterator[str], labels: Iterator[str]) -> Iterator[Row | None]:
@@ -160,16 +160,12 @@ def _read_fasttext(path: Path, encoding: str) -> Iterator[Row | None]:
             yield None
         elif len(labels) == 1 and words[0] == labels[0]:
             text = line.strip("\r\n").strip().removeprefix(labels[0]).lstrip()
-            yield make_row(number, text, labels[0].removeprefix(LABEL_MARK), encoding=_name(encoding))
+            yield make_row(number, text, labels[0].removeprefix(LABEL_MARK), encoding=encoding)
         else:
             problem = (
                 f"{len(labels)} labels {LABEL_MARK}..." if len(labels) != 1 else "its label not in the first place"
             )
             yield Row(number, "", "", f"it has {problem}; a class needs one, at the start")
-
-
-def _name(encoding: str) -> str:
-    return "UTF-8" if encoding == "utf-8" else encoding
 
 
 def _read_json(path: Path, options: ReadOptions) -> Reading:

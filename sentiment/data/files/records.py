@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -46,16 +46,16 @@ class ReadOptions:
     is_command: bool = False
 
     def name(self, setting: str, value: object = None) -> str:
-        """Write a setting as one types it: ``data.quoting=none``."""
+        """Return a setting as one types it: ``data.quoting=none``."""
         key = f"data.{setting}"
         if self.is_command:
             key = "--text-column" if setting == "text_column" else f"--read {setting}"
         return key if value is None else f"{key}={value}"
 
-    def wanted(self) -> dict[str, str | int]:
-        """Map the key of each wanted column to the column."""
+    def wanted(self) -> dict[str, str]:
+        """Return each wanted column under its key."""
         columns = {"text_column": self.text_column, "label_column": self.label_column}
-        return {self.name(key): column for key, column in columns.items() if column is not None}
+        return {self.name(key): str(column) for key, column in columns.items() if column is not None}
 
 
 class Row(NamedTuple):
@@ -122,7 +122,7 @@ class Table:
         return len(self.texts) + len(self.bad) + self.left_out
 
     def describe(self) -> str:
-        """Say how the file was read, and count what was in it."""
+        """Return how the file was read, and what was in it."""
         counts = [f"{self.records:,} rows"]
         counts += [f"{self.left_out:,} of them left out by data.label_map"] if self.left_out else []
         counts += [f"{self.blank:,} blank lines"] if self.blank else []
@@ -130,12 +130,7 @@ class Table:
 
 
 def take_rows(reading: Reading, name: str, label_map: Mapping[str, str | None]) -> Table:
-    """Read a file to its end.
-
-    Args:
-        reading: The file.
-        name: What to call it.
-        label_map: Class that each label stands for; None: its records are left out.
+    """Read a file to its end; `label_map` is the class that a label stands for; None: its records are left out.
 
     Raises:
         DataError: The file cannot be read.
@@ -160,7 +155,7 @@ def take_rows(reading: Reading, name: str, label_map: Mapping[str, str | None]) 
     return table
 
 
-def make_row(number: int, text: Any, label: Any, has_label: bool = True, encoding: str = "UTF-8") -> Row:
+def make_row(number: int, text: Any, label: Any, has_label: bool = True, encoding: str = "utf-8") -> Row:
     """Check the values of one record; where no label is wanted, the empty text is a text."""
     if not has_label:
         fault = find_text_fault(text, encoding)
@@ -170,20 +165,20 @@ def make_row(number: int, text: Any, label: Any, has_label: bool = True, encodin
     return Row(number, "", "", fault) if fault else Row(number, text, name_class(label), None)
 
 
-def find_text_fault(text: Any, encoding: str = "UTF-8") -> str | None:
-    """Say why a value is no text; the empty text is one."""
+def find_text_fault(text: Any, encoding: str = "utf-8") -> str | None:
+    """Return why a value is no text; the empty text is one."""
     if text is None:
         return "the text is missing"
     if not isinstance(text, str):
         return f"the text is no string but {shorten(text)}"
-    return f"the text is not valid {encoding}" if not text.isascii() and SURROGATE.search(text) else None
+    return f"the text is not valid {encoding.upper()}" if not text.isascii() and SURROGATE.search(text) else None
 
 
 def _find_label_fault(label: Any, encoding: str) -> str | None:
     if label is None or label != label or (isinstance(label, str) and not label.strip()):  # a NaN equals nothing
         return "the label is missing"
     if isinstance(label, str):
-        return f"the label is not valid {encoding}" if SURROGATE.search(label) else None
+        return f"the label is not valid {encoding.upper()}" if SURROGATE.search(label) else None
     if isinstance(label, bool | int) or (isinstance(label, float) and label.is_integer()):
         return None
     return f"the label is no string, whole number or truth value but {shorten(label)}"
@@ -201,37 +196,30 @@ def name_class(label: str | int | float | bool) -> str:
 
 
 def shorten(value: object) -> str:
-    """Write a value in at most 60 characters."""
+    """Return a value in at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def require_columns(name: object, columns: Iterable[str], options: ReadOptions) -> list[str]:
     """Return the names of the wanted columns, text first; see `find_columns`."""
-    columns = list(columns)
-    return [columns[index] for index in find_columns(name, columns, options)]
+    names = list(columns)
+    return [names[index] for index in find_columns(name, names, options)]
 
 
-def find_columns(name: object, columns: Sequence[str], options: ReadOptions, number_first: bool = False) -> list[int]:
-    """Return the indices of the wanted columns, text first.
-
-    Args:
-        name: What to call the file in a message.
-        columns: Names of all columns.
-        options: Columns that are wanted.
-        number_first: Whether a number is a place before it is a name.
+def find_columns(name: object, columns: list[str], options: ReadOptions, number_first: bool = False) -> list[int]:
+    """Return the indices of the wanted columns, text first; `number_first`: a number is a place before it is a name.
 
     Raises:
         DataError: One is not there, or stands there twice.
     """
     found = []
-    for key, wanted in options.wanted().items():
-        column = str(wanted)
+    for key, column in options.wanted().items():
         is_number = column.isdecimal() and 1 <= int(column) <= len(columns)
         if is_number and (number_first or column not in columns):
             found.append(int(column) - 1)
-        elif list(columns).count(column) == 1:
-            found.append(list(columns).index(column))
+        elif columns.count(column) == 1:
+            found.append(columns.index(column))
         else:
             problem = "has no column" if column not in columns else "has more than one column"
             raise DataError(
@@ -241,7 +229,7 @@ def find_columns(name: object, columns: Sequence[str], options: ReadOptions, num
     return found
 
 
-def suggest(name: str, known: Sequence[str] | set[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``, e.g. NAME`` with the nearest known name, or nothing."""
     nearest = difflib.get_close_matches(name, sorted(known), n=1)
     return f", e.g. {nearest[0]}" if nearest else ""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import glob
 import json
-import mmap
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from sentiment.data.files.classes import Label, LabelRules, make_splits
+from sentiment.data.files.classes import LabelledData, make_splits
 from sentiment.data.files.delimited import Dialect
 from sentiment.data.files.encoding import PACKED, is_utf8
 from sentiment.data.files.formats import ENDINGS, is_dataset, read_file
@@ -26,6 +24,8 @@ FIRST_READER_VERSION = 1  # of files that give what they gave to the first reade
 SPLIT_NAMES = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|test|valid|val|dev)(?![a-z])|(?<![a-z])(training|validation)(?![a-z])")
 
+LABEL_PATHS = ("label_path", "validation_label_path", "test_label_path")
+
 READ_OTHERWISE = {
     ".csv": re.compile(rb'"(?<=[^,\n\r"]")[^,\n\r"]|\.0(?<=\d\.0)0*["\r\n,]'),
     ".tsv": re.compile(rb'"|\.0(?<=\d\.0)0*[\t\r\n]'),
@@ -33,8 +33,8 @@ READ_OTHERWISE = {
 """What the first reader read otherwise: marks out of order, any mark between tabs, 1.0 as another class than 1."""
 
 
-@dataclass(frozen=True)
-class FilesSource:
+@dataclass(frozen=True, kw_only=True)
+class FilesSource(LabelledData):
     """Reviews from files: one path each for training, validation and test.
 
     A path is a file, a pattern such as ``reviews/*.csv``, a folder of files, or a folder that the `datasets` library
@@ -44,11 +44,6 @@ class FilesSource:
         path: Training reviews.
         validation_path: Validation reviews; None: validation is split off the training reviews later.
         test_path: Test reviews; None: a part of the training reviews.
-        test_fraction: Without `test_path`: share of the training reviews held out by class.
-        split_seed: Seed of that draw.
-        text_column: Column of the text: its name, or its number from 1.
-        label_column: Column of the label.
-        labels: See `LabelRules`, as for `on_bad_row` and `label_map`.
         label_path: Where texts stand one per line: file of their labels, one per line; the same for the other two.
         format: See `ReadOptions`, as for the next four.
     """
@@ -56,13 +51,6 @@ class FilesSource:
     path: Path
     validation_path: Path | None
     test_path: Path | None
-    test_fraction: float
-    split_seed: int
-    text_column: str | int
-    label_column: str | int
-    labels: tuple[str, ...] | None
-    on_bad_row: Literal["error", "skip"]
-    label_map: Mapping[Label, Label | None] | None = None
     label_path: Path | None = None
     validation_label_path: Path | None = None
     test_label_path: Path | None = None
@@ -73,13 +61,13 @@ class FilesSource:
     header: bool | None = None
 
     def __post_init__(self) -> None:
-        """Take paths as text and labels as a list too, as settings hold them."""
-        for name in ("path", "validation_path", "test_path", *self._label_paths()):
+        """Take paths as text too, as settings hold them."""
+        super().__post_init__()
+        for name in ("path", "validation_path", "test_path", *LABEL_PATHS):
             object.__setattr__(self, name, as_path(getattr(self, name)))
-        object.__setattr__(self, "labels", None if self.labels is None else tuple(self.labels))
 
     def describe(self) -> str:
-        """Say which files these reviews come from."""
+        """Return which files these reviews come from."""
         paths = (self.path, self.validation_path, self.test_path)
         return f"your reviews from {', '.join(str(path) for path in paths if path is not None)}"
 
@@ -95,20 +83,17 @@ class FilesSource:
             for path in paths:
                 for file in sorted(path.rglob("*.arrow")) if path.is_dir() else [path]:
                     named.append((key if [file] == paths else f"{key}/{file.name}", file))
-        named += [(f"data.{key}", path) for key, path in self._label_paths().items() if path is not None]
+        labels = {f"data.{key}": getattr(self, key) for key in LABEL_PATHS}
+        named += [(key, path) for key, path in labels.items() if path is not None]
         carved = None if "data.test_path" in splits else [self.test_fraction, self.split_seed]
+        version = READER_VERSION if any(_is_read_otherwise(path) for _, path in named) else FIRST_READER_VERSION
         settings: list[object] = [
-            FIRST_READER_VERSION, carved, self.text_column, self.label_column, self.labels, self.on_bad_row,
+            version, carved, str(self.text_column), str(self.label_column), self.labels, self.on_bad_row,
             [path.suffix.lower() for paths in splits.values() for path in paths],
         ]  # fmt: skip
-        reading = {key: getattr(self, key) for key in ("format", "delimiter", "quoting", "encoding", "header")}
-        given = {key: value for key, value in reading.items() if value is not None}
-        if self.label_map:
-            given["label_map"] = sorted((str(label), str(target)) for label, target in self.label_map.items())
-        if given:
-            settings.append(given)
-        if any(_is_read_otherwise(path) for _, path in named):
-            settings[0] = READER_VERSION
+        given: dict[str, object] = {key: value for key, value in self._list_options().items() if value is not None}
+        given |= {"label_map": self.list_label_map()} if self.label_map else {}
+        settings += [given] if given else []
         return f"files:{hash_contents(named)}:{json.dumps(settings)}"
 
     def load(self) -> RawSplits:
@@ -117,27 +102,19 @@ class FilesSource:
         Raises:
             DataError: A file or a column is missing; bad rows, unless they are skipped; fewer than two classes.
         """
-        rules = LabelRules(
-            self.labels, self.label_map, self.on_bad_row, self.test_fraction, self.split_seed, self.label_column
-        )
-        options = ReadOptions(
-            self.text_column, self.label_column, self.format, self.delimiter, self.quoting, self.encoding, self.header
-        )
-        label_map, labels = rules.rename(), self._label_paths()
+        options = ReadOptions(self.text_column, self.label_column, **self._list_options())
         tables: dict[str, list[Table]] = {}
         prior: Dialect | None = None
         for key, paths in self._find_splits().items():
-            tables[key] = []
+            tables[key], label_key = [], key.removeprefix("data.").replace("path", "label_path")
             for path in paths:
-                label_path = labels[key.removeprefix("data.").replace("path", "label_path")]
-                reading, dialect = read_file(path, options, label_path, prior)
+                reading, dialect = read_file(path, options, getattr(self, label_key), prior)
                 prior = prior or dialect
-                tables[key].append(take_rows(reading, str(path), label_map))
-        return make_splits(tables["data.path"], tables.get("data.validation_path"), tables.get("data.test_path"), rules)
+                tables[key].append(take_rows(reading, str(path), self.rename()))
+        return make_splits(tables["data.path"], tables.get("data.validation_path"), tables.get("data.test_path"), self)
 
-    def _label_paths(self) -> dict[str, Path | None]:
-        keys = ("label_path", "validation_label_path", "test_label_path")
-        return {key: getattr(self, key) for key in keys}
+    def _list_options(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in ("format", "delimiter", "quoting", "encoding", "header")}
 
     def _find_splits(self) -> dict[str, list[Path]]:
         """Map the key of each split to its files.
@@ -158,10 +135,6 @@ class FilesSource:
 
 def find_files(key: str, path: Path) -> list[Path]:
     """Return the files that a path stands for: itself, those that match it as a pattern, or those in a folder.
-
-    Args:
-        key: Key of the path.
-        path: The path.
 
     Raises:
         DataError: There is none, or their names say that they are different splits.
@@ -188,9 +161,9 @@ def find_files(key: str, path: Path) -> list[Path]:
 
 
 def _is_read_otherwise(path: Path) -> bool:
-    """Tell whether the first reader would have read other reviews from a file."""
+    """Return whether the first reader would have read other reviews from a file."""
     pattern = READ_OTHERWISE.get(path.suffix.lower())
-    if pattern is None or not path.stat().st_size:
+    if pattern is None:
         return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return pattern.search(content) is not None or not is_utf8(path)
+    with path.open("rb") as file:
+        return any(pattern.search(line) or not is_utf8(line) for line in file)
