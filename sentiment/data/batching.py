@@ -31,11 +31,8 @@ def cut(
     Reviewers often state their verdict first or last, hence ``head_tail`` (Sun et al. 2019, *How to Fine-Tune BERT
     for Text Classification?*, section 5.3.1).
 
-    Args:
-        ids: (T,) ids at full length.
-        max_tokens: Most ids to keep, at least 2; None: all.
-        keep: ``head``, ``tail`` or ``head_tail``.
-        head_fraction: With ``head_tail``: share of `max_tokens` taken from the start, at least one id at each end.
+    Of (T,) `ids` at full length; with ``head_tail``, `head_fraction` is the share taken from the start, and at least
+    one id stays at each end, so that `max_tokens` is at least 2; None: all.
 
     Returns:
         (min(T, max_tokens),) ids in their order.
@@ -98,7 +95,7 @@ class LengthBatches(Sampler[list[int]]):
 
     Args:
         lengths: (N,) lengths as the model sees them, i.e. after `cut`.
-        batch_size: Reviews B a batch; the last one may be smaller.
+        batch_size: Reviews B per batch; the last one may be smaller.
         seed: Seed of the shuffling; None: no shuffling.
         epoch: Pass over the data, from 0.
     """

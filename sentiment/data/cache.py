@@ -56,13 +56,8 @@ class DamagedEntryError(Exception):
 def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry]) -> Entry:
     """Read an entry from the cache, or build and store it first.
 
-    Args:
-        cache_dir: Folder of all entries; made if missing.
-        key: Name of the entry, which must change with everything that its content depends on.
-        build: Makes the content; called at most once, and never while another process builds the same entry.
-
-    Returns:
-        The entry as it is on disk, its arrays memory-mapped and read-only.
+    Its name `key` must change with everything that its content depends on. `build` is called at most once, and never
+    while another process builds the same entry. The arrays are memory-mapped and read-only.
 
     Raises:
         DataError: The folder cannot be written.

@@ -48,7 +48,7 @@ class EncodedSplit:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> npt.NDArray[np.integer]:
-        """Give the (T,) ids of one review, at full length."""
+        """Return the (T,) ids of one review, at full length."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     @property
@@ -102,16 +102,7 @@ def prepare_corpus(
 ) -> Corpus:
     """Read the reviews as token ids from the cache; the first time, load, split, tokenise and store them.
 
-    Args:
-        source: Where the reviews come from.
-        tokenizer_kind: See `sentiment.data.tokenizer.train_tokenizer`, as for the next three.
-        vocabulary_size: Most entries.
-        min_frequency: Rarer words or pairs are left out.
-        lowercase: Fold case.
-        validation_fraction: Share of train held out, by class.
-        split_seed: Seed of the split.
-        train_limit: Most training reviews; None: all.
-        cache_dir: Folder of the token cache.
+    The tokenizer's settings are those of `train_tokenizer`, those of the split of `split_reviews`.
 
     Raises:
         DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
@@ -123,7 +114,7 @@ def prepare_corpus(
             "vocabulary_size": vocabulary_size,
             "min_frequency": min_frequency,
             "lowercase": lowercase,
-        },
+        },  # fmt: skip
         split={"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit},
     )
     fingerprint = fingerprint_corpus(source, **recipe.split)
@@ -141,7 +132,7 @@ def prepare_corpus(
 
 
 def fingerprint_corpus(source: Source, validation_fraction: float, split_seed: int, train_limit: int | None) -> str:
-    """Give the `Corpus.fingerprint` of a source's reviews under a split, without reading or splitting them.
+    """Return the `Corpus.fingerprint` of a source's reviews under a split, without reading or splitting them.
 
     Raises:
         DataError: The data cannot be found.
@@ -216,14 +207,11 @@ def _encode(part: Part, tokenizer: ReviewTokenizer) -> dict[str, npt.NDArray[np.
 def _log_corpus(corpus: Corpus) -> None:
     for note in corpus.notes:
         log.info("%s", note)
+    sizes, dropped = [len(getattr(corpus, name)) for name in SPLITS], corpus.dropped
     log.info(
         "%d training, %d validation and %d test reviews; dropped from train: %d also in test, %d also in validation.",
-        len(corpus.train),
-        len(corpus.validation),
-        len(corpus.test),
-        corpus.dropped["train_test"],
-        corpus.dropped["train_validation"],
-    )
+        *sizes, dropped["train_test"], dropped["train_validation"],
+    )  # fmt: skip
     if corpus.skipped_rows:
         log.warning("%d bad rows were left out (data.on_bad_row=skip).", corpus.skipped_rows)
     report_classes(corpus.class_names, {name: getattr(corpus, name).labels for name in SPLITS})

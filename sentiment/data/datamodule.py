@@ -13,14 +13,7 @@ from sentiment.data.corpus import Corpus, EncodedSplit
 
 
 class CutReviews(Dataset[Item]):
-    """The reviews of one split, cut to what a model sees.
-
-    Args:
-        split: N reviews at full length.
-        max_tokens: Most tokens T of a review.
-        keep: Part of a longer review that is kept.
-        head_fraction: With ``head_tail``: share of `max_tokens` kept from the start.
-    """
+    """The reviews of one split, cut to what a model sees; for the last three arguments see `cut`."""
 
     def __init__(self, split: EncodedSplit, max_tokens: int, keep: Keep, head_fraction: float) -> None:
         self.split = split
@@ -33,7 +26,7 @@ class CutReviews(Dataset[Item]):
         return len(self.split)
 
     def __getitem__(self, index: int) -> Item:
-        """Give one review."""
+        """Return one review."""
         ids = cut(self.split[index], self.max_tokens, self.keep, self.head_fraction)
         return Item(ids, int(self.split.labels[index]), index)
 
@@ -45,13 +38,7 @@ class ReviewDataModule(LightningDataModule):
     Trainer must have ``reload_dataloaders_every_n_epochs=1``. Batches are made in the main process: a batch takes
     less time to cut and pad than to hand over from a worker process.
 
-    Args:
-        corpus: The data.
-        batch_size: Reviews B a batch.
-        max_tokens: Most tokens T of a review that a model sees.
-        keep: Part of a longer review that is kept.
-        head_fraction: With ``head_tail``: share of `max_tokens` kept from the start.
-        seed: Seed of the shuffling.
+    Batches hold `batch_size` reviews, cut by `cut`; `seed` is that of the shuffling.
     """
 
     def __init__(

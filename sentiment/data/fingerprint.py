@@ -11,14 +11,7 @@ BLOCK_BYTES = 1 << 20
 
 
 def hash_contents(named_files: Iterable[tuple[str, str | Path]]) -> str:
-    """Hash names and contents of files, in the order given.
-
-    Args:
-        named_files: A name that stays the same when the folder moves, and where the file lies.
-
-    Returns:
-        The SHA-256 as 64 hexadecimal digits.
-    """
+    """Return the SHA-256 of names and contents of files, in the order given; names stay when the folder moves."""
     digest = hashlib.sha256()
     for name, path in named_files:
         handle = os.open(path, os.O_RDONLY)  # no file object: half the time where there are 50,000 small files

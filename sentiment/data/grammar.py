@@ -64,13 +64,13 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
 def has_negation(text: str) -> bool:
-    """Tell whether a text, generated or real, holds a word that negates; lexical, scope is not looked at."""
+    """Return whether a text, generated or real, holds a word that negates; lexical, scope is not looked at."""
     lowered = text.lower().replace("\u2019", "'")
     return "far from" in lowered or any(w in NEGATIONS or w.endswith("n't") for w in _WORD.findall(lowered))
 
 
 def has_contrast(text: str) -> bool:
-    """Tell whether a text, generated or real, holds a word that sets one clause against another."""
+    """Return whether a text, generated or real, holds a word that sets one clause against another."""
     return any(word in CONTRASTS for word in _WORD.findall(text.lower()))
 
 
@@ -255,7 +255,7 @@ def opposite(polarity: Polarity) -> Polarity:
 
 
 def as_sentence(text: str) -> str:
-    """Give a clause its capital letter and its full stop."""
+    """Return a clause with its capital letter and its full stop."""
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -306,13 +306,7 @@ def draw_opposition(rng: random.Random, meaning: Polarity) -> Opinion:
 
 
 def draw_opinion(rng: random.Random, meaning: Polarity, difficulty: float) -> Opinion:
-    """Draw a sentence of a given meaning.
-
-    Args:
-        rng: Source of randomness.
-        meaning: What the sentence means.
-        difficulty: Probability that the meaning depends on word order.
-    """
+    """Draw a sentence of a given meaning, which depends on word order with probability `difficulty`."""
     if rng.random() >= difficulty:
         return draw_plain_opinion(rng, meaning)
     # Single claims come twice as often: in the other two kinds a reader may get by without undoing a negation.
@@ -347,14 +341,7 @@ _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])")
 
 
 def draw_review(rng: random.Random, label: Polarity, sentences: int, difficulty: float) -> str:
-    """Draw the text of a review.
-
-    Args:
-        rng: Source of randomness.
-        label: What every opinion in it means.
-        sentences: Number of sentences.
-        difficulty: Share of the opinions whose meaning depends on word order.
-    """
+    """Draw the text of a review of so many sentences; every opinion in it means `label`; see `draw_opinion`."""
     opinions = max(1, round(OPINION_SHARE * sentences))
     drawn = [str(draw_opinion(rng, label, difficulty)) for _ in range(opinions)]
     drawn += [draw_plot(rng) if rng.random() < 0.5 else draw_aside(rng) for _ in range(sentences - opinions)]

@@ -47,7 +47,7 @@ class ImdbSource:
         object.__setattr__(self, "path", as_path(self.path))
 
     def describe(self) -> str:
-        """Say where these reviews come from."""
+        """Return where these reviews come from."""
         place = f"{self.repository} at {self.revision[:7]}, Hugging Face Hub" if self.path is None else str(self.path)
         return f"IMDB movie reviews (Maas et al. 2011), negative or positive, from {place}"
 

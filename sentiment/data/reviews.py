@@ -51,7 +51,7 @@ class Source(Protocol):
     """Where reviews come from."""
 
     def describe(self) -> str:
-        """Say in a sentence what these reviews are; printed at the start of a run."""
+        """Return in a sentence what these reviews are; printed at the start of a run."""
 
     def fingerprint(self) -> str:
         """Identify the content (not the path) cheaply, without parsing it.

@@ -43,10 +43,7 @@ class SplitTexts:
 def read_split_texts(settings: DataSettings, split: HeldOut, fingerprint: str) -> SplitTexts:
     """Read one split as a run saw it.
 
-    Args:
-        settings: The run's data settings.
-        split: Which one.
-        fingerprint: The fingerprint that the run recorded for its data.
+    `fingerprint` is the one that the run recorded for its data.
 
     Raises:
         DataError: The data cannot be read, or is not that of the run.
@@ -68,12 +65,10 @@ def read_split_texts(settings: DataSettings, split: HeldOut, fingerprint: str) -
 
 
 def relocate_data(settings: DataSettings, place: Path) -> DataSettings:
-    """Say where the data of a run lies now.
+    """Return the settings of a run's data where it lies now.
 
-    Args:
-        settings: The run's data settings.
-        place: For ``imdb`` its folder, for an extension what its ``path`` names. For ``files`` the folder that holds
-            the files under their old names, or the training file where it is the only one.
+    For ``imdb``, `place` is its folder, for an extension what its ``path`` names. For ``files`` it is the folder that
+    holds the files under their old names, or the training file where it is the only one.
 
     Raises:
         DataError: There is no such place, or the data was generated and lies nowhere.

@@ -64,11 +64,7 @@ def draw_stratified(labels: npt.NDArray[np.integer], count: int, seed: int, stre
 
     Whole reviews are shared out by the largest remainder; equal remainders go to the lower class index.
 
-    Args:
-        labels: (N,) class indices.
-        count: Number of reviews to draw, at most N.
-        seed: Seed of the draw.
-        stream: Stream of random numbers, so that one seed serves several independent draws.
+    Each `stream` of random numbers is independent, so that one seed serves several draws.
 
     Returns:
         (count,) positions in `labels`, ascending.
@@ -98,13 +94,7 @@ def split_reviews(raw: RawSplits, validation_fraction: float, split_seed: int, t
 
     In this order: texts of test are dropped from train, so that the validation part holds none of them either;
     validation is carved off by class (or the source's own is taken); texts of validation are dropped from train;
-    the training part is reduced to `train_limit` by class.
-
-    Args:
-        raw: What the source holds.
-        validation_fraction: Share of train (after duplicates of test are dropped) held out.
-        split_seed: Seed of the draws.
-        train_limit: Most training reviews; None: all.
+    the training part is reduced to `train_limit` by class (None: all).
 
     Raises:
         DataError: A split is empty, or a class has no training review.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,10 +18,11 @@ _MOST_REPEATS = 1000
 """So many draws in a row that were seen before mean that the grammar has run out of reviews."""
 
 
+@dataclass(frozen=True)
 class SyntheticSource:
     """Generated English movie reviews whose label depends on word order.
 
-    Args:
+    Attributes:
         train_size: Training reviews.
         test_size: Test reviews.
         min_sentences: Fewest sentences in a review.
@@ -28,33 +30,23 @@ class SyntheticSource:
         difficulty: Share of the opinions whose polarity depends on word order.
         label_noise: Share of labels that are flipped, in train and test alike.
         generator_seed: Seed of the generator.
-
-    Raises:
-        DataError: The range of lengths is empty.
     """
 
-    def __init__(
-        self,
-        train_size: int,
-        test_size: int,
-        min_sentences: int,
-        max_sentences: int,
-        difficulty: float,
-        label_noise: float,
-        generator_seed: int,
-    ) -> None:
-        if not 1 <= min_sentences <= max_sentences:
+    train_size: int
+    test_size: int
+    min_sentences: int
+    max_sentences: int
+    difficulty: float
+    label_noise: float
+    generator_seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse an empty range of lengths with a `DataError`."""
+        if not 1 <= self.min_sentences <= self.max_sentences:
             raise DataError(
-                f"A review has {min_sentences} to {max_sentences} sentences, which no review can have; "
+                f"A review has {self.min_sentences} to {self.max_sentences} sentences, which no review can have; "
                 "choose 1 <= data.min_sentences <= data.max_sentences."
             )
-        self.train_size = train_size
-        self.test_size = test_size
-        self.min_sentences = min_sentences
-        self.max_sentences = max_sentences
-        self.difficulty = difficulty
-        self.label_noise = label_noise
-        self.generator_seed = generator_seed
 
     @property
     def best_accuracy(self) -> float:
@@ -62,7 +54,7 @@ class SyntheticSource:
         return 1 - _flips(self.test_size, self.label_noise) / self.test_size
 
     def describe(self) -> str:
-        """Say what these reviews are and how to get real ones."""
+        """Return what these reviews are and how to get real ones."""
         return (
             f"These are synthetic reviews: {self.train_size:,} for training and {self.test_size:,} for the test, "
             f"generated from a grammar; the best reachable test accuracy is {self.best_accuracy:.1%}. "

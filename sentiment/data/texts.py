@@ -34,12 +34,8 @@ def make_options(text_column: str, pairs: Iterable[str]) -> ReadOptions:
 def read_texts(path: Path, options: ReadOptions) -> Iterator[str]:
     """Read the texts of a file record by record.
 
-    Args:
-        path: A file of any kind that `data=files` reads, or a .txt with one text per line.
-        options: Column of the text, and what else is known about the file.
-
-    Yields:
-        The texts. An empty text is a text where it stands in a column; a blank line is none.
+    The file is of any kind that `data=files` reads, or a .txt with one text per line. An empty text is a text where it
+    stands in a column; a blank line is none.
 
     Raises:
         DataError: The file cannot be read, lacks the column, or has a bad record: the message names file and record.
@@ -53,9 +49,7 @@ def read_texts(path: Path, options: ReadOptions) -> Iterator[str]:
 def read_lines(stream: TextIO, name: str) -> Iterator[str]:
     """Read one text per line; a blank line is no text.
 
-    Args:
-        stream: Open with ``errors="surrogateescape"``, so that a broken byte can be told by its line.
-        name: What to call it in a message.
+    The stream is open with ``errors="surrogateescape"``, so that a broken byte can be told by its line.
 
     Raises:
         DataError: A line that is not valid UTF-8.

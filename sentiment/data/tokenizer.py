@@ -73,12 +73,9 @@ class ReviewTokenizer:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
-        """Turn each text into its ids at full length.
+        """Turn each text into its (T,) int64 ids at full length, T >= 1.
 
         A text without any token becomes one unknown token, so that every review has something to pool over.
-
-        Returns:
-            One (T,) int64 array a text, T >= 1.
         """
         return [ids for batch in self._batches(texts) for ids in batch]
 
@@ -138,13 +135,10 @@ def train_tokenizer(
 ) -> ReviewTokenizer:
     """Learn a vocabulary; the same texts and arguments give the same vocabulary in every process.
 
-    Args:
-        texts: Training texts, and only those: validation and test must stay unseen.
-        kind: ``word`` (a word or mark an entry) or ``bpe`` (byte-pair encoding within words, over UTF-8 bytes,
-            so that no text is unknown; Sennrich et al. 2016, Radford et al. 2019).
-        vocabulary_size: Most entries, special tokens included.
-        min_frequency: Words (word) or pairs (bpe) seen fewer times are left out.
-        lowercase: Fold case.
+    Texts are those of training only: validation and test must stay unseen. A ``word`` vocabulary has a word or mark per
+    entry; ``bpe`` is byte-pair encoding within words, over UTF-8 bytes, so that no text is unknown (Sennrich et al.
+    2016, Radford et al. 2019). `vocabulary_size` includes special tokens; what is seen fewer than `min_frequency` times
+    is left out.
 
     Raises:
         DataError: A bpe vocabulary that cannot hold the bytes, or texts without a single token to learn.
