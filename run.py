@@ -26,7 +26,7 @@ from sentiment.config.run_context import read_run_context
 from sentiment.job import identify_data, run_job
 from sentiment.search import register
 from sentiment.search.application import application_of, searchable
-from sentiment.search.plugin.command_line import STUDY_SWEEPER, list_search_points
+from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
 
 CONFIG_DIR = Path(__file__).resolve().parent / "conf"
 

@@ -20,7 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
@@ -228,7 +228,8 @@ def find_wrong_direction(composed: DictConfig) -> list[Fault]:
     written = OmegaConf.select(composed, "hydra.sweeper.direction")
     objective = OmegaConf.select(composed, "objective")
     right = [str(direction) for direction in find_directions(objective)]
-    directions = [getattr(item, "name", item) for item in (written if OmegaConf.is_list(written) else [written])]
+    is_list = isinstance(written, list | ListConfig)  # a plain list where a resolver made it
+    directions = [getattr(item, "name", item) for item in (written if is_list else [written])]
     if written is None or not right or directions == right:  # None: Hydra's own sweeper, which optimises nothing
         return []
     value = right[0] if len(right) == 1 else f"[{','.join(right)}]"

@@ -25,7 +25,7 @@ class Application:
         simplify: Leaves out of flat resolved settings what says nothing: keys that a later version of the application
             got, at the values that mean what was before. Studies stored without them go on.
         checked: Points, as overrides, that the application has checked itself before Hydra started (see
-            `sentiment.search.plugin.command_line`): the engine does not check them again.
+            `sentiment.search.plugin.sweeper`): the engine does not check them again.
     """
 
     find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None

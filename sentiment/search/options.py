@@ -19,7 +19,7 @@ def _listed(value: Any) -> Any:
 class StudyOptions(BaseModel):
     """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `StudySweeperConf` has their defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sampler: dict[str, Any] = Field(description="What draws the points; chosen with hydra/sweeper/sampler=NAME.")
     pruner: dict[str, Any] | None = Field(
@@ -29,7 +29,7 @@ class StudyOptions(BaseModel):
         min_length=1, description="Which way is better; a list for several objectives."
     )
     storage: str | None = Field(
-        description="Database of the study, as Optuna takes it, e.g. postgresql://...; null: a file in its folder.",
+        description="Database of the study, as Optuna takes it, e.g. postgresql://...; null: a file in its folder."
     )
     study_name: str | None = Field(min_length=1, description="Name of the study; what joins and resumes it.")
     metric_names: list[str] | None = Field(
@@ -48,19 +48,19 @@ class StudyOptions(BaseModel):
         description="Conditional parameters, e.g. {model=rnn: {model.cell: 'lstm,gru'}}."
     )
     constraints: list[str] = Field(
-        description="Expressions that every point must satisfy, e.g. model.embedding_size % model.heads == 0.",
+        description="Expressions that every point must satisfy, e.g. model.embedding_size % model.heads == 0."
     )
     limits: Annotated[dict[str, float], BeforeValidator(lambda value: value or {})] = Field(
         description="Upper bounds on what a trial describes, e.g. {model/parameters: 1000000}: samplers prefer "
-        "trials within them.",
+        "trials within them."
     )
     repeats: int = Field(ge=1, description="Train every point under so many seeds.")
     repeat_value: Literal["mean", "bound"] = Field(
-        description="With repeats: optimise their mean, or their bound, which is one standard error worse.",
+        description="With repeats: optimise their mean, or their bound, which is one standard error worse."
     )
     seed_key: str = Field(description="Key that repeats change.")
     reuse: bool = Field(
-        description="Do not train again what the study has finished with the same settings, seed and data.",
+        description="Do not train again what the study has finished with the same settings, seed and data."
     )
     ignore: list[str] = Field(description="Keys and groups that do not change a result.")
     allow_changes: bool = Field(
@@ -78,8 +78,7 @@ class StudyOptions(BaseModel):
     threads_per_job: int | None = Field(ge=1, description="CPU threads per job; null: the cores shared out.")
     fresh_processes: bool = Field(description="Give every trial a process of its own instead of keeping the workers.")
     grace_seconds: float = Field(
-        gt=0,
-        description="Time without a sign of life after which a process on another machine counts as dead.",
+        gt=0, description="Time without a sign of life after which a process on another machine counts as dead."
     )
     progress: Literal["auto", "table", "lines", "none"] = Field(
         description="auto: a live table on a terminal, one line per event elsewhere."

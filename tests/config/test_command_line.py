@@ -171,5 +171,6 @@ def test_a_sweeper_that_would_minimise_an_accuracy_is_refused(sweeper):
     problem = "is minimize, the wrong way for val/accuracy"
     assert find_faults(*command) == {"hydra.sweeper.direction": (problem, "set hydra.sweeper.direction=maximize")}
     assert find_faults(*command, "objective=val/loss") == {}
+    assert find_faults("-m", "search=study", "seed=choice(0,1)") == {}
     _, remedy = find_faults(*command, "objective=[val/accuracy,model/parameters]")["hydra.sweeper.direction"]
     assert remedy == "set hydra.sweeper.direction=[maximize,minimize]"

@@ -94,7 +94,7 @@ def test_a_broken_file_is_explained_as_the_page_shows(fresh_checkout):
 CHECK = """
 import shlex, sys
 from sentiment.config.command_line import check_command_line
-from sentiment.search.plugin.command_line import STUDY_SWEEPER, list_search_points
+from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
 import run
 for line in sys.stdin.read().splitlines():
     check_command_line(shlex.split(line)[2:], run.CONFIG_DIR, "config", {STUDY_SWEEPER: list_search_points})

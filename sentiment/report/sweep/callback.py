@@ -16,7 +16,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.format import format_metric
-from sentiment.search.plugin.command_line import STUDY_SWEEPER
+from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 
 if TYPE_CHECKING:

@@ -21,15 +21,17 @@ JOURNAL_NAME = "journal.log"
 SERVERS = ("postgresql", "mysql", "mariadb")
 """The servers whose locks are known here (see `sentiment.search.storage.lock`)."""
 
+WRITABLE = "make the file and its folder writable, or name another storage"
+SPACE = "free some disk space and run the same command again; the study goes on where it stopped"
 REMEDIES = {
     "database is locked": "another program holds the file; close it, or use the default journal file or a server",
-    "readonly database": "make the file and its folder writable, or name another storage",
-    "attempt to write a readonly": "make the file and its folder writable, or name another storage",
+    "readonly database": WRITABLE,
+    "attempt to write a readonly": WRITABLE,
     "unable to open database file": "check that the folder exists and that you may write to it",
-    "no space left": "free some disk space and run the same command again; the study goes on where it stopped",
-    "quota": "free some disk space and run the same command again; the study goes on where it stopped",
-    "disk is full": "free some disk space and run the same command again; the study goes on where it stopped",
-    "permission denied": "make the file and its folder writable, or name another storage",
+    "no space left": SPACE,
+    "quota": SPACE,
+    "disk is full": SPACE,
+    "permission denied": WRITABLE,
     "read-only file system": "name a storage on a writable file system",
     "password authentication failed": "check the user and the password in the URL",
     "does not exist": "create the database first (createdb NAME), or correct its name in the URL",
@@ -150,7 +152,9 @@ def storage_errors(description: str) -> Iterator[None]:
         yield
     except (StorageInternalError, SQLAlchemyError, OSError) as error:
         reason = _read_reason(error)
-        raise StorageError(f"{description} failed: {reason}\n    -> {_find_remedy(reason)}") from error
+        other = "put that right and run the same command again; the study goes on"
+        remedy = next((remedy for part, remedy in REMEDIES.items() if part in reason.lower()), other)
+        raise StorageError(f"{description} failed: {reason}\n    -> {remedy}") from error
 
 
 def _read_reason(error: BaseException) -> str:
@@ -161,8 +165,3 @@ def _read_reason(error: BaseException) -> str:
             break
         error = inner
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _find_remedy(reason: str) -> str:
-    fitting = [remedy for part, remedy in REMEDIES.items() if part in reason.lower()]
-    return fitting[0] if fitting else "put that right and run the same command again; the study goes on"

@@ -72,10 +72,6 @@ class Worker:
         """Whether it can take another job."""
         return self.process.is_alive() and not self.connection.closed
 
-    def close(self) -> None:
-        """Let it end: it ends when its connection does."""
-        self.connection.close()
-
 
 class WorkerProcesses:
     """Runs jobs in worker processes, one for each slot, started when first needed.
@@ -108,10 +104,13 @@ class WorkerProcesses:
 
     def submit(self, job: Job) -> None:
         """Send a job to a free worker, starting one where needed."""
-        slot = next(slot for slot in self._slots if self._is_free(slot))
+        busy = {index for index, worker in self._workers.items() if worker.job is not None}
+        slot = next(slot for slot in self._slots if slot.index not in busy)
         worker = self._workers.get(slot.index)
         if worker is None or not worker.is_alive:
-            worker = self._workers[slot.index] = self._start(slot)
+            self._log_dir.mkdir(parents=True, exist_ok=True)
+            worker = Worker(slot, self._work_file, self._log_dir / f"worker-{slot.index}.log")
+            self._workers[slot.index] = worker
         worker.start(job)
 
     def wait(self, timeout_seconds: float) -> list[Finished]:
@@ -123,7 +122,7 @@ class WorkerProcesses:
             worker = busy[ready]
             finished.append(worker.receive())
             if self._fresh or finished[-1].outcome.kind == "worker_died":
-                worker.close()
+                worker.connection.close()  # it ends when its connection does
         return finished
 
     def name_slot(self, job: Job) -> str:
@@ -136,7 +135,7 @@ class WorkerProcesses:
         for worker in self._workers.values():
             if worker.job is not None and worker.process.is_alive():
                 worker.process.terminate()
-            worker.close()
+            worker.connection.close()
         deadline = time.monotonic() + POLITE_SECONDS
         for worker in self._workers.values():
             worker.process.join(max(0.0, deadline - time.monotonic()))
@@ -148,14 +147,6 @@ class WorkerProcesses:
         self._workers.clear()
         self._work_dir.cleanup()
         return stopped
-
-    def _is_free(self, slot: Slot) -> bool:
-        worker = self._workers.get(slot.index)
-        return worker is None or worker.job is None
-
-    def _start(self, slot: Slot) -> Worker:
-        self._log_dir.mkdir(parents=True, exist_ok=True)
-        return Worker(slot, self._work_file, self._log_dir / f"worker-{slot.index}.log")
 
 
 @contextmanager

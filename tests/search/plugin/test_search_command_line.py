@@ -7,7 +7,7 @@ import pytest
 from sentiment.config.command_line import check_command_line
 from sentiment.config.home import PROJECT_DIR, name_study
 from sentiment.errors import ConfigError
-from sentiment.search.plugin.command_line import STUDY_SWEEPER, list_search_points
+from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
 
 
 def find_faults(*arguments: str) -> dict[str, str]:

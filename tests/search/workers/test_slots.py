@@ -117,7 +117,7 @@ def test_a_command_without_a_place_left_says_so(start_toy, tmp_path):
     command = start_toy(*one_place, "hydra.sweeper.n_jobs=2")
     output, _ = command.communicate(timeout=120)
     assert command.returncode == 1
-    assert "2 jobs, but 1 GPUs with 1 trials each give 1 places" in output
+    assert "2 jobs, but 1 GPUs with 1 trials each give 1 slots" in output
     assert "hydra.sweeper.n_jobs=1" in output
 
 
