@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -34,6 +34,7 @@ class RunGroup:
         test: Test accuracy of each; empty where the test split was left alone.
         parameters: Trainable parameters.
         minutes: Wall time of fitting and testing, of each seed.
+        is_over_limit: A run of it breaks a limit of its study.
     """
 
     model: str
@@ -44,6 +45,7 @@ class RunGroup:
     test: tuple[float, ...]
     parameters: int
     minutes: tuple[float, ...]
+    is_over_limit: bool = False
 
     @property
     def label(self) -> str:
@@ -52,20 +54,27 @@ class RunGroup:
         return " ".join([self.model, *parts])
 
 
-def group_runs(records: Sequence[ResultRecord], objective: str, direction: Direction) -> list[RunGroup]:
-    """Gather the finished runs of each setting; the best mean of the objective on validation first."""
+def group_runs(
+    records: Sequence[ResultRecord], objective: str, direction: Direction, over_limit: Collection[int] = ()
+) -> list[RunGroup]:
+    """Gather the finished runs of each setting; the best mean of the objective first, jobs over a limit last."""
     finished = [record for record in records if record.status == "FINISHED" and objective in record.metrics]
     keys = differing_keys(finished)
     gathered: dict[tuple[str, tuple[tuple[str, str], ...]], list[ResultRecord]] = {}
     for record in sorted(finished, key=lambda run: int(run.params["seed"])):
         settings = tuple((key, record.params[key]) for key in keys if key in record.params)
         gathered.setdefault((record.model, settings), []).append(record)
-    groups = [_make_group(model, dict(settings), runs, objective) for (model, settings), runs in gathered.items()]
+    groups = [
+        _make_group(model, dict(settings), runs, objective, any(run.job_number in over_limit for run in runs))
+        for (model, settings), runs in gathered.items()
+    ]
     sign = -1.0 if direction == "maximize" else 1.0
-    return sorted(groups, key=lambda group: sign * mean(group.validation))
+    return sorted(groups, key=lambda group: (group.is_over_limit, sign * mean(group.validation)))
 
 
-def _make_group(model: str, settings: Mapping[str, str], runs: Sequence[ResultRecord], objective: str) -> RunGroup:
+def _make_group(
+    model: str, settings: Mapping[str, str], runs: Sequence[ResultRecord], objective: str, is_over_limit: bool
+) -> RunGroup:
     return RunGroup(
         model=model,
         settings=settings,
@@ -75,6 +84,7 @@ def _make_group(model: str, settings: Mapping[str, str], runs: Sequence[ResultRe
         test=tuple(run.metrics["test/accuracy"] for run in runs if "test/accuracy" in run.metrics),
         parameters=max(run.parameters or 0 for run in runs),
         minutes=tuple((run.seconds or math.nan) / 60 for run in runs),
+        is_over_limit=is_over_limit,
     )
 
 
@@ -86,7 +96,8 @@ def format_groups(groups: Sequence[RunGroup], limit: int | None = None) -> str:
     names += [*(["test"] if is_tested else []), "parameters", "minutes a run"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for group in groups[:limit]:
-        cells = [group.model, *(format_setting(group.settings.get(key, "")) for key in keys)]
+        model = f"{group.model} (over a limit)" if group.is_over_limit else group.model
+        cells = [model, *(format_setting(group.settings.get(key, "")) for key in keys)]
         cells += [", ".join(map(str, group.seeds)), format_spread(group.objective, group.validation)]
         cells += [format_spread("test/accuracy", group.test)] if is_tested else []
         cells += [format_number(group.parameters), f"{mean(group.minutes):.1f}"]

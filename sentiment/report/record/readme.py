@@ -6,6 +6,7 @@ answer around it are written by hand, what stands in it never is.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from sentiment.report.record.store import RecordError, RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.importance import add_importances
+from sentiment.report.sweep.rows import rank_rows
 from sentiment.tracking.result_file import ResultRecord
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
@@ -62,7 +64,7 @@ def _write_parts(readme: Path, folder: Path) -> list[Path]:
         charts = _draw(part)
         figures = [_write_figure(chart, folder / "figures" / f"{part.name}_{chart.name}.png") for chart in charts]
         table = folder / "tables" / f"{part.name}.csv"
-        write_text(table, format_csv(group_runs(part.records, *_objective(part))))
+        write_text(table, format_csv(group_runs(part.records, *_objective(part), part.over_limit)))
         text = _replace_part(text, readme, part.name, _describe(part, charts))
         files += [*figures, table]
     write_text(readme, text)
@@ -77,20 +79,27 @@ def is_search(part: RecordPart) -> bool:
 def _draw(part: RecordPart) -> list[Chart]:
     objective, direction = _objective(part)
     if not is_search(part):
-        groups = group_runs(part.records, objective, direction)
+        groups = group_runs(part.records, objective, direction, part.over_limit)
         return [make_group_chart(groups, "comparison", part.name.replace("_", " "), objective)]
-    table = replace(collect_records(part.records, part.name), log_scaled=part.log_scaled)
+    table = collect_records(part.records, part.name)
+    if part.over_limit:
+        broken = {"a limit of the study": math.inf}
+        rows = [replace(row, excess=broken if row.number in part.over_limit else {}) for row in table.rows]
+        ranked = rank_rows(rows, dict(zip(table.objectives, table.directions, strict=True)))
+        table = replace(table, rows=tuple(ranked))
+    table = replace(table, log_scaled=part.log_scaled)
     return [chart for chart in make_charts(add_importances(table)) if chart.name in SEARCH_CHARTS]
 
 
 def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
-    groups = group_runs(part.records, *_objective(part))
+    groups = group_runs(part.records, *_objective(part), part.over_limit)
     limit = SHOWN_OF_A_SEARCH if is_search(part) else None
     lines = ["```bash", part.command, "```", "", f"{_count(part.records)}.", "", format_groups(groups, limit), ""]
     if any(len(group.seeds) > 1 for group in groups):
         lines += ["In percent: mean over the seeds ± standard deviation (each seed).", ""]
     if limit is not None and len(groups) > limit:
-        lines += [f"The best {limit}; all are in [tables/{part.name}.csv](tables/{part.name}.csv).", ""]
+        best = "best" if not any(group.is_over_limit for group in groups[:limit]) else "first"
+        lines += [f"The {best} {limit}; all are in [tables/{part.name}.csv](tables/{part.name}.csv).", ""]
     for chart in charts:
         lines += [f"![{chart.title}](figures/{part.name}_{chart.name}.png)", "", chart.caption, ""]
     return "\n".join([*lines, _made_with(part.records)])

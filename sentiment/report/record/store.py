@@ -41,12 +41,14 @@ class RecordPart:
         command: The command that ran it, with FOLDER for paths.
         log_scaled: Keys that were drawn on a logarithmic scale.
         records: What became of each run.
+        over_limit: Numbers of the jobs whose trial breaks a limit of its study.
     """
 
     name: str
     command: str
     log_scaled: frozenset[str]
     records: tuple[ResultRecord, ...]
+    over_limit: frozenset[int] = frozenset()
 
 
 def collect_part(name: str, sweep_dir: Path) -> RecordPart:
@@ -62,7 +64,8 @@ def collect_part(name: str, sweep_dir: Path) -> RecordPart:
     words = shlex.split(table.command or "")
     command = shlex.join(re.sub(r"^(data\.\w*path|data\.cache_dir)=.*", rf"\1={FOLDER}", word) for word in words)
     records = tuple(record for record in read_results(sweep_dir) if record.status != "RUNNING")
-    return RecordPart(name, command, table.log_scaled, records)
+    over_limit = {run.job_number for row in table.rows if row.excess for run in row.runs if run.job_number is not None}
+    return RecordPart(name, command, table.log_scaled, records, frozenset(over_limit))
 
 
 def store_part(folder: Path, part: RecordPart) -> Path:
@@ -78,6 +81,7 @@ def store_part(folder: Path, part: RecordPart) -> Path:
     content = {
         "command": part.command,
         "log_scaled": sorted(part.log_scaled),
+        "over_limit": sorted(part.over_limit),
         "shared_params": shared,
         "runs": [_shorten(asdict(record), shared) for record in records],
     }
@@ -161,7 +165,8 @@ def _read_part(file: Path) -> RecordPart:
             run["params"] = {**content["shared_params"], **run["params"]}
             run["overrides"], run["history"] = tuple(run["overrides"]), tuple(run["history"])
             records.append(ResultRecord(**run))
-        return RecordPart(file.stem, content["command"], frozenset(content["log_scaled"]), tuple(records))
+        over_limit = frozenset(content.get("over_limit", ()))  # files of earlier versions do not tell
+        return RecordPart(file.stem, content["command"], frozenset(content["log_scaled"]), tuple(records), over_limit)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecordError(
             f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})\n"

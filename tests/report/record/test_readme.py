@@ -69,6 +69,16 @@ def test_a_search_has_the_charts_of_its_report(experiment_dir, make_record):
     assert names >= {f"pooling_{chart}.png" for chart in charts}
 
 
+def test_what_breaks_a_limit_is_not_called_the_best(experiment_dir, runs):
+    store_part(experiment_dir, RecordPart("pooling", "python", frozenset({"lr"}), tuple(runs), frozenset({2})))
+    write_record(experiment_dir)
+    text = (experiment_dir / "README.md").read_text(encoding="utf-8")
+    assert text.index("| rnn | mean | 0, 1 | 85.00 ± 7.07") < text.index(
+        "| rnn (over a limit) | max | 0, 1 | 87.00 ± 1.41"
+    )
+    assert "the best complete trial so far that keeps every limit" in text
+
+
 def test_writing_again_changes_nothing(experiment_dir, runs):
     store(experiment_dir, runs)
     first = {file: file.read_bytes() for file in write_record(experiment_dir)}
