@@ -205,7 +205,7 @@ def test_a_cluster_out_of_reach_is_said_before_any_trial(start_toy: StartToy, st
     assert process.returncode == 1
     assert "Ray cannot be started or reached" in output
     assert "ray status" in output
-    assert read_trials(study_dir) == []
+    assert not study_dir.exists(), "a refused command leaves nothing"
 
 
 @pytest.mark.slow
