@@ -107,16 +107,12 @@ def prepare_corpus(
     Raises:
         DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
     """
-    recipe = _Recipe(
-        source=source,
-        tokenizer={
-            "kind": tokenizer_kind,
-            "vocabulary_size": vocabulary_size,
-            "min_frequency": min_frequency,
-            "lowercase": lowercase,
-        },  # fmt: skip
-        split={"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit},
-    )
+    tokenizer = {
+        "kind": tokenizer_kind, "vocabulary_size": vocabulary_size,
+        "min_frequency": min_frequency, "lowercase": lowercase,
+    }  # fmt: skip
+    split = {"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit}
+    recipe = _Recipe(source, tokenizer, split)
     fingerprint = fingerprint_corpus(source, **recipe.split)
     settings = {
         "fingerprint": fingerprint,

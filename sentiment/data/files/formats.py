@@ -10,15 +10,7 @@ from typing import Any
 
 from sentiment.data.files.delimited import Dialect, read_delimited
 from sentiment.data.files.encoding import PACKED, choose_encoding, explain_failure, open_bytes, read_lines
-from sentiment.data.files.records import (
-    FileFormat,
-    Reading,
-    ReadOptions,
-    Row,
-    make_row,
-    require_columns,
-    shorten,
-)
+from sentiment.data.files.records import FileFormat, Reading, ReadOptions, Row, make_row, require_columns, shorten
 from sentiment.errors import DataError
 
 ENDINGS: dict[str, FileFormat] = {
@@ -31,7 +23,7 @@ BATCH_ROWS = 1000
 
 
 def is_dataset(path: Path) -> bool:
-    """Tell whether a folder is what the `datasets` library saves."""
+    """Return whether a folder is what the `datasets` library saves."""
     return any((path / name).is_file() for name in DATASET_FILES)
 
 
@@ -60,11 +52,8 @@ def read_file(
 ) -> tuple[Reading, Dialect | None]:
     """Find out how a file is written and prepare its reading.
 
-    Args:
-        path: The file, or a folder that the `datasets` library saved.
-        options: What is known already.
-        label_path: File with one label per line, for texts that stand one per line.
-        prior: Dialect of the file in columns that was read before.
+    The path may be a folder that the `datasets` library saved; `label_path` is a file with one label per line, for
+    texts that stand one per line; `prior` is the dialect of the file in columns that was read before.
 
     Returns:
         The reading and, for a file in columns, its dialect.
@@ -104,7 +93,7 @@ def _explained(path: Path, reading: Reading) -> Reading:
 
 
 def _look_into(path: Path, options: ReadOptions) -> FileFormat:
-    """Tell what a ``.txt`` with labels is."""
+    """Return what a ``.txt`` with labels is."""
     for line in read_lines(path, choose_encoding(path, options)):
         if line.strip():
             if line.startswith(LABEL_MARK):
@@ -139,15 +128,13 @@ def split_texts(lines: Iterable[str], encoding: str = "utf-8") -> Iterator[Row |
 
 
 def _pair_lines(path: Path, label_path: Path, texts: Iterator[str], labels: Iterator[str]) -> Iterator[Row | None]:
-    surplus: dict[Path, int] = {path: 0, label_path: 0}
-    for number, (text, label) in enumerate(zip_longest(texts, labels), start=1):
-        text, label = ("" if line is None else line.rstrip("\r\n") for line in (text, label))
-        surplus[path] = number if text.strip() else surplus[path]
-        surplus[label_path] = number if label.strip() else surplus[label_path]
-        yield make_row(number, text, label) if text.strip() or label.strip() else None
-    if surplus[path] != surplus[label_path]:
+    last_text = last_label = 0
+    for number, (text, label) in enumerate(zip_longest(texts, labels, fillvalue=""), start=1):
+        last_text, last_label = number if text.strip() else last_text, number if label.strip() else last_label
+        yield make_row(number, text.rstrip("\r\n"), label) if number in (last_text, last_label) else None
+    if last_text != last_label:
         raise DataError(
-            f"{path} has {surplus[path]:,} lines and {label_path} {surplus[label_path]:,} (blank ones at the end not "
+            f"{path} has {last_text:,} lines and {label_path} {last_label:,} (blank ones at the end not "
             "counted); the label of each text must stand in the same line"
         )
 
@@ -162,10 +149,7 @@ def _read_fasttext(path: Path, encoding: str) -> Iterator[Row | None]:
             text = line.strip("\r\n").strip().removeprefix(labels[0]).lstrip()
             yield make_row(number, text, labels[0].removeprefix(LABEL_MARK), encoding=encoding)
         else:
-            problem = (
-                f"{len(labels)} labels {LABEL_MARK}..." if len(labels) != 1 else "its label not in the first place"
-            )
-            yield Row(number, "", "", f"it has {problem}; a class needs one, at the start")
+            yield Row(number, "", "", f"it has {len(labels)} labels {LABEL_MARK}...; it needs one, at the start")
 
 
 def _read_json(path: Path, options: ReadOptions) -> Reading:
@@ -204,9 +188,10 @@ def _list_records(whole: Any, options: ReadOptions) -> list[Any] | None:
     if isinstance(whole, list):
         return [ValueError("it is no JSON object but null") if value is None else value for value in whole]
     if isinstance(whole, dict):
-        columns: dict[str, Any] = {str(name): whole.get(str(name)) for name in options.wanted().values()}
-        if all(isinstance(column, list) for column in columns.values()) and len({*map(len, columns.values())}) == 1:
-            return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        columns: dict[str, Any] = {name: whole.get(name) for name in options.wanted().values()}
+        columns = {
+            name: dict(enumerate(column)) if isinstance(column, list) else column for name, column in columns.items()
+        }
         if all(isinstance(column, dict) for column in columns.values()):
             indices = dict.fromkeys(index for column in columns.values() for index in column)
             return [{name: column.get(index) for name, column in columns.items()} for index in indices]

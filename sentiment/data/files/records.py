@@ -63,8 +63,8 @@ class Row(NamedTuple):
 
     Attributes:
         number: Its first line, or its row, from 1.
-        text: The text; empty where there is a fault.
-        label: The label as a class name; empty where there is a fault, or where none is wanted.
+        text: The text; empty where there is a fault, as is the label.
+        label: The label as a class name; empty, too, where none is wanted.
         fault: What is wrong with the record; None: nothing.
     """
 
@@ -96,9 +96,7 @@ class Table:
     Attributes:
         name: The file.
         how: See `Reading`, as for `unit`.
-        texts: Texts of the N good records.
-        labels: Their N labels.
-        numbers: Their N numbers.
+        texts: Texts of the N good records; then their N labels and N numbers.
         bad: Numbers and faults of the bad records.
         left_out: Records whose label `data.label_map` maps to null.
         blank: Blank lines.
@@ -142,15 +140,12 @@ def take_rows(reading: Reading, name: str, label_map: Mapping[str, str | None]) 
             table.blank += 1
         elif row.fault is not None:
             table.bad.append((row.number, row.fault))
+        elif (label := label_map.get(row.label, names.setdefault(row.label, row.label))) is None:
+            table.left_out += 1
         else:
-            label = names.setdefault(row.label, row.label)
-            mapped = label_map.get(label, label)
-            if mapped is None:
-                table.left_out += 1
-            else:
-                table.texts.append(row.text)
-                table.labels.append(mapped)
-                table.numbers.append(row.number)
+            table.texts.append(row.text)
+            table.labels.append(label)
+            table.numbers.append(row.number)
     table.seen = set(names)
     return table
 
