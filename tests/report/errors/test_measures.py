@@ -1,4 +1,4 @@
-"""Accuracy on parts of a split, and the comparison of a part with the rest."""
+"""Accuracy on parts of a split against the rest; confidence, held against torchmetrics and against what must hold."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchmetrics.classification import MulticlassCalibrationError
 
-from sentiment.report.errors.measures import compare_slices, find_worst
+from sentiment.report.errors.measures import CALIBRATION_BINS, calibrate, compare_slices, find_worst
+from sentiment.training import metrics as training_metrics
 
 
 def test_the_worst_part_is_the_one_that_is_most_surely_worse():
@@ -45,3 +50,46 @@ def test_a_part_of_all_or_of_none_is_compared_with_nothing():
         assert (part.low, part.high) == (-1.0, 1.0)
         assert find_worst([part]) is None
     assert find_worst([]) is None
+
+
+def test_the_calibration_error_is_the_one_that_runs_record():
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet([0.4, 0.4, 0.4], 2000).astype(np.float32)
+    probabilities = probabilities[probabilities.max(1) < 1]
+    labels = random.integers(0, 3, len(probabilities))
+    recorded = MulticlassCalibrationError(3, training_metrics.CALIBRATION_BINS, norm="l1")
+    expected = recorded(torch.from_numpy(probabilities), torch.from_numpy(labels)).item()
+    confidences = probabilities.max(1).astype(np.float64)
+    ours = calibrate(confidences, probabilities.argmax(1) == labels)
+    assert ours.ece == pytest.approx(expected, abs=1e-4)
+    assert training_metrics.CALIBRATION_BINS == CALIBRATION_BINS
+
+
+@given(st.lists(st.tuples(st.floats(0.34, 1), st.booleans()), min_size=1, max_size=200), st.booleans())
+def test_calibration_bins_hold_every_review_once_between_their_edges(points, equal_mass):
+    confidences = np.array([confidence for confidence, _ in points])
+    correct = np.array([right for _, right in points])
+    found = calibrate(confidences, correct, equal_mass=equal_mass)
+    assert sum(part.share.reviews for part in found.bins) == len(points)
+    assert sum(part.share.right for part in found.bins) == correct.sum()
+    assert all(part.low - 1e-9 <= part.confidence <= part.high + 1e-9 for part in found.bins)
+    assert all(a.high <= b.low for a, b in zip(found.bins, found.bins[1:], strict=False))
+    assert 0 <= found.ece <= 1
+    assert found.ece >= abs(confidences.mean() - correct.mean()) - 1e-9  # binning can only add up distances
+
+
+def test_a_model_that_knows_how_sure_it_is_has_no_calibration_error():
+    confidences = np.repeat([0.6, 0.9], 100)
+    correct = np.concatenate([np.arange(100) < 60, np.arange(100) < 90])
+    for equal_mass in (False, True):
+        found = calibrate(confidences, correct, equal_mass=equal_mass)
+        assert found.ece == pytest.approx(0, abs=1e-9)
+        assert [part.share.accuracy for part in found.bins] == pytest.approx([0.6, 0.9])
+    assert calibrate(np.full(10, 1.0), np.zeros(10, dtype=bool)).ece == 1
+
+
+def test_equal_mass_bins_have_about_as_many_reviews():
+    random = np.random.default_rng(0)
+    confidences = 1 - random.random(1500) ** 4 / 2  # nearly all sure, as trained networks are
+    found = calibrate(confidences, random.random(1500) < confidences, equal_mass=True)
+    assert {part.share.reviews for part in found.bins} == {100}

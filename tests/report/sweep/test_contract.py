@@ -235,7 +235,7 @@ def check_best(table: SweepTable, sweep_dir: Path, told: Told, best: int | None)
             choose_best(table, sweep_dir)
         return
     for number, rank in told.ranks.items():
-        assert choose_best(table, sweep_dir, rank).number == number
+        assert choose_best(table, sweep_dir, rank).row.number == number
     with pytest.raises(BestError):
         choose_best(table, sweep_dir, len(told.ranks) + 1)
 
