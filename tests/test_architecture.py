@@ -20,8 +20,8 @@ BASE = ["errors", "atomic", "composing", "flat", "format"]
 
 ROOMS = {
     "search": [
-        "options", "application", "storage", "space", "composer", "study", "workers", "progress", "live_table",
-        "search", "controller", "planning", "dry_run", "engine", "plugin",
+        "options", "application", "frozen", "storage", "space", "composer", "study", "workers", "progress",
+        "live_table", "search", "controller", "planning", "dry_run", "engine", "plugin",
     ],
     "tracking": [
         "ending", "environment", "params", "run_name", "result_file", "confusion", "folder", "tensorboard", "mlflow",

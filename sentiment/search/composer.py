@@ -1,25 +1,18 @@
-"""Composes the jobs of a study: as Hydra's launchers do, from files read once, and quickly.
-
-Hydra reads its YAML files anew for every job of a sweep: an edit during a sweep would change later trials. The study
-composes from files read once.
-"""
+"""Composes the jobs of a study as Hydra's launchers do, and quickly."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.composing import MergingComposer
 from sentiment.flat import flatten
+from sentiment.search.space.points import write_setting
 
 
 class Composer:
@@ -75,10 +68,10 @@ class Composer:
         return self._loader.load_sweep_config(self._study, list(overrides))
 
     def resolve(self, config: DictConfig) -> dict[str, str]:
-        """Flatten what determines a result: everything but Hydra's own node and the ignored keys."""
+        """Flatten what determines a result, as text that tells types apart: all but Hydra's node and ignored keys."""
         names = [name for name in map(str, config) if name != "hydra" and not OmegaConf.is_missing(config, name)]
         flat = self._simplify(flatten({name: _resolve(config, name) for name in names}))
-        return {key: str(value) for key, value in flat.items() if not is_within(key, self._ignored)}
+        return {key: write_setting(value) for key, value in flat.items() if not is_within(key, self._ignored)}
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:
@@ -104,64 +97,3 @@ def _resolve(config: DictConfig, name: str) -> Any:
         raw = OmegaConf.to_container(config, resolve=False)
         assert isinstance(raw, dict)
         return raw[name]
-
-
-class FrozenRepository:
-    """A repository of config files that answers every question once and remembers the answer.
-
-    Hydra copies its repository for every composition; copies of this one share what was read.
-    """
-
-    def __init__(self, repository: IConfigRepository, answers: dict[Any, Any] | None = None) -> None:
-        self._repository = repository
-        self._answers: dict[Any, Any] = {} if answers is None else answers
-
-    def load_config(self, config_path: str) -> Any:
-        """Read a file once; a copy each time, as composing changes what it gets."""
-        key = ("load_config", config_path)
-        if key not in self._answers:
-            self._answers[key] = self._repository.load_config(config_path)
-        return copy.deepcopy(self._answers[key])
-
-    def group_exists(self, config_path: str) -> Any:
-        """Return whether a group is there."""
-        return self._remember("group_exists", config_path)
-
-    def config_exists(self, config_path: str) -> Any:
-        """Return whether a file is there."""
-        return self._remember("config_exists", config_path)
-
-    def get_group_options(self, group_name: str, *arguments: Any, **named: Any) -> Any:
-        """List a group's options."""
-        return self._remember("get_group_options", group_name, *arguments, **named)
-
-    def initialize_sources(self, config_search_path: Any) -> None:
-        """Take another search path; what was read under the old one is forgotten by this copy."""
-        self._repository = copy.deepcopy(self._repository)
-        self._repository.initialize_sources(config_search_path)
-        self._answers = {}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenRepository:
-        return FrozenRepository(self._repository, self._answers)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_repository":
-            raise AttributeError(name)
-        return getattr(self._repository, name)
-
-    def _remember(self, method: str, *arguments: Any, **named: Any) -> Any:
-        key = (method, *arguments, *sorted(named.items()))
-        if key not in self._answers:
-            self._answers[key] = getattr(self._repository, method)(*arguments, **named)
-        return self._answers[key]
-
-
-def freeze(context: HydraContext) -> HydraContext:
-    """Return a context whose loader reads every config file once."""
-    loader: ConfigLoader = context.config_loader
-    assert isinstance(loader, ConfigLoaderImpl), f"unknown kind of config loader: {type(loader).__name__}"
-    frozen_loader = copy.copy(loader)
-    frozen_loader.repository = FrozenRepository(loader.repository)  # type: ignore[assignment]
-    frozen = copy.copy(context)
-    frozen.config_loader = frozen_loader
-    return frozen

@@ -90,7 +90,7 @@ class Controller:
         """Run until the study has all its trials, whoever runs them.
 
         Raises:
-            StudyFailedError: More trials failed than allowed, or none completed.
+            StudyFailedError: More trials failed than allowed, or in the end some have no result.
         """
         for observer in self._observers:
             observer.study_started(self.state())
@@ -119,12 +119,12 @@ class Controller:
     def state(self) -> StudyState:
         """Describe how the study stands."""
         now = time.monotonic()
-        trials = self._study.trials()
+        trials = self._study.standing()
         return StudyState(
             name=self._study.name,
             study_dir=self._study.search.study_dir,
             directions=self._study.directions,
-            total=self._study.search.total,
+            total=self._study.total,
             trials=trials,
             best=self._study.best(trials),
             running=[self._describe(job, now) for job in self._executor.running],
@@ -197,7 +197,7 @@ class Controller:
         self._study.settle(trial_id, outcome)
         trial = self._study.read(trial_id)
         if outcome.state == "failed":
-            self._failures.append(f"trial {number}: {write_failure(trial, self._study.search.study_dir)}")
+            self._failures.append(self._write_failure(trial))
             if outcome.traceback and os.environ.get("HYDRA_FULL_ERROR") == "1":
                 log.error("Trial %d failed:\n%s", number, outcome.traceback)
         return trial
@@ -245,15 +245,24 @@ class Controller:
                 "or allow more with hydra.sweeper.max_failure_rate=0.5"
             )
 
+    def _write_failure(self, trial: FrozenTrial) -> str:
+        return f"trial {trial.number}: {write_failure(trial, self._study.search.study_dir)}"
+
     def _require_result(self) -> None:
         counts: Mapping[str, int] = self._study.count()
+        missing = [self._write_failure(trial) for trial in self._study.list_failed()]
         if counts["complete"] == 0:
-            reasons = f"\n{_list_failures(self._failures)}" if self._failures else ""
-            raise StudyFailedError(
-                f"No trial of the study {self._study.name!r} finished: {counts['fail']} failed, "
-                f"{counts['pruned']} were pruned.{reasons}\n"
-                "-> mend the cause, and raise hydra.sweeper.n_trials to run more trials in this study"
-            )
+            heading = f"No trial of the study {self._study.name!r} finished: {counts['fail']} failed, "
+            heading += f"{counts['pruned']} were pruned."
+        elif missing:
+            heading = f"{len(missing)} of {self._study.total} trials of the study {self._study.name!r} have no result:"
+        else:
+            return
+        listed = f"\n{_list_failures(missing)}" if missing else ""
+        raise StudyFailedError(
+            f"{heading}{listed}\n-> mend the cause and start the same command again: it tries them again; "
+            "hydra.sweeper.retry=none goes without them"
+        )
 
 
 def _list_failures(failures: Sequence[str], shown: int = 5) -> str:

@@ -13,8 +13,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from sentiment.search.application import application_of
-from sentiment.search.composer import freeze
 from sentiment.search.controller import Controller
+from sentiment.search.frozen import freeze
 from sentiment.search.options import StudyOptions
 from sentiment.search.planning import JobPlanner
 from sentiment.search.progress import ApplicationObserver, EventLines, Observer
@@ -61,7 +61,8 @@ def run_study(
         command = shlex.join(["python", *sys.argv])
         write_study_address(search.study_dir, study.name, search.storage_url, command)
         observers = choose_observers(search, context, jobs_print_here=isinstance(executor, InProcess))
-        Controller(study, executor, JobPlanner(search, study, application), observers).run()
+        assert isinstance(study.search, Search), "with the parameters' names in this study"
+        Controller(study, executor, JobPlanner(study.search, study, application), observers).run()
         require_feasible(study.trials(), options.limits)
 
 
@@ -71,7 +72,7 @@ def open_study(search: Search) -> Iterator[StoredStudy]:
     storage = open_storage(search.storage_url, search.study_dir)
     try:
         with StoredStudy(storage, search.storage_url, search) as study:
-            study.define(search.describe(), allow_changes=search.options.allow_changes)
+            study.define(search, allow_changes=search.options.allow_changes)
             yield study
     finally:
         close_storage(storage)

@@ -37,7 +37,13 @@ class StudyOptions(BaseModel):
     )
     n_trials: int = Field(ge=1, description="Trials of the study in all, over every process and restart.")
     n_jobs: int = Field(ge=1, description="Trials at a time.")
-    max_failure_rate: float = Field(ge=0, le=1, description="Share of n_trials that may fail before the study ends.")
+    max_failure_rate: float = Field(
+        ge=0, le=1, description="Share of n_trials that may fail in one command before it ends."
+    )
+    retry: Literal["failed", "none"] = Field(
+        description="Trials that failed in an earlier command: failed tries their points again, and a command that "
+        "leaves one ends with an exit code; none accepts them as they are.",
+    )
     params: dict[str, Any] | None = Field(
         description="The search space: key to values, e.g. {model.depth: 'range(1,5)'}."
     )
@@ -64,7 +70,7 @@ class StudyOptions(BaseModel):
     )
     ignore: list[str] = Field(description="Keys and groups that do not change a result.")
     allow_changes: bool = Field(
-        description="Go on though the space or the fixed settings differ from the stored study's."
+        description="Go on though fixed settings differ from the stored study's; a space may always change."
     )
     dry_run: bool = Field(description="Print space, workers and an estimate of time and memory; train only the probe.")
     probe_seconds: float = Field(gt=0, description="Longest time that a dry run's probe trains.")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
@@ -70,16 +70,17 @@ class JobPlanner:
         return Job(number, overrides, number_job(config, number), address, identity)
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
-        """Look for a job of a complete trial that had the same settings, seed and data."""
+        """Look for a complete job that had the same settings, seed and data."""
         if job.identity is None:
             return None
         for trial in trials:
-            if trial.state != TrialState.COMPLETE or "reused_from" in trial.user_attrs:
+            if not trial.state.is_finished() or "reused_from" in trial.user_attrs:
                 continue
             for repeat in range(self._search.repeats.count):
                 content = trial.system_attrs.get(OUTCOME_KEY.format(repeat=repeat))
-                if content and trial.system_attrs.get(IDENTITY_KEY.format(repeat=repeat)) == job.identity:
-                    outcome = Outcome.from_json(content)
+                outcome = None if content is None else Outcome.from_json(content)
+                is_equal = trial.system_attrs.get(IDENTITY_KEY.format(repeat=repeat)) == job.identity
+                if is_equal and outcome is not None and outcome.state == "complete":
                     return Outcome("complete", outcome.values, reused_from=trial.number)
         return None
 

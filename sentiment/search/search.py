@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import (
+    CategoricalDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 
@@ -26,8 +32,8 @@ from sentiment.search.composer import Composer, is_within
 from sentiment.search.options import StudyOptions
 from sentiment.search.space.constraints import Validity, make_validity
 from sentiment.search.space.corners import list_corners
-from sentiment.search.space.grid import grid_size
-from sentiment.search.space.parameters import Space, write_value
+from sentiment.search.space.parameters import Parameter, Space, name_key, write_value
+from sentiment.search.space.points import Key, Point, PointReader, write_setting
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
 from sentiment.search.storage.address import read_address
@@ -36,6 +42,8 @@ from sentiment.search.study.limits import check_limits
 from sentiment.search.study.outcome import RepeatPlan
 
 log = logging.getLogger(__name__)
+
+_NOWHERE = object()
 
 CustomSpace = Callable[[DictConfig, optuna.Trial], None]
 """An application's own search space: draws further parameters of a trial."""
@@ -54,10 +62,11 @@ class Search:
         composer: Composes jobs.
         sampler: Draws the points.
         pruner: Ends trials early.
-        total: Trials of the study.
+        total: Trials of the study; of a grid, its points that are to run.
         repeats: Jobs of a trial.
         working_dir: Where the command was started.
         study_dir: The study's folder.
+        reader: Reads the points of stored trials.
     """
 
     options: StudyOptions
@@ -68,10 +77,10 @@ class Search:
     composer: Composer
     sampler: FreshSampler
     pruner: BasePruner
-    total: int
     repeats: RepeatPlan
     working_dir: Path
     study_dir: Path
+    reader: PointReader
 
     @classmethod
     def read(
@@ -101,10 +110,8 @@ class Search:
         is_valid = make_validity(options.constraints, space, config)
         check_limits(options.limits, build_sampler(options.sampler, trial_number=0, space=space))
         sampler = FreshSampler(options.sampler, space, is_valid)
-        total = options.n_trials
-        if str(options.sampler.get("_target_", "")).endswith(".GridSampler"):
-            total = min(total, grid_size(space, is_valid))
-            log.info("The grid has %d points to try.", total)
+        if sampler.grid is not None:
+            log.info("The grid has %d points to try.", min(options.n_trials, len(sampler.grid)))
         working_dir = Path(config.hydra.runtime.cwd)
         return cls(
             options=options,
@@ -115,11 +122,71 @@ class Search:
             composer=Composer(loader, config, options.ignore, application.simplify),
             sampler=sampler,
             pruner=_build_pruner(options.pruner),
-            total=total,
             repeats=RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize),
             working_dir=working_dir,
             study_dir=(working_dir / str(config.hydra.sweep.dir)).resolve(),
+            reader=PointReader(space),
         )
+
+    @property
+    def grid(self) -> Mapping[Key, Point] | None:
+        """The points of a grid; None where points are drawn."""
+        return self.sampler.grid
+
+    @property
+    def total(self) -> int:
+        """Trials of the study; of a grid, as many of its points as are to run."""
+        return self.options.n_trials if self.grid is None else min(self.options.n_trials, len(self.grid))
+
+    def find_names(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Find a name in Optuna for every parameter: Optuna keeps one kind of distribution, one choice, under a name.
+
+        Args:
+            known: Names to distributions, as JSON, that the study has already.
+
+        Returns:
+            The same with the parameters as they are now.
+        """
+        names = dict(known)
+        for parameter in self.space.parameters:
+            _choose_name(parameter, names)
+        return names
+
+    def continue_from(self, definition: Definition) -> Search:
+        """Return the search with the parameters' names in its study, and with what earlier trials mean in it."""
+        names = dict(definition.names)
+        space = self.space.rename({one.name: _choose_name(one, names) for one in self.space.parameters})
+        is_valid = make_validity(self.options.constraints, space, self.config)
+        known = frozenset(map(name_key, names)) | {self.repeats.seed_key}
+        fixed = self._read_fixed(known - {name_key(parameter.name) for parameter in space.parameters})
+        reader = PointReader(space, definition.defaults, fixed, known)
+        return replace(
+            self,
+            space=space,
+            is_valid=is_valid,
+            reader=reader,
+            sampler=FreshSampler(self.options.sampler, space, is_valid, reader, has_grown=definition.has_grown),
+        )
+
+    def _read_fixed(self, keys: Collection[str]) -> dict[str, str]:
+        """Return the settings of keys where nothing is searched; keys that are nowhere are left out."""
+        choices = self.config.hydra.runtime.choices
+        needed = {
+            item.key: f"{item.key}={item.distribution.choices[0]}"
+            for item in self.space.parameters
+            if isinstance(item.distribution, CategoricalDistribution)
+            and item.key in list(choices)
+            and OmegaConf.is_missing(choices, item.key)
+        }
+        config = self.composer.compose([*needed.values(), *self._shared()])
+        found = {
+            key: choices[key] if choices.get(key) else OmegaConf.select(config, key, default=_NOWHERE) for key in keys
+        }
+        return {key: write_setting(value) for key, value in found.items() if value is not _NOWHERE}
+
+    def _shared(self) -> list[str]:
+        """Return the overrides that every trial has."""
+        return [*(f"{key}={text}" for key, text in self.space.fixed.items()), *self.space.plain]
 
     @property
     def storage_url(self) -> str | None:
@@ -161,7 +228,7 @@ class Search:
             ConfigError: The application draws what is fixed.
         """
         values = self.space.suggest(trial)
-        for key, text in self.space.fixed.items():
+        for key, text in {**self.reader.list_changed(), **self.space.fixed}.items():
             trial.set_user_attr(key, text)  # as the stock plugin does
         if self.extend is not None:
             self.extend(self.config, trial)
@@ -185,6 +252,8 @@ class Search:
             settings={**self._describe_settings(), **limits},
             directions=self.options.direction,
             repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
+            objectives=self.options.metric_names or (),
+            defaults=self._read_fixed({self.repeats.seed_key}),
         )
 
     def _describe_settings(self) -> dict[str, str]:
@@ -193,7 +262,7 @@ class Search:
         That is the base configuration less what is searched; and of a searched config group, what each option says.
         """
         space, composer, chosen = self.space, self.composer, self.config.hydra.runtime.choices
-        shared = [*(f"{key}={text}" for key, text in space.fixed.items()), *space.plain]
+        shared = self._shared()
         searched = {parameter.key.lstrip("+") for parameter in space.parameters} | {self.repeats.seed_key}
         options = {
             item.key: [f"{item.key}={option}" for option in item.distribution.choices]
@@ -213,6 +282,19 @@ class Search:
                     if key.startswith(f"{group}.") and key not in searched
                 }
         return settings
+
+
+def _choose_name(parameter: Parameter, names: dict[str, str]) -> str:
+    """Choose the first name under which Optuna can keep a parameter, and add it to those that the study has."""
+    for number in itertools.count(1):
+        name = parameter.name if number == 1 else f"{parameter.name}[{number}]"
+        known = names.setdefault(name, distribution_to_json(parameter.distribution))
+        try:
+            check_distribution_compatibility(json_to_distribution(known), parameter.distribution)
+        except ValueError:
+            continue
+        return name
+    raise AssertionError("there is always another number")
 
 
 def _blame(overrides: tuple[str, ...], error: Exception) -> Fault:

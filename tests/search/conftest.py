@@ -27,6 +27,8 @@ from optuna.storages import BaseStorage
 from sentiment.config.home import PROJECT_DIR
 from sentiment.search.options import StudyOptions, read_options
 from sentiment.search.plugin.registration import read_sweeper_defaults
+from sentiment.search.space.parameters import Space
+from sentiment.search.space.points import PointReader
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.opening import close_storage, open_storage
 from sentiment.search.study.outcome import RepeatPlan
@@ -139,6 +141,14 @@ class SmallSearch:
     @property
     def total(self) -> int:
         return self.options.n_trials
+
+    @property
+    def reader(self) -> PointReader:
+        return PointReader(Space())
+
+    @property
+    def grid(self) -> None:
+        return None
 
     @property
     def repeats(self) -> RepeatPlan:

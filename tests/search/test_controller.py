@@ -80,8 +80,8 @@ class Recording(Observer):
 def run_study(study_dir, make_search):
     storage = open_storage(None, study_dir)
 
-    def run(executor, total=4, repeats=1, known=None, failures_allowed=0, misfits=()):
-        search = make_search(n_trials=total, repeats=repeats, max_failure_rate=failures_allowed / total)
+    def run(executor, total=4, repeats=1, known=None, failures_allowed=0, misfits=(), retry="none"):
+        search = make_search(n_trials=total, repeats=repeats, max_failure_rate=failures_allowed / total, retry=retry)
         with StoredStudy(storage, None, search) as study:
             try:
                 Controller(study, executor, Planner(repeats, known, misfits), [Recording(executor.events)]).run()

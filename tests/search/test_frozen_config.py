@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from sentiment.search.composer import freeze
+from sentiment.search.frozen import freeze, freeze_loader
 
 
 @pytest.fixture
@@ -77,3 +77,10 @@ def test_an_edit_between_two_trials_changes_no_trial(sweep, folder):
 
     sweep("rate=choice(1,2,3)", "hydra/sweeper/sampler=grid", task=edit, config_dir=folder)
     assert seen == [8, 8, 8]
+
+
+def test_a_loader_that_is_frozen_in_place_changes_no_more(context, folder):
+    freeze_loader(context.config_loader)
+    compose(context)
+    (folder / "config.yaml").write_text("defaults: [_self_, model: large]\nrate: 2\n", encoding="utf-8")
+    assert compose(context).rate == 1

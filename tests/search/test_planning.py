@@ -85,7 +85,13 @@ def test_failed_trials_are_no_result_to_reuse(sweep):
             raise ValueError("the first time")
         return float(config.x)
 
-    study = sweep(*ONE_POINT, "hydra.sweeper.n_trials=3", "hydra.sweeper.max_failure_rate=0.5", task=fail_once)
+    study = sweep(
+        *ONE_POINT,
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.max_failure_rate=0.5",
+        "hydra.sweeper.retry=none",
+        task=fail_once,
+    )
     assert len(runs) == 2
     assert reused(study) == [None, None, 1]
 

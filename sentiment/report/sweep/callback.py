@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,6 +17,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.format import format_metric
+from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 
@@ -45,6 +47,7 @@ class SweepCallback(Callback):
         """Start the parent run, where MLflow records."""
         if _is_study(config):
             return  # not before the study has checked its space: see on_study_start
+        freeze_loader(GlobalHydra.instance().config_loader())  # as a study is: an edit changes no later job
         try:
             self._start(config)
         except Exception as error:

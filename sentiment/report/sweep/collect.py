@@ -192,7 +192,7 @@ class RunningStudy:
                 source = None if told.reused_from is None else self._rows.get(told.reused_from)
                 row = make_trial_row(told, runs, self.objectives, source=None if source is None else source[2])
                 self._rows[trial.number] = trial, runs, row
-        rows = rank_rows([row for _, _, row in self._rows.values()], self.objectives)
+        rows = rank_rows([self._rows[trial.number][2] for trial in state.trials], self.objectives)
         for row in rows:  # with its rank: few ranks change after a trial
             self._rows[row.number] = (*self._rows[row.number][:2], row)
         return SweepTable(

@@ -61,6 +61,7 @@ class StudySweeperConf(OptunaSweeperConf):
     repeat_value: str = "mean"
     seed_key: str = "seed"
 
+    retry: str = "failed"
     reuse: bool = True
     ignore: list[str] = field(default_factory=list)
     allow_changes: bool = False

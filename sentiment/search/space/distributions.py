@@ -67,7 +67,7 @@ def build_distribution(override: Override) -> BaseDistribution:
     """
     value = override.value()
     try:
-        return _check_finite(_build(override))
+        return _tell_apart(_check_finite(_build(override)))
     except (ValueError, TypeError, ArithmeticError, AssertionError, HydraException) as error:
         reason = " ".join(str(error).split()) or "not a valid sweep"
         remedy = _REMEDIES.get(type(value), _GRAMMAR_REMEDY)
@@ -101,6 +101,17 @@ def _check_finite(distribution: BaseDistribution) -> BaseDistribution:
         if not all(math.isfinite(end) for end in ends):
             raise ValueError(f"the ends {ends} are not finite")
     return distribution
+
+
+def _tell_apart(distribution: BaseDistribution) -> BaseDistribution:
+    """Write true as a cast where 1 is another choice: they are equal in Python, so Optuna would take them for one."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return distribution
+    choices: list[Any] = []
+    for choice in distribution.choices:
+        is_known = any(choice == other and isinstance(choice, bool) != isinstance(other, bool) for other in choices)
+        choices.append(f"{type(choice).__name__}({choice})" if is_known else choice)
+    return CategoricalDistribution(choices) if choices != list(distribution.choices) else distribution
 
 
 def count_values(distribution: BaseDistribution) -> int | None:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import FloatRange
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import GridSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.samplers import BaseSampler, GridSampler
+from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import Space
+from sentiment.search.space.points import Key, Point, PointReader, make_key
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
 
-def grid_size(space: Space, is_valid: Validity | None = None) -> int:
-    """Count the valid points of the grid: no study over it has more trials.
+def list_grid(space: Space, is_valid: Validity | None = None, *, seed: int | None = None) -> dict[Key, Point]:
+    """List the valid points of the grid, each once, in the order of Optuna's grid sampler.
 
     Raises:
         ConfigError: The space has no grid: a parameter is continuous or belongs to a branch.
     """
-    axes = list_grid_values(space)
-    points = (dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values()))
-    return sum(1 for point in points if is_valid is None or is_valid(point))
+    sampler = GridSampler(list_grid_values(space), seed=seed)
+    points = (dict(zip(sampler._param_names, values, strict=True)) for values in sampler._all_grids)
+    return {make_key(point): point for point in points if is_valid is None or is_valid(point)}
 
 
 def list_grid_values(space: Space) -> dict[str, list[Any]]:
@@ -67,43 +67,47 @@ def list_values(distribution: BaseDistribution) -> list[Any]:
     return values
 
 
-class ValidGridSampler(GridSampler):
-    """Optuna's grid sampler over the valid points alone, each run once however many processes draw.
+class ValidGridSampler(BaseSampler):
+    """Gives each trial a valid point of the grid that no other trial has, and so runs each once.
 
-    Optuna's own hands out points at random once trials were enqueued or lost, and so may run one twice; and it stops
-    the study from `tell`, which fails outside `Study.optimize`. Here a trial's point follows from its position among
-    the trials, and the sweeper ends the study by counting trials against `grid_size`.
+    Optuna's own goes by the position among the trials: a grid that has grown would run some points twice and others
+    never. And it stops the study from `tell`, which fails outside `Study.optimize`. Processes that draw at once have to
+    exclude each other, as claims of a study do.
     """
 
-    def __init__(self, space: Space, *, seed: int | None = None, is_valid: Validity | None = None) -> None:
-        super().__init__(list_grid_values(space), seed=seed)
-        if is_valid is not None:
-            names = self._param_names
-            self._all_grids = [point for point in self._all_grids if is_valid(dict(zip(names, point, strict=True)))]
-            self._n_min_trials = len(self._all_grids)
+    def __init__(self, grid: Mapping[Key, Point], reader: PointReader) -> None:
+        self.grid = grid
+        self._reader = reader
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Assign the trial its point: the one at its position among the trials that draw from this grid.
-
-        Trials with lower numbers exist already and their kind never changes, so every process counts the same position.
-        """
-        attributes = trial.system_attrs
-        if "grid_id" in attributes or "fixed_params" in attributes:
+        """Assign the trial its point, unless it has one."""
+        if "fixed_params" in trial.system_attrs or trial.params:
             return
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        position = sum(1 for other in trials if other.number < trial.number and self._draws_from_this_grid(other))
-        if position >= self._n_min_trials:
-            # Beyond the grid: Optuna then takes points that no trial has, e.g. of a trial lost before it drew.
-            super().before_trial(study, trial)
-            return
-        study._storage.set_trial_system_attr(trial._trial_id, "search_space", self._search_space)
-        study._storage.set_trial_system_attr(trial._trial_id, "grid_id", position)
+        taken = self._reader.read_keys(trials)
+        free = next((point for key, point in self.grid.items() if key not in taken), None)
+        if free is not None:
+            study._storage.set_trial_system_attr(trial._trial_id, "fixed_params", free)
 
-    def _draws_from_this_grid(self, trial: FrozenTrial) -> bool:
-        if "fixed_params" in trial.system_attrs:
-            return False
-        space = trial.system_attrs.get("search_space")
-        return space is None or self._same_search_space(space)
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return nothing: the point is assigned."""
+        return {}
 
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Do nothing: the sweeper counts trials, so the study needs no stopping from within."""
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return nothing: the point is assigned."""
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return the value of the assigned point.
+
+        Raises:
+            ValueError: Every point is taken, or the parameter is none of the grid.
+        """
+        point = study._storage.get_trial_system_attrs(trial._trial_id).get("fixed_params", {})
+        if param_name in point:
+            return point[param_name]
+        raise ValueError(f"the grid has no value of {param_name} that no trial has")

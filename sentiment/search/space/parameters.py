@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,13 +16,20 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sentiment.search.space.distributions import count_values, describe_distribution, parse_line
 
+_QUALIFIERS = re.compile(r"(\[[^\]]*\])+$")
+"""What `Parameter.name` adds to a key."""
+
+_CAST = re.compile(r"(bool|int|float)\([^()]*\)")
+"""A choice that equals an earlier one in Python only; see `sentiment.search.space.distributions`."""
+
 
 @dataclass(frozen=True)
 class Parameter:
     """One dimension of the space.
 
     Attributes:
-        name: The name in Optuna: the key, or ``key[condition]`` where branches sweep one key differently.
+        name: The name in Optuna: the key, or ``key[condition]`` where branches sweep one key differently, or ``key[2]``
+            where the study has grown to values that Optuna keeps under no name that it knows already.
         key: The key of the override, with its ``+`` if it has one.
         distribution: The values to draw from.
         condition: Name and value (as text) of the parameter that must be set so for this one to exist; None: always.
@@ -78,7 +86,7 @@ class Space:
         This is what constraints are asked about: `to_overrides` read back, without quotes and ``+``.
         """
         point = {parameter.key: write_value(values[parameter.name]) for parameter in self.active(values)}
-        return {key.lstrip("+"): _read_value(text) for key, text in {**point, **self.fixed}.items()}
+        return {key.lstrip("+"): read_value(text) for key, text in {**point, **self.fixed}.items()}
 
     def list_points(self, list_values: Callable[[BaseDistribution], list[Any]]) -> Iterator[dict[str, Any]]:
         """List the product of values, every branch on its own.
@@ -107,6 +115,20 @@ class Space:
         counts = [count_values(item.distribution) for item in branch]
         return None if None in counts else math.prod(count for count in counts if count is not None)
 
+    def rename(self, names: Mapping[str, str]) -> Space:
+        """Return the space with other names in Optuna."""
+        return replace(
+            self,
+            parameters=tuple(
+                replace(
+                    item,
+                    name=names.get(item.name, item.name),
+                    condition=item.condition and (names.get(item.condition[0], item.condition[0]), item.condition[1]),
+                )
+                for item in self.parameters
+            ),
+        )
+
     def describe(self) -> dict[str, str]:
         """Describe each parameter in words that change exactly when the space does, to compare two studies."""
         texts: dict[str, str] = {}
@@ -127,6 +149,11 @@ def holds_condition(condition: tuple[str, str], values: Mapping[str, Any]) -> bo
     return name in values and str(values[name]) == text
 
 
+def name_key(name: str) -> str:
+    """Return the override key of a parameter, without what qualifies its name and without Hydra's ``+``."""
+    return _QUALIFIERS.sub("", name).lstrip("+")
+
+
 def write_value(value: Any) -> str:
     """Write a drawn value as the right side of an override.
 
@@ -134,14 +161,17 @@ def write_value(value: Any) -> str:
     characters that mean something to the grammar (a comma, a bracket) are escaped.
     """
     if isinstance(value, str) and value[:1] not in ("'", '"', "[", "{") and "${" not in value:
+        if _CAST.fullmatch(value):
+            return value
         text = str(Transformer.str(value))
         # A string that reads as something else was written in quotes: choice('1','2'). Only null has none of its own.
-        return text if value == "null" or isinstance(_read_value(text), str) else f"'{value}'"
+        return text if value == "null" or isinstance(read_value(text), str) else f"'{value}'"
     return str(value)
 
 
 @lru_cache(maxsize=10_000)
-def _read_value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """Return what the right side of an override means."""
     return parse_line(f"key={text}", None).value()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
+import optuna
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -18,8 +20,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
 from sentiment.search.space.constraints import Validity
-from sentiment.search.space.grid import ValidGridSampler
-from sentiment.search.space.parameters import Space
+from sentiment.search.space.grid import ValidGridSampler, list_grid
+from sentiment.search.space.parameters import Space, name_key
+from sentiment.search.space.points import Key, Point, PointReader
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -37,6 +40,7 @@ def build_sampler(
     trial_number: int,
     space: Space,
     is_valid: Validity | None = None,
+    reader: PointReader | None = None,
 ) -> BaseSampler:
     """Build the sampler of one trial.
 
@@ -50,6 +54,7 @@ def build_sampler(
         space: The space to draw from.
         is_valid: Tells whether a complete point (names to values) satisfies the constraints; None: there are none,
             and the draws are those of the plain sampler.
+        reader: Reads the points of the study's trials, for a grid; None: the study was always about this space.
 
     Raises:
         ConfigError: The options do not make a sampler, or the space has no grid.
@@ -64,7 +69,7 @@ def build_sampler(
     options: dict[str, Any] = _seed_options({str(key): value for key, value in node.items()}, trial_number)
     sampler = _instantiate(options)
     if isinstance(sampler, functools.partial) and sampler.func is GridSampler:
-        return ValidGridSampler(space, is_valid=is_valid, **sampler.keywords)
+        return ValidGridSampler(list_grid(space, is_valid, **sampler.keywords), reader or PointReader(space))
     if not isinstance(sampler, BaseSampler):
         problem = f"{node.get('_target_')} gives {type(sampler).__name__}, which is no Optuna sampler"
         raise ConfigError([Fault("hydra.sweeper.sampler", problem, "choose hydra/sweeper/sampler=tpe, random, ...")])
@@ -122,43 +127,111 @@ def _instantiate(options: dict[str, Any]) -> Any:
 class FreshSampler(BaseSampler):
     """A sampler for a whole study that builds a new one for each trial, when the trial exists and has its number.
 
-    Any number of trials may be in flight.
+    Any number of trials may be in flight. Optuna's samplers learn from trials whose distributions equal those of now.
+    Where the space has changed since, they are shown the history as if it had always been like this.
+
+    Args:
+        config: The ``hydra.sweeper.sampler`` node.
+        space: The space to draw from.
+        is_valid: Tells whether a point satisfies the constraints.
+        reader: Reads the points of trials; None: the study was always about this space.
+        has_grown: The study has had another space.
     """
 
-    def __init__(self, config: DictConfig | Mapping[str, Any], space: Space, is_valid: Validity | None = None) -> None:
-        self._build = functools.partial(build_sampler, config, space=space, is_valid=is_valid)
-        self._build(trial_number=0)  # faulty options show now, not in the first trial
+    def __init__(
+        self,
+        config: DictConfig | Mapping[str, Any],
+        space: Space,
+        is_valid: Validity | None = None,
+        reader: PointReader | None = None,
+        *,
+        has_grown: bool = False,
+    ) -> None:
+        self._build = functools.partial(build_sampler, config, space=space, is_valid=is_valid, reader=reader)
+        self._reader = reader if has_grown else None
         self._in_flight: dict[int, BaseSampler] = {}
+        first = self._build(trial_number=0)  # faulty options show now, not in the first trial
+        self._grid = first if isinstance(first, ValidGridSampler) else None
+
+    @property
+    def grid(self) -> Mapping[Key, Point] | None:
+        """The points of a grid; None where points are drawn."""
+        return None if self._grid is None else self._grid.grid
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
+        if self._grid is not None:
+            return self._grid
         if trial.number not in self._in_flight:
             self._in_flight[trial.number] = self._build(trial_number=trial.number)
         return self._in_flight[trial.number]
 
+    def _show(self, study: Study) -> Study:
+        return study if self._reader is None else GrownStudy(study, self._reader)
+
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Build the sampler of the trial."""
-        self._of(trial).before_trial(study, trial)
+        self._of(trial).before_trial(self._show(study), trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Ask the trial's sampler."""
-        return self._of(trial).infer_relative_search_space(study, trial)
+        return self._of(trial).infer_relative_search_space(self._show(study), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Ask the trial's sampler."""
-        return self._of(trial).sample_relative(study, trial, search_space)
+        return self._of(trial).sample_relative(self._show(study), trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Ask the trial's sampler."""
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+        return self._of(trial).sample_independent(self._show(study), trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Tell the trial's sampler, and forget it."""
-        self._of(trial).after_trial(study, trial, state, values)
-        del self._in_flight[trial.number]
+        self._of(trial).after_trial(self._show(study), trial, state, values)
+        self._in_flight.pop(trial.number, None)
+
+
+class GrownStudy(optuna.Study):
+    """A study as samplers see it: every trial that is a point of the space as it is now has its distributions.
+
+    Other trials look failed, from which no sampler learns.
+    """
+
+    def __init__(self, study: Study, reader: PointReader) -> None:
+        self.__dict__.update(study.__dict__)
+        self._seen = study
+        self._reader = reader
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        """Return the trials."""
+        return self._get_trials(deepcopy, states)
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        trials = self._seen._get_trials(deepcopy=False, use_cache=use_cache)
+        shown = [self._translate(trial) for trial in trials if states is None or trial.state in states]
+        shown = [trial for trial in shown if states is None or trial.state in states]
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def _translate(self, trial: FrozenTrial) -> FrozenTrial:
+        point = self._reader.read(trial)
+        if point is None and not trial.state.is_finished():
+            return trial  # it is being drawn
+        shown = copy.copy(trial)
+        if point is None:
+            shown.state, shown.params, shown.distributions = TrialState.FAIL, {}, {}
+            return shown
+        own = {name: value for name, value in trial.params.items() if name_key(name) not in self._reader.searched}
+        shown.params = {**own, **point}
+        shown.distributions = {
+            **{name: trial.distributions[name] for name in own},
+            **{item.name: item.distribution for item in self._reader.space.active(point)},
+        }
+        return shown
 
 
 class AvoidingSampler(BaseSampler):

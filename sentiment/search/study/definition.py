@@ -1,13 +1,20 @@
-"""What a study is about: its space and its fixed settings, so that nobody goes on with another study by mistake."""
+"""What a study is about: its space and its fixed settings, so that nobody goes on with another study by mistake.
+
+A space may change: the trials that are points of the new one count, and the points that no trial has are run. Nothing
+else may change without a word.
+"""
 
 from __future__ import annotations
 
+import ast
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from sentiment.errors import SentimentError
 from sentiment.search.composer import is_within
+from sentiment.search.space.parameters import name_key
 
 SHOWN = 12
 """Differences that an error lists; one screen."""
@@ -19,32 +26,61 @@ class StudyChangedError(SentimentError):
 
 @dataclass(frozen=True)
 class Definition:
-    """What must not change in a study.
+    """What a study is about.
 
     Attributes:
         space: Parameters, as `Space.describe` tells them.
         settings: Resolved settings that are the same in all trials, flattened.
         directions: Direction of every objective.
         repeats: Seeds of every point, and how they are combined.
+        objectives: Names of the objectives; empty where they have none.
+        defaults: Setting to the value that trials have which were drawn before it was searched.
+        names: Every name that a parameter has ever had in Optuna, to its distribution as JSON.
+        has_grown: The study has had another space.
     """
 
     space: Mapping[str, str]
     settings: Mapping[str, str]
     directions: Sequence[str]
     repeats: str
+    objectives: Sequence[str] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    has_grown: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what a storage keeps."""
-        return {**asdict(self), "directions": list(self.directions)}
+        return {**asdict(self), "directions": list(self.directions), "objectives": list(self.objectives)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Definition:
-        """Read what a storage kept."""
-        return cls(**content)
+        """Read what a storage kept; what another version kept beside it is left out."""
+        return cls(**{one.name: content[one.name] for one in fields(cls) if one.name in content})
+
+    def follow(self, stored: Definition) -> Definition:
+        """Return this definition with what the study has from before: names, and defaults of what is searched now."""
+        keys = {name_key(name) for name in self.space}
+        found = {key: value for key, value in stored.settings.items() if is_within(key.partition(" ")[0], keys)}
+        options = {key: option for key in keys if (option := self._find_option(key, stored.settings)) is not None}
+        return replace(
+            self,
+            defaults={**self.defaults, **found, **options, **stored.defaults},
+            names=stored.names,
+            has_grown=stored.has_grown or stored.space != self.space,
+        )
+
+    def _find_option(self, group: str, settings: Mapping[str, str]) -> str | None:
+        """Find the option of a searched config group that other settings have chosen: the one whose keys they hold."""
+        differing = Counter[str]()
+        for written, value in self.settings.items():
+            key, _, option = written.removesuffix(")").partition(f" ({group}=")
+            if option:
+                differing[option] += settings.get(key) != value
+        return next((option for option, count in differing.items() if not count), None)
 
 
-def compare(name: str, stored: Definition, now: Definition, ignored: Collection[str] = ()) -> None:
-    """Raise with every difference between two definitions.
+def compare(name: str, stored: Definition, now: Definition, ignored: Collection[str] = ()) -> list[str]:
+    """Hold two definitions against each other.
 
     Args:
         name: The study's.
@@ -52,27 +88,67 @@ def compare(name: str, stored: Definition, now: Definition, ignored: Collection[
         now: What the command says.
         ignored: Keys and groups that do not change a result; the study may have been stored before they were ignored.
 
+    Returns:
+        What has changed in the space; with it a study goes on.
+
     Raises:
-        StudyChangedError: There is one.
+        StudyChangedError: Anything else differs.
     """
-    differences = [
-        *_compare("space", stored.space, now.space),
-        *_compare("setting", {k: v for k, v in stored.settings.items() if not is_within(k, ignored)}, now.settings),
-    ]
-    if list(stored.directions) != list(now.directions):
-        differences.append(f"directions: stored {list(stored.directions)}, now {list(now.directions)}")
+    # Keys that went from the settings to the space or back; of what was ever searched each trial tells its own value.
+    moved = {name_key(key) for key in {*(stored.space.keys() ^ now.space.keys()), *stored.names}}
+    then, today = (
+        {key: value for key, value in one.settings.items() if not is_within(key.partition(" ")[0], {*ignored, *moved})}
+        for one in (stored, now)
+    )
+    if not stored.names:  # an earlier version did not tell '1' from 1
+        today = {key: value if then.get(key) != _unquote(value) else then[key] for key, value in today.items()}
+    require_same_results(name, stored, now)
+    differences = _compare("setting", then, today)
     if stored.repeats != now.repeats:
         differences.append(f"repeats: stored {stored.repeats}, now {now.repeats}")
-    if not differences:
-        return
-    more = len(differences) - SHOWN
-    lines = [f"  {line}" for line in differences[:SHOWN]] + ([f"  ... and {more} more"] if more > 0 else [])
-    raise StudyChangedError(
-        f"The study {name!r} exists, and this command differs from it:\n"
-        + "\n".join(lines)
-        + "\n-> repeat the settings of the stored study, start another one with hydra.sweeper.study_name=NAME,\n"
-        "   or go on with the new ones all the same: hydra.sweeper.allow_changes=true"
-    )
+    if differences:
+        more = len(differences) - SHOWN
+        lines = [f"  {line}" for line in differences[:SHOWN]] + ([f"  ... and {more} more"] if more > 0 else [])
+        raise StudyChangedError(
+            _write_heading(name)
+            + "\n".join(lines)
+            + f"\n-> repeat the settings of the stored study, start another one with {_write_other(name)},\n"
+            "   or go on with the new ones all the same: hydra.sweeper.allow_changes=true"
+        )
+    return _compare("space", stored.space, now.space)
+
+
+def require_same_results(name: str, stored: Definition, now: Definition) -> None:
+    """Insist that the values of the stored trials mean what those of new ones will mean.
+
+    Raises:
+        StudyChangedError: They do not, whatever changes are allowed.
+    """
+    differences = []
+    if list(stored.directions) != list(now.directions):
+        differences.append(f"directions: stored {list(stored.directions)}, now {list(now.directions)}")
+    if stored.objectives and now.objectives and list(stored.objectives) != list(now.objectives):
+        differences.append(f"objectives: stored {list(stored.objectives)}, now {list(now.objectives)}")
+    if int(now.repeats.partition(",")[0]) < int(stored.repeats.partition(",")[0]):  # the jobs' numbers would meet
+        differences.append(f"repeats: stored {stored.repeats}, now {now.repeats}")
+    if differences:
+        raise StudyChangedError(
+            _write_heading(name)
+            + "\n".join(f"  {line}" for line in differences)
+            + f"\n-> its results cannot stand beside new ones: start another study with {_write_other(name)}"
+        )
+
+
+def _write_heading(name: str) -> str:
+    return f"The study {name!r} exists, and this command differs from it:\n"
+
+
+def _write_other(name: str) -> str:
+    return f"hydra.sweeper.study_name={name}_2"
+
+
+def _unquote(text: str) -> str:
+    return str(ast.literal_eval(text)) if text[:1] in ("'", '"') else text
 
 
 def _compare(kind: str, stored: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -23,12 +23,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from sentiment.search.space.parameters import name_key
+from sentiment.search.space.points import REPLACES_KEY
 from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
 from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import read_outcomes_of
-from sentiment.search.study.stored import DEFINITION_KEY
+from sentiment.search.study.stored import DEFINITION_KEY, list_standing
 
 Direction = Literal["minimize", "maximize"]
 
@@ -41,9 +43,6 @@ STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
-
-BRANCH = re.compile(r"\[[^\]]*\]$")
-"""What `sentiment.search.space.parameters.Parameter.name` adds to a key that branches sweep differently."""
 
 CONDITION = re.compile(r" if (?P<conditions>\S+=.*)$")
 """How `sentiment.search.space.parameters.Space.describe` ends for a parameter of a branch."""
@@ -94,7 +93,7 @@ class StudyHistory:
         name: Its name.
         objectives: Names of the objectives; None where the study has none.
         directions: Which way is better, per objective.
-        trials: In the order of their numbers.
+        trials: In the order of their numbers; of a point that was tried again, the latest alone.
         best: Numbers of the best trial, or of the Pareto front, among those that keep every limit.
         log_scaled: Keys that were drawn on a logarithmic scale.
         conditions: Key of a branch's parameter to the settings that open the branch, e.g. ``model=rnn``.
@@ -230,7 +229,7 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
         name=study.study_name,
         objectives=None if names is None else tuple(names),
         directions=directions,
-        trials=tuple(read_trial(trial) for trial in trials),
+        trials=tuple(read_trial(trial) for trial in list_standing(trials)),
         best=tuple(trial.number for trial in choose_best(trials, directions)),
         log_scaled=frozenset(
             name_key(name)
@@ -267,7 +266,9 @@ def read_trial(trial: FrozenTrial) -> TrialHistory:
         attributes={
             name: float(value)
             for name, value in attributes.items()
-            if name != "reused_from" and isinstance(value, int | float) and not isinstance(value, bool)
+            if name not in ("reused_from", REPLACES_KEY)
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
         },
     )
 
@@ -280,11 +281,6 @@ def _read_conditions(space: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
             key = name_key(name)
             conditions[key] = (*conditions.get(key, ()), *match["conditions"].split(" or "))
     return conditions
-
-
-def name_key(name: str) -> str:
-    """Return the override key of a parameter, without the branch that its name may tell and without Hydra's ``+``."""
-    return BRANCH.sub("", name).lstrip("+")
 
 
 def _plain(value: Any) -> float | str:

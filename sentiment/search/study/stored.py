@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
+from optuna.distributions import distribution_to_json
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
@@ -24,10 +25,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.options import StudyOptions
+from sentiment.search.space.parameters import name_key
+from sentiment.search.space.points import REPLACES_KEY, Key, Point, PointReader
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
-from sentiment.search.study.definition import Definition, compare
+from sentiment.search.study.definition import Definition, compare, require_same_results
 from sentiment.search.study.limits import CONSTRAINT_KEY, choose_best, exceed
 from sentiment.search.study.outcome import Outcome, RepeatPlan, finish, read_outcomes_of
 from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, TrialAddress
@@ -68,6 +71,12 @@ class ClaimedTrial:
         return self.trial._trial_id
 
 
+def list_standing(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """List the trials whose point no later trial has tried again: one for every point, its latest attempt."""
+    replaced = {trial.user_attrs.get(REPLACES_KEY) for trial in trials}
+    return [trial for trial in trials if trial.number not in replaced]
+
+
 class Searched(Protocol):
     """What a stored study has to know of its search; see `sentiment.search.search.Search`."""
 
@@ -89,7 +98,23 @@ class Searched(Protocol):
     @property
     def study_dir(self) -> Path: ...  # noqa: D102
 
+    @property
+    def reader(self) -> PointReader: ...  # noqa: D102
+
+    @property
+    def grid(self) -> Mapping[Key, Point] | None: ...  # noqa: D102
+
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class GrowingSearch(Protocol):
+    """A search that may have changed since its study was stored."""
+
+    def describe(self) -> Definition: ...  # noqa: D102
+
+    def find_names(self, known: Mapping[str, str]) -> dict[str, str]: ...  # noqa: D102
+
+    def continue_from(self, definition: Definition) -> Searched: ...  # noqa: D102
 
 
 class StoredStudy:
@@ -114,6 +139,7 @@ class StoredStudy:
         self.name = self._study.study_name
         self._lease = Lease.take("controller")
         self._heartbeat = Heartbeat(self._write_lease, self._lease, HEARTBEAT_SECONDS)
+        self._failed_before = {trial.number for trial in self.trials() if trial.state == TrialState.FAIL}
 
     def __enter__(self) -> StoredStudy:
         self._heartbeat.start()
@@ -151,21 +177,52 @@ class StoredStudy:
         """Name of this process' hold."""
         return self._lease.lease_id
 
-    def define(self, definition: Definition, *, allow_changes: bool) -> None:
-        """Hold the definition against the stored one, but for ignored keys, and store it where it is new.
+    def define(self, search: GrowingSearch, *, allow_changes: bool) -> None:
+        """Hold the search against the stored definition, store it where it is new, and search as the study knows it.
 
         Raises:
-            StudyChangedError: They differ and changes are not allowed.
+            StudyChangedError: They differ in more than the space, and changes are not allowed.
         """
+        now, options = search.describe(), self.search.options
         with self._lock(self.name):
-            stored = self._storage.get_study_system_attrs(self._study._study_id).get(DEFINITION_KEY)
-            if stored is not None and not allow_changes:
-                compare(self.name, Definition.from_json(stored), definition, self.search.options.ignore)
-            if stored != definition.to_json():
-                self._storage.set_study_system_attr(self._study._study_id, DEFINITION_KEY, definition.to_json())
+            content = self._storage.get_study_system_attrs(self._study._study_id).get(DEFINITION_KEY)
+            changes: list[str] = []
+            if content is not None:
+                stored = replace(Definition.from_json(content), objectives=self._study.metric_names or ())
+                if allow_changes:
+                    require_same_results(self.name, stored, now)
+                else:
+                    changes = compare(self.name, stored, now, options.ignore)
+                now = now.follow(stored)
+                now = replace(now, names=stored.names or self._read_names(stored.space))
+            now = replace(now, names=search.find_names(now.names))
+            if content != now.to_json():
+                self._storage.set_study_system_attr(self._study._study_id, DEFINITION_KEY, now.to_json())
+            self.search = search.continue_from(now)
+            self._study.sampler = self.search.sampler
+        if changes:
+            log.info("Study %s has changed: %s", self.name, "; ".join(changes))
+            log.info("%s", self._describe_growth())
+
+    def _read_names(self, space: Collection[str]) -> dict[str, str]:
+        """Return the parameters of a study that an earlier version stored, which did not write them down."""
+        found = {name: one for trial in self.trials() for name, one in trial.distributions.items() if name in space}
+        return {name: distribution_to_json(distribution) for name, distribution in found.items()}
+
+    def _describe_growth(self) -> str:
+        """Return in one line what a changed space leaves to do."""
+        standing, grid = self.standing(), self.search.grid
+        keys = self.search.reader.read_keys(standing)
+        inside = sum(self.search.reader.read(trial) is not None for trial in standing)
+        if grid is not None:
+            inside = len(keys.keys() & grid.keys())
+        outside = len(standing) - inside
+        new = f"{self._count_free(standing)} {'trials' if grid is None else 'new points'} to run"
+        history = f", {outside} do not and stay as history" if outside else ""
+        return f"{new}; {inside} trials there belong to the new space{history}."
 
     def claim(self) -> ClaimedTrial | None:
-        """Take the next trial: one that waits (its process died), else a new one.
+        """Take the next trial: one that waits (its process died), one that failed before, else a new one.
 
         Returns:
             The trial; None where all trials are taken.
@@ -173,9 +230,13 @@ class StoredStudy:
         with self._lock(self.name):
             self._take_over()
             trials = self.trials()
-            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
-            if not waiting and len(trials) >= self.search.total:
-                return None
+            if not any(trial.state == TrialState.WAITING for trial in trials):
+                standing = self.standing(trials)
+                failed = self._list_failed_before(standing)
+                if failed:
+                    self._enqueue_again(failed[0])
+                elif self._count_free(standing) <= 0:
+                    return None
             trial = self._study.ask()
             self._storage.set_trial_system_attr(trial._trial_id, OWNER_KEY, self.owner)
             # The lease of an earlier job must not speak for the next job.
@@ -188,6 +249,38 @@ class StoredStudy:
                 raise
         stored = self._storage.get_trial(trial._trial_id)
         return ClaimedTrial(trial, values, read_outcomes_of(stored), trials)
+
+    def standing(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
+        """List the trials whose point no later trial has tried again."""
+        return list_standing(self.trials() if trials is None else trials)
+
+    def list_failed(self) -> list[FrozenTrial]:
+        """List the trials without a result that the study is to have one of, and that may be tried again."""
+        return [trial for trial in self.standing() if self._may_run_again(trial)]
+
+    def _may_run_again(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial failed at a point of the space as it is now."""
+        if self.search.options.retry == "none" or trial.state != TrialState.FAIL:
+            return False
+        return self.search.reader.read(trial) is not None or (self.search.grid is None and not trial.params)
+
+    def _list_failed_before(self, standing: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """List what failed before this command began: one that fails again waits for the next command."""
+        return [trial for trial in standing if trial.number in self._failed_before and self._may_run_again(trial)]
+
+    def _enqueue_again(self, trial: FrozenTrial) -> None:
+        drawn = {key: value for key, value in trial.params.items() if name_key(key) not in self.search.reader.searched}
+        point = {**drawn, **(self.search.reader.read(trial) or {})}
+        self._study.enqueue_trial(point, user_attrs={REPLACES_KEY: trial.number})
+        log.info("Trial %d failed before; its point is tried again.", trial.number)
+
+    def _count_free(self, standing: Sequence[FrozenTrial]) -> int:
+        """Count the trials that the study is still to begin."""
+        grid = self.search.grid
+        if grid is None:
+            return max(0, self.search.total - len(standing))
+        taken = self.search.reader.read_keys(standing)
+        return max(0, min(self.search.total, len(grid)) - len(taken.keys() & grid.keys()))
 
     def settle(self, trial_id: int, outcome: Outcome) -> None:
         """Tell the study how a trial ended."""
@@ -225,13 +318,20 @@ class StoredStudy:
 
     def count(self) -> Counter[str]:
         """Count the trials by state: complete, pruned, fail, running, waiting."""
-        return Counter(trial.state.name.lower() for trial in self.trials())
+        return Counter(trial.state.name.lower() for trial in self.standing())
 
     @property
     def is_served(self) -> bool:
         """Whether all trials have ended."""
-        trials = self.trials()
-        return len(trials) >= self.search.total and all(trial.state in SERVED for trial in trials)
+        standing = self.standing()
+        ended = all(trial.state in SERVED for trial in standing)
+        return ended and not self._count_free(standing) and not self._list_failed_before(standing)
+
+    @property
+    def total(self) -> int:
+        """Trials of the study in the end, those of an earlier space included."""
+        standing = self.standing()
+        return len(standing) + self._count_free(standing)
 
     def best(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
         """Return the best trial, or the Pareto front; see `choose_best`.
@@ -261,7 +361,7 @@ class StoredStudy:
                 pruner=self.search.pruner,
                 load_if_exists=True,
             )
-            if options.metric_names is not None and study.metric_names != options.metric_names:
+            if options.metric_names is not None and study.metric_names is None:
                 study.set_metric_names(options.metric_names)
         return study
 

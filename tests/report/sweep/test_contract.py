@@ -144,7 +144,7 @@ def run_sweep(tmp_path, project_dir, empty_store, monkeypatch, capsys):
 
 STUDY = (
     "hydra.sweeper.n_jobs=1", "hydra.sweeper.progress=none", "hydra.sweeper.max_failure_rate=1",
-    "hydra.sweeper.study_name=mine", "hydra/sweeper/pruner=none",
+    "hydra.sweeper.study_name=mine", "hydra/sweeper/pruner=none", "hydra.sweeper.retry=none",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def test_every_accident_beside_good_trials(study, n_jobs: int):
     accidents = [name for name in ACCIDENTS if n_jobs > 1 or name != "kill"]
     code, output = study.run(
         f"accident=none,{','.join(accidents)}",
-        *("x=1", "y=1", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=0.9"),
+        *("x=1", "y=1", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=0.9", "hydra.sweeper.retry=none"),
         n_trials=20,
         n_jobs=n_jobs,
     )

@@ -12,9 +12,13 @@ from omegaconf import OmegaConf
 
 from sentiment.errors import ConfigError
 from sentiment.search.space.distributions import build_distribution, parse_line
-from sentiment.search.space.grid import grid_size, list_grid_values
+from sentiment.search.space.grid import list_grid, list_grid_values
+from sentiment.search.space.points import PointReader
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
+from sentiment.search.storage.opening import open_storage
+from sentiment.search.study.outcome import Outcome
+from sentiment.search.study.stored import StoredStudy
 
 GRID = OmegaConf.structured(stock.GridSamplerConfig(seed=3))
 SPACE = read_space(["a=range(1,5)", "b=x,y,z", "c=range(0,1,0.25)"], {}, {}, None)
@@ -47,7 +51,7 @@ def test_values_are_those_of_the_stock_plugin(text):
 def test_without_constraints_the_order_is_that_of_plain_optuna():
     plain = optuna.samplers.GridSampler(list_grid_values(SPACE), seed=3)
     sampler = build_sampler(GRID, trial_number=0, space=SPACE)
-    size = grid_size(SPACE)
+    size = len(list_grid(SPACE))
     assert size == 4 * 3 * 4
     # One short of the end, where plain Optuna stops the study and fails outside `optimize`.
     ours = run(optuna.create_study(sampler=sampler), size)
@@ -56,20 +60,20 @@ def test_without_constraints_the_order_is_that_of_plain_optuna():
 
 
 def test_invalid_points_are_skipped_and_valid_ones_run_once():
-    size = grid_size(SPACE, is_valid)
+    size = len(list_grid(SPACE, is_valid))
     points = run(optuna.create_study(sampler=FreshSampler(GRID, SPACE, is_valid)), size)
     assert size == 4 * 3 * 4 - 2 * 4
     assert len(as_set(points)) == size
     assert all(is_valid(point) for point in points)
 
 
-def test_enqueued_trials_take_no_point_from_the_grid():
+def test_a_point_that_was_enqueued_is_not_drawn_again():
     study = optuna.create_study(sampler=FreshSampler(GRID, SPACE))
-    points = run(study, 5)
-    study.enqueue_trial(points[2])
-    rest = run(study, grid_size(SPACE) - 5 + 1)
-    assert rest[0] == points[2]
-    assert len(as_set(points + rest)) == grid_size(SPACE)
+    later = list(list_grid(SPACE, seed=3).values())[5]
+    study.enqueue_trial(later)
+    points = run(study, len(list_grid(SPACE)))
+    assert points[0] == later
+    assert len(as_set(points)) == len(list_grid(SPACE))
 
 
 def test_a_point_lost_before_it_was_drawn_is_run_in_the_end():
@@ -77,24 +81,30 @@ def test_a_point_lost_before_it_was_drawn_is_run_in_the_end():
     first = run(study, 3)
     lost = study._storage.create_new_trial(study._study_id)  # a worker that died at once
     study._storage.set_trial_state_values(lost, optuna.trial.TrialState.FAIL)
-    rest = run(study, grid_size(SPACE) - 3)
-    assert len(as_set(first + rest)) == grid_size(SPACE)
+    rest = run(study, len(list_grid(SPACE)) - 3)
+    assert len(as_set(first + rest)) == len(list_grid(SPACE))
 
 
-def test_workers_at_once_never_run_a_point_twice(tmp_path):
-    path = str(tmp_path / "journal")
+def test_workers_at_once_never_run_a_point_twice(study_dir, make_search):
+    """Each claims under the study's lock."""
+
+    class Grid(type(make_search())):
+        grid = list_grid(SPACE, is_valid)
+        reader = PointReader(SPACE)
 
     def work(worker):
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(path))
-        study = optuna.load_study(study_name="s", storage=storage, sampler=FreshSampler(GRID, SPACE, is_valid))
-        return run(study, 10)
+        search = Grid(make_search(n_trials=100).options, study_dir, SPACE.suggest, FreshSampler(GRID, SPACE, is_valid))
+        points = []
+        with StoredStudy(open_storage(None, study_dir), None, search) as study:
+            while (claimed := study.claim()) is not None:
+                points.append(claimed.values)
+                study.settle(claimed.trial_id, Outcome("complete", (1.0,)))
+        return points
 
-    optuna.create_study(
-        study_name="s", storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(path))
-    )
+    open_storage(None, study_dir)
     with ThreadPoolExecutor(4) as pool:
         points = [point for drawn in pool.map(work, range(4)) for point in drawn]
-    assert len(points) == len(as_set(points)) == grid_size(SPACE, is_valid)
+    assert len(points) == len(as_set(points)) == len(list_grid(SPACE, is_valid))
 
 
 def test_a_space_without_a_grid_is_a_fault():
@@ -103,4 +113,4 @@ def test_a_space_without_a_grid_is_a_fault():
         build_sampler(GRID, trial_number=0, space=space)
     assert {fault.key for fault in caught.value.faults} == {"lr", "x"}
     with pytest.raises(ConfigError):
-        grid_size(space)
+        list_grid(space)

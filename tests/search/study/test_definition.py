@@ -21,13 +21,10 @@ def test_an_equal_definition_is_no_difference_after_its_storage():
 @pytest.mark.parametrize(
     ("changes", "lines"),
     [
-        ({"space": {"x": "1 to 9"}}, ["space x: stored 1 to 5, now 1 to 9"]),
-        ({"space": {}}, ["space x: stored 1 to 5, now without"]),
         (
             {"settings": {"lr": "0.2", "depth": "2", "new": "1"}},
             ["setting lr: stored 0.1, now 0.2", "setting new: stored w"],
         ),
-        ({"directions": ["maximize"]}, ["directions: stored ['minimize'], now ['maximize']"]),
         ({"repeats": "3, mean"}, ["repeats: stored 1, now 3, mean"]),
     ],
 )
@@ -36,6 +33,23 @@ def test_every_difference_is_said_with_both_values(changes, lines):
         compare("study", STORED, dataclasses.replace(STORED, **changes))
     assert all(line in str(caught.value) for line in lines)
     assert "allow_changes=true" in str(caught.value)
+
+
+def test_a_changed_space_is_returned_and_goes_on():
+    assert compare("study", STORED, dataclasses.replace(STORED, space={"x": "1 to 9"})) == [
+        "space x: stored 1 to 5, now 1 to 9"
+    ]
+    searched = dataclasses.replace(STORED, space={"lr": "1 to 9"}, settings={"depth": "2", "x": "3"})
+    assert len(compare("study", STORED, searched)) == 2  # keys that move between the space and the settings
+
+
+def test_another_direction_or_objective_cannot_be_gone_on_with():
+    named = dataclasses.replace(STORED, objectives=["val/f1"])
+    for one, other in [(STORED, {"directions": ["maximize"]}), (named, {"objectives": ["val/accuracy"]})]:
+        with pytest.raises(StudyChangedError) as caught:
+            compare("study", one, dataclasses.replace(one, **other))
+        assert "hydra.sweeper.study_name=study_2" in str(caught.value)
+        assert "allow_changes" not in str(caught.value)
 
 
 def test_a_key_that_is_ignored_by_now_is_no_difference_though_it_was_stored():
@@ -54,7 +68,6 @@ def test_a_long_list_of_differences_is_cut():
 @pytest.mark.parametrize(
     ("options", "difference"),
     [
-        (["x=interval(-9,9)"], "space x"),
         (["x=interval(-5,5)", "y=2"], "setting y: stored 1.0, now 2"),
         (["x=interval(-5,5)", "shape=round"], "setting shape.name: stored flat, now round"),
         (["x=interval(-5,5)", "hydra.sweeper.direction=maximize"], "directions"),

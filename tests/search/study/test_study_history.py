@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from sentiment.search.space.parameters import name_key
 from sentiment.search.storage.address import StorageError, read_address
 from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address, write_study_address
 from sentiment.search.study.current import current_trial
-from sentiment.search.study.history import StudyMissingError, has_study, name_key, read_study
+from sentiment.search.study.history import StudyMissingError, has_study, read_study
 
 TOY_DIR = Path(__file__).parents[1] / "toy"
 
@@ -52,6 +53,7 @@ def test_every_trial_is_told(sweep, study_dir, tmp_path):
 def test_failures_and_prunings_have_their_reasons(sweep, study_dir):
     sweep(
         "x=1,2,3,5", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=4", "hydra.sweeper.max_failure_rate=1",
+        "hydra.sweeper.retry=none",
         "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
         "hydra.sweeper.pruner.n_warmup_steps=0", task=evaluate_in_steps,
     )  # fmt: skip

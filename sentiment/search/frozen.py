@@ -1,0 +1,78 @@
+"""Config files that are read once.
+
+Hydra reads its YAML files anew for every job of a sweep: an edit during the sweep would change later jobs.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
+from hydra.core.config_loader import ConfigLoader
+from hydra.types import HydraContext
+
+
+class FrozenRepository:
+    """A repository of config files that answers every question once and remembers the answer.
+
+    Hydra copies its repository for every composition; copies of this one share what was read.
+    """
+
+    def __init__(self, repository: IConfigRepository, answers: dict[Any, Any] | None = None) -> None:
+        self._repository = repository
+        self._answers: dict[Any, Any] = {} if answers is None else answers
+
+    def load_config(self, config_path: str) -> Any:
+        """Read a file once; a copy each time, as composing changes what it gets."""
+        key = ("load_config", config_path)
+        if key not in self._answers:
+            self._answers[key] = self._repository.load_config(config_path)
+        return copy.deepcopy(self._answers[key])
+
+    def group_exists(self, config_path: str) -> Any:
+        """Return whether a group is there."""
+        return self._remember("group_exists", config_path)
+
+    def config_exists(self, config_path: str) -> Any:
+        """Return whether a file is there."""
+        return self._remember("config_exists", config_path)
+
+    def get_group_options(self, group_name: str, *arguments: Any, **named: Any) -> Any:
+        """List a group's options."""
+        return self._remember("get_group_options", group_name, *arguments, **named)
+
+    def initialize_sources(self, config_search_path: Any) -> None:
+        """Take another search path; what was read under the old one is forgotten by this copy."""
+        self._repository = copy.deepcopy(self._repository)
+        self._repository.initialize_sources(config_search_path)
+        self._answers = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenRepository:
+        return FrozenRepository(self._repository, self._answers)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_repository":
+            raise AttributeError(name)
+        return getattr(self._repository, name)
+
+    def _remember(self, method: str, *arguments: Any, **named: Any) -> Any:
+        key = (method, *arguments, *sorted(named.items()))
+        if key not in self._answers:
+            self._answers[key] = getattr(self._repository, method)(*arguments, **named)
+        return self._answers[key]
+
+
+def freeze_loader(loader: ConfigLoader) -> None:
+    """Let a loader read every config file once from now on."""
+    assert isinstance(loader, ConfigLoaderImpl), f"unknown kind of config loader: {type(loader).__name__}"
+    loader.repository = FrozenRepository(loader.repository)  # type: ignore[assignment]
+
+
+def freeze(context: HydraContext) -> HydraContext:
+    """Return a context whose loader reads every config file once."""
+    frozen = copy.copy(context)
+    frozen.config_loader = copy.copy(context.config_loader)
+    freeze_loader(frozen.config_loader)
+    return frozen

@@ -1,0 +1,166 @@
+"""Which point of a space a stored trial is, though the space has changed since it was drawn.
+
+A study may grow: a parameter gets more values or another interval, another key is searched, a searched key is fixed. A
+trial still is a point of the search as it is now if every parameter has a value that the space knows. What counts is
+what a value means in the configuration, not how Optuna stores it.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from sentiment.search.space.parameters import Parameter, Space, name_key, read_value, write_value
+
+Point = dict[str, Any]
+"""Parameter names to values, those of the space as it is now."""
+
+Key = tuple[tuple[str, str], ...]
+"""A point as something that can be compared: settings to values, types kept."""
+
+REPLACES_KEY = "retry_of"
+"""User attribute of a trial: number of the failed trial whose point it tries again."""
+
+
+def write_setting(value: Any) -> str:
+    """Write a setting as text that tells types apart: ``1`` is a number, ``'1'`` a string.
+
+    Strings that cannot be mistaken stand without quotes, as they always did in stored studies.
+    """
+    if not isinstance(value, str):
+        return str(value)
+    is_ambiguous = value[:1] in ("'", '"', "[", "{") or value in ("True", "False", "None") or _is_number(value)
+    return repr(value) if is_ambiguous else value
+
+
+@dataclass(frozen=True)
+class PointReader:
+    """Reads stored trials as points.
+
+    Attributes:
+        space: The space as it is now.
+        defaults: Setting to the value, written, of trials that were drawn before it was searched.
+        fixed: The same for keys that are not searched now: what a trial has to have, if it has the key at all.
+        known: Every key that the study has ever searched.
+    """
+
+    space: Space
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+    _points: dict[int, Point] = field(default_factory=dict, compare=False)
+
+    def list_changed(self) -> dict[str, str]:
+        """Return what has to be noted of a new trial, as overrides: earlier ones that lack it had something else."""
+        return {key: _write_override(text) for key, text in self.fixed.items() if self.defaults.get(key, text) != text}
+
+    @property
+    def searched(self) -> frozenset[str]:
+        """Every key that is searched, or ever was."""
+        return self.known | {name_key(parameter.name) for parameter in self.space.parameters}
+
+    def read(self, trial: FrozenTrial) -> Point | None:
+        """Return the point of a trial; None where it is none of the space as it is now, or has none yet."""
+        if trial.number in self._points:
+            return self._points[trial.number]
+        point = self._read(trial)
+        if point is not None and (trial.state.is_finished() or "fixed_params" in trial.system_attrs):
+            self._points[trial.number] = point  # it never changes
+        return point
+
+    def read_keys(self, trials: Iterable[FrozenTrial]) -> dict[Key, int]:
+        """Return the points of trials, each with the number of its last trial."""
+        points = ((trial.number, self.read(trial)) for trial in trials)
+        return {make_key(point): number for number, point in points if point is not None}
+
+    def _read(self, trial: FrozenTrial) -> Point | None:
+        drawn = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
+        has_ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        if not drawn and not has_ended and self.space.parameters:
+            return None  # its defaults are those of a trial that had nothing to draw, not of one that has yet to
+        settings = self._read_settings(trial, drawn)
+        point: Point = {}
+        for is_branch in (False, True):
+            for parameter in self.space.active(point):
+                if (parameter.condition is not None) == is_branch:
+                    text = self._find(parameter, settings)
+                    found = None if text is None else find_value(parameter.distribution, text)
+                    if found is None:
+                        return None
+                    point[parameter.name] = found[0]
+        for key in self.known - {name_key(parameter.name) for parameter in self.space.parameters}:
+            text = settings.get(key, self.defaults.get(key))
+            if text is not None and _canonical(text) != _canonical(self.fixed.get(key)):
+                return None
+        return point
+
+    def _read_settings(self, trial: FrozenTrial, drawn: Mapping[str, Any]) -> dict[str, str]:
+        noted = {
+            name_key(name): write_setting(read_value(text))
+            for name, text in trial.user_attrs.items()
+            if isinstance(text, str) and (name_key(name) in self.defaults or name_key(name) in self.fixed)
+        }
+        return {**noted, **{name_key(name): write_setting(_read(value)) for name, value in drawn.items()}}
+
+    def _find(self, parameter: Parameter, settings: Mapping[str, str]) -> str | None:
+        key = name_key(parameter.name)
+        branch = (
+            ""
+            if parameter.condition is None
+            else f"{key} ({name_key(parameter.condition[0])}={parameter.condition[1]})"
+        )
+        return settings.get(key, self.defaults.get(branch, self.defaults.get(key)))
+
+
+def make_key(point: Mapping[str, Any]) -> Key:
+    """Return a point as something that can be compared."""
+    return tuple(
+        sorted((name_key(name), str(_canonical(write_setting(_read(value))))) for name, value in point.items())
+    )
+
+
+def find_value(distribution: BaseDistribution, text: str) -> tuple[Any] | None:
+    """Return the value of a distribution that means a written setting; None where it has none."""
+    if isinstance(distribution, CategoricalDistribution):
+        wanted = _canonical(text)
+        return next(((one,) for one in distribution.choices if _canonical(write_setting(_read(one))) == wanted), None)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    if not _is_number(text) or not math.isfinite(float(text)):
+        return None
+    number = float(text)
+    if isinstance(distribution, IntDistribution):
+        if not number.is_integer():
+            return None
+        number = int(number)
+    return (number,) if distribution._contains(number) else None
+
+
+def _write_override(text: str) -> str:
+    """Write a setting as the right side of an override."""
+    if text[:1] in ("[", "{") or text in ("True", "False") or _is_number(text):
+        return text
+    return "null" if text == "None" else write_value(ast.literal_eval(text) if text[:1] in ("'", '"') else text)
+
+
+def _read(value: Any) -> Any:
+    """Return what a drawn value means in a configuration."""
+    return read_value(write_value(value)) if isinstance(value, str) else value
+
+
+def _canonical(text: str | None) -> str | None:
+    """Make 1 and 1.0 one: a configuration's types make a whole number a float, and Optuna holds them for equal."""
+    return repr(float(text)) if text is not None and _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

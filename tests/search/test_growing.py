@@ -1,0 +1,216 @@
+"""A study that grows: exactly the points that are new are run, whatever has changed in the space."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from sentiment.search.plugin.sweeper import StudyEndedError
+
+GRID = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=1000"]
+
+
+class Noting:
+    """A task that remembers the points that it ran."""
+
+    def __init__(self, *keys):
+        self.keys = keys
+        self.runs = []
+        self.bad = ()
+
+    def __call__(self, config):
+        point = tuple(config[key] for key in self.keys)
+        if point in self.bad:
+            raise ValueError(f"a bad row at {point}")
+        self.runs.append(point)
+        return float(config.x)
+
+    def take(self):
+        runs, self.runs = self.runs, []
+        return sorted(runs, key=repr)
+
+
+class Marking:
+    """A task that takes values of any type."""
+
+    def __init__(self):
+        self.runs = []
+
+    def __call__(self, config):
+        self.runs.append((config.mark, config.end_mark))
+        return 0.0
+
+
+def test_more_seeds_run_the_new_seeds_alone(sweep):
+    task = Noting("seed")
+    sweep("seed=range(0,2)", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=2", task=task)
+    assert task.take() == [(0,), (1,)]
+    study = sweep("seed=range(0,5)", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=5", task=task)
+    assert task.take() == [(2,), (3,), (4,)]
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 5
+    sweep("seed=range(0,5)", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=5", task=task)
+    assert task.take() == []
+
+
+def test_one_more_choice_and_the_old_command_after_it(sweep):
+    task = Noting("x")
+    sweep(*GRID, "x=choice(1,2)", task=task)
+    sweep(*GRID, "x=choice(1,2,3)", task=task)
+    assert task.take() == [(1,), (2,), (3,)]
+    sweep(*GRID, "x=choice(1,2)", task=task)
+    assert task.take() == []
+    sweep(*GRID, "x=choice(4,1)", task=task)
+    sweep(*GRID, "x=range(1,6)", task=task)
+    assert task.take() == [(4,), (5,)]
+
+
+def test_one_more_key_counts_the_points_at_its_default(sweep):
+    task = Noting("x", "y", "seed")
+    sweep(*GRID, "x=choice(1,2)", task=task)  # y is 1.0 by default
+    sweep(*GRID, "x=choice(1,2)", "y=choice(1,2)", task=task)
+    sweep(*GRID, "x=choice(1,2)", "y=choice(1,2)", "seed=choice(0,1)", task=task)
+    runs = task.take()
+    assert len(runs) == len(set(runs)) == 8
+    sweep(*GRID, "x=choice(1,2)", "y=2", task=task)  # and back: one of them is fixed again
+    assert task.take() == []
+    sweep(*GRID, "x=choice(1,2)", "y=3", task=task)
+    assert task.take() == [(1, 3, 0), (2, 3, 0)]
+
+
+def test_a_config_group_that_is_searched_now_counts_the_option_of_before(sweep):
+    task = Noting("x", "shape")
+    sweep(*GRID, "x=choice(1,2)", task=task)
+    study = sweep(*GRID, "x=choice(1,2)", "shape=flat,round", task=task)
+    assert len(study.trials) == 4
+    assert len(task.take()) == 4
+
+
+def test_what_is_new_is_said_and_what_is_outside_stays(sweep, caplog):
+    with caplog.at_level(logging.INFO):
+        sweep(*GRID, "x=choice(1,2,3)", task=(task := Noting("x")))
+        caplog.clear()
+        study = sweep(*GRID, "x=choice(3,4)", task=task)
+    assert "1 new points to run; 1 trials there belong to the new space, 2 do not and stay as history." in caplog.text
+    assert len(study.trials) == 4
+
+
+VALUES = st.lists(
+    st.sampled_from(["1", "2", "'1'", "true", "'True'", "null", "'None'", "0.5"]), min_size=1, unique=True
+)
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(steps=st.lists(st.fixed_dictionaries({}, optional={"mark": VALUES, "end_mark": VALUES}), min_size=2, max_size=3))
+def test_any_sequence_of_growths_runs_every_point_once(sweep, study_dir, steps):
+    """Every space of a sequence is whole in the end, and no point has run twice."""
+    shutil.rmtree(study_dir, ignore_errors=True)
+    task = Marking()
+    seen = set()
+    for step in steps:
+        if step:
+            sweep(*GRID, *(f"{key}={','.join(values)}" for key, values in step.items()), task=task)
+            meanings = {"true": True, "null": None, "1": 1, "2": 2, "0.5": 0.5}
+            read = [
+                [meanings.get(value, value.strip("'")) for value in step.get(key, ["null"])]
+                for key in ("mark", "end_mark")
+            ]
+            seen |= {repr(point) for point in itertools.product(*read)}
+    runs = [repr(point) for point in task.runs]
+    assert len(runs) == len(set(runs))
+    assert seen == set(runs)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "multivariate_tpe", "random", "cmaes", "gp", "nsgaii", "qmc"])
+def test_a_search_goes_on_in_a_grown_space(sweep, sampler):
+    if sampler == "gp":
+        pytest.importorskip("torch")
+    task = Noting("x")
+    options = [f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=1"]
+    sweep("x=choice(1,2)", "y=interval(0,1)", *options, "hydra.sweeper.n_trials=4", task=task)
+    study = sweep("x=choice(1,2,3)", "y=interval(-1,1)", *options, "hydra.sweeper.n_trials=12", task=task)
+    assert len(study.trials) == 12
+    assert {3} <= {point for (point,) in task.runs}
+
+
+def test_samplers_learn_from_the_trials_before(sweep):
+    """TPE draws near the best of the trials before the growth, at once."""
+    options = ["hydra/sweeper/sampler=multivariate_tpe", "hydra.sweeper.sampler.seed=1", "x=interval(-5,5)"]
+    sweep(*options, "shape.name=a,b", "hydra.sweeper.n_trials=40", task=lambda config: (config.x - 3) ** 2)
+    study = sweep(*options, "shape.name=a,b,c", "hydra.sweeper.n_trials=60", task=lambda config: (config.x - 3) ** 2)
+    later = [abs(trial.params["x"] - 3) for trial in study.trials[40:]]
+    assert sum(later) / len(later) < 1.5  # uniform draws would be 3.4 away
+
+
+def test_a_failed_point_is_tried_again_by_the_next_command(sweep):
+    task = Noting("x")
+    task.bad = [(2,)]
+    options = [*GRID, "x=choice(1,2,3)", "hydra.sweeper.max_failure_rate=0.5"]
+    for _ in range(2):  # once per command
+        with pytest.raises(StudyEndedError, match=r"1 of 3 trials .* have no result:\n  trial .*a bad row at"):
+            sweep(*options, task=task)
+    task.bad = ()
+    study = sweep(*options, task=task)
+    assert task.take() == [(1,), (2,), (3,)]
+    assert len(study.trials) == 5
+    assert sweep(*options, task=task).trials[-1].number == 4
+    assert task.take() == []
+
+
+def test_failures_stay_where_people_say_so(sweep):
+    task = Noting("x")
+    task.bad = [(2,)]
+    options = [*GRID, "x=choice(1,2,3)", "hydra.sweeper.max_failure_rate=0.5", "hydra.sweeper.retry=none"]
+    sweep(*options, task=task)
+    task.bad = ()
+    assert len(sweep(*options, task=task).trials) == 3
+
+
+def test_a_search_tries_failed_points_again_too(sweep):
+    task = Noting("x")
+    options = ["x=interval(1,2)", "hydra.sweeper.n_trials=5", "hydra.sweeper.max_failure_rate=0.5"]
+    calls = []
+
+    def fail_twice(config):
+        calls.append(config.x)
+        if len(calls) in (2, 3):
+            raise ValueError("for the moment")
+        return task(config)
+
+    with pytest.raises(StudyEndedError, match="2 of 5 trials"):
+        sweep(*options, task=fail_twice)
+    sweep(*options, task=fail_twice)
+    assert sorted(calls[5:]) == sorted(calls[1:3])
+    assert len(task.runs) == 5
+
+
+def test_runs_that_finished_before_a_repeat_failed_are_not_run_again(sweep):
+    runs = []
+
+    def fail_at_first(config):
+        runs.append(config.seed)
+        if config.seed == 2 and runs.count(2) == 1:
+            raise ValueError("unlucky")
+        return float(config.seed)
+
+    options = ["x=interval(1,2)", "hydra.sweeper.n_trials=1", "hydra.sweeper.repeats=3"]
+    with pytest.raises(StudyEndedError):
+        sweep(*options, task=fail_at_first)
+    study = sweep(*options, task=fail_at_first)
+    assert runs == [0, 1, 2, 2]
+    assert study.best_value == 1.0
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_six_values_of_three_types_are_six_points(sweep, sampler):
+    task = Marking()
+    options = [f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=60"]
+    sweep(*options, "mark=1,'1',true,'True',null,'None'", task=task)
+    assert sorted(repr(mark) for mark, _ in task.runs) == sorted(["1", "'1'", "True", "'True'", "None", "'None'"])
