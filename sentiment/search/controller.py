@@ -258,7 +258,7 @@ class Controller:
             heading = f"{len(missing)} of {self._study.total} trials of the study {self._study.name!r} have no result:"
         else:
             return
-        listed = f"\n{_list_failures(missing)}" if missing else ""
+        listed = f"\n{_list_failures(missing or self._failures)}" if missing or self._failures else ""
         raise StudyFailedError(
             f"{heading}{listed}\n-> mend the cause and start the same command again: it tries them again; "
             "hydra.sweeper.retry=none goes without them"

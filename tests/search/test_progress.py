@@ -73,7 +73,13 @@ def test_every_event_has_its_line(sweep, caplog):
         return trial.number / 3
 
     pruner = ["hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1"]
-    options = ["x=interval(1,2)", "+z=choice(a)", "hydra.sweeper.n_trials=3", "hydra.sweeper.max_failure_rate=0.5"]
+    options = [
+        "x=interval(1,2)",
+        "+z=choice(a)",
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.max_failure_rate=0.5",
+        "hydra.sweeper.retry=none",
+    ]
     with caplog.at_level(logging.INFO, "sentiment.search.progress"):
         sweep(*options, *pruner, "hydra.sweeper.progress=lines", task=task)
     lines = [record.message for record in caplog.records if record.name == "sentiment.search.progress"]
@@ -170,7 +176,7 @@ def test_a_broken_callback_is_not_passed_over(sweep, watching):
 
 def test_what_workers_print_is_in_their_logs(start_toy, study_dir):
     accident = ["x=choice(0,1)", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=2", "accident=error"]
-    command = start_toy(*accident, "hydra.sweeper.max_failure_rate=1")
+    command = start_toy(*accident, "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.retry=none")
     output, _ = command.communicate(timeout=120)
     logs = "".join(file.read_text(encoding="utf-8") for file in (study_dir / "workers").glob("worker-*.log"))
     assert logs.count("Error executing job with overrides") == 2

@@ -36,7 +36,7 @@ def kill_and_resume(study, victims: list[str], moments: random.Random, *, n_tria
     finished: dict[int, object] = {}
     for whom in victims:
         seen, ended = len(study.starts), len(finished)
-        command = study.start("hydra.sweeper.max_failure_rate=1", **options)
+        command = study.start("hydra.sweeper.max_failure_rate=1", "hydra.sweeper.retry=none", **options)
         study.wait_until(lambda: len(study.starts) > seen or not command.is_running)  # noqa: B023 - called at once
         time.sleep(moments.uniform(0, 2 * seconds * (n_trials - ended) / len(victims) / 2))
         kill(command, whom)
@@ -53,7 +53,7 @@ def kill_and_resume(study, victims: list[str], moments: random.Random, *, n_tria
             assert value is None or now[number][1] == value
         finished = now
     seen = len(study.starts)
-    assert study.start("hydra.sweeper.max_failure_rate=1", **options).finish() == 0
+    assert study.start("hydra.sweeper.max_failure_rate=1", "hydra.sweeper.retry=none", **options).finish() == 0
     assert not {number for number, _ in study.starts[seen:]} & finished.keys()
     study.require_whole(n_trials)
     deaths = [trial for trial in study.trials() if trial.state.name == "FAIL"]
@@ -90,7 +90,9 @@ def test_workers_end_with_their_study_and_their_trials_are_run_once_more(study):
 
 
 def test_a_killed_worker_costs_its_one_trial(study):
-    command = study.start("hydra.sweeper.max_failure_rate=0.5", n_trials=6, n_jobs=2, seconds=0.4)
+    command = study.start(
+        "hydra.sweeper.max_failure_rate=0.5", "hydra.sweeper.retry=none", n_trials=6, n_jobs=2, seconds=0.4
+    )
     study.wait_until(lambda: len(study.starts) == 2)
     os.kill(command.list_workers()[0], signal.SIGKILL)
     assert command.finish() == 0, command.output

@@ -202,7 +202,14 @@ def test_callbacks_of_hydra_are_told_what_the_task_returned_or_raised(multirun, 
     monkeypatch.setattr(JobEnds, "seen", [])
     ends = f"+hydra.callbacks.ends._target_={JobEnds.__module__}.JobEnds"
     with execution_whitelist(f"{JobEnds.__module__}.*"):
-        multirun(sweeper, "+x=0,1,2", ends, "hydra.sweeper.max_failure_rate=1", task=work)
+        multirun(
+            sweeper,
+            "+x=0,1,2",
+            ends,
+            "hydra.sweeper.max_failure_rate=1",
+            *([] if sweeper == "optuna" else ["hydra.sweeper.retry=none"]),
+            task=work,
+        )
     two = ("COMPLETED", "2") if sweeper == "optuna" else ("FAILED", "RunPruned('two')")
     assert sorted(JobEnds.seen) == sorted([("COMPLETED", "0"), ("FAILED", "ValueError('one')"), two])
 
@@ -241,7 +248,12 @@ def test_failures_within_the_allowed_rate_are_kept_beside_the_results(sweep, stu
         return config.x
 
     study = sweep(
-        *("x=choice(-1,-2,3,4)", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=0.5"),
+        *(
+            "x=choice(-1,-2,3,4)",
+            "hydra/sweeper/sampler=grid",
+            "hydra.sweeper.max_failure_rate=0.5",
+            "hydra.sweeper.retry=none",
+        ),
         task=fail_below_zero,
     )
     failed = [trial for trial in study.trials if trial.state == TrialState.FAIL]

@@ -99,6 +99,7 @@ def test_trials_end_as_anywhere_else_and_nobody_waits_for_a_batch(
         *launch_with(launcher),
         "hydra.sweeper.n_trials=5",
         "hydra.sweeper.max_failure_rate=0.5",
+        "hydra.sweeper.retry=none",
         "hydra/sweeper/sampler=grid",
         "hydra.sweeper.sampler.seed=0",  # draws x=2 first
         "x=0,1,2,3,4",
@@ -131,7 +132,11 @@ def test_a_killed_job_costs_its_own_trial_alone(start_toy: StartToy, study_dir: 
     fates = ["x=1,2,3", "+fate=[none,none,kill,none]", 'accident="${fate.${x}}"', "hydra/sweeper/sampler=grid"]
     end(
         start_toy(
-            *launch_with("submitit_local"), *fates, "hydra.sweeper.n_trials=3", "hydra.sweeper.max_failure_rate=1"
+            *launch_with("submitit_local"),
+            *fates,
+            "hydra.sweeper.n_trials=3",
+            "hydra.sweeper.max_failure_rate=1",
+            "hydra.sweeper.retry=none",
         )
     )
 
@@ -222,7 +227,13 @@ def test_a_study_outlives_a_node_of_its_cluster(
     command = start_toy(
         *("hydra/launcher=ray", f"hydra.launcher.ray.init.address={address}", "hydra.sweeper.n_jobs=2"),
         f"+hydra.launcher.ray.remote.max_retries={retries}",
-        *("x=interval(-5,5)", "hydra.sweeper.n_trials=5", "hydra.sweeper.max_failure_rate=0.5", "seconds=5"),
+        *(
+            "x=interval(-5,5)",
+            "hydra.sweeper.n_trials=5",
+            "hydra.sweeper.max_failure_rate=0.5",
+            "hydra.sweeper.retry=none",
+            "seconds=5",
+        ),
         *(f"mark={started}", f"end_mark={ended}"),
     )
     wait_for(lambda: len(count_lines(started)) == 2)

@@ -124,7 +124,9 @@ def test_a_command_without_a_place_left_says_so(start_toy, tmp_path):
 def test_the_place_of_a_killed_worker_is_given_to_the_next_trial(start_toy, tmp_path):
     mark = tmp_path / "marks.txt"
     options = ["hydra.sweeper.devices=[0]", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=2", "x=interval(-5,5)"]
-    command = start_toy(*options, "hydra.sweeper.max_failure_rate=1", "accident=kill", f"mark={mark}")
+    command = start_toy(
+        *options, "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.retry=none", "accident=kill", f"mark={mark}"
+    )
     output, _ = command.communicate(timeout=120)
     assert output.count("failed: the worker process was killed by SIGKILL") == 2
     assert [device for device, *_ in read_marks(mark)] == ["0", "0"]
