@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -25,9 +26,11 @@ from omegaconf.errors import InterpolationKeyError
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.faults import explain_unknown_key, explain_unknown_option
-from sentiment.config.objective import find_directions, list_objectives
+from sentiment.config.objective import RETIRED, Objective, find_directions, list_objectives
 from sentiment.config.reading import check_settings, list_keys, read_choices
+from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
+from sentiment.nearest import nearest
 
 SearchPoints = Callable[[DictConfig, Sequence[str], Mapping[str, str], ConfigLoader], Sequence[Sequence[str]]]
 """Lists the overrides of the points at which a search is checked, from the configuration that the fixed overrides
@@ -98,35 +101,64 @@ class CommandLineCheck:
         faults += find_lost_interpolations(hydra_config.sweeper)
         if is_multirun and not faults:
             faults += find_wrong_direction(composed)
-        if is_multirun and hydra_config.sweeper._target_ in self.searches:
+        if not is_multirun:
+            faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
+            if params:
+                print(f"Note: this configuration is a sweep over {', '.join(params)}; add -m to run all of it.")
+        elif found := self._find_swept_sweepers(fixed, swept, hydra_config.sweeper):
+            faults += found
+        elif hydra_config.sweeper._target_ in self.searches:
             faults += self._check_search(composed, [*fixed, *swept])
-        elif is_multirun:
+        else:
             space = self._parse([f"{key}={value}" for key, value in params.items()], faults)
             is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
             for point in list_points([*space, *fixed, *swept], is_grid=is_grid):
                 faults += self._check_point(point)
-        else:
-            faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
-            if params:
-                print(f"Note: this configuration is a sweep over {', '.join(params)}; add -m to run all of it.")
         return list(dict.fromkeys(faults))
 
+    def _find_swept_sweepers(self, fixed: list[Override], swept: list[Override], sweeper: DictConfig) -> list[Fault]:
+        """Return the faults of swept options that set up the sweep itself: there is one set-up per command."""
+        faults: list[Fault] = []
+        for override in swept:
+            group = override.key_or_group
+            if not self._is_choice(override) or group in Settings.model_fields:
+                continue
+            options = [value for value in list_values(override) if self._can_compose([*fixed, value])]
+            if any(self._compose([*fixed, value], with_hydra=True).hydra.sweeper != sweeper for value in options):
+                lines = [f"-m {value.input_line}" for value in options]
+                joint = "take search=both, one study of several models, or " if group == "search" else ""
+                problem = f"{override.get_value_string()} set up the sweep itself, so one sweep cannot run over them"
+                faults.append(Fault(group, problem, f"{joint}run them one after the other: {', then '.join(lines)}"))
+        return faults
+
     def _check_search(self, composed: DictConfig, overrides: list[Override]) -> list[Fault]:
-        list_points = self.searches[composed.hydra.sweeper._target_]
+        sweeper = composed.hydra.sweeper
         lines = [str(override.input_line) for override in overrides if not override.is_hydra_override()]
         hydra_overrides = [override for override in overrides if override.is_hydra_override()]
         faults: list[Fault] = []
         try:
-            points = list_points(composed, lines, composed.hydra.runtime.choices, self.loader)
+            points = self.searches[sweeper._target_](composed, lines, composed.hydra.runtime.choices, self.loader)
         except ConfigError as error:
             return list(error.faults)
+        known: dict[str, None] = {}
+        composable: list[Override] = []
         explained: set[str] = set()  # an override that composes nowhere is explained once, not at every corner
         for point in points:
             overrides = self._parse([line for line in point if line not in explained], faults)
             composable, found = self._keep_composable([*hydra_overrides, *overrides])
             explained |= {str(override.input_line) for override in overrides if override not in composable}
-            faults += found + check_settings(self._compose(composable), Path.cwd())[1]
-        return faults
+            config = self._compose(composable)
+            known |= dict.fromkeys(list_keys(config))
+            faults += found + check_settings(config, Path.cwd())[1]
+        return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
+
+    def _check_probe(self, sweeper: DictConfig, point: list[Override]) -> list[Fault]:
+        """Return the faults of ``probe_overrides``, which a dry run lays over a point."""
+        faults: list[Fault] = []
+        probe = self._parse(list(sweeper.probe_overrides or []), faults)
+        keys = {override.key_or_group for override in probe}
+        faults += self._keep_composable([*(one for one in point if one.key_or_group not in keys), *probe])[1]
+        return [Fault("hydra.sweeper.probe_overrides", f"{one.key}: {one.problem}", one.remedy) for one in faults]
 
     def _parse(self, lines: list[str], faults: list[Fault]) -> list[Override]:
         parser = OverridesParser.create(config_loader=self.loader)
@@ -170,7 +202,7 @@ class CommandLineCheck:
         return kept, faults
 
     def _explain_choice(self, override: Override, choices: list[Override]) -> Fault:
-        group, option = override.key_or_group, str(override.value())
+        group, option = override.key_or_group, override.get_value_element_as_str()
         options = self.loader.get_group_options(group)
         if option not in options:
             return explain_unknown_option(group, option, options)
@@ -179,14 +211,19 @@ class CommandLineCheck:
         )
 
     def _explain_value(self, override: Override, choices: list[Override]) -> Fault:
-        config = self._compose(choices, with_hydra=override.is_hydra_override())
         key = override.key_or_group
-        known = list_keys(config)
+        known = list_keys(self._compose(choices, with_hydra=override.is_hydra_override()))
         if key in known:
             reason = self._reason([*choices, override])
             return Fault(key, f"cannot be set by {override.input_line} ({reason})", "python run.py --cfg job shows it")
-        choice_nodes = {group: config[group] for group in self.groups if isinstance(config.get(group), DictConfig)}
-        return explain_unknown_key(key, [*known, *self.groups], read_choices(choice_nodes))
+        others = [choice for choice in choices if choice.key_or_group != "hydra/sweeper"]
+        study = self._compose([*others, *self._parse(["hydra/sweeper=study"], [])], with_hydra=True)
+        study_keys = [f"hydra.sweeper.{name}" for name in study.hydra.sweeper]
+        if key in study_keys:
+            remedy = "it belongs to studies: add search=study, or another search, and -m"
+            return Fault(key, "no such key in this sweeper", remedy)
+        options = {group: self.loader.get_group_options(group) for group in self.groups}
+        return explain_unknown_key(key, [*known, *self.groups, *study_keys], read_choices(study), options)
 
     def _is_choice(self, override: Override) -> bool:
         return not override.is_value_path and (
@@ -200,7 +237,7 @@ class CommandLineCheck:
         """Return why overrides do not compose; None: they do."""
         try:
             self._compose(overrides)
-        except COMPOSE_ERRORS as error:
+        except (*COMPOSE_ERRORS, ValueError) as error:  # ValueError: a group that is set to null or to a number
             return str(error.__cause__ or error).splitlines()[0]
         return None
 
@@ -237,6 +274,24 @@ def find_wrong_direction(composed: DictConfig) -> list[Fault]:
     return [Fault("hydra.sweeper.direction", problem, f"set hydra.sweeper.direction={value}")]
 
 
+def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]:
+    """Return the faults of ignored keys that no point of a search has, and of limits on what no job measures."""
+    faults = []
+    for name in sweeper.ignore or []:
+        if name not in known and name not in RETIRED:  # stored studies may hold keys of earlier versions
+            fault = explain_unknown_key(name, known, {})
+            faults.append(Fault("hydra.sweeper.ignore", f"{name}: {fault.problem}", fault.remedy))
+    measured = get_args(Objective)
+    for name in sweeper.limits or {}:
+        if name not in measured:
+            guess = nearest(name, measured)
+            remedy = f"did you mean {guess}? " if guess else ""
+            faults.append(
+                Fault(f"hydra.sweeper.limits.{name}", "no job measures it", f"{remedy}one of {', '.join(measured)}")
+            )
+    return faults
+
+
 def explain_sweep(override: Override) -> Fault:
     """Return the fault of several values without a multirun."""
     key = override.key_or_group
@@ -255,7 +310,7 @@ def list_points(overrides: Sequence[Override], *, is_grid: bool) -> Iterator[lis
         is_grid: Whether every combination runs.
     """
     by_key = {override.get_key_element(): override for override in overrides}
-    axes = [_list_values(override) for override in by_key.values()]
+    axes = [list_values(override) for override in by_key.values()]
     if is_grid:
         yield from (list(point) for point in itertools.product(*axes))
         return
@@ -266,7 +321,8 @@ def list_points(overrides: Sequence[Override], *, is_grid: bool) -> Iterator[lis
             yield [*first[:index], value, *first[index + 1 :]]
 
 
-def _list_values(override: Override) -> list[Override]:
+def list_values(override: Override) -> list[Override]:
+    """Return an override of each value that a sweep names, of an interval its ends; a fixed one as it is."""
     if not override.is_sweep_override():
         return [override]
     key = override.get_key_element()

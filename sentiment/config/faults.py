@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,29 +11,21 @@ from sentiment.config.objective import RETIRED
 from sentiment.config.option import UNNAMED, choice_of, group_members
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault
+from sentiment.nearest import nearest
+
+TOP_LEVEL_KEYS = (*Settings.model_fields, "hydra")
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Find the known name that looks most like `name`, if any does.
-
-    For dotted keys the last part counts most: people mistype ``model.hed`` or forget the group (``heads``).
-    """
-    candidates = list(known)
-    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.75)
-    if close:
-        return close[0]
-    leaves = {key.rpartition(".")[2]: key for key in reversed(candidates)}
-    close = difflib.get_close_matches(name.rpartition(".")[2], leaves, n=1, cutoff=0.6)
-    return leaves[close[0]] if close else None
-
-
-def explain_unknown_key(key: str, known: Sequence[str], choices: dict[str, str]) -> Fault:
+def explain_unknown_key(
+    key: str, known: Sequence[str], choices: Mapping[str, str], groups: Mapping[str, Sequence[str]] | None = None
+) -> Fault:
     """Return the fault of a key that does not exist, with what the person may have meant.
 
     Args:
         key: The dotted key as typed.
         known: Every dotted key of the composed configuration, and the names of the config groups.
         choices: The chosen option of each group, e.g. ``{"model": "rnn"}``.
+        groups: The options of each config group, to be listed where the person meant a group.
     """
     if key in RETIRED:
         return Fault(key, "is no key any more", RETIRED[key])
@@ -52,7 +43,8 @@ def explain_unknown_key(key: str, known: Sequence[str], choices: dict[str, str])
     guess = nearest(key, known)
     siblings = [name for name in known if name.startswith(f"{group}.")] if leaf else []
     if guess:
-        remedy = f"did you mean {guess}?"
+        options = f" options: {', '.join(groups[guess])}" if groups and guess in groups else ""
+        remedy = f"did you mean {guess}?{options}"
     elif siblings:
         remedy = f"keys of {group}: {', '.join(name.partition('.')[2] for name in siblings)}"
     else:
@@ -80,6 +72,10 @@ def _explain(detail: dict[str, Any], known: Sequence[str], choices: dict[str, st
     if kind == "missing":
         return Fault(key, "has no value", f"set it: {key}=...")
     if kind == "extra_forbidden":
+        misplaced = [name for name in value if name in TOP_LEVEL_KEYS] if isinstance(value, dict) else []
+        if misplaced and "." not in key:
+            problem = f"holds keys of the whole configuration ({', '.join(misplaced)}) as keys of its own"
+            return Fault(key, problem, f"begin its file in conf/{key}/ with the line: # @package _global_")
         return explain_unknown_key(key, [name for name in known if name != key], choices)
     if kind == "literal_error":
         allowed = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]

@@ -35,7 +35,7 @@ class Composer:
         ignored: Sequence[str],
         simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     ) -> None:
-        self._loader = loader
+        self.loader = loader
         self._study = study
         self._ignored = tuple(ignored)
         self._simplify = simplify or dict
@@ -65,7 +65,7 @@ class Composer:
         Raises:
             HydraException: The overrides do not compose.
         """
-        return self._loader.load_sweep_config(self._study, list(overrides))
+        return self.loader.load_sweep_config(self._study, list(overrides))
 
     def resolve(self, config: DictConfig) -> dict[str, str]:
         """Flatten what determines a result, as text that tells types apart: all but Hydra's node and ignored keys."""
@@ -75,7 +75,7 @@ class Composer:
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:
-            self._groups[key] = "." not in key and bool(self._loader.get_group_options(key))
+            self._groups[key] = "." not in key and bool(self.loader.get_group_options(key))
         return self._groups[key]
 
 

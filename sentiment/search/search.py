@@ -32,6 +32,7 @@ from sentiment.search.composer import Composer, is_within
 from sentiment.search.options import StudyOptions
 from sentiment.search.space.constraints import Validity, make_validity
 from sentiment.search.space.corners import list_corners
+from sentiment.search.space.names import find_unknown_names
 from sentiment.search.space.parameters import Parameter, Space, name_key, write_value
 from sentiment.search.space.points import Key, Point, PointReader, write_setting
 from sentiment.search.space.reading import read_space
@@ -206,9 +207,11 @@ class Search:
         Raises:
             ConfigError: With every fault of every corner, each once.
         """
-        faults: dict[Fault, None] = {}
-        for corner in list_corners(self.space, is_valid=self.is_valid or (lambda point: True)):
-            overrides = self.space.to_overrides(corner)
+        corners = list_corners(self.space, is_valid=self.is_valid or (lambda point: True))
+        points = [self.space.to_overrides(corner) for corner in corners]
+        loader = self.composer.loader
+        faults = dict.fromkeys(find_unknown_names(self.options, points, self.composer.compose, loader))
+        for overrides in points:
             if overrides in application.checked:
                 continue
             try:

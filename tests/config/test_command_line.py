@@ -48,6 +48,20 @@ def test_valid_commands_pass(arguments):
     [
         (["model.hed=3"], "model.hed", "no such key", "did you mean model.heads?"),
         (["heads=3"], "heads", "no such key", "did you mean model.heads?"),
+        (["learning_rate=1e-3"], "learning_rate", "no such key", "did you mean optimizer.lr?"),
+        (["hidden_dim=64"], "hidden_dim", "no such key", "did you mean model.embedding_size?"),
+        (["model=rnn", "hidden_dim=64"], "hidden_dim", "no such key", "did you mean model.hidden_size?"),
+        (["model.n_layers=2"], "model.n_layers", "no such key", "did you mean model.depth?"),
+        (["batch_size=8"], "batch_size", "no such key", "did you mean data.batch_size?"),
+        (["logger=wandb"], "logger", "no such key", "did you mean tracking? options: both, mlflow, none, tensorboard"),
+        (["model=lstm"], "model", "no option 'lstm'", "did you mean model=rnn?"),
+        (["n_trials=4"], "n_trials", "no such key", "did you mean hydra.sweeper.n_trials?"),
+        (
+            ["-m", "seed=0,1", "hydra.sweeper.n_trials=4"],
+            "hydra.sweeper.n_trials",
+            "no such key in",
+            "add search=study",
+        ),
         (["optimzer=sgd"], "optimzer", "no such key", "did you mean optimizer?"),
         (["hydra.sweper=3"], "hydra.sweper", "no such key", "did you mean hydra.sweeper?"),
         (["model=transfomer"], "model", "no option 'transfomer'", "did you mean model=transformer?"),
@@ -64,6 +78,8 @@ def test_valid_commands_pass(arguments):
         (["seed=null"], "seed", "empty (null)", "a whole number"),
         (["seed=true"], "seed", "true or false", "a whole number"),
         (["objective=val/acuracy"], "objective", "no valid value", "did you mean val/accuracy?"),
+        (["objective=val/acc"], "objective", "no valid value", "did you mean val/accuracy?"),
+        (["objective=val_acc"], "objective", "no valid value", "did you mean val/accuracy?"),
         (["objective=test/accuracy"], "objective", "no valid value", "one of val/accuracy"),
         (["direction=minimize"], "direction", "no key any more", "follows from objective"),
         (["objectives=[val/accuracy,val/f1]"], "objectives", "no key any more", "write objective=[...]"),
@@ -132,6 +148,35 @@ def test_a_grid_over_models_names_the_key_that_one_of_them_lacks():
 def test_sweeps_from_the_configuration_are_checked_too():
     faults = find_faults("-m", "+hydra.sweeper.params={trainer.max_epochs: '0,1'}")
     assert faults["trainer.max_epochs"][0] == "0 is out of range"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["search=transformer,rnn"], "take search=both, one study of several models, or run them one after the other"),
+        (["search=study", "experiment=heads,pooling"], "one after the other: -m experiment=heads, then -m experiment="),
+    ],
+)
+def test_several_searches_in_one_command_are_a_fault(arguments, remedy):
+    [(problem, found)] = find_faults("-m", *arguments).values()
+    assert "set up the sweep itself" in problem
+    assert remedy in found
+
+
+def test_options_that_leave_the_sweep_alone_can_be_swept(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    for seed in (1, 2):
+        (tmp_path / "experiment" / f"seed{seed}.yaml").write_text(f"# @package _global_\nseed: {seed}\n")
+    assert find_faults("--config-dir", str(tmp_path), "-m", "experiment=seed1,seed2") == {}
+
+
+def test_an_experiment_that_does_not_say_where_its_keys_belong_is_explained(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("model:\n  depth: 3\nseed: 4\n")
+    [(key, (problem, remedy))] = find_faults("--config-dir", str(tmp_path), "experiment=mine").items()
+    assert key == "experiment"
+    assert "(model, seed)" in problem
+    assert "# @package _global_" in remedy
 
 
 def test_both_ends_of_an_interval_are_checked():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import hydra
 import pytest
 
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.application import Application, application_of, searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
+from tests.search.conftest import TOY_DIR
 
 
 def find_far(config):
@@ -62,3 +66,46 @@ def test_faults_of_composing_and_of_validating_come_together(sweep):
 def test_what_an_application_tells_is_found_under_hydras_own_decorator_too():
     assert application_of(hydra.main(config_path=None)(task)).find_faults is find_far
     assert application_of(lambda config: 1.0) == Application()
+
+
+@pytest.fixture
+def sweep_with(sweep, tmp_path):
+    """Runs a sweep over shapes whose primary config sets options of the study."""
+
+    def run(options, *overrides):
+        config_dir = shutil.copytree(TOY_DIR / "conf", tmp_path / "conf")
+        with (config_dir / "config.yaml").open("a") as config:
+            config.write(json.dumps({"hydra": {"sweeper": options}})[1:-1] + "\n")
+        return sweep("shape=flat,round", "hydra.sweeper.n_trials=1", *overrides, config_dir=config_dir)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("options", "place", "problem", "remedy"),
+    [
+        ({"constraints": ["shape.radus > 1"]}, "shape.radus > 1", "no key shape.radus", "did you mean shape.radius?"),
+        ({"constraints": ["x > 0 and z < 1"]}, "x > 0 and z < 1", "no key z", "name a key that some point"),
+        ({"seed_key": "sed"}, "hydra.sweeper.seed_key", "no key sed", "did you mean seed?"),
+        (
+            {"branches": {"shape=rund": {"shape.sides": "range(3,5)"}}},
+            "shape=rund",
+            "shape has no option 'rund'",
+            "did you mean shape=round? options: flat, round",
+        ),
+    ],
+)
+def test_a_name_that_no_configuration_has_is_a_fault(sweep_with, study_dir, options, place, problem, remedy):
+    with pytest.raises(StudyEndedError) as caught:
+        sweep_with(options)
+    [fault] = caught.value.__cause__.faults
+    assert fault.key == place
+    assert problem in fault.problem
+    assert remedy in fault.remedy
+    assert not study_dir.exists()
+
+
+@pytest.mark.parametrize("shape", ["flat", "round"])
+def test_a_constraint_may_name_a_key_of_an_option_that_the_command_line_leaves_out(sweep_with, shape):
+    options = {"params": {"shape": "flat,round"}, "constraints": ["shape.radius > 0", "shape != 'none'"]}
+    assert len(sweep_with(options, f"shape={shape}").trials) == 1

@@ -73,3 +73,23 @@ def test_the_same_command_names_the_same_study():
     assert named.startswith("rnn-")
     assert named == name_study("rnn", ["data=imdb", "search=rnn", "seed=1"]), "the order of overrides is no matter"
     assert named != name_study("rnn", ["search=rnn", "seed=2", "data=imdb"])
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "problem"),
+    [
+        ("limits={model/parameter: 1000}", "hydra.sweeper.limits.model/parameter", "no job measures it"),
+        ("limits={test/accuracy: 1}", "hydra.sweeper.limits.test/accuracy", "no job measures it"),
+        ("ignore=[traking]", "hydra.sweeper.ignore", "traking: no such key"),
+        ("probe_overrides=['trainer.tst=false']", "hydra.sweeper.probe_overrides", "trainer.tst: no such key"),
+        ("probe_overrides=['tracking=nne']", "hydra.sweeper.probe_overrides", "tracking: no option 'nne'"),
+        ("probe_overrides=[trainer]", "hydra.sweeper.probe_overrides", "trainer: cannot be read as an override"),
+    ],
+)
+def test_names_in_the_options_of_a_search_are_checked(option: str, key: str, problem: str):
+    assert find_faults("-m", "search=rnn", f"hydra.sweeper.{option}") == {key: problem}
+
+
+def test_names_that_exist_are_no_faults():
+    options = ("limits={model/parameters: 1000}", "ignore=[tracking, model.cell]", "probe_overrides=['tracking=none']")
+    assert find_faults("-m", "search=rnn", "tracking=mlflow", *(f"hydra.sweeper.{one}" for one in options)) == {}
