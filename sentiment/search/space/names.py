@@ -33,7 +33,7 @@ def find_unknown_names(
         loader: Knows the config groups.
     """
     names = {(item.text, key) for item in Constraints.parse(options.constraints).items for key in item.keys}
-    if options.repeats > 1 or options.seed_key != StudyOptions.model_fields["seed_key"].default:
+    if options.repeats > 1 or options.seed_key != "seed":  # the default: who repeats nothing needs no such key
         names.add(("hydra.sweeper.seed_key", options.seed_key))
     branches = options.branches or {}
     # A command line may narrow the space to options that lack a key: those that the files let choose count, too.
