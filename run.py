@@ -19,7 +19,7 @@ import hydra
 from omegaconf import DictConfig
 
 from sentiment.config.command_line import check_command_line
-from sentiment.config.extension_options import register_extension_options
+from sentiment.config.extension import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import leave_out_added
 from sentiment.config.run_context import read_run_context

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from sentiment import atomic
 from sentiment.composing import COMPOSE_ERRORS
-from sentiment.config.extension_options import register_extension_options
+from sentiment.config.extension import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS, read_default_options

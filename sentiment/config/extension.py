@@ -1,7 +1,7 @@
 """Models, data sets and trackers that come as one file in ``sentiment/extensions/``; docs/extending.md shows how.
 
-`sentiment.config.schema` loads the files before it closes its choices. This module knows nothing of torch or Hydra: a
-start without extensions stays as light as it is.
+`sentiment.config.schema` loads the files before it closes its choices; Hydra has them as options of its config groups,
+``model=cnn`` without a YAML file. Nothing here imports torch: a start without extensions stays as light as it is.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from sentiment.config.group import DataGroup, Group, TrackingSettings
+from sentiment.config.home import PROJECT_DIR
 from sentiment.config.option import OPTIONS, Kind, Option, list_options, list_required, takes
 from sentiment.errors import ConfigError, Fault, SentimentError
 
@@ -40,6 +43,7 @@ class Rules:
         given: What the project gives its constructor, besides the settings' keys.
         methods: By what its class is known.
         form: What its class is.
+        shared_files: Files of conf/ in which the keys of `base` start, a later one over an earlier one.
     """
 
     decorator: str
@@ -47,21 +51,33 @@ class Rules:
     given: tuple[str, ...]
     methods: tuple[str, ...]
     form: str
+    shared_files: tuple[str, ...]
 
 
 RULES: dict[Kind, Rules] = {
     "model": Rules(
-        "add_model", Group, ("vocabulary_size", "classes", "max_tokens"), ("forward", "state_dict"), "torch.nn.Module"
+        decorator="add_model",
+        base=Group,
+        given=("vocabulary_size", "classes", "max_tokens"),
+        methods=("forward", "state_dict"),
+        form="torch.nn.Module",
+        shared_files=(),
     ),
     "data": Rules(
-        "add_data", DataGroup, (), ("describe", "fingerprint", "load"), "Source, see sentiment/data/reviews.py"
+        decorator="add_data",
+        base=DataGroup,
+        given=(),
+        methods=("describe", "fingerprint", "load"),
+        form="Source, see sentiment/data/reviews.py",
+        shared_files=("reviews.yaml",),
     ),
     "tracking": Rules(
-        "add_tracker",
-        TrackingSettings,
-        ("context", "earlier"),
-        ("describe", "trained", "validated", "tested", "finished", "close"),
-        "Recorder, see sentiment/tracking/recorder.py",
+        decorator="add_tracker",
+        base=TrackingSettings,
+        given=("context", "earlier"),
+        methods=("describe", "trained", "validated", "tested", "finished", "close"),
+        form="Recorder, see sentiment/tracking/recorder.py",
+        shared_files=("tracking/mlflow.yaml", "tracking/none.yaml"),
     ),
 }
 
@@ -148,6 +164,29 @@ def list_extensions() -> list[Option]:
     return [option for option in OPTIONS.values() if not isinstance(option.target, str)]
 
 
+def register_extension_options() -> None:
+    """Make every extension known to Hydra; a file of the same name in conf/ comes before it. Safe to call again."""
+    for option in list_extensions():
+        ConfigStore.instance().store(group=option.group, name=option.name, node=read_defaults(option), provider=PACKAGE)
+
+
+def read_defaults(option: Option) -> dict[str, Any]:
+    """Return what an option's YAML file would hold: its own keys first; ``???`` where a value has to be given."""
+    rules = RULES[option.group]
+    files = [OmegaConf.load(PROJECT_DIR / "conf" / file) for file in rules.shared_files]
+    shared = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.merge({}, *files), resolve=False))
+    values: dict[str, Any] = {}
+    for name, field in option.settings.model_fields.items():
+        if field.is_required():
+            values[name] = shared.get(name, "???") if name in rules.base.model_fields else "???"
+        else:
+            default = field.get_default(call_default_factory=True)
+            values[name] = default.model_dump() if isinstance(default, BaseModel) else default
+    values["name"] = option.name
+    own = [name for name in values if name not in rules.base.model_fields]
+    return {name: values[name] for name in ("name", *own, *values)}
+
+
 def _adding(group: Kind, settings: type[BaseModel]) -> Callable[[T], T]:
     def add(target: T) -> T:
         option = Option(group, _read_name(group, settings), settings, target)
@@ -185,7 +224,11 @@ def _check(option: Option, target: type) -> None:
     taken = {other.name: other.target for other in list_options(group)}
     if name in taken:
         other = taken[name]
-        where = "a built-in option" if isinstance(other, str) else f"registered in {_show_file(other)} already"
+        where = (
+            "a built-in option"
+            if isinstance(other, str)
+            else f"registered in {_show(Path(inspect.getfile(other)))} already"
+        )
         raise ExtensionError(f"{group}={name} is {where}", f"choose another name than {', '.join(sorted(taken))}")
     absent = [method for method in rules.methods if not callable(getattr(target, method, None))]
     if absent:
@@ -254,10 +297,6 @@ def _suggest(error: Exception) -> str:
             "and on the classes of sentiment/config/group.py, not on what is made from the settings of a run"
         )
     return "correct that line"
-
-
-def _show_file(target: type) -> str:
-    return _show(Path(inspect.getfile(target)))
 
 
 def _show(file: Path) -> str:

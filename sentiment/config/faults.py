@@ -80,16 +80,16 @@ def _explain(detail: dict[str, Any], known: Sequence[str], choices: dict[str, st
     if kind == "literal_error":
         allowed = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]
         guess = nearest(str(value), allowed)
-        return Fault(
-            key, f"{value!r} is no valid value", (f"did you mean {guess}? " if guess else "") + _one_of(allowed)
-        )
+        meant = f"did you mean {guess}? " if guess else ""
+        return Fault(key, f"{value!r} is no valid value", f"{meant}one of {', '.join(allowed)}")
     if kind == "union_tag_invalid":
         return Fault(f"{key}.name", f"{context['tag']!r} is no known kind", f"one of {context['expected_tags']}")
     if kind in _BOUNDS:
         words, name = _BOUNDS[kind]
         return Fault(key, f"{value} is out of range", f"must be {words} {context[name]:g}")
     if kind in _TYPES:
-        return Fault(key, f"{value!r} is {_type_name(value)}", f"must be {_TYPES[kind]}")
+        found = _TYPE_NAMES.get(type(value), type(value).__name__)
+        return Fault(key, f"{value!r} is {found}", f"must be {_TYPES[kind]}")
     return Fault(key, f"{value!r}: {detail['msg']}", "see python run.py --help")
 
 
@@ -116,22 +116,15 @@ _TYPES = {
 }
 
 
-def _type_name(value: object) -> str:
-    if value is None:
-        return "empty (null)"
-    names = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "a group",
-    }
-    return names.get(type(value), type(value).__name__)
-
-
-def _one_of(allowed: Sequence[str]) -> str:
-    return f"one of {', '.join(allowed)}"
+_TYPE_NAMES = {
+    type(None): "empty (null)",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a group",
+}
 
 
 def _key(location: tuple[int | str, ...]) -> str:

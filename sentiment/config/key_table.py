@@ -75,7 +75,9 @@ def describe_values(form: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in form["enum"])
     kind = form.get("type")
     if kind == "array":
-        return f"list of {describe_values(form['items'])}" + _describe_length(form.get("minItems", 0))
+        least = form.get("minItems", 0)
+        length = f", at least {least}" if least > 1 else ", not empty" if least else ""
+        return f"list of {describe_values(form['items'])}{length}"
     if kind == "string":
         words = f"text that matches `{form['pattern']}`" if "pattern" in form else "text"
         return f"{words}, not empty" if form.get("minLength") else words
@@ -89,10 +91,6 @@ _KINDS = {
     "null": "`null`",
     "object": "mapping",
 }
-
-
-def _describe_length(least: int) -> str:
-    return f", at least {least}" if least > 1 else ", not empty" if least else ""
 
 
 def _describe_bounds(form: Mapping[str, Any]) -> str:

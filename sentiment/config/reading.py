@@ -83,11 +83,9 @@ def read_choices(values: Mapping[str, Any]) -> dict[str, str]:
 
 def read_default_options(config_dir: Path) -> dict[str, str | None]:
     """Return which option of each config group config.yaml takes, in its order; None: none."""
-    entries = OmegaConf.load(config_dir / "config.yaml").defaults
-    chosen = [
-        (str(group), option) for entry in entries if not isinstance(entry, str) for group, option in entry.items()
-    ]
-    return {group: option for group, option in chosen if not group.startswith("override ")}
+    entries = [entry for entry in OmegaConf.load(config_dir / "config.yaml").defaults if not isinstance(entry, str)]
+    chosen = {str(group): option for entry in entries for group, option in entry.items()}
+    return {group: option for group, option in chosen.items() if not group.startswith("override ")}
 
 
 def _resolve(node: DictConfig, prefix: str, faults: list[Fault]) -> dict[str, Any]:

@@ -14,8 +14,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from sentiment.config.extension import RULES, ExtensionError, add_model, list_extensions, load_extensions
-from sentiment.config.extension_options import read_defaults, register_extension_options
+from sentiment.config.extension import (
+    RULES,
+    ExtensionError,
+    add_model,
+    list_extensions,
+    load_extensions,
+    read_defaults,
+    register_extension_options,
+)
 from sentiment.config.group import DataGroup, Group, TrackingSettings
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.option import OPTIONS, find_option, join_choices, list_options, list_required
