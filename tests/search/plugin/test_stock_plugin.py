@@ -344,8 +344,8 @@ def test_a_command_that_is_refused_leaves_no_folder(sweep, study_dir, tmp_path):
     url = f"sqlite:///{tmp_path}/study.db"
     sweep("x=interval(-5,5)", "hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=1", storage=url)
     shutil.rmtree(study_dir)
-    with pytest.raises(StudyEndedError, match="allow_changes"):
-        sweep("x=interval(-9,9)", "hydra.sweeper.study_name=mine", storage=url)
+    with pytest.raises(StudyEndedError, match="study_name"):
+        sweep("x=interval(-5,5)", "hydra.sweeper.direction=maximize", "hydra.sweeper.study_name=mine", storage=url)
     with pytest.raises(StudyEndedError, match="2 jobs, but 1 GPUs"):
         sweep("x=interval(-5,5)", "hydra.sweeper.n_jobs=2", "hydra.sweeper.devices=[0]")
     assert not study_dir.exists()
