@@ -47,8 +47,8 @@ class SweepCallback(Callback):
         """Start the parent run, where MLflow records."""
         if _is_study(config):
             return  # not before the study has checked its space: see on_study_start
-        freeze_loader(GlobalHydra.instance().config_loader())  # as a study is: an edit changes no later job
         try:
+            freeze_loader(GlobalHydra.instance().config_loader())  # as a study is: an edit changes no later job
             self._start(config)
         except Exception as error:
             _give_up(error)

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from mlflow import MlflowClient
 
+from sentiment.config.home import PROJECT_DIR
 from sentiment.report.sweep.callback import SweepCallback
 from sentiment.tracking.mlflow.parent import read_parent
 from sentiment.tracking.mlflow.store import open_store
@@ -55,7 +56,8 @@ def run_sweep(make_record, tmp_path):
 
     def run(config, error=None, **second):
         callback = SweepCallback()
-        callback.on_multirun_start(config)
+        with initialize_config_dir(str(PROJECT_DIR / "conf")):  # Hydra is there when it calls
+            callback.on_multirun_start(config)
         try:
             write_result(tmp_path / "sweep/0", make_record(0, "rnn", "seed=0", accuracy=0.7))
             write_result(tmp_path / "sweep/1", make_record(1, "rnn", "seed=1", accuracy=0.9, **second))
@@ -134,7 +136,7 @@ def test_a_store_that_cannot_be_opened_ends_the_multirun_through_hydras_net(make
     config = make_config()
     callbacks = Callbacks()  # turns an exception of a callback into a warning, but not SystemExit
     callbacks.callbacks.append(SweepCallback())
-    with pytest.raises(SystemExit) as caught:
+    with initialize_config_dir(str(PROJECT_DIR / "conf")), pytest.raises(SystemExit) as caught:
         callbacks.on_multirun_start(config=config)
     assert caught.value.code == 1
     with warnings.catch_warnings():
