@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Literal
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
@@ -100,7 +102,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = dict(OPTIONS)
+    before, stored = dict(OPTIONS), copy.deepcopy(ConfigStore.instance().repo)
 
     def write_files(**files: str) -> str:
         for name, content in files.items():
@@ -112,6 +114,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     yield write_files
     OPTIONS.clear()
     OPTIONS.update(before)
+    ConfigStore.instance().repo = stored
 
 
 def read_faults(package: str) -> list[tuple[str, str, str]]:
