@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -102,7 +101,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    before, stored = dict(OPTIONS), copy.deepcopy(ConfigStore.instance().repo)
+    before = dict(OPTIONS)
 
     def write_files(**files: str) -> str:
         for name, content in files.items():
@@ -114,7 +113,8 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     yield write_files
     OPTIONS.clear()
     OPTIONS.update(before)
-    ConfigStore.instance().repo = stored
+    for group in ("model", "data", "tracking"):
+        ConfigStore.instance().repo.pop(group, None)
 
 
 def read_faults(package: str) -> list[tuple[str, str, str]]:
