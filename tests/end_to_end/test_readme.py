@@ -70,7 +70,7 @@ def bag_of_words_accuracy() -> float:
 def test_the_output_says_what_the_data_is_and_ranks_both_models(finished):
     assert "synthetic reviews" in finished.stdout
     assert "data=imdb" in finished.stdout
-    assert re.search(r"1 +(rnn|transformer) .*\n2 +(rnn|transformer) ", finished.stdout)
+    assert re.search(r"1 +\d +(rnn|transformer) .*\n2 +\d +(rnn|transformer) ", finished.stdout)
     assert "Traceback" not in finished.stderr
     assert "Warning" not in finished.stderr
 
