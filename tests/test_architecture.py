@@ -15,7 +15,7 @@ from sentiment.config.home import PROJECT_DIR
 FLOW = ["config", "data", "models", "extensions", "training", "tracking", "search", "report", "job", "commands"]
 """Each package may import those before it, never those after it; `search` is held to less, see below."""
 
-BASE = ["errors", "atomic", "composing", "flat", "format", "nearest"]
+BASE = ["errors", "atomic", "checkout", "composing", "flat", "format", "nearest"]
 """Modules that know nothing of the project, and that everything may import."""
 
 ROOMS = {

@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, force: bool) -> None:
     """Register the model; what stands in the way is an error only where a name was asked for."""
+    from sentiment.config.home import read_portable
     from sentiment.errors import TrackingError
     from sentiment.report.sweep.best import name_model
     from sentiment.tracking.mlflow.registry import RegistryError, register_champion
@@ -77,7 +78,7 @@ def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, fo
                 "  -> train it again with tracking=mlflow: the command above does"
             )
         registration = register_champion(
-            tracking_uri or best.record.params["tracking.uri"],
+            tracking_uri or read_portable(best.record.params["tracking.uri"]),
             name or name_model(best),
             best.record.run_id,
             objective=best.objective,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,20 @@ from sentiment.config.objective import find_directions, list_objectives
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 """The folder of `run.py`: `mlflow.db`, artifacts, caches and `multirun/` lie there, wherever a command starts."""
+
+
+OWN_FOLDER = "${project_dir:}"
+"""How the project's folder is written in YAML and in every record, so that a project can be moved."""
+
+
+def write_portable(text: str) -> str:
+    """Return text with the project's folder written as `OWN_FOLDER`."""
+    return re.sub(rf"(?<![\w.-]){re.escape(str(PROJECT_DIR))}(?![\w.-])", lambda _: OWN_FOLDER, text)
+
+
+def read_portable(text: str) -> str:
+    """Return text with the project's folder as it is now: the inverse of `write_portable`."""
+    return text.replace(OWN_FOLDER, str(PROJECT_DIR))
 
 
 def register_resolvers() -> None:

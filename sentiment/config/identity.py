@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sentiment.config.home import write_portable
 from sentiment.config.objective import RETIRED, find_direction, select_objective
 from sentiment.config.schema import Settings
 from sentiment.flat import flatten
@@ -34,9 +35,10 @@ def leave_out_added(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in added or value not in (None, "null", "None")}
 
 
-def fill_added(params: Mapping[str, str]) -> dict[str, str]:
-    """Return recorded settings with the keys that their version did not have."""
-    return dict.fromkeys(ADDED.get(params.get("data.name", ""), ()), "null") | dict(params)
+def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
+    """Return recorded settings as this version writes them: with every key, and free of the project's folder."""
+    added = dict.fromkeys(ADDED.get(params.get("data.name", ""), ()), "null")
+    return added | {key: write_portable(value) for key, value in params.items()}
 
 
 def is_incidental(key: str) -> bool:
@@ -58,5 +60,8 @@ def keep_determining(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def identify(settings: Settings, fingerprint: str) -> str:
     """Hash the settings that determine a run, and the fingerprint of its data: files may change under their name."""
-    kept = keep_determining(flatten(settings.model_dump(mode="json")))
+    flat = flatten(settings.model_dump(mode="json"))
+    kept = {
+        key: write_portable(value) if isinstance(value, str) else value for key, value in keep_determining(flat).items()
+    }
     return hashlib.sha256(json.dumps([kept, fingerprint], sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.config.home import PROJECT_DIR
+from sentiment.config.home import PROJECT_DIR, write_portable
 from sentiment.config.option import choice_of
 from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
@@ -30,8 +30,8 @@ class RunContext:
         project_dir: The checkout.
         sweep_dir: Folder of the sweep that the run is a job of; None for a single run.
         job_number: Number of the job in the sweep; None for a single run.
-        resolved_yaml: The whole configuration with every interpolation resolved; empty where no tracker, which alone
-            keeps it, is on.
+        resolved_yaml: The whole configuration with every interpolation resolved but that of the project's folder; empty
+            where no tracker, which alone keeps it, is on.
     """
 
     settings: Settings
@@ -62,7 +62,7 @@ def read_run_context(config: DictConfig) -> RunContext:
         project_dir=PROJECT_DIR,
         sweep_dir=(working_dir / hydra.sweep.dir).resolve() if is_multirun else None,
         job_number=int(hydra.job.num) if is_multirun else None,
-        resolved_yaml=OmegaConf.to_yaml(config, resolve=True) if is_tracked else "",
+        resolved_yaml=write_portable(OmegaConf.to_yaml(config, resolve=True)) if is_tracked else "",
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig
@@ -62,3 +65,13 @@ def application_of(task: Callable[..., Any]) -> Application:
     """Return what an application told with its task function, decorated by ``hydra.main`` or not."""
     told = getattr(task, "application", None)
     return told if isinstance(told, Application) else Application()
+
+
+def find_home(task: Callable[..., Any], config: DictConfig) -> Path | None:
+    """Find an application's folder: the innermost that holds its task's file and its config folder."""
+    sources = [source.path for source in config.hydra.runtime.config_sources if source.provider == "main"]
+    file = inspect.getsourcefile(inspect.unwrap(task)) if inspect.isfunction(inspect.unwrap(task)) else None
+    if file is None or not sources or not Path(sources[0]).is_absolute():
+        return None
+    home = Path(os.path.commonpath([Path(file).resolve().parent, Path(sources[0]).resolve()]))
+    return None if home == home.parent else home

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -13,6 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from sentiment.composing import MergingComposer
 from sentiment.flat import flatten
 from sentiment.search.space.points import write_setting
+
+OWN_FOLDER = "${project_dir:}"
+"""Stands for the application's folder in what a study stores."""
 
 
 class Composer:
@@ -26,6 +31,7 @@ class Composer:
         study: The configuration of the whole study.
         ignored: Keys and groups that do not change a result.
         simplify: See `sentiment.search.application.Application`.
+        home: The application's folder; None: it has none.
     """
 
     def __init__(
@@ -34,11 +40,13 @@ class Composer:
         study: DictConfig,
         ignored: Sequence[str],
         simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        home: Path | None = None,
     ) -> None:
         self.loader = loader
         self._study = study
         self._ignored = tuple(ignored)
         self._simplify = simplify or dict
+        self._home = None if home is None else re.compile(rf"(?<![\w.-]){re.escape(str(home))}(?![\w.-])")
         self._parser = OverridesParser.create(config_loader=loader)
         self._merging = MergingComposer(self.compose_slowly, self._is_group)
         self._groups: dict[str, bool] = {}
@@ -71,7 +79,14 @@ class Composer:
         """Flatten what determines a result, as text that tells types apart: all but Hydra's node and ignored keys."""
         names = [name for name in map(str, config) if name != "hydra" and not OmegaConf.is_missing(config, name)]
         flat = self._simplify(flatten({name: _resolve(config, name) for name in names}))
-        return {key: write_setting(value) for key, value in flat.items() if not is_within(key, self._ignored)}
+        written = {key: write_setting(value) for key, value in flat.items() if not is_within(key, self._ignored)}
+        return self.make_portable(written)
+
+    def make_portable(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Write the application's folder as `OWN_FOLDER`: an application that is moved goes on with its studies."""
+        if self._home is None:
+            return dict(settings)
+        return {key: self._home.sub(lambda _: OWN_FOLDER, text) for key, text in settings.items()}
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:

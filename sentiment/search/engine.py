@@ -6,13 +6,15 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import optuna
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sentiment.search.application import application_of
+from sentiment.checkout import read_commit
+from sentiment.search.application import application_of, find_home
 from sentiment.search.controller import Controller
 from sentiment.search.frozen import freeze
 from sentiment.search.options import StudyOptions
@@ -46,7 +48,8 @@ def run_study(
     setup_globals()
     context = freeze(context)
     application = application_of(task)
-    search = Search.read(options, lines, context, config, application)
+    home = find_home(task, config)
+    search = Search.read(options, lines, context, config, application, home)
     search.check(application)
     runner = JobRunner(task, len(options.direction), context, config)
     if options.dry_run:
@@ -56,7 +59,7 @@ def run_study(
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     executor = build_executor(search, runner)  # it may refuse, and a refused command shall leave no folder
-    with storage_errors(f"The study in {search.study_dir}"), open_study(search) as study:
+    with storage_errors(f"The study in {search.study_dir}"), open_study(search, home) as study:
         search.study_dir.mkdir(parents=True, exist_ok=True)
         command = shlex.join(["python", *sys.argv])
         write_study_address(search.study_dir, study.name, search.storage_url, command)
@@ -67,11 +70,12 @@ def run_study(
 
 
 @contextmanager
-def open_study(search: Search) -> Iterator[StoredStudy]:
-    """Open or join the stored study."""
+def open_study(search: Search, home: Path | None) -> Iterator[StoredStudy]:
+    """Open or join the stored study, with the commit of the application's folder."""
+    commit = None if home is None else read_commit(home)
     storage = open_storage(search.storage_url, search.study_dir)
     try:
-        with StoredStudy(storage, search.storage_url, search) as study:
+        with StoredStudy(storage, search.storage_url, search, None if commit is None else str(commit)) as study:
             study.define(search, allow_changes=search.options.allow_changes)
             yield study
     finally:

@@ -91,6 +91,7 @@ class Search:
         context: HydraContext,
         config: DictConfig,
         application: Application,
+        home: Path | None,
     ) -> Search:
         """Read space, constraints, sampler and pruner.
 
@@ -100,6 +101,7 @@ class Search:
             context: Hydra's context, with a loader that reads every file once.
             config: The composed configuration of the sweep.
             application: What the application tells.
+            home: The application's folder; None: it has none.
 
         Raises:
             ConfigError: Any of them is faulty.
@@ -120,7 +122,7 @@ class Search:
             space=space,
             is_valid=is_valid,
             extend=_find_custom_space(options.custom_search_space),
-            composer=Composer(loader, config, options.ignore, application.simplify),
+            composer=Composer(loader, config, options.ignore, application.simplify, home),
             sampler=sampler,
             pruner=_build_pruner(options.pruner),
             repeats=RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize),
@@ -168,6 +170,11 @@ class Search:
             reader=reader,
             sampler=FreshSampler(self.options.sampler, space, is_valid, reader, has_grown=definition.has_grown),
         )
+
+    def read_definition(self, content: Mapping[str, Any]) -> Definition:
+        """Read a stored definition; an earlier version wrote the application's folder into the settings."""
+        stored = Definition.from_json(content)
+        return replace(stored, settings=self.composer.make_portable(stored.settings))
 
     def _read_fixed(self, keys: Collection[str]) -> dict[str, str]:
         """Return the settings of keys where nothing is searched; keys that are nowhere are left out."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 
+from sentiment.checkout import read_commit, read_output
+
 LIBRARIES = (
     "torch", "lightning", "torchmetrics", "scikit-learn", "tokenizers", "datasets", "mlflow", "hydra-core", "numpy",
 )  # fmt: skip
 """Those that decide numbers."""
-
-COMMAND_TIMEOUT_SECONDS = 10.0
 
 
 @cache
@@ -36,12 +35,11 @@ def describe_code(project_dir: Path) -> dict[str, str]:
 
     A project without git (an unpacked archive) has the commit ``unknown``.
     """
-    commit = _output(["git", "-C", str(project_dir), "rev-parse", "HEAD"])
+    commit = read_commit(project_dir)
     if commit is None:
         return {"git.commit": "unknown"}
-    changes = _output(["git", "-C", str(project_dir), "status", "--porcelain"])
-    dirty = "unknown" if changes is None else str(bool(changes)).lower()
-    return {"git.commit": commit, "git.dirty": dirty, "mlflow.source.git.commit": commit}
+    dirty = "unknown" if commit.is_dirty is None else str(commit.is_dirty).lower()
+    return {"git.commit": commit.hash, "git.dirty": dirty, "mlflow.source.git.commit": commit.hash}
 
 
 def describe_hardware() -> str:
@@ -50,7 +48,7 @@ def describe_hardware() -> str:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         parts.append(f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB")
     if shutil.which("nvidia-smi"):  # asks the driver, so that no CUDA context is made here
-        cards = _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
+        cards = read_output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
         parts.extend(cards.splitlines() if cards else [])
     return ", ".join(parts)
 
@@ -63,12 +61,3 @@ def _processor() -> str:
             if key.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _output(command: list[str]) -> str | None:
-    """Run a command; None where it is missing, fails or hangs (a locked network folder)."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

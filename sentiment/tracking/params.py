@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from sentiment.config.identity import fill_added
+from sentiment.config.home import read_portable, write_portable
+from sentiment.config.identity import read_recorded
 from sentiment.config.objective import translate_retired
 from sentiment.config.option import choice_of
 from sentiment.config.schema import Settings
@@ -19,9 +20,10 @@ from sentiment.errors import TrackingError
 def flatten_settings(settings: Settings) -> dict[str, str]:
     """Return every resolved setting as ``model.heads: "4"``, in the order of the schema.
 
-    Values look as one would type them on the command line: ``true``, ``null``, ``0.0003``, ``["neg","pos"]``.
+    Values look as one would type them on the command line: ``true``, ``null``, ``0.0003``, ``["neg","pos"]``; the
+    project's folder as in the YAML files: ``${project_dir:}``.
     """
-    return {name: _write_value(value) for name, value in _list_values(settings)}
+    return {name: write_portable(_write_value(value)) for name, value in _list_values(settings)}
 
 
 def _list_values(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -46,9 +48,10 @@ def read_settings(params: Mapping[str, str]) -> Settings:
     Raises:
         TrackingError: A setting is missing, unknown or of another form: another version wrote it.
     """
-    params = fill_added(translate_retired(params))
+    params = read_recorded(translate_retired(params))
     try:
-        settings = Settings.model_validate(_read_group(Settings, params, ""))
+        here = {key: read_portable(value) for key, value in params.items()}
+        settings = Settings.model_validate(_read_group(Settings, here, ""))
     except ValidationError as error:
         faults = [f"{_key(fault['loc'], params)}: {fault['msg']}" for fault in error.errors()]
         raise _unreadable("; ".join(faults)) from error

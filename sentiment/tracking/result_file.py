@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment import atomic
-from sentiment.config.identity import fill_added, keep_determining
+from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError
 from sentiment.tracking.ending import FINAL, Status
 
@@ -96,7 +96,7 @@ def read_result(file: Path) -> ResultRecord:
     """
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        content["params"] = fill_added(content["params"])
+        content["params"] = read_recorded(content["params"])
         content["overrides"] = tuple(content["overrides"])
         content["history"] = tuple(content["history"])
         return ResultRecord(**content)

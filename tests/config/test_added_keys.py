@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentiment.config.identity import fill_added, identify, keep_determining, leave_out_added
+from sentiment.config.identity import identify, keep_determining, leave_out_added, read_recorded
 from sentiment.tracking.params import flatten_settings, read_settings
 
 BEFORE = {
@@ -62,7 +62,7 @@ def test_a_new_key_that_is_set_makes_another_run_and_comes_back(key: str, value:
 @pytest.mark.parametrize("data", ["synthetic", "imdb"])
 def test_other_data_sets_got_no_keys(compose_config, data: str):
     flat = {f"data.{key}": "x" for key in compose_config(f"data={data}").data} | {"data.name": data}
-    assert fill_added(flat) == leave_out_added(flat) == flat
+    assert read_recorded(flat) == leave_out_added(flat) == flat
 
 
 def test_a_study_compares_settings_without_keys_that_say_nothing(compose_config):

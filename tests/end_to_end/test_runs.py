@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+
+from tests.end_to_end.conftest import Checkout
 
 PARENT_TAG = "mlflow.parentRunId"
 
@@ -126,3 +129,73 @@ def test_the_stock_optuna_sweeper_is_recorded_under_one_parent(fresh_checkout, t
     best = max(children, key=lambda run: (run.data.metrics["val/accuracy"], -int(run.data.tags["job"])))
     assert parent.data.metrics["best/val/accuracy"] == best.data.metrics["val/accuracy"]
     assert parent.data.tags["best.run_id"] == best.info.run_id
+
+
+@pytest.mark.slow
+def test_a_moved_project_goes_on_where_it_is(fresh_checkout, tmp_path):
+    command = (
+        "-m", "search=ngram", "hydra.sweeper.n_jobs=1", "data.train_size=200", "data.test_size=60",
+        "hydra.sweeper.study_name=moved",
+    )  # fmt: skip
+    first = fresh_checkout.run(*command, "hydra.sweeper.n_trials=2")
+    assert first.returncode == 0, first.stderr
+    parent = next(run.info.run_id for run in read_runs(fresh_checkout) if PARENT_TAG not in run.data.tags)
+    files = [file for file in fresh_checkout.folder.glob("multirun/**/*") if file.is_file()]
+    script, here = f"{fresh_checkout.folder}/run.py".encode(), str(fresh_checkout.folder).encode()
+    holding = [file for file in files if here in file.read_bytes().replace(script, b"")]
+    assert {file.parent.name for file in holding} == {".hydra"}, "only what Hydra itself writes"
+
+    moved = Checkout(tmp_path / "elsewhere")
+    fresh_checkout.folder.rename(moved.folder)
+    second = moved.run(*command, "hydra.sweeper.n_trials=3")
+    assert second.returncode == 0, second.stderr
+    assert "2 of 3 trials have ended" in second.stdout
+    assert not fresh_checkout.folder.exists(), "nothing is written to where it was"
+    runs = read_runs(moved)
+    assert len(runs) == 4
+    assert [run.info.run_id for run in runs if PARENT_TAG not in run.data.tags] == [parent]
+    assert all(run.info.artifact_uri.startswith(str(moved.folder)) for run in runs)
+    assert not [name for run in runs for name, text in run.data.params.items() if str(tmp_path) in text]
+
+
+@pytest.mark.slow
+def test_a_yaml_edited_during_a_multirun_changes_no_later_job(fresh_checkout, tiny):
+    process = fresh_checkout.start("-m", "seed=0,1", *tiny, "tracking=none")
+    wait_for(process, fresh_checkout.folder, "multirun/*/0/result.json")
+    file = fresh_checkout.folder / "conf/optimizer/adamw.yaml"
+    file.write_text(
+        file.read_text() + "\nweight_decay: 0.5\n"
+        if "weight_decay" not in file.read_text()
+        else re.sub("weight_decay: .*", "weight_decay: 0.5", file.read_text())
+    )
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    first, second = (record["params"] for record in read_results(fresh_checkout))
+    assert {key for key in first if first[key] != second[key]} == {"seed"}
+
+
+@pytest.mark.slow
+def test_a_grid_that_failed_by_a_bad_file_heals_by_the_same_command(fresh_checkout):
+    for name in "ab":
+        (fresh_checkout.folder / f"{name}.csv").write_text(
+            "text,label\n"
+            + "".join(
+                f"{word} {number},{label}\n"
+                for number in range(60)
+                for word, label in (("good", "pos"), ("bad", "neg"))
+            )
+        )
+    whole = (fresh_checkout.folder / "b.csv").read_text()
+    (fresh_checkout.folder / "b.csv").write_text(whole + "a row without a label\n")
+    command = (
+        "-m", "model=ngram", "data=files", "data.path=a.csv,b.csv", "hydra/sweeper=study", "hydra/sweeper/sampler=grid",
+        "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=2", "hydra.sweeper.study_name=files",
+        "hydra.sweep.dir=multirun/files", "hydra.sweeper.max_failure_rate=0.5", "hydra.sweeper.direction=maximize",
+    )  # fmt: skip
+    broken = fresh_checkout.run(*command)
+    assert broken.returncode == 1, "the sweep is not whole"
+    (fresh_checkout.folder / "b.csv").write_text(whole)
+    healed = fresh_checkout.run(*command)
+    assert healed.returncode == 0, healed.stderr
+    states = [record["status"] for record in read_results(fresh_checkout)]
+    assert states.count("FINISHED") == 2

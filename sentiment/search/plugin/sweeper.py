@@ -5,17 +5,22 @@ Hydra imports this module in every command, so nothing heavy is imported before 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from sentiment.errors import SentimentError
 from sentiment.search.application import Application
+
+log = logging.getLogger(__name__)
 
 STUDY_SWEEPER = f"{__name__}.StudySweeper"
 """What ``hydra.sweeper._target_`` is where a study runs."""
@@ -40,6 +45,12 @@ class StudySweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra knows."""
         self._context, self._task, self._config = hydra_context, task_function, config
+        if self._options.get("study_name") and not self._options.get("storage"):
+            from sentiment.search.study.address_file import find_dated_study
+
+            folder = find_dated_study(config, self._options["study_name"])
+            if folder is not None:
+                _go_on_in(config, folder)
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the study that the options describe.
@@ -63,6 +74,14 @@ class StudySweeper(Sweeper):
             run_study(options, arguments, self._task, self._context, self._config)
         except SentimentError as error:
             raise StudyEndedError(f"\n{error}") from error
+
+
+def _go_on_in(config: DictConfig, folder: Path) -> None:
+    """Make a folder that of the sweep and of its jobs, in place of a new one with today's date."""
+    log.info("hydra.sweep.dir has the date in it; the study of this name goes on where it is.")
+    with read_write(config.hydra):
+        config.hydra.sweep.dir = str(folder)
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={QuotedString(str(folder), Quote.single).with_quotes()}")
 
 
 def _plain(value: Any) -> Any:

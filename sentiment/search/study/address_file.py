@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import sqlalchemy
+from omegaconf import DictConfig, OmegaConf
 
 from sentiment.atomic import write_json
 from sentiment.format import mask_passwords
@@ -29,7 +32,8 @@ class StudyAddress:
 
     Attributes:
         study_name: Name of the study in its storage.
-        storage: URL of the storage, without password; None: the journal in the study's folder.
+        storage: URL of the storage, without password; None: the journal in the study's folder. The file has the path of
+            an SQLite database relative to the study's folder, where the command's folder holds both: it may be moved.
         command: The command that started the study, without passwords; None where nobody knows.
     """
 
@@ -51,7 +55,7 @@ def write_study_address(study_dir: Path, study_name: str, storage_url: str | Non
     content = StudyAddress(study_name, storage, None if command is None else mask_passwords(command))
     if content != known:
         with storage_errors(f"Writing {study_dir / STUDY_FILE}"):
-            write_json(study_dir / STUDY_FILE, asdict(content))
+            write_json(study_dir / STUDY_FILE, asdict(replace(content, storage=_relate(storage, study_dir))))
 
 
 def read_study_address(study_dir: Path) -> StudyAddress | None:
@@ -64,12 +68,55 @@ def read_study_address(study_dir: Path) -> StudyAddress | None:
     if not file.exists():
         return None
     try:
-        return StudyAddress(**json.loads(file.read_text(encoding="utf-8")))
+        content = StudyAddress(**json.loads(file.read_text(encoding="utf-8")))
+        return replace(content, storage=_move(content.storage, lambda path: os.path.normpath(study_dir / path)))
     except (OSError, ValueError, TypeError) as error:
         raise StorageError(
             f"{file} cannot be read: {error}\n"
             "  -> remove it; the study's own command writes it again when it is started once more"
         ) from error
+
+
+def find_dated_study(config: DictConfig, study_name: str) -> Path | None:
+    """Find the folder of a study where the sweep's folder has the date in its name, as Hydra's own default has.
+
+    Args:
+        config: Hydra's configuration of the sweep.
+        study_name: Name of a study with a journal in its folder.
+
+    Returns:
+        The folder that was written last; None where there is none, or the sweep's folder has no date.
+    """
+    written = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[call-overload,index]
+    written = re.sub(r"\$\{now:([^}]*)\}", lambda match: "/".join(["${now:}"] * (1 + match[1].count("/"))), written)
+    if "${now:" not in written:
+        return None
+    pattern = OmegaConf.merge(config, {"hydra": {"sweep": {"dir": re.sub(r"[^/]*\$\{now:\}[^/]*", "*", written)}}})
+    parts = (Path(config.hydra.runtime.cwd) / str(pattern.hydra.sweep.dir)).parts
+    root = Path(*parts[: parts.index("*")])
+    files = sorted(root.glob("/".join([*parts[parts.index("*") :], STUDY_FILE])), key=lambda file: file.stat().st_mtime)
+    return next((file.parent for file in reversed(files) if _is_study(file.parent, study_name)), None)
+
+
+def _is_study(study_dir: Path, study_name: str) -> bool:
+    address = read_study_address(study_dir)
+    return address is not None and (address.study_name, address.storage) == (study_name, None)
+
+
+def _relate(storage: str | None, study_dir: Path) -> str | None:
+    """Write the path of an SQLite database relative to the study's folder, where both lie in the command's folder."""
+    here = Path.cwd()
+    if not study_dir.is_relative_to(here):
+        return storage
+    return _move(storage, lambda path: os.path.relpath(path, study_dir) if Path(path).is_relative_to(here) else path)
+
+
+def _move(storage: str | None, change: Callable[[str], str]) -> str | None:
+    """Change the path of an SQLite database; other storages stay as they are."""
+    if storage is None or not storage.startswith("sqlite:"):
+        return storage
+    url = sqlalchemy.make_url(storage)
+    return storage if url.database is None else url.set(database=change(url.database)).render_as_string()
 
 
 def add_password(address: Address) -> Address:

@@ -41,6 +41,9 @@ CONTROLLER_KEY = "study:controller:{id}"
 DEFINITION_KEY = "study:definition"
 """System attributes of a study: the lease record of each command that works on it, and what the study is about."""
 
+COMMIT_KEY = "study:commit"
+"""System attribute of a trial: which code ran it, as people read it."""
+
 SERVED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -112,6 +115,8 @@ class GrowingSearch(Protocol):
 
     def describe(self) -> Definition: ...  # noqa: D102
 
+    def read_definition(self, content: Mapping[str, Any]) -> Definition: ...  # noqa: D102
+
     def find_names(self, known: Mapping[str, str]) -> dict[str, str]: ...  # noqa: D102
 
     def continue_from(self, definition: Definition) -> Searched: ...  # noqa: D102
@@ -124,14 +129,18 @@ class StoredStudy:
         storage: The open storage.
         storage_url: What was opened; None: the journal in the study's folder.
         search: What is searched.
+        commit: The code that runs, as people read it; None where nobody knows.
 
     Attributes:
         search: What is searched.
         name: Name of the study.
     """
 
-    def __init__(self, storage: BaseStorage, storage_url: str | None, search: Searched) -> None:
+    def __init__(
+        self, storage: BaseStorage, storage_url: str | None, search: Searched, commit: str | None = None
+    ) -> None:
         self.search = search
+        self._commit = commit
         self._storage = storage
         self._storage_url = storage_url
         self._watch = Watch(search.options.grace_seconds)
@@ -188,7 +197,7 @@ class StoredStudy:
             content = self._storage.get_study_system_attrs(self._study._study_id).get(DEFINITION_KEY)
             changes: list[str] = []
             if content is not None:
-                stored = replace(Definition.from_json(content), objectives=self._study.metric_names or ())
+                stored = replace(search.read_definition(content), objectives=self._study.metric_names or ())
                 if allow_changes:
                     require_same_results(self.name, stored, now)
                 else:
@@ -200,9 +209,18 @@ class StoredStudy:
                 self._storage.set_study_system_attr(self._study._study_id, DEFINITION_KEY, now.to_json())
             self.search = search.continue_from(now)
             self._study.sampler = self.search.sampler
+        self._tell_of_other_code()
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
             log.info("%s", self._describe_growth())
+
+    def _tell_of_other_code(self) -> None:
+        """Say which code the trials that have ended came from, where it is not the code that runs now."""
+        ended = [trial.system_attrs.get(COMMIT_KEY) for trial in self.trials() if trial.state.is_finished()]
+        others = Counter(commit for commit in ended if commit not in (None, self._commit))
+        if self._commit is not None and others:
+            listed = ", ".join(f"{count} at {commit}" for commit, count in others.most_common())
+            log.info("Trials of other code: %s; now it is %s.", listed, self._commit)
 
     def _read_names(self, space: Collection[str]) -> dict[str, str]:
         """Return the parameters of a study that an earlier version stored, which did not write them down."""
@@ -239,6 +257,8 @@ class StoredStudy:
                     return None
             trial = self._study.ask()
             self._storage.set_trial_system_attr(trial._trial_id, OWNER_KEY, self.owner)
+            if self._commit is not None:
+                self._storage.set_trial_system_attr(trial._trial_id, COMMIT_KEY, self._commit)
             # The lease of an earlier job must not speak for the next job.
             if JOB_KEY in self._storage.get_trial(trial._trial_id).system_attrs:
                 self._storage.set_trial_system_attr(trial._trial_id, JOB_KEY, None)

@@ -11,12 +11,13 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
+from sentiment.config.home import read_portable, write_portable
 from sentiment.errors import TrackingError
 from sentiment.format import mask_passwords
 from sentiment.tracking.ending import Ending, ending_of
@@ -60,7 +61,8 @@ def read_parent(sweep_dir: Path) -> Parent | None:
     if not file.exists():
         return None
     try:
-        return Parent(**json.loads(file.read_text(encoding="utf-8")))
+        parent = Parent(**json.loads(file.read_text(encoding="utf-8")))
+        return replace(parent, uri=read_portable(parent.uri))
     except (OSError, ValueError, TypeError) as error:
         raise TrackingError(
             f"{file} cannot be read: {error}\n  -> remove it: the multirun then gets a new parent run"
@@ -112,7 +114,7 @@ def start_sweep(
             tags = {"command": command, "overrides": mask_passwords(" ".join(overrides))}
             write_tags(store.client, parent.run_id, {**tags, **describe_environment(project_dir)})
             store.client.log_text(parent.run_id, base_yaml, "config/base.yaml")
-            write_json(sweep_dir / PARENT_FILE, asdict(parent))
+            write_json(sweep_dir / PARENT_FILE, {**asdict(parent), "uri": write_portable(uri)})
         except BaseException as error:
             store.client.set_terminated(parent.run_id, ending_of(error).status)
             raise

@@ -14,7 +14,7 @@ from typing import Any, cast
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
 
-from sentiment.config.identity import fill_added
+from sentiment.config.identity import read_recorded
 from sentiment.errors import FailureKind, ModelFileError
 from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
@@ -192,7 +192,7 @@ def _read_record(client: MlflowClient, run: Run) -> ResultRecord:
         status=status,
         started=datetime.fromtimestamp(run.info.start_time / 1000, timezone.utc).isoformat(timespec="seconds"),
         overrides=split_overrides(tags.get("overrides", "")),
-        params=fill_added(params),
+        params=read_recorded(params),
         job_number=int(tags["job"]) if "job" in tags else None,
         kind=cast("FailureKind | None", tags.get("failure.kind")),
         reason=tags.get("pruned.reason" if status == "PRUNED" else "failure.reason"),

@@ -19,11 +19,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.errors import TrackingError
+from sentiment.tracking.mlflow.moved import SQLITE_TIMEOUT_SECONDS, follow_moved_artifacts
 
 LOCK_TIMEOUT_SECONDS = 120.0
 """Longest wait for another process that creates the store, which takes it a few seconds."""
-
-SQLITE_TIMEOUT_SECONDS = 60.0
 
 SERVER_TIMEOUT_SECONDS = 10.0
 
@@ -57,7 +56,10 @@ def open_store(uri: str, experiment: str, artifact_dir: str) -> Store:
             require_server(uri)
             return _open(uri, experiment, None)
         database = sqlite_file(uri)
-        if database is None or _has_experiment(database, experiment):
+        if database is None:
+            return _open(uri, experiment, artifact_dir)
+        if _has_experiment(database, experiment):
+            follow_moved_artifacts(database)
             return _open(uri, experiment, artifact_dir)
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{database}.lock", timeout=LOCK_TIMEOUT_SECONDS):
@@ -118,6 +120,8 @@ def open_client(uri: str) -> MlflowClient:
     with reading(uri), quiet():
         if uri.startswith(("http://", "https://")):
             require_server(uri)
+        if database is not None:
+            follow_moved_artifacts(database)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

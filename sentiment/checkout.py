@@ -1,0 +1,43 @@
+"""Which code runs: the commit of a checkout."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit that is checked out.
+
+    Attributes:
+        hash: In full.
+        is_dirty: Whether files differ from it; None where git does not tell.
+    """
+
+    hash: str
+    is_dirty: bool | None
+
+    def __str__(self) -> str:
+        return self.hash[:12] + (" with uncommitted changes" if self.is_dirty else "")
+
+
+def read_commit(folder: Path) -> Commit | None:
+    """Read the commit of the checkout that a folder belongs to; None where it is in none (an unpacked archive)."""
+    commit = read_output(["git", "-C", str(folder), "rev-parse", "HEAD"])
+    if commit is None:
+        return None
+    changes = read_output(["git", "-C", str(folder), "status", "--porcelain"])
+    return Commit(commit, None if changes is None else bool(changes))
+
+
+def read_output(command: list[str]) -> str | None:
+    """Run a command; None where it is missing, fails or hangs (a locked network folder)."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
