@@ -23,7 +23,7 @@ from sentiment.config.extension import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import leave_out_added
 from sentiment.config.run_context import read_run_context
-from sentiment.job import identify_data, run_job
+from sentiment.job import adopt, identify_code, identify_data, run_job
 from sentiment.search import register
 from sentiment.search.application import application_of, searchable
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
@@ -39,7 +39,7 @@ register()
 
 
 @hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)
-@searchable(identify_data=identify_data, simplify=leave_out_added)
+@searchable(identify_data=identify_data, identify_code=identify_code, adopt=adopt, simplify=leave_out_added)
 def main(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job and return its objective, or its objectives, to the sweeper."""
     values = run_job(read_run_context(config))

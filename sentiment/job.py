@@ -6,16 +6,22 @@ knows neither MLflow nor Optuna, and the engine knows neither training nor MLflo
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
 import logging
 import time
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import replace
+from functools import cache, lru_cache
+from importlib import metadata
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
-from sentiment.config.option import find_option
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
 from sentiment.errors import RunPruned
@@ -79,6 +85,33 @@ def read_earlier(run: RunContext) -> dict[str, float] | None:
     if record is not None and record.status == "PRUNED":
         raise RunPruned(record.reason or "pruned")
     return None if record is None else describe_outcome(record.metrics, record.parameters, record.seconds)
+
+
+def identify_code(config: DictConfig) -> str:
+    """Return a digest of the code that a result depends on, whatever else a commit changes.
+
+    That is what reads data, builds models and trains, extensions included, and the libraries that decide numbers.
+    """
+    return _identify_code()
+
+
+@cache
+def _identify_code() -> str:
+    from sentiment.tracking.environment import LIBRARIES
+
+    folders = [PROJECT_DIR / "sentiment" / name for name in ("data", "models", "training")]
+    files = {file for folder in folders for file in folder.rglob("*.py")}
+    files |= {Path(inspect.getfile(option.target)) for option in OPTIONS.values() if isinstance(option.target, type)}
+    content = [[str(file.name), file.read_text(encoding="utf-8")] for file in sorted(files)]
+    versions = {name: metadata.version(name) for name in LIBRARIES}
+    return hashlib.sha256(json.dumps([content, versions], sort_keys=True).encode()).hexdigest()
+
+
+def adopt(folder: Path, job_number: int) -> None:
+    """Make the record of an equal run of another study, whose folder was taken over, that of a job here."""
+    from sentiment.tracking.result_file import RESULT_FILE, read_result, write_result
+
+    write_result(folder, replace(read_result(folder / RESULT_FILE), job_number=job_number))
 
 
 def identify_data(config: DictConfig) -> str:

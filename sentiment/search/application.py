@@ -25,6 +25,8 @@ class Application:
             its first trial.
         identify_data: Names the data that a configuration reads, so that equal settings on changed data count as
             different.
+        identify_code: Names the code that a result depends on. Without it, studies reuse only results of their own.
+        adopt: Takes over the folder of an equal job of another study, given that folder and the number of the job here.
         simplify: Leaves out of flat resolved settings what says nothing: keys that a later version of the application
             got, at the values that mean what was before. Studies stored without them go on.
         checked: Points, as overrides, that the application has checked itself before Hydra started (see
@@ -34,6 +36,8 @@ class Application:
     find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None
     identify_data: Callable[[DictConfig], str] | None = None
     simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    identify_code: Callable[[DictConfig], str] | None = None
+    adopt: Callable[[Path, int], None] | None = None
     checked: set[tuple[str, ...]] = field(default_factory=set)
 
 
@@ -42,6 +46,8 @@ def searchable(
     find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None,
     identify_data: Callable[[DictConfig], str] | None = None,
     simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    identify_code: Callable[[DictConfig], str] | None = None,
+    adopt: Callable[[Path, int], None] | None = None,
 ) -> Callable[[Task], Task]:
     """Tell the engine about the configurations of a task function; for others it changes nothing.
 
@@ -55,7 +61,7 @@ def searchable(
     """
 
     def tell(task: Task) -> Task:
-        task.application = Application(find_faults, identify_data, simplify)  # type: ignore[attr-defined]
+        task.application = Application(find_faults, identify_data, simplify, identify_code, adopt)  # type: ignore[attr-defined]
         return task
 
     return tell

@@ -46,7 +46,10 @@ class Planner(Protocol):
         """
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
-        """Return the outcome of a job that ran with the same settings, seed and data; None: it has to run."""
+        """Return the outcome of a job that ran with the same settings, seed, data and code; None: it has to run."""
+
+    def keep(self, job: Job, trial: FrozenTrial, outcome: Outcome) -> None:
+        """Keep the result of a job that ran for other studies, given its trial as it is now."""
 
 
 @dataclass
@@ -178,6 +181,8 @@ class Controller:
         for observer in self._observers:
             observer.job_ended(finished)
         with uninterrupted():
+            trial = self._study.read(self._active[finished.job.address.number].claimed.trial_id)
+            self._planner.keep(finished.job, trial, finished.outcome)
             return self._take(finished.job, finished.outcome)
 
     def _take(self, job: Job, outcome: Outcome) -> FrozenTrial | None:

@@ -176,7 +176,7 @@ def estimate_seconds_left(state: StudyState, slots: int) -> float | None:
         for trial in state.trials
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         and trial.duration is not None
-        and "reused_from" not in trial.user_attrs
+        and not trial.user_attrs.keys() & {"reused_from", "adopted_from"}
     ] or [seconds / fraction for seconds, fraction in running if fraction]
     if not known:
         return None

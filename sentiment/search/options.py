@@ -16,6 +16,11 @@ def _listed(value: Any) -> Any:
     return [getattr(item, "name", item) for item in values]
 
 
+def _read_reuse(value: Any) -> Any:
+    """Read the two values that the option had before: true and false."""
+    return {True: "folder", False: "none"}[value] if isinstance(value, bool) else value
+
+
 class StudyOptions(BaseModel):
     """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `StudySweeperConf` has their defaults."""
 
@@ -65,8 +70,9 @@ class StudyOptions(BaseModel):
         description="With repeats: optimise their mean, or their bound, which is one standard error worse."
     )
     seed_key: str = Field(description="Key that repeats change.")
-    reuse: bool = Field(
-        description="Do not train again what the study has finished with the same settings, seed and data."
+    reuse: Annotated[Literal["folder", "study", "none"], BeforeValidator(_read_reuse)] = Field(
+        description="Do not train again what was finished with the same settings, seed, data and code, in this study "
+        "or (folder) in another one whose folder lies beside its own.",
     )
     ignore: list[str] = Field(description="Keys and groups that do not change a result.")
     allow_changes: bool = Field(

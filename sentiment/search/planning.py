@@ -14,15 +14,17 @@ from optuna.trial import FrozenTrial
 from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.search import Search
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described
+from sentiment.search.study.shared_results import SharedResult, SharedResults
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
-from sentiment.search.workers.job import Job, number_job
+from sentiment.search.study.trial import ATTEMPT_KEY
+from sentiment.search.workers.job import Job, number_job, read_subdir
 
 IDENTITY_KEY = "study:identity:{repeat}"
 """System attribute of a trial: digest of all that determines the result of a job."""
 
-IDENTITY_VERSION = 1
-"""Raise it when the code changes what a configuration means: older results are then trained again."""
+IDENTITY_VERSION = 2
+"""Raise it when what is compared changes: older results are then trained again."""
 
 
 class JobPlanner:
@@ -31,13 +33,16 @@ class JobPlanner:
     Args:
         search: What is searched.
         study: The stored study.
-        application: Tells which data a configuration reads, so that changed data is not mistaken for the same.
+        application: Tells which data a configuration reads and which code a result depends on, so that changed ones are
+            not mistaken for the same.
     """
 
     def __init__(self, search: Search, study: StoredStudy, application: Application) -> None:
         self._search = search
         self._study = study
         self._application = application
+        is_shared = search.options.reuse == "folder" and application.identify_code is not None
+        self._shared = SharedResults(search.study_dir) if is_shared else None
 
     def plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         """Compose one repeat of a trial.
@@ -63,7 +68,7 @@ class JobPlanner:
             overrides = (*others, f"{seed_key}={seed}")
             config = search.composer.compose(overrides)
         number = claimed.number * search.repeats.count + repeat
-        identity = self._identify(config) if search.options.reuse else None
+        identity = None if search.options.reuse == "none" else self._identify(config)
         if identity is not None:
             self._study.write(claimed.trial_id, IDENTITY_KEY.format(repeat=repeat), identity)
         address = self._study.address_of(claimed, repeat)
@@ -82,10 +87,31 @@ class JobPlanner:
                 is_equal = trial.system_attrs.get(IDENTITY_KEY.format(repeat=repeat)) == job.identity
                 if is_equal and outcome is not None and outcome.state == "complete":
                     return Outcome("complete", outcome.values, reused_from=trial.number)
-        return None
+        return self._adopt(job, job.identity)
+
+    def keep(self, job: Job, trial: FrozenTrial, outcome: Outcome) -> None:
+        """Share the result of a job that ran, with the studies in folders beside this one's."""
+        attempt = trial.system_attrs.get(ATTEMPT_KEY.format(repeat=job.address.repeat), {})
+        if self._shared is None or job.identity is None or outcome.state != "complete" or "folder" not in attempt:
+            return
+        folder = self._shared.relate(self._search.study_dir / attempt["folder"])
+        self._shared.keep(job.identity, SharedResult(folder, outcome.values, read_described(trial)))
+
+    def _adopt(self, job: Job, identity: str) -> Outcome | None:
+        """Take over the result of an equal job of another study."""
+        result = None if self._shared is None else self._shared.find(identity)
+        if self._shared is None or result is None:
+            return None
+        folder = self._search.study_dir / read_subdir(job.config)
+        self._shared.take_over(result, folder)
+        if self._application.adopt is not None:
+            self._application.adopt(folder, job.number)
+        for name, value in result.described.items():
+            self._study.note(job.address.trial_id, name, value)
+        return Outcome("complete", result.values, adopted_from=result.folder)
 
     def _identify(self, config: DictConfig) -> str:
-        identify_data = self._application.identify_data
-        data = "" if identify_data is None else identify_data(config)
-        content = [IDENTITY_VERSION, self._search.composer.resolve(config), data]
+        application = self._application
+        told = [identify and identify(config) for identify in (application.identify_data, application.identify_code)]
+        content = [IDENTITY_VERSION, self._search.composer.resolve(config), *told]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -190,8 +190,9 @@ def write_stand(state: StudyState) -> str:
 def write_ending(trial: FrozenTrial, state: StudyState) -> str:
     """Return how a trial ended."""
     if trial.state == TrialState.COMPLETE:
-        source = trial.user_attrs.get("reused_from")
-        reused = "" if source is None else f" (equal to trial {source}, not run again)"
+        source = trial.user_attrs.get("reused_from", trial.user_attrs.get("adopted_from"))
+        word = "trial " if "reused_from" in trial.user_attrs else ""
+        reused = "" if source is None else f" (equal to {word}{source}, not run again)"
         return f"complete: {write_objectives(trial.values, state.metric_names)}{reused}"
     if trial.state == TrialState.PRUNED:
         return f"pruned after step {trial.last_step}"

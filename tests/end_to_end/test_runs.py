@@ -199,3 +199,27 @@ def test_a_grid_that_failed_by_a_bad_file_heals_by_the_same_command(fresh_checko
     assert healed.returncode == 0, healed.stderr
     states = [record["status"] for record in read_results(fresh_checkout)]
     assert states.count("FINISHED") == 2
+
+
+@pytest.mark.slow
+def test_a_study_takes_over_equal_results_of_another(fresh_checkout):
+    command = (
+        "-m", "model=ngram", "hydra/sweeper=study", "hydra/sweeper/sampler=grid", "hydra/sweeper/pruner=none",
+        "hydra.sweeper.direction=maximize", "hydra.sweeper.n_jobs=1", "data.train_size=200", "data.test_size=60",
+    )  # fmt: skip
+    first = fresh_checkout.run(*command, "hydra.sweep.dir=multirun/one", "model.max_n=1,2")
+    assert first.returncode == 0, first.stderr
+    second = fresh_checkout.run(*command, "hydra.sweep.dir=multirun/two", "model.max_n=1,2,3")
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count("not run again") == 2
+    assert "3 finished" in second.stdout
+    records = {name: {} for name in ("one", "two")}
+    for name in records:
+        for file in fresh_checkout.folder.glob(f"multirun/{name}/*/result.json"):
+            record = json.loads(file.read_text())
+            assert record["job_number"] == int(file.parent.name)
+            records[name][record["params"]["model.max_n"]] = record
+    for key, record in records["one"].items():
+        assert records["two"][key]["metrics"] == record["metrics"]
+        assert records["two"][key]["run_id"] == record["run_id"], "the run in MLflow is the one that was trained"
+    assert set(records["two"]) == {"1", "2", "3"}

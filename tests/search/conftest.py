@@ -189,6 +189,7 @@ def sweep(study_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         task: TaskFunction = evaluate_sphere,
         storage: str | None = None,
         config_dir: Path = TOY_DIR / "conf",
+        study_dir: Path = study_dir,
     ) -> optuna.Study:
         GlobalHydra.instance().clear()
         hydra = Hydra.create_main_hydra2("toy", create_config_search_path(str(config_dir)))

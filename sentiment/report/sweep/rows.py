@@ -183,6 +183,7 @@ def make_trial_row(
         reason=_explain(trial, runs),
         excess=trial.excess if trial.state == "complete" else {},
         reused_from=trial.reused_from,
+        adopted_from=trial.adopted_from,
         runs=runs,
         model=model,
     )

@@ -46,6 +46,7 @@ class SweepRow:
         reason: Why it has no rank: it breaks a limit, was pruned, failed or killed; None otherwise.
         excess: Limit to by how much it is broken; empty where all are kept.
         reused_from: Number of the equal trial whose result it shares; None if it was trained itself.
+        adopted_from: Folders of the equal jobs of other studies whose results it has; None if it was trained itself.
         runs: Records of its runs, one per repeat; those that left none are missing.
         model: The model's name; empty where nobody knows.
         on_front: No other trial is as good in every objective and better in one. With one objective: the best trial.
@@ -66,6 +67,7 @@ class SweepRow:
     reason: str | None = None
     excess: Mapping[str, float] = field(default_factory=dict)
     reused_from: int | None = None
+    adopted_from: str | None = None
     runs: tuple[ResultRecord, ...] = ()
     model: str = ""
     on_front: bool = False

@@ -89,6 +89,8 @@ def explain_row(row: SweepRow) -> str | None:
         return row.reason
     if row.reused_from is not None:
         return f"equal to trial {row.reused_from}, whose result it shares"
+    if row.adopted_from is not None:
+        return f"equal to {row.adopted_from} of another study, whose result it has"
     if row.state in UNSUCCESSFUL:
         return KILLED_OUTRIGHT
     return None

@@ -68,7 +68,7 @@ class Probe:
         seconds: Time after the first sample in which the pace shows.
     """
 
-    number = repeat = 0
+    number = repeat = trial_id = 0
     folder: Path
     attempt = 1
 

@@ -62,7 +62,7 @@ class StudySweeperConf(OptunaSweeperConf):
     seed_key: str = "seed"
 
     retry: str = "failed"
-    reuse: bool = True
+    reuse: Any = "folder"
     ignore: list[str] = field(default_factory=list)
     allow_changes: bool = False
     dry_run: bool = False

@@ -135,7 +135,8 @@ def require_same_results(name: str, stored: Definition, now: Definition) -> None
         raise StudyChangedError(
             _write_heading(name)
             + "\n".join(f"  {line}" for line in differences)
-            + f"\n-> its results cannot stand beside new ones: start another study with {_write_other(name)}"
+            + "\n-> its results cannot stand beside new ones; start another study, which takes over results that are "
+            f"equal in all (see hydra.sweeper.reuse): {_write_other(name)}"
         )
 
 

@@ -24,12 +24,11 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.search.space.parameters import name_key
-from sentiment.search.space.points import REPLACES_KEY
 from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
 from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address
 from sentiment.search.study.limits import choose_best
-from sentiment.search.study.outcome import read_outcomes_of
+from sentiment.search.study.outcome import read_described, read_outcomes_of
 from sentiment.search.study.stored import DEFINITION_KEY, list_standing
 
 Direction = Literal["minimize", "maximize"]
@@ -67,6 +66,7 @@ class TrialHistory:
         reason: Why it was pruned or failed; None otherwise.
         kind: Kind of failure; None otherwise.
         reused_from: Number of the equal trial whose result it shares.
+        adopted_from: Folders of the equal jobs of other studies whose results it has.
         excess: Limit to by how much it is broken; empty where all are kept.
         attributes: Numbers that the job described beside its objective.
     """
@@ -81,6 +81,7 @@ class TrialHistory:
     reason: str | None = None
     kind: str | None = None
     reused_from: int | None = None
+    adopted_from: str | None = None
     excess: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, float] = field(default_factory=dict)
 
@@ -262,14 +263,9 @@ def read_trial(trial: FrozenTrial) -> TrialHistory:
         reason=reason,
         kind=attributes.get("failure.kind"),
         reused_from=attributes.get("reused_from"),
+        adopted_from=attributes.get("adopted_from"),
         excess={name: excess for name, excess in trial.constraints.items() if excess > 0},
-        attributes={
-            name: float(value)
-            for name, value in attributes.items()
-            if name not in ("reused_from", REPLACES_KEY)
-            and isinstance(value, int | float)
-            and not isinstance(value, bool)
-        },
+        attributes=read_described(trial),
     )
 
 

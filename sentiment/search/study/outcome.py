@@ -10,6 +10,7 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import FailureKind, describe_failure
+from sentiment.search.space.points import REPLACES_KEY
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -32,6 +33,7 @@ class Outcome:
         reason: One line for people, where pruned or failed.
         traceback: Where failed.
         reused_from: Number of the trial whose values these are; None where the job ran itself.
+        adopted_from: Folder of the job of another study whose result this is; None otherwise.
     """
 
     state: State
@@ -40,6 +42,7 @@ class Outcome:
     reason: str | None = None
     traceback: str | None = None
     reused_from: int | None = None
+    adopted_from: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a storage keeps."""
@@ -118,7 +121,18 @@ def finish(outcomes: Mapping[int, Outcome], repeats: RepeatPlan) -> Outcome | No
     ordered = [outcomes[repeat] for repeat in sorted(outcomes)]
     reused = {outcome.reused_from for outcome in ordered}
     source = next(iter(reused)) if len(reused) == 1 else None
-    return Outcome("complete", repeats.combine(ordered), reused_from=source)
+    adopted = [outcome.adopted_from for outcome in ordered if outcome.adopted_from is not None]
+    origin = ", ".join(adopted) if len(adopted) == len(ordered) else None
+    return Outcome("complete", repeats.combine(ordered), reused_from=source, adopted_from=origin)
+
+
+def read_described(trial: FrozenTrial) -> dict[str, float]:
+    """Return the numbers that the jobs of a trial described beside its objectives."""
+    return {
+        name: float(value)
+        for name, value in trial.user_attrs.items()
+        if name not in ("reused_from", REPLACES_KEY) and isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:

@@ -426,8 +426,9 @@ class StoredStudy:
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
         if self.search.options.limits and outcome.state != "failed":
             self._write_excess(trial, outcome)
-        if outcome.reused_from is not None:
-            self.note(trial._trial_id, "reused_from", outcome.reused_from)
+        for key in ("reused_from", "adopted_from"):
+            if getattr(outcome, key) is not None:
+                self.note(trial._trial_id, key, getattr(outcome, key))
         if outcome.state == "failed":
             self._fail(trial._trial_id, outcome)
         elif outcome.state == "pruned":

@@ -35,7 +35,7 @@ PROGRESS_KEY = "study:progress"
 """System attribute: share of the job that is done, and a word on it for people."""
 
 ATTEMPT_KEY = "study:attempt:{repeat}"
-"""System attribute: how often a job was begun (``count``), and its ``log``, relative to the study's folder."""
+"""System attribute: how often a job was begun (``count``), and its ``folder`` and ``log``, relative to the study's."""
 
 HEARTBEAT_SECONDS = 12.0
 
@@ -64,7 +64,8 @@ class StoredTrial:
         earlier = self._storage.get_trial(self._trial_id).system_attrs.get(key)
         self.folder, self.attempt = folder, 1 if earlier is None else earlier["count"] + 1
         relative = None if log_file is None else os.path.relpath(log_file, self._study_dir)
-        self._storage.set_trial_system_attr(self._trial_id, key, {"count": self.attempt, "log": relative})
+        attempt = {"count": self.attempt, "folder": os.path.relpath(folder, self._study_dir), "log": relative}
+        self._storage.set_trial_system_attr(self._trial_id, key, attempt)
 
     def report(self, value: float, *, step: int) -> None:
         """Take the objective at a step and decide whether to go on.

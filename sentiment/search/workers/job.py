@@ -51,6 +51,10 @@ class JobAddress(Protocol):
         """The trial's number in its study."""
 
     @property
+    def trial_id(self) -> int:
+        """The trial's id in the study's storage."""
+
+    @property
     def repeat(self) -> int:
         """Which repeat, from 0."""
 
@@ -92,6 +96,16 @@ def number_job(config: DictConfig, number: int) -> DictConfig:
         config.hydra.job.id = str(number)
         config.hydra.job.num = number
     return config
+
+
+def read_subdir(config: DictConfig) -> str:
+    """Return the folder of a numbered job within the sweep's; it may refer to Hydra's configuration of the job."""
+    known = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        return str(config.hydra.sweep.subdir)
+    finally:
+        HydraConfig.instance().cfg = known
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ def test_a_limit_must_be_a_number():
 def test_a_command_with_limits_keeps_the_best_within_them(start_toy, study_dir):
     command = start_toy(
         "x=choice(0,3,4)", "describe=true", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_jobs=1",
-        "hydra.sweeper.n_trials=8", "hydra.sweeper.limits={size: 3}",
+        "hydra.sweeper.n_trials=8", "hydra.sweeper.sampler.seed=1", "hydra.sweeper.limits={size: 3}",
     )  # fmt: skip
     output, _ = command.communicate(timeout=60)
     assert command.returncode == 0, output

@@ -1,0 +1,100 @@
+"""Results that studies share: what one has finished, another in a folder beside it need not run again.
+
+Each finished job leaves a small file under its identity (settings, seed, data and code), next to the studies' folders.
+A study that comes to an equal job takes over the whole folder of that job, so that all that reads folders finds the
+job's record, model and predictions as if it had run there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sentiment.atomic import write_json
+
+log = logging.getLogger(__name__)
+
+SHARED_DIR = ".results"
+"""Folder beside the studies' folders."""
+
+
+@dataclass(frozen=True)
+class SharedResult:
+    """The result of one finished job.
+
+    Attributes:
+        folder: The job's folder, relative to the folder of all studies.
+        values: Its objectives.
+        described: Numbers that it described beside them.
+    """
+
+    folder: str
+    values: tuple[float, ...]
+    described: Mapping[str, float] = field(default_factory=dict)
+
+
+class SharedResults:
+    """The results of all studies whose folders lie beside each other.
+
+    Args:
+        study_dir: Folder of the study that shares.
+    """
+
+    def __init__(self, study_dir: Path) -> None:
+        self._study_dir = study_dir
+        self._root = study_dir.parent
+        self._can_write = True
+
+    def keep(self, identity: str, result: SharedResult) -> None:
+        """Note a result. A folder that cannot be written costs the sharing, not the study."""
+        file = self._file(identity)
+        if not self._can_write or file.exists():
+            return
+        try:
+            file.parent.mkdir(exist_ok=True)
+            write_json(file, asdict(result))
+        except OSError as error:
+            self._can_write = False
+            log.warning("Other studies cannot reuse the results of this one: %s cannot be written (%s).", file, error)
+
+    def find(self, identity: str) -> SharedResult | None:
+        """Find the result of an equal job of another study whose folder is still there."""
+        file = self._file(identity)
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            result = SharedResult(content["folder"], tuple(map(float, content["values"])), content["described"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("%s is left out: it cannot be read (%s).", file, error)
+            return None
+        folder = self._root / result.folder
+        return result if folder.is_dir() and not folder.is_relative_to(self._study_dir) else None
+
+    def take_over(self, result: SharedResult, folder: Path) -> None:
+        """Make the folder of an equal job that of a job here; its files are linked, not copied, where that is possible.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        shutil.copytree(self._root / result.folder, folder, copy_function=_link, dirs_exist_ok=True)
+
+    def relate(self, folder: Path) -> str:
+        """Return a job's folder relative to the folder of all studies."""
+        return os.path.relpath(folder, self._root)
+
+    def _file(self, identity: str) -> Path:
+        return self._root / SHARED_DIR / f"{identity}.json"
+
+
+def _link(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

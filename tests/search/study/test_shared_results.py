@@ -1,0 +1,169 @@
+"""Results that studies share: an equal job of another study beside this one is not run again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from sentiment.search.application import searchable
+from sentiment.search.study.current import current_trial
+from sentiment.search.study.history import read_study
+
+GRID = ("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=100")
+
+
+class Application:
+    """A task that leaves a file in its folder, and tells about its code."""
+
+    def __init__(self):
+        self.code = "first"
+        self.runs = []
+        self.adopted = []
+
+    def task(self):
+        def run(config):
+            trial = current_trial()
+            self.runs.append((config.x, config.seed))
+            (trial.folder / "note.txt").write_text(f"{config.x}")
+            trial.describe({"size": abs(float(config.x))})
+            return float(config.x) + config.seed
+
+        return searchable(
+            identify_code=lambda config: self.code, adopt=lambda folder, job: self.adopted.append((folder.name, job))
+        )(run)
+
+    def take(self):
+        runs, self.runs = self.runs, []
+        return sorted(runs)
+
+
+@pytest.fixture
+def application():
+    return Application()
+
+
+@pytest.fixture
+def study(sweep, tmp_path, application):
+    """Runs a study in a folder of its own beside the others and returns its trials."""
+
+    def run(name, *overrides, task=None):
+        folder = tmp_path / "multirun" / name
+        trials = sweep(*GRID, *overrides, task=task or application.task(), study_dir=folder).trials
+        return sorted(trials, key=lambda trial: trial.params["x"])
+
+    return run
+
+
+def test_another_study_takes_what_is_equal_and_runs_what_is_new(study, application, tmp_path):
+    study("one")
+    assert application.take() == [(1, 0), (2, 0)]
+    trials = study("two", "x=1,2,3")
+    assert application.take() == [(3, 0)]
+    assert [trial.value for trial in trials] == [1.0, 2.0, 3.0]
+    taken = [trial.user_attrs.get("adopted_from") for trial in trials]
+    assert (set(taken[:2]), taken[2]) == ({"one/0", "one/1"}, None)
+    assert application.adopted == [(str(trial.number), trial.number) for trial in by_number(trials[:2])]
+    assert (tmp_path / f"multirun/two/{trials[1].number}/note.txt").read_text() == "2"
+    assert [trial.user_attrs["size"] for trial in trials] == [1.0, 2.0, 3.0]
+    history = read_study(None, tmp_path / "multirun/two")
+    assert [trial.adopted_from for trial in history.trials] == [
+        trial.user_attrs.get("adopted_from") for trial in by_number(trials)
+    ]
+
+
+def by_number(trials):
+    return sorted(trials, key=lambda trial: trial.number)
+
+
+@pytest.mark.parametrize("reuse", ["study", "none", "false"])
+def test_it_can_be_switched_off(study, application, reuse):
+    study("one")
+    application.take()
+    study("two", f"hydra.sweeper.reuse={reuse}")
+    assert application.take() == [(1, 0), (2, 0)]
+
+
+@pytest.mark.parametrize("change", ["seed=1", "noise=0.5", "shape=round"])
+def test_other_settings_and_seeds_are_run(study, application, change):
+    study("one")
+    application.take()
+    study("two", change)
+    assert len(application.take()) == 2
+
+
+def test_other_code_is_run(study, application):
+    study("one")
+    application.take()
+    application.code = "second"
+    study("two")
+    assert len(application.take()) == 2
+
+
+def test_an_application_that_does_not_tell_its_code_shares_nothing(study, tmp_path):
+    runs = []
+    study("one", task=lambda config: runs.append(config.x) or 1.0)
+    study("two", task=lambda config: runs.append(config.x) or 1.0)
+    assert len(runs) == 4
+    assert not (tmp_path / "multirun/.results").exists()
+
+
+def test_a_result_whose_folder_is_gone_is_none(study, application, tmp_path):
+    study("one")
+    application.take()
+    (tmp_path / "multirun/one").rename(tmp_path / "elsewhere")
+    study("two")
+    assert len(application.take()) == 2
+
+
+def test_a_damaged_file_is_left_out_and_said(study, application, tmp_path, caplog):
+    study("one")
+    application.take()
+    for file in (tmp_path / "multirun/.results").iterdir():
+        file.write_text("{")
+    with caplog.at_level(logging.WARNING, "sentiment"):
+        study("two")
+    assert len(application.take()) == 2
+    assert "cannot be read" in caplog.text
+
+
+def test_repeats_are_shared_one_by_one(study, application):
+    study("one", "seed=0")
+    study("two", "seed=1")
+    application.take()
+    trials = study("three", "hydra.sweeper.repeats=3")
+    assert application.take() == [(1, 2), (2, 2)]
+    assert [trial.value for trial in trials] == [2.0, 3.0]
+    assert not any("adopted_from" in trial.user_attrs for trial in trials), "a part of each ran here"
+
+
+def test_a_limit_holds_for_what_is_taken_over(study):
+    study("one")
+    trials = study(
+        "two", "x=choice(1,2)", "hydra/sweeper/sampler=tpe", "hydra.sweeper.sampler.seed=1", "hydra.sweeper.n_trials=8",
+        "hydra.sweeper.limits={size: 1.5}",
+    )  # fmt: skip
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert {(trial.params["x"], trial.constraints["size"] > 0) for trial in trials} == {(1, False), (2, True)}
+
+
+def test_links_do_not_tie_what_is_written_later(study, tmp_path):
+    study("one")
+    study("two")
+    one = tmp_path / "multirun/one/0/note.txt"
+    two = next(file for file in tmp_path.glob("multirun/two/*/note.txt") if file.samefile(one))
+    replacement = two.with_name("new")
+    replacement.write_text("other")
+    replacement.replace(two)
+    assert one.read_text() != "other"
+
+
+def test_the_shared_file_holds_no_path_of_this_machine(study, tmp_path):
+    study("one")
+    files = sorted((tmp_path / "multirun/.results").iterdir())
+    contents = [json.loads(file.read_text()) for file in files]
+    assert {content["folder"] for content in contents} == {"one/0", "one/1"}
+    assert not any(str(Path(tmp_path)) in file.read_text() for file in files)
