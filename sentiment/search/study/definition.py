@@ -104,8 +104,6 @@ def compare(name: str, stored: Definition, now: Definition, ignored: Collection[
         today = {key: value if then.get(key) != _unquote(value) else then[key] for key, value in today.items()}
     require_same_results(name, stored, now)
     differences = _compare("setting", then, today)
-    if stored.repeats != now.repeats:
-        differences.append(f"repeats: stored {stored.repeats}, now {now.repeats}")
     if differences:
         more = len(differences) - SHOWN
         lines = [f"  {line}" for line in differences[:SHOWN]] + ([f"  ... and {more} more"] if more > 0 else [])
@@ -129,7 +127,7 @@ def require_same_results(name: str, stored: Definition, now: Definition) -> None
         differences.append(f"directions: stored {list(stored.directions)}, now {list(now.directions)}")
     if stored.objectives and now.objectives and list(stored.objectives) != list(now.objectives):
         differences.append(f"objectives: stored {list(stored.objectives)}, now {list(now.objectives)}")
-    if int(now.repeats.partition(",")[0]) < int(stored.repeats.partition(",")[0]):  # the jobs' numbers would meet
+    if now.repeats != stored.repeats:  # their values do not compare, and their jobs have other numbers
         differences.append(f"repeats: stored {stored.repeats}, now {now.repeats}")
     if differences:
         raise StudyChangedError(
