@@ -65,7 +65,9 @@ def run_study(
         write_study_address(search.study_dir, study.name, search.storage_url, command)
         observers = choose_observers(search, context, jobs_print_here=isinstance(executor, InProcess))
         assert isinstance(study.search, Search), "with the parameters' names in this study"
-        Controller(study, executor, JobPlanner(study.search, study, application), observers).run()
+        planner = JobPlanner(study.search, study, application)
+        planner.require_same_data()
+        Controller(study, executor, planner, observers).run()
         require_feasible(study.trials(), options.limits)
 
 

@@ -11,9 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial
 
+from sentiment.errors import SentimentError
 from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.search import Search
+from sentiment.search.space.points import Key, make_key
+from sentiment.search.study.definition import refuse_other_data
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described
 from sentiment.search.study.shared_results import SharedResult, SharedResults
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
@@ -22,6 +25,9 @@ from sentiment.search.workers.job import Job, number_job, read_subdir
 
 IDENTITY_KEY = "study:identity:{repeat}"
 """System attribute of a trial: digest of all that determines the result of a job."""
+
+DATA_KEY = "study:data"
+"""System attribute of a trial: which data it read, as the application names it."""
 
 IDENTITY_VERSION = 2
 """Raise it when what is compared changes: older results are then trained again."""
@@ -43,6 +49,32 @@ class JobPlanner:
         self._application = application
         is_shared = search.options.reuse == "folder" and application.identify_code is not None
         self._shared = SharedResults(search.study_dir) if is_shared else None
+
+    def require_same_data(self) -> None:
+        """Insist that the trials which have a result read the data that is there now.
+
+        One trial of every combination of choices is asked: files and data sets are choices, not numbers.
+
+        Raises:
+            StudyChangedError: The data has changed, whatever changes are allowed.
+        """
+        identify, asked, changed = self._application.identify_data, set[Key](), []
+        for trial in self._study.standing():
+            point = self._search.reader.read(trial)
+            if identify is None or point is None or DATA_KEY not in trial.system_attrs or not trial.values:
+                continue
+            choices = make_key({name: value for name, value in point.items() if not isinstance(value, float)})
+            if choices in asked:
+                continue
+            asked.add(choices)
+            try:
+                data = identify(self._search.composer.compose(self._search.to_overrides(point)))
+            except SentimentError:
+                continue  # it is not there any more; a trial that needs it will say so
+            if data != trial.system_attrs[DATA_KEY]:
+                changed.append(str(trial.number))
+        if changed:
+            raise refuse_other_data(self._study.name, changed)
 
     def plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         """Compose one repeat of a trial.
@@ -68,7 +100,11 @@ class JobPlanner:
             overrides = (*others, f"{seed_key}={seed}")
             config = search.composer.compose(overrides)
         number = claimed.number * search.repeats.count + repeat
-        identity = None if search.options.reuse == "none" else self._identify(config)
+        identify_data = self._application.identify_data
+        data = None if identify_data is None else identify_data(config)
+        if data is not None and repeat == 0:
+            self._study.write(claimed.trial_id, DATA_KEY, data)
+        identity = None if search.options.reuse == "none" else self._identify(config, data)
         if identity is not None:
             self._study.write(claimed.trial_id, IDENTITY_KEY.format(repeat=repeat), identity)
         address = self._study.address_of(claimed, repeat)
@@ -110,8 +146,8 @@ class JobPlanner:
             self._study.note(job.address.trial_id, name, value)
         return Outcome("complete", result.values, adopted_from=result.folder)
 
-    def _identify(self, config: DictConfig) -> str:
-        application = self._application
-        told = [identify and identify(config) for identify in (application.identify_data, application.identify_code)]
-        content = [IDENTITY_VERSION, self._search.composer.resolve(config), *told]
+    def _identify(self, config: DictConfig, data: str | None) -> str:
+        identify_code = self._application.identify_code
+        code = None if identify_code is None else identify_code(config)
+        content = [IDENTITY_VERSION, self._search.composer.resolve(config), data, code]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from sentiment.search.application import searchable
+from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.current import current_trial
 
 
@@ -57,15 +58,6 @@ def test_another_seed_or_setting_is_another_trial(sweep, change):
     study = sweep(*options, "hydra.sweeper.n_trials=2", change, task=task)
     assert len(task.runs) == 2
     assert reused(study) == [None, None]
-
-
-def test_other_data_make_another_trial(sweep):
-    task = Counting()
-    for count, data in [(1, "old"), (2, "new"), (3, "old")]:
-        told = searchable(identify_data=lambda config, data=data: data)(task)
-        study = sweep(*ONE_POINT, f"hydra.sweeper.n_trials={count}", task=told)
-    assert len(task.runs) == 2
-    assert reused(study) == [None, None, 0]
 
 
 def test_ignored_keys_and_hydras_own_make_no_difference(sweep):
@@ -124,15 +116,6 @@ def test_a_trial_goes_on_after_the_repeats_that_were_finished(sweep):
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
 
 
-def test_more_repeats_make_use_of_the_runs_that_there_are(sweep):
-    task = Counting()
-    sweep(*ONE_POINT, "hydra.sweeper.n_trials=1", task=task)
-    more = ["hydra.sweeper.n_trials=2", "hydra.sweeper.repeats=2", "hydra.sweeper.allow_changes=true"]
-    study = sweep(*ONE_POINT, *more, task=task)
-    assert [seed for *_, seed in task.runs] == [0, 1]
-    assert study.trials[1].value == 3.5
-
-
 def test_the_first_failed_repeat_ends_its_trial(sweep):
     runs = []
 
@@ -146,3 +129,47 @@ def test_the_first_failed_repeat_ends_its_trial(sweep):
     with pytest.raises(Exception, match="unlucky seed"):
         sweep(*options, "hydra.sweeper.max_failure_rate=1", task=fail)
     assert runs == [0, 1]
+
+
+def test_a_study_does_not_go_on_with_other_data(sweep):
+    content = {"first": "1", "second": "1"}
+    runs = []
+
+    def run(config):
+        runs.append((config.mark, config.x))
+        if config.x == 2.0 and content[config.mark] == "1":
+            raise ValueError("a bad row")
+        return float(config.x)
+
+    task = searchable(identify_data=lambda config: content[config.mark])(run)
+    options = ("mark=first,second", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=100")
+    sweep(*options, "x=0,1", task=task)
+    assert len(runs) == 4
+    sweep(*options, "x=0,1", task=task)
+    assert len(runs) == 4
+    content["second"] = "2"
+    for changes in ("false", "true"):
+        with pytest.raises(
+            StudyEndedError, match=r"data: trials like [0-9, ]+ read other data(.|\n)*study_name=study_2"
+        ):
+            sweep(*options, "x=0,1,3", f"hydra.sweeper.allow_changes={changes}", task=task)
+    study = sweep("mark=first", *options[1:], "x=0,1,3", task=task)
+    assert len(runs) == 5, "points on the data that stayed go on"
+    assert len(study.trials) == 5
+
+
+def test_data_that_was_mended_after_a_failure_is_no_other_data(sweep):
+    content = {"data": "broken"}
+
+    def run(config):
+        if content["data"] == "broken":
+            raise ValueError("a bad row")
+        return float(config.x)
+
+    task = searchable(identify_data=lambda config: content["data"])(run)
+    options = ("x=0,1", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=100", "hydra.sweeper.max_failure_rate=1")
+    with pytest.raises(StudyEndedError):
+        sweep(*options, task=task)
+    content["data"] = "mended"
+    study = sweep(*options, task=task)
+    assert sorted(trial.value for trial in study.trials if trial.value is not None) == [0.0, 1.0]

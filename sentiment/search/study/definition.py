@@ -131,11 +131,25 @@ def require_same_results(name: str, stored: Definition, now: Definition) -> None
         differences.append(f"repeats: stored {stored.repeats}, now {now.repeats}")
     if differences:
         raise StudyChangedError(
-            _write_heading(name)
-            + "\n".join(f"  {line}" for line in differences)
-            + "\n-> its results cannot stand beside new ones; start another study, which takes over results that are "
-            f"equal in all (see hydra.sweeper.reuse): {_write_other(name)}"
+            _write_heading(name) + "\n".join(f"  {line}" for line in differences) + _write_remedy(name)
         )
+
+
+def refuse_other_data(name: str, trials: Sequence[str]) -> StudyChangedError:
+    """Return the error of a study some of whose trials read other data than their settings name now."""
+    shown = ", ".join(trials[:SHOWN]) + (", ..." if len(trials) > SHOWN else "")
+    return StudyChangedError(
+        _write_heading(name)
+        + f"  data: trials like {shown} read other data than their settings name now"
+        + _write_remedy(name)
+    )
+
+
+def _write_remedy(name: str) -> str:
+    return (
+        "\n-> its results cannot stand beside new ones; start another study, which takes over what is equal in all "
+        f"(see hydra.sweeper.reuse): {_write_other(name)}"
+    )
 
 
 def _write_heading(name: str) -> str:

@@ -20,7 +20,7 @@ class Application:
     """A task that leaves a file in its folder, and tells about its code."""
 
     def __init__(self):
-        self.code = "first"
+        self.code = self.data = "first"
         self.runs = []
         self.adopted = []
 
@@ -33,7 +33,9 @@ class Application:
             return float(config.x) + config.seed
 
         return searchable(
-            identify_code=lambda config: self.code, adopt=lambda folder, job: self.adopted.append((folder.name, job))
+            identify_code=lambda config: self.code,
+            identify_data=lambda config: self.data,
+            adopt=lambda folder, job: self.adopted.append((folder.name, job)),
         )(run)
 
     def take(self):
@@ -95,10 +97,11 @@ def test_other_settings_and_seeds_are_run(study, application, change):
     assert len(application.take()) == 2
 
 
-def test_other_code_is_run(study, application):
+@pytest.mark.parametrize("changed", ["code", "data"])
+def test_other_code_and_other_data_are_run(study, application, changed):
     study("one")
     application.take()
-    application.code = "second"
+    setattr(application, changed, "second")
     study("two")
     assert len(application.take()) == 2
 
