@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported: test processes run side by side, and two that spin on all cores slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hydra import compose
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig
 
+from sentiment.config import command_line
 from sentiment.config.home import PROJECT_DIR, register_resolvers
 
 register_resolvers()
@@ -18,3 +25,41 @@ register_resolvers()
 @pytest.fixture(scope="session")
 def project_dir() -> Path:
     return PROJECT_DIR
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parsed_once() -> Iterator[None]:
+    """Hydra parses each content of a YAML file once in a test process: a third of the time that composing takes."""
+    parsed: dict[tuple[str, ...], bytes] = {}
+    parse = FileConfigSource.load_config
+
+    def load_config(source: FileConfigSource, config_path: str) -> ConfigResult:
+        file = Path(source.path, source._normalize_file_name(config_path))
+        if not file.is_file():
+            return parse(source, config_path)
+        key = source.provider, source.path, config_path, file.read_text(encoding="utf-8")
+        if key not in parsed:
+            parsed[key] = pickle.dumps(parse(source, config_path))
+        result: ConfigResult = pickle.loads(parsed[key])
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileConfigSource, "load_config", load_config)
+        yield
+
+
+@pytest.fixture(scope="module")
+def composed_once() -> Iterator[None]:
+    """The check of a command line composes equal choices once for all tests of a module."""
+    composed: dict[tuple[tuple[str, ...], bool], bytes] = {}
+
+    def compose_once(name: str, overrides: list[str], *, return_hydra_config: bool) -> DictConfig:
+        key = (*overrides,), return_hydra_config
+        if key not in composed:
+            composed[key] = pickle.dumps(compose(name, overrides, return_hydra_config=return_hydra_config))
+        config: DictConfig = pickle.loads(composed[key])
+        return config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command_line, "compose", compose_once)
+        yield

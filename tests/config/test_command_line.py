@@ -10,6 +10,8 @@ from sentiment.config.command_line import check_command_line
 from sentiment.config.home import PROJECT_DIR
 from sentiment.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("composed_once")
+
 
 def find_faults(*arguments: str) -> dict[str, tuple[str, str]]:
     try:

@@ -19,6 +19,7 @@ def read_results(checkout) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(checkout.folder.glob("multirun/**/result.json"))]
 
 
+@pytest.mark.slow
 def test_networks_and_ngrams_stand_in_one_table_on_the_same_data(fresh_checkout):
     result = fresh_checkout.run("-m", "model=rnn,ngram", *SMALL, "tracking=none")
     assert result.returncode == 0, result.stderr

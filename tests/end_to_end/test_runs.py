@@ -59,6 +59,7 @@ def test_the_same_command_and_seed_gives_bit_equal_metrics(fresh_checkout, tiny,
     assert {name: first[name] for name in names} == {name: second[name] for name in names}
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_marked_and_the_rest_goes_on(fresh_checkout, tiny):
     """A learning rate that no loss survives, in the middle of a grid."""
     result = fresh_checkout.run(
@@ -80,10 +81,8 @@ def test_a_failed_job_is_marked_and_the_rest_goes_on(fresh_checkout, tiny):
     assert parent.info.status == "FAILED"
 
 
-@pytest.mark.parametrize(
-    ("sent", "code"),
-    [(signal.SIGINT, -signal.SIGINT), pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)])
 def test_an_interrupted_multirun_is_marked_killed(fresh_checkout, tiny, sent, code):
     process = fresh_checkout.start(
         "-m", *tiny, "trainer.max_epochs=100000", "trainer.patience=null", "seed=0,1", "data.train_size=2000"

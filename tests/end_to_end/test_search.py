@@ -38,6 +38,7 @@ def read_runs(checkout):
     return parent, children
 
 
+@pytest.mark.slow
 def test_a_search_over_both_models_prunes_and_shows_the_best_on_the_parent(fresh_checkout, tiny):
     result = fresh_checkout.run(
         *STUDY, "search=both", *tiny, "trainer.max_epochs=2", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=2",

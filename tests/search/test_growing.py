@@ -111,7 +111,7 @@ STEPS = st.lists(
 
 
 @settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(steps=STEPS)
 def test_any_sequence_of_growths_runs_every_point_once(sweep, study_dir, steps):
@@ -144,9 +144,9 @@ def test_a_search_goes_on_in_a_grown_space(sweep, sampler):
 def test_samplers_learn_from_the_trials_before(sweep):
     """TPE draws near the best of the trials before the growth, at once."""
     options = ["hydra/sweeper/sampler=multivariate_tpe", "hydra.sweeper.sampler.seed=1", "x=interval(-5,5)"]
-    sweep(*options, "shape.name=a,b", "hydra.sweeper.n_trials=40", task=lambda config: (config.x - 3) ** 2)
-    study = sweep(*options, "shape.name=a,b,c", "hydra.sweeper.n_trials=60", task=lambda config: (config.x - 3) ** 2)
-    later = [abs(trial.params["x"] - 3) for trial in study.trials[40:]]
+    sweep(*options, "shape.name=a,b", "hydra.sweeper.n_trials=30", task=lambda config: (config.x - 3) ** 2)
+    study = sweep(*options, "shape.name=a,b,c", "hydra.sweeper.n_trials=42", task=lambda config: (config.x - 3) ** 2)
+    later = [abs(trial.params["x"] - 3) for trial in study.trials[30:]]
     assert sum(later) / len(later) < 1.5  # uniform draws would be 3.4 away
 
 

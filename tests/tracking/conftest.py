@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 
-from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.training.result import RunResult, TestPredictions
+from tests.composing import compose_project
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class Project:
             f"tracking.tensorboard_dir={self.folder}/multirun/tensorboard",
             "tracking.log_model=false",
         ]
-        with initialize_config_dir(str(PROJECT_DIR / "conf")):
-            return read_settings(compose("config", [*places, *overrides]), self.folder)
+        return read_settings(compose_project(*places, *overrides), self.folder)
 
     def output_dir(self, job_number: int | None = None) -> Path:
         return self.folder / "multirun/single" if job_number is None else self.sweep_dir / str(job_number)

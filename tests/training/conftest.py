@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
 from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Corpus
+from tests.composing import compose_project
 
 SMALL = (
     "data.train_size=600", "data.test_size=100", "data.max_sentences=3", "data.difficulty=0", "data.label_noise=0",
@@ -29,8 +28,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_settings(cache_dir: Path) -> Callable[..., Settings]:
     def compose_settings(*overrides: str) -> Settings:
-        with initialize_config_dir(str(PROJECT_DIR / "conf")):
-            config = compose("config", [*overrides[:1], *SMALL, f"data.cache_dir={cache_dir}", *overrides[1:]])
+        config = compose_project(*overrides[:1], *SMALL, f"data.cache_dir={cache_dir}", *overrides[1:])
         return read_settings(config, Path.cwd())
 
     return compose_settings

@@ -1,36 +1,51 @@
-"""A study whose project is moved, whose folder has a date, or whose code has changed; with real commands."""
+"""A study whose project is moved, whose folder has a date, or whose code has changed."""
 
 from __future__ import annotations
 
-import os
+import importlib.util
+import logging
 import shutil
 import subprocess
-import sys
+from itertools import count
 
 import pytest
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
 
-from sentiment.config.home import PROJECT_DIR
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.history import read_study
+from sentiment.search.study.trial import _open_study
 from tests.search.conftest import TOY_DIR
 
-GRID = ("hydra/sweeper=study", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=100", "hydra.sweeper.n_jobs=1")
+GRID = (
+    "hydra/sweeper=study", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=100", "hydra.sweeper.n_jobs=1",
+    "hydra/job_logging=none", "hydra/hydra_logging=none",
+)  # fmt: skip
+
+NAMES = map("elsewhere_{}".format, count())
 
 
 class Project:
-    """A folder with an application of its own."""
+    """A folder with an application of its own, whose commands run in this process."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, monkeypatch, caplog):
         self.folder = folder
+        self.monkeypatch, self.caplog = monkeypatch, caplog
         shutil.copytree(TOY_DIR, folder, ignore=shutil.ignore_patterns("__pycache__"))
 
     def run(self, *overrides):
-        done = subprocess.run(
-            [sys.executable, "app.py", "-m", *GRID, *overrides], cwd=self.folder, capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": str(PROJECT_DIR)}, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        self.monkeypatch.chdir(self.folder)
+        _open_study.cache_clear()  # a process never meets another study at the same place
+        GlobalHydra.instance().clear()
+        spec = importlib.util.spec_from_file_location(next(NAMES), self.folder / "app.py")
+        application = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(application)
+        self.caplog.clear()
+        with self.caplog.at_level(logging.INFO):
+            hydra = Hydra.create_main_hydra2("app", create_config_search_path(str(self.folder / "conf")))
+            hydra.multirun("config", application.main.__wrapped__, [*GRID, *overrides], with_log_configuration=False)
+        return self.caplog.text
 
     def move(self, folder):
         self.folder.rename(folder)
@@ -42,8 +57,9 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path):
-    return Project(tmp_path / "first")
+def project(tmp_path, monkeypatch, caplog):
+    yield Project(tmp_path / "first", monkeypatch, caplog)
+    GlobalHydra.instance().clear()
 
 
 @pytest.fixture
@@ -78,18 +94,19 @@ def test_a_moved_project_goes_on_with_its_study(project, points, storage):
 
 
 def test_a_named_study_is_found_again_in_its_dated_folder(project, points):
-    first = project.run("x=1,2", "hydra.sweeper.study_name=named", points.override)
+    dated = "hydra.sweep.dir='multirun/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}'"  # Hydra's own has no fraction of a second
+    first = project.run("x=1,2", "hydra.sweeper.study_name=named", points.override, dated)
     assert points() == [(1.0, 0.0), (2.0, 0.0)]
     assert "goes on" not in first
-    second = project.run("x=1,2,3", "hydra.sweeper.study_name=named", points.override)
+    second = project.run("x=1,2,3", "hydra.sweeper.study_name=named", points.override, dated)
     assert points() == [(3.0, 0.0)]
     assert "has the date in it" in second
     assert len(list(project.folder.glob("multirun/*/*/journal.log"))) == 1
     [folder] = {path.parent.parent for path in project.folder.glob("multirun/*/*/*/.hydra")}
     assert (folder / "2/.hydra").is_dir(), "the jobs' folders are there too"
-    project.run("x=1,2", "hydra.sweeper.study_name=other", points.override)
+    project.run("x=1,2", "hydra.sweeper.study_name=other", points.override, dated)
     assert points() == [(1.0, 0.0), (2.0, 0.0)]
-    project.run("x=1,2", points.override)
+    project.run("x=1,2", points.override, dated)
     assert points() == [(1.0, 0.0), (2.0, 0.0)], "a study without a name is a new one, as with the stock plugin"
 
 

@@ -61,6 +61,7 @@ def kill_and_resume(study, victims: list[str], moments: random.Random, *, n_tria
     assert len(deaths) <= victims.count("worker")
 
 
+@pytest.mark.slow
 def test_two_kills_of_a_small_study(study):
     kill_and_resume(study, ["controller", "everything"], random.Random(1), n_trials=8, seconds=0.1)
 

@@ -164,7 +164,10 @@ def test_a_command_with_limits_keeps_the_best_within_them(start_toy, study_dir):
 
 
 def test_a_command_none_of_whose_trials_keeps_the_limits_says_so_and_fails(start_toy, study_dir):
-    command = start_toy("x=3", "describe=true", "hydra.sweeper.n_trials=2", "hydra.sweeper.limits={size: 1}")
+    command = start_toy(
+        "x=3", "describe=true", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.limits={size: 1}",
+    )  # fmt: skip
     output, _ = command.communicate(timeout=60)
     assert command.returncode != 0
     assert "size is 3, the limit 1" in output
