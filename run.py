@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from sentiment.config.command_line import check_command_line
 from sentiment.config.extension import register_extension_options
 from sentiment.config.home import register_resolvers
-from sentiment.config.identity import leave_out_added
+from sentiment.config.identity import simplify
 from sentiment.config.run_context import read_run_context
 from sentiment.job import adopt, identify_code, identify_data, run_job
 from sentiment.search import register
@@ -39,7 +39,7 @@ register()
 
 
 @hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)
-@searchable(identify_data=identify_data, identify_code=identify_code, adopt=adopt, simplify=leave_out_added)
+@searchable(identify_data=identify_data, identify_code=identify_code, adopt=adopt, simplify=simplify)
 def main(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job and return its objective, or its objectives, to the sweeper."""
     values = run_job(read_run_context(config))

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from pydantic import BaseModel
 
-def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+
+def flatten(tree: Mapping[Any, Any], prefix: str = "", whole: Collection[str] = ()) -> dict[str, Any]:
     """Return every leaf of nested mappings under its dotted key, in order; an empty mapping has none.
 
     ``{"model": {"heads": 4}, "seed": 0}`` becomes ``{"model.heads": 4, "seed": 0}``.
+
+    Args:
+        tree: The mappings.
+        prefix: What stands before the keys.
+        whole: Dotted keys whose mapping is one value.
     """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.", whole) if isinstance(value, Mapping) and name not in whole else {name: value}
+    return flat
+
+
+def flatten_model(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Return every setting under its dotted key, in JSON's types.
+
+    A mapping such as ``data.label_map`` is one value: a dot in one of its keys separates nothing.
+    """
+    flat: dict[str, Any] = {}
+    for name, content in settings.model_dump(mode="json").items():
+        value = getattr(settings, name)
+        key = f"{prefix}{name}"
+        flat |= flatten_model(value, f"{key}.") if isinstance(value, BaseModel) else {key: content}
     return flat

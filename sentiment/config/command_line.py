@@ -167,9 +167,11 @@ class CommandLineCheck:
             try:
                 overrides += parser.parse_overrides([line])
             except HydraException:
-                faults.append(
-                    Fault(line, "cannot be read as an override", "the form is key=value; quote special signs")
-                )
+                remedy = "the form is key=value; quote special signs"
+                if line.startswith("data.label_map={"):
+                    remedy = "labels with quotes or special signs need quotes around all of it: "
+                    remedy += "'data.label_map=\"{Très bon: good}\"'"
+                faults.append(Fault(line, "cannot be read as an override", remedy))
         return overrides
 
     def _check_point(self, overrides: list[Override]) -> list[Fault]:

@@ -26,7 +26,7 @@ from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS, read_default_options
 from sentiment.config.schema import Settings
 from sentiment.errors import SentimentError
-from sentiment.flat import flatten
+from sentiment.flat import flatten, flatten_model
 
 TESTED_KEY = "trainer.test"
 """A search leaves the test split alone; the one that it selects meets it."""
@@ -81,7 +81,7 @@ def write_experiment(
             f"{name!r} cannot be the name of an experiment.\n  -> take letters, digits, _ . and -: --name NAME"
         )
     command = ["python", "run.py", f"experiment={name}", *([] if threads is None else [f"trainer.threads={threads}"])]
-    places = {key: place for key, place in _flatten(settings).items() if key in DATA_PATHS and place}
+    places = {key: place for key, place in flatten_model(settings).items() if key in DATA_PATHS and place}
     shown_command = " ".join([*command, *(f"{key}=PATH" for key in places)])
     text = _write_text(settings, [shown_command, *origin], config_dir)
     _check_text(text, settings, places, config_dir)
@@ -105,13 +105,14 @@ def write_experiment(
 
 def list_differences(expected: Settings, found: Settings) -> list[str]:
     """List the keys in which a composed experiment differs from the run, apart from those that are meant to."""
-    one, other = _flatten(expected), _flatten(found)
+    one, other = flatten_model(expected), flatten_model(found)
     keys = dict.fromkeys([*one, *other])
     return [key for key in keys if not _is_left_out(key) and key != TESTED_KEY and one.get(key) != other.get(key)]
 
 
 def _write_text(settings: Settings, comments: Sequence[str], config_dir: Path) -> str:
-    wanted = {key: value for key, value in _flatten(settings).items() if not _is_left_out(key)} | {TESTED_KEY: True}
+    kept = {key: value for key, value in flatten_model(settings).items() if not _is_left_out(key)}
+    wanted = kept | {TESTED_KEY: True}
     options, defaults = _choose_options(wanted, config_dir), read_default_options(config_dir)
     base = _compose([f"{group}={option}" for group, option in options.items()], config_dir)
     overridden = [{f"override /{group}": option} for group, option in options.items() if defaults[group] != option]
@@ -132,7 +133,7 @@ def _choose_options(wanted: Mapping[str, Any], config_dir: Path) -> dict[str, st
             names = sorted(file.stem for file in (config_dir / group).glob("*.yaml"))
             counts = {}
             for name in sorted(names, key=lambda name: name != default):
-                composed = _flatten_config(_compose([*chosen, f"{group}={name}"], config_dir), resolve=True)
+                composed = _flatten_config(_compose([*chosen, f"{group}={name}"], config_dir), wanted, resolve=True)
                 counts[name] = sum(composed.get(key, ...) != wanted[key] for key in keys)
             options[group] = min(counts, key=lambda name: counts[name])
     return options
@@ -140,10 +141,10 @@ def _choose_options(wanted: Mapping[str, Any], config_dir: Path) -> dict[str, st
 
 def _keep_differing(wanted: Mapping[str, Any], base: DictConfig) -> dict[str, Any]:
     """Keep what differs from the defaults, without the keys that follow from kept ones through an interpolation."""
-    written = _flatten_config(base, resolve=False)
+    written = _flatten_config(base, wanted, resolve=False)
 
     def differing(config: DictConfig) -> dict[str, Any]:
-        composed = _flatten_config(config, resolve=True)
+        composed = _flatten_config(config, wanted, resolve=True)
         return {key: value for key, value in wanted.items() if composed.get(key, ...) != value}
 
     kept = {key: value for key, value in differing(base).items() if "${" not in str(written.get(key))}
@@ -180,15 +181,14 @@ def _compose(overrides: Sequence[str], config_dir: Path) -> DictConfig:
         return compose("config", list(overrides))
 
 
-def _flatten(settings: Settings) -> dict[str, Any]:
-    return flatten(settings.model_dump(mode="json"))
+def _flatten_config(config: DictConfig, wanted: Mapping[str, Any], *, resolve: bool) -> dict[str, Any]:
+    """Flatten a composed configuration to keys like the wanted ones.
 
-
-def _flatten_config(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
-    """Flatten a composed configuration; what has no value yet (``data.path: ???``) stays as it is written."""
+    What has no value yet (``data.path: ???``) stays as it is written.
+    """
     content = OmegaConf.to_container(config, resolve=resolve)
     assert isinstance(content, dict)
-    return flatten(content)
+    return flatten(content, whole=[key for key, value in wanted.items() if isinstance(value, Mapping)])
 
 
 def _nest(flat: Mapping[str, Any]) -> DictConfig:

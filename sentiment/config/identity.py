@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sentiment.config.home import write_portable
-from sentiment.config.objective import RETIRED, find_direction, select_objective
+from sentiment.config.objective import RETIRED, find_direction, list_objectives, select_objective, translate_retired
 from sentiment.config.schema import Settings
 from sentiment.flat import flatten
 
@@ -33,6 +33,16 @@ def leave_out_added(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return flat settings as the version before `ADDED` had them, where they say the same."""
     added = {key for keys in ADDED.values() for key in keys}
     return {key: value for key, value in content.items() if key not in added or value not in (None, "null", "None")}
+
+
+def simplify(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flat settings, or the text that a study stored of them, in words that all versions have in common."""
+    kept = leave_out_added(content)
+    if isinstance(kept.get("objectives"), str):  # of an earlier version, which stored Python's form of the list
+        translated = translate_retired({**kept, "objectives": kept["objectives"].replace("'", '"')})
+        names = list(list_objectives(translated["objective"]))
+        return {**translated, "objective": names[0] if len(names) == 1 else names}
+    return kept
 
 
 def read_recorded(params: Mapping[str, str]) -> dict[str, str]:

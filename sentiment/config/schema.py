@@ -9,8 +9,10 @@ Naming follows the exercise (ETH Zurich, Deep Learning, series 10) and PyTorch.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import yaml
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from sentiment.config.extension import load_extensions
@@ -24,6 +26,26 @@ from sentiment.config.objective import (
     select_objective,
 )
 from sentiment.config.option import built_in, join_choices
+
+
+class _LabelLoader(yaml.BaseLoader):  # type: ignore[misc]  # the library has no types
+    """Reads YAML in which all but null is text, as labels are: ``no`` is no boolean."""
+
+
+_LabelLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("null|~"), ["n", "~"])
+_LabelLoader.add_constructor("tag:yaml.org,2002:null", lambda loader, node: None)
+
+
+def _read_mapping(value: object) -> object:
+    """Read a mapping that was given as text, which holds what Hydra's own form takes in no key: ``Très bon!``."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return yaml.load(value, _LabelLoader)
+    except yaml.YAMLError as error:
+        problem = f"cannot be read as a mapping: {' '.join(str(error).split())}"
+        raise conflict(problem, "write {LABEL: CLASS, ...}; labels with , : or # stand in quotes") from error
+
 
 Column = Annotated[str, Field(min_length=1), BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 """A column's name, or its number from 1, which may be typed without quotation marks."""
@@ -216,8 +238,12 @@ class LabelledDataGroup(DataGroup):
     text_column: Column = Field(description="Column of the text: its name, or its number from 1.")
     label_column: Column = Field(description="Column of the label: its name, or its number from 1.")
     labels: list[str] | None = Field(min_length=2, description="Class names in order; null: those of train, sorted.")
-    label_map: dict[str | int | float | bool, str | int | float | bool | None] | None = Field(
-        default=None, description="Class that a label stands for, `{Good: good, -1: null}`; null leaves its rows out."
+    label_map: Annotated[
+        dict[str | int | float | bool, str | int | float | bool | None] | None, BeforeValidator(_read_mapping)
+    ] = Field(
+        default=None,
+        description="Class that a label stands for, `{Good: good, -1: null}`; null leaves its rows out. In quotes, "
+        '`"{Très bon!: good}"`, labels may hold any sign.',
     )
     on_bad_row: Literal["error", "skip"] = Field(
         description="Bad rows stop the run, or are counted, logged and left out."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,12 @@ import numpy.typing as npt
 FEWEST_REVIEWS = 10
 SHOWN_CLASSES = 20
 WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+PLAIN_LABEL = re.compile(r"[A-Za-z0-9_./+*%?|-]+( +[A-Za-z0-9_./+*%?|-]+)*")
+"""Labels that Hydra takes as a key of ``{...}`` as they are."""
+
+YAML_LABEL = re.compile(r"[\w./+-][^,:#\[\]{}'\"\\]*")
+"""Labels that need no quotes in YAML."""
+
 NO_LABEL = ("nan", "none", "null", "n/a", "na", "?", "unlabelled", "unlabeled", "-100")
 
 log = logging.getLogger(__name__)
@@ -24,8 +31,17 @@ def fold(name: str) -> str:
 
 def write_label_map(names: Mapping[str, str | None]) -> str:
     """Write the setting that gives labels other names, as one types it in a shell."""
-    pairs = ", ".join(f"{name}: {'null' if target is None else target}" for name, target in names.items())
-    return f"'data.label_map={{{pairs}}}'"
+    labels = [label for pair in names.items() for label in pair if label is not None]
+    is_plain = all(PLAIN_LABEL.fullmatch(label) and label != "null" for label in labels)
+
+    def write(label: str | None) -> str:
+        if label is None:
+            return "null"
+        return label if YAML_LABEL.fullmatch(label) and label != "null" else "'" + label.replace("'", "''") + "'"
+
+    content = "{" + ", ".join(f"{write(label)}: {write(target)}" for label, target in names.items()) + "}"
+    quoted = '"' + content.replace('"', '\\"') + '"'  # Hydra's form of a text
+    return shlex.quote(f"data.label_map={content if is_plain else quoted}")
 
 
 def report_classes(class_names: Sequence[str], labels: Mapping[str, npt.NDArray[np.integer]]) -> None:

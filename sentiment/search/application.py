@@ -27,8 +27,9 @@ class Application:
             different.
         identify_code: Names the code that a result depends on. Without it, studies reuse only results of their own.
         adopt: Takes over the folder of an equal job of another study, given that folder and the number of the job here.
-        simplify: Leaves out of flat resolved settings what says nothing: keys that a later version of the application
-            got, at the values that mean what was before. Studies stored without them go on.
+        simplify: Writes flat resolved settings, and those that a study stored as text, in the words of this version:
+            without keys that a later version of the application got, at the values that mean what was before, and with
+            the keys that stand for those of an earlier one. Studies stored by other versions then go on.
         checked: Points, as overrides, that the application has checked itself before Hydra started (see
             `sentiment.search.plugin.sweeper`): the engine does not check them again.
     """

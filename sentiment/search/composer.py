@@ -45,7 +45,7 @@ class Composer:
         self.loader = loader
         self._study = study
         self._ignored = tuple(ignored)
-        self._simplify = simplify or dict
+        self.simplify = simplify or dict
         self._home = None if home is None else re.compile(rf"(?<![\w.-]){re.escape(str(home))}(?![\w.-])")
         self._parser = OverridesParser.create(config_loader=loader)
         self._merging = MergingComposer(self.compose_slowly, self._is_group)
@@ -78,7 +78,7 @@ class Composer:
     def resolve(self, config: DictConfig) -> dict[str, str]:
         """Flatten what determines a result, as text that tells types apart: all but Hydra's node and ignored keys."""
         names = [name for name in map(str, config) if name != "hydra" and not OmegaConf.is_missing(config, name)]
-        flat = self._simplify(flatten({name: _resolve(config, name) for name in names}))
+        flat = self.simplify(flatten({name: _resolve(config, name) for name in names}))
         written = {key: write_setting(value) for key, value in flat.items() if not is_within(key, self._ignored)}
         return self.make_portable(written)
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from sentiment.errors import SentimentError
 from sentiment.search.progress import Observer, RunningJob, StudyState, write_failure
+from sentiment.search.space.parameters import show_values
 from sentiment.search.study.outcome import Outcome, failed, finish
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
 from sentiment.search.workers.executor import Executor, uninterrupted
@@ -226,7 +227,7 @@ class Controller:
     def _describe(self, job: Job, now: float) -> RunningJob:
         active = self._active[job.address.number]
         slot = self._executor.name_slot(job)
-        return RunningJob(job.address.number, slot, now - active.started, active.claimed.values)
+        return RunningJob(job.address.number, slot, now - active.started, show_values(active.claimed.values))
 
     def _stop(self) -> None:
         """End what is in flight and give its trials back, so that the next command runs them again."""

@@ -25,6 +25,7 @@ from sentiment.search.progress import (
     write_stand,
     write_values,
 )
+from sentiment.search.space.parameters import show_values
 from sentiment.search.study.trial import PROGRESS_KEY
 
 REDRAW_SECONDS = 0.2
@@ -125,7 +126,9 @@ def summarize(state: StudyState) -> RenderableType:
     """Return in a few lines what a study has found."""
     lines = [f"Study {state.name}: {write_stand(state)}, in {format_duration(state.seconds)}"]
     if len(state.best) == 1:
-        lines += [f"  {key}={value}" for key, value in state.best[0].params.items()]  # in full: to be typed again
+        lines += [
+            f"  {key}={value}" for key, value in show_values(state.best[0].params).items()
+        ]  # in full: to be typed again
     elif state.best:
         lines.append(f"{len(state.best)} trials on the Pareto front")
         for trial in state.best:
@@ -141,7 +144,7 @@ def _list_rows(state: StudyState) -> Iterator[tuple[str, ...]]:
     here = {job.trial for job in state.running}
     for trial in state.trials:
         if trial.state == TrialState.RUNNING and trial.number not in here:
-            yield _write_row(trial.number, trial, "elsewhere", "", trial.params)
+            yield _write_row(trial.number, trial, "elsewhere", "", show_values(trial.params))
 
 
 def _write_row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -122,6 +122,7 @@ class JobPlanner:
                 outcome = None if content is None else Outcome.from_json(content)
                 is_equal = trial.system_attrs.get(IDENTITY_KEY.format(repeat=repeat)) == job.identity
                 if is_equal and outcome is not None and outcome.state == "complete":
+                    self._describe(job, read_described(trial))
                     return Outcome("complete", outcome.values, reused_from=trial.number)
         return self._adopt(job, job.identity)
 
@@ -142,9 +143,13 @@ class JobPlanner:
         self._shared.take_over(result, folder)
         if self._application.adopt is not None:
             self._application.adopt(folder, job.number)
-        for name, value in result.described.items():
-            self._study.note(job.address.trial_id, name, value)
+        self._describe(job, result.described)
         return Outcome("complete", result.values, adopted_from=result.folder)
+
+    def _describe(self, job: Job, numbers: Mapping[str, float]) -> None:
+        """Note what an equal job described beside its objectives: this one does not run to do so."""
+        for name, value in numbers.items():
+            self._study.note(job.address.trial_id, name, value)
 
     def _identify(self, config: DictConfig, data: str | None) -> str:
         identify_code = self._application.identify_code

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.atomic import write_text
 from sentiment.format import format_metric, format_setting
+from sentiment.search.space.parameters import show_values
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
 
@@ -32,7 +33,7 @@ class RunningJob:
         trial: Number of its trial.
         slot: Where it runs: a worker, a GPU or a launcher.
         seconds: Time since it was started here.
-        values: The trial's parameters.
+        values: The trial's parameters, by override keys.
     """
 
     trial: int
@@ -146,7 +147,7 @@ class EventLines(Observer):
         """Log what was found."""
         log.info("Study %s: %s", state.name, write_stand(state))
         if len(state.best) == 1:
-            log.info("Best parameters: %s", write_values(state.best[0].params))
+            log.info("Best parameters: %s", write_values(show_values(state.best[0].params)))
         elif state.best:
             log.info("%d trials on the Pareto front", len(state.best))
 
@@ -161,9 +162,9 @@ def write_results(study_dir: Path, best: Sequence[FrozenTrial], objectives: int)
         return
     content: dict[str, Any] = {"name": "optuna"}
     if objectives == 1:
-        content |= {"best_params": dict(best[0].params), "best_value": best[0].value}
+        content |= {"best_params": show_values(best[0].params), "best_value": best[0].value}
     else:
-        content["solutions"] = [{"params": dict(trial.params), "values": list(trial.values)} for trial in best]
+        content["solutions"] = [{"params": show_values(trial.params), "values": list(trial.values)} for trial in best]
     write_text(study_dir / RESULTS_FILE, OmegaConf.to_yaml(OmegaConf.create(content)))
 
 

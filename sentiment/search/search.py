@@ -172,9 +172,10 @@ class Search:
         )
 
     def read_definition(self, content: Mapping[str, Any]) -> Definition:
-        """Read a stored definition; an earlier version wrote the application's folder into the settings."""
+        """Read a stored definition; an earlier version wrote the settings in other words, with the project's folder."""
         stored = Definition.from_json(content)
-        return replace(stored, settings=self.composer.make_portable(stored.settings))
+        settings = {key: str(text) for key, text in self.composer.simplify(stored.settings).items()}
+        return replace(stored, settings=self.composer.make_portable(settings))
 
     def _read_fixed(self, keys: Collection[str]) -> dict[str, str]:
         """Return the settings of keys where nothing is searched; keys that are nowhere are left out."""

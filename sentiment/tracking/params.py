@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,7 @@ from sentiment.config.objective import translate_retired
 from sentiment.config.option import choice_of
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
+from sentiment.flat import flatten_model
 
 
 def flatten_settings(settings: Settings) -> dict[str, str]:
@@ -23,17 +24,7 @@ def flatten_settings(settings: Settings) -> dict[str, str]:
     Values look as one would type them on the command line: ``true``, ``null``, ``0.0003``, ``["neg","pos"]``; the
     project's folder as in the YAML files: ``${project_dir:}``.
     """
-    return {name: write_portable(_write_value(value)) for name, value in _list_values(settings)}
-
-
-def _list_values(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value under its dotted key; a mapping such as ``data.label_map`` is one value, whatever its keys."""
-    for name, content in group.model_dump(mode="json").items():
-        value = getattr(group, name)
-        if isinstance(value, BaseModel):
-            yield from _list_values(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", content
+    return {name: write_portable(_write_value(value)) for name, value in flatten_model(settings).items()}
 
 
 def read_settings(params: Mapping[str, str]) -> Settings:

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
-from sentiment.flat import flatten
+from sentiment.flat import flatten_model
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.params import flatten_settings
@@ -65,7 +65,7 @@ class TensorBoardRecorder:
 
 def list_hyperparameters(settings: Settings) -> dict[str, str | int | float]:
     """Return every setting of the run flat, numbers as numbers (a bool is an int), so that they can be plotted."""
-    texts, values = flatten_settings(settings), flatten(settings.model_dump(mode="json"))
+    texts, values = flatten_settings(settings), flatten_model(settings)
     typed = {name: value if isinstance(value, (int, float)) else texts[name] for name, value in values.items()}
     return {name: value for name, value in typed.items() if not name.startswith("tracking.")}
 

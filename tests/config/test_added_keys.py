@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentiment.config.identity import identify, keep_determining, leave_out_added, read_recorded
+from sentiment.config.identity import identify, keep_determining, leave_out_added, read_recorded, simplify
 from sentiment.tracking.params import flatten_settings, read_settings
 
 BEFORE = {
@@ -68,3 +68,19 @@ def test_other_data_sets_got_no_keys(compose_config, data: str):
 def test_a_study_compares_settings_without_keys_that_say_nothing(compose_config):
     content = {"data.header": None, "data.encoding": "cp1252", "data.path": None}
     assert leave_out_added(content) == {"data.encoding": "cp1252", "data.path": None}
+
+
+@pytest.mark.parametrize(
+    ("stored", "now"),
+    [
+        ({"objective": "val/accuracy", "objectives": "['val/accuracy']"}, "val/accuracy"),
+        (
+            {"objective": "val/f1", "objectives": "['model/parameters', 'val/f1']"},
+            ["model/parameters", "val/f1"],
+        ),
+    ],
+)
+def test_objectives_of_an_earlier_version_are_those_of_this_one(stored: dict[str, str], now: object):
+    """A study of several objectives goes on though the keys that named them have become one."""
+    stored |= {"direction": "maximize", "directions": "['minimize', 'maximize']", "seed": "0"}
+    assert simplify(stored) == simplify({"objective": now, "seed": "0"}) == {"objective": now, "seed": "0"}

@@ -17,6 +17,8 @@ from sentiment.config.experiment_file import ExperimentFileError, list_differenc
 from sentiment.config.group import TrackingSettings
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
+from sentiment.tracking.params import flatten_settings
+from sentiment.tracking.params import read_settings as read_settings_again
 
 OVERRIDES = {
     "model": ["transformer", "rnn"],
@@ -75,6 +77,19 @@ def test_a_key_that_follows_from_another_is_kept_where_it_does_not(conf):
     settings = read(conf, "model=rnn", "model.embedding_size=32", "model.hidden_size=48")
     experiment = write_experiment(settings, "hidden", conf, origin=[])
     assert OmegaConf.load(experiment.file).model == {"embedding_size": 32, "hidden_size": 48}
+
+
+@pytest.mark.parametrize("label_map", ["{v1.0: good, 2: bad, -1: null}", '\'{"a.b: c": good, Très bon: "null"}\''])
+def test_a_dot_in_a_label_separates_no_keys(conf, tmp_path, label_map):
+    reviews = tmp_path / "reviews.csv"
+    reviews.write_text("text,label\ngood,1\n")
+    settings = read(conf, "data=files", f"data.path={reviews}", f"data.label_map={label_map}")
+    write_experiment(settings, "labels", conf, origin=[], force=True)
+    again = read(conf, "experiment=labels", f"data.path={reviews}")
+    assert list_differences(settings, again) == []
+    names = [{str(label): target for label, target in one.data.label_map.items()} for one in (settings, again)]
+    assert names[0] == names[1] != {}
+    assert read_settings_again(flatten_settings(settings)).data.label_map == names[0]
 
 
 def test_places_of_this_machine_stand_in_the_command_alone(conf, tmp_path):

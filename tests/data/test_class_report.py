@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sentiment.data.class_report import find_slips, report_classes
+from sentiment.config.schema import HubDataSettings
+from sentiment.data.class_report import find_slips, report_classes, write_label_map
 
 
 def test_every_class_is_logged_with_its_counts(caplog: pytest.LogCaptureFixture):
@@ -33,3 +36,18 @@ def test_classes_that_may_be_slips_are_told_with_the_key(totals: dict[str, int],
 @pytest.mark.parametrize("totals", [{"bad": 10, "good": 10}, {"-1": 50, "1": 50}, {"-2": 20, "-1": 20, "0": 20}])
 def test_ordinary_classes_are_no_slips(totals: dict[str, int]):
     assert find_slips(totals) == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"GOOD": "good"}, {"Très bon!": "très bon"}, {"don't": "dont"}, {'say "x", y': None}, {"a: b": "null"},
+        {"null": "x", "v1.0": "1"}, {"no": "yes", "#1": "[a]"},
+    ],
+)  # fmt: skip
+def test_a_suggested_label_map_is_read_as_it_is_meant(names: dict[str, str | None]):
+    """Pasted into a shell it gives the labels, whatever signs they hold."""
+    (override,) = shlex.split(write_label_map(names))
+    value = OverridesParser.create().parse_override(override).value()
+    settings = HubDataSettings.model_construct()
+    assert HubDataSettings.__pydantic_validator__.validate_assignment(settings, "label_map", value).label_map == names

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.trial import _open_study
 
@@ -215,3 +216,13 @@ def test_six_values_of_three_types_are_six_points(sweep, sampler):
     options = [f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=60"]
     sweep(*options, "mark=1,'1',true,'True',null,'None'", task=task)
     assert sorted(repr(mark) for mark, _ in task.runs) == sorted(["1", "'1'", "True", "'True'", "None", "'None'"])
+
+
+def test_settings_that_an_earlier_version_stored_are_compared_in_the_words_of_this_one(sweep):
+    task = Noting("x")
+    sweep(*GRID, "x=choice(1,2)", "+before=[1]", task=task)
+    again = Noting("x")
+    rename = {"before": "today"}
+    searchable(simplify=lambda flat: {rename.get(key, key): value for key, value in flat.items()})(again)
+    sweep(*GRID, "x=choice(1,2,3)", "+today=[1]", task=again)
+    assert (task.take(), again.take()) == ([(1,), (2,)], [(3,)])

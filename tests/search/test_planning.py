@@ -116,6 +116,19 @@ def test_a_trial_goes_on_after_the_repeats_that_were_finished(sweep):
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
 
 
+def test_runs_that_are_taken_from_several_trials_bring_their_numbers(sweep):
+    def run(config):
+        current_trial().describe({"size": 5.0})
+        return float(config.seed)
+
+    options = ["x=3", "hydra/sweeper/sampler=tpe", "hydra.sweeper.repeats=2", "hydra.sweeper.limits={size: 9}"]
+    for count, seed in enumerate((0, 2, 1), start=1):  # the seeds of the last are 1, of the first, and 2, of the second
+        allowed = [f"seed={seed}", f"hydra.sweeper.n_trials={count}", "hydra.sweeper.allow_changes=true"]
+        study = sweep(*options, *allowed, task=run)
+    assert [trial.user_attrs["size"] for trial in study.trials] == [5.0] * 3
+    assert [trial.value for trial in study.trials] == [0.5, 2.5, 1.5]
+
+
 def test_the_first_failed_repeat_ends_its_trial(sweep):
     runs = []
 

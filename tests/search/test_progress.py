@@ -107,6 +107,7 @@ def test_a_trial_that_breaks_a_limit_is_never_called_the_best(sweep, study_dir, 
 
     options = ["x=choice(2,3,1)", "hydra/sweeper/sampler=grid", "hydra.sweeper.direction=maximize"]
     limits = ["hydra.sweeper.limits={size: 2}", "hydra/sweeper/sampler=tpe", "hydra.sweeper.n_trials=9"]
+    limits += ["hydra.sweeper.sampler.seed=1"]
     with caplog.at_level(logging.INFO, "sentiment.search.progress"):
         study = sweep(*options, *limits, "hydra.sweeper.reuse=false", task=task)
     assert max(trial.value for trial in study.trials) == 3.0
@@ -182,3 +183,16 @@ def test_what_workers_print_is_in_their_logs(start_toy, study_dir):
     assert logs.count("Error executing job with overrides") == 2
     assert "Error executing job" not in output
     assert "RuntimeError: cfg.error is True" in output
+
+
+@pytest.mark.parametrize("progress", ["lines", "table"])
+def test_a_parameter_that_has_another_name_in_optuna_is_shown_by_its_key(sweep, study_dir, caplog, capsys, progress):
+    grid = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=9", f"hydra.sweeper.progress={progress}"]
+    sweep("x=choice(2,3)", *grid)
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
+        study = sweep("x=choice(1,2,3)", *grid)
+    assert "x[2]" in study.best_params
+    assert OmegaConf.load(study_dir / "optimization_results.yaml").best_params == {"x": 1}
+    told = caplog.text + capsys.readouterr().out
+    assert "x=1" in told
+    assert "x[2]" not in told

@@ -56,7 +56,7 @@ class LabelledData:
 
     def list_label_map(self) -> list[tuple[str, str]]:
         """Return `label_map` for a fingerprint."""
-        return sorted((str(label), str(target)) for label, target in (self.label_map or {}).items())
+        return sorted((label, str(target)) for label, target in self.rename().items())
 
 
 def make_splits(

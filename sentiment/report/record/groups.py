@@ -31,7 +31,7 @@ class RunGroup:
         seeds: Seeds, in order.
         objective: What ranks, on validation.
         validation: The objective of each seed's selected checkpoint.
-        test: Test accuracy of each; empty where the test split was left alone.
+        test: Test accuracy of each; None where a run left the test split alone.
         parameters: Trainable parameters.
         minutes: Wall time of fitting and testing, of each seed.
         is_over_limit: A run of it breaks a limit of its study.
@@ -42,10 +42,15 @@ class RunGroup:
     seeds: tuple[int, ...]
     objective: str
     validation: tuple[float, ...]
-    test: tuple[float, ...]
+    test: tuple[float | None, ...]
     parameters: int
     minutes: tuple[float, ...]
     is_over_limit: bool = False
+
+    @property
+    def tested(self) -> tuple[float, ...]:
+        """Test accuracy of the runs that were tested."""
+        return tuple(value for value in self.test if value is not None)
 
     @property
     def label(self) -> str:
@@ -81,7 +86,7 @@ def _make_group(
         seeds=tuple(int(run.params["seed"]) for run in runs),
         objective=objective,
         validation=tuple(run.metrics[objective] for run in runs),
-        test=tuple(run.metrics["test/accuracy"] for run in runs if "test/accuracy" in run.metrics),
+        test=tuple(run.metrics.get("test/accuracy") for run in runs),
         parameters=max(run.parameters or 0 for run in runs),
         minutes=tuple((run.seconds or math.nan) / 60 for run in runs),
         is_over_limit=is_over_limit,
@@ -91,7 +96,7 @@ def _make_group(
 def format_groups(groups: Sequence[RunGroup], limit: int | None = None) -> str:
     """Write the groups as a Markdown table, shares in percent: mean ± standard deviation (each seed)."""
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
-    is_tested = any(group.test for group in groups)
+    is_tested = any(group.tested for group in groups)
     names = ["model", *(key.rpartition(".")[2] for key in keys), "seeds", "validation"]
     names += [*(["test"] if is_tested else []), "parameters", "minutes a run"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
@@ -99,7 +104,7 @@ def format_groups(groups: Sequence[RunGroup], limit: int | None = None) -> str:
         model = f"{group.model} (over a limit)" if group.is_over_limit else group.model
         cells = [model, *(format_setting(group.settings.get(key, "")) for key in keys)]
         cells += [", ".join(map(str, group.seeds)), format_spread(group.objective, group.validation)]
-        cells += [format_spread("test/accuracy", group.test)] if is_tested else []
+        cells += [_format_test(group)] if is_tested else []
         cells += [format_number(group.parameters), f"{mean(group.minutes):.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -112,8 +117,8 @@ def format_csv(groups: Sequence[RunGroup]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["model", *keys, "seed", "validation", "test/accuracy", "parameters", "minutes"])
     for group in groups:
-        tests = group.test or (None,) * len(group.seeds)
-        for seed, validation, test, minutes in zip(group.seeds, group.validation, tests, group.minutes, strict=True):
+        runs = zip(group.seeds, group.validation, group.test, group.minutes, strict=True)
+        for seed, validation, test, minutes in runs:
             settings = [group.settings.get(key) for key in keys]
             writer.writerow([group.model, *settings, seed, validation, test, group.parameters, round(minutes, 2)])
     return stream.getvalue()
@@ -126,6 +131,13 @@ def format_spread(metric: str, values: Sequence[float]) -> str:
     show = format_points if is_share(metric) else format_number
     each = ", ".join(map(show, values))
     return f"{show(mean(values))} ± {show(stdev(values))} ({each})" if len(values) > 1 else each
+
+
+def _format_test(group: RunGroup) -> str:
+    """Write test accuracy as `format_spread` does; where some seeds were not tested, which ones were."""
+    text = format_spread("test/accuracy", group.tested)
+    tested = [seed for seed, value in zip(group.seeds, group.test, strict=True) if value is not None]
+    return text if len(tested) in (0, len(group.seeds)) else f"{text}; seeds {', '.join(map(str, tested))} only"
 
 
 def make_group_chart(groups: Sequence[RunGroup], name: str, title: str, metric: str) -> Chart:
@@ -141,7 +153,7 @@ def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
     series: list[Series] = []
     for name, values in (
         ("validation", [(group.label, group.validation) for group in groups]),
-        ("test", [(group.label, group.test) for group in groups if group.test]),
+        ("test", [(group.label, group.tested) for group in groups if group.tested]),
     ):
         points: list[Point] = [(value, label) for label, each in values for value in each]
         means: list[Point] = [(mean(each), label) for label, each in values]

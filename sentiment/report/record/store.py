@@ -19,7 +19,7 @@ from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.collect import collect_sweep
-from sentiment.tracking.result_file import ResultRecord, read_results
+from sentiment.tracking.result_file import ResultRecord
 
 PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
@@ -63,7 +63,7 @@ def collect_part(name: str, sweep_dir: Path) -> RecordPart:
     table = collect_sweep(sweep_dir)
     words = shlex.split(table.command or "")
     command = shlex.join(re.sub(r"^(data\.\w*path|data\.cache_dir)=.*", rf"\1={FOLDER}", word) for word in words)
-    records = tuple(record for record in read_results(sweep_dir) if record.status != "RUNNING")
+    records = tuple(record for record in table.records if record.status != "RUNNING")
     over_limit = {run.job_number for row in table.rows if row.excess for run in row.runs if run.job_number is not None}
     return RecordPart(name, command, table.log_scaled, records, frozenset(over_limit))
 

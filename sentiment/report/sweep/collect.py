@@ -123,7 +123,12 @@ def collect_records(
     history: StudyHistory | None = None,
     command: str | None = None,
 ) -> SweepTable:
-    """Make the table of records, and of their study where there is one; arguments as in `collect_sweep`."""
+    """Make the table of records, and of their study where there is one; arguments as in `collect_sweep`.
+
+    Records of trials whose points were tried again are left out: the later ones stand for them.
+    """
+    if history is not None and history.replaced:
+        records = [one for one in records if (one.job_number or 0) // history.repeats not in history.replaced]
     known = find_objectives(records, objectives, history)
     rows = make_job_rows(records, known) if history is None else make_study_rows(records, history, known)
     return SweepTable(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sentiment.config.objective import Direction
-from sentiment.tracking.result_file import ResultRecord
+from sentiment.tracking.result_file import ResultRecord, job_order
 
 if TYPE_CHECKING:
     from sentiment.search.study.history import State
@@ -151,6 +151,12 @@ class SweepTable:
     def front(self) -> tuple[SweepRow, ...]:
         """Trials on the front of several objectives, in the order of the table; with one objective the best one."""
         return tuple(row for row in self.rows if row.on_front)
+
+    @property
+    def records(self) -> tuple[ResultRecord, ...]:
+        """Records of all runs that count, each once, in the order of their jobs."""
+        found = {id(run): run for row in self.rows for run in row.runs}  # equal trials share theirs
+        return tuple(sorted(found.values(), key=job_order))
 
     @property
     def best_command(self) -> str | None:

@@ -17,7 +17,7 @@ from sentiment.search.dry_run.probe import Measured
 from sentiment.search.search import Search
 from sentiment.search.space.distributions import describe_distribution
 from sentiment.search.space.grid import list_values
-from sentiment.search.space.parameters import write_value
+from sentiment.search.space.parameters import show_values, write_value
 from sentiment.search.storage.address import read_address
 from sentiment.search.study.history import StudyMissingError, read_study_at
 from sentiment.search.workers.job import JobRunner
@@ -163,7 +163,7 @@ def print_estimate(
         table.add_row(Text(extreme.label), "failed" if one.failure else time, host, device)
     console.print(table)
     for extreme, one in measured:
-        values = " ".join(f"{key}={write_value(value)}" for key, value in extreme.point.items())
+        values = " ".join(f"{key}={write_value(value)}" for key, value in show_values(extreme.point).items())
         console.print(Padding(Text(f"{extreme.label}: {values}", style="dim"), (0, 0, 0, 2)))
         if one.failure is not None:
             console.print(Text(f"{extreme.label} failed: {one.failure}", style="red"))

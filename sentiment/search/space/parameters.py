@@ -154,6 +154,11 @@ def name_key(name: str) -> str:
     return _QUALIFIERS.sub("", name).lstrip("+")
 
 
+def show_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point as people know it: by override keys, with their ``+``, in place of the names in Optuna."""
+    return {_QUALIFIERS.sub("", name): value for name, value in values.items()}
+
+
 def write_value(value: Any) -> str:
     """Write a drawn value as the right side of an override.
 

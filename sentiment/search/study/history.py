@@ -110,6 +110,12 @@ class StudyHistory:
     conditions: Mapping[str, tuple[str, ...]]
     repeats: int = 1
 
+    @property
+    def replaced(self) -> frozenset[int]:
+        """Numbers of the trials whose points were tried again: a study numbers its trials without gaps."""
+        numbers = {trial.number for trial in self.trials}
+        return frozenset(range(max(numbers, default=0))) - numbers
+
 
 def write_history(history: StudyHistory) -> str:
     """Write a study as JSON, for a machine that reaches neither its folder nor its storage."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
@@ -55,6 +57,20 @@ def test_the_csv_has_a_line_a_run(pooled):
     assert lines[0] == "model,model.pooling,seed,validation,test/accuracy,parameters,minutes"
     assert len(lines) == 5
     assert lines[1].startswith("rnn,max,0,0.86,0.75,")
+
+
+def test_seeds_that_were_not_tested_leave_their_cells_empty(pooled):
+    """A mean over some of the seeds says of which."""
+    first = pooled[1]
+    left_alone = {name: value for name, value in first.metrics.items() if not name.startswith("test/")}
+    groups = group_runs([pooled[0], replace(first, metrics=left_alone), *pooled[2:]], "val/accuracy", "maximize")
+    assert [line.split(",")[:5] for line in format_csv(groups).splitlines()[1:3]] == [
+        ["rnn", "max", "0", "0.86", ""],
+        ["rnn", "max", "1", "0.88", "0.75"],
+    ]
+    assert "| 75.00; seeds 1 only |" in format_groups(groups)
+    [panel] = make_group_chart(groups, "comparison", "pooling", "val/accuracy").panels
+    assert {series.name: series.x for series in panel.series if series.name}["test"] == (0.75, 0.75)
 
 
 def test_a_list_of_settings_is_drawn_best_first(pooled):

@@ -29,6 +29,7 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from sentiment.errors import RunPruned
+from sentiment.report.record.store import collect_part
 from sentiment.report.sweep.best import BestError, choose_best
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.report.sweep.names import open_sweep
@@ -305,6 +306,22 @@ def test_a_study_with_limits_repeats_and_every_state(run_sweep, capsys, tmp_path
     assert {row.parameters["model.depth"] for row in over} == {4}
     assert {row.rank for row in over} == {None}
     assert any(row.reused_from is not None for row in table.rows)
+
+
+def test_a_grid_whose_failed_trial_was_tried_again(run_sweep, capsys, tmp_path):
+    """Attempts that were replaced count nowhere: in no table, count or fact, from the folder or from MLflow."""
+    again = ("hydra.sweeper.retry=failed", f"model.depth=2,{FAILS}", "hydra.sweeper.n_trials=2")
+    command = ("search=grid", *STUDY, *again)
+    for number in (0, 2):
+        with pytest.raises(Exception, match=rf"trial {number}: ValueError: too deep"):
+            run_sweep(*command)
+    told = check(tmp_path / "multirun/mine", capsys.readouterr().out, "FAILED")
+    assert told.states == {1: "complete", 2: "failed"}
+    table, _ = open_sweep(str(tmp_path / "multirun/mine"))
+    assert [record.job_number for record in table.records] == [1, 2]
+    assert not table.notes
+    part = collect_part("grid", tmp_path / "multirun/mine")
+    assert [record.job_number for record in part.records] == [1, 2]
 
 
 def test_a_study_of_which_no_trial_keeps_the_limits(run_sweep, capsys, tmp_path):

@@ -91,11 +91,13 @@ def test_workers_end_with_their_study_and_their_trials_are_run_once_more(study):
 
 
 def test_a_killed_worker_costs_its_one_trial(study):
-    command = study.start(
-        "hydra.sweeper.max_failure_rate=0.5", "hydra.sweeper.retry=none", n_trials=6, n_jobs=2, seconds=0.4
-    )
+    gate = study.folder / "gate"
+    gate.touch()
+    options = ("hydra.sweeper.max_failure_rate=0.5", "hydra.sweeper.retry=none", f"gate={gate}")
+    command = study.start(*options, n_trials=6, n_jobs=2, seconds=0.4)
     study.wait_until(lambda: len(study.starts) == 2)
-    os.kill(command.list_workers()[0], signal.SIGKILL)
+    os.kill(command.list_workers()[0], signal.SIGKILL)  # in its job, which the gate holds
+    gate.unlink()
     assert command.finish() == 0, command.output
     study.require_whole(6)
     (dead,) = [trial for trial in study.trials() if trial.state.name == "FAIL"]

@@ -24,6 +24,8 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
         with Path(config.mark).open("a") as file:
             line = f"{trial.number if trial else -1} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}"
             file.write(f"{line} {os.environ.get('OMP_NUM_THREADS', '-')} {time.time()} {config.x} {config.seed}\n")
+    while config.gate and Path(config.gate).exists():  # holds jobs where a test wants them
+        time.sleep(0.01)
     if config.accident == "error" or config.error:
         raise RuntimeError("cfg.error is True")
     if config.accident == "memory":
