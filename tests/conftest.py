@@ -48,6 +48,16 @@ def _parsed_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database to copy: creating one takes seconds."""
+    from sentiment.tracking.mlflow.store import open_store
+
+    file = tmp_path_factory.mktemp("template") / "mlflow.db"
+    open_store(f"sqlite:///{file}", "another", str(file.parent))
+    return file
+
+
 @pytest.fixture(scope="module")
 def composed_once() -> Iterator[None]:
     """The check of a command line composes equal choices once for all tests of a module."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -34,7 +35,8 @@ def wait_for(process, path: Path, pattern: str, seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-def test_a_run_started_elsewhere_is_recorded_in_the_project(fresh_checkout, tiny, tmp_path):
+def test_a_run_started_elsewhere_is_recorded_in_the_project(fresh_checkout, tiny, tmp_path, empty_store):
+    shutil.copy(empty_store, fresh_checkout.folder / "mlflow.db")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     result = fresh_checkout.run(*tiny, cwd=elsewhere)
@@ -97,6 +99,7 @@ def test_an_interrupted_multirun_is_marked_killed(fresh_checkout, tiny, sent, co
     assert len(runs) == 2  # the parent and the first job; the second was not started
 
 
+@pytest.mark.slow
 def test_own_files_with_three_classes(fresh_checkout, tiny, tmp_path):
     rows = [f"the {word} one,{label}" for label, word in (("low", "bad"), ("mid", "plain"), ("high", "good"))] * 40
     path = tmp_path / "reviews.csv"

@@ -77,15 +77,11 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Project]:
-    """Make a project in a folder; the database is copied, because creating one takes seconds."""
-    from sentiment.tracking.mlflow.store import open_store
-
-    template = tmp_path_factory.mktemp("template") / "mlflow.db"
-    open_store(f"sqlite:///{template}", "another", str(template.parent))
+def make_project(empty_store: Path) -> Callable[[Path], Project]:
+    """Make a project in a folder."""
 
     def make(folder: Path) -> Project:
-        shutil.copy(template, folder / "mlflow.db")
+        shutil.copy(empty_store, folder / "mlflow.db")
         return Project(folder)
 
     return make

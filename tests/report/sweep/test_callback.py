@@ -15,16 +15,7 @@ from mlflow import MlflowClient
 from sentiment.config.home import PROJECT_DIR
 from sentiment.report.sweep.callback import SweepCallback
 from sentiment.tracking.mlflow.parent import read_parent
-from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.result_file import write_result
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """An MLflow database to copy: creating one takes seconds."""
-    file = tmp_path_factory.mktemp("template") / "mlflow.db"
-    open_store(f"sqlite:///{file}", "another", str(file.parent))
-    return file
 
 
 @pytest.fixture

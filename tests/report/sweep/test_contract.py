@@ -39,7 +39,6 @@ from sentiment.search import register
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.current import current_trial
 from sentiment.tracking.mlflow.parent import read_parent
-from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.result_file import ResultRecord, write_result
 
 ACCURACIES = {1: 0.70, 2: 0.80, 3: 0.90, 4: 0.95, 5: 0.60, 6: 0.50, 7: 0.55, 8: 0.40}
@@ -103,14 +102,6 @@ def train(config, interruption: Interruption) -> float | tuple[float, ...]:
         trial.describe(outcome)
     values = tuple(outcome[name] for name in objectives)
     return values if len(values) > 1 else values[0]
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """An MLflow database to copy: creating one takes seconds."""
-    file = tmp_path_factory.mktemp("template") / "mlflow.db"
-    open_store(f"sqlite:///{file}", "sentiment", str(file.parent))
-    return file
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ STORED = Definition({"x": "1 to 5"}, {"lr": "0.1", "depth": "2"}, ["minimize"], 
 
 def test_an_equal_definition_is_no_difference_after_its_storage():
     stored = Definition.from_json(json.loads(json.dumps(STORED.to_json())))
-    compare("study", stored, STORED)
+    assert compare("study", stored, STORED) == []
 
 
 @pytest.mark.parametrize(
