@@ -40,7 +40,7 @@ def test_every_key_of_the_sweeper_has_a_row_with_its_default(pages):
     assert defaults["sampler"] == "`multivariate_tpe`"
     assert defaults["direction"] == "`minimize`"
     assert defaults["storage"] == "`null`"
-    assert defaults["reuse"] == "`true`"
+    assert defaults["reuse"] == "`folder`"
     assert defaults["constraints"] == "`[]`"
     assert "| `max_failure_rate` | `0.0` | number, 0 to 1 |" in text
 

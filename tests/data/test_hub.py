@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,12 +27,15 @@ CLIENT = """
 import json, sys
 from sentiment.data.hub import HubSource
 from sentiment.errors import DataError
-try:
-    raw = HubSource(**json.loads(sys.argv[1])).load()
-    answer = {"train": raw.train.texts, "test": len(raw.test), "classes": raw.class_names, "notes": raw.notes}
-except DataError as error:
-    answer = {"error": str(error)}
-print(json.dumps(answer))
+answers = {}
+for name, settings in json.loads(sys.argv[1]).items():
+    try:
+        raw = HubSource(**settings).load()
+        answer = {"train": raw.train.texts, "test": len(raw.test), "classes": raw.class_names, "notes": raw.notes}
+    except DataError as error:
+        answer = {"error": str(error)}
+    answers[name] = answer
+print(json.dumps(answers))
 """
 
 
@@ -49,34 +51,39 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
-def load(hub: HubServer, home: Path, **changed: Any) -> dict[str, Any]:
+FAULTS: dict[str, dict[str, Any]] = {
+    "columns are 'text', 'label': set data.text_column to one of them, e.g. text": {"text_column": "txt"},
+    'Unknown split "tst"': {"test_split": "tst"},
+    "check data.repository": {"repository": "me/other"},
+}
+"""What is told of changed settings."""
+
+
+@pytest.fixture(scope="module")
+def answers(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What one process, which starts with an empty cache, reads with the faulty settings and then with right ones."""
+    home = tmp_path_factory.mktemp("hf")
     environment = {**os.environ, "HF_HOME": str(home), "HF_ENDPOINT": hub.endpoint, "PYTHONPATH": str(PROJECT_DIR)}
+    asked = {name: {**SETTINGS, **changed} for name, changed in {**FAULTS, "right": {}}.items()}
     process = subprocess.run(
-        [sys.executable, "-c", CLIENT, json.dumps({**SETTINGS, **changed})],
+        [sys.executable, "-c", CLIENT, json.dumps(asked)],
         env={**environment, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"},
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    answer: dict[str, Any] = json.loads(process.stdout)
-    return answer
+    found: dict[str, Any] = json.loads(process.stdout)
+    return found
 
 
-def test_reads_a_data_set_by_name_with_its_class_names(hub: HubServer, tmp_path: Path):
-    answer = load(hub, tmp_path)
+def test_reads_a_data_set_by_name_with_its_class_names(answers: dict[str, Any]):
+    answer = answers["right"]
     assert answer["train"] == [f"train {n}" for n in range(40)]
     assert (answer["test"], answer["classes"]) == (20, ["neg", "pos"])
     assert answer["notes"][0] == "me/own, train read as: data set, 40 rows"
 
 
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        ({"text_column": "txt"}, "columns are 'text', 'label': set data.text_column to one of them, e.g. text"),
-        ({"test_split": "tst"}, 'Unknown split "tst"'),
-        ({"repository": "me/other"}, "check data.repository"),
-    ],
-)
-def test_faults_name_the_key(hub: HubServer, tmp_path: Path, changed: dict[str, Any], told: str):
-    assert told in load(hub, tmp_path, **changed)["error"]
+@pytest.mark.parametrize("told", FAULTS)
+def test_faults_name_the_key(answers: dict[str, Any], told: str):
+    assert told in answers[told]["error"]
 
 
 def test_the_fingerprint_is_of_the_commit_and_of_all_that_changes_what_is_read():
