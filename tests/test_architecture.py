@@ -20,7 +20,7 @@ BASE = ["errors", "atomic", "checkout", "composing", "flat", "format", "nearest"
 
 ROOMS = {
     "search": [
-        "options", "application", "frozen", "storage", "space", "composer", "study", "workers", "progress",
+        "budget", "options", "application", "frozen", "storage", "space", "composer", "study", "workers", "progress",
         "live_table", "search", "controller", "planning", "dry_run", "engine", "plugin",
     ],
     "tracking": [

@@ -16,6 +16,7 @@ from typing import Protocol
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import SentimentError
+from sentiment.search.budget import UNLIMITED
 from sentiment.search.progress import Observer, RunningJob, StudyState, write_failure
 from sentiment.search.space.parameters import show_values
 from sentiment.search.study.outcome import Outcome, failed, finish
@@ -26,6 +27,9 @@ from sentiment.search.workers.job import Finished, Job
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+
+USUAL_TRIALS = 20
+"""What a rate of failures is a share of while a budget leaves the number of trials open."""
 
 
 class StudyFailedError(SentimentError):
@@ -84,7 +88,6 @@ class Controller:
         self._planner = planner
         self._observers = observers
         self._repeats = study.search.repeats
-        self._failures_allowed = int(study.search.options.max_failure_rate * study.search.total)
         self._active: dict[int, ActiveTrial] = {}
         self._ready: deque[Job] = deque()
         self._failures: list[str] = []
@@ -108,6 +111,7 @@ class Controller:
                     for trial in settled:
                         self._tell(trial)
                     self._stop_after_failures()
+                    self._stop_overtime()
                 elif self._study.is_served:
                     break
                 else:
@@ -134,6 +138,8 @@ class Controller:
             running=[self._describe(job, now) for job in self._executor.running],
             seconds=now - self._began,
             metric_names=self._study.metric_names or (),
+            budget=self._study.describe_budget(),
+            seconds_left=self._study.seconds_left(),
         )
 
     def _fill(self) -> None:
@@ -238,9 +244,26 @@ class Controller:
                 self._study.release(active.claimed.trial_id)
                 del self._active[number]
 
+    def _stop_overtime(self) -> None:
+        """End the jobs that have not come to a report for some time after the end of the budget."""
+        if not self._study.is_overdue:
+            return
+        with uninterrupted():
+            stopped = {job.address.number for job in self._executor.stop()}
+        for number in sorted(stopped & self._active.keys()):
+            reason = "the study's budget of time was over, and the trial did not report"
+            self._tell(self._settle(self._active[number], Outcome("pruned", reason=reason)))
+
+    @property
+    def _failures_allowed(self) -> int:
+        options, total = self._study.search.options, self._study.search.total
+        if total == UNLIMITED:
+            total = max(USUAL_TRIALS, len(self._study.standing()))
+        return int(options.max_failure_rate * total)
+
     @property
     def _has_failed(self) -> bool:
-        return len(self._failures) > self._failures_allowed
+        return bool(self._failures) and len(self._failures) > self._failures_allowed
 
     def _stop_after_failures(self) -> None:
         if self._has_failed:
@@ -257,11 +280,15 @@ class Controller:
     def _require_result(self) -> None:
         counts: Mapping[str, int] = self._study.count()
         missing = [self._write_failure(trial) for trial in self._study.list_failed()]
+        budget = self._study.describe_budget()
         if counts["complete"] == 0:
             heading = f"No trial of the study {self._study.name!r} finished: {counts['fail']} failed, "
             heading += f"{counts['pruned']} were pruned."
+            if budget is not None:
+                raise StudyFailedError(f"{heading} Of the budget, {budget}.\n-> raise it: one trial has to fit into it")
         elif missing:
-            heading = f"{len(missing)} of {self._study.total} trials of the study {self._study.name!r} have no result:"
+            trials = len(self._study.standing())
+            heading = f"{len(missing)} of {trials} trials of the study {self._study.name!r} have no result:"
         else:
             return
         listed = f"\n{_list_failures(missing or self._failures)}" if missing or self._failures else ""

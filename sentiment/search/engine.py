@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from sentiment.checkout import read_commit
 from sentiment.search.application import application_of, find_home
+from sentiment.search.budget import UNLIMITED
 from sentiment.search.controller import Controller
 from sentiment.search.frozen import freeze
 from sentiment.search.options import StudyOptions
@@ -49,6 +50,7 @@ def run_study(
     context = freeze(context)
     application = application_of(task)
     home = find_home(task, config)
+    options = open_end(options, config)
     search = Search.read(options, lines, context, config, application, home)
     search.check(application)
     runner = JobRunner(task, len(options.direction), context, config)
@@ -69,6 +71,14 @@ def run_study(
         planner.require_same_data()
         Controller(study, executor, planner, observers).run()
         require_feasible(study.trials(), options.limits)
+
+
+def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
+    """Let a budget alone end a study, unless the command line gives a number of trials too."""
+    lines = [str(line) for line in config.hydra.overrides.hydra]
+    if not options.limit or any(line.startswith("hydra.sweeper.n_trials=") for line in lines):
+        return options
+    return options.model_copy(update={"n_trials": UNLIMITED})
 
 
 @contextmanager

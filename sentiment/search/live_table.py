@@ -185,6 +185,9 @@ def estimate_seconds_left(state: StudyState, slots: int) -> float | None:
         return None
     mean = statistics.fmean(known)
     lengths = [seconds / min(fraction, 1.0) if fraction else mean for seconds, fraction in running]
+    if state.total is None:
+        return state.seconds_left
     remaining = sum(max(0.0, length - seconds) for length, (seconds, _) in zip(lengths, running, strict=True))
     taken = sum(trial.state != TrialState.WAITING for trial in state.trials)
-    return (remaining + mean * max(0, state.total - taken)) / max(slots, 1)
+    left = (remaining + mean * max(0, state.total - taken)) / max(slots, 1)
+    return left if state.seconds_left is None else min(left, max(0.0, state.seconds_left))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.search.budget import Budget, read_duration
 
 
 def _listed(value: Any) -> Any:
@@ -41,6 +42,15 @@ class StudyOptions(BaseModel):
         description="Names of the objectives, for Optuna's dashboard; null: it numbers them."
     )
     n_trials: int = Field(ge=1, description="Trials of the study in all, over every process and restart.")
+    budget: Annotated[float | None, BeforeValidator(read_duration)] = Field(
+        description="Wall time of the study, over all commands, e.g. 2h, 90m, 60s; with a budget of any kind, n_trials "
+        "counts only where the command line gives it."
+    )
+    full_trials: float | None = Field(
+        gt=0, description="Work of the study in whole trainings: a pruned one counts by the share that it ran."
+    )
+    epochs: float | None = Field(gt=0, description="Work of the study in epochs, pruned trials' included.")
+    epochs_key: str = Field(description="Key that says how many epochs a job has.")
     n_jobs: int = Field(ge=1, description="Trials at a time.")
     max_failure_rate: float = Field(
         ge=0, le=1, description="Share of n_trials that may fail in one command before it ends."
@@ -95,6 +105,11 @@ class StudyOptions(BaseModel):
     progress: Literal["auto", "table", "lines", "none"] = Field(
         description="auto: a live table on a terminal, one line per event elsewhere."
     )
+
+    @property
+    def limit(self) -> Budget:
+        """What the study may cost."""
+        return Budget(self.budget, self.full_trials, self.epochs)
 
     @property
     def known_name(self) -> str | None:

@@ -19,6 +19,7 @@ from sentiment.search.space.points import Key, make_key
 from sentiment.search.study.definition import refuse_other_data
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described
 from sentiment.search.study.shared_results import SharedResult, SharedResults
+from sentiment.search.study.spending import EPOCHS_KEY
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Job, number_job, read_subdir
@@ -104,6 +105,9 @@ class JobPlanner:
         data = None if identify_data is None else identify_data(config)
         if data is not None and repeat == 0:
             self._study.write(claimed.trial_id, DATA_KEY, data)
+        epochs = OmegaConf.select(config, search.options.epochs_key)
+        if repeat == 0 and isinstance(epochs, int | float):
+            self._study.write(claimed.trial_id, EPOCHS_KEY, epochs)
         identity = None if search.options.reuse == "none" else self._identify(config, data)
         if identity is not None:
             self._study.write(claimed.trial_id, IDENTITY_KEY.format(repeat=repeat), identity)

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.atomic import write_text
 from sentiment.format import format_metric, format_setting
 from sentiment.search.space.parameters import show_values
+from sentiment.search.study.outcome import read_outcomes_of
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
 
@@ -50,23 +51,27 @@ class StudyState:
         name: Name of the study.
         study_dir: Its folder.
         directions: ``minimize`` or ``maximize``, for every objective.
-        total: Trials of the study.
+        total: Trials of the study; None: its budget of time decides.
         trials: All trials so far.
         best: The best trial, or the Pareto front; empty while none is complete.
         running: Jobs in flight in this process.
         seconds: Time since this process began.
         metric_names: Names of the objectives; empty where they have none.
+        budget: How much of the budget is used; None without one.
+        seconds_left: Wall time that is left of the budget; None where it has none.
     """
 
     name: str
     study_dir: Path
     directions: Sequence[str]
-    total: int
+    total: int | None
     trials: Sequence[FrozenTrial]
     best: Sequence[FrozenTrial]
     running: Sequence[RunningJob]
     seconds: float
     metric_names: Sequence[str] = ()
+    budget: str | None = None
+    seconds_left: float | None = None
 
 
 class Observer:
@@ -171,8 +176,11 @@ def write_results(study_dir: Path, best: Sequence[FrozenTrial], objectives: int)
 def write_beginning(state: StudyState) -> str:
     """Return which study it is, and whether it goes on."""
     ended = sum(trial.state.is_finished() for trial in state.trials)
-    stand = f"goes on: {ended} of {state.total} trials have ended" if state.trials else f"{state.total} trials"
-    return f"Study {state.name}, {stand}, in {state.study_dir}"
+    of_total = "" if state.total is None else f" of {state.total}"
+    planned = "trials as the budget allows" if state.total is None else f"{state.total} trials"
+    stand = f"goes on: {ended}{of_total} trials have ended" if state.trials else planned
+    budget = "" if state.budget is None else f", {state.budget}"
+    return f"Study {state.name}, {stand}{budget}, in {state.study_dir}"
 
 
 def write_stand(state: StudyState) -> str:
@@ -180,12 +188,12 @@ def write_stand(state: StudyState) -> str:
     counts = Counter(trial.state.name.lower() for trial in state.trials)
     parts = [f"{counts['complete']} done"]
     parts += [f"{counts[kind]} {word}" for kind, word in (("pruned", "pruned"), ("fail", "failed")) if counts[kind]]
-    line = f"{', '.join(parts)} of {state.total}"
+    line = ", ".join(parts) + ("" if state.total is None else f" of {state.total}")
     if len(state.best) == 1:
         line += f"; best {write_objectives(state.best[0].values, state.metric_names)} (#{state.best[0].number})"
     elif counts["complete"] and not state.best:
         line += "; none keeps the limits"
-    return line
+    return line if state.budget is None else f"{line}; {state.budget}"
 
 
 def write_ending(trial: FrozenTrial, state: StudyState) -> str:
@@ -196,7 +204,10 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
         reused = "" if source is None else f" (equal to {word}{source}, not run again)"
         return f"complete: {write_objectives(trial.values, state.metric_names)}{reused}"
     if trial.state == TrialState.PRUNED:
-        return f"pruned after step {trial.last_step}"
+        if trial.last_step is not None:
+            return f"pruned after step {trial.last_step}"
+        reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
+        return f"pruned: {reasons[0] if reasons else 'it did not report'}"
     return f"failed: {write_failure(trial, state.study_dir)}"
 
 

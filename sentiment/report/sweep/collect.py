@@ -138,7 +138,7 @@ def collect_records(
         directions=tuple(known.values()),
         rows=tuple(rank_rows(rows, known)),
         varied=tuple(dict.fromkeys(key for row in rows for key in row.parameters)),
-        facts=gather_facts(records),
+        facts=gather_facts(records) | ({} if history is None or history.budget is None else {"budget": history.budget}),
         log_scaled=frozenset() if history is None else history.log_scaled,
         is_study=history is not None,
         repeats=1 if history is None else history.repeats,

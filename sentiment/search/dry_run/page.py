@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from sentiment.format import format_bytes, format_duration
+from sentiment.search.budget import UNLIMITED
 from sentiment.search.dry_run.estimate import Expectation, Extreme, expect, probe_search
 from sentiment.search.dry_run.probe import Measured
 from sentiment.search.search import Search
@@ -54,8 +57,22 @@ def report_dry_run(search: Search, runner: JobRunner) -> None:
             slot.release()
     ended = sum(count for state, count in (stored or {}).items() if state not in ("running", "waiting"))
     trials = max(0, search.total - ended)
+    if search.total == UNLIMITED:
+        trials = count_fitting(search, [one.seconds for _, one in measured if one.failure is None])
     expectation = expect([one for _, one in measured], jobs=trials * search.repeats.count, slots=options.n_jobs)
     print_estimate(measured, expectation, trials, search, console)
+
+
+def count_fitting(search: Search, seconds: Sequence[float]) -> int:
+    """Count the whole trials that fit into the search's budget, by the seconds of the jobs that were measured."""
+    limit, repeats = search.options.limit, search.repeats.count
+    counts = [] if limit.full_trials is None else [limit.full_trials / repeats]
+    epochs = OmegaConf.select(search.config, search.options.epochs_key)
+    if limit.epochs is not None and isinstance(epochs, int | float):
+        counts.append(limit.epochs / epochs / repeats)
+    if limit.seconds is not None and seconds:
+        counts.append(limit.seconds * search.options.n_jobs / statistics.fmean(seconds) / repeats)
+    return int(min(counts, default=0.0))
 
 
 def count_stored(search: Search) -> Counter[str] | None:
@@ -106,7 +123,10 @@ def _describe(search: Search, stored: Mapping[str, int] | None, slots: Sequence[
     yield from (("constraint", line) for line in options.constraints)
     yield from (("limit", f"{name} <= {bound:g}") for name, bound in options.limits.items())
     repeats = f", {options.repeats} seeds each ({options.repeat_value})" if options.repeats > 1 else ""
-    yield "trials", f"{search.total} in all, {options.n_jobs} at a time{repeats}"
+    total = "as the budget allows" if search.total == UNLIMITED else f"{search.total} in all"
+    yield "trials", f"{total}, {options.n_jobs} at a time{repeats}"
+    if options.limit:
+        yield "budget", options.limit.write()
     yield "objective" if len(options.direction) == 1 else "objectives", ", ".join(options.direction)
     yield "sampler", _describe_part(choices.get("hydra/sweeper/sampler"), options.sampler)
     yield "pruner", _describe_part(choices.get("hydra/sweeper/pruner"), options.pruner or {})
@@ -180,6 +200,8 @@ def _write_expectation(expectation: Expectation | None, trials: int, search: Sea
         yield "No estimate: every probe failed. The study would fail alike; mend the cause first."
         return
     slots = search.options.n_jobs
+    if search.total == UNLIMITED:
+        yield f"The budget: {search.options.limit.write()}. So many whole trials fit; pruned ones make room for more."
     bound = "more than " if expectation.is_bound else "about "
     least, most = format_duration(expectation.least_seconds), format_duration(expectation.most_seconds)
     yield (

@@ -53,6 +53,10 @@ class StudySweeperConf(OptunaSweeperConf):
 
     pruner: Any = MISSING
     metric_names: Any = None
+    budget: Any = None
+    full_trials: Any = None
+    epochs: Any = None
+    epochs_key: str = "trainer.max_epochs"
     branches: Any = None
     constraints: list[str] = field(default_factory=list)
     limits: Any = None

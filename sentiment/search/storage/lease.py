@@ -49,6 +49,7 @@ class Lease:
         self.lease_id = lease_id
         self._lock = lock
         self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._since = time.time()
         self._pid = os.getpid()
         self._beats = 0
 
@@ -89,6 +90,8 @@ class Lease:
             "pid": self._pid,
             "lock_path": self._lock.lock_file,
             "started": self._started,
+            "since": self._since,
+            "until": time.time(),
             "beat": self._beats,
         }
 

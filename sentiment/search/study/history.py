@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -23,13 +23,15 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from sentiment.search.budget import Budget
 from sentiment.search.space.parameters import name_key
 from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
 from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import read_described, read_outcomes_of
-from sentiment.search.study.stored import DEFINITION_KEY, list_standing
+from sentiment.search.study.spending import BUDGET_KEY, measure
+from sentiment.search.study.stored import CONTROLLER_KEY, DEFINITION_KEY, list_standing
 
 Direction = Literal["minimize", "maximize"]
 
@@ -99,6 +101,7 @@ class StudyHistory:
         log_scaled: Keys that were drawn on a logarithmic scale.
         conditions: Key of a branch's parameter to the settings that open the branch, e.g. ``model=rnn``.
         repeats: Jobs of a trial.
+        budget: How much of its budget is used, for people; None: it has none.
     """
 
     name: str
@@ -109,6 +112,7 @@ class StudyHistory:
     log_scaled: frozenset[str]
     conditions: Mapping[str, tuple[str, ...]]
     repeats: int = 1
+    budget: str | None = None
 
     @property
     def replaced(self) -> frozenset[int]:
@@ -229,7 +233,9 @@ def _open_for_reading(address: Address) -> Iterator[BaseStorage]:
 
 def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
     trials = study.get_trials(deepcopy=False)
-    definition = storage.get_study_system_attrs(study._study_id).get(DEFINITION_KEY) or {}
+    attributes = storage.get_study_system_attrs(study._study_id)
+    definition = attributes.get(DEFINITION_KEY) or {}
+    repeats = int(str(definition.get("repeats", "1")).partition(",")[0])
     names = study.metric_names
     directions = tuple(cast(Direction, direction.name.lower()) for direction in study.directions)
     return StudyHistory(
@@ -245,8 +251,15 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
             if getattr(distribution, "log", False)
         ),
         conditions=_read_conditions(definition.get("space", {})),
-        repeats=int(str(definition.get("repeats", "1")).partition(",")[0]),
+        repeats=repeats,
+        budget=_write_budget(attributes, trials, repeats),
     )
+
+
+def _write_budget(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial], repeats: int) -> str | None:
+    budget = Budget(**attributes.get(BUDGET_KEY, {}))
+    commands = [record for key, record in attributes.items() if key.startswith(CONTROLLER_KEY.format(id=""))]
+    return budget.write(measure(trials, commands, repeats)) if budget else None
 
 
 def read_trial(trial: FrozenTrial) -> TrialHistory:

@@ -7,11 +7,12 @@ again as the same trial, so that no claim is ever lost or made twice.
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.search.budget import UNLIMITED, Spending
 from sentiment.search.options import StudyOptions
 from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import REPLACES_KEY, Key, Point, PointReader
@@ -33,6 +35,7 @@ from sentiment.search.storage.lock import hold_lock
 from sentiment.search.study.definition import Definition, compare, require_same_results
 from sentiment.search.study.limits import CONSTRAINT_KEY, choose_best, exceed
 from sentiment.search.study.outcome import Outcome, RepeatPlan, finish, read_outcomes_of
+from sentiment.search.study.spending import BUDGET_KEY, measure
 from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, TrialAddress
 
 log = logging.getLogger(__name__)
@@ -141,6 +144,7 @@ class StoredStudy:
     ) -> None:
         self.search = search
         self._commit = commit
+        self._budget = search.options.limit
         self._storage = storage
         self._storage_url = storage_url
         self._watch = Watch(search.options.grace_seconds)
@@ -156,6 +160,7 @@ class StoredStudy:
 
     def __exit__(self, *exception: object) -> None:
         self._heartbeat.stop()
+        self._write_lease(self._lease.record())  # until when it was at work
         self._lease.release()
 
     @property
@@ -179,6 +184,7 @@ class StoredStudy:
             repeat=repeat,
             owner=self.owner,
             pruner=self.search.pruner,
+            deadline=self.deadline,
         )
 
     @property
@@ -209,6 +215,7 @@ class StoredStudy:
                 self._storage.set_study_system_attr(self._study._study_id, DEFINITION_KEY, now.to_json())
             self.search = search.continue_from(now)
             self._study.sampler = self.search.sampler
+        self._storage.set_study_system_attr(self._study._study_id, BUDGET_KEY, asdict(self._budget))
         self._tell_of_other_code()
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
@@ -248,7 +255,10 @@ class StoredStudy:
         with self._lock(self.name):
             self._take_over()
             trials = self.trials()
-            if not any(trial.state == TrialState.WAITING for trial in trials):
+            if any(trial.state == TrialState.WAITING for trial in trials):
+                if not self._may_resume():
+                    return None
+            else:
                 standing = self.standing(trials)
                 failed = self._list_failed_before(standing)
                 if failed:
@@ -298,9 +308,42 @@ class StoredStudy:
         """Count the trials that the study is still to begin."""
         grid = self.search.grid
         if grid is None:
-            return max(0, self.search.total - len(standing))
-        taken = self.search.reader.read_keys(standing)
-        return max(0, min(self.search.total, len(grid)) - len(taken.keys() & grid.keys()))
+            free = max(0, self.search.total - len(standing))
+        else:
+            taken = self.search.reader.read_keys(standing)
+            free = max(0, min(self.search.total, len(grid)) - len(taken.keys() & grid.keys()))
+        if not free or not self._budget:
+            return free
+        return min(free, self._budget.count_starts(self.spent(), self.search.repeats.count))
+
+    def spent(self) -> Spending:
+        """Measure what the study has cost so far."""
+        attributes = self._storage.get_study_system_attrs(self._study._study_id)
+        commands = [record for key, record in attributes.items() if key.startswith(CONTROLLER_KEY.format(id=""))]
+        return measure(self.trials(), commands, self.search.repeats.count, own=self.owner)
+
+    def _may_resume(self) -> bool:
+        return not self._budget or self._budget.may_resume(self.spent())
+
+    @property
+    def deadline(self) -> float | None:
+        """When the budget of time is over, if this command goes on: seconds since 1970; None: there is none."""
+        left = self.seconds_left()
+        return None if left is None else time.time() + left
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether jobs run on for too long after the budget of time."""
+        deadline = self.deadline
+        return deadline is not None and time.time() > deadline + self._budget.overtime_seconds()
+
+    def seconds_left(self) -> float | None:
+        """Return the wall time that is left of the budget; None where it has none."""
+        return self._budget.seconds_left(self.spent()) if self._budget.seconds is not None else None
+
+    def describe_budget(self) -> str | None:
+        """Return how much of the budget is used, for people; None where there is none."""
+        return self._budget.write(self.spent()) if self._budget else None
 
     def settle(self, trial_id: int, outcome: Outcome) -> None:
         """Tell the study how a trial ended."""
@@ -344,14 +387,16 @@ class StoredStudy:
     def is_served(self) -> bool:
         """Whether all trials have ended."""
         standing = self.standing()
-        ended = all(trial.state in SERVED for trial in standing)
+        waits = self._may_resume()
+        ended = all(trial.state in SERVED or (trial.state == TrialState.WAITING and not waits) for trial in standing)
         return ended and not self._count_free(standing) and not self._list_failed_before(standing)
 
     @property
-    def total(self) -> int:
-        """Trials of the study in the end, those of an earlier space included."""
+    def total(self) -> int | None:
+        """Trials of the study in the end, those of an earlier space included; None: its budget of time decides."""
         standing = self.standing()
-        return len(standing) + self._count_free(standing)
+        free = self._count_free(standing)
+        return None if free > UNLIMITED // 2 else len(standing) + free
 
     def best(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
         """Return the best trial, or the Pareto front; see `choose_best`.

@@ -7,6 +7,7 @@ every launcher.
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ class StoredTrial:
         self._study = study
         self._trial_id = address.trial_id
         self._study_dir = address.study_dir
+        self._deadline = address.deadline
 
     def begin(self, folder: Path, log_file: Path | None) -> None:
         """Note that the job starts to work in its folder, and which file is its log."""
@@ -74,8 +76,10 @@ class StoredTrial:
         objectives are not pruned: Optuna compares one.
 
         Raises:
-            RunPruned: The pruner ends the trial.
+            RunPruned: The pruner ends the trial, or the study's budget is over.
         """
+        if self._deadline is not None and time.time() >= self._deadline:
+            raise RunPruned("the study's budget of time was over")
         if self.repeat > 0 or len(self._study.directions) > 1 or isinstance(self._study.pruner, WilcoxonPruner):
             return
         # A job that was restarted from its checkpoint may pass a step again; the first report counts, as in Optuna.
@@ -149,6 +153,7 @@ class TrialAddress:
         repeat: Which repeat, from 0.
         owner: The command that runs the trial.
         pruner: The study's pruner, which storages do not keep.
+        deadline: When the study's budget of time is over, in seconds since 1970; None: it has none.
     """
 
     storage_url: str | None
@@ -159,6 +164,7 @@ class TrialAddress:
     repeat: int
     owner: str
     pruner: BasePruner
+    deadline: float | None = None
 
     def find(self) -> StoredTrial:
         """Open the storage (once per process) and find the trial."""

@@ -1,0 +1,126 @@
+"""What a study may cost: wall time, or work in whole trainings or in epochs.
+
+Wall time runs while at least one command works on the study. Work counts what jobs did: a pruned job counts by the
+share that it ran, and one whose result was taken from an equal job counts nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sentiment.format import format_duration, format_number
+
+UNLIMITED = 10**9
+"""Trials of a study that only its budget ends."""
+
+UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)\s*(d|h|min|m|s)\s*)")
+
+OVERTIME = 0.05
+"""Share of a budget of time, after its end, in which running jobs may still come to a report; then they are stopped."""
+
+LEAST_OVERTIME_SECONDS = 10.0
+
+
+def read_duration(text: Any) -> Any:
+    """Read ``2h``, ``90m``, ``60s`` or ``1h30m`` as seconds.
+
+    Raises:
+        ValueError: It is no such text, or no time at all.
+    """
+    if text is None:
+        return None
+    parts = DURATION.findall(str(text))
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if not parts or DURATION.sub("", str(text)).strip() or seconds <= 0:
+        raise ValueError("should be a time with its unit, e.g. 2h, 90m, 60s or 1h30m")
+    return seconds
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a study has cost.
+
+    Attributes:
+        seconds: Wall time.
+        full_trials: Work in whole jobs.
+        epochs: Work in epochs.
+        committed_trials: The same work, were all jobs that run or wait to run to their end.
+        committed_epochs: Likewise.
+        trial_seconds: Wall time that a trial takes to its end; 0 while nobody knows.
+        trial_epochs: Epochs of a job; 0 while nobody knows.
+    """
+
+    seconds: float
+    full_trials: float
+    epochs: float
+    committed_trials: float
+    committed_epochs: float
+    trial_seconds: float
+    trial_epochs: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a study may cost; None: no limit of that kind.
+
+    Attributes:
+        seconds: Wall time.
+        full_trials: Work in whole jobs.
+        epochs: Work in epochs.
+    """
+
+    seconds: float | None = None
+    full_trials: float | None = None
+    epochs: float | None = None
+
+    def __bool__(self) -> bool:
+        return any(limit is not None for limit in asdict(self).values())
+
+    def count_starts(self, spent: Spending, repeats: int) -> int:
+        """Count the new trials that may begin: those that can run to their end within the budget."""
+        counts = [UNLIMITED]
+        if self.seconds is not None and (self.seconds - spent.seconds) < max(spent.trial_seconds, 1e-9):
+            counts.append(0)
+        for limit, committed, cost in (
+            (self.full_trials, spent.committed_trials, repeats),
+            (self.epochs, spent.committed_epochs, spent.trial_epochs * repeats),
+        ):
+            if limit is not None:
+                # Before any trial, nobody knows its cost in epochs: one begins, and tells.
+                counts.append(math.floor((limit - committed) / cost + 1e-9) if cost else int(limit > committed))
+        return max(0, min(counts))
+
+    def may_resume(self, spent: Spending) -> bool:
+        """Return whether a trial that waits may go on: of the work it is a part already."""
+        return self.seconds is None or self.seconds - spent.seconds >= max(spent.trial_seconds, 1e-9)
+
+    def seconds_left(self, spent: Spending) -> float | None:
+        """Return the wall time that is left, below 0 when it is over; None without a budget of time."""
+        return None if self.seconds is None else self.seconds - spent.seconds
+
+    def overtime_seconds(self) -> float:
+        """Return for how long jobs may outlast a budget of time."""
+        return max(LEAST_OVERTIME_SECONDS, OVERTIME * (self.seconds or 0.0))
+
+    def write(self, spent: Spending | None = None) -> str:
+        """Return it for people, and how much of it is used."""
+        limits = {
+            "seconds": (self.seconds, format_duration, ""),
+            "full_trials": (self.full_trials, _write_work, " full trials"),
+            "epochs": (self.epochs, _write_work, " epochs"),
+        }
+        parts = [
+            ("" if spent is None else f"{write(getattr(spent, name))} of ") + f"{write(limit)}{unit}"
+            for name, (limit, write, unit) in limits.items()
+            if limit is not None
+        ]
+        return ", ".join(parts) + ("" if spent is None else " used")
+
+
+def _write_work(work: float) -> str:
+    return format_number(round(work, 1))

@@ -1,0 +1,200 @@
+"""Budgets: a study ends in time or with its work done, whoever works on it and however often it is started."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from sentiment.errors import ConfigError
+from sentiment.search.budget import UNLIMITED, Budget, Spending, read_duration
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.study.current import current_trial
+from sentiment.search.study.history import read_study
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+from sentiment.search.study.spending import EPOCHS_KEY, measure
+from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY
+
+SPACE = ("x=interval(-5,5)", "hydra.sweeper.sampler.seed=1")
+NOTHING = Spending(0, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2h", 7200), ("90m", 5400), ("90min", 5400), ("60s", 60), ("1h30m", 5400), ("1.5 h", 5400), ("1d", 86400)],
+)
+def test_times_are_read_with_their_unit(text, seconds):
+    assert read_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["2", 7200, "h", "2x", "2h!", "-2h", "0s", ""])
+def test_what_is_no_time_is_refused(sweep, text):
+    with pytest.raises(ValueError, match="with its unit"):
+        read_duration(text)
+
+
+def test_a_wrong_budget_is_a_fault_that_names_its_key(sweep):
+    with pytest.raises(StudyEndedError) as caught:
+        sweep(*SPACE, "hydra.sweeper.budget=2", "hydra.sweeper.full_trials=0")
+    cause = caught.value.__cause__
+    assert isinstance(cause, ConfigError)
+    assert {fault.key for fault in cause.faults} == {"hydra.sweeper.budget", "hydra.sweeper.full_trials"}
+
+
+class Stepping:
+    """A task of four steps, each of which takes some time; bad points are hopeless from the start."""
+
+    def __init__(self, seconds=0.0, stop_at=None):
+        self.seconds = seconds
+        self.runs = []
+        self.stop_at = stop_at
+
+    def __call__(self, config):
+        trial = current_trial()
+        self.runs.append(trial.number)
+        for step in range(4):
+            time.sleep(self.seconds / 4)
+            trial.progress((step + 1) / 4)
+            trial.report(abs(config.x), step=step)
+        if len(self.runs) == self.stop_at:
+            self.stop_at = None
+            raise KeyboardInterrupt
+        return abs(config.x)
+
+
+def test_work_ends_a_study_where_nothing_is_pruned(sweep, study_dir):
+    task = Stepping()
+    study = sweep(*SPACE, "hydra.sweeper.full_trials=7", task=task)
+    assert len(study.trials) == 7
+    assert read_study(None, study_dir).budget == "7 of 7 full trials used"
+    sweep(*SPACE, "hydra.sweeper.full_trials=7", task=task)
+    assert len(task.runs) == 7, "the same command has nothing left to do"
+    sweep(*SPACE, "hydra.sweeper.full_trials=9", task=task)
+    assert len(task.runs) == 9
+
+
+def test_pruned_trials_make_room_for_more(sweep):
+    study = sweep(
+        *SPACE, "hydra.sweeper.full_trials=10", "hydra/sweeper/pruner=median",
+        "hydra.sweeper.pruner.n_startup_trials=2", task=Stepping(),
+    )  # fmt: skip
+    pruned = sum(trial.state == TrialState.PRUNED for trial in study.trials)
+    complete = sum(trial.state == TrialState.COMPLETE for trial in study.trials)
+    assert pruned > 0
+    used = complete + sum(
+        trial.system_attrs[PROGRESS_KEY][0] for trial in study.trials if trial.state == TrialState.PRUNED
+    )
+    assert len(study.trials) > 10
+    assert 9 < used <= 10, "a trial that cannot run to its end within the budget does not begin"
+
+
+def test_repeats_count_each(sweep):
+    study = sweep(*SPACE, "hydra.sweeper.full_trials=7", "hydra.sweeper.repeats=3", task=Stepping())
+    assert len(study.trials) == 2
+
+
+def test_a_number_of_trials_counts_beside_a_budget_where_the_command_line_gives_it(sweep):
+    study = sweep(*SPACE, "hydra.sweeper.full_trials=7", "hydra.sweeper.n_trials=3", task=Stepping())
+    assert len(study.trials) == 3
+
+
+def test_a_grid_ends_with_its_budget_too(sweep):
+    study = sweep("x=1,2,3,4,5,6", "hydra/sweeper/sampler=grid", "hydra.sweeper.full_trials=4", task=Stepping())
+    assert len(study.trials) == 4
+    study = sweep("x=1,2,3,4,5,6", "hydra/sweeper/sampler=grid", "hydra.sweeper.full_trials=40", task=Stepping())
+    assert len(study.trials) == 6
+
+
+def test_equal_trials_cost_nothing(sweep):
+    task = Stepping()
+    study = sweep(
+        "x=choice(1,2)", "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=3", "hydra.sweeper.full_trials=4",
+        "hydra.sweeper.n_trials=12", task=task,
+    )  # fmt: skip
+    assert len(study.trials) == 12
+    assert len(task.runs) == 2
+
+
+def test_epochs_are_counted_by_the_key_that_says_how_many_a_job_has(sweep):
+    options = ("hydra.sweeper.epochs=20", "hydra.sweeper.epochs_key=steps", "steps=4")
+    study = sweep(*SPACE, *options, task=Stepping())
+    assert len(study.trials) == 5
+    assert {trial.system_attrs[EPOCHS_KEY] for trial in study.trials} == {4}
+
+
+def test_time_ends_a_study_at_a_report(sweep, study_dir):
+    task = Stepping(seconds=0.4)
+    began = time.monotonic()
+    study = sweep(*SPACE, "hydra.sweeper.budget=1.3s", task=task)
+    assert time.monotonic() - began < 30  # no timing: only that it ends at all
+    states = {trial.state for trial in study.trials}
+    assert states <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert TrialState.COMPLETE in states
+    text = read_study(None, study_dir).budget
+    assert text.endswith("of 1.3 s used")
+    count = len(study.trials)
+    study = sweep(*SPACE, "hydra.sweeper.budget=1.3s", task=task)
+    assert len(study.trials) == count, "the time of the first command is spent"
+
+
+def test_a_job_that_is_over_time_ends_at_its_report_and_counts_as_pruned(sweep):
+    with pytest.raises(StudyEndedError, match=r"1 were pruned. Of the budget(.|\n)*raise it"):
+        sweep(*SPACE, "hydra.sweeper.budget=1.5s", task=Stepping(seconds=8))
+
+
+def test_an_interrupted_study_goes_on_with_what_is_left(sweep):
+    task = Stepping(stop_at=3)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*SPACE, "hydra.sweeper.full_trials=5", task=task)
+    study = sweep(*SPACE, "hydra.sweeper.full_trials=5", task=task)
+    assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) >= 4
+    assert not [trial for trial in study.trials if trial.state in (TrialState.WAITING, TrialState.RUNNING)]
+
+
+def test_what_may_begin():
+    assert Budget().count_starts(NOTHING, 1) == UNLIMITED
+    assert Budget(seconds=10).count_starts(NOTHING, 1) == UNLIMITED
+    used = Spending(8, 3.5, 14, 5, 20, 3, 4)
+    assert Budget(seconds=10).count_starts(used, 1) == 0, "2 s are left, and a trial takes 3"
+    assert Budget(seconds=11).count_starts(used, 1) == UNLIMITED
+    assert Budget(full_trials=8).count_starts(used, 2) == 1
+    assert Budget(epochs=28).count_starts(used, 1) == 2
+    assert Budget(epochs=28, full_trials=6).count_starts(used, 1) == 1
+    assert Budget(epochs=28).count_starts(NOTHING, 1) == 1, "one tells how many epochs there are"
+
+
+def test_time_runs_while_any_command_works():
+    commands = [
+        {"id": "a", "since": 100.0, "until": 160.0}, {"id": "b", "since": 130.0, "until": 170.0},
+        {"id": "c", "since": 300.0, "until": 310.0}, {"id": "old", "started": "2026-01-01"},
+    ]  # fmt: skip
+    assert measure([], commands, 1).seconds == 80
+
+
+@pytest.mark.parametrize(
+    ("state", "outcomes", "progress", "work"),
+    [
+        (TrialState.COMPLETE, ["complete"], None, 1.0),
+        (TrialState.COMPLETE, [], None, 0.0),  # its result is another's
+        (TrialState.PRUNED, ["pruned"], 0.25, 0.25),
+        (TrialState.PRUNED, ["pruned"], None, 1.0),  # nobody told how far it came
+        (TrialState.COMPLETE, ["complete", "complete"], 1.0, 2.0),
+        (TrialState.FAIL, ["complete", "failed"], 0.5, 1.5),
+    ],
+)
+def test_work_is_counted_by_jobs(state, outcomes, progress, work):
+    attributes = {ATTEMPT_KEY.format(repeat=number): {"count": 1, "log": None} for number in range(len(outcomes))}
+    attributes |= {
+        OUTCOME_KEY.format(repeat=number): json.loads(json.dumps(Outcome(kind, (1.0,)).to_json()))
+        for number, kind in enumerate(outcomes)
+    }
+    if progress is not None:
+        attributes[PROGRESS_KEY] = [progress, ""]
+    trial = create_trial(
+        state=state, value=1.0 if state == TrialState.COMPLETE else None, params={"x": 0.5},
+        distributions={"x": FloatDistribution(0, 1)}, system_attrs=attributes,
+    )  # fmt: skip
+    assert measure([trial], [], 1).full_trials == work
