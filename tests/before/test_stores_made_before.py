@@ -20,7 +20,7 @@ package in the logged models were left out.
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -31,6 +31,7 @@ from pathlib import Path
 import pytest
 
 from sentiment.__main__ import main
+from sentiment.config import home
 
 ARCHIVE = Path(__file__).with_name("stores.tar.xz")
 
@@ -82,14 +83,11 @@ def test_a_sweep_is_reported_from_mlflow_alone(name: str, store: Path, capsys: p
 def test_the_best_trial_becomes_an_experiment(
     store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project_dir: Path
 ):
-    name = f"before_{os.getpid()}"
-    file = project_dir / "conf" / "experiment" / f"{name}.yaml"
-    try:
-        main(["best", str(store / "multirun" / "finished"), "--name", name])
-        told = capsys.readouterr().out
-        assert file.is_file()
-    finally:
-        file.unlink(missing_ok=True)
+    shutil.copytree(project_dir / "conf", store / "conf")  # other tests read the checkout's meanwhile
+    monkeypatch.setattr(home, "PROJECT_DIR", store)
+    main(["best", str(store / "multirun" / "finished"), "--name", "before"])
+    told = capsys.readouterr().out
+    assert (store / "conf" / "experiment" / "before.yaml").is_file()
     assert "rank 1 of 3" in told
     assert "as champion" in told
 
