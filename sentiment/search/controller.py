@@ -134,7 +134,7 @@ class Controller:
             directions=self._study.directions,
             total=self._study.total,
             trials=trials,
-            best=self._study.best(trials),
+            best=[self._study.show(trial) for trial in self._study.best(trials)],
             running=[self._describe(job, now) for job in self._executor.running],
             seconds=now - self._began,
             metric_names=self._study.metric_names or (),

@@ -126,9 +126,7 @@ def summarize(state: StudyState) -> RenderableType:
     """Return in a few lines what a study has found."""
     lines = [f"Study {state.name}: {write_stand(state)}, in {format_duration(state.seconds)}"]
     if len(state.best) == 1:
-        lines += [
-            f"  {key}={value}" for key, value in show_values(state.best[0].params).items()
-        ]  # in full: to be typed again
+        lines += [f"  {key}={value}" for key, value in state.best[0].params.items()]  # in full: to be typed again
     elif state.best:
         lines.append(f"{len(state.best)} trials on the Pareto front")
         for trial in state.best:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 
 from hydra.errors import HydraException
@@ -23,6 +24,8 @@ from sentiment.search.study.spending import EPOCHS_KEY
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Job, number_job, read_subdir
+
+log = logging.getLogger(__name__)
 
 IDENTITY_KEY = "study:identity:{repeat}"
 """System attribute of a trial: digest of all that determines the result of a job."""
@@ -141,12 +144,16 @@ class JobPlanner:
     def _adopt(self, job: Job, identity: str) -> Outcome | None:
         """Take over the result of an equal job of another study."""
         result = None if self._shared is None else self._shared.find(identity)
-        if self._shared is None or result is None:
+        if self._shared is None or result is None or len(result.values) != len(self._search.options.direction):
             return None
         folder = self._search.study_dir / read_subdir(job.config)
-        self._shared.take_over(result, folder)
-        if self._application.adopt is not None:
-            self._application.adopt(folder, job.number)
+        try:
+            with self._shared.taking_over(result, folder):
+                if self._application.adopt is not None:
+                    self._application.adopt(folder, job.number)
+        except (OSError, SentimentError) as error:
+            log.warning("%s is run again: the equal %s cannot be taken over (%s).", folder, result.folder, error)
+            return None
         self._describe(job, result.described)
         return Outcome("complete", result.values, adopted_from=result.folder)
 

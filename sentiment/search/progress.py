@@ -15,7 +15,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.atomic import write_text
 from sentiment.format import format_metric, format_setting
-from sentiment.search.space.parameters import show_values
 from sentiment.search.study.outcome import read_outcomes_of
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
@@ -53,7 +52,8 @@ class StudyState:
         directions: ``minimize`` or ``maximize``, for every objective.
         total: Trials of the study; None: its budget of time decides.
         trials: All trials so far.
-        best: The best trial, or the Pareto front; empty while none is complete.
+        best: The best trial, or the Pareto front, with the values of all that is searched now, by override keys; empty
+            while none is complete.
         running: Jobs in flight in this process.
         seconds: Time since this process began.
         metric_names: Names of the objectives; empty where they have none.
@@ -152,7 +152,7 @@ class EventLines(Observer):
         """Log what was found."""
         log.info("Study %s: %s", state.name, write_stand(state))
         if len(state.best) == 1:
-            log.info("Best parameters: %s", write_values(show_values(state.best[0].params)))
+            log.info("Best parameters: %s", write_values(state.best[0].params))
         elif state.best:
             log.info("%d trials on the Pareto front", len(state.best))
 
@@ -167,9 +167,9 @@ def write_results(study_dir: Path, best: Sequence[FrozenTrial], objectives: int)
         return
     content: dict[str, Any] = {"name": "optuna"}
     if objectives == 1:
-        content |= {"best_params": show_values(best[0].params), "best_value": best[0].value}
+        content |= {"best_params": dict(best[0].params), "best_value": best[0].value}
     else:
-        content["solutions"] = [{"params": show_values(trial.params), "values": list(trial.values)} for trial in best]
+        content["solutions"] = [{"params": dict(trial.params), "values": list(trial.values)} for trial in best]
     write_text(study_dir / RESULTS_FILE, OmegaConf.to_yaml(OmegaConf.create(content)))
 
 

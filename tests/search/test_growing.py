@@ -9,10 +9,12 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.study.history import read_study
 from sentiment.search.study.trial import _open_study
 
 GRID = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=1000"]
@@ -226,3 +228,17 @@ def test_settings_that_an_earlier_version_stored_are_compared_in_the_words_of_th
     searchable(simplify=lambda flat: {rename.get(key, key): value for key, value in flat.items()})(again)
     sweep(*GRID, "x=choice(1,2,3)", "+today=[1]", task=again)
     assert (task.take(), again.take()) == ([(1,), (2,)], [(3,)])
+
+
+def test_earlier_trials_are_shown_with_what_they_had_of_a_key_that_is_searched_now(sweep, study_dir):
+    task = Noting("x")
+    sweep(*GRID, "x=choice(1,2)", task=task)
+    sweep(*GRID, "x=choice(1,2)", "y=3", "hydra.sweeper.allow_changes=true", task=task)
+    sweep(*GRID, "x=choice(1,2)", "y=choice(1,3)", "shape=flat,round", task=task)
+    points = [
+        tuple(trial.parameters[key] for key in ("x", "y", "shape")) for trial in read_study(None, study_dir).trials
+    ]
+    assert len(points) == 8
+    assert set(points) == set(itertools.product((1, 2), (1, 3), ("flat", "round")))
+    best = OmegaConf.load(study_dir / "optimization_results.yaml").best_params
+    assert set(best) == {"x", "y", "shape"}

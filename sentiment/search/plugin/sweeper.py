@@ -48,7 +48,10 @@ class StudySweeper(Sweeper):
         if self._options.get("study_name") and not self._options.get("storage"):
             from sentiment.search.study.address_file import find_dated_study
 
-            folder = find_dated_study(config, self._options["study_name"])
+            try:
+                folder = find_dated_study(config, self._options["study_name"])
+            except SentimentError as error:
+                raise StudyEndedError(f"\n{error}") from error
             if folder is not None:
                 _go_on_in(config, folder)
 

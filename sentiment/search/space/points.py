@@ -39,6 +39,13 @@ def write_setting(value: Any) -> str:
     return repr(value) if is_ambiguous else value
 
 
+def read_setting(text: str) -> Any:
+    """Read what `write_setting` wrote, but lists and mappings, which stay text."""
+    if text in ("True", "False", "None") or text[:1] in ("'", '"'):
+        return ast.literal_eval(text)
+    return read_value(text) if _is_number(text) else text
+
+
 @dataclass(frozen=True)
 class PointReader:
     """Reads stored trials as points.

@@ -85,7 +85,10 @@ def find_dated_study(config: DictConfig, study_name: str) -> Path | None:
         study_name: Name of a study with a journal in its folder.
 
     Returns:
-        The folder that was written last; None where there is none, or the sweep's folder has no date.
+        The folder; None where there is none, or the sweep's folder has no date.
+
+    Raises:
+        StorageError: Several folders hold a study of the name: one is a copy of another, and nobody knows which.
     """
     written = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[call-overload,index]
     written = re.sub(r"\$\{now:([^}]*)\}", lambda match: "/".join(["${now:}"] * (1 + match[1].count("/"))), written)
@@ -94,8 +97,14 @@ def find_dated_study(config: DictConfig, study_name: str) -> Path | None:
     pattern = OmegaConf.merge(config, {"hydra": {"sweep": {"dir": re.sub(r"[^/]*\$\{now:\}[^/]*", "*", written)}}})
     parts = (Path(config.hydra.runtime.cwd) / str(pattern.hydra.sweep.dir)).parts
     root = Path(*parts[: parts.index("*")])
-    files = sorted(root.glob("/".join([*parts[parts.index("*") :], STUDY_FILE])), key=lambda file: file.stat().st_mtime)
-    return next((file.parent for file in reversed(files) if _is_study(file.parent, study_name)), None)
+    files = sorted(root.glob("/".join([*parts[parts.index("*") :], STUDY_FILE])))
+    found = [file.parent for file in files if _is_study(file.parent, study_name)]
+    if len(found) > 1:
+        raise StorageError(
+            f"{len(found)} folders hold a study {study_name!r}: {', '.join(map(str, found))}.\n"
+            f"  -> name the one to go on in, hydra.sweep.dir={found[0]}, or move the others to somewhere else"
+        )
+    return found[0] if found else None
 
 
 def _is_study(study_dir: Path, study_name: str) -> bool:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -24,7 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.search.budget import Budget
-from sentiment.search.space.parameters import name_key
+from sentiment.search.space.parameters import name_key, read_value
+from sentiment.search.space.points import read_setting
 from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
 from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address
@@ -242,7 +243,7 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
         name=study.study_name,
         objectives=None if names is None else tuple(names),
         directions=directions,
-        trials=tuple(read_trial(trial) for trial in list_standing(trials)),
+        trials=tuple(_complete(read_trial(trial), trial, definition) for trial in list_standing(trials)),
         best=tuple(trial.number for trial in choose_best(trials, directions)),
         log_scaled=frozenset(
             name_key(name)
@@ -286,6 +287,27 @@ def read_trial(trial: FrozenTrial) -> TrialHistory:
         excess={name: excess for name, excess in trial.constraints.items() if excess > 0},
         attributes=read_described(trial),
     )
+
+
+def _complete(told: TrialHistory, trial: FrozenTrial, definition: Mapping[str, Any]) -> TrialHistory:
+    """Add what a trial had of keys that are searched now, and were not when it was drawn."""
+    defaults: Mapping[str, str] = definition.get("defaults", {})
+    noted = {name_key(name): value for name, value in trial.user_attrs.items() if isinstance(value, str)}
+    found = dict(told.parameters)
+    for name, text in definition.get("space", {}).items():
+        key, match = name_key(name), CONDITION.search(text)
+        opened = [one for one in match["conditions"].split(" or ") if _holds(one, found)] if match else [""]
+        if key in found or not opened or not trial.state.is_finished() or not (trial.params or trial.values):
+            continue
+        written = defaults.get(f"{key} ({opened[0]})", defaults.get(key))
+        if key in noted or written is not None:
+            found[key] = _plain(read_value(noted[key]) if key in noted else read_setting(str(written)))
+    return replace(told, parameters=found)
+
+
+def _holds(condition: str, parameters: Mapping[str, float | str]) -> bool:
+    name, _, value = condition.partition("=")
+    return str(parameters.get(name_key(name))) == value
 
 
 def _read_conditions(space: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

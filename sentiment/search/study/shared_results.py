@@ -1,8 +1,9 @@
 """Results that studies share: what one has finished, another in a folder beside it need not run again.
 
-Each finished job leaves a small file under its identity (settings, seed, data and code), next to the studies' folders.
-A study that comes to an equal job takes over the whole folder of that job, so that all that reads folders finds the
-job's record, model and predictions as if it had run there.
+Each finished job leaves a small file under its identity (settings, seed, data and code), next to the studies' folders,
+and the identity in its own folder, which may come to hold another job. A study that comes to an equal job takes over
+the whole folder of that job, so that all that reads folders finds the job's record, model and predictions as if it had
+run there.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sentiment.atomic import write_json
+from sentiment.atomic import write_json, write_text
 
 log = logging.getLogger(__name__)
 
 SHARED_DIR = ".results"
 """Folder beside the studies' folders."""
+
+IDENTITY_FILE = ".identity"
+"""In a job's folder: which result it holds."""
 
 
 @dataclass(frozen=True)
@@ -53,36 +58,50 @@ class SharedResults:
     def keep(self, identity: str, result: SharedResult) -> None:
         """Note a result. A folder that cannot be written costs the sharing, not the study."""
         file = self._file(identity)
-        if not self._can_write or file.exists():
+        if not self._can_write:
             return
         try:
-            file.parent.mkdir(exist_ok=True)
-            write_json(file, asdict(result))
+            write_text(self._root / result.folder / IDENTITY_FILE, identity)
+            if self._read(identity) is None:
+                write_json(file, asdict(result))
         except OSError as error:
             self._can_write = False
             log.warning("Other studies cannot reuse the results of this one: %s cannot be written (%s).", file, error)
 
     def find(self, identity: str) -> SharedResult | None:
         """Find the result of an equal job of another study whose folder is still there."""
+        result = self._read(identity)
+        is_own = result is not None and (self._root / result.folder).is_relative_to(self._study_dir)
+        return None if is_own else result
+
+    def _read(self, identity: str) -> SharedResult | None:
+        """Read a result; None where nobody left one, or its folder is gone or holds another."""
         file = self._file(identity)
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            result = SharedResult(content["folder"], tuple(map(float, content["values"])), content["described"])
+            result = SharedResult(content["folder"], tuple(map(float, content["values"])), dict(content["described"]))
+            return result if (self._root / result.folder / IDENTITY_FILE).read_text() == identity else None
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.warning("%s is left out: it cannot be read (%s).", file, error)
             return None
-        folder = self._root / result.folder
-        return result if folder.is_dir() and not folder.is_relative_to(self._study_dir) else None
 
-    def take_over(self, result: SharedResult, folder: Path) -> None:
+    @contextmanager
+    def taking_over(self, result: SharedResult, folder: Path) -> Iterator[None]:
         """Make the folder of an equal job that of a job here; its files are linked, not copied, where that is possible.
 
+        What the block raises leaves no folder behind: the job has to run.
+
         Raises:
-            OSError: The folder cannot be written.
+            OSError: The folder cannot be written, or the equal job's has gone meanwhile.
         """
-        shutil.copytree(self._root / result.folder, folder, copy_function=_link, dirs_exist_ok=True)
+        try:
+            shutil.copytree(self._root / result.folder, folder, copy_function=_link, dirs_exist_ok=True)
+            yield
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def relate(self, folder: Path) -> str:
         """Return a job's folder relative to the folder of all studies."""

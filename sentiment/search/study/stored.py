@@ -6,6 +6,7 @@ again as the same trial, so that no claim is ever lost or made twice.
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 import warnings
@@ -27,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.budget import UNLIMITED, Spending
 from sentiment.search.options import StudyOptions
-from sentiment.search.space.parameters import name_key
+from sentiment.search.space.parameters import name_key, show_values
 from sentiment.search.space.points import REPLACES_KEY, Key, Point, PointReader
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
@@ -405,6 +406,12 @@ class StoredStudy:
             trials: All trials, where the caller has read them already.
         """
         return choose_best(self.trials() if trials is None else trials, self.directions)
+
+    def show(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return a trial as people know it: with all that is searched now, by override keys."""
+        shown = copy.copy(trial)
+        shown.params = show_values({**trial.params, **(self.search.reader.read(trial) or {})})
+        return shown
 
     def note(self, trial_id: int, key: str, value: Any) -> None:
         """Write a user attribute of a trial."""

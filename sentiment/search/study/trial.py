@@ -25,6 +25,7 @@ from sentiment.errors import RunPruned, SentimentError
 from sentiment.search.storage.lease import Heartbeat, Lease
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+from sentiment.search.study.shared_results import IDENTITY_FILE
 
 JOB_KEY = "study:job"
 """System attribute: the record of the lease that the running job holds."""
@@ -64,6 +65,7 @@ class StoredTrial:
         """Note that the job starts to work in its folder, and which file is its log."""
         key = ATTEMPT_KEY.format(repeat=self.repeat)
         earlier = self._storage.get_trial(self._trial_id).system_attrs.get(key)
+        (folder / IDENTITY_FILE).unlink(missing_ok=True)  # of a job that had this folder before
         self.folder, self.attempt = folder, 1 if earlier is None else earlier["count"] + 1
         relative = None if log_file is None else os.path.relpath(log_file, self._study_dir)
         attempt = {"count": self.attempt, "folder": os.path.relpath(folder, self._study_dir), "log": relative}

@@ -13,6 +13,7 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 
+from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.history import read_study
 from sentiment.search.study.trial import _open_study
@@ -104,6 +105,14 @@ def test_a_named_study_is_found_again_in_its_dated_folder(project, points):
     assert len(list(project.folder.glob("multirun/*/*/journal.log"))) == 1
     [folder] = {path.parent.parent for path in project.folder.glob("multirun/*/*/*/.hydra")}
     assert (folder / "2/.hydra").is_dir(), "the jobs' folders are there too"
+    shutil.copytree(folder, folder.parent / "copy")
+    with pytest.raises(StudyEndedError, match=r"(?s)2 folders hold a study 'named': .*->.*hydra.sweep.dir="):
+        project.run("x=1,2,3,4", "hydra.sweeper.study_name=named", points.override, dated)
+    (folder.parent / "copy/study.json").write_text("{")
+    with pytest.raises(StudyEndedError, match=r"study\.json cannot be read"):
+        project.run("x=1,2,3,4", "hydra.sweeper.study_name=named", points.override, dated)
+    assert points() == []
+    shutil.rmtree(folder.parent / "copy")
     project.run("x=1,2", "hydra.sweeper.study_name=other", points.override, dated)
     assert points() == [(1.0, 0.0), (2.0, 0.0)]
     project.run("x=1,2", points.override, dated)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
+from sentiment.errors import SentimentError
 from sentiment.search.application import searchable
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
+from sentiment.search.study.trial import _open_study
 
 GRID = ("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=100")
 
@@ -122,6 +125,41 @@ def test_a_result_whose_folder_is_gone_is_none(study, application, tmp_path):
     assert len(application.take()) == 2
 
 
+def test_a_result_whose_folder_holds_another_job_by_now_is_none(study, application, tmp_path):
+    study("one")
+    shutil.rmtree(tmp_path / "multirun/one")
+    _open_study.cache_clear()
+    study("one", "y=7")
+    application.take()
+    study("two")
+    assert application.take() == [(1, 0), (2, 0)]
+    study("three")
+    assert application.take() == [], "the new results stand for those that went"
+    (tmp_path / "multirun/one/journal.log").unlink()
+    _open_study.cache_clear()
+    study("one", "y=8", "hydra.sweeper.reuse=none")  # in the folders of jobs that were there before
+    application.take()
+    study("four", "y=7")
+    assert len(application.take()) == 2
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), SentimentError("a record is damaged")])
+def test_a_result_that_cannot_be_taken_over_is_run_and_leaves_nothing(study, application, tmp_path, caplog, error):
+    study("one")
+    application.take()
+
+    def fail(folder, number):
+        raise error
+
+    told = searchable(identify_code=lambda config: "first", identify_data=lambda config: "first", adopt=fail)
+    task = told(lambda config: float(config.x))
+    with caplog.at_level(logging.WARNING, "sentiment"):
+        trials = study("two", task=task)
+    assert [trial.value for trial in trials] == [1.0, 2.0]
+    assert str(error) in caplog.text
+    assert not list(tmp_path.glob("multirun/two/*/note.txt"))
+
+
 def test_a_damaged_file_is_left_out_and_said(study, application, tmp_path, caplog):
     study("one")
     application.take()
@@ -131,6 +169,8 @@ def test_a_damaged_file_is_left_out_and_said(study, application, tmp_path, caplo
         study("two")
     assert len(application.take()) == 2
     assert "cannot be read" in caplog.text
+    study("three")
+    assert application.take() == [], "the next result takes its place"
 
 
 def test_repeats_are_shared_one_by_one(study, application):
