@@ -59,6 +59,10 @@ class StudyOptions(BaseModel):
         description="Trials that failed in an earlier command: failed tries their points again, and a command that "
         "leaves one ends with an exit code; none accepts them as they are.",
     )
+    start: list[str | dict[str, Any]] = Field(
+        description="Points that a new study tries first: defaults (the configuration's own values), {key: value}, a "
+        "file of points (YAML, JSON, CSV), STUDY or STUDY:3 (the best, or the best three, of another study)."
+    )
     params: dict[str, Any] | None = Field(
         description="The search space: key to values, e.g. {model.depth: 'range(1,5)'}."
     )

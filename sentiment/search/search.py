@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from sentiment.search.space.parameters import Parameter, Space, name_key, write_
 from sentiment.search.space.points import Key, Point, PointReader, write_setting
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
+from sentiment.search.starts import Start, StartFinder
 from sentiment.search.storage.address import read_address
 from sentiment.search.study.definition import Definition
 from sentiment.search.study.limits import check_limits
@@ -231,6 +233,7 @@ class Search:
                 faults |= dict.fromkeys(application.find_faults(config))
         if faults:
             raise ConfigError(list(faults))
+        _ = self.starts  # they are read, and may be faulty
 
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]:
         """Draw the parameters of a trial, those of the application's own space included.
@@ -248,6 +251,18 @@ class Search:
                 problem = "is fixed, and drawn by custom_search_space"
                 raise ConfigError([Fault(key, problem, "leave it out on the command line") for key in both])
         return {**values, **trial.params}
+
+    @cached_property
+    def starts(self) -> list[Start]:
+        """The points that a new study tries first; a grid has its own order.
+
+        Raises:
+            ConfigError: An entry of ``hydra.sweeper.start`` names no point of the space.
+        """
+        if self.grid is not None:
+            return []
+        finder = StartFinder(self.space, self.is_valid, self._read_fixed, self.study_dir.parent, self.working_dir)
+        return finder.find(self.options.start)[: self.total]
 
     def to_overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """Write a trial's values as overrides; what `custom_search_space` drew comes first."""

@@ -57,6 +57,7 @@ class StudySweeperConf(OptunaSweeperConf):
     full_trials: Any = None
     epochs: Any = None
     epochs_key: str = "trainer.max_epochs"
+    start: list[Any] = field(default_factory=list)
     branches: Any = None
     constraints: list[str] = field(default_factory=list)
     limits: Any = None

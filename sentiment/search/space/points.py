@@ -91,7 +91,10 @@ class PointReader:
         has_ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         if not drawn and not has_ended and self.space.parameters:
             return None  # its defaults are those of a trial that had nothing to draw, not of one that has yet to
-        settings = self._read_settings(trial, drawn)
+        return self.find_point(self._read_settings(trial, drawn))
+
+    def find_point(self, settings: Mapping[str, str]) -> Point | None:
+        """Return the point that written settings mean; None where it is none of the space as it is now."""
         point: Point = {}
         for is_branch in (False, True):
             for parameter in self.space.active(point):

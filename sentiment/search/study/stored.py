@@ -42,6 +42,9 @@ from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, 
 log = logging.getLogger(__name__)
 
 CONTROLLER_KEY = "study:controller:{id}"
+START_KEY = "start"
+"""User attribute of a trial whose point was to be tried first: where it is from."""
+
 DEFINITION_KEY = "study:definition"
 """System attributes of a study: the lease record of each command that works on it, and what the study is about."""
 
@@ -84,6 +87,16 @@ def list_standing(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.number not in replaced]
 
 
+class StartPoint(Protocol):
+    """A point to try first; see `sentiment.search.starts.Start`."""
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+
+    @property
+    def point(self) -> Point: ...  # noqa: D102
+
+
 class Searched(Protocol):
     """What a stored study has to know of its search; see `sentiment.search.search.Search`."""
 
@@ -118,6 +131,9 @@ class GrowingSearch(Protocol):
     """A search that may have changed since its study was stored."""
 
     def describe(self) -> Definition: ...  # noqa: D102
+
+    @property
+    def starts(self) -> Sequence[StartPoint]: ...  # noqa: D102
 
     def read_definition(self, content: Mapping[str, Any]) -> Definition: ...  # noqa: D102
 
@@ -216,11 +232,19 @@ class StoredStudy:
                 self._storage.set_study_system_attr(self._study._study_id, DEFINITION_KEY, now.to_json())
             self.search = search.continue_from(now)
             self._study.sampler = self.search.sampler
+            if not self.trials():
+                self._enqueue(search.starts)
         self._storage.set_study_system_attr(self._study._study_id, BUDGET_KEY, asdict(self._budget))
         self._tell_of_other_code()
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
             log.info("%s", self._describe_growth())
+
+    def _enqueue(self, starts: Sequence[StartPoint]) -> None:
+        for start in starts:
+            self._study.enqueue_trial(start.point, user_attrs={START_KEY: start.label})
+        if starts:
+            log.info("Tried first: %s.", "; ".join(start.label for start in starts))
 
     def _tell_of_other_code(self) -> None:
         """Say which code the trials that have ended came from, where it is not the code that runs now."""

@@ -1,0 +1,173 @@
+"""Points that a search tries first: the configuration's own values, given points, the best ones of other studies."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from sentiment.errors import ConfigError, Fault, SentimentError
+from sentiment.nearest import nearest
+from sentiment.search.space.constraints import Validity
+from sentiment.search.space.parameters import Space, name_key, read_value
+from sentiment.search.space.points import Point, PointReader, find_value, write_setting
+from sentiment.search.study.history import has_study, read_study
+from sentiment.search.study.ranking import Candidate, rank_trials
+
+log = logging.getLogger(__name__)
+
+KEY = "hydra.sweeper.start"
+
+DEFAULTS = "defaults"
+"""Entry that stands for the configuration's own values."""
+
+FILES = (".yaml", ".yml", ".json", ".csv")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A point to try first.
+
+    Attributes:
+        label: Where it is from, for people.
+        point: Parameter names to values; the sampler draws those that are missing.
+    """
+
+    label: str
+    point: Point
+
+
+@dataclass(frozen=True)
+class StartFinder:
+    """Finds the points behind the entries of `KEY`.
+
+    Attributes:
+        space: What may be chosen.
+        is_valid: Whether a point satisfies the constraints; None: there are none.
+        read_defaults: Reads the configuration's own settings, written, of some keys.
+        folder: Folder that other studies have their folders in.
+        working_dir: Where the paths of files start.
+    """
+
+    space: Space
+    is_valid: Validity | None
+    read_defaults: Callable[[set[str]], Mapping[str, str]]
+    folder: Path
+    working_dir: Path
+
+    def find(self, entries: Sequence[Any]) -> list[Start]:
+        """Return the points, in order, each once.
+
+        Raises:
+            ConfigError: With a fault for every entry that names no point of the space.
+        """
+        starts: list[Start] = []
+        faults: list[Fault] = []
+        for entry in entries:
+            try:
+                starts += self._find(entry)
+            except ConfigError as error:
+                faults += error.faults
+        if faults:
+            raise ConfigError(faults)
+        return [start for index, start in enumerate(starts) if start.point not in [one.point for one in starts[:index]]]
+
+    def _find(self, entry: Any) -> list[Start]:
+        if isinstance(entry, Mapping):
+            return [Start("a given point", self._read_given(entry, str(dict(entry))))]
+        text = str(entry)
+        if text == DEFAULTS:
+            return self._keep("the configuration's own values", self._read_defaults())
+        if text.endswith(FILES):
+            return self._read_file(text)
+        return self._read_study(text)
+
+    def _read_defaults(self) -> Mapping[str, str]:
+        return self.read_defaults({name_key(parameter.name) for parameter in self.space.parameters})
+
+    def _keep(self, label: str, settings: Mapping[str, str]) -> list[Start]:
+        """Return the point that settings mean; none, which is said, where the space has no such point."""
+        point = PointReader(self.space).find_point(settings)
+        if point is None or not (self.is_valid is None or self.is_valid(point)):
+            written = " ".join(f"{key}={text}" for key, text in settings.items())
+            log.info("Not tried first: %s are no point of the space (%s).", label, written)
+            return []
+        return [Start(label, point)]
+
+    def _read_given(self, entry: Mapping[Any, Any], told: str) -> Point:
+        """Read a point that people wrote, which has to be one."""
+        by_key = {name_key(parameter.name): parameter for parameter in self.space.parameters}
+        defaults, point, faults = self._read_defaults(), Point(), []
+        for key, value in entry.items():
+            if str(key) not in by_key:
+                near = nearest(str(key), by_key)
+                remedy = f"name one of {', '.join(by_key)}" if near is None else f"did you mean {near}?"
+                faults.append(Fault(KEY, f"{told}: {key} is not searched", remedy))
+                continue
+            found = find_value(by_key[str(key)].distribution, write_setting(value))
+            if found is None:
+                known = self.space.describe()[by_key[str(key)].name]
+                faults.append(Fault(KEY, f"{told}: {key} has no value {value!r}", f"choose one of: {known}"))
+            else:
+                point[by_key[str(key)].name] = found[0]
+        if faults:
+            raise ConfigError(faults)
+        for key, text in defaults.items():
+            found = find_value(by_key[key].distribution, text)
+            if found is not None:
+                point.setdefault(by_key[key].name, found[0])
+        active = {parameter.name for parameter in self.space.active(point)}
+        point = {name: value for name, value in point.items() if name in active}
+        if self.is_valid is not None and active <= point.keys() and not self.is_valid(point):
+            raise ConfigError([Fault(KEY, f"{told} breaks a constraint", "correct the point, or leave it out")])
+        return point
+
+    def _read_file(self, name: str) -> list[Start]:
+        path = self.working_dir / Path(name).expanduser()
+        try:
+            if path.suffix == ".csv":
+                with path.open(encoding="utf-8", newline="") as stream:
+                    rows: Any = [
+                        {key: read_value(text) for key, text in row.items() if text} for row in csv.DictReader(stream)
+                    ]
+            else:
+                rows = OmegaConf.to_container(OmegaConf.load(path))
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException, csv.Error) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError([Fault(KEY, f"{path} cannot be read ({reason})", "name a file of points")]) from error
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            problem = f"{path} is no list of points"
+            raise ConfigError([Fault(KEY, problem, "write one point per line of a CSV file, or a list of mappings")])
+        points = [self._read_given(row, f"{path.name}, point {number}") for number, row in enumerate(rows, 1)]
+        return [Start(f"{path.name}, point {number}", point) for number, point in enumerate(points, 1)]
+
+    def _read_study(self, text: str) -> list[Start]:
+        """Read ``STUDY`` or ``STUDY:3``: the best trial of another study, or its best three."""
+        name, _, count = text.partition(":")
+        folders = [folder for folder in (self.folder / name, self.working_dir / name) if has_study(folder)]
+        if not folders or (count and not (count.isdecimal() and int(count))):
+            there = self.folder.iterdir() if self.folder.is_dir() else ()
+            near = nearest(name, sorted(path.name for path in there if has_study(path)))
+            remedy = f"write {DEFAULTS}, a point {{key: value}}, a file, or STUDY:COUNT"
+            raise ConfigError([Fault(KEY, f"{text!r} is no study", f"did you mean {near}?" if near else remedy)])
+        try:
+            history = read_study(None, folders[0])
+        except SentimentError as error:
+            raise ConfigError([Fault(KEY, str(error).splitlines()[0], "name a study that can be read")]) from error
+        candidates = [
+            Candidate(trial.number, trial.values, trial.state == "complete" and not trial.excess)
+            for trial in history.trials
+        ]
+        trials = {trial.number: trial for trial in history.trials}
+        starts: list[Start] = []
+        for number in rank_trials(candidates, history.directions).numbers[: int(count or 1)]:
+            written = {key: write_setting(value) for key, value in trials[number].parameters.items()}
+            starts += self._keep(f"trial {number} of {name}", {**self._read_defaults(), **written})
+        return starts

@@ -1,0 +1,128 @@
+"""Points that a new study tries first, and entries that name none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from optuna.trial import TrialState
+
+from sentiment.errors import ConfigError
+from sentiment.search.plugin.sweeper import StudyEndedError
+
+SPACE = ("x=interval(-5,5)", "y=choice(1.0,2.0)", "hydra.sweeper.sampler.seed=1")
+
+
+class Noting:
+    def __init__(self):
+        self.runs = []
+
+    def __call__(self, config):
+        self.runs.append((config.x, config.y))
+        return abs(float(config.x))
+
+
+def test_the_configurations_own_values_come_first(sweep):
+    task = Noting()
+    study = sweep(*SPACE, "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=3", task=task)
+    assert task.runs[0] == (1.0, 1.0)
+    assert len(study.trials) == 3
+    assert study.trials[0].user_attrs["start"] == "the configuration's own values"
+    assert "start" not in study.trials[1].user_attrs
+    sweep(*SPACE, "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=4", task=task)
+    assert len(task.runs) == 4, "a study that goes on has begun already"
+
+
+def test_without_the_key_nothing_is_tried_first(sweep):
+    task = Noting()
+    sweep(*SPACE, "hydra.sweeper.n_trials=2", task=task)
+    assert (1.0, 1.0) not in task.runs
+
+
+def test_values_outside_the_space_are_left_out_and_said(sweep, caplog):
+    task = Noting()
+    with caplog.at_level("INFO"):
+        study = sweep(
+            "x=interval(2,5)", "y=choice(1.0,2.0)", "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=2",
+            task=task,
+        )  # fmt: skip
+    assert len(study.trials) == 2
+    assert caplog.text.count("Not tried first: the configuration's own values are no point of the space") == 1
+
+
+def test_given_points_and_their_order(sweep):
+    task = Noting()
+    points = "[{x: 3, y: 2.0}, {x: -1.5}, defaults, {x: 3.0, y: 2.0}]"
+    study = sweep(*SPACE, f"hydra.sweeper.start={points}", "hydra.sweeper.n_trials=4", task=task)
+    assert task.runs[:3] == [(3.0, 2.0), (-1.5, 1.0), (1.0, 1.0)], "what is missing is the configuration's own"
+    assert len(study.trials) == 4
+
+
+def test_more_points_than_trials_are_cut(sweep):
+    study = sweep(*SPACE, "hydra.sweeper.start=[{x: 1}, {x: 2}, {x: 3}]", "hydra.sweeper.n_trials=2")
+    assert [trial.params["x"] for trial in study.trials] == [1.0, 2.0]
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "yaml"])
+def test_points_of_a_file(sweep, tmp_path, suffix):
+    rows = [{"x": 0.5, "y": 2.0}, {"x": -0.5, "y": 1.0}]
+    file = tmp_path / f"points.{suffix}"
+    file.write_text("x,y\n0.5,2.0\n-0.5,1.0\n" if suffix == "csv" else json.dumps(rows))
+    task = Noting()
+    sweep(*SPACE, f"hydra.sweeper.start=[points.{suffix}]", "hydra.sweeper.n_trials=2", task=task)
+    assert task.runs == [(0.5, 2.0), (-0.5, 1.0)]
+
+
+def test_the_best_points_of_another_study(sweep, tmp_path):
+    first = sweep(*SPACE, "hydra.sweeper.n_trials=6", task=Noting(), study_dir=tmp_path / "multirun/first")
+    ranked = sorted(first.trials, key=lambda trial: trial.value)
+    task = Noting()
+    sweep(
+        *SPACE, "hydra.sweeper.start=[first:2]", "hydra.sweeper.n_trials=3", task=task,
+        study_dir=tmp_path / "multirun/second",
+    )  # fmt: skip
+    assert task.runs[:2] == [(trial.params["x"], trial.params["y"]) for trial in ranked[:2]]
+
+
+def test_a_point_of_another_space_is_left_out(sweep, tmp_path, caplog):
+    sweep("x=interval(-5,-4)", "hydra.sweeper.n_trials=1", study_dir=tmp_path / "multirun/first")
+    with caplog.at_level("INFO"):
+        study = sweep(
+            "x=interval(0,5)", "hydra.sweeper.start=[first]", "hydra.sweeper.n_trials=2",
+            study_dir=tmp_path / "multirun/second",
+        )  # fmt: skip
+    assert len(study.trials) == 2
+    assert "Not tried first: trial 0 of first" in caplog.text
+
+
+def test_constraints_hold_for_points_too(sweep):
+    with pytest.raises(StudyEndedError, match="breaks a constraint"):
+        sweep(*SPACE, "hydra.sweeper.start=[{x: 3, y: 1.0}]", 'hydra.sweeper.constraints=["x < y"]')
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("{z: 1}", "z is not searched"),
+        ("{x: 9}", "x has no value 9"),
+        ("{y: 1.5}", "y has no value 1.5"),
+        ("nowhere", "'nowhere' is no study"),
+        ("firsd", "did you mean first"),
+        ("first:0", "is no study"),
+        ("points.csv", "cannot be read"),
+    ],
+)
+def test_an_entry_that_names_no_point_is_a_fault_before_anything_starts(sweep, tmp_path, entry, told):
+    sweep(*SPACE, "hydra.sweeper.n_trials=1", study_dir=tmp_path / "multirun/first")
+    new = tmp_path / "multirun/second"
+    with pytest.raises(StudyEndedError) as caught:
+        sweep(*SPACE, f"hydra.sweeper.start=[{entry}]", study_dir=new)
+    assert isinstance(caught.value.__cause__, ConfigError)
+    assert told in str(caught.value)
+    assert not new.exists()
+
+
+def test_a_grid_keeps_its_order(sweep):
+    study = sweep("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=9")
+    assert len(study.trials) == 2
