@@ -278,7 +278,7 @@ def test_a_study_with_limits_repeats_and_every_state(run_sweep, capsys, tmp_path
     """Twelve trials of eight points: some are drawn again, one fails, one is pruned, and some break the limit."""
     command = (
         "search=study", *STUDY, f"model.depth=1,2,3,4,{FAILS},{IS_PRUNED}", LIMIT, "hydra.sweeper.repeats=2",
-        "hydra.sweeper.n_trials=14", "hydra.sweeper.sampler.n_startup_trials=14",
+        "hydra.sweeper.n_trials=14", "hydra.sweeper.sampler.n_startup_trials=14", "hydra.sweeper.start=[]",
     )  # fmt: skip
     interruption = Interruption(1)
     with pytest.raises(KeyboardInterrupt):
