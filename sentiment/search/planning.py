@@ -17,7 +17,7 @@ from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.search import Search
 from sentiment.search.space.points import Key, make_key
-from sentiment.search.study.definition import refuse_other_data
+from sentiment.search.study.definition import SHOWN, refuse_other_data
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described
 from sentiment.search.study.shared_results import SharedResult, SharedResults
 from sentiment.search.study.spending import EPOCHS_KEY
@@ -32,6 +32,9 @@ IDENTITY_KEY = "study:identity:{repeat}"
 
 DATA_KEY = "study:data"
 """System attribute of a trial: which data it read, as the application names it."""
+
+CODE_KEY = "study:code"
+"""System attribute of a trial: digest of the code that its result depends on."""
 
 IDENTITY_VERSION = 2
 """Raise it when what is compared changes: older results are then trained again."""
@@ -80,6 +83,24 @@ class JobPlanner:
         if changed:
             raise refuse_other_data(self._study.name, changed)
 
+    def tell_of_other_code(self, trials: Sequence[FrozenTrial]) -> None:
+        """Say which trials have a result of other code: a commit does not tell one uncommitted change from another."""
+        identify = self._application.identify_code
+        ended = [trial for trial in trials if trial.values and CODE_KEY in trial.system_attrs]
+        if identify is None or not ended:
+            return
+        code = identify(self._search.config)
+        other = [str(trial.number) for trial in ended if trial.system_attrs[CODE_KEY] != code]
+        if other:
+            listed = ", ".join(other[:SHOWN]) + (", ..." if len(other) > SHOWN else "")
+            log.warning(
+                "The code that results depend on has changed since %d of %d finished trials (%s); they count all the "
+                "same. Another study runs them again: hydra.sweeper.study_name=NAME.",
+                len(other),
+                len(ended),
+                listed,
+            )
+
     def plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         """Compose one repeat of a trial.
 
@@ -108,6 +129,8 @@ class JobPlanner:
         data = None if identify_data is None else identify_data(config)
         if data is not None and repeat == 0:
             self._study.write(claimed.trial_id, DATA_KEY, data)
+        if repeat == 0 and self._application.identify_code is not None:
+            self._study.write(claimed.trial_id, CODE_KEY, self._application.identify_code(config))
         epochs = OmegaConf.select(config, search.options.epochs_key)
         if repeat == 0 and isinstance(epochs, int | float):
             self._study.write(claimed.trial_id, EPOCHS_KEY, epochs)

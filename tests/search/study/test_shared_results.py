@@ -109,6 +109,16 @@ def test_other_code_and_other_data_are_run(study, application, changed):
     assert len(application.take()) == 2
 
 
+def test_a_study_tells_which_trials_have_results_of_other_code(study, application, caplog):
+    for code, total, expected in [("first", 2, 0), ("first", 2, 0), ("second", 3, 1), ("second", 3, 1)]:
+        application.code = code
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "sentiment"):
+            study("one", "x=1,2,3", f"hydra.sweeper.n_trials={total}")
+        assert caplog.text.count("has changed since 2 of") == expected
+    assert application.take() == [(1, 0), (2, 0), (3, 0)]
+
+
 def test_an_application_that_does_not_tell_its_code_shares_nothing(study, tmp_path):
     runs = []
     study("one", task=lambda config: runs.append(config.x) or 1.0)
