@@ -109,9 +109,10 @@ def _identify_code() -> str:
 
 def adopt(folder: Path, job_number: int) -> None:
     """Make the record of an equal run of another study, whose folder was taken over, that of a job here."""
-    from sentiment.tracking.result_file import RESULT_FILE, read_result, write_result
+    from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE, read_result, write_result
 
-    write_result(folder, replace(read_result(folder / RESULT_FILE), job_number=job_number))
+    record = read_result(folder / RESULT_FILE)
+    write_result(folder, replace(record, job_number=job_number, tags={**record.tags, ADOPTED_TAG: "true"}))
 
 
 def identify_data(config: DictConfig) -> str:

@@ -26,6 +26,9 @@ RESULT_FILE = "result.json"
 FINGERPRINT_TAG = "data.fingerprint"
 """Tells which data a run read; runs of another fingerprint do not compare."""
 
+ADOPTED_TAG = "trial.adopted"
+"""The run was another study's, and was taken over with its folder; MLflow keeps it under that study's parent."""
+
 PARENT_FILE = "parent_run.json"
 """Names a sweep's parent run, in the sweep's folder; see `sentiment.tracking.mlflow.parent`."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ from sentiment.format import format_metric
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
+from sentiment.tracking.result_file import ADOPTED_TAG
 
 if TYPE_CHECKING:
     from sentiment.report.sweep.collect import RunningStudy
@@ -127,13 +129,17 @@ def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]
 
     Tags: ``trials`` and ``trials.STATE`` count the trials, or the jobs of a plain multirun; ``best.trial``,
     ``best.objective``, ``best.value``, ``best.name`` and ``best.run_id`` say which is the best, as people read it; with
-    several objectives ``front`` has the numbers of the trials on the front. The metric ``best/OBJECTIVE`` is the best
+    several objectives ``front`` has the numbers of the trials on the front; ``adopted`` has the runs of jobs that were
+    taken over from other studies. The metric ``best/OBJECTIVE`` is the best
     value in full.
     """
     tags = {"trials": str(len(table.rows))}
     tags |= {f"trials.{state}": str(count) for state, count in table.count_states().items()}
     if len(table.objectives) > 1 and table.front:
         tags["front"] = ", ".join(str(number) for number in sorted(row.number for row in table.front))
+    adopted = {run.job_number: run.run_id for run in table.records if ADOPTED_TAG in run.tags and run.run_id}
+    if adopted:
+        tags["adopted"] = json.dumps(adopted)
     best, objective = table.best, table.objectives[0]
     if best is None:
         return tags, {}

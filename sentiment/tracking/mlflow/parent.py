@@ -27,7 +27,10 @@ from sentiment.tracking.mlflow.write import write_tags
 from sentiment.tracking.result_file import PARENT_FILE, write_json
 from sentiment.tracking.run_name import name_sweep
 
-STANDING = ("trials", "best", "front", "jobs")
+ADOPTED = "adopted"
+"""Tag: job to the MLflow run that another study's job had, as JSON."""
+
+STANDING = ("trials", "best", "front", "jobs", ADOPTED)
 """First parts of the tags that say how a sweep stands. Nothing writes ``jobs`` any more, earlier versions did."""
 
 FAILURE = "failure"

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,8 @@ from sentiment.config.identity import read_recorded
 from sentiment.errors import FailureKind, ModelFileError
 from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
-from sentiment.tracking.mlflow.store import get_run, open_client, quiet, reading
+from sentiment.tracking.mlflow.parent import ADOPTED
+from sentiment.tracking.mlflow.store import find_run, get_run, open_client, quiet, reading
 from sentiment.tracking.mlflow.write import END_TAGS, LONG_PARAMS_FILE, PARENT_TAG, POINTER, split_overrides
 from sentiment.tracking.result_file import ResultRecord, job_order
 
@@ -50,11 +51,19 @@ def read_parent_run(uri: str, run_id: str) -> ParentRun:
 def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:
     """Read what became of each run below a parent run, in the order of their numbers; none where it is no parent.
 
+    Runs that its study took over from another one stand below that one's parent; they are read too.
+
     Raises:
         TrackingError: The store cannot be read, or does not know the parent.
     """
     with _open_run(uri, parent_run_id) as (client, parent):
-        return sorted((_read_record(client, run) for run in _list_children(client, parent)), key=job_order)
+        records = [_read_record(client, run) for run in _list_children(client, parent)]
+        adopted = json.loads(_read_whole(client, parent, parent.data.tags).get(ADOPTED, "{}"))
+        for job, run_id in adopted.items():
+            run = find_run(client, run_id)
+            if run is not None:  # nobody has deleted it
+                records.append(replace(_read_record(client, run), job_number=int(job)))
+        return sorted(records, key=job_order)
 
 
 def read_record(uri: str, run_id: str) -> ResultRecord:

@@ -9,15 +9,17 @@ from dataclasses import replace
 import pytest
 
 from sentiment.errors import Reached, RunPruned, TrackingError
-from sentiment.report.sweep.collect import collect_parent
+from sentiment.job import adopt
+from sentiment.report.sweep.callback import describe_parent
+from sentiment.report.sweep.collect import collect_parent, collect_records
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.folder import FolderRecorder
-from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.mlflow.parent import start_sweep, update_sweep
 from sentiment.tracking.mlflow.read import read_child_records, read_parent_run, read_record
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
 from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.result_file import ResultRecord, read_result
+from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 
 
 @pytest.fixture
@@ -72,6 +74,23 @@ def test_a_report_needs_no_folder(project, parent):
     ]  # fmt: skip
     assert table.command == "python run.py -m model.heads=1,2,4"
     assert table.best_command == "python run.py model.heads=1 tracking.experiment=sentiment"
+
+
+def test_runs_that_were_taken_over_from_another_sweep_are_read_with_its_own(project, parent, tmp_path):
+    """They stand below the other parent; the job's number is the one here. A run that is gone is left out."""
+    own = read_child_records(project.uri, parent.run_id)[0]
+    (tmp_path / "7").mkdir()
+    write_result(tmp_path / "7", replace(own, job_number=3))
+    adopt(tmp_path / "7", 7)
+    adopted = read_result(tmp_path / "7/result.json")
+    gone = replace(adopted, job_number=8, run_id="0123" * 8)
+    other = start_sweep(
+        uri=project.uri, experiment="sentiment", artifact_dir=f"{project.folder}/mlartifacts",
+        sweep_dir=tmp_path / "other", project_dir=project.folder, overrides=[], base_yaml="",
+    )  # fmt: skip
+    tags, metrics = describe_parent(collect_records([adopted, gone, replace(own, job_number=9)], "other"))
+    update_sweep(other, tags, metrics)
+    assert read_child_records(project.uri, other.run_id) == [replace(own, job_number=7)]
 
 
 def test_an_unknown_parent_is_named(project):
