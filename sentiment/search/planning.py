@@ -178,7 +178,9 @@ class JobPlanner:
             log.warning("%s is run again: the equal %s cannot be taken over (%s).", folder, result.folder, error)
             return None
         self._describe(job, result.described)
-        return Outcome("complete", result.values, adopted_from=result.folder)
+        outcome = Outcome("complete", result.values, adopted_from=result.folder)
+        self._study.write(job.address.trial_id, OUTCOME_KEY.format(repeat=job.address.repeat), outcome.to_json())
+        return outcome
 
     def _describe(self, job: Job, numbers: Mapping[str, float]) -> None:
         """Note what an equal job described beside its objectives: this one does not run to do so."""

@@ -178,7 +178,8 @@ def write_beginning(state: StudyState) -> str:
     ended = sum(trial.state.is_finished() for trial in state.trials)
     of_total = "" if state.total is None else f" of {state.total}"
     planned = "trials as the budget allows" if state.total is None else f"{state.total} trials"
-    stand = f"goes on: {ended}{of_total} trials have ended" if state.trials else planned
+    has_begun = any(trial.datetime_start is not None for trial in state.trials)  # what is to be tried first waits
+    stand = f"goes on: {ended}{of_total} trials have ended" if has_begun else planned
     budget = "" if state.budget is None else f", {state.budget}"
     return f"Study {state.name}, {stand}{budget}, in {state.study_dir}"
 

@@ -33,6 +33,12 @@ def test_the_configurations_own_values_come_first(sweep):
     assert len(task.runs) == 4, "a study that goes on has begun already"
 
 
+def test_a_new_study_does_not_go_on(sweep, caplog):
+    with caplog.at_level("INFO"):
+        sweep(*SPACE, "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=2", "hydra.sweeper.progress=lines")
+    assert "Study study, 2 trials" in caplog.text
+
+
 def test_without_the_key_nothing_is_tried_first(sweep):
     task = Noting()
     sweep(*SPACE, "hydra.sweeper.n_trials=2", task=task)

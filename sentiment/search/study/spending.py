@@ -55,7 +55,8 @@ def _count_jobs(trial: FrozenTrial) -> float:
     """Count the jobs of a trial that ran, one that was not complete by its share; it counts whole if it told none."""
     prefix = ATTEMPT_KEY.format(repeat="")
     begun = sum(key.startswith(prefix) for key in trial.system_attrs)
-    complete = sum(outcome.state == "complete" for outcome in read_outcomes_of(trial).values())
+    ran = [outcome for outcome in read_outcomes_of(trial).values() if outcome.adopted_from is None]
+    complete = sum(outcome.state == "complete" for outcome in ran)
     told = trial.system_attrs.get(PROGRESS_KEY)
     partial = min(1.0, float(told[0])) if told is not None else float(trial.state.is_finished())
     return complete + max(0, begun - complete) * partial

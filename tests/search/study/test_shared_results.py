@@ -220,3 +220,17 @@ def test_the_shared_file_holds_no_path_of_this_machine(study, tmp_path):
     contents = [json.loads(file.read_text()) for file in files]
     assert {content["folder"] for content in contents} == {"one/0", "one/1"}
     assert not any(str(Path(tmp_path)) in file.read_text() for file in files)
+
+
+def test_what_was_taken_over_is_equal_to_what_comes_later(study, application):
+    study("one", "x=choice(1)", "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=1")
+    trials = by_number(study("two", "x=choice(1)", "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=3"))
+    assert len(application.take()) == 1
+    assert [trial.user_attrs.get("adopted_from") for trial in trials] == ["one/0", None, None]
+    assert [trial.user_attrs.get("reused_from") for trial in trials] == [None, 0, 0]
+
+
+def test_what_was_taken_over_costs_nothing(study, tmp_path):
+    study("one")
+    study("two", "x=1,2,3", "hydra.sweeper.full_trials=9")
+    assert read_study(None, tmp_path / "multirun/two").budget == "1 of 9 full trials used"
