@@ -242,3 +242,8 @@ def test_earlier_trials_are_shown_with_what_they_had_of_a_key_that_is_searched_n
     assert set(points) == set(itertools.product((1, 2), (1, 3), ("flat", "round")))
     best = OmegaConf.load(study_dir / "optimization_results.yaml").best_params
     assert set(best) == {"x", "y", "shape"}
+    sweep(*GRID, "x=choice(1,7)", "y=3", task=task)
+    trials = read_study(None, study_dir).trials
+    assert [tuple(one.parameters[key] for key in ("x", "y", "shape")) for one in trials if one.number > 7] == [
+        (7, 3, "flat")
+    ]

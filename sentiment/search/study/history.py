@@ -290,11 +290,11 @@ def read_trial(trial: FrozenTrial) -> TrialHistory:
 
 
 def _complete(told: TrialHistory, trial: FrozenTrial, definition: Mapping[str, Any]) -> TrialHistory:
-    """Add what a trial had of keys that are searched now, and were not when it was drawn."""
+    """Add what a trial had of keys that are searched now or once were, and were not when it was drawn."""
     defaults: Mapping[str, str] = definition.get("defaults", {})
     noted = {name_key(name): value for name, value in trial.user_attrs.items() if isinstance(value, str)}
     found = dict(told.parameters)
-    for name, text in definition.get("space", {}).items():
+    for name, text in {**dict.fromkeys(definition.get("names", ()), ""), **definition.get("space", {})}.items():
         key, match = name_key(name), CONDITION.search(text)
         opened = [one for one in match["conditions"].split(" or ") if _holds(one, found)] if match else [""]
         if key in found or not opened or not trial.state.is_finished() or not (trial.params or trial.values):
