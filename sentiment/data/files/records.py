@@ -206,7 +206,7 @@ def find_columns(name: object, columns: list[str], options: ReadOptions, number_
     """Return the indices of the wanted columns, text first; `number_first`: a number is a place before it is a name.
 
     Raises:
-        DataError: One is not there, or stands there twice.
+        DataError: One is not there, stands there twice, or is both text and label.
     """
     found = []
     for key, column in options.wanted().items():
@@ -221,6 +221,12 @@ def find_columns(name: object, columns: list[str], options: ReadOptions, number_
                 f"{name} {problem} {column!r}; its columns are {', '.join(map(repr, columns))}: "
                 f"set {key} to one of them{suggest(column, columns)}"
             )
+    if len(set(found)) < len(found):
+        text, label = options.wanted()
+        raise DataError(
+            f"{text} and {label} both name the column {columns[found[0]]!r} of {name}: a text would be its own label; "
+            f"its columns are {', '.join(map(repr, columns))}: set {label} to another one"
+        )
     return found
 
 

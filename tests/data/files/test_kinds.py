@@ -220,3 +220,17 @@ def test_files_that_read_as_ever_keep_their_fingerprint(tmp_path: Path):
     for content in (CSV + 'a "b" c,1\n', CSV.replace(",1\n", ",1.0\n"), CSV + "caf\udce9,1\n"):
         path.write_text(content, errors="surrogateescape")
         assert ":[2, [0.2, 0], " in make(path).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [
+        ("a.csv", "text,label\nfine,1\nbad,0\n", {"text_column": "label"}),
+        ("a.csv", "text,label\nfine,1\nbad,0\n", {"text_column": "2"}),
+        ("a.jsonl", '{"text": "fine", "label": "1"}\n{"text": "bad", "label": "0"}\n', {"text_column": "label"}),
+    ],
+)
+def test_a_column_is_not_text_and_label_at_once(tmp_path: Path, name: str, content: str, columns: dict[str, str]):
+    """A model that is given the label as its text is perfect, and worth nothing."""
+    with pytest.raises(DataError, match=r"data.text_column and data.label_column both name the column 'label'"):
+        load(tmp_path / name, content, **columns)
