@@ -24,7 +24,7 @@ from sentiment.search.progress import ApplicationObserver, EventLines, Observer
 from sentiment.search.search import Search
 from sentiment.search.storage.address import storage_errors
 from sentiment.search.storage.opening import close_storage, open_storage
-from sentiment.search.study.address_file import write_study_address
+from sentiment.search.study.address_file import require_own_folder, write_study_address
 from sentiment.search.study.limits import require_feasible
 from sentiment.search.study.stored import StoredStudy
 from sentiment.search.workers.executor import Executor, InProcess
@@ -60,6 +60,7 @@ def run_study(
         report_dry_run(search, runner)
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    require_own_folder(search.study_dir, options.known_name)
     executor = build_executor(search, runner)  # it may refuse, and a refused command shall leave no folder
     with storage_errors(f"The study in {search.study_dir}"), open_study(search, home) as study:
         search.study_dir.mkdir(parents=True, exist_ok=True)

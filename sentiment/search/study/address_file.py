@@ -77,6 +77,22 @@ def read_study_address(study_dir: Path) -> StudyAddress | None:
         ) from error
 
 
+def require_own_folder(study_dir: Path, study_name: str | None) -> None:
+    """Insist that a folder holds no other study: the jobs of both would have the same folders.
+
+    Raises:
+        StorageError: It does.
+    """
+    known = read_study_address(study_dir)
+    if known is not None and known.study_name != study_name:
+        raise StorageError(
+            f"{study_dir} holds the study {known.study_name!r}, and this one is {study_name or 'to get a new name'}: "
+            "their jobs would overwrite each other's files.\n"
+            "  -> give it a folder of its own with hydra.sweep.dir=FOLDER, or go on with the one that is there: "
+            f"hydra.sweeper.study_name={known.study_name}"
+        )
+
+
 def find_dated_study(config: DictConfig, study_name: str) -> Path | None:
     """Find the folder of a study where the sweep's folder has the date in its name, as Hydra's own default has.
 

@@ -55,3 +55,14 @@ def test_a_file_that_was_edited_between_two_commands_is_a_change(study):
     code, output = study.run(n_trials=2)
     assert code == 1
     assert "setting noise: stored 0.0, now 2.0" in output
+
+
+def test_a_folder_holds_one_study(study):
+    """Two would number their jobs alike, and write into the same folders."""
+    assert study.run(n_trials=1)[0] == 0
+    code, output = study.run("hydra.sweeper.study_name=other", n_trials=1)
+    assert code == 1
+    assert "holds the study 'study', and this one is other" in output
+    assert "hydra.sweep.dir=FOLDER" in output
+    assert "Traceback" not in output
+    assert [number for number, _ in study.starts] == [0]

@@ -96,7 +96,8 @@ def test_equal_seeds_draw_equal_points(sweep, tmp_path):
     def draw(name, seed):
         options = ["x=interval(-5,5)", "hydra.sweeper.n_trials=4", f"hydra.sweeper.sampler.seed={seed}"]
         url = f"sqlite:///{tmp_path / name}.db"
-        return [trial.params for trial in sweep(*options, f"hydra.sweeper.study_name={name}", storage=url).trials]
+        options += [f"hydra.sweeper.study_name={name}"]
+        return [trial.params for trial in sweep(*options, storage=url, study_dir=tmp_path / name).trials]
 
     assert draw("one", 1) == draw("again", 1) != draw("other", 2)
 
@@ -329,10 +330,10 @@ def test_a_failed_study_as_a_command_says_why_without_a_traceback_of_the_study(s
 
 
 def test_a_failure_names_its_log_and_is_printed_in_full_where_that_is_asked_for(start_toy, study_dir, monkeypatch):
-    log = study_dir / "0" / "app.log"
     for is_full, jobs in (("0", 1), ("1", 2)):
+        log = study_dir / is_full / "0" / "app.log"
         monkeypatch.setenv("HYDRA_FULL_ERROR", is_full)
-        study = [f"hydra.sweeper.study_name=full-{is_full}", "hydra.sweeper.n_trials=1", f"hydra.sweeper.n_jobs={jobs}"]
+        study = [f"hydra.sweep.dir={study_dir / is_full}", "hydra.sweeper.n_trials=1", f"hydra.sweeper.n_jobs={jobs}"]
         output, _ = start_toy("x=interval(-5,5)", "error=true", *study).communicate(timeout=120)
         assert f"#0 failed: RuntimeError: cfg.error is True (log: {log}) | 0 done, 1 failed of 1" in output
         assert f"  trial 0: RuntimeError: cfg.error is True (log: {log})" in output
