@@ -253,6 +253,8 @@ def _find_header(path: Path, sample: list[list[str]], options: ReadOptions) -> b
     try:
         find_columns(path, sample[0], options, number_first=True)
     except DataError as error:
+        if not sample[0]:
+            raise  # it is empty
         raise DataError(
             f"{error}; or, if its first line is a review already, set {options.name('header', 'false')} and "
             f"columns by number{_suggest_numbers(sample, options)}"

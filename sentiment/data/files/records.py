@@ -206,8 +206,10 @@ def find_columns(name: object, columns: list[str], options: ReadOptions, number_
     """Return the indices of the wanted columns, text first; `number_first`: a number is a place before it is a name.
 
     Raises:
-        DataError: One is not there, stands there twice, or is both text and label.
+        DataError: There is none at all; one is not there, stands there twice, or is both text and label.
     """
+    if not columns:
+        raise DataError(f"{name} is empty, it has neither columns nor rows: name another file, or fill it")
     found = []
     for key, column in options.wanted().items():
         is_number = column.isdecimal() and 1 <= int(column) <= len(columns)

@@ -110,7 +110,7 @@ def compare(name: str, stored: Definition, now: Definition, ignored: Collection[
         raise StudyChangedError(
             _write_heading(name)
             + "\n".join(lines)
-            + f"\n-> repeat the settings of the stored study, start another one with {_write_other(name)},\n"
+            + f"\n-> repeat the settings of the stored study, start another one:\n   {_write_other(name)},\n"
             "   or go on with the new ones all the same: hydra.sweeper.allow_changes=true"
         )
     return _compare("space", stored.space, now.space)
@@ -157,7 +157,7 @@ def _write_heading(name: str) -> str:
 
 
 def _write_other(name: str) -> str:
-    return f"hydra.sweeper.study_name={name}_2"
+    return f"hydra.sweeper.study_name={name}_2 (and hydra.sweep.dir, where it does not follow from the name)"
 
 
 def _unquote(text: str) -> str:

@@ -196,7 +196,8 @@ def test_a_column_that_is_there_twice_is_an_error(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["empty.csv", "empty.tsv", "empty.jsonl", "empty.parquet"])
 def test_an_empty_file_is_an_error(tmp_path: Path, name: str):
-    with pytest.raises(DataError, match=name):
+    told = name if name.endswith("parquet") else f"{name} is empty, it has neither columns nor rows: [^;]*$"
+    with pytest.raises(DataError, match=told):
         read(write_bytes(tmp_path / name, b""))
 
 
