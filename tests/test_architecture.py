@@ -21,7 +21,7 @@ BASE = ["errors", "atomic", "checkout", "composing", "flat", "format", "nearest"
 ROOMS = {
     "search": [
         "budget", "options", "application", "frozen", "storage", "space", "composer", "study", "workers", "progress",
-        "live_table", "starts", "search", "controller", "planning", "dry_run", "engine", "plugin",
+        "live_table", "starts", "prior", "search", "controller", "planning", "dry_run", "engine", "plugin",
     ],
     "tracking": [
         "ending", "environment", "params", "run_name", "result_file", "confusion", "folder", "tensorboard", "mlflow",

@@ -63,6 +63,9 @@ class StudyOptions(BaseModel):
         description="Points that a new study tries first: defaults (the configuration's own values), {key: value}, a "
         "file of points (YAML, JSON, CSV), STUDY or STUDY:3 (the best, or the best three, of another study)."
     )
+    prior: str | None = Field(
+        description="Another study whose trials the sampler learns from (TPE, GP), without counting them."
+    )
     params: dict[str, Any] | None = Field(
         description="The search space: key to values, e.g. {model.depth: 'range(1,5)'}."
     )

@@ -26,8 +26,10 @@ from optuna.distributions import (
 )
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
+from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.search import prior
 from sentiment.search.application import Application
 from sentiment.search.composer import Composer, is_within
 from sentiment.search.options import StudyOptions
@@ -38,7 +40,7 @@ from sentiment.search.space.parameters import Parameter, Space, name_key, write_
 from sentiment.search.space.points import Key, Point, PointReader, write_setting
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
-from sentiment.search.starts import Start, StartFinder
+from sentiment.search.starts import Start, StartFinder, read_other_study
 from sentiment.search.storage.address import read_address
 from sentiment.search.study.definition import Definition
 from sentiment.search.study.limits import check_limits
@@ -170,8 +172,28 @@ class Search:
             space=space,
             is_valid=is_valid,
             reader=reader,
-            sampler=FreshSampler(self.options.sampler, space, is_valid, reader, has_grown=definition.has_grown),
-        )
+            sampler=FreshSampler(
+                self.options.sampler, space, is_valid, reader,
+                has_grown=definition.has_grown, prior=self._read_prior(space),
+            ),
+        )  # fmt: skip
+
+    def _read_prior(self, space: Space) -> list[FrozenTrial]:
+        """Read the trials of the earlier study that the sampler is to learn from.
+
+        Raises:
+            ConfigError: There is no such study, or nothing can be learnt from it.
+        """
+        if self.options.prior is None:
+            return []
+        remedy = "name a study beside this one, or the path of its folder"
+        history = read_other_study(self.options.prior, self.study_dir.parent, self.working_dir, prior.KEY, remedy)
+        defaults = self._read_fixed({name_key(parameter.name) for parameter in space.parameters})
+        target = str(self.options.sampler.get("_target_"))
+        trials = prior.read_prior(history, space, defaults, self.options.direction, target)
+        if space is not self.space:  # once, when the study has begun
+            log.info("The sampler learns from %d trials of %s.", len(trials), history.name)
+        return trials
 
     def read_definition(self, content: Mapping[str, Any]) -> Definition:
         """Read a stored definition; an earlier version wrote the settings in other words, with the project's folder."""
@@ -233,7 +255,7 @@ class Search:
                 faults |= dict.fromkeys(application.find_faults(config))
         if faults:
             raise ConfigError(list(faults))
-        _ = self.starts  # they are read, and may be faulty
+        _ = self.starts, self._read_prior(self.space)  # they are read, and may be faulty
 
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]:
         """Draw the parameters of a trial, those of the application's own space included.

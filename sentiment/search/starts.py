@@ -18,7 +18,7 @@ from sentiment.nearest import nearest
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import Space, name_key, read_value
 from sentiment.search.space.points import Point, PointReader, find_value, write_setting
-from sentiment.search.study.history import has_study, read_study
+from sentiment.search.study.history import StudyHistory, has_study, read_study
 from sentiment.search.study.ranking import Candidate, rank_trials
 
 log = logging.getLogger(__name__)
@@ -151,16 +151,10 @@ class StartFinder:
     def _read_study(self, text: str) -> list[Start]:
         """Read ``STUDY`` or ``STUDY:3``: the best trial of another study, or its best three."""
         name, _, count = text.partition(":")
-        folders = [folder for folder in (self.folder / name, self.working_dir / name) if has_study(folder)]
-        if not folders or (count and not (count.isdecimal() and int(count))):
-            there = self.folder.iterdir() if self.folder.is_dir() else ()
-            near = nearest(name, sorted(path.name for path in there if has_study(path)))
-            remedy = f"write {DEFAULTS}, a point {{key: value}}, a file, or STUDY:COUNT"
-            raise ConfigError([Fault(KEY, f"{text!r} is no study", f"did you mean {near}?" if near else remedy)])
-        try:
-            history = read_study(None, folders[0])
-        except SentimentError as error:
-            raise ConfigError([Fault(KEY, str(error).splitlines()[0], "name a study that can be read")]) from error
+        if count and not (count.isdecimal() and int(count)):
+            raise ConfigError([Fault(KEY, f"{text!r} is no study and count", f"write {name}:3 for its best three")])
+        remedy = f"write {DEFAULTS}, a point {{key: value}}, a file, or STUDY:COUNT"
+        history = read_other_study(name, self.folder, self.working_dir, KEY, remedy)
         candidates = [
             Candidate(trial.number, trial.values, trial.state == "complete" and not trial.excess)
             for trial in history.trials
@@ -171,3 +165,27 @@ class StartFinder:
             written = {key: write_setting(value) for key, value in trials[number].parameters.items()}
             starts += self._keep(f"trial {number} of {name}", {**self._read_defaults(), **written})
         return starts
+
+
+def read_other_study(name: str, folder: Path, working_dir: Path, key: str, remedy: str) -> StudyHistory:
+    """Read another study by its name or the path of its folder.
+
+    Args:
+        name: The name of its folder beside the others, or a path.
+        folder: The folder of all studies.
+        working_dir: Where a path starts.
+        key: The key that names it.
+        remedy: What to write instead, where there is no such study.
+
+    Raises:
+        ConfigError: There is none, or it cannot be read.
+    """
+    found = next((path for path in (folder / name, working_dir / name) if has_study(path)), None)
+    if found is None:
+        there = folder.iterdir() if folder.is_dir() else ()
+        near = nearest(name, sorted(path.name for path in there if has_study(path)))
+        raise ConfigError([Fault(key, f"{name!r} is no study", f"did you mean {near}?" if near else remedy)])
+    try:
+        return read_study(None, found)
+    except SentimentError as error:
+        raise ConfigError([Fault(key, str(error).splitlines()[0], "name a study that can be read")]) from error

@@ -58,6 +58,7 @@ class StudySweeperConf(OptunaSweeperConf):
     epochs: Any = None
     epochs_key: str = "trainer.max_epochs"
     start: list[Any] = field(default_factory=list)
+    prior: str | None = None
     branches: Any = None
     constraints: list[str] = field(default_factory=list)
     limits: Any = None

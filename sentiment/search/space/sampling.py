@@ -32,6 +32,8 @@ _QMC = "QMCSampler"
 _PROPOSALS = 10
 _REPEATS = 3
 _UNIFORM_DRAWS = 2_000
+LEVELLED_FROM = 5
+"""Complete trials from which on their spread is known well enough."""
 
 
 def build_sampler(
@@ -136,6 +138,7 @@ class FreshSampler(BaseSampler):
         is_valid: Tells whether a point satisfies the constraints.
         reader: Reads the points of trials; None: the study was always about this space.
         has_grown: The study has had another space.
+        prior: Trials of another study to learn from, as points of this space.
     """
 
     def __init__(
@@ -146,9 +149,11 @@ class FreshSampler(BaseSampler):
         reader: PointReader | None = None,
         *,
         has_grown: bool = False,
+        prior: Sequence[FrozenTrial] = (),
     ) -> None:
         self._build = functools.partial(build_sampler, config, space=space, is_valid=is_valid, reader=reader)
         self._reader = reader if has_grown else None
+        self._prior = tuple(prior)
         self._in_flight: dict[int, BaseSampler] = {}
         first = self._build(trial_number=0)  # faulty options show now, not in the first trial
         self._grid = first if isinstance(first, ValidGridSampler) else None
@@ -166,7 +171,7 @@ class FreshSampler(BaseSampler):
         return self._in_flight[trial.number]
 
     def _show(self, study: Study) -> Study:
-        return study if self._reader is None else GrownStudy(study, self._reader)
+        return SeenStudy(study, self._reader, self._prior) if self._reader or self._prior else study
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Build the sampler of the trial."""
@@ -194,16 +199,23 @@ class FreshSampler(BaseSampler):
         self._in_flight.pop(trial.number, None)
 
 
-class GrownStudy(optuna.Study):
-    """A study as samplers see it: every trial that is a point of the space as it is now has its distributions.
+class SeenStudy(optuna.Study):
+    """A study as samplers see it.
 
-    Other trials look failed, from which no sampler learns.
+    Every trial that is a point of the space as it is now has its distributions; other trials look failed, from which no
+    sampler learns. Before them come the trials of an earlier study, with their values moved to the level of this one.
+
+    Args:
+        study: The study.
+        reader: Reads the points of trials; None: the study was always about this space.
+        prior: Trials of an earlier study.
     """
 
-    def __init__(self, study: Study, reader: PointReader) -> None:
+    def __init__(self, study: Study, reader: PointReader | None, prior: Sequence[FrozenTrial]) -> None:
         self.__dict__.update(study.__dict__)
         self._seen = study
         self._reader = reader
+        self._prior = prior
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
         """Return the trials."""
@@ -213,11 +225,14 @@ class GrownStudy(optuna.Study):
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         trials = self._seen._get_trials(deepcopy=False, use_cache=use_cache)
+        trials = [*_level(self._prior, trials), *trials]
         shown = [self._translate(trial) for trial in trials if states is None or trial.state in states]
         shown = [trial for trial in shown if states is None or trial.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
 
     def _translate(self, trial: FrozenTrial) -> FrozenTrial:
+        if self._reader is None or trial.number < 0:  # of an earlier study
+            return trial
         point = self._reader.read(trial)
         if point is None and not trial.state.is_finished():
             return trial  # it is being drawn
@@ -232,6 +247,29 @@ class GrownStudy(optuna.Study):
             **{item.name: item.distribution for item in self._reader.space.active(point)},
         }
         return shown
+
+
+def _level(prior: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Move the values of earlier trials to the mean of those here, and from five on to their spread.
+
+    Other data or fewer epochs give other values; what carries over is which points are better than others.
+    """
+    here = [trial.values for trial in trials if trial.state == TrialState.COMPLETE]
+    if not prior or not here:
+        return list(prior)
+    then, now = numpy.array([trial.values for trial in prior]), numpy.array(here)
+    spread = numpy.ones(then.shape[1])
+    if len(now) >= LEVELLED_FROM:
+        known = then.std(axis=0) > 0
+        spread[known] = now.std(axis=0)[known] / then.std(axis=0)[known]
+    moved = now.mean(axis=0) + (then - then.mean(axis=0)) * spread
+    return [_with_values(trial, values) for trial, values in zip(prior, moved.tolist(), strict=True)]
+
+
+def _with_values(trial: FrozenTrial, values: list[float]) -> FrozenTrial:
+    shown = copy.copy(trial)
+    shown.values = values
+    return shown
 
 
 class AvoidingSampler(BaseSampler):

@@ -1,0 +1,60 @@
+"""What an earlier study teaches the sampler of another: its trials, as points of this space; here they count nothing.
+
+It helps where the same settings are good in both: other data of the same kind, fewer epochs, a part of the reviews. It
+misleads where a parameter means something else by now, or where another objective decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sentiment.errors import ConfigError, Fault
+from sentiment.search.space.parameters import Space
+from sentiment.search.space.points import PointReader, write_setting
+from sentiment.search.study.history import StudyHistory
+
+KEY = "hydra.sweeper.prior"
+
+LEARNERS = ("TPESampler", "GPSampler")
+"""Samplers that learn from any trial that they are shown; others keep notes of their own on each."""
+
+
+def read_prior(
+    history: StudyHistory, space: Space, defaults: Mapping[str, str], directions: Sequence[str], sampler: str
+) -> list[FrozenTrial]:
+    """Return the complete trials of another study that are points of a space.
+
+    Args:
+        history: The other study.
+        space: The space of the study that is to learn.
+        defaults: Setting to the value, written, that a trial has of a key which it did not draw.
+        directions: Which way is better, per objective, in the study that is to learn.
+        sampler: Import path of its sampler.
+
+    Raises:
+        ConfigError: Nothing can be learnt from it.
+    """
+    if not sampler.endswith(LEARNERS):
+        problem = f"is set, and the sampler {sampler.rpartition('.')[2]} learns from no trials but its own"
+        raise ConfigError([Fault(KEY, problem, "choose hydra/sweeper/sampler=multivariate_tpe, tpe or gp")])
+    if list(history.directions) != list(directions):
+        problem = f"the objectives of {history.name} are better by {list(history.directions)}, here {list(directions)}"
+        raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
+    reader, trials = PointReader(space), []
+    complete = [trial for trial in history.trials if trial.state == "complete" and not trial.excess]
+    for trial in complete:
+        written = {key: write_setting(value) for key, value in trial.parameters.items()}
+        point = reader.find_point({**defaults, **written})
+        if point is not None:
+            distributions = {item.name: item.distribution for item in space.active(point)}
+            trials.append(
+                create_trial(
+                    state=TrialState.COMPLETE, params=point, distributions=distributions, values=list(trial.values)
+                )
+            )
+    if not trials:
+        problem = f"none of the {len(complete)} complete trials of {history.name} is a point of this space"
+        raise ConfigError([Fault(KEY, problem, "name a study of an overlapping space")])
+    return trials

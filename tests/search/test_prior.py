@@ -1,0 +1,101 @@
+"""What a sampler learns from an earlier study, which counts nothing in the study that learns."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.space.sampling import _level
+
+SPACE = ("x=interval(-5,5)", "y=interval(-5,5)")
+
+
+@pytest.fixture
+def study(sweep, tmp_path):
+    """Runs a study in a folder of its own beside the others."""
+
+    def run(name, *overrides, task):
+        return sweep(*overrides, task=task, study_dir=tmp_path / "multirun" / name)
+
+    return run
+
+
+def near(config):
+    """Best at (3, -3)."""
+    return (float(config.x) - 3) ** 2 + (float(config.y) + 3) ** 2
+
+
+def far_above(config):
+    """The same, at another level and spread: as on other data."""
+    return 1000 + 50 * near(config)
+
+
+@pytest.mark.parametrize(("sampler", "trials"), [("multivariate_tpe", 40), ("gp", 15)])
+def test_the_first_points_are_better_than_without(study, sampler, trials):
+    chosen = [*SPACE, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=1"]
+    study("first", *chosen, f"hydra.sweeper.n_trials={trials}", task=far_above)
+    few = [*chosen, "hydra.sweeper.n_trials=6"]
+    without = study("without", *few, task=near)
+    learnt = study("learnt", *few, "hydra.sweeper.prior=first", task=near)
+    assert len(learnt.trials) == 6, "the earlier trials do not count"
+    assert {trial.state for trial in learnt.trials} == {TrialState.COMPLETE}
+    means = [statistics.fmean(trial.value for trial in one.trials) for one in (learnt, without)]
+    assert means[0] < 0.8 * means[1]
+
+
+def test_a_study_that_goes_on_draws_as_one_in_a_piece(study):
+    study("first", *SPACE, "hydra.sweeper.n_trials=12", task=far_above)
+    options = [*SPACE, "hydra.sweeper.sampler.seed=1", "hydra.sweeper.prior=first"]
+    whole = study("whole", *options, "hydra.sweeper.n_trials=6", task=near)
+    study("parts", *options, "hydra.sweeper.n_trials=3", task=near)
+    parts = study("parts", *options, "hydra.sweeper.n_trials=6", task=near)
+    assert [trial.params for trial in parts.trials] == [trial.params for trial in whole.trials]
+
+
+def test_only_points_of_the_space_teach_and_how_many_is_said(study, caplog):
+    study("first", "x=interval(-5,5)", "hydra.sweeper.n_trials=8", "hydra.sweeper.sampler.seed=1", task=near)
+    with caplog.at_level("INFO"):
+        study("second", "x=interval(0,5)", "hydra.sweeper.n_trials=1", "hydra.sweeper.prior=first", task=near)
+    [count] = [int(word) for word in caplog.text.partition("learns from ")[2].split()[:1]]
+    assert 0 < count < 8
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["hydra.sweeper.prior=nowhere"], "'nowhere' is no study"),
+        (["hydra.sweeper.prior=firs"], "did you mean first"),
+        (["hydra.sweeper.prior=first", "x=interval(8,9)"], "none of the 2 complete trials of study"),
+        (["hydra.sweeper.prior=first", "hydra/sweeper/sampler=random"], "RandomSampler learns from no trials but"),
+        (["hydra.sweeper.prior=first", "hydra/sweeper/sampler=grid", "x=1,2"], "learns from no trials but its own"),
+        (["hydra.sweeper.prior=first", "hydra.sweeper.direction=maximize"], "are better by"),
+    ],
+)
+def test_what_teaches_nothing_is_a_fault_before_anything_starts(study, tmp_path, overrides, told):
+    study("first", "x=interval(-5,5)", "hydra.sweeper.n_trials=2", task=near)
+    with pytest.raises(StudyEndedError) as caught:
+        study("second", "x=interval(-5,5)", "hydra.sweeper.n_trials=2", *overrides, task=near)
+    assert told in str(caught.value)
+    assert not (tmp_path / "multirun/second").exists()
+
+
+def make(value):
+    return create_trial(value=value, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)})
+
+
+def test_values_are_moved_to_the_level_of_the_study_that_learns():
+    prior = [make(value) for value in (100.0, 200.0, 300.0)]
+    assert [trial.value for trial in _level(prior, [])] == [100.0, 200.0, 300.0]
+    assert [trial.value for trial in _level(prior, [make(1.0), make(3.0)])] == [-98.0, 2.0, 102.0]
+    own = [make(value) for value in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    moved = [trial.value for trial in _level(prior, own)]
+    assert numpy.mean(moved) == pytest.approx(0.3)
+    assert numpy.std(moved) == pytest.approx(numpy.std([0.1, 0.2, 0.3, 0.4, 0.5]))
+    assert [trial.value for trial in prior] == [100.0, 200.0, 300.0], "what is stored stays as it is"
+    equal = [trial.value for trial in _level([make(7.0), make(7.0)], own)]
+    assert equal == pytest.approx([0.3, 0.3])
