@@ -173,7 +173,8 @@ def test_both_kinds_of_data_train(extended):
     assert {name: result["status"] for name, result in results.items()} == {
         "cnn/files": "FINISHED", "cnn/folders": "FINISHED",
     }  # fmt: skip
-    assert results["cnn/folders"]["params"]["data.path"] == "${project_dir:}/reviews", "found from any folder, wherever it is"
+    path = results["cnn/folders"]["params"]["data.path"]
+    assert path == "${project_dir:}/reviews", "found from any folder, wherever the project is"
     assert results["cnn/files"]["params"]["data.tokenizer.vocabulary_size"] == "5000"
     assert len({result["tags"]["data.fingerprint"] for result in results.values()}) == 2
 
