@@ -49,7 +49,7 @@ class Spending:
         seconds: Wall time.
         full_trials: Work in whole jobs.
         epochs: Work in epochs.
-        committed_trials: The same work, were all jobs that run or wait to run to their end.
+        committed_trials: The same work, were all trials that have begun to run to their end.
         committed_epochs: Likewise.
         trial_seconds: Wall time that a trial takes to its end; 0 while nobody knows.
         trial_epochs: Epochs of a job; 0 while nobody knows.

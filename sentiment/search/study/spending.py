@@ -34,7 +34,8 @@ def measure(
     """
     done = {trial.number: _count_jobs(trial) for trial in trials}
     epochs = {trial.number: float(trial.system_attrs.get(EPOCHS_KEY, 0.0)) for trial in trials}
-    committed = {trial.number: done[trial.number] if trial.state.is_finished() else float(repeats) for trial in trials}
+    is_open = {trial.number: not trial.state.is_finished() and trial.datetime_start is not None for trial in trials}
+    committed = {number: float(repeats) if is_open[number] else work for number, work in done.items()}
     lengths = [
         trial.duration.total_seconds()
         for trial in trials

@@ -280,12 +280,13 @@ class StoredStudy:
         with self._lock(self.name):
             self._take_over()
             trials = self.trials()
-            if any(trial.state == TrialState.WAITING for trial in trials):
-                if not self._may_resume():
+            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+            if waiting:
+                if not self._may_take(waiting):
                     return None
             else:
                 standing = self.standing(trials)
-                failed = self._list_failed_before(standing)
+                failed = self._list_failed_before(standing) if self._may_begin() else []
                 if failed:
                     self._enqueue_again(failed[0])
                 elif self._count_free(standing) <= 0:
@@ -339,7 +340,8 @@ class StoredStudy:
             free = max(0, min(self.search.total, len(grid)) - len(taken.keys() & grid.keys()))
         if not free or not self._budget:
             return free
-        return min(free, self._budget.count_starts(self.spent(), self.search.repeats.count))
+        first = sum(trial.state == TrialState.WAITING and trial.datetime_start is None for trial in standing)
+        return min(free, max(0, self._budget.count_starts(self.spent(), self.search.repeats.count) - first))
 
     def spent(self) -> Spending:
         """Measure what the study has cost so far."""
@@ -347,8 +349,15 @@ class StoredStudy:
         commands = [record for key, record in attributes.items() if key.startswith(CONTROLLER_KEY.format(id=""))]
         return measure(self.trials(), commands, self.search.repeats.count, own=self.owner)
 
-    def _may_resume(self) -> bool:
-        return not self._budget or self._budget.may_resume(self.spent())
+    def _may_begin(self) -> bool:
+        """Return whether the budget has room for one more trial."""
+        return not self._budget or self._budget.count_starts(self.spent(), self.search.repeats.count) > 0
+
+    def _may_take(self, waiting: Sequence[FrozenTrial]) -> bool:
+        """Return whether the budget lets a waiting trial run: an interrupted one, else one that is yet to begin."""
+        if self._budget and any(trial.datetime_start is not None for trial in waiting):
+            return self._budget.may_resume(self.spent())
+        return self._may_begin()
 
     @property
     def deadline(self) -> float | None:
@@ -412,9 +421,10 @@ class StoredStudy:
     def is_served(self) -> bool:
         """Whether all trials have ended."""
         standing = self.standing()
-        waits = self._may_resume()
-        ended = all(trial.state in SERVED or (trial.state == TrialState.WAITING and not waits) for trial in standing)
-        return ended and not self._count_free(standing) and not self._list_failed_before(standing)
+        waiting = [trial for trial in standing if trial.state == TrialState.WAITING]
+        if any(trial.state == TrialState.RUNNING for trial in standing) or (waiting and self._may_take(waiting)):
+            return False
+        return not self._count_free(standing) and not (self._list_failed_before(standing) and self._may_begin())
 
     @property
     def total(self) -> int | None:

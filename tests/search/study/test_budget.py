@@ -154,6 +154,35 @@ def test_an_interrupted_study_goes_on_with_what_is_left(sweep):
     assert not [trial for trial in study.trials if trial.state in (TrialState.WAITING, TrialState.RUNNING)]
 
 
+def test_points_that_are_tried_first_are_within_the_budget_too(sweep):
+    points = "hydra.sweeper.start=[{x: 1}, {x: 2}, {x: 3}]"
+    study = sweep(*SPACE, points, "hydra.sweeper.full_trials=2", task=Stepping())
+    assert [trial.params.get("x") for trial in study.trials if trial.state == TrialState.COMPLETE] == [1.0, 2.0]
+    study = sweep(*SPACE, points, "hydra.sweeper.full_trials=4", task=Stepping())
+    assert [trial.params["x"] for trial in study.trials][:3] == [1.0, 2.0, 3.0]
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
+
+
+def test_failed_trials_are_tried_again_within_the_budget_alone(sweep):
+    runs = []
+
+    def fail_at_first(config):
+        runs.append(config.x)
+        if len(runs) <= 2:
+            raise ValueError("a bad row")
+        return float(config.x)
+
+    options = ("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=1")
+    with pytest.raises(StudyEndedError):
+        sweep(*options, "hydra.sweeper.full_trials=2", task=fail_at_first)
+    with pytest.raises(StudyEndedError):
+        sweep(*options, "hydra.sweeper.full_trials=2", task=fail_at_first)
+    assert len(runs) == 2, "its work is done, though in vain"
+    study = sweep(*options, "hydra.sweeper.full_trials=4", task=fail_at_first)
+    assert len(runs) == 4
+    assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 2
+
+
 def test_what_may_begin():
     assert Budget().count_starts(NOTHING, 1) == UNLIMITED
     assert Budget(seconds=10).count_starts(NOTHING, 1) == UNLIMITED
