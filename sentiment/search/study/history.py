@@ -32,7 +32,7 @@ from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password,
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import read_described, read_outcomes_of
 from sentiment.search.study.spending import BUDGET_KEY, measure
-from sentiment.search.study.stored import CONTROLLER_KEY, DEFINITION_KEY, list_standing
+from sentiment.search.study.stored import DEFINITION_KEY, list_commands, list_standing
 
 Direction = Literal["minimize", "maximize"]
 
@@ -259,8 +259,7 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
 
 def _write_budget(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial], repeats: int) -> str | None:
     budget = Budget(**attributes.get(BUDGET_KEY, {}))
-    commands = [record for key, record in attributes.items() if key.startswith(CONTROLLER_KEY.format(id=""))]
-    return budget.write(measure(trials, commands, repeats)) if budget else None
+    return budget.write(measure(trials, list_commands(attributes), repeats)) if budget else None
 
 
 def read_trial(trial: FrozenTrial) -> TrialHistory:

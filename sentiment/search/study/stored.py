@@ -87,6 +87,11 @@ def list_standing(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.number not in replaced]
 
 
+def list_commands(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List the lease records of all commands that ever worked on a study, from its system attributes."""
+    return [record for key, record in attributes.items() if key.startswith(CONTROLLER_KEY.format(id=""))]
+
+
 class StartPoint(Protocol):
     """A point to try first; see `sentiment.search.starts.Start`."""
 
@@ -346,8 +351,7 @@ class StoredStudy:
     def spent(self) -> Spending:
         """Measure what the study has cost so far."""
         attributes = self._storage.get_study_system_attrs(self._study._study_id)
-        commands = [record for key, record in attributes.items() if key.startswith(CONTROLLER_KEY.format(id=""))]
-        return measure(self.trials(), commands, self.search.repeats.count, own=self.owner)
+        return measure(self.trials(), list_commands(attributes), self.search.repeats.count, own=self.owner)
 
     def _may_begin(self) -> bool:
         """Return whether the budget has room for one more trial."""
