@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 import logging
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -43,7 +44,13 @@ def run_job(run: RunContext) -> tuple[float, ...]:
     trial = current_trial()
     outcome = None if trial is None else read_earlier(run)
     if outcome is None:
-        outcome = train(run, trial)
+        try:
+            outcome = train(run, trial)
+        except KeyboardInterrupt:
+            if run.job_number is None:
+                log.info("Stopped. %s", explain_resuming(run))
+            raise
+        end_with_answer(run)
     if trial is not None:
         trial.describe(outcome)
     return tuple(outcome[name] for name in run.settings.objectives)
@@ -61,7 +68,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     settings = run.settings
     with open_recorder(run) as recorder:
         corpus = build_corpus(settings.data)
-        log.info("%s", corpus.description)
+        describe_data(corpus.description)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
         recorder.describe({"device": name_device(settings)})
         # The recorder first: the validation that ends a trial early is recorded too.
@@ -69,6 +76,34 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         result = train_and_test(settings, corpus, run.output_dir, reporter)
         recorder.finished(result)
     return describe_outcome(result.metrics, result.parameters, result.seconds)
+
+
+@cache
+def describe_data(description: str) -> None:
+    """Say what the reviews are: once a command, not once a job."""
+    log.info("%s", description)
+
+
+def end_with_answer(run: RunContext) -> None:
+    """Say how a run ended: a single one with what comes next, a job in a line, as its sweep has a table."""
+    from sentiment.report.run_summary import write_selection, write_summary
+    from sentiment.tracking.result_file import read_result_of
+
+    record = read_result_of(run.output_dir)
+    assert record is not None, "the run has just ended"
+    if run.job_number is None:
+        log.info("%s", "\n".join(write_summary(record, run.output_dir)))
+        return
+    shown = {name: record.metrics[name] for name in (run.settings.selection, "test/accuracy") if name in record.metrics}
+    log.info("  %s: %s", write_selection(record), "  ".join(f"{name} {value:.4f}" for name, value in shown.items()))
+
+
+def explain_resuming(run: RunContext) -> str:
+    """Return how an interrupted single run goes on: a run without checkpoints starts anew."""
+    if not run.settings.trainer.resume or not (run.output_dir / "checkpoints" / "last.ckpt").exists():
+        return "No epoch was whole yet: the same command starts anew."
+    folder = shlex.quote(f"hydra.run.dir={run.output_dir}")
+    return f"The same command goes on after its last whole epoch with {folder}"
 
 
 def read_earlier(run: RunContext) -> dict[str, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -12,6 +13,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.errors import RunPruned
 from sentiment.job import TrialReporter, watch_training
+from sentiment.training.resume import LAST_FILE
 
 
 class Trial:
@@ -47,6 +49,15 @@ def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(job, "time", clock)
     return clock
+
+
+def test_a_stopped_run_goes_on_only_where_an_epoch_was_whole(tmp_path):
+    trainer = SimpleNamespace(resume=True)
+    run = SimpleNamespace(output_dir=tmp_path / "a run", settings=SimpleNamespace(trainer=trainer))
+    assert "starts anew" in job.explain_resuming(run)
+    (run.output_dir / "checkpoints").mkdir(parents=True)
+    (run.output_dir / "checkpoints" / LAST_FILE).touch()
+    assert job.explain_resuming(run).endswith(f"'hydra.run.dir={tmp_path}/a run'")
 
 
 def report(trial):

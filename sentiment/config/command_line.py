@@ -8,11 +8,14 @@ command is composed and checked first, and all faults are reported together. `ch
 from __future__ import annotations
 
 import itertools
+import math
+import os
+import re
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -25,7 +28,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
-from sentiment.config.faults import explain_unknown_key, explain_unknown_option
+from sentiment.config.faults import WHOLE_NUMBER, explain_unknown_key, explain_unknown_option
 from sentiment.config.objective import RETIRED, Objective, find_directions, list_objectives
 from sentiment.config.reading import check_settings, list_keys, read_choices
 from sentiment.config.schema import Settings
@@ -57,6 +60,8 @@ def check_command_line(
         ConfigError: With every fault of every point, each once.
     """
     options = get_args_parser().parse_intermixed_args(arguments)
+    if options.shell_completion:
+        complete_study_keys(os.environ)
     if options.hydra_help or options.shell_completion or options.info or options.experimental_rerun:
         return
     if options.help and not options.overrides:
@@ -67,6 +72,13 @@ def check_command_line(
         faults = CommandLineCheck(options, options.config_name or config_name, searches or {}).find_faults()
     if faults:
         raise ConfigError(faults)
+
+
+def complete_study_keys(environment: MutableMapping[str, str]) -> None:
+    """Let ``hydra.sweeper.n_<TAB>`` know the keys of studies before a search is typed; Hydra reads ``COMP_LINE``."""
+    start, space, word = environment.get("COMP_LINE", "").rpartition(" ")
+    if word.startswith("hydra.sweeper.") and not re.search(r"\s(search|experiment|hydra/sweeper)=", start):
+        environment["COMP_LINE"] = f"{start} hydra/sweeper=study{space}{word}"
 
 
 class CommandLineCheck:
@@ -97,6 +109,8 @@ class CommandLineCheck:
         composed = self._compose(fixed, with_hydra=True)
         hydra_config = composed.hydra
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
+        unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
+        space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         faults += find_lost_interpolations(hydra_config.sweeper)
         if is_multirun and not faults:
@@ -110,11 +124,11 @@ class CommandLineCheck:
         elif hydra_config.sweeper._target_ in self.searches:
             faults += self._check_search(composed, [*fixed, *swept])
         else:
-            space = self._parse([f"{key}={value}" for key, value in params.items()], faults)
+            faults += unreadable
             is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
             for point in list_points([*space, *fixed, *swept], is_grid=is_grid):
                 faults += self._check_point(point)
-        return list(dict.fromkeys(faults))
+        return explain_intervals(list(dict.fromkeys(faults)), [*space, *swept])
 
     def _find_swept_sweepers(self, fixed: list[Override], swept: list[Override], sweeper: DictConfig) -> list[Fault]:
         """Return the faults of swept options that set up the sweep itself: there is one set-up per command."""
@@ -299,6 +313,24 @@ def explain_sweep(override: Override) -> Fault:
     key = override.key_or_group
     values = override.get_value_string()
     return Fault(key, f"has several values ({values})", f"add -m to run each, or write {key}=[{values}] for a list")
+
+
+def explain_intervals(faults: Sequence[Fault], overrides: Sequence[Override]) -> list[Fault]:
+    """Return the faults, those of both ends of an interval over whole numbers as one that says range."""
+    intervals = {one.key_or_group: one for one in overrides if isinstance(one.value(), IntervalSweep)}
+    explained = []
+    for fault in faults:
+        if fault.key in intervals and fault.remedy == WHOLE_NUMBER:
+            override = intervals[fault.key]
+            sweep = cast(IntervalSweep, override.value())
+            ends = f"range({math.ceil(sweep.start or 0)},{math.floor(sweep.end or 0) + 1})"
+            remedy = (
+                f"write {fault.key}={f'tag(log,{ends})' if 'log' in sweep.tags else ends}, which leaves its end out"
+            )
+            problem = f"{override.get_value_string()} draws numbers with a fraction, the key takes whole ones"
+            fault = Fault(fault.key, problem, remedy)
+        explained.append(fault)
+    return list(dict.fromkeys(explained))
 
 
 def list_points(overrides: Sequence[Override], *, is_grid: bool) -> Iterator[list[Override]]:

@@ -13,6 +13,8 @@ from sentiment.config.schema import Settings
 from sentiment.errors import Fault
 from sentiment.nearest import nearest
 
+WHOLE_NUMBER = "must be a whole number"
+
 TOP_LEVEL_KEYS = (*Settings.model_fields, "hydra")
 
 
@@ -75,7 +77,9 @@ def _explain(detail: dict[str, Any], known: Sequence[str], choices: dict[str, st
         misplaced = [name for name in value if name in TOP_LEVEL_KEYS] if isinstance(value, dict) else []
         if misplaced and "." not in key:
             problem = f"holds keys of the whole configuration ({', '.join(misplaced)}) as keys of its own"
-            return Fault(key, problem, f"begin its file in conf/{key}/ with the line: # @package _global_")
+            return Fault(
+                key, problem, f"begin its file in conf/{key}/ with the line: # @package _global_ (docs/extending.md)"
+            )
         return explain_unknown_key(key, [name for name in known if name != key], choices)
     if kind == "literal_error":
         allowed = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]
@@ -87,9 +91,10 @@ def _explain(detail: dict[str, Any], known: Sequence[str], choices: dict[str, st
     if kind in _BOUNDS:
         words, name = _BOUNDS[kind]
         return Fault(key, f"{value} is out of range", f"must be {words} {context[name]:g}")
+    if kind in ("int_type", "int_from_float"):
+        return Fault(key, f"{value!r} is {_name_type(value)}", WHOLE_NUMBER)
     if kind in _TYPES:
-        found = _TYPE_NAMES.get(type(value), type(value).__name__)
-        return Fault(key, f"{value!r} is {found}", f"must be {_TYPES[kind]}")
+        return Fault(key, f"{value!r} is {_name_type(value)}", f"must be {_TYPES[kind]}")
     return Fault(key, f"{value!r}: {detail['msg']}", "see python run.py --help")
 
 
@@ -101,8 +106,6 @@ _BOUNDS = {
     "too_short": ("of length at least", "min_length"),
 }
 _TYPES = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
     "float_type": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
@@ -125,6 +128,10 @@ _TYPE_NAMES = {
     list: "a list",
     dict: "a group",
 }
+
+
+def _name_type(value: object) -> str:
+    return _TYPE_NAMES.get(type(value), type(value).__name__)
 
 
 def _key(location: tuple[int | str, ...]) -> str:

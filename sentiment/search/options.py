@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,16 @@ def _listed(value: Any) -> Any:
 def _read_reuse(value: Any) -> Any:
     """Read the two values that the option had before: true and false."""
     return {True: "folder", False: "none"}[value] if isinstance(value, bool) else value
+
+
+def count_cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _read_jobs(value: Any) -> Any:
+    """Read joblib's and scikit-learn's form of all cores: -1."""
+    return count_cores() if value == -1 else value
 
 
 class StudyOptions(BaseModel):
@@ -51,7 +62,9 @@ class StudyOptions(BaseModel):
     )
     epochs: float | None = Field(gt=0, description="Work of the study in epochs, pruned trials' included.")
     epochs_key: str = Field(description="Key that says how many epochs a job has.")
-    n_jobs: int = Field(ge=1, description="Trials at a time.")
+    n_jobs: Annotated[int, BeforeValidator(_read_jobs)] = Field(
+        ge=1, description="Trials at a time; -1: as many as there are CPU cores."
+    )
     max_failure_rate: float = Field(
         ge=0, le=1, description="Share of n_trials that may fail in one command before it ends."
     )

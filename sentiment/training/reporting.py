@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
 from sentiment.config.objective import find_direction
@@ -91,6 +92,14 @@ class ReportingCallback(pl.Callback):
             )
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.reporter.trained({"train/loss": loss, "train/lr": rate}, step=step, epoch=epoch)
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar, which counts epochs as the log and the records do: from 1."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        description = f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+        return description.ljust(len(self.validation_description))  # as Lightning's own: the bar does not jump
 
 
 def read_metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from torch import nn
 
 from sentiment.config.identity import identify
@@ -30,7 +30,7 @@ from sentiment.training.lightning_setup import ValidationTimes, lightning_setup
 from sentiment.training.metrics import check_metrics
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
-from sentiment.training.reporting import ReportingCallback, epochs_done, read_metrics
+from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import RunResult
 from sentiment.training.resume import BEST_FILE, LastCheckpoint
 
@@ -202,7 +202,7 @@ def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callb
     if trainer.weight_averaging is not None:
         callbacks = [*callbacks, EMAWeightAveraging(decay=trainer.weight_averaging)]
     if show_bar:
-        callbacks = [*callbacks, RichProgressBar(leave=True)]
+        callbacks = [*callbacks, ProgressBar(leave=True)]
     return pl.Trainer(
         accelerator=trainer.accelerator,
         devices=1,  # one run, one device: a sweep fills several devices with several runs

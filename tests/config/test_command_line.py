@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment.config.command_line import check_command_line
+from sentiment.config.command_line import check_command_line, complete_study_keys
 from sentiment.config.home import PROJECT_DIR
 from sentiment.errors import ConfigError
 
@@ -186,6 +186,30 @@ def test_both_ends_of_an_interval_are_checked():
         "-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "optimizer.lr=interval(1e-4, 20)"
     )
     assert "20.0 is out of range" in faults["optimizer.lr"][0]
+
+
+@pytest.mark.parametrize("written", ["interval(1,3)", "tag(log,interval(1,3.5))"])
+def test_an_interval_of_whole_numbers_is_a_range(written):
+    faults = find_faults("-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", f"model.depth={written}")
+    assert written in faults["model.depth"][0]
+    assert (
+        f"model.depth={written.replace('interval(1,3.5)', 'range(1,4)').replace('interval(1,3)', 'range(1,4)')}"
+        in (faults["model.depth"][1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("run.py hydra.sweeper.n_", "run.py hydra/sweeper=study hydra.sweeper.n_"),
+        ("run.py -m search=rnn hydra.sweeper.n_", "run.py -m search=rnn hydra.sweeper.n_"),
+        ("run.py model.he", "run.py model.he"),
+    ],
+)
+def test_keys_of_studies_are_completed_before_a_search_is_typed(typed, completed):
+    environment = {"COMP_LINE": typed}
+    complete_study_keys(environment)
+    assert environment["COMP_LINE"] == completed
 
 
 def test_the_message_fits_one_screen_and_says_that_nothing_was_started():

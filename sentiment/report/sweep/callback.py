@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+STUDY_STOPPED = "Stopped. What has ended is kept; the same command goes on."
+
+MULTIRUN_STOPPED = (
+    "Stopped. What has ended is kept, and the same command starts anew: with search=grid it would go on "
+    "(docs/search.md)."
+)
+
+
 class SweepCallback(Callback):
     """Starts the parent run before the first job; reports and ends it after the last one.
 
@@ -56,8 +66,10 @@ class SweepCallback(Callback):
             _give_up(error)
 
     def on_study_start(self, config: DictConfig, state: StudyState) -> None:
-        """Start the parent run of a study, or take it up again, once its space is checked."""
+        """Start the parent run of a study, or take it up again, once its space is checked; say how to watch it."""
         self._start(config)
+        if config.hydra.sweeper.progress != "none":
+            log.info("%s", explain_watching(config, state.study_dir))
 
     def on_trial_job_end(self, config: DictConfig, finished: Finished) -> None:
         """Close the record of a job whose process died: it could not do so itself."""
@@ -102,6 +114,8 @@ class SweepCallback(Callback):
             if interruption is None:
                 _give_up(error)
             _complain(error)  # the first error is the one that people should see last
+        if isinstance(interruption, KeyboardInterrupt | SystemExit):
+            log.info("\n%s", STUDY_STOPPED if _is_study(config) else MULTIRUN_STOPPED)
 
     def _report(self, config: DictConfig, interruption: BaseException | None) -> None:
         files: list[Path] = []
@@ -122,6 +136,21 @@ class SweepCallback(Callback):
                 from sentiment.tracking.mlflow.parent import finish_sweep
 
                 finish_sweep(self._parent, ending, files, texts)
+
+
+def explain_watching(config: DictConfig, study_dir: Path) -> str:
+    """Return the commands that show a study while it runs, a password in its storage left out."""
+    from sentiment.report.run_summary import name_folder
+    from sentiment.search.storage.address import read_address
+
+    address = read_address(config.hydra.sweeper.storage, study_dir)
+    storage = str(address.path if address.dialect == "journal" else address)
+    install = "" if find_spec("optuna_dashboard") else "  (pip install optuna-dashboard)"
+    return (
+        f"Watch it: {shlex.join(['python', '-m', 'sentiment', 'report', name_folder(study_dir), '--open'])}\n"
+        f"          {shlex.join(['optuna-dashboard', storage])}{install}\n"
+        "Ctrl-C stops it; the same command goes on."
+    )
 
 
 def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]]:

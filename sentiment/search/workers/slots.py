@@ -15,6 +15,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.search.options import count_cores
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -82,7 +83,7 @@ def take_slots(
     Raises:
         ConfigError: There are fewer slots on the GPUs than were asked for.
     """
-    share = threads or max(1, _count_cores() // count)
+    share = threads or max(1, count_cores() // count)
     if not devices:
         return [Slot(index, None, share) for index in range(count)]
     parts = [(device, part) for part in range(trials_per_device) for device in devices]  # evenly: device by device
@@ -103,10 +104,6 @@ def take_slots(
             slot.release()
         raise ConfigError([_explain_shortage(count, devices, trials_per_device, len(slots))])
     return slots
-
-
-def _count_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _explain_shortage(count: int, devices: Sequence[str], trials_per_device: int, free: int) -> Fault:

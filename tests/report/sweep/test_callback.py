@@ -13,7 +13,8 @@ from hydra._internal.callbacks import Callbacks
 from mlflow import MlflowClient
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.report.sweep.callback import SweepCallback
+from sentiment.report.sweep.callback import SweepCallback, explain_watching
+from sentiment.tracking import runs
 from sentiment.tracking.mlflow.parent import read_parent
 from sentiment.tracking.result_file import write_result
 
@@ -168,3 +169,22 @@ def test_the_callback_imports_nothing_heavy(project_dir):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=project_dir, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "set()\n"
+
+
+def test_a_study_says_how_to_watch_it(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
+    text = explain_watching(make_config("search=study"), tmp_path / "mine")
+    assert "python -m sentiment report mine --open" in text
+    assert f"optuna-dashboard {tmp_path}/mine/journal.log" in text
+    config = make_config("search=study", "hydra.sweeper.storage=postgresql://me:secret@host/studies")
+    text = explain_watching(config, tmp_path / "mine")
+    assert "optuna-dashboard postgresql+psycopg://me@host/studies" in text
+    assert "secret" not in text
+
+
+@pytest.mark.usefixtures("store")
+def test_a_stopped_multirun_says_how_it_goes_on(make_config, run_sweep, caplog):
+    caplog.set_level("INFO")
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(make_config(), error=KeyboardInterrupt())
+    assert "with search=grid it would go on" in caplog.text

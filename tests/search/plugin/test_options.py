@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sentiment.errors import ConfigError
-from sentiment.search.options import read_options
+from sentiment.search.options import count_cores, read_options
 from sentiment.search.plugin.registration import read_sweeper_defaults
 
 LEAST = {**read_sweeper_defaults(), "sampler": {"_target_": "optuna.samplers.RandomSampler"}, "pruner": None}
@@ -27,11 +27,16 @@ def test_a_direction_is_one_or_several(written, maximize):
     assert read_options({**LEAST, "direction": written}).maximize == maximize
 
 
+def test_minus_one_is_as_many_jobs_as_cores():
+    assert read_options({**LEAST, "n_jobs": -1}).n_jobs == count_cores()
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("n_trials", 0),
         ("n_jobs", 0),
+        ("n_jobs", -2),
         ("max_failure_rate", 1.5),
         ("direction", "upwards"),
         ("direction", []),

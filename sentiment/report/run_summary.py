@@ -1,0 +1,89 @@
+"""How a run ends on the screen: its answer, where it lies, and the commands that come next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from sentiment.config.objective import list_objectives, select_objective
+from sentiment.errors import TrackingError
+from sentiment.format import format_duration, format_metric
+from sentiment.tracking import runs as stored_runs
+from sentiment.tracking.result_file import FINGERPRINT_TAG, RESULT_FILE, ResultRecord, read_result
+
+LEADING = ("accuracy", "f1", "auroc", "loss")
+"""Measures that come first, in this order; the others follow by name."""
+
+LOOKED_AT = 100
+"""Earlier runs among which the last comparable one is looked for."""
+
+
+def write_summary(record: ResultRecord, folder: Path) -> list[str]:
+    """Return the last lines of a finished run."""
+    name = name_folder(folder)
+    run = (
+        [f"MLflow      run {record.run_id} of {record.params['tracking.experiment']}: mlflow ui"]
+        if record.run_id
+        else []
+    )
+    commands = list(_list_commands(record, folder, name))
+    return [
+        "",
+        f"{write_selection(record)}; {record.parameters or 0:,} parameters, {format_duration(record.seconds or 0.0)}",
+        *_write_metrics(record),
+        f"Folder      {folder}",
+        *run,
+        *(f"{'Next' if index == 0 else '':<12}{command}" for index, command in enumerate(commands)),
+    ]
+
+
+def write_selection(record: ResultRecord) -> str:
+    """Return which checkpoint was selected, and by what."""
+    objective = select_objective(list_objectives(record.params["objective"]))
+    return f"Selected: epoch {record.best_epoch:.3g} of {record.epochs:.3g} by {objective}"
+
+
+def name_folder(folder: Path) -> str:
+    """Return what a run's folder is called in commands: its name under ``multirun/``, or its path."""
+    root = stored_runs.MULTIRUN_DIR
+    return str(folder.relative_to(root) if folder.is_relative_to(root) else folder)
+
+
+def _write_metrics(record: ResultRecord) -> Iterator[str]:
+    measures = {name.rpartition("/")[2] for name in record.metrics if name.startswith(("val/", "test/"))}
+    ordered = [name for name in LEADING if name in measures] + sorted(measures - {*LEADING})
+    cells = [["", *ordered]]
+    for prefix, split in (("val/", "validation"), ("test/", "test")):
+        values = {name: record.metrics.get(f"{prefix}{name}") for name in ordered}
+        if any(value is not None for value in values.values()):
+            cells.append(
+                [split, *("-" if value is None else format_metric(name, value) for name, value in values.items())]
+            )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for first, *others in cells:
+        yield "  ".join(
+            [f"{first:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))]
+        )
+
+
+def _list_commands(record: ResultRecord, folder: Path, name: str) -> Iterator[str]:
+    yield shlex.join(["python", "-m", "sentiment", "errors", name])
+    yield shlex.join(["python", "-m", "sentiment", "predict", "--model", name]) + ' "Not a dull moment."'
+    other = find_comparable(record, folder)
+    if other is not None:
+        yield shlex.join(["python", "-m", "sentiment", "compare", name, name_folder(other)])
+
+
+def find_comparable(record: ResultRecord, folder: Path) -> Path | None:
+    """Find the folder of the run that ended last on the same data, tested as this one was; None where there is none."""
+    files = sorted(stored_runs.MULTIRUN_DIR.rglob(RESULT_FILE), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in [file for file in files if file.parent != folder][:LOOKED_AT]:
+        try:
+            other = read_result(file)
+        except TrackingError:
+            continue  # a damaged record of another run is no matter here
+        is_same = other.tags.get(FINGERPRINT_TAG) == record.tags.get(FINGERPRINT_TAG)
+        if other.status == "FINISHED" and is_same and (other.test_reviews is None) == (record.test_reviews is None):
+            return file.parent
+    return None

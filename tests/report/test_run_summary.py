@@ -1,0 +1,50 @@
+"""The last lines of a run: its answer, where it lies, what comes next."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.report.run_summary import write_summary
+from sentiment.tracking import runs
+from sentiment.tracking.result_file import write_result
+
+PARAMS = {"objective": "val/accuracy", "tracking.experiment": "reviews"}
+
+
+@pytest.fixture
+def finish(make_record, tmp_path, monkeypatch):
+    """Leave a finished run under multirun/."""
+    monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
+
+    def finish_(name, data="a", **changes):
+        record = make_record(0, params=PARAMS, tags={"data.fingerprint": data}, **changes)
+        write_result(tmp_path / name, record)
+        return record, tmp_path / name
+
+    return finish_
+
+
+def test_a_run_ends_with_its_answer(finish):
+    lines = write_summary(*finish("mine"))
+    assert lines[1] == "Selected: epoch 0.5 of 1 by val/accuracy; 2,612,345 parameters, 1 min 15 s"
+    assert lines[2].split() == ["accuracy", "f1", "auroc", "loss"]
+    assert lines[3].split() == ["validation", "80.00", "%", "70.00", "%", "-", "0.5"]
+    assert lines[4].split() == ["test", "75.00", "%", "-", "90.00", "%", "-"]
+    assert "run run0 of reviews: mlflow ui" in lines[6]
+
+
+def test_the_commands_that_come_next_are_filled_in(finish):
+    finish("other_data", data="b")
+    finish("other")
+    finish("failed", status="FAILED")
+    finish("untested", test_reviews=None)
+    lines = write_summary(*finish("mine"))
+    assert [line.removeprefix("Next").strip() for line in lines[-3:]] == [
+        "python -m sentiment errors mine",
+        'python -m sentiment predict --model mine "Not a dull moment."',
+        "python -m sentiment compare mine other",
+    ]
+
+
+def test_without_a_comparable_run_there_is_no_comparison(finish):
+    assert not any("compare" in line for line in write_summary(*finish("mine")))
