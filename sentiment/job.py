@@ -144,9 +144,11 @@ def _identify_code() -> str:
 
 def adopt(folder: Path, job_number: int) -> None:
     """Make the record of an equal run of another study, whose folder was taken over, that of a job here."""
+    from sentiment.tracking.outbox import Outbox
     from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE, read_result, write_result
 
     record = read_result(folder / RESULT_FILE)
+    Outbox(folder).remove()  # what it records is delivered from the original
     write_result(folder, replace(record, job_number=job_number, tags={**record.tags, ADOPTED_TAG: "true"}))
 
 

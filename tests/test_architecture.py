@@ -24,8 +24,8 @@ ROOMS = {
         "live_table", "starts", "prior", "search", "controller", "planning", "dry_run", "engine", "plugin",
     ],
     "tracking": [
-        "ending", "environment", "params", "run_name", "result_file", "confusion", "folder", "tensorboard", "mlflow",
-        "recorder", "runs", "model_source",
+        "ending", "environment", "params", "run_name", "outbox", "result_file", "parent_file", "confusion",
+        "folder", "tensorboard", "mlflow", "recorder", "runs", "model_source",
     ],
     "report": ["statistics", "draw", "sweep", "compare", "errors", "record"],
 }  # fmt: skip

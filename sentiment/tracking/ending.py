@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from sentiment.errors import REASON_LENGTH, FailureKind, Reached, RunPruned, describe_failure
 
@@ -34,6 +34,11 @@ class Ending:
 
 
 FINISHED = Ending("FINISHED")
+
+
+def describe_ending(ending: Ending) -> dict[str, Any]:
+    """Return an ending as JSON takes it, without what it reached: that is recorded apart."""
+    return asdict(replace(ending, reached=None))
 
 
 def ending_of(error: BaseException) -> Ending:

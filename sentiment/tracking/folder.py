@@ -50,11 +50,6 @@ class FolderRecorder:
         )
         self._write()
 
-    def link(self, run_id: str) -> None:
-        """Note the MLflow run that records the same run."""
-        self._record = replace(self._record, run_id=run_id)
-        self._write()
-
     def describe(self, tags: Mapping[str, str]) -> None:
         """Note tags."""
         self._record = replace(self._record, tags={**self._record.tags, **tags})

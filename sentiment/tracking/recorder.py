@@ -14,6 +14,7 @@ from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.folder import FolderRecorder
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import read_result_of, write_result
 from sentiment.training.reporter import Reporter, Reporters
 from sentiment.training.result import RunResult
@@ -127,22 +128,21 @@ def _build_extension(context: RunContext, folder: FolderRecorder) -> Recorder:
     return cast(Recorder, find_option(settings).build(settings, context=context, earlier=folder.earlier))
 
 
-def close_abandoned(output_dir: Path, reason: str, uri: str) -> None:
-    """Mark a run as failed whose process was killed and could not do so, in its folder and, if it is there, in MLflow.
+def close_abandoned(output_dir: Path, reason: str) -> None:
+    """Mark a run as failed whose process was killed and could not do so, in its folder and for MLflow, if it is there.
 
     A run that was killed before it recorded anything has no record to close. `reason` says how its process died.
 
     Raises:
-        TrackingError: The record is damaged, or MLflow cannot be written.
+        TrackingError: The record is damaged, or the folder cannot be written.
     """
     record = read_result_of(output_dir)
     if record is None or record.status != "RUNNING":
         return
     ending = Ending("FAILED", "worker_died", reason)
     write_result(output_dir, replace(record, status=ending.status, kind=ending.kind, reason=ending.reason))
-    if record.run_id is not None:
-        from sentiment.tracking.mlflow.store import open_client, recording
-        from sentiment.tracking.mlflow.write import write_ending
+    outbox = Outbox(output_dir)
+    if outbox.is_used:
+        from sentiment.tracking.mlflow.recorder import note_end
 
-        with recording(uri):
-            write_ending(open_client(uri), record.run_id, ending, is_job=True)
+        note_end(outbox, ending, is_job=True)

@@ -18,6 +18,7 @@ from sentiment import atomic
 from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError
 from sentiment.tracking.ending import FINAL, Status
+from sentiment.tracking.outbox import read_delivery
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class ResultRecord:
         job_number: Number of the job in its multirun; None for a single run.
         kind: Kind of failure.
         reason: Why it failed, was killed or pruned, in a line.
-        run_id: MLflow run; None where MLflow is off.
+        run_id: MLflow run; None where MLflow is off, or does not know of it yet. See `sentiment.tracking.outbox`.
         metrics: ``val/...`` and ``test/...`` of the selected checkpoint, ``val/...`` of a pruned run's best validation;
             empty until the run finishes or is pruned.
         history: Every validation in order: ``step``, ``epoch`` and the metrics.
@@ -102,6 +103,7 @@ def read_result(file: Path) -> ResultRecord:
         content["params"] = read_recorded(content["params"])
         content["overrides"] = tuple(content["overrides"])
         content["history"] = tuple(content["history"])
+        content["run_id"] = read_delivery(file.parent).run_id or content["run_id"]
         return ResultRecord(**content)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrackingError(

@@ -19,6 +19,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
 from sentiment.tracking.folder import PREDICTIONS_FILE
+from sentiment.tracking.outbox import DELIVERY_FILE
 from sentiment.tracking.params import read_settings
 from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, RUN_ID, ResultRecord, job_order, read_result
 from sentiment.training.result import TestPredictions
@@ -151,7 +152,8 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
     if folder is not None:
         return _read_folder(folder)
     if RUN_ID.fullmatch(name):
-        folder = _find_id(name, multirun_dir, RESULT_FILE) or find_sweep_folder(name, multirun_dir)
+        known = (_find_id(name, multirun_dir, file) for file in (DELIVERY_FILE, RESULT_FILE))
+        folder = next(filter(None, known), None) or find_sweep_folder(name, multirun_dir)
         return _fetch_runs(name, tracking_uri) if folder is None else _read_folder(folder)
     near = _name_near(name, multirun_dir)
     raise TrackingError(

@@ -60,8 +60,15 @@ class Project:
 
         return MlflowClient(tracking_uri=self.uri)
 
+    def deliver(self) -> None:
+        """Give MLflow what the runs noted, as the command of a sweep does."""
+        from sentiment.tracking.mlflow.delivery import Deliverer
+
+        assert Deliverer(self.folder, [self.uri]).deliver()
+
     def runs(self) -> list:
         """All runs, oldest first."""
+        self.deliver()
         experiment = self.client().get_experiment_by_name("sentiment")
         return list(self.client().search_runs([experiment.experiment_id], order_by=["start_time ASC"]))
 

@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 
 from sentiment.errors import Reached, RunPruned, TrackingError
 from sentiment.tracking.ending import FINISHED
+from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.mlflow.store import open_store
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.recorder import Recorders, close_abandoned, open_recorder
 from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result, write_result
 
@@ -143,8 +145,11 @@ def make_record(**changes: object) -> ResultRecord:
 def test_folder_and_mlflow_both_say_how_the_process_died(tmp_path):
     store = open_store(f"sqlite:///{tmp_path}/mlflow.db", "abandoned", str(tmp_path / "artifacts"))
     run = store.client.create_run(store.experiment_id)
-    write_result(tmp_path / "0", make_record(run_id=run.info.run_id))
-    close_abandoned(tmp_path / "0", "killed by SIGKILL", store.uri)
+    write_result(tmp_path / "0", make_record())
+    Outbox(tmp_path / "0").begin(run.info.run_id, store.uri)
+    Outbox(tmp_path / "0").note("tags", tags={"device": "cpu"})
+    close_abandoned(tmp_path / "0", "killed by SIGKILL")
+    assert Deliverer(tmp_path).deliver()
 
     record = read_result(tmp_path / "0" / RESULT_FILE)
     assert (record.status, record.kind, record.reason) == ("FAILED", "worker_died", "killed by SIGKILL")
@@ -157,10 +162,10 @@ def test_folder_and_mlflow_both_say_how_the_process_died(tmp_path):
 @pytest.mark.parametrize("status", ["FINISHED", "FAILED", "PRUNED", "KILLED"])
 def test_a_run_that_ended_itself_keeps_its_record(tmp_path, status):
     write_result(tmp_path, make_record(status=status))
-    close_abandoned(tmp_path, "killed", "sqlite:////nowhere")
+    close_abandoned(tmp_path, "killed")
     assert read_result(tmp_path / RESULT_FILE).status == status
 
 
 def test_a_run_that_was_killed_before_it_recorded_anything_has_nothing_to_close(tmp_path):
-    close_abandoned(tmp_path, "killed", "sqlite:////nowhere")
+    close_abandoned(tmp_path, "killed")
     assert list(tmp_path.iterdir()) == []

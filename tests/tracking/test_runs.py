@@ -68,6 +68,7 @@ def sweep(make_project, result, tmp_path_factory):
         recorder.finished(replace(result, bundle=bundle, epochs=1.0))
     with pytest.raises(RunPruned):
         prune(project)
+    project.deliver()
     return project
 
 

@@ -129,8 +129,8 @@ def _recover_record(row: SweepRow, repeats: int, sweep_dir: Path | None) -> Resu
     """Ask MLflow for the record of a trial whose folder is gone."""
     if sweep_dir is None:
         return None
-    from sentiment.tracking.mlflow.parent import read_parent
     from sentiment.tracking.mlflow.read import read_child_records
+    from sentiment.tracking.parent_file import read_parent
 
     parent = read_parent(sweep_dir)
     if parent is None:

@@ -23,6 +23,7 @@ from sentiment.format import format_metric
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
+from sentiment.tracking.parent_file import note_standing, note_sweep_end
 from sentiment.tracking.result_file import ADOPTED_TAG
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from sentiment.report.sweep.table import SweepTable
     from sentiment.search.progress import StudyState
     from sentiment.search.workers.job import Finished
-    from sentiment.tracking.mlflow.parent import Parent
+    from sentiment.tracking.mlflow.delivery import Deliverer
+    from sentiment.tracking.parent_file import Parent
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         self._parent: Parent | None = None
         self._study: RunningStudy | None = None
+        self._deliverer: Deliverer | None = None
         self._started = False
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -77,7 +80,7 @@ class SweepCallback(Callback):
         if outcome.kind == "worker_died":
             from sentiment.tracking.recorder import close_abandoned
 
-            close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.reason or "", config.tracking.uri)
+            close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.reason or "")
 
     def on_trial_end(self, config: DictConfig, state: StudyState, **kwargs: Any) -> None:
         """Show on the parent run how the study stands."""
@@ -85,9 +88,9 @@ class SweepCallback(Callback):
             return
         table = self._follow(config, state).collect(state)
         try:
-            _update_parent(self._parent, table)
+            note_standing(_sweep_dir(config), *describe_parent(table))
         except TrackingError as error:
-            # The trial itself is safe; the next one writes the parent anew, and the end of the study insists.
+            # The trial itself is safe; the next one notes all of it anew, and the end of the study insists.
             log.warning("The parent run could not be updated: %s", error)
 
     def _follow(self, config: DictConfig, state: StudyState) -> RunningStudy:
@@ -101,6 +104,9 @@ class SweepCallback(Callback):
     def _start(self, config: DictConfig) -> None:
         if config.tracking.mlflow:
             self._parent = _start_parent(config)
+            from sentiment.tracking.mlflow.delivery import Deliverer
+
+            self._deliverer = Deliverer(_sweep_dir(config), [config.tracking.uri]).start()
         self._started = True
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -121,21 +127,32 @@ class SweepCallback(Callback):
         files: list[Path] = []
         texts: dict[str, str] = {}
         ending = Ending("FAILED", "exception", "the report could not be made")
+        seconds = self._settle(interruption)
         try:
             table = _collect(config)
             ending = _ending(table, interruption)
             if self._parent is not None:
-                _update_parent(self._parent, table)
+                note_standing(_sweep_dir(config), *describe_parent(table))
                 texts = _describe_study(config) if table.is_study else {}
             if table.rows:
                 from sentiment.report.sweep.page import report_sweep  # what draws takes a second or two to import
 
                 files = report_sweep(table, _sweep_dir(config))
         finally:
-            if self._parent is not None:
-                from sentiment.tracking.mlflow.parent import finish_sweep
+            if self._deliverer is not None:
+                note_sweep_end(_sweep_dir(config), ending, files, texts)
+                self._deliverer.finish(seconds)
 
-                finish_sweep(self._parent, ending, files, texts)
+    def _settle(self, interruption: BaseException | None) -> float:
+        """Deliver what the jobs noted, so that the report can name their runs; return for how long to wait later."""
+        if self._deliverer is None:
+            return 0.0
+        from sentiment.tracking.mlflow.delivery import FINAL_SECONDS, HURRIED_SECONDS
+
+        is_hurried = interruption is not None and not isinstance(interruption, Exception)
+        seconds = HURRIED_SECONDS if is_hurried else FINAL_SECONDS
+        self._deliverer.settle(seconds)
+        return seconds
 
 
 def explain_watching(config: DictConfig, study_dir: Path) -> str:
@@ -178,12 +195,6 @@ def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]
     if best.record is not None and best.record.run_id:
         tags["best.run_id"] = best.record.run_id
     return tags, {f"best/{objective}": value}
-
-
-def _update_parent(parent: Parent, table: SweepTable) -> None:
-    from sentiment.tracking.mlflow.parent import update_sweep
-
-    update_sweep(parent, *describe_parent(table))
 
 
 def _describe_study(config: DictConfig) -> dict[str, str]:

@@ -273,8 +273,8 @@ def _ask_parent(sweep_dir: Path) -> str | None:
     """Ask the parent run for the command: for the folders that do not tell it themselves."""
     if not (sweep_dir / PARENT_FILE).exists():
         return None
-    from sentiment.tracking.mlflow.parent import read_parent
     from sentiment.tracking.mlflow.read import read_parent_run
+    from sentiment.tracking.parent_file import read_parent
 
     parent = read_parent(sweep_dir)
     assert parent is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -69,12 +70,20 @@ def _save(path: Path, model: Model, bundle: Path, class_names: Sequence[str]) ->
             str(path),
             mlflow_model=model,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
-            artifacts={"bundle": str(bundle)},
+            artifacts={"bundle": str(bundle), "code": str(_pack_code(path.with_name("code.zip")))},
             signature=ModelSignature(Schema([ColSpec("string", "text")]), outputs),
             input_example=pd.DataFrame({"text": ["A great film, but far too long."]}),
             pip_requirements=requirements(),  # named, because inferring them loads the model in another process
-            code_paths=[str(Path(sentiment.__file__).parent)],
         )
+
+
+def _pack_code(file: Path) -> Path:
+    """Pack this package into one archive, which Python imports from: a server takes files one by one."""
+    package = Path(sentiment.__file__).parent
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for source in sorted(package.rglob("*.py")):
+            archive.write(source, source.relative_to(package.parent))
+    return file
 
 
 def requirements() -> list[str]:

@@ -6,24 +6,23 @@ families is not said any more is deleted, so that nothing of an earlier start st
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from sentiment.config.home import read_portable, write_portable
-from sentiment.errors import TrackingError
+from sentiment.config.home import write_portable
 from sentiment.format import mask_passwords
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
 from sentiment.tracking.mlflow.write import write_tags
+from sentiment.tracking.outbox import Outbox
+from sentiment.tracking.parent_file import Parent, read_parent
 from sentiment.tracking.result_file import PARENT_FILE, write_json
 from sentiment.tracking.run_name import name_sweep
 
@@ -37,39 +36,6 @@ FAILURE = "failure"
 
 HISTORY_ARTIFACT = "study_history.json"
 """What a study's storage tells of it, for reports on a machine that reaches neither the storage nor the folder."""
-
-
-@dataclass(frozen=True)
-class Parent:
-    """What ``parent_run.json`` says, so that jobs find their parent from any process.
-
-    Attributes:
-        uri: Tracking URI of the store.
-        experiment_id: Experiment of the parent and of its children.
-        run_id: The parent run.
-    """
-
-    uri: str
-    experiment_id: str
-    run_id: str
-
-
-def read_parent(sweep_dir: Path) -> Parent | None:
-    """Read who the parent is; None where the multirun has none.
-
-    Raises:
-        TrackingError: The file is damaged.
-    """
-    file = sweep_dir / PARENT_FILE
-    if not file.exists():
-        return None
-    try:
-        parent = Parent(**json.loads(file.read_text(encoding="utf-8")))
-        return replace(parent, uri=read_portable(parent.uri))
-    except (OSError, ValueError, TypeError) as error:
-        raise TrackingError(
-            f"{file} cannot be read: {error}\n  -> remove it: the multirun then gets a new parent run"
-        ) from error
 
 
 def start_sweep(
@@ -104,8 +70,11 @@ def start_sweep(
     """
     store = open_store(uri, experiment, artifact_dir)
     with recording(uri):
+        outbox = Outbox(sweep_dir)
         known = read_parent(sweep_dir)
         if known is not None and known.uri == uri and find_run(store.client, known.run_id):
+            if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
+                outbox.begin(known.run_id, uri)
             store.client.update_run(known.run_id, status="RUNNING")
             _replace_tags(store.client, known.run_id, {}, (FAILURE,))
             return known
@@ -118,58 +87,57 @@ def start_sweep(
             write_tags(store.client, parent.run_id, {**tags, **describe_environment(project_dir)})
             store.client.log_text(parent.run_id, base_yaml, "config/base.yaml")
             write_json(sweep_dir / PARENT_FILE, {**asdict(parent), "uri": write_portable(uri)})
+            outbox.begin(parent.run_id, uri)
         except BaseException as error:
             store.client.set_terminated(parent.run_id, ending_of(error).status)
             raise
     return parent
 
 
-def update_sweep(parent: Parent, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+def update_sweep(
+    client: MlflowClient, run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float], time_ms: int
+) -> None:
     """Write how the sweep stands, as it goes on: what is not said any more is deleted, an earlier failure too.
 
     Args:
-        parent: The parent run.
+        client: Client of its store.
+        run_id: The parent run.
         tags: All tags of the families in `STANDING`.
         metrics: Numbers of the best trial so far.
-
-    Raises:
-        TrackingError: The store cannot be written.
+        time_ms: When it stood so.
     """
-    with recording(parent.uri):
-        client = MlflowClient(tracking_uri=parent.uri)
-        _replace_tags(client, parent.run_id, tags, (*STANDING, FAILURE))
-        moment = int(time.time() * 1000)
-        client.log_batch(parent.run_id, metrics=[Metric(name, value, moment, 0) for name, value in metrics.items()])
+    _replace_tags(client, run_id, tags, (*STANDING, FAILURE))
+    client.log_batch(run_id, metrics=[Metric(name, value, time_ms, 0) for name, value in metrics.items()])
 
 
 def finish_sweep(
-    parent: Parent, ending: Ending, files: Iterable[Path] = (), texts: Mapping[str, str] | None = None
+    client: MlflowClient,
+    run_id: str,
+    ending: Ending,
+    files: Iterable[Path],
+    texts: Mapping[str, str],
+    time_ms: int,
 ) -> None:
     """Log the sweep's files on the parent and end it.
 
     Args:
-        parent: The parent run.
+        client: Client of its store.
+        run_id: The parent run.
         ending: How the sweep ended.
-        files: Files; of a folder, all that it holds is logged under its name.
+        files: Files; of a folder, all that it holds is logged under its name. Those that are gone are left out.
         texts: Name of an artifact to its content.
-
-    Raises:
-        TrackingError: The store cannot be written.
+        time_ms: When it ended.
     """
     failure = {} if ending.reason is None else {"failure.kind": str(ending.kind), "failure.reason": ending.reason}
-    with recording(parent.uri):
-        client = MlflowClient(tracking_uri=parent.uri)
-        try:
-            for file in files:
-                if file.is_dir():
-                    client.log_artifacts(parent.run_id, str(file), artifact_path=file.name)
-                else:
-                    client.log_artifact(parent.run_id, str(file))
-            for name, text in (texts or {}).items():
-                client.log_text(parent.run_id, text, name)
-            _replace_tags(client, parent.run_id, failure, (FAILURE,))
-        finally:
-            client.set_terminated(parent.run_id, ending.status)
+    for file in files:
+        if file.is_dir():
+            client.log_artifacts(run_id, str(file), artifact_path=file.name)
+        elif file.exists():
+            client.log_artifact(run_id, str(file))
+    for name, text in texts.items():
+        client.log_text(run_id, text, name)
+    _replace_tags(client, run_id, failure, (FAILURE,))
+    client.set_terminated(run_id, ending.status, time_ms)
 
 
 def _replace_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str], families: Sequence[str]) -> None:

@@ -1,10 +1,11 @@
 """The model file that MLflow runs when it loads a model ("models from code"): from texts to labels.
 
-It is copied into every logged model beside a copy of this package, and is no place to import from.
+It is copied into every logged model beside an archive of this package, and is no place to import from.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ class SentimentModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load weights and tokenizer, once for all predictions."""
-        from sentiment.models.bundle import Predictor  # from the copy beside this file
+        sys.path.insert(0, context.artifacts["code"])
+        from sentiment.models.bundle import Predictor  # from that copy
 
         self._predictor = Predictor.load(Path(context.artifacts["bundle"]))
 

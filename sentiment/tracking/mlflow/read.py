@@ -20,7 +20,8 @@ from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.mlflow.parent import ADOPTED
 from sentiment.tracking.mlflow.store import find_run, get_run, open_client, quiet, reading
-from sentiment.tracking.mlflow.write import END_TAGS, LONG_PARAMS_FILE, PARENT_TAG, POINTER, split_overrides
+from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, LONG_PARAMS_FILE, POINTER, split_overrides
+from sentiment.tracking.parent_file import PARENT_TAG
 from sentiment.tracking.result_file import ResultRecord, job_order
 
 PAGE_SIZE = 1000
@@ -255,6 +256,6 @@ def _read_history(client: MlflowClient, run: Run) -> tuple[Mapping[str, float], 
 
 def _select_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Select what ``result.json`` keeps as tags."""
-    own = tags.keys() - {*END_TAGS, "job", "overrides"}
+    own = tags.keys() - {*END_TAGS, KEY_TAG, "job", "overrides"}
     kept = {name for name in own if not name.startswith("mlflow.") or name == "mlflow.source.git.commit"}
     return {name: value for name, value in tags.items() if name in kept}

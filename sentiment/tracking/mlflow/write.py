@@ -14,7 +14,8 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BA
 from sentiment.tracking.ending import TRIAL_STATES, Ending
 from sentiment.tracking.mlflow.store import get_run, open_client, recording
 
-PARENT_TAG = "mlflow.parentRunId"
+KEY_TAG = "delivery.key"
+"""A run's own name for itself: by it a run is found again whose creation was not noted."""
 
 END_TAGS = {"failure.kind", "failure.reason", "pruned.reason", "trial.state"}
 """Tags that say how a run ended; an attempt that goes on takes them back."""
@@ -54,8 +55,8 @@ def write_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> No
         client.log_batch(run_id, tags=batch[start : start + MAX_PARAMS_TAGS_PER_BATCH])
 
 
-def write_ending(client: MlflowClient, run_id: str, ending: Ending, *, is_job: bool) -> None:
-    """Write how a run ended, and why: ``trial.state`` has what MLflow's own status cannot say of a job."""
+def write_ending(client: MlflowClient, run_id: str, ending: Ending, *, is_job: bool, time_ms: int) -> None:
+    """Write how and when a run ended, and why: ``trial.state`` has what MLflow's own status cannot say of a job."""
     is_pruned = ending.status == "PRUNED"
     tags = {"trial.state": TRIAL_STATES[ending.status]} if is_job or is_pruned else {}
     if ending.reason is not None:
@@ -67,7 +68,7 @@ def write_ending(client: MlflowClient, run_id: str, ending: Ending, *, is_job: b
             client.log_text(run_id, ending.traceback, "traceback.txt")
     finally:
         # MLflow has no PRUNED, and FAILED would be wrong.
-        client.set_terminated(run_id, "FINISHED" if is_pruned else ending.status)
+        client.set_terminated(run_id, "FINISHED" if is_pruned else ending.status, time_ms)
 
 
 def join_overrides(overrides: Sequence[str]) -> str:

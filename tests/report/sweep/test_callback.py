@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from sentiment.config.home import PROJECT_DIR
 from sentiment.report.sweep.callback import SweepCallback, explain_watching
 from sentiment.tracking import runs
-from sentiment.tracking.mlflow.parent import read_parent
+from sentiment.tracking.parent_file import read_parent
 from sentiment.tracking.result_file import write_result
 
 

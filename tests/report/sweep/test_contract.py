@@ -38,7 +38,7 @@ from sentiment.report.sweep.table import SweepTable
 from sentiment.search import register
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.current import current_trial
-from sentiment.tracking.mlflow.parent import read_parent
+from sentiment.tracking.parent_file import read_parent
 from sentiment.tracking.result_file import ResultRecord, write_result
 
 ACCURACIES = {1: 0.70, 2: 0.80, 3: 0.90, 4: 0.95, 5: 0.60, 6: 0.50, 7: 0.55, 8: 0.40}

@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from sentiment.data.tokenizer import train_tokenizer
-from sentiment.errors import TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
+from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.mlflow.model import requirements
 from sentiment.tracking.recorder import open_recorder
+from sentiment.tracking.result_file import read_result
 
 TEXTS = ["a great film", "a terrible, terrible film", "great acting but a boring plot", ""]
 
@@ -116,13 +117,22 @@ def test_requirements_can_be_installed_anywhere():
     assert any(requirement.startswith("torch==") for requirement in requirements())
 
 
-def test_a_model_that_cannot_be_saved_is_marked_failed(project, result, tmp_path):
-    settings = project.settings("tracking.log_model=true")
-    with (
-        pytest.raises(TrackingError, match="bundle"),
-        open_recorder(project.context(settings)) as recorder,
-    ):
-        recorder.finished(replace(result, bundle=tmp_path / "no such bundle"))
-    (model,) = project.client().search_logged_models([project.run().info.experiment_id])
-    assert model.status == "FAILED"
-    assert project.run().info.status == "FAILED"
+def test_a_model_that_cannot_be_saved_is_marked_failed_and_the_run_is_none_the_worse(
+    recorded, project, result, monkeypatch
+):
+    def save(*arguments):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("sentiment.tracking.mlflow.model._save", save)
+    context = project.context(project.settings("tracking.log_model=true", "tracking.experiment=full"), job_number=0)
+    with open_recorder(context) as recorder:
+        recorder.finished(replace(result, bundle=recorded[1]))
+    assert not Deliverer(project.folder, [project.uri]).deliver()
+    assert read_result(context.output_dir / "result.json").status == "FINISHED"
+    monkeypatch.undo()
+    project.deliver()
+    experiment = project.client().get_experiment_by_name("full").experiment_id
+    (run,) = project.client().search_runs([experiment])
+    assert run.info.status == "FINISHED"
+    models = project.client().search_logged_models([experiment])
+    assert sorted(str(model.status) for model in models) == ["FAILED", "READY"]

@@ -6,7 +6,9 @@ import pytest
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINISHED, Ending
-from sentiment.tracking.mlflow.parent import PARENT_FILE, finish_sweep, read_parent, start_sweep, update_sweep
+from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.parent_file import note_standing, note_sweep_end, read_parent
+from sentiment.tracking.result_file import PARENT_FILE
 
 
 def start(project):
@@ -33,10 +35,10 @@ def test_a_parent_from_start_to_end(project, monkeypatch):
     assert run.data.tags["overrides"] == "model=transformer,rnn seed=0"
     assert project.artifact(parent.run_id, "config/base.yaml").read_text(encoding="utf-8") == "seed: 0\n"
 
-    update_sweep(parent, {"trials": "2", "best.value": "90.00 %"}, {"best/val/accuracy": 0.9})
+    note_standing(project.sweep_dir, {"trials": "2", "best.value": "90.00 %"}, {"best/val/accuracy": 0.9})
     picture = project.sweep_dir / "comparison.png"
     picture.write_bytes(b"picture")
-    finish_sweep(parent, Ending("FAILED", "exception", "1 of 2 jobs: 1 failed"), [picture])
+    note_sweep_end(project.sweep_dir, Ending("FAILED", "exception", "1 of 2 jobs: 1 failed"), [picture])
     run = project.run()
     assert run.info.status == "FAILED"
     assert (run.data.tags["trials"], run.data.tags["best.value"]) == ("2", "90.00 %")
@@ -50,13 +52,13 @@ def test_nothing_of_an_earlier_start_stays(project):
     earlier = {"jobs": "2", "jobs.killed": "1", "best.name": "a", "trials.running": "1", "front": "0", "mine": "kept"}
     for name, value in earlier.items():
         project.client().set_tag(parent.run_id, name, value)
-    finish_sweep(parent, Ending("KILLED", "interrupted", "interrupted (Ctrl-C)"))
+    note_sweep_end(project.sweep_dir, Ending("KILLED", "interrupted", "interrupted (Ctrl-C)"))
     assert project.run().data.tags["failure.kind"] == "interrupted"
     start(project)
     assert not any(name.startswith("failure") for name in project.run().data.tags)
-    finish_sweep(parent, Ending("KILLED", "interrupted", "interrupted (Ctrl-C)"))
-    update_sweep(parent, {"trials": "2", "trials.complete": "2"}, {})
-    finish_sweep(parent, FINISHED)
+    note_sweep_end(project.sweep_dir, Ending("KILLED", "interrupted", "interrupted (Ctrl-C)"))
+    note_standing(project.sweep_dir, {"trials": "2", "trials.complete": "2"}, {})
+    note_sweep_end(project.sweep_dir, FINISHED)
     families = ("jobs", "best", "trials", "front", "failure", "mine")
     left = {name: value for name, value in project.run().data.tags.items() if name.partition(".")[0] in families}
     assert left == {"trials": "2", "trials.complete": "2", "mine": "kept"}
@@ -64,7 +66,8 @@ def test_nothing_of_an_earlier_start_stays(project):
 
 def test_a_second_start_takes_the_parent_up_again(project):
     first = start(project)
-    finish_sweep(first, FINISHED)
+    note_sweep_end(project.sweep_dir, FINISHED)
+    project.deliver()
     assert start(project) == first
     assert project.run().info.status == "RUNNING"
 

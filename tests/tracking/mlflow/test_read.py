@@ -14,10 +14,12 @@ from sentiment.report.sweep.callback import describe_parent
 from sentiment.report.sweep.collect import collect_parent, collect_records
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.folder import FolderRecorder
-from sentiment.tracking.mlflow.parent import start_sweep, update_sweep
+from sentiment.tracking.mlflow.delivery import Deliverer
+from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.mlflow.read import read_child_records, read_parent_run, read_record
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
 from sentiment.tracking.mlflow.store import open_store
+from sentiment.tracking.parent_file import note_standing
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 
@@ -45,6 +47,7 @@ def parent(project, result, monkeypatch):
         if ending is FINISHED:
             recorder.finished(replace(result, test=None, metrics={**result.metrics, "time/latency_ms": 1.5}))
         recorder.close(ending)
+    project.deliver()
     return started
 
 
@@ -89,7 +92,8 @@ def test_runs_that_were_taken_over_from_another_sweep_are_read_with_its_own(proj
         sweep_dir=tmp_path / "other", project_dir=project.folder, overrides=[], base_yaml="",
     )  # fmt: skip
     tags, metrics = describe_parent(collect_records([adopted, gone, replace(own, job_number=9)], "other"))
-    update_sweep(other, tags, metrics)
+    note_standing(tmp_path / "other", tags, metrics)
+    assert Deliverer(tmp_path / "other").deliver()
     assert read_child_records(project.uri, other.run_id) == [replace(own, job_number=7)]
 
 
@@ -113,11 +117,11 @@ def test_a_damaged_store_cannot_be_read(tmp_path):
 
 
 def test_a_running_run_has_a_history_and_no_results_yet(project):
-    context = project.context(project.settings(), "seed=0")
+    context = project.context(project.settings(), "seed=0", job_number=0)
     recorder = MlflowRecorder(context, FolderRecorder(context))
     recorder.trained({"train/loss": 0.7}, step=3, epoch=0.3)
     recorder.validated({"val/accuracy": 0.6}, step=5, epoch=0.5)
-    record = read_record(project.uri, recorder.run_id)
+    record = read_record(project.uri, project.run().info.run_id)
     assert (record.status, record.metrics, record.epochs, record.best_epoch) == ("RUNNING", {}, None, None)
     assert record.history == ({"step": 5, "epoch": 0.5, "val/accuracy": 0.6},)
     recorder.close(FINISHED)
@@ -147,6 +151,7 @@ def test_a_record_from_the_store_equals_the_one_in_the_folder(project, result, e
             raise errors[ending]
         recorder.tested({"test/accuracy": 0.75, "test/loss": 0.6}, step=5, epoch=0.5)
         recorder.finished(replace(result, metrics={**result.metrics, "time/latency_ms": 1.5}, epochs=0.5))
+    project.deliver()
     kept = read_result(context.output_dir / "result.json")
     fetched = read_record(project.uri, kept.run_id)
     # Seconds apart, and the number of test reviews stands in the predictions only.

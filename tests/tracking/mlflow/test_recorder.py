@@ -11,7 +11,8 @@ import pytest
 from sentiment.errors import NonFiniteLossError, Reached, RunPruned, TrackingError
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.mlflow.parent import start_sweep
-from sentiment.tracking.mlflow.recorder import FLUSH_SECONDS, MlflowRecorder
+from sentiment.tracking.mlflow.recorder import NOTE_SECONDS, MlflowRecorder
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import read_result, write_result
 
@@ -130,17 +131,16 @@ class TestUnfinishedRun:
         database = project.folder / "mlflow.db"
         with pytest.raises(ValueError, match="first"):
             train_and_fail(project, ValueError("first"), lambda: database.write_bytes(b"no database any more" * 400))
-        assert "MlflowRecorder could not record that the run ended: ValueError: first" in caplog.text
+        assert f"python -m sentiment sync {project.output_dir()}" in caplog.text
         assert read_result(project.output_dir() / "result.json").status == "FAILED"
 
-    def test_a_failing_setup_leaves_no_running_run(self, project):
-        (project.folder / "mlartifacts").write_text("a file where the folder should be", encoding="utf-8")
+    def test_a_store_that_is_not_there_at_the_start_is_told_at_once(self, project):
+        (project.folder / "mlflow.db").write_text("no database " * 100, encoding="utf-8")
         with (
             pytest.raises(TrackingError, match=r"tracking\.uri="),
             open_recorder(project.context(project.settings())),
         ):
             pytest.fail("the block must not be entered")
-        assert project.run().info.status == "FAILED"
         assert read_result(project.output_dir() / "result.json").status == "FAILED"
 
 
@@ -191,22 +191,23 @@ class TestBuffer:
     def test_training_metrics_wait_and_are_all_written_in_the_end(self, project, monkeypatch):
         now = [0.0]
         monkeypatch.setattr("sentiment.tracking.mlflow.recorder.time.monotonic", lambda: now[0])
-        context = project.context(project.settings())
+        context = project.context(project.settings(), job_number=0)
         recorder = MlflowRecorder(context, FolderRecorder(context))
-        client, calls = recorder._client, []
-        log_batch = client.log_batch
-        monkeypatch.setattr(client, "log_batch", lambda *a, **k: (calls.append(k), log_batch(*a, **k)))
+
+        def list_batches():
+            notes = [note for _, note in Outbox(context.output_dir).read()]
+            return [len(note["points"]) for note in notes if note["kind"] == "metrics"]
+
         for step in range(1, 101):
             recorder.trained({"train/loss": 1.0, "train/lr": 1.0}, step=step, epoch=0.0)
-        assert len(calls) == 0
-        now[0] += FLUSH_SECONDS
+        assert list_batches() == []
+        now[0] += NOTE_SECONDS
         recorder.trained({"train/loss": 1.0, "train/lr": 1.0}, step=101, epoch=0.0)
-        assert [len(call["metrics"]) for call in calls] == [303]
-        for step in range(102, 602):  # more than one batch holds
+        assert list_batches() == [303]
+        for step in range(102, 602):  # more than one batch of MLflow holds
             recorder.trained({"train/loss": 1.0, "train/lr": 1.0}, step=step, epoch=0.0)
         recorder.validated({"val/loss": 1.0}, step=601, epoch=1.0)
-        assert max(len(call["metrics"]) for call in calls) <= 1000
-        assert len(client.get_metric_history(recorder.run_id, "train/loss")) == 601
+        assert len(project.client().get_metric_history(project.run().info.run_id, "train/loss")) == 601
 
 
 @pytest.fixture

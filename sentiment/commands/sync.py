@@ -1,0 +1,50 @@
+"""``python -m sentiment sync``: deliver to MLflow what runs have noted and a store that was away did not take.
+
+python -m sentiment sync                       # all runs and sweeps under multirun/
+python -m sentiment sync multirun/NAME         # those of a folder
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "deliver to MLflow what is recorded in the runs' folders and did not get there"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "folder", nargs="?", metavar="FOLDER", help="a run's or a sweep's, or its name under multirun/; without: all"
+    )
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="the store with its password, which no run writes down (else: as noted)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Deliver, and say how many runs MLflow has now.
+
+    Raises:
+        SentimentError: There is no such folder, or the store does not take everything.
+    """
+    from sentiment.errors import TrackingError
+    from sentiment.tracking import runs as stored_runs
+    from sentiment.tracking.mlflow.delivery import Deliverer
+    from sentiment.tracking.outbox import find_outboxes
+
+    folder = Path(options.folder or stored_runs.MULTIRUN_DIR)
+    if not folder.is_dir():
+        folder = stored_runs.MULTIRUN_DIR / folder
+    if not folder.is_dir():
+        raise TrackingError(f"There is no folder {options.folder}.\n  -> name one: python -m sentiment sync FOLDER")
+    waiting = [outbox for outbox in find_outboxes(folder) if not outbox.is_delivered]
+    deliverer = Deliverer(folder, [stored_runs.choose_tracking_uri(options.tracking_uri)])
+    if not deliverer.deliver():
+        left = [str(outbox.folder) for outbox in waiting if not outbox.is_delivered]
+        raise TrackingError(
+            f"Of {len(waiting)} runs, {len(left)} are not delivered ({deliverer.failure}):\n"
+            + "\n".join(f"  {name}" for name in left[: stored_runs.SHOWN_NAMES])
+            + "\n  -> see that the store answers, then start the same command again; what is delivered stays delivered"
+        )
+    print(f"{len(waiting)} delivered." if waiting else "Everything is delivered.")

@@ -1,0 +1,320 @@
+"""Deliver to MLflow what runs have noted, in order, from a thread that no training waits for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import MAX_METRICS_PER_BATCH
+
+from sentiment.config.home import read_portable
+from sentiment.tracking.ending import Ending
+from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
+from sentiment.tracking.mlflow.store import Store, find_run, open_client, open_store, recording
+from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, join_overrides, write_ending, write_params, write_tags
+from sentiment.tracking.outbox import Note, Outbox, find_outboxes, write_uri
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 5.0
+"""Time between two deliveries of a run that goes on."""
+
+LONGEST_PAUSE_SECONDS = 60.0
+"""Time between two attempts at a store that does not answer."""
+
+FAILURES = 3
+"""Attempts in a row without any progress after which the end of a command waits no longer."""
+
+REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "BAD_REQUEST")
+"""MLflow's codes for what will not be taken at the next attempt either."""
+
+FINAL_SECONDS = 60.0
+"""Longest wait for the store at the end of a command."""
+
+HURRIED_SECONDS = 5.0
+"""The same after Ctrl-C and the like."""
+
+
+class Deliverer:
+    """Delivers all that is noted in a folder and below it.
+
+    Args:
+        folder: Of a run or of a sweep.
+        uris: Addresses as they are to be used: what is noted has no passwords.
+
+    Attributes:
+        failure: Why the last attempt failed, in a line; None: it did not.
+    """
+
+    def __init__(self, folder: Path, uris: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self._addresses = {write_uri(uri): uri for uri in uris}
+        self._stores: dict[tuple[str, str], Store] = {}
+        self._thread = threading.Thread(target=self._run, name="mlflow-delivery", daemon=True)
+        self._wanted, self._settled, self._stopping = threading.Event(), threading.Event(), threading.Event()
+        self.failure: str | None = None
+
+    def start(self) -> Deliverer:
+        """Start to deliver."""
+        self._thread.start()
+        return self
+
+    def settle(self, seconds: float) -> None:
+        """Wait until all is delivered, but no longer than the store gets on with it, nor than so many seconds."""
+        if not self._thread.is_alive():
+            return
+        self._settled.clear()
+        self._wanted.set()
+        self._settled.wait(seconds)
+
+    def finish(self, seconds: float) -> None:
+        """Deliver the rest, end, and name what is left and how to deliver it."""
+        self.settle(seconds)
+        self._stopping.set()
+        self._wanted.set()
+        left = [outbox for outbox in find_outboxes(self.folder) if has_end_waiting(outbox)]
+        if left:
+            log.warning(
+                "MLflow has not taken everything (%s). Nothing is lost: the records of %s are complete in their "
+                "folders.\n  -> deliver them later: python -m sentiment sync %s",
+                self.failure or "it is slow",
+                f"{len(left)} runs" if len(left) > 1 else left[0].folder,
+                self.folder,
+            )
+
+    def deliver(self) -> bool:
+        """Deliver what waits; return whether all that did was delivered.
+
+        A run that MLflow refuses, e.g. because somebody deleted it there, keeps no other one waiting.
+        """
+        is_whole = True
+        for outbox in find_outboxes(self.folder):
+            if self._stopping.is_set():
+                return False
+            try:
+                is_whole &= OneDelivery(outbox, self.open).run()
+            except Exception as error:  # whatever it is, training goes on and the records stay
+                self._tell(error, outbox)
+                is_whole = False
+                if not is_refusal(error):
+                    break
+        return is_whole
+
+    def _run(self) -> None:
+        pause, failures = EVERY_SECONDS, 0
+        while not self._stopping.is_set():
+            is_wanted = self._wanted.is_set()
+            if self.deliver():
+                self.failure, failures, pause = None, 0, EVERY_SECONDS
+            else:
+                failures, pause = failures + 1, min(2 * pause, LONGEST_PAUSE_SECONDS)
+            if is_wanted and (failures == 0 or failures >= FAILURES):
+                self._wanted.clear()
+                self._settled.set()
+                failures = 0
+            if self._wanted.is_set():
+                self._stopping.wait(0.5 * failures)
+            else:
+                self._wanted.wait(pause)
+                failures = 0
+
+    def open(self, uri: str, experiment: str, artifact_dir: str) -> Store:
+        """Open a store, once.
+
+        Args:
+            uri: Its address, as it was noted.
+            experiment: The experiment; empty: any.
+            artifact_dir: Where a new experiment has its artifacts.
+
+        Raises:
+            TrackingError: It cannot be opened.
+        """
+        if self.failure is not None:
+            self._stores.clear()  # see first, and within seconds, whether it answers
+        known = [store for (noted, name), store in self._stores.items() if noted == uri and experiment in ("", name)]
+        if known:
+            return known[0]
+        address = self._addresses.get(uri) or read_portable(uri)
+        if experiment:
+            store = open_store(address, experiment, read_portable(artifact_dir))
+        else:
+            store = Store(open_client(address), address, "")
+        self._stores[uri, experiment] = store
+        return store
+
+    def _tell(self, error: Exception, outbox: Outbox) -> None:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if self.failure is None:
+            log.warning("%s\n  -> the runs go on; their records wait in their folders, e.g. %s", reason, outbox.folder)
+            log.debug("Delivery failed", exc_info=error)
+        self.failure = reason
+
+
+class OneDelivery:
+    """Delivers one outbox as far as it goes, in order; what was delivered is noted at once.
+
+    Every step may be done twice, because a process may be killed between a step and the note of it: points have the
+    times of their measurement, by which MLflow knows them again, and a run is found by a key of its own.
+    """
+
+    def __init__(self, outbox: Outbox, opening: Callable[[str, str, str], Store]) -> None:
+        self._outbox = outbox
+        self._opening = opening
+        self._state = outbox.delivery
+
+    def run(self) -> bool:
+        """Return whether all is delivered; False where another process is at it."""
+        if self._outbox.is_delivered:
+            return True
+        with self._outbox.delivering() as is_mine:
+            if not is_mine:
+                return False
+            self._state = self._outbox.delivery
+            waiting = self._outbox.read(self._state.offset)
+            while waiting:
+                count = count_alike(waiting)
+                self._deliver([note for _, note in waiting[:count]])
+                self._state = replace(self._state, offset=waiting[count - 1][0])
+                self._outbox.save(self._state)
+                waiting = waiting[count:]
+        return True
+
+    def _deliver(self, notes: list[Note]) -> None:
+        """Deliver some lines of one kind."""
+        note = notes[-1]
+        kind = note["kind"]
+        if kind == "damaged":
+            log.warning("%s has a damaged line, which is left out.", self._outbox.folder)
+            return
+        if kind == "start":
+            self._start(note)
+            return
+        run_id, uri = self._state.run_id, self._state.uri
+        if run_id is None or uri is None:
+            log.warning("%s does not say which run it is of; it is left out.", self._outbox.folder)
+            return
+        store = self._opening(uri, "", "")
+        with recording(store.uri):
+            getattr(self, f"_{kind}")(store.client, store.uri, run_id, notes)
+
+    def _start(self, note: Note) -> None:
+        """Create the run, or take it up again, and write what is known of it at its start."""
+        store = self._opening(note["uri"], note["experiment"], note["artifact_dir"])
+        client = store.client
+        with recording(store.uri):
+            run = self._find(store, note) or self._create(store, note)
+            run_id = run.info.run_id
+            self._state = replace(self._state, run_id=run_id, uri=note["uri"], key=note["key"])
+            self._outbox.save(self._state)
+            if run.info.status != "RUNNING" or END_TAGS & set(run.data.tags):
+                reopen(client, run)
+            # A param cannot be changed: those of an earlier attempt stay, though it may have had other threads.
+            write_params(client, run_id, {k: v for k, v in note["params"].items() if k not in run.data.params})
+            write_tags(client, run_id, {**note["tags"], "overrides": join_overrides(note["overrides"])})
+            client.log_text(run_id, note["resolved_yaml"], "config/resolved.yaml")
+
+    def _find(self, store: Store, note: Note) -> Run | None:
+        known = self._state.run_id if self._state.key == note["key"] else note["run_id"]
+        run = None if known is None else find_run(store.client, known)
+        if run is not None:
+            if run.info.status == "FINISHED":
+                # The folder has the last word, and it was not said: the process ended between the two.
+                log.warning("MLflow run %s ended before its folder said so: it is done again.", known)
+            return run
+        return next(iter(self._search(store, note)), None)
+
+    def _create(self, store: Store, note: Note) -> Run:
+        """Create the run; an answer that got lost leaves one behind of which mlflow, which tried again, knows nothing.
+
+        Those are deleted.
+        """
+        tags = {**note["first_tags"], KEY_TAG: note["key"]}
+        store.client.create_run(store.experiment_id, start_time=note["time"], tags=tags, run_name=note["name"])
+        run, *doubles = self._search(store, note)
+        for double in doubles:
+            store.client.delete_run(double.info.run_id)
+        return run
+
+    def _search(self, store: Store, note: Note) -> list[Run]:
+        return list(store.client.search_runs([store.experiment_id], f"tags.`{KEY_TAG}` = '{note['key']}'"))
+
+    def _metrics(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
+        points = [read_point(point) for note in notes for point in note["points"]]
+        for start in range(0, len(points), MAX_METRICS_PER_BATCH):
+            client.log_batch(run_id, metrics=points[start : start + MAX_METRICS_PER_BATCH])
+
+    def _tags(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
+        write_tags(client, run_id, {name: value for note in notes for name, value in note["tags"].items()})
+
+    def _files(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
+        for name, artifact_path in ((name, path) for note in notes for name, path in note["files"].items()):
+            file = self._outbox.folder / name
+            if file.exists():
+                client.log_artifact(run_id, str(file), artifact_path)
+            else:
+                log.warning("%s was removed before MLflow had it.", file)
+
+    def _model(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
+        from sentiment.tracking.mlflow.model import log_model  # pulls in mlflow.pyfunc: another second
+        from sentiment.tracking.mlflow.read import find_model
+
+        note = notes[-1]
+        run, bundle = client.get_run(run_id), self._outbox.folder / note["bundle"]
+        if find_model(client, run) is not None:
+            return  # it was logged before the process that did so ended
+        if not bundle.is_dir():
+            log.warning("%s was removed before MLflow had it.", bundle)
+            return
+        store = Store(client, uri, run.info.experiment_id)
+        log_model(store, run_id, bundle, note["class_names"], [read_point(point) for point in note["points"]])
+
+    def _end(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
+        note = notes[-1]
+        write_ending(client, run_id, Ending(**note["ending"]), is_job=note["is_job"], time_ms=note["time"])
+
+    def _standing(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
+        update_sweep(client, run_id, notes[-1]["tags"], notes[-1]["metrics"], notes[-1]["time"])
+
+    def _sweep_end(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
+        note = notes[-1]
+        files = [self._outbox.folder / name for name in note["files"]]
+        finish_sweep(client, run_id, Ending(**note["ending"]), files, note["texts"], note["time"])
+
+
+def has_end_waiting(outbox: Outbox) -> bool:
+    """Return whether a run is over and MLflow does not know it; what still runs delivers its own."""
+    waiting = [] if outbox.is_delivered else outbox.read(outbox.delivery.offset)
+    return any(note["kind"] in ("end", "sweep_end") for _, note in waiting)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether the store answers, and does not take this run."""
+    cause = error.__cause__
+    return isinstance(cause, MlflowException) and cause.error_code in REFUSALS
+
+
+def count_alike(waiting: Sequence[tuple[int, Note]]) -> int:
+    """Return how many of the next lines go together: points in one batch, and of several standings the last."""
+    kind = waiting[0][1]["kind"]
+    if kind not in ("metrics", "standing", "tags"):
+        return 1
+    return next((index for index, (_, note) in enumerate(waiting) if note["kind"] != kind), len(waiting))
+
+
+def read_point(point: Sequence[Any]) -> Metric:
+    """Read a point: name, value, time in ms, step."""
+    return Metric(point[0], float(point[1]), int(point[2]), int(point[3]))
+
+
+def reopen(client: MlflowClient, run: Run) -> None:
+    """Set a run to RUNNING again, and take back what was said of its end."""
+    client.update_run(run.info.run_id, status="RUNNING")
+    for name in sorted(END_TAGS & set(run.data.tags)):
+        client.delete_tag(run.info.run_id, name)

@@ -1,0 +1,169 @@
+"""What MLflow is to have of a run is noted in the run's folder first: nothing that MLflow does stands in a run's way.
+
+``mlflow.jsonl`` has a line for everything that is to be delivered, in order; ``mlflow.json`` says how far delivery has
+come, and which run in MLflow it goes to. Who runs a job writes the first, who delivers (the command that started the
+run or the sweep, or ``python -m sentiment sync``) the second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sentiment.atomic import write_json
+from sentiment.config.home import write_portable
+from sentiment.errors import TrackingError
+from sentiment.format import mask_passwords
+
+log = logging.getLogger(__name__)
+
+OUTBOX_FILE = "mlflow.jsonl"
+
+DELIVERY_FILE = "mlflow.json"
+
+Note = dict[str, Any]
+"""One line: its ``kind``, its ``time`` in MLflow's unit (ms), and what belongs to it."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How far the delivery of an outbox has come.
+
+    Attributes:
+        offset: Bytes of the outbox that are delivered.
+        run_id: The run in MLflow.
+        uri: Its store, as it may be written down: without a password, the project's folder portable.
+        key: What the run calls itself; None for a parent run.
+    """
+
+    offset: int = 0
+    run_id: str | None = None
+    uri: str | None = None
+    key: str | None = None
+
+
+class Outbox:
+    """The two files in the folder of a run, or of a sweep for its parent run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / OUTBOX_FILE
+
+    def note(self, kind: str, **content: Any) -> None:
+        """Add a line; several commands may do so at once.
+
+        Raises:
+            TrackingError: The folder cannot be written.
+        """
+        note = {"kind": kind, "time": int(time.time() * 1000), **content}
+        line = json.dumps(note, ensure_ascii=False).encode() + b"\n"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._file.open("ab+", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                end = file.seek(0, 2)
+                file.seek(max(0, end - 1))
+                if end and file.read(1) != b"\n":  # its writer was killed within the line
+                    line = b"\n" + line
+                file.write(line)
+        except OSError as error:
+            raise TrackingError(
+                f"{self._file} cannot be written: {error}\n  -> free space, or choose another folder: "
+                "hydra.run.dir=FOLDER"
+            ) from error
+
+    def read(self, offset: int = 0) -> list[tuple[int, Note]]:
+        """Return the whole lines from an offset on, each with the offset of its end; damaged ones are left out."""
+        if not self._file.exists():
+            return []
+        with self._file.open("rb") as file:
+            file.seek(offset)
+            content = file.read()
+        notes = []
+        for line in content.splitlines(keepends=True):
+            offset += len(line)
+            try:
+                note = json.loads(line)
+                notes.append((offset, note if isinstance(note, dict) else {"kind": "damaged"}))
+            except ValueError:
+                if line.endswith(b"\n"):  # else its writer is at it
+                    notes.append((offset, {"kind": "damaged"}))
+        return notes
+
+    @property
+    def delivery(self) -> Delivery:
+        """How far delivery has come; from the start where nobody knows: what is delivered twice counts once."""
+        return read_delivery(self.folder)
+
+    def save(self, delivery: Delivery) -> None:
+        """Write how far delivery has come.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        write_json(self.folder / DELIVERY_FILE, asdict(delivery))
+
+    def begin(self, run_id: str, uri: str) -> None:
+        """Take a run in MLflow for what is noted from now on.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        size = self._file.stat().st_size if self._file.exists() else 0
+        self.save(Delivery(size, run_id, write_uri(uri)))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was ever noted."""
+        return self._file.exists()
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether nothing waits."""
+        return not self._file.exists() or self.delivery.offset >= self._file.stat().st_size
+
+    @contextmanager
+    def delivering(self) -> Iterator[bool]:
+        """Keep others from delivering the same; False where somebody else is at it."""
+        with (self.folder / f".{DELIVERY_FILE}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    def remove(self) -> None:
+        """Remove it: the folder is a copy, and what it records is delivered from the original."""
+        for name in (OUTBOX_FILE, DELIVERY_FILE):
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def read_delivery(folder: Path) -> Delivery:
+    """Read how far the delivery of a folder has come; nothing is delivered where it does not say so."""
+    file = folder / DELIVERY_FILE
+    try:
+        return Delivery(**json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Delivery()
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("%s cannot be read (%s): its run is delivered again, and counts once.", file, error)
+        return Delivery()
+
+
+def write_uri(uri: str) -> str:
+    """Write a store's address as it may be kept."""
+    return write_portable(mask_passwords(uri))
+
+
+def find_outboxes(folder: Path) -> list[Outbox]:
+    """List the outboxes in a folder and below it: those of runs in order of their folders, then the sweep's own."""
+    files = sorted(folder.rglob(OUTBOX_FILE), key=lambda file: (file.parent == folder, file))
+    return [Outbox(file.parent) for file in files]

@@ -1,0 +1,72 @@
+"""The parent run of a sweep, as its folder knows it: ``parent_run.json``, and what MLflow is to have of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sentiment.config.home import read_portable
+from sentiment.errors import TrackingError
+from sentiment.tracking.ending import Ending, describe_ending
+from sentiment.tracking.outbox import Outbox
+from sentiment.tracking.result_file import PARENT_FILE
+
+PARENT_TAG = "mlflow.parentRunId"
+"""Tag by which MLflow shows a run below its parent."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What ``parent_run.json`` says, so that jobs find their parent from any process.
+
+    Attributes:
+        uri: Tracking URI of the store.
+        experiment_id: Experiment of the parent and of its children.
+        run_id: The parent run.
+    """
+
+    uri: str
+    experiment_id: str
+    run_id: str
+
+
+def read_parent(sweep_dir: Path) -> Parent | None:
+    """Read who the parent is; None where the multirun has none.
+
+    Raises:
+        TrackingError: The file is damaged.
+    """
+    file = sweep_dir / PARENT_FILE
+    if not file.exists():
+        return None
+    try:
+        parent = Parent(**json.loads(file.read_text(encoding="utf-8")))
+        return replace(parent, uri=read_portable(parent.uri))
+    except (OSError, ValueError, TypeError) as error:
+        raise TrackingError(
+            f"{file} cannot be read: {error}\n  -> remove it: the multirun then gets a new parent run"
+        ) from error
+
+
+def note_standing(sweep_dir: Path, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    """Note how the sweep stands.
+
+    Raises:
+        TrackingError: The folder cannot be written.
+    """
+    Outbox(sweep_dir).note("standing", tags=dict(tags), metrics=dict(metrics))
+
+
+def note_sweep_end(
+    sweep_dir: Path, ending: Ending, files: Sequence[Path] = (), texts: Mapping[str, str] | None = None
+) -> None:
+    """Note how the sweep ended, with its files and folders, and texts by the names of their artifacts.
+
+    Raises:
+        TrackingError: The folder cannot be written.
+    """
+    names = [os.path.relpath(file, sweep_dir) for file in files]
+    Outbox(sweep_dir).note("sweep_end", ending=describe_ending(ending), files=names, texts=dict(texts or {}))

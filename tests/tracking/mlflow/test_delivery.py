@@ -1,0 +1,149 @@
+"""Records reach MLflow once and in order, whatever its server does, and training never waits for it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sentiment.__main__ import main
+from sentiment.errors import TrackingError
+from sentiment.tracking.mlflow import delivery
+from sentiment.tracking.mlflow.delivery import Deliverer
+from sentiment.tracking.outbox import Outbox, find_outboxes
+from sentiment.tracking.recorder import open_recorder
+from sentiment.tracking.result_file import read_result
+from tests.tracking.mlflow.fake_server import FakeServer
+
+EPOCHS = 8
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # mlflow's own pauses are not what is tested
+    monkeypatch.setattr(delivery, "EVERY_SECONDS", 0.05)
+    server = FakeServer()
+    yield server
+    server.gate.set()
+    server.die()
+
+
+def context_of(project, server, job_number=None):
+    return project.context(project.settings(f"tracking.uri={server.uri}"), "seed=0", job_number=job_number)
+
+
+def train(context, result, *, between=lambda epoch: None):
+    with open_recorder(context) as recorder:
+        for epoch in range(1, EPOCHS + 1):
+            recorder.trained({"train/loss": 1 / epoch}, step=epoch, epoch=float(epoch))
+            recorder.validated({"val/accuracy": epoch / 10}, step=epoch, epoch=float(epoch))
+            between(epoch)
+        recorder.finished(result)
+
+
+def check_whole(server):
+    """One run, FINISHED, every point once and in order."""
+    [run] = [run for run in server.runs.values() if run["info"]["lifecycle_stage"] == "active"]
+    assert run["info"]["status"] == "FINISHED"
+    for name in ("val/accuracy", "train/loss"):
+        assert [step for key, step, *_ in run["points"] if key == name] == list(range(1, EPOCHS + 1))
+    assert run["params"]["seed"] == "0"
+    assert {name.rpartition("/")[2] for name in server.files} >= {"resolved.yaml", "test.npz", "confusion_matrix.csv"}
+    return run
+
+
+def test_a_run_is_delivered_whole_with_few_requests(project, server, result):
+    train(context_of(project, server), result)
+    run = check_whole(server)
+    assert read_result(project.output_dir() / "result.json").run_id == run["info"]["run_id"]
+    assert len(server.requests) <= 30  # without a model, which takes another dozen
+
+
+def test_training_waits_for_no_answer(project, server, result):
+    """The server answers nothing until the run is over: what waited for it would hang."""
+    server.gate.clear()
+    deliverer = Deliverer(project.folder / "multirun", [server.uri]).start()
+    train(context_of(project, server, job_number=0), result)
+    assert read_result(project.output_dir(0) / "result.json").status == "FINISHED"
+    assert server.runs == {}
+    server.gate.set()
+    deliverer.finish(60)
+    check_whole(server)
+
+
+def test_a_server_that_dies_in_mid_training_costs_the_run_nothing(project, server, result, caplog, capsys):
+    folder = project.output_dir()
+    train(context_of(project, server), result, between=lambda epoch: epoch == 3 and server.die())
+    record = read_result(folder / "result.json")
+    assert (record.status, len(record.history)) == ("FINISHED", EPOCHS)
+    assert f"python -m sentiment sync {folder}" in caplog.text
+    with pytest.raises(TrackingError, match=r"(?s)Of 1 runs, 1 are not delivered.*see that the store answers"):
+        main(["sync", str(folder)])
+    server.start()
+    main(["sync", str(folder)])
+    assert capsys.readouterr().out == "1 delivered.\n"
+    check_whole(server)
+    main(["sync", str(folder)])
+    assert capsys.readouterr().out == "Everything is delivered.\n"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_flaky_server_gets_everything_once_and_in_order(project, server, result, seed):
+    """Of all requests 15 % fail, half of them after they were done: those are done again, and count once."""
+    server.error_rate, server.random = 0.15, server.random.__class__(seed)
+    train(context_of(project, server, job_number=0), result)
+    deliverer = Deliverer(project.folder, [server.uri])
+    assert any(deliverer.deliver() for _ in range(50))
+    check_whole(server)
+
+
+def test_a_process_that_ends_within_a_delivery_delivers_nothing_twice(project, server, result):
+    """What is done but not noted as done is done again; the run is found by its key."""
+    train(context_of(project, server, job_number=0), result)
+    assert Deliverer(project.folder, [server.uri]).deliver()
+    Outbox(project.output_dir(0)).folder.joinpath("mlflow.json").unlink()
+    assert Deliverer(project.folder, [server.uri]).deliver()
+    check_whole(server)
+
+
+def test_a_run_that_was_deleted_there_keeps_no_other_one_waiting(project, result, caplog):
+    for number in (0, 1):
+        context = project.context(project.settings(), "seed=0", job_number=number)
+        train(context, result)
+    first, second = find_outboxes(project.folder)
+    assert Deliverer(project.folder).deliver()
+    for outbox in (first, second):
+        outbox.note("tags", tags={"later": "yes"})
+    project.client().delete_run(first.delivery.run_id)
+    assert not Deliverer(project.folder).deliver()
+    assert (first.is_delivered, second.is_delivered) == (False, True)
+    assert project.client().get_run(second.delivery.run_id).data.tags["later"] == "yes"
+
+
+def test_two_commands_do_not_deliver_the_same_at_once(project, server, result):
+    train(context_of(project, server, job_number=0), result)
+    with Outbox(project.output_dir(0)).delivering() as is_mine:
+        assert is_mine
+        assert not Deliverer(project.folder, [server.uri]).deliver()
+    assert server.requests == []
+
+
+def test_a_line_that_was_cut_off_is_left_out_and_the_next_one_whole(tmp_path):
+    outbox = Outbox(tmp_path)
+    outbox.note("tags", tags={"a": "1"})
+    with (tmp_path / "mlflow.jsonl").open("ab") as file:
+        file.write(b'{"kind": "tags", "ta')
+    assert [note["kind"] for _, note in outbox.read()] == ["tags"]
+    outbox.note("tags", tags={"b": "2"})
+    notes = outbox.read()
+    assert [note["kind"] for _, note in notes] == ["tags", "damaged", "tags"]
+    assert notes[-1][0] == (tmp_path / "mlflow.jsonl").stat().st_size
+
+
+def test_no_password_is_written(project, server):
+    uri = server.uri.replace("http://", "http://user:planted-secret@")
+    context = project.context(project.settings(f"tracking.uri={uri}"), job_number=0)
+    with open_recorder(context):
+        pass
+    start = json.loads((project.output_dir(0) / "mlflow.jsonl").read_text().splitlines()[0])
+    assert "planted-secret" not in start["uri"]
