@@ -9,11 +9,19 @@ import math
 import re
 from collections.abc import Iterable
 
-SHARES = ("accuracy", "f1", "auroc")
+SHARES = ("accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy")
 """Last parts of the names of metrics that are shares of one: they are read in percent."""
 
 SPLITS = {"val": "validation", "test": "test"}
-MEASURES = {"f1": "F1", "auroc": "AUROC", "ece": "expected calibration error"}
+MEASURES = {
+    "f1": "F1",
+    "auroc": "AUROC",
+    "ece": "expected calibration error",
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+    "mcc": "Matthews correlation",
+    "brier": "Brier score",
+}
 COSTS = {
     "model/parameters": "trainable parameters",
     "time/fit_seconds": "training time in seconds",
@@ -39,9 +47,11 @@ def is_share(metric: str) -> bool:
 def find_bounds(metric: str) -> tuple[float, float]:
     """Return the least and the largest value that a metric can have: a share of one, an error or a cost below none."""
     last = metric.rpartition("/")[2]
+    if last == "mcc":
+        return -1.0, 1.0
     if is_share(metric) or last == "ece":
         return 0.0, 1.0
-    return (0.0 if last == "loss" or metric in COSTS else -math.inf), math.inf
+    return (0.0 if last in ("loss", "brier") or metric in COSTS else -math.inf), math.inf
 
 
 def format_metric(name: str, value: float) -> str:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.objective import METRICS
 from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
@@ -136,6 +137,8 @@ def _identify_code() -> str:
 
     folders = [PROJECT_DIR / "sentiment" / name for name in ("data", "models", "training")]
     files = {file for folder in folders for file in folder.rglob("*.py")}
+    own = [metric.target for metric in METRICS.values() if callable(metric.target)]
+    files |= {Path(inspect.getfile(target)) for target in own}
     files |= {Path(inspect.getfile(option.target)) for option in OPTIONS.values() if isinstance(option.target, type)}
     content = [[str(file.name), file.read_text(encoding="utf-8")] for file in sorted(files)]
     versions = {name: metadata.version(name) for name in LIBRARIES}

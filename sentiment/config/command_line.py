@@ -15,7 +15,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -29,7 +29,7 @@ from omegaconf.errors import InterpolationKeyError
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.faults import WHOLE_NUMBER, explain_unknown_key, explain_unknown_option
-from sentiment.config.objective import RETIRED, Objective, find_directions, list_objectives
+from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
 from sentiment.config.reading import check_settings, list_keys, read_choices
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
@@ -297,7 +297,7 @@ def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]
         if name not in known and name not in RETIRED:  # stored studies may hold keys of earlier versions
             fault = explain_unknown_key(name, known, {})
             faults.append(Fault("hydra.sweeper.ignore", f"{name}: {fault.problem}", fault.remedy))
-    measured = get_args(Objective)
+    measured = list_measured()
     for name in sweeper.limits or {}:
         if name not in measured:
             guess = nearest(name, measured)

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from sentiment.config.group import DataGroup, Group, TrackingSettings
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.objective import METRICS, Direction, Metric
 from sentiment.config.option import OPTIONS, Kind, Option, list_options, list_required, takes
 from sentiment.errors import ConfigError, Fault, SentimentError
 
@@ -31,6 +32,7 @@ PACKAGE = "sentiment.extensions"
 NAME = re.compile("[a-z][a-z0-9_]*")
 
 T = TypeVar("T", bound=type)
+C = TypeVar("C", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,41 @@ def add_tracker(settings: type[BaseModel]) -> Callable[[T], T]:
         ExtensionError: Settings and class do not fit, or the name is taken.
     """
     return _adding("tracking", settings)
+
+
+def add_metric(name: str, direction: Direction) -> Callable[[C], C]:
+    """Make a metric of validation and test, which can be ``objective=val/NAME``; a decorator.
+
+    What it decorates is a function of labels (N,) int64 and probabilities (N, K) float32, both numpy arrays, that
+    returns a number (NaN: undefined), or a torchmetrics class whose constructor takes ``num_classes``.
+
+    Args:
+        name: Its name: ``half_error`` is recorded as ``val/half_error`` and ``test/half_error``.
+        direction: ``maximize`` or ``minimize``.
+
+    Raises:
+        ExtensionError: The name is taken or none, or nothing can be called with labels and probabilities.
+    """
+
+    def add(target: C) -> C:
+        if not _being_loaded:
+            raise ExtensionError(f"the metric {name} comes too late", "move it to a file in sentiment/extensions/")
+        if not NAME.fullmatch(name) or name in METRICS or name == "ece":
+            raise ExtensionError(
+                f"{name!r} cannot be the name of a metric: it is taken, or not in small letters, digits and _",
+                f"choose another name than {', '.join(METRICS)}",
+            )
+        if direction not in ("maximize", "minimize"):
+            raise ExtensionError(f"{direction!r} is no direction", "write maximize or minimize")
+        if not isinstance(target, type) and len(list_required(target)) > 2:
+            raise ExtensionError(
+                f"{name} needs more than labels and probabilities: {', '.join(list_required(target))}",
+                "write it as a function (labels, probabilities)",
+            )
+        METRICS[name] = Metric(name, direction, target)
+        return target
+
+    return add
 
 
 def load_extensions(package: str = PACKAGE) -> None:
@@ -261,13 +298,15 @@ def _check_constructor(option: Option, target: type) -> None:
 
 def _load(module: str) -> list[Fault]:
     """Import one file and return the fault that it has. Nothing of a broken file stays registered."""
-    before = dict(OPTIONS)
+    before, metrics_before = dict(OPTIONS), dict(METRICS)
     _being_loaded.append(module)
     try:
         importlib.import_module(module)
     except Exception as error:  # a file can raise anything, and each file's fault is told together with the others'
         OPTIONS.clear()
         OPTIONS.update(before)
+        METRICS.clear()
+        METRICS.update(metrics_before)
         return [_explain(error, module)]
     finally:
         _being_loaded.remove(module)

@@ -3,21 +3,61 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sentiment.errors import SentimentError
 
 Direction = Literal["maximize", "minimize"]
 
-Objective = Literal[
-    "val/accuracy", "val/f1", "val/auroc", "val/loss", "model/parameters", "time/fit_seconds", "time/latency_ms"
-]
-"""What a search can steer by: validation, and what a model costs. The test split is no objective."""
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of a split, from its labels and the probabilities that a model gave.
+
+    Attributes:
+        name: Last part of its name: ``mcc`` of ``val/mcc``.
+        direction: Which way it is better.
+        target: Function of labels (N,) and probabilities (N, K), or a torchmetrics class that takes ``num_classes``; of
+            a built-in one the import path, ``MODULE:FUNCTION``; None: training measures it by itself.
+    """
+
+    name: str
+    direction: Direction
+    target: Callable[..., Any] | str | None = None
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether it is shown wherever there is little room: the usual ones, and one's own."""
+        return not isinstance(self.target, str)
+
+
+def _built_in(name: str, direction: Direction) -> Metric:
+    return Metric(name, direction, f"sentiment.training.measures:measure_{name}")
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "maximize"), Metric("f1", "maximize"), Metric("auroc", "maximize"),
+        Metric("loss", "minimize"), _built_in("macro_f1", "maximize"), _built_in("balanced_accuracy", "maximize"),
+        _built_in("mcc", "maximize"), _built_in("brier", "minimize"),
+    )
+}  # fmt: skip
+"""What every split is measured by; those of sentiment/extensions/ join them (`sentiment.config.extension`)."""
+
+COSTS = ("model/parameters", "time/fit_seconds", "time/latency_ms")
+"""What a model costs; less is better."""
+
+
+def list_measured() -> tuple[str, ...]:
+    """Return what a search can steer by: validation, and what a model costs. The test split is no objective."""
+    return (*(f"val/{name}" for name in METRICS), *COSTS)
+
 
 SELECTING = "val/"
 """How an objective begins that can select a checkpoint."""
-
-LOWER_IS_BETTER = ("loss", "ece")
-"""Measures of a split of which less is better; of costs less always is."""
 
 RETIRED = {
     "objectives": "write objective=[...]",
@@ -47,14 +87,32 @@ def select_objective(objective: object) -> str:
 
 
 def find_direction(metric: str) -> Direction:
-    """Return which way a metric is better: losses, calibration errors and costs down, all else up."""
-    is_lower_better = metric.rpartition("/")[2] in LOWER_IS_BETTER or metric.startswith(("time/", "model/"))
-    return "minimize" if is_lower_better else "maximize"
+    """Return which way a metric is better.
+
+    Raises:
+        SentimentError: It is no metric of this project; one of one's own is gone, and with it its direction.
+    """
+    name = metric.rpartition("/")[2]
+    if name in METRICS:
+        return METRICS[name].direction
+    if name == "ece" or metric.startswith(("time/", "model/")):
+        return "minimize"
+    raise SentimentError(
+        f"{metric} is no metric of this project, so that nobody knows which way it is better.\n"
+        "  -> if it was one of sentiment/extensions/, put its file back; else correct its name"
+    )
+
+
+def is_leading(metric: str) -> bool:
+    """Return whether a metric is shown wherever there is little room."""
+    name = metric.rpartition("/")[2]
+    return name not in METRICS or METRICS[name].is_leading
 
 
 def find_directions(objective: object) -> list[Direction]:
-    """Return which way each objective is better, in order."""
-    return [find_direction(name) for name in list_objectives(objective)]
+    """Return which way each objective is better, in order; an unknown one is up to the schema, which refuses it."""
+    known = list_measured()
+    return [find_direction(name) if name in known else "maximize" for name in list_objectives(objective)]
 
 
 def read_objectives(params: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[Direction, ...]]:

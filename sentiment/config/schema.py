@@ -20,8 +20,8 @@ from sentiment.config.group import DataGroup, Group, TrackingSettings, conflict
 from sentiment.config.objective import (
     SELECTING,
     Direction,
-    Objective,
     find_directions,
+    list_measured,
     list_objectives,
     select_objective,
 )
@@ -313,10 +313,12 @@ if TYPE_CHECKING:  # a type checker runs no code, and knows the built-in ones
         SyntheticDataSettings | ImdbDataSettings | HubDataSettings | FilesDataSettings, Field(discriminator="name")
     ]
     AnyTrackingSettings = TrackingSettings
+    Objective = str
 else:
     ModelSettings = join_choices("model")
     DataSettings = join_choices("data")
     AnyTrackingSettings = join_choices("tracking", unnamed=TrackingSettings)
+    Objective = Literal[list_measured()]
 
 
 class TrainerSettings(Group):

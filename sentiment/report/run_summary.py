@@ -6,14 +6,11 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from sentiment.config.objective import list_objectives, select_objective
+from sentiment.config.objective import METRICS, list_objectives, select_objective
 from sentiment.errors import TrackingError
 from sentiment.format import format_duration, format_metric
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.result_file import FINGERPRINT_TAG, RESULT_FILE, ResultRecord, read_result
-
-LEADING = ("accuracy", "f1", "auroc", "loss")
-"""Measures that come first, in this order; the others follow by name."""
 
 LOOKED_AT = 100
 """Earlier runs among which the last comparable one is looked for."""
@@ -52,7 +49,7 @@ def name_folder(folder: Path) -> str:
 
 def _write_metrics(record: ResultRecord) -> Iterator[str]:
     measures = {name.rpartition("/")[2] for name in record.metrics if name.startswith(("val/", "test/"))}
-    ordered = [name for name in LEADING if name in measures] + sorted(measures - {*LEADING})
+    ordered = [name for name in METRICS if name in measures] + sorted(measures - {*METRICS})
     cells = [["", *ordered]]
     for prefix, split in (("val/", "validation"), ("test/", "test")):
         values = {name: record.metrics.get(f"{prefix}{name}") for name in ordered}

@@ -28,6 +28,7 @@ from sentiment.training.lightning_setup import memory_errors
 from sentiment.training.metrics import SplitMetrics
 from sentiment.training.naive_bayes import fit_linear
 from sentiment.training.reporter import Reporter
+from sentiment.training.reporting import write_line
 from sentiment.training.result import RunResult, TestPredictions
 from sentiment.training.run import write_bundle
 
@@ -55,7 +56,7 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
         metrics, _ = evaluate(network, corpus.validation, SplitMetrics(classes, "val/"), "val/loss")
         parameters = count_parameters(network)
         log.info("ngram: %s parameters, fitted in %.1f s", f"{parameters:,}", time.perf_counter() - started)
-        log.info("  %s", "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        log.info("  %s", write_line(metrics, settings.selection))
         reporter.validated(metrics, step=1, epoch=EPOCH)
         test = None
         if settings.trainer.test:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from pkgutil import resolve_name
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from torchmetrics.classification import (
     MulticlassStatScores,
 )
 
+from sentiment.config.objective import METRICS, Metric
 from sentiment.config.schema import Settings
 from sentiment.data.corpus import Corpus
 from sentiment.errors import SentimentError
@@ -31,9 +34,14 @@ class UndefinedObjectiveError(SentimentError):
     """The validation reviews leave an objective undefined."""
 
 
+class MetricError(SentimentError):
+    """A metric's own code failed."""
+
+
 class SplitMetrics(nn.Module):
     """Accuracy, F1 and AUROC of a split, under names such as ``val/accuracy``.
 
+    The others of `sentiment.config.objective.METRICS`, one's own among them, follow from all labels and probabilities.
     With two classes F1 and AUROC are those of class 1 (positive); with more they are averaged over the classes that
     the split has. Without a review of class 1 its F1 is NaN, with reviews of a single class AUROC is.
 
@@ -56,10 +64,13 @@ class SplitMetrics(nn.Module):
         )
         if calibration:
             self.metrics.add_metrics({"ece": MulticlassCalibrationError(classes, CALIBRATION_BINS, norm="l1")})
+        self.classes = classes
+        self._seen: list[tuple[Tensor, Tensor]] = []  # batches of probabilities and labels
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Add a batch of (B, K) probabilities and (B,) labels."""
         self.metrics.update(probabilities, labels)
+        self._seen.append((probabilities.detach(), labels))
 
     def compute(self) -> dict[str, Tensor]:
         """Return the metrics of all batches since the last reset."""
@@ -71,11 +82,35 @@ class SplitMetrics(nn.Module):
         present = support > 0
         values["f1"] = _average(values["f1"], present)
         values["auroc"] = _average(values["auroc"], present & (support < support.sum()))
+        assert self._seen, "a split has reviews"
+        probabilities, labels = (torch.cat(parts).cpu() for parts in zip(*self._seen, strict=True))
+        for metric in METRICS.values():
+            if metric.target is not None:
+                values[metric.name] = torch.tensor(measure(metric, labels, probabilities.float()), dtype=torch.float32)
         return {f"{self.prefix}{name}": value for name, value in values.items()}
 
     def reset(self) -> None:
         """Forget all batches."""
         self.metrics.reset()
+        self._seen.clear()
+
+
+def measure(metric: Metric, labels: Tensor, probabilities: Tensor) -> float:
+    """Measure (N,) labels and (N, K) probabilities.
+
+    Raises:
+        MetricError: The metric's own code failed.
+    """
+    target: Any = resolve_name(metric.target) if isinstance(metric.target, str) else metric.target
+    try:
+        if isinstance(target, type):
+            return float(target(num_classes=probabilities.shape[1])(probabilities, labels))
+        return float(target(labels.numpy(), probabilities.numpy()))
+    except Exception as error:  # a file of one's own can raise anything
+        place = getattr(target, "__module__", "its file")
+        raise MetricError(
+            f"The metric {metric.name} failed: {type(error).__name__}: {error}\n  -> correct it in {place}"
+        ) from error
 
 
 def _average(values: Tensor, is_defined: Tensor) -> Tensor:
@@ -124,5 +159,7 @@ def find_gaps(counts: Sequence[int] | np.ndarray, class_names: Sequence[str]) ->
     is_single = len(absent) == len(class_names) - 1
     if is_single or len(class_names) > 2:
         yield "auroc", reason, is_single
+    if is_single:
+        yield "mcc", reason, True
     if len(class_names) > 2 or not counts[1]:
         yield "f1", reason, len(class_names) == 2

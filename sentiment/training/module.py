@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 from torch.optim.lr_scheduler import LambdaLR
 
+from sentiment.config.objective import is_leading
 from sentiment.config.schema import OptimizerSettings, SchedulerSettings
 from sentiment.data.batching import Batch
 from sentiment.training.metrics import SplitMetrics
@@ -59,7 +60,9 @@ class TextClassificationModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation metrics, for the checkpoint, early stopping and the reporter."""
-        self.log_dict(self.validation_metrics.compute(), prog_bar=True)
+        metrics = self.validation_metrics.compute()
+        for name, value in metrics.items():
+            self.log(name, value, prog_bar=is_leading(name))
         self.validation_metrics.reset()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:

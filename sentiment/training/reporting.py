@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
-from sentiment.config.objective import find_direction
+from sentiment.config.objective import find_direction, is_leading
 from sentiment.errors import NonFiniteLossError
 from sentiment.training.reporter import Reporter
 
@@ -57,7 +57,7 @@ class ReportingCallback(pl.Callback):
         if self.best is None or self._is_better(metrics[self.objective], self.best[self.objective]):
             self.best, self.best_epoch = metrics, epoch
         if self.print_validations:
-            log.info("  epoch %-5.3g %s", epoch, "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+            log.info("  epoch %-5.3g %s", epoch, write_line(metrics, self.objective))
         self.reporter.validated(metrics, step=step, epoch=epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -100,6 +100,12 @@ class ProgressBar(RichProgressBar):
     def _get_train_description(self, current_epoch: int) -> str:
         description = f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
         return description.ljust(len(self.validation_description))  # as Lightning's own: the bar does not jump
+
+
+def write_line(metrics: Mapping[str, float], objective: str) -> str:
+    """Return the metrics that people follow, in a line: the leading ones and the objective."""
+    shown = {name: value for name, value in metrics.items() if is_leading(name) or name == objective}
+    return "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
 
 
 def read_metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment.errors import Reached
+from sentiment.training.measures import count_confusion
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,7 @@ class TestPredictions:
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """Count the (K, K) confusion matrix: rows are true classes, columns predicted ones."""
-        classes = self.probabilities.shape[1]
-        predicted = self.probabilities.argmax(axis=1)
-        return np.bincount(self.labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+        return count_confusion(self.labels, self.probabilities)
 
 
 @dataclass(frozen=True)

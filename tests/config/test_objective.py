@@ -9,8 +9,9 @@ import pytest
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.identity import identify, is_incidental, keep_determining
-from sentiment.config.objective import find_direction, read_objectives, translate_retired
+from sentiment.config.objective import find_direction, find_directions, read_objectives, translate_retired
 from sentiment.config.reading import check_settings, read_settings
+from sentiment.errors import SentimentError
 
 
 def test_one_objective_unless_told_otherwise(compose_config, tmp_path):
@@ -135,9 +136,17 @@ def test_objectives_of_the_results_on_record(file: Path):
 @pytest.mark.parametrize(
     ("metric", "direction"),
     [
-        ("val/accuracy", "maximize"), ("test/auroc", "maximize"), ("x", "maximize"), ("val/loss", "minimize"),
-        ("test/ece", "minimize"), ("model/parameters", "minimize"), ("time/latency_ms", "minimize"),
+        ("val/accuracy", "maximize"), ("test/auroc", "maximize"), ("test/mcc", "maximize"), ("val/loss", "minimize"),
+        ("val/brier", "minimize"), ("test/ece", "minimize"), ("model/parameters", "minimize"),
+        ("time/latency_ms", "minimize"),
     ],
 )  # fmt: skip
 def test_every_metric_has_a_direction(metric, direction):
     assert find_direction(metric) == direction
+
+
+def test_a_metric_whose_file_is_gone_has_no_direction():
+    """Taken for one of which more is better, it would rank the worst run first."""
+    with pytest.raises(SentimentError, match="val/mine is no metric of this project"):
+        find_direction("val/mine")
+    assert find_directions(["val/loss", "val/mine"]) == ["minimize", "maximize"]

@@ -21,7 +21,7 @@ from sentiment.models.bundle import Predictor
 from sentiment.training import linear
 from sentiment.training.run import train_and_test
 
-METRICS = {"loss", "accuracy", "f1", "auroc"}
+METRICS = {"loss", "accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "mcc", "brier"}
 
 
 @pytest.fixture

@@ -10,10 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from torchmetrics.classification import MulticlassCohenKappa
 
+from sentiment.config import objective
 from sentiment.config.schema import AdamSettings, ConstantSettings
 from sentiment.data.batching import Batch
-from sentiment.training.metrics import SplitMetrics, UndefinedObjectiveError
+from sentiment.training import metrics as metrics_module
+from sentiment.training.metrics import MetricError, SplitMetrics, UndefinedObjectiveError
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.run import train_and_test
 
@@ -53,6 +56,11 @@ def test_metrics_agree_with_scikit_learn(classes):
     assert found["test/accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted))
     assert found["test/f1"] == pytest.approx(sk.f1_score(labels, predicted, average=average), abs=1e-6)
     assert found["test/auroc"] == pytest.approx(sk.roc_auc_score(labels, scores, multi_class="ovr"), abs=1e-6)
+    assert found["test/macro_f1"] == pytest.approx(sk.f1_score(labels, predicted, average="macro"), abs=1e-6)
+    assert found["test/balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, predicted), abs=1e-6)
+    assert found["test/mcc"] == pytest.approx(sk.matthews_corrcoef(labels, predicted), abs=1e-6)
+    if classes == 2:
+        assert found["test/brier"] == pytest.approx(sk.brier_score_loss(labels, scores), abs=1e-6)
     assert found["test/ece"] == pytest.approx(expected_calibration_error(labels, probabilities), abs=1e-5)
 
 
@@ -66,6 +74,44 @@ def test_a_class_that_the_split_lacks_does_not_count():
     """A perfect model is perfect on what there is; a class without a review was a 0 in the mean before."""
     found = measure([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.7, 0.1, 0.2]], [0, 1, 0])
     assert (found["val/accuracy"], found["val/f1"], found["val/auroc"]) == (1, 1, 1)
+
+
+def test_answers_of_one_class_have_no_correlation_and_a_single_class_leaves_it_undefined():
+    assert measure([[0.8, 0.2], [0.7, 0.3]], [0, 1])["val/mcc"] == 0
+    assert np.isnan(measure([[0.8, 0.2], [0.7, 0.3]], [1, 1])["val/mcc"])
+
+
+def test_the_brier_score_of_several_classes_adds_up_their_squares():
+    assert measure([[0.5, 0.5, 0.0]], [0])["val/brier"] == pytest.approx(0.5)
+
+
+@pytest.fixture
+def own_metric(monkeypatch):
+    """Register a metric of one's own for a test."""
+    monkeypatch.setattr(objective, "METRICS", dict(objective.METRICS))
+    monkeypatch.setattr(metrics_module, "METRICS", objective.METRICS)
+
+    def register(target, direction="minimize"):
+        objective.METRICS["own"] = objective.Metric("own", direction, target)
+
+    return register
+
+
+def test_a_metric_of_ones_own_is_a_function_of_labels_and_probabilities(own_metric):
+    own_metric(lambda labels, probabilities: float(probabilities[labels == 1, 1].min()))
+    assert measure([[0.8, 0.2], [0.7, 0.3]], [1, 1])["val/own"] == pytest.approx(0.2)
+    assert objective.find_direction("val/own") == "minimize"
+
+
+def test_a_metric_of_ones_own_is_a_class_of_torchmetrics(own_metric):
+    own_metric(MulticlassCohenKappa, "maximize")
+    assert measure([[0.8, 0.2], [0.3, 0.7]], [0, 1])["val/own"] == 1
+
+
+def test_a_metric_that_fails_is_named(own_metric):
+    own_metric(lambda labels, probabilities: labels.nothing)
+    with pytest.raises(MetricError, match="metric own failed: AttributeError"):
+        measure([[0.8, 0.2]], [0])
 
 
 @pytest.mark.parametrize("label", [0, 1])

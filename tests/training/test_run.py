@@ -20,7 +20,7 @@ from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
 
-METRICS = {"loss", "accuracy", "f1", "auroc"}
+METRICS = {"loss", "accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "mcc", "brier"}
 
 
 @pytest.mark.parametrize("model", ["transformer", "rnn"])

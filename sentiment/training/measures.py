@@ -1,0 +1,58 @@
+"""Measures of a split beyond accuracy, F1 and AUROC, by numpy alone.
+
+Shapes: labels (N,) int64, probabilities (N, K) float32. A class without a review does not count in a mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Labels = npt.NDArray[np.int64]
+
+Probabilities = npt.NDArray[np.float32]
+
+
+def count_confusion(labels: Labels, probabilities: Probabilities) -> npt.NDArray[np.int64]:
+    """Count the (K, K) confusion matrix: rows are true classes."""
+    classes = probabilities.shape[1]
+    return np.bincount(labels * classes + probabilities.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+
+
+def measure_macro_f1(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the mean over the classes of their F1."""
+    confusion = count_confusion(labels, probabilities)
+    support, called, right = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
+    is_there = support > 0
+    return float((2 * right[is_there] / (support + called)[is_there]).mean())
+
+
+def measure_balanced_accuracy(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the mean over the classes of the share of their reviews that is right."""
+    confusion = count_confusion(labels, probabilities)
+    support = confusion.sum(axis=1)
+    return float((confusion.diagonal()[support > 0] / support[support > 0]).mean())
+
+
+def measure_mcc(labels: Labels, probabilities: Probabilities) -> float:
+    """Return Matthews' correlation of labels and answers (Gorodkin 2004 for several classes).
+
+    It is 0 where all answers are one class, and NaN where all reviews are.
+    """
+    confusion = count_confusion(labels, probabilities).astype(np.float64)
+    support, called, total = confusion.sum(axis=1), confusion.sum(axis=0), confusion.sum()
+    spread, spread_called = total**2 - support @ support, total**2 - called @ called
+    if spread == 0:
+        return float("nan")
+    return (
+        float((confusion.trace() * total - support @ called) / np.sqrt(spread * spread_called))
+        if spread_called
+        else 0.0
+    )
+
+
+def measure_brier(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the mean squared error of the probabilities (Brier 1950), of two classes that of class 1."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    squares = ((probabilities - truth) ** 2).sum(axis=1)
+    return float(squares.mean() / (2 if probabilities.shape[1] == 2 else 1))

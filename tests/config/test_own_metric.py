@@ -1,0 +1,40 @@
+"""A metric of one's own joins the others when its file is loaded, and a broken one leaves nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.config import extension, objective
+from sentiment.config.extension import ExtensionError, add_metric
+
+
+@pytest.fixture(autouse=True)
+def _loading(monkeypatch):
+    monkeypatch.setattr(objective, "METRICS", dict(objective.METRICS))
+    monkeypatch.setattr(extension, "METRICS", objective.METRICS)
+    monkeypatch.setattr(extension, "_being_loaded", ["a file"])
+
+
+def test_a_metric_joins_the_objectives():
+    @add_metric("surprise", "minimize")
+    def measure(labels, probabilities):
+        return 0.0
+
+    assert "val/surprise" in objective.list_measured()
+    assert objective.find_direction("test/surprise") == "minimize"
+    assert objective.is_leading("val/surprise")
+
+
+@pytest.mark.parametrize(
+    ("name", "direction", "target", "problem"),
+    [
+        ("accuracy", "maximize", lambda labels, probabilities: 0.0, "it is taken"),
+        ("My-Metric", "maximize", lambda labels, probabilities: 0.0, "small letters"),
+        ("mine", "upwards", lambda labels, probabilities: 0.0, "no direction"),
+        ("mine", "maximize", lambda labels, probabilities, texts: 0.0, "texts"),
+    ],
+)
+def test_a_faulty_metric_is_refused(name, direction, target, problem):
+    with pytest.raises(ExtensionError, match=problem):
+        add_metric(name, direction)(target)
+    assert name not in objective.METRICS or name == "accuracy"
