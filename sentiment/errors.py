@@ -84,14 +84,28 @@ class Reached:
     parameters: int
 
 
-class RunPruned(SentimentError):  # noqa: N818 - a way to end, as StopIteration is; not an error
-    """A search ended the run early; raised by a reporter's `validated`. It is no failure.
+class RunStopped(SentimentError):  # noqa: N818 - a way to end, as StopIteration is; not an error
+    """A search stopped the run before its end. It is no failure.
 
     Attributes:
         reached: How far the run came; training fills it in on the exception's way out.
     """
 
     reached: Reached | None = None
+
+
+class RunPruned(RunStopped):
+    """The run ends here; raised by a reporter's `validated`."""
+
+
+class RunPaused(RunStopped):
+    """The run has a checkpoint, and may go on from it later; raised by a reporter's `saved`.
+
+    Attributes:
+        steps: Validations that the run has made.
+    """
+
+    steps: int = 0
 
 
 FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died"]

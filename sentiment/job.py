@@ -40,6 +40,7 @@ def run_job(run: RunContext) -> tuple[float, ...]:
 
     Raises:
         RunPruned: The study has no use for the trial.
+        RunPaused: The trial waits for its promotion; the same job goes on from its checkpoint.
         SentimentError: What stopped the run, with the remedy.
     """
     trial = current_trial()
@@ -236,6 +237,14 @@ class TrialReporter:
         self._tell(epoch)
         if self._is_pruned:
             self._trial.report(value, step=round(epoch * self._validations_per_epoch) - 1)
+
+    def saved(self, *, epoch: float) -> None:
+        """Tell that the run can go on from here.
+
+        Raises:
+            RunPaused: The trial waits for its promotion.
+        """
+        self._trial.saved()
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Nothing: a study must not see the test split."""

@@ -53,6 +53,10 @@ class Spending:
         committed_epochs: Likewise.
         trial_seconds: Wall time that a trial takes to its end; 0 while nobody knows.
         trial_epochs: Epochs of a job; 0 while nobody knows.
+        steps_per_job: Reports of a whole job; 0 while nobody knows.
+        first_jobs: Work of a new trial before it may be paused, in whole jobs; None: it runs to its end.
+        furthest_jobs: Work that the furthest trial will have done.
+        is_any_complete: Whether a trial has come to its end.
     """
 
     seconds: float
@@ -62,6 +66,10 @@ class Spending:
     committed_epochs: float
     trial_seconds: float
     trial_epochs: float
+    steps_per_job: float = 0.0
+    first_jobs: float | None = None
+    furthest_jobs: float = 0.0
+    is_any_complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,18 +90,33 @@ class Budget:
         return any(limit is not None for limit in asdict(self).values())
 
     def count_starts(self, spent: Spending, repeats: int) -> int:
-        """Count the new trials that may begin: those that can run to their end within the budget."""
+        """Count the new trials that may begin: those that can run to their end, or to their pause, within the budget.
+
+        Where trials pause, what takes one of them to its end is kept back.
+        """
+        jobs, kept = float(repeats), 0.0
+        if spent.first_jobs is not None:
+            jobs, kept = spent.first_jobs, 0.0 if spent.is_any_complete else repeats - spent.furthest_jobs
         counts = [UNLIMITED]
-        if self.seconds is not None and (self.seconds - spent.seconds) < max(spent.trial_seconds, 1e-9):
+        if self.seconds is not None and not self.fits(spent, jobs + kept):
             counts.append(0)
-        for limit, committed, cost in (
-            (self.full_trials, spent.committed_trials, repeats),
-            (self.epochs, spent.committed_epochs, spent.trial_epochs * repeats),
+        for limit, committed, size in (
+            (self.full_trials, spent.committed_trials, 1.0),
+            (self.epochs, spent.committed_epochs, spent.trial_epochs),
         ):
             if limit is not None:
                 # Before any trial, nobody knows its cost in epochs: one begins, and tells.
-                counts.append(math.floor((limit - committed) / cost + 1e-9) if cost else int(limit > committed))
+                left = limit - committed - kept * size
+                counts.append(math.floor(left / (jobs * size) + 1e-9) if size else int(limit > committed))
         return max(0, min(counts))
+
+    def fits(self, spent: Spending, jobs: float) -> bool:
+        """Return whether there is room for so much more work, in whole jobs."""
+        return (
+            (self.seconds is None or self.seconds - spent.seconds >= max(jobs * spent.trial_seconds, 1e-9))
+            and (self.full_trials is None or self.full_trials - spent.committed_trials >= jobs - 1e-9)
+            and (self.epochs is None or self.epochs - spent.committed_epochs >= jobs * spent.trial_epochs - 1e-9)
+        )
 
     def may_resume(self, spent: Spending) -> bool:
         """Return whether a trial that waits may go on: of the work it is a part already."""

@@ -19,7 +19,7 @@ from sentiment.errors import SentimentError
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.progress import Observer, RunningJob, StudyState, write_failure
 from sentiment.search.space.parameters import show_values
-from sentiment.search.study.outcome import Outcome, failed, finish
+from sentiment.search.study.outcome import Outcome, failed, finish, is_paused
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
 from sentiment.search.workers.executor import Executor, uninterrupted
 from sentiment.search.workers.job import Finished, Job
@@ -110,6 +110,7 @@ class Controller:
                         self._fill()  # before anybody is told: the slot must not wait for the telling
                     for trial in settled:
                         self._tell(trial)
+                    self._give_up(is_over=False)
                     self._stop_after_failures()
                     self._stop_overtime()
                 elif self._study.is_served:
@@ -117,6 +118,7 @@ class Controller:
                 else:
                     time.sleep(POLL_SECONDS)  # other processes run the last trials; one may die yet
                 self._wait()
+            self._give_up(is_over=True)
         finally:
             with uninterrupted():
                 self._stop()
@@ -214,10 +216,19 @@ class Controller:
                 log.error("Trial %d failed:\n%s", number, outcome.traceback)
         return trial
 
+    def _give_up(self, *, is_over: bool) -> None:
+        """Prune the paused trials that will not be promoted."""
+        for trial in self._study.give_up_paused(is_over=is_over):
+            self._tell(trial)
+
     def _tell(self, trial: FrozenTrial | None) -> None:
-        if trial is not None:
-            state = self.state()
-            for observer in self._observers:
+        if trial is None:
+            return
+        state = self.state()
+        for observer in self._observers:
+            if is_paused(trial):
+                observer.trial_paused(trial, state)
+            else:
                 observer.trial_ended(trial, state)
 
     def _wait(self) -> None:

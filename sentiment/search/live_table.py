@@ -60,6 +60,10 @@ class LiveTable(Observer):
             self._console.print(Text(f"#{trial.number} {write_ending(trial, state)}", style="red"))
         self._draw(state)
 
+    def trial_paused(self, trial: FrozenTrial, state: StudyState) -> None:
+        """Draw."""
+        self._draw(state)
+
     def waited(self, state: StudyState) -> None:
         """Draw."""
         self._draw(state)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.atomic import write_text
 from sentiment.format import format_metric, format_setting
-from sentiment.search.study.outcome import read_outcomes_of
+from sentiment.search.study.outcome import count_states, read_outcomes_of
+from sentiment.search.study.promotion import count_steps
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
 
@@ -89,6 +89,9 @@ class Observer:
     def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
         """A trial was settled."""
 
+    def trial_paused(self, trial: FrozenTrial, state: StudyState) -> None:
+        """A trial waits for its promotion."""
+
     def waited(self, state: StudyState) -> None:
         """Time passed: about every second."""
 
@@ -148,6 +151,11 @@ class EventLines(Observer):
         """Log how the trial ended and what the best is now."""
         log.info("#%d %s | %s", trial.number, write_ending(trial, state), write_stand(state))
 
+    def trial_paused(self, trial: FrozenTrial, state: StudyState) -> None:
+        """Log how far the trial came."""
+        value = write_objectives([trial.intermediate_values[trial.last_step or 0]], state.metric_names)
+        log.info("#%d paused after %d reports: %s | %s", trial.number, count_steps(trial), value, write_stand(state))
+
     def study_ended(self, state: StudyState) -> None:
         """Log what was found."""
         log.info("Study %s: %s", state.name, write_stand(state))
@@ -186,9 +194,10 @@ def write_beginning(state: StudyState) -> str:
 
 def write_stand(state: StudyState) -> str:
     """Return how far a study is and what its best trial is."""
-    counts = Counter(trial.state.name.lower() for trial in state.trials)
+    counts = count_states(state.trials)
     parts = [f"{counts['complete']} done"]
-    parts += [f"{counts[kind]} {word}" for kind, word in (("pruned", "pruned"), ("fail", "failed")) if counts[kind]]
+    words = {"paused": "paused", "pruned": "pruned", "fail": "failed"}
+    parts += [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]
     line = ", ".join(parts) + ("" if state.total is None else f" of {state.total}")
     if len(state.best) == 1:
         line += f"; best {write_objectives(state.best[0].values, state.metric_names)} (#{state.best[0].number})"

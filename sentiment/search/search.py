@@ -45,10 +45,13 @@ from sentiment.search.storage.address import read_address
 from sentiment.search.study.definition import Definition
 from sentiment.search.study.limits import check_limits
 from sentiment.search.study.outcome import RepeatPlan
+from sentiment.search.study.promotion import PromotionPruner
 
 log = logging.getLogger(__name__)
 
 _NOWHERE = object()
+
+PROMOTION = f"{PromotionPruner.__module__}.{PromotionPruner.__qualname__}"
 
 CustomSpace = Callable[[DictConfig, optuna.Trial], None]
 """An application's own search space: draws further parameters of a trial."""
@@ -369,7 +372,7 @@ def _build_pruner(config: Mapping[str, Any] | None) -> BasePruner:
         return NopPruner()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # people chose it
-        pruner = instantiate(dict(config), _execution_whitelist_=("optuna.pruners.*",))
+        pruner = instantiate(dict(config), _execution_whitelist_=("optuna.pruners.*", PROMOTION))
     assert isinstance(pruner, BasePruner), f"hydra.sweeper.pruner gives {pruner!r}"
     return pruner
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from sentiment.errors import REASON_LENGTH, FailureKind, Reached, RunPruned, describe_failure
+from sentiment.errors import REASON_LENGTH, FailureKind, Reached, RunPaused, RunStopped, describe_failure
 
-Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED", "PRUNED"]
-"""MLflow's own names, and PRUNED, which MLflow does not know."""
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED", "PRUNED", "PAUSED"]
+"""MLflow's own names, and two that MLflow does not know: for PRUNED it says FINISHED, for PAUSED SCHEDULED."""
 
 FINAL: frozenset[Status] = frozenset({"FINISHED", "PRUNED"})
 """States that nothing follows; a run in any other one can be taken up again."""
 
 TRIAL_STATES: dict[Status, str] = {
     "RUNNING": "RUNNING", "FINISHED": "COMPLETE", "PRUNED": "PRUNED", "FAILED": "FAIL", "KILLED": "KILLED",
+    "PAUSED": "PAUSED",
 }  # fmt: skip
 """What a study calls the same; MLflow's tag ``trial.state``."""
 
@@ -23,7 +24,8 @@ TRIAL_STATES: dict[Status, str] = {
 class Ending:
     """The end of a run.
 
-    A failure has its kind, a reason in one line and the whole traceback; a pruned run its reason and what it reached.
+    A failure has its kind, a reason in one line and the whole traceback; a pruned or paused run its reason and what it
+    reached.
     """
 
     status: Status
@@ -45,10 +47,11 @@ def ending_of(error: BaseException) -> Ending:
     """Classify the exception that leaves a run.
 
     Ctrl-C and a polite request to end (SIGTERM turned into SystemExit) are KILLED, what a search ended is
-    PRUNED, everything else is FAILED.
+    PRUNED, what it stopped for a while PAUSED, everything else is FAILED.
     """
-    if isinstance(error, RunPruned):
-        return Ending("PRUNED", reason=" ".join(str(error).split())[:REASON_LENGTH] or "pruned", reached=error.reached)
+    if isinstance(error, RunStopped):
+        status: Status = "PAUSED" if isinstance(error, RunPaused) else "PRUNED"
+        return Ending(status, reason=" ".join(str(error).split())[:REASON_LENGTH] or "pruned", reached=error.reached)
     failure = describe_failure(error)
-    status: Status = "KILLED" if failure.kind == "interrupted" else "FAILED"
+    status = "KILLED" if failure.kind == "interrupted" else "FAILED"
     return Ending(status, failure.kind, failure.reason, failure.traceback)

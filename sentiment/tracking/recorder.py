@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,12 +13,12 @@ from typing import Protocol, cast
 from sentiment.config.option import choice_of, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
-from sentiment.tracking.ending import FINISHED, Ending, ending_of
+from sentiment.tracking.ending import FINISHED, Ending, Status, ending_of
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import read_result_of, write_result
 from sentiment.training.reporter import Reporter, Reporters
-from sentiment.training.result import RunResult
+from sentiment.training.result import CHECKPOINTS, RunResult
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +89,8 @@ def open_recorder(context: RunContext) -> Iterator[Recorder]:
     """Record a run for as long as the ``with`` block lasts.
 
     Leaving the block marks the run FINISHED; an exception marks it FAILED, an interruption (Ctrl-C, SystemExit)
-    KILLED, the end that a search decided PRUNED, with the reason, and goes on to the caller. An interrupted run that
-    is started again in its folder goes on in the same records.
+    KILLED, the end that a search decided PRUNED, or PAUSED where it may go on, with the reason, and goes on to the
+    caller. An interrupted or paused run that is started again in its folder goes on in the same records.
 
     Raises:
         TrackingError: A store cannot be opened or written, or the folder holds a finished run.
@@ -136,13 +137,28 @@ def close_abandoned(output_dir: Path, reason: str) -> None:
     Raises:
         TrackingError: The record is damaged, or the folder cannot be written.
     """
+    _close(output_dir, "RUNNING", Ending("FAILED", "worker_died", reason))
+
+
+def close_paused(output_dir: Path, reason: str | None) -> None:
+    """Mark a run as pruned that a search had paused and gives up, and remove what it would have gone on from.
+
+    Raises:
+        TrackingError: The record is damaged, or the folder cannot be written.
+    """
+    if _close(output_dir, "PAUSED", Ending("PRUNED", reason=reason or "pruned")):
+        shutil.rmtree(output_dir / CHECKPOINTS, ignore_errors=True)
+
+
+def _close(output_dir: Path, status: Status, ending: Ending) -> bool:
+    """Write how a run ended in the place of its own process; return whether its record has the status."""
     record = read_result_of(output_dir)
-    if record is None or record.status != "RUNNING":
-        return
-    ending = Ending("FAILED", "worker_died", reason)
+    if record is None or record.status != status:
+        return False
     write_result(output_dir, replace(record, status=ending.status, kind=ending.kind, reason=ending.reason))
     outbox = Outbox(output_dir)
     if outbox.is_used:
         from sentiment.tracking.mlflow.recorder import note_end
 
         note_end(outbox, ending, is_job=True)
+    return True

@@ -54,9 +54,9 @@ class TextClassificationModule(pl.LightningModule):
         """Return the loss of one batch."""
         return F.cross_entropy(self(batch.tokens, batch.mask), batch.labels, label_smoothing=self.label_smoothing)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Add one batch to the validation metrics."""
-        self._evaluate(batch, "val/loss", self.validation_metrics)
+    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Add one batch to the validation metrics; return its probabilities (B, K), for callbacks."""
+        return self._evaluate(batch, "val/loss", self.validation_metrics)
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation metrics, for the checkpoint, early stopping and the reporter."""

@@ -7,7 +7,7 @@ search may raise from `validated` to end the run early.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Reporter(Protocol):
@@ -27,6 +27,18 @@ class Reporter(Protocol):
         """Take the test metrics of the selected checkpoint, once."""
 
 
+@runtime_checkable
+class Stopper(Protocol):
+    """A reporter that may stop a run where it can go on later."""
+
+    def saved(self, *, epoch: float) -> None:
+        """Learn that the run can go on from here if it is stopped now; it is not called after the last epoch.
+
+        Raises:
+            RunPaused: The run is to stop here.
+        """
+
+
 class Reporters:
     """Pass every report on to several reporters, in order."""
 
@@ -42,6 +54,12 @@ class Reporters:
         """Pass on validation metrics."""
         for reporter in self.reporters:
             reporter.validated(metrics, step=step, epoch=epoch)
+
+    def saved(self, *, epoch: float) -> None:
+        """Pass on that the run can go on from here."""
+        for reporter in self.reporters:
+            if isinstance(reporter, Stopper):
+                reporter.saved(epoch=epoch)
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Pass on test metrics."""

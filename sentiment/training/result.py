@@ -12,6 +12,9 @@ import numpy.typing as npt
 from sentiment.errors import Reached
 from sentiment.training.measures import count_confusion
 
+CHECKPOINTS = "checkpoints"
+"""Folder, in a run's, of what it is selected from and would go on from."""
+
 
 @dataclass(frozen=True)
 class TestPredictions:

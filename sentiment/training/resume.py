@@ -18,6 +18,7 @@ import torch
 from sentiment.atomic import replacing
 from sentiment.errors import ModelFileError
 from sentiment.models.checkpoint import read_checkpoint
+from sentiment.training.reporter import Reporter, Stopper
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +42,15 @@ class LastCheckpoint(pl.Callback):
     Args:
         folder: Folder of the run's checkpoints.
         identity: Hash of what determines the run; a file of another run is not taken up.
+        reporter: Learns where the run could be stopped.
         enabled: False: write nothing and always start anew.
     """
 
-    def __init__(self, folder: Path, identity: str, *, enabled: bool) -> None:
+    def __init__(self, folder: Path, identity: str, reporter: Reporter, *, enabled: bool) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
         self.identity = {"run": identity, "folder": str(folder.resolve())}
         self.enabled = enabled
+        self._reporter = reporter
         self._started = time.monotonic()
         self._taken_up: dict[str, Any] | None = None
         self._is_writing = False
@@ -102,7 +105,11 @@ class LastCheckpoint(pl.Callback):
         trainer.should_stop = bool(self._taken_up["should_stop"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file."""
+        """Write the file.
+
+        Raises:
+            RunPaused: The reporter stops the run here; it goes on from the file.
+        """
         if not self.enabled:
             return
         self._is_writing = True
@@ -111,6 +118,10 @@ class LastCheckpoint(pl.Callback):
                 trainer.save_checkpoint(unfinished)
         finally:
             self._is_writing = False
+        epochs = trainer.current_epoch + 1
+        is_over = trainer.should_stop or epochs == trainer.max_epochs
+        if isinstance(self._reporter, Stopper) and not is_over:
+            self._reporter.saved(epoch=epochs)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -20,7 +20,7 @@ from sentiment.config.option import find_option
 from sentiment.config.schema import Settings, TrainerSettings
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
-from sentiment.errors import Reached, RunPruned
+from sentiment.errors import Reached, RunPruned, RunStopped
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import save_bundle
 from sentiment.models.checkpoint import read_checkpoint
@@ -31,7 +31,7 @@ from sentiment.training.metrics import check_metrics
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
-from sentiment.training.result import RunResult
+from sentiment.training.result import CHECKPOINTS, RunResult
 from sentiment.training.resume import BEST_FILE, LastCheckpoint
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         DeviceError: The device asked for is not there.
         UndefinedObjectiveError: The validation reviews leave an objective undefined.
         RunPruned: The reporter ended the run early; how far it came is in `reached`, and its checkpoints are removed.
+        RunPaused: The reporter stopped it at a checkpoint; the same call goes on from there.
         ModelFileError: The selected checkpoint was damaged since it was written.
         NonFiniteLossError: The loss became NaN or infinite.
         OutOfMemoryError: The host or the accelerator ran out of memory.
@@ -71,9 +72,9 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         objective=settings.selection,
         print_validations=not show_bar,
     )
-    folder = output_dir / "checkpoints"
+    folder = output_dir / CHECKPOINTS
     selected = folder / BEST_FILE
-    last = LastCheckpoint(folder, identify(settings, corpus.fingerprint), enabled=settings.trainer.resume)
+    last = LastCheckpoint(folder, identify(settings, corpus.fingerprint), reporter, enabled=settings.trainer.resume)
     parameters = count_parameters(module.network)
     with lightning_setup():
         callbacks = [reporting, build_selection(settings, folder), last]
@@ -120,18 +121,19 @@ def fit(
 
     Raises:
         RunPruned: With how far the run came; nobody will go on from its checkpoints, so they are removed.
+        RunPaused: With how far it came; its checkpoints stay.
     """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last.find(), weights_only=True)
-    except RunPruned as pruned:
-        pruned.reached = Reached(
+    except RunStopped as stopped:
+        stopped.reached = Reached(
             metrics=dict(reporting.best or {}),
             epochs=epochs_done(trainer),
             best_epoch=reporting.best_epoch,
             seconds=last.seconds,
             parameters=count_parameters(module.network),
         )
-        if last.folder.exists():  # not yet, where the first validation was the end
+        if isinstance(stopped, RunPruned) and last.folder.exists():  # not yet, where the first validation was the end
             shutil.rmtree(last.folder)
         raise
 

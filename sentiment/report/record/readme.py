@@ -106,7 +106,7 @@ def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
 
 
 def _count(records: Sequence[ResultRecord]) -> str:
-    names = {"FINISHED": "finished", "PRUNED": "pruned", "FAILED": "failed", "KILLED": "killed"}
+    names = {"FINISHED": "finished", "PRUNED": "pruned", "PAUSED": "paused", "FAILED": "failed", "KILLED": "killed"}
     counts = {name: sum(record.status == status for record in records) for status, name in names.items()}
     hours = sum(record.seconds or 0.0 for record in records) / 3600
     endings = ", ".join(f"{count} {name}" for name, count in counts.items() if count)

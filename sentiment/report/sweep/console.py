@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sentiment.format import format_duration, format_metric, format_setting, shorten_keys
 from sentiment.report.draw.table import PADDING, open_console
-from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.report.sweep.table import STOPPED, SweepRow, SweepTable
 from sentiment.report.sweep.tables import explain_row, order_metrics, state_in_capitals
 
 IMPORTANCE = (
@@ -38,12 +38,12 @@ class PrintedColumn:
 
 
 def print_table(table: SweepTable, console: Console | None = None) -> None:
-    """Print complete and pruned trials as a table, and beneath it, with their reasons, those that have no rank.
+    """Print complete, pruned and paused trials as a table, and beneath it, with their reasons, those that have no rank.
 
     No value is cut: columns that do not fit are left out, the least telling first; ``ranking.csv`` has them all.
     """
     console = console or open_console()
-    shown = tuple(row for row in table.rows if row.state in ("complete", "pruned"))
+    shown = tuple(row for row in table.rows if row.state in ("complete", *STOPPED))
     if shown:
         console.print(Text(f"\n{_write_heading(table)}"))
         console.print(_make_table(shown, choose_columns(table, shown, console.width), console.is_terminal))
@@ -109,8 +109,7 @@ def _write_heading(table: SweepTable) -> str:
     parts = [f"{states.get('complete', 0)} finished, ranked by {table.objectives[0]} ({better} is better)"]
     if len(table.objectives) > 1 and table.front:
         parts.append(f"{len(table.front)} on the front with {' and '.join(table.objectives[1:])}")
-    if "pruned" in states:
-        parts.append(f"{states['pruned']} pruned")
+    parts += [f"{states[state]} {state}" for state in STOPPED if state in states]
     return "; ".join(parts)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sentiment.config.identity import is_incidental
 from sentiment.config.objective import Direction
 from sentiment.format import format_number
-from sentiment.report.sweep.table import CurvePoint, SweepRow
+from sentiment.report.sweep.table import STOPPED, CurvePoint, SweepRow
 from sentiment.search.study.ranking import Candidate, rank_trials
 from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.run_name import parse_overrides, shorten
@@ -26,6 +26,7 @@ Objectives = Mapping[str, Direction]
 
 STATES: dict[str, State] = {
     "FINISHED": "complete", "PRUNED": "pruned", "FAILED": "failed", "KILLED": "killed", "RUNNING": "killed",
+    "PAUSED": "paused",
 }  # fmt: skip
 """Of a job without a study. Who only has a record that says RUNNING cannot tell a run from one that was killed
 outright; its reason says so, and it must not vanish from the table of failures."""
@@ -212,7 +213,7 @@ def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow
         row = rows[index]
         if index in ranks:
             return 0, ranks[index]
-        if row.state not in ("complete", "pruned"):
+        if row.state not in ("complete", *STOPPED):
             return 3, row.number
         value = sign * row.values.get(first, math.nan)
         return (1 if row.state == "complete" else 2), math.inf if math.isnan(value) else value
@@ -235,12 +236,12 @@ def _read_values(
     trial: TrialHistory, metrics: Mapping[str, float], objectives: Objectives, *, is_own: bool
 ) -> dict[str, float]:
     """Return the objectives of a trial: the study's own values, over its repeats, or else metrics of its first run."""
-    if trial.state not in ("complete", "pruned"):
+    if trial.state not in ("complete", *STOPPED):
         return {}
     if is_own and trial.values:
         return dict(zip(objectives, trial.values, strict=True))
     values = _pick(metrics, objectives)
-    if not values and is_own and trial.state == "pruned" and trial.intermediate:
+    if not values and is_own and trial.state in STOPPED and trial.intermediate:
         first, direction = next(iter(objectives.items()))
         choose = max if direction == "maximize" else min
         return {first: choose(trial.intermediate.values())}
@@ -265,6 +266,8 @@ def _explain(trial: TrialHistory, runs: Sequence[ResultRecord]) -> str | None:
     if trial.state == "complete" and trial.excess:
         broken = (f"{name} by {format_number(excess)}" for name, excess in trial.excess.items())
         return f"breaks a limit: {', '.join(broken)}"
+    if trial.state == "paused":
+        return f"waits for its promotion after {len(trial.intermediate)} reports; the same command goes on"
     if trial.state == "waiting":
         ended = [run.reason for run in runs if run.status == "KILLED" and run.reason]
         return "; ".join([*ended[-1:], "the same command runs it again"])

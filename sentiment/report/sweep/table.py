@@ -15,7 +15,10 @@ from sentiment.tracking.result_file import ResultRecord, job_order
 if TYPE_CHECKING:
     from sentiment.search.study.history import State
 
-STATES: tuple[State, ...] = ("complete", "pruned", "failed", "killed", "running", "waiting")
+STATES: tuple[State, ...] = ("complete", "pruned", "paused", "failed", "killed", "running", "waiting")
+
+STOPPED = ("pruned", "paused")
+"""States of a trial that has a value, but did not come to its end."""
 """In the order in which they are counted for people."""
 
 

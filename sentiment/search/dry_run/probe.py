@@ -95,6 +95,9 @@ class Probe:
     def report(self, value: float, *, step: int) -> None:
         """Take no notice: nothing is compared."""
 
+    def saved(self) -> None:
+        """Take no notice: nothing is paused."""
+
     def finish_repeat(self, value: float) -> None:
         """Take no notice: nothing is compared."""
 

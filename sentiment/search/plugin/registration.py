@@ -126,6 +126,16 @@ class HyperbandPrunerConfig:
 
 
 @dataclass
+class PromotionPrunerConfig:
+    """Pause trials at rungs, and let the best of each go on (ASHA); ``max_paused`` bounds the checkpoints kept."""
+
+    _target_: str = "sentiment.search.study.promotion.PromotionPruner"
+    min_resource: int = 1
+    reduction_factor: int = 3
+    max_paused: int = 50
+
+
+@dataclass
 class PatientPrunerConfig:
     """Ask the wrapped pruner only after `patience` steps without improvement; null prunes on patience alone."""
 
@@ -160,6 +170,7 @@ PRUNERS = {
     "percentile": PercentilePrunerConfig,
     "successive_halving": SuccessiveHalvingPrunerConfig,
     "hyperband": HyperbandPrunerConfig,
+    "promotion": PromotionPrunerConfig,
     "patient": PatientPrunerConfig,
     "wilcoxon": WilcoxonPrunerConfig,
 }

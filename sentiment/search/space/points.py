@@ -28,6 +28,10 @@ REPLACES_KEY = "retry_of"
 """User attribute of a trial: number of the failed trial whose point it tries again."""
 
 
+TARGET_KEY = "study:target"
+"""System attribute of a trial: reports after which its job is to pause; a pause before that is over."""
+
+
 def write_setting(value: Any) -> str:
     """Write a setting as text that tells types apart: ``1`` is a number, ``'1'`` a string.
 

@@ -22,7 +22,7 @@ from sentiment.errors import ConfigError, Fault, SentimentError
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.grid import ValidGridSampler, list_grid
 from sentiment.search.space.parameters import Space, name_key
-from sentiment.search.space.points import Key, Point, PointReader
+from sentiment.search.space.points import TARGET_KEY, Key, Point, PointReader
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -171,7 +171,7 @@ class FreshSampler(BaseSampler):
         return self._in_flight[trial.number]
 
     def _show(self, study: Study) -> Study:
-        return SeenStudy(study, self._reader, self._prior) if self._reader or self._prior else study
+        return SeenStudy(study, self._reader, self._prior)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Build the sampler of the trial."""
@@ -204,6 +204,7 @@ class SeenStudy(optuna.Study):
 
     Every trial that is a point of the space as it is now has its distributions; other trials look failed, from which no
     sampler learns. Before them come the trials of an earlier study, with their values moved to the level of this one.
+    A trial that was paused, and may go on since, looks pruned: its reports so far are what is known of it.
 
     Args:
         study: The study.
@@ -224,7 +225,8 @@ class SeenStudy(optuna.Study):
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        trials = self._seen._get_trials(deepcopy=False, use_cache=use_cache)
+        # Not from the cache, which only `Study.ask` renews.
+        trials = [_show_paused(trial) for trial in self._seen._get_trials(deepcopy=False)]
         trials = [*_level(self._prior, trials), *trials]
         shown = [self._translate(trial) for trial in trials if states is None or trial.state in states]
         shown = [trial for trial in shown if states is None or trial.state in states]
@@ -247,6 +249,14 @@ class SeenStudy(optuna.Study):
             **{item.name: item.distribution for item in self._reader.space.active(point)},
         }
         return shown
+
+
+def _show_paused(trial: FrozenTrial) -> FrozenTrial:
+    if trial.state.is_finished() or trial.system_attrs.get(TARGET_KEY) is None or not trial.intermediate_values:
+        return trial
+    shown = copy.copy(trial)
+    shown.state = TrialState.PRUNED
+    return shown
 
 
 def _level(prior: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -39,6 +39,15 @@ class RunningTrial(Protocol):
             RunPruned: The pruner ends the trial.
         """
 
+    def saved(self) -> None:
+        """Take it that the job can go on from here if it is stopped now: it has written a checkpoint.
+
+        Without such calls a trial is never paused: under ``hydra/sweeper/pruner=promotion`` it runs to its end.
+
+        Raises:
+            RunPaused: The trial waits here for its promotion.
+        """
+
     def describe(self, metrics: Mapping[str, float]) -> None:
         """Note numbers beside the objective (size, time): for limits, tables and the dashboard."""
 

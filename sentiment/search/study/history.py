@@ -29,14 +29,15 @@ from sentiment.search.space.points import read_setting
 from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
 from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address
+from sentiment.search.study.agenda import list_standing
 from sentiment.search.study.limits import choose_best
-from sentiment.search.study.outcome import read_described, read_outcomes_of
+from sentiment.search.study.outcome import is_paused, read_described, read_outcomes_of
 from sentiment.search.study.spending import BUDGET_KEY, measure
-from sentiment.search.study.stored import DEFINITION_KEY, list_commands, list_standing
+from sentiment.search.study.stored import DEFINITION_KEY, list_commands
 
 Direction = Literal["minimize", "maximize"]
 
-State = Literal["complete", "pruned", "failed", "killed", "running", "waiting"]
+State = Literal["complete", "pruned", "paused", "failed", "killed", "running", "waiting"]
 
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -264,7 +265,7 @@ def _write_budget(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial], 
 
 def read_trial(trial: FrozenTrial) -> TrialHistory:
     """Return a trial as its study's storage holds it, in plain data."""
-    attributes, state = trial.user_attrs, STATES[trial.state]
+    attributes, state = trial.user_attrs, "paused" if is_paused(trial) else STATES[trial.state]
     if attributes.get("failure.kind") == "interrupted":
         state = "killed"
     reason = attributes.get("failure.reason")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import FailureKind, describe_failure
-from sentiment.search.space.points import REPLACES_KEY
+from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY
 
-State = Literal["complete", "pruned", "failed"]
+State = Literal["complete", "pruned", "paused", "failed"]
 
 OUTCOME_KEY = "study:outcome:{repeat}"
 """System attribute of a trial: how its job ended, written by the job itself, so that a result survives the process
@@ -27,13 +28,15 @@ class Outcome:
     """The end of one job.
 
     Attributes:
-        state: Complete, pruned or failed.
+        state: Complete, pruned, paused or failed.
         values: The objectives, where complete.
         kind: Kind of failure.
-        reason: One line for people, where pruned or failed.
+        reason: One line for people, where not complete.
         traceback: Where failed.
         reused_from: Number of the trial whose values these are; None where the job ran itself.
         adopted_from: Folder of the job of another study whose result this is; None otherwise.
+        steps: Reports that it has made, where paused.
+        seconds: Time that it ran, over its attempts that came to an outcome.
     """
 
     state: State
@@ -43,6 +46,8 @@ class Outcome:
     traceback: str | None = None
     reused_from: int | None = None
     adopted_from: str | None = None
+    steps: int = 0
+    seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return what a storage keeps."""
@@ -136,10 +141,24 @@ def read_described(trial: FrozenTrial) -> dict[str, float]:
 
 
 def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:
-    """Return what the jobs of a trial have kept, by repeat."""
+    """Return what the jobs of a trial have kept, by repeat; not a pause that is over."""
     prefix = OUTCOME_KEY.format(repeat="")
-    return {
+    kept = {
         int(key.removeprefix(prefix)): Outcome.from_json(content)
         for key, content in trial.system_attrs.items()
         if key.startswith(prefix)
     }
+    target = trial.system_attrs.get(TARGET_KEY, 0)
+    return {repeat: outcome for repeat, outcome in kept.items() if outcome.state != "paused" or outcome.steps >= target}
+
+
+def count_states(trials: Sequence[FrozenTrial]) -> Counter[str]:
+    """Count trials by state: Optuna's in small letters, and paused."""
+    return Counter("paused" if is_paused(trial) else trial.state.name.lower() for trial in trials)
+
+
+def is_paused(trial: FrozenTrial) -> bool:
+    """Return whether a trial waits at a checkpoint for its promotion."""
+    return trial.state == TrialState.WAITING and any(
+        outcome.state == "paused" for outcome in read_outcomes_of(trial).values()
+    )

@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.budget import Spending
-from sentiment.search.study.outcome import read_outcomes_of
+from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.study.outcome import is_paused, read_outcomes_of
+from sentiment.search.study.promotion import PromotionPruner, count_steps
 from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY
 
 BUDGET_KEY = "study:budget"
@@ -22,7 +25,11 @@ EPOCHS_KEY = "study:epochs"
 
 
 def measure(
-    trials: Sequence[FrozenTrial], commands: Iterable[Mapping[str, Any]], repeats: int, own: str | None = None
+    trials: Sequence[FrozenTrial],
+    commands: Iterable[Mapping[str, Any]],
+    repeats: int,
+    own: str | None = None,
+    pruner: BasePruner | None = None,
 ) -> Spending:
     """Measure what a study has cost.
 
@@ -31,16 +38,20 @@ def measure(
         commands: The lease records of all commands that ever worked on it.
         repeats: Jobs per trial.
         own: The lease of this process, whose time runs on.
+        pruner: The study's pruner: one that pauses trials changes what they cost.
     """
     done = {trial.number: _count_jobs(trial) for trial in trials}
     epochs = {trial.number: float(trial.system_attrs.get(EPOCHS_KEY, 0.0)) for trial in trials}
-    is_open = {trial.number: not trial.state.is_finished() and trial.datetime_start is not None for trial in trials}
-    committed = {number: float(repeats) if is_open[number] else work for number, work in done.items()}
+    steps_per_job = max(map(_count_whole, trials), default=0.0)
+    committed = {trial.number: _commit(trial, done[trial.number], repeats, steps_per_job) for trial in trials}
     lengths = [
         trial.duration.total_seconds()
         for trial in trials
         if trial.state == TrialState.COMPLETE and trial.duration is not None and done[trial.number]
     ]
+    first = pruner.find_target(0) if isinstance(pruner, PromotionPruner) else 0
+    if first:
+        lengths = list(filter(None, map(_estimate_seconds, trials)))
     return Spending(
         seconds=_unite(commands, own),
         full_trials=sum(done.values()),
@@ -49,7 +60,35 @@ def measure(
         committed_epochs=sum(committed[number] * epochs[number] for number in committed),
         trial_seconds=statistics.median(lengths) if lengths else 0.0,
         trial_epochs=max(epochs.values(), default=0.0),
+        steps_per_job=steps_per_job,
+        first_jobs=min(1.0, first / steps_per_job) if first and steps_per_job else None,
+        furthest_jobs=max(committed.values(), default=0.0),
+        is_any_complete=any(trial.state == TrialState.COMPLETE for trial in trials),
     )
+
+
+def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float) -> float:
+    """Return the work that a trial will have done when it ends or is paused, in whole jobs."""
+    if trial.state.is_finished() or trial.datetime_start is None or is_paused(trial):
+        return done
+    target = trial.system_attrs.get(TARGET_KEY)
+    if target is None or not steps_per_job or target >= steps_per_job:
+        return float(repeats)
+    return max(done, target / steps_per_job)
+
+
+def _count_whole(trial: FrozenTrial) -> float:
+    """Return how many reports a whole job of the trial makes, as its last one told; 0 where nobody knows."""
+    told = trial.system_attrs.get(PROGRESS_KEY)
+    return float(round(count_steps(trial) / told[0])) if told is not None and told[0] else 0.0
+
+
+def _estimate_seconds(trial: FrozenTrial) -> float:
+    """Return how long a trial takes to its end, by the time that it ran and how far it came; 0 where nobody knows."""
+    seconds = sum(outcome.seconds for outcome in read_outcomes_of(trial).values())
+    told = trial.system_attrs.get(PROGRESS_KEY)
+    share = 1.0 if trial.state == TrialState.COMPLETE else 0.0 if told is None else float(told[0])
+    return seconds / share if share else 0.0
 
 
 def _count_jobs(trial: FrozenTrial) -> float:

@@ -14,28 +14,34 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sentiment.search.budget import UNLIMITED, Spending
-from sentiment.search.options import StudyOptions
+from sentiment.search.budget import Spending
 from sentiment.search.space.parameters import name_key, show_values
-from sentiment.search.space.points import REPLACES_KEY, Key, Point, PointReader
+from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
-from sentiment.search.study.definition import Definition, compare, require_same_results
+from sentiment.search.study.agenda import Agenda, Step, list_standing
+from sentiment.search.study.definition import compare, require_same_results
 from sentiment.search.study.limits import CONSTRAINT_KEY, choose_best, exceed
-from sentiment.search.study.outcome import Outcome, RepeatPlan, finish, read_outcomes_of
+from sentiment.search.study.outcome import (
+    OUTCOME_KEY,
+    Outcome,
+    count_states,
+    finish,
+    is_paused,
+    read_outcomes_of,
+)
+from sentiment.search.study.promotion import PromotionPruner, count_steps, list_excess
+from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
 from sentiment.search.study.spending import BUDGET_KEY, measure
 from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, TrialAddress
 
@@ -81,70 +87,9 @@ class ClaimedTrial:
         return self.trial._trial_id
 
 
-def list_standing(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """List the trials whose point no later trial has tried again: one for every point, its latest attempt."""
-    replaced = {trial.user_attrs.get(REPLACES_KEY) for trial in trials}
-    return [trial for trial in trials if trial.number not in replaced]
-
-
 def list_commands(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """List the lease records of all commands that ever worked on a study, from its system attributes."""
     return [record for key, record in attributes.items() if key.startswith(CONTROLLER_KEY.format(id=""))]
-
-
-class StartPoint(Protocol):
-    """A point to try first; see `sentiment.search.starts.Start`."""
-
-    @property
-    def label(self) -> str: ...  # noqa: D102
-
-    @property
-    def point(self) -> Point: ...  # noqa: D102
-
-
-class Searched(Protocol):
-    """What a stored study has to know of its search; see `sentiment.search.search.Search`."""
-
-    @property
-    def options(self) -> StudyOptions: ...  # noqa: D102
-
-    @property
-    def sampler(self) -> BaseSampler: ...  # noqa: D102
-
-    @property
-    def pruner(self) -> BasePruner: ...  # noqa: D102
-
-    @property
-    def total(self) -> int: ...  # noqa: D102
-
-    @property
-    def repeats(self) -> RepeatPlan: ...  # noqa: D102
-
-    @property
-    def study_dir(self) -> Path: ...  # noqa: D102
-
-    @property
-    def reader(self) -> PointReader: ...  # noqa: D102
-
-    @property
-    def grid(self) -> Mapping[Key, Point] | None: ...  # noqa: D102
-
-    def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]: ...  # noqa: D102
-
-
-class GrowingSearch(Protocol):
-    """A search that may have changed since its study was stored."""
-
-    def describe(self) -> Definition: ...  # noqa: D102
-
-    @property
-    def starts(self) -> Sequence[StartPoint]: ...  # noqa: D102
-
-    def read_definition(self, content: Mapping[str, Any]) -> Definition: ...  # noqa: D102
-
-    def find_names(self, known: Mapping[str, str]) -> dict[str, str]: ...  # noqa: D102
-
-    def continue_from(self, definition: Definition) -> Searched: ...  # noqa: D102
 
 
 class StoredStudy:
@@ -175,6 +120,7 @@ class StoredStudy:
         self._lease = Lease.take("controller")
         self._heartbeat = Heartbeat(self._write_lease, self._lease, HEARTBEAT_SECONDS)
         self._failed_before = {trial.number for trial in self.trials() if trial.state == TrialState.FAIL}
+        self._agenda = Agenda(search, self._failed_before, self.spent)
 
     def __enter__(self) -> StoredStudy:
         self._heartbeat.start()
@@ -207,6 +153,7 @@ class StoredStudy:
             owner=self.owner,
             pruner=self.search.pruner,
             deadline=self.deadline,
+            target=self._storage.get_trial(claimed.trial_id).system_attrs.get(TARGET_KEY) if repeat == 0 else None,
         )
 
     @property
@@ -236,6 +183,7 @@ class StoredStudy:
             if content != now.to_json():
                 self._storage.set_study_system_attr(self._study._study_id, DEFINITION_KEY, now.to_json())
             self.search = search.continue_from(now)
+            self._agenda = Agenda(self.search, self._failed_before, self.spent)
             self._study.sampler = self.search.sampler
             if not self.trials():
                 self._enqueue(search.starts)
@@ -272,37 +220,26 @@ class StoredStudy:
         if grid is not None:
             inside = len(keys.keys() & grid.keys())
         outside = len(standing) - inside
-        new = f"{self._count_free(standing)} {'trials' if grid is None else 'new points'} to run"
+        new = f"{self._agenda.count_free(standing)} {'trials' if grid is None else 'new points'} to run"
         history = f", {outside} do not and stay as history" if outside else ""
         return f"{new}; {inside} trials there belong to the new space{history}."
 
     def claim(self) -> ClaimedTrial | None:
-        """Take the next trial: one that waits (its process died), one that failed before, else a new one.
+        """Take the next trial: an interrupted or promoted one, one that failed before, else a new one.
 
         Returns:
-            The trial; None where all trials are taken.
+            The trial; None where there is nothing to do now.
         """
         with self._lock(self.name):
             self._take_over()
             trials = self.trials()
-            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
-            if waiting:
-                if not self._may_take(waiting):
-                    return None
-            else:
-                standing = self.standing(trials)
-                failed = self._list_failed_before(standing) if self._may_begin() else []
-                if failed:
-                    self._enqueue_again(failed[0])
-                elif self._count_free(standing) <= 0:
-                    return None
-            trial = self._study.ask()
-            self._storage.set_trial_system_attr(trial._trial_id, OWNER_KEY, self.owner)
-            if self._commit is not None:
-                self._storage.set_trial_system_attr(trial._trial_id, COMMIT_KEY, self._commit)
-            # The lease of an earlier job must not speak for the next job.
-            if JOB_KEY in self._storage.get_trial(trial._trial_id).system_attrs:
-                self._storage.set_trial_system_attr(trial._trial_id, JOB_KEY, None)
+            step = self._agenda.choose(trials)
+            if step is None:
+                return None
+            trial = self._begin(step)
+            if trial is None:
+                return None
+            self._note_claim(trial._trial_id)
             try:
                 values = self.search.suggest(trial)
             except Exception as error:
@@ -311,23 +248,69 @@ class StoredStudy:
         stored = self._storage.get_trial(trial._trial_id)
         return ClaimedTrial(trial, values, read_outcomes_of(stored), trials)
 
+    def _begin(self, step: Step) -> optuna.Trial | None:
+        """Make a trial run, as `Study.ask` does; that would take any trial that waits, a paused one too.
+
+        Returns:
+            The trial; None where its own job, which stood in a launcher's queue, has just taken it up.
+        """
+        if step.kind == "retry":
+            assert step.trial is not None
+            self._enqueue_again(step.trial)
+            trial_id = self.trials()[-1]._trial_id
+        elif step.trial is None:
+            trial_id = self._storage.create_new_trial(self._study._study_id)
+            return optuna.Trial(self._study, trial_id)
+        else:
+            trial_id = step.trial._trial_id
+        if step.kind == "promote":
+            assert step.trial is not None
+            assert isinstance(self.search.pruner, PromotionPruner)
+            target = self.search.pruner.find_target(count_steps(step.trial))
+            self._storage.set_trial_system_attr(trial_id, TARGET_KEY, target)
+        if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+            return None
+        return optuna.Trial(self._study, trial_id)
+
+    def _note_claim(self, trial_id: int) -> None:
+        attributes = self._storage.get_trial(trial_id).system_attrs
+        self._storage.set_trial_system_attr(trial_id, OWNER_KEY, self.owner)
+        if self._commit is not None:
+            self._storage.set_trial_system_attr(trial_id, COMMIT_KEY, self._commit)
+        # The lease of an earlier job must not speak for the next job.
+        if JOB_KEY in attributes:
+            self._storage.set_trial_system_attr(trial_id, JOB_KEY, None)
+        if isinstance(self.search.pruner, PromotionPruner) and TARGET_KEY not in attributes:
+            self._storage.set_trial_system_attr(trial_id, TARGET_KEY, self.search.pruner.find_target(0))
+
+    def give_up_paused(self, *, is_over: bool) -> list[FrozenTrial]:
+        """Prune the paused trials that nobody will promote any more: all where the study is over, else the excess."""
+        pruner = self.search.pruner
+        if not isinstance(pruner, PromotionPruner):
+            return []
+        given_up = []
+        with self._lock(self.name):
+            standing = self.standing()
+            if not is_over:
+                paused = list_excess(standing, pruner, maximize=self.search.repeats.maximize[0])
+            else:
+                paused = [trial for trial in standing if is_paused(trial)] if self._agenda.is_done(standing) else []
+            for trial in paused:
+                reason = f"not promoted after {count_steps(trial)} reports"
+                outcome = Outcome("pruned", reason=reason, seconds=read_outcomes_of(trial)[0].seconds)
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+                self._storage.set_trial_system_attr(trial._trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
+                self._tell(trial, outcome)
+                given_up.append(self.read(trial._trial_id))
+        return given_up
+
     def standing(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
         """List the trials whose point no later trial has tried again."""
         return list_standing(self.trials() if trials is None else trials)
 
     def list_failed(self) -> list[FrozenTrial]:
         """List the trials without a result that the study is to have one of, and that may be tried again."""
-        return [trial for trial in self.standing() if self._may_run_again(trial)]
-
-    def _may_run_again(self, trial: FrozenTrial) -> bool:
-        """Return whether a trial failed at a point of the space as it is now."""
-        if self.search.options.retry == "none" or trial.state != TrialState.FAIL:
-            return False
-        return self.search.reader.read(trial) is not None or (self.search.grid is None and not trial.params)
-
-    def _list_failed_before(self, standing: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """List what failed before this command began: one that fails again waits for the next command."""
-        return [trial for trial in standing if trial.number in self._failed_before and self._may_run_again(trial)]
+        return self._agenda.list_failed(self.trials())
 
     def _enqueue_again(self, trial: FrozenTrial) -> None:
         drawn = {key: value for key, value in trial.params.items() if name_key(key) not in self.search.reader.searched}
@@ -335,33 +318,12 @@ class StoredStudy:
         self._study.enqueue_trial(point, user_attrs={REPLACES_KEY: trial.number})
         log.info("Trial %d failed before; its point is tried again.", trial.number)
 
-    def _count_free(self, standing: Sequence[FrozenTrial]) -> int:
-        """Count the trials that the study is still to begin."""
-        grid = self.search.grid
-        if grid is None:
-            free = max(0, self.search.total - len(standing))
-        else:
-            taken = self.search.reader.read_keys(standing)
-            free = max(0, min(self.search.total, len(grid)) - len(taken.keys() & grid.keys()))
-        if not free or not self._budget:
-            return free
-        first = sum(trial.state == TrialState.WAITING and trial.datetime_start is None for trial in standing)
-        return min(free, max(0, self._budget.count_starts(self.spent(), self.search.repeats.count) - first))
-
-    def spent(self) -> Spending:
+    def spent(self, trials: Sequence[FrozenTrial] | None = None) -> Spending:
         """Measure what the study has cost so far."""
         attributes = self._storage.get_study_system_attrs(self._study._study_id)
-        return measure(self.trials(), list_commands(attributes), self.search.repeats.count, own=self.owner)
-
-    def _may_begin(self) -> bool:
-        """Return whether the budget has room for one more trial."""
-        return not self._budget or self._budget.count_starts(self.spent(), self.search.repeats.count) > 0
-
-    def _may_take(self, waiting: Sequence[FrozenTrial]) -> bool:
-        """Return whether the budget lets a waiting trial run: an interrupted one, else one that is yet to begin."""
-        if self._budget and any(trial.datetime_start is not None for trial in waiting):
-            return self._budget.may_resume(self.spent())
-        return self._may_begin()
+        commands, repeats = list_commands(attributes), self.search.repeats.count
+        known = self.trials() if trials is None else trials
+        return measure(known, commands, repeats, own=self.owner, pruner=self.search.pruner)
 
     @property
     def deadline(self) -> float | None:
@@ -418,24 +380,18 @@ class StoredStudy:
         return self._study.get_trials(deepcopy=False)
 
     def count(self) -> Counter[str]:
-        """Count the trials by state: complete, pruned, fail, running, waiting."""
-        return Counter(trial.state.name.lower() for trial in self.standing())
+        """Count the trials by state: complete, pruned, fail, running, waiting, paused."""
+        return count_states(self.standing())
 
     @property
     def is_served(self) -> bool:
-        """Whether all trials have ended."""
-        standing = self.standing()
-        waiting = [trial for trial in standing if trial.state == TrialState.WAITING]
-        if any(trial.state == TrialState.RUNNING for trial in standing) or (waiting and self._may_take(waiting)):
-            return False
-        return not self._count_free(standing) and not (self._list_failed_before(standing) and self._may_begin())
+        """Whether all trials have ended, but those that are paused for good."""
+        return self._agenda.is_done(self.trials())
 
     @property
     def total(self) -> int | None:
-        """Trials of the study in the end, those of an earlier space included; None: its budget of time decides."""
-        standing = self.standing()
-        free = self._count_free(standing)
-        return None if free > UNLIMITED // 2 else len(standing) + free
+        """Trials of the study in the end, those of an earlier space included; None: its budget decides."""
+        return self._agenda.count_total(self.trials())
 
     def best(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
         """Return the best trial, or the Pareto front; see `choose_best`.
@@ -514,7 +470,7 @@ class StoredStudy:
         return controller is None or self._watch.is_dead(controller)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        if self.search.options.limits and outcome.state != "failed":
+        if self.search.options.limits and outcome.state in ("complete", "pruned"):
             self._write_excess(trial, outcome)
         for key in ("reused_from", "adopted_from"):
             if getattr(outcome, key) is not None:
@@ -523,6 +479,8 @@ class StoredStudy:
             self._fail(trial._trial_id, outcome)
         elif outcome.state == "pruned":
             self._study.tell(trial.number, state=TrialState.PRUNED)
+        elif outcome.state == "paused":
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
         else:
             self._study.tell(trial.number, list(outcome.values))
 

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import RandomSampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from sentiment.errors import RunPruned, SentimentError
+from sentiment.errors import RunPaused, RunPruned, SentimentError
 from sentiment.search.storage.lease import Heartbeat, Lease
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of
 from sentiment.search.study.shared_results import IDENTITY_FILE
 
 JOB_KEY = "study:job"
@@ -40,6 +40,12 @@ ATTEMPT_KEY = "study:attempt:{repeat}"
 """System attribute: how often a job was begun (``count``), and its ``folder`` and ``log``, relative to the study's."""
 
 HEARTBEAT_SECONDS = 12.0
+
+
+def read_folder(trial: FrozenTrial, study_dir: Path, repeat: int = 0) -> Path | None:
+    """Return the folder of a trial's job; None where it never began."""
+    attempt = trial.system_attrs.get(ATTEMPT_KEY.format(repeat=repeat))
+    return None if attempt is None else Path(os.path.normpath(study_dir / attempt["folder"]))
 
 
 class SupersededError(SentimentError):
@@ -60,6 +66,9 @@ class StoredTrial:
         self._trial_id = address.trial_id
         self._study_dir = address.study_dir
         self._deadline = address.deadline
+        self._target = address.target
+        self._steps = 0
+        self._began = time.monotonic()
 
     def begin(self, folder: Path, log_file: Path | None) -> None:
         """Note that the job starts to work in its folder, and which file is its log."""
@@ -84,10 +93,22 @@ class StoredTrial:
             raise RunPruned("the study's budget of time was over")
         if self.repeat > 0 or len(self._study.directions) > 1 or isinstance(self._study.pruner, WilcoxonPruner):
             return
+        self._steps = step + 1
         # A job that was restarted from its checkpoint may pass a step again; the first report counts, as in Optuna.
         if step not in self._storage.get_trial(self._trial_id).intermediate_values:
             self._storage.set_trial_intermediate_value(self._trial_id, step, float(value))
         self._prune(step)
+
+    def saved(self) -> None:
+        """Take it that the job can go on from here if it is stopped now.
+
+        Raises:
+            RunPaused: The trial has come to the rung where it waits for its promotion.
+        """
+        if self._target is not None and self._steps >= self._target:
+            paused = RunPaused(f"paused after {self._steps} reports")
+            paused.steps = self._steps
+            raise paused
 
     def finish_repeat(self, value: float) -> None:
         """Take the final value of a repeat; the Wilcoxon pruner compares trials repeat by repeat.
@@ -110,13 +131,15 @@ class StoredTrial:
 
     def read_outcome(self) -> Outcome | None:
         """Return the outcome that an earlier process of this job wrote; None: it has not ended."""
-        content = self._storage.get_trial(self._trial_id).system_attrs.get(OUTCOME_KEY.format(repeat=self.repeat))
-        return None if content is None else Outcome.from_json(content)
+        return read_outcomes_of(self._storage.get_trial(self._trial_id)).get(self.repeat)
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
+        """Keep the outcome, with the time that the job took, before a pause too."""
         key = OUTCOME_KEY.format(repeat=self.repeat)
-        self._storage.set_trial_system_attr(self._trial_id, key, outcome.to_json())
+        earlier = self._storage.get_trial(self._trial_id).system_attrs.get(key)
+        seconds = (0.0 if earlier is None else earlier.get("seconds", 0.0)) + time.monotonic() - self._began
+        content = replace(outcome, seconds=seconds).to_json()
+        self._storage.set_trial_system_attr(self._trial_id, key, content)
 
     def read_owner(self) -> str | None:
         """Return the command that runs the trial."""
@@ -156,6 +179,7 @@ class TrialAddress:
         owner: The command that runs the trial.
         pruner: The study's pruner, which storages do not keep.
         deadline: When the study's budget of time is over, in seconds since 1970; None: it has none.
+        target: Reports after which the job is to pause; None: it does not.
     """
 
     storage_url: str | None
@@ -167,6 +191,7 @@ class TrialAddress:
     owner: str
     pruner: BasePruner
     deadline: float | None = None
+    target: int | None = None
 
     def find(self) -> StoredTrial:
         """Open the storage (once per process) and find the trial."""

@@ -15,7 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from optuna.exceptions import OptunaError
 
-from sentiment.errors import RunPruned, SentimentError
+from sentiment.errors import RunPaused, RunPruned, RunStopped, SentimentError
 from sentiment.search.storage.address import StorageError
 from sentiment.search.study.current import RunningTrial, running
 from sentiment.search.study.outcome import Outcome, complete, failed
@@ -148,7 +148,7 @@ class JobRunner:
 
     def read_return(self, returned: JobReturn) -> Outcome:
         """Make an outcome of what a job brought back."""
-        if isinstance(returned._return_value, RunPruned | optuna.TrialPruned):
+        if isinstance(returned._return_value, RunStopped | optuna.TrialPruned):
             return describe_ending(returned._return_value)  # reading the property would print it as an error
         try:
             return complete(returned.return_value, self.objectives)
@@ -157,7 +157,9 @@ class JobRunner:
 
 
 def describe_ending(error: Exception) -> Outcome:
-    """Make an outcome of what a job raised: it was pruned, or it failed."""
+    """Make an outcome of what a job raised: it was paused or pruned, or it failed."""
+    if isinstance(error, RunPaused):
+        return Outcome("paused", reason=str(error), steps=error.steps)
     if isinstance(error, RunPruned | optuna.TrialPruned):
         return Outcome("pruned", reason=str(error) or "pruned")
     return failed(error)
@@ -199,6 +201,10 @@ class TrialTask:
     def _repeat(self, known: Outcome) -> Any:
         if known.state == "complete":
             return known.values[0] if self.objectives == 1 else known.values
+        if known.state == "paused":
+            paused = RunPaused(known.reason)
+            paused.steps = known.steps
+            raise paused
         raise (RunPruned if known.state == "pruned" else SentimentError)(known.reason)
 
 

@@ -205,7 +205,7 @@ def _read_record(client: MlflowClient, run: Run) -> ResultRecord:
         params=read_recorded(params),
         job_number=int(tags["job"]) if "job" in tags else None,
         kind=cast("FailureKind | None", tags.get("failure.kind")),
-        reason=tags.get("pruned.reason" if status == "PRUNED" else "failure.reason"),
+        reason=tags.get("pruned.reason" if status in ("PRUNED", "PAUSED") else "failure.reason"),
         run_id=run.info.run_id,
         metrics={**best, **others} if has_ended else {},
         history=_read_history(client, run),
@@ -219,6 +219,8 @@ def _read_record(client: MlflowClient, run: Run) -> ResultRecord:
 
 def _read_status(run: Run) -> Status:
     tags, status = run.data.tags, run.info.status
+    if status == "SCHEDULED":
+        return "PAUSED"
     if tags.get("trial.state") == "PRUNED" or "pruned.reason" in tags:
         return "PRUNED"  # MLflow has no such status and says FINISHED
     return cast(Status, status if status in ("FINISHED", "FAILED", "KILLED") else "RUNNING")

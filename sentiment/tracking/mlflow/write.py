@@ -57,18 +57,17 @@ def write_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> No
 
 def write_ending(client: MlflowClient, run_id: str, ending: Ending, *, is_job: bool, time_ms: int) -> None:
     """Write how and when a run ended, and why: ``trial.state`` has what MLflow's own status cannot say of a job."""
-    is_pruned = ending.status == "PRUNED"
-    tags = {"trial.state": TRIAL_STATES[ending.status]} if is_job or is_pruned else {}
+    status = {"PRUNED": "FINISHED", "PAUSED": "SCHEDULED"}.get(ending.status)  # MLflow has neither
+    tags = {"trial.state": TRIAL_STATES[ending.status]} if is_job or status else {}
     if ending.reason is not None:
-        kind = {} if is_pruned else {"failure.kind": str(ending.kind)}
-        tags |= {**kind, "pruned.reason" if is_pruned else "failure.reason": ending.reason}
+        kind = {} if status else {"failure.kind": str(ending.kind)}
+        tags |= {**kind, "pruned.reason" if status else "failure.reason": ending.reason}
     try:
         write_tags(client, run_id, tags)
         if ending.traceback is not None:
             client.log_text(run_id, ending.traceback, "traceback.txt")
     finally:
-        # MLflow has no PRUNED, and FAILED would be wrong.
-        client.set_terminated(run_id, "FINISHED" if is_pruned else ending.status, time_ms)
+        client.set_terminated(run_id, status or ending.status, time_ms)
 
 
 def join_overrides(overrides: Sequence[str]) -> str:

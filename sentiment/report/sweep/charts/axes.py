@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sentiment.format import format_metric, format_number, format_setting, is_share, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis, Role, Series
-from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.report.sweep.table import STOPPED, SweepRow, SweepTable
 
 FEW = 6
 """Up to this many different numbers stand side by side as categories: 1, 2, 4 and 8 heads."""
@@ -37,7 +37,7 @@ def complete_rows(table: SweepTable) -> list[SweepRow]:
 
 def pruned_rows(table: SweepTable) -> list[SweepRow]:
     """Return the rows that the search ended early, by their best validation."""
-    return [row for row in table.rows if row.state == "pruned" and _has_value(table, row)]
+    return [row for row in table.rows if row.state in STOPPED and _has_value(table, row)]
 
 
 def _has_value(table: SweepTable, row: SweepRow) -> bool:

@@ -33,7 +33,7 @@ MOST_CURVES = 40
 NAMED_CURVES = 7
 """Up to this many complete runs each get a colour and a name of their own: a small grid is a comparison of runs."""
 
-ROLES: dict[str, Role] = {"pruned": "pruned", "failed": "failed", "killed": "failed"}
+ROLES: dict[str, Role] = {"pruned": "pruned", "paused": "pruned", "failed": "failed", "killed": "failed"}
 
 
 def make_runs(table: SweepTable) -> Chart | None:
