@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sentiment.data.build import build_corpus
-from sentiment.errors import RunPruned
+from sentiment.errors import RunPaused, RunPruned
 from sentiment.training.run import train_and_test
 
 DROPOUT = ("trainer.max_epochs=4", "model.dropout=0.2", "model.word_dropout=0.1", "optimizer.lr=0.005")
@@ -74,6 +74,30 @@ def interrupt(small_corpus, stopping_reporter, interrupted):
 def learned(result):
     """The metrics less the wall times, which are no result."""
     return {name: value for name, value in result.metrics.items() if not name.startswith("time/")}
+
+
+def test_a_paused_run_ends_as_an_uninterrupted_one(small_settings, small_corpus, recording_reporter, tmp_path):
+    """The schedule is that of the whole training, whatever pauses there are: cosine to the last epoch."""
+
+    class Pausing(recording_reporter):
+        def saved(self, *, epoch):
+            raise RunPaused(f"epoch {epoch:g}")
+
+    settings = small_settings("model=rnn", *DROPOUT, "scheduler=warmup_cosine", "trainer.max_epochs=3")
+    whole = recording_reporter()
+    expected = train_and_test(settings, small_corpus, tmp_path / "whole", whole)
+    reports = []
+    for epoch in (1, 2):
+        torch.rand(100)
+        part = Pausing()
+        with pytest.raises(RunPaused, match=f"epoch {epoch}") as caught:
+            train_and_test(settings, small_corpus, tmp_path / "paused", part)
+        assert caught.value.reached.epochs == epoch
+        reports += part.reports
+    last = Pausing()
+    result = train_and_test(settings, small_corpus, tmp_path / "paused", last)
+    assert [*reports, *last.reports] == whole.reports, "and after the last epoch it is not asked"
+    assert learned(result) == learned(expected)
 
 
 @pytest.mark.parametrize(

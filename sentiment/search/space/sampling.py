@@ -213,7 +213,8 @@ class SeenStudy(optuna.Study):
     """
 
     def __init__(self, study: Study, reader: PointReader | None, prior: Sequence[FrozenTrial]) -> None:
-        self.__dict__.update(study.__dict__)
+        # Not `study.__dict__`, which the view of a bracket of hyperband hides.
+        self.__dict__.update(object.__getattribute__(study, "__dict__"))
         self._seen = study
         self._reader = reader
         self._prior = prior

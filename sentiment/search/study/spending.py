@@ -71,7 +71,7 @@ def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float)
     """Return the work that a trial will have done when it ends or is paused, in whole jobs."""
     if trial.state.is_finished() or trial.datetime_start is None or is_paused(trial):
         return done
-    target = trial.system_attrs.get(TARGET_KEY)
+    target: int | None = trial.system_attrs.get(TARGET_KEY)
     if target is None or not steps_per_job or target >= steps_per_job:
         return float(repeats)
     return max(done, target / steps_per_job)

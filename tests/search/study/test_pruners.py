@@ -155,7 +155,8 @@ def test_a_pruner_from_elsewhere_is_refused(sweep, study_dir):
 
 def test_every_pruner_can_be_chosen_by_name():
     names = {name.removesuffix(".yaml") for name in ConfigStore.instance().list("hydra/sweeper/pruner")}
-    assert names == {"none", "median", "percentile", "successive_halving", "hyperband", "patient", "wilcoxon"}
+    halving = {"successive_halving", "hyperband", "promotion"}
+    assert names == {"none", "median", "percentile", "patient", "wilcoxon"} | halving
 
 
 def test_worker_processes_prune_as_a_command_says(start_toy, study_dir):

@@ -1,0 +1,209 @@
+"""Promotion: trials pause at rungs, the best go on from their checkpoints, and every step is run once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from sentiment.search.budget import Budget, Spending
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.study.current import current_trial
+from sentiment.search.study.history import read_study
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, is_paused
+from sentiment.search.study.promotion import PromotionPruner, count_steps, list_excess, list_promotable
+from sentiment.search.study.trial import PROGRESS_KEY
+
+LADDER = PromotionPruner(min_resource=1, reduction_factor=3)
+OPTIONS = ("x=interval(-5,5)", "hydra.sweeper.sampler.seed=1", "hydra/sweeper/pruner=promotion")
+
+
+def trial_at(number, reports, *, state="paused", target=None):
+    """A trial that has made some reports; a paused one waits at its rung."""
+    system_attrs = {TARGET_KEY: target or len(reports)}
+    if state == "paused":
+        system_attrs[OUTCOME_KEY.format(repeat=0)] = Outcome("paused", steps=len(reports)).to_json()
+    states = {"paused": TrialState.WAITING, "running": TrialState.RUNNING, "failed": TrialState.FAIL}
+    trial = create_trial(
+        state=states.get(state, TrialState.COMPLETE),
+        value=reports[-1] if state == "complete" else None,
+        params={"x": 0.0},
+        distributions={"x": FloatDistribution(0, 1)},
+        intermediate_values=dict(enumerate(reports)),
+        system_attrs=system_attrs,
+    )
+    trial.number = number
+    return trial
+
+
+def promotable(trials, *, is_closing=False, maximize=True):
+    return [trial.number for trial in list_promotable(trials, LADDER, maximize=maximize, is_closing=is_closing)]
+
+
+def test_the_ladder_has_rungs_that_grow_by_eta():
+    assert [LADDER.find_target(steps) for steps in (0, 1, 2, 3, 8, 9)] == [1, 3, 3, 9, 9, 27]
+    assert LADDER.list_rungs(8) == [1, 3]
+    assert PromotionPruner(2, 4).list_rungs(1) == []
+    assert PromotionPruner(2, 4).list_rungs(32) == [2, 8, 32]
+
+
+def test_a_third_of_a_rung_is_promoted_and_the_highest_rung_comes_first():
+    bottom = [trial_at(number, [value]) for number, value in enumerate([0.5, 0.7, 0.6])]
+    assert promotable(bottom[:2]) == [], "two are too few for a third"
+    assert promotable(bottom) == [1]
+    assert promotable(bottom, maximize=False) == [0]
+    above = [trial_at(number, [0.8, value, value]) for number, value in ((3, 0.9), (4, 0.7), (5, 0.85))]
+    assert promotable([*bottom, *above]) == [3], "of six at the first rung the best two have gone on already"
+    assert promotable([*bottom, *above, trial_at(6, [0.75]), trial_at(7, [0.5]), trial_at(8, [0.4])]) == [3]
+
+
+def test_trials_are_compared_at_equal_work():
+    """What a trial reached later is no matter at the first rung, and what it had reached before is its value there."""
+    late = trial_at(0, [0.5, 0.9, 0.9], state="complete")
+    assert promotable([late, trial_at(1, [0.6]), trial_at(2, [0.55])]) == [1]
+    fallen = trial_at(3, [0.8, 0.7, 0.1])
+    assert promotable([fallen, trial_at(4, [0.1, 0.1, 0.75]), trial_at(5, [0.1, 0.1, 0.7])]) == [3]
+
+
+def test_at_the_end_a_rung_that_nobody_can_reach_any_more_promotes_one_at_least():
+    two = [trial_at(0, [0.5]), trial_at(1, [0.6])]
+    assert promotable(two, is_closing=True)[0] == 1
+    assert promotable([*two, trial_at(2, [], state="running", target=1)], is_closing=True) == []
+    assert promotable([*two, trial_at(2, [0.9], state="running", target=3)], is_closing=True) == [], "it leads"
+
+
+def test_a_failed_trial_takes_nobody_s_place():
+    trials = [trial_at(0, [0.9], state="failed"), trial_at(1, [0.5]), trial_at(2, [0.6])]
+    assert promotable(trials) == []
+
+
+def test_beyond_the_bound_the_least_promising_are_given_up():
+    trials = [trial_at(0, [0.5]), trial_at(1, [0.4]), trial_at(2, [0.6]), trial_at(3, [0.1, 0.1, 0.2])]
+    excess = list_excess(trials, PromotionPruner(max_paused=2), maximize=True)
+    assert [trial.number for trial in excess] == [1, 0]
+
+
+@pytest.mark.parametrize("faulty", [{"min_resource": 0}, {"reduction_factor": 1}, {"max_paused": 0}])
+def test_a_ladder_that_is_none_is_refused(sweep, faulty):
+    with pytest.raises(ValueError, match="at least 1"):
+        PromotionPruner(**faulty)
+
+
+class Climbing:
+    """A task of nine steps with a checkpoint after each; the objective is best where x is near 0."""
+
+    def __init__(self, stop_after=None):
+        self.steps = []
+        self.stop_after = stop_after
+
+    def __call__(self, config):
+        trial = current_trial()
+        checkpoint = trial.folder / "checkpoint.json"
+        done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
+        for step in range(done, 9):
+            if self.stop_after is not None and len(self.steps) == self.stop_after:
+                self.stop_after = None
+                raise KeyboardInterrupt
+            self.steps.append((trial.number, step))
+            trial.progress((step + 1) / 9)
+            trial.report(abs(config.x) + 9 - step, step=step)
+            checkpoint.write_text(json.dumps(step + 1))
+            if step < 8:
+                trial.saved()
+        return abs(config.x) + 1
+
+
+def summarize(study):
+    return [(trial.state, trial.params["x"], count_steps(trial)) for trial in study.trials]
+
+
+def test_nine_trials_cost_less_than_half_of_their_work_and_the_best_comes_to_its_end(sweep, storage_url, study_dir):
+    task = Climbing()
+    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task, storage=storage_url)
+    assert {count_steps(trial) for trial in study.trials} == {1, 3, 9}
+    assert len(task.steps) == len(set(task.steps)) == sum(map(count_steps, study.trials)) < 81 / 2, "each step once"
+    assert abs(study.best_trial.params["x"]) == min(abs(trial.params["x"]) for trial in study.trials)
+    assert {trial.state for trial in read_study(storage_url, study_dir).trials} == {"complete", "pruned"}
+
+
+@pytest.mark.parametrize("stop_after", [2, 5, 12, 20])
+def test_an_interrupted_study_ends_as_an_uninterrupted_one(sweep, tmp_path, study_dir, stop_after):
+    whole = summarize(sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=Climbing(), study_dir=tmp_path / "whole"))
+    task = Climbing(stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task)
+    between = read_study(None, study_dir)
+    assert sum(trial.state == "paused" for trial in between.trials) >= min(stop_after, 4) - 1
+    assert summarize(sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task)) == whole
+    assert len(task.steps) == len(set(task.steps)) == sum(steps for *_, steps in whole)
+
+
+def test_the_same_command_has_nothing_left_and_more_trials_join_the_ladder(sweep):
+    task = Climbing()
+    sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task)
+    first = len(task.steps)
+    sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task)
+    assert len(task.steps) == first
+    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=18", task=task)
+    assert len(study.trials) == 18
+    assert not any(is_paused(trial) for trial in study.trials)
+    assert len(task.steps) == len(set(task.steps))
+
+
+def test_a_budget_of_work_is_kept_and_spent_on_one_that_comes_to_its_end(sweep):
+    task = Climbing()
+    study = sweep(*OPTIONS, "hydra.sweeper.full_trials=4", task=task)
+    used = sum(trial.system_attrs[PROGRESS_KEY][0] for trial in study.trials)
+    assert 3 < used <= 4
+    assert len(task.steps) == round(9 * used)
+    assert sum(trial.state == TrialState.COMPLETE for trial in study.trials) >= 1
+    assert len(study.trials) > 9
+
+
+def test_a_small_budget_keeps_back_what_takes_one_trial_to_its_end(sweep):
+    study = sweep(*OPTIONS, "hydra.sweeper.epochs=10", "+trainer.max_epochs=9", task=Climbing())
+    assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 1
+    assert sum(count_steps(trial) for trial in study.trials) <= 10
+
+
+def test_reserves_are_counted_in_whole_jobs():
+    waiting = {"steps_per_job": 9, "first_jobs": 1 / 9, "furthest_jobs": 1 / 3, "is_any_complete": False}
+    spent = Spending(0, 2, 18, 2, 18, 0, 9, **waiting)
+    assert Budget(full_trials=3).count_starts(spent, 1) == 3, "a third of a job is free beside the two thirds kept back"
+    assert Budget(full_trials=2.5).count_starts(spent, 1) == 0
+
+
+def test_checkpoints_on_the_disk_are_bounded(sweep):
+    most = 0
+
+    class Counting(Climbing):
+        def __call__(self, config):
+            nonlocal most
+            most = max(most, len(list(current_trial().folder.parent.glob("*/checkpoint.json"))) - len(given_up))
+            return super().__call__(config)
+
+    given_up = []
+    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=12", "hydra.sweeper.pruner.max_paused=3", task=Counting())
+    waiting = [trial for trial in study.trials if trial.state == TrialState.PRUNED and count_steps(trial) == 1]
+    assert len(waiting) >= 8
+    assert max(trial.number for trial in waiting) == 11
+    ended_before = [trial for trial in waiting if trial.datetime_complete < study.trials[-1].datetime_start]
+    assert ended_before, "not at the end of the study only"
+
+
+def test_a_task_without_checkpoints_runs_to_its_end(sweep):
+    def evaluate(config):
+        for step in range(4):
+            current_trial().report(abs(config.x), step=step)
+        return abs(config.x)
+
+    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=3", task=evaluate)
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+
+
+def test_several_objectives_are_refused(sweep):
+    with pytest.raises(StudyEndedError):
+        sweep(*OPTIONS, "hydra.sweeper.direction=[minimize,minimize]", task=Climbing())
