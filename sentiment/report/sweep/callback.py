@@ -27,8 +27,6 @@ from sentiment.tracking.parent_file import note_standing, note_sweep_end
 from sentiment.tracking.result_file import ADOPTED_TAG
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
     from sentiment.report.sweep.collect import RunningStudy
     from sentiment.report.sweep.table import SweepTable
     from sentiment.search.progress import StudyState
@@ -84,7 +82,7 @@ class SweepCallback(Callback):
 
             close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.reason or "")
 
-    def on_trial_end(self, config: DictConfig, trial: FrozenTrial, state: StudyState) -> None:
+    def on_trial_end(self, config: DictConfig, trial: Any, state: StudyState) -> None:
         """Close the record of a trial that was paused and is given up; show on the parent run how the study stands."""
         if trial.state.name == "PRUNED":
             from sentiment.search.study.outcome import read_outcomes_of
@@ -94,7 +92,7 @@ class SweepCallback(Callback):
             reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
             folder = read_folder(trial, state.study_dir)
             if folder is not None:
-                close_paused(folder, next(iter(reasons), None), config.tracking.uri)
+                close_paused(folder, next(iter(reasons), None))
         if self._parent is None:
             return
         table = self._follow(config, state).collect(state)
