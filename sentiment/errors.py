@@ -108,11 +108,14 @@ class RunPaused(RunStopped):
     steps: int = 0
 
 
-FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died"]
-"""Why a run or a job did not come to its end; the last one is told by whoever waits for its process."""
+FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died", "timed_out"]
+"""Why a run or a job did not come to its end; the last two are told by whoever waits for its process."""
 
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 """Exit code of a process that ended as SIGTERM asked it to, by the shell's convention."""
+
+SIGHUP_EXIT_CODE = 128 + signal.SIGHUP
+"""The same of a process whose terminal was closed."""
 
 REASON_LENGTH = 500
 """Characters of the one-line reason; the traceback beside it holds the whole message."""
@@ -165,6 +168,8 @@ def _explain_interruption(error: BaseException) -> str:
         return "interrupted (Ctrl-C)"
     if isinstance(error, SystemExit) and error.code == SIGTERM_EXIT_CODE:
         return "terminated (SIGTERM)"
+    if isinstance(error, SystemExit) and error.code == SIGHUP_EXIT_CODE:
+        return "the terminal was closed (SIGHUP)"
     if isinstance(error, SystemExit):
         return f"asked to exit with code {error.code}"
     return _write_one_line(error)

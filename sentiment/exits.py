@@ -1,23 +1,27 @@
 """How the command ends: what is printed, and with which exit code.
 
-A failed run ends with exit code 1, Ctrl-C as a shell expects it (130), a polite kill (SIGTERM) with 143. An error
-written for people (`SentimentError`) is printed without a traceback; ``HYDRA_FULL_ERROR=1`` shows it.
+A failed run ends with exit code 1, Ctrl-C as a shell expects it (130), a polite kill (SIGTERM) with 143, a terminal
+that is closed (SIGHUP) with 129. An error written for people (`SentimentError`) is printed without a traceback;
+``HYDRA_FULL_ERROR=1`` shows it.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 from types import FrameType, TracebackType
 
-from sentiment.errors import SIGTERM_EXIT_CODE, SentimentError
+from sentiment.errors import SIGHUP_EXIT_CODE, SIGTERM_EXIT_CODE, SentimentError
 
 
 def install_exits() -> None:
-    """Take over the last words of the process: uncaught errors and SIGTERM."""
+    """Take over the last words of the process: uncaught errors, SIGTERM, and SIGHUP but under nohup."""
     sys.excepthook = _report
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
 
 
 def _report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -35,3 +39,13 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
 def _terminate(signal_number: int, frame: FrameType | None) -> None:
     """Unwind as for Ctrl-C, so that open runs are marked KILLED before the process ends."""
     raise SystemExit(SIGTERM_EXIT_CODE)
+
+
+def _hang_up(signal_number: int, frame: FrameType | None) -> None:
+    """Unwind likewise. The terminal is gone: what is printed on the way goes nowhere, instead of failing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        if stat.S_ISCHR(os.fstat(stream).st_mode):  # no isatty: a terminal that was closed is none any more
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
+    raise SystemExit(SIGHUP_EXIT_CODE)

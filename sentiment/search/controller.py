@@ -23,6 +23,7 @@ from sentiment.search.study.outcome import Outcome, failed, finish, is_paused
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
 from sentiment.search.workers.executor import Executor, uninterrupted
 from sentiment.search.workers.job import Finished, Job
+from sentiment.search.workers.patience import Patience
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,9 @@ class Controller:
         self._active: dict[int, ActiveTrial] = {}
         self._ready: deque[Job] = deque()
         self._failures: list[str] = []
+        options = study.search.options
+        self._patience = Patience(options.trial_timeout, options.progress_timeout)
+        self._hung: dict[int, str] = {}  # job to why it is being ended
         self._began = self._told = time.monotonic()
 
     def run(self) -> None:
@@ -113,6 +117,7 @@ class Controller:
                     self._give_up(is_over=False)
                     self._stop_after_failures()
                     self._stop_overtime()
+                    self._end_hung()
                 elif self._study.is_served:
                     break
                 else:
@@ -187,6 +192,10 @@ class Controller:
             address = finished.job.address
             kept = self._study.read_outcomes(self._active[address.number].claimed.trial_id).get(address.repeat)
             finished = Finished(finished.job, kept or finished.outcome)
+        self._patience.forget(finished.job.number)
+        reason = self._hung.pop(finished.job.number, None)
+        if reason is not None and finished.outcome.kind == "worker_died":
+            finished = Finished(finished.job, Outcome("failed", kind="timed_out", reason=reason))
         for observer in self._observers:
             observer.job_ended(finished)
         with uninterrupted():
@@ -264,6 +273,17 @@ class Controller:
         for number in sorted(stopped & self._active.keys()):
             reason = "the study's budget of time was over, and the trial did not report"
             self._tell(self._settle(self._active[number], Outcome("pruned", reason=reason)))
+
+    def _end_hung(self) -> None:
+        """End the jobs that take too long, or do not get on."""
+        if not self._patience:
+            return
+        for job in self._executor.running:
+            sign = self._study.read_progress(self._active[job.address.number].claimed.trial_id)
+            reason = self._patience.judge(job.number, sign, time.monotonic())
+            if reason is not None and job.number not in self._hung:
+                self._hung[job.number] = reason
+                self._executor.end(job)
 
     @property
     def _failures_allowed(self) -> int:

@@ -14,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from sentiment.checkout import read_commit
+from sentiment.errors import ConfigError, Fault
 from sentiment.search.application import application_of, find_home
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.controller import Controller
@@ -119,9 +120,14 @@ def build_executor(search: Search, runner: JobRunner) -> Executor:
     if search.config.hydra.launcher._target_ != BASIC_LAUNCHER:
         from sentiment.search.workers.launchers import Launches
 
+        if options.has_patience:
+            remedy = "take the launcher's own limit, e.g. hydra.launcher.timeout_min, or our worker processes"
+            key = "hydra.sweeper.trial_timeout" if options.trial_timeout else "hydra.sweeper.progress_timeout"
+            raise ConfigError([Fault(key, "a launcher's jobs are not ended from here", remedy)])
         return Launches(runner, options.n_jobs)
     devices = list_devices(options.devices)
-    if options.n_jobs == 1 and not devices and options.threads_per_job is None and not options.fresh_processes:
+    has_own = options.threads_per_job is not None or options.fresh_processes or options.has_patience
+    if options.n_jobs == 1 and not devices and not has_own:
         return InProcess(runner)
     from sentiment.search.workers.processes import WorkerProcesses
 

@@ -68,6 +68,16 @@ class StudyOptions(BaseModel):
     max_failure_rate: float = Field(
         ge=0, le=1, description="Share of n_trials that may fail in one command before it ends."
     )
+    trial_timeout: Annotated[float | None, BeforeValidator(read_duration)] = Field(
+        description="Longest time of one training, e.g. 2h: then it is ended, and its trial has failed."
+    )
+    progress_timeout: Annotated[float | None, BeforeValidator(read_duration)] = Field(
+        description="Longest time in which a training does not get on, e.g. 30m: a hung one is ended, and has failed."
+    )
+    max_attempts: int = Field(
+        ge=1,
+        description="Commands that may die with a trial running; after so many it has failed, and is not begun again.",
+    )
     retry: Literal["failed", "none"] = Field(
         description="Trials that failed in an earlier command: failed tries their points again, and a command that "
         "leaves one ends with an exit code; none accepts them as they are.",
@@ -130,6 +140,11 @@ class StudyOptions(BaseModel):
     def limit(self) -> Budget:
         """What the study may cost."""
         return Budget(self.budget, self.full_trials, self.epochs)
+
+    @property
+    def has_patience(self) -> bool:
+        """Whether jobs may be ended, which takes processes of their own."""
+        return self.trial_timeout is not None or self.progress_timeout is not None
 
     @property
     def known_name(self) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Protocol, cast
 from sentiment.config.option import choice_of, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
+from sentiment.errors import FailureKind
 from sentiment.tracking.ending import FINISHED, Ending, Status, ending_of
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.outbox import Outbox
@@ -129,15 +130,16 @@ def _build_extension(context: RunContext, folder: FolderRecorder) -> Recorder:
     return cast(Recorder, find_option(settings).build(settings, context=context, earlier=folder.earlier))
 
 
-def close_abandoned(output_dir: Path, reason: str) -> None:
+def close_abandoned(output_dir: Path, kind: FailureKind, reason: str) -> None:
     """Mark a run as failed whose process was killed and could not do so, in its folder and for MLflow, if it is there.
 
-    A run that was killed before it recorded anything has no record to close. `reason` says how its process died.
+    A run that was killed before it recorded anything has no record to close. `reason` says how its process died; one
+    that was ended because it hung may have noted itself that it was asked to.
 
     Raises:
         TrackingError: The record is damaged, or the folder cannot be written.
     """
-    _close(output_dir, "RUNNING", Ending("FAILED", "worker_died", reason))
+    _close(output_dir, ("RUNNING", "KILLED") if kind == "timed_out" else ("RUNNING",), Ending("FAILED", kind, reason))
 
 
 def close_paused(output_dir: Path, reason: str | None) -> None:
@@ -146,14 +148,14 @@ def close_paused(output_dir: Path, reason: str | None) -> None:
     Raises:
         TrackingError: The record is damaged, or the folder cannot be written.
     """
-    if _close(output_dir, "PAUSED", Ending("PRUNED", reason=reason or "pruned")):
+    if _close(output_dir, ("PAUSED",), Ending("PRUNED", reason=reason or "pruned")):
         shutil.rmtree(output_dir / CHECKPOINTS, ignore_errors=True)
 
 
-def _close(output_dir: Path, status: Status, ending: Ending) -> bool:
-    """Write how a run ended in the place of its own process; return whether its record has the status."""
+def _close(output_dir: Path, states: Collection[Status], ending: Ending) -> bool:
+    """Write how a run ended in the place of its own process, where its record says one of the states; return that."""
     record = read_result_of(output_dir)
-    if record is None or record.status != status:
+    if record is None or record.status not in states:
         return False
     write_result(output_dir, replace(record, status=ending.status, kind=ending.kind, reason=ending.reason))
     outbox = Outbox(output_dir)

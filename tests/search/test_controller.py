@@ -40,6 +40,9 @@ class Slots:
     def name_slot(self, job):
         return "here"
 
+    def end(self, job):
+        self.events.append(f"end {job.number}, please")
+
     def stop(self):
         stopped, self.running = self.running, []
         return stopped
@@ -83,8 +86,9 @@ class Recording(Observer):
 def run_study(study_dir, make_search):
     storage = open_storage(None, study_dir)
 
-    def run(executor, total=4, repeats=1, known=None, failures_allowed=0, misfits=(), retry="none"):
-        search = make_search(n_trials=total, repeats=repeats, max_failure_rate=failures_allowed / total, retry=retry)
+    def run(executor, total=4, repeats=1, known=None, failures_allowed=0, misfits=(), retry="none", **options):
+        rate = failures_allowed / total
+        search = make_search(n_trials=total, repeats=repeats, max_failure_rate=rate, retry=retry, **options)
         with StoredStudy(storage, None, search) as study:
             try:
                 Controller(study, executor, Planner(repeats, known, misfits), [Recording(executor.events)]).run()
@@ -192,6 +196,30 @@ def test_an_interruption_gives_back_what_was_in_flight_and_the_next_command_runs
     executor = run_study(Slots(succeed))
     assert [trial.params for trial in executor.trials][:2] == points
     assert list_states(executor) == ["complete"] * 4
+
+
+def test_a_job_that_hangs_is_ended_and_its_trial_fails_with_the_reason(run_study, monkeypatch):
+    """Its worker is asked to end once, however long that takes; the others go on."""
+    now = [0.0]
+    monkeypatch.setattr("sentiment.search.controller.time.monotonic", lambda: now[0])
+
+    class Hanging(Slots):
+        def wait(self, timeout_seconds):
+            now[0] += 60
+            hung = [job for job in self.running if job.number == 0]
+            if hung and self.events.count("end 0, please") == 1 and now[0] >= 300:
+                self._ends = lambda running: (running.index(hung[0]), Outcome("failed", kind="worker_died"))
+                return super().wait(timeout_seconds)
+            others = [job for job in self.running if job.number != 0]
+            self._ends = lambda running: (running.index(others[0]), Outcome("complete", (1.0,)))
+            return super().wait(timeout_seconds) if others else []
+
+    executor = run_study(Hanging(succeed), failures_allowed=1, progress_timeout="130s")
+    assert executor.events.count("end 0, please") == 1
+    failed = executor.trials[0].user_attrs
+    assert failed["failure.kind"] == "timed_out"
+    assert failed["failure.reason"] == "it did not get on for progress_timeout=2 min 10 s"
+    assert list_states(executor) == ["fail", "complete", "complete", "complete"]
 
 
 def test_a_study_that_is_finished_runs_nothing(run_study):

@@ -46,7 +46,10 @@ def stop_as_lightning_does():
         raise SystemExit(1)  # noqa: B904 - as Lightning does
 
 
-@pytest.mark.parametrize(("code", "reason"), [(143, "terminated (SIGTERM)"), (2, "asked to exit with code 2")])
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(143, "terminated (SIGTERM)"), (129, "the terminal was closed (SIGHUP)"), (2, "asked to exit with code 2")],
+)
 def test_exits(code, reason):
     assert ending_of(SystemExit(code)).reason == reason
 

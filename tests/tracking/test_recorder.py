@@ -148,7 +148,7 @@ def test_folder_and_mlflow_both_say_how_the_process_died(tmp_path):
     write_result(tmp_path / "0", make_record())
     Outbox(tmp_path / "0").begin(run.info.run_id, store.uri)
     Outbox(tmp_path / "0").note("tags", tags={"device": "cpu"})
-    close_abandoned(tmp_path / "0", "killed by SIGKILL")
+    close_abandoned(tmp_path / "0", "worker_died", "killed by SIGKILL")
     assert Deliverer(tmp_path).deliver()
 
     record = read_result(tmp_path / "0" / RESULT_FILE)
@@ -162,10 +162,10 @@ def test_folder_and_mlflow_both_say_how_the_process_died(tmp_path):
 @pytest.mark.parametrize("status", ["FINISHED", "FAILED", "PRUNED", "KILLED"])
 def test_a_run_that_ended_itself_keeps_its_record(tmp_path, status):
     write_result(tmp_path, make_record(status=status))
-    close_abandoned(tmp_path, "killed")
+    close_abandoned(tmp_path, "worker_died", "killed")
     assert read_result(tmp_path / RESULT_FILE).status == status
 
 
 def test_a_run_that_was_killed_before_it_recorded_anything_has_nothing_to_close(tmp_path):
-    close_abandoned(tmp_path, "killed")
+    close_abandoned(tmp_path, "worker_died", "killed")
     assert list(tmp_path.iterdir()) == []

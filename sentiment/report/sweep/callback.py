@@ -77,10 +77,10 @@ class SweepCallback(Callback):
     def on_trial_job_end(self, config: DictConfig, finished: Finished) -> None:
         """Close the record of a job whose process died: it could not do so itself."""
         outcome = finished.outcome
-        if outcome.kind == "worker_died":
+        if outcome.kind in ("worker_died", "timed_out"):
             from sentiment.tracking.recorder import close_abandoned
 
-            close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.reason or "")
+            close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.kind, outcome.reason or "")
 
     def on_trial_end(self, config: DictConfig, trial: Any, state: StudyState) -> None:
         """Close the record of a trial that was paused and is given up; show on the parent run how the study stands."""

@@ -67,6 +67,9 @@ class StudySweeperConf(OptunaSweeperConf):
     repeat_value: str = "mean"
     seed_key: str = "seed"
 
+    trial_timeout: Any = None
+    progress_timeout: Any = None
+    max_attempts: int = 3
     retry: str = "failed"
     reuse: Any = "folder"
     ignore: list[str] = field(default_factory=list)

@@ -43,7 +43,7 @@ from sentiment.search.study.outcome import (
 from sentiment.search.study.promotion import PromotionPruner, count_steps, list_excess
 from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
 from sentiment.search.study.spending import BUDGET_KEY, measure
-from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, TrialAddress
+from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, PROGRESS_KEY, TrialAddress
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,9 @@ DEFINITION_KEY = "study:definition"
 
 COMMIT_KEY = "study:commit"
 """System attribute of a trial: which code ran it, as people read it."""
+
+DEATHS_KEY = "study:deaths"
+"""System attribute of a trial: how many commands died while they ran it."""
 
 SERVED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -375,6 +378,11 @@ class StoredStudy:
         """Return one trial as it stands."""
         return self._storage.get_trial(trial_id)
 
+    def read_progress(self, trial_id: int) -> str:
+        """Return what changes whenever a trial's job gets on."""
+        trial = self._storage.get_trial(trial_id)
+        return f"{trial.system_attrs.get(PROGRESS_KEY)} {len(trial.intermediate_values)} {sorted(trial.user_attrs)}"
+
     def trials(self) -> list[FrozenTrial]:
         """List all trials; they are the storage's own, not to be changed."""
         return self._study.get_trials(deepcopy=False)
@@ -441,8 +449,23 @@ class StoredStudy:
             if trial.state == TrialState.RUNNING and self._is_dead(trial):
                 if self._tell_or_requeue(trial):
                     log.info("Trial %d had finished when its process died; its result counts.", trial.number)
-                else:
+                elif not self._count_death(trial):
                     log.info("Trial %d is run again: its process is dead.", trial.number)
+
+    def _count_death(self, trial: FrozenTrial) -> bool:
+        """Count the deaths of commands that ran a trial; return whether they are too many, and it has failed.
+
+        A trial that takes more memory than there is may end its whole command, at every start.
+        """
+        deaths, limit = trial.system_attrs.get(DEATHS_KEY, 0) + 1, self.search.options.max_attempts
+        self.write(trial._trial_id, DEATHS_KEY, deaths)
+        if deaths < limit:
+            return False
+        reason = f"{deaths} commands died while they ran it (hydra.sweeper.max_attempts={limit})"
+        self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        self._fail(trial._trial_id, Outcome("failed", kind="worker_died", reason=reason))
+        log.warning("Trial %d has failed: %s.", trial.number, reason)
+        return True
 
     def _tell_or_requeue(self, trial: FrozenTrial) -> bool:
         """Settle a trial that nobody works on any more by what its jobs left, else let it run again."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sentiment.search.workers.job import Finished, Job, JobRunner
 
-HELD = (signal.SIGINT, signal.SIGTERM)
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Executor(Protocol):
@@ -38,6 +38,9 @@ class Executor(Protocol):
 
     def name_slot(self, job: Job) -> str:
         """Return where a job runs, in a word."""
+
+    def end(self, job: Job) -> None:
+        """End one job, politely first; `wait` returns it when its process is gone."""
 
     def stop(self) -> list[Job]:
         """End what is in flight, politely first, and return the jobs that certainly run no more."""
@@ -74,6 +77,9 @@ class InProcess:
         """Return that it runs nowhere else."""
         return "here"
 
+    def end(self, job: Job) -> None:
+        """Nothing: it runs in the very process that would have to end it."""
+
     def stop(self) -> list[Job]:
         """Return the job that an interruption ended."""
         stopped = self.running
@@ -83,7 +89,7 @@ class InProcess:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold the first Ctrl-C or SIGTERM back until the step is done; a second one is obeyed at once.
+    """Hold the first Ctrl-C, SIGTERM or SIGHUP back until the step is done; a second one is obeyed at once.
 
     Python handles signals in the main thread, so elsewhere there is nothing to hold.
     """

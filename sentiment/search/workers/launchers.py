@@ -103,6 +103,9 @@ class Launches:
         """Return the launcher's name; where it runs a job, it alone knows."""
         return str(self._study.hydra.runtime.choices.get("hydra/launcher", "launcher"))
 
+    def end(self, job: Job) -> None:
+        """Nothing: the launcher alone can end a job, and has limits of its own."""
+
     def stop(self) -> list[Job]:
         """Let go. A cluster may go on with its jobs: they keep their lease, and a later command takes their results.
 

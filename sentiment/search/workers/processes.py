@@ -39,6 +39,7 @@ class Worker:
     def __init__(self, slot: Slot, work_file: Path, log_file: Path) -> None:
         self.slot = slot
         self.job: Job | None = None
+        self.killed_at: float | None = None
         context = multiprocessing.get_context("spawn")  # a fork would copy locks and connections in mid-use
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
@@ -117,6 +118,9 @@ class WorkerProcesses:
         """Return the jobs that ended."""
         busy = {worker.connection: worker for worker in self._workers.values() if worker.job is not None}
         finished: list[Finished] = []
+        for worker in busy.values():
+            if worker.killed_at is not None and time.monotonic() >= worker.killed_at:
+                worker.process.kill()
         for ready in wait(list(busy), timeout_seconds):
             assert isinstance(ready, Connection)
             worker = busy[ready]
@@ -128,6 +132,13 @@ class WorkerProcesses:
     def name_slot(self, job: Job) -> str:
         """Return the name of the worker or of its GPU."""
         return next((str(w.slot) for w in self._workers.values() if w.job is job), "")
+
+    def end(self, job: Job) -> None:
+        """Ask the worker of a job to end; it is killed where it does not."""
+        for worker in self._workers.values():
+            if worker.job is job and worker.killed_at is None:
+                worker.killed_at = time.monotonic() + POLITE_SECONDS
+                worker.process.terminate()
 
     def stop(self) -> list[Job]:
         """End all workers; a job in flight gets time to record that it was stopped."""
@@ -151,8 +162,8 @@ class WorkerProcesses:
 
 @contextmanager
 def deaf_to_ctrl_c() -> Iterator[None]:
-    """Start processes here that a Ctrl-C at the terminal cannot end before they have said what they do about it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Start processes here that a Ctrl-C, or a closed terminal, cannot end before they have said what they do then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
@@ -165,7 +176,8 @@ def serve(connection: Connection, work_file: str, environment: dict[str, str], l
     _write_output_to(log_file)
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the study, which then ends its workers in order
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # likewise when the terminal is closed
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     runner: JobRunner
     runner, singletons = cloudpickle.loads(Path(work_file).read_bytes())

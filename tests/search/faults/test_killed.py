@@ -33,10 +33,11 @@ def list_finished(study) -> dict[int, object]:
 def kill_and_resume(study, victims: list[str], moments: random.Random, *, n_trials: int, seconds: float) -> None:
     """Kill once for each victim at a random moment, resume each time, and hold the study against what it knew."""
     options = {"n_trials": n_trials, "n_jobs": 2, "seconds": seconds}
+    accept = ("hydra.sweeper.max_failure_rate=1", "hydra.sweeper.retry=none", "hydra.sweeper.max_attempts=99")
     finished: dict[int, object] = {}
     for whom in victims:
         seen, ended = len(study.starts), len(finished)
-        command = study.start("hydra.sweeper.max_failure_rate=1", "hydra.sweeper.retry=none", **options)
+        command = study.start(*accept, **options)
         study.wait_until(lambda: len(study.starts) > seen or not command.is_running)  # noqa: B023 - called at once
         time.sleep(moments.uniform(0, 2 * seconds * (n_trials - ended) / len(victims) / 2))
         kill(command, whom)
@@ -53,7 +54,7 @@ def kill_and_resume(study, victims: list[str], moments: random.Random, *, n_tria
             assert value is None or now[number][1] == value
         finished = now
     seen = len(study.starts)
-    assert study.start("hydra.sweeper.max_failure_rate=1", "hydra.sweeper.retry=none", **options).finish() == 0
+    assert study.start(*accept, **options).finish() == 0
     assert not {number for number, _ in study.starts[seen:]} & finished.keys()
     study.require_whole(n_trials)
     deaths = [trial for trial in study.trials() if trial.state.name == "FAIL"]

@@ -18,6 +18,7 @@ SEED = "hydra.sweeper.sampler.seed=7"
         pytest.param("ctrl-c twice", {130, -signal.SIGINT}, 2, id="ctrl-c twice", marks=pytest.mark.slow),
         pytest.param("sigterm", {143}, 2, id="sigterm", marks=pytest.mark.slow),
         pytest.param("sigterm", {143}, 1, id="sigterm in-process"),
+        pytest.param("terminal closed", {129}, 2, id="terminal closed", marks=pytest.mark.slow),
     ],
 )
 def test_a_stopped_study_gives_its_trials_back(study, stop: str, exit_codes: set[int], n_jobs: int):
@@ -25,6 +26,8 @@ def test_a_stopped_study_gives_its_trials_back(study, stop: str, exit_codes: set
     study.wait_until(lambda: len(study.starts) == n_jobs)
     if stop == "sigterm":
         command.send(signal.SIGTERM)
+    elif stop == "terminal closed":
+        command.send_all(signal.SIGHUP)
     else:
         command.send_all(signal.SIGINT)
     if stop == "ctrl-c twice":

@@ -23,8 +23,9 @@ def open_study(study_dir, make_search):
     storage = open_storage(None, study_dir)
     with contextlib.ExitStack() as stack:
 
-        def open_one(total=4, repeats=1, direction="minimize", metric_names=None):
-            search = make_search(n_trials=total, repeats=repeats, direction=direction, metric_names=metric_names)
+        def open_one(total=4, repeats=1, direction="minimize", metric_names=None, **options):
+            known = {"direction": direction, "metric_names": metric_names, **options}
+            search = make_search(n_trials=total, repeats=repeats, **known)
             return stack.enter_context(StoredStudy(storage, None, search))
 
         yield open_one
@@ -86,6 +87,28 @@ def test_a_trial_of_a_living_process_is_left_alone(open_study):
     one, other = open_study(), open_study()
     assert one.claim().trial.number == 0
     assert other.claim().trial.number == 1
+
+
+def test_a_trial_that_takes_its_command_with_it_fails_after_so_many(open_study, caplog):
+    """As where a job takes all the memory of a machine, whose whole command is then killed."""
+    for _ in range(2):
+        dead = open_study(total=2, max_attempts=2)
+        claim = dead.claim()
+        assert claim.number == 0
+        die(dead)
+    assert open_study(total=2, max_attempts=2).claim().number == 1  # the study is not stopped for ever
+    failed = dead.trials()[0]
+    assert failed.state == TrialState.FAIL
+    assert failed.user_attrs["failure.kind"] == "worker_died"
+    assert failed.user_attrs["failure.reason"] == "2 commands died while they ran it (hydra.sweeper.max_attempts=2)"
+
+
+def test_a_trial_that_was_stopped_politely_keeps_its_attempts(open_study):
+    for _ in range(5):
+        study = open_study(total=1, max_attempts=2)
+        claim = study.claim()
+        assert claim.number == 0
+        study.release(claim.trial_id)
 
 
 def test_a_trial_whose_job_lives_on_is_left_alone_though_its_command_is_dead(open_study):
