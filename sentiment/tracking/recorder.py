@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -139,7 +139,7 @@ def close_abandoned(output_dir: Path, kind: FailureKind, reason: str) -> None:
     Raises:
         TrackingError: The record is damaged, or the folder cannot be written.
     """
-    _close(output_dir, ("RUNNING", "KILLED") if kind == "timed_out" else ("RUNNING",), Ending("FAILED", kind, reason))
+    _close(output_dir, ["RUNNING", "KILLED"] if kind == "timed_out" else ["RUNNING"], Ending("FAILED", kind, reason))
 
 
 def close_paused(output_dir: Path, reason: str | None) -> None:
@@ -148,11 +148,11 @@ def close_paused(output_dir: Path, reason: str | None) -> None:
     Raises:
         TrackingError: The record is damaged, or the folder cannot be written.
     """
-    if _close(output_dir, ("PAUSED",), Ending("PRUNED", reason=reason or "pruned")):
+    if _close(output_dir, ["PAUSED"], Ending("PRUNED", reason=reason or "pruned")):
         shutil.rmtree(output_dir / CHECKPOINTS, ignore_errors=True)
 
 
-def _close(output_dir: Path, states: Collection[Status], ending: Ending) -> bool:
+def _close(output_dir: Path, states: list[Status], ending: Ending) -> bool:
     """Write how a run ended in the place of its own process, where its record says one of the states; return that."""
     record = read_result_of(output_dir)
     if record is None or record.status not in states:
