@@ -62,6 +62,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     """Train, evaluate and record; return the numbers that a search may look at."""
     from sentiment.data.build import build_corpus  # torch and Lightning take seconds, which a faulty command saves
     from sentiment.tracking.recorder import open_recorder
+    from sentiment.training.debugging import limit_corpus
     from sentiment.training.device import name_device
     from sentiment.training.reporter import Reporters
     from sentiment.training.result import describe_outcome
@@ -71,6 +72,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     with open_recorder(run) as recorder:
         corpus = build_corpus(settings.data)
         describe_data(corpus.description)
+        corpus = limit_corpus(corpus, settings)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
         recorder.describe({"device": name_device(settings)})
         # The recorder first: the validation that ends a trial early is recorded too.
@@ -94,7 +96,8 @@ def end_with_answer(run: RunContext) -> None:
     record = read_result_of(run.output_dir)
     assert record is not None, "the run has just ended"
     if run.job_number is None:
-        log.info("%s", "\n".join(write_summary(record, run.output_dir)))
+        is_result = run.settings.trainer.debug is None
+        log.info("%s", "\n".join(write_summary(record, run.output_dir, is_result=is_result)))
         return
     shown = {name: record.metrics[name] for name in (run.settings.selection, "test/accuracy") if name in record.metrics}
     log.info("  %s: %s", write_selection(record), "  ".join(f"{name} {value:.4f}" for name, value in shown.items()))

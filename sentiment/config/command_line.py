@@ -119,6 +119,9 @@ class CommandLineCheck:
             faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
             if params:
                 print(f"Note: this configuration is a sweep over {', '.join(params)}; add -m to run all of it.")
+        elif hydra_config.sweeper._target_ in self.searches and OmegaConf.select(composed, "trainer.debug"):
+            remedy = "leave search=... out; hydra.sweeper.dry_run=true tries one of its points"
+            faults.append(Fault("debug", "tries single runs and plain multiruns, and this is a study", remedy))
         elif found := self._find_swept_sweepers(fixed, swept, hydra_config.sweeper):
             faults += found
         elif hydra_config.sweeper._target_ in self.searches:
@@ -220,7 +223,7 @@ class CommandLineCheck:
     def _explain_choice(self, override: Override, choices: list[Override]) -> Fault:
         group, option = override.key_or_group, override.get_value_element_as_str()
         options = self.loader.get_group_options(group)
-        if option not in options:
+        if option not in options or not isinstance(override.value(), str):  # nan: Hydra takes it for a number
             return explain_unknown_option(group, option, options)
         return Fault(
             group, f"{option} cannot be composed ({self._reason([*choices, override])})", "correct its YAML file"

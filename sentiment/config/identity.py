@@ -29,9 +29,13 @@ ADDED = {
 """Keys that a data set got later, by its name; at null, they mean what was before there were any."""
 
 
+ADDED_ANYWHERE = ("trainer.debug",)
+"""The same, whatever the data."""
+
+
 def leave_out_added(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return flat settings as the version before `ADDED` had them, where they say the same."""
-    added = {key for keys in ADDED.values() for key in keys}
+    added = {*ADDED_ANYWHERE, *(key for keys in ADDED.values() for key in keys)}
     return {key: value for key, value in content.items() if key not in added or value not in (None, "null", "None")}
 
 
@@ -47,7 +51,8 @@ def simplify(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
     """Return recorded settings as this version writes them: with every key, and free of the project's folder."""
-    added = dict.fromkeys(ADDED.get(params.get("data.name", ""), ()), "null")
+    keys = (*ADDED.get(params.get("data.name", ""), ()), *(ADDED_ANYWHERE if "trainer.test" in params else ()))
+    added = dict.fromkeys(keys, "null")
     return added | {key: write_portable(value) for key, value in params.items()}
 
 

@@ -32,6 +32,7 @@ INDEX_PAGE = "README.md"
 
 OVERLAY_PURPOSES = {
     "search": "What a study varies and how it searches; used with `-m`.",
+    "debug": "Try a run before it is trained; it lies under `debug/`, and nothing ranks, registers or compares it.",
     "experiment": "Named questions: settings, and often a search, that belong together; used as the files say.",
 }
 """Groups that no settings class stands behind: their options lay keys of other groups over a run."""

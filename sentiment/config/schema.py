@@ -25,7 +25,7 @@ from sentiment.config.objective import (
     list_objectives,
     select_objective,
 )
-from sentiment.config.option import built_in, join_choices
+from sentiment.config.option import built_in, find_option, join_choices
 
 
 class _LabelLoader(yaml.BaseLoader):  # type: ignore[misc]  # the library has no types
@@ -342,6 +342,9 @@ class TrainerSettings(Group):
     progress_bar: Literal["auto", "on", "off"] = Field(description="auto: on where the output is a terminal.")
     resume: bool = Field(description="Go on from the last whole epoch of an interrupted run of the same settings.")
     test: bool = Field(description="Evaluate the selected checkpoint on the test split at the end; false in a search.")
+    debug: Literal["fast", "overfit", "profile", "nans"] | None = Field(
+        default=None, description="Try a run before it is trained; set by debug=fast and its like."
+    )
 
 
 OneOrSeveral = Annotated[
@@ -379,6 +382,17 @@ class Settings(Group):
                 f"name a val/ metric beside it: objective=[val/accuracy,{','.join(names)}]",
             )
         return objective
+
+    @field_validator("trainer")
+    @classmethod
+    def debugging_needs_steps(cls, trainer: TrainerSettings, info: ValidationInfo) -> TrainerSettings:
+        """A model that is fitted in one go has no steps to look at, but can be tried."""
+        model = info.data.get("model")
+        if trainer.debug not in (None, "fast") and model is not None and find_option(model).fitter:
+            raise conflict(
+                f"debug={trainer.debug} looks at training steps, and model={model.name} has none", "debug=fast"
+            )
+        return trainer
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -16,15 +16,15 @@ LOOKED_AT = 100
 """Earlier runs among which the last comparable one is looked for."""
 
 
-def write_summary(record: ResultRecord, folder: Path) -> list[str]:
-    """Return the last lines of a finished run."""
+def write_summary(record: ResultRecord, folder: Path, *, is_result: bool = True) -> list[str]:
+    """Return the last lines of a finished run; after one that was a try alone, no command goes on from it."""
     name = name_folder(folder)
     run = (
         [f"MLflow      run {record.run_id} of {record.params['tracking.experiment']}: mlflow ui"]
         if record.run_id
         else []
     )
-    commands = list(_list_commands(record, folder, name))
+    commands = list(_list_commands(record, folder, name)) if is_result else []
     return [
         "",
         f"{write_selection(record)}; {record.parameters or 0:,} parameters, {format_duration(record.seconds or 0.0)}",

@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from sentiment.errors import OutOfMemoryError, describe_failure
+from sentiment.errors import NonFiniteLossError, OutOfMemoryError, describe_failure
 from sentiment.training.device import DeviceError
 
 
@@ -25,6 +25,7 @@ def lightning_setup() -> Iterator[None]:
     Raises:
         OutOfMemoryError: The host or the accelerator ran out of memory; the libraries have several types for it.
         DeviceError: The processor lacks what the network needs at this precision.
+        NonFiniteLossError: A gradient is not a number, with debug=nans.
         KeyboardInterrupt: Ctrl-C.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -48,6 +49,13 @@ def lightning_setup() -> Iterator[None]:
                 raise DeviceError(
                     f"This processor cannot compute the network at the chosen precision: {str(error).split('.')[0]}.\n"
                     "-> use trainer.precision=32-true; of the recurrent cells, model.cell=gru runs in bfloat16 anywhere"
+                ) from error
+            if "returned nan values" in str(error):  # torch's anomaly detection, which has just shown the forward call
+                operation = str(error).split("'")[1]
+                raise NonFiniteLossError(
+                    f"The first gradient that is not a number comes out of {operation}; where it was "
+                    "called in the forward pass stands above.\n"
+                    "-> lower optimizer.lr, set trainer.gradient_clip_norm=1.0, or look at that layer"
                 ) from error
             raise
 

@@ -24,6 +24,7 @@ from sentiment.errors import Reached, RunPruned, RunStopped
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import save_bundle
 from sentiment.models.checkpoint import read_checkpoint
+from sentiment.training.debugging import StepProfiler, list_callbacks
 from sentiment.training.device import DEFAULT_THREADS, name_device
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import ValidationTimes, lightning_setup
@@ -72,15 +73,19 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         objective=settings.selection,
         print_validations=not show_bar,
     )
+    mode = settings.trainer.debug
+    profiler = StepProfiler(output_dir / "profile") if mode == "profile" else None
     folder = output_dir / CHECKPOINTS
     selected = folder / BEST_FILE
     last = LastCheckpoint(folder, identify(settings, corpus.fingerprint), reporter, enabled=settings.trainer.resume)
     parameters = count_parameters(module.network)
     with lightning_setup():
-        callbacks = [reporting, build_selection(settings, folder), last]
-        trainer = build_trainer(settings, output_dir, callbacks, show_bar=show_bar)
+        callbacks = [*list_callbacks(mode), reporting, build_selection(settings, folder), last]
+        trainer = build_trainer(settings, output_dir, callbacks, show_bar=show_bar, profiler=profiler)
         log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", device)
         fit(trainer, module, data, reporting, last)
+        if profiler is not None:
+            log.info("%s", profiler.report())
         epochs = epochs_done(trainer)
         module.load_state_dict(read_checkpoint(selected)["state_dict"])
         if settings.trainer.test:
@@ -191,7 +196,14 @@ def write_bundle(folder: Path, settings: Settings, corpus: Corpus, network: nn.M
     return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, *cutting)
 
 
-def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callback], *, show_bar: bool) -> pl.Trainer:
+def build_trainer(
+    settings: Settings,
+    output_dir: Path,
+    callbacks: list[pl.Callback],
+    *,
+    show_bar: bool,
+    profiler: StepProfiler | None = None,
+) -> pl.Trainer:
     """Build Lightning's trainer from our settings; logging is the reporter's task."""
     trainer = settings.trainer
     callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch)]
@@ -215,6 +227,8 @@ def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callb
         default_root_dir=output_dir,
         callbacks=callbacks,
         logger=False,
+        profiler=profiler,
+        detect_anomaly=trainer.debug == "nans",
         enable_progress_bar=show_bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,  # settings are checked beforehand, and a report before step 1 would mislead

@@ -1,0 +1,222 @@
+"""``debug=fast|overfit|profile|nans``: try a run before it is trained.
+
+Each works on a part of the reviews under a fingerprint of its own, so that nothing takes its figures for a result.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.profilers import Profiler
+from torch import Tensor, nn
+
+from sentiment.config.schema import Settings
+from sentiment.data.corpus import Corpus, EncodedSplit
+from sentiment.errors import NonFiniteLossError
+from sentiment.format import format_duration, format_percent
+
+log = logging.getLogger(__name__)
+
+BATCHES = {"fast": 1, "overfit": 2, "profile": 20}
+"""Batches of each split that are left; ``nans`` has to see all of them."""
+
+LEARNT_LOSS = 0.05
+"""Training loss from which on a network has learnt its two batches by heart."""
+
+SHOWN_OPERATORS = 15
+
+PARTS = (
+    ("train_dataloader_next", "data"), ("training_step", "forward"), ("backward", "backward"),
+    ("optimizer_step", "optimizer"), ("optimizer_zero_grad", "optimizer"), ("[Callback]", "recording"),
+)  # fmt: skip
+"""How Lightning's actions contribute to the parts of a training step: by a part of their names, the first that fits."""
+
+
+def limit_corpus(corpus: Corpus, settings: Settings) -> Corpus:
+    """Return the reviews that a run with `trainer.debug` sees; others see all."""
+    mode = settings.trainer.debug
+    if mode is None:
+        return corpus
+    count = settings.data.batch_size * BATCHES.get(mode, len(corpus.train))
+    train, validation, test = (_take(split, count) for split in (corpus.train, corpus.validation, corpus.test))
+    if mode == "overfit":
+        validation = train
+    log.info("debug=%s: %d training, %d validation and %d test reviews.", mode, len(train), len(validation), len(test))
+    return replace(
+        corpus, train=train, validation=validation, test=test, fingerprint=f"debug:{mode}:{corpus.fingerprint}"
+    )
+
+
+def _take(split: EncodedSplit, count: int) -> EncodedSplit:
+    """Take the first reviews of each class in turn, so that few reviews are of all classes."""
+    position = np.zeros(len(split), dtype=np.int64)
+    for label in np.unique(split.labels):
+        of_class = split.labels == label
+        position[of_class] = np.arange(of_class.sum())
+    rows = np.sort(np.argsort(position, kind="stable")[:count])
+    parts = [split[row] for row in rows]
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    return EncodedSplit(np.concatenate(parts), offsets, split.labels[rows], split.rows[rows])
+
+
+class LearnByHeart(pl.Callback):
+    """Stop once the loss is all but 0, and say whether it came there."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin an epoch's mean."""
+        self.losses.clear()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add a loss."""
+        self.losses.append(float(outputs["loss"]))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop where all is learnt."""
+        trainer.should_stop = float(np.mean(self.losses)) < LEARNT_LOSS
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how it went."""
+        loss = float(np.mean(self.losses))
+        verdict = "it can learn these reviews by heart, as every sound network can"
+        if loss >= LEARNT_LOSS:
+            verdict = f"not below {LEARNT_LOSS}: raise optimizer.lr or trainer.max_epochs, or look for a fault"
+        log.info("\ndebug=overfit: loss %.4f after %d epochs: %s.", loss, trainer.current_epoch, verdict)
+
+
+class FindNonFinite(pl.Callback):
+    """Name the first tensor that is not finite: of a layer's output, else of a gradient."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at every layer's output from now on."""
+        for name, module in pl_module.named_modules():
+            if name.startswith("network"):
+                module.register_forward_hook(self._watch(trainer, name))
+
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the gradients.
+
+        Raises:
+            NonFiniteLossError: One is not finite.
+        """
+        for name, parameter in pl_module.named_parameters():
+            if parameter.grad is not None:
+                _require_finite(parameter.grad, f"the gradient of {name}", trainer)
+
+    def _watch(self, trainer: pl.Trainer, name: str) -> Any:
+        def look(module: nn.Module, inputs: Any, output: Any) -> None:
+            for tensor in output if isinstance(output, tuple) else (output,):
+                if isinstance(tensor, Tensor):
+                    _require_finite(tensor, f"the output of {name} ({type(module).__name__})", trainer)
+
+        return look
+
+
+def _require_finite(tensor: Tensor, what: str, trainer: pl.Trainer) -> None:
+    if not torch.isfinite(tensor).all():
+        kind = "NaN" if torch.isnan(tensor).any() else "infinite"
+        raise NonFiniteLossError(
+            f"The first tensor that is not finite is {what}, {tuple(tensor.shape)}: {kind} in step "
+            f"{trainer.global_step + 1}.\n"
+            "-> if weights grew, lower optimizer.lr or set trainer.gradient_clip_norm=1.0; else look at that layer"
+        )
+
+
+class StepProfiler(Profiler):
+    """Measures the parts of a training step for people, and everything for torch's profiler.
+
+    Args:
+        folder: Where trace and tables go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self._torch: Any = torch.profiler.profile(profile_memory=True, record_shapes=False)
+        self._open: dict[str, tuple[float, Any]] = {}
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._is_running = False
+
+    def start(self, action_name: str) -> None:
+        """Begin an action."""
+        if not self._is_running:
+            self._torch.__enter__()
+            self._is_running = True
+        scope: Any = torch.profiler.record_function(action_name)
+        scope.__enter__()
+        self._open[action_name] = _now(), scope
+
+    def stop(self, action_name: str) -> None:
+        """End an action."""
+        if action_name in self._open:
+            began, scope = self._open.pop(action_name)
+            scope.__exit__(None, None, None)
+            part = next((part for key, part in PARTS if key in action_name), None)
+            if part is not None:
+                self.seconds[part] += _now() - began
+
+    def report(self) -> str:
+        """Write the trace and the table of operators; return what a person reads."""
+        self._torch.__exit__(None, None, None)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        trace = self.folder / "trace.json.gz"
+        self._torch.export_chrome_trace(str(trace))
+        averages, on_gpu = self._torch.key_averages(), torch.cuda.is_available()
+        table = averages.table("self_device_time_total" if on_gpu else "self_cpu_time_total", row_limit=200)
+        (self.folder / "operators.txt").write_text(table, encoding="utf-8")
+        heaviest = sorted(
+            (event for event in averages if event.key.startswith("aten::")),
+            key=lambda event: -(event.self_device_time_total if on_gpu else event.self_cpu_time_total),
+        )
+        lines = [
+            "",
+            "part         time      share",
+            *self._write_parts(),
+            "",
+            f"{'operator':<42}time      calls  memory",
+        ]
+        for event in heaviest[:SHOWN_OPERATORS]:
+            micros = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            memory = event.self_device_memory_usage if on_gpu else event.self_cpu_memory_usage
+            name, memory_mib = event.key.removeprefix("aten::")[:40], memory / 2**20
+            lines.append(f"{name:<42}{format_duration(micros / 1e6):<8}{event.count:>7,}  {memory_mib:+,.1f} MiB")
+        return "\n".join(
+            [*lines, "", f"{trace} opens in https://ui.perfetto.dev; operators.txt beside it has the whole table."]
+        )
+
+    def _write_parts(self) -> Sequence[str]:
+        # The optimizer's step calls forward and backward: what is left is its own.
+        own = dict(self.seconds)
+        own["optimizer"] = max(0.0, own.get("optimizer", 0.0) - own.get("forward", 0.0) - own.get("backward", 0.0))
+        total = sum(own.values()) or 1.0
+        parts = dict.fromkeys(part for _, part in PARTS)
+        return [
+            f"{part:<13}{format_duration(own.get(part, 0.0)):<10}{format_percent(own.get(part, 0.0) / total)}"
+            for part in parts
+        ]
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # else a part would be charged with the waiting for another
+    return time.perf_counter()
+
+
+def list_callbacks(mode: str | None) -> list[pl.Callback]:
+    """Return the callbacks that `trainer.debug` adds."""
+    if mode == "overfit":
+        return [LearnByHeart()]
+    return [FindNonFinite()] if mode == "nans" else []

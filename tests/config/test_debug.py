@@ -1,0 +1,31 @@
+"""``debug=...``: options that try a run, apart from the runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.config.command_line import check_command_line
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.reading import read_settings
+from sentiment.errors import ConfigError
+from sentiment.search.plugin.sweeper import STUDY_SWEEPER
+
+
+@pytest.mark.parametrize("mode", ["fast", "overfit", "profile", "nans"])
+def test_every_mode_is_an_option_apart_from_the_runs(compose_config, tmp_path, mode):
+    assert read_settings(compose_config(f"debug={mode}"), tmp_path).trainer.debug == mode
+
+
+def test_a_model_without_steps_can_only_be_tried(compose_config, tmp_path):
+    assert read_settings(compose_config("debug=fast", "model=ngram"), tmp_path).trainer.debug == "fast"
+    with pytest.raises(ConfigError, match="debug=fast"):
+        read_settings(compose_config("debug=nans", "model=ngram"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [(["debug=nan"], "did you mean debug=nans"), (["-m", "search=rnn", "debug=fast"], "dry_run")],
+)
+def test_what_cannot_be_tried_is_explained(arguments, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        check_command_line(arguments, PROJECT_DIR / "conf", "config", {STUDY_SWEEPER: lambda *given: []})

@@ -1,0 +1,95 @@
+"""Trying a run before it is trained: few reviews of all classes, and what the modes find."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sentiment.data.corpus import Corpus, EncodedSplit
+from sentiment.errors import NonFiniteLossError
+from sentiment.training.debugging import FindNonFinite, StepProfiler, limit_corpus
+
+
+def make_split(labels):
+    lengths = np.arange(1, len(labels) + 1)
+    ids = np.repeat(np.arange(len(labels)), lengths).astype(np.uint16)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return EncodedSplit(ids, offsets, np.array(labels), np.arange(len(labels)))
+
+
+@pytest.fixture
+def corpus():
+    splits = [make_split([0] * 80 + [1] * 20) for _ in range(3)]
+    return Corpus(
+        *splits, tokenizer=None, class_names=("a", "b"), fingerprint="f", description="", dropped={}, skipped_rows=0
+    )
+
+
+def settings_of(mode, batch_size=4):
+    return SimpleNamespace(trainer=SimpleNamespace(debug=mode), data=SimpleNamespace(batch_size=batch_size))
+
+
+def test_without_debug_nothing_changes(corpus):
+    assert limit_corpus(corpus, settings_of(None)) is corpus
+
+
+@pytest.mark.parametrize(("mode", "count"), [("fast", 4), ("overfit", 8), ("profile", 80), ("nans", 100)])
+def test_few_reviews_of_all_classes_are_left_under_another_fingerprint(corpus, mode, count):
+    limited = limit_corpus(corpus, settings_of(mode))
+    assert [len(limited.train), len(limited.test)] == [count, count]
+    assert set(limited.train.labels) == {0, 1}
+    assert limited.fingerprint == f"debug:{mode}:f"
+    for index, row in enumerate(limited.train.rows):
+        assert limited.train[index].tolist() == [row] * (row + 1)
+        assert limited.train.labels[index] == corpus.train.labels[row]
+
+
+def test_learning_by_heart_is_validated_on_what_is_learnt(corpus):
+    limited = limit_corpus(corpus, settings_of("overfit"))
+    assert limited.validation is limited.train
+
+
+class Broken(nn.Module):
+    """A second layer that divides by zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        with torch.no_grad():
+            self.network[1].weight.fill_(float("inf"))
+
+
+def test_the_first_output_that_is_not_finite_is_named():
+    module, finder = Broken(), FindNonFinite()
+    finder.on_fit_start(SimpleNamespace(global_step=6), module)
+    with pytest.raises(NonFiniteLossError, match=r"the output of network.1 \(Linear\), \(3, 2\): .* in step 7"):
+        module.network(torch.rand(3, 2))
+
+
+def test_a_gradient_that_is_not_finite_is_named():
+    module, finder = nn.Linear(2, 2), FindNonFinite()
+    module.weight.grad = torch.full((2, 2), float("nan"))
+    with pytest.raises(NonFiniteLossError, match="the gradient of weight"):
+        finder.on_after_backward(SimpleNamespace(global_step=0), module)
+
+
+def test_the_profile_has_the_parts_the_operators_and_a_trace(tmp_path):
+    profiler = StepProfiler(tmp_path)
+    for action in ("train_dataloader_next", "[Strategy]training_step", "[Callback]Reporting.on_train_batch_end"):
+        with profiler.profile(action):
+            torch.rand(8, 8) @ torch.rand(8, 8)
+    text = profiler.report()
+    assert [line.split()[0] for line in text.splitlines()[2:7]] == [
+        "data",
+        "forward",
+        "backward",
+        "optimizer",
+        "recording",
+    ]
+    assert "mm " in text
+    assert (tmp_path / "trace.json.gz").stat().st_size > 0
+    assert "aten::mm" in (tmp_path / "operators.txt").read_text()
