@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
 
-COMMANDS = ("report", "compare", "errors", "best", "predict", "sync", "record", "reference")
+COMMANDS = ("report", "compare", "errors", "best", "predict", "evaluate", "sync", "record", "reference")
 """Names of the modules in `sentiment.commands`, in the order in which people meet them."""
 
 RENAMED = {"study": "record"}

@@ -28,9 +28,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
+from sentiment.config.extension import register_extension_options
 from sentiment.config.faults import WHOLE_NUMBER, explain_unknown_key, explain_unknown_option
+from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
-from sentiment.config.reading import check_settings, list_keys, read_choices
+from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
 from sentiment.nearest import nearest
@@ -79,6 +81,19 @@ def complete_study_keys(environment: MutableMapping[str, str]) -> None:
     start, space, word = environment.get("COMP_LINE", "").rpartition(" ")
     if word.startswith("hydra.sweeper.") and not re.search(r"\s(search|experiment|hydra/sweeper)=", start):
         environment["COMP_LINE"] = f"{start} hydra/sweeper=study{space}{word}"
+
+
+def compose_settings(overrides: Sequence[str], config_dir: Path = PROJECT_DIR / "conf") -> Settings:
+    """Return the settings of the single run that overrides stand for.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    register_resolvers()
+    register_extension_options()
+    check_command_line(overrides, config_dir, "config")
+    with initialize_config_dir(str(config_dir)):
+        return read_settings(compose("config", list(overrides)), Path.cwd())
 
 
 class CommandLineCheck:

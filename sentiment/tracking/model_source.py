@@ -17,11 +17,15 @@ BUNDLE_SETTINGS = "settings.json"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """The files of a model: its bundle's folder, and a checkpoint where that one's weights replace the bundle's."""
+    """The files of a model: its bundle's folder, and a checkpoint where that one's weights replace the bundle's.
+
+    `run_id` is the MLflow run that trained it; None where there is none.
+    """
 
     description: str
     bundle: Path
     checkpoint: Path | None = None
+    run_id: str | None = None
 
 
 def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -> ModelSource:
@@ -66,7 +70,7 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
 
 
 def _of_run(run: StoredRun) -> ModelSource:
-    return ModelSource(f"{run.record.name} ({run.folder})", run.bundle)
+    return ModelSource(f"{run.record.name} ({run.folder})", run.bundle, run_id=run.record.run_id)
 
 
 def _of_checkpoint(file: Path) -> ModelSource:
@@ -91,8 +95,8 @@ def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> M
         raise TrackingError(
             f"{name} names no registered model.\n  -> write models:/NAME@ALIAS, models:/NAME/VERSION or NAME"
         )
-    from sentiment.tracking.mlflow.registry import CHAMPION, fetch_registered
+    from sentiment.tracking.mlflow.registry import CHAMPION, fetch_registered, find_trainer
 
     model, alias = parts["name"], parts["alias"] or CHAMPION
     version, bundle = fetch_registered(tracking_uri, model, alias, parts["version"], make_temporary_folder())
-    return ModelSource(f"{model}, version {version}", bundle)
+    return ModelSource(f"{model}, version {version}", bundle, run_id=find_trainer(tracking_uri, model, version))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,7 @@ class RunErrors:
 
     name: str
     run_id: str | None
-    split: HeldOut
+    split: HeldOut | Literal["given"]
     source: str
     max_tokens: int | None
     tables: ErrorTables

@@ -149,6 +149,12 @@ def fetch_registered(uri: str, name: str, alias: str, version: str | None, folde
         return number, fetch_bundle(uri, location, folder)
 
 
+def find_trainer(uri: str, name: str, version: str) -> str | None:
+    """Return the run that trained a version of a registered model."""
+    with reading(uri):
+        return open_client(uri).get_model_version(name, version).run_id or None
+
+
 @contextmanager
 def _hold_registry(uri: str) -> Iterator[None]:
     database = sqlite_file(uri)

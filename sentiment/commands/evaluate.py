@@ -1,0 +1,91 @@
+"""``python -m sentiment evaluate --model M --file reviews.csv``: a trained model on any labelled reviews.
+
+python -m sentiment evaluate --model imdb --file reviews.csv --label pos=positive --label neg=negative
+python -m sentiment evaluate --model SWEEP/0 --data data=imdb data.path=FOLDER         # the test reviews of that data
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "evaluate a model on labelled reviews: metrics with intervals, confusion, calibration, its worst mistakes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        help="a run, bundle, checkpoint or registered model, as for predict (default: latest run)",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--file", type=Path, help="labelled reviews: whatever data=files reads")
+    what.add_argument("--data", nargs="+", metavar="KEY=VALUE", help="data of this project: its test reviews")
+    parser.add_argument("--text-column", default="text", metavar="NAME", help="name or number (default: text)")
+    parser.add_argument("--label-column", default="label", metavar="NAME", help="name or number (default: label)")
+    parser.add_argument(
+        "--read", action="append", default=[], metavar="KEY=VALUE", help="what is not to be detected, as for predict"
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="LABEL=CLASS",
+        help="class of the model that a label stands for (pos=positive); LABEL= leaves its reviews out",
+    )
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: evaluation_NAME/)")
+    parser.add_argument(
+        "--mistakes", type=int, default=12, metavar="N", help="mistakes shown, the most confident first (12)"
+    )
+    parser.add_argument(
+        "--explain", action=argparse.BooleanOptionalAction, default=True, help="colour the words that decided (on)"
+    )
+    parser.add_argument(
+        "--log", action=argparse.BooleanOptionalAction, default=True, help="record it beside the model in MLflow (on)"
+    )
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Evaluate, write the page, print the figures, and record them.
+
+    Raises:
+        SentimentError: The model or the reviews cannot be read, or a label is no class of the model.
+    """
+    from sentiment.data.labelled import read_data_set, read_labelled_file
+    from sentiment.models.bundle import Predictor
+    from sentiment.models.checkpoint import load_checkpoint
+    from sentiment.report.errors.evaluation import evaluate, print_metrics
+    from sentiment.report.errors.page import write_report
+    from sentiment.report.errors.summary import print_findings
+    from sentiment.tracking.model_source import find_model_source
+    from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri
+
+    uri = choose_tracking_uri(options.tracking_uri)
+    source = find_model_source(options.model, MULTIRUN_DIR, uri)
+    file = source.checkpoint
+    predictor = Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
+    label_map = dict(pair.partition("=")[::2] for pair in options.label)
+    if options.file is not None:
+        columns = options.text_column, options.label_column
+        reviews = read_labelled_file(options.file, predictor.class_names, label_map, *columns, options.read)
+    else:
+        from sentiment.config.command_line import compose_settings
+
+        reviews = read_data_set(compose_settings(options.data).data, predictor.class_names, label_map)
+    evaluation = evaluate(
+        predictor, reviews, f"{source.description} on {reviews.name}", shown=options.mistakes, explain=options.explain
+    )
+    folder = options.output or Path(f"evaluation_{reviews.short_name}")
+    files = write_report(evaluation.errors, folder)
+    print_findings(evaluation.errors)
+    print()
+    print_metrics(evaluation)
+    print(f"\n{files[0]} shows it; tables/ and plots/ beside it hold {len(files) - 1} files.", flush=True)
+    if options.log and source.run_id is not None:
+        from sentiment.tracking.mlflow.evaluation import record_evaluation
+
+        values = {name: interval.value for name, interval in evaluation.metrics.items()}
+        run_id = record_evaluation(uri, source.run_id, reviews.name, reviews.digest, values, files, folder)
+        print(f"Recorded as the MLflow run {run_id}, an evaluation of the model of {source.run_id}.")

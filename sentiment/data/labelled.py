@@ -1,0 +1,122 @@
+"""Labelled reviews for a model that is there already: their labels are matched with its classes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sentiment.config.schema import DataSettings
+from sentiment.data.build import build_source
+from sentiment.data.files.formats import read_file
+from sentiment.data.files.records import take_rows
+from sentiment.data.splits import split_reviews
+from sentiment.data.texts import make_options
+from sentiment.errors import DataError
+
+SHOWN_LABELS = 10
+
+
+@dataclass(frozen=True)
+class LabelledReviews:
+    """N reviews, with classes of a model.
+
+    Attributes:
+        name: What they are, for people.
+        short_name: The same in a file's name.
+        texts: N texts.
+        labels: (N,) class indices, int64.
+    """
+
+    name: str
+    short_name: str
+    texts: list[str]
+    labels: npt.NDArray[np.int64]
+
+    @property
+    def digest(self) -> str:
+        """Hash of texts and labels."""
+        content = hashlib.sha256(self.labels.tobytes())
+        for text in self.texts:
+            content.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        return content.hexdigest()[:32]
+
+
+def read_labelled_file(
+    path: Path,
+    class_names: Sequence[str],
+    label_map: Mapping[str, str],
+    text_column: str = "text",
+    label_column: str = "label",
+    reading: Iterable[str] = (),
+) -> LabelledReviews:
+    """Read a file of whatever kind ``data=files`` reads.
+
+    Args:
+        path: The file.
+        class_names: K classes of the model, in index order.
+        label_map: Class that a label stands for; empty: its reviews are left out.
+        text_column: Name or number of the text's column.
+        label_column: The same of the label.
+        reading: ``KEY=VALUE`` for what is not to be detected.
+
+    Raises:
+        DataError: The file cannot be read, a record is bad, or a label is no class.
+    """
+    options = replace(make_options(text_column, reading), label_column=label_column)
+    found, _ = read_file(path, options)
+    table = take_rows(found, str(path), {})
+    if table.bad:
+        number, fault = table.bad[0]
+        raise DataError(f"{path}, {table.unit} {number}: {fault} ({len(table.bad):,} bad in all); mend or remove it")
+    return _match(str(path), path.stem, table.texts, table.labels, class_names, label_map)
+
+
+def read_data_set(settings: DataSettings, class_names: Sequence[str], label_map: Mapping[str, str]) -> LabelledReviews:
+    """Read the test reviews of a data set of this project; arguments as for `read_labelled_file`.
+
+    Raises:
+        DataError: They cannot be read, or a label is no class.
+    """
+    raw = build_source(settings).load()
+    test = split_reviews(raw, settings.validation_fraction, settings.split_seed, settings.train_limit).test
+    labels = [raw.class_names[label] for label in test.labels]
+    return _match(f"the test reviews of {settings.name}", settings.name, test.texts, labels, class_names, label_map)
+
+
+def _match(
+    name: str,
+    short_name: str,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    class_names: Sequence[str],
+    label_map: Mapping[str, str],
+) -> LabelledReviews:
+    classes = {label: label for label in class_names} | dict(label_map)
+    index = {label: position for position, label in enumerate(class_names)}
+    counts = Counter(labels)
+    wrong = sorted(label for label in counts if classes.get(label) is None)
+    aims = sorted({target for target in label_map.values() if target and target not in index})
+    unused = sorted(set(label_map) - set(counts))
+    if wrong or aims or unused:
+        shown = ", ".join(f"{label!r} ({counts[label]:,})" for label in wrong[:SHOWN_LABELS])
+        parts = [f"labels that are no class of the model: {shown}"] if wrong else []
+        parts += [f"--label names what is no class of the model: {', '.join(aims)}"] if aims else []
+        parts += [f"--label names what is no label there: {', '.join(unused)}"] if unused else []
+        example = wrong[0] if wrong else next(iter(counts), "LABEL")
+        raise DataError(
+            f"{name}: {'; '.join(parts)}.\n"
+            f"  -> its classes are {', '.join(class_names)}: say which one a label stands for, "
+            f"--label {example}={class_names[0]}, or leave its reviews out, --label {example}="
+        )
+    kept = [(text, index[classes[label]]) for text, label in zip(texts, labels, strict=True) if classes[label]]
+    if not kept:
+        raise DataError(f"{name} holds no labelled review.\n  -> give a file with at least one")
+    return LabelledReviews(
+        name, short_name, [text for text, _ in kept], np.array([label for _, label in kept], dtype=np.int64)
+    )

@@ -1,0 +1,111 @@
+"""A trained model on reviews of any origin: the metrics of a run, each with an interval, and where it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows
+
+from sentiment.data.labelled import LabelledReviews
+from sentiment.format import format_metric
+from sentiment.models.bundle import Predictor
+from sentiment.report.draw.table import open_console, open_table
+from sentiment.report.errors.analysis import RunErrors, explain_texts
+from sentiment.report.errors.tables import LabelledPredictions, tabulate_errors
+from sentiment.training.metrics import SplitMetrics
+
+RESAMPLES = 300
+
+LEAST_PROBABILITY = 1e-12
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A metric with its 95 % bootstrap interval over the reviews (Efron's percentiles); NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model is worth on some reviews.
+
+    Attributes:
+        metrics: The metrics of a run's test, by name without split.
+        errors: Where it is wrong.
+    """
+
+    metrics: Mapping[str, Interval]
+    errors: RunErrors
+
+
+def evaluate(
+    predictor: Predictor, reviews: LabelledReviews, name: str, *, shown: int = 12, explain: bool = True
+) -> Evaluation:
+    """Predict and measure; `shown` is how many mistakes are listed, `explain` whether their words are weighed."""
+    probabilities = predictor.predict(reviews.texts).probabilities
+    labelled = LabelledPredictions(
+        texts=reviews.texts,
+        labels=reviews.labels,
+        probabilities=probabilities,
+        lengths=np.array([len(ids) for ids in predictor.tokenizer.encode(reviews.texts)], dtype=np.int64),
+        class_names=predictor.class_names,
+        max_tokens=predictor.max_tokens,
+    )
+    tables = tabulate_errors(labelled, shown)
+    errors = RunErrors(
+        name=name,
+        run_id=None,
+        split="given",
+        source="made now",
+        max_tokens=predictor.max_tokens,
+        tables=tables,
+        explanations=explain_texts(predictor, [wrong.text for wrong in tables.wrong_reviews]) if explain else (),
+    )
+    return Evaluation(bootstrap(reviews.labels, probabilities), errors)
+
+
+def bootstrap(
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32], seed: int = 0
+) -> dict[str, Interval]:
+    """Measure (N,) labels and (N, K) probabilities, and how much that hangs on which reviews there were."""
+    generator = np.random.default_rng(seed)
+    values = measure_all(labels, probabilities)
+    drawn: dict[str, list[float]] = {name: [] for name in values}
+    for _ in range(RESAMPLES):
+        rows = generator.integers(len(labels), size=len(labels))
+        for name, value in measure_all(labels[rows], probabilities[rows]).items():
+            drawn[name].append(value)
+    intervals = {}
+    for name, value in values.items():
+        defined = [one for one in drawn[name] if np.isfinite(one)]
+        low, high = np.percentile(defined, [2.5, 97.5]) if defined and np.isfinite(value) else (np.nan, np.nan)
+        intervals[name] = Interval(value, float(low), float(high))
+    return intervals
+
+
+def measure_all(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32]) -> dict[str, float]:
+    """Return the metrics that a run has of its test split, by the same code."""
+    metrics = SplitMetrics(probabilities.shape[1], "", calibration=True)
+    truth, shares = torch.from_numpy(labels), torch.from_numpy(probabilities)
+    metrics.update(shares, truth)
+    loss = F.nll_loss(shares.clamp_min(LEAST_PROBABILITY).log(), truth)
+    return {name: float(value) for name, value in {**metrics.compute(), "loss": loss}.items()}
+
+
+def print_metrics(evaluation: Evaluation, console: Console | None = None) -> None:
+    """Print the metrics with their intervals."""
+    table = open_table("metric")
+    for heading in ("value", "95 % from", "to"):
+        table.add_column(heading, justify="right")
+    for name, interval in evaluation.metrics.items():
+        cells = (format_metric(name, value) for value in (interval.value, interval.low, interval.high))
+        table.add_row(name, *cells)
+    (console or open_console()).print(table)

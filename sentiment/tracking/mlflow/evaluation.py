@@ -1,0 +1,62 @@
+"""Record the evaluation of a model that was trained before: a run of its own, linked with the model and the reviews."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlflow.entities import Dataset, DatasetInput, Metric
+
+from sentiment.tracking.mlflow.store import get_run, open_client, recording
+from sentiment.tracking.mlflow.write import attach_files
+
+EVALUATED_TAG = "evaluation.of"
+"""The run that trained the model."""
+
+
+def record_evaluation(
+    uri: str,
+    run_id: str,
+    name: str,
+    digest: str,
+    metrics: Mapping[str, float],
+    files: Sequence[Path],
+    folder: Path,
+) -> str:
+    """Record metrics under ``eval/`` with the page, and return the id of the run.
+
+    Args:
+        uri: MLflow store.
+        run_id: The run that trained the model; MLflow shows the figures beside its logged model, too.
+        name: What the reviews are.
+        digest: Hash of the reviews.
+        metrics: Name to value; what is undefined is left out.
+        files: The page and its files.
+        folder: The folder that holds them.
+
+    Raises:
+        TrackingError: The store knows no such run, or cannot be written.
+    """
+    client = open_client(uri)
+    trained = get_run(client, uri, run_id, "name the store that it was recorded in (--tracking-uri URI), or --no-log")
+    models = [output.model_id for output in getattr(trained.outputs, "model_outputs", None) or []]
+    now_ms = int(time.time() * 1000)
+    with recording(uri):
+        tags = {EVALUATED_TAG: run_id, "evaluation.data": name, "mlflow.source.type": "LOCAL"}
+        run = client.create_run(
+            trained.info.experiment_id, tags=tags, run_name=f"evaluation of {trained.info.run_name} on {name}"
+        )
+        evaluated = run.info.run_id
+        short = Path(name).name
+        client.log_inputs(evaluated, [DatasetInput(Dataset(short, digest, "local", name), tags=[])])
+        points = [
+            Metric(f"eval/{key}", value, now_ms, 0, models[0] if models else None, short, digest)
+            for key, value in metrics.items()
+            if math.isfinite(value)
+        ]
+        client.log_batch(evaluated, metrics=points)
+        client.set_terminated(evaluated, "FINISHED")
+    attach_files(uri, evaluated, files, folder, "evaluation")
+    return str(evaluated)

@@ -1,0 +1,53 @@
+"""Labelled reviews for a model that is there: every label is one of its classes, or the command says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.config.command_line import compose_settings
+from sentiment.data.labelled import read_data_set, read_labelled_file
+from sentiment.errors import DataError
+
+CLASSES = ("negative", "positive")
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    file = tmp_path / "reviews.csv"
+    file.write_text("text,label\nA great film.,pos\nA dull film.,neg\nSo so.,unsure\n", encoding="utf-8")
+    return file
+
+
+def test_labels_are_matched_with_classes(reviews):
+    found = read_labelled_file(reviews, CLASSES, {"pos": "positive", "neg": "negative", "unsure": ""})
+    assert found.texts == ["A great film.", "A dull film."]
+    assert found.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("label_map", "problem"),
+    [
+        ({"pos": "positive", "neg": "negative"}, r"no class of the model: 'unsure' \(1\)"),
+        ({"pos": "good", "neg": "negative", "unsure": ""}, "--label names what is no class of the model: good"),
+        ({"pos": "positive", "neg": "negative", "unsure": "", "x": "positive"}, "no label there: x"),
+    ],
+)
+def test_what_is_no_class_is_refused_with_the_classes(reviews, label_map, problem):
+    with pytest.raises(DataError, match=problem) as caught:
+        read_labelled_file(reviews, CLASSES, label_map)
+    assert "its classes are negative, positive" in str(caught.value)
+
+
+def test_other_columns_and_bad_records_are_told(reviews):
+    with pytest.raises(DataError, match="review"):
+        read_labelled_file(reviews, CLASSES, {}, text_column="review")
+    reviews.write_text("text,label\n,pos\nA dull film.,neg\n\nfine,\n", encoding="utf-8")
+    with pytest.raises(DataError, match="bad in all"):
+        read_labelled_file(reviews, CLASSES, {"pos": "positive", "neg": "negative"})
+
+
+def test_the_test_reviews_of_a_data_set():
+    settings = compose_settings(["data.test_size=40", "data.train_size=100"]).data
+    found = read_data_set(settings, CLASSES, {})
+    assert len(found.texts) == len(found.labels) == 40
+    assert found.digest != read_data_set(settings.model_copy(update={"generator_seed": 9}), CLASSES, {}).digest

@@ -1,0 +1,41 @@
+"""A model's metrics on any reviews: those of a run's test, each with an interval that holds it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sentiment.report.errors.evaluation import bootstrap, measure_all
+
+
+@pytest.fixture
+def answers():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=120)
+    shares = np.clip(0.3 + 0.4 * labels + generator.normal(0, 0.25, 120), 0.01, 0.99)
+    return labels, np.stack([1 - shares, shares], axis=1).astype(np.float32)
+
+
+def test_the_metrics_are_those_of_a_run(answers):
+    labels, probabilities = answers
+    found = measure_all(labels, probabilities)
+    assert set(found) >= {"accuracy", "f1", "auroc", "mcc", "brier", "ece", "loss"}
+    assert found["loss"] == pytest.approx(-np.log(probabilities[np.arange(120), labels]).mean(), abs=1e-5)
+
+
+def test_every_metric_has_an_interval_that_holds_it(answers):
+    for name, interval in bootstrap(*answers).items():
+        if name != "ece":  # resampled bins are noisier than the sample: its bootstrap lies above it
+            assert interval.low < interval.value < interval.high, name
+
+
+def test_more_reviews_tell_more(answers):
+    labels, probabilities = answers
+    few = bootstrap(labels, probabilities)["accuracy"]
+    many = bootstrap(np.tile(labels, 9), np.tile(probabilities, (9, 1)))["accuracy"]
+    assert (many.high - many.low) < (few.high - few.low) / 2
+
+
+def test_what_is_undefined_has_no_interval():
+    found = bootstrap(np.ones(4, dtype=np.int64), np.full((4, 2), 0.5, dtype=np.float32))
+    assert np.isnan([found["auroc"].value, found["auroc"].low]).all()
