@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 COMMAND_TIMEOUT_SECONDS = 10.0
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+"""The environment as the process began, before a configuration could change it (``hydra.job.env_set``)."""
+
+GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "--no-optional-locks")
+"""Git as it reads a checkout: what the checkout's own settings would run stays out."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +34,19 @@ class Commit:
 
 def read_commit(folder: Path) -> Commit | None:
     """Read the commit of the checkout that a folder belongs to; None where it is in none (an unpacked archive)."""
-    commit = read_output(["git", "-C", str(folder), "rev-parse", "HEAD"])
+    commit = read_output([*GIT, "-C", str(folder), "rev-parse", "HEAD"])
     if commit is None:
         return None
-    changes = read_output(["git", "-C", str(folder), "status", "--porcelain"])
+    changes = read_output([*GIT, "-C", str(folder), "status", "--porcelain"])
     return Commit(commit, None if changes is None else bool(changes))
 
 
 def read_output(command: list[str]) -> str | None:
     """Run a command; None where it is missing, fails or hangs (a locked network folder)."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=True, env=ENVIRONMENT
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

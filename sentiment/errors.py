@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sentiment.format import mask_passwords
+
 
 class SentimentError(Exception):
     """Base class: an error whose message is written for the person at the command line."""
@@ -138,7 +140,7 @@ class Failure:
 
 def describe_failure(error: BaseException) -> Failure:
     """Classify the exception that ends a run; Ctrl-C and a polite request to end (SIGTERM) are ``interrupted``."""
-    trace = "".join(traceback.format_exception(error))
+    trace = mask_passwords("".join(traceback.format_exception(error)))
     if isinstance(error, Exception):
         return Failure(_find_kind(error), _write_one_line(error), trace)
     return Failure("interrupted", _explain_interruption(error), trace)
@@ -146,7 +148,7 @@ def describe_failure(error: BaseException) -> Failure:
 
 def _write_one_line(error: BaseException) -> str:
     """Return the exception's class and message on one line."""
-    message = " ".join(str(error).split())
+    message = " ".join(mask_passwords(str(error)).split())
     name = type(error).__name__
     return f"{name}: {message}"[:REASON_LENGTH] if message else name
 

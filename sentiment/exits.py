@@ -14,6 +14,7 @@ import sys
 from types import FrameType, TracebackType
 
 from sentiment.errors import SIGHUP_EXIT_CODE, SIGTERM_EXIT_CODE, SentimentError
+from sentiment.format import mask_passwords
 
 
 def install_exits() -> None:
@@ -28,7 +29,7 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
     """Print an uncaught error; Hydra calls this hook too, for an error inside a job."""
     if os.environ.get("HYDRA_FULL_ERROR") != "1":
         if isinstance(error, SentimentError):
-            print(f"\n{error}", file=sys.stderr)
+            print(f"\n{mask_passwords(str(error))}", file=sys.stderr)
             return
         if isinstance(error, KeyboardInterrupt):
             print("\nStopped by Ctrl-C.", file=sys.stderr)

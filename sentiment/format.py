@@ -6,8 +6,10 @@ Files for programs (CSV, JSON) hold numbers in full instead.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 SHARES = ("accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy")
 """Last parts of the names of metrics that are shares of one: they are read in percent."""
@@ -32,11 +34,18 @@ COSTS = {
 DRAWN = re.compile(r"-?\d(\.\d{7,}(e-?\d+)?|(\.\d+)?e-0\d)")
 """A number as a search draws it, with more digits than anybody types, or as Python writes a small one: ``1e-05``."""
 
-PASSWORDS = (
-    (re.compile(r"(://[^:/@\s]*):[^@/\s]*@"), r"\1@"),
-    (re.compile(r"([?&][^=&\s]*passw[^=&\s]*)=[^&\s]*", re.IGNORECASE), r"\1=***"),
+USER_PASSWORD = re.compile(r"(?P<before>\w://[^\s:/@'\"]*):(?P<password>[^\s'\"]*)@")
+QUERY_PASSWORD = re.compile(
+    r"(?P<before>[?&;][^=&\s'\"]*(?:passw|pwd|token|secret|credential|api_?key|access_?key)[^=&\s'\"]*)"
+    r"=(?P<password>(?!\*\*\*)[^&\s'\"]+)",
+    re.IGNORECASE,
 )
 """Passwords in a URL, before its host and in its query."""
+
+PASSWORD_VARIABLES = (
+    "SENTIMENT_TRACKING_PASSWORD", "SENTIMENT_STORAGE_PASSWORD", "MLFLOW_TRACKING_PASSWORD", "PGPASSWORD",
+)  # fmt: skip
+"""Environment variables with passwords; see `sentiment.credentials`."""
 
 
 def is_share(metric: str) -> bool:
@@ -137,7 +146,10 @@ def shorten_keys(keys: Iterable[str]) -> dict[str, str]:
 
 
 def mask_passwords(text: str) -> str:
-    """Take the passwords out of the URLs in a text, e.g. of a storage in a command."""
-    for pattern, replacement in PASSWORDS:
-        text = pattern.sub(replacement, text)
-    return text
+    """Take the passwords out of the URLs in a text, and those that this process knows out of all of it."""
+    for variable in PASSWORD_VARIABLES:
+        password = os.environ.get(variable, "")
+        if len(password) >= 4:  # a shorter one would be found in any text
+            for form in {password, quote(password, safe="")}:
+                text = text.replace(form, "***")
+    return QUERY_PASSWORD.sub(r"\g<before>=***", USER_PASSWORD.sub(r"\g<before>@", text))

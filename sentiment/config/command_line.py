@@ -22,20 +22,25 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
+from sentiment.config.broken import explaining_breaks, require_config, require_folders, shorten
 from sentiment.config.extension import register_extension_options
 from sentiment.config.faults import WHOLE_NUMBER, explain_unknown_key, explain_unknown_option
+from sentiment.config.forbidden import find_forbidden
 from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
 from sentiment.nearest import nearest
+
+MOST_POINTS = 100_000
+"""Jobs of a plain multirun."""
 
 SearchPoints = Callable[[DictConfig, Sequence[str], Mapping[str, str], ConfigLoader], Sequence[Sequence[str]]]
 """Lists the overrides of the points at which a search is checked, from the configuration that the fixed overrides
@@ -68,10 +73,18 @@ def check_command_line(
         return
     if options.help and not options.overrides:
         return
+    config_name = options.config_name or config_name
     if options.config_path:
         config_dir = Path(options.config_path).resolve()
-    with initialize_config_dir(str(config_dir)):
-        faults = CommandLineCheck(options, options.config_name or config_name, searches or {}).find_faults()
+    faults = require_folders(options.config_dir, options.config_path)
+    folders = [config_dir, *([Path(options.config_dir)] if options.config_dir else [])]
+    if not faults:
+        with initialize_config_dir(str(config_dir)):
+            loader = GlobalHydra.instance().config_loader()
+            faults = require_config(loader, config_name)
+            if not faults:
+                with explaining_breaks(folders, options.overrides):
+                    faults = CommandLineCheck(options, config_name, searches or {}).find_faults()
     if faults:
         raise ConfigError(faults)
 
@@ -105,8 +118,9 @@ class CommandLineCheck:
         self.multirun: bool = options.multirun
         self.lines: list[str] = list(options.overrides)
         self.search_path: list[str] = []
-        if options.config_dir:
-            self.search_path = [f"hydra.searchpath=[file://{Path(options.config_dir).resolve()}]"]
+        self.config_dirs = [Path(options.config_dir).resolve()] if options.config_dir else []
+        if self.config_dirs:
+            self.search_path = [f"hydra.searchpath=[file://{self.config_dirs[0]}]"]
         self.loader = GlobalHydra.instance().config_loader()
         self.groups = [group for group in self.loader.list_groups("") if group != "hydra"]
         self.composers = {
@@ -123,13 +137,15 @@ class CommandLineCheck:
         faults += found
         composed = self._compose(fixed, with_hydra=True)
         hydra_config = composed.hydra
+        if hydra_config.sweeper is None or hydra_config.launcher is None:
+            return [*faults, Fault("hydra.sweeper, hydra.launcher", "one of them is null", "leave it as it is")]
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
-        faults += find_lost_interpolations(hydra_config.sweeper)
+        faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
-            faults += find_wrong_direction(composed)
+            faults += find_wrong_direction(composed) + find_shared_database(composed)
         if not is_multirun:
             faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
             if params:
@@ -141,6 +157,8 @@ class CommandLineCheck:
             faults += found
         elif hydra_config.sweeper._target_ in self.searches:
             faults += self._check_search(composed, [*fixed, *swept])
+        elif found := find_endless([*fixed, *swept]):
+            faults += found
         else:
             faults += unreadable
             is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
@@ -198,12 +216,16 @@ class CommandLineCheck:
         for line in lines:
             try:
                 overrides += parser.parse_overrides([line])
-            except HydraException:
+            except (
+                HydraException,
+                ValueError,
+                RecursionError,
+            ):  # ValueError: a number of more digits than Python reads
                 remedy = "the form is key=value; quote special signs"
                 if line.startswith("data.label_map={"):
                     remedy = "labels with quotes or special signs need quotes around all of it: "
                     remedy += "'data.label_map=\"{Très bon: good}\"'"
-                faults.append(Fault(line, "cannot be read as an override", remedy))
+                faults.append(Fault(shorten(line), "cannot be read as an override", remedy))
         return overrides
 
     def _check_point(self, overrides: list[Override]) -> list[Fault]:
@@ -238,11 +260,16 @@ class CommandLineCheck:
     def _explain_choice(self, override: Override, choices: list[Override]) -> Fault:
         group, option = override.key_or_group, override.get_value_element_as_str()
         options = self.loader.get_group_options(group)
-        if option not in options or not isinstance(override.value(), str):  # nan: Hydra takes it for a number
-            return explain_unknown_option(group, option, options)
-        return Fault(
-            group, f"{option} cannot be composed ({self._reason([*choices, override])})", "correct its YAML file"
-        )
+        file = next((file for file in self._list_files(group, option) if file.is_file()), None)
+        if (option not in options and file is None) or not isinstance(override.value(), str):  # nan: a number to Hydra
+            return explain_unknown_option(group, shorten(option), options)
+        remedy = f"correct {file or 'its YAML file'}"
+        return Fault(group, f"{option} cannot be composed ({self._reason([*choices, override])})", remedy)
+
+    def _list_files(self, group: str, option: str) -> list[Path]:
+        """List where the file of an option may be."""
+        folders = [Path(source.path) for source in self.loader.get_sources() if source.scheme() == "file"]
+        return [folder / group / f"{option}.yaml" for folder in [*folders, *self.config_dirs]]
 
     def _explain_value(self, override: Override, choices: list[Override]) -> Fault:
         key = override.key_or_group
@@ -294,6 +321,18 @@ def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
     return faults
 
 
+def find_shared_database(composed: DictConfig) -> list[Fault]:
+    """Return the fault of a study and MLflow in one SQLite file: each would take the other's tables for its own."""
+    storage, uri = (str(OmegaConf.select(composed, key)) for key in ("hydra.sweeper.storage", "tracking.uri"))
+    kind = "sqlite:///"
+    if not (storage.startswith(kind) and uri.startswith(kind)):
+        return []
+    if os.path.realpath(storage.removeprefix(kind)) != os.path.realpath(uri.removeprefix(kind)):
+        return []
+    remedy = "name another file, or leave it out: the study then has a file in its folder"
+    return [Fault("hydra.sweeper.storage", f"{storage} is MLflow's database (tracking.uri)", remedy)]
+
+
 def find_wrong_direction(composed: DictConfig) -> list[Fault]:
     """Return the fault of a sweeper that would steer an objective the wrong way: it minimises unless told otherwise."""
     written = OmegaConf.select(composed, "hydra.sweeper.direction")
@@ -309,8 +348,13 @@ def find_wrong_direction(composed: DictConfig) -> list[Fault]:
 
 
 def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]:
-    """Return the faults of ignored keys that no point of a search has, and of limits on what no job measures."""
+    """Return the faults of keys that a sweeper names and no point has, and of limits on what no job measures."""
     faults = []
+    named = [("seed_key", sweeper.repeats > 1), ("epochs_key", sweeper.epochs is not None)]
+    for option in [option for option, is_used in named if is_used]:
+        if sweeper[option] not in known:
+            fault = explain_unknown_key(str(sweeper[option]), known, {})
+            faults.append(Fault(f"hydra.sweeper.{option}", f"{fault.key}: {fault.problem}", fault.remedy))
     for name in sweeper.ignore or []:
         if name not in known and name not in RETIRED:  # stored studies may hold keys of earlier versions
             fault = explain_unknown_key(name, known, {})
@@ -324,6 +368,24 @@ def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]
                 Fault(f"hydra.sweeper.limits.{name}", "no job measures it", f"{remedy}one of {', '.join(measured)}")
             )
     return faults
+
+
+def find_endless(overrides: Sequence[Override]) -> list[Fault]:
+    """Return the fault of a grid with more points than anybody trains: its list alone would fill the memory."""
+    points = 1
+    for override in overrides:
+        sweep = override.value() if override.is_range_sweep() else None
+        if isinstance(sweep, RangeSweep) and sweep.start is not None and sweep.stop is not None:
+            if not sweep.step:
+                return [Fault(override.key_or_group, f"{override.get_value_string()} never ends", "give it a step")]
+            count = int(abs(float(sweep.stop) - float(sweep.start)) / abs(float(sweep.step)))
+        else:
+            count = len(list_values(override)) if override.is_sweep_override() else 1
+        points *= max(count, 1)
+        if points > MOST_POINTS:
+            problem = f"{override.get_value_string()} makes it {points:,} jobs, more than {MOST_POINTS:,}"
+            return [Fault(override.key_or_group, problem, "name fewer values, or draw from them: search=study")]
+    return []
 
 
 def explain_sweep(override: Override) -> Fault:

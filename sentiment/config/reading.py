@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from sentiment.config.faults import read_faults
 from sentiment.config.schema import Settings
+from sentiment.credentials import find_passwords
 from sentiment.errors import ConfigError, Fault
 
 INPUT_PATHS = ("path", "validation_path", "test_path", "label_path", "validation_label_path", "test_label_path")
@@ -20,6 +22,8 @@ INPUT_PATHS = ("path", "validation_path", "test_path", "label_path", "validation
 
 DATA_PATHS = tuple(f"data.{key}" for key in INPUT_PATHS)
 """The same, as they are typed."""
+
+LONGEST_REASON = 200
 
 OUTPUT_PATHS = (("data", "cache_dir"), ("tracking", "artifact_dir"), ("tracking", "tensorboard_dir"))
 
@@ -45,14 +49,14 @@ def check_settings(config: DictConfig, working_dir: Path) -> tuple[Settings | No
     faults: list[Fault] = []
     values = _resolve(config, "", faults)
     broken = {fault.key for fault in faults}
-    _make_paths_absolute(values, working_dir)
+    faults += _make_paths_absolute(values, working_dir)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         found = read_faults(error, list_keys(config), read_choices(values))
         faults += [fault for fault in found if fault.key not in broken]
         settings = None
-    faults += _check_input_paths(values)
+    faults += _check_input_paths(values) + find_passwords(values)
     return (None, faults) if faults else (settings, [])
 
 
@@ -61,7 +65,8 @@ def list_keys(config: DictConfig) -> list[str]:
     keys: list[str] = []
 
     def walk(node: DictConfig, prefix: str) -> None:
-        for name in map(str, node):
+        names: list[Any] = list(node)  # not all are strings
+        for name in names:
             key = f"{prefix}{name}"
             keys.append(key)
             child = None if OmegaConf.is_missing(node, name) else node._get_node(name)
@@ -108,12 +113,25 @@ def _resolve(node: DictConfig, prefix: str, faults: list[Fault]) -> dict[str, An
     return values
 
 
-def _make_paths_absolute(values: dict[str, Any], working_dir: Path) -> None:
-    """Anchor relative paths where the command was started: launchers may run a job in another folder."""
+def _make_paths_absolute(values: dict[str, Any], working_dir: Path) -> list[Fault]:
+    """Anchor relative paths where the command was started: launchers may run a job in another folder.
+
+    Returns:
+        The faults of paths that no file system can follow; they are left out of the values.
+    """
+    faults: list[Fault] = []
     for group, key in (*OUTPUT_PATHS, *(("data", name) for name in INPUT_PATHS)):
         content = values.get(group)
         if isinstance(content, dict) and isinstance(content.get(key), str) and content[key]:
-            content[key] = str((working_dir / Path(content[key]).expanduser()).resolve())
+            try:
+                content[key] = str((working_dir / Path(content[key]).expanduser()).resolve())
+                Path(content[key]).exists()
+            except (OSError, RuntimeError, ValueError) as error:
+                reason = " ".join(str(error).split())
+                reason = reason if len(reason) < LONGEST_REASON else f"a name of {len(content[key])} characters"
+                faults.append(Fault(f"{group}.{key}", f"cannot be followed: {reason}", "name another path"))
+                content[key] = os.devnull
+    return faults
 
 
 def _check_input_paths(values: dict[str, Any]) -> list[Fault]:

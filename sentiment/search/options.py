@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -63,7 +64,7 @@ class StudyOptions(BaseModel):
     epochs: float | None = Field(gt=0, description="Work of the study in epochs, pruned trials' included.")
     epochs_key: str = Field(description="Key that says how many epochs a job has.")
     n_jobs: Annotated[int, BeforeValidator(_read_jobs)] = Field(
-        ge=1, description="Trials at a time; -1: as many as there are CPU cores."
+        ge=1, le=10_000, description="Trials at a time; -1: as many as there are CPU cores."
     )
     max_failure_rate: float = Field(
         ge=0, le=1, description="Share of n_trials that may fail in one command before it ends."
@@ -184,6 +185,23 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
     if faults:
         raise ConfigError(faults)
     return options
+
+
+def require_parts(options: StudyOptions) -> None:
+    """Insist that Optuna has the pruner and the sampler.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    faults = []
+    for group, part in (("pruner", options.pruner), ("sampler", options.sampler)):
+        target = str((part or {}).get("_target_", ""))
+        module, _, name = target.rpartition(".")
+        if module == f"optuna.{group}s" and not hasattr(importlib.import_module(module), name):
+            remedy = f"choose one: hydra/sweeper/{group}=NAME; a wrong name there lists them"
+            faults.append(Fault(f"hydra.sweeper.{group}", f"Optuna has no {group} {name}", remedy))
+    if faults:
+        raise ConfigError(faults)
 
 
 def _explain(error: Any) -> Fault:

@@ -231,7 +231,7 @@ class Search:
         if url is None:
             return None
         address = read_address(url, self.study_dir, self.working_dir)
-        return url if address.url is None else address.connection_url
+        return url if address.path is None or address.url is None else address.connection_url
 
     def check(self, application: Application) -> None:
         """Compose every corner of the space, and validate it where the application can.

@@ -17,6 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from sentiment.credentials import hide_passwords
 from sentiment.errors import SentimentError
 from sentiment.search.application import Application
 
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 STUDY_SWEEPER = f"{__name__}.StudySweeper"
 """What ``hydra.sweeper._target_`` is where a study runs."""
+
+
+STORAGE_KEY = "hydra.sweeper.storage"
 
 
 class StudyEndedError(CompactHydraException):
@@ -45,6 +49,7 @@ class StudySweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra knows."""
         self._context, self._task, self._config = hydra_context, task_function, config
+        _hide_password(config, self._options)
         if self._options.get("study_name") and not self._options.get("storage"):
             from sentiment.search.study.address_file import find_dated_study
 
@@ -77,6 +82,16 @@ class StudySweeper(Sweeper):
             run_study(options, arguments, self._task, self._context, self._config)
         except SentimentError as error:
             raise StudyEndedError(f"\n{error}") from error
+
+
+def _hide_password(config: DictConfig, options: dict[str, Any]) -> None:
+    """Move the storage's password into the environment, before anything is written from the configuration."""
+    if not isinstance(options.get("storage"), str):
+        return
+    lines = list(config.hydra.overrides.hydra)
+    with read_write(config.hydra):
+        hidden, *config.hydra.overrides.hydra = hide_passwords([f"{STORAGE_KEY}={options['storage']}", *lines])
+        options["storage"] = config.hydra.sweeper.storage = hidden.partition("=")[2]
 
 
 def _go_on_in(config: DictConfig, folder: Path) -> None:
@@ -114,11 +129,16 @@ def list_search_points(
     Raises:
         ConfigError: With every fault of the space and its constraints.
     """
+    from sentiment.search.options import read_options, require_parts
     from sentiment.search.space.constraints import make_validity
     from sentiment.search.space.corners import list_corners
     from sentiment.search.space.reading import read_space  # Optuna takes its time, which other commands save
+    from sentiment.search.storage.address import read_address
 
     sweeper = config.hydra.sweeper
+    options = read_options({str(key): _plain(sweeper[key]) for key in sweeper if key != "_target_"})
+    read_address(options.storage, Path())
+    require_parts(options)
     params, branches, constraints = (
         OmegaConf.to_container(sweeper[key] or OmegaConf.create(empty), resolve=True)
         for key, empty in (("params", {}), ("branches", {}), ("constraints", []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,73 @@ from sentiment.search.space.parameters import Space
 Validity = Callable[[Mapping[str, Any]], bool]
 """Whether a complete point (names to values) satisfies the constraints."""
 
-_FUNCTIONS = {"abs": abs, "min": min, "max": max, "round": round, "int": int, "float": float}
+LONGEST_EXPRESSION = 1000
+DEEPEST_EXPRESSION = 50
+MOST_BITS = 2048
+"""Largest expression, nesting and whole number: each keeps a constraint in microseconds."""
+
+MOST_DIGITS = 100
+
+
+def _calculate(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Bound an operation: it takes numbers alone, neither texts nor lists, and gives no number beyond `MOST_BITS`."""
+
+    def bounded(*numbers: Any) -> Any:
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise TypeError("only numbers are calculated with; texts and lists are compared")
+        if operation in (operator.pow, operator.lshift) and abs(numbers[1]) > MOST_BITS:
+            raise OverflowError(f"{numbers[1]} is too large there")
+        if (
+            operation is operator.pow
+            and isinstance(numbers[0], int)
+            and numbers[0].bit_length() * numbers[1] > MOST_BITS
+        ):
+            raise OverflowError("the power is too large")
+        result = operation(*numbers)
+        if isinstance(result, int) and result.bit_length() > MOST_BITS:
+            raise OverflowError("the number is too large")
+        return result
+
+    return bounded
+
+
+def _round(number: float, digits: int = 0) -> float:
+    if abs(digits) > MOST_DIGITS:
+        raise OverflowError(f"{digits} digits are too many")
+    return round(number, digits) if digits else round(number)
+
+
+def _convert(kind: type[int] | type[float]) -> Callable[[Any], float]:
+    def convert(value: Any) -> float:
+        if isinstance(value, str) and len(value) > MOST_DIGITS:
+            raise OverflowError(f"a text of {len(value)} characters is too long for a number")
+        return kind(value)
+
+    return convert
+
+
+_FUNCTIONS = {
+    "abs": _calculate(abs),
+    "min": min,
+    "max": max,
+    "round": _calculate(_round),
+    "int": _convert(int),
+    "float": _convert(float),
+}
+_ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
+    ast.LShift: operator.lshift, ast.RShift: operator.rshift,
+    ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor,
+    ast.UAdd: operator.pos, ast.USub: operator.neg, ast.Invert: operator.invert,
+}  # fmt: skip
+_COMPARISONS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Not: operator.not_, ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.Is: operator.is_, ast.IsNot: operator.is_not,
+    ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Lt: operator.lt, ast.LtE: operator.le,
+    ast.In: lambda item, items: item in items, ast.NotIn: lambda item, items: item not in items,
+}  # fmt: skip
+_OPERATORS = {**{kind: _calculate(operation) for kind, operation in _ARITHMETIC.items()}, **_COMPARISONS}
 _SYNTAX = (
     ast.BoolOp,
     ast.BinOp,
@@ -129,9 +196,13 @@ def make_validity(lines: Sequence[str], space: Space, config: DictConfig) -> Val
 
 
 def _parse(text: str) -> Constraint:
+    if len(text) > LONGEST_EXPRESSION:
+        shown = f"{text[:60]}..."
+        raise ConfigError([Fault(shown, f"has {len(text)} characters, more than {LONGEST_EXPRESSION}", _REMEDY)])
     try:
         body = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError) as error:
+        _check_depth(body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         problem = f"not an expression: {error.msg if isinstance(error, SyntaxError) else error}"
         raise ConfigError([Fault(text, problem, _REMEDY)]) from error
     tree = _JoinDottedNames().visit(body)
@@ -144,6 +215,15 @@ def _parse(text: str) -> Constraint:
     if not keys:
         raise ConfigError([Fault(text, "names no configuration key, so it is always the same", _REMEDY)])
     return Constraint(text, tree, keys)
+
+
+def _check_depth(tree: ast.AST) -> None:
+    """Refuse a tree that is nested too deeply to be walked by recursion; it goes by levels."""
+    level, depth = [tree], 0
+    while level:
+        level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+        if depth > DEEPEST_EXPRESSION:
+            raise ValueError(f"nested more than {DEEPEST_EXPRESSION} deep")
 
 
 class _JoinDottedNames(ast.NodeTransformer):
@@ -167,7 +247,9 @@ def _called_names(tree: ast.expr) -> set[str]:
 
 
 def _evaluate(constraint: Constraint, values: Mapping[str, Any]) -> bool:
-    evaluator = EvalWithCompoundTypes(functions=_FUNCTIONS, names={key: values[key] for key in constraint.keys})
+    evaluator = EvalWithCompoundTypes(
+        operators=_OPERATORS, functions=_FUNCTIONS, names={key: values[key] for key in constraint.keys}
+    )
     try:
         return bool(evaluator.eval(constraint.text, previously_parsed=constraint.tree))
     except Exception as error:  # an expression may fail in any way; each is the writer's to mend

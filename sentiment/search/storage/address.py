@@ -13,6 +13,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sentiment.credentials import STORAGE_PASSWORD, read_password
 from sentiment.errors import SentimentError
 from sentiment.format import mask_passwords
 
@@ -91,7 +92,7 @@ def read_address(url: str | None, study_dir: Path, working_dir: Path | None = No
         return Address("journal", _journal_path(url), None)
     try:
         parsed = sqlalchemy.make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         # The text itself may hold a password that could not be told apart, so the message leaves it out.
         raise StorageError(
             "The storage is not a URL that can be read.\n    -> write for example sqlite:///study.db, "
@@ -105,7 +106,7 @@ def read_address(url: str | None, study_dir: Path, working_dir: Path | None = No
             f"The storage {mask_passwords(url)} is of a kind ({dialect}) on which workers cannot exclude each "
             "other.\n    -> use a journal file, sqlite, postgresql, mysql or mariadb"
         )
-    return Address(dialect, None, _choose_driver(parsed))
+    return Address(dialect, None, _add_password(_choose_driver(parsed)))
 
 
 def _journal_path(url: str) -> Path:
@@ -128,6 +129,12 @@ def _sqlite_address(parsed: sqlalchemy.URL, working_dir: Path) -> Address:
         )
     path = working_dir / Path(database).expanduser()
     return Address("sqlite", path, parsed.set(database=str(path)))
+
+
+def _add_password(parsed: sqlalchemy.URL) -> sqlalchemy.URL:
+    if parsed.password or any("passw" in name.lower() for name in parsed.query):
+        return parsed
+    return parsed.set(password=read_password(STORAGE_PASSWORD))
 
 
 def _choose_driver(parsed: sqlalchemy.URL) -> sqlalchemy.URL:

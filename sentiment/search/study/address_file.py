@@ -1,7 +1,7 @@
 """``study.json``: where a study's trials are stored, left in its folder so that a report finds them later.
 
 The folder of a study with a journal of its own says that by itself; a study in a database leaves no other trace in
-its folder. A password is never written: `PASSWORD_VARIABLE` gives it back to whoever reads.
+its folder. A password is never written: `sentiment.credentials` gives it back to whoever reads.
 """
 
 from __future__ import annotations
@@ -18,12 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from sentiment.atomic import write_json
 from sentiment.format import mask_passwords
-from sentiment.search.storage.address import Address, StorageError, read_address, storage_errors
+from sentiment.search.storage.address import StorageError, read_address, storage_errors
 
 STUDY_FILE = "study.json"
-
-PASSWORD_VARIABLE = "SENTIMENT_STORAGE_PASSWORD"
-"""Environment variable with the password of a database server, for reading a study later."""
 
 
 @dataclass(frozen=True)
@@ -142,14 +139,6 @@ def _move(storage: str | None, change: Callable[[str], str]) -> str | None:
         return storage
     url = sqlalchemy.make_url(storage)
     return storage if url.database is None else url.set(database=change(url.database)).render_as_string()
-
-
-def add_password(address: Address) -> Address:
-    """Add the password from the environment to a server's address that has none."""
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if address.url is None or address.path is not None or address.url.password or not password:
-        return address
-    return Address(address.dialect, None, address.url.set(password=password))
 
 
 def _without_password(storage_url: str) -> str:

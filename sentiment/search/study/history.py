@@ -23,12 +23,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from sentiment.credentials import STORAGE_PASSWORD
 from sentiment.search.budget import Budget
 from sentiment.search.space.parameters import name_key, read_value
 from sentiment.search.space.points import read_setting
 from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
 from sentiment.search.storage.opening import close_storage
-from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address
+from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.agenda import list_standing
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import is_paused, read_described, read_outcomes_of
@@ -164,7 +165,7 @@ def read_study(storage_url: str | None, study_dir: Path, study_name: str | None 
 
     Args:
         storage_url: Its storage; None: what the folder says (see `study.address_file`), else the journal in the
-            folder. A server's password is taken from `PASSWORD_VARIABLE` where the URL has none.
+            folder. A server's password is taken from `STORAGE_PASSWORD` where the URL has none.
         study_dir: The study's folder.
         study_name: The study; None: what the folder says, else the only one in the storage.
 
@@ -176,7 +177,7 @@ def read_study(storage_url: str | None, study_dir: Path, study_name: str | None 
     if known is not None:
         storage_url = storage_url or known.storage
         study_name = study_name or known.study_name
-    return read_study_at(add_password(read_address(storage_url, study_dir)), study_name)
+    return read_study_at(read_address(storage_url, study_dir), study_name)
 
 
 def read_study_at(address: Address, study_name: str | None = None) -> StudyHistory:
@@ -225,7 +226,7 @@ def _open_for_reading(address: Address) -> Iterator[BaseStorage]:
     except (SQLAlchemyError, OSError) as error:
         raise StorageError(
             f"Reading {address} failed: {' '.join(str(error).split())}\n  -> check that it is the study's database "
-            f"and that it can be reached; its password, if it has one, goes into the variable {PASSWORD_VARIABLE}"
+            f"and that it can be reached; its password, if it has one, goes into the variable {STORAGE_PASSWORD}"
         ) from error
     try:
         yield storage

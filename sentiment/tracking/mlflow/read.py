@@ -19,7 +19,7 @@ from sentiment.errors import FailureKind, ModelFileError
 from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.mlflow.parent import ADOPTED
-from sentiment.tracking.mlflow.store import find_run, get_run, open_client, quiet, reading
+from sentiment.tracking.mlflow.store import connect, find_run, get_run, open_client, quiet, reading
 from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, LONG_PARAMS_FILE, POINTER, split_overrides
 from sentiment.tracking.parent_file import PARENT_TAG
 from sentiment.tracking.result_file import ResultRecord, job_order
@@ -169,7 +169,7 @@ def _download(uri: str, artifact: str, folder: Path) -> Path:
 
     with quiet():
         found = mlflow.artifacts.download_artifacts(
-            artifact_uri=artifact, dst_path=str(folder), tracking_uri=uri, registry_uri=uri
+            artifact_uri=artifact, dst_path=str(folder), tracking_uri=connect(uri), registry_uri=connect(uri)
         )
     return Path(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import urllib.error
 import urllib.request
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -18,7 +20,9 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from sentiment.credentials import TRACKING_PASSWORD, read_password
 from sentiment.errors import TrackingError
+from sentiment.format import mask_passwords
 from sentiment.tracking.mlflow.moved import SQLITE_TIMEOUT_SECONDS, follow_moved_artifacts
 
 LOCK_TIMEOUT_SECONDS = 120.0
@@ -87,7 +91,7 @@ def recording(uri: str) -> Iterator[None]:
         yield
     except STORE_ERRORS as error:
         raise TrackingError(
-            f"MLflow cannot record at {uri}: {error}\n"
+            f"MLflow cannot record at {mask_passwords(uri)}: {mask_passwords(str(error))}\n"
             "  -> see that the store exists and can be written, choose another with tracking.uri=..., "
             "or go on without MLflow: tracking=none"
         ) from error
@@ -100,7 +104,7 @@ def reading(uri: str) -> Iterator[None]:
         yield
     except STORE_ERRORS as error:
         raise TrackingError(
-            f"The MLflow store {uri} cannot be read: {error}\n"
+            f"The MLflow store {mask_passwords(uri)} cannot be read: {mask_passwords(str(error))}\n"
             "  -> see that the store is there and whole; --tracking-uri or MLFLOW_TRACKING_URI names another one"
         ) from error
 
@@ -122,7 +126,8 @@ def open_client(uri: str) -> MlflowClient:
             require_server(uri)
         if database is not None:
             follow_moved_artifacts(database)
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        address = connect(uri)
+        return MlflowClient(tracking_uri=address, registry_uri=address)
 
 
 def get_run(client: MlflowClient, uri: str, run_id: str, remedy: str) -> Run:
@@ -150,7 +155,7 @@ def find_run(client: MlflowClient, run_id: str) -> Run | None:
 
 
 def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
-    client = MlflowClient(tracking_uri=uri)
+    client = MlflowClient(tracking_uri=connect(uri))
     found = client.get_experiment_by_name(experiment)
     if found is None:
         location = None if artifact_dir is None else str(Path(artifact_dir).absolute())
@@ -162,6 +167,25 @@ def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
             "  -> or choose another name: tracking.experiment=NAME"
         )
     return Store(client, uri, found.experiment_id)
+
+
+def connect(uri: str) -> str:
+    """Return the address that MLflow connects to, with the password from the environment: never print it.
+
+    For a server (``http://user@host``) MLflow wants both in variables of its own.
+    """
+    if uri.startswith(("http://", "https://")):
+        parts = urlsplit(uri)
+        password = unquote(parts.password or "") or read_password(TRACKING_PASSWORD)
+        if parts.username:
+            os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        if password:
+            os.environ["MLFLOW_TRACKING_PASSWORD"] = password
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if not uri.startswith(("postgresql", "mysql", "mssql")):
+        return uri
+    url = make_url(uri)
+    return url.set(password=url.password or read_password(TRACKING_PASSWORD)).render_as_string(hide_password=False)
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -190,7 +214,7 @@ def _has_experiment(database: Path, experiment: str) -> bool:
 def require_server(uri: str) -> None:
     """See within seconds that a tracking server answers; mlflow's own retries go on for minutes."""
     try:
-        with urllib.request.urlopen(uri, timeout=SERVER_TIMEOUT_SECONDS):
+        with urllib.request.urlopen(connect(uri), timeout=SERVER_TIMEOUT_SECONDS):
             pass
     except urllib.error.HTTPError:
         pass  # it answers; what it thinks of this page is no matter

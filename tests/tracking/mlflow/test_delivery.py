@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sentiment.__main__ import main
-from sentiment.errors import TrackingError
+from sentiment.errors import ConfigError, TrackingError
 from sentiment.tracking.mlflow import delivery
 from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.outbox import Outbox, find_outboxes
@@ -140,10 +140,13 @@ def test_a_line_that_was_cut_off_is_left_out_and_the_next_one_whole(tmp_path):
     assert notes[-1][0] == (tmp_path / "mlflow.jsonl").stat().st_size
 
 
-def test_no_password_is_written(project, server):
-    uri = server.uri.replace("http://", "http://user:planted-secret@")
+def test_no_password_is_written(project, server, monkeypatch):
+    monkeypatch.setenv("SENTIMENT_TRACKING_PASSWORD", "planted-secret")
+    uri = server.uri.replace("http://", "http://user@")
     context = project.context(project.settings(f"tracking.uri={uri}"), job_number=0)
     with open_recorder(context):
         pass
     start = json.loads((project.output_dir(0) / "mlflow.jsonl").read_text().splitlines()[0])
-    assert "planted-secret" not in start["uri"]
+    assert start["uri"] == uri
+    with pytest.raises(ConfigError, match="holds a password"):
+        project.settings(f"tracking.uri={uri.replace('user@', 'user:planted-secret@')}")

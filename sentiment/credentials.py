@@ -1,0 +1,114 @@
+"""Passwords of addresses: they are in the environment, or in a file that it names, and in no configuration.
+
+A command takes them out of its arguments before anything reads those (`hide_passwords`); who connects gets them back
+(`read_password`). So what is written from the configuration holds none: Hydra's files, params, reports, what a study
+stores. Child processes inherit the environment. Texts from outside, such as an exception of a driver, are masked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from sentiment.errors import ConfigError, Fault
+from sentiment.format import QUERY_PASSWORD, USER_PASSWORD
+
+TRACKING_PASSWORD = "SENTIMENT_TRACKING_PASSWORD"
+STORAGE_PASSWORD = "SENTIMENT_STORAGE_PASSWORD"
+"""Environment variables with the passwords of the two servers; with ``_FILE`` behind it, one names a file instead."""
+
+ADDRESSES = {"tracking": TRACKING_PASSWORD, "hydra.sweeper": STORAGE_PASSWORD}
+"""Groups with a key that takes an address."""
+
+LOST_PASSWORD = re.compile(r"(?P<before>[\w.+-]+):(?P<password>[^\s@'\"]+)@")
+"""A password in what was to be a URL."""
+
+
+def hide_passwords(arguments: Sequence[str]) -> list[str]:
+    """Move the passwords of a command's arguments into the environment, and return the arguments without them.
+
+    ``tracking.uri=http://me:password@host`` becomes ``tracking.uri=http://me@host``.
+
+    Raises:
+        ConfigError: A password stands where no key takes one, in a text that is no URL, or beside another one.
+    """
+    hidden: list[str] = []
+    expects_address = False
+    for argument in arguments:
+        hidden.append(_hide(argument, TRACKING_PASSWORD if expects_address else _choose_variable(argument)))
+        expects_address = argument == "--tracking-uri"
+    return hidden
+
+
+def _choose_variable(argument: str) -> str | None:
+    key = argument.partition("=")[0].lstrip("+-")
+    if key == "tracking-uri":
+        return TRACKING_PASSWORD
+    return next((ADDRESSES[group] for group in ADDRESSES if key == group or key.startswith(f"{group}.")), None)
+
+
+def _hide(text: str, variable: str | None) -> str:
+    found = [*USER_PASSWORD.finditer(text), *QUERY_PASSWORD.finditer(text)]
+    key = text.partition("=")[0] if "=" in text.partition("://")[0] else "--tracking-uri"
+    if not found:
+        if variable is not None and "://" not in text and LOST_PASSWORD.search(text):
+            raise ConfigError([Fault(key, "is not a URL that can be read", "write kind://user@host/name")])
+        return text
+    password = found[0]["password"]
+    if variable is None or len(found) > 1 or "://" in password:
+        known = " or ".join(ADDRESSES.values())
+        problem = "holds a password where none is taken" if variable is None else "holds several passwords"
+        raise ConfigError([Fault(key, problem, f"leave it out; passwords of servers come from {known}")])
+    os.environ[variable] = unquote(password)
+    if "postgresql" in text:
+        os.environ.setdefault("PGPASSWORD", unquote(password))  # for the stock sweeper, which knows no other variable
+    if found[0].re is USER_PASSWORD:
+        return text[: found[0].start()] + found[0]["before"] + "@" + text[found[0].end() :]
+    rest = text[found[0].end() :]
+    separator = found[0]["before"][0]
+    return text[: found[0].start()] + (separator + rest[1:] if rest[:1] == "&" else rest)
+
+
+def read_password(variable: str) -> str | None:
+    """Return a password from the environment, or from the first line of the file that ``VARIABLE_FILE`` names.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    file = os.environ.get(f"{variable}_FILE")
+    if not os.environ.get(variable) and file:
+        try:
+            os.environ[variable] = Path(file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            remedy = "name a text file whose first line is the password"
+            raise ConfigError([Fault(f"{variable}_FILE", f"{file} cannot be read: {error}", remedy)]) from error
+    return os.environ.get(variable) or None
+
+
+def find_passwords(values: Mapping[Any, Any], prefix: str = "") -> list[Fault]:
+    """Return a fault for every key of a configuration that holds a password: all that is recorded would hold it too."""
+    return [
+        Fault(
+            key,
+            "holds a password, which every record of the run would keep",
+            "leave it out, and give it in the environment: "
+            f"export {_choose_variable(key) or STORAGE_PASSWORD}=..., or the name of its file: ..._FILE=FILE",
+        )
+        for key, text in _list_texts(values, prefix)
+        if USER_PASSWORD.search(text) or QUERY_PASSWORD.search(text)
+    ]
+
+
+def _list_texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, content in value.items():
+            yield from _list_texts(content, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for content in value:
+            yield from _list_texts(content, key)
