@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
@@ -28,6 +29,9 @@ from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
 from sentiment.errors import RunPruned
 from sentiment.search.study.current import RunningTrial, current_trial
+
+if TYPE_CHECKING:
+    from sentiment.models.bundle import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -70,16 +74,35 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
 
     settings = run.settings
     with open_recorder(run) as recorder:
-        corpus = build_corpus(settings.data)
+        start = find_start(settings)
+        corpus = build_corpus(settings.data, None if start is None else start.tokenizer)
         describe_data(corpus.description)
         corpus = limit_corpus(corpus, settings)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
         recorder.describe({"device": name_device(settings)})
         # The recorder first: the validation that ends a trial early is recorded too.
         reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings)])
-        result = train_and_test(settings, corpus, run.output_dir, reporter)
+        result = train_and_test(settings, corpus, run.output_dir, reporter, start)
         recorder.finished(result)
     return describe_outcome(result.metrics, result.parameters, result.seconds)
+
+
+def find_start(settings: Settings) -> Predictor | None:
+    """Find the trained model that a run starts from; None where it starts from fresh weights.
+
+    Raises:
+        SentimentError: There is no such model, or it cannot be read.
+    """
+    if settings.trainer.init_from is None:
+        return None
+    from sentiment.models.bundle import Predictor
+    from sentiment.models.checkpoint import load_checkpoint
+    from sentiment.tracking.model_source import find_model_source
+    from sentiment.tracking.runs import MULTIRUN_DIR
+
+    source = find_model_source(settings.trainer.init_from, MULTIRUN_DIR, settings.tracking.uri)
+    file = source.checkpoint
+    return Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
 
 
 @cache
@@ -164,7 +187,14 @@ def identify_data(config: DictConfig) -> str:
     from sentiment.config.reading import read_settings
 
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    return _fingerprint(read_settings(task, Path(config.hydra.runtime.cwd)).data.model_dump_json())
+    settings = read_settings(task, Path(config.hydra.runtime.cwd))
+    fingerprint, start = _fingerprint(settings.data.model_dump_json()), find_start(settings)
+    if start is None:
+        return fingerprint
+    weights = hashlib.sha256(start.tokenizer.to_json().encode())  # the name stays where a model is trained again
+    for tensor in start.network.state_dict().values():
+        weights.update(tensor.numpy().tobytes())
+    return f"{fingerprint}:{weights.hexdigest()[:32]}"
 
 
 @lru_cache(maxsize=64)

@@ -29,7 +29,7 @@ ADDED = {
 """Keys that a data set got later, by its name; at null, they mean what was before there were any."""
 
 
-ADDED_ANYWHERE = ("trainer.debug",)
+ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from")
 """The same, whatever the data."""
 
 

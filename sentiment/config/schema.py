@@ -345,6 +345,12 @@ class TrainerSettings(Group):
     debug: Literal["fast", "overfit", "profile", "nans"] | None = Field(
         default=None, description="Try a run before it is trained; set by debug=fast and its like."
     )
+    init_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Start from weights and tokenizer of a trained model: a run, bundle, checkpoint or registered "
+        "model (`models:/NAME@champion`); null: from fresh weights.",
+    )
 
 
 OneOrSeveral = Annotated[
@@ -392,6 +398,8 @@ class Settings(Group):
             raise conflict(
                 f"debug={trainer.debug} looks at training steps, and model={model.name} has none", "debug=fast"
             )
+        if trainer.init_from is not None and model is not None and find_option(model).fitter:
+            raise conflict(f"init_from={trainer.init_from}, but model={model.name} is fitted in one go", "leave it out")
         return trainer
 
     @property

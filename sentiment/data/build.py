@@ -9,6 +9,7 @@ from sentiment.config.option import find_option
 from sentiment.config.schema import DataSettings
 from sentiment.data.corpus import Corpus, prepare_corpus
 from sentiment.data.reviews import Source
+from sentiment.data.tokenizer import ReviewTokenizer
 
 
 def build_source(settings: DataSettings) -> Source:
@@ -16,8 +17,8 @@ def build_source(settings: DataSettings) -> Source:
     return cast(Source, find_option(settings).build(settings))
 
 
-def build_corpus(settings: DataSettings) -> Corpus:
-    """Read the reviews as token ids, from the token cache where they are in it.
+def build_corpus(settings: DataSettings, tokenizer: ReviewTokenizer | None = None) -> Corpus:
+    """Read the reviews as token ids, from the token cache where they are in it; by another model's tokenizer if given.
 
     Raises:
         DataError: The data cannot be read; the message names the remedy.
@@ -32,4 +33,5 @@ def build_corpus(settings: DataSettings) -> Corpus:
         split_seed=settings.split_seed,
         train_limit=settings.train_limit,
         cache_dir=Path(settings.cache_dir).expanduser(),
+        tokenizer_json=None if tokenizer is None else tokenizer.to_json(),
     )

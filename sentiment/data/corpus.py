@@ -99,18 +99,22 @@ def prepare_corpus(
     split_seed: int,
     train_limit: int | None,
     cache_dir: Path,
+    tokenizer_json: str | None = None,
 ) -> Corpus:
     """Read the reviews as token ids from the cache; the first time, load, split, tokenise and store them.
 
-    The tokenizer's settings are those of `train_tokenizer`, those of the split of `split_reviews`.
+    The tokenizer's settings are those of `train_tokenizer`, those of the split of `split_reviews`. With a trained
+    tokenizer, `tokenizer_json`, none is trained.
 
     Raises:
         DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
     """
-    tokenizer = {
+    tokenizer: dict[str, Any] = {
         "kind": tokenizer_kind, "vocabulary_size": vocabulary_size,
         "min_frequency": min_frequency, "lowercase": lowercase,
     }  # fmt: skip
+    if tokenizer_json is not None:
+        tokenizer = {"trained": tokenizer_json}
     split = {"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit}
     recipe = _Recipe(source, tokenizer, split)
     fingerprint = fingerprint_corpus(source, **recipe.split)
@@ -151,7 +155,8 @@ class _Recipe:
         log.info("Reading and tokenising the reviews, once for all later runs.")
         raw = self.source.load()
         splits = split_reviews(raw, **self.split)
-        tokenizer = train_tokenizer(splits.train.texts, **self.tokenizer)
+        trained = self.tokenizer.get("trained")
+        tokenizer = load_tokenizer(trained) if trained else train_tokenizer(splits.train.texts, **self.tokenizer)
         arrays = {name: _encode(getattr(splits, name), tokenizer) for name in SPLITS}
         meta = {
             "settings": settings,

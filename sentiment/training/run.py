@@ -22,7 +22,7 @@ from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import Reached, RunPruned, RunStopped
 from sentiment.models.build import build_model, count_parameters
-from sentiment.models.bundle import save_bundle
+from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.debugging import StepProfiler, list_callbacks
 from sentiment.training.device import DEFAULT_THREADS, name_device
@@ -34,11 +34,14 @@ from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
 from sentiment.training.resume import BEST_FILE, LastCheckpoint
+from sentiment.training.start import take_weights
 
 log = logging.getLogger(__name__)
 
 
-def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter) -> RunResult:
+def train_and_test(
+    settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter, start: Predictor | None = None
+) -> RunResult:
     """Train one model; an interrupted run of the same settings and folder goes on after its last whole epoch.
 
     A model with a fitter of its own (`sentiment.config.option.Option`) has no epochs and is left to that.
@@ -48,6 +51,7 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
         corpus: Tokenized reviews; a run reads nothing else.
         output_dir: Folder for the checkpoint and the model bundle.
         reporter: Takes the metrics while the run goes on; what it raises ends the run.
+        start: Trained model whose weights a network starts from; the corpus is by its tokenizer.
 
     Raises:
         DeviceError: The device asked for is not there.
@@ -66,6 +70,8 @@ def train_and_test(settings: Settings, corpus: Corpus, output_dir: Path, reporte
     device = name_device(settings)
     set_global_state(settings.seed, settings.trainer)
     data, module = build_data(settings, corpus), build_module(settings, corpus)
+    if start is not None:
+        log.info("%s", take_weights(module.network, start, corpus.class_names, str(settings.trainer.init_from)))
     show_bar = wants_progress_bar(settings.trainer)
     reporting = ReportingCallback(
         reporter,

@@ -159,3 +159,10 @@ print(time.perf_counter() - started, *sorted({{"datasets", "pandas", "pyarrow", 
     assert "pyarrow" in outputs[0][1:]
     assert outputs[1][1:] == []
     assert float(outputs[1][0]) < 1
+
+
+def test_reviews_can_be_read_by_the_tokenizer_of_another_model(prepare):
+    other = prepare(vocabulary_size=20)
+    corpus = prepare(tokenizer_json=other.tokenizer.to_json())
+    assert corpus.tokenizer.to_json() == other.tokenizer.to_json()
+    assert corpus.fingerprint == prepare().fingerprint

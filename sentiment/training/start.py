@@ -1,0 +1,62 @@
+"""Start from the weights of a trained model (``trainer.init_from``): what fits is taken, what does not is refused."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from sentiment.errors import ModelFileError
+from sentiment.models.bundle import Predictor
+
+
+def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, ...], name: str) -> str:
+    """Copy a trained model's weights into a fresh network of the same form, and return what was taken.
+
+    With other classes, the last layer stays fresh: what has K rows in the one and not in the other, or K rows of other
+    meaning.
+
+    Args:
+        network: The fresh network, for the tokenizer of `start`.
+        start: The trained model.
+        class_names: K classes of the run.
+        name: What the trained model is called.
+
+    Raises:
+        ModelFileError: The networks differ in more than the classes.
+    """
+    wanted, found = network.state_dict(), start.network.state_dict()
+    head = _find_head(network, len(class_names)) if class_names != start.class_names else set()
+    differing = [
+        f"{key} is {_shape(found.get(key))} there and {_shape(wanted.get(key))} here"
+        for key in [*wanted, *(key for key in found if key not in wanted)]
+        if key not in head and _shape(found.get(key)) != _shape(wanted.get(key))
+    ]
+    if differing:
+        raise ModelFileError(
+            f"The model {name} is of another form ({len(differing)} tensors): {differing[0]}.\n"
+            "  -> take the model's own settings (model=..., model.*, data.max_tokens), as its result.json has them"
+        )
+    network.load_state_dict({key: wanted[key] if key in head else found[key] for key in wanted})
+    taken = sum(tensor.numel() for key, tensor in found.items() if key not in head)
+    fresh = (
+        f"; its classes are {', '.join(start.class_names)}, so that {', '.join(sorted(head))} start fresh"
+        if head
+        else ""
+    )
+    return f"Starts from {name}: {taken:,} weights and its tokenizer taken{fresh}."
+
+
+def _find_head(network: nn.Module, classes: int) -> set[str]:
+    """Return the names of the tensors of the last linear layer, which has a row for each class."""
+    layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not layers or layers[-1][1].out_features != classes:
+        raise ModelFileError(
+            f"{type(network).__name__} has no linear layer of {classes} classes at its end, which could start fresh.\n"
+            "  -> start from a model with the same classes"
+        )
+    name, last = layers[-1]
+    return {f"{name}.{key}" for key in last.state_dict()}
+
+
+def _shape(tensor: torch.Tensor | None) -> str:
+    return "not there" if tensor is None else "x".join(map(str, tensor.shape)) or "one number"

@@ -1,0 +1,45 @@
+"""A run starts from a trained model's weights: all that fits is taken, what differs is refused or told."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from sentiment.errors import ModelFileError
+from sentiment.training.start import take_weights
+
+
+def make_network(classes=2, width=4):
+    return nn.Sequential(nn.Embedding(10, width), nn.Linear(width, width), nn.Linear(width, classes))
+
+
+def make_start(classes=("a", "b"), width=4):
+    return SimpleNamespace(network=make_network(len(classes), width), class_names=classes)
+
+
+def test_all_weights_are_taken_where_the_classes_are_the_same():
+    network, start = make_network(), make_start()
+    told = take_weights(network, start, ("a", "b"), "mine")
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in start.network.state_dict().items())
+    assert told == "Starts from mine: 70 weights and its tokenizer taken."
+
+
+@pytest.mark.parametrize("classes", [("b", "a"), ("x", "y", "z")])
+def test_with_other_classes_the_last_layer_starts_fresh(classes):
+    network, start = make_network(len(classes)), make_start()
+    fresh = network[2].weight.clone()
+    told = take_weights(network, start, classes, "mine")
+    assert torch.equal(network[2].weight, fresh)
+    assert torch.equal(network[1].weight, start.network[1].weight)
+    assert "its classes are a, b, so that 2.bias, 2.weight start fresh" in told
+
+
+def test_another_form_is_refused_before_anything_is_taken():
+    network = make_network()
+    before = network[0].weight.clone()
+    with pytest.raises(ModelFileError, match=r"0\.weight is 10x8 there and 10x4 here"):
+        take_weights(network, make_start(width=8), ("a", "b"), "mine")
+    assert torch.equal(network[0].weight, before)
