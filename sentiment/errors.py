@@ -6,6 +6,7 @@ prints the message alone, without a traceback, and exits non-zero.
 
 from __future__ import annotations
 
+import errno
 import signal
 import traceback
 from collections.abc import Mapping, Sequence
@@ -110,8 +111,14 @@ class RunPaused(RunStopped):
     steps: int = 0
 
 
-FailureKind = Literal["exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died", "timed_out"]
-"""Why a run or a job did not come to its end; the last two are told by whoever waits for its process."""
+FailureKind = Literal[
+    "exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died", "timed_out", "not_stored"
+]
+"""Why a run or a job did not come to its end.
+
+``worker_died`` and ``timed_out`` are told by whoever waits for its process. ``not_stored``: nothing was wrong with it,
+but a disk was full or a database away; the same command finishes it.
+"""
 
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 """Exit code of a process that ended as SIGTERM asked it to, by the shell's convention."""
@@ -146,14 +153,32 @@ def describe_failure(error: BaseException) -> Failure:
     return Failure("interrupted", _explain_interruption(error), trace)
 
 
+def find_full_disk(error: BaseException) -> str | None:
+    """Return in a sentence that a disk is full, where that is behind an error; None where it is not."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f": {seen.filename} cannot be written" if seen.filename else ""
+            return f"The disk is full{where}."
+        if isinstance(seen, RuntimeError) and "PytorchStreamWriter failed writing" in str(seen):  # it hides the errno
+            return "The disk is full: a checkpoint cannot be written."
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
 def _write_one_line(error: BaseException) -> str:
     """Return the exception's class and message on one line."""
+    full = find_full_disk(error)
+    if full is not None:
+        return full
     message = " ".join(mask_passwords(str(error)).split())
     name = type(error).__name__
     return f"{name}: {message}"[:REASON_LENGTH] if message else name
 
 
 def _find_kind(error: Exception) -> FailureKind:
+    if find_full_disk(error) is not None:
+        return "not_stored"
     if isinstance(error, NonFiniteLossError):
         return "non_finite_loss"
     # torch's own class is told by its name: this module is imported where torch is not.

@@ -13,7 +13,7 @@ import stat
 import sys
 from types import FrameType, TracebackType
 
-from sentiment.errors import SIGHUP_EXIT_CODE, SIGTERM_EXIT_CODE, SentimentError
+from sentiment.errors import SIGHUP_EXIT_CODE, SIGTERM_EXIT_CODE, SentimentError, find_full_disk
 from sentiment.format import mask_passwords
 
 
@@ -28,6 +28,10 @@ def install_exits() -> None:
 def _report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Print an uncaught error; Hydra calls this hook too, for an error inside a job."""
     if os.environ.get("HYDRA_FULL_ERROR") != "1":
+        full = find_full_disk(error)
+        if full is not None and not isinstance(error, SentimentError):
+            print(f"\n{full}\n-> free space; the same command goes on from what is there", file=sys.stderr)
+            return
         if isinstance(error, SentimentError):
             print(f"\n{mask_passwords(str(error))}", file=sys.stderr)
             return

@@ -70,6 +70,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     from sentiment.training.device import name_device
     from sentiment.training.reporter import Reporters
     from sentiment.training.result import describe_outcome
+    from sentiment.training.resume import forget_attempts
     from sentiment.training.run import train_and_test
 
     settings = run.settings
@@ -84,6 +85,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings)])
         result = train_and_test(settings, corpus, run.output_dir, reporter, start)
         recorder.finished(result)
+    forget_attempts(run.output_dir)  # not before: a full disk must not cost the training
     return describe_outcome(result.metrics, result.parameters, result.seconds)
 
 

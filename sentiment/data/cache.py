@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from sentiment.errors import DataError
 
-FORMAT_VERSION = 2  # raise it when what is stored, or how reviews become ids, changes
+FORMAT_VERSION = 3  # raise it when what is stored, or how reviews become ids, changes
 SPLITS = ("train", "validation", "test")
 ARRAYS = ("ids", "offsets", "labels", "rows")
 META_FILE = "meta.json"
@@ -117,7 +118,7 @@ def _read(folder: Path) -> Entry:
         meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
         if meta.get("format_version") != FORMAT_VERSION:
             raise DamagedEntryError(f"format version {meta.get('format_version')} is not {FORMAT_VERSION}")
-        _check_sizes(folder, meta["bytes"])
+        _check_content(folder, meta)
         arrays = {split: {name: _map(folder / f"{split}.{name}.npy") for name in ARRAYS} for split in SPLITS}
         tokenizer = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # what half a file or other JSON gives
@@ -130,11 +131,31 @@ def _map(path: Path) -> npt.NDArray[np.integer]:
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def _check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
-    for name, size in sizes.items():
+def _check_content(folder: Path, meta: Mapping[str, Any]) -> None:
+    """Hold sizes and checksums against the files: one flipped bit in a label would cost accuracy without a word."""
+    for name, size in meta["bytes"].items():
         found = (folder / name).stat().st_size
         if found != size:
             raise DamagedEntryError(f"{name} has {found} bytes instead of {size}")
+        if _sum_file(folder / name) != meta["crc32"][name]:
+            raise DamagedEntryError(f"the checksum of {name} differs")
+    if _sum_meta(meta) != meta["crc32"][META_FILE]:
+        raise DamagedEntryError(f"the checksum of {META_FILE} differs")
+
+
+def _sum_file(file: Path) -> int:
+    """Return the CRC-32 of a file: a gigabyte takes about a second."""
+    total = 0
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            total = zlib.crc32(chunk, total)
+    return total
+
+
+def _sum_meta(meta: Mapping[str, Any]) -> int:
+    """Return the CRC-32 of what the meta file says, but of itself."""
+    sums = {name: value for name, value in meta["crc32"].items() if name != META_FILE}
+    return zlib.crc32(json.dumps({**meta, "crc32": sums}, sort_keys=True).encode())
 
 
 def _write(folder: Path, entry: Entry) -> None:
@@ -154,7 +175,9 @@ def _fill(partial: Path, entry: Entry) -> None:
             np.save(partial / f"{split}.{name}.npy", array, allow_pickle=False)
     (partial / TOKENIZER_FILE).write_text(entry.tokenizer, encoding="utf-8")
     sizes = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
-    meta = {**entry.meta, "format_version": FORMAT_VERSION, "bytes": sizes}
+    sums = {name: _sum_file(partial / name) for name in sizes}
+    meta = {**entry.meta, "format_version": FORMAT_VERSION, "bytes": sizes, "crc32": sums}
+    sums[META_FILE] = _sum_meta(json.loads(json.dumps(meta)))
     (partial / META_FILE).write_text(json.dumps(meta, indent=1, ensure_ascii=False), encoding="utf-8")
     for path in partial.iterdir():
         _flush_to_disk(path)  # a rename may reach the disk before the content does

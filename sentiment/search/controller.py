@@ -204,8 +204,17 @@ class Controller:
             return self._take(finished.job, finished.outcome)
 
     def _take(self, job: Job, outcome: Outcome) -> FrozenTrial | None:
-        """Take the outcome of a job; return the trial where that settles it."""
+        """Take the outcome of a job; return the trial where that settles it.
+
+        Raises:
+            StudyFailedError: It could not be stored. The trial is given back, for nothing was wrong with it.
+        """
         active = self._active[job.address.number]
+        if outcome.kind == "not_stored":
+            raise StudyFailedError(
+                f"Trial {active.claimed.number} waits to be stored: {outcome.reason}\n-> free space, or see that the "
+                "database answers, then start the same command again: it finishes what was trained, and goes on"
+            )
         active.outcomes[job.address.repeat] = outcome
         whole = finish(active.outcomes, self._repeats)
         if whole is None:

@@ -119,9 +119,9 @@ def read_unfinished(output_dir: Path, params: Mapping[str, str]) -> ResultRecord
     starts now, in more than where and how a run is done.
 
     Raises:
-        TrackingError: The file is damaged, or a run has already finished in this folder.
+        TrackingError: A run has already finished in this folder.
     """
-    record = read_result_of(output_dir)
+    record = _read_own(output_dir)
     if record is None:
         return None
     if record.status in FINAL:
@@ -136,11 +136,8 @@ def read_ended(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | No
     """Read the record of the same run where it has already finished or was pruned in its folder.
 
     That is how a search finds a result whose process was killed between recording and telling it.
-
-    Raises:
-        TrackingError: The file is damaged.
     """
-    record = read_result_of(output_dir)
+    record = _read_own(output_dir)
     is_found = record is not None and record.status in FINAL and _is_same_run(output_dir, record, params)
     return record if is_found else None
 
@@ -155,6 +152,15 @@ def read_result_of(output_dir: Path) -> ResultRecord | None:
     return read_result(file) if file.exists() else None
 
 
+def _read_own(output_dir: Path) -> ResultRecord | None:
+    """Read the record of the run that is about to start; a damaged one is written anew, as if there were none."""
+    try:
+        return read_result_of(output_dir)
+    except TrackingError as error:
+        log.warning("%s\nThe run is recorded anew.", str(error).partition("\n")[0])
+        return None
+
+
 def _is_same_run(output_dir: Path, record: ResultRecord, params: Mapping[str, str]) -> bool:
     now, then = keep_determining(params), keep_determining(record.params)
     changed = sorted(name for name in {**now, **then} if now.get(name) != then.get(name))
@@ -163,13 +169,19 @@ def _is_same_run(output_dir: Path, record: ResultRecord, params: Mapping[str, st
     return not changed
 
 
-def read_results(sweep_dir: Path) -> list[ResultRecord]:
-    """Read the results of all jobs under a sweep's folder, in the order of their numbers.
+def read_results(sweep_dir: Path) -> tuple[list[ResultRecord], list[str]]:
+    """Read the results of all jobs under a sweep's folder.
 
-    Raises:
-        TrackingError: A file is damaged or of another version.
+    Returns:
+        The results in the order of their numbers, and a sentence on every file that is damaged or of another version.
     """
-    return sorted((read_result(file) for file in sorted(sweep_dir.rglob(RESULT_FILE))), key=job_order)
+    records, damaged = [], []
+    for file in sorted(sweep_dir.rglob(RESULT_FILE)):
+        try:
+            records.append(read_result(file))
+        except TrackingError as error:
+            damaged.append(str(error).partition("\n")[0])
+    return sorted(records, key=job_order), damaged
 
 
 def job_order(record: ResultRecord) -> tuple[bool, int]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import difflib
 import os
 import re
-import shutil
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +16,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.schema import Settings
 from sentiment.credentials import hide_passwords
 from sentiment.errors import TrackingError
+from sentiment.scratch import Scratch
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.outbox import DELIVERY_FILE
 from sentiment.tracking.params import read_settings
@@ -190,8 +188,8 @@ def find_latest_run(multirun_dir: Path) -> StoredRun:
 
 def make_temporary_folder() -> Path:
     """Make a folder that is removed when the process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="sentiment-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = Scratch().folder / "run"
+    folder.mkdir()
     return folder
 
 

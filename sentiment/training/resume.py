@@ -90,11 +90,6 @@ class LastCheckpoint(pl.Callback):
         log.info("Goes on after epoch %d, from %s", epoch, self.file)
         return self.file
 
-    def remove(self) -> None:
-        """Remove the file, and what attempts left that were killed while they wrote it: the run is done."""
-        for file in (self.file, *self.folder.glob(f".{LAST_FILE}.*")):
-            file.unlink(missing_ok=True)
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the random numbers back where they were, and a decision to stop early with them."""
         if self._taken_up is None:
@@ -139,6 +134,13 @@ class LastCheckpoint(pl.Callback):
             "device_random": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(),
             "best": torch.load(self.folder / BEST_FILE, map_location="cpu", weights_only=True),
         }
+
+
+def forget_attempts(output_dir: Path) -> None:
+    """Remove what a run would go on from, once its result is recorded; also what killed attempts left half-written."""
+    folder = output_dir / "checkpoints"
+    for file in (folder / LAST_FILE, *folder.glob(f".{LAST_FILE}.*")):
+        file.unlink(missing_ok=True)
 
 
 def _relocate(state: Any, old: str, new: str) -> Any:

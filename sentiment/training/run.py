@@ -106,7 +106,7 @@ def train_and_test(
             precision=trainer.precision_plugin.forward_context(),
         )
     assert reporting.best is not None, "fit returned without a validation"
-    result = RunResult(
+    return RunResult(
         metrics={**reporting.best, **read_metrics(trainer, "test/"), "time/latency_ms": latency_ms},
         parameters=parameters,
         seconds=seconds,
@@ -117,8 +117,6 @@ def train_and_test(
         class_names=corpus.class_names,
         test=module.collect_test_predictions() if settings.trainer.test else None,
     )
-    last.remove()
-    return result
 
 
 def fit(

@@ -146,7 +146,7 @@ def test_the_store_alone_tells_of_each_run_what_its_folder_tells(store: Path):
     from sentiment.tracking.mlflow.read import read_record  # imports mlflow
     from sentiment.tracking.result_file import read_results
 
-    records = [record for sweep in ("finished", "plain") for record in read_results(store / "multirun" / sweep)]
+    records = [record for sweep in ("finished", "plain") for record in read_results(store / "multirun" / sweep)[0]]
     assert len(records) == 5
     for record in records:
         fetched = read_record(f"sqlite:///{store}/mlflow.db", str(record.run_id))

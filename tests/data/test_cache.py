@@ -211,3 +211,16 @@ def test_a_builder_killed_in_mid_write_is_no_obstacle(tmp_path: Path):
     assert time.monotonic() - started < 5
     assert entry.meta["answer"] == 42
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["key", "key.lock"]
+
+
+@pytest.mark.parametrize("name", ["train.labels.npy", "test.ids.npy", "tokenizer.json", "meta.json"])
+def test_one_flipped_bit_is_found_and_the_entry_built_again(tmp_path, caplog, name):
+    open_entry(tmp_path, "key", make_entry)
+    file = tmp_path / "key" / name
+    content = bytearray(file.read_bytes())
+    position = content.index(b"42") if name == "meta.json" else len(content) - 2
+    content[position] ^= 1
+    file.write_bytes(content)
+    assert open_entry(tmp_path, "key", make_entry).meta["answer"] == 42
+    assert f"{name} differs" in caplog.text
+    assert open_entry(tmp_path, "key", never).meta["answer"] == 42

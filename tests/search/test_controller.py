@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 from sentiment.search.controller import Controller, PlanError, StudyFailedError
 from sentiment.search.progress import Observer
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.outcome import Outcome
+from sentiment.search.study.outcome import Outcome, failed
 from sentiment.search.study.stored import StoredStudy
 from sentiment.search.workers.job import Finished, Job
 
@@ -220,6 +221,17 @@ def test_a_job_that_hangs_is_ended_and_its_trial_fails_with_the_reason(run_study
     assert failed["failure.kind"] == "timed_out"
     assert failed["failure.reason"] == "it did not get on for progress_timeout=2 min 10 s"
     assert list_states(executor) == ["fail", "complete", "complete", "complete"]
+
+
+def test_a_trial_that_could_not_be_stored_waits_and_the_same_command_finishes_it(run_study):
+    def fill_disk(running):
+        return 0, failed(OSError(errno.ENOSPC, "No space left on device", "/data/result.json"))
+
+    executor = Slots(fill_disk)
+    with pytest.raises(StudyFailedError, match=r"Trial 0 waits to be stored: The disk is full: /data/result.json "):
+        run_study(executor)
+    assert list_states(executor) == ["waiting", "waiting"]
+    assert list_states(run_study(Slots(succeed))) == ["complete"] * 4
 
 
 def test_a_study_that_is_finished_runs_nothing(run_study):

@@ -32,7 +32,7 @@ def test_round_trip(tmp_path):
 def test_results_come_in_the_order_of_their_numbers(tmp_path):
     for number in (10, 2, 0):
         write_result(tmp_path / "deeper" / str(number), make(number))
-    assert [record.job_number for record in read_results(tmp_path)] == [0, 2, 10]
+    assert [record.job_number for record in read_results(tmp_path)[0]] == [0, 2, 10]
 
 
 EARLIER = """{
@@ -50,7 +50,7 @@ EARLIER = """{
 
 def test_a_file_of_an_earlier_version_is_read(tmp_path):
     (tmp_path / "result.json").write_text(EARLIER, encoding="utf-8")
-    (record,) = read_results(tmp_path)
+    (record,), _ = read_results(tmp_path)
     assert (record.status, record.overrides, record.job_number) == ("FINISHED", ("model=rnn", "seed=1"), 1)
     assert record.history == ({"step": 5, "epoch": 0.5, "val/accuracy": 0.8},)
     assert math.isnan(record.metrics["val/loss"])

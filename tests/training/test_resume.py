@@ -11,6 +11,7 @@ import torch
 
 from sentiment.data.build import build_corpus
 from sentiment.errors import RunPaused, RunPruned
+from sentiment.training.resume import forget_attempts
 from sentiment.training.run import train_and_test
 
 DROPOUT = ("trainer.max_epochs=4", "model.dropout=0.2", "model.word_dropout=0.1", "optimizer.lr=0.005")
@@ -123,6 +124,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert rest.of_kind("validated")[0][1] > kept_epochs
     assert learned(result) == learned(expected)
     assert (result.epochs, result.best_epoch) == (expected.epochs, expected.best_epoch)
+    forget_attempts(tmp_path / "cut")  # as the job does once the result is recorded
     assert {file.name for file in (tmp_path / "cut/checkpoints").iterdir()} == {"best.ckpt"}
 
 
@@ -138,6 +140,7 @@ def test_a_run_goes_on_where_its_folder_was_moved_to(
     result = train_and_test(settings, small_corpus, tmp_path / "after", rest)
     assert rest.of_kind("validated")[0][1] > 2
     assert (learned(result), result.best_epoch) == (learned(expected), expected.best_epoch)
+    forget_attempts(tmp_path / "after")  # as the job does once the result is recorded
     assert {file.name for file in (tmp_path / "after/checkpoints").iterdir()} == {"best.ckpt"}
     assert not (tmp_path / "before").exists()
 

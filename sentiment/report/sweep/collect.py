@@ -71,14 +71,14 @@ def collect_sweep(
         SweepMissingError: The folder holds no run and no study.
         SentimentError: A record or the study's storage cannot be read.
     """
-    records = read_results(sweep_dir)
-    history, command, notes = None, None, []
+    records, damaged = read_results(sweep_dir)
+    history, command, notes = None, None, [f"{sentence} It is left out." for sentence in damaged]
     try:
         history, command = _read_study(sweep_dir, storage_url)
     except SentimentError as error:
         if needs_storage or not records:
             raise
-        notes = [
+        notes += [
             f"The study's storage cannot be read ({str(error).splitlines()[0]}), so the runs' own records tell how "
             "each ended; which trials break a limit is unknown."
         ]
@@ -173,7 +173,7 @@ class RunningStudy:
     sweep_dir: Path
     objectives: Objectives
     repeats: int
-    _files: dict[Path, tuple[Stamp, ResultRecord]] = field(default_factory=dict)
+    _files: dict[Path, tuple[Stamp, ResultRecord | None]] = field(default_factory=dict)
     _rows: dict[int, tuple[object, tuple[ResultRecord, ...], SweepRow]] = field(default_factory=dict)
 
     def collect(self, state: StudyState) -> SweepTable:
@@ -217,11 +217,17 @@ class RunningStudy:
             folders = [Path(entry.path) for entry in entries if entry.is_dir()]
         found = [pair for folder in folders for pair in _find_results(folder)]
         self._files = {file: self._read(file, stamp) for file, stamp in found}
-        return [record for _, record in self._files.values()]
+        return [record for _, record in self._files.values() if record is not None]
 
-    def _read(self, file: Path, stamp: Stamp) -> tuple[Stamp, ResultRecord]:
+    def _read(self, file: Path, stamp: Stamp) -> tuple[Stamp, ResultRecord | None]:
+        """Read a record; None where it is damaged: the report at the end says so."""
         known = self._files.get(file)
-        return known if known is not None and known[0] == stamp else (stamp, read_result(file))
+        if known is not None and known[0] == stamp:
+            return known
+        try:
+            return stamp, read_result(file)
+        except TrackingError:
+            return stamp, None
 
 
 def _find_results(folder: Path) -> list[tuple[Path, Stamp]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -162,6 +162,8 @@ def describe_ending(error: Exception) -> Outcome:
         return Outcome("paused", reason=str(error), steps=error.steps)
     if isinstance(error, RunPruned | optuna.TrialPruned):
         return Outcome("pruned", reason=str(error) or "pruned")
+    if isinstance(error, StorageError | OptunaError):  # its training is not at fault, and its record is in its folder
+        return replace(failed(error), kind="not_stored")
     return failed(error)
 
 
@@ -209,6 +211,8 @@ class TrialTask:
 
 
 def _keep(trial: JobTrial, outcome: Outcome) -> None:
+    if outcome.kind == "not_stored":
+        return  # the job is to go on from what lies in its folder
     try:
         trial.write_outcome(outcome)
     except (StorageError, OptunaError) as error:

@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from types import FrameType
 import cloudpickle
 from hydra.core.singleton import Singleton
 
+from sentiment.scratch import Scratch
 from sentiment.search.study.outcome import Outcome
 from sentiment.search.workers.job import Finished, Job, JobRunner
 from sentiment.search.workers.slots import Slot
@@ -91,8 +91,8 @@ class WorkerProcesses:
         self._slots = slots
         # In a file: a pipe would fill up and make this process wait until the worker has booted. By value: tasks
         # usually live in `__main__`.
-        self._work_dir = tempfile.TemporaryDirectory(prefix="study-work-")
-        self._work_file = Path(self._work_dir.name) / "work.pickle"
+        self._work = Scratch()
+        self._work_file = self._work.folder / "work.pickle"
         self._work_file.write_bytes(cloudpickle.dumps((runner, Singleton.get_state())))
         self._log_dir = log_dir
         self._fresh = fresh_processes
@@ -156,7 +156,7 @@ class WorkerProcesses:
         for slot in self._slots:
             slot.release()
         self._workers.clear()
-        self._work_dir.cleanup()
+        self._work.remove()
         return stopped
 
 

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.report.sweep.callback import SweepCallback, explain_watching
+from sentiment.report.sweep.collect import collect_sweep
 from sentiment.tracking import runs
 from sentiment.tracking.parent_file import read_parent
 from sentiment.tracking.result_file import write_result
@@ -144,22 +145,34 @@ def test_a_store_that_cannot_be_opened_ends_the_multirun_through_hydras_net(make
 @pytest.mark.usefixtures("store")
 def test_a_report_that_fails_is_told_and_the_parent_ended(make_config, run_sweep, tmp_path, capsys):
     config = make_config()
-    (tmp_path / "sweep/9").mkdir(parents=True)
-    (tmp_path / "sweep/9/result.json").write_text("{", encoding="utf-8")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/report").touch()  # where the folder should be
     with pytest.raises(SystemExit):
         run_sweep(config)
-    assert "9/result.json cannot be read" in capsys.readouterr().err
-    assert parent_of(tmp_path).info.status == "FAILED"
+    assert "report" in capsys.readouterr().err
+    assert parent_of(tmp_path).info.status == "FINISHED"
 
 
 @pytest.mark.usefixtures("store")
 def test_a_report_that_fails_does_not_hide_the_first_error(make_config, run_sweep, tmp_path, capsys):
     config = make_config()
-    (tmp_path / "sweep/9").mkdir(parents=True)
-    (tmp_path / "sweep/9/result.json").write_text("{", encoding="utf-8")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/report").touch()  # where the folder should be
     with pytest.raises(KeyboardInterrupt):
         run_sweep(config, KeyboardInterrupt())
-    assert "9/result.json cannot be read" in capsys.readouterr().err
+    assert "report" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("store")
+def test_an_emptied_result_is_named_and_costs_no_report(make_config, run_sweep, tmp_path):
+    config = make_config()
+    (tmp_path / "sweep/9").mkdir(parents=True)
+    (tmp_path / "sweep/9/result.json").touch()
+    run_sweep(config)
+    table = collect_sweep(tmp_path / "sweep")
+    assert [row.number for row in table.rows] == [1, 0]
+    assert "9/result.json cannot be read" in table.notes[0]
+    assert parent_of(tmp_path).info.status == "FINISHED"
 
 
 def test_the_callback_imports_nothing_heavy(project_dir):
