@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
@@ -19,12 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.errors import SentimentError, TrackingError
-from sentiment.format import format_metric
+from sentiment.report.sweep.closing import Alive, close_killed_beside, describe_parent
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.parent_file import note_standing, note_sweep_end
-from sentiment.tracking.result_file import ADOPTED_TAG
 
 if TYPE_CHECKING:
     from sentiment.report.sweep.collect import RunningStudy
@@ -56,6 +54,7 @@ class SweepCallback(Callback):
         self._parent: Parent | None = None
         self._study: RunningStudy | None = None
         self._deliverer: Deliverer | None = None
+        self._alive: Alive | None = None
         self._started = False
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -116,6 +115,9 @@ class SweepCallback(Callback):
             from sentiment.tracking.mlflow.delivery import Deliverer
 
             self._deliverer = Deliverer(_sweep_dir(config), [config.tracking.uri]).start()
+        if not _is_study(config):  # a study is taken up again by its own command
+            close_killed_beside(_sweep_dir(config), config.tracking.uri)
+            self._alive = Alive(_sweep_dir(config))
         self._started = True
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -148,6 +150,8 @@ class SweepCallback(Callback):
 
                 files = report_sweep(table, _sweep_dir(config))
         finally:
+            if self._alive is not None:
+                self._alive.end()
             if self._deliverer is not None:
                 note_sweep_end(_sweep_dir(config), ending, files, texts)
                 self._deliverer.finish(seconds)
@@ -177,33 +181,6 @@ def explain_watching(config: DictConfig, study_dir: Path) -> str:
         f"          {shlex.join(['optuna-dashboard', storage])}{install}\n"
         "Ctrl-C stops it; the same command goes on."
     )
-
-
-def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]]:
-    """Return the tags and metrics of the parent run: everything that it says about the sweep's results.
-
-    Tags: ``trials`` and ``trials.STATE`` count the trials, or the jobs of a plain multirun; ``best.trial``,
-    ``best.objective``, ``best.value``, ``best.name`` and ``best.run_id`` say which is the best, as people read it; with
-    several objectives ``front`` has the numbers of the trials on the front; ``adopted`` has the runs of jobs that were
-    taken over from other studies. The metric ``best/OBJECTIVE`` is the best
-    value in full.
-    """
-    tags = {"trials": str(len(table.rows))}
-    tags |= {f"trials.{state}": str(count) for state, count in table.count_states().items()}
-    if len(table.objectives) > 1 and table.front:
-        tags["front"] = ", ".join(str(number) for number in sorted(row.number for row in table.front))
-    adopted = {run.job_number: run.run_id for run in table.records if ADOPTED_TAG in run.tags and run.run_id}
-    if adopted:
-        tags["adopted"] = json.dumps(adopted)
-    best, objective = table.best, table.objectives[0]
-    if best is None:
-        return tags, {}
-    value = best.values[objective]
-    tags |= {"best.objective": objective, "best.value": format_metric(objective, value)}
-    tags |= {"best.trial": str(best.number), "best.name": best.label if best.record is None else best.record.name}
-    if best.record is not None and best.record.run_id:
-        tags["best.run_id"] = best.record.run_id
-    return tags, {f"best/{objective}": value}
 
 
 def _describe_study(config: DictConfig) -> dict[str, str]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from pathlib import Path
 
 from sentiment.errors import SentimentError
+from sentiment.report.sweep.closing import close_killed
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking import runs as stored_runs
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import RUN_ID
+
+log = logging.getLogger(__name__)
 
 MOST_NAMES = 8
 """Names that an error lists."""
@@ -44,6 +49,8 @@ def open_sweep(
     else:
         sweep_dir = find_sweep(name, stored_runs.MULTIRUN_DIR)
     assert sweep_dir is not None
+    if close_killed(sweep_dir) and Outbox(sweep_dir).is_used:
+        log.info("Tell MLflow: python -m sentiment sync %s", sweep_dir)
     return collect_sweep(sweep_dir, needs_storage=needs_storage), sweep_dir
 
 

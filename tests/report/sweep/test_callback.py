@@ -12,12 +12,14 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from mlflow import MlflowClient
 
+from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
 from sentiment.report.sweep.callback import SweepCallback, explain_watching
+from sentiment.report.sweep.closing import ALIVE_FILE, Alive
 from sentiment.report.sweep.collect import collect_sweep
 from sentiment.tracking import runs
 from sentiment.tracking.parent_file import read_parent
-from sentiment.tracking.result_file import write_result
+from sentiment.tracking.result_file import read_result, write_result
 
 
 @pytest.fixture
@@ -201,3 +203,39 @@ def test_a_stopped_multirun_says_how_it_goes_on(make_config, run_sweep, caplog):
     with pytest.raises(KeyboardInterrupt):
         run_sweep(make_config(), error=KeyboardInterrupt())
     assert "with search=grid it would go on" in caplog.text
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sentiment.report.sweep.closing import Alive
+alive = Alive(Path(sys.argv[1]))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.usefixtures("store", "short_report")
+def test_a_multirun_that_was_killed_is_closed_by_the_next_one(
+    make_config, run_sweep, make_record, tmp_path, project_dir
+):
+    """Its jobs, in their folders and for MLflow, and its parent run; one that lives is left alone."""
+    config = make_config(f"hydra.sweep.dir={tmp_path}/killed")
+    SweepCallback()._start(config)
+    killed = tmp_path / "killed"
+    (killed / ALIVE_FILE).unlink()
+    write_result(killed / "0", make_record(0, "rnn", "seed=0", accuracy=0.7))
+    write_result(killed / "1", make_record(1, "rnn", "seed=1", accuracy=0.9, status="RUNNING"))
+    living = Alive(tmp_path / "living")
+    write_result(tmp_path / "living/0", make_record(0, "rnn", "seed=0", accuracy=0.7, status="RUNNING"))
+    subprocess.run([sys.executable, "-c", KILLED, str(killed)], cwd=project_dir, check=False, timeout=60)
+
+    run_sweep(make_config())
+    assert read_result(killed / "1/result.json").reason == "the command was killed"
+    assert read_result(killed / "0/result.json").status == "FINISHED"
+    assert read_result(tmp_path / "living/0/result.json").status == "RUNNING"
+    assert [sign.parent.name for sign in tmp_path.glob(f"*/{ALIVE_FILE}")] == ["living"]
+    main(["sync", str(killed)])
+    parent = read_parent(killed)
+    run = MlflowClient(tracking_uri=parent.uri).get_run(parent.run_id)
+    assert (run.info.status, run.data.tags["failure.reason"]) == ("KILLED", "the command was killed")
+    living.end()

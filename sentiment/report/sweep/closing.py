@@ -1,0 +1,105 @@
+"""What the parent run of a sweep says, and who says it where the command of a plain multirun was killed.
+
+A killed command leaves jobs and a parent that run for ever. The next multirun beside it closes them, or the report.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentiment.errors import SentimentError
+from sentiment.format import format_metric
+from sentiment.report.sweep.collect import collect_sweep
+from sentiment.tracking.ending import Ending
+from sentiment.tracking.outbox import Outbox
+from sentiment.tracking.parent_file import note_standing, note_sweep_end
+from sentiment.tracking.recorder import close_abandoned
+from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE
+
+if TYPE_CHECKING:
+    from sentiment.report.sweep.table import SweepTable
+
+log = logging.getLogger(__name__)
+
+ALIVE_FILE = ".alive"
+"""Locked as long as the command of a multirun lives: the kernel lets it go, whatever ends the command."""
+
+KILLED = "the command was killed"
+
+
+class Alive:
+    """The sign that the command of a multirun lives."""
+
+    def __init__(self, sweep_dir: Path) -> None:
+        sweep_dir.mkdir(parents=True, exist_ok=True)
+        self._file = (sweep_dir / ALIVE_FILE).open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def end(self) -> None:
+        """Take it away: the multirun has ended by itself."""
+        Path(self._file.name).unlink(missing_ok=True)
+        self._file.close()
+
+
+def close_killed(sweep_dir: Path) -> bool:
+    """Close what the killed command of a plain multirun left running, for its folder and for MLflow.
+
+    Returns:
+        Whether there was anything to close; False also where the command lives.
+    """
+    sign = sweep_dir / ALIVE_FILE
+    try:
+        with sign.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for result in sorted(sweep_dir.rglob(RESULT_FILE)):
+                close_abandoned(result.parent, "worker_died", KILLED)
+            if Outbox(sweep_dir).delivery.run_id is not None:
+                note_standing(sweep_dir, *describe_parent(collect_sweep(sweep_dir)))
+                note_sweep_end(sweep_dir, Ending("KILLED", "worker_died", KILLED))
+            sign.unlink()
+    except (OSError, SentimentError) as error:  # none there, in use, or damaged, which the report on it says
+        log.debug("%s is not closed: %s", sweep_dir, error)
+        return False
+    log.info("%s is closed: its command was killed.", sweep_dir)
+    return True
+
+
+def close_killed_beside(sweep_dir: Path, uri: str) -> None:
+    """Close the killed multiruns beside one that starts, and tell MLflow without waiting for it."""
+    closed = [sign.parent for sign in sorted(sweep_dir.parent.glob(f"*/{ALIVE_FILE}")) if close_killed(sign.parent)]
+    for folder in (folder for folder in closed if Outbox(folder).is_used):
+        from sentiment.tracking.mlflow.delivery import Deliverer
+
+        threading.Thread(target=Deliverer(folder, [uri]).deliver, daemon=True).start()
+
+
+def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]]:
+    """Return the tags and metrics of the parent run: everything that it says about the sweep's results.
+
+    Tags: ``trials`` and ``trials.STATE`` count the trials, or the jobs of a plain multirun; ``best.trial``,
+    ``best.objective``, ``best.value``, ``best.name`` and ``best.run_id`` say which is the best, as people read it; with
+    several objectives ``front`` has the numbers of the trials on the front; ``adopted`` has the runs of jobs that were
+    taken over from other studies. The metric ``best/OBJECTIVE`` is the best
+    value in full.
+    """
+    tags = {"trials": str(len(table.rows))}
+    tags |= {f"trials.{state}": str(count) for state, count in table.count_states().items()}
+    if len(table.objectives) > 1 and table.front:
+        tags["front"] = ", ".join(str(number) for number in sorted(row.number for row in table.front))
+    adopted = {run.job_number: run.run_id for run in table.records if ADOPTED_TAG in run.tags and run.run_id}
+    if adopted:
+        tags["adopted"] = json.dumps(adopted)
+    best, objective = table.best, table.objectives[0]
+    if best is None:
+        return tags, {}
+    value = best.values[objective]
+    tags |= {"best.objective": objective, "best.value": format_metric(objective, value)}
+    tags |= {"best.trial": str(best.number), "best.name": best.label if best.record is None else best.record.name}
+    if best.record is not None and best.record.run_id:
+        tags["best.run_id"] = best.record.run_id
+    return tags, {f"best/{objective}": value}
