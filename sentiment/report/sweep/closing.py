@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,13 +38,14 @@ class Alive:
 
     def __init__(self, sweep_dir: Path) -> None:
         sweep_dir.mkdir(parents=True, exist_ok=True)
-        self._file = (sweep_dir / ALIVE_FILE).open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._sign = sweep_dir / ALIVE_FILE
+        self._descriptor = os.open(self._sign, os.O_RDWR | os.O_CREAT, 0o644)  # closed with the process, not before
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def end(self) -> None:
         """Take it away: the multirun has ended by itself."""
-        Path(self._file.name).unlink(missing_ok=True)
-        self._file.close()
+        self._sign.unlink(missing_ok=True)
+        os.close(self._descriptor)
 
 
 def close_killed(sweep_dir: Path) -> bool:
