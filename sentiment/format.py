@@ -42,6 +42,10 @@ QUERY_PASSWORD = re.compile(
 )
 """Passwords in a URL, before its host and in its query."""
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
+
 PASSWORD_VARIABLES = (
     "SENTIMENT_TRACKING_PASSWORD", "SENTIMENT_STORAGE_PASSWORD", "MLFLOW_TRACKING_PASSWORD", "PGPASSWORD",
 )  # fmt: skip
@@ -153,3 +157,13 @@ def mask_passwords(text: str) -> str:
             for form in {password, quote(password, safe="")}:
                 text = text.replace(form, "***")
     return QUERY_PASSWORD.sub(r"\g<before>=***", USER_PASSWORD.sub(r"\g<before>@", text))
+
+
+def write_csv_cell(value: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe before it.
+
+    Numbers stay as they are, as texts too: ``-0.5``.
+    """
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(FORMULA_STARTS) or NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", action="store_true", help="show which words spoke for the label, and against it")
     parser.add_argument("--batch-size", type=_positive, default=64, metavar="B", help="texts per batch (default: 64)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
+    parser.add_argument("--threads", type=_threads, metavar="N", help="CPU threads")
     parser.add_argument("--multirun-dir", type=Path, metavar="FOLDER", help="where runs lie (default: multirun/)")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)")
 
@@ -187,6 +187,17 @@ def _choose_format(options: argparse.Namespace) -> Format:
     if chosen == "csv" and options.explain:
         raise PredictError("--explain has no place in a CSV.\n  -> take --format=jsonl, which lists words and shares")
     return chosen or "table"
+
+
+MOST_THREADS = 1024
+"""As ``trainer.threads``: far more of them and torch ends with a segmentation fault."""
+
+
+def _threads(text: str) -> int:
+    value = _positive(text)
+    if value > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{value} threads are more than {MOST_THREADS}")
+    return value
 
 
 def _positive(text: str) -> int:

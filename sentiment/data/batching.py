@@ -23,6 +23,9 @@ from sentiment.data.tokenizer import PAD_ID
 CHUNK_BATCHES = 50  # batches drawn at random before sorting: more pads less, fewer mixes more
 
 
+TOKEN_CHARACTERS = 64
+
+
 def cut(
     ids: npt.NDArray[np.integer], max_tokens: int | None, keep: Keep, head_fraction: float
 ) -> npt.NDArray[np.integer]:
@@ -45,6 +48,20 @@ def cut(
         return ids[-max_tokens:]
     head = min(max(round(max_tokens * head_fraction), 1), max_tokens - 1)
     return np.concatenate([ids[:head], ids[-(max_tokens - head) :]])
+
+
+def cut_text(text: str, max_tokens: int | None, keep: Keep, head_fraction: float) -> str:
+    """Keep of a text what `cut` can need of it, so that a text of any length is tokenised at once.
+
+    A token is taken to have at most `TOKEN_CHARACTERS` characters, with the blanks before it. The arguments are those
+    of `cut`.
+    """
+    most = None if max_tokens is None else max_tokens * TOKEN_CHARACTERS
+    if most is None or len(text) <= 2 * most:
+        return text
+    head = {"head": most, "tail": 0}.get(keep, most)
+    tail = {"head": 0, "tail": most}.get(keep, most)
+    return text[:head] + (" " if head and tail else "") + (text[-tail:] if tail else "")
 
 
 class Item(NamedTuple):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from sentiment.data.files.records import LONGEST_TEXT
 from sentiment.errors import DataError
 
 PAD_ID = 0
@@ -82,11 +83,14 @@ class ReviewTokenizer:
     def _batches(self, texts: Sequence[str]) -> Iterator[list[npt.NDArray[np.int64]]]:
         for start in range(0, len(texts), BATCH_REVIEWS):
             batch = list(texts[start : start + BATCH_REVIEWS])
+            for text in batch:
+                _check_length(text)
             encodings = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
             yield [np.array(encoding.ids or [UNK_ID], dtype=np.int64) for encoding in encodings]
 
     def align(self, text: str) -> AlignedText:
         """Turn one text into its ids, as `encode` does, and tell where in the text each stands."""
+        _check_length(text)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         if not encoding.ids:
             return AlignedText(np.array([UNK_ID]), np.zeros((1, 2), dtype=np.int64), np.array([-1]))
@@ -112,6 +116,14 @@ class ReviewTokenizer:
     def to_json(self) -> str:
         """Serialise everything that `load_tokenizer` needs."""
         return str(self._tokenizer.to_str())
+
+
+def _check_length(text: str) -> None:
+    """Refuse a text on which the library's regular expressions would run out of their stack, and panic."""
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(
+            f"a text of {len(text):,} characters is more than the {LONGEST_TEXT:,} that are read; split it"
+        )
 
 
 def load_tokenizer(json: str) -> ReviewTokenizer:

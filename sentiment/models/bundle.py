@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from torch import nn
 
 from sentiment.config.group import Keep
 from sentiment.config.schema import ModelSettings
-from sentiment.data.batching import Item, LengthBatches, collate, cut
+from sentiment.data.batching import Item, LengthBatches, collate, cut, cut_text
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
 from sentiment.errors import DataError, ModelFileError
 from sentiment.models.build import build_model
@@ -154,16 +154,18 @@ class Predictor:
         contents = {name: _read_checked(folder, name, settings.sha256) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
         try:
             tokenizer = load_tokenizer(contents[TOKENIZER_FILE].decode())
+            weights = safetensors.torch.load(contents[WEIGHTS_FILE])
             with torch.random.fork_rng(devices=[]):  # fresh weights draw random numbers: take none from the caller
+                _check_size(settings, tokenizer, weights)
                 network = build_model(
                     settings.model,
                     vocabulary_size=tokenizer.vocabulary_size,
                     classes=len(settings.class_names),
                     max_tokens=settings.max_tokens,
                 )
-            network.load_state_dict(safetensors.torch.load(contents[WEIGHTS_FILE]))
+            network.load_state_dict(weights)
         # Checksums passed, so what fails here was already wrong when the bundle was written.
-        except (DataError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
+        except (DataError, RuntimeError, ValueError, TypeError, safetensors.SafetensorError) as error:
             raise ModelFileError(
                 f"{folder}: network, settings and tokenizer do not belong together: {error}; "
                 "save the bundle again with the settings and tokenizer that the network was trained with"
@@ -182,7 +184,8 @@ class Predictor:
             TypeError: A single string instead of a sequence, or something that is not a string.
         """
         _check_texts(texts)
-        ids = [cut(full, self.max_tokens, self.keep, self.head_fraction) for full in self.tokenizer.encode(texts)]
+        reading = self.max_tokens, self.keep, self.head_fraction
+        ids = [cut(full, *reading) for full in self.tokenizer.encode([cut_text(text, *reading) for text in texts])]
         device = next(self.network.parameters()).device
         probabilities = np.empty((len(ids), len(self.class_names)), dtype=np.float32)  # (N, K)
         for rows in LengthBatches(np.array([len(kept) for kept in ids], dtype=np.int64), batch_size):
@@ -191,6 +194,27 @@ class Predictor:
             probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
         return Predictions(labels, probabilities, self.class_names, tokens=sum(map(len, ids)))
+
+
+def _check_size(settings: _Settings, tokenizer: ReviewTokenizer, weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse settings that ask for another network than the weights are, before its memory is taken.
+
+    Raises:
+        ValueError: They do.
+    """
+    with torch.device("meta"):  # shapes alone
+        planned = build_model(
+            settings.model,
+            vocabulary_size=tokenizer.vocabulary_size,
+            classes=len(settings.class_names),
+            max_tokens=settings.max_tokens,
+        )
+    wanted, found = (
+        {name: tuple(tensor.shape) for name, tensor in state.items()} for state in (planned.state_dict(), weights)
+    )
+    odd = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+    if odd:
+        raise ValueError(f"{odd[0]} is {found.get(odd[0])}, and the settings ask for {wanted.get(odd[0])}")
 
 
 def require_finite(network: nn.Module, source: Path) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from sentiment.atomic import replacing
 from sentiment.errors import SentimentError
+from sentiment.format import write_csv_cell
 from sentiment.models.attribution import Attribution
 from sentiment.models.bundle import Predictions
 from sentiment.report.highlight import format_terminal
@@ -97,7 +98,9 @@ class CsvWriter:
     def write(self, texts: Sequence[str], predictions: Predictions, attributions: Iterable[Attribution | None]) -> None:
         """Write a row per text."""
         for text, label, row in zip(texts, predictions.labels, predictions.probabilities, strict=True):
-            self._rows.writerow([text, label, *(f"{value:.6f}" for value in row.tolist())])
+            self._rows.writerow(
+                [write_csv_cell(text), write_csv_cell(label), *(f"{value:.6f}" for value in row.tolist())]
+            )
 
 
 class JsonLinesWriter:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
 
-from sentiment.format import format_percent
+from sentiment.format import format_percent, write_csv_cell
 
 LARGEST_ANNOTATED = 20
 """With more classes K the numbers would not be readable; the CSV has them."""
@@ -22,8 +22,8 @@ def write_confusion(folder: Path, counts: npt.NDArray[np.int64], class_names: Se
     draw_confusion(counts, class_names).savefig(picture, dpi=150)
     with table.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["true \\ predicted", *class_names])
-        writer.writerows([name, *row] for name, row in zip(class_names, counts.tolist(), strict=True))
+        writer.writerow(["true \\ predicted", *map(write_csv_cell, class_names)])
+        writer.writerows([write_csv_cell(name), *row] for name, row in zip(class_names, counts.tolist(), strict=True))
     return picture, table
 
 

@@ -160,12 +160,18 @@ def make_row(number: int, text: Any, label: Any, has_label: bool = True, encodin
     return Row(number, "", "", fault) if fault else Row(number, text, name_class(label), None)
 
 
+LONGEST_TEXT = 2_000_000
+"""Characters of a review: a long novel. On much longer words the tokenizer's expressions run out of their stack."""
+
+
 def find_text_fault(text: Any, encoding: str = "utf-8") -> str | None:
     """Return why a value is no text; the empty text is one."""
     if text is None:
         return "the text is missing"
     if not isinstance(text, str):
         return f"the text is no string but {shorten(text)}"
+    if len(text) > LONGEST_TEXT:
+        return f"the text has {len(text):,} characters, and at most {LONGEST_TEXT:,} are read"
     return f"the text is not valid {encoding.upper()}" if not text.isascii() and SURROGATE.search(text) else None
 
 

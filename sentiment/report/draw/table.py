@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.atomic import write_text
-from sentiment.format import format_metric, format_number, format_percent, format_points
+from sentiment.format import format_metric, format_number, format_percent, format_points, write_csv_cell
 
 Cell = str | int | float | bool | None
 
@@ -87,8 +87,8 @@ def write_table(table: DataTable, file: Path) -> None:
     """
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
-    writer.writerow([column.name for column in table.columns])
-    writer.writerows(table.rows)
+    writer.writerow([write_csv_cell(column.name) for column in table.columns])
+    writer.writerows([write_csv_cell(cell) for cell in row] for row in table.rows)
     write_text(file, stream.getvalue())
 
 

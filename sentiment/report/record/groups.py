@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 from sentiment.config.objective import Direction
-from sentiment.format import format_number, format_points, format_setting, is_share
+from sentiment.format import format_number, format_points, format_setting, is_share, write_csv_cell
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.record.store import differing_keys
 from sentiment.tracking.result_file import ResultRecord
@@ -120,7 +120,17 @@ def format_csv(groups: Sequence[RunGroup]) -> str:
         runs = zip(group.seeds, group.validation, group.test, group.minutes, strict=True)
         for seed, validation, test, minutes in runs:
             settings = [group.settings.get(key) for key in keys]
-            writer.writerow([group.model, *settings, seed, validation, test, group.parameters, round(minutes, 2)])
+            writer.writerow(
+                [
+                    group.model,
+                    *map(write_csv_cell, settings),
+                    seed,
+                    validation,
+                    test,
+                    group.parameters,
+                    round(minutes, 2),
+                ]
+            )
     return stream.getvalue()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
+import stat
 import tempfile
 import threading
 import time
@@ -24,8 +26,12 @@ logger = logging.getLogger(__name__)
 
 FOLDER_PREFIX = "sentiment-leases-"
 
+MOST_FOLDERS = 100
+
 LITTER_SECONDS = 7 * 24 * 3600
 """Files of leases that ended longer ago than this are removed."""
+
+OWN_LOCK = re.compile(r"[0-9a-f]{32}\.lock")
 
 _held: dict[str, int] = {}
 """The leases held here, with the process that took them: a forked child is not its parent. A module's state, because
@@ -64,11 +70,9 @@ class Lease:
             LeaseError: If the file that proves it cannot be locked.
         """
         lease_id = uuid.uuid4().hex
-        folder = Path(tempfile.gettempdir()) / f"{FOLDER_PREFIX}{os.getuid()}"
+        folder = Path(tempfile.gettempdir())
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if folder.stat().st_uid != os.getuid():
-                raise PermissionError("the folder belongs to another user")
+            folder = make_own_folder(FOLDER_PREFIX)
             if kind == "controller":  # once a command: each job looking at the files of all jobs would be slow
                 _remove_litter(folder)
             # Shared by all threads: the heartbeat's thread and the owner's hold one lease.
@@ -232,13 +236,39 @@ class Heartbeat:
             logger.error("The heartbeat failed as well: %s", failure)
 
 
+def make_own_folder(prefix: str) -> Path:
+    """Make a folder for locks in the shared temporary folder: this user's own, and no link.
+
+    Where another user has taken the name first, the next free number is added to it: nobody can block a study.
+
+    Raises:
+        OSError: None can be made.
+    """
+    for number in range(MOST_FOLDERS):
+        folder = Path(tempfile.gettempdir()) / f"{prefix}{os.getuid()}{f'-{number}' if number else ''}"
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+            folder.chmod(0o700)
+            return folder
+    raise PermissionError(f"{folder} and those before it belong to another user, or are links")
+
+
 def _find_lock_file(record: Mapping[str, Any]) -> Path | None:
     lock_path = Path(record["lock_path"])
     # It is going to be locked, so a record must not be able to name just any file.
     is_lease = lock_path.name == f"{record['id']}.lock" and lock_path.parent.name.startswith(FOLDER_PREFIX)
-    # os.path.exists, for it answers False too where another user's folder may not be looked into.
-    here = is_lease and record["host"] == socket.gethostname() and os.path.exists(lock_path)  # noqa: PTH110
+    here = is_lease and record["host"] == socket.gethostname() and _is_plain(lock_path)
     return lock_path if here else None
+
+
+def _is_plain(path: Path) -> bool:
+    """Return whether a path is a file in a folder, neither of them a link: another user may have planted one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and stat.S_ISDIR(path.parent.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _is_unlocked(lock_path: Path, *, remove: bool = False) -> bool:
@@ -257,8 +287,11 @@ def _is_unlocked(lock_path: Path, *, remove: bool = False) -> bool:
 def _remove_litter(folder: Path) -> None:
     """Remove files that nobody has held for long."""
     for lock_path in folder.glob("*.lock"):
+        if not OWN_LOCK.fullmatch(lock_path.name):
+            continue
         try:
-            is_old = time.time() - lock_path.stat().st_mtime > LITTER_SECONDS
+            found = lock_path.lstat()
+            is_old = stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > LITTER_SECONDS
         except FileNotFoundError:  # another process was quicker
             continue
         if is_old:

@@ -6,9 +6,10 @@ import fcntl
 import json
 import logging
 import os
+import sqlite3
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def open_storage(url: str | None, study_dir: Path) -> BaseStorage:
     if address.path is not None:
         options = {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}}
         _check_writable(address.path)
+        _require_own_database(address.path)
     # Optuna looks whether its tables exist and then creates them, so two first openings would collide.
     with hold_lock(address, "create tables"), storage_errors(f"Opening {address}"):
         try:
@@ -72,6 +74,27 @@ def _check_writable(path: Path) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
         if path.exists():
             path.open("r+b").close()
+
+
+def _require_own_database(path: Path) -> None:
+    """Refuse a database of another program before anything is written beside it.
+
+    Raises:
+        StorageError: The file has tables, but none of a study.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with storage_errors(f"Opening the SQLite file {path}"):
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        except sqlite3.Error as error:
+            raise OSError(str(error)) from error
+    if (names and "studies" not in names) or "experiments" in names:
+        raise StorageError(
+            f"{path} is a database of another program: it has the tables {', '.join(sorted(names)[:5])}.\n"
+            "    -> name another file, or null for a journal in the study's folder"
+        )
 
 
 class WholeLineJournal(JournalFileBackend):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,9 @@ from filelock import FileLock, Timeout
 
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.options import count_cores
+from sentiment.search.storage.lease import make_own_folder
+
+NOT_IN_NAMES = r"[^\w.-]"
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -87,13 +89,13 @@ def take_slots(
     if not devices:
         return [Slot(index, None, share) for index in range(count)]
     parts = [(device, part) for part in range(trials_per_device) for device in devices]  # evenly: device by device
-    folder = lock_dir or Path(tempfile.gettempdir()) / f"sentiment-devices-{getpass.getuser()}"
+    folder = lock_dir or make_own_folder("sentiment-devices-")
     folder.mkdir(parents=True, exist_ok=True)
     slots: list[Slot] = []
     for device, part in parts:
         if len(slots) == count:
             break
-        lock = FileLock(folder / f"{device}-{part}.lock")
+        lock = FileLock(folder / f"{re.sub(NOT_IN_NAMES, '_', device)}-{part}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:

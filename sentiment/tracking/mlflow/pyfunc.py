@@ -14,6 +14,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+MOST_TEXTS = 10_000
+MOST_CHARACTERS = 10_000_000
+"""What one request may ask for."""
+
 
 class SentimentModel(PythonModel):
     """Predicts with the bundle that lies among the model's artifacts."""
@@ -29,9 +33,14 @@ class SentimentModel(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Classify the column ``text`` (N rows): columns ``label`` and ``probability_...`` for each of K classes."""
+        from sentiment.errors import DataError  # from the copy beside this file
+
         texts = model_input["text"].tolist()
         _check_texts(texts)
-        predictions = self._predictor.predict(texts)
+        try:
+            predictions = self._predictor.predict(texts)
+        except DataError as error:  # a text that is too long
+            raise MlflowException.invalid_parameter_value(str(error)) from error
         columns = {
             f"probability_{name}": predictions.probabilities[:, index]
             for index, name in enumerate(predictions.class_names)
@@ -41,6 +50,10 @@ class SentimentModel(PythonModel):
 
 def _check_texts(texts: list[Any]) -> None:
     """Refuse what is no text as the asker's mistake: a server then answers 400, and not 500 with a traceback."""
+    if len(texts) > MOST_TEXTS or sum(len(text) for text in texts if isinstance(text, str)) > MOST_CHARACTERS:
+        raise MlflowException.invalid_parameter_value(
+            f"A request takes at most {MOST_TEXTS:,} texts and {MOST_CHARACTERS:,} characters. Send several requests."
+        )
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise MlflowException.invalid_parameter_value(
