@@ -158,7 +158,9 @@ def count_states(trials: Sequence[FrozenTrial]) -> Counter[str]:
 
 
 def is_paused(trial: FrozenTrial) -> bool:
-    """Return whether a trial waits at a checkpoint for its promotion."""
-    return trial.state == TrialState.WAITING and any(
-        outcome.state == "paused" for outcome in read_outcomes_of(trial).values()
-    )
+    """Return whether a trial waits at a checkpoint for its promotion; its first repeat alone is ever paused."""
+    if trial.state != TrialState.WAITING:
+        return False
+    attributes = trial.system_attrs
+    kept = attributes.get(OUTCOME_KEY.format(repeat=0))
+    return kept is not None and kept["state"] == "paused" and kept["steps"] >= attributes.get(TARGET_KEY, 0)

@@ -291,6 +291,8 @@ class StoredStudy:
         pruner = self.search.pruner
         if not isinstance(pruner, PromotionPruner):
             return []
+        if not is_over and sum(map(is_paused, self.trials())) <= pruner.max_paused:
+            return []
         given_up = []
         with self._lock(self.name):
             standing = self.standing()

@@ -1,0 +1,192 @@
+"""Policies of searching against each other and the stock sweeper, simulated: at equal time, with paired seeds.
+
+    python experiments/search_efficiency/compare.py --seeds 200                   # all of it: an hour or two of one core
+    python experiments/search_efficiency/compare.py --seeds 4 --workers 2         # a taste, in a minute
+    python experiments/search_efficiency/compare.py --draw                        # tables and pictures from what is there
+
+A result is appended to results/TABLE.jsonl as soon as it is there: the command goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+from curves import Curves
+from omegaconf import OmegaConf
+from simulate import Policy, Progress, sample, simulate
+
+from sentiment.config.home import PROJECT_DIR
+from sentiment.search.study.promotion import PromotionPruner
+
+FOLDER = Path(__file__).parent / "results"
+
+TABLES = {
+    "transformer_synthetic": "transformer",
+    "rnn_synthetic": "rnn",
+}
+"""Recorded tables, and the search in conf/search that they were drawn from."""
+
+WORKERS = (2, 8, 32)
+
+STOCK_TRIALS = 20
+"""The horizon is the time that so many whole trainings take two workers."""
+
+RANDOM = {"_target_": "optuna.samplers.RandomSampler", "seed": 0}
+
+POLICIES = [
+    Policy("stock", in_batches=True),
+    Policy("no pruning"),
+    Policy("median", optuna.pruners.MedianPruner()),
+    Policy("percentile 25", optuna.pruners.PercentilePruner(25.0)),
+    Policy("patient", optuna.pruners.PatientPruner(optuna.pruners.MedianPruner(), 2)),
+    Policy("hyperband", optuna.pruners.HyperbandPruner(max_resource=9)),
+    Policy("halving, stopping, eta 3", optuna.pruners.SuccessiveHalvingPruner(1, 3)),
+    *(
+        Policy(f"promotion, eta {eta}, first rung {rung}", PromotionPruner(rung, eta))
+        for rung in (1, 2, 3)
+        for eta in (2, 3, 4)
+    ),
+    Policy("promotion, eta 3, first rung 3, random", PromotionPruner(3, 3), sampler=RANDOM),
+]
+BY_NAME = {policy.name: policy for policy in POLICIES}
+
+Task = tuple[str, str, int, int]
+"""Table, policy, workers, seed."""
+
+
+def find_horizon(curves: Curves) -> float:
+    """Return the seconds of simulated time of every study on a table."""
+    from simulate import OBSERVED_REVIEWS, START_SECONDS
+
+    validating = curves.validation_seconds.sum(axis=1) * OBSERVED_REVIEWS / curves.hits.shape[-1]
+    whole = float((curves.train_seconds[:, -1] + validating).mean()) + START_SECONDS
+    return STOCK_TRIALS * whole / min(WORKERS)
+
+
+_tables: dict[str, Curves] = {}
+
+
+def run(task: Task) -> tuple[Task, Progress]:
+    """Simulate one study."""
+    name, policy, workers, seed = task
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("sentiment").setLevel(logging.ERROR)
+    if name not in _tables:
+        _tables[name] = Curves.load(name)
+    curves = _tables[name]
+    params = OmegaConf.load(PROJECT_DIR / "conf" / "search" / f"{TABLES[name]}.yaml").hydra.sweeper.params
+    progress = simulate(BY_NAME[policy], curves, dict(params), workers=workers, seconds=find_horizon(curves), seed=seed)
+    return task, progress
+
+
+def run_all(tasks: Iterable[Task], processes: int) -> None:
+    """Simulate what is not there yet."""
+    FOLDER.mkdir(exist_ok=True)
+    missing = [task for task in tasks if task not in read_results(task[0])]
+    with Pool(processes) as pool:
+        for task, progress in pool.imap_unordered(run, missing):
+            line = json.dumps([*task, [[round(float(x), 4) for x in row] for row in progress]])
+            with (FOLDER / f"{task[0]}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+
+def read_results(name: str) -> dict[Task, Progress]:
+    """Read the results of a table."""
+    file = FOLDER / f"{name}.jsonl"
+    if not file.exists():
+        return {}
+    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return {(row[0], row[1], row[2], row[3]): [tuple(one) for one in row[4]] for row in rows}
+
+
+GRID = np.linspace(0, 1, 401)
+"""Shares of the horizon at which studies are compared."""
+
+
+def gather(name: str, workers: int) -> dict[str, npt.NDArray[np.float64]]:
+    """Return, per policy, (S, 401) what each seed's study had found over time; seeds that every policy has."""
+    horizon = find_horizon(Curves.load(name))
+    found: dict[str, dict[int, npt.NDArray[np.float64]]] = defaultdict(dict)
+    for (_, policy, count, seed), progress in read_results(name).items():
+        if count == workers:
+            found[policy][seed] = sample(progress, GRID * horizon)
+    if not found:
+        return {}
+    seeds = sorted(set.intersection(*(set(one) for one in found.values())))
+    return {policy: np.stack([one[seed] for seed in seeds]) for policy, one in found.items()}
+
+
+def find_speed(stock: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    """Return how many times sooner the mean of a policy stands where the stock sweeper's mean ends.
+
+    Below 1 where it stands lower at the end: then it is how soon the stock sweeper was there.
+    """
+    own, theirs = other.mean(axis=0), stock.mean(axis=0)
+    if own[-1] >= theirs[-1]:
+        return float(1 / max(GRID[np.argmax(own >= theirs[-1] - 1e-12)], GRID[1]))
+    return float(max(GRID[np.argmax(theirs >= own[-1] - 1e-12)], GRID[1]))
+
+
+def bootstrap(
+    stock: npt.NDArray[np.float64], other: npt.NDArray[np.float64], draws: int = 1000
+) -> tuple[float, float, float]:
+    """Return the speed and its 95 % interval over seeds, which are drawn in pairs."""
+    random, seeds = np.random.default_rng(0), len(stock)
+    speeds = [find_speed(stock[chosen], other[chosen]) for chosen in random.integers(seeds, size=(draws, seeds))]
+    return find_speed(stock, other), float(np.quantile(speeds, 0.025)), float(np.quantile(speeds, 0.975))
+
+
+def print_table(name: str, workers: int) -> None:
+    """Print speeds, and what was found at each quarter of the time."""
+    found = gather(name, workers)
+    if "stock" not in found:
+        return
+    stock = found["stock"]
+    print(f"\n{name}, {workers} workers, {len(stock)} seeds")
+    for policy, values in sorted(found.items(), key=lambda item: -find_speed(stock, item[1])):
+        speed, low, high = bootstrap(stock, values)
+        quarters = " ".join(f"{100 * values[:, quarter].mean():.2f}" for quarter in (100, 200, 300, 400))
+        print(f"  {policy:40} {speed:5.2f} [{low:.2f}, {high:.2f}]   {quarters}")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, nargs="*", default=list(WORKERS))
+    parser.add_argument("--tables", nargs="*", default=list(TABLES))
+    parser.add_argument("--policies", nargs="*", default=list(BY_NAME))
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--draw", action="store_true")
+    arguments = parser.parse_args()
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    if not arguments.draw:
+        run_all(
+            (
+                (name, policy, workers, seed)
+                for seed in seeds
+                for name in arguments.tables
+                for workers in arguments.workers
+                for policy in arguments.policies
+            ),
+            arguments.processes,
+        )
+    for name in arguments.tables:
+        for workers in arguments.workers:
+            print_table(name, workers)
+
+
+if __name__ == "__main__":
+    main()
