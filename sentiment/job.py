@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 import logging
+import math
 import shlex
 import time
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
 from sentiment.errors import RunPruned
+from sentiment.format import is_share
 from sentiment.search.study.current import RunningTrial, current_trial
 
 if TYPE_CHECKING:
@@ -82,7 +84,11 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
         recorder.describe({"device": name_device(settings)})
         # The recorder first: the validation that ends a trial early is recorded too.
-        reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings)])
+        reporter = (
+            recorder
+            if trial is None
+            else Reporters([recorder, watch_training(trial, settings, len(corpus.validation))])
+        )
         result = train_and_test(settings, corpus, run.output_dir, reporter, start)
         recorder.finished(result)
     forget_attempts(run.output_dir)  # not before: a full disk must not cost the training
@@ -211,16 +217,16 @@ def _fingerprint(settings_json: str) -> str:
     return build_source(adapter.validate_json(settings_json)).fingerprint()
 
 
-def watch_training(trial: RunningTrial, settings: Settings) -> TrialReporter:
-    """Let a trial's study watch one training run.
+def watch_training(trial: RunningTrial, settings: Settings, reviews: int) -> TrialReporter:
+    """Let a trial's study watch one training run, which is validated on so many reviews.
 
     A model that is fitted in one go has a single validation, at its end: there is nothing left to prune, and a pruner
     that took it for a first epoch would hold networks against it.
     """
     trainer = settings.trainer
     if find_option(settings.model).fitter:
-        return TrialReporter(trial, settings.selection, validations_per_epoch=1, max_epochs=1, is_pruned=False)
-    return TrialReporter(trial, settings.selection, trainer.validations_per_epoch, trainer.max_epochs)
+        return TrialReporter(trial, settings.selection, reviews, validations_per_epoch=1, max_epochs=1, is_pruned=False)
+    return TrialReporter(trial, settings.selection, reviews, trainer.validations_per_epoch, trainer.max_epochs)
 
 
 class TrialReporter:
@@ -229,6 +235,7 @@ class TrialReporter:
     Args:
         trial: The job's trial.
         objective: Metric that the study compares.
+        reviews: Number of validation reviews: the standard error of a share follows from it.
         validations_per_epoch: Steps of the pruner in an epoch: it counts validations, so that trials with different
             batch sizes are compared at the same share of their training.
         max_epochs: Epochs that training takes at most.
@@ -239,6 +246,7 @@ class TrialReporter:
         self,
         trial: RunningTrial,
         objective: str,
+        reviews: int,
         validations_per_epoch: int,
         max_epochs: int,
         *,
@@ -246,6 +254,7 @@ class TrialReporter:
     ) -> None:
         self._trial = trial
         self._objective = objective
+        self._reviews = reviews
         self._validations_per_epoch = validations_per_epoch
         self._max_epochs = max_epochs
         self._is_pruned = is_pruned
@@ -271,7 +280,8 @@ class TrialReporter:
         self._last = f", {value:.4f}"
         self._tell(epoch)
         if self._is_pruned:
-            self._trial.report(value, step=round(epoch * self._validations_per_epoch) - 1)
+            error = math.sqrt(value * (1 - value) / self._reviews) if is_share(self._objective) else 0.0
+            self._trial.report(value, step=round(epoch * self._validations_per_epoch) - 1, error=error)
 
     def saved(self, *, epoch: float) -> None:
         """Tell that the run can go on from here.

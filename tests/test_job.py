@@ -25,8 +25,9 @@ class Trial:
     def progress(self, fraction, note=""):
         self.told.append((fraction, note))
 
-    def report(self, value, *, step):
+    def report(self, value, *, step, error=0.0):
         self.reported.append((step, value))
+        self.error = error
 
 
 class SeenEnough(Trial):
@@ -61,13 +62,14 @@ def test_a_stopped_run_goes_on_only_where_an_epoch_was_whole(tmp_path):
 
 
 def report(trial):
-    return TrialReporter(trial, "val/accuracy", validations_per_epoch=2, max_epochs=4)
+    return TrialReporter(trial, "val/accuracy", 100, validations_per_epoch=2, max_epochs=4)
 
 
 def test_a_validation_is_reported_with_its_step_and_its_progress():
     trial = Trial()
     report(trial).validated({"val/accuracy": 0.8, "val/loss": 1.0}, step=10, epoch=1.5)
     assert trial.reported == [(2, 0.8)]
+    assert trial.error == pytest.approx(0.04), "of a share of 0.8 on 100 reviews"
     assert trial.told == [(0.375, "epoch 1.5/4, 0.8000")]
 
 
@@ -107,6 +109,6 @@ def test_the_only_validation_of_a_linear_model_is_no_first_epoch_to_a_pruner(mod
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         settings = read_settings(compose("config", [f"model={model}"]), Path.cwd())
     trial = Trial()
-    watch_training(trial, settings).validated({"val/accuracy": 0.9}, step=1, epoch=1.0)
+    watch_training(trial, settings, 100).validated({"val/accuracy": 0.9}, step=1, epoch=1.0)
     assert trial.reported == reported
     assert len(trial.told) == 1

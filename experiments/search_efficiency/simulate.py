@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Policy:
         sampler: The ``hydra.sweeper.sampler`` node.
         starts_at_defaults: Whether the configuration's own values are the first trial.
         n_trials: Trials at most; None: as many as the time allows.
+        margin: Standard errors by which a trial has to be behind before it is pruned.
         in_batches: The stock sweeper: trials are drawn in batches of all workers, and a batch ends with its last trial.
     """
 
@@ -71,6 +73,7 @@ class Policy:
     )  # fmt: skip
     starts_at_defaults: bool = True
     n_trials: int | None = None
+    margin: float = 0.0
     in_batches: bool = False
 
 
@@ -224,7 +227,8 @@ class SimulatedWorkers:
         validations = self._problem.observed.shape[1]
         try:
             trial.progress((step + 1) / validations)
-            trial.report(float(self._problem.observed[index, step]), step=step)
+            value = float(self._problem.observed[index, step])
+            trial.report(value, step=step, error=math.sqrt(value * (1 - value) / OBSERVED_REVIEWS))
             if step + 1 < validations:
                 trial.saved()
         except RunPruned as error:
@@ -267,6 +271,7 @@ def simulate(
         return _simulate_stock(policy, problem, workers=workers, seconds=seconds, seed=seed)
     options = {**read_sweeper_defaults(), "sampler": {}, "pruner": None, "direction": "maximize"}
     options |= {"n_trials": policy.n_trials or UNLIMITED, "n_jobs": workers, "study_name": "simulated"}
+    options["margin"] = policy.margin
     sampler = FreshSampler({**policy.sampler, "seed": seed}, problem.space)
     search = SimulatedSearch(read_options(options), problem.space, sampler, policy.pruner, Path("simulated"))
     study = UnlockedStudy(InMemoryStorage(), None, search)

@@ -43,6 +43,9 @@ class StudyOptions(BaseModel):
     pruner: dict[str, Any] | None = Field(
         description="What ends hopeless trials early; chosen with hydra/sweeper/pruner=NAME."
     )
+    margin: float = Field(
+        ge=0, description="Standard errors by which a validation has to be behind before a pruner may end a trial."
+    )
     direction: Annotated[list[Literal["minimize", "maximize"]], BeforeValidator(_listed)] = Field(
         min_length=1, description="Which way is better; a list for several objectives."
     )
@@ -86,6 +89,10 @@ class StudyOptions(BaseModel):
     start: list[str | dict[str, Any]] = Field(
         description="Points that a new study tries first: defaults (the configuration's own values), {key: value}, a "
         "file of points (YAML, JSON, CSV), STUDY or STUDY:3 (the best, or the best three, of another study)."
+    )
+    extend: str | None = Field(
+        description="STUDY or STUDY:3: train the best, or the best three, of that study under the settings of this "
+        "command, e.g. with more epochs or all of the data, and nothing else; no trial is pruned."
     )
     prior: str | None = Field(
         description="Another study whose trials the sampler learns from (TPE, GP), without counting them."
@@ -146,6 +153,11 @@ class StudyOptions(BaseModel):
     def has_patience(self) -> bool:
         """Whether jobs may be ended, which takes processes of their own."""
         return self.trial_timeout is not None or self.progress_timeout is not None
+
+    @property
+    def started_with(self) -> list[str | dict[str, Any]]:
+        """The points that a new study tries first."""
+        return self.start if self.extend is None else [self.extend]
 
     @property
     def known_name(self) -> str | None:

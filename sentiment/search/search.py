@@ -131,7 +131,7 @@ class Search:
             extend=_find_custom_space(options.custom_search_space),
             composer=Composer(loader, config, options.ignore, application.simplify, home),
             sampler=sampler,
-            pruner=_build_pruner(options.pruner),
+            pruner=_build_pruner(None if options.extend else options.pruner),
             repeats=RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize),
             working_dir=working_dir,
             study_dir=(working_dir / str(config.hydra.sweep.dir)).resolve(),
@@ -145,8 +145,11 @@ class Search:
 
     @property
     def total(self) -> int:
-        """Trials of the study; of a grid, as many of its points as are to run."""
-        return self.options.n_trials if self.grid is None else min(self.options.n_trials, len(self.grid))
+        """Trials of the study: points of a grid, or trials of the study that is extended, where there are fewer."""
+        number = self.options.n_trials
+        if self.options.extend is not None:
+            return min(number, len(self.starts))
+        return number if self.grid is None else min(number, len(self.grid))
 
     def find_names(self, known: Mapping[str, str]) -> dict[str, str]:
         """Find a name in Optuna for every parameter: Optuna keeps one kind of distribution, one choice, under a name.
@@ -287,7 +290,11 @@ class Search:
         if self.grid is not None:
             return []
         finder = StartFinder(self.space, self.is_valid, self._read_fixed, self.study_dir.parent, self.working_dir)
-        return finder.find(self.options.start)[: self.total]
+        starts = finder.find(self.options.started_with)[: self.options.n_trials]
+        if self.options.extend is not None and not starts:
+            problem = f"{self.options.extend!r} has no trial that is a point of this space"
+            raise ConfigError([Fault("hydra.sweeper.extend", problem, "search the space of that study")])
+        return starts
 
     def to_overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """Write a trial's values as overrides; what `custom_search_space` drew comes first."""

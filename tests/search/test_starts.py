@@ -132,3 +132,25 @@ def test_an_entry_that_names_no_point_is_a_fault_before_anything_starts(sweep, t
 def test_a_grid_keeps_its_order(sweep):
     study = sweep("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=9")
     assert len(study.trials) == 2
+
+
+def test_the_best_of_a_study_are_extended_under_other_settings_and_nothing_else_runs(sweep, tmp_path):
+    first, task = Noting(), Noting()
+    sweep(*SPACE, "hydra.sweeper.n_trials=6", task=first, study_dir=tmp_path / "first")
+    study = sweep(
+        *SPACE, "hydra.sweeper.extend=first:2", "hydra/sweeper/pruner=median", "+epochs=50", task=task,
+        study_dir=tmp_path / "longer",
+    )  # fmt: skip
+    assert [abs(x) for x, _ in task.runs] == sorted(abs(x) for x, _ in first.runs)[:2]
+    assert len(study.trials) == 2, "whatever n_trials says"
+    sweep(*SPACE, "hydra.sweeper.extend=first:2", "+epochs=50", task=task, study_dir=tmp_path / "longer")
+    assert len(task.runs) == 2
+
+
+def test_a_study_that_cannot_be_extended_is_a_fault(sweep, tmp_path):
+    sweep("x=interval(-5,-4)", "hydra.sweeper.n_trials=2", study_dir=tmp_path / "first")
+    with pytest.raises(StudyEndedError) as caught:
+        sweep("x=interval(4,5)", "hydra.sweeper.extend=first", study_dir=tmp_path / "longer")
+    cause = caught.value.__cause__
+    assert isinstance(cause, ConfigError)
+    assert [fault.key for fault in cause.faults] == ["hydra.sweeper.extend"]

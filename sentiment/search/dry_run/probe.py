@@ -92,7 +92,7 @@ class Probe:
         """Note the folder."""
         self.folder = folder
 
-    def report(self, value: float, *, step: int) -> None:
+    def report(self, value: float, *, step: int, error: float = 0.0) -> None:
         """Take no notice: nothing is compared."""
 
     def saved(self) -> None:

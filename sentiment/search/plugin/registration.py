@@ -52,12 +52,14 @@ class StudySweeperConf(OptunaSweeperConf):
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "multivariate_tpe"}, {"pruner": "none"}])
 
     pruner: Any = MISSING
+    margin: float = 0.0
     metric_names: Any = None
     budget: Any = None
     full_trials: Any = None
     epochs: Any = None
     epochs_key: str = "trainer.max_epochs"
     start: list[Any] = field(default_factory=list)
+    extend: str | None = None
     prior: str | None = None
     branches: Any = None
     constraints: list[str] = field(default_factory=list)

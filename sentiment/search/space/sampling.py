@@ -117,8 +117,10 @@ def _seed_quasi_random(options: dict[str, Any], trial_number: int) -> dict[str, 
 def _instantiate(options: dict[str, Any]) -> Any:
     """Build a sampler. Trials differ in its seed alone, so Hydra, which takes 10 ms, makes a builder once."""
     rest = {key: value for key, value in options.items() if key != "seed"}
-    is_plain = "seed" in options and not rest.keys() & {"_partial_"} and not any(
-        isinstance(value, dict | list) for value in rest.values()
+    is_plain = (
+        "seed" in options
+        and not rest.keys() & {"_partial_"}
+        and not any(isinstance(value, dict | list) for value in rest.values())
     )
     with warnings.catch_warnings():
         # Which options are experimental is for who chose them in the configuration, not news at every trial.

@@ -32,8 +32,13 @@ class RunningTrial(Protocol):
     folder: Path
     attempt: int
 
-    def report(self, value: float, *, step: int) -> None:
+    def report(self, value: float, *, step: int, error: float = 0.0) -> None:
         """Take the objective at a step (from 0, the same pace in every trial) and decide whether to go on.
+
+        Args:
+            value: The objective.
+            step: From 0, the same pace in every trial: pruners compare trials at equal steps.
+            error: Standard error of the value, where it is known: see ``hydra.sweeper.margin``.
 
         Raises:
             RunPruned: The pruner ends the trial.

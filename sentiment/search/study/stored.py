@@ -156,6 +156,7 @@ class StoredStudy:
             owner=self.owner,
             pruner=self.search.pruner,
             deadline=self.deadline,
+            margin=self.search.options.margin,
             target=self._storage.get_trial(claimed.trial_id).system_attrs.get(TARGET_KEY) if repeat == 0 else None,
         )
 

@@ -6,6 +6,7 @@ every launcher.
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 import warnings
@@ -19,6 +20,7 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import RandomSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import RunPaused, RunPruned, SentimentError
@@ -67,6 +69,7 @@ class StoredTrial:
         self._study_dir = address.study_dir
         self._deadline = address.deadline
         self._target = address.target
+        self._margin = address.margin
         self._steps = 0
         self._began = time.monotonic()
 
@@ -80,7 +83,7 @@ class StoredTrial:
         attempt = {"count": self.attempt, "folder": os.path.relpath(folder, self._study_dir), "log": relative}
         self._storage.set_trial_system_attr(self._trial_id, key, attempt)
 
-    def report(self, value: float, *, step: int) -> None:
+    def report(self, value: float, *, step: int, error: float = 0.0) -> None:
         """Take the objective at a step and decide whether to go on.
 
         The first repeat of a trial is compared with other trials; further repeats run to their end. Trials of several
@@ -97,7 +100,7 @@ class StoredTrial:
         # A job that was restarted from its checkpoint may pass a step again; the first report counts, as in Optuna.
         if step not in self._storage.get_trial(self._trial_id).intermediate_values:
             self._storage.set_trial_intermediate_value(self._trial_id, step, float(value))
-        self._prune(step)
+        self._prune(step, self._margin * error)
 
     def saved(self) -> None:
         """Take it that the job can go on from here if it is stopped now.
@@ -159,8 +162,14 @@ class StoredTrial:
         """Show that the job is alive."""
         self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, record)
 
-    def _prune(self, step: int) -> None:
-        if self._study.pruner.prune(self._study, self._storage.get_trial(self._trial_id)):
+    def _prune(self, step: int, margin: float = 0.0) -> None:
+        trial = self._storage.get_trial(self._trial_id)
+        if margin:  # what would be behind though it were better by so much is behind for sure
+            sign = 1.0 if self._study.direction == StudyDirection.MAXIMIZE else -1.0
+            reports = {**trial.intermediate_values, step: trial.intermediate_values[step] + sign * margin}
+            trial = copy.copy(trial)
+            trial.intermediate_values = reports
+        if self._study.pruner.prune(self._study, trial):
             pruner = type(self._study.pruner).__name__
             raise RunPruned(f"pruned by {pruner} at step {step}")
 
@@ -180,6 +189,7 @@ class TrialAddress:
         pruner: The study's pruner, which storages do not keep.
         deadline: When the study's budget of time is over, in seconds since 1970; None: it has none.
         target: Reports after which the job is to pause; None: it does not.
+        margin: Standard errors by which a report has to be behind before the trial is pruned.
     """
 
     storage_url: str | None
@@ -192,6 +202,7 @@ class TrialAddress:
     pruner: BasePruner
     deadline: float | None = None
     target: int | None = None
+    margin: float = 0.0
 
     def find(self) -> StoredTrial:
         """Open the storage (once per process) and find the trial."""
