@@ -1,0 +1,208 @@
+"""The commands from Python, for notebooks and scripts: train, search, and look at what is there.
+
+    from sentiment import api
+
+    run = api.run(["model=rnn", "trainer.max_epochs=2"])
+    run.metrics["test/accuracy"], run.predict(["Not a dull moment."]).labels
+
+    sweep = api.search("transformer", n_trials=10)
+    sweep.best.folder, sweep.to_pandas(), sweep.report()
+
+    api.load("models:/imdb@champion").predict(["Not a dull moment."])
+
+Each call of `run` or `search` is one command in a process of its own, with the checks, records and resuming of the
+command line; its output is printed as it comes. (The package `sentiment.search` is the engine behind it.)
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentiment.config.home import PROJECT_DIR, name_study
+from sentiment.errors import SentimentError
+from sentiment.tracking import runs as stored_runs
+from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sentiment.models.bundle import Predictions, Predictor
+    from sentiment.report.sweep.table import SweepTable
+
+
+class CommandFailedError(SentimentError):
+    """A command ended with an exit code; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: Its folder.
+        record: All that is recorded of it, ``result.json``.
+    """
+
+    folder: Path
+    record: ResultRecord
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Metrics of the selected checkpoint: ``val/accuracy``, ``test/accuracy``, ..."""
+        return self.record.metrics
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The trained model."""
+        from sentiment.models.bundle import Predictor
+
+        return Predictor.load(stored_runs.StoredRun(self.record, self.folder).bundle)
+
+    def predict(self, texts: Sequence[str]) -> Predictions:
+        """Return labels and probabilities of texts."""
+        return self.predictor.predict(texts)
+
+    def history(self) -> pd.DataFrame:
+        """Return every validation: step, epoch and metrics."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.record.history))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep: what `python -m sentiment report` shows.
+
+    Attributes:
+        folder: Its folder.
+    """
+
+    folder: Path
+
+    @cached_property
+    def table(self) -> SweepTable:
+        """The table that all forms of the report are made from."""
+        from sentiment.report.sweep.collect import collect_sweep
+
+        return collect_sweep(self.folder)
+
+    @property
+    def best(self) -> Run:
+        """The best run.
+
+        Raises:
+            SentimentError: No run has finished.
+        """
+        best = self.table.best
+        if best is None:
+            raise SentimentError(f"No run of {self.folder} has finished.\n  -> start the same command again")
+        return load_run(self.folder / str(best.number if best.record is None else best.record.job_number))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the ranking: a row per trial, with settings, metrics and costs, numbers in full."""
+        import pandas as pd
+
+        from sentiment.report.sweep.tables import make_ranking
+
+        ranking = make_ranking(self.table)
+        return pd.DataFrame(list(ranking.rows), columns=[column.name for column in ranking.columns])
+
+    def report(self) -> Path:
+        """Write the report, and return its page."""
+        from sentiment.report.sweep.page import REPORT_FOLDER, write_report
+
+        return write_report(self.table, self.folder / REPORT_FOLDER)[0]
+
+
+def run(overrides: Sequence[str] = ()) -> Run:
+    """Train, test and record one run: ``python run.py OVERRIDES``.
+
+    Args:
+        overrides: As typed: ``["model=rnn", "trainer.max_epochs=2"]``.
+
+    Raises:
+        CommandFailedError: It failed; nothing was started where settings are faulty.
+    """
+    given = _find(overrides, "hydra.run.dir")
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{uuid.uuid4().hex[:8]}"
+    folder = stored_runs.MULTIRUN_DIR / name if given is None else Path(given).absolute()
+    _call([*overrides, *([] if given else [f"hydra.run.dir={folder}"])])
+    return load_run(folder)
+
+
+def search(name: str, *overrides: str, n_trials: int | None = None) -> Sweep:
+    """Search: ``python run.py -m search=NAME OVERRIDES``; the same call goes on with the same study.
+
+    Args:
+        name: Option of ``search``: ``transformer``, ``rnn``, ``both``, ...
+        overrides: As typed: ``"trainer.max_epochs=3"``, ``"hydra.sweeper.n_jobs=4"``.
+        n_trials: Trials in all; None: as the search says.
+
+    Raises:
+        CommandFailedError: It failed, or some trials have no result.
+    """
+    lines = [f"search={name}", *overrides, *([] if n_trials is None else [f"hydra.sweeper.n_trials={n_trials}"])]
+    study_name, folder = (_find(lines, key) for key in ("hydra.sweeper.study_name", "hydra.sweep.dir"))
+    if study_name is None:
+        study_name = name_study(name, [line for line in lines if not line.startswith("hydra")])  # as without a name
+        lines.append(f"hydra.sweeper.study_name={study_name}")
+    _call(["-m", *lines])
+    return Sweep(Path(folder).absolute() if folder else stored_runs.MULTIRUN_DIR / study_name)
+
+
+def load(name: str | Path) -> Run | Sweep | Predictor:
+    """Find what is there by its name: a run, a sweep, or a registered model (``models:/NAME@champion``).
+
+    Raises:
+        SentimentError: There is nothing of that name.
+    """
+    from sentiment.models.bundle import Predictor
+    from sentiment.tracking.model_source import find_model_source
+
+    uri = stored_runs.choose_tracking_uri(None)
+    if str(name).startswith("models:/"):
+        return Predictor.load(find_model_source(str(name), stored_runs.MULTIRUN_DIR, uri).bundle)
+    found = stored_runs.find_stored_runs(str(name), stored_runs.MULTIRUN_DIR, uri)
+    folder = found[0].folder
+    for place in (Path(name), stored_runs.MULTIRUN_DIR / name):
+        if place.is_dir() and not (place / RESULT_FILE).exists():
+            return Sweep(place.absolute())
+    return Run(folder, found[0].record)
+
+
+def load_run(folder: Path) -> Run:
+    """Read the run of a folder."""
+    return Run(folder, read_result(folder / RESULT_FILE))
+
+
+def _find(overrides: Sequence[str], key: str) -> str | None:
+    """Return the last value that overrides give a key."""
+    return next((line.partition("=")[2] for line in reversed(overrides) if line.startswith(f"{key}=")), None)
+
+
+def _call(arguments: Sequence[str]) -> None:
+    command = [sys.executable, str(PROJECT_DIR / "run.py"), *arguments]
+    with tempfile.TemporaryFile("w+") as errors:  # no pipe: one that nobody reads while output comes would fill up
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    print(line, end="")
+            except BaseException:
+                process.terminate()  # Ctrl-C in a notebook: the command ends as it does on a terminal, and can go on
+                raise
+        errors.seek(0)
+        message = errors.read()
+    if process.returncode:
+        raise CommandFailedError(message.strip() or f"the command ended with exit code {process.returncode}")
+    if message:
+        print(message, file=sys.stderr, end="")
