@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
@@ -20,6 +21,7 @@ class FakeServer:
         requests: Paths, in order.
         gate: Requests are answered while it is set.
         error_rate: Share of requests that fail, half of them after they were done.
+        delay_seconds: What every answer takes.
     """
 
     def __init__(self) -> None:
@@ -29,6 +31,7 @@ class FakeServer:
         self.gate = threading.Event()
         self.gate.set()
         self.error_rate = 0.0
+        self.delay_seconds = 0.0
         self.random = random.Random(0)
         self._lock = threading.Lock()
         self._port = 0
@@ -139,6 +142,7 @@ class Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.fake.gate.wait(60)
+        time.sleep(self.fake.delay_seconds)
         url = urlparse(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         status, content = self.fake.answer(self.command, url.path, query, body)
