@@ -121,9 +121,7 @@ class ReviewTokenizer:
 def _check_length(text: str) -> None:
     """Refuse a text on which the library's regular expressions would run out of their stack, and panic."""
     if len(text) > LONGEST_TEXT:
-        raise ValueError(
-            f"a text of {len(text):,} characters is more than the {LONGEST_TEXT:,} that are read; split it"
-        )
+        raise DataError(f"a text has {len(text):,} characters, and at most {LONGEST_TEXT:,} are read; split it")
 
 
 def load_tokenizer(json: str) -> ReviewTokenizer:
