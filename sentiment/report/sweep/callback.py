@@ -143,7 +143,10 @@ class SweepCallback(Callback):
             table = _collect(config)
             ending = _ending(table, interruption)
             if self._parent is not None:
-                note_standing(_sweep_dir(config), *describe_parent(table))
+                from sentiment.report.sweep.note import NOTE_TAG, write_note
+
+                tags, metrics = describe_parent(table)
+                note_standing(_sweep_dir(config), {**tags, NOTE_TAG: write_note(table)}, metrics)
                 texts = _describe_study(config) if table.is_study else {}
             if table.rows:
                 from sentiment.report.sweep.page import report_sweep  # what draws takes a second or two to import

@@ -1,0 +1,49 @@
+"""The description on the parent run's page in MLflow: the result in a sentence, the ranking, and what comes next."""
+
+from __future__ import annotations
+
+from sentiment.report.run_summary import name_folder
+from sentiment.report.sweep.page import count_trials, write_headline
+from sentiment.report.sweep.table import SweepTable
+from sentiment.report.sweep.tables import make_ranking
+from sentiment.tracking.runs import MULTIRUN_DIR
+
+NOTE_TAG = "mlflow.note.content"
+"""What MLflow shows as a run's description, in Markdown."""
+
+SHOWN_ROWS = 10
+
+MOST_CHARACTERS = 7000
+"""MLflow takes tags of 8,000."""
+
+MEASURED = ("test/accuracy", "parameters", "seconds")
+
+
+def write_note(table: SweepTable) -> str:
+    """Write the note; trials after the first ten are counted, and the columns are those that tell rows apart."""
+    ranking = make_ranking(table)
+    wanted = {"rank", "trial", "model", *table.varied, *table.objectives, *MEASURED}
+    columns = [index for index, column in enumerate(ranking.columns) if column.name in wanted]
+    lines = [
+        "| " + " | ".join(ranking.columns[index].name for index in columns) + " |",
+        "|" + " --- |" * len(columns),
+    ]
+    for row in ranking.rows[:SHOWN_ROWS]:
+        cells = (ranking.columns[index].show(row[index]).replace("|", "\\|").replace("\n", " ") for index in columns)
+        lines.append("| " + " | ".join(cells) + " |")
+    more = len(ranking.rows) - SHOWN_ROWS
+    name = name_folder(MULTIRUN_DIR / table.name)
+    text = "\n".join(
+        [
+            f"**{write_headline(table)}** {count_trials(table)}",
+            "",
+            *(lines if ranking.rows else ()),
+            *(["", f"... and {more} more"] if more > 0 else ()),
+            "",
+            "Artifacts: `report/report.html` (the whole report, opens offline), `comparison.png`, `ranking.csv`.",
+            "",
+            f"Next: `python -m sentiment compare {name}`, `python -m sentiment best {name}`, "
+            f"`python -m sentiment errors {name}/NUMBER`",
+        ]
+    )
+    return text if len(text) <= MOST_CHARACTERS else f"**{write_headline(table)}** {count_trials(table)}"

@@ -1,0 +1,28 @@
+"""The description of a sweep in MLflow: a sentence, a table in Markdown, what comes next."""
+
+from __future__ import annotations
+
+from sentiment.report.sweep.collect import collect_records
+from sentiment.report.sweep.note import MOST_CHARACTERS, write_note
+
+
+def test_the_note_ranks_the_trials_and_says_what_comes_next(make_record):
+    records = [make_record(number, "rnn", f"seed={number}", accuracy=0.7 + number / 100) for number in range(12)]
+    note = write_note(collect_records(records, "mine", ("val/accuracy",)))
+    lines = note.splitlines()
+    assert lines[0].startswith("**Trial 11 is the best of 12 that finished: val/accuracy 81.00 %.**")
+    heading, rule, first = lines[2:5]
+    assert heading.startswith("| rank |")
+    assert heading.count("|") == rule.count("|") == first.count("|")
+    assert "81.00 %" in first
+    assert "... and 2 more" in lines
+    assert "`python -m sentiment best mine`" in note
+
+
+def test_a_note_that_mlflow_would_not_take_is_the_sentence_alone(make_record):
+    long = "x" * MOST_CHARACTERS
+    note = write_note(
+        collect_records([make_record(n, "rnn", f"data.path={long}{n}") for n in (0, 1)], "mine", ("val/accuracy",))
+    )
+    assert len(note) < MOST_CHARACTERS
+    assert note.startswith("**Trial")
