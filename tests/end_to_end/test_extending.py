@@ -77,7 +77,7 @@ def predict(checkout, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_page_has_a_file_for_each_recipe():
     folders = sorted(str(Path(path).parent) for path in FILES)
-    assert folders == ["conf/data", "conf/search", *["sentiment/extensions"] * 4]
+    assert folders == ["conf/data", "conf/experiment", "conf/search", *["sentiment/extensions"] * 4]
     assert len(list_commands()) >= 12
 
 
