@@ -24,7 +24,8 @@ RUNNING_VARIABLE = re.compile(
 """Environment variables that choose which program or library runs, or where it is looked for."""
 
 TRUSTED = re.compile(
-    r"sentiment\.(search\.plugin\.sweeper\.StudySweeper|report\.sweep\.callback\.SweepCallback)"
+    r"sentiment\.(search\.plugin\.sweeper\.StudySweeper|search\.study\.promotion\.PromotionPruner"
+    r"|report\.sweep\.callback\.SweepCallback)"
     r"|hydra\._internal\.core_plugins\.\w+\.\w+|hydra_plugins\.\w+(\.\w+)+|optuna\.(pruners|samplers)\.\w+"
 )
 """What Hydra may construct, as `run.py` tells it; it refuses others itself, in the middle of a sweep."""
