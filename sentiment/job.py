@@ -28,7 +28,7 @@ from sentiment.config.objective import METRICS
 from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
-from sentiment.errors import RunPruned
+from sentiment.errors import ConfigError, Fault, RunPruned
 from sentiment.format import is_share
 from sentiment.search.study.current import RunningTrial, current_trial
 
@@ -222,8 +222,14 @@ def watch_training(trial: RunningTrial, settings: Settings, reviews: int) -> Tri
 
     A model that is fitted in one go has a single validation, at its end: there is nothing left to prune, and a pruner
     that took it for a first epoch would hold networks against it.
+
+    Raises:
+        ConfigError: The trial is to pause, and the run would write no checkpoint.
     """
     trainer = settings.trainer
+    if trial.is_to_pause and not (trainer.resume or find_option(settings.model).fitter):
+        problem = "is false, and hydra/sweeper/pruner=promotion goes on from the checkpoints that it would write"
+        raise ConfigError([Fault("trainer.resume", problem, "leave it at true, or choose another pruner")])
     if find_option(settings.model).fitter:
         return TrialReporter(trial, settings.selection, reviews, validations_per_epoch=1, max_epochs=1, is_pruned=False)
     return TrialReporter(trial, settings.selection, reviews, trainer.validations_per_epoch, trainer.max_epochs)

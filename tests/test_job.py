@@ -11,13 +11,15 @@ from hydra import compose, initialize_config_dir
 from sentiment import job
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
-from sentiment.errors import RunPruned
+from sentiment.errors import ConfigError, RunPruned
 from sentiment.job import TrialReporter, watch_training
 from sentiment.training.resume import LAST_FILE
 
 
 class Trial:
     """Writes down what it is told."""
+
+    is_to_pause = False
 
     def __init__(self):
         self.told, self.reported = [], []
@@ -112,3 +114,13 @@ def test_the_only_validation_of_a_linear_model_is_no_first_epoch_to_a_pruner(mod
     watch_training(trial, settings, 100).validated({"val/accuracy": 0.9}, step=1, epoch=1.0)
     assert trial.reported == reported
     assert len(trial.told) == 1
+
+
+def test_a_run_without_checkpoints_cannot_be_paused():
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", ["model=rnn", "trainer.resume=false"]), Path.cwd())
+    trial = Trial()
+    watch_training(trial, settings, 100)
+    trial.is_to_pause = True
+    with pytest.raises(ConfigError, match=r"trainer\.resume: is false"):
+        watch_training(trial, settings, 100)

@@ -25,7 +25,7 @@ import optuna
 from curves import FOLDER as CURVES
 from curves import Curves
 from omegaconf import OmegaConf
-from simulate import Policy, Progress, sample, simulate
+from simulate import TPE, Policy, Progress, sample, simulate
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.search.study.promotion import PromotionPruner
@@ -45,6 +45,8 @@ STOCK_TRIALS = 20
 
 RANDOM = {"_target_": "optuna.samplers.RandomSampler", "seed": 0}
 
+LATE_TPE = {**TPE, "n_startup_trials": 30}
+
 POLICIES = [
     Policy("stock", in_batches=True),
     Policy("no pruning"),
@@ -63,6 +65,12 @@ POLICIES = [
         for eta in (2, 3, 4)
     ),
     Policy("promotion, eta 3, first rung 3, random", PromotionPruner(3, 3), sampler=RANDOM),
+    Policy("promotion, eta 3, first rung 2, random", PromotionPruner(2, 3), sampler=RANDOM),
+    Policy("promotion, eta 3, first rung 3, TPE after 30", PromotionPruner(3, 3), sampler=LATE_TPE),
+    Policy("promotion, eta 3, first rung 2, TPE after 30", PromotionPruner(2, 3), sampler=LATE_TPE),
+    Policy("no pruning, random", sampler=RANDOM),
+    Policy("oracle", is_oracle=True),
+    Policy("oracle, random", is_oracle=True, sampler=RANDOM),
 ]
 BY_NAME = {policy.name: policy for policy in POLICIES}
 
@@ -172,6 +180,36 @@ def print_table(name: str, workers: int) -> None:
         print(f"  {policy:40} {speed:5.2f} [{low:.2f}, {high:.2f}]   {quarters}")
 
 
+SHOWN = ("stock", "no pruning", "median", "promotion, eta 3, first rung 3, random", "oracle, random")
+"""Policies in the picture, which would be unreadable with all."""
+
+
+def draw(name: str) -> Path | None:
+    """Draw what the mean study had found over time, with its 95 % band, per number of workers."""
+    import matplotlib.pyplot as plt
+
+    there = {workers: found for workers in WORKERS if "stock" in (found := gather(name, workers))}
+    if not there:
+        return None
+    figure, axes = plt.subplots(1, len(there), figsize=(4.4 * len(there), 3.8), squeeze=False, layout="constrained")
+    horizon = find_horizon(Curves.load(name))
+    for panel, (workers, found) in zip(axes[0], there.items(), strict=True):
+        for policy in (one for one in SHOWN if one in found):
+            values = 100 * found[policy]
+            mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
+            (line,) = panel.plot(GRID * horizon, mean, label=policy)
+            panel.fill_between(GRID * horizon, mean - 2 * error, mean + 2 * error, color=line.get_color(), alpha=0.15)
+        panel.set_title(f"{workers} workers, {len(found['stock'])} studies each")
+        panel.set_xlabel("simulated time (s)")
+        panel.set_ylim(bottom=100 * found["stock"][:, 100].mean() - 5)
+    axes[0, 0].set_ylabel("accuracy of the best so far on unseen reviews (%)")
+    axes[0, -1].legend(fontsize=7, loc="lower right")
+    file = FOLDER / f"{name}.png"
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+    return file
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -198,6 +236,8 @@ def main() -> None:
     for name in arguments.tables:
         for workers in arguments.workers:
             print_table(name, workers)
+        if arguments.draw and (picture := draw(name)) is not None:
+            print(picture)
 
 
 if __name__ == "__main__":

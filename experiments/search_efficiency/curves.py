@@ -27,7 +27,7 @@ CURVE_FILE = "curve.npz"
 Point = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curves:
     """N recorded trainings with V validations of R reviews each.
 

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ import optuna
 from curves import Curves, Landscape
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import RunPaused, RunPruned
 from sentiment.search.budget import UNLIMITED
@@ -49,6 +50,13 @@ CHANCE = 0.5
 """Value of a study that has found nothing yet."""
 
 
+TPE = {
+    "_target_": "optuna.samplers.TPESampler", "multivariate": True, "group": True, "constant_liar": True,
+    "n_startup_trials": 10, "seed": 0,
+}  # fmt: skip
+"""``hydra/sweeper/sampler=multivariate_tpe``, the engine's default."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """A way to search.
@@ -60,21 +68,18 @@ class Policy:
         starts_at_defaults: Whether the configuration's own values are the first trial.
         n_trials: Trials at most; None: as many as the time allows.
         margin: Standard errors by which a trial has to be behind before it is pruned.
+        is_oracle: Trials end at their first validation unless their end, which the oracle knows, is the best so far.
         in_batches: The stock sweeper: trials are drawn in batches of all workers, and a batch ends with its last trial.
     """
 
     name: str
     pruner: BasePruner = field(default_factory=NopPruner)
-    sampler: Mapping[str, Any] = field(
-        default_factory=lambda: {
-            "_target_": "optuna.samplers.TPESampler", "multivariate": True, "group": True, "constant_liar": True,
-            "n_startup_trials": 10, "seed": 0,
-        }
-    )  # fmt: skip
+    sampler: Mapping[str, Any] = field(default_factory=lambda: TPE)
     starts_at_defaults: bool = True
     n_trials: int | None = None
     margin: float = 0.0
     in_batches: bool = False
+    is_oracle: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,14 +124,14 @@ class Problem:
         return float(self.observed[index, best]), float(self.true[index, best])
 
 
-_landscapes: dict[int, Landscape] = {}
+_landscapes: WeakKeyDictionary[Curves, Landscape] = WeakKeyDictionary()
 
 
 def make_landscape(curves: Curves, distributions: Mapping[str, Any]) -> Landscape:
     """Make the landscape of a table once: it remembers what it has looked up."""
-    if id(curves) not in _landscapes:
-        _landscapes[id(curves)] = Landscape(curves, distributions)
-    return _landscapes[id(curves)]
+    if curves not in _landscapes:
+        _landscapes[curves] = Landscape(curves, distributions)
+    return _landscapes[curves]
 
 
 Progress = list[tuple[float, float, float]]
@@ -163,6 +168,19 @@ class SimulatedSearch:
 
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]:
         return self.space.suggest(trial)
+
+
+class Oracle(BasePruner):
+    """Knows how every training ends: the ceiling of what ending trials early can bring."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Prune what will not be the best."""
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        best = max((float(one.values[0]) for one in complete), default=0.0)
+        return self._problem.select(self._problem.landscape.find(trial.params))[0] <= best
 
 
 class UnlockedStudy(StoredStudy):
@@ -273,7 +291,8 @@ def simulate(
     options |= {"n_trials": policy.n_trials or UNLIMITED, "n_jobs": workers, "study_name": "simulated"}
     options["margin"] = policy.margin
     sampler = FreshSampler({**policy.sampler, "seed": seed}, problem.space)
-    search = SimulatedSearch(read_options(options), problem.space, sampler, policy.pruner, Path("simulated"))
+    pruner = Oracle(problem) if policy.is_oracle else policy.pruner
+    search = SimulatedSearch(read_options(options), problem.space, sampler, pruner, Path("simulated"))
     study = UnlockedStudy(InMemoryStorage(), None, search)
     if policy.starts_at_defaults:
         study._study.enqueue_trial(curves.points[problem.default])

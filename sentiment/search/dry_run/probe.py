@@ -71,6 +71,7 @@ class Probe:
     number = repeat = trial_id = 0
     folder: Path
     attempt = 1
+    is_to_pause = False
 
     def __init__(self, file: Path, seconds: float) -> None:
         self._file = file

@@ -25,12 +25,14 @@ class RunningTrial(Protocol):
         folder: The job's folder; the same for every attempt where ``hydra.sweep.dir`` is the same.
         attempt: How often the job was begun, from 1: above it, an earlier process was stopped or died, and may have
             left a checkpoint in the folder.
+        is_to_pause: Whether the trial is to pause at a checkpoint; see `saved`.
     """
 
     number: int
     repeat: int
     folder: Path
     attempt: int
+    is_to_pause: bool
 
     def report(self, value: float, *, step: int, error: float = 0.0) -> None:
         """Take the objective at a step (from 0, the same pace in every trial) and decide whether to go on.

@@ -70,6 +70,7 @@ class StoredTrial:
         self._deadline = address.deadline
         self._target = address.target
         self._margin = address.margin
+        self.is_to_pause = address.target is not None
         self._steps = 0
         self._began = time.monotonic()
 
