@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
+from sentiment.atomic import read_json
 from sentiment.errors import DataError
 
 FORMAT_VERSION = 3  # raise it when what is stored, or how reviews become ids, changes
@@ -115,7 +116,7 @@ def _read_if_whole(folder: Path, level: int) -> Entry | None:
 
 def _read(folder: Path) -> Entry:
     try:
-        meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
+        meta = read_json(folder / META_FILE)
         if meta.get("format_version") != FORMAT_VERSION:
             raise DamagedEntryError(f"format version {meta.get('format_version')} is not {FORMAT_VERSION}")
         _check_content(folder, meta)

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sentiment.atomic import write_json
+from sentiment.atomic import build, read_json, write_json
 from sentiment.config.home import write_portable
 from sentiment.errors import TrackingError
 from sentiment.format import mask_passwords
@@ -150,7 +150,7 @@ def read_delivery(folder: Path) -> Delivery:
     """Read how far the delivery of a folder has come; nothing is delivered where it does not say so."""
     file = folder / DELIVERY_FILE
     try:
-        return Delivery(**json.loads(file.read_text(encoding="utf-8")))
+        return build(Delivery, read_json(file))
     except FileNotFoundError:
         return Delivery()
     except (OSError, ValueError, TypeError) as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sentiment import atomic
 from sentiment.config.home import read_portable
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import Ending, describe_ending
@@ -43,7 +43,7 @@ def read_parent(sweep_dir: Path) -> Parent | None:
     if not file.exists():
         return None
     try:
-        parent = Parent(**json.loads(file.read_text(encoding="utf-8")))
+        parent = atomic.build(Parent, atomic.read_json(file))
         return replace(parent, uri=read_portable(parent.uri))
     except (OSError, ValueError, TypeError) as error:
         raise TrackingError(

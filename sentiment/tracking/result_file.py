@@ -6,11 +6,10 @@ process it ran, and an interrupted sweep still has them. A process that is kille
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +91,16 @@ def write_result(output_dir: Path, record: ResultRecord) -> None:
     write_json(output_dir / RESULT_FILE, asdict(record))
 
 
+def make_record(content: Mapping[str, Any]) -> ResultRecord:
+    """Make a record of what JSON says of it.
+
+    Raises:
+        TypeError, ValueError, KeyError: It is of another form.
+    """
+    lists = {name: tuple(content[name]) for name in ("overrides", "history")}
+    return atomic.build(ResultRecord, {**content, **lists})
+
+
 def read_result(file: Path) -> ResultRecord:
     """Read one ``result.json``.
 
@@ -99,12 +108,9 @@ def read_result(file: Path) -> ResultRecord:
         TrackingError: The file is damaged or of another version.
     """
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        content["params"] = read_recorded(content["params"])
-        content["overrides"] = tuple(content["overrides"])
-        content["history"] = tuple(content["history"])
-        content["run_id"] = read_delivery(file.parent).run_id or content["run_id"]
-        return ResultRecord(**content)
+        record = make_record(atomic.read_json(file))
+        run_id = read_delivery(file.parent).run_id or record.run_id
+        return replace(record, params=read_recorded(record.params), run_id=run_id)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrackingError(
             f"{file} cannot be read as the result of a run ({type(error).__name__}: {error}).\n"

@@ -6,7 +6,6 @@ these files alone, so that whoever has the repository can make them again.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,12 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sentiment.atomic import write_json
+from sentiment.atomic import read_json, write_json
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.collect import collect_sweep
-from sentiment.tracking.result_file import ResultRecord
+from sentiment.tracking.result_file import ResultRecord, make_record
 
 PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
@@ -159,12 +158,11 @@ def _shorten(content: dict[str, Any], shared: Mapping[str, str]) -> dict[str, An
 
 def _read_part(file: Path) -> RecordPart:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         records = []
         for run in content["runs"]:
             run["params"] = {**content["shared_params"], **run["params"]}
-            run["overrides"], run["history"] = tuple(run["overrides"]), tuple(run["history"])
-            records.append(ResultRecord(**run))
+            records.append(make_record(run))
         over_limit = frozenset(content.get("over_limit", ()))  # files of earlier versions do not tell
         return RecordPart(file.stem, content["command"], frozenset(content["log_scaled"]), tuple(records), over_limit)
     except (OSError, ValueError, TypeError, KeyError) as error:

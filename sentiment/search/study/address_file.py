@@ -6,7 +6,6 @@ its folder. A password is never written: `sentiment.credentials` gives it back t
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 import sqlalchemy
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.atomic import write_json
+from sentiment.atomic import build, read_json, write_json
 from sentiment.format import mask_passwords
 from sentiment.search.storage.address import StorageError, read_address, storage_errors
 
@@ -65,7 +64,7 @@ def read_study_address(study_dir: Path) -> StudyAddress | None:
     if not file.exists():
         return None
     try:
-        content = StudyAddress(**json.loads(file.read_text(encoding="utf-8")))
+        content = build(StudyAddress, read_json(file))
         return replace(content, storage=_move(content.storage, lambda path: os.path.normpath(study_dir / path)))
     except (OSError, ValueError, TypeError) as error:
         raise StorageError(

@@ -146,7 +146,7 @@ def parse_history(text: str) -> StudyHistory:
             "log_scaled": frozenset(content["log_scaled"]),
         }
         return StudyHistory(**{**content, **known})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StorageError(f"this is no stored study: {error}\n  -> report on the study's own folder") from error
 
 

@@ -8,7 +8,6 @@ run there.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sentiment.atomic import write_json, write_text
+from sentiment.atomic import read_json, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ class SharedResults:
         """Read a result; None where nobody left one, or its folder is gone or holds another."""
         file = self._file(identity)
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = read_json(file)
             result = SharedResult(content["folder"], tuple(map(float, content["values"])), dict(content["described"]))
             return result if (self._root / result.folder / IDENTITY_FILE).read_text() == identity else None
         except FileNotFoundError:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sentiment.credentials import STORAGE_PASSWORD
 from sentiment.search.space.parameters import name_key
 from sentiment.search.storage.address import StorageError, read_address
-from sentiment.search.study.address_file import PASSWORD_VARIABLE, add_password, read_study_address, write_study_address
+from sentiment.search.study.address_file import read_study_address, write_study_address
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import StudyMissingError, has_study, read_study
 
@@ -164,9 +165,9 @@ def test_a_password_is_neither_written_nor_lost(tmp_path, monkeypatch):
     known = read_study_address(tmp_path)
     assert known.storage.startswith("postgresql")
     assert "me@host:5432/studies?sslmode=require" in known.storage
-    monkeypatch.setenv(PASSWORD_VARIABLE, "secret")
-    assert add_password(read_address(known.storage, tmp_path)).url.password == "secret"
-    assert add_password(read_address(None, tmp_path)).url is None
+    monkeypatch.setenv(STORAGE_PASSWORD, "secret")
+    assert read_address(known.storage, tmp_path).url.password == "secret"
+    assert read_address(None, tmp_path).url is None
 
 
 def test_the_first_command_is_kept(tmp_path):
