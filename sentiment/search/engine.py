@@ -77,11 +77,19 @@ def run_study(
 
 
 def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
-    """Let a budget alone end a study, unless the command line gives a number of trials too."""
-    lines = [str(line) for line in config.hydra.overrides.hydra]
-    if not options.limit or any(line.startswith("hydra.sweeper.n_trials=") for line in lines):
+    """Let a budget alone end a study, unless the command line gives a number of trials too.
+
+    A number of trials there alone takes the place of the budget that the configuration has.
+    """
+    given = {str(line).partition("=")[0].lstrip("+") for line in config.hydra.overrides.hydra}
+    if not options.limit:
         return options
-    return options.model_copy(update={"n_trials": UNLIMITED})
+    if "hydra.sweeper.n_trials" not in given:
+        return options.model_copy(update={"n_trials": UNLIMITED})
+    budgets = ("budget", "full_trials", "epochs")
+    if any(f"hydra.sweeper.{name}" in given for name in budgets):
+        return options
+    return options.model_copy(update=dict.fromkeys(budgets))
 
 
 @contextmanager

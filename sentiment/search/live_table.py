@@ -26,6 +26,7 @@ from sentiment.search.progress import (
     write_values,
 )
 from sentiment.search.space.parameters import show_values
+from sentiment.search.study.outcome import is_paused, read_outcomes_of
 from sentiment.search.study.trial import PROGRESS_KEY
 
 REDRAW_SECONDS = 0.2
@@ -177,7 +178,7 @@ def estimate_seconds_left(state: StudyState, slots: int) -> float | None:
     trials = {trial.number: trial for trial in state.trials}
     running = [(job.seconds, read_progress(trials.get(job.trial))[0]) for job in state.running]
     known = [
-        trial.duration.total_seconds()
+        sum(one.seconds for one in read_outcomes_of(trial).values()) or trial.duration.total_seconds()
         for trial in state.trials
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         and trial.duration is not None
@@ -190,6 +191,6 @@ def estimate_seconds_left(state: StudyState, slots: int) -> float | None:
     if state.total is None:
         return state.seconds_left
     remaining = sum(max(0.0, length - seconds) for length, (seconds, _) in zip(lengths, running, strict=True))
-    taken = sum(trial.state != TrialState.WAITING for trial in state.trials)
+    taken = sum(trial.state != TrialState.WAITING or is_paused(trial) for trial in state.trials)
     left = (remaining + mean * max(0, state.total - taken)) / max(slots, 1)
     return left if state.seconds_left is None else min(left, max(0.0, state.seconds_left))

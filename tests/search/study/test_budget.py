@@ -6,11 +6,13 @@ import json
 import time
 
 import pytest
+from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from sentiment.errors import ConfigError
 from sentiment.search.budget import UNLIMITED, Budget, Spending, read_duration
+from sentiment.search.engine import open_end
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
@@ -227,3 +229,20 @@ def test_work_is_counted_by_jobs(state, outcomes, progress, work):
         distributions={"x": FloatDistribution(0, 1)}, system_attrs=attributes,
     )  # fmt: skip
     assert measure([trial], [], 1).full_trials == work
+
+
+@pytest.mark.parametrize(
+    ("given", "n_trials", "full_trials"),
+    [
+        ([], UNLIMITED, 20.0),  # a budget of the configuration ends the study
+        (["hydra.sweeper.n_trials=5"], 5, None),  # who says how many wants so many
+        (["hydra.sweeper.n_trials=5", "hydra.sweeper.full_trials=20"], 5, 20.0),
+        (["hydra.sweeper.full_trials=20"], UNLIMITED, 20.0),
+    ],
+)
+def test_what_the_command_line_gives_takes_the_place_of_the_configurations_budget(
+    make_search, given, n_trials, full_trials
+):
+    options = make_search(full_trials=20.0, n_trials=5).options
+    ends = open_end(options, OmegaConf.create({"hydra": {"overrides": {"hydra": given}}}))
+    assert (ends.n_trials, ends.full_trials) == (n_trials, full_trials)
