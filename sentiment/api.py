@@ -120,7 +120,7 @@ class Sweep:
         """Write the report, and return its page."""
         from sentiment.report.sweep.page import REPORT_FOLDER, write_report
 
-        return write_report(self.table, self.folder / REPORT_FOLDER)[0]
+        return write_report(self.table, self.folder / REPORT_FOLDER, self.folder)[0]
 
 
 def run(overrides: Sequence[str] = ()) -> Run:

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
 
     table, sweep_dir = open_sweep(options.study, options.tracking_uri)
     folder = options.output or (sweep_dir or stored_runs.MULTIRUN_DIR / options.study) / REPORT_FOLDER
-    page, *others = write_report(table, folder)
+    page, *others = write_report(table, folder, sweep_dir)
     pictures = sum(file.suffix == ".png" for file in others)
     print("\n".join([write_headline(table), count_trials(table), *table.notes]))
     print(f"{page}\n  with {pictures} pictures in plots/ and {len(others) - pictures} tables as CSV beside it")

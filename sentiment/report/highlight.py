@@ -6,12 +6,14 @@ Blue speaks for the class, orange against it: a pair that people with any kind o
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
+from sentiment.data.tokenizer import LINE_BREAK_TAG
 from sentiment.models.attribution import Attribution
 
 FOR_RGB, AGAINST_RGB = (0, 114, 178), (213, 94, 0)
@@ -68,11 +70,16 @@ def format_plain(attribution: Attribution) -> str:
 def format_html(attribution: Attribution) -> str:
     """Return the text as an HTML fragment, escaped; colours are translucent, so that it reads on light and dark.
 
-    Every coloured word has its share as its title.
+    Every coloured word has its share as its title. Tags that break a line, as in IMDB's reviews, do so.
     """
     parts = []
+    shown = list(attribution.text)
+    for tag in re.finditer(LINE_BREAK_TAG, attribution.text):
+        shown[tag.start() : tag.end()] = ["\n", *[""] * (len(tag[0]) - 1)]
+    end = 0
     for piece in split_text(attribution):
-        escaped = html.escape(piece.text)
+        start, end = end, end + len(piece.text)
+        escaped = html.escape("".join(shown[start:end]))
         if piece.is_cut:
             parts.append(f'<span style="opacity:.5" title="{CUT_NOTE}">{escaped}</span>')
         elif piece.score is None or abs(piece.strength) < FAINTEST:

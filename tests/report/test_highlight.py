@@ -86,4 +86,5 @@ def test_the_pieces_are_the_text(parts, between):
     attribution = make_attribution(parts, between)
     assert "".join(piece.text for piece in split_text(attribution)) == attribution.text
     assert all(-1 <= piece.strength <= 1 for piece in split_text(attribution))
-    assert html.unescape(re.sub("<[^>]*>", "", format_html(attribution))) == attribution.text
+    shown = html.unescape(re.sub("<[^>]*>", "", format_html(attribution)))
+    assert shown == attribution.text.replace("<br />", "\n")

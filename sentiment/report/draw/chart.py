@@ -30,12 +30,14 @@ class Axis:
         is_log: Logarithmic.
         categories: Names in order, for a categorical axis; None: numbers.
         is_percent: Numbers are shares of one, shown in percent.
+        is_whole: Ticks stand at whole numbers alone.
     """
 
     title: str
     is_log: bool = False
     categories: tuple[str, ...] | None = None
     is_percent: bool = False
+    is_whole: bool = False
 
     def locate(self, values: Iterable[Value]) -> list[float]:
         """Return positions as numbers: a category's name as its index; a number stays (a jittered category's too)."""
@@ -134,6 +136,11 @@ class Panel:
     def listed(self) -> tuple[str, ...] | None:
         """Categories of the vertical axis where they read downwards, as a list; None where they do not."""
         return None if self.has_grid else self.y.categories
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether any of its series joins points, which takes height to follow."""
+        return any("line" in series.kind for series in self.series)
 
     def describe(self, x: Value, y: Value) -> str:
         """Describe where a point lies, one line per axis."""

@@ -6,7 +6,9 @@ and from a dark one. A role is told by its shape as well as its colour.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,6 +27,9 @@ SCALE = ("#46307E", "#3D4D8A", "#31688E", "#26828E", "#1F9E89", "#35B779", "#6CC
 
 MOST_FINE_DECADES = 1.6
 """Powers of ten that a logarithmic axis may span and still have ticks between them."""
+
+MOST_WHOLE_TICKS = 8
+"""Ticks that have room on a phone."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,15 @@ def shade_line(series: Series, scale: ColourRange | None) -> float | None:
     if series.kind != "line" or series.colour is None or scale is None or not math.isfinite(series.colour[0]):
         return None
     return scale.locate(series.colour[0])
+
+
+def choose_whole_step(panel: Panel, axis: Axis) -> int:
+    """Choose the distance of ticks at whole numbers: 1, 2, 5, 10, 20, ..., for at most `MOST_WHOLE_TICKS` of them."""
+    columns = (series.x if axis is panel.x else series.y for series in panel.series)
+    values = [value for column in columns for value in column if not isinstance(value, str)]
+    span = max(values, default=0.0) - min(values, default=0.0)
+    steps: Iterator[int] = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
+    return next(step for step in steps if span / step <= MOST_WHOLE_TICKS)
 
 
 def choose_log_ticks(panel: Panel, axis: Axis) -> list[float]:

@@ -76,7 +76,8 @@ def draw_static(chart: Chart) -> Figure:
 
 
 def _height(panel: Panel) -> float:
-    return PANEL_HEIGHT if panel.listed is None else max(1.6, 0.9 + ROW_HEIGHT * len(panel.listed))
+    height = PANEL_HEIGHT if panel.listed is None else max(1.6, 0.9 + ROW_HEIGHT * len(panel.listed))
+    return max(PANEL_HEIGHT, height) if panel.has_lines else height
 
 
 def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[Axis | None, ColourRange]) -> None:
@@ -135,7 +136,7 @@ def _draw_axis(axes: Axes, panel: Panel, axis: Axis) -> None:
     elif axis.is_percent:
         scale.set_major_formatter(PercentFormatter(1.0))
     else:
-        scale.set_major_locator(MaxNLocator(6))
+        scale.set_major_locator(MaxNLocator(6, integer=axis.is_whole))
 
 
 def _draw_series(axes: Axes, panel: Panel, series: Series, look: Look, scale: ColourRange | None, order: int) -> None:

@@ -26,6 +26,7 @@ from sentiment.report.draw.look import (
     Look,
     choose_log_ticks,
     choose_looks,
+    choose_whole_step,
     find_colour_ranges,
     shade_line,
 )
@@ -34,8 +35,8 @@ SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin-open", "tr
 
 COLOURSCALE = [[index / (len(SCALE) - 1), colour] for index, colour in enumerate(SCALE)]
 
-LIST_LABEL, TICK_LABEL = (28, 2), (12, 4)
-"""Most characters of a line, and lines, of a category's name: in a list, and elsewhere."""
+LIST_LABEL, LINES_LABEL, TICK_LABEL = (28, 2), (17, 3), (12, 4)
+"""Most characters of a line, and lines, of a category's name: in a list, in one that lines run through, elsewhere."""
 
 MOST_LEVEL_LABELS = 7
 """Categories along an axis whose names are not turned, even on a phone."""
@@ -68,8 +69,9 @@ def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, C
         for series, look in zip(panel.series, looks, strict=True)
         for trace in _draw_series(panel, series, look, ranges.get(series.colour_axis))
     ]
+    height = PANEL_PIXELS if panel.listed is None else max(150, 70 + ROW_PIXELS * len(panel.listed))
     layout = {
-        "height": PANEL_PIXELS if panel.listed is None else max(150, 70 + ROW_PIXELS * len(panel.listed)),
+        "height": max(PANEL_PIXELS, height) if panel.has_lines else height,
         "margin": {"l": 8, "r": 12, "t": top, "b": 8},
         "title": {"text": html.escape(panel.title), "x": 0, "xref": "container", "font": {"size": 13}},
         "showlegend": False,
@@ -88,6 +90,7 @@ def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, C
 
 def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
     is_list = axis is panel.y and panel.listed is not None
+    label = TICK_LABEL if not is_list else LINES_LABEL if panel.has_lines else LIST_LABEL
     drawn: dict[str, Any] = {
         "title": {"text": _wrap(axis.title, 28, 3), "standoff": 10},
         "automargin": True,
@@ -100,7 +103,7 @@ def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
         last = len(axis.categories) - 0.5
         return drawn | {
             "tickvals": list(range(len(axis.categories))),
-            "ticktext": [_wrap(name, *(LIST_LABEL if is_list else TICK_LABEL)) for name in axis.categories],
+            "ticktext": [_wrap(name, *label) for name in axis.categories],
             "tickfont": {"size": 11},
             "range": [last, -0.5] if is_list else [-0.5, last],
             **({"tickangle": 0} if len(axis.categories) <= MOST_LEVEL_LABELS else {}),
@@ -108,6 +111,8 @@ def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
     if axis.is_log:
         ticks = choose_log_ticks(panel, axis)
         drawn |= {"type": "log", "tickvals": ticks, "ticktext": [format_number(tick) for tick in ticks]}
+    if axis.is_whole:
+        drawn |= {"dtick": choose_whole_step(panel, axis), "tick0": 0}
     if axis.is_percent:
         drawn |= {"tickformat": ".4~%"}
     return drawn

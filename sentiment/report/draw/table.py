@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -60,6 +61,18 @@ class Column:
         return format_percent(cell) if self.unit == "percent" else format_metric(self.name, cell)
 
 
+class Link(NamedTuple):
+    """Where a cell leads on a page.
+
+    Attributes:
+        text: What is pressed; empty: the cell itself.
+        address: URL, or path from the page.
+    """
+
+    text: str
+    address: str
+
+
 @dataclass(frozen=True)
 class DataTable:
     """A table.
@@ -70,6 +83,7 @@ class DataTable:
         columns: Columns.
         rows: Cells, as many per row as there are columns.
         marked: Positions of the rows to emphasise.
+        links: Position of a row and name of a column to the links of the cell, on a page alone.
     """
 
     name: str
@@ -77,6 +91,7 @@ class DataTable:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     marked: frozenset[int] = frozenset()
+    links: Mapping[tuple[int, str], tuple[Link, ...]] = field(default_factory=dict)
 
 
 def write_table(table: DataTable, file: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sentiment.format import format_percent
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.errors.measures import Calibration
+from sentiment.report.errors.measures import CALIBRATION_BINS, Calibration
 from sentiment.report.errors.tables import ErrorTables, LengthBin
 from sentiment.report.statistics import Share
 
@@ -49,30 +49,30 @@ def chart_calibration(tables: ErrorTables) -> Chart:
     lowest = min(tables.equal_width.bins[0].low, 1 / len(tables.class_names))
     confidence = Axis("confidence", is_percent=True)
     ideal = Series("as sure as right", "line", (lowest, 1.0), (lowest, 1.0), role="reference")
-    binned = (
-        _calibration_series("bins of equal width", tables.equal_width),
-        _calibration_series("bins of equally many reviews", tables.equal_mass),
-    )
-    bins = tables.equal_width.bins
-    counts = tuple(float(part.share.reviews) for part in bins)
-    heap = Series(
-        "reviews in a bin",
-        "step",
-        (*(part.low for part in bins), bins[-1].high),
-        (*counts, counts[-1]),
-        role="faint",
-    )
+    binned = _calibration_series("bins of equally many reviews", tables.equal_mass)
+    ranges, counts = _count_confidences(tables.equal_width)
+    heap = Series("", "bar", counts, ranges, hover=tuple(map("{:,.0f} reviews at {}".format, counts, ranges)))
     caption = (
         "Confidence is the probability of the predicted class. Points below the dashed line: the model is "
-        "surer than it is right. Bars are 95 % intervals. Expected calibration error: "
+        "surer than it is right. Each point stands for about as many reviews; lines through points are 95 % "
+        "intervals. Expected calibration error: "
         f"{format_percent(tables.equal_width.ece)} (bins of equal width), {format_percent(tables.equal_mass.ece)} "
         "(equally many reviews)."
     )
     panels = (
-        Panel(confidence, ACCURACY, (ideal, *binned), "Accuracy by confidence"),
-        Panel(confidence, Axis("reviews", is_log=True), (heap,), "How sure the model is"),
+        Panel(confidence, ACCURACY, (ideal, binned), "Accuracy by confidence"),
+        Panel(Axis("reviews"), Axis("confidence", categories=ranges), (heap,), "How sure the model is"),
     )
     return Chart("calibration", "Can its confidence be believed?", caption, panels, columns=2)
+
+
+def _count_confidences(calibration: Calibration) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Name the bins of equal width from the first with a review to one, and count their reviews."""
+    counts = {round(part.low * CALIBRATION_BINS): float(part.share.reviews) for part in calibration.bins}
+    indices = range(min(counts), CALIBRATION_BINS)
+    edges = [f"{100 * index / CALIBRATION_BINS:.0f}" for index in range(CALIBRATION_BINS + 1)]
+    names = tuple(f"{edges[index]} to {edges[index + 1]} %" for index in indices)
+    return names, tuple(counts.get(index, 0.0) for index in indices)
 
 
 def _calibration_series(name: str, calibration: Calibration) -> Series:

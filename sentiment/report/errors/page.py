@@ -6,6 +6,8 @@ may hold any text at all; it is escaped, and what scripts need of it travels as 
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from sentiment.atomic import write_text
+from sentiment.data.tokenizer import LINE_BREAK_TAG
 from sentiment.errors import SentimentError
 from sentiment.format import format_percent
 from sentiment.report.draw.matplotlib import write_png
@@ -28,6 +31,9 @@ PAGE_FILE = "errors.html"
 
 LARGEST_MATRIX = 12
 """With more classes K the confusion matrix is drawn, because its numbers would not be readable."""
+
+TITLE_LENGTH = 50
+"""Most characters of the heading; the settings that are cut stand under it."""
 
 STEPS = 999
 """Attention travels as whole numbers up to this: three digits are all that a shade can show."""
@@ -73,7 +79,7 @@ def render_page(analysis: RunErrors) -> str:
     return render(
         "errors",
         charts,
-        name=analysis.name,
+        name=textwrap.shorten(analysis.name, TITLE_LENGTH, placeholder=" …"),
         analysis=analysis,
         sentences=summarize(analysis),
         draws_confusion=draws_confusion,
@@ -91,6 +97,7 @@ def _describe(analysis: RunErrors, number: int) -> dict[str, Any]:
     return {
         "review": review,
         "is_cut": analysis.max_tokens is not None and review.tokens > analysis.max_tokens,
+        "text": re.sub(LINE_BREAK_TAG, "\n", review.text),
         "marked": None if explanation is None else Markup(format_html(explanation.attribution)),
         "attention": None if explanation is None else explanation.attention,
     }

@@ -72,9 +72,9 @@ def collect_sweep(
         SentimentError: A record or the study's storage cannot be read.
     """
     records, damaged = read_results(sweep_dir)
-    history, command, notes = None, None, [f"{sentence} It is left out." for sentence in damaged]
+    history, command, last, notes = None, None, None, [f"{sentence} It is left out." for sentence in damaged]
     try:
-        history, command = _read_study(sweep_dir, storage_url)
+        history, command, last = _read_study(sweep_dir, storage_url)
     except SentimentError as error:
         if needs_storage or not records:
             raise
@@ -89,7 +89,8 @@ def collect_sweep(
             "  -> name the folder of a sweep, e.g. multirun/NAME, or the id of its MLflow parent run"
         )
     table = collect_records(records, sweep_dir.name, objectives, history=history, command=command)
-    return replace(table, notes=(*notes, *table.notes))
+    facts = {"started last by": last} if last else {}
+    return replace(table, notes=(*notes, *table.notes), facts={**facts, **table.facts})
 
 
 def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | None = None) -> SweepTable:
@@ -245,7 +246,7 @@ def _read_stamp(file: Path) -> Stamp:
 
 
 def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:
-    """Gather commit, hardware, data and versions; runs that differ in one are told apart by their job numbers.
+    """Gather commit, hardware, data and versions; where runs differ in one, the latest come first, with their jobs.
 
     Returns:
         Fact to text. ``attention`` says in a sentence what differing data or commits mean.
@@ -265,14 +266,16 @@ def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:
     return facts
 
 
-def _read_study(sweep_dir: Path, storage_url: str | None) -> tuple[StudyHistory | None, str | None]:
+def _read_study(sweep_dir: Path, storage_url: str | None) -> tuple[StudyHistory | None, str | None, str | None]:
+    """Return the study, where there is one, with the commands that started it first and last."""
     from sentiment.search.study.address_file import read_study_address
     from sentiment.search.study.history import has_study, read_study
 
     if storage_url is None and not has_study(sweep_dir):
-        return None, None
+        return None, None, None
     known = read_study_address(sweep_dir)
-    return read_study(storage_url, sweep_dir), None if known is None else known.command
+    commands = (None, None) if known is None else (known.command, known.last_command)
+    return read_study(storage_url, sweep_dir), *commands
 
 
 def _ask_parent(sweep_dir: Path) -> str | None:
@@ -313,7 +316,20 @@ def _describe(records: Sequence[ResultRecord], tag: str) -> str | None:
     values = _values(records, tag)
     if len(values) < 2:
         return next(iter(values), None)
-    return "; ".join(f"{value} (jobs {', '.join(map(str, jobs))})" for value, jobs in values.items())
+    latest_first = reversed(values.items())  # records are in the order of their jobs
+    return "; ".join(f"{value} (jobs {_write_jobs(jobs)})" for value, jobs in latest_first)
+
+
+def _write_jobs(jobs: Sequence[int | str]) -> str:
+    """Write job numbers, those that follow each other as ``3 to 7``."""
+    parts: list[list[int | str]] = []
+    for job in jobs:
+        if parts and isinstance(job, int) and isinstance(parts[-1][-1], int) and job == parts[-1][-1] + 1:
+            parts[-1].append(job)
+        else:
+            parts.append([job])
+    ranges = (f"{part[0]} to {part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts)
+    return ", ".join(ranges)
 
 
 def _values(records: Sequence[ResultRecord], tag: str) -> dict[str, list[int | str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sentiment.atomic import write_text
@@ -17,8 +18,9 @@ from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.importance import add_importances
+from sentiment.report.sweep.links import Links, link_rows
 from sentiment.report.sweep.table import SweepTable
-from sentiment.report.sweep.tables import make_ranking, make_tables
+from sentiment.report.sweep.tables import make_front, make_ranking, make_tables
 
 TABLE_FILE = "ranking.csv"
 PICTURE_FILE = "comparison.png"
@@ -50,16 +52,16 @@ def report_sweep(table: SweepTable, sweep_dir: Path) -> list[Path]:
         if picture is not None:
             files.append(sweep_dir / PICTURE_FILE)
             write_png(picture, files[-1])
-    page, *_ = write_report(table, sweep_dir / REPORT_FOLDER)
+    page, *_ = write_report(table, sweep_dir / REPORT_FOLDER, sweep_dir)
     print(f"\nReport: {page}")
     return [*files, sweep_dir / REPORT_FOLDER]
 
 
-def write_report(table: SweepTable, folder: Path) -> list[Path]:
+def write_report(table: SweepTable, folder: Path, sweep_dir: Path | None = None) -> list[Path]:
     """Write ``report.html``, ``plots/NAME.png`` and the tables as ``NAME.csv``.
 
     Files of an earlier report are replaced, each at once; a picture whose plot is no more is removed. A sweep without a
-    finished run has a page too, which says so.
+    finished run has a page too, which says so. Its rows link to the runs in the sweep's folder, where that is here.
 
     Returns the files, the page first.
 
@@ -75,7 +77,7 @@ def write_report(table: SweepTable, folder: Path) -> list[Path]:
         (folder / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
         for file, data in tables.items():
             write_table(data, file)
-        write_text(page, render_page(table, charts))
+        write_text(page, render_page(table, charts, {} if sweep_dir is None else link_rows(table, sweep_dir, folder)))
         for file, chart in plots.items():
             write_png(chart, file)
         for file in set((folder / PLOTS_FOLDER).glob("*.png")) - set(plots):
@@ -95,8 +97,10 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def render_page(table: SweepTable, charts: Sequence[Chart]) -> str:
-    """Render the page about a sweep."""
+def render_page(table: SweepTable, charts: Sequence[Chart], links: Links | None = None) -> str:
+    """Render the page about a sweep; its ranking links to the runs."""
+    tables = {data.name: data for data in make_tables(table)}
+    tables["ranking"] = replace(tables["ranking"], links=links or {})
     return render(
         "sweep",
         charts,
@@ -105,7 +109,8 @@ def render_page(table: SweepTable, charts: Sequence[Chart]) -> str:
         headline=write_headline(table),
         counts=count_trials(table),
         show_setting=format_setting,
-        tables={data.name: data for data in make_tables(table)},
+        tables=tables,
+        front=make_front(table),
         most_rows=MOST_ROWS,
     )
 

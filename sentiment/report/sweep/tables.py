@@ -46,6 +46,16 @@ def make_ranking(table: SweepTable) -> DataTable:
     return DataTable("ranking", "Ranking", tuple(columns), tuple(rows), marked)
 
 
+def make_front(table: SweepTable) -> DataTable:
+    """Make the trials that no other beats in every objective, with their settings; the first objective orders them."""
+    columns = [Column("trial", "trial", True), *(Column(name, name, True) for name in table.objectives)]
+    rows = [
+        (row.number, *map(row.value_of, table.objectives), *map(row.parameters.get, table.varied))
+        for row in table.front
+    ]  # fmt: skip
+    return DataTable("front", "The front", (*columns, *(_column_of(table, key) for key in table.varied)), tuple(rows))
+
+
 def _front_column(table: SweepTable) -> list[Column]:
     return [Column("front", "front")] if len(table.objectives) > 1 else []
 

@@ -31,24 +31,27 @@ class StudyAddress:
         storage: URL of the storage, without password; None: the journal in the study's folder. The file has the path of
             an SQLite database relative to the study's folder, where the command's folder holds both: it may be moved.
         command: The command that started the study, without passwords; None where nobody knows.
+        last_command: The one that took it up last; None where that is the same.
     """
 
     study_name: str
     storage: str | None = None
     command: str | None = None
+    last_command: str | None = None
 
 
 def write_study_address(study_dir: Path, study_name: str, storage_url: str | None, command: str | None) -> None:
-    """Write ``study.json``; of several commands on one study the first is kept, like its definition.
+    """Write ``study.json``; of several commands on one study the first is kept, like its definition, and the last.
 
     Raises:
         StorageError: The folder cannot be written.
     """
     known = read_study_address(study_dir)
+    last = command = None if command is None else mask_passwords(command)
     if known is not None and known.study_name == study_name:
-        command = known.command or command
+        command, last = known.command or command, last or known.last_command
     storage = None if storage_url is None else _without_password(storage_url)
-    content = StudyAddress(study_name, storage, None if command is None else mask_passwords(command))
+    content = StudyAddress(study_name, storage, command, None if last == command else last)
     if content != known:
         with storage_errors(f"Writing {study_dir / STUDY_FILE}"):
             write_json(study_dir / STUDY_FILE, asdict(replace(content, storage=_relate(storage, study_dir))))

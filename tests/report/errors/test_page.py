@@ -78,6 +78,13 @@ def test_the_page_shows_findings_plots_and_wrong_reviews(page):
     assert "cut to 4" in page
 
 
+def test_a_long_name_is_cut_in_the_title_and_whole_beneath_it():
+    name = "transformer " + " ".join(f"setting{number}=0.123" for number in range(9))
+    page = render_page(replace(make_analysis(), name=name))
+    assert re.search(r"<h1>([^<]*)</h1>", page)[1].endswith("…")
+    assert f'<p class="note">{name}</p>' in page
+
+
 def test_without_wrong_reviews_or_explanations_the_page_says_so():
     perfect = render_page(make_analysis(negated_right=True))
     assert "every review is right" in perfect
@@ -144,7 +151,8 @@ def test_charts_show_the_tables():
     (cells,) = confusion.panels[0].series
     assert cells.colour == pytest.approx((tables.confusion / tables.confusion.sum(1, keepdims=True)).ravel())
     points = calibration.panels[0].series[1]
-    assert points.y == tuple(part.share.accuracy for part in tables.equal_width.bins)
+    assert points.y == tuple(part.share.accuracy for part in tables.equal_mass.bins)
+    assert sum(calibration.panels[1].series[0].x) == tables.overall.reviews
     whole, cut = lengths.panels[0].series[1:]
     assert len(whole.x) + len(cut.x) == len(tables.lengths)
     assert (cut.name, len(cut.x)) == ("some or all of them cut", sum(part.cut > 0 for part in tables.lengths))

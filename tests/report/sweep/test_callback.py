@@ -88,7 +88,7 @@ def test_a_multirun_from_start_to_end(make_config, run_sweep, tmp_path, capsys):
 def short_report(monkeypatch):
     """Put a page of a word in the place of the real one, which takes seconds to draw."""
 
-    def write(table, folder):
+    def write(table, folder, sweep_dir):
         folder.mkdir()
         (folder / "report.html").write_text("a word", encoding="utf-8")
         return [folder / "report.html"]

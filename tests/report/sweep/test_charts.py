@@ -152,14 +152,17 @@ def test_cells_hold_means_and_empty_ones_stay_empty():
     assert [round(x) for x in trials.x] == [1, 0, 0, 1]
 
 
-def test_numbers_of_a_wide_range_fall_into_logarithmic_cells():
+@pytest.mark.parametrize("count", [4, 11])
+def test_a_parameter_drawn_from_a_range_stands_on_a_scale_beside_categories(count):
     rows = [
-        make_row(n, 0.5, parameters={"optimizer.lr": 10.0 ** (-n / 2), "model.heads": 1 + n % 2}) for n in range(11)
+        make_row(n, 0.5, parameters={"optimizer.lr": 10.0 ** (-n / 2), "model.heads": 1 + n % 2}) for n in range(count)
     ]
-    (panel,) = make_pairs(make_table(*rows)).panels
-    assert panel.y.categories == ("1e-5 to 0.0001", "0.0001 to 0.001", "0.001 to 0.01", "0.01 to 0.1", "0.1 to 1")
-    trials = panel.series[1]
-    assert all(-0.5 < y < 4.5 for y in trials.y)
+    (panel,) = make_pairs(make_table(*rows, log_scaled=frozenset({"optimizer.lr"}))).panels
+    assert (panel.x.title, panel.x.categories) == ("heads", ("1", "2"))
+    assert (panel.y.title, panel.y.categories, panel.y.is_log) == ("lr", None, True)
+    (trials,) = panel.series
+    assert sorted(trials.y) == sorted(row.parameters["optimizer.lr"] for row in rows)
+    assert trials.colour == (0.5,) * count
 
 
 def test_the_exercises_parameters_are_paired_first():
@@ -180,13 +183,13 @@ def test_parallel_lines_run_from_the_lowest_to_the_highest():
         make_row(2, 0.9, parameters={"lr": 0.1, "cell": "lstm"}),
     ]
     (panel,) = make_parallel(make_table(*rows, log_scaled=frozenset({"lr"}))).panels
-    assert panel.x.categories == (
-        "lr (0.001 to 0.1)", "cell (gru, lstm)", "heads (1 to 3)", "accuracy (50.00 % to 90.00 %)",
+    assert panel.y.categories == (
+        "lr (0.001 to 0.1, log)", "cell (gru, lstm)", "heads (1 to 3)", "accuracy (50.00 % to 90.00 %)",
     )  # fmt: skip
     worst, middle, best = panel.series
-    assert worst.y == (0, 0, 0, 0)
-    assert middle.y == (pytest.approx(0.5), 1, 1, pytest.approx(0.5))
-    assert (best.role, best.y, len(best.x)) == ("best", (1, 1, 1), 3)  # it has no heads
+    assert worst.x == (0, 0, 0, 0)
+    assert middle.x == (pytest.approx(0.5), 1, 1, pytest.approx(0.5))
+    assert (best.role, best.x, len(best.y)) == ("best", (1, 1, 1), 3)  # it has no heads
     assert worst.colour == (0.5,) * 4
 
 

@@ -224,7 +224,7 @@ def test_facts_say_where_runs_differ(make_grid):
     one, other = make_grid(0.7, 0.8)
     mixed = [replace(one, tags=same), replace(other, tags={**same, "data.fingerprint": "f2"})]
     facts = collect_records(mixed, "grid").facts
-    assert facts["data fingerprint"] == "f1 (jobs 0); f2 (jobs 1)"
+    assert facts["data fingerprint"] == "f2 (jobs 1); f1 (jobs 0)"
     assert "cannot be compared" in facts["attention"]
 
 

@@ -8,7 +8,8 @@ import filecmp
 import pytest
 
 from sentiment.report.draw.matplotlib import write_png
-from sentiment.report.sweep.page import ReportFileError, measure_seconds, report_sweep, write_headline, write_report
+from sentiment.report.sweep.links import link_rows
+from sentiment.report.sweep.page import ReportFileError, measure_seconds, render_page, report_sweep, write_headline, write_report
 
 TABLES = {"ranking.csv", "failures.csv", "trials.csv", "importance.csv", "pareto.csv", "learning_curves.csv"}
 
@@ -28,6 +29,26 @@ def test_page_pictures_and_tables_are_written_and_written_again(example_table, t
     assert "gone.png" not in left
     assert {file.name for file in (tmp_path / "report").iterdir()} == {"report.html", "plots", *TABLES}
     assert "No trial has finished" in page.read_text(encoding="utf-8")
+
+
+def test_rows_lead_to_their_folders_runs_and_pages_on_errors(example_table, tmp_path):
+    (tmp_path / "3" / "errors_test").mkdir(parents=True)
+    (tmp_path / "3" / "errors_test" / "errors.html").touch()
+    (tmp_path / "parent_run.json").write_text('{"uri": "http://server:5000", "experiment_id": "7", "run_id": "p"}')
+    page = render_page(example_table, [], link_rows(example_table, tmp_path, tmp_path / "report"))
+    assert '<a href="../3/">3</a> <a href="../3/errors_test/errors.html">errors test</a>' in page
+    assert "../4/" not in page  # it is not there
+    assert '<a href="http://server:5000/#/experiments/7/runs/run4">run4</a>' in page
+
+
+def test_of_two_objectives_the_page_shows_the_front_and_no_best_trial(example_table):
+    assert 'id="best"' in render_page(example_table, [])
+    two = dataclasses.replace(
+        example_table, objectives=("val/accuracy", "val/loss"), directions=("maximize", "minimize")
+    )
+    page = render_page(two, [])
+    assert 'id="best"' not in page
+    assert 'id="table-front"' in page
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_with_a_remedy(example_table, tmp_path):

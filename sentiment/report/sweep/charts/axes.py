@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sentiment.format import format_metric, format_number, format_setting, is_share, name_metric, shorten_keys
+from sentiment.format import format_metric, format_setting, is_share, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis, Role, Series
 from sentiment.report.sweep.table import STOPPED, SweepRow, SweepTable
 
 FEW = 6
 """Up to this many different numbers stand side by side as categories: 1, 2, 4 and 8 heads."""
 
-BINS = 5
-"""Cells along a parameter with more values than `FEW`, in a table of cells."""
-
 WIDE = 50.0
 """Ratio of the largest to the smallest number from which an axis is logarithmic, however they were drawn."""
-
-EDGE = 0.08
-"""How far from a table's edge a point stays, in widths of a cell, so that the frame does not cut it."""
 
 JITTER = 0.5
 """Width of the strip over which the points of a category are spread, in widths of the category."""
@@ -100,28 +93,32 @@ class Scale:
     Attributes:
         axis: The axis.
         locate: Position of a row's value; on a categorical axis the category's index, a little aside.
-        cell: Index of the category or bin of a row's value.
+        cell: Index of the category of a row's value; None: numbers on a scale have no cells.
     """
 
     axis: Axis
     locate: Callable[[SweepRow], float]
-    cell: Callable[[SweepRow], int]
+    cell: Callable[[SweepRow], int] | None = None
 
 
-def make_scale(table: SweepTable, rows: Sequence[SweepRow], key: str, *, as_cells: bool = False) -> Scale:
+def make_scale(table: SweepTable, rows: Sequence[SweepRow], key: str) -> Scale:
     """Make the axis of a parameter, which all rows have: numbers on a scale, text and a few numbers side by side.
 
-    As cells, also numbers of many values are put into categories, `BINS` intervals of equal width.
+    A few fractions of which none was tried twice were drawn from a range: they lie on a scale too.
     """
     title = shorten_keys(table.varied)[key]
     values = list(dict.fromkeys(row.parameters[key] for row in rows))
     numbers = [value for value in values if not isinstance(value, str)]
-    if len(numbers) < len(values) or len(values) <= FEW:
+    is_drawn = len(values) == len(rows) > 2 and any(number != int(number) for number in numbers)
+    if len(numbers) < len(values) or (len(values) <= FEW and not is_drawn):
         return _make_categories(key, title, values)
-    is_log = min(numbers) > 0 and (key in table.log_scaled or max(numbers) / min(numbers) >= WIDE)
-    if as_cells:
-        return _make_bins(key, title, numbers, is_log)
-    return Scale(Axis(title, is_log=is_log), locate=lambda row: float(row.parameters[key]), cell=lambda row: 0)
+    is_log = is_logarithmic(table, key, numbers)
+    return Scale(Axis(title, is_log=is_log), locate=lambda row: float(row.parameters[key]))
+
+
+def is_logarithmic(table: SweepTable, key: str, numbers: Sequence[float]) -> bool:
+    """Whether a parameter's values stand on a logarithmic scale: it was drawn on one, or they span a wide range."""
+    return min(numbers) > 0 and (key in table.log_scaled or max(numbers) / min(numbers) >= WIDE)
 
 
 def shift(number: int) -> float:
@@ -137,17 +134,3 @@ def _make_categories(key: str, title: str, values: Sequence[float | str]) -> Sca
         locate=lambda row: indices[row.parameters[key]] + shift(row.number),
         cell=lambda row: indices[row.parameters[key]],
     )
-
-
-def _make_bins(key: str, title: str, numbers: Sequence[float], is_log: bool) -> Scale:
-    transform: Callable[[float], float] = math.log10 if is_log else float
-    low, high = transform(min(numbers)), transform(max(numbers))
-    edges = [low + (high - low) * step / BINS for step in range(BINS + 1)]
-    texts = [format_number(float(f"{10**edge if is_log else edge:.2g}")) for edge in edges]
-    axis = Axis(title, categories=tuple(f"{left} to {right}" for left, right in itertools.pairwise(texts)))
-
-    def position(row: SweepRow) -> float:
-        exact = BINS * (transform(float(row.parameters[key])) - low) / (high - low)
-        return min(BINS - EDGE, max(EDGE, exact))
-
-    return Scale(axis, locate=lambda row: position(row) - 0.5, cell=lambda row: int(position(row)))

@@ -13,6 +13,7 @@ from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.sweep.charts.axes import (
     complete_rows,
     describe_row,
+    is_logarithmic,
     make_scale,
     make_value_axis,
     mark_rows,
@@ -113,7 +114,10 @@ def _draw_slice(table: SweepTable, key: str) -> Panel | None:
 
 
 def make_pairs(table: SweepTable) -> Chart | None:
-    """Show the mean objective over cells of each pair of the most important parameters, with the trials on top."""
+    """Show the trials over each pair of the most important parameters; where both have a few values, over cells.
+
+    The colour of a cell is the mean objective of its trials.
+    """
     pairs = itertools.combinations(choose_keys(table), 2)
     panels = [panel for pair in pairs if (panel := _draw_pair(table, *pair)) is not None]
     if not panels:
@@ -121,9 +125,9 @@ def make_pairs(table: SweepTable) -> Chart | None:
     return Chart(
         name="pairs",
         title="Pairs of parameters",
-        caption=f"The colour of a cell is the mean {name_metric(table.objectives[0])} of its complete trials, whatever "
-        "their other settings; an empty cell was not tried, and is not guessed. Points are the trials themselves: a "
-        "cell with one point is one trial's luck.",
+        caption=f"Points are trials, coloured by {name_metric(table.objectives[0])}. Where both parameters have a few "
+        "values, the colour of a cell is the mean of its complete trials, whatever their other settings; an empty cell "
+        "was not tried, and is not guessed; one with one point is one trial's luck.",
         panels=tuple(panels),
         columns=2,
     )
@@ -147,7 +151,15 @@ def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
     if len(rows) < LEAST_PAIRED_TRIALS or any(len({row.parameters[key] for row in rows}) < 2 for key in (across, up)):
         return None
     objective = table.objectives[0]
-    x, y = (make_scale(table, rows, key, as_cells=True) for key in (across, up))
+    # Categories stand across: upright they would read downwards, as a list.
+    x, y = sorted((make_scale(table, rows, key) for key in (across, up)), key=lambda scale: scale.cell is None)
+    points = replace(
+        mark_rows(table, "trials", rows, map(x.locate, rows), y=map(y.locate, rows)),
+        colour=tuple(value_of(table, row) for row in rows),
+        colour_axis=make_value_axis(objective),
+    )
+    if x.cell is None or y.cell is None:
+        return Panel(x.axis, y.axis, (points,))
     columns, lines = x.axis.categories or (), y.axis.categories or ()
     members: dict[tuple[int, int], list[SweepRow]] = {}
     for row in rows:
@@ -166,11 +178,6 @@ def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
             for cell, value in zip(cells, colour, strict=True)
         ),
     )
-    points = replace(
-        mark_rows(table, "trials", rows, map(x.locate, rows), y=map(y.locate, rows)),
-        colour=tuple(value_of(table, row) for row in rows),
-        colour_axis=make_value_axis(objective),
-    )
     return Panel(x.axis, y.axis, (means, points))
 
 
@@ -186,22 +193,22 @@ def make_parallel(table: SweepTable) -> Chart | None:
     return Chart(
         name="parallel_coordinates",
         title="All parameters at once",
-        caption="Each line is a complete trial; follow it from axis to axis to see its settings, each from the lowest "
-        "value tried (bottom) to the highest (top). Where the lines of good trials run through the same place, that "
-        "setting mattered; where they fan out, it did not.",
-        panels=(Panel(Axis("", categories=titles), Axis("lowest to highest value tried"), tuple(lines)),),
+        caption="Each line is a complete trial; follow it downwards to see its settings, each from the lowest value "
+        "tried (left) to the highest (right). Where the lines of good trials run through the same place, that setting "
+        "mattered; where they fan out, it did not.",
+        panels=(Panel(Axis("lowest to highest"), Axis("", categories=titles), tuple(lines)),),
     )
 
 
 def _draw_line(table: SweepTable, row: SweepRow, axes: Sequence[tuple[str, Locate]]) -> Series:
     # A parameter of another branch has no position: the line passes its axis by.
-    points = [(title, y) for title, locate in axes if (y := locate(row)) is not None]
+    points = [(x, title) for title, locate in axes if (x := locate(row)) is not None]
     is_best = row is table.best
     return Series(
         name="best" if is_best else "",
         kind="line",
-        x=tuple(title for title, _ in points),
-        y=tuple(y for _, y in points),
+        x=tuple(x for x, _ in points),
+        y=tuple(title for _, title in points),
         colour=None if is_best else (value_of(table, row),) * len(points),
         colour_axis=None if is_best else make_value_axis(table.objectives[0]),
         hover=(describe_row(table, row),) * len(points),
@@ -221,13 +228,14 @@ def _make_axis(table: SweepTable, rows: Sequence[SweepRow], key: str) -> tuple[s
         title = f"{name} ({', '.join(ordered)})"
         return title, lambda row: heights[str(row.parameters[key])] if key in row.parameters else None
     low, high = min(numbers), max(numbers)
-    is_log = low > 0 and key in table.log_scaled
+    is_log = is_logarithmic(table, key, numbers)
 
     def locate(row: SweepRow) -> float | None:
         value = row.parameters.get(key)
         return None if value is None else _normalise(float(value), low, high, is_log)
 
-    return f"{name} ({format_setting(low)} to {format_setting(high)})", locate
+    scale = ", log" if is_log else ""
+    return f"{name} ({format_setting(low)} to {format_setting(high)}{scale})", locate
 
 
 def _make_last_axis(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[str, Locate]:

@@ -148,7 +148,7 @@ def make_history(table: SweepTable) -> Chart | None:
         moment = row.started_seconds if row.ended_seconds is None else row.ended_seconds
         return None if moment is None else moment / seconds
 
-    by_number = _follow_search(table, Axis("trial"), lambda row: float(row.number))
+    by_number = _follow_search(table, Axis("trial", is_whole=True), lambda row: float(row.number))
     by_time = _follow_search(table, Axis(f"{unit} since the start"), end)
     has_times = any(series.x for series in by_time.series)
     limits = " that keeps every limit" if any(row.excess for row in table.rows) else ""
@@ -210,7 +210,7 @@ def make_curves(table: SweepTable) -> Chart | None:
         f"them: ask whether any of them would have caught up.{part if len(shown) < len(rows) else ''}",
         panels=(
             Panel(
-                Axis("epoch"),
+                Axis("epoch", is_whole=True),
                 make_value_axis(table.objectives[0]),
                 # The best is drawn last, on top.
                 (*(end for end in ends if end.x), *(_draw_curve(table, row, are_named) for row in reversed(shown))),
