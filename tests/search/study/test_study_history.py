@@ -173,7 +173,8 @@ def test_a_password_is_neither_written_nor_lost(tmp_path, monkeypatch):
 def test_the_first_command_is_kept(tmp_path):
     write_study_address(tmp_path, "mine", None, "python run.py -m first")
     write_study_address(tmp_path, "mine", None, "python run.py -m second")
-    assert read_study_address(tmp_path).command == "python run.py -m first"
+    known = read_study_address(tmp_path)
+    assert (known.command, known.last_command) == ("python run.py -m first", "python run.py -m second")
     content = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
     assert content["storage"] is None
 
