@@ -30,6 +30,9 @@ _REMEDIES: dict[type, str] = {
     Glob: "glob(...) chooses among the options of a config group, e.g. model=glob(*)",
 }
 
+MOST_VALUES = 1_000_000
+"""Of a range that is written out value by value."""
+
 
 def parse_line(line: str, config_loader: ConfigLoader | None) -> Override:
     """Parse one override.
@@ -82,6 +85,8 @@ def _build(override: Override) -> BaseDistribution:
         if not options:
             raise ValueError(f"no option of {override.key_or_group} matches")
         return CategoricalDistribution(options)
+    if isinstance(value, RangeSweep):
+        _require_countable(value)
     if isinstance(value, RangeSweep) and value.shuffle:
         if value.step == 0:
             raise ValueError("the step is 0")
@@ -92,6 +97,16 @@ def _build(override: Override) -> BaseDistribution:
     distribution = create_optuna_distribution_from_override(override)
     assert isinstance(distribution, BaseDistribution), "only swept overrides have a distribution"
     return distribution
+
+
+def _require_countable(value: RangeSweep) -> None:
+    """Refuse a range of so many values that writing them down takes all memory; whole numbers are only counted."""
+    ends = (value.start or 0, value.stop or 0, value.step)
+    if not value.step or (all(isinstance(end, int) for end in ends) and not value.shuffle and not value.transformers):
+        return
+    start, stop, step = map(float, ends)
+    if abs(stop - start) / abs(step) > MOST_VALUES:
+        raise ValueError(f"more than {MOST_VALUES:,} values; interval(LOW,HIGH) draws any number between two ends")
 
 
 def _check_finite(distribution: BaseDistribution) -> BaseDistribution:
@@ -106,6 +121,8 @@ def _check_finite(distribution: BaseDistribution) -> BaseDistribution:
 def _tell_apart(distribution: BaseDistribution) -> BaseDistribution:
     """Write true as a cast where 1 is another choice: they are equal in Python, so Optuna would take them for one."""
     if not isinstance(distribution, CategoricalDistribution):
+        return distribution
+    if not any(isinstance(choice, bool) for choice in distribution.choices):
         return distribution
     choices: list[Any] = []
     for choice in distribution.choices:

@@ -149,3 +149,15 @@ def test_descriptions_differ_where_distributions_do():
         for other in distributions:
             assert one == other or describe_distribution(one) != describe_distribution(other)
     assert describe_distribution(IntDistribution(1, 64, log=True)) == "whole numbers from 1 to 64, log scale"
+
+
+@pytest.mark.parametrize(
+    "text", ["range(0,1e308)", "shuffle(range(0,{}))", "float(range(0,{}))", "range(-1,1e308,0.1)"]
+)
+def test_a_range_that_fills_the_memory_is_refused(text):
+    with pytest.raises(ConfigError, match="more than 1,000,000 values"):
+        build_distribution(parse_line("x=" + text.format("9" * 30), None))
+
+
+def test_whole_numbers_are_counted_and_not_written_down():
+    assert count_values(build_distribution(parse_line(f"x=range(0,{10**12})", None))) == 10**12
