@@ -66,6 +66,12 @@ def read_run_context(config: DictConfig) -> RunContext:
     )
 
 
+def read_fixed(sweep_dir: Path) -> frozenset[str]:
+    """Read the overrides that all jobs of a multirun share; empty where Hydra left no trace of them."""
+    file = sweep_dir / MULTIRUN_FILE
+    return frozenset(map(str, OmegaConf.load(file).hydra.overrides.task)) if file.exists() else frozenset()
+
+
 def read_multirun_command(sweep_dir: Path) -> str | None:
     """Read the command that started a multirun; None where Hydra left no trace of it."""
     file = sweep_dir / MULTIRUN_FILE

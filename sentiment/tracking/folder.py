@@ -16,7 +16,7 @@ from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, read_unfinished, write_result
-from sentiment.tracking.run_name import name_run
+from sentiment.tracking.run_name import name_recorded
 from sentiment.training.result import RunResult
 
 PREDICTIONS_FILE = "predictions/test.npz"
@@ -37,7 +37,7 @@ class FolderRecorder:
         self._folder = context.output_dir
         self.earlier = earlier = read_unfinished(context.output_dir, params)
         self._record = ResultRecord(
-            name=name_run(settings.model.name, context.overrides),
+            name=name_recorded(context),
             model=settings.model.name,
             status="RUNNING",
             started=earlier.started if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds"),

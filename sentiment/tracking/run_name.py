@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sentiment.config.run_context import RunContext, read_fixed
 from sentiment.format import format_setting
 
 NAME_LENGTH = 120
 """Most characters of a name; all overrides stand in a tag and in the resolved settings."""
+
+JOB_NAME_LENGTH = 72
+"""Most characters of a job's settings: its number tells it apart, whatever is cut."""
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
@@ -19,6 +23,26 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
 def name_run(model: str, overrides: Sequence[str]) -> str:
     """Name a run: ``transformer heads=8 lr=3e-4``."""
     return shorten(model, parse_overrides(overrides))
+
+
+def name_recorded(context: RunContext) -> str:
+    """Name a run where it is recorded; jobs of a sweep by what differs between them first: ``12: heads=8 lr=3e-4 rnn``.
+
+    Lists of runs show the first thirty characters or so. A search's drawn settings stand first already, and what its
+    command fixed is told by its parent.
+    """
+    if context.job_number is None or context.sweep_dir is None:
+        return name_run(context.settings.model.name, context.overrides)
+    fixed = read_fixed(context.sweep_dir)
+    own = [item for item in context.overrides if item not in fixed]
+    changed = _leave_out_tracking(parse_overrides([*own, *(item for item in context.overrides if item in fixed)]))
+    told = {key: value for key, value in changed.items() if key.split(".")[0] not in ("search", "experiment")}
+    model = context.settings.model.name
+    settings = [
+        model if key == "model" else f"{key.rpartition('.')[2]}={format_setting(value)}" for key, value in told.items()
+    ]
+    kept = _cut(settings if "model" in told else [*settings, model], JOB_NAME_LENGTH)
+    return f"{context.job_number}: {' '.join(kept)}"
 
 
 def name_sweep(overrides: Sequence[str]) -> str:
@@ -40,11 +64,11 @@ def _leave_out_tracking(changed: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in changed.items() if key.split(".")[0] != "tracking"}
 
 
-def _cut(settings: Sequence[str]) -> list[str]:
+def _cut(settings: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
     """Keep whole settings while they fit, then say how many more there are."""
     kept: list[str] = []
     for setting in settings:
-        if sum(map(len, kept)) + len(kept) + len(setting) > NAME_LENGTH:
+        if sum(map(len, kept)) + len(kept) + len(setting) > length:
             return [*kept, f"(+{len(settings) - len(kept)} more)"]
         kept.append(setting)
     return kept

@@ -49,7 +49,7 @@ def test_the_folder_alone_tells_how_a_run_went(project, result):
     record = read_result(context.output_dir / "result.json")
     assert (record.status, record.reason, record.run_id, record.job_number) == ("FINISHED", None, None, 4)
     assert (record.name, record.model, record.overrides) == (
-        "transformer seed=1", "transformer", ("model=transformer", "seed=1"),
+        "4: transformer seed=1", "transformer", ("model=transformer", "seed=1"),
     )  # fmt: skip
     assert record.params["seed"] == "1"
     assert record.metrics == result.metrics

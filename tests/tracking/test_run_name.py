@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sentiment.tracking.run_name import NAME_LENGTH, name_run, name_sweep, parse_overrides
+from sentiment.tracking.run_name import NAME_LENGTH, name_recorded, name_run, name_sweep, parse_overrides
 
 
 def test_names():
@@ -24,3 +24,16 @@ def test_long_names_leave_out_whole_settings_and_count_them():
     name = name_run("rnn", [f"model.key{number}=value{number}" for number in range(30)])
     assert name.endswith("(+20 more)")
     assert len(name) < NAME_LENGTH + 20
+
+
+def test_jobs_are_told_apart_by_what_differs_between_them(project):
+    def name(number, *overrides):
+        return name_recorded(project.context(project.settings(*overrides), *overrides, job_number=number))
+
+    drawn = ("model.heads=2", "optimizer.lr=0.0027067999", "search=transformer", "trainer.threads=1")
+    assert name(5, *drawn) == "5: heads=2 lr=0.002707 threads=1 transformer"
+    project.sweep_dir.mkdir(parents=True)
+    (project.sweep_dir / "multirun.yaml").write_text(
+        "hydra: {overrides: {task: ['trainer.threads=1', 'seed=0,1', 'model=rnn']}}", encoding="utf-8"
+    )
+    assert name(1, "trainer.threads=1", "seed=1", "model=rnn") == "1: seed=1 threads=1 rnn"

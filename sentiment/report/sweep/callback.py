@@ -146,7 +146,7 @@ class SweepCallback(Callback):
                 from sentiment.report.sweep.note import NOTE_TAG, write_note
 
                 tags, metrics = describe_parent(table)
-                note_standing(_sweep_dir(config), {**tags, NOTE_TAG: write_note(table)}, metrics)
+                note_standing(_sweep_dir(config), {**tags, NOTE_TAG: write_note(table, self._parent)}, metrics)
                 texts = _describe_study(config) if table.is_study else {}
             if table.rows:
                 from sentiment.report.sweep.page import report_sweep  # what draws takes a second or two to import

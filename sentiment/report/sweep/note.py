@@ -6,6 +6,7 @@ from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.page import count_trials, write_headline
 from sentiment.report.sweep.table import SweepTable
 from sentiment.report.sweep.tables import make_ranking
+from sentiment.tracking.parent_file import Parent
 from sentiment.tracking.runs import MULTIRUN_DIR
 
 NOTE_TAG = "mlflow.note.content"
@@ -19,8 +20,12 @@ MOST_CHARACTERS = 7000
 MEASURED = ("test/accuracy", "parameters", "seconds")
 
 
-def write_note(table: SweepTable) -> str:
-    """Write the note; trials after the first ten are counted, and the columns are those that tell rows apart."""
+def write_note(table: SweepTable, parent: Parent) -> str:
+    """Write the note; trials after the first ten are counted, and the columns are those that tell rows apart.
+
+    A rank leads to its run, as MLflow's own pages name it.
+    """
+    runs = f"#/experiments/{parent.experiment_id}/runs"
     ranking = make_ranking(table)
     wanted = {"rank", "trial", "model", *table.varied, *table.objectives, *MEASURED}
     columns = [index for index, column in enumerate(ranking.columns) if column.name in wanted]
@@ -28,9 +33,12 @@ def write_note(table: SweepTable) -> str:
         "| " + " | ".join(ranking.columns[index].name for index in columns) + " |",
         "|" + " --- |" * len(columns),
     ]
-    for row in ranking.rows[:SHOWN_ROWS]:
-        cells = (ranking.columns[index].show(row[index]).replace("|", "\\|").replace("\n", " ") for index in columns)
+    for row, ranked in zip(ranking.rows[:SHOWN_ROWS], table.rows, strict=False):
+        cells = [ranking.columns[index].show(row[index]).replace("|", "\\|").replace("\n", " ") for index in columns]
+        if ranked.record is not None and ranked.record.run_id is not None:
+            cells[0] = f"[{cells[0]}]({runs}/{ranked.record.run_id})"
         lines.append("| " + " | ".join(cells) + " |")
+    artifacts = f"{runs}/{parent.run_id}/artifacts"
     more = len(ranking.rows) - SHOWN_ROWS
     name = name_folder(MULTIRUN_DIR / table.name)
     text = "\n".join(
@@ -40,7 +48,8 @@ def write_note(table: SweepTable) -> str:
             *(lines if ranking.rows else ()),
             *(["", f"... and {more} more"] if more > 0 else ()),
             "",
-            "Artifacts: `report/report.html` (the whole report, opens offline), `comparison.png`, `ranking.csv`.",
+            f"Artifacts: [report/report.html]({artifacts}/report/report.html) (the whole report, opens offline), "
+            f"[comparison.png]({artifacts}/comparison.png), [ranking.csv]({artifacts}/ranking.csv).",
             "",
             f"Next: `python -m sentiment compare {name}`, `python -m sentiment best {name}`, "
             f"`python -m sentiment errors {name}/NUMBER`",

@@ -22,7 +22,7 @@ from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
 from sentiment.tracking.outbox import Outbox, write_uri
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.parent_file import PARENT_TAG, read_parent
-from sentiment.tracking.run_name import name_run
+from sentiment.tracking.run_name import name_recorded
 from sentiment.training.result import RunResult
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class MlflowRecorder:
             uri=write_uri(tracking.uri),
             experiment=tracking.experiment,
             artifact_dir=write_portable(tracking.artifact_dir),
-            name=name_run(self._settings.model.name, context.overrides),
+            name=name_recorded(context),
             first_tags=self._first_tags(),
             params=flatten_settings(self._settings),
             tags=dict(describe_environment(context.project_dir)),

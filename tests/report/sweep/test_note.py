@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.note import MOST_CHARACTERS, write_note
+from sentiment.tracking.parent_file import Parent
+
+PARENT = Parent("sqlite:///mlflow.db", "7", "parent")
 
 
 def test_the_note_ranks_the_trials_and_says_what_comes_next(make_record):
     records = [make_record(number, "rnn", f"seed={number}", accuracy=0.7 + number / 100) for number in range(12)]
-    note = write_note(collect_records(records, "mine", ("val/accuracy",)))
+    note = write_note(collect_records(records, "mine", ("val/accuracy",)), PARENT)
     lines = note.splitlines()
     assert lines[0].startswith("**Trial 11 is the best of 12 that finished: val/accuracy 81.00 %.**")
     heading, rule, first = lines[2:5]
     assert heading.startswith("| rank |")
     assert heading.count("|") == rule.count("|") == first.count("|")
     assert "81.00 %" in first
+    assert first.startswith("| [1](#/experiments/7/runs/run11) |")
+    assert "[ranking.csv](#/experiments/7/runs/parent/artifacts/ranking.csv)" in note
     assert "... and 2 more" in lines
     assert "`python -m sentiment best mine`" in note
 
@@ -22,7 +27,8 @@ def test_the_note_ranks_the_trials_and_says_what_comes_next(make_record):
 def test_a_note_that_mlflow_would_not_take_is_the_sentence_alone(make_record):
     long = "x" * MOST_CHARACTERS
     note = write_note(
-        collect_records([make_record(n, "rnn", f"data.path={long}{n}") for n in (0, 1)], "mine", ("val/accuracy",))
+        collect_records([make_record(n, "rnn", f"data.path={long}{n}") for n in (0, 1)], "mine", ("val/accuracy",)),
+        PARENT,
     )
     assert len(note) < MOST_CHARACTERS
     assert note.startswith("**Trial")
