@@ -282,3 +282,13 @@ def test_ctrl_c_ends_cleanly(multirun):
     assert process.returncode in (130, -signal.SIGINT)
     assert b"Stopped by Ctrl-C" in errors
     assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("threads", ["100000", "1025", "0", "-1", "many", "9" * 30])
+def test_a_number_of_threads_that_ends_torch_is_refused_before_the_model_is_read(threads: str, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "a film", "--model", "there is none", f"--threads={threads}"])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "argument --threads" in told
+    assert len(told) < 3000

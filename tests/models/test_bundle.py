@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,18 @@ def test_what_is_no_text_is_refused(bundle: Path) -> None:
         predictor.predict("fine")
     with pytest.raises(TypeError, match=r"number 1 is nan \(float\); fill or drop missing texts"):
         predictor.predict(["fine", float("nan")])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "change", [{"embedding_size": 2**40}, {"embedding_size": 16384, "depth": 64}, {"depth": 10**9}]
+)
+def test_an_absurd_size_is_refused_before_its_memory_is_taken(bundle: Path, change: dict[str, int]) -> None:
+    file = bundle / SETTINGS_FILE
+    content = json.loads(file.read_text())
+    content["model"].update(change)
+    file.write_text(json.dumps(content))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
+    with pytest.raises(ModelFileError) as raised:
+        Predictor.load(bundle)
+    assert len(str(raised.value)) < 1000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
