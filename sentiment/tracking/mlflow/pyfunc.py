@@ -19,6 +19,15 @@ MOST_CHARACTERS = 10_000_000
 """What one request may ask for."""
 
 
+class RequestError(MlflowException):
+    """The asker's mistake. MLflow's server puts the whole request before a message: not before this one."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keep the message as it was first set."""
+        if name != "message" or "message" not in vars(self):
+            super().__setattr__(name, value)
+
+
 class SentimentModel(PythonModel):
     """Predicts with the bundle that lies among the model's artifacts."""
 
@@ -40,7 +49,7 @@ class SentimentModel(PythonModel):
         try:
             predictions = self._predictor.predict(texts)
         except DataError as error:  # a text that is too long
-            raise MlflowException.invalid_parameter_value(str(error)) from error
+            raise RequestError.invalid_parameter_value(str(error)) from error
         columns = {
             f"probability_{name}": predictions.probabilities[:, index]
             for index, name in enumerate(predictions.class_names)
@@ -51,12 +60,12 @@ class SentimentModel(PythonModel):
 def _check_texts(texts: list[Any]) -> None:
     """Refuse what is no text as the asker's mistake: a server then answers 400, and not 500 with a traceback."""
     if len(texts) > MOST_TEXTS or sum(len(text) for text in texts if isinstance(text, str)) > MOST_CHARACTERS:
-        raise MlflowException.invalid_parameter_value(
+        raise RequestError.invalid_parameter_value(
             f"A request takes at most {MOST_TEXTS:,} texts and {MOST_CHARACTERS:,} characters. Send several requests."
         )
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise MlflowException.invalid_parameter_value(
+            raise RequestError.invalid_parameter_value(
                 f"Column 'text', row {row}, counted from 0: {text!r:.60} is no text. Fill or drop missing texts."
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -90,6 +91,42 @@ def test_round_trip_in_a_process_elsewhere(recorded, tmp_path, project_dir):
     assert len(answer["used"]) > 5
     assert not [file for file in answer["used"] if Path(file).is_relative_to(project_dir)]  # the copy in the model
     assert list(elsewhere.iterdir()) == []  # nothing is left where it was used
+
+
+def post(app, body: bytes) -> tuple[int, dict]:
+    """Ask MLflow's scoring server within this process."""
+    sent, bodies = [], [{"type": "http.request", "body": body}]
+
+    async def receive():
+        return bodies.pop() if bodies else await asyncio.sleep(3600)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/invocations", "query_string": b"", "root_path": ""}
+    scope["headers"] = [(b"content-type", b"application/json")]
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's server
+def test_a_request_that_is_too_large_is_refused_over_http(recorded, monkeypatch):
+    from mlflow.pyfunc import load_model, scoring_server
+
+    project, bundle = recorded
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the model adds its own copy of the package
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "")  # the server sets it for good
+    (model,) = project.client().search_logged_models([project.run().info.experiment_id])
+    app = scoring_server.init(load_model(model.artifact_location))
+    for texts in (["x" * 20_000_000], ["a good film " * 1_700_000], ["a"] * 10_001, ["x" * 3_000_000] * 4):
+        status, answer = post(app, json.dumps({"inputs": {"text": texts}}).encode())
+        assert status == 400
+        assert "10,000 texts and 10,000,000 characters" in answer["message"]
+        assert len(json.dumps(answer)) < 1000
+    texts = ["x" * 4_000_000, "a great film " * 400_000]  # cut before they are tokenised
+    status, answer = post(app, json.dumps({"inputs": {"text": texts}}).encode())
+    assert status == 200
+    assert [row["label"] for row in answer["predictions"]] == Predictor.load(bundle).predict(texts).labels
 
 
 def test_the_model_holds_no_pickle_and_no_caches(recorded):
