@@ -91,7 +91,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         )
         result = train_and_test(settings, corpus, run.output_dir, reporter, start)
         recorder.finished(result)
-    forget_attempts(run.output_dir)  # not before: a full disk must not cost the training
+    if settings.trainer.resume != "keep":
+        forget_attempts(run.output_dir)  # not before: a full disk must not cost the training
     return describe_outcome(result.metrics, result.parameters, result.seconds)
 
 

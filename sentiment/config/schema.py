@@ -340,7 +340,10 @@ class TrainerSettings(Group):
     threads: int | None = Field(ge=1, le=1024, description="CPU threads of torch; null: torch's default.")
     log_every_n_steps: int = Field(ge=1, description="Steps between two records of train/loss.")
     progress_bar: Literal["auto", "on", "off"] = Field(description="auto: on where the output is a terminal.")
-    resume: bool = Field(description="Go on from the last whole epoch of an interrupted run of the same settings.")
+    resume: bool | Literal["keep"] = Field(
+        description="Go on from the last whole epoch of an interrupted run of the same settings; keep: also keep what "
+        "it goes on from when it ends, so that a larger max_epochs in the same folder trains on."
+    )
     test: bool = Field(description="Evaluate the selected checkpoint on the test split at the end; false in a search.")
     debug: Literal["fast", "overfit", "profile", "nans"] | None = Field(
         default=None, description="Try a run before it is trained; set by debug=fast and its like."

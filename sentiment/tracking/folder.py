@@ -15,7 +15,7 @@ from sentiment.errors import Reached
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
-from sentiment.tracking.result_file import ResultRecord, read_unfinished, write_result
+from sentiment.tracking.result_file import ResultRecord, read_shorter, read_unfinished, write_result
 from sentiment.tracking.run_name import name_recorded
 from sentiment.training.result import RunResult
 
@@ -36,13 +36,15 @@ class FolderRecorder:
         settings, params = context.settings, flatten_settings(context.settings)
         self._folder = context.output_dir
         self.earlier = earlier = read_unfinished(context.output_dir, params)
+        # One that trains on has a run of its own in MLflow, where parameters are written once.
+        before = earlier or read_shorter(context.output_dir, params)
         self._record = ResultRecord(
             name=name_recorded(context),
             model=settings.model.name,
             status="RUNNING",
             started=earlier.started if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds"),
             run_id=earlier.run_id if earlier else None,
-            history=earlier.history if earlier else (),
+            history=before.history if before else (),
             overrides=context.overrides,
             params=params,
             job_number=context.job_number,

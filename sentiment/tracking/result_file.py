@@ -26,6 +26,11 @@ RESULT_FILE = "result.json"
 FINGERPRINT_TAG = "data.fingerprint"
 """Tells which data a run read; runs of another fingerprint do not compare."""
 
+EPOCHS = "trainer.max_epochs"
+
+LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
+"""What a run goes on from, in its folder."""
+
 ADOPTED_TAG = "trial.adopted"
 """The run was another study's, and was taken over with its folder; MLflow keeps it under that study's parent."""
 
@@ -130,12 +135,38 @@ def read_unfinished(output_dir: Path, params: Mapping[str, str]) -> ResultRecord
     record = _read_own(output_dir)
     if record is None:
         return None
+    if record.status in FINAL and (longer := _raises_epochs(record, params)) and _has_last(output_dir):
+        return None  # what it reached is in `read_shorter`
     if record.status in FINAL:
+        missing = (
+            f"; it cannot train on, as {output_dir / LAST_CHECKPOINT} is missing: train with trainer.resume=keep"
+            if longer
+            else ""
+        )
         raise TrackingError(
             f"{output_dir / RESULT_FILE} holds a run that is {record.status}; it would be overwritten.\n"
-            "  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again"
+            f"  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again{missing}"
         )
     return record if _is_same_run(output_dir, record, params) else None
+
+
+def read_shorter(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:
+    """Read the finished run of fewer epochs that goes on in its folder; None where there is none."""
+    record = _read_own(output_dir)
+    is_found = record is not None and record.status in FINAL and _raises_epochs(record, params)
+    return record if is_found and _has_last(output_dir) else None
+
+
+def _raises_epochs(record: ResultRecord, params: Mapping[str, str]) -> bool:
+    """Whether a single run finished, and the one that starts differs from it in having more epochs alone."""
+    now, then = keep_determining(params), keep_determining(record.params)
+    epochs, fewer = now.pop(EPOCHS, ""), then.pop(EPOCHS, "")
+    is_more = epochs.isdecimal() and fewer.isdecimal() and int(epochs) > int(fewer)
+    return is_more and now == then and record.status == "FINISHED" and record.job_number is None
+
+
+def _has_last(output_dir: Path) -> bool:
+    return (output_dir / LAST_CHECKPOINT).exists()
 
 
 def read_ended(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,19 @@ class LastCheckpoint(pl.Callback):
 
     Args:
         folder: Folder of the run's checkpoints.
-        identity: Hash of what determines the run; a file of another run is not taken up.
+        max_epochs: Epochs of the run.
+        identify: Return the hash of what determines the run, at a number of epochs; a file of another run is not taken
+            up, but that of a shorter one trains on.
         reporter: Learns where the run could be stopped.
         enabled: False: write nothing and always start anew.
     """
 
-    def __init__(self, folder: Path, identity: str, reporter: Reporter, *, enabled: bool) -> None:
+    def __init__(
+        self, folder: Path, max_epochs: int, identify: Callable[[int], str], reporter: Reporter, *, enabled: bool
+    ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
-        self.identity = {"run": identity, "folder": str(folder.resolve())}
+        self.identity = {"run": identify(max_epochs), "folder": str(folder.resolve())}
+        self._max_epochs, self._identify = max_epochs, identify
         self.enabled = enabled
         self._reporter = reporter
         self._started = time.monotonic()
@@ -78,7 +84,9 @@ class LastCheckpoint(pl.Callback):
             reason = str(error).partition("\n")[0][:200]
             log.warning("%s is damaged (%s); the run starts anew.", self.file, reason)
             return None
-        if identity["run"] != self.identity["run"]:
+        shorter = part.get("max_epochs", self._max_epochs)
+        trains_on = shorter < self._max_epochs and identity["run"] == self._identify(shorter)
+        if identity["run"] != self.identity["run"] and not trains_on:
             log.warning("%s is of other settings or data; the run starts anew.", self.file)
             return None
         if identity != self.identity:  # the folder was moved or copied since
@@ -86,6 +94,12 @@ class LastCheckpoint(pl.Callback):
             checkpoint[KEY]["identity"] = self.identity
             _save(checkpoint, self.file)
         _save(best, self.folder / BEST_FILE)
+        if trains_on:
+            part["should_stop"] = False
+            log.info(
+                "Trains on after epoch %d of %d. The learning rate is that of a schedule over %d epochs: it may jump.",
+                *(epoch, shorter, self._max_epochs),
+            )
         self._taken_up = part
         log.info("Goes on after epoch %d, from %s", epoch, self.file)
         return self.file
@@ -127,6 +141,7 @@ class LastCheckpoint(pl.Callback):
         device = pl_module.device
         checkpoint[KEY] = {
             "identity": self.identity,
+            "max_epochs": self._max_epochs,
             "seconds": self.seconds,
             "should_stop": trainer.should_stop,
             # Python's and numpy's global numbers have no part in training.

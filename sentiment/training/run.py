@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import cast
@@ -83,7 +84,10 @@ def train_and_test(
     profiler = StepProfiler(output_dir / "profile") if mode == "profile" else None
     folder = output_dir / CHECKPOINTS
     selected = folder / BEST_FILE
-    last = LastCheckpoint(folder, identify(settings, corpus.fingerprint), reporter, enabled=settings.trainer.resume)
+    last = LastCheckpoint(
+        folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
+        enabled=bool(settings.trainer.resume),
+    )  # fmt: skip
     parameters = count_parameters(module.network)
     with lightning_setup():
         callbacks = [*list_callbacks(mode), reporting, build_selection(settings, folder), last]
@@ -117,6 +121,12 @@ def train_and_test(
         class_names=corpus.class_names,
         test=module.collect_test_predictions() if settings.trainer.test else None,
     )
+
+
+def _identify(settings: Settings, fingerprint: str, max_epochs: int) -> str:
+    """Identify the run, or one that differs in its number of epochs."""
+    trainer = settings.trainer.model_copy(update={"max_epochs": max_epochs})
+    return identify(settings.model_copy(update={"trainer": trainer}), fingerprint)
 
 
 def fit(

@@ -113,6 +113,25 @@ def test_a_finished_run_is_not_overwritten(project, result):
     assert read_result(project.output_dir() / "result.json").status == "FINISHED"
 
 
+def test_a_finished_run_goes_on_with_more_epochs_where_it_kept_what_that_takes(project, result):
+    def open_with(epochs):
+        return open_recorder(project.context(project.settings(*NONE, f"trainer.max_epochs={epochs}")))
+
+    with open_with(2) as recorder:
+        recorder.validated({"val/accuracy": 0.7}, step=10, epoch=1.0)
+        recorder.finished(result)
+    with pytest.raises(TrackingError, match=r"last\.ckpt is missing: train with trainer\.resume=keep"), open_with(3):
+        pytest.fail("the block must not be entered")
+    (project.output_dir() / "checkpoints").mkdir()
+    (project.output_dir() / "checkpoints/last.ckpt").touch()
+    with pytest.raises(TrackingError, match="would be overwritten"), open_with(1):
+        pytest.fail("the block must not be entered")
+    with open_with(3) as recorder:
+        recorder.validated({"val/accuracy": 0.8}, step=20, epoch=3.0)
+        recorder.finished(result)
+    assert [point["step"] for point in read_result(project.output_dir() / "result.json").history] == [10, 20]
+
+
 def validate_and_stop(project, context, error=KeyboardInterrupt):
     with open_recorder(context) as recorder:
         recorder.validated({"val/accuracy": 0.7}, step=10, epoch=0.5)

@@ -101,6 +101,21 @@ def test_a_paused_run_ends_as_an_uninterrupted_one(small_settings, small_corpus,
     assert learned(result) == learned(expected)
 
 
+def test_a_finished_run_trains_on_as_one_that_was_longer_from_the_start(
+    small_settings, small_corpus, recording_reporter, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    same = ("model=rnn", *DROPOUT, "scheduler=constant", "scheduler.warmup_fraction=0", "trainer.resume=keep")
+    short, long = (small_settings(*same, f"trainer.max_epochs={epochs}") for epochs in (1, 2))
+    expected = train_and_test(long, small_corpus, tmp_path / "whole", recording_reporter())
+    train_and_test(short, small_corpus, tmp_path / "kept", recording_reporter())
+    rest = recording_reporter()
+    result = train_and_test(long, small_corpus, tmp_path / "kept", rest)
+    assert rest.of_kind("validated")[0][1] > 1
+    assert learned(result) == learned(expected)
+    assert "Trains on after epoch 1 of 1" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("model", "extra", "validations", "kept_epochs"),
     [
