@@ -7,6 +7,7 @@ that is closed (SIGHUP) with 129. An error written for people (`SentimentError`)
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import stat
@@ -20,6 +21,7 @@ from sentiment.format import mask_passwords
 def install_exits() -> None:
     """Take over the last words of the process: uncaught errors, SIGTERM, and SIGHUP but under nohup."""
     sys.excepthook = _report
+    logging.raiseExceptions = False  # a log that a full disk does not take: a traceback a line, before the one sentence
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)

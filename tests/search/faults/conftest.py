@@ -104,9 +104,11 @@ class ToyStudy:
         self._starts, self._ends = folder / "starts.txt", folder / "ends.txt"
         self._commands: list[Command] = []
 
-    def start(self, *overrides: str, n_trials: int, n_jobs: int = 1, seconds: float = 0.0) -> Command:
+    def arguments(self, *overrides: str, n_trials: int, n_jobs: int = 1, seconds: float = 0.0) -> list[str]:
+        """Return what comes after ``python``."""
         storage = [f"hydra.sweeper.storage='{self.storage_url}'", "hydra.sweeper.study_name=toy"]
-        arguments = [
+        return [
+            *(str(self.app), "-m"),
             *("hydra/sweeper=study", "x=interval(-5,5)", "y=interval(-5,5)"),
             *(f"hydra.sweeper.n_trials={n_trials}", f"hydra.sweeper.n_jobs={n_jobs}", f"seconds={seconds}"),
             "hydra.sweeper.ignore=[seconds,mark,end_mark]",  # a resumed command may be quicker
@@ -114,7 +116,11 @@ class ToyStudy:
             *(storage if self.storage_url else []),
             *overrides,
         ]
-        command = Command([sys.executable, str(self.app), "-m", *arguments], self.folder / f"{len(self._commands)}.txt")
+
+    def start(self, *overrides: str, n_trials: int, n_jobs: int = 1, seconds: float = 0.0) -> Command:
+        """Start a command."""
+        arguments = self.arguments(*overrides, n_trials=n_trials, n_jobs=n_jobs, seconds=seconds)
+        command = Command([sys.executable, *arguments], self.folder / f"{len(self._commands)}.txt")
         self._commands.append(command)
         return command
 

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-DISK_BYTES = 4 * 1024 * 1024
+from tests.faults.disk import fill, small_disk
 
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", folder], check=True, capture_output=True
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"needs root to mount a small disk: {error}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+__all__ = ["small_disk"]
 
 
 @pytest.fixture
@@ -38,14 +23,6 @@ def read_only_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
         folder = tmp_path / "closed"
         folder.mkdir(mode=0o500)
     return folder
-
-
-def fill(filler: Path) -> None:
-    """Write to the disk until nothing more fits."""
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    assert shutil.disk_usage(filler.parent).free == 0
 
 
 @pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
