@@ -12,7 +12,7 @@ from sentiment.credentials import hide_passwords
 from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
 
-COMMANDS = ("report", "compare", "errors", "best", "predict", "evaluate", "sync", "record", "reference")
+COMMANDS = ("report", "compare", "errors", "best", "predict", "evaluate", "stop", "sync", "record", "reference")
 """Names of the modules in `sentiment.commands`, in the order in which people meet them."""
 
 RENAMED = {"study": "record"}

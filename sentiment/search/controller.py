@@ -120,6 +120,9 @@ class Controller:
                     self._end_hung()
                 elif self._study.is_served:
                     break
+                elif self._study.is_to_stop:
+                    log.info("Stopped on request; the same command goes on.")
+                    return
                 else:
                     time.sleep(POLL_SECONDS)  # other processes run the last trials; one may die yet
                 self._wait()

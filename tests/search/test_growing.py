@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.history import read_study
-from sentiment.search.study.trial import _open_study
+from sentiment.search.study.trial import open_study
 
 GRID = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=1000"]
 
@@ -120,7 +120,7 @@ STEPS = st.lists(
 def test_any_sequence_of_growths_runs_every_point_once(sweep, study_dir, steps):
     """Every space of a sequence is whole in the end, and no point has run twice."""
     shutil.rmtree(study_dir, ignore_errors=True)
-    _open_study.cache_clear()  # a process never meets another study at the same place
+    open_study.cache_clear()  # a process never meets another study at the same place
     task = Marking()
     seen = set()
     for step in steps:

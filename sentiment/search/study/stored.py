@@ -43,7 +43,7 @@ from sentiment.search.study.outcome import (
 from sentiment.search.study.promotion import PromotionPruner, count_steps, list_excess
 from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
 from sentiment.search.study.spending import BUDGET_KEY, measure
-from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, PROGRESS_KEY, TrialAddress
+from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, PROGRESS_KEY, STOP_KEY, TrialAddress
 
 log = logging.getLogger(__name__)
 
@@ -192,6 +192,8 @@ class StoredStudy:
             if not self.trials():
                 self._enqueue(search.starts)
         self._storage.set_study_system_attr(self._study._study_id, BUDGET_KEY, asdict(self._budget))
+        if self.is_to_stop:  # whoever starts the command again wants it to go on
+            self._storage.set_study_system_attr(self._study._study_id, STOP_KEY, False)
         self._tell_of_other_code()
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
@@ -236,6 +238,8 @@ class StoredStudy:
         """
         with self._lock(self.name):
             self._take_over()
+            if self.is_to_stop:
+                return None
             trials = self.trials()
             step = self._agenda.choose(trials)
             if step is None:
@@ -398,6 +402,11 @@ class StoredStudy:
     def is_served(self) -> bool:
         """Whether all trials have ended, but those that are paused for good."""
         return self._agenda.is_done(self.trials())
+
+    @property
+    def is_to_stop(self) -> bool:
+        """Whether a person asked since the last command began that no more trials start; see `study.stop`."""
+        return bool(self._storage.get_study_system_attrs(self._study._study_id).get(STOP_KEY))
 
     @property
     def total(self) -> int | None:

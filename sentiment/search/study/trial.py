@@ -38,6 +38,9 @@ OWNER_KEY = "study:owner"
 PROGRESS_KEY = "study:progress"
 """System attribute: share of the job that is done, and a word on it for people."""
 
+STOP_KEY = "study:stop"
+"""System attribute of a trial that is asked to end, or of a study that is to start no more; see `study.stop`."""
+
 ATTEMPT_KEY = "study:attempt:{repeat}"
 """System attribute: how often a job was begun (``count``), and its ``folder`` and ``log``, relative to the study's."""
 
@@ -91,15 +94,18 @@ class StoredTrial:
         objectives are not pruned: Optuna compares one.
 
         Raises:
-            RunPruned: The pruner ends the trial, or the study's budget is over.
+            RunPruned: The pruner ends the trial, a person does (`study.stop`), or the study's budget is over.
         """
         if self._deadline is not None and time.time() >= self._deadline:
             raise RunPruned("the study's budget of time was over")
+        stored = self._storage.get_trial(self._trial_id)
+        if stored.system_attrs.get(STOP_KEY):
+            raise RunPruned("ended on request")
         if self.repeat > 0 or len(self._study.directions) > 1 or isinstance(self._study.pruner, WilcoxonPruner):
             return
         self._steps = step + 1
         # A job that was restarted from its checkpoint may pass a step again; the first report counts, as in Optuna.
-        if step not in self._storage.get_trial(self._trial_id).intermediate_values:
+        if step not in stored.intermediate_values:
             self._storage.set_trial_intermediate_value(self._trial_id, step, float(value))
         self._prune(step, self._margin * error)
 
@@ -207,7 +213,7 @@ class TrialAddress:
 
     def find(self) -> StoredTrial:
         """Open the storage (once per process) and find the trial."""
-        study = _open_study(self.storage_url, self.study_dir, self.study_name)
+        study = open_study(self.storage_url, self.study_dir, self.study_name)
         study.pruner = self.pruner
         return StoredTrial(study, self)
 
@@ -236,7 +242,8 @@ class TrialAddress:
 
 
 @lru_cache(maxsize=4)
-def _open_study(url: str | None, study_dir: Path, name: str) -> optuna.Study:
+def open_study(url: str | None, study_dir: Path, name: str) -> optuna.Study:
+    """Open a study for its jobs, once a process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         storage = open_storage(url, study_dir)

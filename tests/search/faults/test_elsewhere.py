@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.history import read_study
-from sentiment.search.study.trial import _open_study
+from sentiment.search.study.trial import open_study
 from tests.search.conftest import TOY_DIR
 
 GRID = (
@@ -37,7 +37,7 @@ class Project:
 
     def run(self, *overrides):
         self.monkeypatch.chdir(self.folder)
-        _open_study.cache_clear()  # a process never meets another study at the same place
+        open_study.cache_clear()  # a process never meets another study at the same place
         GlobalHydra.instance().clear()
         spec = importlib.util.spec_from_file_location(next(NAMES), self.folder / "app.py")
         application = importlib.util.module_from_spec(spec)

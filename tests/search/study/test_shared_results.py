@@ -14,7 +14,7 @@ from sentiment.errors import SentimentError
 from sentiment.search.application import searchable
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
-from sentiment.search.study.trial import _open_study
+from sentiment.search.study.trial import open_study
 
 GRID = ("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=100")
 
@@ -138,7 +138,7 @@ def test_a_result_whose_folder_is_gone_is_none(study, application, tmp_path):
 def test_a_result_whose_folder_holds_another_job_by_now_is_none(study, application, tmp_path):
     study("one")
     shutil.rmtree(tmp_path / "multirun/one")
-    _open_study.cache_clear()
+    open_study.cache_clear()
     study("one", "y=7")
     application.take()
     study("two")
@@ -146,7 +146,7 @@ def test_a_result_whose_folder_holds_another_job_by_now_is_none(study, applicati
     study("three")
     assert application.take() == [], "the new results stand for those that went"
     (tmp_path / "multirun/one/journal.log").unlink()
-    _open_study.cache_clear()
+    open_study.cache_clear()
     study("one", "y=8", "hydra.sweeper.reuse=none")  # in the folders of jobs that were there before
     application.take()
     study("four", "y=7")

@@ -1,0 +1,30 @@
+"""``python -m sentiment stop STUDY [TRIAL]``: end a study after its running jobs, or one of its trials."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "end a study after its running jobs, or one running trial as pruned; the study's own command goes on later"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("study", metavar="STUDY", help="a study's folder, or its name under multirun/")
+    parser.add_argument("trial", nargs="?", type=int, metavar="TRIAL", help="number of a trial; without it: the study")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Leave the request in the study's storage, and say when it takes effect.
+
+    Raises:
+        SentimentError: There is no such study, or the trial does not run.
+    """
+    from sentiment.report.sweep.names import find_sweep
+    from sentiment.search.study.stop import request_stop
+    from sentiment.tracking.runs import MULTIRUN_DIR
+
+    request_stop(find_sweep(options.study, MULTIRUN_DIR), options.trial)
+    if options.trial is None:
+        print("The study ends after its running jobs; its own command, started again, goes on.")
+    else:
+        print(f"Trial {options.trial} ends as pruned at its next report.")

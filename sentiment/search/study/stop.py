@@ -1,0 +1,38 @@
+"""Ask from outside that a trial ends as pruned, or that a study starts no more trials: kept in the study's storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from sentiment.errors import SentimentError
+from sentiment.search.storage.address import storage_errors
+from sentiment.search.study.address_file import read_study_address
+from sentiment.search.study.trial import STOP_KEY, open_study
+
+
+class StopError(SentimentError):
+    """There is nothing to stop."""
+
+
+def request_stop(study_dir: Path, number: int | None = None) -> None:
+    """Ask a study to end after its running jobs, or one of its running trials to end at its next report.
+
+    Raises:
+        StopError: The folder holds no study, or the trial does not run.
+        StorageError: Its storage cannot be read or written.
+    """
+    known = read_study_address(study_dir)
+    if known is None:
+        raise StopError(f"{study_dir} holds no study.\n  -> name the folder of a study, or its name under multirun/")
+    with storage_errors(f"Writing the study in {study_dir}"):
+        study = open_study(known.storage, study_dir, known.study_name)
+        if number is None:
+            study._storage.set_study_system_attr(study._study_id, STOP_KEY, True)
+            return
+        running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
+        if number not in running:
+            others = ", ".join(map(str, running)) or "none"
+            raise StopError(f"Trial {number} of {known.study_name} does not run.\n  -> those that run: {others}")
+        study._storage.set_trial_system_attr(running[number]._trial_id, STOP_KEY, True)

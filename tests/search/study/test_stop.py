@@ -1,0 +1,56 @@
+"""A person ends a trial, or a study, from outside."""
+
+from __future__ import annotations
+
+import pytest
+from optuna.trial import TrialState
+
+from sentiment.search.study.current import current_trial
+from sentiment.search.study.stop import StopError, request_stop
+from sentiment.search.study.trial import open_study
+
+
+@pytest.fixture(autouse=True)
+def _forget_studies():
+    """A process never meets another study at the same place."""
+    open_study.cache_clear()
+    yield
+    open_study.cache_clear()
+
+
+@pytest.mark.parametrize("is_database", [False, True])
+def test_a_study_ends_after_its_running_job_and_its_command_goes_on(sweep, study_dir, tmp_path, is_database):
+    storage = f"sqlite:///{tmp_path}/studies.db" if is_database else None
+
+    def stop_at_second(config):
+        if current_trial().number == 1:
+            request_stop(study_dir)
+        return 1.0
+
+    options = ("x=interval(0,1)", "hydra.sweeper.n_trials=4", "hydra.sweeper.study_name=mine")
+    stopped = sweep(*options, task=stop_at_second, storage=storage)
+    assert [trial.state for trial in stopped.trials] == [TrialState.COMPLETE] * 2
+    whole = sweep(*options, task=lambda config: 1.0, storage=storage)
+    assert [trial.state for trial in whole.trials] == [TrialState.COMPLETE] * 4
+
+
+def test_a_trial_ends_as_pruned_at_its_next_report(sweep, study_dir):
+    def report(config):
+        trial = current_trial()
+        for step in range(3):
+            if (trial.number, step) == (1, 1):
+                request_stop(study_dir, 1)
+            trial.report(1.0, step=step)
+        return 1.0
+
+    study = sweep("x=interval(0,1)", "hydra.sweeper.n_trials=3", task=report)
+    states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
+    assert [trial.state for trial in study.trials] == states
+    assert set(study.trials[1].intermediate_values) == {0}
+    with pytest.raises(StopError, match=r"Trial 0 of .* does not run"):
+        request_stop(study_dir, 0)
+
+
+def test_a_folder_without_a_study_is_said(tmp_path):
+    with pytest.raises(StopError, match="holds no study"):
+        request_stop(tmp_path)
