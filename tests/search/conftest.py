@@ -197,9 +197,13 @@ def sweep(study_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         options = ["hydra/sweeper=study", f"hydra.sweep.dir={study_dir}", *quiet, *overrides]
         options += [] if storage is None else [f"hydra.sweeper.storage={storage}"]
         hydra.multirun("config", task, options, with_log_configuration=False)
-        return optuna.load_study(study_name=None, storage=open_storage(storage, study_dir))
+        opened.append(open_storage(storage, study_dir))
+        return optuna.load_study(study_name=None, storage=opened[-1])
 
+    opened: list[BaseStorage] = []
     yield run
+    for storage in opened:
+        close_storage(storage)
     GlobalHydra.instance().clear()
 
 

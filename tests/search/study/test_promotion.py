@@ -120,7 +120,9 @@ def summarize(study):
     return [(trial.state, trial.params["x"], count_steps(trial)) for trial in study.trials]
 
 
-def test_nine_trials_cost_less_than_half_of_their_work_and_the_best_comes_to_its_end(sweep, storage_url, study_dir):
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_nine_trials_cost_less_than_half_of_their_work_and_the_best_comes_to_its_end(sweep, tmp_path, study_dir, kind):
+    storage_url = None if kind == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
     task = Climbing()
     study = sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task, storage=storage_url)
     assert {count_steps(trial) for trial in study.trials} == {1, 3, 9}
