@@ -108,6 +108,8 @@ def _read_value(annotation: Any, text: str) -> Any:
     members = _members(annotation)
     if text == "null" and type(None) in members:
         return None
+    if text in ("true", "false") and bool in members:
+        return text == "true"
     is_list = text.startswith("[") and any(get_origin(member) is list for member in members)
     if not is_list and any(member is str or _is_choice(member) for member in members):
         return text

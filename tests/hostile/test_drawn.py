@@ -121,7 +121,15 @@ RECORD = {
 STUDY = {"study_name": "a", "storage": None, "command": "python run.py"}
 PARENT = {"uri": "sqlite:///a.db", "experiment_id": "1", "run_id": "a"}
 DELIVERY = {"offset": 3, "run_id": "a", "uri": None, "key": None}
-HISTORY = {"name": "a", "objectives": None, "directions": ["minimize"], "trials": [], "best": [], "log_scaled": []}
+HISTORY = {
+    "name": "a",
+    "objectives": None,
+    "directions": ["minimize"],
+    "trials": [],
+    "best": [],
+    "log_scaled": [],
+    "conditions": {},
+}
 READERS = {
     RESULT_FILE: (RECORD, lambda folder: read_result(folder / RESULT_FILE)),
     STUDY_FILE: (STUDY, read_study_address),
