@@ -9,11 +9,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.tracking.result_file import read_result
 
 PAGE = (PROJECT_DIR / "docs" / "extending.md").read_text(encoding="utf-8")
 TINY = (
@@ -62,7 +64,7 @@ def write_reviews(folder: Path) -> None:
 
 
 def read_results(checkout) -> dict[str, dict]:
-    found = [json.loads(path.read_text()) for path in sorted(checkout.folder.glob("multirun/**/result.json"))]
+    found = [asdict(read_result(path)) for path in sorted(checkout.folder.glob("multirun/**/result.json"))]
     return {result["params"]["model.name"] + "/" + result["params"]["data.name"]: result for result in found}
 
 
@@ -95,6 +97,7 @@ CHECK = """
 import shlex, sys
 from sentiment.config.command_line import check_command_line
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
+from sentiment.tracking.result_file import read_result
 import run
 for line in sys.stdin.read().splitlines():
     check_command_line(shlex.split(line)[2:], run.CONFIG_DIR, "config", {STUDY_SWEEPER: list_search_points})
@@ -193,9 +196,9 @@ def test_the_tracker_records_alone_and_beside_mlflow(extended):
     events = ["started", "described", "described", "validated", "tested", "finished", "closed"]
     assert runs == {"alone": events, "beside": events}
     for name in runs:
-        result = json.loads((extended.folder / "multirun" / name / "result.json").read_text())
-        assert result["params"]["tracking.name"] == "lines"
-        assert (result["run_id"] is not None) is (name == "beside"), "in MLflow only where it is asked to"
+        result = read_result(extended.folder / "multirun" / name / "result.json")
+        assert result.params["tracking.name"] == "lines"
+        assert (result.run_id is not None) is (name == "beside"), "in MLflow only where it is asked to"
 
 
 @pytest.mark.slow

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 
 import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+
+from sentiment.tracking.result_file import read_result
 
 SMALL = (
     "data.train_size=300", "data.test_size=60", "data.max_sentences=3", "data.difficulty=0", "trainer.max_epochs=1",
@@ -16,7 +18,7 @@ SMALL = (
 
 
 def read_results(checkout) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted(checkout.folder.glob("multirun/**/result.json"))]
+    return [asdict(read_result(path)) for path in sorted(checkout.folder.glob("multirun/**/result.json"))]
 
 
 @pytest.mark.slow

@@ -7,11 +7,13 @@ import re
 import shutil
 import signal
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from sentiment.tracking.result_file import read_result
 from tests.end_to_end.conftest import Checkout
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -218,7 +220,7 @@ def test_a_study_takes_over_equal_results_of_another(fresh_checkout):
     records = {name: {} for name in ("one", "two")}
     for name in records:
         for file in fresh_checkout.folder.glob(f"multirun/{name}/*/result.json"):
-            record = json.loads(file.read_text())
+            record = asdict(read_result(file))
             assert record["job_number"] == int(file.parent.name)
             records[name][record["params"]["model.max_n"]] = record
     for key, record in records["one"].items():

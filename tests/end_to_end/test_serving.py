@@ -70,20 +70,21 @@ def registered(checkout, tiny) -> tuple[str, Path]:
     from mlflow import MlflowClient
 
     from sentiment.tracking.mlflow.registry import register_champion
+    from sentiment.tracking.result_file import read_result_of
 
     folder = checkout.folder / "multirun/served"
     done = checkout.run(*tiny, "tracking.log_model=true", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
-    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    record = read_result_of(folder)
     register_champion(
         checkout.store,
         NAME,
-        record["run_id"],
+        record.run_id,
         objective="val/accuracy",
-        value=record["metrics"]["val/accuracy"],
+        value=record.metrics["val/accuracy"],
         direction="maximize",
     )
-    assert MlflowClient(checkout.store).get_model_version_by_alias(NAME, "champion").run_id == record["run_id"]
+    assert MlflowClient(checkout.store).get_model_version_by_alias(NAME, "champion").run_id == record.run_id
     return checkout.store, folder / "model"
 
 
