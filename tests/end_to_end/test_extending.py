@@ -220,4 +220,4 @@ def test_the_logged_model_takes_the_extension_along(extended):
     assert answer.returncode == 0, answer.stderr
     count, file = answer.stdout.split()
     assert count == "1"
-    assert "/code/sentiment/" in file, "the copy in the model, not the checkout's"
+    assert "/code.zip/sentiment/" in file, "the copy in the model, not the checkout's"
