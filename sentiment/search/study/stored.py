@@ -267,7 +267,8 @@ class StoredStudy:
             self._enqueue_again(step.trial)
             trial_id = self.trials()[-1]._trial_id
         elif step.trial is None:
-            trial_id = self._storage.create_new_trial(self._study._study_id)
+            # By the study's own storage: it is the one given, or its cache, which has to know the trial.
+            trial_id = self._study._storage.create_new_trial(self._study._study_id)
             return optuna.Trial(self._study, trial_id)
         else:
             trial_id = step.trial._trial_id

@@ -69,3 +69,11 @@ def test_counts_are_exact_nobody_starves_and_a_stop_changes_nothing(sweep, tmp_p
     assert len(set(task.steps)) == len(task.steps)
     ended = [(trial.state, trial.params, trial.values, count_steps(trial)) for trial in study.trials]
     assert ended == [(trial.state, trial.params, trial.values, count_steps(trial)) for trial in whole.trials]
+
+
+def test_a_sampler_that_reads_no_trials_draws_for_a_database_too(sweep, tmp_path):
+    study = sweep(
+        "x=interval(-5,5)", "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=3",
+        task=lambda config: abs(float(config.x)), storage=f"sqlite:///{tmp_path / 'study.db'}",
+    )  # fmt: skip
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
