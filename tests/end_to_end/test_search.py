@@ -80,7 +80,11 @@ def test_a_killed_search_goes_on_from_the_checkpoint_and_in_the_same_records(fre
     )  # fmt: skip
     process = fresh_checkout.start(*command)
     deadline = time.monotonic() + 120
-    while not list(fresh_checkout.folder.glob("multirun/*/0/checkpoints/last.ckpt")):
+    # A checkpoint to go on from, and the run delivered to MLflow, which happens beside the training.
+    job = "multirun/*/0"
+    while not all(
+        list(fresh_checkout.folder.glob(f"{job}/{name}")) for name in ("checkpoints/last.ckpt", "mlflow.json")
+    ):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)

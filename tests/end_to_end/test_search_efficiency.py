@@ -89,4 +89,4 @@ def test_a_small_version_runs_in_one_command(tmp_path):
     command += ["transformer_synthetic", "--policies", "stock", "median", "oracle"]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
     assert "transformer_synthetic, 2 workers, 2 seeds" in output
-    assert "  oracle" in output
+    assert "| oracle |" in output
