@@ -144,7 +144,7 @@ if __name__ == "__main__":
     folder = parser.parse_args().study_dir
     command = (folder / "study.json").read_text(encoding="utf-8")
     about = {
-        "command": json.loads(command).get("command", ""),
+        "command": json.loads(command).get("command", "").replace(f"{folder.resolve().parents[1]}/", ""),
         "commit": read_result(folder / "0" / RESULT_FILE).tags["mlflow.source.git.commit"],
         "hardware": str(describe_hardware()),
     }
