@@ -110,6 +110,13 @@ class RunPaused(RunStopped):
 
     steps: int = 0
 
+    @classmethod
+    def after(cls, steps: int) -> RunPaused:
+        """Make one; not by arguments, which exceptions lose on their way between processes."""
+        paused = cls(f"paused after {steps} reports")
+        paused.steps = steps
+        return paused
+
 
 FailureKind = Literal[
     "exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died", "timed_out", "not_stored"

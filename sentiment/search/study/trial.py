@@ -116,9 +116,7 @@ class StoredTrial:
             RunPaused: The trial has come to the rung where it waits for its promotion.
         """
         if self._target is not None and self._steps >= self._target:
-            paused = RunPaused(f"paused after {self._steps} reports")
-            paused.steps = self._steps
-            raise paused
+            raise RunPaused.after(self._steps)
 
     def finish_repeat(self, value: float) -> None:
         """Take the final value of a repeat; the Wilcoxon pruner compares trials repeat by repeat.

@@ -204,9 +204,7 @@ class TrialTask:
         if known.state == "complete":
             return known.values[0] if self.objectives == 1 else known.values
         if known.state == "paused":
-            paused = RunPaused(known.reason)
-            paused.steps = known.steps
-            raise paused
+            raise RunPaused.after(known.steps)
         raise (RunPruned if known.state == "pruned" else SentimentError)(known.reason)
 
 
