@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.data.labelled import LabelledReviews
 from sentiment.data.split_texts import HeldOut, SplitTexts, read_split_texts, relocate_data
 from sentiment.models.attribution import Attribution, attend, attribute
 from sentiment.models.bundle import Predictor
@@ -93,15 +94,7 @@ def analyse_run(
     else:
         _require_same_reviews(stored.labels, reviews, run.folder)
         probabilities, source = stored.probabilities, "as the run stored them"
-    labelled = LabelledPredictions(
-        texts=reviews.texts,
-        labels=reviews.labels,
-        probabilities=probabilities,
-        lengths=np.array([len(ids) for ids in predictor.tokenizer.encode(reviews.texts)], dtype=np.int64),
-        class_names=reviews.class_names,
-        max_tokens=predictor.max_tokens,
-    )
-    tables = tabulate_errors(labelled, shown)
+    tables, explanations = find_errors(predictor, reviews, probabilities, reviews.class_names, shown, explain=explain)
     return RunErrors(
         name=run.record.name,
         run_id=run.record.run_id,
@@ -109,8 +102,30 @@ def analyse_run(
         source=source,
         max_tokens=predictor.max_tokens,
         tables=tables,
-        explanations=explain_texts(predictor, [wrong.text for wrong in tables.wrong_reviews]) if explain else (),
+        explanations=explanations,
     )
+
+
+def find_errors(
+    predictor: Predictor,
+    reviews: SplitTexts | LabelledReviews,
+    probabilities: npt.NDArray[np.float32],
+    class_names: tuple[str, ...],
+    shown: int,
+    *,
+    explain: bool,
+) -> tuple[ErrorTables, tuple[Explanation, ...]]:
+    """Tabulate where (N, K) probabilities are wrong, and weigh the words of the mistakes that are shown."""
+    labelled = LabelledPredictions(
+        texts=reviews.texts,
+        labels=reviews.labels,
+        probabilities=probabilities,
+        lengths=np.array([len(ids) for ids in predictor.tokenizer.encode(reviews.texts)], dtype=np.int64),
+        class_names=class_names,
+        max_tokens=predictor.max_tokens,
+    )
+    tables = tabulate_errors(labelled, shown)
+    return tables, explain_texts(predictor, [wrong.text for wrong in tables.wrong_reviews]) if explain else ()
 
 
 def explain_texts(predictor: Predictor, texts: Sequence[str]) -> tuple[Explanation, ...]:

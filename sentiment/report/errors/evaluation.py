@@ -15,8 +15,7 @@ from sentiment.data.labelled import LabelledReviews
 from sentiment.format import format_metric
 from sentiment.models.bundle import Predictor
 from sentiment.report.draw.table import open_console, open_table
-from sentiment.report.errors.analysis import RunErrors, explain_texts
-from sentiment.report.errors.tables import LabelledPredictions, tabulate_errors
+from sentiment.report.errors.analysis import RunErrors, find_errors
 from sentiment.training.metrics import SplitMetrics
 
 RESAMPLES = 300
@@ -51,15 +50,8 @@ def evaluate(
 ) -> Evaluation:
     """Predict and measure; `shown` is how many mistakes are listed, `explain` whether their words are weighed."""
     probabilities = predictor.predict(reviews.texts).probabilities
-    labelled = LabelledPredictions(
-        texts=reviews.texts,
-        labels=reviews.labels,
-        probabilities=probabilities,
-        lengths=np.array([len(ids) for ids in predictor.tokenizer.encode(reviews.texts)], dtype=np.int64),
-        class_names=predictor.class_names,
-        max_tokens=predictor.max_tokens,
-    )
-    tables = tabulate_errors(labelled, shown)
+    classes = predictor.class_names
+    tables, explanations = find_errors(predictor, reviews, probabilities, classes, shown, explain=explain)
     errors = RunErrors(
         name=name,
         run_id=None,
@@ -67,7 +59,7 @@ def evaluate(
         source="made now",
         max_tokens=predictor.max_tokens,
         tables=tables,
-        explanations=explain_texts(predictor, [wrong.text for wrong in tables.wrong_reviews]) if explain else (),
+        explanations=explanations,
     )
     return Evaluation(bootstrap(reviews.labels, probabilities), errors)
 
