@@ -17,7 +17,11 @@ INCIDENTAL = (
 )  # fmt: skip
 """Settings that change where and how a run is done and told, not what it learns."""
 
+PHRASES = ("model.bigram_buckets", "model.bigram_size", "model.convolution_width")
+
 ADDED = {
+    "transformer": PHRASES,
+    "rnn": PHRASES,
     "files": tuple(
         f"data.{key}"
         for key in (
@@ -26,11 +30,11 @@ ADDED = {
         )
     )
 }  # fmt: skip
-"""Keys that a data set got later, by its name; at null, they mean what was before there were any."""
+"""Keys that a model or data set got later, by its name; at null, they mean what was before there were any."""
 
 
 ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from")
-"""The same, whatever the data."""
+"""The same, whatever the model and the data."""
 
 
 def leave_out_added(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,8 +55,8 @@ def simplify(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
     """Return recorded settings as this version writes them: with every key, and free of the project's folder."""
-    keys = (*ADDED.get(params.get("data.name", ""), ()), *(ADDED_ANYWHERE if "trainer.test" in params else ()))
-    added = dict.fromkeys(keys, "null")
+    named = [key for group in ("model", "data") for key in ADDED.get(params.get(f"{group}.name", ""), ())]
+    added = dict.fromkeys([*named, *(ADDED_ANYWHERE if "trainer.test" in params else ())], "null")
     return added | {key: write_portable(value) for key, value in params.items()}
 
 

@@ -50,12 +50,34 @@ def _read_mapping(value: object) -> object:
 Column = Annotated[str, Field(min_length=1), BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 """A column's name, or its number from 1, which may be typed without quotation marks."""
 
-Pooling = Literal["mean", "max", "mean_max", "attention"]
-"""How (B, T, D) token states become one (B, D) or (B, 2D) review vector; padding never takes part."""
+Pooling = Literal["mean", "max", "mean_max", "attention", "mean_max_attention"]
+"""How (B, T, D) token states become one (B, D), (B, 2D) or (B, 3D) review vector; padding never takes part."""
+
+
+class PhraseGroup(Group):
+    """Keys of every network that can look at neighbouring words before it reads the review; null: it does not."""
+
+    bigram_buckets: int | None = Field(
+        default=None, ge=1, le=2**26, description="Hashed word pairs with vectors beside those of words; null: none."
+    )
+    bigram_size: int | None = Field(
+        default=None, ge=1, le=16384, description="Width of a pair's vector, mapped to embedding_size; null: as wide."
+    )
+    convolution_width: int | None = Field(
+        default=None, ge=1, le=99, description="Neighbouring words that a residual convolution sees; null: none."
+    )
+
+    @field_validator("convolution_width")
+    @classmethod
+    def convolutions_have_a_middle(cls, convolution_width: int | None) -> int | None:
+        """A filter is centred on its word."""
+        if convolution_width is not None and convolution_width % 2 == 0:
+            raise conflict(f"{convolution_width} is even, and a filter has a word in its middle", "set it to 3 or 5")
+        return convolution_width
 
 
 @built_in("model", "sentiment.models.transformer:TextClassificationTransformer")
-class TransformerSettings(Group):
+class TransformerSettings(PhraseGroup):
     """``model=transformer``: token + position embedding, post- or pre-norm blocks, pooling, linear head."""
 
     name: Literal["transformer"]
@@ -88,7 +110,7 @@ class TransformerSettings(Group):
 
 
 @built_in("model", "sentiment.models.recurrent:TextClassificationRNN")
-class RNNSettings(Group):
+class RNNSettings(PhraseGroup):
     """``model=rnn``: embedding, LSTM or GRU layers in one or two directions, pooling, linear head."""
 
     name: Literal["rnn"]
@@ -97,7 +119,7 @@ class RNNSettings(Group):
     hidden_size: int = Field(ge=1, le=16384, description="Width of the state, per direction.")
     depth: int = Field(ge=1, le=64, description="Number of recurrent layers.")
     bidirectional: bool = Field(description="Read the review in both directions.")
-    pooling: Literal["mean", "max", "mean_max", "attention", "last"] = Field(
+    pooling: Literal["mean", "max", "mean_max", "attention", "mean_max_attention", "last"] = Field(
         description="Pooling over the real tokens; last takes the last real state of each direction."
     )
     dropout: float = Field(ge=0, lt=1, description="Dropout on the embedding, between layers and before the head.")

@@ -65,6 +65,18 @@ class AttentionPooling(Pooling):
         return scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
 
 
+class MeanMaxAttentionPooling(Pooling):
+    """Mean, maximum and learned mean side by side: what all words say, what one says, and what counts."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(3 * width)
+        self.mean_max, self.attention = MeanMaxPooling(width), AttentionPooling(width)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool (B, T, D) states over a (B, T) mask of real tokens to (B, 3D)."""
+        return torch.cat([self.mean_max(states, mask), self.attention(states, mask)], dim=-1)
+
+
 class LastPooling(Pooling):
     """The last real state of each direction of a recurrent network.
 
@@ -101,6 +113,7 @@ def build_pooling(name: str, width: int, directions: int = 1) -> Pooling:
         return LastPooling(width, directions)
     kinds: dict[str, type[Pooling]] = {
         "mean": MeanPooling, "max": MaxPooling, "mean_max": MeanMaxPooling, "attention": AttentionPooling,
+        "mean_max_attention": MeanMaxAttentionPooling,
     }  # fmt: skip
     if name not in kinds:
         raise ValueError(f"pooling must be one of {[*kinds, 'last']}, not {name!r}; set model.pooling to one of them")

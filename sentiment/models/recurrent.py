@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sentiment.models.convolution import ConvolutionFront
 from sentiment.models.embedding import TokenEmbedding
 from sentiment.models.padding import as_mask
 from sentiment.models.pooling import build_pooling
@@ -60,10 +61,13 @@ class TextClassificationRNN(nn.Module):
         hidden_size: Width of the state, per direction.
         depth: Number of layers.
         bidirectional: Read the review in both directions.
-        pooling: ``mean``, ``max``, ``mean_max``, ``attention``, or ``last`` for the last real state of each
-            direction.
+        pooling: ``mean``, ``max``, ``mean_max``, ``attention``, ``mean_max_attention``, or ``last`` for the last real
+            state of each direction.
         dropout: Dropout on the embedding, between layers and before the head.
         word_dropout: Share of tokens replaced by the unknown token in training.
+        bigram_buckets: Buckets of hashed word pairs, see `BigramEmbedding`; None: words alone.
+        bigram_size: Width of a pair's vector; None: D.
+        convolution_width: Neighbouring words that a `ConvolutionFront` sees; None: none.
 
     Raises:
         ValueError: A choice that does not exist.
@@ -82,12 +86,18 @@ class TextClassificationRNN(nn.Module):
         pooling: str = "max",
         dropout: float = 0.0,
         word_dropout: float = 0.0,
+        bigram_buckets: int | None = None,
+        bigram_size: int | None = None,
+        convolution_width: int | None = None,
     ) -> None:
         super().__init__()
         directions = 2 if bidirectional else 1
         width = directions * hidden_size
-        self.token_embedding = TokenEmbedding(vocabulary_size, embedding_size, word_dropout)
+        self.token_embedding = TokenEmbedding(
+            vocabulary_size, embedding_size, word_dropout, bigram_buckets, bigram_size
+        )
         self.dropout = nn.Dropout(dropout)
+        self.front = None if convolution_width is None else ConvolutionFront(embedding_size, convolution_width, dropout)
         self.layers = nn.ModuleList(
             RecurrentLayer(cell, embedding_size if layer == 0 else width, hidden_size, bidirectional)
             for layer in range(depth)
@@ -107,7 +117,8 @@ class TextClassificationRNN(nn.Module):
     def encode(self, embedded: Tensor, mask_or_lengths: Tensor) -> Tensor:
         """Turn (B, T, D) embedded tokens into (B, T, directions * hidden_size) states."""
         mask = as_mask(mask_or_lengths, embedded.shape[1])
-        states = self.layers[0](embedded, mask)
+        states = embedded if self.front is None else self.front(embedded, mask)
+        states = self.layers[0](states, mask)
         for layer in self.layers[1:]:
             states = layer(self.dropout(states), mask)
         return states  # type: ignore[no-any-return]

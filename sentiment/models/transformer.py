@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sentiment.models.attention import SelfAttention, attention_weights
+from sentiment.models.convolution import ConvolutionFront
 from sentiment.models.embedding import INITIAL_DEVIATION, TokenEmbedding
 from sentiment.models.padding import as_mask
 from sentiment.models.pooling import build_pooling
@@ -97,9 +98,12 @@ class TextClassificationTransformer(nn.Module):
         norm: ``post`` or ``pre``; with ``pre`` a last norm follows the blocks.
         activation: ``relu`` or ``gelu``.
         positions: ``learned`` or ``sinusoidal`` (Vaswani et al. 2017).
-        pooling: ``mean``, ``max``, ``mean_max`` or ``attention``.
+        pooling: ``mean``, ``max``, ``mean_max``, ``attention`` or ``mean_max_attention``.
         dropout: Dropout after embedding, attention and feed-forward.
         word_dropout: Share of tokens replaced by the unknown token in training.
+        bigram_buckets: Buckets of hashed word pairs, see `BigramEmbedding`; None: words alone.
+        bigram_size: Width of a pair's vector; None: D.
+        convolution_width: Neighbouring words that a `ConvolutionFront` sees; None: none.
 
     Raises:
         ValueError: A choice that does not exist, heads that do not fit, or no `max_tokens`.
@@ -122,15 +126,23 @@ class TextClassificationTransformer(nn.Module):
         pooling: str = "mean",
         dropout: float = 0.0,
         word_dropout: float = 0.0,
+        bigram_buckets: int | None = None,
+        bigram_size: int | None = None,
+        convolution_width: int | None = None,
     ) -> None:
         super().__init__()
         if max_tokens is None:
             raise ValueError("a Transformer needs max_tokens: its position embedding has that many entries; give it")
         if pooling == "last":
-            raise ValueError("pooling 'last' is for recurrent networks; choose mean, max, mean_max or attention")
-        self.token_embedding = TokenEmbedding(vocabulary_size, embedding_size, word_dropout)
+            raise ValueError(
+                "pooling 'last' is for recurrent networks; choose mean, max, mean_max, attention or mean_max_attention"
+            )
+        self.token_embedding = TokenEmbedding(
+            vocabulary_size, embedding_size, word_dropout, bigram_buckets, bigram_size
+        )
         self.positions = _build_positions(positions, max_tokens, embedding_size)
         self.dropout = nn.Dropout(dropout)
+        self.front = None if convolution_width is None else ConvolutionFront(embedding_size, convolution_width, dropout)
         self.blocks = nn.ModuleList(
             TransformerBlock(embedding_size, heads, head_form, feedforward_ratio, norm, activation, dropout)
             for _ in range(depth)
@@ -150,7 +162,7 @@ class TextClassificationTransformer(nn.Module):
 
     def encode(self, embedded: Tensor, mask_or_lengths: Tensor) -> Tensor:
         """Turn (B, T, D) embedded tokens into (B, T, D) states."""
-        states = embedded
+        states = self._look_around(embedded, mask_or_lengths)
         for block in self.blocks:
             states = block(states, mask_or_lengths)  # (B, T, D)
         return self.final_norm(states)  # type: ignore[no-any-return]
@@ -161,12 +173,18 @@ class TextClassificationTransformer(nn.Module):
 
     def attention_weights(self, tokens: Tensor, mask_or_lengths: Tensor) -> list[Tensor]:
         """Return the attention weights of every block, each (B, H, T, T), for (B, T) token ids."""
-        states, weights = self.embed(tokens), []
+        states, weights = self._look_around(self.embed(tokens), mask_or_lengths), []
         for block in self.blocks:
             assert isinstance(block, TransformerBlock)
             weights.append(block.attention_weights(states, mask_or_lengths))
             states = block(states, mask_or_lengths)
         return weights
+
+    def _look_around(self, embedded: Tensor, mask_or_lengths: Tensor) -> Tensor:
+        """Pass (B, T, D) embedded tokens through the front, if there is one: the first block's input."""
+        if self.front is None:
+            return embedded
+        return self.front(embedded, as_mask(mask_or_lengths, embedded.shape[1]))  # type: ignore[no-any-return]
 
 
 class LearnedPositions(nn.Module):

@@ -50,11 +50,15 @@ def test_old_settings_are_read_and_are_the_same_run(changed: dict[str, str], bef
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("header", False), ("quoting", "none"), ("label_map", {"-1": None}), ("label_path", "/tmp/l")]
-)
-def test_a_new_key_that_is_set_makes_another_run_and_comes_back(key: str, value: object):
+    ("group", "key", "value"),
+    [
+        ("data", "header", False), ("data", "quoting", "none"), ("data", "label_map", {"-1": None}),
+        ("data", "label_path", "/tmp/l"), ("model", "bigram_buckets", 64), ("model", "convolution_width", 3),
+    ],
+)  # fmt: skip
+def test_a_new_key_that_is_set_makes_another_run_and_comes_back(group: str, key: str, value: object):
     old = read_settings(BEFORE)
-    new = old.model_copy(update={"data": old.data.model_copy(update={key: value})})
+    new = old.model_copy(update={group: getattr(old, group).model_copy(update={key: value})})
     assert identify(new, "files:abc") != identify(old, "files:abc")
     assert read_settings(flatten_settings(new)) == new
 

@@ -10,7 +10,7 @@ from sentiment.models.padding import as_mask
 from sentiment.models.pooling import AttentionPooling, build_pooling
 
 WIDTH = 6
-OUTPUT_WIDTHS = {"mean": 6, "max": 6, "mean_max": 12, "attention": 6, "last": 6}
+OUTPUT_WIDTHS = {"mean": 6, "max": 6, "mean_max": 12, "attention": 6, "last": 6, "mean_max_attention": 18}
 
 
 def pool_one(name: str, states: Tensor) -> Tensor:
@@ -69,6 +69,14 @@ def test_attention_pooling_weighs_by_the_softmax_of_its_scores() -> None:
         review = states[row, :length]
         scores = torch.tanh(review @ pooling.key.weight.T + pooling.key.bias) @ pooling.query.weight[0]
         torch.testing.assert_close(pooling(states, mask)[row], torch.softmax(scores, dim=0) @ review)
+
+
+def test_mean_max_attention_pooling_puts_the_three_side_by_side() -> None:
+    pooling = build_pooling("mean_max_attention", WIDTH)
+    torch.nn.init.normal_(pooling.attention.query.weight)
+    states, mask = torch.randn(3, 5, WIDTH), as_mask(torch.tensor([5, 1, 3]), 5)
+    parts = [build_pooling("mean", WIDTH), build_pooling("max", WIDTH), pooling.attention]
+    torch.testing.assert_close(pooling(states, mask), torch.cat([part(states, mask) for part in parts], dim=-1))
 
 
 def test_last_pooling_of_one_direction_takes_the_last_real_state() -> None:
