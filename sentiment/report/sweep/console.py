@@ -117,9 +117,9 @@ def _print_reasons(console: Console, table: SweepTable, heading: str, rows: tupl
     if rows:
         console.print(Text(f"\n{len(rows)} {heading}"))
     for row in rows:
-        state = "" if row.state == "complete" else f"{state_in_capitals(row)}: "
-        line = Text(f"  {table.noun} {row.number}: {row.label}: {state}{explain_row(row)}")
-        console.print(line, soft_wrap=True)
+        state = None if row.state == "complete" else state_in_capitals(row)
+        parts = (f"{table.noun} {row.number}", row.label, state, explain_row(row))
+        console.print(Text(f"  {': '.join(filter(None, parts))}"), soft_wrap=True)
 
 
 def _choose_style(row: SweepRow) -> str | None:

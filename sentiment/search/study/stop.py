@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from sentiment.errors import SentimentError
 from sentiment.search.storage.address import storage_errors
 from sentiment.search.study.address_file import read_study_address
+from sentiment.search.study.stored import list_commands
 from sentiment.search.study.trial import STOP_KEY, open_study
 
 
@@ -18,6 +19,8 @@ class StopError(SentimentError):
 
 def request_stop(study_dir: Path, number: int | None = None) -> None:
     """Ask a study to end after its running jobs, or one of its running trials to end at its next report.
+
+    The study is asked through the commands at work on it: one that is started later goes on with it.
 
     Raises:
         StopError: The folder holds no study, or the trial does not run.
@@ -29,7 +32,8 @@ def request_stop(study_dir: Path, number: int | None = None) -> None:
     with storage_errors(f"Writing the study in {study_dir}"):
         study = open_study(known.storage, study_dir, known.study_name)
         if number is None:
-            study._storage.set_study_system_attr(study._study_id, STOP_KEY, True)
+            commands = list_commands(study._storage.get_study_system_attrs(study._study_id))
+            study._storage.set_study_system_attr(study._study_id, STOP_KEY, [command["id"] for command in commands])
             return
         running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
         if number not in running:

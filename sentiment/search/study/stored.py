@@ -192,8 +192,6 @@ class StoredStudy:
             if not self.trials():
                 self._enqueue(search.starts)
         self._storage.set_study_system_attr(self._study._study_id, BUDGET_KEY, asdict(self._budget))
-        if self.is_to_stop:  # whoever starts the command again wants it to go on
-            self._storage.set_study_system_attr(self._study._study_id, STOP_KEY, False)
         self._tell_of_other_code()
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
@@ -406,8 +404,9 @@ class StoredStudy:
 
     @property
     def is_to_stop(self) -> bool:
-        """Whether a person asked since the last command began that no more trials start; see `study.stop`."""
-        return bool(self._storage.get_study_system_attrs(self._study._study_id).get(STOP_KEY))
+        """Whether a person asked, since this command began, that no more trials start; see `study.stop`."""
+        stopped = self._storage.get_study_system_attrs(self._study._study_id).get(STOP_KEY)
+        return isinstance(stopped, list) and self.owner in stopped  # an earlier version stored a flag
 
     @property
     def total(self) -> int | None:

@@ -39,7 +39,7 @@ PROGRESS_KEY = "study:progress"
 """System attribute: share of the job that is done, and a word on it for people."""
 
 STOP_KEY = "study:stop"
-"""System attribute of a trial that is asked to end, or of a study that is to start no more; see `study.stop`."""
+"""System attribute of a trial that is asked to end, or of a study: the commands asked to start no more; see `stop`."""
 
 ATTEMPT_KEY = "study:attempt:{repeat}"
 """System attribute: how often a job was begun (``count``), and its ``folder`` and ``log``, relative to the study's."""

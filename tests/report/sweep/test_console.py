@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import pytest
@@ -81,6 +82,14 @@ def test_standard_output_is_wide_enough_for_the_metrics_that_matter(records, cap
     monkeypatch.delenv("COLUMNS", raising=False)
     print_table(collect_records(records, "sweep"))
     assert "test/auroc" in capsys.readouterr().out
+
+
+def test_a_trial_that_runs_has_no_reason(make_record):
+    table = collect_records([make_record(0)], "sweep", ("val/accuracy",))
+    row = dataclasses.replace(table.rows[0], state="running", rank=None)
+    stream = io.StringIO()
+    print_table(dataclasses.replace(table, rows=(row,)), Console(file=stream))
+    assert stream.getvalue().rstrip().endswith(f"job 0: {row.label}: RUNNING")
 
 
 @pytest.fixture

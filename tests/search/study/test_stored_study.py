@@ -12,7 +12,9 @@ from optuna.trial import TrialState
 
 from sentiment.search.storage.lease import Lease
 from sentiment.search.storage.opening import open_storage
+from sentiment.search.study.address_file import write_study_address
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+from sentiment.search.study.stop import request_stop
 from sentiment.search.study.stored import StoredStudy
 from sentiment.search.study.trial import JOB_KEY, OWNER_KEY
 
@@ -44,6 +46,14 @@ def test_the_objective_has_a_name_for_people(open_study):
     open_study(metric_names=["val/accuracy"])
     study = open_study(metric_names=["val/accuracy"])  # a command that joins
     assert study.metric_names == ["val/accuracy"]
+
+
+def test_a_stop_ends_the_commands_at_work_and_none_that_joins_later(open_study, study_dir):
+    asked = open_study()
+    write_study_address(study_dir, asked.name, None, None)
+    request_stop(study_dir)
+    joined = open_study()
+    assert (asked.claim(), joined.claim().number) == (None, 0)
 
 
 def test_no_more_trials_are_claimed_than_there_are_in_total(open_study):
