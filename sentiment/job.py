@@ -13,18 +13,19 @@ import logging
 import math
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.config.objective import METRICS
+from sentiment.config.objective import METRICS, select_objective
 from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
@@ -33,9 +34,13 @@ from sentiment.format import is_share
 from sentiment.search.study.current import RunningTrial, current_trial
 
 if TYPE_CHECKING:
+    from sentiment.data.corpus import Corpus
     from sentiment.models.bundle import Predictor
 
 log = logging.getLogger(__name__)
+
+PARAMETERS = "model/parameters"
+"""The objective that is known before training."""
 
 PROGRESS_SECONDS = 2.0
 """Time between two tellings of progress within an epoch: each is a write to the study's storage."""
@@ -84,11 +89,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
         recorder.describe({"device": name_device(settings)})
         # The recorder first: the validation that ends a trial early is recorded too.
-        reporter = (
-            recorder
-            if trial is None
-            else Reporters([recorder, watch_training(trial, settings, len(corpus.validation))])
-        )
+        reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings, corpus)])
         result = train_and_test(settings, corpus, run.output_dir, reporter, start)
         recorder.finished(result)
     if settings.trainer.resume != "keep":
@@ -218,8 +219,8 @@ def _fingerprint(settings_json: str) -> str:
     return build_source(adapter.validate_json(settings_json)).fingerprint()
 
 
-def watch_training(trial: RunningTrial, settings: Settings, reviews: int) -> TrialReporter:
-    """Let a trial's study watch one training run, which is validated on so many reviews.
+def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> TrialReporter:
+    """Let a trial's study watch one training run.
 
     A model that is fitted in one go has a single validation, at its end: there is nothing left to prune, and a pruner
     that took it for a first epoch would hold networks against it.
@@ -227,13 +228,28 @@ def watch_training(trial: RunningTrial, settings: Settings, reviews: int) -> Tri
     Raises:
         ConfigError: The trial is to pause, and the run would write no checkpoint.
     """
-    trainer = settings.trainer
+    trainer, reviews = settings.trainer, len(corpus.validation)
     if trial.is_to_pause and not (trainer.resume or find_option(settings.model).fitter):
         problem = "is false, and hydra/sweeper/pruner=promotion goes on from the checkpoints that it would write"
         raise ConfigError([Fault("trainer.resume", problem, "leave it at true, or choose another pruner")])
     if find_option(settings.model).fitter:
-        return TrialReporter(trial, settings.selection, reviews, validations_per_epoch=1, max_epochs=1, is_pruned=False)
-    return TrialReporter(trial, settings.selection, reviews, trainer.validations_per_epoch, trainer.max_epochs)
+        return TrialReporter(
+            trial, settings.objectives, reviews, validations_per_epoch=1, max_epochs=1, is_pruned=False
+        )
+    known = {PARAMETERS: float(count_ahead(settings, corpus))} if PARAMETERS in settings.objectives else {}
+    paces = trainer.validations_per_epoch, trainer.max_epochs
+    return TrialReporter(trial, settings.objectives, reviews, *paces, known=known)
+
+
+def count_ahead(settings: Settings, corpus: Corpus) -> int:
+    """Count the parameters of a run's network before it is built: shapes alone, without memory or random numbers."""
+    import torch
+
+    from sentiment.models.build import count_parameters
+    from sentiment.training.run import build_module
+
+    with torch.device("meta"):
+        return count_parameters(build_module(settings, corpus).network)
 
 
 class TrialReporter:
@@ -241,30 +257,33 @@ class TrialReporter:
 
     Args:
         trial: The job's trial.
-        objective: Metric that the study compares.
+        objectives: Metrics that the study compares; what a validation does not tell, and `known` does not, is NaN.
         reviews: Number of validation reviews: the standard error of a share follows from it.
         validations_per_epoch: Steps of the pruner in an epoch: it counts validations, so that trials with different
             batch sizes are compared at the same share of their training.
         max_epochs: Epochs that training takes at most.
         is_pruned: Whether the pruner hears of the validations.
+        known: Metrics that are known from the start.
     """
 
     def __init__(
         self,
         trial: RunningTrial,
-        objective: str,
+        objectives: Sequence[str],
         reviews: int,
         validations_per_epoch: int,
         max_epochs: int,
         *,
         is_pruned: bool = True,
+        known: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._trial = trial
-        self._objective = objective
+        self._objectives = objectives
         self._reviews = reviews
         self._validations_per_epoch = validations_per_epoch
         self._max_epochs = max_epochs
         self._is_pruned = is_pruned
+        self._known = known
         self._told = 0.0
         self._last = ""
 
@@ -283,12 +302,17 @@ class TrialReporter:
         Raises:
             RunPruned: The study has no use for this trial.
         """
-        value = metrics[self._objective]
-        self._last = f", {value:.4f}"
+        values = [{**self._known, **metrics}.get(name, math.nan) for name in self._objectives]
+        self._last = f", {metrics[select_objective(self._objectives)]:.4f}"
         self._tell(epoch)
-        if self._is_pruned:
-            error = math.sqrt(value * (1 - value) / self._reviews) if is_share(self._objective) else 0.0
-            self._trial.report(value, step=round(epoch * self._validations_per_epoch) - 1, error=error)
+        if not self._is_pruned:
+            return
+        step = round(epoch * self._validations_per_epoch) - 1
+        if len(values) > 1:
+            self._trial.report(values, step=step)
+        else:
+            error = math.sqrt(values[0] * (1 - values[0]) / self._reviews) if is_share(self._objectives[0]) else 0.0
+            self._trial.report(values[0], step=step, error=error)
 
     def saved(self, *, epoch: float) -> None:
         """Tell that the run can go on from here.

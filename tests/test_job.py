@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,12 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.errors import ConfigError, RunPruned
 from sentiment.job import TrialReporter, watch_training
+from sentiment.models.build import build_model, count_parameters
 from sentiment.training.resume import LAST_FILE
+
+CORPUS = SimpleNamespace(
+    validation=range(100), class_names=("neg", "pos"), tokenizer=SimpleNamespace(vocabulary_size=50)
+)
 
 
 class Trial:
@@ -64,7 +70,7 @@ def test_a_stopped_run_goes_on_only_where_an_epoch_was_whole(tmp_path):
 
 
 def report(trial):
-    return TrialReporter(trial, "val/accuracy", 100, validations_per_epoch=2, max_epochs=4)
+    return TrialReporter(trial, ["val/accuracy"], 100, validations_per_epoch=2, max_epochs=4)
 
 
 def test_a_validation_is_reported_with_its_step_and_its_progress():
@@ -111,7 +117,7 @@ def test_the_only_validation_of_a_linear_model_is_no_first_epoch_to_a_pruner(mod
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         settings = read_settings(compose("config", [f"model={model}"]), Path.cwd())
     trial = Trial()
-    watch_training(trial, settings, 100).validated({"val/accuracy": 0.9}, step=1, epoch=1.0)
+    watch_training(trial, settings, CORPUS).validated({"val/accuracy": 0.9}, step=1, epoch=1.0)
     assert trial.reported == reported
     assert len(trial.told) == 1
 
@@ -120,7 +126,21 @@ def test_a_run_without_checkpoints_cannot_be_paused():
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         settings = read_settings(compose("config", ["model=rnn", "trainer.resume=false"]), Path.cwd())
     trial = Trial()
-    watch_training(trial, settings, 100)
+    watch_training(trial, settings, CORPUS)
     trial.is_to_pause = True
     with pytest.raises(ConfigError, match=r"trainer\.resume: is false"):
-        watch_training(trial, settings, 100)
+        watch_training(trial, settings, CORPUS)
+
+
+def test_of_several_objectives_those_are_reported_that_a_validation_tells_or_that_are_known_before():
+    objective = "objective=[model/parameters,val/accuracy,time/latency_ms]"
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", ["model=rnn", objective]), Path.cwd())
+    trial = Trial()
+    watch_training(trial, settings, CORPUS).validated({"val/accuracy": 0.9}, step=1, epoch=1.0)
+    [(step, (parameters, accuracy, latency))] = trial.reported
+    assert (step, accuracy) == (0, 0.9)
+    assert math.isnan(latency)
+    network = build_model(settings.model, vocabulary_size=50, classes=2, max_tokens=None)
+    assert parameters == count_parameters(network)
+    assert trial.told[-1][1] == "epoch 1/8, 0.9000"

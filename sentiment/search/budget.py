@@ -56,7 +56,7 @@ class Spending:
         steps_per_job: Reports of a whole job; 0 while nobody knows.
         first_jobs: Work of a new trial before it may be paused, in whole jobs; None: it runs to its end.
         furthest_jobs: Work that the furthest trial will have done.
-        is_any_complete: Whether a trial has come to its end.
+        is_any_promoted: Whether a trial has come to its end up the ladder.
     """
 
     seconds: float
@@ -69,7 +69,7 @@ class Spending:
     steps_per_job: float = 0.0
     first_jobs: float | None = None
     furthest_jobs: float = 0.0
-    is_any_complete: bool = True
+    is_any_promoted: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Budget:
         """
         jobs, kept = float(repeats), 0.0
         if spent.first_jobs is not None:
-            jobs, kept = spent.first_jobs, 0.0 if spent.is_any_complete else repeats - spent.furthest_jobs
+            jobs, kept = spent.first_jobs, 0.0 if spent.is_any_promoted else repeats - spent.furthest_jobs
         counts = [UNLIMITED]
         if self.seconds is not None and not self.fits(spent, jobs + kept):
             counts.append(0)

@@ -184,11 +184,13 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
             faults_by_key.setdefault(fault.key, fault)  # one fault for a value that fits none of several forms
         raise ConfigError(list(faults_by_key.values())) from error
     faults: list[Fault] = []
-    prunes = options.pruner is not None and not str(options.pruner.get("_target_", "")).endswith(".NopPruner")
-    if len(options.direction) > 1 and prunes:
-        problem = f"is set, with {len(options.direction)} objectives; Optuna prunes studies of one objective only"
-        faults.append(Fault("hydra.sweeper.pruner", problem, "add hydra/sweeper/pruner=none"))
-    if "Wilcoxon" in str((options.pruner or {}).get("_target_")) and options.repeats == 1:
+    pruner = options.pruner or {}
+    kind = str(pruner.get("_target_", "")).rpartition(".")[2]
+    if len(options.direction) > 1 and (pruner.get("growing") or kind not in ("", "NopPruner", "PromotionPruner")):
+        what = "growing" if pruner.get("growing") else kind
+        problem = f"{what} compares one objective, and there are {len(options.direction)}"
+        faults.append(Fault("hydra.sweeper.pruner", problem, "choose hydra/sweeper/pruner=promotion or none"))
+    if kind == "WilcoxonPruner" and options.repeats == 1:
         problem = "wilcoxon compares trials repeat by repeat, and there is one repeat"
         faults.append(Fault("hydra.sweeper.pruner", problem, "set hydra.sweeper.repeats=5, or take another pruner"))
     if options.metric_names is not None and len(options.metric_names) != len(options.direction):

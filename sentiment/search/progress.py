@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.atomic import write_text
 from sentiment.format import format_metric, format_setting
 from sentiment.search.study.outcome import count_states, read_outcomes_of
-from sentiment.search.study.promotion import count_steps
+from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
 

@@ -6,7 +6,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +93,7 @@ class Probe:
         """Note the folder."""
         self.folder = folder
 
-    def report(self, value: float, *, step: int, error: float = 0.0) -> None:
+    def report(self, value: float | Sequence[float], *, step: int, error: float = 0.0) -> None:
         """Take no notice: nothing is compared."""
 
     def saved(self) -> None:

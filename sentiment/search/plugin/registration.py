@@ -132,12 +132,18 @@ class HyperbandPrunerConfig:
 
 @dataclass
 class PromotionPrunerConfig:
-    """Pause trials at rungs, and let the best of each go on (ASHA); ``max_paused`` bounds the checkpoints kept."""
+    """Pause trials at rungs, and let the best of each go on (ASHA); ``max_paused`` bounds the checkpoints kept.
+
+    With ``growing`` (PASHA) they go on only as far as the order of trials still changes; ``tolerance`` makes near ones
+    equal.
+    """
 
     _target_: str = "sentiment.search.study.promotion.PromotionPruner"
     min_resource: int = 1
     reduction_factor: int = 3
     max_paused: int = 50
+    growing: bool = False
+    tolerance: float = 0.0
 
 
 @dataclass

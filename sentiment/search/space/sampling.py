@@ -242,6 +242,8 @@ class SeenStudy(optuna.Study):
     ) -> list[FrozenTrial]:
         # Not from the cache, which only `Study.ask` renews.
         trials = [_show_paused(trial) for trial in self._seen._get_trials(deepcopy=False)]
+        if len(self._seen.directions) > 1:
+            trials = [_hide_pruned(trial) for trial in trials]
         trials = [*_level(self._prior, trials), *trials]
         shown = [self._translate(trial) for trial in trials if states is None or trial.state in states]
         shown = [trial for trial in shown if states is None or trial.state in states]
@@ -271,6 +273,15 @@ def _show_paused(trial: FrozenTrial) -> FrozenTrial:
         return trial
     shown = copy.copy(trial)
     shown.state = TrialState.PRUNED
+    return shown
+
+
+def _hide_pruned(trial: FrozenTrial) -> FrozenTrial:
+    """Make a pruned trial look failed: with several objectives TPE does not read it, and NSGA-II leaves it out."""
+    if trial.state != TrialState.PRUNED:
+        return trial
+    shown = copy.copy(trial)
+    shown.state = TrialState.FAIL
     return shown
 
 

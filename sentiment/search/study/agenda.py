@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.search.budget import UNLIMITED, Spending
 from sentiment.search.space.points import REPLACES_KEY
 from sentiment.search.study.outcome import is_paused
-from sentiment.search.study.promotion import PromotionPruner, count_steps, list_promotable
+from sentiment.search.study.promotion import PromotionPruner, list_promotable
+from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.searched import Searched
 
 
@@ -128,7 +129,7 @@ class Agenda:
         if self._ladder is None:
             return None
         promotable = list_promotable(
-            standing, self._ladder, maximize=self._search.repeats.maximize[0], is_closing=is_closing
+            standing, self._ladder, maximize=self._search.repeats.maximize, is_closing=is_closing
         )
         return next((trial for trial in promotable if self._fits(trial, trials)), None)
 
@@ -140,7 +141,7 @@ class Agenda:
         whole = spent.steps_per_job or steps
         jobs = min(1.0, self._ladder.find_target(steps) / whole) - min(1.0, steps / whole)
         after = max(spent.furthest_jobs, min(1.0, self._ladder.find_target(steps) / whole))
-        return self._budget.fits(spent, jobs + (0.0 if spent.is_any_complete else self._repeats - after))
+        return self._budget.fits(spent, jobs + (0.0 if spent.is_any_promoted else self._repeats - after))
 
 
 def _list_waiting(standing: Sequence[FrozenTrial]) -> list[FrozenTrial]:

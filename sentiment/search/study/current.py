@@ -9,7 +9,7 @@ A Hydra application reports to it from whichever process the job runs in::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -34,11 +34,11 @@ class RunningTrial(Protocol):
     attempt: int
     is_to_pause: bool
 
-    def report(self, value: float, *, step: int, error: float = 0.0) -> None:
+    def report(self, value: float | Sequence[float], *, step: int, error: float = 0.0) -> None:
         """Take the objective at a step (from 0, the same pace in every trial) and decide whether to go on.
 
         Args:
-            value: The objective.
+            value: The objective; of several a list, with NaN for what is known at the end only.
             step: From 0, the same pace in every trial: pruners compare trials at equal steps.
             error: Standard error of the value, where it is known: see ``hydra.sweeper.margin``.
 

@@ -1,16 +1,20 @@
-"""Asynchronous successive halving with promotion (ASHA).
+"""Asynchronous successive halving with promotion (ASHA), and with a maximum that grows (PASHA).
 
 Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning. A trial runs to the first rung of a ladder and
 pauses there, at a checkpoint. Whenever a worker is free, the best paused trial among the top 1/eta of its rung goes on
 to the next one; where there is none, a new trial begins. A trial that is given up is pruned, its checkpoint removed.
+
+Bohdal et al. 2023, PASHA: Efficient HPO and NAS with Progressive Resource Allocation: nothing is promoted beyond a rung
+whose order of trials is the same as on the rung below it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import optuna
 from optuna.pruners import BasePruner
@@ -18,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.outcome import is_paused
+from sentiment.search.study.rungs import count_steps, find_costs, rank_rung
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,21 @@ class PromotionPruner(BasePruner):
         reduction_factor: Eta: one of so many is promoted, to so many times the work.
         max_paused: Trials that may wait at a time, each with its checkpoint on the disk; those beyond are pruned, the
             least promising first.
+        growing: PASHA: at first nothing goes beyond the second rung, and further only as far as the order of trials
+            still changes from rung to rung; in the end the best goes to its end.
+        tolerance: With `growing`, trials that differ by no more are equal: two of them change no order.
     """
 
     min_resource: int = 1
     reduction_factor: int = 3
     max_paused: int = 50
+    growing: bool = False
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.min_resource < 1 or self.reduction_factor < 2 or self.max_paused < 1:
-            raise ValueError(f"min_resource and max_paused should be at least 1, reduction_factor 2: {self}")
+        if self.min_resource < 1 or self.reduction_factor < 2 or self.max_paused < 1 or self.tolerance < 0:
+            problem = "min_resource and max_paused should be at least 1, reduction_factor 2, tolerance 0"
+            raise ValueError(f"{problem}: {self}")
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Never end a trial: it is paused at its checkpoint, and given up when others are better."""
@@ -52,48 +63,66 @@ class PromotionPruner(BasePruner):
             rung *= self.reduction_factor
         return rung
 
-    def list_rungs(self, steps: int) -> list[int]:
-        """Return the rungs that a trial of `steps` reports has reached, ascending."""
-        rungs = [self.min_resource]
-        while rungs[-1] * self.reduction_factor <= steps:
-            rungs.append(rungs[-1] * self.reduction_factor)
-        return rungs if self.min_resource <= steps else []
+    def find_rung(self, steps: int) -> int:
+        """Return the last rung that a trial of `steps` reports has reached; 0: none."""
+        target = self.find_target(steps)
+        return 0 if target == self.min_resource else target // self.reduction_factor
+
+    def find_ceiling(self, trials: Sequence[FrozenTrial], maximize: Sequence[bool]) -> float:
+        """Return the rung beyond which nothing is promoted for now."""
+        if not self.growing:
+            return math.inf
+        below = self.min_resource
+        ceiling = below * self.reduction_factor
+        while self._is_disputed(trials, below, ceiling, maximize):
+            below, ceiling = ceiling, ceiling * self.reduction_factor
+        return ceiling
+
+    def _is_disputed(self, trials: Sequence[FrozenTrial], below: int, rung: int, maximize: Sequence[bool]) -> bool:
+        """Return whether two trials stand in another order on a rung than on the one below it."""
+        here, there = (find_costs(trials, one, maximize) for one in (rung, below))
+        return any(
+            min(sign * (there[one][0] - there[other][0]), sign * (here[other][0] - here[one][0])) > self.tolerance
+            for one, other in combinations(here, 2)
+            for sign in (1, -1)
+        )
 
 
-def count_steps(trial: FrozenTrial) -> int:
-    """Return how many reports a trial has made."""
-    return 0 if trial.last_step is None else trial.last_step + 1
+def is_promoted(trial: FrozenTrial) -> bool:
+    """Return whether a trial has come to its end up the ladder: what is tried first runs to its end in any case."""
+    return trial.state == TrialState.COMPLETE and TARGET_KEY in trial.system_attrs
 
 
 def list_promotable(
-    trials: Sequence[FrozenTrial], pruner: PromotionPruner, *, maximize: bool, is_closing: bool
+    trials: Sequence[FrozenTrial], pruner: PromotionPruner, *, maximize: Sequence[bool], is_closing: bool
 ) -> Iterator[FrozenTrial]:
     """List the paused trials that may go on now, in order of preference.
 
     Args:
         trials: The study's trials.
         pruner: The ladder.
-        maximize: Whether more is better.
+        maximize: For every objective, whether more is better.
         is_closing: No further trial will begin. Then a rung that no running trial can reach any more is settled: its
-            quota is rounded up. And as long as no trial has come to its end, the furthest and best ones do.
+            quota is rounded up. And as long as no promoted trial has come to its end, the furthest and best ones do.
     """
     rungs: dict[int, list[FrozenTrial]] = defaultdict(list)
     for trial in trials:
         if is_paused(trial):
-            rungs[pruner.list_rungs(count_steps(trial))[-1]].append(trial)
+            rungs[pruner.find_rung(count_steps(trial))].append(trial)
     ranked = {rung: rank_rung(trials, rung, maximize) for rung in rungs}
-    descending = sorted(rungs, reverse=True)
-    for rung in descending:
+    ceiling = pruner.find_ceiling(trials, maximize)
+    open_rungs = [rung for rung in sorted(rungs) if rung < ceiling]
+    for rung in reversed(open_rungs):
         yield from _take(rungs[rung], ranked[rung], len(ranked[rung]) // pruner.reduction_factor)
     if not is_closing:
         return
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     lowest = min((int(trial.system_attrs.get(TARGET_KEY, 0)) for trial in running), default=math.inf)
-    for rung in sorted(rungs):
+    for rung in open_rungs:
         if rung < lowest:
             yield from _take(rungs[rung], ranked[rung], math.ceil(len(ranked[rung]) / pruner.reduction_factor))
-    if not running and not any(trial.state == TrialState.COMPLETE for trial in trials):
-        for rung in descending:
+    if not running and not any(map(is_promoted, trials)):
+        for rung in sorted(rungs, reverse=True):
             yield from _take(rungs[rung], ranked[rung], len(ranked[rung]))
 
 
@@ -103,31 +132,16 @@ def _take(paused: Sequence[FrozenTrial], ranked: Sequence[int], quota: int) -> I
     return (waiting[number] for number in ranked[:quota] if number in waiting)
 
 
-def list_excess(trials: Sequence[FrozenTrial], pruner: PromotionPruner, *, maximize: bool) -> list[FrozenTrial]:
+def list_excess(
+    trials: Sequence[FrozenTrial], pruner: PromotionPruner, *, maximize: Sequence[bool]
+) -> list[FrozenTrial]:
     """List the paused trials beyond `max_paused`: those of the lowest rung first, the worst of a rung first."""
-    paused = [trial for trial in trials if is_paused(trial)]
-
-    def rate(trial: FrozenTrial) -> tuple[int, float]:
-        rung = pruner.list_rungs(count_steps(trial))[-1]
-        value = find_value(trial.intermediate_values, rung, maximize)
-        return rung, value if maximize else -value
-
-    return sorted(paused, key=rate)[: max(0, len(paused) - pruner.max_paused)]
-
-
-def rank_rung(trials: Sequence[FrozenTrial], rung: int, maximize: bool) -> list[int]:
-    """Rank the trials that have come to a rung by their best report up to it, best first; equal ones by number."""
-    values = {
-        trial.number: find_value(trial.intermediate_values, rung, maximize)
-        for trial in trials
-        if count_steps(trial) >= rung and trial.state != TrialState.FAIL
-    }
-    sign = -1.0 if maximize else 1.0
-    return sorted(values, key=lambda number: (sign * values[number], number))
-
-
-def find_value(reports: Mapping[int, float], rung: int, maximize: bool) -> float:
-    """Return the best of the first `rung` reports: the value of the checkpoint that would be selected there."""
-    known = [value for step, value in reports.items() if step < rung and not math.isnan(value)]
-    worst = -math.inf if maximize else math.inf
-    return (max if maximize else min)(known, default=worst)
+    paused = {trial.number: trial for trial in trials if is_paused(trial)}
+    rung_of = {number: pruner.find_rung(count_steps(trial)) for number, trial in paused.items()}
+    least_first = [
+        paused[number]
+        for rung in sorted(set(rung_of.values()))
+        for number in reversed(rank_rung(trials, rung, maximize))
+        if rung_of.get(number) == rung
+    ]
+    return least_first[: max(0, len(paused) - pruner.max_paused)]

@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.search.budget import Spending
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.outcome import is_paused, read_outcomes_of
-from sentiment.search.study.promotion import PromotionPruner, count_steps
+from sentiment.search.study.promotion import PromotionPruner, is_promoted
+from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY
 
 BUDGET_KEY = "study:budget"
@@ -63,7 +64,7 @@ def measure(
         steps_per_job=steps_per_job,
         first_jobs=min(1.0, first / steps_per_job) if first and steps_per_job else None,
         furthest_jobs=max(committed.values(), default=0.0),
-        is_any_complete=any(trial.state == TrialState.COMPLETE for trial in trials),
+        is_any_promoted=any(map(is_promoted, trials)),
     )
 
 

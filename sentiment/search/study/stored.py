@@ -40,7 +40,8 @@ from sentiment.search.study.outcome import (
     is_paused,
     read_outcomes_of,
 )
-from sentiment.search.study.promotion import PromotionPruner, count_steps, list_excess
+from sentiment.search.study.promotion import PromotionPruner, list_excess
+from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
 from sentiment.search.study.spending import BUDGET_KEY, measure
 from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, PROGRESS_KEY, STOP_KEY, TrialAddress
@@ -280,14 +281,19 @@ class StoredStudy:
         return optuna.Trial(self._study, trial_id)
 
     def _note_claim(self, trial_id: int) -> None:
-        attributes = self._storage.get_trial(trial_id).system_attrs
+        stored = self._storage.get_trial(trial_id)
         self._storage.set_trial_system_attr(trial_id, OWNER_KEY, self.owner)
         if self._commit is not None:
             self._storage.set_trial_system_attr(trial_id, COMMIT_KEY, self._commit)
         # The lease of an earlier job must not speak for the next job.
-        if JOB_KEY in attributes:
+        if JOB_KEY in stored.system_attrs:
             self._storage.set_trial_system_attr(trial_id, JOB_KEY, None)
-        if isinstance(self.search.pruner, PromotionPruner) and TARGET_KEY not in attributes:
+        is_yardstick = stored.number == 0 and START_KEY in stored.user_attrs  # what must be beaten comes to its end
+        if (
+            isinstance(self.search.pruner, PromotionPruner)
+            and TARGET_KEY not in stored.system_attrs
+            and not is_yardstick
+        ):
             self._storage.set_trial_system_attr(trial_id, TARGET_KEY, self.search.pruner.find_target(0))
 
     def give_up_paused(self, *, is_over: bool) -> list[FrozenTrial]:
@@ -301,7 +307,7 @@ class StoredStudy:
         with self._lock(self.name):
             standing = self.standing()
             if not is_over:
-                paused = list_excess(standing, pruner, maximize=self.search.repeats.maximize[0])
+                paused = list_excess(standing, pruner, maximize=self.search.repeats.maximize)
             else:
                 paused = [trial for trial in standing if is_paused(trial)] if self._agenda.is_done(standing) else []
             for trial in paused:

@@ -10,7 +10,7 @@ import copy
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,6 +27,7 @@ from sentiment.errors import RunPaused, RunPruned, SentimentError
 from sentiment.search.storage.lease import Heartbeat, Lease
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of
+from sentiment.search.study.rungs import VALUES_KEY
 from sentiment.search.study.shared_results import IDENTITY_FILE
 
 JOB_KEY = "study:job"
@@ -87,11 +88,11 @@ class StoredTrial:
         attempt = {"count": self.attempt, "folder": os.path.relpath(folder, self._study_dir), "log": relative}
         self._storage.set_trial_system_attr(self._trial_id, key, attempt)
 
-    def report(self, value: float, *, step: int, error: float = 0.0) -> None:
+    def report(self, value: float | Sequence[float], *, step: int, error: float = 0.0) -> None:
         """Take the objective at a step and decide whether to go on.
 
-        The first repeat of a trial is compared with other trials; further repeats run to their end. Trials of several
-        objectives are not pruned: Optuna compares one.
+        The first repeat of a trial is compared with other trials; further repeats run to their end. Of several
+        objectives Optuna keeps the first; no pruner of its own compares more than one.
 
         Raises:
             RunPruned: The pruner ends the trial, a person does (`study.stop`), or the study's budget is over.
@@ -101,13 +102,21 @@ class StoredTrial:
         stored = self._storage.get_trial(self._trial_id)
         if stored.system_attrs.get(STOP_KEY):
             raise RunPruned("ended on request")
-        if self.repeat > 0 or len(self._study.directions) > 1 or isinstance(self._study.pruner, WilcoxonPruner):
+        if self.repeat > 0 or isinstance(self._study.pruner, WilcoxonPruner):
+            return
+        values = [float(one) for one in value] if isinstance(value, Sequence) else [float(value)]
+        if len(values) != len(self._study.directions):
+            if self.is_to_pause:  # it would wait at no rung
+                raise ValueError(f"{values} reported of {len(self._study.directions)} objectives: report them all")
             return
         self._steps = step + 1
         # A job that was restarted from its checkpoint may pass a step again; the first report counts, as in Optuna.
         if step not in stored.intermediate_values:
-            self._storage.set_trial_intermediate_value(self._trial_id, step, float(value))
-        self._prune(step, self._margin * error)
+            if len(values) > 1:
+                self._storage.set_trial_system_attr(self._trial_id, VALUES_KEY.format(step=step), values)
+            self._storage.set_trial_intermediate_value(self._trial_id, step, values[0])
+        if len(values) == 1:
+            self._prune(step, self._margin * error)
 
     def saved(self) -> None:
         """Take it that the job can go on from here if it is stopped now.

@@ -14,7 +14,8 @@ from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, is_paused
-from sentiment.search.study.promotion import PromotionPruner, count_steps, list_excess, list_promotable
+from sentiment.search.study.promotion import PromotionPruner, list_excess, list_promotable
+from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.trial import PROGRESS_KEY
 
 LADDER = PromotionPruner(min_resource=1, reduction_factor=3)
@@ -39,15 +40,14 @@ def trial_at(number, reports, *, state="paused", target=None):
     return trial
 
 
-def promotable(trials, *, is_closing=False, maximize=True):
-    return [trial.number for trial in list_promotable(trials, LADDER, maximize=maximize, is_closing=is_closing)]
+def promotable(trials, *, is_closing=False, maximize=True, ladder=LADDER):
+    return [trial.number for trial in list_promotable(trials, ladder, maximize=[maximize], is_closing=is_closing)]
 
 
 def test_the_ladder_has_rungs_that_grow_by_eta():
     assert [LADDER.find_target(steps) for steps in (0, 1, 2, 3, 8, 9)] == [1, 3, 3, 9, 9, 27]
-    assert LADDER.list_rungs(8) == [1, 3]
-    assert PromotionPruner(2, 4).list_rungs(1) == []
-    assert PromotionPruner(2, 4).list_rungs(32) == [2, 8, 32]
+    assert [LADDER.find_rung(steps) for steps in (0, 1, 2, 3, 8, 9)] == [0, 1, 1, 3, 3, 9]
+    assert [PromotionPruner(2, 4).find_rung(steps) for steps in (1, 2, 31, 32)] == [0, 2, 8, 32]
 
 
 def test_a_third_of_a_rung_is_promoted_and_the_highest_rung_comes_first():
@@ -82,11 +82,36 @@ def test_a_failed_trial_takes_nobody_s_place():
 
 def test_beyond_the_bound_the_least_promising_are_given_up():
     trials = [trial_at(0, [0.5]), trial_at(1, [0.4]), trial_at(2, [0.6]), trial_at(3, [0.1, 0.1, 0.2])]
-    excess = list_excess(trials, PromotionPruner(max_paused=2), maximize=True)
+    excess = list_excess(trials, PromotionPruner(max_paused=2), maximize=[True])
     assert [trial.number for trial in excess] == [1, 0]
 
 
-@pytest.mark.parametrize("faulty", [{"min_resource": 0}, {"reduction_factor": 1}, {"max_paused": 0}])
+PASHA = PromotionPruner(min_resource=1, reduction_factor=3, growing=True)
+
+
+def test_a_growing_ladder_has_a_next_rung_where_the_order_of_trials_still_changes():
+    same = [trial_at(number, [value, value, value]) for number, value in enumerate([0.5, 0.6, 0.7])]
+    assert PASHA.find_ceiling(same, [True]) == 3
+    assert promotable(same, ladder=PASHA) == []
+    assert promotable(same) == [2], "without it the best goes on"
+    swapped = [*same[:2], trial_at(2, [0.4, 0.5, 0.7])]
+    assert PASHA.find_ceiling(swapped, [True]) == 9
+    assert promotable(swapped, ladder=PASHA) == [2]
+    tolerant = PromotionPruner(min_resource=1, reduction_factor=3, growing=True, tolerance=0.2)
+    assert tolerant.find_ceiling(swapped, [True]) == 3, "0.4 and 0.5 are the same"
+    assert PASHA.find_ceiling(swapped, [False]) == 3, "where less is better, its best report stays the best"
+
+
+def test_in_the_end_the_best_of_a_growing_ladder_comes_to_its_end_though_the_first_start_has():
+    start = trial_at(3, [0.9] * 9, state="complete")
+    del start.system_attrs[TARGET_KEY]
+    paused = [trial_at(number, [value, value, value]) for number, value in enumerate([0.5, 0.6, 0.7])]
+    assert promotable([start, *paused], ladder=PASHA, is_closing=True)[0] == 2
+
+
+@pytest.mark.parametrize(
+    "faulty", [{"min_resource": 0}, {"reduction_factor": 1}, {"max_paused": 0}, {"tolerance": -0.1}]
+)
 def test_a_ladder_that_is_none_is_refused(sweep, faulty):
     with pytest.raises(ValueError, match="at least 1"):
         PromotionPruner(**faulty)
@@ -131,6 +156,52 @@ def test_nine_trials_cost_less_than_half_of_their_work_and_the_best_comes_to_its
     assert {trial.state for trial in read_study(storage_url, study_dir).trials} == {"complete", "pruned"}
 
 
+def test_what_is_tried_first_comes_to_its_end_in_a_piece(sweep):
+    task = Climbing()
+    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=6", "hydra.sweeper.start=[{x: 4}, {x: 5}]", task=task)
+    assert task.steps[:9] == [(0, step) for step in range(9)]
+    assert study.trials[0].state == TrialState.COMPLETE
+    assert count_steps(study.trials[1]) == 1, "the others compete"
+    assert any(trial.state == TrialState.COMPLETE for trial in study.trials[1:]), "and so does one that was drawn"
+
+
+def test_a_growing_ladder_costs_less_where_the_order_stays(sweep, tmp_path):
+    costs = {}
+    for growing in ("false", "true"):
+        task = Climbing()
+        command = (*OPTIONS, "hydra.sweeper.n_trials=9", f"hydra.sweeper.pruner.growing={growing}")
+        study = sweep(*command, task=task, study_dir=tmp_path / growing)
+        assert abs(study.best_trial.params["x"]) == min(abs(trial.params["x"]) for trial in study.trials)
+        costs[growing] = len(task.steps)
+    assert costs["true"] <= costs["false"]
+
+
+@pytest.mark.parametrize("sampler", ["multivariate_tpe", "nsgaii", "random"])
+def test_of_two_objectives_the_fronts_are_promoted(sweep, sampler):
+    """Every point with y=0 is better in both than every one with y=5."""
+
+    class Two(Climbing):
+        def __call__(self, config):
+            trial = current_trial()
+            report = trial.report
+            costs = [abs(config.x) + config.y, 5 - abs(config.x) + config.y]
+            trial.report = lambda value, *, step: report([costs[0], costs[1] + 9 - step], step=step)
+            super().__call__(config)
+            return costs
+
+    task = Two()
+    study = sweep(
+        "x=interval(-5,5)", "y=0,5", "hydra.sweeper.direction=[minimize,minimize]",
+        "hydra.sweeper.sampler.seed=1", "hydra/sweeper/pruner=promotion", f"hydra/sweeper/sampler={sampler}",
+        "hydra.sweeper.n_trials=12", task=task,
+    )  # fmt: skip
+    assert {count_steps(trial) for trial in study.trials} == {1, 3, 9}
+    assert len(task.steps) == len(set(task.steps)) == sum(map(count_steps, study.trials)), "each step once"
+    complete = {trial.number for trial in study.trials if trial.state == TrialState.COMPLETE}
+    assert {trial.params["y"] for trial in study.trials} == {0, 5}
+    assert {study.trials[number].params["y"] for number in complete} == {0}
+
+
 @pytest.mark.parametrize("stop_after", [2, 5, 12, 20])
 def test_an_interrupted_study_ends_as_an_uninterrupted_one(sweep, tmp_path, study_dir, stop_after):
     whole = summarize(sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=Climbing(), study_dir=tmp_path / "whole"))
@@ -172,7 +243,7 @@ def test_a_small_budget_keeps_back_what_takes_one_trial_to_its_end(sweep):
 
 
 def test_reserves_are_counted_in_whole_jobs():
-    waiting = {"steps_per_job": 9, "first_jobs": 1 / 9, "furthest_jobs": 1 / 3, "is_any_complete": False}
+    waiting = {"steps_per_job": 9, "first_jobs": 1 / 9, "furthest_jobs": 1 / 3, "is_any_promoted": False}
     spent = Spending(0, 2, 18, 2, 18, 0, 9, **waiting)
     assert Budget(full_trials=3).count_starts(spent, 1) == 3, "a third of a job is free beside the two thirds kept back"
     assert Budget(full_trials=2.5).count_starts(spent, 1) == 0

@@ -129,11 +129,13 @@ def test_a_study_of_pruned_trials_alone_has_no_result_and_no_failure(sweep):
         sweep("x=interval(6,7)", *patience, "hydra.sweeper.n_trials=3", task=Steps())
 
 
-@pytest.mark.parametrize("pruner", sorted(set(PRUNERS) - {"none"}))
+@pytest.mark.parametrize(
+    "pruner", [*sorted(set(PRUNERS) - {"none", "promotion"}), "promotion hydra.sweeper.pruner.growing=true"]
+)
 def test_several_objectives_are_refused_before_anything_starts(sweep, study_dir, pruner):
     direction = "hydra.sweeper.direction=[minimize,maximize]"
-    with pytest.raises(StudyEndedError, match="Optuna prunes studies of one objective only"):
-        sweep("x=interval(-5,5)", f"hydra/sweeper/pruner={pruner}", direction)
+    with pytest.raises(StudyEndedError, match="compares one objective, and there are 2"):
+        sweep("x=interval(-5,5)", *f"hydra/sweeper/pruner={pruner}".split(), direction)
     assert not study_dir.exists()
 
 

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from sentiment.search.plugin.registration import PRUNERS
 from sentiment.search.study.current import current_trial
-from sentiment.search.study.promotion import count_steps
+from sentiment.search.study.rungs import count_steps
 
 STEPS, TRIALS = 6, 7
 EXTRA = {

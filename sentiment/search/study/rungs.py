@@ -1,0 +1,84 @@
+"""Which of the trials that have come to a rung are the best: by their objective, or by fronts of several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from sentiment.search.study.ranking import find_front
+
+VALUES_KEY = "study:report:{step}"
+"""System attribute of a trial: the report of a step, where there are several objectives; Optuna keeps one number."""
+
+Costs = tuple[float, ...]
+"""The objectives of a trial at a rung, less is better; NaN: it is not known before the end."""
+
+
+def count_steps(trial: FrozenTrial) -> int:
+    """Return how many reports a trial has made."""
+    return 0 if trial.last_step is None else trial.last_step + 1
+
+
+def rank_rung(trials: Sequence[FrozenTrial], rung: int, maximize: Sequence[bool]) -> list[int]:
+    """Rank the trials that have come to a rung, best first; equal ones by number.
+
+    Args:
+        trials: The study's trials.
+        rung: Reports at the rung.
+        maximize: For every objective, whether more is better.
+    """
+    costs = find_costs(trials, rung, maximize)
+    if len(maximize) > 1:
+        return _rank_fronts(costs)
+    return sorted(costs, key=lambda number: (costs[number], number))
+
+
+def find_costs(trials: Sequence[FrozenTrial], rung: int, maximize: Sequence[bool]) -> dict[int, Costs]:
+    """Find what the trials that have come to a rung stood at there, by number."""
+    there = [trial for trial in trials if count_steps(trial) >= rung and trial.state != TrialState.FAIL]
+    return {trial.number: _find_costs(trial, rung, maximize) for trial in there}
+
+
+def _find_costs(trial: FrozenTrial, rung: int, maximize: Sequence[bool]) -> Costs:
+    """Return the best report up to a rung, as its checkpoint would be selected; of several objectives the last one."""
+    signs = [-1.0 if up else 1.0 for up in maximize]
+    reports: Mapping[int, float] = trial.intermediate_values
+    if len(signs) == 1:
+        known = [signs[0] * value for step, value in reports.items() if step < rung and not math.isnan(value)]
+        return (min(known, default=math.inf),)
+    last = max((step for step in reports if step < rung), default=None)
+    values = [math.nan] * len(signs) if last is None else trial.system_attrs[VALUES_KEY.format(step=last)]
+    return tuple(sign * value for sign, value in zip(signs, values, strict=True))
+
+
+def _rank_fronts(costs: Mapping[int, Costs]) -> list[int]:
+    """Rank by non-dominated sorting, then by crowding distance (Deb et al. 2002, NSGA-II).
+
+    What is not known of every trial does not count. By hand because Optuna's functions are private.
+    """
+    known = [column for column in zip(*costs.values(), strict=True) if not any(map(math.isnan, column))]
+    left: dict[int, Costs] = dict.fromkeys(costs, ())
+    if known:
+        left = dict(zip(costs, zip(*known, strict=True), strict=True))
+    ranked: list[int] = []
+    while left:
+        front = {number: left.pop(number) for number in find_front(left)}
+        gaps = _measure_crowding(front)
+        ranked += sorted(front, key=lambda number: (-gaps[number], number))
+    return ranked
+
+
+def _measure_crowding(front: Mapping[int, Costs]) -> dict[int, float]:
+    """Return how far apart the neighbours of each trial of a front are, in shares of its extent; its ends: infinity."""
+    gaps = dict.fromkeys(front, 0.0)
+    for objective in range(len(next(iter(front.values())))):
+        ordered = sorted(front, key=lambda number: (front[number][objective], number))
+        values = [front[number][objective] for number in ordered]
+        extent = values[-1] - values[0]
+        for number in (ordered[0], ordered[-1]):
+            gaps[number] = math.inf
+        for number, below, above in zip(ordered[1:-1], values, values[2:], strict=False):
+            gaps[number] += (above - below) / extent if extent else 0.0
+    return gaps
