@@ -22,6 +22,7 @@ PHRASES = ("model.bigram_buckets", "model.bigram_size", "model.convolution_width
 ADDED = {
     "transformer": PHRASES,
     "rnn": PHRASES,
+    "adamw": ("optimizer.embedding_decay",),
     "files": tuple(
         f"data.{key}"
         for key in (
@@ -30,10 +31,10 @@ ADDED = {
         )
     )
 }  # fmt: skip
-"""Keys that a model or data set got later, by its name; at null, they mean what was before there were any."""
+"""Keys that an option of a group got later, by its name; at null, they mean what was before there were any."""
 
 
-ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from")
+ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from", "trainer.adversarial_share")
 """The same, whatever the model and the data."""
 
 
@@ -55,7 +56,7 @@ def simplify(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
     """Return recorded settings as this version writes them: with every key, and free of the project's folder."""
-    named = [key for group in ("model", "data") for key in ADDED.get(params.get(f"{group}.name", ""), ())]
+    named = [key for group in ("model", "optimizer", "data") for key in ADDED.get(params.get(f"{group}.name", ""), ())]
     added = dict.fromkeys([*named, *(ADDED_ANYWHERE if "trainer.test" in params else ())], "null")
     return added | {key: write_portable(value) for key, value in params.items()}
 

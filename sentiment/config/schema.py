@@ -156,6 +156,9 @@ class AdamWSettings(Group):
     weight_decay: float = Field(ge=0, le=10, description="Decay of matrices; biases, norms and embeddings have none.")
     beta1: float = Field(ge=0, lt=1, description="Decay of the gradient's running mean.")
     beta2: float = Field(ge=0, lt=1, description="Decay of the squared gradient's running mean.")
+    embedding_decay: float | None = Field(
+        default=None, ge=0, le=10, description="Decay of embeddings, which shrinks rare words most; null: none."
+    )
 
 
 class AdamSettings(Group):
@@ -357,6 +360,13 @@ class TrainerSettings(Group):
     label_smoothing: float = Field(ge=0, lt=1, description="Label smoothing of the cross-entropy in training.")
     weight_averaging: float | None = Field(
         gt=0, lt=1, description="Decay of an exponential moving average of the weights, which is evaluated; null: none."
+    )
+    adversarial_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Learn also from reviews whose vectors are moved, by this share of their length, to where they are "
+        "hardest to classify (Miyato et al. 2017); null: not.",
     )
     deterministic: bool = Field(description="Deterministic algorithms only.")
     threads: int | None = Field(ge=1, le=1024, description="CPU threads of torch; null: torch's default.")

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from sentiment.config.objective import is_leading
 from sentiment.config.schema import OptimizerSettings, SchedulerSettings
 from sentiment.data.batching import Batch
+from sentiment.training.adversarial import measure_adversarial_loss
 from sentiment.training.metrics import SplitMetrics
 from sentiment.training.optimization import build_optimizer, learning_rate_factor
 from sentiment.training.result import TestPredictions
@@ -33,12 +34,14 @@ class TextClassificationModule(pl.LightningModule):
         optimizer: OptimizerSettings,
         scheduler: SchedulerSettings,
         label_smoothing: float = 0.0,
+        adversarial_share: float | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.optimizer_settings = optimizer
         self.scheduler_settings = scheduler
         self.label_smoothing = label_smoothing
+        self.adversarial_share = adversarial_share
         self.validation_metrics = SplitMetrics(classes, "val/")
         self.test_metrics = SplitMetrics(classes, "test/", calibration=True)
         self._test_rows: list[Tensor] = []
@@ -52,6 +55,8 @@ class TextClassificationModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one batch."""
+        if self.adversarial_share is not None:
+            return measure_adversarial_loss(self.network, batch, self.adversarial_share, self.label_smoothing)
         return F.cross_entropy(self(batch.tokens, batch.mask), batch.labels, label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:

@@ -20,7 +20,7 @@ from sentiment.config.schema import (
 
 
 def build_optimizer(settings: OptimizerSettings, network: nn.Module, *, fused: bool = True) -> Optimizer:
-    """Build the optimizer; only matrices of linear and recurrent layers decay, not biases, norms or embeddings.
+    """Build the optimizer; matrices of linear and recurrent layers decay, and what else `group_by_decay` says.
 
     Args:
         settings: The ``optimizer`` group.
@@ -30,7 +30,7 @@ def build_optimizer(settings: OptimizerSettings, network: nn.Module, *, fused: b
     """
     match settings:
         case AdamWSettings():
-            groups = group_by_decay(network, settings.weight_decay)
+            groups = group_by_decay(network, settings.weight_decay, settings.embedding_decay)
             return AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), fused=fused)
         case AdamSettings():
             betas = (settings.beta1, settings.beta2)
@@ -60,18 +60,26 @@ def learning_rate_factor(settings: SchedulerSettings, total_steps: int) -> Calla
     return factor
 
 
-def group_by_decay(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def group_by_decay(
+    network: nn.Module, weight_decay: float, embedding_decay: float | None = None
+) -> list[dict[str, object]]:
     """Split the parameters into those that decay and those that do not.
 
-    Decay pulls towards 0: sensible for matrices that mix features, harmful for gains and offsets, and for the rows of
-    an embedding it would shrink rare words at every step in which they do not occur.
+    Decay pulls towards 0: sensible for matrices that mix features, harmful for gains and offsets. The rows of an
+    embedding shrink also at every step in which their word does not occur, so that rare words come to matter less:
+    `embedding_decay` is for those who want that; None: they do not decay.
     """
-    embeddings = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
+    tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
     parameters = trainable(network.parameters())
-    decaying = [parameter for parameter in parameters if parameter.ndim >= 2 and id(parameter) not in embeddings]
-    chosen = {id(parameter) for parameter in decaying}
+    embeddings = [parameter for parameter in parameters if id(parameter) in tables and embedding_decay is not None]
+    decaying = [parameter for parameter in parameters if parameter.ndim >= 2 and id(parameter) not in tables]
+    chosen = {id(parameter) for parameter in [*decaying, *embeddings]}
     others = [parameter for parameter in parameters if id(parameter) not in chosen]
-    return [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, object]] = [
+        {"params": decaying, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return groups if embedding_decay is None else [*groups, {"params": embeddings, "weight_decay": embedding_decay}]
 
 
 def trainable(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:

@@ -74,6 +74,14 @@ def test_only_matrices_decay():
     assert {id(p) for p in others["params"]} == expected
 
 
+def test_embeddings_decay_where_asked_for():
+    network = Small()
+    *_, embeddings = group_by_decay(network, 0.5, 0.1)
+    assert embeddings == {"params": [network.embedding.weight], "weight_decay": 0.1}
+    counted = [id(p) for group in group_by_decay(network, 0.5, 0.1) for p in group["params"]]
+    assert sorted(counted) == sorted(id(p) for p in network.parameters() if p.requires_grad)
+
+
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [

@@ -182,6 +182,14 @@ def test_weight_averaging_selects_and_stores_the_averaged_weights(small_settings
     assert metrics["val/loss"] == pytest.approx(result.metrics["val/loss"], rel=1e-6)
 
 
+def test_adversarial_training_and_decaying_embeddings_are_used(small_settings, small_corpus, reporter, tmp_path):
+    losses = set()
+    for number, options in enumerate(([], ["trainer.adversarial_share=0.02"], ["optimizer.embedding_decay=0.1"])):
+        settings = small_settings("model=rnn", "trainer.test=false", "trainer.max_epochs=1", *options)
+        losses.add(train_and_test(settings, small_corpus, tmp_path / str(number), reporter).metrics["val/loss"])
+    assert len(losses) == 3
+
+
 def test_a_loss_that_is_no_number_ends_the_run_with_a_remedy(small_settings, small_corpus, reporter, tmp_path):
     settings = small_settings(
         "model=rnn", "optimizer=sgd", "optimizer.lr=1000", "trainer.gradient_clip_norm=null", "trainer.max_epochs=50",
