@@ -25,6 +25,7 @@ RUNNING_VARIABLE = re.compile(
 
 TRUSTED = re.compile(
     r"sentiment\.(search\.plugin\.sweeper\.StudySweeper|search\.study\.promotion\.PromotionPruner"
+    r"|search\.space\.hub\.build_hub_sampler"
     r"|report\.sweep\.callback\.SweepCallback)"
     r"|hydra\._internal\.core_plugins\.\w+\.\w+|hydra_plugins\.\w+(\.\w+)+|optuna\.(pruners|samplers)\.\w+"
 )

@@ -23,6 +23,7 @@ from sentiment.search.options import StudyOptions
 from sentiment.search.planning import JobPlanner
 from sentiment.search.progress import ApplicationObserver, EventLines, Observer
 from sentiment.search.search import Search
+from sentiment.search.space.hub import require_named_by_a_person
 from sentiment.search.storage.address import storage_errors
 from sentiment.search.storage.opening import close_storage, open_storage
 from sentiment.search.study.address_file import require_own_folder, write_study_address
@@ -52,6 +53,7 @@ def run_study(
     application = application_of(task)
     home = find_home(task, config)
     options = open_end(options, config)
+    require_named_by_a_person(options.sampler, config)
     search = Search.read(options, lines, context, config, application, home)
     search.check(application)
     runner = JobRunner(task, len(options.direction), context, config)

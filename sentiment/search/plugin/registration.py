@@ -172,7 +172,23 @@ class NopPrunerConfig:
     _target_: str = "optuna.pruners.NopPruner"
 
 
-SAMPLERS = {"multivariate_tpe": MultivariateTPEConfig}
+@dataclass
+class HubSamplerConfig:
+    """A sampler of OptunaHub (extra `hub`): its `package` at a commit (`ref`), or in a folder (`registry`).
+
+    `name` is its class, where the package has several; its other options are added, e.g.
+    ``+hydra.sweeper.sampler.n_startup_trials=20``. It is fetched code that runs, so these stand on the command line.
+    """
+
+    _target_: str = "sentiment.search.space.hub.build_hub_sampler"
+    package: str | None = None
+    ref: str | None = None
+    registry: str | None = None
+    name: str | None = None
+    seed: int | None = None
+
+
+SAMPLERS = {"hub": HubSamplerConfig, "multivariate_tpe": MultivariateTPEConfig}
 """The engine's own, beside those of the stock plugin."""
 
 PRUNERS = {

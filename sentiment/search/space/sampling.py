@@ -19,6 +19,7 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
+from sentiment.search.space import hub
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.grid import ValidGridSampler, list_grid
 from sentiment.search.space.parameters import Space, name_key
@@ -27,7 +28,7 @@ from sentiment.search.space.points import TARGET_KEY, Key, Point, PointReader
 if TYPE_CHECKING:
     from optuna.study import Study
 
-_TARGETS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+_TARGETS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*", hub.TARGET)
 _QMC = "QMCSampler"
 _PROPOSALS = 10
 _REPEATS = 3
@@ -130,6 +131,8 @@ def _instantiate(options: dict[str, Any]) -> Any:
                 return _make_builder(tuple(rest.items()))(seed=options["seed"])
             return instantiate(options, _execution_whitelist_=_TARGETS, _convert_="all")
         except (InstantiationException, ValueError, TypeError) as error:
+            if isinstance(error.__cause__, ConfigError):
+                raise error.__cause__ from error
             problem = f"{options.get('_target_')} cannot be built: {error.__cause__ or error}"
             remedy = "see the options of this sampler in Optuna's documentation; --cfg hydra shows yours"
             raise ConfigError([Fault("hydra.sweeper.sampler", problem, remedy)]) from error

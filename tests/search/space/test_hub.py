@@ -1,0 +1,71 @@
+"""Samplers of OptunaHub, from a registry in a folder: what is fetched is code, and a person has to name it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.space import hub
+
+CODE = """
+from optuna.samplers import BaseSampler, RandomSampler
+
+class CornerSampler(RandomSampler):
+    def __init__(self, corner=1.0, seed=None):
+        super().__init__(seed)
+        self.corner = corner
+
+    def sample_independent(self, study, trial, name, distribution):
+        return self.corner
+
+__all__ = ["CornerSampler"]
+"""
+
+
+@pytest.fixture
+def registry(tmp_path):
+    pytest.importorskip("optunahub")
+    folder = tmp_path / "registry" / "samplers" / "corner"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(CODE)
+    return tmp_path / "registry"
+
+
+COMMAND = ("x=interval(-5,5)", "hydra/sweeper/sampler=hub", "hydra.sweeper.n_trials=2")
+PACKAGE = "hydra.sweeper.sampler.package=samplers/corner"
+
+
+def test_a_sampler_of_a_package_draws_with_its_options(sweep, registry):
+    where = f"hydra.sweeper.sampler.registry={registry}"
+    study = sweep(*COMMAND, PACKAGE, where, "+hydra.sweeper.sampler.corner=2.5", task=lambda config: config.x)
+    assert [trial.params["x"] for trial in study.trials] == [2.5, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], r"sampler\.package: decides which code runs, and is not on the command line"),
+        ([PACKAGE], r"sampler\.ref: is None, which is no commit"),
+        ([PACKAGE, "hydra.sweeper.sampler.ref=main"], r"sampler\.ref: is 'main', which is no commit"),
+        ([PACKAGE, "hydra.sweeper.sampler.registry=/nowhere"], r"samplers/corner cannot be loaded"),
+    ],
+)
+def test_what_does_not_say_which_code_runs_is_refused(sweep, study_dir, options, message):
+    pytest.importorskip("optunahub")
+    with pytest.raises(StudyEndedError, match=message):
+        sweep(*COMMAND, *options)
+    assert not study_dir.exists()
+
+
+def test_another_class_or_option_is_refused_with_what_there_is(sweep, registry):
+    where = f"hydra.sweeper.sampler.registry={registry}"
+    with pytest.raises(StudyEndedError, match="is 'Corner', and samplers/corner has CornerSampler"):
+        sweep(*COMMAND, PACKAGE, where, "hydra.sweeper.sampler.name=Corner")
+    with pytest.raises(StudyEndedError, match="unexpected keyword argument 'edge'"):
+        sweep(*COMMAND, PACKAGE, where, "+hydra.sweeper.sampler.edge=1")
+
+
+def test_without_the_package_it_is_said_how_to_get_it(sweep, monkeypatch):
+    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(StudyEndedError, match=r"pip install -e '\.\[hub\]'"):
+        sweep(*COMMAND, PACKAGE)
