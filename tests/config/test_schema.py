@@ -25,6 +25,14 @@ def test_every_option_composes_to_valid_settings(compose_config, group, option, 
     assert getattr(settings, group).model_dump()
 
 
+@pytest.mark.parametrize("file", sorted((PROJECT_DIR / "conf").glob("*/imdb_*.yaml")), ids=lambda file: file.stem)
+def test_settings_for_the_real_reviews_compose(compose_config, file: Path, tmp_path):
+    settings = read_settings(compose_config(f"{file.parent.name}={file.stem}"), tmp_path)
+    assert (settings.data.name, settings.model.name) == ("imdb", file.stem.removeprefix("imdb_"))
+    assert settings.model.bigram_buckets
+    assert settings.trainer.test == (file.parent.name == "experiment")  # a search leaves the test split alone
+
+
 @pytest.mark.parametrize("group", ["model", "optimizer", "scheduler", "data"])
 def test_every_settings_class_has_a_yaml_file_of_its_name(group):
     classes = {choice_of(member) for member in group_members(Settings.model_fields[group].annotation)}
