@@ -8,6 +8,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ def postgresql_url() -> Iterator[str]:
     server_url = os.environ.get(POSTGRESQL)
     if server_url is None:
         pytest.skip(f"{POSTGRESQL} is not set: run `bash tests/postgresql.sh python -m pytest`")
+    with make_database(server_url) as url:
+        yield url
+
+
+@contextmanager
+def make_database(server_url: str) -> Iterator[str]:
+    """Make a database on a PostgreSQL server, and remove it afterwards."""
     name = f"test_{uuid.uuid4().hex}"
     engine = sqlalchemy.create_engine(
         read_address(server_url, Path()).connection_url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool

@@ -86,7 +86,9 @@ def _require_own_database(path: Path) -> None:
         return
     with storage_errors(f"Opening the SQLite file {path}"):
         try:
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            # Not mode=ro: what a killed process was writing has to be rolled back before anything can be read.
+            uri = f"{path.absolute().as_uri()}?mode=rw"
+            with closing(sqlite3.connect(uri, uri=True, timeout=SQLITE_WAIT_SECONDS)) as connection:
                 names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         except sqlite3.Error as error:
             raise OSError(str(error)) from error

@@ -6,6 +6,7 @@ Nothing is created, locked or written: a study that runs does not notice its rea
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -334,10 +335,12 @@ def _seconds(moment: datetime | None) -> float | None:
 def _reading_url(address: Address) -> str:
     if address.dialect != "sqlite":
         return address.connection_url
-    assert address.url is not None
-    # SQLite's own way to open a file without the right to write it.
-    read_only = address.url.set(database=f"file:{address.path}", query={"mode": "ro", "uri": "true"})
-    return read_only.render_as_string(hide_password=False)
+    assert address.url is not None and address.path is not None
+    # SQLite's own way to open a file without the right to write it. With the right it is taken: what a killed process
+    # was writing has to be rolled back before anything can be read.
+    mode = "rw" if os.access(address.path, os.W_OK) and os.access(address.path.parent, os.W_OK) else "ro"
+    reading = address.url.set(database=f"file:{address.path}", query={"mode": mode, "uri": "true"})
+    return reading.render_as_string(hide_password=False)
 
 
 def _missing(name: str | None, names: list[str], address: Address) -> StudyMissingError:

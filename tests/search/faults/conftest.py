@@ -100,6 +100,7 @@ class ToyStudy:
         self.folder = folder
         self.app = APP
         self.storage_url: str | None = None
+        self.wait_seconds = WAIT_SECONDS
         self.study_dir = folder / "study"
         self._starts, self._ends = folder / "starts.txt", folder / "ends.txt"
         self._commands: list[Command] = []
@@ -127,11 +128,11 @@ class ToyStudy:
     def run(self, *overrides: str, n_trials: int, n_jobs: int = 1, seconds: float = 0.0) -> tuple[int, str]:
         """Run a command to its end; gives its exit code and its output."""
         command = self.start(*overrides, n_trials=n_trials, n_jobs=n_jobs, seconds=seconds)
-        return command.finish(), command.output
+        return command.finish(self.wait_seconds), command.output
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         """Wait for something that the commands bring about."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + self.wait_seconds
         while not is_so():
             is_going = time.monotonic() < deadline and any(command.has_processes for command in self._commands)
             assert is_going or is_so(), "\n".join(command.output for command in self._commands)

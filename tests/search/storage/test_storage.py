@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -11,6 +13,7 @@ from optuna.storages import BaseStorage
 
 from sentiment.search.storage.address import StorageError
 from sentiment.search.storage.opening import close_storage, open_storage
+from sentiment.search.study.history import read_study
 
 WORKERS = 2
 
@@ -72,6 +75,26 @@ def test_a_relative_sqlite_file_starts_at_the_working_dir(tmp_path: Path, monkey
     storage = open_storage("sqlite:///deep/a.db", tmp_path / "study")
     assert (tmp_path / "deep/a.db").exists()
     close_storage(storage)
+
+
+def test_what_a_killed_process_was_writing_to_sqlite_is_rolled_back(tmp_path: Path):
+    """The file and its journal, as a SIGKILL leaves them in the middle of a write."""
+    storage = open_storage(f"sqlite:///{tmp_path}/a.db", tmp_path)
+    optuna.create_study(study_name="s", storage=storage).add_trial(optuna.trial.create_trial(value=0.5))
+    close_storage(storage)
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 1")  # so that pages are written before the transaction ends
+        connection.execute("BEGIN")
+        connection.execute("DELETE FROM trial_values")
+        for number in range(100):
+            connection.execute("INSERT INTO studies (study_name) VALUES (?)", (f"{number}" * 200,))
+        for reader in "bc":
+            for ending in ("db", "db-journal"):
+                shutil.copy(tmp_path / f"a.{ending}", tmp_path / f"{reader}.{ending}")
+    assert [trial.state for trial in read_study(f"sqlite:///{tmp_path}/b.db", tmp_path).trials] == ["complete"]
+    again = open_storage(f"sqlite:///{tmp_path}/c.db", tmp_path)
+    assert [trial.value for trial in optuna.load_study(study_name=None, storage=again).trials] == [0.5]
+    close_storage(again)
 
 
 def test_a_read_only_sqlite_file_is_said_at_once(unprivileged_dir: Path):

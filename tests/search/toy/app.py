@@ -10,6 +10,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from sentiment import atomic
 from sentiment.errors import SentimentError
 from sentiment.search import register
 
@@ -37,11 +38,17 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
     if config.accident == "teach":
         raise SentimentError("a lesson\n-> learn it")
     value = float(config.x) ** 2 + float(config.y) ** 2 + float(config.noise) * float(config.seed)
-    for step in range(config.steps):
+    checkpoint = Path("." if trial is None else trial.folder) / "checkpoint.txt"
+    done = int(checkpoint.read_text()) if config.checkpoint and checkpoint.exists() else 0
+    for step in range(done, config.steps):
         time.sleep(config.seconds / config.steps)
         if trial is not None:
             trial.progress((step + 1) / config.steps)
             trial.report(value + config.steps - step, step=step)
+            if config.checkpoint:
+                atomic.write_text(checkpoint, str(step + 1))
+                if step + 1 < config.steps:
+                    trial.saved()
     if not config.steps:
         time.sleep(config.seconds)
     if trial is not None and config.describe:
