@@ -147,7 +147,8 @@ def run(rounds: int, seed: int) -> Counter[str]:
                 study.storage_url = stack.enter_context(make_database(str(server)))
             Round(moments, counts).run(study, (*ACCEPT, *options), min(rounds - first, KILLS_PER_STUDY))
         counts[f"studies on {storage}{', promotion' if options else ''}"] += 1
-        print(f"{first + KILLS_PER_STUDY:4}", storage, *options[:1], {name: counts[name] for name in FAULTS}, flush=True)
+        found = {name: counts[name] for name in FAULTS}
+        print(f"{min(first + KILLS_PER_STUDY, rounds):4}", storage, *options[:1], found, flush=True)
     return counts
 
 

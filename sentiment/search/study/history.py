@@ -335,7 +335,8 @@ def _seconds(moment: datetime | None) -> float | None:
 def _reading_url(address: Address) -> str:
     if address.dialect != "sqlite":
         return address.connection_url
-    assert address.url is not None and address.path is not None
+    assert address.url is not None
+    assert address.path is not None
     # SQLite's own way to open a file without the right to write it. With the right it is taken: what a killed process
     # was writing has to be rolled back before anything can be read.
     mode = "rw" if os.access(address.path, os.W_OK) and os.access(address.path.parent, os.W_OK) else "ro"
