@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import cast
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -38,6 +37,7 @@ from sentiment.config.reading import check_settings, list_keys, read_choices, re
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
 from sentiment.nearest import nearest
+from sentiment.private import parse_arguments
 
 MOST_POINTS = 100_000
 """Jobs of a plain multirun."""
@@ -66,7 +66,7 @@ def check_command_line(
     Raises:
         ConfigError: With every fault of every point, each once.
     """
-    options = get_args_parser().parse_intermixed_args(arguments)
+    options = parse_arguments(arguments)
     if options.shell_completion:
         complete_study_keys(os.environ)
     if options.hydra_help or options.shell_completion or options.info or options.experimental_rerun:

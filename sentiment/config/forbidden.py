@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.credentials import find_passwords
 from sentiment.errors import Fault
+from sentiment.private import CORE_PLUGIN
 
 RUNNING_VARIABLE = re.compile(
     r"(LD|DYLD|GIT|PYTHON|BASH|XDG|SSH|CUDA_INJECTION|NV_).*|.*PATH|.*_?(EDITOR|PAGER|SHELL|BROWSER|ASKPASS|PRELOAD)"
@@ -27,7 +28,7 @@ TRUSTED = re.compile(
     r"sentiment\.(search\.plugin\.sweeper\.StudySweeper|search\.study\.promotion\.PromotionPruner"
     r"|search\.space\.hub\.build_hub_sampler"
     r"|report\.sweep\.callback\.SweepCallback)"
-    r"|hydra\._internal\.core_plugins\.\w+\.\w+|hydra_plugins\.\w+(\.\w+)+|optuna\.(pruners|samplers)\.\w+"
+    rf"|{CORE_PLUGIN}|hydra_plugins\.\w+(\.\w+)+|optuna\.(pruners|samplers)\.\w+"
 )
 """What Hydra may construct, as `run.py` tells it; it refuses others itself, in the middle of a sweep."""
 

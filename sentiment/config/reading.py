@@ -69,8 +69,10 @@ def list_keys(config: DictConfig) -> list[str]:
         for name in names:
             key = f"{prefix}{name}"
             keys.append(key)
-            child = None if OmegaConf.is_missing(node, name) else node._get_node(name)
-            if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
+            if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name):
+                continue
+            child = node[name]
+            if isinstance(child, DictConfig):
                 walk(child, f"{key}.")
 
     walk(config, "")

@@ -101,14 +101,13 @@ def is_within(key: str, names: Collection[str]) -> bool:
 
 def _resolve(config: DictConfig, name: str) -> Any:
     """Resolve one key; what only a running job can resolve (``${hydra:job.num}``) stays as it is written."""
-    node = config._get_node(name)
     try:
-        if OmegaConf.is_config(node):
-            return OmegaConf.to_container(node, resolve=True)
-        return config[name]
+        value = config[name]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException:
-        if isinstance(node, DictConfig) and not node._is_interpolation():
-            return {str(key): _resolve(node, str(key)) for key in node}
+        is_here = not OmegaConf.is_missing(config, name) and not OmegaConf.is_interpolation(config, name)
+        if is_here and isinstance(config[name], DictConfig):
+            return {str(key): _resolve(config[name], str(key)) for key in config[name]}
         raw = OmegaConf.to_container(config, resolve=False)
         assert isinstance(raw, dict)
         return raw[name]

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from sentiment.checkout import read_commit
 from sentiment.errors import ConfigError, Fault
+from sentiment.private import BASIC_LAUNCHER, begin_jobs
 from sentiment.search.application import application_of, find_home
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.controller import Controller
@@ -33,8 +33,6 @@ from sentiment.search.workers.executor import Executor, InProcess
 from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import list_devices, take_slots
 
-BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-
 
 def run_study(
     options: StudyOptions, lines: list[str], task: TaskFunction, context: HydraContext, config: DictConfig
@@ -48,7 +46,7 @@ def run_study(
         context: Hydra's context.
         config: The composed configuration of the sweep.
     """
-    setup_globals()
+    begin_jobs()
     context = freeze(context)
     application = application_of(task)
     home = find_home(task, config)

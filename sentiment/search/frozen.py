@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from hydra.types import HydraContext
+
+from sentiment.private import replace_repository
 
 
 class FrozenRepository:
@@ -20,7 +20,7 @@ class FrozenRepository:
     Hydra copies its repository for every composition; copies of this one share what was read.
     """
 
-    def __init__(self, repository: IConfigRepository, answers: dict[Any, Any] | None = None) -> None:
+    def __init__(self, repository: Any, answers: dict[Any, Any] | None = None) -> None:
         self._repository = repository
         self._answers: dict[Any, Any] = {} if answers is None else answers
 
@@ -66,8 +66,7 @@ class FrozenRepository:
 
 def freeze_loader(loader: ConfigLoader) -> None:
     """Let a loader read every config file once from now on."""
-    assert isinstance(loader, ConfigLoaderImpl), f"unknown kind of config loader: {type(loader).__name__}"
-    loader.repository = FrozenRepository(loader.repository)  # type: ignore[assignment]
+    replace_repository(loader, FrozenRepository)
 
 
 def freeze(context: HydraContext) -> HydraContext:

@@ -29,6 +29,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.private import construct
 from sentiment.search import prior
 from sentiment.search.application import Application
 from sentiment.search.composer import Composer, is_within
@@ -379,7 +380,7 @@ def _build_pruner(config: Mapping[str, Any] | None) -> BasePruner:
         return NopPruner()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # people chose it
-        pruner = instantiate(dict(config), _execution_whitelist_=("optuna.pruners.*", PROMOTION))
+        pruner = construct(config, ("optuna.pruners.*", PROMOTION))
     assert isinstance(pruner, BasePruner), f"hydra.sweeper.pruner gives {pruner!r}"
     return pruner
 

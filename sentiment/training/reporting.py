@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sentiment.config.objective import find_direction, is_leading
 from sentiment.errors import NonFiniteLossError
+from sentiment.private import describe_epochs
 from sentiment.training.reporter import Reporter
 
 log = logging.getLogger(__name__)
@@ -97,8 +98,13 @@ class ReportingCallback(pl.Callback):
 class ProgressBar(RichProgressBar):
     """Lightning's bar, which counts epochs as the log and the records do: from 1."""
 
-    def _get_train_description(self, current_epoch: int) -> str:
-        description = f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+    def __init__(self) -> None:
+        super().__init__(leave=True)
+        describe_epochs(self, self.describe_epoch)
+
+    def describe_epoch(self, number: int) -> str:
+        """Name the epoch of a number from 0."""
+        description = f"Epoch {number + 1}/{self.trainer.max_epochs}"
         return description.ljust(len(self.validation_description))  # as Lightning's own: the bar does not jump
 
 

@@ -231,7 +231,7 @@ def build_trainer(
     if trainer.weight_averaging is not None:
         callbacks = [*callbacks, EMAWeightAveraging(decay=trainer.weight_averaging)]
     if show_bar:
-        callbacks = [*callbacks, ProgressBar(leave=True)]
+        callbacks = [*callbacks, ProgressBar()]
     return pl.Trainer(
         accelerator=trainer.accelerator,
         devices=1,  # one run, one device: a sweep fills several devices with several runs

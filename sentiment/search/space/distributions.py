@@ -17,10 +17,10 @@ from hydra.core.override_parser.types import (
     Transformer,
 )
 from hydra.errors import HydraException
-from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.private import read_distribution
 
 _GRAMMAR_REMEDY = "write KEY=choice(a,b), KEY=range(1,5), KEY=interval(0,1) or KEY=VALUE; quote special characters"
 _REMEDIES: dict[type, str] = {
@@ -94,7 +94,7 @@ def _build(override: Override) -> BaseDistribution:
         return CategoricalDistribution(choices)
     if isinstance(value, ChoiceSweep) and value.shuffle:
         override = dataclasses.replace(override, _value=dataclasses.replace(value, shuffle=False))
-    distribution = create_optuna_distribution_from_override(override)
+    distribution = read_distribution(override)
     assert isinstance(distribution, BaseDistribution), "only swept overrides have a distribution"
     return distribution
 

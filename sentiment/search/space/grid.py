@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import FloatRange
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, GridSampler
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.private import get_storage, get_study_id, get_trial_id, list_grid_points
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import Space
 from sentiment.search.space.points import Key, Point, PointReader, make_key
@@ -25,8 +26,7 @@ def list_grid(space: Space, is_valid: Validity | None = None, *, seed: int | Non
     Raises:
         ConfigError: The space has no grid: a parameter is continuous or belongs to a branch.
     """
-    sampler = GridSampler(list_grid_values(space), seed=seed)
-    points = (dict(zip(sampler._param_names, values, strict=True)) for values in sampler._all_grids)
+    points = list_grid_points(list_grid_values(space), seed)
     return {make_key(point): point for point in points if is_valid is None or is_valid(point)}
 
 
@@ -83,11 +83,11 @@ class ValidGridSampler(BaseSampler):
         """Assign the trial its point, unless it has one."""
         if "fixed_params" in trial.system_attrs or trial.params:
             return
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        trials = get_storage(study).get_all_trials(get_study_id(study), deepcopy=False)
         taken = self._reader.read_keys(trials)
         free = next((point for key, point in self.grid.items() if key not in taken), None)
         if free is not None:
-            study._storage.set_trial_system_attr(trial._trial_id, "fixed_params", free)
+            get_storage(study).set_trial_system_attr(get_trial_id(trial), "fixed_params", free)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return nothing: the point is assigned."""
@@ -107,7 +107,7 @@ class ValidGridSampler(BaseSampler):
         Raises:
             ValueError: Every point is taken, or the parameter is none of the grid.
         """
-        point = study._storage.get_trial_system_attrs(trial._trial_id).get("fixed_params", {})
+        point = get_storage(study).get_trial_system_attrs(get_trial_id(trial)).get("fixed_params", {})
         if param_name in point:
             return point[param_name]
         raise ValueError(f"the grid has no value of {param_name} that no trial has")

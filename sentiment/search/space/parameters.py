@@ -14,6 +14,7 @@ import optuna
 from hydra.core.override_parser.types import Transformer
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from sentiment.private import suggest
 from sentiment.search.space.distributions import count_values, describe_distribution, parse_line
 
 _QUALIFIERS = re.compile(r"(\[[^\]]*\])+$")
@@ -69,11 +70,10 @@ class Space:
         Returns:
             Parameter names to values.
         """
-        # Optuna has no public way to suggest from a distribution; the stock plugin does the same.
         unconditional = [parameter for parameter in self.parameters if parameter.condition is None]
-        values = {item.name: trial._suggest(item.name, item.distribution) for item in unconditional}
+        values = {item.name: suggest(trial, item.name, item.distribution) for item in unconditional}
         branches = [parameter for parameter in self.active(values) if parameter.condition is not None]
-        return values | {item.name: trial._suggest(item.name, item.distribution) for item in branches}
+        return values | {item.name: suggest(trial, item.name, item.distribution) for item in branches}
 
     def to_overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """Write a point as Hydra overrides: its parameters, then what is fixed, then deletions."""

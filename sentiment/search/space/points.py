@@ -16,6 +16,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.private import contains
 from sentiment.search.space.parameters import Parameter, Space, name_key, read_value, write_value
 
 Point = dict[str, Any]
@@ -152,7 +153,7 @@ def find_value(distribution: BaseDistribution, text: str) -> tuple[Any] | None:
         if not number.is_integer():
             return None
         number = int(number)
-    return (number,) if distribution._contains(number) else None
+    return (number,) if contains(distribution, number) else None
 
 
 def _write_override(text: str) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import optuna
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
@@ -19,6 +18,7 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
+from sentiment.private import construct, contains, list_all_trials, serve_trials
 from sentiment.search.space import hub
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.grid import ValidGridSampler, list_grid
@@ -129,7 +129,7 @@ def _instantiate(options: dict[str, Any]) -> Any:
         try:
             if is_plain:
                 return _make_builder(tuple(rest.items()))(seed=options["seed"])
-            return instantiate(options, _execution_whitelist_=_TARGETS, _convert_="all")
+            return construct(options, _TARGETS, _convert_="all")
         except (InstantiationException, ValueError, TypeError) as error:
             if isinstance(error.__cause__, ConfigError):
                 raise error.__cause__ from error
@@ -140,7 +140,7 @@ def _instantiate(options: dict[str, Any]) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _make_builder(options: tuple[tuple[str, Any], ...]) -> Any:
-    return instantiate({**dict(options), "_partial_": True}, _execution_whitelist_=_TARGETS, _convert_="all")
+    return construct({**dict(options), "_partial_": True}, _TARGETS, _convert_="all")
 
 
 class FreshSampler(BaseSampler):
@@ -237,14 +237,8 @@ class SeenStudy(optuna.Study):
         self._prior = prior
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """Return the trials."""
-        return self._get_trials(deepcopy, states)
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        # Not from the cache, which only `Study.ask` renews.
-        trials = [_show_paused(trial) for trial in self._seen._get_trials(deepcopy=False)]
+        """Return the trials, not from the cache, which only `Study.ask` renews."""
+        trials = [_show_paused(trial) for trial in list_all_trials(self._seen)]
         if len(self._seen.directions) > 1:
             trials = [_hide_pruned(trial) for trial in trials]
         trials = [*_level(self._prior, trials), *trials]
@@ -269,6 +263,9 @@ class SeenStudy(optuna.Study):
             **{item.name: item.distribution for item in self._reader.space.active(point)},
         }
         return shown
+
+
+serve_trials(SeenStudy)
 
 
 def _show_paused(trial: FrozenTrial) -> FrozenTrial:
@@ -371,7 +368,8 @@ class AvoidingSampler(BaseSampler):
                     point[name] = fixed[name]
                 elif distribution.single():
                     point[name] = _only_value(distribution)
-                elif name in relative and _contains(distribution, relative[name]):
+                # A change of the space between two starts of a study leaves the inner sampler with the old ends.
+                elif name in relative and contains(distribution, relative[name]):
                     point[name] = relative[name]
                 else:
                     point[name] = sampler.sample_independent(study, trial, name, distribution)
@@ -407,8 +405,3 @@ def _only_value(distribution: BaseDistribution) -> Any:
         return distribution.choices[0]
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     return distribution.low
-
-
-def _contains(distribution: BaseDistribution, value: Any) -> bool:
-    # A change of the space between two starts of a study leaves the inner sampler with the old ends.
-    return bool(distribution._contains(distribution.to_internal_repr(value)))

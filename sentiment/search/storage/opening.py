@@ -122,7 +122,8 @@ class WholeLineJournal(JournalFileBackend):
             # Readers need neither, so a read-only study would go unnoticed until its first result.
             tempfile.TemporaryFile(dir=self._path.parent).close()
             self._path.open("ab").close()
-            super().__init__(str(self._path), JournalFileSymlinkLock(str(self._path), grace_period=GRACE_SECONDS))
+            self._link = JournalFileSymlinkLock(str(self._path), grace_period=GRACE_SECONDS)
+            super().__init__(str(self._path), self._link)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append whole lines and return once they are on the disk, or leave the file as it was.
@@ -158,7 +159,7 @@ class WholeLineJournal(JournalFileBackend):
 
     @contextmanager
     def _exclusive(self) -> Iterator[int]:
-        self._lock.acquire()
+        self._link.acquire()
         try:
             # No O_CREAT: a study whose folder was removed must not come back as an empty file.
             descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND)
@@ -172,7 +173,7 @@ class WholeLineJournal(JournalFileBackend):
 
     def _release_link(self) -> None:
         try:
-            self._lock.release()
+            self._link.release()
         except RuntimeError:
             # Another process took this one for dead and removed the link. What was done is done, and the kernel
             # lock kept it whole, so this is no reason to report the append as failed.

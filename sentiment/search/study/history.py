@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.credentials import STORAGE_PASSWORD
+from sentiment.private import get_study_id
 from sentiment.search.budget import Budget
 from sentiment.search.space.parameters import name_key, read_value
 from sentiment.search.space.points import read_setting
@@ -237,7 +238,7 @@ def _open_for_reading(address: Address) -> Iterator[BaseStorage]:
 
 def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
     trials = study.get_trials(deepcopy=False)
-    attributes = storage.get_study_system_attrs(study._study_id)
+    attributes = storage.get_study_system_attrs(get_study_id(study))
     definition = attributes.get(DEFINITION_KEY) or {}
     repeats = int(str(definition.get("repeats", "1")).partition(",")[0])
     names = study.metric_names

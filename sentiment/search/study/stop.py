@@ -7,6 +7,7 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from sentiment.errors import SentimentError
+from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.storage.address import storage_errors
 from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.stored import list_commands
@@ -31,12 +32,13 @@ def request_stop(study_dir: Path, number: int | None = None) -> None:
         raise StopError(f"{study_dir} holds no study.\n  -> name the folder of a study, or its name under multirun/")
     with storage_errors(f"Writing the study in {study_dir}"):
         study = open_study(known.storage, study_dir, known.study_name)
+        storage, study_id = get_storage(study), get_study_id(study)
         if number is None:
-            commands = list_commands(study._storage.get_study_system_attrs(study._study_id))
-            study._storage.set_study_system_attr(study._study_id, STOP_KEY, [command["id"] for command in commands])
+            commands = list_commands(storage.get_study_system_attrs(study_id))
+            storage.set_study_system_attr(study_id, STOP_KEY, [command["id"] for command in commands])
             return
         running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
         if number not in running:
             others = ", ".join(map(str, running)) or "none"
             raise StopError(f"Trial {number} of {known.study_name} does not run.\n  -> those that run: {others}")
-        study._storage.set_trial_system_attr(running[number]._trial_id, STOP_KEY, True)
+        storage.set_trial_system_attr(get_trial_id(running[number]), STOP_KEY, True)

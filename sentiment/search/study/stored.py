@@ -23,6 +23,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.budget import Spending
 from sentiment.search.space.parameters import name_key, show_values
 from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY
@@ -88,7 +89,7 @@ class ClaimedTrial:
     @property
     def trial_id(self) -> int:
         """The trial's id in the storage."""
-        return self.trial._trial_id
+        return get_trial_id(self.trial)
 
 
 def list_commands(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -174,7 +175,7 @@ class StoredStudy:
         """
         now, options = search.describe(), self.search.options
         with self._lock(self.name):
-            content = self._storage.get_study_system_attrs(self._study._study_id).get(DEFINITION_KEY)
+            content = self._storage.get_study_system_attrs(get_study_id(self._study)).get(DEFINITION_KEY)
             changes: list[str] = []
             if content is not None:
                 stored = replace(search.read_definition(content), objectives=self._study.metric_names or ())
@@ -186,13 +187,13 @@ class StoredStudy:
                 now = replace(now, names=stored.names or self._read_names(stored.space))
             now = replace(now, names=search.find_names(now.names))
             if content != now.to_json():
-                self._storage.set_study_system_attr(self._study._study_id, DEFINITION_KEY, now.to_json())
+                self._storage.set_study_system_attr(get_study_id(self._study), DEFINITION_KEY, now.to_json())
             self.search = search.continue_from(now)
             self._agenda = Agenda(self.search, self._failed_before, self.spent)
             self._study.sampler = self.search.sampler
             if not self.trials():
                 self._enqueue(search.starts)
-        self._storage.set_study_system_attr(self._study._study_id, BUDGET_KEY, asdict(self._budget))
+        self._storage.set_study_system_attr(get_study_id(self._study), BUDGET_KEY, asdict(self._budget))
         self._tell_of_other_code()
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
@@ -246,13 +247,14 @@ class StoredStudy:
             trial = self._begin(step)
             if trial is None:
                 return None
-            self._note_claim(trial._trial_id)
+            self._note_claim(get_trial_id(trial))
             try:
                 values = self.search.suggest(trial)
             except Exception as error:
-                self._fail(trial._trial_id, Outcome("failed", kind="exception", reason=f"no point drawn: {error}"))
+                outcome = Outcome("failed", kind="exception", reason=f"no point drawn: {error}")
+                self._fail(get_trial_id(trial), outcome)
                 raise
-        stored = self._storage.get_trial(trial._trial_id)
+        stored = self._storage.get_trial(get_trial_id(trial))
         return ClaimedTrial(trial, values, read_outcomes_of(stored), trials)
 
     def _begin(self, step: Step) -> optuna.Trial | None:
@@ -264,13 +266,13 @@ class StoredStudy:
         if step.kind == "retry":
             assert step.trial is not None
             self._enqueue_again(step.trial)
-            trial_id = self.trials()[-1]._trial_id
+            trial_id = get_trial_id(self.trials()[-1])
         elif step.trial is None:
             # By the study's own storage: it is the one given, or its cache, which has to know the trial.
-            trial_id = self._study._storage.create_new_trial(self._study._study_id)
+            trial_id = get_storage(self._study).create_new_trial(get_study_id(self._study))
             return optuna.Trial(self._study, trial_id)
         else:
-            trial_id = step.trial._trial_id
+            trial_id = get_trial_id(step.trial)
         if step.kind == "promote":
             assert step.trial is not None
             assert isinstance(self.search.pruner, PromotionPruner)
@@ -313,10 +315,11 @@ class StoredStudy:
             for trial in paused:
                 reason = f"not promoted after {count_steps(trial)} reports"
                 outcome = Outcome("pruned", reason=reason, seconds=read_outcomes_of(trial)[0].seconds)
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-                self._storage.set_trial_system_attr(trial._trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
+                trial_id = get_trial_id(trial)
+                self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+                self.write(trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
                 self._tell(trial, outcome)
-                given_up.append(self.read(trial._trial_id))
+                given_up.append(self.read(trial_id))
         return given_up
 
     def standing(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
@@ -335,7 +338,7 @@ class StoredStudy:
 
     def spent(self, trials: Sequence[FrozenTrial] | None = None) -> Spending:
         """Measure what the study has cost so far."""
-        attributes = self._storage.get_study_system_attrs(self._study._study_id)
+        attributes = self._storage.get_study_system_attrs(get_study_id(self._study))
         commands, repeats = list_commands(attributes), self.search.repeats.count
         known = self.trials() if trials is None else trials
         return measure(known, commands, repeats, own=self.owner, pruner=self.search.pruner)
@@ -411,7 +414,7 @@ class StoredStudy:
     @property
     def is_to_stop(self) -> bool:
         """Whether a person asked, since this command began, that no more trials start; see `study.stop`."""
-        stopped = self._storage.get_study_system_attrs(self._study._study_id).get(STOP_KEY)
+        stopped = self._storage.get_study_system_attrs(get_study_id(self._study)).get(STOP_KEY)
         return isinstance(stopped, list) and self.owner in stopped  # an earlier version stored a flag
 
     @property
@@ -476,12 +479,12 @@ class StoredStudy:
         A trial that takes more memory than there is may end its whole command, at every start.
         """
         deaths, limit = trial.system_attrs.get(DEATHS_KEY, 0) + 1, self.search.options.max_attempts
-        self.write(trial._trial_id, DEATHS_KEY, deaths)
+        self.write(get_trial_id(trial), DEATHS_KEY, deaths)
         if deaths < limit:
             return False
         reason = f"{deaths} commands died while they ran it (hydra.sweeper.max_attempts={limit})"
-        self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-        self._fail(trial._trial_id, Outcome("failed", kind="worker_died", reason=reason))
+        self._storage.set_trial_state_values(get_trial_id(trial), TrialState.RUNNING)
+        self._fail(get_trial_id(trial), Outcome("failed", kind="worker_died", reason=reason))
         log.warning("Trial %d has failed: %s.", trial.number, reason)
         return True
 
@@ -489,7 +492,7 @@ class StoredStudy:
         """Settle a trial that nobody works on any more by what its jobs left, else let it run again."""
         outcome = finish(read_outcomes_of(trial), self.search.repeats)
         if outcome is None:
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            self._storage.set_trial_state_values(get_trial_id(trial), TrialState.WAITING)
             return False
         self._tell(trial, outcome)
         return True
@@ -506,7 +509,7 @@ class StoredStudy:
         has_ended = finish(read_outcomes_of(trial), self.search.repeats) is not None
         if job is not None and not has_ended and not self._watch.is_dead(job):
             return False
-        attributes = self._storage.get_study_system_attrs(self._study._study_id)
+        attributes = self._storage.get_study_system_attrs(get_study_id(self._study))
         controller = attributes.get(CONTROLLER_KEY.format(id=owner))
         return controller is None or self._watch.is_dead(controller)
 
@@ -515,13 +518,13 @@ class StoredStudy:
             self._write_excess(trial, outcome)
         for key in ("reused_from", "adopted_from"):
             if getattr(outcome, key) is not None:
-                self.note(trial._trial_id, key, getattr(outcome, key))
+                self.note(get_trial_id(trial), key, getattr(outcome, key))
         if outcome.state == "failed":
-            self._fail(trial._trial_id, outcome)
+            self._fail(get_trial_id(trial), outcome)
         elif outcome.state == "pruned":
             self._study.tell(trial.number, state=TrialState.PRUNED)
         elif outcome.state == "paused":
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            self._storage.set_trial_state_values(get_trial_id(trial), TrialState.WAITING)
         else:
             self._study.tell(trial.number, list(outcome.values))
 
@@ -533,8 +536,8 @@ class StoredStudy:
         is_complete = outcome.state == "complete"
         known = {name: bound for name, bound in self.search.options.limits.items() if is_complete or name in described}
         for name, excess in exceed(trial, described, known).items():
-            self.write(trial._trial_id, CONSTRAINT_KEY.format(name=name), excess)
-            self.note(trial._trial_id, name, described[name])
+            self.write(get_trial_id(trial), CONSTRAINT_KEY.format(name=name), excess)
+            self.note(get_trial_id(trial), name, described[name])
 
     def _fail(self, trial_id: int, outcome: Outcome) -> None:
         for key in ("kind", "reason", "traceback"):
@@ -545,4 +548,4 @@ class StoredStudy:
 
     def _write_lease(self, record: Mapping[str, Any]) -> None:
         key = CONTROLLER_KEY.format(id=record["id"])
-        self._storage.set_study_system_attr(self._study._study_id, key, dict(record))
+        self._storage.set_study_system_attr(get_study_id(self._study), key, dict(record))

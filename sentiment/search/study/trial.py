@@ -24,6 +24,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import RunPaused, RunPruned, SentimentError
+from sentiment.private import get_storage
 from sentiment.search.storage.lease import Heartbeat, Lease
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of
@@ -67,7 +68,7 @@ class StoredTrial:
     def __init__(self, study: optuna.Study, address: TrialAddress) -> None:
         self.number = address.number
         self.repeat = address.repeat
-        self._storage = study._storage
+        self._storage = get_storage(study)
         self._study = study
         self._trial_id = address.trial_id
         self._study_dir = address.study_dir

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 import optuna
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from optuna.exceptions import OptunaError
 
 from sentiment.errors import RunPaused, RunPruned, RunStopped, SentimentError
+from sentiment.private import begin_jobs, read_returned, restore_logging, run_job
 from sentiment.search.storage.address import StorageError
 from sentiment.search.study.current import RunningTrial, running
 from sentiment.search.study.outcome import Outcome, complete, failed
@@ -126,20 +127,13 @@ class JobRunner:
 
     def run(self, job: Job) -> Outcome:
         """Run a job to its end."""
-        setup_globals()
+        begin_jobs()
         try:
-            returned = run_job(
-                hydra_context=self.context,
-                task_function=self.wrap(job),
-                config=job.config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
+            returned = run_job(self.wrap(job), job.config, self.context)
         except Exception as error:  # what Hydra raises outside the task: a folder that cannot be made, a bad resolver
             return failed(error)
         finally:
-            hydra = self.config.hydra
-            configure_log(hydra.hydra_logging, hydra.verbose, execution_whitelist=self.context.execution_whitelist)
+            restore_logging(self.config, self.context)
         return self.read_return(returned)
 
     def wrap(self, job: Job) -> TrialTask:
@@ -148,8 +142,9 @@ class JobRunner:
 
     def read_return(self, returned: JobReturn) -> Outcome:
         """Make an outcome of what a job brought back."""
-        if isinstance(returned._return_value, RunStopped | optuna.TrialPruned):
-            return describe_ending(returned._return_value)  # reading the property would print it as an error
+        brought = read_returned(returned)
+        if isinstance(brought, RunStopped | optuna.TrialPruned):
+            return describe_ending(brought)
         try:
             return complete(returned.return_value, self.objectives)
         except Exception as error:

@@ -1,0 +1,154 @@
+"""What the project takes from other packages though they do not promise it: all of that, here.
+
+Private names, a few public ones that Hydra documents for its plugins alone, and what only its pre-release 1.4 has. A
+release of theirs may change any of it without notice: `tests/test_private.py` tries each and says who needs it. So as
+to import nothing heavy at start-up, each function imports what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    import optuna
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
+    from hydra.core.utils import JobReturn
+    from hydra.types import HydraContext, TaskFunction
+    from lightning.pytorch.callbacks import RichProgressBar
+    from omegaconf import DictConfig
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+"""Hydra's own launcher and its own sweeper are named so in every configuration."""
+
+CORE_PLUGIN = r"hydra\._internal\.core_plugins\.\w+\.\w+"
+"""A regular expression for what Hydra constructs of its own."""
+
+
+# Hydra
+
+
+def parse_arguments(arguments: Sequence[str]) -> Namespace:
+    """Return a command line as Hydra reads it; where it cannot be read, the process ends with its message."""
+    from hydra._internal.utils import get_args_parser
+
+    return get_args_parser().parse_intermixed_args(arguments)
+
+
+def replace_repository(loader: ConfigLoader, make: Callable[[Any], Any]) -> None:
+    """Let a loader read its config files from what `make` makes of its repository."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    assert isinstance(loader, ConfigLoaderImpl), f"unknown kind of config loader: {type(loader).__name__}"
+    loader.repository = make(loader.repository)
+
+
+def begin_jobs() -> None:
+    """Register Hydra's resolvers, as a sweeper does before its first job."""
+    from hydra.core.utils import setup_globals
+
+    setup_globals()
+
+
+def run_job(task: TaskFunction, config: DictConfig, context: HydraContext) -> JobReturn:
+    """Run a job of a sweep in its folder under `hydra.sweep.dir`, with its logging, as Hydra's basic launcher does."""
+    from hydra.core import utils
+
+    return utils.run_job(
+        task_function=task,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+        hydra_context=context,
+    )
+
+
+def restore_logging(config: DictConfig, context: HydraContext) -> None:
+    """Set up the sweep's own logging again after a job."""
+    from hydra.core.utils import configure_log
+
+    hydra = config.hydra
+    configure_log(hydra.hydra_logging, hydra.verbose, execution_whitelist=context.execution_whitelist)
+
+
+def read_returned(returned: JobReturn) -> Any:
+    """Return what a job returned or raised; the public property prints and raises an exception."""
+    return returned._return_value
+
+
+def construct(options: Mapping[str, Any], allowed: Sequence[str], **named: Any) -> Any:
+    """Construct `_target_` of the options, if it is among the allowed ones (patterns of dotted paths)."""
+    from hydra.utils import instantiate
+
+    return instantiate(dict(options), _execution_whitelist_=tuple(allowed), **named)
+
+
+def read_distribution(override: Override) -> Any:
+    """Return the Optuna distribution that a sweep override means to the stock Optuna sweeper."""
+    from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
+
+    return create_optuna_distribution_from_override(override)
+
+
+# Optuna
+
+
+def get_storage(study: optuna.Study) -> BaseStorage:
+    """Return the storage that a study reads and writes."""
+    return study._storage
+
+
+def get_study_id(study: optuna.Study) -> int:
+    """Return the number by which its storage knows a study."""
+    return study._study_id
+
+
+def get_trial_id(trial: FrozenTrial | optuna.Trial) -> int:
+    """Return the number by which its storage knows a trial."""
+    return trial._trial_id
+
+
+def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    """Draw a parameter from a distribution; the public methods take its parts one by one."""
+    return trial._suggest(name, distribution)
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Return whether a distribution has a value."""
+    return bool(distribution._contains(distribution.to_internal_repr(value)))
+
+
+def list_grid_points(values: Mapping[str, Sequence[Any]], seed: int | None) -> list[dict[str, Any]]:
+    """List the points of a grid in the order in which Optuna's grid sampler takes them."""
+    from optuna.samplers import GridSampler
+
+    sampler = GridSampler(values, seed=seed)
+    return [dict(zip(sampler._param_names, point, strict=True)) for point in sampler._all_grids]
+
+
+def list_all_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """List a study's trials anew, not copied; those outside a bracket of hyperband too, which `get_trials` hides."""
+    return study._get_trials(deepcopy=False)
+
+
+def serve_trials(study: type[optuna.Study]) -> None:
+    """Let samplers, which ask a study by a private method, get what its class gives by `get_trials`."""
+
+    def serve(self: optuna.Study, deepcopy: bool = True, states: Any = None, use_cache: bool = False) -> Any:
+        return self.get_trials(deepcopy, states)
+
+    study._get_trials = serve  # type: ignore[method-assign]
+
+
+# Lightning
+
+
+def describe_epochs(bar: RichProgressBar, describe: Callable[[int], str]) -> None:
+    """Let a progress bar name the epochs, of which it tells the number from 0."""
+    bar._get_train_description = describe  # type: ignore[method-assign, assignment]
