@@ -90,7 +90,9 @@ class TransformerSettings(PhraseGroup):
     feedforward_ratio: float = Field(gt=0, le=64, description="Hidden width of the feed-forward part, in units of D.")
     norm: Literal["post", "pre"] = Field(description="Layer norm after (the exercise's figure) or before each part.")
     activation: Literal["relu", "gelu"] = Field(description="Non-linearity of the feed-forward part.")
-    positions: Literal["learned", "sinusoidal"] = Field(description="Kind of position embedding.")
+    positions: Literal["learned", "sinusoidal", "rotary"] = Field(
+        description="Position embedding that is added; rotary: queries and keys are turned by their positions."
+    )
     pooling: Pooling = Field(description="Pooling over the real tokens.")
     dropout: float = Field(ge=0, lt=1, description="Dropout after embedding, attention and feed-forward.")
     word_dropout: float = Field(ge=0, lt=1, description="Share of tokens replaced by the unknown token in training.")

@@ -29,14 +29,18 @@ class SelfAttention(nn.Module):
         heads: Number H of heads.
         head_form: ``narrow`` or ``wide``.
         dropout: Share of output elements dropped in training.
+        rotary: Turn queries and keys by their position, see `rotate`.
 
     Raises:
         ValueError: An unknown form, or narrow heads that do not divide the width.
     """
 
-    def __init__(self, embedding_size: int, heads: int, head_form: str = "narrow", dropout: float = 0.0) -> None:
+    def __init__(
+        self, embedding_size: int, heads: int, head_form: str = "narrow", dropout: float = 0.0, rotary: bool = False
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.rotary = rotary
         self.head_width = _head_width(embedding_size, heads, head_form)
         inner = heads * self.head_width
         # One product with [W_q W_k W_v] side by side is faster than three, and gives the same numbers.
@@ -64,7 +68,21 @@ class SelfAttention(nn.Module):
         mapped: Tensor = self.query_key_value(x)  # (B, T, 3 H W)
         split = mapped.view(*x.shape[:2], 3, self.heads, self.head_width)  # (B, T, 3, H, W)
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        return query, key, value
+        return (rotate(query), rotate(key), value) if self.rotary else (query, key, value)
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Turn every pair of features of (B, H, T, W) queries or keys by an angle that grows with the position.
+
+    The product of a query and a key then depends on how far apart they are, not on where they stand (Su et al. 2021,
+    "RoFormer"). The angles are those of sinusoidal positions; an odd last feature is left as it is.
+    """
+    tokens, pairs = x.shape[-2], x.shape[-1] // 2
+    frequency = 10_000.0 ** (-torch.arange(pairs, dtype=torch.float64, device=x.device) / max(pairs, 1))  # (W/2,)
+    angle = torch.arange(tokens, dtype=torch.float64, device=x.device).unsqueeze(1) * frequency  # (T, W/2)
+    cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    first, second, rest = x[..., :pairs], x[..., pairs : 2 * pairs], x[..., 2 * pairs :]
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine, rest], dim=-1)
 
 
 def attention_weights(module: SelfAttention, x: Tensor, mask_or_lengths: Tensor) -> Tensor:

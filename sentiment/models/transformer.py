@@ -32,6 +32,7 @@ class TransformerBlock(nn.Module):
         norm: ``post`` or ``pre``.
         activation: ``relu`` or ``gelu``.
         dropout: Share of elements dropped after attention and after the feed-forward part, in training.
+        rotary: Attend by distance, see `sentiment.models.attention.rotate`.
 
     Raises:
         ValueError: An unknown norm, activation or form of heads, or heads that do not fit.
@@ -46,13 +47,14 @@ class TransformerBlock(nn.Module):
         norm: str = "post",
         activation: str = "relu",
         dropout: float = 0.0,
+        rotary: bool = False,
     ) -> None:
         super().__init__()
         if norm not in ("post", "pre"):
             raise ValueError(f"norm must be 'post' or 'pre', not {norm!r}; set model.norm to one of them")
         self.norm = norm
         hidden = max(1, round(feedforward_ratio * embedding_size))
-        self.attention = SelfAttention(embedding_size, heads, head_form, dropout)
+        self.attention = SelfAttention(embedding_size, heads, head_form, dropout, rotary)
         self.attention_norm = nn.LayerNorm(embedding_size)
         self.feedforward = nn.Sequential(
             nn.Linear(embedding_size, hidden),
@@ -97,7 +99,8 @@ class TextClassificationTransformer(nn.Module):
         feedforward_ratio: Hidden width of the feed-forward part, in units of D.
         norm: ``post`` or ``pre``; with ``pre`` a last norm follows the blocks.
         activation: ``relu`` or ``gelu``.
-        positions: ``learned`` or ``sinusoidal`` (Vaswani et al. 2017).
+        positions: ``learned`` or ``sinusoidal`` (Vaswani et al. 2017), added to the words; or ``rotary`` (Su et al.
+            2021), by which every block attends by distance.
         pooling: ``mean``, ``max``, ``mean_max``, ``attention`` or ``mean_max_attention``.
         dropout: Dropout after embedding, attention and feed-forward.
         word_dropout: Share of tokens replaced by the unknown token in training.
@@ -144,7 +147,9 @@ class TextClassificationTransformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.front = None if convolution_width is None else ConvolutionFront(embedding_size, convolution_width, dropout)
         self.blocks = nn.ModuleList(
-            TransformerBlock(embedding_size, heads, head_form, feedforward_ratio, norm, activation, dropout)
+            TransformerBlock(
+                embedding_size, heads, head_form, feedforward_ratio, norm, activation, dropout, positions == "rotary"
+            )
             for _ in range(depth)
         )
         self.final_norm = nn.LayerNorm(embedding_size) if norm == "pre" else nn.Identity()
@@ -231,8 +236,12 @@ def _first_rows(table: Tensor, tokens: int) -> Tensor:
 
 def _build_positions(name: str, max_tokens: int, embedding_size: int) -> nn.Module:
     kinds = {"learned": LearnedPositions, "sinusoidal": SinusoidalPositions}
+    if name == "rotary":
+        return nn.Identity()
     if name not in kinds:
-        raise ValueError(f"positions must be one of {list(kinds)}, not {name!r}; set model.positions to one of them")
+        raise ValueError(
+            f"positions must be one of {[*kinds, 'rotary']}, not {name!r}; set model.positions to one of them"
+        )
     return kinds[name](max_tokens, embedding_size)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sentiment.models.attention import SelfAttention, attention_weights
+from sentiment.models.attention import SelfAttention, attention_weights, rotate
 from sentiment.models.padding import as_mask
 
 LENGTHS = torch.tensor([6, 1, 4])  # B = 3
@@ -142,3 +142,24 @@ def test_a_fault_names_rule_value_and_remedy() -> None:
     with pytest.raises(ValueError, match="head_form must be 'narrow' or 'wide', not 'broad'; set"):
         SelfAttention(12, 4, "broad")
     assert SelfAttention(12, 5, "wide").head_width == 12
+
+
+@pytest.mark.parametrize("width", [4, 5])
+def test_rotated_queries_and_keys_tell_their_distance_alone(width: int) -> None:
+    query, key = (torch.randn(width, dtype=torch.float64).expand(1, 1, 9, width) for _ in range(2))
+    products = (rotate(query) @ rotate(key).transpose(-2, -1))[0, 0]  # (T, T)
+    for distance in range(-8, 9):
+        along = products.diagonal(distance)
+        torch.testing.assert_close(along, along[:1].expand_as(along))
+    assert products[0].unique().numel() == 9
+    torch.testing.assert_close(rotate(query).norm(dim=-1), query.norm(dim=-1))
+    assert torch.equal(rotate(query)[..., 0, :], query[..., 0, :])
+
+
+def test_rotary_attention_knows_the_order_that_plain_attention_does_not() -> None:
+    x, mask = make_input(), as_mask(torch.full((3,), TOKENS), TOKENS)
+    order = torch.tensor([0, 2, 1, 3, 4, 5])
+    for rotary in (False, True):
+        attention = SelfAttention(WIDTH, HEADS, rotary=rotary).double()
+        same = torch.allclose(attention(x, mask)[:, 0], attention(x[:, order], mask)[:, 0])
+        assert same != rotary

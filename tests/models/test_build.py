@@ -35,6 +35,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("transformer", {"head_form": "wide", "norm": "pre", "activation": "gelu", "positions": "sinusoidal"}),
     ("transformer", {"head_form": "wide", "heads": 3}),
     ("transformer", {"norm": "pre", "depth": 1}),
+    ("transformer", {"positions": "rotary", "head_form": "wide", "heads": 3}),
     *(
         ("rnn", {"pooling": pooling})
         for pooling in ("mean", "max", "mean_max", "attention", "mean_max_attention", "last")

@@ -99,7 +99,9 @@ def test_a_review_reads_the_same_whatever_stands_beside_it() -> None:
     torch.testing.assert_close(together, torch.cat(alone))
 
 
-@pytest.mark.parametrize("changes", [{}, {"norm": "pre"}, {"bigram_buckets": 50, "convolution_width": 3}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"norm": "pre"}, {"bigram_buckets": 50, "convolution_width": 3, "positions": "rotary"}]
+)
 def test_the_classifier_gives_the_attention_weights_of_every_block(changes: dict[str, Any]) -> None:
     network = make_classifier(depth=3, **changes).eval()
     tokens = torch.randint(2, 20, (4, TOKENS))
@@ -194,7 +196,7 @@ def test_a_deep_network_learns_word_order_from_scratch(norm: str) -> None:
     [
         ({"norm": "none"}, "norm must be 'post' or 'pre', not 'none'; set model.norm"),
         ({"activation": "tanh"}, r"activation must be one of \['relu', 'gelu'\], not 'tanh'; set model.activation"),
-        ({"positions": "none"}, r"positions must be one of \['learned', 'sinusoidal'\], not 'none'"),
+        ({"positions": "none"}, r"positions must be one of \['learned', 'sinusoidal', 'rotary'\], not 'none'"),
         ({"pooling": "last"}, "pooling 'last' is for recurrent networks; choose mean, max"),
         ({"heads": 5}, "heads=5 do not divide embedding_size=12; choose a divisor"),
     ],
