@@ -20,7 +20,8 @@ NO_PAIR = 0
 """Bucket of a token that ends no pair; its vector is zero and is never trained."""
 
 HASH_FACTOR = 1_000_003
-"""A prime far from powers of two: pairs of a word with its neighbours in the vocabulary fall into distant buckets."""
+"""A prime far from powers of two: pairs of a word with its neighbours in the vocabulary fall into distant buckets.
+A stored model has its pairs by it: with another one they would be other pairs, without a word."""
 
 
 class TokenEmbedding(nn.Module):

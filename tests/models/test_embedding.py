@@ -65,6 +65,10 @@ def test_a_pair_stands_at_its_second_token_and_padding_is_part_of_none() -> None
     assert bigrams(torch.tensor([[5, PAD_ID]])).abs().max() == 0
 
 
+def test_pairs_have_the_buckets_that_stored_models_have_them_in() -> None:
+    assert BigramEmbedding(131072, 1, 1).hash(torch.tensor([[2, 3, 29_999]])).tolist() == [[NO_PAIR, 33_930, 15_353]]
+
+
 def test_pairs_spread_over_all_buckets() -> None:
     words = torch.arange(2, 202)
     pairs = torch.cartesian_prod(words, words)  # 40,000
