@@ -1,4 +1,4 @@
-"""What a person does after a sweep: ``python -m sentiment report``, ``compare``, ``errors``, ``best``, ``predict``."""
+"""What a person does beside and after a sweep: ``python -m sentiment watch``, ``report``, ``compare``, ``predict``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from sentiment.credentials import hide_passwords
 from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
 
-COMMANDS = ("report", "compare", "errors", "best", "predict", "evaluate", "stop", "sync", "record", "reference")
+COMMANDS = (
+    "watch", "stop", "report", "compare", "errors", "best", "predict", "evaluate", "sync", "record", "reference",
+)  # fmt: skip
 """Names of the modules in `sentiment.commands`, in the order in which people meet them."""
 
 RENAMED = {"study": "record"}

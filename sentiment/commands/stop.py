@@ -23,8 +23,4 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.search.study.stop import request_stop
     from sentiment.tracking.runs import MULTIRUN_DIR
 
-    request_stop(find_sweep(options.study, MULTIRUN_DIR), options.trial)
-    if options.trial is None:
-        print("The study ends after its running jobs; its own command, started again, goes on.")
-    else:
-        print(f"Trial {options.trial} ends as pruned at its next report.")
+    print(request_stop(find_sweep(options.study, MULTIRUN_DIR), options.trial))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 
+from sentiment.report.draw.table import Link
+from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.page import render_page
+from sentiment.report.sweep.server import LiveServer
+from sentiment.tracking.result_file import write_result
 
 pytestmark = pytest.mark.slow  # seconds of drawing a page
 
@@ -146,3 +151,61 @@ def test_it_draws_in_a_sandboxed_frame_as_trackers_show_it(visit, example_table,
     assert frame.locator("#history-0 .scatterlayer path").count() > 0
     assert page.complaints == []
     page.context.close()
+
+
+def test_a_range_brushed_on_an_axis_keeps_its_trials_on_the_whole_page(visit, example_table, tmp_path):
+    file = tmp_path / "report.html"
+    links = {(0, "job"): (Link("curve", f"#curve-{example_table.best.number}"),)}
+    file.write_text(render_page(example_table, make_charts(example_table), links), encoding="utf-8")
+    page = visit(file)
+    page.wait_for_selector("html[data-drawn]", state="attached", timeout=DRAWING_MS)
+    panel = page.locator("#parallel_coordinates-0")
+    panel.scroll_into_view_if_needed()
+    box = panel.locator(".nsewdrag").bounding_box()
+    rows = page.locator("#table-ranking tbody tr:visible")
+    all_rows, axes = rows.count(), panel.evaluate("panel => panel.layout.yaxis.tickvals.length")
+    y = box["y"] + box["height"] * (axes - 0.5) / axes  # the objective's axis: the better half
+    page.mouse.move(box["x"] + box["width"] * 0.55, y - 4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, y)
+    page.mouse.move(box["x"] + box["width"] - 1, y + 4)
+    page.mouse.up()
+    page.wait_for_selector("#chosen:visible")
+    values = [row.values["val/accuracy"] for row in example_table.ranked]
+    least = 0.45 * min(values) + 0.55 * max(values)
+    assert rows.count() == sum(value >= least for value in values) < all_rows
+    page.locator("#all").click()
+    assert rows.count() == all_rows
+    page.locator("a[href^='#curve-']").click()
+    assert f"The learning curve of trial {example_table.best.number}" in page.locator("#chosen").text_content()
+    opacities = page.evaluate(
+        "document.getElementById('learning_curves-0').data.filter((t) => t.meta !== undefined).map((t) => t.opacity)"
+    )
+    assert sorted(opacities)[-2] < 0.1 < sorted(opacities)[-1]
+    assert page.complaints == []
+    page.context.close()
+
+
+def test_the_live_page_takes_up_what_is_new_and_keeps_what_a_person_chose(browser, make_record, tmp_path):
+    write_result(tmp_path / "0", make_record(0, "rnn", "seed=0"))
+    write_result(tmp_path / "1", make_record(1, "rnn", "seed=1"))
+    with LiveServer("127.0.0.1", 0, tmp_path, str) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_context().new_page()
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(server.url)
+        page.wait_for_selector("html[data-drawn]", state="attached", timeout=DRAWING_MS)
+        page.locator("#theme").click()
+        page.locator("#table-ranking th button").nth(2).click()
+        page.evaluate("scrollTo({ top: 400, behavior: 'instant' })")
+        write_result(tmp_path / "2", make_record(2, "rnn", "seed=2"))
+        page.wait_for_selector(".counts:has-text('3 trials')", timeout=DRAWING_MS)
+        assert page.locator("#table-ranking tbody tr").count() == 3
+        assert page.locator("th[aria-sort=ascending]").count() == 1
+        assert page.evaluate("[scrollY, document.documentElement.dataset.theme]") == [400, "dark"]
+        page.wait_for_function("document.getElementById('learning_curves-0').data.length === 3", timeout=DRAWING_MS)
+        assert complaints == []
+        server.shutdown()
+        page.context.close()

@@ -70,6 +70,8 @@ class Series:
         hover: A text per point, lines separated by a newline; None: the drawer writes the coordinates.
         role: What the series stands for.
         group: Series of a group share a colour; None: a colour of its own.
+        trials: Number of the trial of each point; None: its points are no trials.
+        is_folded: Shown on the page alone, and only when its trial is asked for.
     """
 
     name: str
@@ -83,6 +85,8 @@ class Series:
     hover: tuple[str, ...] | None = None
     role: Role = "plain"
     group: str | None = None
+    trials: tuple[int, ...] | None = None
+    is_folded: bool = False
 
     @property
     def is_grid(self) -> bool:
@@ -120,12 +124,14 @@ class Panel:
         y: Vertical axis.
         series: Drawn in order, the last on top.
         title: A short title over the panel; empty: none.
+        has_brush: A mouse selects ranges on its lines, rather than zooms.
     """
 
     x: Axis
     y: Axis
     series: tuple[Series, ...]
     title: str = ""
+    has_brush: bool = False
 
     @property
     def has_grid(self) -> bool:

@@ -107,7 +107,8 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Sequence[Look], ranges: dict[Ax
     _draw_axis(axes, panel, panel.x)
     _draw_axis(axes, panel, panel.y)
     for order, (series, look) in enumerate(zip(panel.series, looks, strict=True), start=2):
-        _draw_series(axes, panel, series, look, ranges.get(series.colour_axis), order)
+        if not series.is_folded:
+            _draw_series(axes, panel, series, look, ranges.get(series.colour_axis), order)
     if panel.listed is not None:
         axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)

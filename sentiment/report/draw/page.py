@@ -48,10 +48,17 @@ class ShownChart:
     scales: tuple[ColourRange, ...]
 
 
-def render(template: str, charts: Sequence[Chart], **content: Any) -> str:
+def render(
+    template: str, charts: Sequence[Chart], *, further: Sequence[str] = (), has_scripts: bool = True, **content: Any
+) -> str:
     """Render ``TEMPLATE.html.j2`` with the style sheet and script of all pages and, where there are any, its own.
 
-    `content` is what else the template shows, ``name`` at least; text is escaped unless it is marked as HTML already.
+    Args:
+        template: Its name.
+        charts: What it draws.
+        further: Templates that this one extends, whose style sheets and scripts it has too.
+        has_scripts: Without them, the page is for one that is open already, and takes its text from it.
+        content: What else the template shows, ``name`` at least; text is escaped unless it is marked as HTML already.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -61,12 +68,13 @@ def render(template: str, charts: Sequence[Chart], **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["sort_key"] = _sort_key
-    scripts = [get_plotlyjs(), _read_all(template, "js")]
+    names = ("page", *further, template)
+    scripts = [get_plotlyjs(), _read_all(names, "js")] if has_scripts else []
     shown = [_show_chart(chart) for chart in charts]
     return environment.get_template(f"{template}.html.j2").render(
         charts=shown,
         figures=_write_figures(shown),
-        style=Markup(_read_all(template, "css")),
+        style=Markup(_read_all(names, "css")),
         scripts=[Markup(script) for script in scripts],
         script_hashes=[_hash_script(script) for script in scripts],
         scale_gradient=", ".join(SCALE),
@@ -80,9 +88,9 @@ def write_json(content: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def _read_all(name: str, ending: str) -> str:
+def _read_all(names: Sequence[str], ending: str) -> str:
     """Read the style sheets, or the scripts, of a page: those of all pages, then its own."""
-    files = (TEMPLATES / f"page.{ending}", TEMPLATES / f"{name}.{ending}")
+    files = [TEMPLATES / f"{name}.{ending}" for name in names]
     return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
 
 

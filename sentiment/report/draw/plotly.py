@@ -76,6 +76,7 @@ def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, C
         "title": {"text": html.escape(panel.title), "x": 0, "xref": "container", "font": {"size": 13}},
         "showlegend": False,
         "hovermode": "closest",
+        "dragmode": "select" if panel.has_brush else "zoom",
         "barmode": "overlay",
         "bargap": 0.35,
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -136,6 +137,10 @@ def _draw_series(panel: Panel, series: Series, look: Look, scale: ColourRange | 
         return [_draw_grid(panel, series, scale)]
     x, y = panel.x.locate(series.x), panel.y.locate(series.y)
     trace: dict[str, Any] = {"x": x, "y": y, "name": html.escape(series.name), "legendgroup": series.name}
+    if series.trials is not None:  # the page's script finds a trial's points by them, and a trial's line
+        trace |= {"customdata": series.trials} if series.kind == "markers" else {"meta": series.trials[0]}
+    if series.is_folded:
+        trace["visible"] = False
     # A line through points that have a hover text has none: they are trials, it is a summary.
     if series.kind in ("line", "step") and series.hover is None and any(one.kind == "markers" for one in panel.series):
         trace |= {"hoverinfo": "skip"}

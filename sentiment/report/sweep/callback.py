@@ -180,7 +180,7 @@ def explain_watching(config: DictConfig, study_dir: Path) -> str:
     storage = str(address.path if address.dialect == "journal" else address)
     install = "" if find_spec("optuna_dashboard") else "  (pip install optuna-dashboard)"
     return (
-        f"Watch it: {shlex.join(['python', '-m', 'sentiment', 'report', name_folder(study_dir), '--open'])}\n"
+        f"Watch it: {shlex.join(['python', '-m', 'sentiment', 'watch', name_folder(study_dir)])}\n"
         f"          {shlex.join(['optuna-dashboard', storage])}{install}\n"
         "Ctrl-C stops it; the same command goes on."
     )

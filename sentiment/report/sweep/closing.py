@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sentiment.errors import SentimentError
 from sentiment.format import format_metric
-from sentiment.report.sweep.collect import collect_sweep
+from sentiment.report.sweep.collect import ALIVE_FILE, collect_sweep
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import note_standing, note_sweep_end
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from sentiment.report.sweep.table import SweepTable
 
 log = logging.getLogger(__name__)
-
-ALIVE_FILE = ".alive"
-"""Locked as long as the command of a multirun lives: the kernel lets it go, whatever ends the command."""
 
 KILLED = "the command was killed"
 

@@ -5,6 +5,7 @@ Four ways in: the folder of a sweep, an MLflow parent run, records that are at h
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 Stamp = tuple[int, int]
 """Time of a file's last change in nanoseconds, and its size in bytes."""
+
+ALIVE_FILE = ".alive"
+"""Locked as long as the command of a multirun lives: the kernel lets it go, whatever ends the command."""
 
 FACTS = {
     "commit": "git.commit",
@@ -88,7 +92,10 @@ def collect_sweep(
             f"{sweep_dir} holds no run and no study.\n"
             "  -> name the folder of a sweep, e.g. multirun/NAME, or the id of its MLflow parent run"
         )
-    table = collect_records(records, sweep_dir.name, objectives, history=history, command=command)
+    is_at_work = is_alive(sweep_dir) if history is None else history.is_at_work
+    table = collect_records(
+        records, sweep_dir.name, objectives, history=history, command=command, is_at_work=is_at_work
+    )
     facts = {"started last by": last} if last else {}
     return replace(table, notes=(*notes, *table.notes), facts={**facts, **table.facts})
 
@@ -123,6 +130,7 @@ def collect_records(
     *,
     history: StudyHistory | None = None,
     command: str | None = None,
+    is_at_work: bool = False,
 ) -> SweepTable:
     """Make the table of records, and of their study where there is one; arguments as in `collect_sweep`.
 
@@ -131,7 +139,10 @@ def collect_records(
     if history is not None and history.replaced:
         records = [one for one in records if (one.job_number or 0) // history.repeats not in history.replaced]
     known = find_objectives(records, objectives, history)
-    rows = make_job_rows(records, known) if history is None else make_study_rows(records, history, known)
+    if history is None:
+        rows = make_job_rows(records, known, is_at_work=is_at_work)
+    else:
+        rows = make_study_rows(records, history, known)
     return SweepTable(
         name=name if history is None else history.name,
         command=command,
@@ -144,7 +155,20 @@ def collect_records(
         is_study=history is not None,
         repeats=1 if history is None else history.repeats,
         notes=_note_lost(rows),
+        is_at_work=is_at_work,
     )
+
+
+def is_alive(sweep_dir: Path) -> bool:
+    """Return whether the command of a plain multirun is at work: it holds its sign locked."""
+    try:
+        with (sweep_dir / ALIVE_FILE).open() as sign:
+            fcntl.flock(sign, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _note_lost(rows: Sequence[SweepRow]) -> tuple[str, ...]:

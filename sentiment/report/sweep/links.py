@@ -1,4 +1,4 @@
-"""Where the rows of a page lead: to the run's folder, its page on errors, and its run in MLflow."""
+"""Where the rows of a page lead: to the run's folder, its page on errors, its learning curve, and its run in MLflow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def link_rows(table: SweepTable, sweep_dir: Path, page_dir: Path) -> Links:
     links = {}
     for position, row in enumerate(table.rows):
         job = row.number if row.record is None or row.record.job_number is None else row.record.job_number
-        if found := tuple(_link_files(sweep_dir / str(job), page_dir)):
+        curve = (Link("curve", f"#curve-{row.number if row.reused_from is None else row.reused_from}"),)
+        if found := (*_link_files(sweep_dir / str(job), page_dir), *(curve if row.curve else ())):
             links[position, "job"] = found
         if found := tuple(_link_run(row, parent)):
             links[position, "run_id"] = found

@@ -8,13 +8,19 @@ from pathlib import Path
 
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.closing import close_killed
-from sentiment.report.sweep.collect import collect_parent, collect_sweep
+from sentiment.report.sweep.collect import ALIVE_FILE, collect_parent, collect_sweep, is_alive
 from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import RUN_ID
 
 log = logging.getLogger(__name__)
+
+SIGNS = (ALIVE_FILE, "study.json", "journal.log", "*/result.json")
+"""Files by which a folder is a sweep's; the latest change of any is when it was at work last."""
+
+LOOKED_AT = 20
+"""So many sweeps, the latest ones, are asked whether a command works on them."""
 
 MOST_NAMES = 8
 """Names that an error lists."""
@@ -89,6 +95,30 @@ def find_latest(multirun_dir: Path) -> Path:
             "  -> start one: python run.py -m model=transformer,rnn; or name one: python -m sentiment report FOLDER"
         )
     return multirun_dir / names[0]
+
+
+def find_newest(multirun_dir: Path) -> Path:
+    """Find the newest sweep that a command works on, or else the newest one; one that has no run yet, too.
+
+    Raises:
+        UnknownSweepError: There is none.
+    """
+    latest = {
+        folder: max(file.stat().st_mtime for file in files)
+        for folder in (multirun_dir.iterdir() if multirun_dir.is_dir() else ())
+        if (files := [file for sign in SIGNS for file in folder.glob(sign)])
+    }
+    newest = sorted(latest, key=lambda folder: latest[folder], reverse=True)
+    return next(filter(_is_at_work, newest[:LOOKED_AT]), newest[0] if newest else None) or find_latest(multirun_dir)
+
+
+def _is_at_work(sweep_dir: Path) -> bool:
+    from sentiment.search.study.history import has_study, read_study
+
+    try:
+        return read_study(None, sweep_dir).is_at_work if has_study(sweep_dir) else is_alive(sweep_dir)
+    except SentimentError:
+        return False
 
 
 def list_sweeps(multirun_dir: Path) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sentiment.atomic import write_text
 from sentiment.errors import SentimentError
@@ -97,13 +98,19 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def render_page(table: SweepTable, charts: Sequence[Chart], links: Links | None = None) -> str:
-    """Render the page about a sweep; its ranking links to the runs."""
+def render_page(
+    table: SweepTable, charts: Sequence[Chart], links: Links | None = None, template: str = "sweep", **content: Any
+) -> str:
+    """Render the page about a sweep; its ranking links to the runs.
+
+    `template` extends that of the report, and `content` is what it shows beside the report.
+    """
     tables = {data.name: data for data in make_tables(table)}
     tables["ranking"] = replace(tables["ranking"], links=links or {})
     return render(
-        "sweep",
+        template,
         charts,
+        further=() if template == "sweep" else ("sweep",),
         name=table.name,
         table=table,
         headline=write_headline(table),
@@ -112,6 +119,7 @@ def render_page(table: SweepTable, charts: Sequence[Chart], links: Links | None 
         tables=tables,
         front=make_front(table),
         most_rows=MOST_ROWS,
+        **content,
     )
 
 

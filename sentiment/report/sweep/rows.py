@@ -39,8 +39,10 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 
 
-def make_job_rows(records: Sequence[ResultRecord], objectives: Objectives) -> list[SweepRow]:
-    """Make the rows of a plain multirun.
+def make_job_rows(
+    records: Sequence[ResultRecord], objectives: Objectives, *, is_at_work: bool = False
+) -> list[SweepRow]:
+    """Make the rows of a plain multirun; a record that says RUNNING is believed while its command is at work.
 
     Settings that change nothing in a run (where it is recorded, how many threads it has) are no parameters.
     """
@@ -51,10 +53,11 @@ def make_job_rows(records: Sequence[ResultRecord], objectives: Objectives) -> li
     for position, (record, changed, start) in enumerate(zip(records, find_changed(records), starts, strict=True)):
         kept = {key: text for key, text in changed.items() if key != "tracking" and not is_incidental(key)}
         model = {"model": record.model} if several_models else {}
+        is_running = is_at_work and record.status == "RUNNING"
         row = SweepRow(
             number=position if record.job_number is None else record.job_number,
             label=shorten(record.model, changed),
-            state=STATES[record.status],
+            state="running" if is_running else STATES[record.status],
             rank=None,
             parameters={**model, **{key: read_value(text) for key, text in kept.items()}},
             values=_pick(record.metrics, objectives),
@@ -62,7 +65,7 @@ def make_job_rows(records: Sequence[ResultRecord], objectives: Objectives) -> li
             curve=_read_curve(record, objectives),
             started_seconds=start - origin,
             ended_seconds=None if record.seconds is None else start - origin + record.seconds,
-            reason=KILLED_OUTRIGHT if record.status == "RUNNING" else record.reason,
+            reason=KILLED_OUTRIGHT if record.status == "RUNNING" and not is_running else record.reason,
             runs=(record,),
             model=record.model,
         )

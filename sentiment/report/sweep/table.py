@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 STATES: tuple[State, ...] = ("complete", "pruned", "paused", "failed", "killed", "running", "waiting")
 
+"""In the order in which they are counted for people."""
+
 STOPPED = ("pruned", "paused")
 """States of a trial that has a value, but did not come to its end."""
-"""In the order in which they are counted for people."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class SweepTable:
         is_study: Optuna steers it: its rows are trials, those of a plain multirun are jobs.
         repeats: Jobs per trial.
         notes: What the reader must know beside the rows, in sentences.
+        is_at_work: A command works on it now.
     """
 
     name: str
@@ -138,6 +140,7 @@ class SweepTable:
     is_study: bool = False
     repeats: int = 1
     notes: tuple[str, ...] = ()
+    is_at_work: bool = False
 
     @property
     def best(self) -> SweepRow | None:

@@ -18,6 +18,8 @@ function themeLayout() {
     "hoverlabel.bgcolor": card.backgroundColor,
     "hoverlabel.bordercolor": card.borderTopColor,
     "hoverlabel.font.color": ink,
+    "modebar.bgcolor": "rgba(0,0,0,0)",
+    "modebar.color": getComputedStyle(document.querySelector(".caption, .counts, p")).color,
   };
   for (const axis of ["xaxis", "yaxis"]) {
     for (const part of ["gridcolor", "linecolor", "tickcolor"]) layout[`${axis}.${part}`] = card.borderTopColor;
@@ -32,13 +34,15 @@ function setNested(target, path, value) {
   target[last] = value;
 }
 
+/** Draw the figures, or draw them anew: what a person zoomed into or hid stays so. */
 async function drawAll() {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   for (const [id, figure] of Object.entries(figures)) {
     // The theme is asked for each time: it may change while the plots are drawn.
     for (const [path, value] of Object.entries(themeLayout())) setNested(figure.layout, path, value);
-    figure.layout.dragmode = hasMouse ? "zoom" : false; // a finger scrolls the page
-    await Plotly.newPlot(id, figure.data, figure.layout, {
+    if (!hasMouse) figure.layout.dragmode = false; // a finger scrolls the page
+    figure.layout.uirevision = id;
+    await Plotly.react(id, figure.data, figure.layout, {
       responsive: true,
       displaylogo: false,
       displayModeBar: hasMouse ? "hover" : false,
@@ -47,6 +51,7 @@ async function drawAll() {
     await new Promise((resume) => setTimeout(resume)); // lets the page answer between two plots
   }
   root.dataset.drawn = "true";
+  root.dispatchEvent(new Event("drawn"));
 }
 
 function applyTheme() {
@@ -95,18 +100,18 @@ async function copyText(button) {
   setTimeout(() => (button.textContent = "Copy"), 2500);
 }
 
-document.getElementById("theme").addEventListener("click", () => {
-  root.dataset.theme = isDark() ? "light" : "dark";
-  applyTheme();
+// One listener for all: a page that follows a running study replaces its buttons.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button === null) return;
+  if (button.id === "theme") {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    applyTheme();
+  } else if (button.id === "copy") copyText(button);
+  else if (button.matches(".legend button")) toggleSeries(button);
+  else if (button.parentElement.matches(".sortable th")) sortBy(button.parentElement);
 });
 prefersDark.addEventListener("change", applyTheme);
 addEventListener("beforeprint", applyTheme);
 addEventListener("afterprint", applyTheme);
-for (const button of document.querySelectorAll(".legend button")) {
-  button.addEventListener("click", () => toggleSeries(button));
-}
-for (const heading of document.querySelectorAll(".sortable th")) {
-  heading.firstElementChild.addEventListener("click", () => sortBy(heading));
-}
-document.getElementById("copy")?.addEventListener("click", (event) => copyText(event.currentTarget));
 drawAll();

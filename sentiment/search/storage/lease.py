@@ -31,6 +31,9 @@ MOST_FOLDERS = 100
 LITTER_SECONDS = 7 * 24 * 3600
 """Files of leases that ended longer ago than this are removed."""
 
+SILENT_SECONDS = 120
+"""After so long without a heartbeat from another machine, people are told that nobody works there."""
+
 OWN_LOCK = re.compile(r"[0-9a-f]{32}\.lock")
 
 _held: dict[str, int] = {}
@@ -167,6 +170,12 @@ class Watch:
             since_seconds = now_seconds
         self._seen[record["id"]] = (record["beat"], since_seconds)
         return now_seconds - since_seconds >= self._grace_seconds
+
+
+def looks_alive(record: Mapping[str, Any]) -> bool:
+    """Return whether a lease seems to live, for people: from another machine, by when it was last heard of."""
+    lock_path = _find_lock_file(record)
+    return not _is_unlocked(lock_path) if lock_path is not None else time.time() - record["until"] < SILENT_SECONDS
 
 
 class Heartbeat:

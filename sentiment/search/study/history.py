@@ -30,6 +30,7 @@ from sentiment.search.budget import Budget
 from sentiment.search.space.parameters import name_key, read_value
 from sentiment.search.space.points import read_setting
 from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
+from sentiment.search.storage.lease import looks_alive
 from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.agenda import list_standing
@@ -107,6 +108,7 @@ class StudyHistory:
         conditions: Key of a branch's parameter to the settings that open the branch, e.g. ``model=rnn``.
         repeats: Jobs of a trial.
         budget: How much of its budget is used, for people; None: it has none.
+        is_at_work: A command works on it now.
     """
 
     name: str
@@ -118,6 +120,7 @@ class StudyHistory:
     conditions: Mapping[str, tuple[str, ...]]
     repeats: int = 1
     budget: str | None = None
+    is_at_work: bool = False
 
     @property
     def replaced(self) -> frozenset[int]:
@@ -258,6 +261,7 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
         conditions=_read_conditions(definition.get("space", {})),
         repeats=repeats,
         budget=_write_budget(attributes, trials, repeats),
+        is_at_work=any(map(looks_alive, list_commands(attributes))),
     )
 
 

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from sentiment.errors import SentimentError
 from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.storage.address import storage_errors
+from sentiment.search.storage.lease import looks_alive
 from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.stored import list_commands
 from sentiment.search.study.trial import STOP_KEY, open_study
@@ -18,10 +19,13 @@ class StopError(SentimentError):
     """There is nothing to stop."""
 
 
-def request_stop(study_dir: Path, number: int | None = None) -> None:
+def request_stop(study_dir: Path, number: int | None = None) -> str:
     """Ask a study to end after its running jobs, or one of its running trials to end at its next report.
 
     The study is asked through the commands at work on it: one that is started later goes on with it.
+
+    Returns:
+        When it takes effect, for people.
 
     Raises:
         StopError: The folder holds no study, or the trial does not run.
@@ -36,9 +40,12 @@ def request_stop(study_dir: Path, number: int | None = None) -> None:
         if number is None:
             commands = list_commands(storage.get_study_system_attrs(study_id))
             storage.set_study_system_attr(study_id, STOP_KEY, [command["id"] for command in commands])
-            return
+            if not any(map(looks_alive, commands)):
+                return "No command works on the study now; its own command, started again, goes on."
+            return "The study ends after its running jobs; its own command, started again, goes on."
         running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
         if number not in running:
             others = ", ".join(map(str, running)) or "none"
             raise StopError(f"Trial {number} of {known.study_name} does not run.\n  -> those that run: {others}")
         storage.set_trial_system_attr(get_trial_id(running[number]), STOP_KEY, True)
+    return f"Trial {number} ends as pruned at its next report."

@@ -189,7 +189,7 @@ def test_the_callback_imports_nothing_heavy(project_dir):
 def test_a_study_says_how_to_watch_it(make_config, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
     text = explain_watching(make_config("search=study"), tmp_path / "mine")
-    assert "python -m sentiment report mine --open" in text
+    assert "python -m sentiment watch mine" in text
     assert f"optuna-dashboard {tmp_path}/mine/journal.log" in text
     config = make_config("search=study", "hydra.sweeper.storage=postgresql://me:secret@host/studies")
     text = explain_watching(config, tmp_path / "mine")

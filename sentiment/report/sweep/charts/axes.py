@@ -83,7 +83,8 @@ def mark_rows(
     """Mark each trial with a point that tells of it, and what there is `further`; without `y` at its objective."""
     hover = (describe_row(table, row, *(() if further is None else (further(row),))) for row in rows)
     heights = (value_of(table, row) for row in rows) if y is None else y
-    return Series(name, "markers", tuple(x), tuple(heights), hover=tuple(hover), role=role)
+    trials = tuple(row.number for row in rows)
+    return Series(name, "markers", tuple(x), tuple(heights), hover=tuple(hover), role=role, trials=trials)
 
 
 @dataclass(frozen=True)

@@ -195,8 +195,9 @@ def make_parallel(table: SweepTable) -> Chart | None:
         title="All parameters at once",
         caption="Each line is a complete trial; follow it downwards to see its settings, each from the lowest value "
         "tried (left) to the highest (right). Where the lines of good trials run through the same place, that setting "
-        "mattered; where they fan out, it did not.",
-        panels=(Panel(Axis("lowest to highest"), Axis("", categories=titles), tuple(lines)),),
+        "mattered; where they fan out, it did not. With a mouse, drag along an axis to keep the trials of a range, "
+        "here and everywhere on the page; drag along others to narrow it down.",
+        panels=(Panel(Axis("lowest to highest"), Axis("", categories=titles), tuple(lines), has_brush=True),),
     )
 
 
@@ -214,6 +215,7 @@ def _draw_line(table: SweepTable, row: SweepRow, axes: Sequence[tuple[str, Locat
         hover=(describe_row(table, row),) * len(points),
         role="best" if is_best else "plain",
         group=None if is_best else "trials",
+        trials=(row.number,) * len(points),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import mean
 
 from sentiment.format import format_metric, format_number, format_setting, name_metric, shorten_keys
@@ -29,6 +30,9 @@ LONG_SECONDS = 3 * 3600
 
 MOST_CURVES = 40
 """More curves hide each other; these are taken evenly from the table."""
+
+MOST_FOLDED = 500
+"""So many curves are on the page, to be shown when a row of the ranking asks for its own."""
 
 NAMED_CURVES = 7
 """Up to this many complete runs each get a colour and a name of their own: a small grid is a comparison of runs."""
@@ -199,6 +203,8 @@ def make_curves(table: SweepTable) -> Chart | None:
         return None
     step = max(1.0, (len(rows) - 1) / (MOST_CURVES - 1))
     shown = [rows[round(index * step)] for index in range(min(len(rows), MOST_CURVES))]
+    numbers = {row.number for row in shown}
+    folded = [row for row in rows[:MOST_FOLDED] if row.number not in numbers]
     are_named = sum(row.state == "complete" for row in rows) <= NAMED_CURVES
     ends = [_mark_ends(table, shown, role) for role in ("pruned", "failed")]
     part = f" {len(shown)} of {len(rows)} trials are shown, taken evenly from the ranking."
@@ -213,7 +219,11 @@ def make_curves(table: SweepTable) -> Chart | None:
                 Axis("epoch", is_whole=True),
                 make_value_axis(table.objectives[0]),
                 # The best is drawn last, on top.
-                (*(end for end in ends if end.x), *(_draw_curve(table, row, are_named) for row in reversed(shown))),
+                (
+                    *(replace(_draw_curve(table, row, False), name="", is_folded=True) for row in folded),
+                    *(end for end in ends if end.x),
+                    *(_draw_curve(table, row, are_named) for row in reversed(shown)),
+                ),
             ),
         ),
     )
@@ -233,6 +243,8 @@ def _draw_curve(table: SweepTable, row: SweepRow, are_named: bool) -> Series:
     name: str = row.state if role == "faint" else ""
     if row is table.best:
         role, name = "best", f"best: {row.label}"
+    elif row.state == "running":
+        role, name = "plain", f"{row.number}, running: {row.label}"
     elif row.rank is not None and are_named:
         role, name = "plain", row.label
     return Series(
@@ -245,4 +257,5 @@ def _draw_curve(table: SweepTable, row: SweepRow, are_named: bool) -> Series:
             for point in row.curve
         ),
         role=role,
+        trials=(row.number,) * len(row.curve),
     )
