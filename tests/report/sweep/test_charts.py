@@ -212,7 +212,9 @@ def test_curves_mark_the_pruned_and_the_best():
 def test_many_curves_are_thinned_and_it_is_said():
     rows = [make_row(n, n / 100, parameters={"a": n}, curve=curve_of(n / 100)) for n in range(90)]
     chart = make_curves(make_table(*rows))
-    assert len(chart.panels[0].series) == MOST_CURVES
+    folded = [series for series in chart.panels[0].series if series.is_folded]  # to be asked for by their rows
+    assert len(chart.panels[0].series) - len(folded) == MOST_CURVES
+    assert len({series.trials[0] for series in chart.panels[0].series}) == 90
     assert f"{MOST_CURVES} of 90 trials" in chart.caption
     assert chart.panels[0].series[-1].y == (0.89,)  # the best is among them
 

@@ -142,7 +142,7 @@ STUDY = (
 
 def read_terminal(text: str) -> Told:
     rows = re.compile(r"^ *(\d+|limit|pruned) +(yes)? +(\d+) +rnn\b", re.MULTILINE).findall(text)
-    rest = re.findall(r"^  (?:trial|job) (\d+): .*?: (FAILED|KILLED|RUNNING|WAITING): ", text, re.MULTILINE)
+    rest = re.findall(r"^  (?:trial|job) (\d+): .*?: (FAILED|KILLED|RUNNING|WAITING)(?:: |$)", text, re.MULTILINE)
     states = {int(number): "pruned" if rank == "pruned" else "complete" for rank, _, number in rows}
     states |= {int(number): state.lower() for number, state in rest}
     ranks = {int(number): int(rank) for rank, _, number in rows if rank.isdigit()}
