@@ -73,6 +73,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     """Train, evaluate and record; return the numbers that a search may look at."""
     from sentiment.data.build import build_corpus  # torch and Lightning take seconds, which a faulty command saves
     from sentiment.tracking.recorder import open_recorder
+    from sentiment.tracking.result_file import CONTINUES_TAG
     from sentiment.training.debugging import limit_corpus
     from sentiment.training.device import name_device
     from sentiment.training.reporter import Reporters
@@ -90,7 +91,10 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         recorder.describe({"device": name_device(settings)})
         # The recorder first: the validation that ends a trial early is recorded too.
         reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings, corpus)])
-        result = train_and_test(settings, corpus, run.output_dir, reporter, start)
+        origin = None if trial is None else trial.origin
+        if origin is not None:
+            recorder.describe({CONTINUES_TAG: origin.name})
+        result = train_and_test(settings, corpus, run.output_dir, reporter, start, origin)
         recorder.finished(result)
     if settings.trainer.resume != "keep":
         forget_attempts(run.output_dir)  # not before: a full disk must not cost the training

@@ -26,6 +26,7 @@ class Trial:
     """Writes down what it is told."""
 
     is_to_pause = False
+    origin = None
 
     def __init__(self):
         self.told, self.reported = [], []

@@ -26,6 +26,7 @@ RUNNING_VARIABLE = re.compile(
 
 TRUSTED = re.compile(
     r"sentiment\.(search\.plugin\.sweeper\.StudySweeper|search\.study\.promotion\.PromotionPruner"
+    r"|search\.study\.population\.PopulationPruner"
     r"|search\.space\.hub\.build_hub_sampler"
     r"|report\.sweep\.callback\.SweepCallback)"
     rf"|{CORE_PLUGIN}|hydra_plugins\.\w+(\.\w+)+|optuna\.(pruners|samplers)\.\w+"

@@ -78,10 +78,15 @@ def keep_determining(content: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def identify(settings: Settings, fingerprint: str) -> str:
-    """Hash the settings that determine a run, and the fingerprint of its data: files may change under their name."""
+def identify(settings: Settings, fingerprint: str, *, whatever: str | None = None) -> str:
+    """Hash the settings that determine a run, and the fingerprint of its data: files may change under their name.
+
+    Runs that differ in the settings under `whatever` are the same, but not in its option (``optimizer.name``).
+    """
     flat = flatten(settings.model_dump(mode="json"))
     kept = {
-        key: write_portable(value) if isinstance(value, str) else value for key, value in keep_determining(flat).items()
+        key: write_portable(value) if isinstance(value, str) else value
+        for key, value in keep_determining(flat).items()
+        if whatever is None or not key.startswith(f"{whatever}.") or key == f"{whatever}.name"
     }
     return hashlib.sha256(json.dumps([kept, fingerprint], sort_keys=True).encode()).hexdigest()

@@ -186,10 +186,13 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
     faults: list[Fault] = []
     pruner = options.pruner or {}
     kind = str(pruner.get("_target_", "")).rpartition(".")[2]
-    if len(options.direction) > 1 and (pruner.get("growing") or kind not in ("", "NopPruner", "PromotionPruner")):
-        what = "growing" if pruner.get("growing") else kind
+    what = "growing" if pruner.get("growing") else kind
+    if len(options.direction) > 1 and what not in ("", "NopPruner", "PromotionPruner", "PopulationPruner"):
         problem = f"{what} compares one objective, and there are {len(options.direction)}"
         faults.append(Fault("hydra.sweeper.pruner", problem, "choose hydra/sweeper/pruner=promotion or none"))
+    if kind == "PopulationPruner" and (options.repeats > 1 or options.extend):
+        problem = "population copies trainings, whose repeats would be others"
+        faults.append(Fault("hydra.sweeper.pruner", problem, "leave repeats and extend at their defaults"))
     if kind == "WilcoxonPruner" and options.repeats == 1:
         problem = "wilcoxon compares trials repeat by repeat, and there is one repeat"
         faults.append(Fault("hydra.sweeper.pruner", problem, "set hydra.sweeper.repeats=5, or take another pruner"))

@@ -19,6 +19,7 @@ from sentiment.search.search import Search
 from sentiment.search.space.points import Key, make_key
 from sentiment.search.study.definition import SHOWN, refuse_other_data
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described
+from sentiment.search.study.population import find_origin
 from sentiment.search.study.shared_results import SharedResult, SharedResults
 from sentiment.search.study.spending import EPOCHS_KEY
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
@@ -134,7 +135,9 @@ class JobPlanner:
         epochs = OmegaConf.select(config, search.options.epochs_key)
         if repeat == 0 and isinstance(epochs, int | float):
             self._study.write(claimed.trial_id, EPOCHS_KEY, epochs)
-        identity = None if search.options.reuse == "none" else self._identify(config, data)
+        # What a copy ends with is due to what it goes on from, too.
+        is_comparable = search.options.reuse != "none" and find_origin(self._study.read(claimed.trial_id)) is None
+        identity = self._identify(config, data) if is_comparable else None
         if identity is not None:
             self._study.write(claimed.trial_id, IDENTITY_KEY.format(repeat=repeat), identity)
         address = self._study.address_of(claimed, repeat)

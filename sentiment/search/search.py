@@ -46,13 +46,14 @@ from sentiment.search.storage.address import read_address
 from sentiment.search.study.definition import Definition
 from sentiment.search.study.limits import check_limits
 from sentiment.search.study.outcome import RepeatPlan
+from sentiment.search.study.population import PopulationPruner
 from sentiment.search.study.promotion import PromotionPruner
 
 log = logging.getLogger(__name__)
 
 _NOWHERE = object()
 
-PROMOTION = f"{PromotionPruner.__module__}.{PromotionPruner.__qualname__}"
+SCHEDULERS = [f"{kind.__module__}.{kind.__qualname__}" for kind in (PromotionPruner, PopulationPruner)]
 
 CustomSpace = Callable[[DictConfig, optuna.Trial], None]
 """An application's own search space: draws further parameters of a trial."""
@@ -380,7 +381,7 @@ def _build_pruner(config: Mapping[str, Any] | None) -> BasePruner:
         return NopPruner()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # people chose it
-        pruner = construct(config, ("optuna.pruners.*", PROMOTION))
+        pruner = construct(config, ("optuna.pruners.*", *SCHEDULERS))
     assert isinstance(pruner, BasePruner), f"hydra.sweeper.pruner gives {pruner!r}"
     return pruner
 

@@ -31,6 +31,9 @@ EPOCHS = "trainer.max_epochs"
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 """What a run goes on from, in its folder."""
 
+CONTINUES_TAG = "trial.continues"
+"""Tag of a run that went on from the checkpoint of another one of its study, at other settings: that one's folder."""
+
 ADOPTED_TAG = "trial.adopted"
 """The run was another study's, and was taken over with its folder; MLflow keeps it under that study's parent."""
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
+from torch.optim import Optimizer
 
 from sentiment.atomic import replacing
 from sentiment.errors import ModelFileError
@@ -34,6 +36,19 @@ DAMAGE = (ModelFileError, KeyError, TypeError, ValueError)
 """What is raised over a file that is cut off, altered, or none of our own."""
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Hashes of what determines a run.
+
+    Attributes:
+        run: All of it.
+        training: All but the settings of the optimizer, which may change while a model is trained.
+    """
+
+    run: str
+    training: str
+
+
 class LastCheckpoint(pl.Callback):
     """Write ``last.ckpt`` after every epoch, and take a run up from it.
 
@@ -47,13 +62,24 @@ class LastCheckpoint(pl.Callback):
             up, but that of a shorter one trains on.
         reporter: Learns where the run could be stopped.
         enabled: False: write nothing and always start anew.
+        origin: Folder of the checkpoints of another run, from which this one goes on where it has none of its own: at
+            other settings of the optimizer, and of nothing else.
     """
 
     def __init__(
-        self, folder: Path, max_epochs: int, identify: Callable[[int], str], reporter: Reporter, *, enabled: bool
+        self,
+        folder: Path,
+        max_epochs: int,
+        identify: Callable[[int], Identity],
+        reporter: Reporter,
+        *,
+        enabled: bool,
+        origin: Path | None = None,
     ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
-        self.identity = {"run": identify(max_epochs), "folder": str(folder.resolve())}
+        self._identities = identify(max_epochs)
+        self.identity = {"run": self._identities.run, "folder": str(folder.resolve())}
+        self._origin = origin
         self._max_epochs, self._identify = max_epochs, identify
         self.enabled = enabled
         self._reporter = reporter
@@ -73,6 +99,8 @@ class LastCheckpoint(pl.Callback):
         The selected checkpoint is put back as it was at that time: the run may have been interrupted between the
         selection of a newer one and the end of its epoch.
         """
+        if self._origin is not None and not self.file.exists():
+            self._copy(self._origin)
         if not self.enabled or not self.file.exists():
             return None
         try:
@@ -85,7 +113,7 @@ class LastCheckpoint(pl.Callback):
             log.warning("%s is damaged (%s); the run starts anew.", self.file, reason)
             return None
         shorter = part.get("max_epochs", self._max_epochs)
-        trains_on = shorter < self._max_epochs and identity["run"] == self._identify(shorter)
+        trains_on = shorter < self._max_epochs and identity["run"] == self._identify(shorter).run
         if identity["run"] != self.identity["run"] and not trains_on:
             log.warning("%s is of other settings or data; the run starts anew.", self.file)
             return None
@@ -104,10 +132,29 @@ class LastCheckpoint(pl.Callback):
         log.info("Goes on after epoch %d, from %s", epoch, self.file)
         return self.file
 
+    def _copy(self, origin: Path) -> None:
+        """Take over the checkpoint of another run: from here on it is one of this run.
+
+        Raises:
+            ModelFileError: It is not there, is damaged, or of a run that differs in more than the optimizer.
+        """
+        checkpoint = read_checkpoint(origin / LAST_FILE)
+        part = checkpoint.get(KEY, {})
+        if part.get("training") != self._identities.training:
+            raise ModelFileError(
+                f"{origin / LAST_FILE} is of a run that differs in more than the optimizer.\n"
+                "  -> change optimizer settings alone: hydra.sweeper.pruner.keys=[optimizer]"
+            )
+        part["identity"] = {**part["identity"], "run": self.identity["run"]}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _save(checkpoint, self.file)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the random numbers back where they were, and a decision to stop early with them."""
         if self._taken_up is None:
             return
+        if self._origin is not None:
+            take_own_settings(trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler, pl_module)
         torch.set_rng_state(self._taken_up["random"])
         if pl_module.device.type != "cpu" and self._taken_up["device_random"] is not None:
             torch.get_device_module(pl_module.device).set_rng_state(self._taken_up["device_random"])
@@ -141,6 +188,7 @@ class LastCheckpoint(pl.Callback):
         device = pl_module.device
         checkpoint[KEY] = {
             "identity": self.identity,
+            "training": self._identities.training,
             "max_epochs": self._max_epochs,
             "seconds": self.seconds,
             "should_stop": trainer.should_stop,
@@ -149,6 +197,19 @@ class LastCheckpoint(pl.Callback):
             "device_random": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(),
             "best": torch.load(self.folder / BEST_FILE, map_location="cpu", weights_only=True),
         }
+
+
+def take_own_settings(optimizer: Optimizer, schedule: Any, module: pl.LightningModule) -> None:
+    """Give an optimizer that was restored from another run's checkpoint the settings of this run; its state stays.
+
+    The schedule goes on where it stood, as a share of this run's learning rate.
+    """
+    fresh = cast(Any, module.configure_optimizers())["optimizer"]
+    for group, own in zip(optimizer.param_groups, fresh.param_groups, strict=True):
+        group.update({key: value for key, value in own.items() if key != "params"})
+    schedule.base_lrs = [group["initial_lr"] for group in fresh.param_groups]
+    for group, base, factor in zip(optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+        group["lr"] = base * factor(schedule.last_epoch)
 
 
 def forget_attempts(output_dir: Path) -> None:

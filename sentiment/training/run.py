@@ -34,14 +34,19 @@ from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
-from sentiment.training.resume import BEST_FILE, LastCheckpoint
+from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
 from sentiment.training.start import take_weights
 
 log = logging.getLogger(__name__)
 
 
 def train_and_test(
-    settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter, start: Predictor | None = None
+    settings: Settings,
+    corpus: Corpus,
+    output_dir: Path,
+    reporter: Reporter,
+    start: Predictor | None = None,
+    origin: Path | None = None,
 ) -> RunResult:
     """Train one model; an interrupted run of the same settings and folder goes on after its last whole epoch.
 
@@ -53,6 +58,7 @@ def train_and_test(
         output_dir: Folder for the checkpoint and the model bundle.
         reporter: Takes the metrics while the run goes on; what it raises ends the run.
         start: Trained model whose weights a network starts from; the corpus is by its tokenizer.
+        origin: Folder of a run from whose last checkpoint this one goes on at other settings of the optimizer.
 
     Raises:
         DeviceError: The device asked for is not there.
@@ -86,7 +92,7 @@ def train_and_test(
     selected = folder / BEST_FILE
     last = LastCheckpoint(
         folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
-        enabled=bool(settings.trainer.resume),
+        enabled=bool(settings.trainer.resume), origin=None if origin is None else origin / CHECKPOINTS,
     )  # fmt: skip
     parameters = count_parameters(module.network)
     with lightning_setup():
@@ -123,10 +129,11 @@ def train_and_test(
     )
 
 
-def _identify(settings: Settings, fingerprint: str, max_epochs: int) -> str:
+def _identify(settings: Settings, fingerprint: str, max_epochs: int) -> Identity:
     """Identify the run, or one that differs in its number of epochs."""
     trainer = settings.trainer.model_copy(update={"max_epochs": max_epochs})
-    return identify(settings.model_copy(update={"trainer": trainer}), fingerprint)
+    whole = settings.model_copy(update={"trainer": trainer})
+    return Identity(identify(whole, fingerprint), identify(whole, fingerprint, whatever="optimizer"))
 
 
 def fit(

@@ -69,3 +69,29 @@ def test_a_study_that_is_stopped_between_pause_and_promotion_loses_and_repeats_n
         status, tags = states[trial.number]
         assert (status, tags["trial.state"]) == ("FINISHED", trial.state.upper())
         assert not (study_dir / str(trial.number) / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_population_trains_copies_on_from_checkpoints_and_says_so(fresh_checkout, tiny):
+    study_dir = fresh_checkout.folder / "multirun" / "population"
+    result = fresh_checkout.run(
+        "-m", "search=rnn", "hydra.sweeper.study_name=population", "hydra/sweeper/pruner=population",
+        "hydra.sweeper.pruner.quantile=0.5", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=1",
+        *(option for option in tiny if "embedding_size" not in option and "depth" not in option),
+        "trainer.patience=null", "model.embedding_size=8", "model.depth=1", "trainer.max_epochs=3",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    trials = read_study(None, study_dir).trials
+    states = [trial.state for trial in trials]
+    assert states.count("complete") == 4, "as many come to the end as there are in the population"
+    assert len(trials) > 4, "some in the places of others"
+    tags = read_states(fresh_checkout)
+    for trial in trials[4:]:
+        record = json.loads((study_dir / str(trial.number) / "result.json").read_text())
+        origin = int(record["tags"]["trial.continues"])
+        assert tags[trial.number][1]["trial.continues"] == str(origin)
+        assert record["history"][0]["epoch"] > 1, "it began after its origin's checkpoint"
+        settings = (
+            json.loads((study_dir / str(n) / "result.json").read_text())["params"] for n in (origin, trial.number)
+        )
+        here, there = ({key: text for key, text in params.items() if key != "optimizer.lr"} for params in settings)
+        assert here == there

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sentiment.data.build import build_corpus
-from sentiment.errors import RunPaused, RunPruned
+from sentiment.errors import ModelFileError, RunPaused, RunPruned
 from sentiment.training.resume import forget_attempts
 from sentiment.training.run import train_and_test
 
@@ -99,6 +99,64 @@ def test_a_paused_run_ends_as_an_uninterrupted_one(small_settings, small_corpus,
     result = train_and_test(settings, small_corpus, tmp_path / "paused", last)
     assert [*reports, *last.reports] == whole.reports, "and after the last epoch it is not asked"
     assert learned(result) == learned(expected)
+
+
+@pytest.fixture
+def origin(small_settings, small_corpus, recording_reporter, tmp_path):
+    """Settings and folder of a run that waits after its first epoch."""
+
+    class Pausing(recording_reporter):
+        def saved(self, *, epoch):
+            raise RunPaused(f"epoch {epoch:g}")
+
+    settings = small_settings("model=rnn", *DROPOUT, "trainer.max_epochs=2")
+    with pytest.raises(RunPaused):
+        train_and_test(settings, small_corpus, tmp_path / "origin", Pausing())
+    return settings, tmp_path / "origin"
+
+
+def test_a_copy_at_the_same_settings_ends_as_its_origin_does(origin, small_corpus, recording_reporter, tmp_path):
+    settings, folder = origin
+    copied, own = recording_reporter(), recording_reporter()
+    copy = train_and_test(settings, small_corpus, tmp_path / "copy", copied, origin=folder)
+    expected = train_and_test(settings, small_corpus, folder, own)
+    assert copied.reports == own.reports
+    assert copied.of_kind("validated")[0][1] == 2, "its first epoch is that of its origin"
+    assert learned(copy) == learned(expected)
+
+
+def test_a_copy_goes_on_with_the_optimizer_settings_that_are_its_own(
+    origin, small_settings, small_corpus, recording_reporter, tmp_path
+):
+    settings, folder = origin
+    rate, beta = 0.001, 0.5
+    other = small_settings(
+        "model=rnn", *DROPOUT, "trainer.max_epochs=2", f"optimizer.lr={rate}", f"optimizer.beta1={beta}"
+    )
+    reporters = recording_reporter(), recording_reporter()
+    for one, reporter in zip((settings, other), reporters, strict=True):
+        train_and_test(one, small_corpus, tmp_path / str(one.optimizer.lr), reporter, origin=folder)
+    own, theirs = (
+        [report[2]["train/lr"] for report in reporter.of_kind("trained")] for reporter in reversed(reporters)
+    )
+    assert own
+    at_the_same_place = [one * rate / settings.optimizer.lr for one in theirs]
+    assert own == pytest.approx(at_the_same_place)
+    last = torch.load(tmp_path / str(rate) / "checkpoints/last.ckpt", weights_only=True)
+    assert {group["betas"][0] for group in last["optimizer_states"][0]["param_groups"]} == {beta}
+
+
+def test_a_copy_of_another_network_is_refused(origin, small_settings, small_corpus, recording_reporter, tmp_path):
+    other = small_settings("model=rnn", *DROPOUT, "trainer.max_epochs=2", "model.dropout=0.3")
+    with pytest.raises(ModelFileError, match="differs in more than the optimizer"):
+        train_and_test(other, small_corpus, tmp_path / "copy", recording_reporter(), origin=origin[1])
+
+
+def test_a_copy_of_nothing_is_refused(origin, small_corpus, recording_reporter, tmp_path):
+    settings, folder = origin
+    (folder / "checkpoints/last.ckpt").unlink()
+    with pytest.raises(ModelFileError):
+        train_and_test(settings, small_corpus, tmp_path / "copy", recording_reporter(), origin=folder)
 
 
 def test_a_finished_run_trains_on_as_one_that_was_longer_from_the_start(

@@ -9,7 +9,7 @@ from pathlib import Path
 from sentiment.errors import SentimentError
 from sentiment.format import format_metric, format_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
-from sentiment.tracking.result_file import ResultRecord
+from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord
 
 CPU_THREADS = re.compile(r"cpu \((\d+) threads?\)")
 """How `sentiment.training.device.name_device` names a processor."""
@@ -73,6 +73,12 @@ class BestTrial:
         ]
         if self.run_value != self.value:
             lines.insert(1, f"That is over its repeats; this is the first of them, with {run_value}.")
+        if CONTINUES_TAG in self.record.tags:
+            first = self.record.tags[CONTINUES_TAG]
+            lines.append(
+                f"It went on from a checkpoint of trial {first}, which had other settings: "
+                "training anew at these alone gives another model."
+            )
         return lines
 
 

@@ -72,6 +72,7 @@ class Probe:
     folder: Path
     attempt = 1
     is_to_pause = False
+    origin: Path | None = None
 
     def __init__(self, file: Path, seconds: float) -> None:
         self._file = file

@@ -147,6 +147,23 @@ class PromotionPrunerConfig:
 
 
 @dataclass
+class PopulationPrunerConfig:
+    """Population-based training of `n_trials` trials (Jaderberg et al. 2017).
+
+    After every `interval` validations the worst `quantile` give their places to copies of the best. A copy goes on from
+    a checkpoint with the numbers under `keys` changed: times or by `factor`, or drawn anew with the probability
+    `resample`.
+    """
+
+    _target_: str = "sentiment.search.study.population.PopulationPruner"
+    interval: int = 1
+    quantile: float = 0.25
+    factor: float = 1.25
+    resample: float = 0.25
+    keys: list[str] = field(default_factory=lambda: ["optimizer"])
+
+
+@dataclass
 class PatientPrunerConfig:
     """Ask the wrapped pruner only after `patience` steps without improvement; null prunes on patience alone."""
 
@@ -198,6 +215,7 @@ PRUNERS = {
     "successive_halving": SuccessiveHalvingPrunerConfig,
     "hyperband": HyperbandPrunerConfig,
     "promotion": PromotionPrunerConfig,
+    "population": PopulationPrunerConfig,
     "patient": PatientPrunerConfig,
     "wilcoxon": WilcoxonPrunerConfig,
 }

@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.search.budget import UNLIMITED, Spending
 from sentiment.search.space.points import REPLACES_KEY
 from sentiment.search.study.outcome import is_paused
-from sentiment.search.study.promotion import PromotionPruner, list_promotable
+from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
+from sentiment.search.study.scheduler import Scheduler, Swap
 from sentiment.search.study.searched import Searched
 
 
@@ -25,12 +26,14 @@ class Step:
 
     Attributes:
         kind: ``resume``: a trial that was interrupted, or waits to be tried first; ``promote``: one that was paused;
-            ``retry``: one that failed before; ``begin``: a new one.
+            ``retry``: one that failed before; ``begin``: a new one; ``swap``: a copy of one in the place of another.
         trial: The trial; None for a new one.
+        swap: Which trial is copied in the place of which.
     """
 
-    kind: Literal["resume", "promote", "retry", "begin"]
+    kind: Literal["resume", "promote", "retry", "begin", "swap"]
     trial: FrozenTrial | None = None
+    swap: Swap | None = None
 
 
 def list_standing(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -56,7 +59,7 @@ class Agenda:
         self._failed_before = failed_before
         self._measure = measure
         self._repeats = search.repeats.count
-        self._ladder = search.pruner if isinstance(search.pruner, PromotionPruner) else None
+        self._scheduler = search.pruner if isinstance(search.pruner, Scheduler) else None
 
     def choose(self, trials: Sequence[FrozenTrial]) -> Step | None:
         """Choose the next step; None where there is none now: all is done, or in the hands of others."""
@@ -72,6 +75,9 @@ class Agenda:
             return Step("retry", failed[0])
         if self.count_free(trials) > 0:
             return Step("begin")
+        swap = self._find_swap(standing, trials)
+        if swap is not None:
+            return Step("swap", swap=swap)
         promoted = self._find_promoted(standing, trials, is_closing=True)
         return None if promoted is None else Step("promote", promoted)
 
@@ -84,7 +90,8 @@ class Agenda:
         """Count the trials that the study is still to begin."""
         grid, standing = self._search.grid, list_standing(trials)
         if grid is None:
-            free = max(0, self._search.total - len(standing))
+            begun = sum(find_origin(trial) is None for trial in standing)  # a copy takes another's place
+            free = max(0, self._search.total - begun)
         else:
             taken = self._search.reader.read_keys(standing)
             free = max(0, min(self._search.total, len(grid)) - len(taken.keys() & grid.keys()))
@@ -126,21 +133,27 @@ class Agenda:
         self, standing: Sequence[FrozenTrial], trials: Sequence[FrozenTrial], *, is_closing: bool
     ) -> FrozenTrial | None:
         """Find the paused trial that is to go on, within the budget."""
-        if self._ladder is None:
+        if self._scheduler is None:
             return None
-        promotable = list_promotable(
-            standing, self._ladder, maximize=self._search.repeats.maximize, is_closing=is_closing
-        )
+        maximize = self._search.repeats.maximize
+        promotable = self._scheduler.list_promotable(standing, maximize=maximize, is_closing=is_closing)
         return next((trial for trial in promotable if self._fits(trial, trials)), None)
+
+    def _find_swap(self, standing: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> Swap | None:
+        """Find the trial that gives its place to a copy of a better one, within the budget."""
+        if self._scheduler is None:
+            return None
+        swap = self._scheduler.find_swap(standing, maximize=self._search.repeats.maximize)
+        return swap if swap is not None and self._fits(swap.origin, trials) else None
 
     def _fits(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether the budget lets a paused trial come to its next rung, and one trial to its end."""
-        if not self._budget or self._ladder is None:
+        if not self._budget or self._scheduler is None:
             return True
         spent, steps = self._measure(trials), count_steps(trial)
         whole = spent.steps_per_job or steps
-        jobs = min(1.0, self._ladder.find_target(steps) / whole) - min(1.0, steps / whole)
-        after = max(spent.furthest_jobs, min(1.0, self._ladder.find_target(steps) / whole))
+        jobs = min(1.0, self._scheduler.find_target(steps) / whole) - min(1.0, steps / whole)
+        after = max(spent.furthest_jobs, min(1.0, self._scheduler.find_target(steps) / whole))
         return self._budget.fits(spent, jobs + (0.0 if spent.is_any_promoted else self._repeats - after))
 
 

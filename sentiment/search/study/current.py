@@ -26,6 +26,8 @@ class RunningTrial(Protocol):
         attempt: How often the job was begun, from 1: above it, an earlier process was stopped or died, and may have
             left a checkpoint in the folder.
         is_to_pause: Whether the trial is to pause at a checkpoint; see `saved`.
+        origin: Folder of another trial's job, from whose checkpoint this one goes on where it has none of its own yet:
+            a population-based training made it a copy at other settings; None: it begins anew.
     """
 
     number: int
@@ -33,6 +35,7 @@ class RunningTrial(Protocol):
     folder: Path
     attempt: int
     is_to_pause: bool
+    origin: Path | None
 
     def report(self, value: float | Sequence[float], *, step: int, error: float = 0.0) -> None:
         """Take the objective at a step (from 0, the same pace in every trial) and decide whether to go on.

@@ -12,21 +12,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import optuna
-from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.outcome import is_paused
 from sentiment.search.study.rungs import count_steps, find_costs, rank_rung
+from sentiment.search.study.scheduler import Scheduler, is_promoted
 
 
 @dataclass(frozen=True)
-class PromotionPruner(BasePruner):
+class PromotionPruner(Scheduler):
     """Pauses trials at rungs: after `min_resource` reports, then after `reduction_factor` times as many, and so on.
 
     There is no top rung to be set: what is promoted beyond the last rung below its end runs to its end.
@@ -41,6 +40,8 @@ class PromotionPruner(BasePruner):
         tolerance: With `growing`, trials that differ by no more are equal: two of them change no order.
     """
 
+    has_yardstick = True
+
     min_resource: int = 1
     reduction_factor: int = 3
     max_paused: int = 50
@@ -51,10 +52,6 @@ class PromotionPruner(BasePruner):
         if self.min_resource < 1 or self.reduction_factor < 2 or self.max_paused < 1 or self.tolerance < 0:
             problem = "min_resource and max_paused should be at least 1, reduction_factor 2, tolerance 0"
             raise ValueError(f"{problem}: {self}")
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Never end a trial: it is paused at its checkpoint, and given up when others are better."""
-        return False
 
     def find_target(self, steps: int) -> int:
         """Return the first rung above `steps` reports."""
@@ -67,6 +64,46 @@ class PromotionPruner(BasePruner):
         """Return the last rung that a trial of `steps` reports has reached; 0: none."""
         target = self.find_target(steps)
         return 0 if target == self.min_resource else target // self.reduction_factor
+
+    def list_promotable(
+        self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool], is_closing: bool
+    ) -> Iterable[FrozenTrial]:
+        """List the best paused trials of each rung, those of the highest rung first.
+
+        In the end, a rung that no running trial can reach any more is settled: its quota is rounded up. And as long
+        as no promoted trial has come to its end, the furthest and best ones do.
+        """
+        rungs: dict[int, list[FrozenTrial]] = defaultdict(list)
+        for trial in trials:
+            if is_paused(trial):
+                rungs[self.find_rung(count_steps(trial))].append(trial)
+        ranked = {rung: rank_rung(trials, rung, maximize) for rung in rungs}
+        ceiling = self.find_ceiling(trials, maximize)
+        open_rungs = [rung for rung in sorted(rungs) if rung < ceiling]
+        for rung in reversed(open_rungs):
+            yield from _take(rungs[rung], ranked[rung], len(ranked[rung]) // self.reduction_factor)
+        if not is_closing:
+            return
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        lowest = min((int(trial.system_attrs.get(TARGET_KEY, 0)) for trial in running), default=math.inf)
+        for rung in open_rungs:
+            if rung < lowest:
+                yield from _take(rungs[rung], ranked[rung], math.ceil(len(ranked[rung]) / self.reduction_factor))
+        if not running and not any(map(is_promoted, trials)):
+            for rung in sorted(rungs, reverse=True):
+                yield from _take(rungs[rung], ranked[rung], len(ranked[rung]))
+
+    def list_excess(self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool]) -> list[FrozenTrial]:
+        """List the paused trials beyond `max_paused`: those of the lowest rung first, the worst of a rung first."""
+        paused = {trial.number: trial for trial in trials if is_paused(trial)}
+        rung_of = {number: self.find_rung(count_steps(trial)) for number, trial in paused.items()}
+        least_first = [
+            paused[number]
+            for rung in sorted(set(rung_of.values()))
+            for number in reversed(rank_rung(trials, rung, maximize))
+            if rung_of.get(number) == rung
+        ]
+        return least_first[: max(0, len(paused) - self.max_paused)]
 
     def find_ceiling(self, trials: Sequence[FrozenTrial], maximize: Sequence[bool]) -> float:
         """Return the rung beyond which nothing is promoted for now."""
@@ -88,60 +125,7 @@ class PromotionPruner(BasePruner):
         )
 
 
-def is_promoted(trial: FrozenTrial) -> bool:
-    """Return whether a trial has come to its end up the ladder: what is tried first runs to its end in any case."""
-    return trial.state == TrialState.COMPLETE and TARGET_KEY in trial.system_attrs
-
-
-def list_promotable(
-    trials: Sequence[FrozenTrial], pruner: PromotionPruner, *, maximize: Sequence[bool], is_closing: bool
-) -> Iterator[FrozenTrial]:
-    """List the paused trials that may go on now, in order of preference.
-
-    Args:
-        trials: The study's trials.
-        pruner: The ladder.
-        maximize: For every objective, whether more is better.
-        is_closing: No further trial will begin. Then a rung that no running trial can reach any more is settled: its
-            quota is rounded up. And as long as no promoted trial has come to its end, the furthest and best ones do.
-    """
-    rungs: dict[int, list[FrozenTrial]] = defaultdict(list)
-    for trial in trials:
-        if is_paused(trial):
-            rungs[pruner.find_rung(count_steps(trial))].append(trial)
-    ranked = {rung: rank_rung(trials, rung, maximize) for rung in rungs}
-    ceiling = pruner.find_ceiling(trials, maximize)
-    open_rungs = [rung for rung in sorted(rungs) if rung < ceiling]
-    for rung in reversed(open_rungs):
-        yield from _take(rungs[rung], ranked[rung], len(ranked[rung]) // pruner.reduction_factor)
-    if not is_closing:
-        return
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    lowest = min((int(trial.system_attrs.get(TARGET_KEY, 0)) for trial in running), default=math.inf)
-    for rung in open_rungs:
-        if rung < lowest:
-            yield from _take(rungs[rung], ranked[rung], math.ceil(len(ranked[rung]) / pruner.reduction_factor))
-    if not running and not any(map(is_promoted, trials)):
-        for rung in sorted(rungs, reverse=True):
-            yield from _take(rungs[rung], ranked[rung], len(ranked[rung]))
-
-
 def _take(paused: Sequence[FrozenTrial], ranked: Sequence[int], quota: int) -> Iterator[FrozenTrial]:
     """List the paused ones among the best `quota`, best first."""
     waiting = {trial.number: trial for trial in paused}
     return (waiting[number] for number in ranked[:quota] if number in waiting)
-
-
-def list_excess(
-    trials: Sequence[FrozenTrial], pruner: PromotionPruner, *, maximize: Sequence[bool]
-) -> list[FrozenTrial]:
-    """List the paused trials beyond `max_paused`: those of the lowest rung first, the worst of a rung first."""
-    paused = {trial.number: trial for trial in trials if is_paused(trial)}
-    rung_of = {number: pruner.find_rung(count_steps(trial)) for number, trial in paused.items()}
-    least_first = [
-        paused[number]
-        for rung in sorted(set(rung_of.values()))
-        for number in reversed(rank_rung(trials, rung, maximize))
-        if rung_of.get(number) == rung
-    ]
-    return least_first[: max(0, len(paused) - pruner.max_paused)]

@@ -11,6 +11,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from sentiment.search.options import StudyOptions
+from sentiment.search.space.constraints import Validity
 from sentiment.search.space.points import Key, Point, PointReader
 from sentiment.search.study.definition import Definition
 from sentiment.search.study.outcome import RepeatPlan
@@ -52,6 +53,9 @@ class Searched(Protocol):
 
     @property
     def grid(self) -> Mapping[Key, Point] | None: ...  # noqa: D102
+
+    @property
+    def is_valid(self) -> Validity | None: ...  # noqa: D102
 
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]: ...  # noqa: D102
 

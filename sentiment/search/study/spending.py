@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.search.budget import Spending
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.outcome import is_paused, read_outcomes_of
-from sentiment.search.study.promotion import PromotionPruner, is_promoted
+from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
+from sentiment.search.study.scheduler import Scheduler, is_promoted
 from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY
 
 BUDGET_KEY = "study:budget"
@@ -50,7 +51,7 @@ def measure(
         for trial in trials
         if trial.state == TrialState.COMPLETE and trial.duration is not None and done[trial.number]
     ]
-    first = pruner.find_target(0) if isinstance(pruner, PromotionPruner) else 0
+    first = pruner.find_target(0) if isinstance(pruner, Scheduler) else 0
     if first:
         lengths = list(filter(None, map(_estimate_seconds, trials)))
     return Spending(
@@ -74,8 +75,8 @@ def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float)
         return done
     target: int | None = trial.system_attrs.get(TARGET_KEY)
     if target is None or not steps_per_job or target >= steps_per_job:
-        return float(repeats)
-    return max(done, target / steps_per_job)
+        return float(repeats) - _inherit(trial)
+    return max(done, target / steps_per_job - _inherit(trial))
 
 
 def _count_whole(trial: FrozenTrial) -> float:
@@ -89,7 +90,8 @@ def _estimate_seconds(trial: FrozenTrial) -> float:
     seconds = sum(outcome.seconds for outcome in read_outcomes_of(trial).values())
     told = trial.system_attrs.get(PROGRESS_KEY)
     share = 1.0 if trial.state == TrialState.COMPLETE else 0.0 if told is None else float(told[0])
-    return seconds / share if share else 0.0
+    share -= _inherit(trial)
+    return seconds / share if share > 0 else 0.0
 
 
 def _count_jobs(trial: FrozenTrial) -> float:
@@ -100,7 +102,13 @@ def _count_jobs(trial: FrozenTrial) -> float:
     complete = sum(outcome.state == "complete" for outcome in ran)
     told = trial.system_attrs.get(PROGRESS_KEY)
     partial = min(1.0, float(told[0])) if told is not None else float(trial.state.is_finished())
-    return complete + max(0, begun - complete) * partial
+    return max(0.0, complete + max(0, begun - complete) * partial - _inherit(trial))
+
+
+def _inherit(trial: FrozenTrial) -> float:
+    """Return the share of its job that a copy did not run itself."""
+    origin, whole = find_origin(trial), _count_whole(trial)
+    return origin["steps"] / whole if origin is not None and whole else 0.0
 
 
 def _unite(commands: Iterable[Mapping[str, Any]], own: str | None) -> float:

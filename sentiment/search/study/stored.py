@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import random
 import time
 import warnings
 from collections import Counter
@@ -27,6 +28,7 @@ from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.budget import Spending
 from sentiment.search.space.parameters import name_key, show_values
 from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY
+from sentiment.search.space.sampling import derive_seed
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
@@ -41,11 +43,20 @@ from sentiment.search.study.outcome import (
     is_paused,
     read_outcomes_of,
 )
-from sentiment.search.study.promotion import PromotionPruner, list_excess
-from sentiment.search.study.rungs import count_steps
+from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, find_origin
+from sentiment.search.study.rungs import VALUES_KEY, count_steps
+from sentiment.search.study.scheduler import Scheduler, Swap
 from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
 from sentiment.search.study.spending import BUDGET_KEY, measure
-from sentiment.search.study.trial import HEARTBEAT_SECONDS, JOB_KEY, OWNER_KEY, PROGRESS_KEY, STOP_KEY, TrialAddress
+from sentiment.search.study.trial import (
+    HEARTBEAT_SECONDS,
+    JOB_KEY,
+    OWNER_KEY,
+    PROGRESS_KEY,
+    STOP_KEY,
+    TrialAddress,
+    read_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +159,8 @@ class StoredStudy:
 
     def address_of(self, claimed: ClaimedTrial, repeat: int) -> TrialAddress:
         """Return where the job of a repeat finds its trial."""
+        stored = self._storage.get_trial(claimed.trial_id)
+        origin = find_origin(stored)
         return TrialAddress(
             storage_url=self._storage_url,
             study_dir=self.search.study_dir,
@@ -159,7 +172,8 @@ class StoredStudy:
             pruner=self.search.pruner,
             deadline=self.deadline,
             margin=self.search.options.margin,
-            target=self._storage.get_trial(claimed.trial_id).system_attrs.get(TARGET_KEY) if repeat == 0 else None,
+            target=stored.system_attrs.get(TARGET_KEY) if repeat == 0 else None,
+            origin=None if origin is None else read_folder(self.trials()[origin["trial"]], self.search.study_dir),
         )
 
     @property
@@ -267,6 +281,8 @@ class StoredStudy:
             assert step.trial is not None
             self._enqueue_again(step.trial)
             trial_id = get_trial_id(self.trials()[-1])
+        elif step.swap is not None:
+            trial_id = self._copy(step.swap)
         elif step.trial is None:
             # By the study's own storage: it is the one given, or its cache, which has to know the trial.
             trial_id = get_storage(self._study).create_new_trial(get_study_id(self._study))
@@ -275,7 +291,7 @@ class StoredStudy:
             trial_id = get_trial_id(step.trial)
         if step.kind == "promote":
             assert step.trial is not None
-            assert isinstance(self.search.pruner, PromotionPruner)
+            assert isinstance(self.search.pruner, Scheduler)
             target = self.search.pruner.find_target(count_steps(step.trial))
             self._storage.set_trial_system_attr(trial_id, TARGET_KEY, target)
         if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
@@ -290,26 +306,54 @@ class StoredStudy:
         # The lease of an earlier job must not speak for the next job.
         if JOB_KEY in stored.system_attrs:
             self._storage.set_trial_system_attr(trial_id, JOB_KEY, None)
-        is_yardstick = stored.number == 0 and START_KEY in stored.user_attrs  # what must be beaten comes to its end
-        if (
-            isinstance(self.search.pruner, PromotionPruner)
-            and TARGET_KEY not in stored.system_attrs
-            and not is_yardstick
-        ):
-            self._storage.set_trial_system_attr(trial_id, TARGET_KEY, self.search.pruner.find_target(0))
+        pruner = self.search.pruner
+        if not isinstance(pruner, Scheduler) or TARGET_KEY in stored.system_attrs:
+            return
+        is_yardstick = pruner.has_yardstick and stored.number == 0 and START_KEY in stored.user_attrs
+        if not is_yardstick:
+            self._storage.set_trial_system_attr(trial_id, TARGET_KEY, pruner.find_target(count_steps(stored)))
+
+    def _copy(self, swap: Swap) -> int:
+        """Make a trial that goes on from another's checkpoint at a changed point; return its id.
+
+        It takes the place of the one that loses, which is given up next: what it is stands in it from the beginning,
+        so that a command which dies in between leaves nothing to mend.
+        """
+        origin, number = swap.origin, len(self.trials())
+        assert isinstance(self.search.pruner, PopulationPruner)
+        seed = derive_seed(self.search.options.sampler.get("seed"), number, 2)
+        params = self.search.pruner.explore(origin, random.Random(seed))
+        if self.search.is_valid is not None and not self.search.is_valid(params):
+            params = dict(origin.params)
+        reports = {
+            key: value for key, value in origin.system_attrs.items() if key.startswith(VALUES_KEY.format(step=""))
+        }
+        continues = {"trial": origin.number, "steps": count_steps(origin), "place_of": swap.loser.number}
+        trial = optuna.trial.create_trial(
+            state=TrialState.WAITING,
+            intermediate_values=origin.intermediate_values,
+            system_attrs={**reports, "fixed_params": params, CONTINUES_KEY: continues},
+        )
+        self._study.add_trial(trial)
+        log.info(
+            "Trial %d goes on from trial %d after %d reports, in the place of trial %d.",
+            *(number, origin.number, continues["steps"], swap.loser.number),
+        )
+        return get_trial_id(self.trials()[-1])
 
     def give_up_paused(self, *, is_over: bool) -> list[FrozenTrial]:
         """Prune the paused trials that nobody will promote any more: all where the study is over, else the excess."""
         pruner = self.search.pruner
-        if not isinstance(pruner, PromotionPruner):
+        if not isinstance(pruner, Scheduler):
             return []
-        if not is_over and sum(map(is_paused, self.trials())) <= pruner.max_paused:
+        maximize = self.search.repeats.maximize
+        if not is_over and not pruner.list_excess(self.standing(), maximize=maximize):
             return []
         given_up = []
         with self._lock(self.name):
             standing = self.standing()
             if not is_over:
-                paused = list_excess(standing, pruner, maximize=self.search.repeats.maximize)
+                paused = pruner.list_excess(standing, maximize=maximize)
             else:
                 paused = [trial for trial in standing if is_paused(trial)] if self._agenda.is_done(standing) else []
             for trial in paused:

@@ -74,6 +74,7 @@ class StoredTrial:
         self._study_dir = address.study_dir
         self._deadline = address.deadline
         self._target = address.target
+        self.origin = address.origin
         self._margin = address.margin
         self.is_to_pause = address.target is not None
         self._steps = 0
@@ -205,6 +206,7 @@ class TrialAddress:
         deadline: When the study's budget of time is over, in seconds since 1970; None: it has none.
         target: Reports after which the job is to pause; None: it does not.
         margin: Standard errors by which a report has to be behind before the trial is pruned.
+        origin: Folder of the job from whose checkpoint this one goes on; None: it begins anew.
     """
 
     storage_url: str | None
@@ -218,6 +220,7 @@ class TrialAddress:
     deadline: float | None = None
     target: int | None = None
     margin: float = 0.0
+    origin: Path | None = None
 
     def find(self) -> StoredTrial:
         """Open the storage (once per process) and find the trial."""

@@ -14,7 +14,7 @@ from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, is_paused
-from sentiment.search.study.promotion import PromotionPruner, list_excess, list_promotable
+from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.trial import PROGRESS_KEY
 
@@ -41,7 +41,7 @@ def trial_at(number, reports, *, state="paused", target=None):
 
 
 def promotable(trials, *, is_closing=False, maximize=True, ladder=LADDER):
-    return [trial.number for trial in list_promotable(trials, ladder, maximize=[maximize], is_closing=is_closing)]
+    return [trial.number for trial in ladder.list_promotable(trials, maximize=[maximize], is_closing=is_closing)]
 
 
 def test_the_ladder_has_rungs_that_grow_by_eta():
@@ -82,7 +82,7 @@ def test_a_failed_trial_takes_nobody_s_place():
 
 def test_beyond_the_bound_the_least_promising_are_given_up():
     trials = [trial_at(0, [0.5]), trial_at(1, [0.4]), trial_at(2, [0.6]), trial_at(3, [0.1, 0.1, 0.2])]
-    excess = list_excess(trials, PromotionPruner(max_paused=2), maximize=[True])
+    excess = PromotionPruner(max_paused=2).list_excess(trials, maximize=[True])
     assert [trial.number for trial in excess] == [1, 0]
 
 

@@ -1,0 +1,180 @@
+"""Population-based training: the worst go on from copies of the best, at changed settings."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.study.current import current_trial
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, find_origin
+from sentiment.search.study.rungs import count_steps
+
+POPULATION = PopulationPruner(interval=1, quantile=0.25)
+
+
+def trial_at(number, *reports, state=TrialState.WAITING, continues=None):
+    """A trial that has made some reports, and waits after them where it is not said what it does."""
+    system_attrs = {TARGET_KEY: len(reports)}
+    if continues is not None:
+        system_attrs[CONTINUES_KEY] = continues
+    if state == TrialState.WAITING:
+        system_attrs[OUTCOME_KEY.format(repeat=0)] = Outcome("paused", steps=len(reports)).to_json()
+    trial = create_trial(
+        state=state, value=reports[-1] if state == TrialState.COMPLETE else None,
+        params={"optimizer.lr": 0.1}, distributions={"optimizer.lr": FloatDistribution(0.01, 1)},
+        intermediate_values=dict(enumerate(reports)), system_attrs=system_attrs,
+    )  # fmt: skip
+    trial.number = number
+    return trial
+
+
+def find_swap(trials, pruner=POPULATION):
+    swap = pruner.find_swap(trials, maximize=[True])
+    return None if swap is None else (swap.loser.number, swap.origin.number)
+
+
+def test_the_worst_quarter_gives_its_place_to_the_best_that_waits():
+    four = [trial_at(number, value) for number, value in enumerate([0.5, 0.7, 0.6, 0.8])]
+    assert find_swap(four) == (0, 3)
+    assert find_swap(four[:3]) is None, "a quarter of three is nobody"
+    gone_on = [*four[:3], trial_at(3, 0.8, state=TrialState.RUNNING)]
+    assert find_swap(gone_on) is None, "the best has left this checkpoint"
+    eight = [*four, *(trial_at(4 + number, 0.75) for number in range(4))]
+    assert find_swap(eight) == (0, 3)
+
+
+def test_one_is_replaced_at_a_time_and_nobody_follows_who_was_not_among_the_worst():
+    four = [trial_at(number, value) for number, value in enumerate([0.5, 0.7, 0.6, 0.8])]
+    copy = trial_at(4, 0.8, state=TrialState.RUNNING, continues={"trial": 3, "steps": 1, "place_of": 0})
+    assert find_swap([*four, copy]) is None
+    four[0].state = TrialState.PRUNED
+    assert find_swap([*four, copy]) is None, "2 is not the worst because 0 has ended"
+
+
+def test_the_least_advanced_go_on_first_and_who_is_copied_waits_for_it():
+    trials = [trial_at(0, 0.5, 0.5), trial_at(1, 0.7), trial_at(2, 0.6)]
+    listed = POPULATION.list_promotable(trials, maximize=[True], is_closing=True)
+    assert [trial.number for trial in listed] == [2, 1, 0], "the worse first: the better may be copied yet"
+    assert list(POPULATION.list_promotable(trials, maximize=[True], is_closing=False)) == [], "all begin first"
+    copy = trial_at(3, 0.7, state=TrialState.RUNNING, continues={"trial": 1, "steps": 1, "place_of": 2})
+    listed = POPULATION.list_promotable([*trials, copy], maximize=[True], is_closing=True)
+    assert [trial.number for trial in listed] == [0], "1 is copied, 2 has lost its place"
+    assert [trial.number for trial in POPULATION.list_excess([*trials, copy], maximize=[True])] == [2]
+    reported = trial_at(3, 0.7, 0.8, state=TrialState.RUNNING, continues={"trial": 1, "steps": 1, "place_of": 2})
+    listed = POPULATION.list_promotable([*trials, reported], maximize=[True], is_closing=True)
+    assert [trial.number for trial in listed] == [1, 0]
+
+
+@given(seed=st.integers(0, 1000), value=st.floats(0.01, 1), whole=st.integers(2, 9))
+def test_numbers_change_within_their_intervals_and_the_rest_stays(seed, value, whole):
+    distributions = {
+        "optimizer.lr": FloatDistribution(0.01, 1, log=True),
+        "optimizer.steps": IntDistribution(2, 10),
+        "optimizer.name": CategoricalDistribution(["adam", "sgd"]),
+        "model.depth": IntDistribution(1, 4),
+    }
+    params = {"optimizer.lr": value, "optimizer.steps": whole, "optimizer.name": "adam", "model.depth": 2}
+    origin = create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
+    changed = POPULATION.explore(origin, random.Random(seed))
+    for name, distribution in distributions.items():
+        assert distribution._contains(distribution.to_internal_repr(changed[name]))
+        assert type(changed[name]) is type(params[name])
+    assert changed["model.depth"] == 2
+    assert changed["optimizer.name"] == "adam"
+    assert changed == POPULATION.explore(origin, random.Random(seed))
+    factors = PopulationPruner(resample=0.0).explore(origin, random.Random(seed))
+    assert (
+        factors["optimizer.lr"]
+        == pytest.approx(min(max(value * (1.25 if factors["optimizer.lr"] > value else 0.8), 0.01), 1))
+        or factors["optimizer.lr"] == value
+    )
+
+
+@pytest.mark.parametrize("faulty", [{"interval": 0}, {"quantile": 0.0}, {"quantile": 0.6}, {"factor": 1.0}])
+def test_a_population_that_is_none_is_refused(faulty):
+    with pytest.raises(ValueError, match="interval should be at least 1"):
+        PopulationPruner(**faulty)
+
+
+class Walking:
+    """A task of four steps, each of which adds x to what its checkpoint holds: a line's sum is that of its x."""
+
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, config):
+        trial = current_trial()
+        file = trial.folder / "checkpoint.json"
+        if trial.origin is not None and not file.exists():
+            shutil.copy(trial.origin / file.name, file)
+        walked = json.loads(file.read_text()) if file.exists() else []
+        for step in range(len(walked), 4):
+            self.steps.append((trial.number, step))
+            walked = [*walked, float(config.x)]
+            trial.progress((step + 1) / 4)
+            trial.report(sum(walked), step=step)
+            file.write_text(json.dumps(walked))
+            if step < 3:
+                trial.saved()
+        return sum(walked)
+
+
+COMMAND = (
+    "x=interval(0,1)", "hydra/sweeper/pruner=population", "hydra.sweeper.pruner.keys=[x]",
+    "hydra.sweeper.direction=maximize", "hydra.sweeper.sampler.seed=3", "hydra.sweeper.n_trials=8",
+)  # fmt: skip
+
+
+def test_copies_go_on_from_the_best_and_every_step_is_run_once(sweep, study_dir):
+    task = Walking()
+    study = sweep(*COMMAND, task=task)
+    copies = [trial for trial in study.trials if find_origin(trial) is not None]
+    assert len(study.trials) - len(copies) == 8
+    assert copies, "somebody was replaced"
+    complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    assert len(complete) == 8, "as many come to their end as there are in the population"
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert len(task.steps) == len(set(task.steps)) == 8 * 4
+    for trial in copies:
+        begun = find_origin(trial)
+        origin, loser = study.trials[begun["trial"]], study.trials[begun["place_of"]]
+        reports = trial.intermediate_values
+        assert [reports[step] for step in range(begun["steps"])] == [
+            origin.intermediate_values[step] for step in range(begun["steps"])
+        ]
+        if count_steps(trial) > begun["steps"]:
+            assert reports[begun["steps"]] == pytest.approx(reports[begun["steps"] - 1] + trial.params["x"])
+        assert loser.state == TrialState.PRUNED
+        assert loser.intermediate_values[begun["steps"] - 1] < origin.intermediate_values[begun["steps"] - 1]
+    again = Walking()
+    sweep(*COMMAND, task=again)
+    assert again.steps == [], "the same command has nothing left"
+
+
+def test_work_is_counted_once_though_a_copy_stands_for_the_whole_of_it(sweep):
+    task = Walking()
+    study = sweep(*COMMAND, "hydra.sweeper.full_trials=6", task=task)
+    assert 4 * 4 <= len(task.steps) <= 6 * 4, "six trainings' worth, less what could not come to a pause"
+    assert any(trial.state == TrialState.COMPLETE for trial in study.trials)
+
+
+def test_a_copy_s_result_is_nobody_else_s(sweep, tmp_path):
+    """Its point alone does not make it, so that no trial at the same point may take it over."""
+    study = sweep(*COMMAND, task=Walking())
+    copies = [trial for trial in study.trials if find_origin(trial) is not None]
+    assert not any(key.startswith("study:identity") for trial in copies for key in trial.system_attrs)
+
+
+def test_repeats_are_refused(sweep):
+    with pytest.raises(StudyEndedError, match="population copies trainings"):
+        sweep(*COMMAND, "hydra.sweeper.repeats=2")
