@@ -152,6 +152,13 @@ def close_paused(output_dir: Path, reason: str | None) -> None:
         shutil.rmtree(output_dir / CHECKPOINTS, ignore_errors=True)
 
 
+def note_successor(output_dir: Path, number: int) -> None:
+    """Note for MLflow, if it is there, by which trial a failed one was replaced: that one counts, this run does not."""
+    outbox = Outbox(output_dir)
+    if outbox.is_used:
+        outbox.note("tags", tags={"trial.replaced_by": str(number)})
+
+
 def _close(output_dir: Path, states: list[Status], ending: Ending) -> bool:
     """Write how a run ended in the place of its own process, where its record says one of the states; return that."""
     record = read_result_of(output_dir)

@@ -82,7 +82,10 @@ class SweepCallback(Callback):
             close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.kind, outcome.reason or "")
 
     def on_trial_end(self, config: DictConfig, trial: Any, state: StudyState) -> None:
-        """Close the record of a trial that was paused and is given up; show on the parent run how the study stands."""
+        """Close the record of a trial that was paused and is given up; show on the parent run how the study stands.
+
+        A failed trial that this one replaces gets a tag that says so.
+        """
         if trial.state.name == "PRUNED":
             from sentiment.search.study.outcome import read_outcomes_of
             from sentiment.search.study.trial import read_folder
@@ -94,6 +97,7 @@ class SweepCallback(Callback):
                 close_paused(folder, next(iter(reasons), None))
         if self._parent is None:
             return
+        _note_successor(config, trial)
         table = self._follow(config, state).collect(state)
         try:
             note_standing(_sweep_dir(config), *describe_parent(table))
@@ -169,6 +173,15 @@ class SweepCallback(Callback):
         seconds = HURRIED_SECONDS if is_hurried else FINAL_SECONDS
         self._deliverer.settle(seconds)
         return seconds
+
+
+def _note_successor(config: DictConfig, trial: Any) -> None:
+    from sentiment.search.space.points import REPLACES_KEY
+    from sentiment.tracking.recorder import note_successor
+
+    earlier, repeats = trial.user_attrs.get(REPLACES_KEY), config.hydra.sweeper.repeats
+    for job in [] if earlier is None else range(earlier * repeats, (earlier + 1) * repeats):
+        note_successor(_sweep_dir(config) / str(job), trial.number)
 
 
 def explain_watching(config: DictConfig, study_dir: Path) -> str:

@@ -38,6 +38,7 @@ from sentiment.report.sweep.table import SweepTable
 from sentiment.search import register
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.current import current_trial
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import read_parent
 from sentiment.tracking.result_file import ResultRecord, write_result
 
@@ -303,9 +304,12 @@ def test_a_grid_whose_failed_trial_was_tried_again(run_sweep, capsys, tmp_path):
     """Attempts that were replaced count nowhere: in no table, count or fact, from the folder or from MLflow."""
     again = ("hydra.sweeper.retry=failed", f"model.depth=2,{FAILS}", "hydra.sweeper.n_trials=2")
     command = ("search=grid", *STUDY, *again)
+    first = Outbox(tmp_path / "multirun/mine/0")
     for number in (0, 2):
         with pytest.raises(Exception, match=rf"trial {number}: ValueError: too deep"):
             run_sweep(*command)
+        first.note("tags", tags={})  # as a job that is recorded in MLflow does
+    assert {"trial.replaced_by": "2"} in [note["tags"] for _, note in first.read()]
     told = check(tmp_path / "multirun/mine", capsys.readouterr().out, "FAILED")
     assert told.states == {1: "complete", 2: "failed"}
     table, _ = open_sweep(str(tmp_path / "multirun/mine"))
