@@ -63,6 +63,8 @@ def _hide(text: str, variable: str | None) -> str:
         known = " or ".join(ADDRESSES.values())
         problem = "holds a password where none is taken" if variable is None else "holds several passwords"
         raise ConfigError([Fault(key, problem, f"leave it out; passwords of servers come from {known}")])
+    if "\0" in unquote(password):
+        raise ConfigError([Fault(key, "holds a null character, which no password has", "check the %00 in it")])
     os.environ[variable] = unquote(password)
     if "postgresql" in text:
         os.environ.setdefault("PGPASSWORD", unquote(password))  # for the stock sweeper, which knows no other variable
@@ -83,7 +85,7 @@ def read_password(variable: str) -> str | None:
     if not os.environ.get(variable) and file:
         try:
             os.environ[variable] = Path(file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # another encoding, or a null character
             remedy = "name a text file whose first line is the password"
             raise ConfigError([Fault(f"{variable}_FILE", f"{file} cannot be read: {error}", remedy)]) from error
     return os.environ.get(variable) or None

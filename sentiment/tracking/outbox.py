@@ -11,7 +11,7 @@ import fcntl
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from sentiment.atomic import build, read_json, write_json
 from sentiment.config.home import write_portable
 from sentiment.errors import TrackingError
 from sentiment.format import mask_passwords
+from sentiment.tracking.ending import Ending
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,24 @@ DELIVERY_FILE = "mlflow.json"
 
 Note = dict[str, Any]
 """One line: its ``kind``, its ``time`` in MLflow's unit (ms), and what belongs to it."""
+
+
+FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
+    "start": {
+        **dict.fromkeys(("key", "uri", "experiment", "artifact_dir", "name", "resolved_yaml"), str),
+        **dict.fromkeys(("first_tags", "params", "tags"), dict),
+        "run_id": (str, type(None)),
+        "overrides": list,
+    },
+    "tags": {"tags": dict},
+    "metrics": {"points": list},
+    "files": {"files": dict},
+    "model": {"bundle": str, "class_names": list, "points": list},
+    "end": {"ending": dict, "is_job": bool},
+    "standing": {"tags": dict, "metrics": dict},
+    "sweep_end": {"ending": dict, "files": list, "texts": dict},
+}
+"""Kinds of notes to what each has; all have their ``time``."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +110,8 @@ class Outbox:
             offset += len(line)
             try:
                 note = json.loads(line)
-                notes.append((offset, note if isinstance(note, dict) else {"kind": "damaged"}))
-            except ValueError:
+                notes.append((offset, note if is_sound(note) else {"kind": "damaged"}))
+            except (ValueError, RecursionError):
                 if line.endswith(b"\n"):  # else its writer is at it
                     notes.append((offset, {"kind": "damaged"}))
         return notes
@@ -144,6 +163,39 @@ class Outbox:
         """Remove it: the folder is a copy, and what it records is delivered from the original."""
         for name in (OUTBOX_FILE, DELIVERY_FILE):
             (self.folder / name).unlink(missing_ok=True)
+
+
+def is_sound(note: Any) -> bool:
+    """Return whether a line is a note as `Outbox.note` writes it: who delivers need not look again."""
+    if not isinstance(note, dict) or note.get("kind") not in list(FIELDS) or not isinstance(note.get("time"), int):
+        return False
+    if not all(isinstance(note.get(name, ...), kinds) for name, kinds in FIELDS[note["kind"]].items()):
+        return False
+    texts = [value for name in ("first_tags", "params", "tags", "texts") for value in note.get(name, {}).values()]
+    texts += [*note.get("overrides", []), *note.get("class_names", []), *note.get("files", [])]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(map(_is_point, note.get("points", [])))
+        and all(isinstance(value, int | float) for value in note.get("metrics", {}).values())
+        and ("ending" not in note or _is_ending(note["ending"]))
+    )
+
+
+def _is_point(point: Any) -> bool:
+    kinds: list[type | tuple[type, ...]] = [str, (int, float), int, int]
+    return (
+        isinstance(point, list)
+        and len(point) == len(kinds)
+        and all(isinstance(value, kind) for value, kind in zip(point, kinds, strict=True))
+    )
+
+
+def _is_ending(ending: Mapping[str, Any]) -> bool:
+    try:
+        build(Ending, ending)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def read_delivery(folder: Path) -> Delivery:

@@ -27,7 +27,7 @@ from tests.hostile.outcomes import observe
 few = settings(max_examples=200, deadline=None)
 
 EXPRESSIONS = st.text(alphabet="ab.0123456789+-*/%<>=!()[]', notandorinifelse~^&|@{}:_\"\\\n", max_size=60)
-ARGUMENTS = st.lists(st.text(alphabet="ab:/@?&=passwrd.%'\" \\", max_size=40), max_size=3)
+ARGUMENTS = st.lists(st.text(alphabet="ab:/@?&=passwrd.%0'\" \\", max_size=40), max_size=3)
 
 
 @settings(max_examples=500, deadline=None)

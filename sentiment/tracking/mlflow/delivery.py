@@ -255,25 +255,34 @@ class OneDelivery:
 
     def _files(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
         for name, artifact_path in ((name, path) for note in notes for name, path in note["files"].items()):
-            file = self._outbox.folder / name
-            if file.exists():
+            file = self._locate(name)
+            if file is not None:
                 client.log_artifact(run_id, str(file), artifact_path)
-            else:
-                log.warning("%s was removed before MLflow had it.", file)
 
     def _model(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
         from sentiment.tracking.mlflow.model import log_model  # pulls in mlflow.pyfunc: another second
         from sentiment.tracking.mlflow.read import find_model
 
         note = notes[-1]
-        run, bundle = client.get_run(run_id), self._outbox.folder / note["bundle"]
-        if find_model(client, run) is not None:
+        run, bundle = client.get_run(run_id), self._locate(note["bundle"])
+        if bundle is None or find_model(client, run) is not None:
             return  # it was logged before the process that did so ended
-        if not bundle.is_dir():
-            log.warning("%s was removed before MLflow had it.", bundle)
-            return
         store = Store(client, uri, run.info.experiment_id)
         log_model(store, run_id, bundle, note["class_names"], [read_point(point) for point in note["points"]])
+
+    def _locate(self, name: str) -> Path | None:
+        """Return a file or folder that is to be uploaded; None where it is gone, or leads out of the run's folder.
+
+        A note that somebody else wrote shall not upload a person's keys.
+        """
+        file, folder = self._outbox.folder / name, self._outbox.folder.resolve()
+        if not file.exists():
+            log.warning("%s was removed before MLflow had it.", file)
+            return None
+        if not all(one.resolve().is_relative_to(folder) for one in (file, *file.rglob("*"))):
+            log.warning("%s leads out of the run's folder; it is not uploaded.", file)
+            return None
+        return file
 
     def _end(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
         note = notes[-1]
@@ -284,7 +293,7 @@ class OneDelivery:
 
     def _sweep_end(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
         note = notes[-1]
-        files = [self._outbox.folder / name for name in note["files"]]
+        files = [file for file in map(self._locate, note["files"]) if file is not None]
         finish_sweep(client, run_id, Ending(**note["ending"]), files, note["texts"], note["time"])
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from sentiment.__main__ import main
 from sentiment.errors import ConfigError, TrackingError
+from sentiment.tracking.ending import Ending, describe_ending
 from sentiment.tracking.mlflow import delivery
 from sentiment.tracking.mlflow.delivery import Deliverer
-from sentiment.tracking.outbox import Outbox, find_outboxes
+from sentiment.tracking.outbox import OUTBOX_FILE, Outbox, find_outboxes
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import read_result
 from tests.tracking.mlflow.fake_server import FakeServer
@@ -138,6 +140,37 @@ def test_a_line_that_was_cut_off_is_left_out_and_the_next_one_whole(tmp_path):
     notes = outbox.read()
     assert [note["kind"] for _, note in notes] == ["tags", "damaged", "tags"]
     assert notes[-1][0] == (tmp_path / "mlflow.jsonl").stat().st_size
+
+
+DAMAGED = [
+    "[]", "3", "{}", '{"kind": "tags"}', '{"kind": ["tags"], "time": 1}', '{"kind": "open", "time": 1}',
+    '{"kind": "tags", "time": 1, "tags": {"a": 3}}', '{"kind": "tags", "time": "now", "tags": {}}',
+    '{"kind": "metrics", "time": 1, "points": [["a", "high", 1, 1]]}', '{"kind": "end", "time": 1, "is_job": true}',
+    '{"kind": "end", "time": 1, "is_job": true, "ending": {"status": "NOPE"}}', '{"kind":' + "[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_line_that_is_no_note_is_left_out(line: str, tmp_path):
+    outbox = Outbox(tmp_path)
+    outbox.note("tags", tags={"a": "1"})
+    (tmp_path / OUTBOX_FILE).write_text((tmp_path / OUTBOX_FILE).read_text() + line + "\n")
+    outbox.note("end", ending=describe_ending(Ending("FAILED", "exception", "no")), is_job=True)
+    assert [note["kind"] for _, note in outbox.read()] == ["tags", "damaged", "end"]
+
+
+def test_what_lies_outside_the_folder_is_not_uploaded(project, server, result, tmp_path, caplog):
+    """Named by a note that somebody else wrote, or by a link."""
+    (tmp_path / "key").write_text("planted")
+    train(context_of(project, server, job_number=0), result)
+    run = project.output_dir(0)
+    (run / "link").symlink_to(tmp_path / "key")
+    names = dict.fromkeys([os.path.relpath(tmp_path / "key", run), str(tmp_path / "key"), "link"])
+    Outbox(run).note("files", files=names)
+    assert Deliverer(run, [server.uri]).deliver()
+    assert Outbox(run).is_delivered
+    assert not [content for content in server.files.values() if b"planted" in content]
+    assert caplog.text.count("leads out of the run's folder") == 3
 
 
 def test_no_password_is_written(project, server, monkeypatch):
