@@ -14,6 +14,12 @@ from sentiment.tracking.ending import Ending, describe_ending
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import PARENT_FILE
 
+MODEL_TRAINING = "workflowType=machine_learning"
+"""What an address of MLflow's pages says to open on model training; without it, they open on generative AI."""
+
+VIEW_TAG = "mlflow.sharedViewState"
+"""The view of a sweep's runs, as JSON: noted with its tags, and kept by the experiment under the parent's id."""
+
 PARENT_TAG = "mlflow.parentRunId"
 """Tag by which MLflow shows a run below its parent."""
 

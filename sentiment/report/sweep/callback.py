@@ -22,7 +22,7 @@ from sentiment.report.sweep.closing import Alive, close_killed_beside, describe_
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
-from sentiment.tracking.parent_file import note_standing, note_sweep_end
+from sentiment.tracking.parent_file import VIEW_TAG, note_standing, note_sweep_end
 
 if TYPE_CHECKING:
     from sentiment.report.sweep.collect import RunningStudy
@@ -147,10 +147,11 @@ class SweepCallback(Callback):
             table = _collect(config)
             ending = _ending(table, interruption)
             if self._parent is not None:
-                from sentiment.report.sweep.note import NOTE_TAG, write_note
+                from sentiment.report.sweep.note import NOTE_TAG, write_note, write_view
 
                 tags, metrics = describe_parent(table)
-                note_standing(_sweep_dir(config), {**tags, NOTE_TAG: write_note(table, self._parent)}, metrics)
+                shown = {NOTE_TAG: write_note(table, self._parent), VIEW_TAG: write_view(table, self._parent)}
+                note_standing(_sweep_dir(config), {**tags, **shown}, metrics)
                 texts = _describe_study(config) if table.is_study else {}
             if table.rows:
                 from sentiment.report.sweep.page import report_sweep  # what draws takes a second or two to import

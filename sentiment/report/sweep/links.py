@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sentiment.errors import TrackingError
 from sentiment.report.draw.table import Link
 from sentiment.report.sweep.table import SweepRow, SweepTable
-from sentiment.tracking.parent_file import Parent, read_parent
+from sentiment.tracking.parent_file import MODEL_TRAINING, Parent, read_parent
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 """Where ``mlflow ui`` answers unless it is told otherwise."""
@@ -50,4 +50,4 @@ def _relate(file: Path, page_dir: Path) -> str:
 def _link_run(row: SweepRow, parent: Parent | None) -> Iterator[Link]:
     if parent is not None and row.record is not None and row.record.run_id is not None:
         server = parent.uri.rstrip("/") if parent.uri.startswith(("http://", "https://")) else LOCAL_SERVER
-        yield Link("", f"{server}/#/experiments/{parent.experiment_id}/runs/{row.record.run_id}")
+        yield Link("", f"{server}/#/experiments/{parent.experiment_id}/runs/{row.record.run_id}?{MODEL_TRAINING}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.page import count_trials, write_headline
 from sentiment.report.sweep.table import SweepTable
 from sentiment.report.sweep.tables import make_ranking
-from sentiment.tracking.parent_file import Parent
+from sentiment.tracking.parent_file import MODEL_TRAINING, PARENT_TAG, Parent
 from sentiment.tracking.runs import MULTIRUN_DIR
 
 NOTE_TAG = "mlflow.note.content"
@@ -20,10 +22,24 @@ MOST_CHARACTERS = 7000
 MEASURED = ("test/accuracy", "parameters", "seconds")
 
 
+def write_view(table: SweepTable, parent: Parent) -> str:
+    """Write which runs and columns MLflow shows of the sweep: the jobs, best first, objectives and what was varied."""
+    first = f"metrics.`{table.objectives[0]}`"
+    metrics = [f"metrics.`{name}`" for name in dict.fromkeys((*table.objectives, "test/accuracy"))]
+    return json.dumps(
+        {
+            "searchFilter": f"tags.`{PARENT_TAG}` = '{parent.run_id}'",
+            "orderByKey": first,
+            "orderByAsc": table.directions[0] == "minimize",
+            "selectedColumns": [*metrics, *(f"params.`{key}`" for key in table.varied)],
+        }
+    )
+
+
 def write_note(table: SweepTable, parent: Parent) -> str:
     """Write the note; trials after the first ten are counted, and the columns are those that tell rows apart.
 
-    A rank leads to its run, as MLflow's own pages name it.
+    A rank leads to its run, as MLflow's own pages name it. The picture comes from MLflow's server.
     """
     runs = f"#/experiments/{parent.experiment_id}/runs"
     ranking = make_ranking(table)
@@ -36,9 +52,10 @@ def write_note(table: SweepTable, parent: Parent) -> str:
     for row, ranked in zip(ranking.rows[:SHOWN_ROWS], table.rows, strict=False):
         cells = [ranking.columns[index].show(row[index]).replace("|", "\\|").replace("\n", " ") for index in columns]
         if ranked.record is not None and ranked.record.run_id is not None:
-            cells[0] = f"[{cells[0]}]({runs}/{ranked.record.run_id})"
+            cells[0] = f"[{cells[0]}]({runs}/{ranked.record.run_id}?{MODEL_TRAINING})"
         lines.append("| " + " | ".join(cells) + " |")
     artifacts = f"{runs}/{parent.run_id}/artifacts"
+    view = f"{runs}?{MODEL_TRAINING}&viewStateShareKey={parent.run_id}"
     more = len(ranking.rows) - SHOWN_ROWS
     name = name_folder(MULTIRUN_DIR / table.name)
     text = "\n".join(
@@ -47,6 +64,10 @@ def write_note(table: SweepTable, parent: Parent) -> str:
             "",
             *(lines if ranking.rows else ()),
             *(["", f"... and {more} more"] if more > 0 else ()),
+            "",
+            f"[Its runs]({view}), with objective and varied parameters in view.",
+            "",
+            f"![The best runs](get-artifact?path=comparison.png&run_uuid={parent.run_id})",
             "",
             f"Artifacts: [report/report.html]({artifacts}/report/report.html) (the whole report, opens offline), "
             f"[comparison.png]({artifacts}/comparison.png), [ranking.csv]({artifacts}/ranking.csv).",

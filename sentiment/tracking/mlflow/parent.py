@@ -9,11 +9,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
 
 from sentiment.config.home import write_portable
 from sentiment.format import mask_passwords
@@ -22,7 +24,7 @@ from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
 from sentiment.tracking.mlflow.write import write_tags
 from sentiment.tracking.outbox import Outbox
-from sentiment.tracking.parent_file import Parent, read_parent
+from sentiment.tracking.parent_file import VIEW_TAG, Parent, read_parent
 from sentiment.tracking.result_file import PARENT_FILE, write_json
 from sentiment.tracking.run_name import name_sweep
 
@@ -106,8 +108,13 @@ def update_sweep(
         metrics: Numbers of the best trial so far.
         time_ms: When it stood so.
     """
-    _replace_tags(client, run_id, tags, (*STANDING, FAILURE))
+    own = {name: value for name, value in tags.items() if name != VIEW_TAG}
+    _replace_tags(client, run_id, own, (*STANDING, FAILURE))
     client.log_batch(run_id, metrics=[Metric(name, value, time_ms, 0) for name, value in metrics.items()])
+    if VIEW_TAG in tags:
+        with suppress(MlflowException):  # who may write runs may not change the experiment everywhere
+            experiment_id = client.get_run(run_id).info.experiment_id
+            client.set_experiment_tag(experiment_id, f"{VIEW_TAG}.{run_id}", tags[VIEW_TAG])
 
 
 def finish_sweep(

@@ -30,6 +30,9 @@ LOCK_TIMEOUT_SECONDS = 120.0
 
 SERVER_TIMEOUT_SECONDS = 10.0
 
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tells MLflow's pages that an experiment trains models. Versions that ask the reader instead go by the address."""
+
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
@@ -159,7 +162,7 @@ def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
     found = client.get_experiment_by_name(experiment)
     if found is None:
         location = None if artifact_dir is None else str(Path(artifact_dir).absolute())
-        return Store(client, uri, client.create_experiment(experiment, artifact_location=location))
+        return Store(client, uri, client.create_experiment(experiment, artifact_location=location, tags=KIND))
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"The MLflow experiment {experiment!r} in {uri} was deleted.\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from sentiment.report.sweep.collect import collect_records
-from sentiment.report.sweep.note import MOST_CHARACTERS, write_note
+from sentiment.report.sweep.note import MOST_CHARACTERS, write_note, write_view
 from sentiment.tracking.parent_file import Parent
 
 PARENT = Parent("sqlite:///mlflow.db", "7", "parent")
@@ -18,10 +20,18 @@ def test_the_note_ranks_the_trials_and_says_what_comes_next(make_record):
     assert heading.startswith("| rank |")
     assert heading.count("|") == rule.count("|") == first.count("|")
     assert "81.00 %" in first
-    assert first.startswith("| [1](#/experiments/7/runs/run11) |")
+    assert first.startswith("| [1](#/experiments/7/runs/run11?workflowType=machine_learning) |")
     assert "[ranking.csv](#/experiments/7/runs/parent/artifacts/ranking.csv)" in note
     assert "... and 2 more" in lines
     assert "`python -m sentiment best mine`" in note
+
+
+def test_the_view_holds_the_sweeps_own_runs_with_objective_and_what_was_varied(make_record):
+    records = [make_record(number, "rnn", f"seed={number}") for number in (0, 1)]
+    view = json.loads(write_view(collect_records(records, "mine", ("val/loss",)), PARENT))
+    assert view["searchFilter"] == "tags.`mlflow.parentRunId` = 'parent'"
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/loss`", True)
+    assert view["selectedColumns"] == ["metrics.`val/loss`", "metrics.`test/accuracy`", "params.`seed`"]
 
 
 def test_a_note_that_mlflow_would_not_take_is_the_sentence_alone(make_record):

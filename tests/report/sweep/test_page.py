@@ -45,7 +45,7 @@ def test_rows_lead_to_their_folders_runs_and_pages_on_errors(example_table, tmp_
     page = render_page(example_table, [], link_rows(example_table, tmp_path, tmp_path / "report"))
     assert '<a href="../3/">3</a> <a href="../3/errors_test/errors.html">errors test</a>' in page
     assert "../4/" not in page  # it is not there
-    assert '<a href="http://server:5000/#/experiments/7/runs/run4">run4</a>' in page
+    assert '<a href="http://server:5000/#/experiments/7/runs/run4?workflowType=machine_learning">run4</a>' in page
 
 
 def test_of_two_objectives_the_page_shows_the_front_and_no_best_trial(example_table):

@@ -7,7 +7,7 @@ import pytest
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.mlflow.parent import start_sweep
-from sentiment.tracking.parent_file import note_standing, note_sweep_end, read_parent
+from sentiment.tracking.parent_file import VIEW_TAG, note_standing, note_sweep_end, read_parent
 from sentiment.tracking.result_file import PARENT_FILE
 
 
@@ -45,6 +45,15 @@ def test_a_parent_from_start_to_end(project, monkeypatch):
     assert run.data.metrics["best/val/accuracy"] == 0.9
     assert run.data.tags["failure.reason"] == "1 of 2 jobs: 1 failed"
     assert "comparison.png" in project.artifacts(parent.run_id)
+
+
+def test_the_experiment_keeps_the_view_of_a_sweep_and_is_one_of_model_training(project):
+    parent = start(project)
+    note_standing(project.sweep_dir, {"trials": "1", VIEW_TAG: "{}"}, {})
+    assert VIEW_TAG not in project.run().data.tags
+    tags = project.client().get_experiment(parent.experiment_id).tags
+    assert tags[f"{VIEW_TAG}.{parent.run_id}"] == "{}"
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_nothing_of_an_earlier_start_stays(project):
