@@ -43,6 +43,9 @@ WORKERS = (2, 8, 32)
 STOCK_TRIALS = 20
 """The horizon is the time that so many whole trainings take two workers."""
 
+LONGEST = 5
+"""Horizons after which a study of so many trials is over in any case."""
+
 RANDOM = {"_target_": "optuna.samplers.RandomSampler", "seed": 0}
 
 LATE_TPE = {**TPE, "n_startup_trials": 30}
@@ -70,6 +73,11 @@ POLICIES = [
     Policy("promotion, eta 3, first rung 2, random", PromotionPruner(2, 3), sampler=RANDOM),
     Policy("promotion, eta 3, first rung 3, TPE after 30", PromotionPruner(3, 3), sampler=LATE_TPE),
     Policy("promotion, eta 3, first rung 2, TPE after 30", PromotionPruner(2, 3), sampler=LATE_TPE),
+    Policy("default", PromotionPruner(3, 3), sampler=LATE_TPE, has_yardstick=True),
+    Policy("default, growing", PromotionPruner(3, 3, growing=True), sampler=LATE_TPE, has_yardstick=True),
+    Policy("stock, 20 trials", in_batches=True, n_trials=20),
+    Policy("median, 20 trials", optuna.pruners.MedianPruner(), n_trials=20),
+    Policy("default, 20 trials", PromotionPruner(3, 3), sampler=LATE_TPE, has_yardstick=True, n_trials=20),
     Policy("no pruning, random", sampler=RANDOM),
     Policy("oracle", is_oracle=True),
     Policy("oracle, random", is_oracle=True, sampler=RANDOM),
@@ -102,7 +110,8 @@ def run(task: Task) -> tuple[Task, Progress]:
         _tables[name] = Curves.load(name)
     curves = _tables[name]
     params = OmegaConf.load(PROJECT_DIR / "conf" / "search" / f"{TABLES[name]}.yaml").hydra.sweeper.params
-    progress = simulate(BY_NAME[policy], curves, dict(params), workers=workers, seconds=find_horizon(curves), seed=seed)
+    seconds = find_horizon(curves) * (LONGEST if BY_NAME[policy].n_trials else 1)
+    progress = simulate(BY_NAME[policy], curves, dict(params), workers=workers, seconds=seconds, seed=seed)
     return task, progress
 
 
@@ -141,7 +150,7 @@ def gather(name: str, workers: int) -> dict[str, npt.NDArray[np.float64]]:
     horizon = find_horizon(Curves.load(name))
     found: dict[str, dict[int, npt.NDArray[np.float64]]] = defaultdict(dict)
     for (_, policy, count, seed), progress in read_results(name).items():
-        if count == workers:
+        if count == workers and BY_NAME[policy].n_trials is None:
             found[policy][seed] = sample(progress, GRID * horizon)
     if not found:
         return {}
@@ -185,6 +194,28 @@ def print_table(name: str, workers: int) -> None:
             more = 100 * (values[:, quarter] - stock[:, quarter])
             cells.append(f"{more.mean():+.2f} ± {1.96 * more.std(ddof=1) / np.sqrt(len(more)):.2f}")
         print(f"| {policy} | {' | '.join(cells)} |")
+
+
+def print_equal_trials(name: str, workers: int) -> None:
+    """Print what was found with equally many trials, and in how much of the stock sweeper's time."""
+    ends: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
+    for (_, policy, count, seed), progress in read_results(name).items():
+        if count == workers and BY_NAME[policy].n_trials and progress:
+            ends[policy][seed] = progress[-1][0], progress[-1][2]
+    stock = ends.get("stock, 20 trials")
+    if stock is None:
+        return
+    print(f"\n{name}, {workers} workers, equally many trials\n")
+    print(
+        "| policy | found | less stock, points | its last find, in the time of the stock sweeper's |\n|---|---|---|---|"
+    )
+    for policy, found in sorted(ends.items()):
+        seeds = sorted(stock.keys() & found.keys())
+        values = 100 * np.array([found[seed][1] for seed in seeds])
+        more = values - 100 * np.array([stock[seed][1] for seed in seeds])
+        times = np.mean([found[seed][0] for seed in seeds]) / np.mean([stock[seed][0] for seed in seeds])
+        error = 1.96 * more.std(ddof=1) / np.sqrt(len(more))
+        print(f"| {policy} | {values.mean():.2f} % | {more.mean():+.2f} ± {error:.2f} | {times:.2f} |")
 
 
 QUARTERS = (100, 200, 300, 400)
@@ -246,6 +277,7 @@ def main() -> None:
     for name in arguments.tables:
         for workers in arguments.workers:
             print_table(name, workers)
+            print_equal_trials(name, workers)
         if arguments.draw and (picture := draw(name)) is not None:
             print(picture)
 

@@ -36,7 +36,7 @@ from sentiment.search.space.points import PointReader
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler
 from sentiment.search.study.outcome import Outcome, RepeatPlan, complete
-from sentiment.search.study.stored import ClaimedTrial, StoredStudy
+from sentiment.search.study.stored import START_KEY, ClaimedTrial, StoredStudy
 from sentiment.search.study.trial import StoredTrial, TrialAddress
 from sentiment.search.workers.job import Finished, Job
 
@@ -66,6 +66,7 @@ class Policy:
         pruner: What ends trials early.
         sampler: The ``hydra.sweeper.sampler`` node.
         starts_at_defaults: Whether the configuration's own values are the first trial.
+        has_yardstick: Whether that trial runs to its end in a piece, as ``hydra.sweeper.start`` has it.
         n_trials: Trials at most; None: as many as the time allows.
         margin: Standard errors by which a trial has to be behind before it is pruned.
         is_oracle: Trials end at their first validation unless their end, which the oracle knows, is the best so far.
@@ -76,6 +77,7 @@ class Policy:
     pruner: BasePruner = field(default_factory=NopPruner)
     sampler: Mapping[str, Any] = field(default_factory=lambda: TPE)
     starts_at_defaults: bool = True
+    has_yardstick: bool = False
     n_trials: int | None = None
     margin: float = 0.0
     in_batches: bool = False
@@ -153,6 +155,7 @@ class SimulatedSearch:
     study_dir: Path
     starts: Sequence[Any] = ()
     grid: None = None
+    is_valid: None = None
 
     @property
     def total(self) -> int:
@@ -295,7 +298,8 @@ def simulate(
     search = SimulatedSearch(read_options(options), problem.space, sampler, pruner, Path("simulated"))
     study = UnlockedStudy(InMemoryStorage(), None, search)
     if policy.starts_at_defaults:
-        study._study.enqueue_trial(curves.points[problem.default])
+        noted = {START_KEY: "defaults"} if policy.has_yardstick else None
+        study._study.enqueue_trial(curves.points[problem.default], user_attrs=noted)
     executor = SimulatedWorkers(workers, problem, study._study, seconds)
     with suppress(TimeOver):
         Controller(study, executor, Lookup(study), []).run()

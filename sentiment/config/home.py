@@ -36,13 +36,20 @@ def register_resolvers() -> None:
     ``${project_dir:}`` the project's folder; ``${process_id:}`` the process that started the command, the same for
     all its jobs (cached in the config, which travels to worker processes); ``${objectives:${objective}}`` the list of
     the objectives and ``${directions:${objective}}`` which way each is better; ``${study_name:SEARCH,OVERRIDES}`` the
-    name of the study that a command stands for (cached likewise: the jobs of a study have overrides of their own).
+    name of the study that a command stands for (cached likewise: the jobs of a study have overrides of their own);
+    ``${third:EPOCHS,VALIDATIONS_PER_EPOCH}`` a third of a training, in validations.
     """
     OmegaConf.register_resolver("project_dir", lambda: str(PROJECT_DIR), replace=True)
     OmegaConf.register_resolver("process_id", os.getpid, use_cache=True, replace=True)
     OmegaConf.register_resolver("objectives", lambda objective: list(list_objectives(objective)), replace=True)
     OmegaConf.register_resolver("directions", find_directions, replace=True)
+    OmegaConf.register_resolver("third", find_third, replace=True)
     OmegaConf.register_resolver("study_name", name_study, use_cache=True, replace=True)
+
+
+def find_third(max_epochs: int, validations_per_epoch: int) -> int:
+    """Return how many validations are a third of a training, one at least."""
+    return max(1, round(max_epochs * validations_per_epoch / 3))
 
 
 def name_study(search: str, overrides: Sequence[str]) -> str:

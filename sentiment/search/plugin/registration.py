@@ -32,12 +32,14 @@ class MultivariateTPEConfig(TPESamplerConfig):
     """TPE as Optuna 5 sets it by default, and as several workers need it; the stock option ``tpe`` pins both off.
 
     ``constant_liar`` keeps workers from drawing what another one is trying at the moment; ``group`` lets branches of a
-    conditional space be modelled apart.
+    conditional space be modelled apart. The first 30 trials are drawn at random (the stock option: 10): after ten that
+    were ended early it narrows down on noise, which cost a point of accuracy (experiments/search_efficiency).
     """
 
     multivariate: bool = True
     group: bool = True
     constant_liar: bool = True
+    n_startup_trials: int = 30
 
 
 @dataclass
