@@ -19,7 +19,7 @@ from sentiment.search.application import application_of, find_home
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.controller import Controller
 from sentiment.search.frozen import freeze
-from sentiment.search.options import StudyOptions
+from sentiment.search.options import StudyOptions, is_population
 from sentiment.search.planning import JobPlanner
 from sentiment.search.progress import ApplicationObserver, EventLines, Observer
 from sentiment.search.search import Search
@@ -80,11 +80,17 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
     """Let a budget alone end a study, unless the command line gives a number of trials too.
 
     A number of trials there alone takes the place of the budget that the configuration has.
+
+    Raises:
+        ConfigError: A population is to be of no particular size.
     """
     given = {str(line).partition("=")[0].lstrip("+") for line in config.hydra.overrides.hydra}
     if not options.limit:
         return options
     if "hydra.sweeper.n_trials" not in given:
+        if is_population(options):
+            problem = "is the size of the population, and a budget alone leaves it open"
+            raise ConfigError([Fault("hydra.sweeper.n_trials", problem, "add hydra.sweeper.n_trials=8")])
         return options.model_copy(update={"n_trials": UNLIMITED})
     budgets = ("budget", "full_trials", "epochs")
     if any(f"hydra.sweeper.{name}" in given for name in budgets):

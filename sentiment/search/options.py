@@ -190,7 +190,7 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
     if len(options.direction) > 1 and what not in ("", "NopPruner", "PromotionPruner", "PopulationPruner"):
         problem = f"{what} compares one objective, and there are {len(options.direction)}"
         faults.append(Fault("hydra.sweeper.pruner", problem, "choose hydra/sweeper/pruner=promotion or none"))
-    if kind == "PopulationPruner" and (options.repeats > 1 or options.extend):
+    if is_population(options) and (options.repeats > 1 or options.extend):
         problem = "population copies trainings, whose repeats would be others"
         faults.append(Fault("hydra.sweeper.pruner", problem, "leave repeats and extend at their defaults"))
     if kind == "WilcoxonPruner" and options.repeats == 1:
@@ -202,6 +202,11 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
     if faults:
         raise ConfigError(faults)
     return options
+
+
+def is_population(options: StudyOptions) -> bool:
+    """Return whether the study is a population-based training."""
+    return str((options.pruner or {}).get("_target_", "")).endswith(".PopulationPruner")
 
 
 def require_parts(options: StudyOptions) -> None:

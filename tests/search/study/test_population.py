@@ -178,3 +178,9 @@ def test_a_copy_s_result_is_nobody_else_s(sweep, tmp_path):
 def test_repeats_are_refused(sweep):
     with pytest.raises(StudyEndedError, match="population copies trainings"):
         sweep(*COMMAND, "hydra.sweeper.repeats=2")
+
+
+def test_a_budget_alone_says_nothing_of_the_population_s_size(sweep):
+    command = [option for option in COMMAND if "n_trials" not in option]
+    with pytest.raises(StudyEndedError, match="is the size of the population"):
+        sweep(*command, "hydra.sweeper.full_trials=6")
