@@ -160,6 +160,12 @@ def render_pages(config_dir: Path) -> dict[str, str]:
     return {name: f"{MARKER}\n\n{page}" for name, page in pages.items()}
 
 
+def link_option(base: str) -> str:
+    """Return the link to an option that another starts from: in its own group, or ``/GROUP/NAME`` in another's page."""
+    group, _, name = base.lstrip("/").rpartition("/")
+    return f"{group}.md#{name}" if group else f"#{name}"
+
+
 def render(macro: str, **content: Any) -> str:
     """Render a macro of reference.md.j2 to Markdown, with one empty line wherever the template leaves some."""
     environment = jinja2.Environment(  # Markdown: there is nothing to escape but the bars in a table's cells
@@ -172,6 +178,7 @@ def render(macro: str, **content: Any) -> str:
     environment.filters |= {
         "cell": lambda text: text.replace("|", r"\|"),
         "code": lambda text: f"`{text}`",
+        "link_option": link_option,
         "text": show_text,
         "value": show_value,
     }

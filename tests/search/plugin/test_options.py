@@ -66,7 +66,7 @@ def test_all_faulty_options_are_listed_together():
 
 def test_several_objectives_cannot_be_pruned():
     (fault,) = read_faults(direction=["minimize", "maximize"], pruner=MEDIAN)
-    assert (fault.key, fault.remedy) == ("hydra.sweeper.pruner", "add hydra/sweeper/pruner=none")
+    assert (fault.key, fault.remedy) == ("hydra.sweeper.pruner", "choose hydra/sweeper/pruner=promotion or none")
 
 
 def test_several_objectives_go_without_a_pruner():

@@ -308,7 +308,7 @@ def test_a_sampler_that_optuna_has_given_up_is_refused_before_anything_starts(sw
 def test_the_samplers_are_those_of_the_stock_plugin():
     names = ConfigStore.instance().list("hydra/sweeper/sampler")
     assert sorted(name.removesuffix(".yaml") for name in names) == sorted(
-        [*STOCK_SAMPLERS, "motpe", "multivariate_tpe"]
+        [*STOCK_SAMPLERS, "hub", "motpe", "multivariate_tpe"]
     )
 
 
