@@ -1,0 +1,148 @@
+"""Real studies, the stock sweeper against the default search: at equal wall time, with paired seeds.
+
+    python experiments/search_efficiency/real.py --seeds 10 --seconds 240    # an hour and a half of two idle cores
+    python experiments/search_efficiency/real.py --draw                      # the table from what is there
+
+Both search the same space on the same synthetic reviews with two workers; after the time they are stopped (Ctrl-C).
+What had been found at a moment is the trial that was then the best on validation; how good it is, its accuracy on the
+2,000 test reviews tells, which no study sees. A study is appended to results/ as soon as it is over: the command goes
+on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from compare import FOLDER, QUARTERS, bootstrap
+from omegaconf import OmegaConf
+from simulate import CHANCE
+
+from sentiment.checkout import read_commit
+from sentiment.config.home import PROJECT_DIR
+from sentiment.tracking.result_file import RESULT_FILE, read_result
+
+FILE = FOLDER / "real.jsonl"
+
+TRAINING = [
+    "data.train_size=1500", "data.validation_fraction=0.2", "trainer.max_epochs=9", "trainer.patience=null",
+    "trainer.threads=1", "trainer.test=true", "tracking=none",
+]  # fmt: skip
+"""What every trial is; the test split is for the comparison alone, a study selects on validation."""
+
+GRACE_SECONDS = 60
+
+
+def list_commands(seed: int, folder: Path) -> dict[str, list[str]]:
+    """Return the arguments of run.py per policy."""
+    search = OmegaConf.load(PROJECT_DIR / "conf" / "search" / "transformer.yaml").hydra.sweeper
+    space = [f"{key}={value}" for key, value in search.params.items()]  # every combination is valid
+    common = [*TRAINING, f"seed={seed}", f"hydra.sweep.dir={folder}", "hydra.sweeper.n_jobs=2"]
+    return {
+        "stock": [
+            "-m", "hydra/sweeper=optuna", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=transformer",
+            "hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=1000", f"hydra.sweeper.sampler.seed={seed}",
+            *common, *space,
+        ],
+        "default": [
+            "-m", "search=transformer", "hydra.sweeper.study_name=real", "hydra.sweeper.full_trials=1000", *common,
+        ],
+    }  # fmt: skip
+
+
+def search(policy: str, seed: int, seconds: float) -> list[tuple[float, float, float]]:
+    """Run one study for so long; return when, and at which validation and test accuracy, its whole trainings ended."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        command = [sys.executable, str(PROJECT_DIR / "run.py"), *list_commands(seed, folder)[policy]]
+        began = time.time()
+        process = subprocess.Popen(command, cwd=PROJECT_DIR, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        process.wait(GRACE_SECONDS)
+        return sorted(one for one in _read_trials(folder, began) if one[0] <= seconds)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _read_trials(folder: Path, began: float) -> Iterator[tuple[float, float, float]]:
+    for file in folder.glob(f"*/{RESULT_FILE}"):
+        record = read_result(file)
+        if record.status == "FINISHED":
+            yield file.stat().st_mtime - began, record.metrics["val/accuracy"], record.metrics["test/accuracy"]
+
+
+def sample(trials: list[Any], seconds: float) -> Any:
+    """Return (401,) what had been found at each moment, by its test accuracy."""
+    found, best = np.full(401, CHANCE), -1.0
+    for ended, validation, test in trials:
+        if validation > best:
+            best = validation
+            found[np.linspace(0, seconds, 401) >= ended] = test
+    return found
+
+
+def read_results() -> list[dict[str, Any]]:
+    """Read the studies that are there."""
+    return [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()] if FILE.exists() else []
+
+
+def print_table(seconds: float) -> None:
+    """Print, in Markdown, speed and points above stock, over the seeds that both have."""
+    studies = {(one["policy"], one["seed"]): one["trials"] for one in read_results() if one["seconds"] == seconds}
+    seeds = sorted({seed for _, seed in studies if {("stock", seed), ("default", seed)} <= studies.keys()})
+    if len(seeds) < 2:
+        return
+    stock, default = (
+        np.stack([sample(studies[policy, seed], seconds) for seed in seeds]) for policy in ("stock", "default")
+    )
+    speed, low, high = bootstrap(stock, default)
+    print(f"\n{len(seeds)} seeds, {seconds:g} s each, two workers: {speed:.2f} [{low:.2f}, {high:.2f}] times as fast\n")
+    print("| | 1/4 | 2/4 | 3/4 | 4/4 |\n|---|---|---|---|---|")
+    print(f"| stock | {' | '.join(f'{100 * stock[:, quarter].mean():.2f} %' for quarter in QUARTERS)} |")
+    cells = []
+    for quarter in QUARTERS:
+        more = 100 * (default[:, quarter] - stock[:, quarter])
+        cells.append(f"{more.mean():+.2f} ± {1.96 * more.std(ddof=1) / np.sqrt(len(more)):.2f}")
+    print(f"| default, points above | {' | '.join(cells)} |")
+    counts = [np.mean([len(studies[policy, seed]) for seed in seeds]) for policy in ("stock", "default")]
+    print(f"\nWhole trainings in a study: stock {counts[0]:.1f}, default {counts[1]:.1f}.")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--draw", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    there = {(one["policy"], one["seed"], one["seconds"]) for one in read_results()}
+    for seed in range(0 if arguments.draw else arguments.seeds):
+        for policy in ("stock", "default") if seed % 2 else ("default", "stock"):
+            if (policy, seed, arguments.seconds) in there:
+                continue
+            trials = search(policy, seed, arguments.seconds)
+            line = {
+                "policy": policy, "seed": seed, "seconds": arguments.seconds, "commit": str(read_commit(PROJECT_DIR)),
+                "trials": [[round(number, 4) for number in trial] for trial in trials],
+            }  # fmt: skip
+            with FILE.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            print(f"{policy}, seed {seed}: {len(trials)} whole trainings", flush=True)
+    print_table(arguments.seconds)
+
+
+if __name__ == "__main__":
+    main()
