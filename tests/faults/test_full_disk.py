@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sentiment import atomic
+from sentiment.data.cache import ARRAYS, SPLITS, Entry, open_entry
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import describe_failure
 from sentiment.models.build import build_model
@@ -46,11 +48,26 @@ def write_record(folder: Path) -> None:
     write_result(folder, ResultRecord("x" * 100_000, "rnn", "RUNNING", "2026-01-01T00:00:00+00:00"))
 
 
+def write_cache(folder: Path) -> None:
+    arrays = {split: {name: np.zeros(10_000, dtype=np.uint16) for name in ARRAYS} for split in SPLITS}
+    open_entry(folder / "cache", "key", lambda: Entry(arrays, "{}", {}))
+
+
+def write_report(folder: Path) -> None:
+    from sentiment.report.sweep.collect import collect_records
+    from sentiment.report.sweep.page import report_sweep
+
+    record = ResultRecord("rnn", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00", metrics={"val/accuracy": 0.5})
+    report_sweep(collect_records([record], "sweep", ["val/accuracy"]), folder)
+
+
 WRITERS: dict[str, Callable[[Path], object]] = {
     "text": lambda folder: atomic.write_text(folder / "a.txt", "x" * 100_000),
     "JSON": lambda folder: atomic.write_json(folder / "a.json", ["x"] * 100_000),
     "a record": write_record,
     "a bundle": write_bundle,
+    "the token cache": write_cache,
+    "a report": write_report,
     "a note": lambda folder: Outbox(folder).note("validated", text="x" * 100_000),
 }
 
@@ -66,6 +83,7 @@ def test_what_does_not_fit_is_said_and_leaves_nothing(writer: str, small_disk: P
         WRITERS[writer](folder)
     assert "disk is full" in describe_failure(raised.value).reason or "No space left" in str(raised.value)
     assert list_files(small_disk) == before
+    assert not [file for file in small_disk.rglob("*") if "partial" in file.name]
 
 
 @pytest.mark.slow

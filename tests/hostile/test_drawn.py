@@ -19,7 +19,7 @@ from sentiment.search.space.reading import read_space
 from sentiment.search.study.address_file import STUDY_FILE, read_study_address
 from sentiment.search.study.history import parse_history
 from sentiment.tracking.mlflow.parent import HISTORY_ARTIFACT
-from sentiment.tracking.outbox import DELIVERY_FILE, read_delivery
+from sentiment.tracking.outbox import DELIVERY_FILE, OUTBOX_FILE, Outbox, read_delivery
 from sentiment.tracking.parent_file import PARENT_FILE, read_parent
 from sentiment.tracking.result_file import RESULT_FILE, read_result
 from tests.hostile.outcomes import observe
@@ -121,6 +121,7 @@ RECORD = {
 STUDY = {"study_name": "a", "storage": None, "command": "python run.py"}
 PARENT = {"uri": "sqlite:///a.db", "experiment_id": "1", "run_id": "a"}
 DELIVERY = {"offset": 3, "run_id": "a", "uri": None, "key": None}
+NOTE = {"kind": "metrics", "time": 1, "points": [["val/loss", 0.5, 1, 1]]}
 HISTORY = {
     "name": "a",
     "objectives": None,
@@ -135,6 +136,7 @@ READERS = {
     STUDY_FILE: (STUDY, read_study_address),
     PARENT_FILE: (PARENT, read_parent),
     DELIVERY_FILE: (DELIVERY, read_delivery),
+    OUTBOX_FILE: (NOTE, lambda folder: Outbox(folder).read()),
     "study_history.json": (
         HISTORY,
         lambda folder: parse_history((folder / "study_history.json").read_text("utf-8", "replace")),
