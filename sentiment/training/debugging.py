@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,13 @@ LEARNT_LOSS = 0.05
 SHOWN_OPERATORS = 15
 
 PARTS = (
-    ("train_dataloader_next", "data"), ("training_step", "forward"), ("backward", "backward"),
-    ("optimizer_step", "optimizer"), ("optimizer_zero_grad", "optimizer"), ("[Callback]", "recording"),
+    ("[Callback]", "recording"), ("train_dataloader_next", "data"), ("training_step", "forward"),
+    ("backward", "backward"), ("optimizer_step", "optimizer"), ("optimizer_zero_grad", "optimizer"),
 )  # fmt: skip
 """How Lightning's actions contribute to the parts of a training step: by a part of their names, the first that fits."""
+
+SHOWN_PARTS = ("data", "forward", "backward", "optimizer", "recording")
+"""The parts in the order of a step: rows of the table, spans of the trace."""
 
 
 def limit_corpus(corpus: Corpus, settings: Settings) -> Corpus:
@@ -138,6 +141,8 @@ def _require_finite(tensor: Tensor, what: str, trainer: pl.Trainer) -> None:
 class StepProfiler(Profiler):
     """Measures the parts of a training step for people, and everything for torch's profiler.
 
+    A part has the time in which no part within it ran: the optimizer's step calls forward and backward.
+
     Args:
         folder: Where trace and tables go.
     """
@@ -146,27 +151,39 @@ class StepProfiler(Profiler):
         super().__init__()
         self.folder = folder
         self._torch: Any = torch.profiler.profile(profile_memory=True, record_shapes=False)
-        self._open: dict[str, tuple[float, Any]] = {}
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._is_running = False
+        self._open: dict[str, ExitStack] = {}
+        self._running: list[str] = []
+        self._since = 0.0
+        self.seconds = dict.fromkeys(SHOWN_PARTS, 0.0)
+        self._has_begun = False
 
     def start(self, action_name: str) -> None:
-        """Begin an action."""
-        if not self._is_running:
+        """Begin an action; the trace shows it within its part."""
+        if not self._has_begun:
             self._torch.__enter__()
-            self._is_running = True
-        scope: Any = torch.profiler.record_function(action_name)
-        scope.__enter__()
-        self._open[action_name] = _now(), scope
+            self._has_begun = True
+        scopes = self._open[action_name] = ExitStack()
+        part = _find_part(action_name)
+        if part is not None:
+            self._charge()
+            self._running.append(part)
+            scopes.enter_context(torch.profiler.record_function(part))
+        scopes.enter_context(torch.profiler.record_function(action_name))
 
     def stop(self, action_name: str) -> None:
         """End an action."""
         if action_name in self._open:
-            began, scope = self._open.pop(action_name)
-            scope.__exit__(None, None, None)
-            part = next((part for key, part in PARTS if key in action_name), None)
-            if part is not None:
-                self.seconds[part] += _now() - began
+            if _find_part(action_name) is not None:
+                self._charge()
+                self._running.pop()
+            self._open.pop(action_name).close()
+
+    def _charge(self) -> None:
+        """Charge the innermost part with the time since the last change."""
+        now = _now()
+        if self._running:
+            self.seconds[self._running[-1]] += now - self._since
+        self._since = now
 
     def report(self) -> str:
         """Write the trace and the table of operators; return what a person reads."""
@@ -198,15 +215,15 @@ class StepProfiler(Profiler):
         )
 
     def _write_parts(self) -> Sequence[str]:
-        # The optimizer's step calls forward and backward: what is left is its own.
-        own = dict(self.seconds)
-        own["optimizer"] = max(0.0, own.get("optimizer", 0.0) - own.get("forward", 0.0) - own.get("backward", 0.0))
-        total = sum(own.values()) or 1.0
-        parts = dict.fromkeys(part for _, part in PARTS)
+        total = sum(self.seconds.values()) or 1.0
         return [
-            f"{part:<13}{format_duration(own.get(part, 0.0)):<10}{format_percent(own.get(part, 0.0) / total)}"
-            for part in parts
+            f"{part:<13}{format_duration(seconds):<10}{format_percent(seconds / total)}"
+            for part, seconds in self.seconds.items()
         ]
+
+
+def _find_part(action_name: str) -> str | None:
+    return next((part for key, part in PARTS if key in action_name), None)
 
 
 def _now() -> float:

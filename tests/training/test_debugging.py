@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,18 +81,19 @@ def test_a_gradient_that_is_not_finite_is_named():
 
 
 def test_the_profile_has_the_parts_the_operators_and_a_trace(tmp_path):
-    profiler = StepProfiler(tmp_path)
-    for action in ("train_dataloader_next", "[Strategy]training_step", "[Callback]Reporting.on_train_batch_end"):
+    profiler, parts = StepProfiler(tmp_path), ["data", "forward", "backward", "optimizer", "recording"]
+    for action in ("[_TrainingEpochLoop].train_dataloader_next", "[Callback]Bar.on_before_optimizer_step"):
         with profiler.profile(action):
             torch.rand(8, 8) @ torch.rand(8, 8)
+    with profiler.profile("[LightningModule]Module.optimizer_step"):
+        with profiler.profile("[Strategy]Single.training_step"):
+            time.sleep(0.1)
+        with profiler.profile("[Strategy]Single.backward"):
+            torch.rand(8, 8) @ torch.rand(8, 8)
     text = profiler.report()
-    assert [line.split()[0] for line in text.splitlines()[2:7]] == [
-        "data",
-        "forward",
-        "backward",
-        "optimizer",
-        "recording",
-    ]
+    assert [line.split()[0] for line in text.splitlines()[2:7]] == parts
+    assert profiler.seconds["forward"] >= 0.1 > profiler.seconds["optimizer"]  # what it calls is not its own
     assert "mm " in text
-    assert (tmp_path / "trace.json.gz").stat().st_size > 0
     assert "aten::mm" in (tmp_path / "operators.txt").read_text()
+    events = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))["traceEvents"]
+    assert set(parts) <= {event["name"] for event in events if event["ph"] == "X"}
