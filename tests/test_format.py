@@ -81,6 +81,11 @@ def test_passwords_are_taken_out_of_urls():
     assert mask_passwords(text) == "storage=postgresql://me@host/db?password=***&x=1"
 
 
+def test_a_password_in_the_name_of_a_registered_model_is_masked_and_its_alias_stays():
+    assert mask_passwords("init_from=models:/me:planted@host/1 is none") == "init_from=models:/me@host/1 is none"
+    assert mask_passwords("models:/sentiment-synthetic@champion") == "models:/sentiment-synthetic@champion"
+
+
 @pytest.mark.parametrize(
     ("metric", "name"),
     [
