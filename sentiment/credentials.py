@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from sentiment.errors import ConfigError, Fault
 from sentiment.format import QUERY_PASSWORD, USER_PASSWORD
@@ -73,6 +73,25 @@ def _hide(text: str, variable: str | None) -> str:
     rest = text[found[0].end() :]
     separator = found[0]["before"][0]
     return text[: found[0].start()] + (separator + rest[1:] if rest[:1] == "&" else rest)
+
+
+_named: set[str] = set()
+"""Servers that this process was told of by a person: on the command line, in the environment or the configuration."""
+
+
+def name_server(uri: str) -> None:
+    """Note that a person named a server: the password is for it."""
+    _named.add(_locate(uri))
+
+
+def is_named(uri: str) -> bool:
+    """Return whether a person named the server; a stored record may name any, which must not get the password."""
+    return _locate(uri) in _named
+
+
+def _locate(uri: str) -> str:
+    parts = urlsplit(uri)
+    return f"{parts.scheme.partition('+')[0]}://{parts.netloc.rpartition('@')[2]}"
 
 
 def read_password(variable: str) -> str | None:

@@ -34,7 +34,7 @@ COSTS = {
 DRAWN = re.compile(r"-?\d(\.\d{7,}(e-?\d+)?|(\.\d+)?e-0\d)")
 """A number as a search draws it, with more digits than anybody types, or as Python writes a small one: ``1e-05``."""
 
-USER_PASSWORD = re.compile(r"(?P<before>\w:/{1,2}[^\s:/@'\"]*):(?P<password>[^\s'\"]*)@")
+USER_PASSWORD = re.compile(r"(?P<before>(?:\w://|models:/)[^\s:/@'\"]*):(?P<password>[^\s'\"]*)@")
 QUERY_PASSWORD = re.compile(
     r"(?P<before>[?&;][^=&\s'\"]*(?:passw|pwd|token|secret|credential|api_?key|access_?key)[^=&\s'\"]*)"
     r"=(?P<password>(?!\*\*\*)[^&\s'\"]+)",

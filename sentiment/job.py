@@ -29,6 +29,7 @@ from sentiment.config.objective import METRICS, select_objective
 from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
+from sentiment.credentials import name_server
 from sentiment.errors import ConfigError, Fault, RunPruned
 from sentiment.format import is_share
 from sentiment.search.study.current import RunningTrial, current_trial
@@ -54,6 +55,7 @@ def run_job(run: RunContext) -> tuple[float, ...]:
         RunPaused: The trial waits for its promotion; the same job goes on from its checkpoint.
         SentimentError: What stopped the run, with the remedy.
     """
+    name_server(run.settings.tracking.uri)
     trial = current_trial()
     outcome = None if trial is None else read_earlier(run)
     if outcome is None:

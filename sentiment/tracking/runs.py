@@ -14,7 +14,7 @@ import numpy as np
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.schema import Settings
-from sentiment.credentials import hide_passwords
+from sentiment.credentials import hide_passwords, name_server
 from sentiment.errors import TrackingError
 from sentiment.scratch import Scratch
 from sentiment.tracking.folder import PREDICTIONS_FILE
@@ -115,7 +115,9 @@ class StoredRun:
 def choose_tracking_uri(option: str | None) -> str:
     """Choose the MLflow store: the option, else ``MLFLOW_TRACKING_URI`` as in MLflow's own commands, else our own."""
     chosen = option or os.environ.get("MLFLOW_TRACKING_URI") or TRACKING_URI
-    return hide_passwords(["--tracking-uri", chosen])[1]
+    uri = hide_passwords(["--tracking-uri", chosen])[1]
+    name_server(uri)
+    return uri
 
 
 def find_stored_run(name: str, multirun_dir: Path, tracking_uri: str) -> StoredRun:

@@ -19,9 +19,10 @@ import pytest
 import sqlalchemy
 from hydra import compose, initialize_config_dir
 
+from sentiment import credentials
 from sentiment.config.reading import list_keys
-from sentiment.credentials import find_passwords, hide_passwords, read_password
-from sentiment.errors import ConfigError, describe_failure
+from sentiment.credentials import find_passwords, hide_passwords, name_server, read_password
+from sentiment.errors import ConfigError, TrackingError, describe_failure
 from sentiment.format import mask_passwords
 from sentiment.tracking.mlflow.store import connect
 from tests.end_to_end.conftest import TINY, make_checkout
@@ -82,8 +83,15 @@ def test_a_file_that_is_named_holds_the_password(tmp_path: Path, monkeypatch: py
         read_password("SENTIMENT_TRACKING_PASSWORD")
 
 
-def test_whoever_connects_gets_the_password_back(monkeypatch: pytest.MonkeyPatch):
+def test_whoever_connects_gets_the_password_back_for_a_server_that_a_person_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(credentials, "_named", set())
     monkeypatch.setenv("SENTIMENT_TRACKING_PASSWORD", TRACKING)
+    for uri in ("http://me@host:5000/x", "postgresql://me@host/db"):
+        with pytest.raises(TrackingError, match="is named by a record and not by you"):
+            connect(uri)
+        assert os.environ["MLFLOW_TRACKING_PASSWORD"] == ""
+    name_server("http://me@host:5000/y")
+    name_server("postgresql://host/other")
     assert connect("http://me@host:5000/x") == "http://host:5000/x"
     assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("me", TRACKING)
     assert connect("postgresql://me@host/db") == f"postgresql://me:{quote(TRACKING)}@host/db"

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from sentiment.config.home import read_portable
+from sentiment.credentials import name_server
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
 from sentiment.tracking.mlflow.store import Store, find_run, open_client, open_store, recording
@@ -47,7 +48,7 @@ class Deliverer:
 
     Args:
         folder: Of a run or of a sweep.
-        uris: Addresses as they are to be used: what is noted has no passwords.
+        uris: Addresses that a person named, as they are to be used: what is noted has no passwords.
 
     Attributes:
         failure: Why the last attempt failed, in a line; None: it did not.
@@ -56,6 +57,8 @@ class Deliverer:
     def __init__(self, folder: Path, uris: Sequence[str] = ()) -> None:
         self.folder = folder
         self._addresses = {write_uri(uri): uri for uri in uris}
+        for uri in uris:
+            name_server(uri)
         self._stores: dict[tuple[str, str], Store] = {}
         self._thread = threading.Thread(target=self._run, name="mlflow-delivery", daemon=True)
         self._wanted, self._settled, self._stopping = threading.Event(), threading.Event(), threading.Event()

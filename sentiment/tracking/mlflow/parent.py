@@ -18,6 +18,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from sentiment.config.home import write_portable
+from sentiment.credentials import name_server
 from sentiment.format import mask_passwords
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
@@ -70,6 +71,7 @@ def start_sweep(
     Raises:
         TrackingError: The store cannot be opened or written.
     """
+    name_server(uri)
     store = open_store(uri, experiment, artifact_dir)
     with recording(uri):
         outbox = Outbox(sweep_dir)

@@ -20,15 +20,18 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from sentiment.credentials import TRACKING_PASSWORD, read_password
+from sentiment.credentials import TRACKING_PASSWORD, is_named, read_password
 from sentiment.errors import TrackingError
 from sentiment.format import mask_passwords
 from sentiment.tracking.mlflow.moved import SQLITE_TIMEOUT_SECONDS, follow_moved_artifacts
+from sentiment.tracking.outbox import write_uri
 
 LOCK_TIMEOUT_SECONDS = 120.0
 """Longest wait for another process that creates the store, which takes it a few seconds."""
 
 SERVER_TIMEOUT_SECONDS = 10.0
+
+MLFLOW_PASSWORD = "MLFLOW_TRACKING_PASSWORD"
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Tells MLflow's pages that an experiment trains models. Versions that ask the reader instead go by the address."""
@@ -176,14 +179,24 @@ def connect(uri: str) -> str:
     """Return the address that MLflow connects to, with the password from the environment: never print it.
 
     For a server (``http://user@host``) MLflow wants both in variables of its own.
+
+    Raises:
+        TrackingError: There is a password, and nobody but a stored record names the server: it may be anybody's.
     """
+    is_server = uri.startswith(("http://", "https://", "postgresql", "mysql", "mssql"))
+    is_foreign = is_server and urlsplit(uri).password is None and not is_named(uri)
+    if is_foreign and (read_password(TRACKING_PASSWORD) or os.environ.get(MLFLOW_PASSWORD)):
+        raise TrackingError(
+            f"{write_uri(uri)} is named by a record and not by you, so that your password is not sent there.\n"
+            f"  -> if it is your server, say so: --tracking-uri {write_uri(uri)}, or MLFLOW_TRACKING_URI"
+        )
     if uri.startswith(("http://", "https://")):
         parts = urlsplit(uri)
         password = unquote(parts.password or "") or read_password(TRACKING_PASSWORD)
         if parts.username:
             os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
         if password:
-            os.environ["MLFLOW_TRACKING_PASSWORD"] = password
+            os.environ[MLFLOW_PASSWORD] = password
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     if not uri.startswith(("postgresql", "mysql", "mssql")):
         return uri

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -39,7 +40,7 @@ print("PREDICTED", json.dumps({"table": table.to_dict(orient="split"), "used": u
 
 
 @pytest.fixture
-def recorded(project, result, tmp_path):
+def recorded(project, result):
     """A project with a recorded run whose model is real, though untrained."""
     torch.manual_seed(0)
     settings = project.settings("tracking.log_model=true")
@@ -47,7 +48,8 @@ def recorded(project, result, tmp_path):
     network = build_model(
         settings.model, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=settings.data.max_tokens
     )
-    bundle = tmp_path / "bundle"
+    context = project.context(settings)
+    bundle = context.output_dir / "model"
     save_bundle(
         bundle,
         network,
@@ -58,7 +60,7 @@ def recorded(project, result, tmp_path):
         settings.data.keep,
         settings.data.head_fraction,
     )
-    with open_recorder(project.context(settings)) as recorder:
+    with open_recorder(context) as recorder:
         recorder.validated({"val/accuracy": 0.8}, step=10, epoch=result.best_epoch)
         recorder.validated({"val/accuracy": 0.7}, step=20, epoch=result.best_epoch + 1)
         recorder.tested({"test/accuracy": 0.75}, step=20, epoch=result.best_epoch)
@@ -134,7 +136,7 @@ def test_the_model_holds_no_pickle_and_no_caches(recorded):
     (model,) = project.client().search_logged_models([project.run().info.experiment_id])
     folder = Path(model.artifact_location.removeprefix("file://"))
     files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
-    assert {"MLmodel", "requirements.txt", "artifacts/bundle/weights.safetensors"} <= files
+    assert {"MLmodel", "requirements.txt", "artifacts/model/weights.safetensors"} <= files
     assert not [name for name in files if name.endswith((".pkl", ".pyc", ".pt", ".ckpt"))]
     content = (folder / "MLmodel").read_text(encoding="utf-8")
     assert '"name": "text"' in content
@@ -162,8 +164,9 @@ def test_a_model_that_cannot_be_saved_is_marked_failed_and_the_run_is_none_the_w
 
     monkeypatch.setattr("sentiment.tracking.mlflow.model._save", save)
     context = project.context(project.settings("tracking.log_model=true", "tracking.experiment=full"), job_number=0)
+    bundle = shutil.copytree(recorded[1], context.output_dir / "model")
     with open_recorder(context) as recorder:
-        recorder.finished(replace(result, bundle=recorded[1]))
+        recorder.finished(replace(result, bundle=bundle))
     assert not Deliverer(project.folder, [project.uri]).deliver()
     assert read_result(context.output_dir / "result.json").status == "FINISHED"
     monkeypatch.undo()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from sentiment.config.identity import ADDED
 from sentiment.errors import Reached, RunPruned, TrackingError
 from sentiment.job import adopt
 from sentiment.report.sweep.callback import describe_parent
@@ -180,9 +181,10 @@ def test_runs_of_an_earlier_version_are_read(project):
     }.items():  # fmt: skip
         store.client.log_metric(run_id, name, value)
     store.client.set_terminated(run_id, "FINISHED")
+    params = {"model.name": "rnn", "seed": "1", **dict.fromkeys(ADDED["rnn"], "null")}
     assert read_record(project.uri, run_id) == ResultRecord(
         name="rnn seed=1", model="rnn", status="PRUNED", started="2026-01-01T00:00:00+00:00",
-        overrides=("model=rnn", "~scheduler", "seed=1"), params={"model.name": "rnn", "seed": "1"}, job_number=7,
+        overrides=("model=rnn", "~scheduler", "seed=1"), params=params, job_number=7,
         reason="worse than the median", run_id=run_id, metrics={"val/accuracy": 0.7},
         history=(
             {"step": 5, "epoch": 0.5, "val/accuracy": 0.6}, {"step": 10, "epoch": 1.0, "val/accuracy": 0.7},
