@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.atomic import write_text
 from sentiment.format import format_metric, format_setting
 from sentiment.search.study.outcome import count_states, read_outcomes_of
-from sentiment.search.study.rungs import count_steps
+from sentiment.search.study.rungs import VALUES_KEY, count_steps
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
 
@@ -153,7 +153,9 @@ class EventLines(Observer):
 
     def trial_paused(self, trial: FrozenTrial, state: StudyState) -> None:
         """Log how far the trial came."""
-        value = write_objectives([trial.intermediate_values[trial.last_step or 0]], state.metric_names)
+        last = trial.last_step or 0
+        values = trial.system_attrs.get(VALUES_KEY.format(step=last), [trial.intermediate_values[last]])
+        value = write_objectives(values, state.metric_names)
         log.info("#%d paused after %d reports: %s | %s", trial.number, count_steps(trial), value, write_stand(state))
 
     def study_ended(self, state: StudyState) -> None:

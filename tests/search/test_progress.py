@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 import pytest
 from hydra.utils import execution_whitelist
 from omegaconf import OmegaConf
+from optuna.trial import TrialState, create_trial
 
 from sentiment.search.plugin.sweeper import StudyEndedError
-from sentiment.search.progress import RESULTS_FILE, write_results
+from sentiment.search.progress import RESULTS_FILE, EventLines, StudyState, write_results
 from sentiment.search.study.current import current_trial
+from sentiment.search.study.rungs import VALUES_KEY
 
 
 def read_results(study_dir):
@@ -196,3 +199,16 @@ def test_a_parameter_that_has_another_name_in_optuna_is_shown_by_its_key(sweep, 
     told = caplog.text + capsys.readouterr().out
     assert "x=1" in told
     assert "x[2]" not in told
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "shown"),
+    [(["val/accuracy"], [0.5], "50.00 %"), (["val/accuracy", "model/parameters"], [0.5, 2690], "50.00 %, 2,690")],
+)
+def test_a_paused_trial_is_shown_with_every_objective(caplog, names, values, shown):
+    attributes = {VALUES_KEY.format(step=0): values} if len(values) > 1 else {}
+    trial = create_trial(state=TrialState.RUNNING, intermediate_values={0: values[0]}, system_attrs=attributes)
+    state = StudyState("s", Path("s"), ["maximize"] * len(names), 5, [trial], [], [], 1.0, names)
+    with caplog.at_level(logging.INFO):
+        EventLines().trial_paused(trial, state)
+    assert f"paused after 1 reports: {shown} | " in caplog.text
