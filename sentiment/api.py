@@ -132,6 +132,7 @@ def run(overrides: Sequence[str] = ()) -> Run:
     Raises:
         CommandFailedError: It failed; nothing was started where settings are faulty.
     """
+    overrides = _list(overrides)
     given = _find(overrides, "hydra.run.dir")
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{uuid.uuid4().hex[:8]}"
     folder = stored_runs.MULTIRUN_DIR / name if given is None else Path(given).absolute()
@@ -139,18 +140,18 @@ def run(overrides: Sequence[str] = ()) -> Run:
     return load_run(folder)
 
 
-def search(name: str, *overrides: str, n_trials: int | None = None) -> Sweep:
+def search(name: str, overrides: Sequence[str] = (), *, n_trials: int | None = None) -> Sweep:
     """Search: ``python run.py -m search=NAME OVERRIDES``; the same call goes on with the same study.
 
     Args:
         name: Option of ``search``: ``transformer``, ``rnn``, ``both``, ...
-        overrides: As typed: ``"trainer.max_epochs=3"``, ``"hydra.sweeper.n_jobs=4"``.
+        overrides: As typed: ``["trainer.max_epochs=3", "hydra.sweeper.n_jobs=4"]``.
         n_trials: Trials in all; None: as the search says.
 
     Raises:
         CommandFailedError: It failed, or some trials have no result.
     """
-    lines = [f"search={name}", *overrides, *([] if n_trials is None else [f"hydra.sweeper.n_trials={n_trials}"])]
+    lines = [f"search={name}", *_list(overrides), *([] if n_trials is None else [f"hydra.sweeper.n_trials={n_trials}"])]
     study_name, folder = (_find(lines, key) for key in ("hydra.sweeper.study_name", "hydra.sweep.dir"))
     if study_name is None:
         study_name = name_study(name, [line for line in lines if not line.startswith("hydra")])  # as without a name
@@ -182,6 +183,11 @@ def load(name: str | Path) -> Run | Sweep | Predictor:
 def load_run(folder: Path) -> Run:
     """Read the run of a folder."""
     return Run(folder, read_result(folder / RESULT_FILE))
+
+
+def _list(overrides: Sequence[str]) -> list[str]:
+    """Take a single override for a list of one: a string is a sequence too, of letters."""
+    return [overrides] if isinstance(overrides, str) else list(overrides)
 
 
 def _find(overrides: Sequence[str], key: str) -> str | None:

@@ -44,13 +44,14 @@ def test_a_folder_that_is_named_is_kept(called, tmp_path):
 
 
 def test_the_same_search_is_the_same_study(called, tmp_path):
-    first, again = (api.search("rnn", "trainer.max_epochs=2", n_trials=number) for number in (3, 5))
+    first, again = (api.search("rnn", ["trainer.max_epochs=2"], n_trials=number) for number in (3, 5))
     assert first.folder == again.folder
     assert first.folder.parent == tmp_path
     assert api.search("rnn").folder == tmp_path / "rnn"
+    assert api.search("rnn", "seed=1").folder == api.search("rnn", ["seed=1"]).folder, "one alone needs no list"
     assert called[0][:2] == ["-m", "search=rnn"]
     assert "hydra.sweeper.n_trials=3" in called[0]
-    assert api.search("rnn", "hydra.sweeper.study_name=mine").folder == tmp_path / "mine"
+    assert api.search("rnn", ["hydra.sweeper.study_name=mine"]).folder == tmp_path / "mine"
 
 
 def test_what_a_command_has_against_its_arguments_is_raised():

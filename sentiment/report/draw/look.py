@@ -110,10 +110,15 @@ def shade_line(series: Series, scale: ColourRange | None) -> float | None:
     return scale.locate(series.colour[0])
 
 
+def list_numbers(panel: Panel, axis: Axis) -> list[float]:
+    """List the numbers that a panel has on an axis."""
+    columns = (series.x if axis is panel.x else series.y for series in panel.series)
+    return [value for column in columns for value in column if not isinstance(value, str)]
+
+
 def choose_whole_step(panel: Panel, axis: Axis) -> int:
     """Choose the distance of ticks at whole numbers: 1, 2, 5, 10, 20, ..., for at most `MOST_WHOLE_TICKS` of them."""
-    columns = (series.x if axis is panel.x else series.y for series in panel.series)
-    values = [value for column in columns for value in column if not isinstance(value, str)]
+    values = list_numbers(panel, axis)
     span = max(values, default=0.0) - min(values, default=0.0)
     steps: Iterator[int] = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
     return next(step for step in steps if span / step <= MOST_WHOLE_TICKS)

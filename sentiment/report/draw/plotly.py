@@ -28,6 +28,7 @@ from sentiment.report.draw.look import (
     choose_looks,
     choose_whole_step,
     find_colour_ranges,
+    list_numbers,
     shade_line,
 )
 
@@ -116,6 +117,8 @@ def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
         drawn |= {"dtick": choose_whole_step(panel, axis), "tick0": 0}
     if axis.is_percent:
         drawn |= {"tickformat": ".4~%"}
+        if len(found := set(list_numbers(panel, axis))) == 1 and 0 <= min(found) <= 1:
+            drawn |= {"range": [0, 1]}  # left alone it is one wider on both sides: from -50 %
     return drawn
 
 

@@ -78,7 +78,9 @@ class LivePage:
             return f"It cannot be read just now; this is the state of {self._read_at:%H:%M:%S}. {self._problem}"
         if self._table.is_at_work:
             return "Running; this page follows."
-        return "No command works on it now" + ("; its own goes on with it." if self._table.is_study else ".")
+        return "No command works on it now" + (
+            "; the command that started it goes on with it." if self._table.is_study else "."
+        )
 
     def render(self, *, has_scripts: bool = True) -> str:
         """Render the page; without scripts, for one that is open already."""
