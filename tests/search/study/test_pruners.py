@@ -130,7 +130,8 @@ def test_a_study_of_pruned_trials_alone_has_no_result_and_no_failure(sweep):
 
 
 @pytest.mark.parametrize(
-    "pruner", [*sorted(set(PRUNERS) - {"none", "promotion"}), "promotion hydra.sweeper.pruner.growing=true"]
+    "pruner",
+    [*sorted(set(PRUNERS) - {"none", "promotion", "population"}), "promotion hydra.sweeper.pruner.growing=true"],
 )
 def test_several_objectives_are_refused_before_anything_starts(sweep, study_dir, pruner):
     direction = "hydra.sweeper.direction=[minimize,maximize]"
@@ -157,8 +158,8 @@ def test_a_pruner_from_elsewhere_is_refused(sweep, study_dir):
 
 def test_every_pruner_can_be_chosen_by_name():
     names = {name.removesuffix(".yaml") for name in ConfigStore.instance().list("hydra/sweeper/pruner")}
-    halving = {"successive_halving", "hyperband", "promotion"}
-    assert names == {"none", "median", "percentile", "patient", "wilcoxon"} | halving
+    others = {"successive_halving", "hyperband", "promotion", "population"}
+    assert names == {"none", "median", "percentile", "patient", "wilcoxon"} | others
 
 
 def test_worker_processes_prune_as_a_command_says(start_toy, study_dir):
