@@ -96,6 +96,8 @@ class PromotionPruner(Scheduler):
     def list_excess(self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool]) -> list[FrozenTrial]:
         """List the paused trials beyond `max_paused`: those of the lowest rung first, the worst of a rung first."""
         paused = {trial.number: trial for trial in trials if is_paused(trial)}
+        if len(paused) <= self.max_paused:  # asked after every job: ranking a large study takes time
+            return []
         rung_of = {number: self.find_rung(count_steps(trial)) for number, trial in paused.items()}
         least_first = [
             paused[number]
@@ -103,7 +105,7 @@ class PromotionPruner(Scheduler):
             for number in reversed(rank_rung(trials, rung, maximize))
             if rung_of.get(number) == rung
         ]
-        return least_first[: max(0, len(paused) - self.max_paused)]
+        return least_first[: len(paused) - self.max_paused]
 
     def find_ceiling(self, trials: Sequence[FrozenTrial], maximize: Sequence[bool]) -> float:
         """Return the rung beyond which nothing is promoted for now."""
