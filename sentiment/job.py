@@ -236,7 +236,7 @@ def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> T
     """
     trainer, reviews = settings.trainer, len(corpus.validation)
     if trial.is_to_pause and not (trainer.resume or find_option(settings.model).fitter):
-        problem = "is false, and hydra/sweeper/pruner=promotion goes on from the checkpoints that it would write"
+        problem = "is false, and the study's pruner goes on from the checkpoints that it would write"
         raise ConfigError([Fault("trainer.resume", problem, "leave it at true, or choose another pruner")])
     if find_option(settings.model).fitter:
         return TrialReporter(
@@ -326,7 +326,7 @@ class TrialReporter:
         Raises:
             RunPaused: The trial waits for its promotion.
         """
-        self._trial.saved()
+        self._trial.saved(round(epoch * self._validations_per_epoch))
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Nothing: a study must not see the test split."""

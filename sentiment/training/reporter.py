@@ -32,7 +32,9 @@ class Stopper(Protocol):
     """A reporter that may stop a run where it can go on later."""
 
     def saved(self, *, epoch: float) -> None:
-        """Learn that the run can go on from here if it is stopped now; it is not called after the last epoch.
+        """Learn that the run can go on from here if it is stopped now: after each epoch but the last.
+
+        A run that is taken up from such a point says so again, before its next epoch.
 
         Raises:
             RunPaused: The run is to stop here.

@@ -150,7 +150,11 @@ class LastCheckpoint(pl.Callback):
         _save(checkpoint, self.file)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the random numbers back where they were, and a decision to stop early with them."""
+        """Put the random numbers back where they were, and a decision to stop early with them.
+
+        Raises:
+            RunPaused: The reporter stops the run at the checkpoint that it was taken up from.
+        """
         if self._taken_up is None:
             return
         if self._origin is not None:
@@ -159,6 +163,7 @@ class LastCheckpoint(pl.Callback):
         if pl_module.device.type != "cpu" and self._taken_up["device_random"] is not None:
             torch.get_device_module(pl_module.device).set_rng_state(self._taken_up["device_random"])
         trainer.should_stop = bool(self._taken_up["should_stop"])
+        self._tell_saved(trainer, trainer.current_epoch)  # it may have been stopped before it could pause here
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file.
@@ -174,7 +179,9 @@ class LastCheckpoint(pl.Callback):
                 trainer.save_checkpoint(unfinished)
         finally:
             self._is_writing = False
-        epochs = trainer.current_epoch + 1
+        self._tell_saved(trainer, trainer.current_epoch + 1)
+
+    def _tell_saved(self, trainer: pl.Trainer, epochs: int) -> None:
         is_over = trainer.should_stop or epochs == trainer.max_epochs
         if isinstance(self._reporter, Stopper) and not is_over:
             self._reporter.saved(epoch=epochs)

@@ -64,8 +64,7 @@ def test_a_study_that_is_stopped_between_pause_and_promotion_loses_and_repeats_n
         record = json.loads((study_dir / str(trial.number) / "result.json").read_text())
         epochs = [point["epoch"] for point in record["history"]]
         assert epochs == [float(epoch) for epoch in range(1, len(trial.intermediate) + 1)], "each epoch once"
-        # Where the stop came between a checkpoint and the pause, the trial pauses an epoch later.
-        assert len(epochs) in (1, 2, 3, 4)
+        assert len(epochs) in (1, 3, 4)
         assert record["status"] == {"complete": "FINISHED", "pruned": "PRUNED"}[trial.state]
         status, tags = states[trial.number]
         assert (status, tags["trial.state"]) == ("FINISHED", trial.state.upper())

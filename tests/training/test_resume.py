@@ -81,8 +81,11 @@ def test_a_paused_run_ends_as_an_uninterrupted_one(small_settings, small_corpus,
     """The schedule is that of the whole training, whatever pauses there are: cosine to the last epoch."""
 
     class Pausing(recording_reporter):
+        target = 1
+
         def saved(self, *, epoch):
-            raise RunPaused(f"epoch {epoch:g}")
+            if epoch >= self.target:
+                raise RunPaused(f"epoch {epoch:g}")
 
     settings = small_settings("model=rnn", *DROPOUT, "scheduler=warmup_cosine", "trainer.max_epochs=3")
     whole = recording_reporter()
@@ -91,11 +94,15 @@ def test_a_paused_run_ends_as_an_uninterrupted_one(small_settings, small_corpus,
     for epoch in (1, 2):
         torch.rand(100)
         part = Pausing()
-        with pytest.raises(RunPaused, match=f"epoch {epoch}") as caught:
-            train_and_test(settings, small_corpus, tmp_path / "paused", part)
-        assert caught.value.reached.epochs == epoch
+        part.target = epoch
+        for reporter in (part, again := Pausing()):
+            with pytest.raises(RunPaused, match=f"epoch {epoch}") as caught:
+                train_and_test(settings, small_corpus, tmp_path / "paused", reporter)
+            assert caught.value.reached.epochs == epoch
+        assert again.reports == [], "it is stopped at the checkpoint that it is taken up from"
         reports += part.reports
     last = Pausing()
+    last.target = 3
     result = train_and_test(settings, small_corpus, tmp_path / "paused", last)
     assert [*reports, *last.reports] == whole.reports, "and after the last epoch it is not asked"
     assert learned(result) == learned(expected)

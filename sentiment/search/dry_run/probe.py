@@ -97,7 +97,7 @@ class Probe:
     def report(self, value: float | Sequence[float], *, step: int, error: float = 0.0) -> None:
         """Take no notice: nothing is compared."""
 
-    def saved(self) -> None:
+    def saved(self, steps: int | None = None) -> None:
         """Take no notice: nothing is paused."""
 
     def finish_repeat(self, value: float) -> None:

@@ -271,17 +271,17 @@ serve_trials(SeenStudy)
 def _show_paused(trial: FrozenTrial) -> FrozenTrial:
     if trial.state.is_finished() or trial.system_attrs.get(TARGET_KEY) is None or not trial.intermediate_values:
         return trial
-    shown = copy.copy(trial)
-    shown.state = TrialState.PRUNED
-    return shown
+    return _with_state(trial, TrialState.PRUNED)
 
 
 def _hide_pruned(trial: FrozenTrial) -> FrozenTrial:
     """Make a pruned trial look failed: with several objectives TPE does not read it, and NSGA-II leaves it out."""
-    if trial.state != TrialState.PRUNED:
-        return trial
+    return _with_state(trial, TrialState.FAIL) if trial.state == TrialState.PRUNED else trial
+
+
+def _with_state(trial: FrozenTrial, state: TrialState) -> FrozenTrial:
     shown = copy.copy(trial)
-    shown.state = TrialState.FAIL
+    shown.state = state
     return shown
 
 

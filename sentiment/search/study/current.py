@@ -49,10 +49,14 @@ class RunningTrial(Protocol):
             RunPruned: The pruner ends the trial.
         """
 
-    def saved(self) -> None:
+    def saved(self, steps: int | None = None) -> None:
         """Take it that the job can go on from here if it is stopped now: it has written a checkpoint.
 
-        Without such calls a trial is never paused: under ``hydra/sweeper/pruner=promotion`` it runs to its end.
+        Without such calls a trial is never paused: under ``hydra/sweeper/pruner=promotion`` it runs to its end. A job
+        that takes up a checkpoint says so too: an earlier process may have been stopped before it could pause there.
+
+        Args:
+            steps: Reports that the checkpoint holds; None: all that this process has made.
 
         Raises:
             RunPaused: The trial waits here for its promotion.

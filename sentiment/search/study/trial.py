@@ -120,14 +120,15 @@ class StoredTrial:
         if len(values) == 1:
             self._prune(step, self._margin * error)
 
-    def saved(self) -> None:
-        """Take it that the job can go on from here if it is stopped now.
+    def saved(self, steps: int | None = None) -> None:
+        """Take it that the job can go on from here, after so many reports, if it is stopped now.
 
         Raises:
             RunPaused: The trial has come to the rung where it waits for its promotion.
         """
-        if self._target is not None and self._steps >= self._target:
-            raise RunPaused.after(self._steps)
+        steps = self._steps if steps is None else steps
+        if self._target is not None and steps >= self._target:
+            raise RunPaused.after(steps)
 
     def finish_repeat(self, value: float) -> None:
         """Take the final value of a repeat; the Wilcoxon pruner compares trials repeat by repeat.

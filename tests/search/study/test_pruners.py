@@ -6,6 +6,7 @@ import optuna
 import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from sentiment.search.plugin.registration import PRUNERS
@@ -160,6 +161,13 @@ def test_every_pruner_can_be_chosen_by_name():
     names = {name.removesuffix(".yaml") for name in ConfigStore.instance().list("hydra/sweeper/pruner")}
     others = {"successive_halving", "hyperband", "promotion", "population"}
     assert names == {"none", "median", "percentile", "patient", "wilcoxon"} | others
+
+
+def test_the_project_s_own_promotion_differs_from_the_engine_s_in_its_first_rung_alone(project_dir):
+    own = OmegaConf.load(project_dir / "conf/hydra/sweeper/pruner/promotion.yaml")
+    theirs = OmegaConf.structured(PRUNERS["promotion"])
+    assert own.keys() == theirs.keys()
+    assert {key for key in theirs if OmegaConf.to_container(own)[key] != theirs[key]} == {"min_resource"}
 
 
 def test_worker_processes_prune_as_a_command_says(start_toy, study_dir):

@@ -40,6 +40,8 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
     value = float(config.x) ** 2 + float(config.y) ** 2 + float(config.noise) * float(config.seed)
     checkpoint = Path("." if trial is None else trial.folder) / "checkpoint.txt"
     done = int(checkpoint.read_text()) if config.checkpoint and checkpoint.exists() else 0
+    if trial is not None and 0 < done < config.steps:
+        trial.saved(done)
     for step in range(done, config.steps):
         time.sleep(config.seconds / config.steps)
         if trial is not None:
