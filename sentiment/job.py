@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
+from sentiment.config.conflicts import explain_lost_pauses
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import METRICS, select_objective
 from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
 from sentiment.credentials import name_server
-from sentiment.errors import ConfigError, Fault, RunPruned
+from sentiment.errors import ConfigError, RunPruned
 from sentiment.format import is_share
 from sentiment.search.study.current import RunningTrial, current_trial
 
@@ -236,8 +237,7 @@ def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> T
     """
     trainer, reviews = settings.trainer, len(corpus.validation)
     if trial.is_to_pause and not (trainer.resume or find_option(settings.model).fitter):
-        problem = "is false, and the study's pruner goes on from the checkpoints that it would write"
-        raise ConfigError([Fault("trainer.resume", problem, "leave it at true, or choose another pruner")])
+        raise ConfigError([explain_lost_pauses()])
     if find_option(settings.model).fitter:
         return TrialReporter(
             trial, settings.objectives, reviews, validations_per_epoch=1, max_epochs=1, is_pruned=False

@@ -15,7 +15,19 @@ from sentiment.config.home import PROJECT_DIR
 FLOW = ["config", "data", "models", "extensions", "training", "tracking", "search", "report", "job", "api", "commands"]
 """Each package may import those before it, never those after it; `search` is held to less, see below."""
 
-BASE = ["private", "format", "errors", "credentials", "atomic", "checkout", "composing", "flat", "nearest", "scratch"]
+BASE = [
+    "private",
+    "cores",
+    "format",
+    "errors",
+    "credentials",
+    "atomic",
+    "checkout",
+    "composing",
+    "flat",
+    "nearest",
+    "scratch",
+]
 """Modules that know nothing of the project but those before them, and that everything may import."""
 
 ROOMS = {

@@ -7,40 +7,39 @@ command is composed and checked first, and all faults are reported together. `ch
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
 import re
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError
+from omegaconf import DictConfig, OmegaConf
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.broken import explaining_breaks, require_config, require_folders, shorten
+from sentiment.config.conflicts import (
+    find_lost_interpolations,
+    find_lost_pauses,
+    find_shared_database,
+    find_unknown_names,
+    find_wrong_direction,
+)
 from sentiment.config.extension import register_extension_options
-from sentiment.config.faults import WHOLE_NUMBER, explain_unknown_key, explain_unknown_option
+from sentiment.config.faults import explain_unknown_key, explain_unknown_option
 from sentiment.config.forbidden import find_forbidden
 from sentiment.config.home import PROJECT_DIR, register_resolvers
-from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
+from sentiment.config.points import explain_intervals, explain_sweep, find_endless, list_points, list_values
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
-from sentiment.nearest import nearest
 from sentiment.private import parse_arguments
-
-MOST_POINTS = 100_000
-"""Jobs of a plain multirun."""
 
 SearchPoints = Callable[[DictConfig, Sequence[str], Mapping[str, str], ConfigLoader], Sequence[Sequence[str]]]
 """Lists the overrides of the points at which a search is checked, from the configuration that the fixed overrides
@@ -145,7 +144,7 @@ class CommandLineCheck:
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
-            faults += find_wrong_direction(composed) + find_shared_database(composed)
+            faults += find_wrong_direction(composed) + find_shared_database(composed) + find_lost_pauses(composed)
         if not is_multirun:
             faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
             if params:
@@ -307,143 +306,3 @@ class CommandLineCheck:
 
     def _compose_slowly(self, overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
         return compose(self.config_name, [*self.search_path, *overrides], return_hydra_config=with_hydra)
-
-
-def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
-    """Return the faults of sweeper keys that ask for keys of earlier versions: ``direction: ${direction}``."""
-    faults = []
-    for name, function in (("direction", "directions"), ("metric_names", "objectives")):
-        try:
-            OmegaConf.select(sweeper, name)
-        except InterpolationKeyError as error:
-            remedy = f"write the value itself; in a YAML file ${{{function}:${{objective}}}} follows from objective"
-            faults.append(Fault(f"hydra.sweeper.{name}", str(error).splitlines()[0], remedy))
-    return faults
-
-
-def find_shared_database(composed: DictConfig) -> list[Fault]:
-    """Return the fault of a study and MLflow in one SQLite file: each would take the other's tables for its own."""
-    storage, uri = (str(OmegaConf.select(composed, key)) for key in ("hydra.sweeper.storage", "tracking.uri"))
-    kind = "sqlite:///"
-    if not (storage.startswith(kind) and uri.startswith(kind)):
-        return []
-    if os.path.realpath(storage.removeprefix(kind)) != os.path.realpath(uri.removeprefix(kind)):
-        return []
-    remedy = "name another file, or leave it out: the study then has a file in its folder"
-    return [Fault("hydra.sweeper.storage", f"{storage} is MLflow's database (tracking.uri)", remedy)]
-
-
-def find_wrong_direction(composed: DictConfig) -> list[Fault]:
-    """Return the fault of a sweeper that would steer an objective the wrong way: it minimises unless told otherwise."""
-    written = OmegaConf.select(composed, "hydra.sweeper.direction")
-    objective = OmegaConf.select(composed, "objective")
-    right = [str(direction) for direction in find_directions(objective)]
-    is_list = isinstance(written, list | ListConfig)  # a plain list where a resolver made it
-    directions = [getattr(item, "name", item) for item in (written if is_list else [written])]
-    if written is None or not right or directions == right:  # None: Hydra's own sweeper, which optimises nothing
-        return []
-    value = right[0] if len(right) == 1 else f"[{','.join(right)}]"
-    problem = f"is {', '.join(map(str, directions))}, the wrong way for {', '.join(list_objectives(objective))}"
-    return [Fault("hydra.sweeper.direction", problem, f"set hydra.sweeper.direction={value}")]
-
-
-def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]:
-    """Return the faults of keys that a sweeper names and no point has, and of limits on what no job measures."""
-    faults = []
-    named = [("seed_key", sweeper.repeats > 1), ("epochs_key", sweeper.epochs is not None)]
-    for option in [option for option, is_used in named if is_used]:
-        if sweeper[option] not in known:
-            fault = explain_unknown_key(str(sweeper[option]), known, {})
-            faults.append(Fault(f"hydra.sweeper.{option}", f"{fault.key}: {fault.problem}", fault.remedy))
-    for name in sweeper.ignore or []:
-        if name not in known and name not in RETIRED:  # stored studies may hold keys of earlier versions
-            fault = explain_unknown_key(name, known, {})
-            faults.append(Fault("hydra.sweeper.ignore", f"{name}: {fault.problem}", fault.remedy))
-    measured = list_measured()
-    for name in sweeper.limits or {}:
-        if name not in measured:
-            guess = nearest(name, measured)
-            remedy = f"did you mean {guess}? " if guess else ""
-            faults.append(
-                Fault(f"hydra.sweeper.limits.{name}", "no job measures it", f"{remedy}one of {', '.join(measured)}")
-            )
-    return faults
-
-
-def find_endless(overrides: Sequence[Override]) -> list[Fault]:
-    """Return the fault of a grid with more points than anybody trains: its list alone would fill the memory."""
-    points = 1
-    for override in overrides:
-        sweep = override.value() if override.is_range_sweep() else None
-        if isinstance(sweep, RangeSweep) and sweep.start is not None and sweep.stop is not None:
-            if not sweep.step:
-                return [Fault(override.key_or_group, f"{override.get_value_string()} never ends", "give it a step")]
-            count = int(abs(float(sweep.stop) - float(sweep.start)) / abs(float(sweep.step)))
-        else:
-            count = len(list_values(override)) if override.is_sweep_override() else 1
-        points *= max(count, 1)
-        if points > MOST_POINTS:
-            problem = f"{override.get_value_string()} makes it {points:,} jobs, more than {MOST_POINTS:,}"
-            return [Fault(override.key_or_group, problem, "name fewer values, or draw from them: search=study")]
-    return []
-
-
-def explain_sweep(override: Override) -> Fault:
-    """Return the fault of several values without a multirun."""
-    key = override.key_or_group
-    values = override.get_value_string()
-    return Fault(key, f"has several values ({values})", f"add -m to run each, or write {key}=[{values}] for a list")
-
-
-def explain_intervals(faults: Sequence[Fault], overrides: Sequence[Override]) -> list[Fault]:
-    """Return the faults, those of both ends of an interval over whole numbers as one that says range."""
-    intervals = {one.key_or_group: one for one in overrides if isinstance(one.value(), IntervalSweep)}
-    explained = []
-    for fault in faults:
-        if fault.key in intervals and fault.remedy == WHOLE_NUMBER:
-            override = intervals[fault.key]
-            sweep = cast(IntervalSweep, override.value())
-            ends = f"range({math.ceil(sweep.start or 0)},{math.floor(sweep.end or 0) + 1})"
-            remedy = (
-                f"write {fault.key}={f'tag(log,{ends})' if 'log' in sweep.tags else ends}, which leaves its end out"
-            )
-            problem = f"{override.get_value_string()} draws numbers with a fraction, the key takes whole ones"
-            fault = Fault(fault.key, problem, remedy)
-        explained.append(fault)
-    return list(dict.fromkeys(explained))
-
-
-def list_points(overrides: Sequence[Override], *, is_grid: bool) -> Iterator[list[Override]]:
-    """Yield the overrides of every point that a command stands for.
-
-    Hydra's own sweeper runs the whole grid, so the whole grid is listed. Other sweepers draw points of their own
-    choosing: for those the first point is listed, and each further value (both ends of an interval) alone beside it.
-
-    Args:
-        overrides: Fixed and swept overrides; of two with the same key the later one counts, as in Hydra.
-        is_grid: Whether every combination runs.
-    """
-    by_key = {override.get_key_element(): override for override in overrides}
-    axes = [list_values(override) for override in by_key.values()]
-    if is_grid:
-        yield from (list(point) for point in itertools.product(*axes))
-        return
-    first = [axis[0] for axis in axes]
-    yield first
-    for index, axis in enumerate(axes):
-        for value in axis[1:]:
-            yield [*first[:index], value, *first[index + 1 :]]
-
-
-def list_values(override: Override) -> list[Override]:
-    """Return an override of each value that a sweep names, of an interval its ends; a fixed one as it is."""
-    if not override.is_sweep_override():
-        return [override]
-    key = override.get_key_element()
-    value = override.value()
-    if isinstance(value, IntervalSweep):
-        texts = [str(value.start), str(value.end)]
-    else:
-        texts = list(override.sweep_string_iterator())
-    parser = OverridesParser.create(config_loader=override.config_loader)
-    return parser.parse_overrides([f"{key}={text}" for text in texts])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from sentiment.cores import count_cores
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.budget import Budget, read_duration
 
@@ -22,11 +22,6 @@ def _listed(value: Any) -> Any:
 def _read_reuse(value: Any) -> Any:
     """Read the two values that the option had before: true and false."""
     return {True: "folder", False: "none"}[value] if isinstance(value, bool) else value
-
-
-def count_cores() -> int:
-    """Return how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read_jobs(value: Any) -> Any:

@@ -6,10 +6,11 @@ import torch
 
 from sentiment.config.option import find_option
 from sentiment.config.schema import Settings
+from sentiment.cores import count_cores
 from sentiment.errors import SentimentError
 
-DEFAULT_THREADS = torch.get_num_threads()
-"""torch's own choice, restored by a run that sets none: jobs of a multirun share the process."""
+DEFAULT_THREADS = min(torch.get_num_threads(), count_cores())
+"""torch's own choice within what this process may use. Restored by runs that set none: jobs share the process."""
 
 
 class DeviceError(SentimentError):

@@ -19,6 +19,7 @@ from sentiment.config.identity import identify
 from sentiment.config.objective import find_direction
 from sentiment.config.option import find_option
 from sentiment.config.schema import Settings, TrainerSettings
+from sentiment.cores import describe_load
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import Reached, RunPruned, RunStopped
@@ -98,7 +99,8 @@ def train_and_test(
     with lightning_setup():
         callbacks = [*list_callbacks(mode), reporting, build_selection(settings, folder), last]
         trainer = build_trainer(settings, output_dir, callbacks, show_bar=show_bar, profiler=profiler)
-        log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", device)
+        where = "; ".join(filter(None, [device, describe_load()]))
+        log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", where)
         fit(trainer, module, data, reporting, last)
         if profiler is not None:
             log.info("%s", profiler.report())

@@ -245,3 +245,14 @@ def test_a_sweeper_that_would_minimise_an_accuracy_is_refused(sweeper):
     assert find_faults("-m", "search=study", "seed=choice(0,1)") == {}
     _, remedy = find_faults(*command, "objective=[val/accuracy,model/parameters]")["hydra.sweeper.direction"]
     assert remedy == "set hydra.sweeper.direction=[maximize,minimize]"
+
+
+@pytest.mark.parametrize("pruner", ["promotion", "population"])
+def test_trials_that_pause_and_write_no_checkpoint_are_refused_before_the_first(pruner):
+    command = ("-m", "search=rnn", f"hydra/sweeper/pruner={pruner}", "hydra.sweeper.n_trials=4")
+    assert find_faults(*command) == {}
+    problem = "is false, and the study's pruner goes on from the checkpoints that it would write"
+    remedy = "leave it at true, or choose another pruner"
+    assert find_faults(*command, "trainer.resume=false") == {"trainer.resume": (problem, remedy)}
+    assert find_faults("-m", "search=rnn", "hydra/sweeper/pruner=median", "trainer.resume=false") == {}
+    assert find_faults("-m", "search=ngram", f"hydra/sweeper/pruner={pruner}", "trainer.resume=false") == {}

@@ -13,8 +13,8 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from sentiment.cores import count_cores
 from sentiment.errors import ConfigError, Fault
-from sentiment.search.options import count_cores
 from sentiment.search.storage.lease import make_own_folder
 
 NOT_IN_NAMES = r"[^\w.-]"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sentiment.cores import count_cores
 from sentiment.errors import ConfigError
-from sentiment.search.options import count_cores, read_options
+from sentiment.search.options import read_options
 from sentiment.search.plugin.registration import read_sweeper_defaults
 
 LEAST = {**read_sweeper_defaults(), "sampler": {"_target_": "optuna.samplers.RandomSampler"}, "pruner": None}

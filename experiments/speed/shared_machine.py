@@ -1,0 +1,122 @@
+"""How long does a run take on a machine that is shared, against its time alone?
+
+    python experiments/speed/shared_machine.py --repeats 3
+
+Cases: alone; beside three busy processes a core; beside four runs of its own kind. Each with threads that sleep while
+they wait for each other (what `sentiment` sets) and, as the peer, with OpenMP's own choice, threads that spin. In every
+repeat each case runs once, in an order of its own, and alone once more: the control. Times are those of the training
+on the wall, divided by that alone with sleeping threads of the same repeat. No time of this machine is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy
+from results import RESULTS, describe, keep
+
+from sentiment.config.home import PROJECT_DIR
+from sentiment.cores import count_cores
+
+RUNS_BESIDE = 4
+BUSY_PER_CORE = 3
+
+SPINNING = {"GOMP_SPINCOUNT": "300000"}
+"""What GNU OpenMP does by itself while there are no more threads than cores."""
+
+CASES = {
+    "alone": ("none", {}),
+    "alone again": ("none", {}),
+    "alone, spinning": ("none", SPINNING),
+    "beside busy processes": ("busy", {}),
+    "beside busy processes, spinning": ("busy", SPINNING),
+    "beside runs of its kind": ("runs", {}),
+    "beside runs of its kind, spinning": ("runs", SPINNING),
+}
+
+
+def start_run(folder: Path, variables: dict[str, str], overrides: list[str]) -> subprocess.Popen[bytes]:
+    """Start a run of the default model; the folder takes its results."""
+    command = [
+        sys.executable, "run.py", "tracking=none", "trainer.patience=null", "trainer.test=false",
+        "trainer.progress_bar=off", f"hydra.run.dir={folder}", *overrides,
+    ]  # fmt: skip
+    return subprocess.Popen(
+        command, cwd=PROJECT_DIR, env={**os.environ, **variables}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+@contextmanager
+def surroundings(kind: str, folder: Path, variables: dict[str, str], overrides: list[str]) -> Iterator[None]:
+    """Keep the machine busy meanwhile: with nothing, spinning processes, or further runs that begin together."""
+    with ExitStack() as stack:
+        others: list[subprocess.Popen[bytes]] = []
+        if kind == "busy":
+            spin = [sys.executable, "-c", "while True: pass"]
+            others = [subprocess.Popen(spin) for _ in range(BUSY_PER_CORE * count_cores())]
+        elif kind == "runs":  # longer than the run that is timed, so that it is never alone
+            longer = [*overrides, "trainer.max_epochs=1000"]
+            others = [start_run(folder / f"other{number}", variables, longer) for number in range(RUNS_BESIDE)]
+            wait_for_training(folder, others)
+        for other in others:
+            stack.callback(other.wait)
+            stack.callback(other.kill)
+        yield
+
+
+def wait_for_training(folder: Path, others: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until all further runs train: they have a checkpoint of their first epoch."""
+    while len(list(folder.glob("other*/checkpoints/*.ckpt"))) < len(others):
+        for other in others:
+            assert other.poll() is None, other.stderr and other.stderr.read().decode()
+        time.sleep(0.5)
+
+
+def measure(kind: str, variables: dict[str, str], overrides: list[str]) -> float:
+    """Return the seconds of training."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with surroundings(kind, folder, variables, overrides):
+            run = start_run(folder / "run", variables, overrides)
+            _, errors = run.communicate()
+        assert run.returncode == 0, errors.decode()
+        return float(json.loads((folder / "run" / "result.json").read_text())["seconds"])
+
+
+def main() -> None:
+    """Measure, print the ratios with their intervals, and keep them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--reviews", type=int, default=1000, help="training reviews")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    overrides = [f"data.train_size={options.reviews}", f"trainer.max_epochs={options.epochs}"]
+    seconds: dict[str, list[float]] = {name: [] for name in CASES}
+    order = random.Random(0)
+    for repeat in range(options.repeats):
+        for name in order.sample(list(CASES), len(CASES)):
+            kind, variables = CASES[name]
+            seconds[name].append(measure(kind, dict(variables), overrides))
+            print(f"{repeat + 1} {name}: {seconds[name][-1]:.1f} s", flush=True)
+    print(f"\n| on {count_cores()} cores | times as long as alone (95 % interval) |\n|---|---|")
+    for name, values in seconds.items():
+        print(f"| {name} | {describe(numpy.log(values) - numpy.log(seconds['alone']))} |")
+    keep(
+        options.results / "shared_machine.json",
+        {"reviews": options.reviews, "epochs": options.epochs, "seconds": seconds},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The points that a command stands for: every one of a grid, the corners of a search."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+
+from sentiment.config.faults import WHOLE_NUMBER
+from sentiment.errors import Fault
+
+MOST_POINTS = 100_000
+"""Jobs of a plain multirun."""
+
+
+def list_points(overrides: Sequence[Override], *, is_grid: bool) -> Iterator[list[Override]]:
+    """Yield the overrides of every point that a command stands for.
+
+    Hydra's own sweeper runs the whole grid, so the whole grid is listed. Other sweepers draw points of their own
+    choosing: for those the first point is listed, and each further value (both ends of an interval) alone beside it.
+
+    Args:
+        overrides: Fixed and swept overrides; of two with the same key the later one counts, as in Hydra.
+        is_grid: Whether every combination runs.
+    """
+    by_key = {override.get_key_element(): override for override in overrides}
+    axes = [list_values(override) for override in by_key.values()]
+    if is_grid:
+        yield from (list(point) for point in itertools.product(*axes))
+        return
+    first = [axis[0] for axis in axes]
+    yield first
+    for index, axis in enumerate(axes):
+        for value in axis[1:]:
+            yield [*first[:index], value, *first[index + 1 :]]
+
+
+def list_values(override: Override) -> list[Override]:
+    """Return an override of each value that a sweep names, of an interval its ends; a fixed one as it is."""
+    if not override.is_sweep_override():
+        return [override]
+    key = override.get_key_element()
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        texts = [str(value.start), str(value.end)]
+    else:
+        texts = list(override.sweep_string_iterator())
+    parser = OverridesParser.create(config_loader=override.config_loader)
+    return parser.parse_overrides([f"{key}={text}" for text in texts])
+
+
+def find_endless(overrides: Sequence[Override]) -> list[Fault]:
+    """Return the fault of a grid with more points than anybody trains: its list alone would fill the memory."""
+    points = 1
+    for override in overrides:
+        sweep = override.value() if override.is_range_sweep() else None
+        if isinstance(sweep, RangeSweep) and sweep.start is not None and sweep.stop is not None:
+            if not sweep.step:
+                return [Fault(override.key_or_group, f"{override.get_value_string()} never ends", "give it a step")]
+            count = int(abs(float(sweep.stop) - float(sweep.start)) / abs(float(sweep.step)))
+        else:
+            count = len(list_values(override)) if override.is_sweep_override() else 1
+        points *= max(count, 1)
+        if points > MOST_POINTS:
+            problem = f"{override.get_value_string()} makes it {points:,} jobs, more than {MOST_POINTS:,}"
+            return [Fault(override.key_or_group, problem, "name fewer values, or draw from them: search=study")]
+    return []
+
+
+def explain_sweep(override: Override) -> Fault:
+    """Return the fault of several values without a multirun."""
+    key = override.key_or_group
+    values = override.get_value_string()
+    return Fault(key, f"has several values ({values})", f"add -m to run each, or write {key}=[{values}] for a list")
+
+
+def explain_intervals(faults: Sequence[Fault], overrides: Sequence[Override]) -> list[Fault]:
+    """Return the faults, those of both ends of an interval over whole numbers as one that says range."""
+    intervals = {one.key_or_group: one for one in overrides if isinstance(one.value(), IntervalSweep)}
+    explained = []
+    for fault in faults:
+        if fault.key in intervals and fault.remedy == WHOLE_NUMBER:
+            override = intervals[fault.key]
+            sweep = cast(IntervalSweep, override.value())
+            ends = f"range({math.ceil(sweep.start or 0)},{math.floor(sweep.end or 0) + 1})"
+            remedy = (
+                f"write {fault.key}={f'tag(log,{ends})' if 'log' in sweep.tags else ends}, which leaves its end out"
+            )
+            problem = f"{override.get_value_string()} draws numbers with a fraction, the key takes whole ones"
+            fault = Fault(fault.key, problem, remedy)
+        explained.append(fault)
+    return list(dict.fromkeys(explained))
