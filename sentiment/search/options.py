@@ -75,7 +75,8 @@ class StudyOptions(BaseModel):
     )
     max_attempts: int = Field(
         ge=1,
-        description="Commands that may die with a trial running; after so many it has failed, and is not begun again.",
+        description="Commands that may die with a trial running, or starts of its job that Ray's memory monitor may "
+        "end; after so many it has failed, and is not begun again.",
     )
     retry: Literal["failed", "none"] = Field(
         description="Trials that failed in an earlier command: failed tries their points again, and a command that "

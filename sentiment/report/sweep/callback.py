@@ -21,6 +21,7 @@ from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.closing import Alive, close_killed_beside, describe_parent
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
+from sentiment.search.workers import ray_cluster
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.parent_file import VIEW_TAG, note_standing, note_sweep_end
 
@@ -58,11 +59,13 @@ class SweepCallback(Callback):
         self._started = False
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Start the parent run, where MLflow records."""
+        """Start the parent run, where MLflow records; refuse what a Ray cluster would never run."""
         if _is_study(config):
             return  # not before the study has checked its space: see on_study_start
         try:
             freeze_loader(GlobalHydra.instance().config_loader())  # as a study is: an edit changes no later job
+            if config.hydra.launcher._target_ == ray_cluster.RAY:
+                ray_cluster.connect(config)
             self._start(config)
         except Exception as error:
             _give_up(error)
@@ -76,7 +79,7 @@ class SweepCallback(Callback):
     def on_trial_job_end(self, config: DictConfig, finished: Finished) -> None:
         """Close the record of a job whose process died: it could not do so itself."""
         outcome = finished.outcome
-        if outcome.kind in ("worker_died", "timed_out"):
+        if outcome.kind in ("worker_died", "timed_out", "out_of_memory"):
             from sentiment.tracking.recorder import close_abandoned
 
             close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.kind, outcome.reason or "")

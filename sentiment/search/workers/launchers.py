@@ -9,23 +9,23 @@ from __future__ import annotations
 import copy
 import logging
 import queue
-import signal
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from sentiment.errors import SentimentError
+from sentiment.errors import REASON_LENGTH
 from sentiment.search.study.outcome import failed
+from sentiment.search.workers import ray_cluster
 from sentiment.search.workers.job import Finished, Job, JobRunner
 
 log = logging.getLogger(__name__)
 
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
-RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
 
 LOST = {
     "TerminatedWorkerError",  # joblib
@@ -45,10 +45,6 @@ _composing = threading.RLock()
 """Hydra composes with state of the whole process, so that one thread at a time may: a lock per process as well."""
 
 
-class LauncherError(SentimentError):
-    """A launcher cannot be reached."""
-
-
 class Launches:
     """Runs every job as a launch of its own.
 
@@ -57,7 +53,7 @@ class Launches:
         capacity: Launches in flight.
 
     Raises:
-        LauncherError: The Ray cluster cannot be reached.
+        LauncherError: The Ray cluster cannot be reached, or cannot run the jobs.
     """
 
     blocking = False
@@ -66,14 +62,16 @@ class Launches:
         self.capacity = capacity
         self._runner = runner
         self._context = copy.copy(runner.context)
-        self._context.config_loader = _LockedLoader(runner.context.config_loader)  # type: ignore[assignment]
         self._study = runner.config
-        self._is_ray = self._study.hydra.launcher._target_ == RAY
+        folder = str(Path(self._study.hydra.runtime.cwd) / str(self._study.hydra.sweep.dir))
+        self._context.config_loader = _LockedLoader(runner.context.config_loader, folder)  # type: ignore[assignment]
+        self._is_ray = self._study.hydra.launcher._target_ == ray_cluster.RAY
         self._is_joblib = self._study.hydra.launcher._target_ == JOBLIB
         self._ended: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self._running: dict[int, Job] = {}
+        self._shortage: str | None = None
         if self._is_ray:
-            _connect_ray(self._study)
+            ray_cluster.connect(self._study)
 
     @property
     def running(self) -> list[Job]:
@@ -92,6 +90,7 @@ class Launches:
         try:
             finished = [self._ended.get(timeout=timeout_seconds)]
         except queue.Empty:
+            self._tell_of_shortage()
             return []
         while not self._ended.empty():
             finished.append(self._ended.get())
@@ -109,18 +108,30 @@ class Launches:
     def stop(self) -> list[Job]:
         """Let go. A cluster may go on with its jobs: they keep their lease, and a later command takes their results.
 
-        Joblib's processes are this command's own, and would hold up its end: they are ended.
+        Joblib's processes are this command's own, and would hold up its end; Ray's jobs end when it leaves.
         """
-        if not self._is_joblib:
-            if self._running and self._is_ray:
-                _leave_ray()
-            elif self._running:
-                log.info("%d jobs are left to the launcher; the same command takes their results.", len(self._running))
+        if self._is_joblib:
+            _end_joblib()
+        elif not self._running:
             return []
-        _end_joblib()
+        elif self._is_ray:
+            ray_cluster.leave()
+        else:
+            log.info("%d jobs are left to the launcher; the same command takes their results.", len(self._running))
+            return []
         stopped = self.running
         self._running.clear()
         return stopped
+
+    def _tell_of_shortage(self) -> None:
+        """Say when the nodes that could run the jobs are gone: Ray waits for new ones, for ever if need be."""
+        known, self._shortage = self._shortage, ray_cluster.find_shortage(self._study) if self._is_ray else None
+        if self._shortage not in (None, known):
+            log.warning(
+                "No node of the Ray cluster can run a job any more. %s They wait until one joins; Ctrl-C keeps what "
+                "has ended, and the same command goes on.",
+                self._shortage,
+            )
 
     def _launch(self, job: Job) -> None:
         try:
@@ -140,6 +151,9 @@ class Launches:
             outcome = failed(error)
             if {kind.__name__ for kind in type(error).__mro__} & LOST:
                 outcome = replace(outcome, kind="worker_died")
+            elif self._is_ray and outcome.kind == "out_of_memory":
+                reason = f"Ray's memory monitor ended it at each start (hydra.sweeper.max_attempts). {outcome.reason}"
+                outcome = replace(outcome, reason=reason[:REASON_LENGTH])
         self._ended.put(Finished(job, outcome))
 
 
@@ -149,45 +163,23 @@ def _end_joblib() -> None:
     get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
-def _connect_ray(study: DictConfig) -> None:
-    """Connect to Ray once, before the launcher's threads would all do it: two at once end the process.
-
-    Raises:
-        LauncherError: The cluster cannot be reached.
-    """
-    import ray
-
-    if ray.is_initialized():
-        return
-    settings: Any = OmegaConf.to_container(study.hydra.launcher.ray.init, resolve=True)
-    on_terminate = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(**settings)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise LauncherError(
-            f"Ray cannot be started or reached with hydra.launcher.ray.init={settings}: {error}\n"
-            "-> look with `ray status` whether the cluster runs; hydra.launcher.ray.init.address=auto finds the one on "
-            "this machine, and without an address Ray starts one for this command"
-        ) from error
-    signal.signal(signal.SIGTERM, on_terminate)  # Ray takes it over, and would change how the command ends
-
-
-def _leave_ray() -> None:
-    """Disconnect, which ends this command's jobs; left to the end of the process, it would end with another code."""
-    import ray
-
-    ray.shutdown()
-
-
 class _LockedLoader:
-    """A config loader whose compositions take turns."""
+    """A config loader whose compositions take turns, and lead to one folder whatever the jobs' working folder is.
 
-    def __init__(self, loader: ConfigLoader) -> None:
+    Args:
+        loader: What composes.
+        folder: The study's folder, absolute: Ray's workers are where Ray was started.
+    """
+
+    def __init__(self, loader: ConfigLoader, folder: str) -> None:
         self._loader = loader
+        self._folder = folder
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         with _composing:
-            return self._loader.load_sweep_config(master_config, sweep_overrides)
+            config = self._loader.load_sweep_config(master_config, sweep_overrides)
+        config.hydra.sweep.dir = self._folder
+        return config
 
     def __getattr__(self, name: str) -> Any:
         if name == "_loader":  # while it is unpickled, before it has its attributes

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -24,6 +25,9 @@ from sentiment.search.study.stored import list_standing
 APP = PROJECT_DIR / "tests" / "search" / "toy" / "app.py"
 
 WAIT_SECONDS = 60.0
+
+PROMOTION = ("hydra/sweeper/pruner=promotion", "steps=9", "checkpoint=true")
+"""Trials of nine steps that pause after one and after three."""
 
 
 class Command:
@@ -93,6 +97,30 @@ class Command:
         self._process.wait()
 
 
+@dataclass(frozen=True)
+class Mark:
+    """What a job of the toy notes when it starts.
+
+    Attributes:
+        number: Its trial's number.
+        device: Its CUDA_VISIBLE_DEVICES.
+        threads: Its OMP_NUM_THREADS.
+        done: Steps that its checkpoint had.
+        x: Its point.
+    """
+
+    number: int
+    device: str
+    threads: str
+    done: int
+    x: float
+
+    @classmethod
+    def read(cls, line: str) -> Mark:
+        number, device, threads, _, done, x, _ = line.split()
+        return cls(int(number), device, threads, int(done), float(x))
+
+
 class ToyStudy:
     """A study of the toy application in a folder of its own."""
 
@@ -139,10 +167,15 @@ class ToyStudy:
             time.sleep(0.02)
 
     @property
+    def marks(self) -> list[Mark]:
+        """Every start of a job."""
+        lines = self._starts.read_text().splitlines() if self._starts.exists() else []
+        return [Mark.read(line) for line in lines]
+
+    @property
     def starts(self) -> list[tuple[int, float]]:
         """Every start of a job: its trial's number and x."""
-        lines = self._starts.read_text().splitlines() if self._starts.exists() else []
-        return [(int(line.split()[0]), float(line.split()[4])) for line in lines]
+        return [(mark.number, mark.x) for mark in self.marks]
 
     @property
     def ends(self) -> Counter[int]:
@@ -184,6 +217,18 @@ class ToyStudy:
             if trial.state == TrialState.COMPLETE:
                 assert trial.value == pytest.approx(trial.params["x"] ** 2 + trial.params["y"] ** 2)
                 assert self.ends[trial.number] >= 1
+
+    def require_promoted(self, n_trials: int) -> None:
+        """Require of a study with PROMOTION that every trial went up rung by rung, each step run once."""
+        self.require_whole(n_trials)
+        climbs = {1: [0], 3: [0, 1], 9: [0, 1, 3]}  # from which step on each job of a trial that came so far went on
+        for trial in self.trials():
+            done = [mark.done for mark in self.marks if mark.number == trial.number]
+            assert done == climbs[len(trial.intermediate_values)]
+            is_complete = len(trial.intermediate_values) == 9
+            assert trial.state == (TrialState.COMPLETE if is_complete else TrialState.PRUNED)
+            assert self.ends[trial.number] == is_complete
+        assert self.states()["COMPLETE"] >= 1
 
     def end(self) -> None:
         for command in self._commands:

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from tests.search.faults.conftest import PROMOTION
+
 
 @pytest.mark.parametrize(
     ("kind", "commands"),
@@ -31,3 +33,16 @@ def test_commands_started_at_once_share_the_trials(study, kind: str, commands: i
     assert len(best) == 1
     workers = [set(re.findall(r"#(\d+) started", command.output)) for command in started]
     assert all(workers), "every command did a part"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["journal", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def test_commands_at_once_promote_each_trial_once(study, kind: str, request: pytest.FixtureRequest):
+    if kind == "postgresql":
+        study.storage_url = request.getfixturevalue("postgresql_url")
+    started = [study.start(*PROMOTION, n_trials=18, n_jobs=2, seconds=1.8) for _ in range(2)]
+    for command in started:
+        assert command.finish() == 0, command.output
+    study.require_promoted(18)
+    owners = {trial.system_attrs["study:owner"] for trial in study.trials()}
+    assert len(owners) == 2, "every command did a part"

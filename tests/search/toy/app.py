@@ -21,10 +21,13 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
     from sentiment.search.study.current import current_trial
 
     trial = current_trial()
+    checkpoint = Path("." if trial is None else trial.folder) / "checkpoint.txt"
+    done = int(checkpoint.read_text()) if config.checkpoint and checkpoint.exists() else 0
     if config.mark:
         with Path(config.mark).open("a") as file:
             line = f"{trial.number if trial else -1} {os.environ.get('CUDA_VISIBLE_DEVICES', '-')}"
-            file.write(f"{line} {os.environ.get('OMP_NUM_THREADS', '-')} {time.time()} {config.x} {config.seed}\n")
+            line = f"{line} {os.environ.get('OMP_NUM_THREADS', '-')} {time.time()} {done}"
+            file.write(f"{line} {config.x} {config.seed}\n")
     while config.gate and Path(config.gate).exists():  # holds jobs where a test wants them
         time.sleep(0.01)
     if config.accident == "error" or config.error:
@@ -38,8 +41,6 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
     if config.accident == "teach":
         raise SentimentError("a lesson\n-> learn it")
     value = float(config.x) ** 2 + float(config.y) ** 2 + float(config.noise) * float(config.seed)
-    checkpoint = Path("." if trial is None else trial.folder) / "checkpoint.txt"
-    done = int(checkpoint.read_text()) if config.checkpoint and checkpoint.exists() else 0
     if trial is not None and 0 < done < config.steps:
         trial.saved(done)
     for step in range(done, config.steps):

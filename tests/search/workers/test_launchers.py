@@ -17,26 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, SupersededError, TrialAddress
-
-StartPython = Callable[..., "subprocess.Popen[str]"]
+from tests.search.faults.conftest import PROMOTION, ToyStudy
+from tests.search.faults.conftest import study as study
 
 StartToy = Callable[..., "subprocess.Popen[str]"]
-
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-
-store = {"object_store_memory": 80_000_000}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **store})
-second = cluster.add_node(num_cpus=1, resources={"second": 1}, **store)
-cluster.wait_for_nodes()
-print(cluster.address, flush=True)
-sys.stdin.readline()
-cluster.remove_node(second, allow_graceful=False)
-sys.stdin.readline()
-cluster.shutdown()
-"""
-"""Two nodes of different kinds on this machine; the first line of input kills the second one."""
 
 PLUGINS = {"joblib": "hydra_joblib_launcher", "ray": "hydra_ray_launcher", "submitit_local": "hydra_submitit_launcher"}
 
@@ -185,6 +169,13 @@ def test_jobs_of_the_command_itself_end_with_it_and_are_run_again(
     assert count_lines(ended) == {"0": 1, "1": 1}
 
 
+@needs("joblib")
+def test_trials_are_promoted_under_joblib(study: ToyStudy) -> None:
+    code, output = study.run("hydra/launcher=joblib", *PROMOTION, n_trials=9, n_jobs=3, seconds=0.9)
+    assert code == 0, output
+    study.require_promoted(9)
+
+
 @needs("submitit_local")
 def test_a_requeued_job_goes_on_with_its_trial(start_toy: StartToy, study_dir: Path, tmp_path: Path) -> None:
     started, ended = tmp_path / "started", tmp_path / "ended"
@@ -211,50 +202,6 @@ def test_a_cluster_out_of_reach_is_said_before_any_trial(start_toy: StartToy, st
     assert "Ray cannot be started or reached" in output
     assert "ray status" in output
     assert not study_dir.exists(), "a refused command leaves nothing"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("retries", [0, 3])
-@needs("ray")
-def test_a_study_outlives_a_node_of_its_cluster(
-    retries: int, start_toy: StartToy, start_python: StartPython, study_dir: Path, tmp_path: Path
-) -> None:
-    started, ended = tmp_path / "started", tmp_path / "ended"
-    cluster = start_python(CLUSTER)
-    assert cluster.stdin is not None
-    assert cluster.stdout is not None
-    address = next(line.strip() for line in cluster.stdout if line.startswith("127.") or line[0].isdigit())
-    command = start_toy(
-        *("hydra/launcher=ray", f"hydra.launcher.ray.init.address={address}", "hydra.sweeper.n_jobs=2"),
-        f"+hydra.launcher.ray.remote.max_retries={retries}",
-        *(
-            "x=interval(-5,5)",
-            "hydra.sweeper.n_trials=5",
-            "hydra.sweeper.max_failure_rate=0.5",
-            "hydra.sweeper.retry=none",
-            "seconds=5",
-        ),
-        *(f"mark={started}", f"end_mark={ended}"),
-    )
-    wait_for(lambda: len(count_lines(started)) == 2)
-    cluster.stdin.write("kill\n")
-    cluster.stdin.flush()
-    output = end(command)
-    cluster.stdin.write("end\n")
-    cluster.stdin.flush()
-    cluster.wait(timeout=TIME_SECONDS)
-
-    trials = read_trials(study_dir)
-    states = Counter(trial.state.name for trial in trials)
-    assert len(trials) == 5
-    assert max(count_lines(ended).values()) == 1, "a trial has one result"
-    if retries:  # Ray runs the job again on the node that is left
-        assert states == {"COMPLETE": 5}, output
-        assert sum(count_lines(started).values()) == 6
-    else:
-        assert states == {"COMPLETE": 4, "FAIL": 1}, output
-        (lost,) = [trial for trial in trials if trial.state == TrialState.FAIL]
-        assert lost.user_attrs["failure.kind"] == "worker_died"
 
 
 @pytest.fixture
