@@ -38,6 +38,7 @@ from sentiment.search.study.current import RunningTrial, current_trial
 if TYPE_CHECKING:
     from sentiment.data.corpus import Corpus
     from sentiment.models.bundle import Predictor
+    from sentiment.pretraining.artifact import Words
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def run_job(run: RunContext) -> tuple[float, ...]:
 def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     """Train, evaluate and record; return the numbers that a search may look at."""
     from sentiment.data.build import build_corpus  # torch and Lightning take seconds, which a faulty command saves
+    from sentiment.pretraining.run import describe_words
     from sentiment.tracking.recorder import open_recorder
     from sentiment.tracking.result_file import CONTINUES_TAG
     from sentiment.training.debugging import limit_corpus
@@ -97,11 +99,32 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         origin = None if trial is None else trial.origin
         if origin is not None:
             recorder.describe({CONTINUES_TAG: origin.name})
-        result = train_and_test(settings, corpus, run.output_dir, reporter, start, origin)
+        words = learn_words_first(run, corpus, trial)
+        if words is not None:
+            recorder.describe(describe_words(words))
+        weights = None if words is None else words.weights
+        result = train_and_test(settings, corpus, run.output_dir, reporter, start, origin, weights)
         recorder.finished(result)
     if settings.trainer.resume != "keep":
         forget_attempts(run.output_dir)  # not before: a full disk must not cost the training
     return describe_outcome(result.metrics, result.parameters, result.seconds)
+
+
+def learn_words_first(run: RunContext, corpus: Corpus, trial: RunningTrial | None) -> Words | None:
+    """Return the words that a run starts from, learned now where nobody has yet; None where it starts without.
+
+    Raises:
+        SentimentError: They cannot be learned or kept.
+    """
+    if run.settings.pretrain is None:
+        return None
+    from sentiment.pretraining.run import find_words
+
+    def tell(note: str) -> None:
+        if trial is not None:
+            trial.progress(0.0, note)  # nothing of the trial's own training is done
+
+    return find_words(run, corpus, _identify_code(), tell)
 
 
 def find_start(settings: Settings) -> Predictor | None:
@@ -179,7 +202,7 @@ def identify_code(config: DictConfig) -> str:
 def _identify_code() -> str:
     from sentiment.tracking.environment import LIBRARIES
 
-    folders = [PROJECT_DIR / "sentiment" / name for name in ("data", "models", "training")]
+    folders = [PROJECT_DIR / "sentiment" / name for name in ("data", "models", "training", "pretraining")]
     files = {file for folder in folders for file in folder.rglob("*.py")}
     own = [metric.target for metric in METRICS.values() if callable(metric.target)]
     files |= {Path(inspect.getfile(target)) for target in own}
@@ -205,7 +228,8 @@ def identify_data(config: DictConfig) -> str:
 
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     settings = read_settings(task, Path(config.hydra.runtime.cwd))
-    fingerprint, start = _fingerprint(settings.data.model_dump_json()), find_start(settings)
+    has_words = settings.pretrain is not None
+    fingerprint, start = _fingerprint(settings.data.model_dump_json(), has_words), find_start(settings)
     if start is None:
         return fingerprint
     weights = hashlib.sha256(start.tokenizer.to_json().encode())  # the name stays where a model is trained again
@@ -215,15 +239,19 @@ def identify_data(config: DictConfig) -> str:
 
 
 @lru_cache(maxsize=64)
-def _fingerprint(settings_json: str) -> str:
+def _fingerprint(settings_json: str, has_words: bool) -> str:
     """Fingerprint once per study and settings: data that changes under a running study is not supported anyway.
 
-    The settings come as JSON because a list among them (``data.labels``) cannot be the key of a cache.
+    Where words are learned before, reviews without labels count too. The settings come as JSON because a list among
+    them (``data.labels``) cannot be the key of a cache.
     """
     from sentiment.data.build import build_source
+    from sentiment.data.corpus import fingerprint_unlabelled
 
     adapter: TypeAdapter[DataSettings] = TypeAdapter(DataSettings)
-    return build_source(adapter.validate_json(settings_json)).fingerprint()
+    source = build_source(adapter.validate_json(settings_json))
+    unlabelled = fingerprint_unlabelled(source) if has_words else None
+    return source.fingerprint() if unlabelled is None else f"{source.fingerprint()}:{unlabelled}"
 
 
 def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> TrialReporter:

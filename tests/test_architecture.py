@@ -12,7 +12,20 @@ import pytest
 
 from sentiment.config.home import PROJECT_DIR
 
-FLOW = ["config", "data", "models", "extensions", "training", "tracking", "search", "report", "job", "api", "commands"]
+FLOW = [
+    "config",
+    "data",
+    "models",
+    "extensions",
+    "training",
+    "tracking",
+    "pretraining",
+    "search",
+    "report",
+    "job",
+    "api",
+    "commands",
+]
 """Each package may import those before it, never those after it; `search` is held to less, see below."""
 
 BASE = [

@@ -11,6 +11,7 @@ from omegaconf.errors import InterpolationKeyError
 from sentiment.config.faults import explain_unknown_key
 from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
 from sentiment.config.option import OPTIONS
+from sentiment.config.schema import Settings
 from sentiment.errors import Fault
 from sentiment.nearest import nearest
 
@@ -82,7 +83,10 @@ def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]
         if sweeper[option] not in known:
             fault = explain_unknown_key(str(sweeper[option]), known, {})
             faults.append(Fault(f"hydra.sweeper.{option}", f"{fault.key}: {fault.problem}", fault.remedy))
+    left_out = [group for group in Settings.model_fields if group not in known]
     for name in sweeper.ignore or []:
+        if name.partition(".")[0] in left_out:  # pretrain.cache_dir, where nothing is learned before
+            continue
         if name not in known and name not in RETIRED:  # stored studies may hold keys of earlier versions
             fault = explain_unknown_key(name, known, {})
             faults.append(Fault("hydra.sweeper.ignore", f"{name}: {fault.problem}", fault.remedy))

@@ -145,7 +145,7 @@ def _keep_differing(wanted: Mapping[str, Any], base: DictConfig) -> dict[str, An
 
     def differing(config: DictConfig) -> dict[str, Any]:
         composed = _flatten_config(config, wanted, resolve=True)
-        return {key: value for key, value in wanted.items() if composed.get(key, ...) != value}
+        return {key: value for key, value in wanted.items() if composed.get(key) != value}
 
     kept = {key: value for key, value in differing(base).items() if "${" not in str(written.get(key))}
     kept |= {key: wanted[key] for key in ("seed", TESTED_KEY)}

@@ -32,16 +32,16 @@ def explain_unknown_key(
     if key in RETIRED:
         return Fault(key, "is no key any more", RETIRED[key])
     group, _, leaf = key.partition(".")
-    if group in choices and leaf:
-        field = Settings.model_fields.get(group)
-        for member in group_members(field.annotation) if field else []:
-            option = choice_of(member)
-            if leaf in member.model_fields and option not in (None, choices[group]):
-                return Fault(
-                    key,
-                    f"no such key in {group}={choices[group]}",
-                    f"it belongs to {group}={option}; choose that, or leave {key} out",
-                )
+    field = Settings.model_fields.get(group)
+    members = group_members(field.annotation) if field else []
+    having = [option for member in members if leaf in member.model_fields and (option := choice_of(member))]
+    if having and group not in choices:
+        remedy = f"choose what has it: {' or '.join(f'{group}={option}' for option in having)}"
+        return Fault(key, f"no such key while {group} is left out", remedy)
+    others = [option for option in having if option != choices.get(group)]
+    if others:
+        remedy = f"it belongs to {group}={others[0]}; choose that, or leave {key} out"
+        return Fault(key, f"no such key in {group}={choices[group]}", remedy)
     guess = nearest(key, known)
     siblings = [name for name in known if name.startswith(f"{group}.")] if leaf else []
     if guess:

@@ -13,7 +13,8 @@ from sentiment.config.schema import Settings
 from sentiment.flat import flatten
 
 INCIDENTAL = (
-    "tracking.", "trainer.threads", "trainer.progress_bar", "trainer.resume", "data.cache_dir", *RETIRED,
+    "tracking.", "trainer.threads", "trainer.progress_bar", "trainer.resume", "data.cache_dir", "pretrain.cache_dir",
+    *RETIRED,
 )  # fmt: skip
 """Settings that change where and how a run is done and told, not what it learns."""
 
@@ -27,14 +28,18 @@ ADDED = {
         f"data.{key}"
         for key in (
             "label_map", "label_path", "validation_label_path", "test_label_path", "format", "delimiter", "quoting",
-            "encoding", "header",
+            "encoding", "header", "unlabelled_path",
         )
-    )
+    ),
+    "synthetic": ("data.unlabelled_size",),
 }  # fmt: skip
 """Keys that an option of a group got later, by its name; at null, they mean what was before there were any."""
 
 
-ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from", "trainer.adversarial_share")
+PRETRAIN = "pretrain"
+"""A group that may be left out: null then stands where it would have keys."""
+
+ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from", "trainer.adversarial_share", PRETRAIN)
 """The same, whatever the model and the data."""
 
 
@@ -58,6 +63,8 @@ def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
     """Return recorded settings as this version writes them: with every key, and free of the project's folder."""
     named = [key for group in ("model", "optimizer", "data") for key in ADDED.get(params.get(f"{group}.name", ""), ())]
     added = dict.fromkeys([*named, *(ADDED_ANYWHERE if "trainer.test" in params else ())], "null")
+    if any(key.startswith(f"{PRETRAIN}.") for key in params):
+        added.pop(PRETRAIN, None)
     return added | {key: write_portable(value) for key, value in params.items()}
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-Kind = Literal["model", "data", "tracking"]
+Kind = Literal["model", "data", "pretrain", "tracking"]
 """Config groups whose options are registered here."""
 
 UNNAMED = "built_in"

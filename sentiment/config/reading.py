@@ -17,7 +17,9 @@ from sentiment.config.schema import Settings
 from sentiment.credentials import find_passwords
 from sentiment.errors import ConfigError, Fault
 
-INPUT_PATHS = ("path", "validation_path", "test_path", "label_path", "validation_label_path", "test_label_path")
+INPUT_PATHS = (
+    "path", "validation_path", "test_path", "label_path", "validation_label_path", "test_label_path", "unlabelled_path",
+)  # fmt: skip
 """Keys of `data` that name files which must exist before a run starts; a path may be a pattern."""
 
 DATA_PATHS = tuple(f"data.{key}" for key in INPUT_PATHS)
@@ -25,7 +27,9 @@ DATA_PATHS = tuple(f"data.{key}" for key in INPUT_PATHS)
 
 LONGEST_REASON = 200
 
-OUTPUT_PATHS = (("data", "cache_dir"), ("tracking", "artifact_dir"), ("tracking", "tensorboard_dir"))
+OUTPUT_PATHS = (
+    ("data", "cache_dir"), ("pretrain", "cache_dir"), ("tracking", "artifact_dir"), ("tracking", "tensorboard_dir"),
+)  # fmt: skip
 
 
 def read_settings(config: DictConfig, working_dir: Path) -> Settings:

@@ -233,6 +233,9 @@ class SyntheticDataSettings(DataGroup):
     difficulty: float = Field(ge=0, le=1, description="Share of sentences whose polarity depends on word order.")
     label_noise: float = Field(ge=0, lt=0.5, description="Share of labels flipped: the best accuracy is 1 minus it.")
     generator_seed: int = Field(ge=0, lt=2**32, description="Seed of the generator.")
+    unlabelled_size: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Reviews without a label for `pretrain`; null: none."
+    )
 
     @field_validator("max_sentences")
     @classmethod
@@ -305,6 +308,11 @@ class FilesDataSettings(LabelledDataGroup):
     )
     validation_label_path: str | None = Field(default=None, min_length=1, description="The same for validation_path.")
     test_label_path: str | None = Field(default=None, min_length=1, description="The same for test_path.")
+    unlabelled_path: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Reviews for `pretrain`, of whose file the text alone is read; null: none.",
+    )
     format: Literal["csv", "json", "parquet", "fasttext", "lines"] | None = Field(
         default=None, description="Kind of file; null: by its ending. csv: any text in columns."
     )
@@ -332,6 +340,57 @@ class FilesDataSettings(LabelledDataGroup):
         return delimiter
 
 
+class PretrainGroup(Group):
+    """Keys of every way to learn words before classes."""
+
+    max_epochs: int = Field(ge=1, le=100_000, description="Passes over the texts.")
+    lr: float = Field(gt=0, le=10, description="Peak learning rate, of AdamW with warm-up and a cosine.")
+    batch_size: int = Field(ge=1, le=65536, description="Pieces of reviews in a batch.")
+    max_tokens: int = Field(
+        ge=2,
+        le=65536,
+        description="Longest piece; longer reviews are read in several. With `positions=learned` at most "
+        "data.max_tokens.",
+    )
+    cutoffs: list[int] = Field(
+        min_length=1,
+        description="Ranks by frequency at which the adaptive softmax (Grave et al. 2017) begins a cluster of rarer "
+        "words; those beyond the vocabulary are left out.",
+    )
+    held_out_fraction: float = Field(
+        gt=0, lt=1, description="Share of the texts that the learning curve is measured on."
+    )
+    seed: int = Field(ge=0, lt=2**32, description="Its own seed, so that runs of any `seed` share one training.")
+    cache_dir: str = Field(min_length=1, description="Folder of what was learned.")
+
+    @field_validator("cutoffs")
+    @classmethod
+    def cutoffs_rise(cls, cutoffs: list[int]) -> list[int]:
+        """Ranks are positive and rise."""
+        if cutoffs != sorted(set(cutoffs)) or cutoffs[0] < 1:
+            raise conflict(f"{cutoffs} are no rising ranks", "name them from the smallest, e.g. [1000,5000]")
+        return cutoffs
+
+
+@built_in("pretrain", "sentiment.pretraining.objectives:MaskedWords")
+class MaskedWordsSettings(PretrainGroup):
+    """``pretrain=mlm``: a Transformer learns to fill in masked words (Devlin et al. 2019), then classifies."""
+
+    name: Literal["mlm"]
+    mask_fraction: float = Field(gt=0, lt=1, description="Share of the words to fill in.")
+
+
+@built_in("pretrain", "sentiment.pretraining.objectives:NextWords")
+class NextWordsSettings(PretrainGroup):
+    """``pretrain=lm``: an RNN learns each direction's next word (Peters et al. 2018), then classifies.
+
+    The words' vectors and the first recurrent layer learn; pairs of words, the convolution and further layers would
+    show a cell the word that it predicts, and start fresh.
+    """
+
+    name: Literal["lm"]
+
+
 load_extensions()  # here: they build on the classes above, and take part in the choices below
 
 if TYPE_CHECKING:  # a type checker runs no code, and knows the built-in ones
@@ -339,11 +398,13 @@ if TYPE_CHECKING:  # a type checker runs no code, and knows the built-in ones
     DataSettings = Annotated[
         SyntheticDataSettings | ImdbDataSettings | HubDataSettings | FilesDataSettings, Field(discriminator="name")
     ]
+    PretrainSettings = Annotated[MaskedWordsSettings | NextWordsSettings, Field(discriminator="name")]
     AnyTrackingSettings = TrackingSettings
     Objective = str
 else:
     ModelSettings = join_choices("model")
     DataSettings = join_choices("data")
+    PretrainSettings = join_choices("pretrain")
     AnyTrackingSettings = join_choices("tracking", unnamed=TrackingSettings)
     Objective = Literal[list_measured()]
 
@@ -405,6 +466,9 @@ class Settings(Group):
     scheduler: SchedulerSettings = Field(description="How the learning rate goes over the steps of a run.")
     data: DataSettings = Field(description="Which reviews, how they are split, and how they become token ids.")
     trainer: TrainerSettings = Field(description="How a run is trained: device, precision, length, validation, test.")
+    pretrain: PretrainSettings | None = Field(
+        default=None, description="What the network learns from reviews without labels before it classifies."
+    )
     tracking: AnyTrackingSettings = Field(description="Where runs are recorded.")
     seed: int = Field(ge=0, lt=2**32, description="Seed of weights, batches and dropout.")
     objective: OneOrSeveral = Field(
@@ -438,6 +502,23 @@ class Settings(Group):
         if trainer.init_from is not None and model is not None and find_option(model).fitter:
             raise conflict(f"init_from={trainer.init_from}, but model={model.name} is fitted in one go", "leave it out")
         return trainer
+
+    @field_validator("pretrain")
+    @classmethod
+    def words_suit_the_network(cls, pretrain: PretrainSettings | None, info: ValidationInfo) -> PretrainSettings | None:
+        """A Transformer learns masked words, an RNN next words; neither with `trainer.init_from`."""
+        model, trainer = info.data.get("model"), info.data.get("trainer")
+        fitting = {"transformer": "mlm", "rnn": "lm"}
+        if pretrain is not None and model is not None and fitting.get(model.name) != pretrain.name:
+            suited = next(name for name, option in fitting.items() if option == pretrain.name)
+            other = f", or pretrain={fitting[model.name]}" if model.name in fitting else ", or leave pretrain out"
+            raise conflict(f"{pretrain.name} is for model={suited}, not for {model.name}", f"model={suited}{other}")
+        if pretrain is not None and trainer is not None and trainer.init_from is not None:
+            raise conflict(
+                f"{pretrain.name}, with trainer.init_from={trainer.init_from}: the weights can start from one of them",
+                "leave one of the two out",
+            )
+        return pretrain
 
     @property
     def objectives(self) -> tuple[str, ...]:

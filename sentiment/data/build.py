@@ -7,7 +7,7 @@ from typing import cast
 
 from sentiment.config.option import find_option
 from sentiment.config.schema import DataSettings
-from sentiment.data.corpus import Corpus, prepare_corpus
+from sentiment.data.corpus import Corpus, EncodedSplit, prepare_corpus, prepare_unlabelled
 from sentiment.data.reviews import Source
 from sentiment.data.tokenizer import ReviewTokenizer
 
@@ -35,3 +35,12 @@ def build_corpus(settings: DataSettings, tokenizer: ReviewTokenizer | None = Non
         cache_dir=Path(settings.cache_dir).expanduser(),
         tokenizer_json=None if tokenizer is None else tokenizer.to_json(),
     )
+
+
+def build_unlabelled(settings: DataSettings, corpus: Corpus) -> EncodedSplit | None:
+    """Read the reviews without labels of the data set of a corpus, as token ids; None: it has none.
+
+    Raises:
+        DataError: They cannot be read; the message names the remedy.
+    """
+    return prepare_unlabelled(build_source(settings), corpus, Path(settings.cache_dir).expanduser())

@@ -41,7 +41,8 @@ class Entry:
 
     Attributes:
         arrays: Per split: ``ids`` (all token ids behind one another, uint16 or uint32), ``offsets`` (N+1, int64:
-            review n is ids[offsets[n]:offsets[n+1]]), ``labels`` (N, int64), ``rows`` (N, int64).
+            review n is ids[offsets[n]:offsets[n+1]]), ``labels`` (N, int64), ``rows`` (N, int64). Unlabelled reviews
+            are a split, too; their labels are 0 and mean nothing.
         tokenizer: The tokenizer as JSON.
         meta: Everything else, as JSON values.
     """
@@ -120,7 +121,8 @@ def _read(folder: Path) -> Entry:
         if meta.get("format_version") != FORMAT_VERSION:
             raise DamagedEntryError(f"format version {meta.get('format_version')} is not {FORMAT_VERSION}")
         _check_content(folder, meta)
-        arrays = {split: {name: _map(folder / f"{split}.{name}.npy") for name in ARRAYS} for split in SPLITS}
+        splits = sorted({name.partition(".")[0] for name in meta["bytes"] if name.endswith(".npy")})
+        arrays = {split: {name: _map(folder / f"{split}.{name}.npy") for name in ARRAYS} for split in splits}
         tokenizer = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # what half a file or other JSON gives
         raise DamagedEntryError(f"{type(error).__name__}: {error}") from error

@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, open_entry
 from sentiment.data.class_report import report_classes
-from sentiment.data.reviews import Source
+from sentiment.data.reviews import Source, UnlabelledSource
 from sentiment.data.splits import Part, split_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer, train_tokenizer
+from sentiment.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +123,7 @@ def prepare_corpus(
         "fingerprint": fingerprint,
         "tokenizer": recipe.tokenizer,
         "format_version": FORMAT_VERSION,
-        # Another release may give other ids or another split for the same settings.
-        "made_by": {library: version(library) for library in ("tokenizers", "numpy")},
+        "made_by": _list_versions(),
     }
     entry = open_entry(cache_dir, _digest(settings), lambda: recipe.make_entry(settings))
     corpus = _corpus(entry, fingerprint, source.describe())
@@ -139,6 +139,58 @@ def fingerprint_corpus(source: Source, validation_fraction: float, split_seed: i
     """
     split = {"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit}
     return _digest({"source": source.fingerprint(), **split})
+
+
+def prepare_unlabelled(source: Source, corpus: Corpus, cache_dir: Path) -> EncodedSplit | None:
+    """Read a source's reviews without labels by the tokenizer of its corpus, from the cache as the others are.
+
+    Those whose text also stands among the test reviews are left out. Labels are 0 and mean nothing.
+
+    Returns:
+        None where the source has none.
+
+    Raises:
+        DataError: They cannot be read, none is left, or the cache cannot be written.
+    """
+    fingerprint = fingerprint_unlabelled(source)
+    if fingerprint is None:
+        return None
+    assert isinstance(source, UnlabelledSource)
+    tokenizer = corpus.tokenizer.to_json()
+    settings = {
+        "unlabelled": fingerprint,
+        "labelled": source.fingerprint(),
+        "tokenizer": hashlib.sha256(tokenizer.encode()).hexdigest(),
+        "format_version": FORMAT_VERSION,
+        "made_by": _list_versions(),
+    }
+
+    def make_entry() -> Entry:
+        log.info("Reading and tokenising the reviews without labels, once for all later runs.")
+        tested, texts = set(source.load().test.texts), source.load_unlabelled()
+        kept = [text for text in texts if text not in tested]
+        if not kept:
+            raise DataError(
+                "no review without a label is left (none is there, or all of them stand in the test split too); give "
+                "others, or leave pretrain out"
+            )
+        part = Part(kept, np.zeros(len(kept), dtype=np.int64), np.arange(len(kept), dtype=np.int64))
+        meta = {"settings": settings, "dropped": len(texts) - len(kept)}
+        return Entry(arrays={"unlabelled": _encode(part, corpus.tokenizer)}, tokenizer=tokenizer, meta=meta)
+
+    entry = open_entry(cache_dir, _digest(settings), make_entry)
+    unlabelled = _encoded_split(entry.arrays["unlabelled"])
+    log.info("%d reviews without labels; %d more stand in the test too.", len(unlabelled), entry.meta["dropped"])
+    return unlabelled
+
+
+def fingerprint_unlabelled(source: Source) -> str | None:
+    """Return what identifies a source's reviews without labels; None where it has none.
+
+    Raises:
+        DataError: They cannot be found.
+    """
+    return source.fingerprint_unlabelled() if isinstance(source, UnlabelledSource) else None
 
 
 @dataclass(frozen=True)
@@ -189,6 +241,11 @@ def _corpus(entry: Entry, fingerprint: str, description: str) -> Corpus:
 def _encoded_split(arrays: Mapping[str, npt.NDArray[np.integer]]) -> EncodedSplit:
     int64 = {name: arrays[name].astype(np.int64, copy=False) for name in ("offsets", "labels", "rows")}
     return EncodedSplit(ids=arrays["ids"], **int64)
+
+
+def _list_versions() -> dict[str, str]:
+    """Return the libraries of which another release may give other ids or another split for the same settings."""
+    return {library: version(library) for library in ("tokenizers", "numpy")}
 
 
 def _digest(settings: Mapping[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """``data=imdb``: the Large Movie Review Dataset (Maas et al. 2011), 25,000 reviews to train, 25,000 to test.
 
+50,000 more have no label; they are read where a network learns words first (``pretrain``).
+
 From the Hugging Face Hub at a pinned commit, or from a local folder: Parquet files named as the Hub names them, or
 the folder tree of the original archive (https://ai.stanford.edu/~amaas/data/sentiment/).
 """
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 CLASS_NAMES = ("negative", "positive")
 TREE_FOLDERS = ("neg", "pos")  # in the order of CLASS_NAMES
 PARQUET_FILES = {split: f"{split}-00000-of-00001.parquet" for split in ("train", "test")}
+UNLABELLED = "unsupervised"
+UNLABELLED_FILE = f"{UNLABELLED}-00000-of-00001.parquet"
+UNLABELLED_FOLDER = "train/unsup"
 LOCAL_COPY = "data.path=FOLDER with the Hub's Parquet files or the aclImdb/ tree"
 
 
@@ -63,7 +68,7 @@ class ImdbSource:
         return f"imdb:{hash_contents(_local_files(self.path))}"
 
     def load(self) -> RawSplits:
-        """Read both splits; the unlabelled reviews are left alone.
+        """Read both splits; the unlabelled reviews are left to `load_unlabelled`.
 
         Raises:
             DataError: Neither the Hub nor a cache of it can be reached, or the local files cannot be read.
@@ -80,6 +85,49 @@ class ImdbSource:
             tree = _require_tree(self.path)
             splits = {split: _read_tree(tree / split) for split in PARQUET_FILES}
         return RawSplits(train=splits["train"], validation=None, test=splits["test"], class_names=CLASS_NAMES)
+
+    def fingerprint_unlabelled(self) -> str:
+        """Identify the unlabelled reviews: the pinned commit on the Hub, or a hash of the local files.
+
+        Raises:
+            DataError: The folder holds none.
+        """
+        if self.path is None:
+            return f"{self.fingerprint()}:{UNLABELLED}"
+        place = _find_unlabelled(self.path)
+        files = [place] if place.is_file() else [place / name for name in _text_files(place)]
+        return f"imdb:{hash_contents((file.name, file) for file in files)}"
+
+    def load_unlabelled(self) -> list[str]:
+        """Read the texts of the unlabelled reviews.
+
+        Raises:
+            DataError: Neither the Hub nor a cache of it can be reached, or the local files cannot be read.
+        """
+        if self.path is None:
+            [found] = load_from_hub(self.repository, self.revision, [UNLABELLED], LOCAL_COPY)
+            return _texts(found.data.table, f"{self.repository}, {UNLABELLED}")
+        place = _find_unlabelled(self.path)
+        if place.is_file():
+            return _texts(_open_parquet(place, ["text"]), str(place))
+        return [_read_text(place / name) for name in _text_files(place)]
+
+
+def _find_unlabelled(path: Path) -> Path:
+    """Return the Parquet file, or the folder of the tree.
+
+    Raises:
+        DataError: There is neither.
+    """
+    parquet = _find_parquet(path)
+    place = parquet["train"].with_name(UNLABELLED_FILE) if parquet else _require_tree(path) / UNLABELLED_FOLDER
+    if not place.exists() or (place.is_dir() and not _text_files(place)):
+        raise DataError(
+            f"data.path={path} holds no unlabelled reviews, which pretrain learns words from: {place} is missing or "
+            "empty.\n  -> put it there (it comes with the data set), or leave data.path out to read from the Hub, or "
+            "leave pretrain out"
+        )
+    return place
 
 
 def _local_files(path: Path) -> Sequence[tuple[str, str | Path]]:
@@ -116,20 +164,33 @@ def _require_tree(path: Path) -> Path:
 
 
 def _read_parquet(file: Path) -> Reviews:
+    return _reviews(_open_parquet(file, ["text", "label"]), str(file))
+
+
+def _open_parquet(file: Path, columns: list[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file, columns=["text", "label"])
+        return pq.read_table(file, columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{file} cannot be read as Parquet ({error}); download it again") from error
-    return _reviews(table, str(file))
+
+
+def _texts(table: pa.Table, place: str) -> list[str]:
+    _require_columns(table, {"text"}, place)
+    texts: list[str] = table.column("text").to_pylist()
+    return texts
+
+
+def _require_columns(table: pa.Table, wanted: set[str], place: str) -> None:
+    missing = wanted - set(table.column_names)
+    if missing:
+        raise DataError(f"{place} has no column {', '.join(sorted(missing))}, only {', '.join(table.column_names)}")
 
 
 def _reviews(table: pa.Table, place: str) -> Reviews:
-    missing = {"text", "label"} - set(table.column_names)
-    if missing:
-        raise DataError(f"{place} has no column {', '.join(sorted(missing))}, only {', '.join(table.column_names)}")
+    _require_columns(table, {"text", "label"}, place)
     labels = table.column("label").to_numpy().astype(np.int64)
     wrong = np.flatnonzero((labels != 0) & (labels != 1))
     if len(wrong):
@@ -137,7 +198,7 @@ def _reviews(table: pa.Table, place: str) -> Reviews:
             f"{place}: row {wrong[0] + 1} has label {labels[wrong[0]]}, and {len(wrong)} rows in all have a label that "
             "is neither 0 (negative) nor 1 (positive); read such data with data=files"
         )
-    return Reviews(texts=table.column("text").to_pylist(), labels=labels)
+    return Reviews(texts=_texts(table, place), labels=labels)
 
 
 def _read_tree(split: Path) -> Reviews:
@@ -145,9 +206,13 @@ def _read_tree(split: Path) -> Reviews:
     labels: list[int] = []
     for label, folder in enumerate(TREE_FOLDERS):
         for file in (split / folder / name for name in _text_files(split / folder)):
-            try:
-                texts.append(file.read_bytes().decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise DataError(f"{file} is not UTF-8 ({error}); unpack the archive again") from error
+            texts.append(_read_text(file))
             labels.append(label)
     return Reviews(texts=texts, labels=np.array(labels, dtype=np.int64))
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 ({error}); unpack the archive again") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,21 @@ class Source(Protocol):
 
         Raises:
             DataError: The data cannot be read; the message names file, row and remedy.
+        """
+
+
+@runtime_checkable
+class UnlabelledSource(Protocol):
+    """A source that may also have reviews without labels, which a network can learn words from."""
+
+    def fingerprint_unlabelled(self) -> str | None:
+        """Identify them, as `Source.fingerprint` does; None: there are none."""
+
+    def load_unlabelled(self) -> list[str]:
+        """Read their texts.
+
+        Raises:
+            DataError: They cannot be read; the message names file and remedy.
         """
 
 

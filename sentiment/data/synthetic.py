@@ -30,6 +30,7 @@ class SyntheticSource:
         difficulty: Share of the opinions whose polarity depends on word order.
         label_noise: Share of labels that are flipped, in train and test alike.
         generator_seed: Seed of the generator.
+        unlabelled_size: Reviews without a label; None: none.
     """
 
     train_size: int
@@ -39,6 +40,7 @@ class SyntheticSource:
     difficulty: float
     label_noise: float
     generator_seed: int
+    unlabelled_size: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse an empty range of lengths with a `DataError`."""
@@ -64,8 +66,13 @@ class SyntheticSource:
 
     def fingerprint(self) -> str:
         """Hash the settings and the version of the grammar."""
-        content = json.dumps({"source": "synthetic", "version": VERSION, **vars(self)}, sort_keys=True)
+        settings = {key: value for key, value in vars(self).items() if key != "unlabelled_size"}
+        content = json.dumps({"source": "synthetic", "version": VERSION, **settings}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+    def fingerprint_unlabelled(self) -> str | None:
+        """Return what tells them from those of another size; `fingerprint` tells the rest."""
+        return None if self.unlabelled_size is None else f"synthetic:{self.unlabelled_size}"
 
     def load(self) -> RawSplits:
         """Generate both splits; every text occurs once.
@@ -73,7 +80,19 @@ class SyntheticSource:
         Raises:
             DataError: The grammar has fewer distinct reviews of this length than were asked for.
         """
+        return self._load(set())
+
+    def load_unlabelled(self) -> list[str]:
+        """Generate further reviews, which are in no split, and leave their labels out.
+
+        Raises:
+            DataError: The grammar has fewer distinct reviews of this length than were asked for.
+        """
         seen: set[str] = set()
+        self._load(seen)
+        return self._draw_split("unlabelled", self.unlabelled_size or 0, seen).texts
+
+    def _load(self, seen: set[str]) -> RawSplits:
         test = self._draw_split("test", self.test_size, seen)  # first: another train_size leaves the test as it is
         train = self._draw_split("train", self.train_size, seen)
         return RawSplits(train=train, validation=None, test=test, class_names=CLASS_NAMES)
@@ -98,9 +117,10 @@ class SyntheticSource:
                 seen.add(text)
                 return text
         raise DataError(
-            f"The grammar has run out of distinct reviews after {len(seen):,}: {self.train_size + self.test_size:,} "
-            f"were asked for, of {self.min_sentences} to {self.max_sentences} sentences. "
-            "Raise data.max_sentences, or lower data.train_size or data.test_size."
+            f"The grammar has run out of distinct reviews after {len(seen):,}: "
+            f"{self.train_size + self.test_size + (self.unlabelled_size or 0):,} were asked for, of "
+            f"{self.min_sentences} to {self.max_sentences} sentences. "
+            "Raise data.max_sentences, or lower data.train_size, data.test_size or data.unlabelled_size."
         )
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from sentiment.config.home import read_portable, write_portable
 from sentiment.config.identity import read_recorded
 from sentiment.config.objective import translate_retired
-from sentiment.config.option import choice_of
+from sentiment.config.option import choice_of, group_members
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
 from sentiment.flat import flatten_model
@@ -73,7 +73,9 @@ def _read_group(group: type[BaseModel], params: Mapping[str, str], prefix: str) 
         key = f"{prefix}{name}"
         field = group.model_fields.get(name)
         inner = None if field is None else _choose_group(field.annotation, params.get(f"{key}.name"))
-        if inner is not None:
+        if inner is not None and params.get(key) == "null":  # a group that is left out
+            values[name] = None
+        elif inner is not None:
             values[name] = _read_group(inner, params, f"{key}.")
         elif key in params:
             values[name] = params[key] if field is None else _read_value(field.annotation, params[key])
@@ -88,7 +90,7 @@ def _names(params: Mapping[str, str], prefix: str) -> list[str]:
 
 def _choose_group(annotation: Any, option: str | None) -> type[BaseModel] | None:
     """Return the schema of a group: that of the option, or the one without options; None where the field is a value."""
-    groups = [member for member in _members(annotation) if isinstance(member, type) and issubclass(member, BaseModel)]
+    groups = group_members(annotation)
     for group in groups:
         if choice_of(group) == option:
             return group

@@ -19,7 +19,27 @@ from sentiment.training.optimization import build_optimizer, learning_rate_facto
 from sentiment.training.result import TestPredictions
 
 
-class TextClassificationModule(pl.LightningModule):
+class NetworkModule(pl.LightningModule):
+    """A network with its optimizer and its schedule, whatever it learns."""
+
+    network: nn.Module
+
+    def __init__(self, network: nn.Module, optimizer: OptimizerSettings, scheduler: SchedulerSettings) -> None:
+        super().__init__()
+        self.network = network
+        self.optimizer_settings = optimizer
+        self.scheduler_settings = scheduler
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Build optimizer and schedule; the schedule knows the number of steps in advance."""
+        fused = not self.trainer.precision.endswith("mixed")
+        optimizer = build_optimizer(self.optimizer_settings, self.network, fused=fused)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimizer, learning_rate_factor(self.scheduler_settings, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class TextClassificationModule(NetworkModule):
     """Train any network that maps (tokens, mask) to logits.
 
     Cross-entropy over K classes, two included, so that binary and multi-class data take the same path. Labels are
@@ -36,10 +56,7 @@ class TextClassificationModule(pl.LightningModule):
         label_smoothing: float = 0.0,
         adversarial_share: float | None = None,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.optimizer_settings = optimizer
-        self.scheduler_settings = scheduler
+        super().__init__(network, optimizer, scheduler)
         self.label_smoothing = label_smoothing
         self.adversarial_share = adversarial_share
         self.validation_metrics = SplitMetrics(classes, "val/")
@@ -96,11 +113,3 @@ class TextClassificationModule(pl.LightningModule):
             labels=torch.cat(self._test_labels).numpy()[order],
             probabilities=torch.cat(self._test_probabilities).numpy()[order].astype(np.float32),
         )
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Build optimizer and schedule; the schedule knows the number of steps in advance."""
-        fused = not self.trainer.precision.endswith("mixed")
-        optimizer = build_optimizer(self.optimizer_settings, self.network, fused=fused)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, learning_rate_factor(self.scheduler_settings, steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

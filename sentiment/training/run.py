@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -13,7 +14,7 @@ from typing import cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
-from torch import nn
+from torch import Tensor, nn
 
 from sentiment.config.identity import identify
 from sentiment.config.objective import find_direction
@@ -31,12 +32,12 @@ from sentiment.training.device import DEFAULT_THREADS, name_device
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import ValidationTimes, lightning_setup
 from sentiment.training.metrics import check_metrics
-from sentiment.training.module import TextClassificationModule
+from sentiment.training.module import NetworkModule, TextClassificationModule
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
 from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
-from sentiment.training.start import take_weights
+from sentiment.training.start import take_weights, take_words
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def train_and_test(
     reporter: Reporter,
     start: Predictor | None = None,
     origin: Path | None = None,
+    words: Mapping[str, Tensor] | None = None,
 ) -> RunResult:
     """Train one model; an interrupted run of the same settings and folder goes on after its last whole epoch.
 
@@ -60,6 +62,7 @@ def train_and_test(
         reporter: Takes the metrics while the run goes on; what it raises ends the run.
         start: Trained model whose weights a network starts from; the corpus is by its tokenizer.
         origin: Folder of a run from whose last checkpoint this one goes on at other settings of the optimizer.
+        words: Weights of a part of the network, which has learned words before.
 
     Raises:
         DeviceError: The device asked for is not there.
@@ -80,6 +83,8 @@ def train_and_test(
     data, module = build_data(settings, corpus), build_module(settings, corpus)
     if start is not None:
         log.info("%s", take_weights(module.network, start, corpus.class_names, str(settings.trainer.init_from)))
+    if words is not None:
+        log.info("%s", take_words(module.network, words))
     show_bar = wants_progress_bar(settings.trainer)
     reporting = ReportingCallback(
         reporter,
@@ -140,7 +145,7 @@ def _identify(settings: Settings, fingerprint: str, max_epochs: int) -> Identity
 
 def fit(
     trainer: pl.Trainer,
-    module: TextClassificationModule,
+    module: NetworkModule,
     data: ReviewDataModule,
     reporting: ReportingCallback,
     last: LastCheckpoint,

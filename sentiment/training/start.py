@@ -1,6 +1,11 @@
-"""Start from the weights of a trained model (``trainer.init_from``): what fits is taken, what does not is refused."""
+"""Start from the weights of a trained model (``trainer.init_from``) or of one that has learned words (``pretrain``).
+
+What fits is taken, what does not is refused.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -44,6 +49,29 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
         else ""
     )
     return f"Starts from {name}: {taken:,} weights and its tokenizer taken{fresh}."
+
+
+def take_words(network: nn.Module, words: Mapping[str, torch.Tensor]) -> str:
+    """Copy the weights that learned words into a fresh network that they are a part of, and return what was taken.
+
+    Raises:
+        ModelFileError: They are of another network.
+    """
+    wanted = network.state_dict()
+    differing = [
+        f"{key} is {_shape(tensor)} there and {_shape(wanted.get(key))} here"
+        for key, tensor in words.items()
+        if _shape(wanted.get(key)) != _shape(tensor)
+    ]
+    if differing:
+        raise ModelFileError(
+            f"The words were learned by another network ({len(differing)} tensors): {differing[0]}.\n"
+            "  -> remove the folder that the line above names, and they are learned again"
+        )
+    network.load_state_dict({**wanted, **words})
+    taken = sum(tensor.numel() for tensor in words.values())
+    fresh = dict.fromkeys(".".join(key.split(".")[:-1][:2]) for key in wanted if key not in words)
+    return f"Starts from these words: {taken:,} weights taken; {', '.join(fresh)} start fresh."
 
 
 def _find_head(network: nn.Module, classes: int) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sentiment.config.identity import identify, keep_determining, leave_out_added, read_recorded, simplify
+from sentiment.config.reading import read_settings as read_composed
 from sentiment.tracking.params import flatten_settings, read_settings
 
 BEFORE = {
@@ -54,6 +55,7 @@ def test_old_settings_are_read_and_are_the_same_run(changed: dict[str, str], bef
     [
         ("data", "header", False), ("data", "quoting", "none"), ("data", "label_map", {"-1": None}),
         ("data", "label_path", "/tmp/l"), ("model", "bigram_buckets", 64), ("model", "convolution_width", 3),
+        ("data", "unlabelled_path", "/tmp/u"),
     ],
 )  # fmt: skip
 def test_a_new_key_that_is_set_makes_another_run_and_comes_back(group: str, key: str, value: object):
@@ -63,10 +65,23 @@ def test_a_new_key_that_is_set_makes_another_run_and_comes_back(group: str, key:
     assert read_settings(flatten_settings(new)) == new
 
 
-@pytest.mark.parametrize("data", ["synthetic", "imdb"])
-def test_other_data_sets_got_no_keys(compose_config, data: str):
-    flat = {f"data.{key}": "x" for key in compose_config(f"data={data}").data} | {"data.name": data}
+def test_imdb_got_no_keys(compose_config):
+    flat = {f"data.{key}": "x" for key in compose_config("data=imdb").data} | {"data.name": "imdb"}
     assert read_recorded(flat) == leave_out_added(flat) == flat
+
+
+@pytest.mark.parametrize("option", ["lm", "mlm"])
+def test_a_group_that_was_left_out_is_null_and_one_that_is_chosen_has_keys(compose_config, tmp_path, option: str):
+    old = read_settings(BEFORE)
+    assert old.pretrain is None
+    assert flatten_settings(old)["pretrain"] == "null"
+    model = {"lm": "rnn", "mlm": "transformer"}[option]
+    without = read_composed(compose_config(f"model={model}", "data=synthetic"), tmp_path)
+    settings = read_composed(compose_config(f"model={model}", "data=synthetic", f"pretrain={option}"), tmp_path)
+    flat = flatten_settings(settings)
+    assert (flat["pretrain.name"], "pretrain" in flat) == (option, False)
+    assert read_settings(flat) == settings
+    assert identify(settings, "data") != identify(without, "data")
 
 
 def test_a_study_compares_settings_without_keys_that_say_nothing(compose_config):

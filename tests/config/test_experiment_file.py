@@ -73,6 +73,17 @@ def test_the_file_holds_only_what_differs(conf):
     }
 
 
+def test_what_is_learned_before_is_in_the_file(conf):
+    settings = read(conf, "model=rnn", "pretrain=lm", "pretrain.lr=0.004", "pretrain.cache_dir=elsewhere")
+    experiment = write_experiment(settings, "words", conf, origin=[])
+    assert OmegaConf.to_container(OmegaConf.load(experiment.file)) == {
+        "defaults": [{"override /model": "rnn"}, {"override /pretrain": "lm"}],
+        "trainer": {"test": True},
+        "pretrain": {"lr": 0.004},
+        "seed": 0,
+    }
+
+
 def test_a_key_that_follows_from_another_is_kept_where_it_does_not(conf):
     settings = read(conf, "model=rnn", "model.embedding_size=32", "model.hidden_size=48")
     experiment = write_experiment(settings, "hidden", conf, origin=[])

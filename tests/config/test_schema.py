@@ -12,7 +12,7 @@ from sentiment.config.option import choice_of, group_members
 from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
 
-GROUPS = ["model", "optimizer", "scheduler", "data", "trainer", "tracking"]
+GROUPS = ["model", "optimizer", "scheduler", "data", "trainer", "tracking", "pretrain"]
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((PROJECT_DIR / "conf" / group).glob("*.yaml"))]
 
 
@@ -20,7 +20,7 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((PROJECT_DI
 def test_every_option_composes_to_valid_settings(compose_config, group, option, tmp_path):
     (tmp_path / "reviews.csv").write_text("text,label\ngood,1\n")
     required = {"files": ["data.path=reviews.csv"], "hub": ["data.repository=a/b", f"data.revision={'c' * 40}"]}
-    extra = required.get(option, [])
+    extra = required.get(option, []) + (["model=rnn"] if option == "lm" else [])
     settings = read_settings(compose_config(f"{group}={option}", *extra), tmp_path)
     assert getattr(settings, group).model_dump()
 
@@ -28,12 +28,14 @@ def test_every_option_composes_to_valid_settings(compose_config, group, option, 
 @pytest.mark.parametrize("file", sorted((PROJECT_DIR / "conf").glob("*/imdb_*.yaml")), ids=lambda file: file.stem)
 def test_settings_for_the_real_reviews_compose(compose_config, file: Path, tmp_path):
     settings = read_settings(compose_config(f"{file.parent.name}={file.stem}"), tmp_path)
-    assert (settings.data.name, settings.model.name) == ("imdb", file.stem.removeprefix("imdb_"))
+    model, _, pretrained = file.stem.removeprefix("imdb_").partition("_")
+    assert (settings.data.name, settings.model.name) == ("imdb", model)
+    assert (settings.pretrain is not None) == bool(pretrained)
     assert settings.model.bigram_buckets
     assert settings.trainer.test == (file.parent.name == "experiment")  # a search leaves the test split alone
 
 
-@pytest.mark.parametrize("group", ["model", "optimizer", "scheduler", "data"])
+@pytest.mark.parametrize("group", ["model", "optimizer", "scheduler", "data", "pretrain"])
 def test_every_settings_class_has_a_yaml_file_of_its_name(group):
     classes = {choice_of(member) for member in group_members(Settings.model_fields[group].annotation)}
     assert classes == {option for name, option in OPTIONS if name == group}

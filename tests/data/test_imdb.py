@@ -33,6 +33,7 @@ started = time.monotonic()
 try:
     raw = source.load()
     answer = {"train": raw.train.texts, "labels": raw.train.labels.tolist(), "test": raw.test.texts}
+    answer["unlabelled"] = source.load_unlabelled()
 except DataError as error:
     answer = {"error": str(error)}
 print(json.dumps({**answer, "seconds": time.monotonic() - started, "light": light}))
@@ -64,7 +65,7 @@ def write_tree(folder: Path) -> Path:
             (folder / split / kind).mkdir(parents=True)
         for number, (text, label) in enumerate(zip(texts(split), labels(split), strict=True)):
             (folder / split / ("neg", "pos")[label] / f"{number}_7.txt").write_text(text, encoding="utf-8")
-        (folder / split / "unsup" / "0_0.txt").write_text("unlabelled")
+        (folder / split / "unsup" / "0_0.txt").write_text(f"{split}, unlabelled caf\u00e9", encoding="utf-8")
         (folder / split / "pos" / "urls.bak").write_text("no review")
     return folder
 
@@ -126,6 +127,35 @@ class TestLocal:
         with pytest.raises(DataError, match="row 2 has label -1, and 2 rows in all"):
             local(folder).load()
 
+    @pytest.mark.parametrize("folder", [".", "plain_text"])
+    def test_reads_the_texts_of_the_unlabelled_parquet(self, tmp_path: Path, folder: str):
+        write_parquet(tmp_path / folder / "imdb")
+        assert local(tmp_path / folder / "imdb").load_unlabelled() == texts("unsupervised")
+
+    @pytest.mark.parametrize("below", ["aclImdb", "."])
+    def test_reads_the_unlabelled_folder_of_the_training_split(self, tmp_path: Path, below: str):
+        write_tree(tmp_path / "aclImdb")
+        assert local(tmp_path / below).load_unlabelled() == ["train, unlabelled caf\u00e9"]
+
+    @pytest.mark.parametrize("write", [write_parquet, write_tree])
+    def test_unlabelled_reviews_have_a_fingerprint_of_their_own(self, tmp_path: Path, write: Any):
+        here, there = write(tmp_path / "here"), write(tmp_path / "there")
+        [unlabelled] = [*there.glob("unsup*.parquet"), *there.glob("train/unsup/*.txt")]
+        before = local(there).fingerprint()
+        assert local(here).fingerprint_unlabelled() == local(there).fingerprint_unlabelled()
+        unlabelled.write_bytes(unlabelled.read_bytes() + b"!")
+        assert local(here).fingerprint_unlabelled() != local(there).fingerprint_unlabelled()
+        assert local(there).fingerprint() == before
+
+    @pytest.mark.parametrize("write", [write_parquet, write_tree])
+    def test_missing_unlabelled_reviews_are_an_error_that_says_what_helps(self, tmp_path: Path, write: Any):
+        folder = write(tmp_path / "imdb")
+        for file in [*folder.glob("unsup*.parquet"), *folder.glob("train/unsup/*.txt")]:
+            file.unlink()
+        for read in (local(folder).fingerprint_unlabelled, local(folder).load_unlabelled):
+            with pytest.raises(DataError, match=r"holds no unlabelled reviews, .* unsup|leave pretrain out"):
+                read()
+
     def test_a_branch_is_no_revision(self):
         with pytest.raises(DataError, match=r"data.revision=main is no commit"):
             ImdbSource(None, REPOSITORY, "main").fingerprint()
@@ -135,6 +165,7 @@ class TestLocal:
         for reviews in (raw.train, raw.test):
             assert np.bincount(reviews.labels).tolist() == [12_500, 12_500]
             assert any("<br />" in text for text in reviews.texts[:100])
+        assert len(local(real_imdb).load_unlabelled()) == 50_000
 
 
 @dataclass
@@ -191,6 +222,7 @@ class TestHub:
         answer = download[1]
         assert (answer["train"], answer["test"]) == (texts("train"), texts("test"))
         assert answer["labels"] == labels("train")
+        assert answer["unlabelled"] == texts("unsupervised")
         assert answer["light"], "the fingerprint must not need the network's libraries"
         assert f"GET /datasets/{REPOSITORY}/resolve/{REVISION}/plain_text/train-00000-of-00001.parquet" in hub.requests
 

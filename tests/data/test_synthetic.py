@@ -179,3 +179,13 @@ def test_length_tells_nothing(default_splits: RawSplits) -> None:
 
     model = LogisticRegression().fit(lengths(default_splits.train), default_splits.train.labels)
     assert model.score(lengths(default_splits.test), default_splits.test.labels) < 0.54
+
+
+def test_unlabelled_reviews_are_in_no_split_and_change_none():
+    source, more = (SyntheticSource(**SMALL, unlabelled_size=size) for size in (None, 200))
+    assert (source.fingerprint(), source.fingerprint_unlabelled()) == (more.fingerprint(), None)
+    assert more.fingerprint_unlabelled() != SyntheticSource(**SMALL, unlabelled_size=201).fingerprint_unlabelled()
+    raw, texts = more.load(), more.load_unlabelled()
+    assert raw.train.texts == source.load().train.texts
+    assert len({*texts, *raw.train.texts, *raw.test.texts}) == 200 + 300 + 100
+    assert texts == more.load_unlabelled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,15 @@ from sentiment.data.fingerprint import hash_contents
 from sentiment.data.reviews import RawSplits, as_path
 from sentiment.errors import DataError
 
+log = logging.getLogger(__name__)
+
 READER_VERSION = 2  # raise it when the same file would give other reviews
 FIRST_READER_VERSION = 1  # of files that give what they gave to the first reader, so that old studies go on
 
 SPLIT_NAMES = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|test|valid|val|dev)(?![a-z])|(?<![a-z])(training|validation)(?![a-z])")
+
+UNLABELLED_KEY = "data.unlabelled_path"
 
 LABEL_PATHS = ("label_path", "validation_label_path", "test_label_path")
 
@@ -46,6 +51,7 @@ class FilesSource(LabelledData):
         test_path: Test reviews; None: a part of the training reviews.
         label_path: Where texts stand one per line: file of their labels, one per line; the same for the other two.
         format: See `ReadOptions`, as for the next four.
+        unlabelled_path: Reviews of which the text alone is read; None: there are none.
     """
 
     path: Path
@@ -59,11 +65,12 @@ class FilesSource(LabelledData):
     quoting: Quoting | None = None
     encoding: str | None = None
     header: bool | None = None
+    unlabelled_path: Path | None = None
 
     def __post_init__(self) -> None:
         """Take paths as text too, as settings hold them."""
         super().__post_init__()
-        for name in ("path", "validation_path", "test_path", *LABEL_PATHS):
+        for name in ("path", "validation_path", "test_path", "unlabelled_path", *LABEL_PATHS):
             object.__setattr__(self, name, as_path(getattr(self, name)))
 
     def describe(self) -> str:
@@ -112,6 +119,40 @@ class FilesSource(LabelledData):
                 prior = prior or dialect
                 tables[key].append(take_rows(reading, str(path), self.rename()))
         return make_splits(tables["data.path"], tables.get("data.validation_path"), tables.get("data.test_path"), self)
+
+    def fingerprint_unlabelled(self) -> str | None:
+        """Identify the content of the unlabelled files and how they are read.
+
+        Raises:
+            DataError: A file is missing.
+        """
+        if self.unlabelled_path is None:
+            return None
+        files = [
+            file
+            for path in find_files(UNLABELLED_KEY, self.unlabelled_path)
+            for file in (sorted(path.rglob("*.arrow")) if path.is_dir() else [path])
+        ]
+        settings = [READER_VERSION, str(self.text_column), self.on_bad_row, self._list_options()]
+        return f"files:{hash_contents((file.name, file) for file in files)}:{json.dumps(settings)}"
+
+    def load_unlabelled(self) -> list[str]:
+        """Read the texts of the unlabelled files; labels that stand beside them are left alone.
+
+        Raises:
+            DataError: A file or the text's column is missing; bad rows, unless they are skipped.
+        """
+        options, texts = ReadOptions(self.text_column, None, **self._list_options()), []
+        for path in [] if self.unlabelled_path is None else find_files(UNLABELLED_KEY, self.unlabelled_path):
+            table = take_rows(read_file(path, options)[0], str(path), {})
+            if table.bad:
+                number, fault = table.bad[0]
+                told = f"{path}, {table.unit} {number}: {fault} ({len(table.bad):,} bad in all)"
+                if self.on_bad_row == "error":
+                    raise DataError(f"{told}; mend them, or leave them out with data.on_bad_row=skip")
+                log.warning("Left out: %s", told)
+            texts += table.texts
+        return texts
 
     def _list_options(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in ("format", "delimiter", "quoting", "encoding", "header")}

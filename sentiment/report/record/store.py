@@ -20,7 +20,7 @@ from sentiment.errors import SentimentError
 from sentiment.report.sweep.collect import collect_sweep
 from sentiment.tracking.result_file import ResultRecord, make_record
 
-PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "tracking.")
+PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "pretrain.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
 
 FOLDER = "FOLDER"
@@ -61,7 +61,9 @@ def collect_part(name: str, sweep_dir: Path) -> RecordPart:
         raise RecordError(f"there is no folder {sweep_dir}\n  -> give the folder of a multirun, as it was printed")
     table = collect_sweep(sweep_dir)
     words = shlex.split(table.command or "")
-    command = shlex.join(re.sub(r"^(data\.\w*path|data\.cache_dir)=.*", rf"\1={FOLDER}", word) for word in words)
+    command = shlex.join(
+        re.sub(r"^(data\.\w*path|(?:data|pretrain)\.cache_dir)=.*", rf"\1={FOLDER}", word) for word in words
+    )
     records = tuple(record for record in table.records if record.status != "RUNNING")
     over_limit = {run.job_number for row in table.rows if row.excess for run in row.runs if run.job_number is not None}
     return RecordPart(name, command, table.log_scaled, records, frozenset(over_limit))

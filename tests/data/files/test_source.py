@@ -163,3 +163,33 @@ def test_the_fingerprint_is_of_content_and_reading(make: Make, tmp_path: Path):
 def test_the_draw_of_a_test_split_does_not_count_where_there_is_a_test_file(make: Make, tmp_path: Path):
     test = csv_file(tmp_path / "test.csv", [("t", "bad")])
     assert make(test_path=test).fingerprint() == make(test_path=test, split_seed=1, test_fraction=0.5).fingerprint()
+
+
+class TestUnlabelled:
+    def test_there_are_none_unless_a_path_names_them(self, make: Make):
+        assert (make().fingerprint_unlabelled(), make().load_unlabelled()) == (None, [])
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("more.txt", "one\n\ntwo, too\n"), ("more.csv", 'text\none\n"two, too"\n'),
+            ("more.csv", 'id,text,label\n1,one,\n2,"two, too",good\n'),
+            ("more.jsonl", '{"text": "one"}\n{"text": "two, too", "label": null}\n'),
+        ],
+    )  # fmt: skip
+    def test_texts_are_read_whatever_stands_beside_them(self, make: Make, tmp_path: Path, name: str, content: str):
+        (tmp_path / name).write_text(content)
+        source = make(unlabelled_path=tmp_path / name)
+        assert source.load_unlabelled() == ["one", "two, too"]
+        assert source.fingerprint() == make().fingerprint(), "the labelled reviews are the same"
+        before = source.fingerprint_unlabelled()
+        (tmp_path / name).write_text(content.replace("one", "other"))
+        assert make(unlabelled_path=tmp_path / name).fingerprint_unlabelled() != before
+
+    def test_bad_rows_stop_the_run_or_are_left_out(self, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+        file = tmp_path / "more.jsonl"
+        file.write_text('{"text": "one"}\n{"text": 7}\n')
+        with pytest.raises(DataError, match=r"more.jsonl, line 2: the text is no string but 7 .*data.on_bad_row=skip"):
+            make(unlabelled_path=file).load_unlabelled()
+        assert make(unlabelled_path=file, on_bad_row="skip").load_unlabelled() == ["one"]
+        assert "Left out" in caplog.text

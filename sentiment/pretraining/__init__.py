@@ -1,0 +1,1 @@
+"""Learn words from reviews without labels, before a network learns classes (``pretrain``)."""

@@ -1,0 +1,170 @@
+"""Learned words on disk: trained once, shared by every run and trial that asks for the same ones.
+
+An artifact is a folder of ``weights.safetensors`` and ``words.json``, which says what they are and holds the checksum.
+While it is made, the folder also has the checkpoints from which an interrupted training goes on, and its record. Who
+makes it holds a lock beside it, which the system lets go with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from sentiment import atomic
+from sentiment.errors import ModelFileError
+from sentiment.format import format_duration
+from sentiment.training.result import CHECKPOINTS
+from sentiment.training.resume import LAST_FILE
+
+log = logging.getLogger(__name__)
+
+WEIGHTS_FILE = "weights.safetensors"
+
+FACTS_FILE = "words.json"
+
+WAIT_SECONDS = 2.0
+"""Time between two looks whether another process is done."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What words are, beside their weights.
+
+    Attributes:
+        fingerprint: What they depend on, hashed; the folder's name.
+        settings: The settings that they were trained with, flat.
+        texts: Fingerprint of the reviews.
+        code: Digest of the code that trained them.
+        curve: Every validation: step, epoch, and metrics.
+        loss: Best mean negative log-likelihood of a word held out.
+        seconds: Wall time of the training.
+        sha256: Checksum of the weights.
+    """
+
+    fingerprint: str
+    settings: Mapping[str, str]
+    texts: str
+    code: str
+    curve: list[Mapping[str, float]]
+    loss: float
+    seconds: float
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Words:
+    """Weights of a part of a network that has learned words, by their names in the network; and where they are kept."""
+
+    folder: Path
+    facts: Facts
+    weights: Mapping[str, Tensor]
+
+
+class DamagedWordsError(Exception):
+    """An artifact is there but cannot be used; it is made again."""
+
+
+def open_words(folder: Path, make: Callable[[], None], tell: Callable[[str], None]) -> Words:
+    """Read learned words, or have them made first, by one process at a time.
+
+    Args:
+        folder: The artifact's; its name changes with everything that the words depend on.
+        make: Trains, going on from checkpoints in the folder, and ends with `save_words`.
+        tell: Hears from time to time that another process is waited for.
+
+    Raises:
+        ModelFileError: The folder cannot be written.
+    """
+    words = _read_if_whole(folder, logging.DEBUG)
+    if words is not None:
+        return words
+    with _explain_failure_to_write(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(folder.with_name(f"{folder.name}.lock"), tell)
+    with lock:
+        words = _read_if_whole(folder, logging.WARNING)  # another process may have made it while this one waited
+        if words is not None:
+            return words
+        if (folder / FACTS_FILE).exists() or not (folder / CHECKPOINTS / LAST_FILE).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, or nothing that a training could go on from
+        make()
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        with _explain_failure_to_write(folder):
+            return read_words(folder)
+
+
+def save_words(folder: Path, weights: Mapping[str, Tensor], **facts: Any) -> None:
+    """Write an artifact: what it is comes last, so that without it there is none.
+
+    Raises:
+        ModelFileError: It cannot be written.
+    """
+    content = safetensors.torch.save(dict(weights))
+    made = Facts(fingerprint=folder.name, sha256=hashlib.sha256(content).hexdigest(), **facts)
+    with _explain_failure_to_write(folder):
+        atomic.write_bytes(folder / WEIGHTS_FILE, content)
+        atomic.write_json(folder / FACTS_FILE, asdict(made))
+
+
+def read_words(folder: Path) -> Words:
+    """Read an artifact.
+
+    Raises:
+        DamagedWordsError: A file is missing, cut off or altered, or it is another artifact's.
+    """
+    try:
+        facts = atomic.build(Facts, atomic.read_json(folder / FACTS_FILE))
+        content = (folder / WEIGHTS_FILE).read_bytes()
+        if facts.fingerprint != folder.name:
+            raise ValueError(f"{FACTS_FILE} is of {facts.fingerprint}")
+        if hashlib.sha256(content).hexdigest() != facts.sha256:
+            raise ValueError(f"the checksum of {WEIGHTS_FILE} differs")
+        return Words(folder, facts, safetensors.torch.load(content))
+    except (OSError, ValueError, TypeError, KeyError, safetensors.SafetensorError) as error:
+        raise DamagedWordsError(f"{type(error).__name__}: {error}") from error
+
+
+def _read_if_whole(folder: Path, level: int) -> Words | None:
+    if not (folder / FACTS_FILE).exists():
+        return None
+    try:
+        return read_words(folder)
+    except DamagedWordsError as error:
+        log.log(level, "The learned words in %s are damaged (%s); they are learned again.", folder, error)
+        return None
+
+
+def _acquire(file: Path, tell: Callable[[str], None]) -> AbstractContextManager[object]:
+    """Take the lock; wait for whoever has it, and say so once."""
+    lock, began, is_told = FileLock(file), time.monotonic(), False
+    while True:
+        try:
+            return lock.acquire(timeout=WAIT_SECONDS if is_told else 0)
+        except Timeout:
+            if not is_told:
+                log.info("Another run is learning these words; waiting for it.")
+            is_told = True
+            tell(f"waits for words, {format_duration(time.monotonic() - began)}")
+
+
+@contextmanager
+def _explain_failure_to_write(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, DamagedWordsError) as error:
+        raise ModelFileError(
+            f"learned words cannot be kept in {folder} ({error}).\n"
+            "  -> free some space, or choose a folder that you may write: pretrain.cache_dir=FOLDER"
+        ) from error

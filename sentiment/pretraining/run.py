@@ -1,0 +1,223 @@
+"""Find the words that a run starts from, or learn them first, in a recorded run of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from sentiment.config.home import write_portable
+from sentiment.config.option import find_option
+from sentiment.config.run_context import RunContext
+from sentiment.config.schema import Settings
+from sentiment.data.build import build_source, build_unlabelled
+from sentiment.data.corpus import Corpus, fingerprint_unlabelled
+from sentiment.errors import NonFiniteLossError, RunPaused, RunPruned
+from sentiment.format import format_duration
+from sentiment.models.build import build_model, count_parameters
+from sentiment.models.checkpoint import read_checkpoint
+from sentiment.pretraining.artifact import WEIGHTS_FILE, Words, open_words, save_words
+from sentiment.pretraining.module import WordsModule
+from sentiment.pretraining.objectives import take_encoder
+from sentiment.pretraining.plan import count_words, fingerprint_words, gather_pieces, plan_pretraining
+from sentiment.tracking.params import flatten_settings
+from sentiment.tracking.recorder import open_recorder
+from sentiment.tracking.result_file import FINGERPRINT_TAG, read_result_of
+from sentiment.training.device import name_device
+from sentiment.training.lightning_setup import lightning_setup
+from sentiment.training.reporter import Reporter, Reporters
+from sentiment.training.reporting import ReportingCallback, epochs_done
+from sentiment.training.result import CHECKPOINTS, RunResult
+from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
+from sentiment.training.run import build_data, build_selection, build_trainer, fit, set_global_state, wants_progress_bar
+
+log = logging.getLogger(__name__)
+
+WORDS_TAG = "pretrain.words"
+"""Tag of a run that started from learned words: their fingerprint, which is the name of their folder."""
+
+RUN_TAG = "pretrain.run_id"
+"""Tag beside it: the MLflow run in which they were learned."""
+
+TELL_SECONDS = 2.0
+"""Time between two tellings of progress."""
+
+
+def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str], None]) -> Words:
+    """Return the words that a run starts from; whoever needs them first learns them, others wait for it.
+
+    Args:
+        run: The run.
+        corpus: Its reviews. With debug=... they are few, and unlabelled ones are left alone.
+        code: Digest of the code that trains.
+        tell: Hears from time to time how far it is.
+
+    Raises:
+        SentimentError: The unlabelled reviews cannot be read, the training failed, or its folder cannot be written.
+    """
+    plan = plan_pretraining(run.settings)
+    assert plan.pretrain is not None
+    unlabelled = None if run.settings.trainer.debug else fingerprint_unlabelled(build_source(plan.data))
+    texts = hashlib.sha256(json.dumps([corpus.fingerprint, unlabelled]).encode()).hexdigest()[:32]
+    folder = Path(plan.pretrain.cache_dir) / fingerprint_words(plan, texts)
+    is_more = unlabelled is not None
+    words = open_words(folder, partial(learn_words, run, plan, corpus, is_more, folder, texts, code, tell), tell)
+    facts = words.facts
+    log.info(
+        "Words: %s, learned in %s to a perplexity of %.4g; %s",
+        _name(plan), format_duration(facts.seconds), math.exp(facts.loss), folder,
+    )  # fmt: skip
+    if facts.code != code:
+        log.warning("Other code of this project learned these words; to learn them again, remove that folder.")
+    return words
+
+
+def describe_words(words: Words) -> dict[str, str]:
+    """Return the tags of a run that starts from words."""
+    record = read_result_of(words.folder)
+    run_id = {} if record is None or record.run_id is None else {RUN_TAG: record.run_id}
+    return {WORDS_TAG: words.facts.fingerprint, **run_id}
+
+
+def learn_words(
+    run: RunContext,
+    plan: Settings,
+    corpus: Corpus,
+    is_more: bool,
+    folder: Path,
+    texts: str,
+    code: str,
+    tell: Callable[[str], None],
+) -> None:
+    """Train, record and keep the words of a plan.
+
+    Arguments are as for `find_words`; `is_more` says whether there are unlabelled reviews, `texts` is the fingerprint
+    of all of them.
+
+    Raises:
+        RunPruned: A dry run has seen enough; what was learned stays, and the next run goes on from there.
+    """
+    unlabelled = build_unlabelled(plan.data, corpus) if is_more else None
+    reviews = len(corpus.train) + len(corpus.validation)
+    log.info(
+        "Learns words first, once for all runs that start from them: %s, from %s labelled and %s unlabelled reviews.",
+        _name(plan), f"{reviews:,}", "no" if unlabelled is None else f"{len(unlabelled):,}",
+    )  # fmt: skip
+    own = replace(
+        run,
+        settings=plan,
+        overrides=(_name(plan),),
+        output_dir=folder,
+        sweep_dir=None,
+        job_number=None,
+        resolved_yaml=write_portable(json.dumps(plan.model_dump(mode="json"), indent=1)),  # JSON is YAML
+    )
+    try:
+        with open_recorder(own) as recorder:
+            recorder.describe({FINGERPRINT_TAG: texts, "device": name_device(plan), WORDS_TAG: folder.name})
+            reporter = Reporters([recorder, WordsProgress(tell, plan.trainer.max_epochs)])
+            result, weights = train_words(plan, gather_pieces(corpus, unlabelled, plan), folder, reporter)
+            record = read_result_of(folder)
+            assert record is not None, "it has just been written"
+            save_words(
+                folder, weights, settings=flatten_settings(plan), texts=texts, code=code, curve=list(record.history),
+                loss=result.metrics["val/loss"], seconds=result.seconds,
+            )  # fmt: skip
+            recorder.finished(result)
+    except RunPaused as stopped:
+        raise RunPruned(str(stopped)) from None
+
+
+def train_words(
+    plan: Settings, pieces: Corpus, folder: Path, reporter: Reporter
+) -> tuple[RunResult, dict[str, Tensor]]:
+    """Train on pieces of reviews, from the last whole epoch of an interrupted attempt if there is one.
+
+    Returns:
+        The result, and the best weights on the pieces held out, without those that classify.
+
+    Raises:
+        NonFiniteLossError: The loss became NaN or infinite.
+    """
+    assert plan.pretrain is not None
+    set_global_state(plan.seed, plan.trainer)
+    size = pieces.tokenizer.vocabulary_size
+    network = build_model(
+        plan.model, vocabulary_size=size, classes=len(pieces.class_names), max_tokens=plan.data.max_tokens
+    )
+    objective = find_option(plan.pretrain).build(plan.pretrain, network=network, counts=count_words(pieces.train, size))
+    module = WordsModule(objective, plan.optimizer, plan.scheduler, plan.seed)
+    show_bar = wants_progress_bar(plan.trainer)
+    reporting = ReportingCallback(
+        reporter,
+        every_n_steps=plan.trainer.log_every_n_steps,
+        objective=plan.selection,
+        print_validations=not show_bar,
+    )
+    checkpoints = folder / CHECKPOINTS
+    # The folder's name is the fingerprint; on another device, other numbers are drawn and a training begins anew.
+    device = plan.trainer.accelerator, plan.trainer.precision, plan.trainer.deterministic
+    identity = Identity(f"{folder.name} {device}", folder.name)
+    last = LastCheckpoint(checkpoints, plan.trainer.max_epochs, lambda _: identity, reporter, enabled=True)
+    with lightning_setup():
+        callbacks = [reporting, build_selection(plan, checkpoints), last]
+        trainer = build_trainer(plan, folder, callbacks, show_bar=show_bar)
+        try:
+            fit(trainer, module, build_data(plan, pieces), reporting, last)
+        except NonFiniteLossError as error:
+            problem = str(error).partition("\n")[0]
+            raise NonFiniteLossError(f"While words were learned: {problem}\n-> lower pretrain.lr") from error
+        module.load_state_dict(read_checkpoint(checkpoints / BEST_FILE)["state_dict"])
+        epochs = epochs_done(trainer)
+    assert reporting.best is not None, "fit returned without a validation"
+    result = RunResult(
+        metrics=reporting.best,
+        parameters=count_parameters(objective),
+        seconds=last.seconds,
+        epochs=epochs,
+        best_epoch=reporting.best_epoch,
+        checkpoint=folder / WEIGHTS_FILE,
+        bundle=folder,
+        class_names=pieces.class_names,
+        test=None,
+    )
+    return result, take_encoder(objective)
+
+
+def _name(plan: Settings) -> str:
+    assert plan.pretrain is not None
+    return f"pretrain={plan.pretrain.name}"
+
+
+class WordsProgress:
+    """A `sentiment.training.reporter.Reporter` that tells how far it is."""
+
+    def __init__(self, tell: Callable[[str], None], max_epochs: int) -> None:
+        self._tell, self._max_epochs = tell, max_epochs
+        self._told = -math.inf
+
+    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Tell, now and then.
+
+        Raises:
+            RunPaused: A dry run has seen enough; nothing that others could go on from is removed for it.
+        """
+        if time.monotonic() - self._told >= TELL_SECONDS:
+            self._told = time.monotonic()
+            try:
+                self._tell(f"words, epoch {epoch:.3g}/{self._max_epochs}")
+            except RunPruned as enough:
+                raise RunPaused(str(enough)) from None
+
+    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Nothing: it is no validation of the run."""
+
+    tested = validated

@@ -1,0 +1,94 @@
+"""Learned words on disk: whole or made again, by one process at a time."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from filelock import FileLock
+
+from sentiment.errors import ModelFileError
+from sentiment.pretraining import artifact
+from sentiment.pretraining.artifact import FACTS_FILE, WEIGHTS_FILE, open_words, save_words
+
+FACTS = {
+    "settings": {"seed": "0"}, "texts": "abc", "code": "def", "curve": [{"step": 1, "epoch": 1.0, "val/loss": 2.0}],
+    "loss": 2.0, "seconds": 60.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "pretrained" / "0123"
+
+
+@pytest.fixture
+def made(folder):
+    """Open the folder's words, and count how often they were made."""
+    times = []
+
+    def make():
+        times.append(1)
+        save_words(folder, {"a.weight": torch.arange(3.0)}, **FACTS)
+
+    def open_made():
+        return open_words(folder, make, lambda note: None), len(times)
+
+    return open_made
+
+
+def test_words_are_made_once_and_come_back(made):
+    first, _ = made()
+    second, times = made()
+    assert times == 1
+    assert second.facts == first.facts
+    assert second.facts.curve == FACTS["curve"]
+    assert second.weights["a.weight"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("file", [WEIGHTS_FILE, FACTS_FILE])
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda content: content[:-9], lambda c: c.replace(b"a", b"b")])
+def test_damaged_words_are_named_and_made_again(made, folder, caplog, file, damage):
+    made()
+    (folder / file).write_bytes(damage((folder / file).read_bytes()))
+    words, times = made()
+    assert times == 2
+    assert f"learned words in {folder} are damaged" in caplog.text
+    assert words.weights["a.weight"].tolist() == [0, 1, 2]
+
+
+def test_words_without_their_weights_or_under_another_name_are_not_used(made, folder):
+    made()
+    (folder / WEIGHTS_FILE).unlink()
+    assert made()[1] == 2
+    folder.rename(folder.with_name("4567"))
+    with pytest.raises(artifact.DamagedWordsError, match=f"{FACTS_FILE} is of 0123"):
+        artifact.read_words(folder.with_name("4567"))
+
+
+def test_whoever_waits_says_so_once_and_takes_what_the_other_made(made, folder, caplog, monkeypatch):
+    monkeypatch.setattr(artifact, "WAIT_SECONDS", 0.01)
+    caplog.set_level("INFO")
+    folder.parent.mkdir()
+    notes, waited = [], threading.Event()
+
+    def tell(note):
+        notes.append(note)
+        if len(notes) == 3:
+            waited.set()
+
+    with FileLock(folder.with_name("0123.lock")):
+        waiting = threading.Thread(target=lambda: notes.append(open_words(folder, None, tell)))
+        waiting.start()
+        assert waited.wait(30)
+        save_words(folder, {"a.weight": torch.arange(3.0)}, **FACTS)
+    waiting.join(30)
+    assert notes[-1].facts.loss == 2.0
+    assert caplog.text.count("Another run is learning these words") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelFileError, match=r"cannot be kept in .*\n  -> .*pretrain\.cache_dir=FOLDER"):
+        open_words(tmp_path / "file" / "0123", None, print)

@@ -1,0 +1,132 @@
+"""Words are learned once, go on after an interruption, and reach the network that classifies."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sentiment.errors import NonFiniteLossError, RunPruned
+from sentiment.pretraining.artifact import Words
+from sentiment.pretraining.objectives import CLASSIFYING
+from sentiment.tracking.result_file import read_result_of
+from sentiment.training import run
+from sentiment.training.run import build_module, train_and_test
+from sentiment.training.start import take_words
+
+
+class PowerCut(Exception):  # noqa: N818 - whatever ends a process
+    pass
+
+
+@pytest.fixture(params=["rnn", "transformer"])
+def model(request) -> str:
+    return request.param
+
+
+def equal(one: Words, other: Words) -> bool:
+    return one.weights.keys() == other.weights.keys() and all(
+        torch.equal(tensor, other.weights[name]) for name, tensor in one.weights.items()
+    )
+
+
+def test_words_are_learned_once_and_recorded_with_their_curve(compose_settings, find, caplog, model):
+    caplog.set_level("INFO")
+    words = find(compose_settings(model))
+    record = read_result_of(words.folder)
+    assert (record.status, record.name) == ("FINISHED", f"{model} pretrain={words.facts.settings['pretrain.name']}")
+    assert [point["epoch"] for point in record.history] == pytest.approx(
+        [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2], abs=0.04
+    )
+    assert list(record.history) == words.facts.curve
+    losses = [point["val/loss"] for point in record.history]
+    assert words.facts.loss == record.metrics["val/loss"] == min(losses) < losses[0]
+    assert record.metrics["val/perplexity"] == pytest.approx(math.exp(min(losses)))
+    assert not (words.folder / "checkpoints").exists()
+    again = find(compose_settings(model, "model.pooling=max", "seed=3", "optimizer.lr=0.1"))
+    assert (again.folder, equal(words, again)) == (words.folder, True)
+    assert caplog.text.count("Learns words first") == 1
+    assert "learned in" in caplog.text
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(compose_settings, find, tmp_path, model, caplog):
+    caplog.set_level("INFO")
+    whole = find(compose_settings(model, f"pretrain.cache_dir={tmp_path}/whole"))
+
+    def cut(note):
+        if note.startswith("words, epoch 1."):
+            raise PowerCut
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sentiment.pretraining.run.TELL_SECONDS", 0.0)
+        with pytest.raises(PowerCut):
+            find(compose_settings(model), cut)
+    torch.rand(100)  # another process has drawn other numbers
+    rest = find(compose_settings(model, "model.dropout=0.3"))
+    assert "Goes on after epoch 1" in caplog.text
+    assert equal(whole, rest)
+    assert rest.facts.curve == whole.facts.curve
+
+
+def test_a_dry_run_that_has_seen_enough_costs_nobody_what_was_learned(compose_settings, find, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("sentiment.pretraining.run.TELL_SECONDS", 0.0)
+
+    def stop(note):
+        if note.startswith("words, epoch 1."):
+            raise RunPruned("the probe has seen enough")
+
+    with pytest.raises(RunPruned, match="seen enough"):
+        find(compose_settings("rnn"), stop)
+    assert find(compose_settings("rnn")).facts.curve[-1]["epoch"] == 2
+    assert "Goes on after epoch 1" in caplog.text
+
+
+def test_words_of_other_code_are_told(compose_settings, find, caplog):
+    find(compose_settings("rnn"))
+    find(compose_settings("rnn"), code="another")
+    assert "Other code of this project learned these words" in caplog.text
+
+
+@pytest.mark.parametrize("extra", [(), ("model.bigram_buckets=64", "model.convolution_width=3", "model.depth=2")])
+def test_the_weights_reach_the_network_that_classifies(
+    compose_settings, find, small_corpus, tmp_path, monkeypatch, model, extra, caplog
+):
+    caplog.set_level("INFO")
+    settings = compose_settings(model, "model.pooling=attention", *extra)
+    words = find(settings)
+    states = []
+
+    def look(trainer, module, *_):
+        states.append({name: tensor.clone() for name, tensor in module.network.state_dict().items()})
+        raise PowerCut
+
+    monkeypatch.setattr(run, "fit", look)
+    for given in (words.weights, None):
+        with pytest.raises(PowerCut):
+            train_and_test(settings, small_corpus, tmp_path, None, words=given)
+    started, fresh = states
+    changed = {name for name in started if not torch.equal(started[name], fresh[name])}
+    assert all(torch.equal(started[name], tensor) for name, tensor in words.weights.items())
+    assert changed == set(words.weights), "all others start as they would without"
+    assert not any(name.startswith(CLASSIFYING) for name in words.weights)
+    told = "token_embedding.bigrams, front.filters, layers.1, pooling" if model == "rnn" and extra else "taken; pooling"
+    assert told in caplog.text
+
+
+def test_words_of_another_form_are_refused(compose_settings, find, small_corpus):
+    words = find(compose_settings("rnn"))
+    other = build_module(compose_settings("rnn", "model.embedding_size=8"), small_corpus).network
+    before = other.token_embedding.table.weight.clone()
+    with pytest.raises(Exception, match=r"by another network \(9 tensors\): .*x16 there and .*x8 here"):
+        take_words(other, words.weights)
+    assert torch.equal(other.token_embedding.table.weight, before)
+
+
+def test_a_loss_that_is_no_number_names_the_key_that_helps(compose_settings, find, monkeypatch):
+    monkeypatch.setattr(
+        "sentiment.pretraining.objectives.WordSoftmax.forward", lambda self, states, words: states.sum() * math.nan
+    )
+    with pytest.raises(NonFiniteLossError, match=r"While words were learned: .*\n-> lower pretrain.lr"):
+        find(compose_settings("rnn"))

@@ -1,0 +1,87 @@
+"""What learned words depend on, and what they do not: the latter is shared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sentiment.data.build import build_corpus, build_source, build_unlabelled
+from sentiment.pretraining.plan import count_words, fingerprint_words, gather_pieces, plan_pretraining
+
+
+@pytest.mark.parametrize(
+    ("model", "changed"),
+    [
+        ("rnn", "model.pooling=mean_max"), ("rnn", "model.dropout=0.4"), ("rnn", "model.word_dropout=0.2"),
+        ("rnn", "model.depth=2"), ("rnn", "model.bigram_buckets=64"), ("rnn", "model.convolution_width=3"),
+        ("rnn", "optimizer.lr=0.1"), ("rnn", "optimizer=sgd"), ("rnn", "trainer.max_epochs=9"), ("rnn", "seed=5"),
+        ("rnn", "data.batch_size=7"), ("rnn", "data.max_tokens=32"), ("rnn", "data.keep=tail"),
+        ("rnn", "trainer.accelerator=auto"), ("rnn", "trainer.weight_averaging=0.9"), ("rnn", "objective=val/f1"),
+        ("rnn", "pretrain.cache_dir=elsewhere"), ("rnn", "data.cache_dir=elsewhere"),
+        ("transformer", "model.pooling=max"), ("transformer", "data.max_tokens=32"),
+    ],
+)  # fmt: skip
+def test_words_are_shared_by_runs_that_differ_in_what_comes_afterwards(compose_settings, model: str, changed: str):
+    one, other = (plan_pretraining(compose_settings(model, *extra)) for extra in ((), (changed,)))
+    assert fingerprint_words(one, "texts") == fingerprint_words(other, "texts")
+
+
+@pytest.mark.parametrize(
+    ("model", "changed"),
+    [
+        ("rnn", "model.embedding_size=8"), ("rnn", "model.hidden_size=8"), ("rnn", "model.cell=gru"),
+        ("rnn", "model.bidirectional=false"), ("rnn", "data.tokenizer.vocabulary_size=50"), ("rnn", "pretrain.seed=1"),
+        ("rnn", "pretrain.lr=0.1"), ("rnn", "pretrain.max_epochs=1"), ("rnn", "pretrain.cutoffs=[10]"),
+        ("transformer", "model.heads=2"), ("transformer", "model.depth=2"), ("transformer", "model.norm=post"),
+        ("transformer", "model.positions=rotary"), ("transformer", "model.bigram_buckets=64"),
+        ("transformer", "model.convolution_width=3"), ("transformer", "pretrain.mask_fraction=0.3"),
+    ],
+)  # fmt: skip
+def test_words_of_another_network_or_training_are_others(compose_settings, model: str, changed: str):
+    one, other = (plan_pretraining(compose_settings(model, *extra)) for extra in ((), (changed,)))
+    assert fingerprint_words(one, "texts") != fingerprint_words(other, "texts")
+    assert fingerprint_words(one, "texts") != fingerprint_words(one, "other texts")
+
+
+def test_learned_positions_are_as_many_as_the_classifier_has(compose_settings):
+    plans = [
+        plan_pretraining(compose_settings("transformer", "model.positions=learned", f"data.max_tokens={most}"))
+        for most in (32, 64)
+    ]
+    assert [plan.data.max_tokens for plan in plans] == [32, 64]
+    assert len({fingerprint_words(plan, "texts") for plan in plans}) == 2
+
+
+def test_every_word_of_every_review_but_those_of_the_test_stands_in_one_piece(compose_settings, small_corpus):
+    settings = compose_settings("rnn", "pretrain.max_tokens=7")
+    unlabelled = build_unlabelled(settings.data, small_corpus)
+    pieces = gather_pieces(small_corpus, unlabelled, plan_pretraining(settings))
+    parts = [small_corpus.train, small_corpus.validation, unlabelled]
+    assert pieces.train.lengths.max() == 7
+    size = small_corpus.tokenizer.vocabulary_size
+    learned, held_out = (np.array(count_words(part, size)) for part in (pieces.train, pieces.validation))
+    np.testing.assert_array_equal(learned + held_out, sum(np.array(count_words(part, size)) for part in parts))
+    assert abs(held_out.sum() / learned.sum() - 0.1) < 0.05
+    joined = " ".join(map(str, pieces.train.ids))
+    whole = [split[row] for split in parts for row in range(len(split))]
+    assert sum(" ".join(map(str, ids)) in joined for ids in whole) == len(whole) - round(0.1 * len(whole))
+
+
+def test_unlabelled_reviews_are_read_once_and_those_of_the_test_left_out(compose_settings, small_corpus, monkeypatch):
+    settings = compose_settings("rnn", "data.unlabelled_size=60")
+    source = type(build_source(settings.data))
+    texts = [*source.load(build_source(settings.data)).test.texts[:3], "a film", "a plot"]
+    monkeypatch.setattr(source, "load_unlabelled", lambda self: texts)
+    unlabelled = build_unlabelled(settings.data, small_corpus)
+    assert [small_corpus.tokenizer.decode(unlabelled[row]) for row in range(len(unlabelled))] == ["a film", "a plot"]
+    monkeypatch.setattr(source, "load_unlabelled", None)
+    again = build_unlabelled(settings.data, small_corpus)
+    np.testing.assert_array_equal(again.ids, unlabelled.ids)
+
+
+def test_without_unlabelled_reviews_the_labelled_ones_are_all_there_is(compose_settings):
+    settings = compose_settings("rnn", "data.unlabelled_size=null")
+    corpus = build_corpus(settings.data)
+    assert build_unlabelled(settings.data, corpus) is None
+    pieces = gather_pieces(corpus, None, plan_pretraining(settings))
+    assert len(pieces.train) + len(pieces.validation) == len(corpus.train) + len(corpus.validation)
