@@ -28,7 +28,7 @@ CLASSIFYING = ("pooling.", "head.")
 
 
 class WordSoftmax(nn.Module):
-    """Adaptive softmax (Grave et al. 2017): rare words share a few places among the frequent ones, at a quarter width.
+    """Adaptive softmax (Grave et al. 2017): rare words share a few places among the frequent ones, at less width.
 
     Words are ranked by their counts in the texts themselves: tokenizers sort whole words by frequency, but not the
     pieces of byte-pair encoding.
@@ -49,7 +49,7 @@ class WordSoftmax(nn.Module):
         self.register_buffer("rank", rank)
         kept = [cutoff for cutoff in cutoffs if cutoff < len(counts)] or [len(counts) - 1]
         narrowest = 0.999 * width ** (1 / len(kept))  # the last cluster keeps a width of 1
-        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(width, len(counts), kept, div_value=min(4.0, narrowest))
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(width, len(counts), kept, div_value=min(2.0, narrowest))
 
     def forward(self, states: Tensor, words: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of (N,) words, given the (N, D) states that predict them."""
