@@ -119,12 +119,19 @@ class RunPaused(RunStopped):
 
 
 FailureKind = Literal[
-    "exception", "out_of_memory", "non_finite_loss", "interrupted", "worker_died", "timed_out", "not_stored"
+    "exception",
+    "out_of_memory",
+    "non_finite_loss",
+    "interrupted",
+    "worker_died",
+    "timed_out",
+    "not_stored",
+    "not_launched",
 ]
 """Why a run or a job did not come to its end.
 
 ``worker_died`` and ``timed_out`` are told by whoever waits for its process. ``not_stored``: nothing was wrong with it,
-but a disk was full or a database away; the same command finishes it.
+but a disk was full or a database away; the same command finishes it. ``not_launched``: a launcher did not take it.
 """
 
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM

@@ -11,6 +11,7 @@ import inspect
 import json
 import logging
 import math
+import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -59,7 +60,8 @@ def run_job(run: RunContext) -> tuple[float, ...]:
     """
     name_server(run.settings.tracking.uri)
     trial = current_trial()
-    outcome = None if trial is None else read_earlier(run)
+    is_again = trial is not None or "SLURM_RESTART_COUNT" in os.environ  # Slurm may restart a job that has just ended
+    outcome = read_earlier(run) if is_again else None
     if outcome is None:
         try:
             outcome = train(run, trial)

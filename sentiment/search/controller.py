@@ -210,9 +210,12 @@ class Controller:
         """Take the outcome of a job; return the trial where that settles it.
 
         Raises:
-            StudyFailedError: It could not be stored. The trial is given back, for nothing was wrong with it.
+            StudyFailedError: It could not be stored, or not be launched. The trial is given back, for nothing was wrong
+                with it.
         """
         active = self._active[job.address.number]
+        if outcome.kind == "not_launched":
+            raise StudyFailedError(f"{outcome.reason}")
         if outcome.kind == "not_stored":
             raise StudyFailedError(
                 f"Trial {active.claimed.number} waits to be stored: {outcome.reason}\n-> free space, or see that the "

@@ -18,10 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.errors import SentimentError, TrackingError
-from sentiment.report.sweep.closing import Alive, close_killed_beside, describe_parent
+from sentiment.report.sweep.closing import Alive, close_jobs, close_killed_beside, describe_parent
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
-from sentiment.search.workers import ray_cluster
+from sentiment.search.workers import ray_cluster, slurm
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.parent_file import VIEW_TAG, note_standing, note_sweep_end
 
@@ -57,6 +57,11 @@ class SweepCallback(Callback):
         self._deliverer: Deliverer | None = None
         self._alive: Alive | None = None
         self._started = False
+        self._outlives_jobs = False
+
+    def __reduce__(self) -> tuple[type[SweepCallback], tuple[()]]:
+        """Launchers send it to their jobs, along with Hydra's other callbacks; the sweep stays with the command."""
+        return SweepCallback, ()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Start the parent run, where MLflow records; refuse what a Ray cluster would never run."""
@@ -64,8 +69,7 @@ class SweepCallback(Callback):
             return  # not before the study has checked its space: see on_study_start
         try:
             freeze_loader(GlobalHydra.instance().config_loader())  # as a study is: an edit changes no later job
-            if config.hydra.launcher._target_ == ray_cluster.RAY:
-                ray_cluster.connect(config)
+            self._outlives_jobs = _prepare_launcher(config)
             self._start(config)
         except Exception as error:
             _give_up(error)
@@ -145,6 +149,8 @@ class SweepCallback(Callback):
         files: list[Path] = []
         texts: dict[str, str] = {}
         ending = Ending("FAILED", "exception", "the report could not be made")
+        if self._outlives_jobs and (interruption is None or isinstance(interruption, Exception)):
+            close_jobs(_sweep_dir(config), "its process ended without a word")
         seconds = self._settle(interruption)
         try:
             table = _collect(config)
@@ -201,6 +207,26 @@ def explain_watching(config: DictConfig, study_dir: Path) -> str:
         f"          {shlex.join(['optuna-dashboard', storage])}{install}\n"
         "Ctrl-C stops it; the same command goes on."
     )
+
+
+def _prepare_launcher(config: DictConfig) -> bool:
+    """Make a launcher ready for a grid, as a study does by itself.
+
+    Returns:
+        Whether all jobs are over when the launcher comes back, though one has died.
+
+    Raises:
+        LauncherError: There is no Slurm on this machine, or the Ray cluster cannot be reached, or cannot run the jobs.
+    """
+    target = str(config.hydra.launcher._target_)
+    if target == ray_cluster.RAY:
+        ray_cluster.connect(config)
+    if ".hydra_submitit_launcher." not in target:
+        return False
+    if target == slurm.SLURM:
+        slurm.prepare()
+    slurm.collect_losses()
+    return True
 
 
 def _describe_study(config: DictConfig) -> dict[str, str]:

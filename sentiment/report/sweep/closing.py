@@ -45,6 +45,12 @@ class Alive:
         os.close(self._descriptor)
 
 
+def close_jobs(sweep_dir: Path, reason: str) -> None:
+    """Close the records of jobs whose processes are gone, and could not do so themselves."""
+    for result in sorted(sweep_dir.rglob(RESULT_FILE)):
+        close_abandoned(result.parent, "worker_died", reason)
+
+
 def close_killed(sweep_dir: Path) -> bool:
     """Close what the killed command of a plain multirun left running, for its folder and for MLflow.
 
@@ -55,8 +61,7 @@ def close_killed(sweep_dir: Path) -> bool:
     try:
         with sign.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for result in sorted(sweep_dir.rglob(RESULT_FILE)):
-                close_abandoned(result.parent, "worker_died", KILLED)
+            close_jobs(sweep_dir, KILLED)
             if Outbox(sweep_dir).delivery.run_id is not None:
                 note_standing(sweep_dir, *describe_parent(collect_sweep(sweep_dir)))
                 note_sweep_end(sweep_dir, Ending("KILLED", "worker_died", KILLED))

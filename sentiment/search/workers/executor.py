@@ -10,9 +10,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
+from sentiment.errors import SentimentError
 from sentiment.search.workers.job import Finished, Job, JobRunner
 
 HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class LauncherError(SentimentError):
+    """A launcher cannot be reached, takes no jobs, or has lost one."""
 
 
 class Executor(Protocol):

@@ -20,7 +20,8 @@ from omegaconf import DictConfig
 
 from sentiment.errors import REASON_LENGTH
 from sentiment.search.study.outcome import failed
-from sentiment.search.workers import ray_cluster
+from sentiment.search.workers import ray_cluster, slurm
+from sentiment.search.workers.executor import LauncherError
 from sentiment.search.workers.job import Finished, Job, JobRunner
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Launches:
         capacity: Launches in flight.
 
     Raises:
-        LauncherError: The Ray cluster cannot be reached, or cannot run the jobs.
+        LauncherError: The Ray cluster cannot be reached, or cannot run the jobs; there is no Slurm.
     """
 
     blocking = False
@@ -72,6 +73,8 @@ class Launches:
         self._shortage: str | None = None
         if self._is_ray:
             ray_cluster.connect(self._study)
+        if self._study.hydra.launcher._target_ == slurm.SLURM:
+            slurm.prepare()
 
     @property
     def running(self) -> list[Job]:
@@ -149,7 +152,9 @@ class Launches:
             outcome = self._runner.read_return(returned[0])
         except Exception as error:  # a job that timed out, a node that died: the launcher raises, the study goes on
             outcome = failed(error)
-            if {kind.__name__ for kind in type(error).__mro__} & LOST:
+            if isinstance(error, LauncherError):
+                outcome = replace(outcome, kind="not_launched", reason=str(error))
+            elif {kind.__name__ for kind in type(error).__mro__} & LOST:
                 outcome = replace(outcome, kind="worker_died")
             elif self._is_ray and outcome.kind == "out_of_memory":
                 reason = f"Ray's memory monitor ended it at each start (hydra.sweeper.max_attempts). {outcome.reason}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.errors import SentimentError
+from sentiment.search.workers.executor import LauncherError
 
 RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
 
@@ -19,10 +19,6 @@ set, so that a job too large for every node would never end."""
 
 USUAL_ATTEMPTS = 3
 """Starts of such a job where `hydra.sweeper.max_attempts` does not say how many: it is a study's."""
-
-
-class LauncherError(SentimentError):
-    """A launcher cannot be reached, or cannot run the jobs."""
 
 
 def connect(config: DictConfig) -> None:

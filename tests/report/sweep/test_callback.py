@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import subprocess
 import sys
@@ -239,3 +240,14 @@ def test_a_multirun_that_was_killed_is_closed_by_the_next_one(
     run = MlflowClient(tracking_uri=parent.uri).get_run(parent.run_id)
     assert (run.info.status, run.data.tags["failure.reason"]) == ("KILLED", "the command was killed")
     living.end()
+
+
+def test_a_launcher_can_send_it_to_its_jobs_while_it_delivers(make_config, store):
+    callback = SweepCallback()
+    config = make_config()
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        callback.on_multirun_start(config)
+    sent = pickle.loads(pickle.dumps(callback))
+    sent.on_multirun_end(config)  # the sweep is not its own: it ends nothing
+    assert (PROJECT_DIR / config.hydra.sweep.dir / ALIVE_FILE).exists()
+    callback.on_multirun_end(config)

@@ -50,8 +50,11 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
             trial.report(value + config.steps - step, step=step)
             if config.checkpoint:
                 atomic.write_text(checkpoint, str(step + 1))
-                if step + 1 < config.steps:
-                    trial.saved()
+            if config.step_mark:  # after the checkpoint: a step that is run again was not there
+                with Path(config.step_mark).open("a") as file:
+                    file.write(f"{trial.number} {step}\n")
+            if config.checkpoint and step + 1 < config.steps:
+                trial.saved()
     if not config.steps:
         time.sleep(config.seconds)
     if trial is not None and config.describe:
