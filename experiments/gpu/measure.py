@@ -1,7 +1,7 @@
 """What does one card do? Steps, time to an accuracy, trials an hour, memory: one command, under ten minutes.
 
-    python experiments/gpu/measure.py --data-path FOLDER        # with the reviews of IMDB; without: synthetic ones alone
-    python experiments/gpu/measure.py --device cpu --tiny       # try the script itself; the figures mean nothing
+    python experiments/gpu/measure.py --data-path FOLDER  # with the reviews of IMDB; without: synthetic ones
+    python experiments/gpu/measure.py --device cpu --tiny # try the script itself; the figures mean nothing
 
 1. Steps: reviews and tokens a second of both networks, on real and synthetic reviews, in float32 and bfloat16, the
    memory that torch held, and the share of the speed that a large matrix product reaches on the same card. Operations
@@ -165,11 +165,11 @@ def measure_study(device: str, trials_at_once: int, overrides: Sequence[str], fo
     """Run a study of two trials for each at once, and return its pace and the largest memory in use."""
     trials = 2 * trials_at_once
     command = [
-        sys.executable, "run.py", "-m", "hydra/sweeper=study", "hydra/sweeper/sampler=random", "tracking=none",
-        "optimizer.lr=tag(log,interval(1e-4,1e-2))", f"hydra.sweeper.n_trials={trials}", "hydra.sweeper.seed=0",
+        sys.executable, "run.py", "-m", "search=study", "hydra/sweeper/sampler=random", "tracking=none",
+        "optimizer.lr=tag(log,interval(1e-4,1e-2))", f"hydra.sweeper.n_trials={trials}", "hydra.sweeper.sampler.seed=0",
         f"hydra.sweeper.n_jobs={trials_at_once}", f"hydra.sweeper.trials_per_device={trials_at_once}",
         f"hydra.sweep.dir={folder}", f"trainer={'gpu' if device == 'cuda' else 'cpu'}", "trainer.patience=null",
-        "hydra.sweeper.reuse=none", "hydra/sweeper/pruner=none", *overrides,
+        "hydra.sweeper.reuse=none", "hydra/sweeper/pruner=none", "hydra.sweeper.start=[]", *overrides,
     ]  # fmt: skip
     memory = []
     with subprocess.Popen(command, cwd=PROJECT_DIR, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as study:

@@ -1,4 +1,4 @@
-"""Networks of others, for comparison: what people write first, and torch's own modules. All pad; all pool by the mean."""
+"""Networks of others, to compare with: what people write first, and torch's own modules. All pad, and take the mean."""
 
 from __future__ import annotations
 

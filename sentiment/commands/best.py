@@ -10,6 +10,8 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
+from sentiment.commands.arguments import whole_number
+
 if TYPE_CHECKING:
     from sentiment.report.sweep.best import BestTrial
 
@@ -22,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "study", metavar="STUDY", help="a sweep's folder, its name under multirun/, or its MLflow parent run"
     )
     parser.add_argument("--name", help="name of the experiment (default: the study's name and _best)")
-    parser.add_argument("--rank", type=int, default=1, metavar="N", help="the N-th best instead (default: 1)")
+    parser.add_argument(
+        "--rank", type=whole_number(1), default=1, metavar="N", help="the N-th best instead (default: 1)"
+    )
     registry = parser.add_mutually_exclusive_group()
     registry.add_argument(
         "--register-as", metavar="NAME", help="registered model in MLflow (default: sentiment- and the data's name)"

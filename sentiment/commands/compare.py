@@ -12,6 +12,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment.commands.arguments import add_tracking_uri
+
 if TYPE_CHECKING:
     from sentiment.tracking.runs import StoredRun
 
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", metavar="KEY", help="group one sweep by this setting, e.g. model.pooling")
     parser.add_argument("--metric", help="what to compare (default: test/accuracy where all have it, else validation)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table, numbers in full, to this file")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: mlflow.db of this project)")
+    add_tracking_uri(parser)
 
 
 def run(options: argparse.Namespace) -> None:

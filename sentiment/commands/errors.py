@@ -10,27 +10,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sentiment.commands.arguments import add_page_arguments, add_tracking_uri
+
 SUMMARY = "see where a run is wrong: confusion, calibration, length, negation, and its most confident mistakes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("run_name", metavar="RUN", help="a run: its folder, SWEEP/NUMBER, or its MLflow run id")
-    parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="where to write (default: errors_SPLIT in its folder)"
-    )
     parser.add_argument("--split", choices=("test", "validation"), help="default: test where the run was tested")
     parser.add_argument("--data-path", type=Path, metavar="PATH", help="where the run's data lies now, if it moved")
-    parser.add_argument(
-        "--mistakes", type=_read_count, default=12, metavar="N", help="mistakes shown, the most confident first (12)"
-    )
-    parser.add_argument(
-        "--explain", action=argparse.BooleanOptionalAction, default=True, help="colour the words that decided (on)"
-    )
-    parser.add_argument(
-        "--log", action=argparse.BooleanOptionalAction, default=True, help="log the page on the run in MLflow (on)"
-    )
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: mlflow.db of this project)")
+    add_page_arguments(parser, output="errors_SPLIT in its folder", log="log the page on the run in MLflow")
+    add_tracking_uri(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -63,9 +54,3 @@ def run(options: argparse.Namespace) -> None:
         artifact_path = f"errors/{analysis.split}"
         attach_files(uri, analysis.run_id, files, folder, artifact_path)
         print(f"Logged on the MLflow run {analysis.run_id}, under {artifact_path}.")
-
-
-def _read_count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of mistakes; give 0 or more")
-    return int(text)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sentiment.commands.arguments import add_page_arguments, add_tracking_uri
+
 SUMMARY = "evaluate a model on labelled reviews: metrics with intervals, confusion, calibration, its worst mistakes"
 
 
@@ -34,17 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL=CLASS",
         help="class of the model that a label stands for (pos=positive); LABEL= leaves its reviews out",
     )
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: evaluation_NAME/)")
-    parser.add_argument(
-        "--mistakes", type=int, default=12, metavar="N", help="mistakes shown, the most confident first (12)"
-    )
-    parser.add_argument(
-        "--explain", action=argparse.BooleanOptionalAction, default=True, help="colour the words that decided (on)"
-    )
-    parser.add_argument(
-        "--log", action=argparse.BooleanOptionalAction, default=True, help="record it beside the model in MLflow (on)"
-    )
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)")
+    add_page_arguments(parser, output="evaluation_NAME/", log="record it beside the model in MLflow")
+    add_tracking_uri(parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment.commands.arguments import add_tracking_uri, whole_number
 from sentiment.errors import SentimentError
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ SUMMARY = "label texts with a trained model, and show which words decided"
 
 CHUNK_TEXTS = 1024
 """Texts that are read, sorted by length and answered together; bounds the memory for a file of any size."""
+
+MOST_THREADS = 1024
+"""As ``trainer.threads``: far more of them and torch ends with a segmentation fault."""
 
 BROKEN_PIPE_EXIT_CODE = 141
 """128 + SIGPIPE, as of any program whose reader has gone: ``| head``."""
@@ -52,11 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("table", "csv", "jsonl"), help="default: table, or by --output's ending")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE.csv or FILE.jsonl")
     parser.add_argument("--explain", action="store_true", help="show which words spoke for the label, and against it")
-    parser.add_argument("--batch-size", type=_positive, default=64, metavar="B", help="texts per batch (default: 64)")
+    parser.add_argument(
+        "--batch-size", type=whole_number(1), default=64, metavar="B", help="texts per batch (default: 64)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--threads", type=_threads, metavar="N", help="CPU threads")
+    parser.add_argument("--threads", type=whole_number(1, MOST_THREADS), metavar="N", help="CPU threads")
     parser.add_argument("--multirun-dir", type=Path, metavar="FOLDER", help="where runs lie (default: multirun/)")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)")
+    add_tracking_uri(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -187,21 +193,3 @@ def _choose_format(options: argparse.Namespace) -> Format:
     if chosen == "csv" and options.explain:
         raise PredictError("--explain has no place in a CSV.\n  -> take --format=jsonl, which lists words and shares")
     return chosen or "table"
-
-
-MOST_THREADS = 1024
-"""As ``trainer.threads``: far more of them and torch ends with a segmentation fault."""
-
-
-def _threads(text: str) -> int:
-    value = _positive(text)
-    if value > MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"{value} threads are more than {MOST_THREADS}")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return value

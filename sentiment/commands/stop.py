@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 
+from sentiment.commands.arguments import whole_number
+
 SUMMARY = "end a study after its running jobs, or one running trial as pruned; the study's own command goes on later"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("study", metavar="STUDY", help="a study's folder, or its name under multirun/")
-    parser.add_argument("trial", nargs="?", type=int, metavar="TRIAL", help="number of a trial; without it: the study")
+    parser.add_argument(
+        "trial", nargs="?", type=whole_number(0), metavar="TRIAL", help="number of a trial; without it: the study"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from sentiment.commands.arguments import whole_number
+
 SUMMARY = "serve the report of a running study: it follows its trials, ends one, or stops the study after them"
 
 DESCRIPTION = (
@@ -27,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="address to listen on; other machines reach the page only with one of this machine's, or 0.0.0.0 for all "
         "(plain HTTP: rather forward the port, ssh -L 8500:127.0.0.1:8500)",
     )
-    parser.add_argument("--port", type=int, metavar="PORT", help="port; without it: 8500, or the next that is free")
+    parser.add_argument(
+        "--port", type=whole_number(0, 65535), metavar="PORT", help="port; without it: 8500, or the next that is free"
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from sentiment.config.home import PROJECT_DIR
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def call(script, *arguments):
     command = [sys.executable, str(PROJECT_DIR / "experiments" / script), *arguments]
-    return subprocess.run(command, cwd=PROJECT_DIR, check=True, capture_output=True, text=True, timeout=600).stdout
+    return subprocess.run(command, cwd=PROJECT_DIR, check=True, capture_output=True, text=True).stdout
 
 
 def test_the_gpu_script_measures_every_part(tmp_path):
