@@ -21,7 +21,6 @@ from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.closing import Alive, close_jobs, close_killed_beside, describe_parent
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
-from sentiment.search.workers import ray_cluster, slurm
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.parent_file import VIEW_TAG, note_standing, note_sweep_end
 
@@ -219,6 +218,10 @@ def _prepare_launcher(config: DictConfig) -> bool:
         LauncherError: There is no Slurm on this machine, or the Ray cluster cannot be reached, or cannot run the jobs.
     """
     target = str(config.hydra.launcher._target_)
+    if target.endswith(".BasicLauncher"):
+        return False
+    from sentiment.search.workers import ray_cluster, slurm
+
     if target == ray_cluster.RAY:
         ray_cluster.connect(config)
     if ".hydra_submitit_launcher." not in target:
