@@ -28,7 +28,7 @@ pytestmark = [
     ),
 ]
 
-WAIT_SECONDS = 120
+WAIT_SECONDS = 250
 
 ON_SLURM = ("-m", "hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1")
 

@@ -10,14 +10,16 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
+from hydra.errors import CompactHydraException
+
 from sentiment.errors import SentimentError
 from sentiment.search.workers.job import Finished, Job, JobRunner
 
 HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class LauncherError(SentimentError):
-    """A launcher cannot be reached, takes no jobs, or has lost one."""
+class LauncherError(SentimentError, CompactHydraException):
+    """A launcher cannot be reached, takes no jobs, or has lost one; Hydra prints the message alone."""
 
 
 class Executor(Protocol):
