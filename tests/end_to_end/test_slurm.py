@@ -87,7 +87,7 @@ def small(tiny):
 def test_a_grid_is_recorded_whole_and_keeps_to_its_share_of_the_cluster(fresh_checkout, tiny):
     command = fresh_checkout.start(
         *(*ON_SLURM, "hydra.launcher.array_parallelism=2", "hydra.sweep.dir=multirun/grid", *tiny),
-        *("model=transformer,rnn", "seed=0,1,2"),
+        "seed=0,1,2",
     )
     at_once = set()
     while command.poll() is None:
@@ -96,10 +96,10 @@ def test_a_grid_is_recorded_whole_and_keeps_to_its_share_of_the_cluster(fresh_ch
     output, errors = command.communicate()
     assert command.returncode == 0, output + errors
     assert max(at_once) == 2
-    assert "6 finished, ranked by val/accuracy" in output
+    assert "3 finished, ranked by val/accuracy" in output
     parent, children = read_runs(fresh_checkout)
-    assert (parent.info.status, parent.data.tags["trials.complete"]) == ("FINISHED", "6")
-    assert [child.info.status for child in children.values()] == ["FINISHED"] * 6
+    assert (parent.info.status, parent.data.tags["trials.complete"]) == ("FINISHED", "3")
+    assert [child.info.status for child in children.values()] == ["FINISHED"] * 3
 
 
 def test_a_grid_larger_than_an_array_is_refused_with_the_remedy(fresh_checkout, tiny):
@@ -125,16 +125,18 @@ def test_a_job_of_a_grid_that_is_cancelled_costs_itself_alone(fresh_checkout, ti
     assert "1 finished" in output, output + errors
     assert "has ended without a result (state: CANCELLED)" in errors
     _, children = read_runs(fresh_checkout)
-    assert {job: child.info.status for job, child in children.items()} == {0: "FINISHED", 1: "FAILED"}
+    assert children[0].info.status == "FINISHED"
+    assert children[1].info.status in ("KILLED", "FAILED")  # it may have had the time to say so itself
 
 
 def test_a_study_that_pauses_and_promotes_counts_exactly(fresh_checkout, small):
     trials = 5
-    result = fresh_checkout.run(
+    command = fresh_checkout.start(
         *(*ON_SLURM, *small, "search=transformer", "hydra.sweep.dir=multirun/study"),
         *(f"hydra.sweeper.n_trials={trials}", "hydra.sweeper.n_jobs=2", "trainer.max_epochs=3", "data.train_size=200"),
     )
-    assert result.returncode == 0, result.stdout + result.stderr
+    output, errors = command.communicate(timeout=2 * WAIT_SECONDS)
+    assert command.returncode == 0, output + errors
     study_dir = fresh_checkout.folder / "multirun" / "study"
     found = read_study(None, study_dir).trials
     parent, children = read_runs(fresh_checkout)
