@@ -24,7 +24,7 @@ from sentiment.config.home import register_resolvers
 from sentiment.config.identity import simplify
 from sentiment.config.run_context import read_run_context
 from sentiment.credentials import hide_passwords
-from sentiment.job import adopt, identify_code, identify_data, run_job
+from sentiment.job import JOB_MODULES, adopt, identify_code, identify_data, run_job
 from sentiment.search import register
 from sentiment.search.application import application_of, searchable
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
@@ -40,7 +40,9 @@ register()
 
 
 @hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)
-@searchable(identify_data=identify_data, identify_code=identify_code, adopt=adopt, simplify=simplify)
+@searchable(
+    identify_data=identify_data, identify_code=identify_code, adopt=adopt, simplify=simplify, preload=JOB_MODULES
+)
 def main(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job and return its objective, or its objectives, to the sweeper."""
     values = run_job(read_run_context(config))

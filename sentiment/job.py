@@ -46,6 +46,12 @@ log = logging.getLogger(__name__)
 PARAMETERS = "model/parameters"
 """The objective that is known before training."""
 
+JOB_MODULES = (
+    "sentiment.data.build", "sentiment.models.recurrent", "sentiment.models.transformer", "sentiment.tracking.recorder",
+    "sentiment.training.run",
+)  # fmt: skip
+"""What a job imports before its first step, torch and Lightning with it: seconds, which its workers share."""
+
 PROGRESS_SECONDS = 2.0
 """Time between two tellings of progress within an epoch: each is a write to the study's storage."""
 

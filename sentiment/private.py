@@ -7,7 +7,9 @@ to import nothing heavy at start-up, each function imports what it needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import RichProgressBar
     from omegaconf import DictConfig
     from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
@@ -67,6 +70,44 @@ def run_job(task: TaskFunction, config: DictConfig, context: HydraContext) -> Jo
         job_subdir_key="hydra.sweep.subdir",
         hydra_context=context,
     )
+
+
+@contextmanager
+def copying_quickly() -> Iterator[None]:
+    """Let configurations be copied by way of pickle here, several times faster than OmegaConf does by itself.
+
+    Hydra copies its whole configuration half a dozen times per job. What cannot be pickled is copied as ever.
+    """
+    from omegaconf import DictConfig
+
+    copy_slowly = DictConfig.__deepcopy__
+
+    def copy_quickly(self: DictConfig, memo: dict[int, Any]) -> DictConfig:
+        content = self.__dict__["_content"]
+        if memo or not isinstance(content, dict):  # a part of a larger copy, or nothing to copy
+            return copy_slowly(self, memo)
+        nodes = [self, *content.values()]
+        parents = [node.__dict__["_parent"] for node in nodes]
+        try:
+            for node, parent in zip(nodes, [None, *[self] * len(content)], strict=True):
+                node.__dict__["_parent"] = parent
+            copied = pickle.loads(pickle.dumps(self))
+        except Exception:
+            copied = None
+        finally:
+            for node, parent in zip(nodes, parents, strict=True):
+                node.__dict__["_parent"] = parent
+        if copied is None:
+            return copy_slowly(self, memo)
+        copied.__dict__["_parent"] = parents[0]  # retained, not copied
+        assert isinstance(copied, DictConfig)
+        return copied
+
+    DictConfig.__deepcopy__ = copy_quickly  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        DictConfig.__deepcopy__ = copy_slowly  # type: ignore[method-assign]
 
 
 def restore_logging(config: DictConfig, context: HydraContext) -> None:
@@ -124,12 +165,14 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
     return bool(distribution._contains(distribution.to_internal_repr(value)))
 
 
-def list_grid_points(values: Mapping[str, Sequence[Any]], seed: int | None) -> list[dict[str, Any]]:
-    """List the points of a grid in the order in which Optuna's grid sampler takes them."""
+def list_grid_points(
+    values: Mapping[str, Sequence[Any]], seed: int | None
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """List the points of a grid in the order in which Optuna's grid sampler takes them; names, and values of each."""
     from optuna.samplers import GridSampler
 
     sampler = GridSampler(values, seed=seed)
-    return [dict(zip(sampler._param_names, point, strict=True)) for point in sampler._all_grids]
+    return tuple(sampler._param_names), sampler._all_grids
 
 
 def list_all_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -144,6 +187,14 @@ def serve_trials(study: type[optuna.Study]) -> None:
         return self.get_trials(deepcopy, states)
 
     study._get_trials = serve  # type: ignore[method-assign]
+
+
+def pass_search_space(before: BaseSampler, now: BaseSampler) -> None:
+    """Let a sampler know what an equal one found out about a study's search space, rather than read all its trials."""
+    for name in ("_search_space", "_group_decomposed_search_space", "_intersection_search_space"):
+        known = getattr(before, name, None)
+        if hasattr(known, "calculate") and hasattr(now, name):
+            setattr(now, name, known)
 
 
 # Lightning

@@ -6,12 +6,15 @@ Each check fails with the package and its release, the function of `sentiment/pr
 from __future__ import annotations
 
 import ast
+import copy
 import importlib
 import inspect
 import re
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -74,6 +77,31 @@ def check_run_job():
     inspect.signature(utils.run_job).bind(**dict.fromkeys(given))
 
 
+def check_copies():
+    with initialize_config_dir(CONF):
+        whole = compose("config", ["+list=[1,${x},{a: ???}]", "+mode.deep=${..x}"], return_hydra_config=True)
+    masked = OmegaConf.masked_copy(whole, "hydra")
+    masked.hydra._set_parent(whole)  # as Hydra does, so that it can refer to the application's keys
+    for config in (whole, whole.hydra, masked):
+        wanted = copy.deepcopy(config)
+        with private.copying_quickly():
+            found = copy.deepcopy(config)
+        assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(wanted)
+        assert found._get_parent() is wanted._get_parent() is config._get_parent()
+        for name in wanted:
+            assert found._get_node(name)._get_parent() is found
+        assert OmegaConf.get_type(found) is OmegaConf.get_type(wanted)
+        assert OmegaConf.is_struct(found) == OmegaConf.is_struct(wanted)
+    with private.copying_quickly():
+        found = copy.deepcopy(whole)
+    assert OmegaConf.is_readonly(found.hydra) == OmegaConf.is_readonly(whole.hydra)
+    found.x = 7.0
+    assert (whole.x, found.list[1], found.mode.deep) == (1.0, 7.0, 7.0)
+    unpicklable = OmegaConf.create({"a": lambda: 1}, flags={"allow_objects": True})
+    with private.copying_quickly():
+        assert copy.deepcopy(unpicklable).a is unpicklable.a
+
+
 def check_logging():
     inspect.signature(utils.configure_log).bind({}, False, execution_whitelist=())
 
@@ -121,11 +149,28 @@ def check_contains():
 
 def check_grid():
     values = {"b": [1, 2], "a": ["x", "y", "z"]}
-    points = private.list_grid_points(values, seed=3)
+    names, listed = private.list_grid_points(values, seed=3)
+    points = [dict(zip(names, point, strict=True)) for point in listed]
     assert len(points) == 6
     study = optuna.create_study(sampler=GridSampler(values, seed=3))
     study.optimize(lambda trial: trial.suggest_categorical("b", [1, 2]) + len(trial.suggest_categorical("a", "xyz")))
     assert {tuple(sorted(one.params.items())) for one in study.trials} == {tuple(sorted(p.items())) for p in points}
+
+
+def check_search_space():
+    x = FloatDistribution(0, 1)
+    trials = [optuna.trial.create_trial(value=1, params={"x": 0.5}, distributions={"x": x}) for _ in range(3)]
+    for make in (TPESampler, partial(TPESampler, group=True), optuna.samplers.GPSampler):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            before, now = make(), make()
+        study = optuna.create_study(sampler=before)
+        study.add_trials(trials)
+        running = study.ask()
+        wanted = before.infer_relative_search_space(study, study.trials[-1])
+        private.pass_search_space(before, now)
+        study._get_trials = Mock(return_value=study.trials[-1:])  # what it knows already it reads no more
+        assert now.infer_relative_search_space(study, study.trials[-1]) == wanted != {}, running
 
 
 def check_trials():
@@ -174,6 +219,7 @@ CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "replace_repository": ("hydra-core", check_repository),
     "begin_jobs": ("hydra-core", check_resolvers),
     "run_job": ("hydra-core", check_run_job),
+    "copying_quickly": ("omegaconf", check_copies),
     "restore_logging": ("hydra-core", check_logging),
     "read_returned": ("hydra-core", check_returned),
     "construct": ("hydra-core", check_construct),
@@ -186,6 +232,7 @@ CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "suggest": ("optuna", check_suggest),
     "contains": ("optuna", check_contains),
     "list_grid_points": ("optuna", check_grid),
+    "pass_search_space": ("optuna", check_search_space),
     "list_all_trials": ("optuna", check_trials),
     "serve_trials": ("optuna", check_served),
     "describe_epochs": ("lightning", check_epochs),

@@ -16,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from apps.marks import read_marks
+
 APPS = Path(__file__).parent / "apps"
 TRIALS = 40
 SMALL = ["rate=tag(log,interval(1e-4,1e-2))", "depth=range(1,5)", "heads=1,2,4,8"]
@@ -38,7 +40,7 @@ def measure(sweeper: str, app: str, overrides: list[str]) -> float:
             f"hydra.sweeper.n_trials={TRIALS}", "hydra.sweeper.n_jobs=1", f"hydra.sweep.dir={folder}/sweep",
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
-        starts = sorted(float(file.read_text()) for file in Path(folder).rglob("started.txt"))
+        starts = [started for started, _, _ in read_marks(Path(folder))]
     assert len(starts) == TRIALS, f"{len(starts)} of {TRIALS} trials ran"
     return 1000 * statistics.median(later - earlier for earlier, later in itertools.pairwise(starts[1:]))
 

@@ -30,6 +30,8 @@ class Application:
         simplify: Writes flat resolved settings, and those that a study stored as text, in the words of this version:
             without keys that a later version of the application got, at the values that mean what was before, and with
             the keys that stand for those of an earlier one. Studies stored by other versions then go on.
+        preload: Modules that its jobs import, and whose import starts no thread and touches no GPU: worker processes
+            are then forked from a process that has imported them, and need not each import them again.
         checked: Points, as overrides, that the application has checked itself before Hydra started (see
             `sentiment.search.plugin.sweeper`): the engine does not check them again.
     """
@@ -39,6 +41,7 @@ class Application:
     simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     identify_code: Callable[[DictConfig], str] | None = None
     adopt: Callable[[Path, int], None] | None = None
+    preload: tuple[str, ...] = ()
     checked: set[tuple[str, ...]] = field(default_factory=set)
 
 
@@ -49,6 +52,7 @@ def searchable(
     simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     identify_code: Callable[[DictConfig], str] | None = None,
     adopt: Callable[[Path, int], None] | None = None,
+    preload: Sequence[str] = (),
 ) -> Callable[[Task], Task]:
     """Tell the engine about the configurations of a task function; for others it changes nothing.
 
@@ -62,7 +66,8 @@ def searchable(
     """
 
     def tell(task: Task) -> Task:
-        task.application = Application(find_faults, identify_data, simplify, identify_code, adopt)  # type: ignore[attr-defined]
+        told = Application(find_faults, identify_data, simplify, identify_code, adopt, tuple(preload))
+        task.application = told  # type: ignore[attr-defined]
         return task
 
     return tell

@@ -137,19 +137,21 @@ class Controller:
     def state(self) -> StudyState:
         """Describe how the study stands."""
         now = time.monotonic()
-        trials = self._study.standing()
+        trials = self._study.trials()
+        ledger = self._study.look(trials)
         return StudyState(
             name=self._study.name,
             study_dir=self._study.search.study_dir,
             directions=self._study.directions,
-            total=self._study.total,
-            trials=trials,
-            best=[self._study.show(trial) for trial in self._study.best(trials)],
+            total=self._study.count_total(trials),
+            trials=ledger.standing,
+            best=[self._study.show(trial) for trial in ledger.best],
             running=[self._describe(job, now) for job in self._executor.running],
             seconds=now - self._began,
             metric_names=self._study.metric_names or (),
             budget=self._study.describe_budget(),
             seconds_left=self._study.seconds_left(),
+            counts=dict(ledger.counts),
         )
 
     def _fill(self) -> None:
@@ -304,7 +306,7 @@ class Controller:
     def _failures_allowed(self) -> int:
         options, total = self._study.search.options, self._study.search.total
         if total == UNLIMITED:
-            total = max(USUAL_TRIALS, len(self._study.standing()))
+            total = max(USUAL_TRIALS, len(self._study.look()))
         return int(options.max_failure_rate * total)
 
     @property
@@ -333,7 +335,7 @@ class Controller:
             if budget is not None:
                 raise StudyFailedError(f"{heading} Of the budget, {budget}.\n-> raise it: one trial has to fit into it")
         elif missing:
-            trials = len(self._study.standing())
+            trials = len(self._study.look())
             heading = f"{len(missing)} of {trials} trials of the study {self._study.name!r} have no result:"
         else:
             return

@@ -71,7 +71,7 @@ def run_study(
         assert isinstance(study.search, Search), "with the parameters' names in this study"
         planner = JobPlanner(study.search, study, application)
         planner.require_same_data()
-        planner.tell_of_other_code(study.standing())
+        planner.tell_of_other_code(study.look().standing)
         Controller(study, executor, planner, observers).run()
         require_feasible(study.trials(), options.limits)
 

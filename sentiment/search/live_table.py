@@ -32,6 +32,9 @@ from sentiment.search.study.trial import PROGRESS_KEY
 REDRAW_SECONDS = 0.2
 """Time between two drawings at least: thousands of short trials must not wait for the terminal."""
 
+SHARE = 0.05
+"""Share of the time that drawing may take: the time left is estimated from all trials, and they may be thousands."""
+
 BAR_WIDTH = 10
 
 
@@ -48,7 +51,7 @@ class LiveTable(Observer):
         self._console = console or Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._slots = 1
-        self._drawn = 0.0
+        self._draws_again_at = 0.0
         self._moved: list[tuple[logging.StreamHandler[Any], Any]] = []
 
     def study_started(self, state: StudyState) -> None:
@@ -77,14 +80,14 @@ class LiveTable(Observer):
 
     def _draw(self, state: StudyState) -> None:
         self._slots = max(self._slots, len(state.running))
-        now = time.monotonic()
-        if self._live.is_started and now - self._drawn < REDRAW_SECONDS:
+        began = time.monotonic()
+        if self._live.is_started and began < self._draws_again_at:
             return
-        self._drawn = now
         if not self._live.is_started:
             self._start()
         # The table has a heading, one line for what is left out and one for the study; the cursor takes one.
         self._live.update(render(state, self._slots, max_rows=max(1, self._console.height - 4)), refresh=True)
+        self._draws_again_at = began + max(REDRAW_SECONDS, (time.monotonic() - began) / SHARE)
 
     def _start(self) -> None:
         """Start the table, and let the log pass through the live console, which writes it above the table.
@@ -122,8 +125,8 @@ def render(state: StudyState, slots: int, *, max_rows: int) -> RenderableType:
     more = [Text(f"... and {len(rows) - max_rows} more")] if len(rows) > max_rows else []
     seconds = estimate_seconds_left(state, slots)
     left = "" if seconds is None else f"; about {format_duration(seconds)} left"
-    running = sum(trial.state == TrialState.RUNNING for trial in state.trials)
-    stand = Text(f"{running} running, {write_stand(state)}{left}", style="bold", no_wrap=True, overflow="ellipsis")
+    told = f"{state.count()['running']} running, {write_stand(state)}{left}"
+    stand = Text(told, style="bold", no_wrap=True, overflow="ellipsis")
     return Group(table, *more, stand)
 
 

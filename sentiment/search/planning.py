@@ -16,7 +16,7 @@ from sentiment.errors import SentimentError
 from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.search import Search
-from sentiment.search.space.points import Key, make_key
+from sentiment.search.space.points import Changes, Key, make_key
 from sentiment.search.study.definition import SHOWN, refuse_other_data
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described
 from sentiment.search.study.population import find_origin
@@ -57,6 +57,8 @@ class JobPlanner:
         self._application = application
         is_shared = search.options.reuse == "folder" and application.identify_code is not None
         self._shared = SharedResults(search.study_dir) if is_shared else None
+        self._changes = Changes()
+        self._known: dict[str, FrozenTrial] = {}  # identity of a complete job to its trial
 
     def require_same_data(self) -> None:
         """Insist that the trials which have a result read the data that is there now.
@@ -67,7 +69,7 @@ class JobPlanner:
             StudyChangedError: The data has changed, whatever changes are allowed.
         """
         identify, asked, changed = self._application.identify_data, set[Key](), []
-        for trial in self._study.standing():
+        for trial in self._study.look().standing:
             point = self._search.reader.read(trial)
             if identify is None or point is None or DATA_KEY not in trial.system_attrs or not trial.values:
                 continue
@@ -147,17 +149,28 @@ class JobPlanner:
         """Look for a complete job that had the same settings, seed and data."""
         if job.identity is None:
             return None
-        for trial in trials:
-            if not trial.state.is_finished() or "reused_from" in trial.user_attrs:
-                continue
-            for repeat in range(self._search.repeats.count):
-                content = trial.system_attrs.get(OUTCOME_KEY.format(repeat=repeat))
-                outcome = None if content is None else Outcome.from_json(content)
-                is_equal = trial.system_attrs.get(IDENTITY_KEY.format(repeat=repeat)) == job.identity
-                if is_equal and outcome is not None and outcome.state == "complete":
-                    self._describe(job, read_described(trial))
-                    return Outcome("complete", outcome.values, reused_from=trial.number)
-        return self._adopt(job, job.identity)
+        for one in self._changes.take(trials):
+            if one.state.is_finished() and "reused_from" not in one.user_attrs:
+                self._note_complete(one)
+        trial = self._known.get(job.identity)
+        if trial is None:
+            return self._adopt(job, job.identity)
+        identities = (IDENTITY_KEY.format(repeat=repeat) for repeat in range(self._search.repeats.count))
+        repeat = next(place for place, key in enumerate(identities) if trial.system_attrs.get(key) == job.identity)
+        self._describe(job, read_described(trial))
+        values = Outcome.from_json(trial.system_attrs[OUTCOME_KEY.format(repeat=repeat)]).values
+        return Outcome("complete", values, reused_from=trial.number)
+
+    def _note_complete(self, trial: FrozenTrial) -> None:
+        """Note the jobs of a trial that came to their end; of equal ones, that of the first trial counts."""
+        attributes = trial.system_attrs
+        for repeat in range(self._search.repeats.count):
+            identity = attributes.get(IDENTITY_KEY.format(repeat=repeat))
+            outcome = attributes.get(OUTCOME_KEY.format(repeat=repeat))
+            if identity is not None and outcome is not None and outcome["state"] == "complete":
+                known = self._known.get(identity)
+                if known is None or trial.number < known.number:
+                    self._known[identity] = trial
 
     def keep(self, job: Job, trial: FrozenTrial, outcome: Outcome) -> None:
         """Share the result of a job that ran, with the studies in folders beside this one's."""

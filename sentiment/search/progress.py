@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +23,11 @@ from sentiment.search.workers.job import Finished
 
 log = logging.getLogger(__name__)
 
+SHARE = 0.05
+"""Share of the time that telling of changes of a study may take: it looks at all trials, and they may be thousands."""
+
 RESULTS_FILE = "optimization_results.yaml"
-"""The file of the stock plugin, written after every trial, so that an aborted study has one."""
+"""The file of the stock plugin, written whenever there is a better trial, so that an aborted study has one."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class StudyState:
         metric_names: Names of the objectives; empty where they have none.
         budget: How much of the budget is used; None without one.
         seconds_left: Wall time that is left of the budget; None where it has none.
+        counts: The trials by state, as `count_states` counts them; None: they are counted when asked for.
     """
 
     name: str
@@ -72,6 +78,11 @@ class StudyState:
     metric_names: Sequence[str] = ()
     budget: str | None = None
     seconds_left: float | None = None
+    counts: Mapping[str, int] | None = None
+
+    def count(self) -> Counter[str]:
+        """Count the trials by state."""
+        return count_states(self.trials) if self.counts is None else Counter(self.counts)
 
 
 class Observer:
@@ -103,13 +114,17 @@ class ApplicationObserver(Observer):
     """Keeps `RESULTS_FILE` up to date, and passes events on to the application's Hydra callbacks, those that know them.
 
     A callback may have ``on_study_start(config, state)``, ``on_trial_end(config, trial, state)``,
-    ``on_trial_job_end(config, finished)`` and ``on_study_end(config, state)``. Unlike Hydra's own events, an exception
-    in them is not turned into a warning.
+    ``on_trial_job_end(config, finished)``, ``on_study_change(config, state)`` and ``on_study_end(config, state)``.
+    The change comes soon after trials have ended, once for several of them where telling takes long: it may look at
+    the whole study. Unlike Hydra's own events, an exception in them is not turned into a warning.
     """
 
     def __init__(self, callbacks: Sequence[Any], config: DictConfig) -> None:
         self._callbacks = callbacks
         self._config = config
+        self._best: list[tuple[int, object]] | None = None
+        self._has_changed = False
+        self._tells_again_at = 0.0
 
     def study_started(self, state: StudyState) -> None:
         """Call ``on_study_start``."""
@@ -120,9 +135,22 @@ class ApplicationObserver(Observer):
         self._call("on_trial_job_end", finished=finished)
 
     def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
-        """Write the file, then call ``on_trial_end``."""
-        write_results(state.study_dir, state.best, len(state.directions))
+        """Write the file, then call ``on_trial_end``, and ``on_study_change`` if it is time."""
+        best = [(one.number, one.values) for one in state.best]
+        if best != self._best:
+            self._best = best
+            write_results(state.study_dir, state.best, len(state.directions))
         self._call("on_trial_end", trial=trial, state=state)
+        self._has_changed = True
+        self.waited(state)
+
+    def waited(self, state: StudyState) -> None:
+        """Call ``on_study_change``, if anything has changed and the last call is long enough ago."""
+        began = time.monotonic()
+        if self._has_changed and began >= self._tells_again_at:
+            self._has_changed = False
+            self._call("on_study_change", state=state)
+            self._tells_again_at = began + (time.monotonic() - began) / SHARE
 
     def study_ended(self, state: StudyState) -> None:
         """Write what other commands have found meanwhile, then call ``on_study_end``."""
@@ -196,7 +224,7 @@ def write_beginning(state: StudyState) -> str:
 
 def write_stand(state: StudyState) -> str:
     """Return how far a study is and what its best trial is."""
-    counts = count_states(state.trials)
+    counts = state.count()
     parts = [f"{counts['complete']} done"]
     words = {"paused": "paused", "pruned": "pruned", "fail": "failed"}
     parts += [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]

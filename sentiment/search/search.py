@@ -120,7 +120,8 @@ class Search:
         loader = context.config_loader
         space = read_space(lines, options.params or {}, options.branches or {}, loader, chosen=choices)
         is_valid = make_validity(options.constraints, space, config)
-        check_limits(options.limits, build_sampler(options.sampler, trial_number=0, space=space))
+        if options.limits:
+            check_limits(options.limits, build_sampler(options.sampler, trial_number=0, space=space))
         sampler = FreshSampler(options.sampler, space, is_valid)
         if sampler.grid is not None:
             log.info("The grid has %d points to try.", min(options.n_trials, len(sampler.grid)))

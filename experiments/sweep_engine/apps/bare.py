@@ -1,13 +1,13 @@
-"""A job that does nothing at all, in an application of three keys: what remains is the engine and Hydra."""
+"""A job that does nothing, in an application of three keys: what remains is the engine and Hydra. It may report."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from marks import mark_start
 from omegaconf import DictConfig
 
 from sentiment.search import register
@@ -15,12 +15,18 @@ from sentiment.search import register
 
 @hydra.main(config_path=None, config_name="bare")
 def main(config: DictConfig) -> float:
-    """Note the time."""
-    Path(HydraConfig.get().runtime.output_dir, "started.txt").write_text(f"{time.time()}\n")
+    """Note the time; then make as many reports as it is told to, each with a checkpoint, if only in name."""
+    from sentiment.search.study.current import current_trial
+
+    mark_start(Path(HydraConfig.get().runtime.output_dir))
+    trial = current_trial()
+    for step in range(config.steps if trial is not None else 0):
+        trial.report(config.rate + step, step=step)
+        trial.saved()
     return float(config.rate)
 
 
 if __name__ == "__main__":
-    ConfigStore.instance().store(name="bare", node={"rate": 0.1, "depth": 1, "heads": 1})
+    ConfigStore.instance().store(name="bare", node={"rate": 0.1, "depth": 1, "heads": 1, "steps": 0})
     register()
     main()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import hydra
+from marks import mark_start
 from omegaconf import DictConfig
 
 from sentiment.config.home import register_resolvers
@@ -24,7 +23,7 @@ def main(config: DictConfig) -> float:
     from sentiment.tracking.recorder import open_recorder
 
     context = read_run_context(config)
-    (context.output_dir / "started.txt").write_text(f"{time.time()}\n")
+    mark_start(context.output_dir)
     with open_recorder(context) as recorder:
         recorder.validated({"val/accuracy": 0.5}, step=1, epoch=1.0)
     return context.settings.optimizer.lr

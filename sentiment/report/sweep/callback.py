@@ -88,10 +88,7 @@ class SweepCallback(Callback):
             close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.kind, outcome.reason or "")
 
     def on_trial_end(self, config: DictConfig, trial: Any, state: StudyState) -> None:
-        """Close the record of a trial that was paused and is given up; show on the parent run how the study stands.
-
-        A failed trial that this one replaces gets a tag that says so.
-        """
+        """Close the record of a trial that was paused and is given up; tag a failed trial that this one replaces."""
         if trial.state.name == "PRUNED":
             from sentiment.search.study.outcome import read_outcomes_of
             from sentiment.search.study.trial import read_folder
@@ -101,14 +98,18 @@ class SweepCallback(Callback):
             folder = read_folder(trial, state.study_dir)
             if folder is not None:
                 close_paused(folder, next(iter(reasons), None))
+        if self._parent is not None:
+            _note_successor(config, trial)
+
+    def on_study_change(self, config: DictConfig, state: StudyState) -> None:
+        """Show on the parent run how the study stands."""
         if self._parent is None:
             return
-        _note_successor(config, trial)
         table = self._follow(config, state).collect(state)
         try:
             note_standing(_sweep_dir(config), *describe_parent(table))
         except TrackingError as error:
-            # The trial itself is safe; the next one notes all of it anew, and the end of the study insists.
+            # The trials are safe; the next change notes all of it anew, and the end of the study insists.
             log.warning("The parent run could not be updated: %s", error)
 
     def _follow(self, config: DictConfig, state: StudyState) -> RunningStudy:

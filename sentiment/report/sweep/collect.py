@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sentiment.config.objective import find_direction, read_objectives
 from sentiment.config.run_context import read_multirun_command
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, make_trial_row, rank_rows
 from sentiment.report.sweep.table import SweepRow, SweepTable
-from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, ResultRecord, read_result, read_results
+from sentiment.tracking.result_file import (
+    ADOPTED_TAG,
+    PARENT_FILE,
+    RESULT_FILE,
+    ResultRecord,
+    read_result,
+    read_results,
+)
 
 if TYPE_CHECKING:
     from sentiment.search.progress import StudyState
     from sentiment.search.study.history import StudyHistory
 
 log = logging.getLogger(__name__)
-
-Stamp = tuple[int, int]
-"""Time of a file's last change in nanoseconds, and its size in bytes."""
 
 ALIVE_FILE = ".alive"
 """Locked as long as the command of a multirun lives: the kernel lets it go, whatever ends the command."""
@@ -185,7 +188,7 @@ def _note_lost(rows: Sequence[SweepRow]) -> tuple[str, ...]:
 
 @dataclass
 class RunningStudy:
-    """A study that this and perhaps other processes work on: after a trial only what changed is read again.
+    """A study that this and perhaps other processes work on: only what changed since the last look is read.
 
     Attributes:
         name: Its name.
@@ -198,33 +201,23 @@ class RunningStudy:
     sweep_dir: Path
     objectives: Objectives
     repeats: int
-    _files: dict[Path, tuple[Stamp, ResultRecord | None]] = field(default_factory=dict)
-    _rows: dict[int, tuple[object, tuple[ResultRecord, ...], SweepRow]] = field(default_factory=dict)
+    _rows: dict[int, tuple[Any, SweepRow]] = field(default_factory=dict)
 
     def collect(self, state: StudyState) -> SweepTable:
-        """Collect the table: all that `collect_sweep` knows of a study, but facts, times, notes and command.
+        """Collect the table: who ranks where. Of the runs it has what names them, and of the best trial all.
 
         Args:
             state: The study, with all trials as the storage holds them: a trial that changes is another object.
-
-        Raises:
-            TrackingError: A record is damaged or of another version.
         """
-        from sentiment.search.study.history import read_trial
-
-        by_job = {record.job_number: record for record in self.read_records()}
         for trial in state.trials:
-            jobs = range(trial.number * self.repeats, (trial.number + 1) * self.repeats)
-            runs = tuple(by_job[job] for job in jobs if job in by_job)
             known = self._rows.get(trial.number)
-            if known is None or known[0] is not trial or known[1] != runs:
-                told = read_trial(trial)
-                source = None if told.reused_from is None else self._rows.get(told.reused_from)
-                row = make_trial_row(told, runs, self.objectives, source=None if source is None else source[2])
-                self._rows[trial.number] = trial, runs, row
-        rows = rank_rows([self._rows[trial.number][2] for trial in state.trials], self.objectives)
+            if known is None or known[0] is not trial:
+                self._rows[trial.number] = trial, _shorten(self._make_row(trial))
+        rows = rank_rows([self._rows[trial.number][1] for trial in state.trials], self.objectives)
         for row in rows:  # with its rank: few ranks change after a trial
-            self._rows[row.number] = (*self._rows[row.number][:2], row)
+            self._rows[row.number] = self._rows[row.number][0], row
+        if rows and rows[0].rank == 1:
+            rows[0] = replace(self._make_row(self._rows[rows[0].number][0]), rank=1, on_front=rows[0].on_front)
         return SweepTable(
             name=self.name,
             command=None,
@@ -236,37 +229,37 @@ class RunningStudy:
             repeats=self.repeats,
         )
 
-    def read_records(self) -> list[ResultRecord]:
-        """Return the records of all jobs; files that did not change are not read again."""
-        with os.scandir(self.sweep_dir) as entries:
-            folders = [Path(entry.path) for entry in entries if entry.is_dir()]
-        found = [pair for folder in folders for pair in _find_results(folder)]
-        self._files = {file: self._read(file, stamp) for file, stamp in found}
-        return [record for _, record in self._files.values() if record is not None]
+    def _make_row(self, trial: Any) -> SweepRow:
+        from sentiment.search.study.history import read_trial
 
-    def _read(self, file: Path, stamp: Stamp) -> tuple[Stamp, ResultRecord | None]:
-        """Read a record; None where it is damaged: the report at the end says so."""
-        known = self._files.get(file)
-        if known is not None and known[0] == stamp:
-            return known
+        told = read_trial(trial)
+        records = (self._read(trial, repeat) for repeat in range(self.repeats))
+        runs = tuple(record for record in records if record is not None)
+        source = None if told.reused_from is None else self._rows.get(told.reused_from)
+        return make_trial_row(told, runs, self.objectives, source=None if source is None else source[1])
+
+    def _read(self, trial: Any, repeat: int) -> ResultRecord | None:
+        """Read the record of a job that has ended; None without one, or a damaged one: the report will say so."""
+        from sentiment.search.study.trial import read_folder
+
+        if not trial.state.is_finished():
+            return None
+        folder = read_folder(trial, self.sweep_dir, repeat)  # None where it was taken over from another study
+        folder = folder or self.sweep_dir / str(trial.number * self.repeats + repeat)
         try:
-            return stamp, read_result(file)
+            return read_result(folder / RESULT_FILE) if (folder / RESULT_FILE).exists() else None
         except TrackingError:
-            return stamp, None
+            return None
 
 
-def _find_results(folder: Path) -> list[tuple[Path, Stamp]]:
-    """Find the results in a job's folder, or in folders below it, with few looks at the disk: a study has thousands."""
-    file = folder / RESULT_FILE
-    try:
-        return [(file, _read_stamp(file))]
-    except FileNotFoundError:
-        return [(nested, _read_stamp(nested)) for nested in folder.rglob(RESULT_FILE)]
+def _shorten(row: SweepRow) -> SweepRow:
+    """Leave out of a row what takes space and ranks nothing: a study may have thousands."""
 
+    def shorten(record: ResultRecord) -> ResultRecord:
+        tags = {name: text for name, text in record.tags.items() if name == ADOPTED_TAG}
+        return replace(record, params={}, history=(), metrics={}, overrides=(), tags=tags)
 
-def _read_stamp(file: Path) -> Stamp:
-    state = file.stat()
-    return state.st_mtime_ns, state.st_size
+    return replace(row, metrics={}, curve=(), runs=tuple(map(shorten, row.runs)))
 
 
 def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:

@@ -21,6 +21,9 @@ IMPORTANCE = (
 )  # fmt: skip
 """Which columns are kept where the line is too short for all, after rank, front, model, settings and objectives."""
 
+MOST_ROWS = 100
+"""Rows that are printed; the files have them all."""
+
 
 @dataclass(frozen=True)
 class PrintedColumn:
@@ -43,12 +46,15 @@ def print_table(table: SweepTable, console: Console | None = None) -> None:
     No value is cut: columns that do not fit are left out, the least telling first; ``ranking.csv`` has them all.
     """
     console = console or open_console()
-    shown = tuple(row for row in table.rows if row.state in ("complete", *STOPPED))
+    ended = tuple(row for row in table.rows if row.state in ("complete", *STOPPED))
+    shown = ended[:MOST_ROWS]
     if shown:
         console.print(Text(f"\n{_write_heading(table)}"))
         console.print(_make_table(shown, choose_columns(table, shown, console.width), console.is_terminal))
-    _print_reasons(console, table, "over a limit", tuple(row for row in shown if row.excess))
-    _print_reasons(console, table, "not finished", tuple(row for row in table.rows if row not in shown))
+        _print_more(console, len(ended))
+    _print_reasons(console, table, "over a limit", tuple(row for row in ended if row.excess))
+    left = tuple(row for row in table.rows if row.state not in ("complete", *STOPPED))
+    _print_reasons(console, table, "not finished", left)
     for note in table.notes:
         console.print(Text(f"\n{note}"), soft_wrap=True)
 
@@ -116,10 +122,16 @@ def _write_heading(table: SweepTable) -> str:
 def _print_reasons(console: Console, table: SweepTable, heading: str, rows: tuple[SweepRow, ...]) -> None:
     if rows:
         console.print(Text(f"\n{len(rows)} {heading}"))
-    for row in rows:
+    for row in rows[:MOST_ROWS]:
         state = None if row.state == "complete" else state_in_capitals(row)
         parts = (f"{table.noun} {row.number}", row.label, state, explain_row(row))
         console.print(Text(f"  {': '.join(filter(None, parts))}"), soft_wrap=True)
+    _print_more(console, len(rows))
+
+
+def _print_more(console: Console, count: int) -> None:
+    if count > MOST_ROWS:
+        console.print(Text(f"  ... and {count - MOST_ROWS:,} more, in ranking.csv"), soft_wrap=True)
 
 
 def _choose_style(row: SweepRow) -> str | None:

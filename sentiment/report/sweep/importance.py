@@ -8,6 +8,9 @@ from dataclasses import replace
 from sentiment.report.sweep.table import Importance, SweepRow, SweepTable
 from sentiment.search.study.importance import RESAMPLES, ImportanceError, measure_importances
 
+MOST_TRIALS = 500
+"""Trials that importance is measured over; its interval is narrow by then, and forests take minutes beyond."""
+
 
 def add_importances(table: SweepTable, *, resamples: int = RESAMPLES) -> SweepTable:
     """Return the table with the importance of its varied parameters for the first objective; it takes seconds.
@@ -31,19 +34,21 @@ def measure_branches(
     # By number and by name: forests and resamples depend on the order, and the order of a table tells nothing.
     rows, varied = sorted(rows, key=lambda row: row.number), sorted(varied)
     # A trial that shares another one's result is no second measurement of it.
-    measured = [row for row in rows if row.state == "complete" and row.reused_from is None and objective in row.values]
+    whole = [row for row in rows if row.state == "complete" and row.reused_from is None and objective in row.values]
+    count = min(len(whole), MOST_TRIALS)
+    measured = [whole[place * len(whole) // count] for place in range(count)]  # evenly, in the order of their numbers
     shared = [key for key in varied if all(key in row.parameters for row in measured)]
     opener = find_opener(measured, shared, varied) if len(shared) < len(varied) else None
     found, faults = _measure(measured, shared, log_scaled, objective, None, resamples)
     if opener is None:
-        return _join(found, faults, len(measured), resamples)
+        return _join(found, faults, len(measured), len(whole), resamples)
     found = [item for item in found if item.parameter == opener]
     for value in dict.fromkeys(str(row.parameters[opener]) for row in measured):
         branch = [row for row in measured if str(row.parameters[opener]) == value]
         keys = [key for key in varied if key != opener and all(key in row.parameters for row in branch)]
         within, reasons = _measure(branch, keys, log_scaled, objective, f"{opener}={value}", resamples)
         found, faults = [*found, *within], [*faults, *reasons]
-    return _join(found, faults, len(measured), resamples)
+    return _join(found, faults, len(measured), len(whole), resamples)
 
 
 def find_opener(rows: Sequence[SweepRow], shared: Sequence[str], varied: Sequence[str]) -> str | None:
@@ -81,14 +86,15 @@ def _measure(
 
 
 def _join(
-    found: Sequence[Importance], faults: Sequence[str], count: int, resamples: int
+    found: Sequence[Importance], faults: Sequence[str], count: int, whole: int, resamples: int
 ) -> tuple[tuple[Importance, ...], str]:
     said = list(dict.fromkeys(faults))
+    part = f" of {whole:,}, taken evenly" if count < whole else ""
     if found:
         said.insert(
             0,
             f"Share of the objective's variance that each parameter explains alone (functional ANOVA), over {count} "
-            f"complete trials; the interval holds 90 % of {resamples} resamples of the trials. Pruned trials are left "
-            "out: they were stopped at different stages.",
+            f"complete trials{part}; the interval holds 90 % of {resamples} resamples of the trials. Pruned trials are "
+            "left out: they were stopped at different stages.",
         )
     return tuple(found), " ".join(said)

@@ -19,14 +19,14 @@ Links = Mapping[tuple[int, str], tuple[Link, ...]]
 """Position of a row and name of a column to what its cell links."""
 
 
-def link_rows(table: SweepTable, sweep_dir: Path, page_dir: Path) -> Links:
-    """Link the cells ``job`` and ``run_id`` of the ranking; folders and pages that are not there have no link."""
+def link_rows(table: SweepTable, sweep_dir: Path, page_dir: Path, most_rows: int | None = None) -> Links:
+    """Link the cells ``job`` and ``run_id`` of the first rows; folders and pages that are not there have no link."""
     try:
         parent = read_parent(sweep_dir)
     except TrackingError:
         parent = None  # the page is no less a page
     links = {}
-    for position, row in enumerate(table.rows):
+    for position, row in enumerate(table.rows[:most_rows]):
         job = row.number if row.record is None or row.record.job_number is None else row.record.job_number
         curve = (Link("curve", f"#curve-{row.number if row.reused_from is None else row.reused_from}"),)
         if found := (*_link_files(sweep_dir / str(job), page_dir), *(curve if row.curve else ())):

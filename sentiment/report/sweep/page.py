@@ -78,7 +78,8 @@ def write_report(table: SweepTable, folder: Path, sweep_dir: Path | None = None)
         (folder / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
         for file, data in tables.items():
             write_table(data, file)
-        write_text(page, render_page(table, charts, {} if sweep_dir is None else link_rows(table, sweep_dir, folder)))
+        links = {} if sweep_dir is None else link_rows(table, sweep_dir, folder, MOST_ROWS)
+        write_text(page, render_page(table, charts, links))
         for file, chart in plots.items():
             write_png(chart, file)
         for file in set((folder / PLOTS_FOLDER).glob("*.png")) - set(plots):

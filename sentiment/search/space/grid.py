@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import FloatRange
@@ -14,20 +14,47 @@ from sentiment.errors import ConfigError, Fault
 from sentiment.private import get_storage, get_study_id, get_trial_id, list_grid_points
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import Space
-from sentiment.search.space.points import Key, Point, PointReader, make_key
+from sentiment.search.space.points import Key, Point, PointReader, TakenPoints, make_part
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
 
-def list_grid(space: Space, is_valid: Validity | None = None, *, seed: int | None = None) -> dict[Key, Point]:
+class Grid(Mapping[Key, Point]):
+    """Points of a grid in order. It holds their values alone: a point is made when it is asked for."""
+
+    def __init__(self, names: tuple[str, ...], values: dict[Key, tuple[Any, ...]]) -> None:
+        self._names = names
+        self._values = values
+
+    def __getitem__(self, key: Key) -> Point:
+        return dict(zip(self._names, self._values[key], strict=True))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def list_grid(space: Space, is_valid: Validity | None = None, *, seed: int | None = None) -> Grid:
     """List the valid points of the grid, each once, in the order of Optuna's grid sampler.
 
     Raises:
         ConfigError: The space has no grid: a parameter is continuous or belongs to a branch.
     """
-    points = list_grid_points(list_grid_values(space), seed)
-    return {make_key(point): point for point in points if is_valid is None or is_valid(point)}
+    values = list_grid_values(space)
+    names, points = list_grid_points(values, seed)
+    # A key has a part for every value: they are made once per value, not once per point.
+    parts = [{id(value): make_part(name, value) for value in values[name]} for name in names]
+    found: dict[Key, tuple[Any, ...]] = {}
+    for point in points:
+        if is_valid is None or is_valid(dict(zip(names, point, strict=True))):
+            found[tuple(sorted([known[id(value)] for known, value in zip(parts, point, strict=True)]))] = point
+    return Grid(names, found)
 
 
 def list_grid_values(space: Space) -> dict[str, list[Any]]:
@@ -77,17 +104,19 @@ class ValidGridSampler(BaseSampler):
 
     def __init__(self, grid: Mapping[Key, Point], reader: PointReader) -> None:
         self.grid = grid
-        self._reader = reader
+        self._taken = TakenPoints(reader, grid)
+        self._next = iter(grid)
+        self._free: Key | None = next(self._next, None)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Assign the trial its point, unless it has one."""
         if "fixed_params" in trial.system_attrs or trial.params:
             return
-        trials = get_storage(study).get_all_trials(get_study_id(study), deepcopy=False)
-        taken = self._reader.read_keys(trials)
-        free = next((point for key, point in self.grid.items() if key not in taken), None)
-        if free is not None:
-            get_storage(study).set_trial_system_attr(get_trial_id(trial), "fixed_params", free)
+        self._taken.follow(get_storage(study).get_all_trials(get_study_id(study), deepcopy=False))
+        while self._free is not None and self._free in self._taken:  # no point ever becomes free again
+            self._free = next(self._next, None)
+        if self._free is not None:
+            get_storage(study).set_trial_system_attr(get_trial_id(trial), "fixed_params", self.grid[self._free])
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return nothing: the point is assigned."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,11 +134,73 @@ class PointReader:
         return settings.get(key, self.defaults.get(branch, self.defaults.get(key)))
 
 
+class Changes:
+    """Tells which trials of a study are not what they were at the last look.
+
+    Storages put another object in the place of a trial that changes, so that a look at a large study is a comparison of
+    addresses, and whatever is counted over its trials is counted on from what changed.
+    """
+
+    def __init__(self) -> None:
+        self._seen: tuple[FrozenTrial, ...] = ()
+
+    def take(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return the trials that are new or have changed since the last call.
+
+        Args:
+            trials: All trials of the study, in the order of their numbers.
+        """
+        before, self._seen = self._seen, tuple(trials)
+        changed = [now for now, then in zip(self._seen, before, strict=False) if now is not then]
+        return [*changed, *self._seen[len(before) :]]
+
+
+class TakenPoints:
+    """How many points of a grid the trials of a study have, followed as trials come and change.
+
+    Args:
+        reader: Reads the trials.
+        grid: The points.
+    """
+
+    def __init__(self, reader: PointReader, grid: Collection[Key]) -> None:
+        self._reader = reader
+        self._grid = grid
+        self._changes = Changes()
+        self._keys: dict[int, Key] = {}
+        self._counts: Counter[Key] = Counter()
+
+    def follow(self, trials: Sequence[FrozenTrial]) -> TakenPoints:
+        """Take the trials as they are now."""
+        for trial in self._changes.take(trials):
+            point = self._reader.read(trial)
+            key = None if point is None else make_key(point)
+            if key == self._keys.get(trial.number):
+                continue
+            if (known := self._keys.pop(trial.number, None)) is not None:
+                self._counts[known] -= 1
+                if not self._counts[known]:
+                    del self._counts[known]
+            if key is not None and key in self._grid:
+                self._keys[trial.number] = key
+                self._counts[key] += 1
+        return self
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._counts
+
+
 def make_key(point: Mapping[str, Any]) -> Key:
     """Return a point as something that can be compared."""
-    return tuple(
-        sorted((name_key(name), str(_canonical(write_setting(_read(value))))) for name, value in point.items())
-    )
+    return tuple(sorted(make_part(name, value) for name, value in point.items()))
+
+
+def make_part(name: str, value: Any) -> tuple[str, str]:
+    """Return what a parameter's value adds to the key of a point."""
+    return name_key(name), str(_canonical(write_setting(_read(value))))
 
 
 def find_value(distribution: BaseDistribution, text: str) -> tuple[Any] | None:

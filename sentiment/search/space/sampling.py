@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
-from sentiment.private import construct, contains, list_all_trials, serve_trials
+from sentiment.private import construct, contains, list_all_trials, pass_search_space, serve_trials
 from sentiment.search.space import hub
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.grid import ValidGridSampler, list_grid
@@ -172,8 +172,10 @@ class FreshSampler(BaseSampler):
         self._reader = reader if has_grown else None
         self._prior = tuple(prior)
         self._in_flight: dict[int, BaseSampler] = {}
-        first = self._build(trial_number=0)  # faulty options show now, not in the first trial
-        self._grid = first if isinstance(first, ValidGridSampler) else None
+        self._shown: dict[int, SeenStudy] = {}  # to the trials that are being drawn
+        self._last = self._build(trial_number=0)  # faulty options show now, not in the first trial
+        self._grid = self._last if isinstance(self._last, ValidGridSampler) else None
+        self._translated: list[tuple[FrozenTrial, FrozenTrial]] = []
 
     @property
     def grid(self) -> Mapping[Key, Point] | None:
@@ -184,35 +186,43 @@ class FreshSampler(BaseSampler):
         if self._grid is not None:
             return self._grid
         if trial.number not in self._in_flight:
-            self._in_flight[trial.number] = self._build(trial_number=trial.number)
+            sampler = self._build(trial_number=trial.number)
+            pass_search_space(_unwrap(self._last), _unwrap(sampler))
+            self._in_flight[trial.number] = self._last = sampler
         return self._in_flight[trial.number]
 
-    def _show(self, study: Study) -> Study:
-        return SeenStudy(study, self._reader, self._prior)
+    def _show(self, study: Study, trial: FrozenTrial) -> Study:
+        """Return the study as it was when the trial began to be drawn: a sampler may ask for it at every parameter."""
+        if trial.number not in self._shown:
+            self._shown[trial.number] = SeenStudy(study, self._reader, self._prior, self._translated)
+        return self._shown[trial.number]
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Build the sampler of the trial."""
-        self._of(trial).before_trial(self._show(study), trial)
+        self._shown.clear()
+        self._of(trial).before_trial(self._show(study, trial), trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Ask the trial's sampler."""
-        return self._of(trial).infer_relative_search_space(self._show(study), trial)
+        return self._of(trial).infer_relative_search_space(self._show(study, trial), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Ask the trial's sampler."""
-        return self._of(trial).sample_relative(self._show(study), trial, search_space)
+        return self._of(trial).sample_relative(self._show(study, trial), trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Ask the trial's sampler."""
-        return self._of(trial).sample_independent(self._show(study), trial, param_name, param_distribution)
+        return self._of(trial).sample_independent(self._show(study, trial), trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Tell the trial's sampler, and forget it."""
-        self._of(trial).after_trial(self._show(study), trial, state, values)
+        self._shown.clear()
+        self._of(trial).after_trial(self._show(study, trial), trial, state, values)
+        self._shown.clear()
         self._in_flight.pop(trial.number, None)
 
 
@@ -227,27 +237,46 @@ class SeenStudy(optuna.Study):
         study: The study.
         reader: Reads the points of trials; None: the study was always about this space.
         prior: Trials of an earlier study.
+        translated: Trials as storage holds them, by number, each with what it looked like at the last look; renewed.
     """
 
-    def __init__(self, study: Study, reader: PointReader | None, prior: Sequence[FrozenTrial]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        reader: PointReader | None,
+        prior: Sequence[FrozenTrial],
+        translated: list[tuple[FrozenTrial, FrozenTrial]],
+    ) -> None:
         # Not `study.__dict__`, which the view of a bracket of hyperband hides.
         self.__dict__.update(object.__getattribute__(study, "__dict__"))
         self._seen = study
         self._reader = reader
         self._prior = prior
+        self._translated = translated
+        self._trials: list[FrozenTrial] | None = None
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """Return the trials, not from the cache, which only `Study.ask` renews."""
-        trials = [_show_paused(trial) for trial in list_all_trials(self._seen)]
-        if len(self._seen.directions) > 1:
-            trials = [_hide_pruned(trial) for trial in trials]
-        trials = [*_level(self._prior, trials), *trials]
-        shown = [self._translate(trial) for trial in trials if states is None or trial.state in states]
-        shown = [trial for trial in shown if states is None or trial.state in states]
-        return copy.deepcopy(shown) if deepcopy else shown
+        """Return the trials as they were when first asked for; not from Optuna's cache, which only `ask` renews."""
+        if self._trials is None:
+            trials = self._translate_all(list_all_trials(self._seen))
+            self._trials = [*_level(self._prior, trials), *trials]
+        shown = self._trials if states is None else [trial for trial in self._trials if trial.state in states]
+        return copy.deepcopy(shown) if deepcopy else list(shown)
+
+    def _translate_all(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return what trials look like; what has not changed since the last look is not made again."""
+        known = self._translated
+        self._translated[:] = [
+            known[place] if place < len(known) and known[place][0] is trial else (trial, self._translate(trial))
+            for place, trial in enumerate(trials)
+        ]
+        return [shown for _, shown in self._translated]
 
     def _translate(self, trial: FrozenTrial) -> FrozenTrial:
-        if self._reader is None or trial.number < 0:  # of an earlier study
+        trial = _show_paused(trial)
+        if len(self._seen.directions) > 1:
+            trial = _hide_pruned(trial)
+        if self._reader is None:
             return trial
         point = self._reader.read(trial)
         if point is None and not trial.state.is_finished():
@@ -266,6 +295,10 @@ class SeenStudy(optuna.Study):
 
 
 serve_trials(SeenStudy)
+
+
+def _unwrap(sampler: BaseSampler) -> BaseSampler:
+    return sampler.inner if isinstance(sampler, AvoidingSampler) else sampler
 
 
 def _show_paused(trial: FrozenTrial) -> FrozenTrial:

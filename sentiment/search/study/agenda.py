@@ -5,15 +5,17 @@ Decisions only, from the trials as they stand: claims are made by `sentiment.sea
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from sentiment.search.budget import UNLIMITED, Spending
-from sentiment.search.space.points import REPLACES_KEY
-from sentiment.search.study.outcome import is_paused
+from sentiment.search.space.points import REPLACES_KEY, Changes, TakenPoints
+from sentiment.search.study.limits import choose_best
+from sentiment.search.study.outcome import name_state
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, Swap
@@ -42,6 +44,75 @@ def list_standing(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.number not in replaced]
 
 
+class Ledger:
+    """How the trials of a study stand, counted on from what changed: a large study is as quickly looked at as a small.
+
+    Args:
+        directions: ``minimize`` or ``maximize``, for every objective.
+
+    Attributes:
+        counts: Standing trials by state: Optuna's in small letters, and paused.
+        copies: Standing trials that took the place of others.
+        best: The best trial, or the Pareto front; see `choose_best`.
+    """
+
+    def __init__(self, directions: Sequence[str]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.copies = 0
+        self.best: list[FrozenTrial] = []
+        self._directions = directions
+        self._changes = Changes()
+        self._trials: Sequence[FrozenTrial] = ()
+        self._states: dict[int, str] = {}
+        self._open: dict[str, dict[int, FrozenTrial]] = {}  # by state; those that are complete or pruned are many
+        self._replaced: set[int] = set()
+
+    def follow(self, trials: Sequence[FrozenTrial]) -> Ledger:
+        """Take all trials as they are now."""
+        self._trials = trials
+        complete = []
+        for trial in self._changes.take(trials):
+            earlier = trial.user_attrs.get(REPLACES_KEY)
+            if earlier is not None:
+                self._replaced.add(earlier)
+                self._remove(trials[earlier])
+            self._remove(trial)
+            state = name_state(trial)
+            if state == "complete":
+                complete.append(trial)
+            if trial.number not in self._replaced:
+                self._states[trial.number] = state
+                self.counts[state] += 1
+                self.copies += find_origin(trial) is not None
+                if state not in ("complete", "pruned"):
+                    self._open.setdefault(state, {})[trial.number] = trial
+        if complete:  # one that has ended never changes, and who is beaten once stays beaten
+            self.best = choose_best(sorted([*self.best, *complete], key=lambda one: one.number), self._directions)
+        return self
+
+    def _remove(self, trial: FrozenTrial) -> None:
+        state = self._states.pop(trial.number, None)
+        if state is not None:
+            self.counts[state] -= 1
+            self.copies -= find_origin(trial) is not None
+            self._open.get(state, {}).pop(trial.number, None)
+            self.counts += Counter()  # without those that are at 0
+
+    @property
+    def standing(self) -> Sequence[FrozenTrial]:
+        """The trials whose point no later trial has tried again."""
+        if not self._replaced:
+            return self._trials
+        return [trial for trial in self._trials if trial.number not in self._replaced]
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def list_open(self, state: str) -> list[FrozenTrial]:
+        """List the standing trials of a state other than complete and pruned, by number."""
+        return [trial for _, trial in sorted(self._open.get(state, {}).items())]
+
+
 class Agenda:
     """Decides what comes next in a study.
 
@@ -60,64 +131,70 @@ class Agenda:
         self._measure = measure
         self._repeats = search.repeats.count
         self._scheduler = search.pruner if isinstance(search.pruner, Scheduler) else None
+        self._ledger = Ledger(search.options.direction)
+        self._taken = None if search.grid is None else TakenPoints(search.reader, search.grid)
+
+    def follow(self, trials: Sequence[FrozenTrial]) -> Ledger:
+        """Return how the trials stand."""
+        return self._ledger.follow(trials)
 
     def choose(self, trials: Sequence[FrozenTrial]) -> Step | None:
         """Choose the next step; None where there is none now: all is done, or in the hands of others."""
-        standing = list_standing(trials)
-        waiting = _list_waiting(standing)
+        ledger = self.follow(trials)
+        waiting = ledger.list_open("waiting")
         if waiting:
             return Step("resume", waiting[0]) if self._may_resume(waiting, trials) else None
-        promoted = self._find_promoted(standing, trials, is_closing=False)
+        promoted = self._find_promoted(ledger.standing, trials, is_closing=False)
         if promoted is not None:
             return Step("promote", promoted)
-        failed = self._list_failed_before(standing) if self._may_begin(trials) else []
+        failed = self._list_failed_before(ledger) if self._may_begin(trials) else []
         if failed:
             return Step("retry", failed[0])
         if self.count_free(trials) > 0:
             return Step("begin")
-        swap = self._find_swap(standing, trials)
+        swap = self._find_swap(ledger.standing, trials)
         if swap is not None:
             return Step("swap", swap=swap)
-        promoted = self._find_promoted(standing, trials, is_closing=True)
+        promoted = self._find_promoted(ledger.standing, trials, is_closing=True)
         return None if promoted is None else Step("promote", promoted)
 
     def is_done(self, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether nothing runs and nothing is left to run."""
-        running = any(trial.state == TrialState.RUNNING for trial in list_standing(trials))
-        return not running and self.choose(trials) is None
+        return not self.follow(trials).list_open("running") and self.choose(trials) is None
 
     def count_free(self, trials: Sequence[FrozenTrial]) -> int:
         """Count the trials that the study is still to begin."""
-        grid, standing = self._search.grid, list_standing(trials)
-        if grid is None:
-            begun = sum(find_origin(trial) is None for trial in standing)  # a copy takes another's place
-            free = max(0, self._search.total - begun)
+        ledger = self.follow(trials)
+        if self._taken is None or self._search.grid is None:
+            free = max(0, self._search.total - (len(ledger) - ledger.copies))  # a copy takes another's place
         else:
-            taken = self._search.reader.read_keys(standing)
-            free = max(0, min(self._search.total, len(grid)) - len(taken.keys() & grid.keys()))
+            free = max(0, min(self._search.total, len(self._search.grid)) - len(self._taken.follow(trials)))
         if not free or not self._budget:
             return free
-        first = sum(trial.datetime_start is None for trial in _list_waiting(standing))
+        first = sum(trial.datetime_start is None for trial in ledger.list_open("waiting"))
         return min(free, max(0, self._budget.count_starts(self._measure(trials), self._repeats) - first))
 
     def count_total(self, trials: Sequence[FrozenTrial]) -> int | None:
         """Return the trials of the study in the end, those of an earlier space included; None: its budget decides."""
         free = self.count_free(trials)
-        return None if free > UNLIMITED // 2 else len(list_standing(trials)) + free
+        return None if free > UNLIMITED // 2 else len(self.follow(trials)) + free
 
     def list_failed(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """List the trials without a result that the study is to have one of, and that may be tried again."""
-        return [trial for trial in list_standing(trials) if self._may_run_again(trial)]
+        return [trial for trial in self.follow(trials).list_open("fail") if self._may_run_again(trial)]
 
     def _may_run_again(self, trial: FrozenTrial) -> bool:
-        """Return whether a trial failed at a point of the space as it is now."""
-        if self._search.options.retry == "none" or trial.state != TrialState.FAIL:
+        """Return whether a trial, which failed, did so at a point of the space as it is now."""
+        if self._search.options.retry == "none":
             return False
         return self._search.reader.read(trial) is not None or (self._search.grid is None and not trial.params)
 
-    def _list_failed_before(self, standing: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    def _list_failed_before(self, ledger: Ledger) -> list[FrozenTrial]:
         """List what failed before this command began: one that fails again waits for the next command."""
-        return [trial for trial in standing if trial.number in self._failed_before and self._may_run_again(trial)]
+        if not self._failed_before:
+            return []
+        failed = ledger.list_open("fail")
+        return [trial for trial in failed if trial.number in self._failed_before and self._may_run_again(trial)]
 
     def _may_begin(self, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether the budget has room for one more trial."""
@@ -155,8 +232,3 @@ class Agenda:
         jobs = min(1.0, self._scheduler.find_target(steps) / whole) - min(1.0, steps / whole)
         after = max(spent.furthest_jobs, min(1.0, self._scheduler.find_target(steps) / whole))
         return self._budget.fits(spent, jobs + (0.0 if spent.is_any_promoted else self._repeats - after))
-
-
-def _list_waiting(standing: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """List the trials that wait to run: interrupted ones, and those to be tried first."""
-    return [trial for trial in standing if trial.state == TrialState.WAITING and not is_paused(trial)]

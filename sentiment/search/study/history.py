@@ -36,7 +36,7 @@ from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.agenda import list_standing
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import is_paused, read_described, read_outcomes_of
-from sentiment.search.study.spending import BUDGET_KEY, measure
+from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored import DEFINITION_KEY, list_commands
 
 Direction = Literal["minimize", "maximize"]
@@ -267,7 +267,7 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
 
 def _write_budget(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial], repeats: int) -> str | None:
     budget = Budget(**attributes.get(BUDGET_KEY, {}))
-    return budget.write(measure(trials, list_commands(attributes), repeats)) if budget else None
+    return budget.write(Meter(repeats).measure(trials, list_commands(attributes))) if budget else None
 
 
 def read_trial(trial: FrozenTrial) -> TrialHistory:

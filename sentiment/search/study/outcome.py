@@ -152,9 +152,17 @@ def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:
     return {repeat: outcome for repeat, outcome in kept.items() if outcome.state != "paused" or outcome.steps >= target}
 
 
+STATE_NAMES = {state: state.name.lower() for state in TrialState}
+
+
+def name_state(trial: FrozenTrial) -> str:
+    """Return the state of a trial in a word: Optuna's in small letters, or paused."""
+    return "paused" if is_paused(trial) else STATE_NAMES[trial.state]
+
+
 def count_states(trials: Sequence[FrozenTrial]) -> Counter[str]:
-    """Count trials by state: Optuna's in small letters, and paused."""
-    return Counter("paused" if is_paused(trial) else trial.state.name.lower() for trial in trials)
+    """Count trials by state, as `name_state` names it."""
+    return Counter(map(name_state, trials))
 
 
 def is_paused(trial: FrozenTrial) -> bool:

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.outcome import is_paused
-from sentiment.search.study.rungs import count_steps, find_costs, rank_rung
+from sentiment.search.study.rungs import RungOrder, count_steps, find_costs, rank_rung
 from sentiment.search.study.scheduler import Scheduler, is_promoted
 
 
@@ -47,6 +47,7 @@ class PromotionPruner(Scheduler):
     max_paused: int = 50
     growing: bool = False
     tolerance: float = 0.0
+    _order: RungOrder = field(default_factory=RungOrder, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.min_resource < 1 or self.reduction_factor < 2 or self.max_paused < 1 or self.tolerance < 0:
@@ -77,35 +78,55 @@ class PromotionPruner(Scheduler):
         for trial in trials:
             if is_paused(trial):
                 rungs[self.find_rung(count_steps(trial))].append(trial)
-        ranked = {rung: rank_rung(trials, rung, maximize) for rung in rungs}
+        ranked = {rung: self._rank(trials, paused, rung, maximize) for rung, paused in rungs.items()}
         ceiling = self.find_ceiling(trials, maximize)
         open_rungs = [rung for rung in sorted(rungs) if rung < ceiling]
         for rung in reversed(open_rungs):
-            yield from _take(rungs[rung], ranked[rung], len(ranked[rung]) // self.reduction_factor)
+            yield from ranked[rung].take(ranked[rung].count // self.reduction_factor)
         if not is_closing:
             return
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         lowest = min((int(trial.system_attrs.get(TARGET_KEY, 0)) for trial in running), default=math.inf)
         for rung in open_rungs:
             if rung < lowest:
-                yield from _take(rungs[rung], ranked[rung], math.ceil(len(ranked[rung]) / self.reduction_factor))
+                yield from ranked[rung].take(math.ceil(ranked[rung].count / self.reduction_factor))
         if not running and not any(map(is_promoted, trials)):
             for rung in sorted(rungs, reverse=True):
-                yield from _take(rungs[rung], ranked[rung], len(ranked[rung]))
+                yield from ranked[rung].take(ranked[rung].count)
 
     def list_excess(self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool]) -> list[FrozenTrial]:
         """List the paused trials beyond `max_paused`: those of the lowest rung first, the worst of a rung first."""
-        paused = {trial.number: trial for trial in trials if is_paused(trial)}
-        if len(paused) <= self.max_paused:  # asked after every job: ranking a large study takes time
+        paused = [trial for trial in trials if is_paused(trial)]
+        if len(paused) <= self.max_paused:
             return []
-        rung_of = {number: self.find_rung(count_steps(trial)) for number, trial in paused.items()}
+        rungs: dict[int, list[FrozenTrial]] = defaultdict(list)
+        for trial in paused:
+            rungs[self.find_rung(count_steps(trial))].append(trial)
         least_first = [
-            paused[number]
-            for rung in sorted(set(rung_of.values()))
-            for number in reversed(rank_rung(trials, rung, maximize))
-            if rung_of.get(number) == rung
+            trial
+            for rung, waiting in sorted(rungs.items())
+            for trial in reversed(list(self._rank(trials, waiting, rung, maximize).take(len(trials))))
         ]
         return least_first[: len(paused) - self.max_paused]
+
+    def list_rungs(self, steps: int) -> list[int]:
+        """List the rungs that a trial of so many reports has come to."""
+        rungs = []
+        rung = self.min_resource
+        while rung <= steps:
+            rungs.append(rung)
+            rung *= self.reduction_factor
+        return rungs
+
+    def _rank(
+        self, trials: Sequence[FrozenTrial], paused: Sequence[FrozenTrial], rung: int, maximize: Sequence[bool]
+    ) -> Ranked:
+        """Rank those that wait at a rung among all that have come to it."""
+        if len(maximize) > 1:
+            order = {number: place for place, number in enumerate(rank_rung(trials, rung, maximize))}
+            return Ranked(len(order), {order[trial.number]: trial for trial in paused})
+        self._order.follow(trials, self.list_rungs, maximize[0])
+        return Ranked(self._order.count(rung), {self._order.locate(trial.number, rung): trial for trial in paused})
 
     def find_ceiling(self, trials: Sequence[FrozenTrial], maximize: Sequence[bool]) -> float:
         """Return the rung beyond which nothing is promoted for now."""
@@ -127,7 +148,18 @@ class PromotionPruner(Scheduler):
         )
 
 
-def _take(paused: Sequence[FrozenTrial], ranked: Sequence[int], quota: int) -> Iterator[FrozenTrial]:
-    """List the paused ones among the best `quota`, best first."""
-    waiting = {trial.number: trial for trial in paused}
-    return (waiting[number] for number in ranked[:quota] if number in waiting)
+@dataclass(frozen=True)
+class Ranked:
+    """Those that wait at a rung, by their places among all that have come to it.
+
+    Attributes:
+        count: How many have come to it.
+        waiting: Place, from 0, to who waits.
+    """
+
+    count: int
+    waiting: Mapping[int, FrozenTrial]
+
+    def take(self, quota: int) -> Iterator[FrozenTrial]:
+        """List the waiting ones among the best `quota`, best first."""
+        return (trial for place, trial in sorted(self.waiting.items()) if place < quota)

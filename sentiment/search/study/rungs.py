@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -33,6 +34,58 @@ def rank_rung(trials: Sequence[FrozenTrial], rung: int, maximize: Sequence[bool]
     if len(maximize) > 1:
         return _rank_fronts(costs)
     return sorted(costs, key=lambda number: (costs[number], number))
+
+
+class RungOrder:
+    """Where trials stood at each rung, of one objective; followed as they come, not ranked anew for every question.
+
+    It is no part of what a pruner is: a copy in another process begins empty.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[FrozenTrial, dict[int, float]]] = {}
+        self._orders: dict[int, list[tuple[float, int]]] = {}  # by rung, best first
+        self._maximize: bool | None = None
+
+    def __reduce__(self) -> tuple[type[RungOrder], tuple[()]]:
+        return RungOrder, ()
+
+    def follow(self, trials: Sequence[FrozenTrial], list_rungs: Callable[[int], list[int]], maximize: bool) -> None:
+        """Take the trials as they are now.
+
+        Args:
+            trials: The study's trials.
+            list_rungs: Returns the rungs that a trial of so many reports has come to.
+            maximize: Whether more is better.
+        """
+        if maximize != self._maximize:
+            self._known, self._orders, self._maximize = {}, {}, maximize
+        for trial in trials:
+            known = self._known.get(trial.number)
+            if known is None or known[0] is not trial:
+                reached = [] if trial.state == TrialState.FAIL else list_rungs(count_steps(trial))
+                costs = {rung: _find_costs(trial, rung, (maximize,))[0] for rung in reached}
+                self._put(trial.number, costs)
+                self._known[trial.number] = trial, costs
+        if len(self._known) > len(trials):  # some points were tried again
+            for number in self._known.keys() - {trial.number for trial in trials}:
+                self._put(number, {})
+                del self._known[number]
+
+    def _put(self, number: int, costs: Mapping[int, float]) -> None:
+        before = self._known[number][1] if number in self._known else {}
+        for rung, cost in before.items() - costs.items():
+            self._orders[rung].remove((cost, number))
+        for rung, cost in costs.items() - before.items():
+            bisect.insort(self._orders.setdefault(rung, []), (cost, number))
+
+    def count(self, rung: int) -> int:
+        """Count the trials that have come to a rung."""
+        return len(self._orders.get(rung, ()))
+
+    def locate(self, number: int, rung: int) -> int:
+        """Return how many trials stood better at a rung than one that has come to it."""
+        return bisect.bisect_left(self._orders[rung], (self._known[number][1][rung], number))
 
 
 def find_costs(trials: Sequence[FrozenTrial], rung: int, maximize: Sequence[bool]) -> dict[int, Costs]:

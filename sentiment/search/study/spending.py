@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import statistics
 import time
@@ -12,7 +13,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.budget import Spending
-from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.space.points import TARGET_KEY, Changes
 from sentiment.search.study.outcome import is_paused, read_outcomes_of
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
@@ -26,47 +27,83 @@ EPOCHS_KEY = "study:epochs"
 """System attribute of a trial: epochs of one of its jobs, were it to run to its end."""
 
 
-def measure(
-    trials: Sequence[FrozenTrial],
-    commands: Iterable[Mapping[str, Any]],
-    repeats: int,
-    own: str | None = None,
-    pruner: BasePruner | None = None,
-) -> Spending:
-    """Measure what a study has cost.
+class Meter:
+    """Measures what a study has cost: what has ended is added once, what is open is looked at each time.
 
     Args:
-        trials: All its trials.
-        commands: The lease records of all commands that ever worked on it.
         repeats: Jobs per trial.
-        own: The lease of this process, whose time runs on.
         pruner: The study's pruner: one that pauses trials changes what they cost.
     """
-    done = {trial.number: _count_jobs(trial) for trial in trials}
-    epochs = {trial.number: float(trial.system_attrs.get(EPOCHS_KEY, 0.0)) for trial in trials}
-    steps_per_job = max(map(_count_whole, trials), default=0.0)
-    committed = {trial.number: _commit(trial, done[trial.number], repeats, steps_per_job) for trial in trials}
-    lengths = [
-        trial.duration.total_seconds()
-        for trial in trials
-        if trial.state == TrialState.COMPLETE and trial.duration is not None and done[trial.number]
-    ]
-    first = pruner.find_target(0) if isinstance(pruner, Scheduler) else 0
-    if first:
-        lengths = list(filter(None, map(_estimate_seconds, trials)))
-    return Spending(
-        seconds=_unite(commands, own),
-        full_trials=sum(done.values()),
-        epochs=sum(done[number] * epochs[number] for number in done),
-        committed_trials=sum(committed.values()),
-        committed_epochs=sum(committed[number] * epochs[number] for number in committed),
-        trial_seconds=statistics.median(lengths) if lengths else 0.0,
-        trial_epochs=max(epochs.values(), default=0.0),
-        steps_per_job=steps_per_job,
-        first_jobs=min(1.0, first / steps_per_job) if first and steps_per_job else None,
-        furthest_jobs=max(committed.values(), default=0.0),
-        is_any_promoted=any(map(is_promoted, trials)),
-    )
+
+    def __init__(self, repeats: int, pruner: BasePruner | None = None) -> None:
+        self._repeats = repeats
+        self._first = pruner.find_target(0) if isinstance(pruner, Scheduler) else 0
+        self._changes = Changes()
+        self._open: dict[int, FrozenTrial] = {}
+        self._ended: set[int] = set()
+        self._jobs = self._epochs = self._furthest = self._steps_per_job = self._trial_epochs = 0.0
+        self._is_any_promoted = False
+        self._lengths: list[float] = []  # in order
+
+    def measure(
+        self, trials: Sequence[FrozenTrial], commands: Iterable[Mapping[str, Any]], own: str | None = None
+    ) -> Spending:
+        """Measure what a study has cost.
+
+        Args:
+            trials: All its trials.
+            commands: The lease records of all commands that ever worked on it.
+            own: The lease of this process, whose time runs on.
+        """
+        for trial in self._changes.take(trials):
+            if not trial.state.is_finished():
+                self._open[trial.number] = trial
+            elif trial.number not in self._ended:
+                self._ended.add(trial.number)
+                self._open.pop(trial.number, None)
+                self._add(trial)
+        opened = self._open.values()
+        steps_per_job = max(map(_count_whole, opened), default=0.0)
+        steps_per_job = max(steps_per_job, self._steps_per_job)
+        done = {trial.number: _count_jobs(trial) for trial in opened}
+        committed = {trial.number: _commit(trial, done[trial.number], self._repeats, steps_per_job) for trial in opened}
+        lengths = list(self._lengths)
+        if self._first:
+            lengths += filter(None, map(_estimate_seconds, opened))
+        return Spending(
+            seconds=_unite(commands, own),
+            full_trials=self._jobs + sum(done.values()),
+            epochs=self._epochs + sum(done[trial.number] * _count_epochs(trial) for trial in opened),
+            committed_trials=self._jobs + sum(committed.values()),
+            committed_epochs=self._epochs + sum(committed[trial.number] * _count_epochs(trial) for trial in opened),
+            trial_seconds=statistics.median(lengths) if lengths else 0.0,
+            trial_epochs=max(self._trial_epochs, max(map(_count_epochs, opened), default=0.0)),
+            steps_per_job=steps_per_job,
+            first_jobs=min(1.0, self._first / steps_per_job) if self._first and steps_per_job else None,
+            furthest_jobs=max(self._furthest, max(committed.values(), default=0.0)),
+            is_any_promoted=self._is_any_promoted,
+        )
+
+    def _add(self, trial: FrozenTrial) -> None:
+        """Add a trial that has ended: it never changes any more."""
+        done = _count_jobs(trial)
+        self._jobs += done
+        self._epochs += done * _count_epochs(trial)
+        self._furthest = max(self._furthest, done)
+        self._trial_epochs = max(self._trial_epochs, _count_epochs(trial))
+        self._steps_per_job = max(self._steps_per_job, _count_whole(trial))
+        self._is_any_promoted |= is_promoted(trial)
+        seconds = 0.0
+        if self._first:
+            seconds = _estimate_seconds(trial)
+        elif trial.state == TrialState.COMPLETE and trial.duration is not None and done:
+            seconds = trial.duration.total_seconds()
+        if seconds:
+            bisect.insort(self._lengths, seconds)
+
+
+def _count_epochs(trial: FrozenTrial) -> float:
+    return float(trial.system_attrs.get(EPOCHS_KEY, 0.0))
 
 
 def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float) -> float:

@@ -32,22 +32,15 @@ from sentiment.search.space.sampling import derive_seed
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
-from sentiment.search.study.agenda import Agenda, Step, list_standing
+from sentiment.search.study.agenda import Agenda, Ledger, Step
 from sentiment.search.study.definition import compare, require_same_results
-from sentiment.search.study.limits import CONSTRAINT_KEY, choose_best, exceed
-from sentiment.search.study.outcome import (
-    OUTCOME_KEY,
-    Outcome,
-    count_states,
-    finish,
-    is_paused,
-    read_outcomes_of,
-)
+from sentiment.search.study.limits import CONSTRAINT_KEY, exceed
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, finish, read_outcomes_of
 from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, find_origin
 from sentiment.search.study.rungs import VALUES_KEY, count_steps
 from sentiment.search.study.scheduler import Scheduler, Swap
 from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
-from sentiment.search.study.spending import BUDGET_KEY, measure
+from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.trial import (
     HEARTBEAT_SECONDS,
     JOB_KEY,
@@ -137,6 +130,7 @@ class StoredStudy:
         self._heartbeat = Heartbeat(self._write_lease, self._lease, HEARTBEAT_SECONDS)
         self._failed_before = {trial.number for trial in self.trials() if trial.state == TrialState.FAIL}
         self._agenda = Agenda(search, self._failed_before, self.spent)
+        self._meter = Meter(search.repeats.count, search.pruner)
 
     def __enter__(self) -> StoredStudy:
         self._heartbeat.start()
@@ -234,7 +228,7 @@ class StoredStudy:
 
     def _describe_growth(self) -> str:
         """Return in one line what a changed space leaves to do."""
-        standing, grid = self.standing(), self.search.grid
+        standing, grid = self.look().standing, self.search.grid
         keys = self.search.reader.read_keys(standing)
         inside = sum(self.search.reader.read(trial) is not None for trial in standing)
         if grid is not None:
@@ -347,15 +341,15 @@ class StoredStudy:
         if not isinstance(pruner, Scheduler):
             return []
         maximize = self.search.repeats.maximize
-        if not is_over and not pruner.list_excess(self.standing(), maximize=maximize):
+        if not is_over and not pruner.list_excess(self.look().standing, maximize=maximize):
             return []
         given_up = []
         with self._lock(self.name):
-            standing = self.standing()
+            trials = self.trials()
             if not is_over:
-                paused = pruner.list_excess(standing, maximize=maximize)
+                paused = pruner.list_excess(self.look(trials).standing, maximize=maximize)
             else:
-                paused = [trial for trial in standing if is_paused(trial)] if self._agenda.is_done(standing) else []
+                paused = self.look(trials).list_open("paused") if self._agenda.is_done(trials) else []
             for trial in paused:
                 reason = f"not promoted after {count_steps(trial)} reports"
                 outcome = Outcome("pruned", reason=reason, seconds=read_outcomes_of(trial)[0].seconds)
@@ -366,9 +360,13 @@ class StoredStudy:
                 given_up.append(self.read(trial_id))
         return given_up
 
-    def standing(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
-        """List the trials whose point no later trial has tried again."""
-        return list_standing(self.trials() if trials is None else trials)
+    def look(self, trials: Sequence[FrozenTrial] | None = None) -> Ledger:
+        """Return how the trials stand.
+
+        Args:
+            trials: All trials, where the caller has read them already.
+        """
+        return self._agenda.follow(self.trials() if trials is None else trials)
 
     def list_failed(self) -> list[FrozenTrial]:
         """List the trials without a result that the study is to have one of, and that may be tried again."""
@@ -383,9 +381,8 @@ class StoredStudy:
     def spent(self, trials: Sequence[FrozenTrial] | None = None) -> Spending:
         """Measure what the study has cost so far."""
         attributes = self._storage.get_study_system_attrs(get_study_id(self._study))
-        commands, repeats = list_commands(attributes), self.search.repeats.count
         known = self.trials() if trials is None else trials
-        return measure(known, commands, repeats, own=self.owner, pruner=self.search.pruner)
+        return self._meter.measure(known, list_commands(attributes), own=self.owner)
 
     @property
     def deadline(self) -> float | None:
@@ -448,7 +445,7 @@ class StoredStudy:
 
     def count(self) -> Counter[str]:
         """Count the trials by state: complete, pruned, fail, running, waiting, paused."""
-        return count_states(self.standing())
+        return self.look().counts
 
     @property
     def is_served(self) -> bool:
@@ -461,18 +458,13 @@ class StoredStudy:
         stopped = self._storage.get_study_system_attrs(get_study_id(self._study)).get(STOP_KEY)
         return isinstance(stopped, list) and self.owner in stopped  # an earlier version stored a flag
 
-    @property
-    def total(self) -> int | None:
-        """Trials of the study in the end, those of an earlier space included; None: its budget decides."""
-        return self._agenda.count_total(self.trials())
+    def count_total(self, trials: Sequence[FrozenTrial]) -> int | None:
+        """Return the trials of the study in the end, those of an earlier space included; None: its budget decides."""
+        return self._agenda.count_total(trials)
 
-    def best(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
-        """Return the best trial, or the Pareto front; see `choose_best`.
-
-        Args:
-            trials: All trials, where the caller has read them already.
-        """
-        return choose_best(self.trials() if trials is None else trials, self.directions)
+    def best(self) -> list[FrozenTrial]:
+        """Return the best trial, or the Pareto front."""
+        return self.look().best
 
     def show(self, trial: FrozenTrial) -> FrozenTrial:
         """Return a trial as people know it: with all that is searched now, by override keys."""
@@ -510,8 +502,8 @@ class StoredStudy:
 
     def _take_over(self) -> None:
         """Deal with running trials whose processes are dead: settle what they finished, let the rest run again."""
-        for trial in self.trials():
-            if trial.state == TrialState.RUNNING and self._is_dead(trial):
+        for trial in self.look().list_open("running"):
+            if self._is_dead(trial):
                 if self._tell_or_requeue(trial):
                     log.info("Trial %d had finished when its process died; its result counts.", trial.number)
                 elif not self._count_death(trial):

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, open_dict
 from optuna.exceptions import OptunaError
 
 from sentiment.errors import RunPaused, RunPruned, RunStopped, SentimentError
-from sentiment.private import begin_jobs, read_returned, restore_logging, run_job
+from sentiment.private import begin_jobs, copying_quickly, read_returned, restore_logging, run_job
 from sentiment.search.storage.address import StorageError
 from sentiment.search.study.current import RunningTrial, running
 from sentiment.search.study.outcome import Outcome, complete, failed
@@ -129,7 +129,8 @@ class JobRunner:
         """Run a job to its end."""
         begin_jobs()
         try:
-            returned = run_job(self.wrap(job), job.config, self.context)
+            with copying_quickly():
+                returned = run_job(self.wrap(job), job.config, self.context)
         except Exception as error:  # what Hydra raises outside the task: a folder that cannot be made, a bad resolver
             return failed(error)
         finally:

@@ -13,10 +13,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
@@ -25,9 +26,15 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 
 from sentiment.scratch import Scratch
+from sentiment.search.application import application_of
 from sentiment.search.study.outcome import Outcome
 from sentiment.search.workers.job import Finished, Job, JobRunner
 from sentiment.search.workers.slots import Slot
+
+POLITE_SIGNALS = {signal.SIGINT, signal.SIGHUP, signal.SIGTERM}
+
+ENGINE_MODULES = ("sentiment.search.workers.processes", "sentiment.search.study.trial")
+"""What a worker imports to find its trial."""
 
 POLITE_SECONDS = 20.0
 """Time that a job has to record its end after Ctrl-C or SIGTERM, before it is killed."""
@@ -36,11 +43,11 @@ POLITE_SECONDS = 20.0
 class Worker:
     """One worker process, seen from the study."""
 
-    def __init__(self, slot: Slot, work_file: Path, log_file: Path) -> None:
+    def __init__(self, slot: Slot, work_file: Path, log_file: Path, preload: Sequence[str]) -> None:
         self.slot = slot
         self.job: Job | None = None
         self.killed_at: float | None = None
-        context = multiprocessing.get_context("spawn")  # a fork would copy locks and connections in mid-use
+        context = choose_start(slot, preload)
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
             target=serve,
@@ -48,7 +55,7 @@ class Worker:
             name=f"study-worker-{slot.index}",
         )
         resource_tracker.ensure_running()  # starting it would end the deafness
-        with deaf_to_ctrl_c():
+        with deaf(), environment_of(slot):
             self.process.start()
         theirs.close()
 
@@ -95,6 +102,7 @@ class WorkerProcesses:
         self._work_file = self._work.folder / "work.pickle"
         self._work_file.write_bytes(cloudpickle.dumps((runner, Singleton.get_state())))
         self._log_dir = log_dir
+        self._preload = application_of(runner.task).preload
         self._fresh = fresh_processes
         self._workers: dict[int, Worker] = {}
 
@@ -110,7 +118,7 @@ class WorkerProcesses:
         worker = self._workers.get(slot.index)
         if worker is None or not worker.is_alive:
             self._log_dir.mkdir(parents=True, exist_ok=True)
-            worker = Worker(slot, self._work_file, self._log_dir / f"worker-{slot.index}.log")
+            worker = Worker(slot, self._work_file, self._log_dir / f"worker-{slot.index}.log", self._preload)
             self._workers[slot.index] = worker
         worker.start(job)
 
@@ -160,10 +168,49 @@ class WorkerProcesses:
         return stopped
 
 
+def choose_start(slot: Slot, preload: Sequence[str]) -> SpawnContext | ForkServerContext:
+    """Choose how a worker starts: forked from a process that has imported what its jobs need, else as a new Python.
+
+    Never as a fork of this process, which has locks and connections in mid-use. The process that workers are forked
+    from, one for this process and all its studies, has the environment of its first worker: libraries read the number
+    of their threads when they are imported. A worker with another number is a new Python; so is one with a GPU, as
+    CUDA, once an import has touched it, cannot be used after a fork.
+    """
+    if not preload or slot.device is not None or sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    if _forked_with.setdefault("environment", slot.environment()) != slot.environment():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*ENGINE_MODULES, *preload])
+    return context
+
+
+_forked_with: dict[str, dict[str, str]] = {}
+"""Environment of the process that workers are forked from; it lives as long as this process, and so does this."""
+
+
 @contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
-    """Start processes here that a Ctrl-C, or a closed terminal, cannot end before they have said what they do then."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+def environment_of(slot: Slot) -> Iterator[None]:
+    """Start processes here that have a slot's environment from their first import on."""
+    before = {name: os.environ.get(name) for name in slot.environment()}
+    os.environ.update(slot.environment())
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Start processes here that no polite signal can end before they have said what they do then.
+
+    The process that workers are forked from never says so: it lives until the last of them has ended.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, POLITE_SIGNALS)
     try:
         yield
     finally:
@@ -172,12 +219,12 @@ def deaf_to_ctrl_c() -> Iterator[None]:
 
 def serve(connection: Connection, work_file: str, environment: dict[str, str], log_file: str) -> None:
     """Be a worker: run the jobs that come, one by one, until the connection ends."""
-    os.environ.update(environment)  # before anything imports NumPy or torch, which read it once
+    os.environ.update(environment)  # a new Python has it already; a forked one that of the process it is forked from
     _write_output_to(log_file)
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the study, which then ends its workers in order
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # likewise when the terminal is closed
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE_SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     runner: JobRunner
     runner, singletons = cloudpickle.loads(Path(work_file).read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +21,8 @@ from sentiment.tracking.ending import Ending
 from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
 from sentiment.tracking.mlflow.store import Store, find_run, open_client, open_store, recording
 from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, join_overrides, write_ending, write_params, write_tags
-from sentiment.tracking.outbox import Note, Outbox, find_outboxes, write_uri
+from sentiment.tracking.outbox import OUTBOX_FILE, Note, Outbox, find_outboxes, write_uri
+from sentiment.tracking.result_file import PARENT_FILE
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,47 @@ HURRIED_SECONDS = 5.0
 """The same after Ctrl-C and the like."""
 
 
+class Outboxes:
+    """The outboxes in a folder and below it, followed as runs come and go on.
+
+    A search has thousands: what is known is not looked for again, and what has not grown is not opened.
+
+    Args:
+        folder: Of a run or of a sweep, or above several.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self._found: dict[str, Outbox] = {}
+        self._runs: set[str] = set()  # folders that are not looked into again: a run has none below it
+        self._delivered: dict[str, int] = {}  # size up to which all is delivered
+
+    def list_grown(self) -> list[tuple[Outbox, int]]:
+        """List those that may wait, with their sizes: runs in order of their folders, then the sweeps' own."""
+        for path, folders, files in os.walk(self._folder):
+            if OUTBOX_FILE in files:
+                self._found.setdefault(path, Outbox(Path(path)))
+                if PARENT_FILE not in files and path != self._folder:
+                    self._runs.add(path)
+                    folders.clear()
+            folders[:] = [name for name in folders if os.path.join(path, name) not in self._runs]  # noqa: PTH118
+        grown = []
+        for path in list(self._found):
+            try:
+                size = os.stat(f"{path}/{OUTBOX_FILE}").st_size  # noqa: PTH116
+            except OSError:  # it was removed, and its run may be made again
+                del self._found[path]
+                self._runs.discard(path)
+                continue
+            if size != self._delivered.get(path):
+                grown.append((path not in self._runs, path, size))
+        return [(self._found[path], size) for _, path, size in sorted(grown)]
+
+    def note(self, outbox: Outbox, size: int) -> None:
+        """Note up to which size all is delivered."""
+        self._delivered[str(outbox.folder)] = size
+
+
 class Deliverer:
     """Delivers all that is noted in a folder and below it.
 
@@ -56,6 +99,7 @@ class Deliverer:
 
     def __init__(self, folder: Path, uris: Sequence[str] = ()) -> None:
         self.folder = folder
+        self._outboxes = Outboxes(folder)
         self._addresses = {write_uri(uri): uri for uri in uris}
         for uri in uris:
             name_server(uri)
@@ -98,11 +142,14 @@ class Deliverer:
         A run that MLflow refuses, e.g. because somebody deleted it there, keeps no other one waiting.
         """
         is_whole = True
-        for outbox in find_outboxes(self.folder):
+        for outbox, size in self._outboxes.list_grown():
             if self._stopping.is_set():
                 return False
             try:
-                is_whole &= OneDelivery(outbox, self.open).run()
+                is_delivered = OneDelivery(outbox, self.open).run()
+                if is_delivered:
+                    self._outboxes.note(outbox, size)
+                is_whole &= is_delivered
             except Exception as error:  # whatever it is, training goes on and the records stay
                 self._tell(error, outbox)
                 is_whole = False

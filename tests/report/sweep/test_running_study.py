@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -43,34 +42,34 @@ def test_it_agrees_with_what_is_collected_at_the_end(study, make_record, tmp_pat
     end = collect_sweep(tmp_path)
     assert [(row.number, row.rank, row.on_front) for row in now.rows] == [(2, 1, True), (0, 2, False), (1, None, False)]
     clock = {"started_seconds": None, "ended_seconds": None}
-    assert [replace(row, **clock) for row in now.rows] == [replace(row, **clock) for row in end.rows]
+    assert replace(now.best, **clock) == replace(end.best, **clock)
+    left_out = {**clock, "metrics": {}, "curve": (), "runs": ()}
+    assert [replace(row, **left_out) for row in now.rows] == [replace(row, **left_out) for row in end.rows]
+    assert [run.run_id for run in now.records] == [run.run_id for run in end.records]
     assert (now.name, now.objectives, now.varied, now.is_study) == (end.name, end.objectives, end.varied, end.is_study)
 
 
-def test_only_what_changed_is_read_again(study, make_record, tmp_path, monkeypatch):
-    opened, described = [], []
+def test_a_trial_that_ends_has_its_own_file_read_and_no_other(study, make_record, tmp_path, monkeypatch):
+    opened = []
     monkeypatch.setattr(collect, "read_result", lambda file: opened.append(file.parent.name) or read_result(file))
-    make_row = collect.make_trial_row
-    monkeypatch.setattr(
-        collect,
-        "make_trial_row",
-        lambda trial, *rest, **more: described.append(trial.number) or make_row(trial, *rest, **more),
-    )
-    records = [make_record(number, "rnn", accuracy=0.7) for number in range(3)]
-    write_result(tmp_path / "0", records[0])
-    write_result(tmp_path / "nested/1", replace(records[1], status="RUNNING"))
+    for number in (0, 1, 2):
+        write_result(tmp_path / str(number), make_record(number, "rnn", accuracy=0.7))
     running_study = RunningStudy("mine", tmp_path, OBJECTIVES, 1)
-    for _ in range(2):
-        running_study.collect(stand(study))
-    assert (sorted(opened), described) == (["0", "1"], [0, 1, 2])
-    opened.clear(), described.clear()
-    write_result(tmp_path / "nested/1", records[1])
-    write_result(tmp_path / "nested/2", records[2])
     running_study.collect(stand(study))
-    assert (sorted(opened), described) == (["1", "2"], [1, 2])
-    shutil.rmtree(tmp_path / "0")
-    table = running_study.collect(stand(study))
-    assert {row.number: len(row.runs) for row in table.rows} == {0: 0, 1: 1, 2: 1}
+    assert sorted(opened) == ["0", "1", "2", "2"]  # the best one, number 2, in full
+    for number in range(3, 20):
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        write_result(tmp_path / "nested" / str(number), make_record(number, "rnn", accuracy=0.5))
+        attempt = {"count": 1, "folder": f"nested/{number}", "log": None}
+        study._storage.set_trial_system_attr(trial._trial_id, "study:attempt:0", attempt)
+        opened.clear()
+        running_study.collect(stand(study))
+        assert opened == ["2"]  # a trial that runs is not looked at
+        study.tell(trial, 0.5)
+        opened.clear()
+        table = running_study.collect(stand(study))
+        assert sorted(opened) == sorted([str(number), "2"])
+        assert len(table.rows) == number + 1
 
 
 def test_a_journal_cut_in_half_is_reported_with_what_the_folder_proves(study, make_record, tmp_path):

@@ -17,7 +17,7 @@ from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
-from sentiment.search.study.spending import EPOCHS_KEY, measure
+from sentiment.search.study.spending import EPOCHS_KEY, Meter
 from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY
 
 SPACE = ("x=interval(-5,5)", "hydra.sweeper.sampler.seed=1")
@@ -202,7 +202,7 @@ def test_time_runs_while_any_command_works():
         {"id": "a", "since": 100.0, "until": 160.0}, {"id": "b", "since": 130.0, "until": 170.0},
         {"id": "c", "since": 300.0, "until": 310.0}, {"id": "old", "started": "2026-01-01"},
     ]  # fmt: skip
-    assert measure([], commands, 1).seconds == 80
+    assert Meter(1).measure([], commands).seconds == 80
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_work_is_counted_by_jobs(state, outcomes, progress, work):
         state=state, value=1.0 if state == TrialState.COMPLETE else None, params={"x": 0.5},
         distributions={"x": FloatDistribution(0, 1)}, system_attrs=attributes,
     )  # fmt: skip
-    assert measure([trial], [], 1).full_trials == work
+    assert Meter(1).measure([trial], []).full_trials == work
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from types import FrameType
 import pytest
 
 from sentiment.search.workers.executor import uninterrupted
-from sentiment.search.workers.processes import deaf_to_ctrl_c
+from sentiment.search.workers.processes import deaf
 
 
 class TerminatedError(Exception):
@@ -95,6 +95,6 @@ def test_ctrl_c_comes_through_after_a_start():
 
 
 def send_while_deaf() -> None:
-    with deaf_to_ctrl_c():
+    with deaf():
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         assert signal.SIGINT in signal.sigpending()

@@ -122,6 +122,27 @@ def test_a_run_that_was_deleted_there_keeps_no_other_one_waiting(project, result
     assert project.client().get_run(second.delivery.run_id).data.tags["later"] == "yes"
 
 
+def test_what_is_delivered_is_not_opened_again(project, result, monkeypatch):
+    """A search has thousands of runs, and delivers every few seconds."""
+    for number in range(3):
+        train(project.context(project.settings(), "seed=0", job_number=number), result)
+    deliverer = Deliverer(project.folder)
+    assert deliverer.deliver()
+    opened = []
+    read = Outbox.read
+    monkeypatch.setattr(Outbox, "read", lambda outbox, offset=0: opened.append(outbox.folder) or read(outbox, offset))
+    monkeypatch.setattr("sentiment.tracking.mlflow.delivery.OneDelivery", lambda outbox, opening: opened.append(outbox))
+    assert deliverer.deliver()
+    assert opened == []
+    monkeypatch.undo()
+    first, *_ = find_outboxes(project.folder)
+    first.note("tags", tags={"later": "yes"})
+    train(project.context(project.settings(), "seed=0", job_number=3), result)
+    assert deliverer.deliver()
+    assert all(outbox.is_delivered for outbox in find_outboxes(project.folder))
+    assert project.client().get_run(first.delivery.run_id).data.tags["later"] == "yes"
+
+
 def test_two_commands_do_not_deliver_the_same_at_once(project, server, result):
     train(context_of(project, server, job_number=0), result)
     with Outbox(project.output_dir(0)).delivering() as is_mine:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sentiment.report.draw.chart import Chart
+from sentiment.report.sweep.charts.axes import MOST_MARKS
 from sentiment.report.sweep.charts.costs import make_fronts
 from sentiment.report.sweep.charts.parameters import make_importances, make_pairs, make_parallel, make_slices
 from sentiment.report.sweep.charts.trials import make_curves, make_history, make_runs
@@ -15,5 +18,16 @@ FAMILIES = (
 
 
 def make_charts(table: SweepTable) -> list[Chart]:
-    """Make every chart that a sweep has something to show for."""
-    return [chart for family in FAMILIES if (chart := family(table)) is not None]
+    """Make every chart that a sweep has something to show for; where not every trial is marked, its caption says so."""
+    charts = [chart for family in FAMILIES if (chart := family(table)) is not None]
+    return [replace(chart, caption=f"{chart.caption}{_tell_left_out(table, chart)}") for chart in charts]
+
+
+def _tell_left_out(table: SweepTable, chart: Chart) -> str:
+    marks = [len(series.x) for panel in chart.panels for series in panel.series if series.trials is not None]
+    if max(marks, default=0) < MOST_MARKS or len(table.rows) <= MOST_MARKS:
+        return ""
+    return (
+        f" Of {len(table.rows):,} trials, {MOST_MARKS:,} of a kind are marked: the best half, and others taken evenly; "
+        "lines and cells count all."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ WIDE = 50.0
 
 JITTER = 0.5
 """Width of the strip over which the points of a category are spread, in widths of the category."""
+
+MOST_MARKS = 1000
+"""Marks of a series: more hide each other, and make a page that no browser opens."""
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of the golden ratio, less their whole parts, fall evenly, whichever trials are shown."""
@@ -70,6 +74,19 @@ def describe_row(table: SweepTable, row: SweepRow, *further: str) -> str:
     return "\n".join([f"trial {row.number}{state}", *values, *settings, *further, *reason])
 
 
+def choose_marked(table: SweepTable, rows: Sequence[SweepRow]) -> list[SweepRow]:
+    """Choose the rows that are marked where there are too many: the better half of the marks, the others evenly."""
+    if len(rows) <= MOST_MARKS:
+        return list(rows)
+    sign = -1.0 if table.directions[0] == "maximize" else 1.0
+    ordered = sorted(rows, key=lambda row: (sign * row.values.get(table.objectives[0], math.inf), row.number))
+    half = MOST_MARKS // 2
+    others = sorted(ordered[half:], key=lambda row: row.number)
+    taken = {others[place * len(others) // half].number for place in range(half)}
+    taken |= {row.number for row in ordered[:half]}
+    return [row for row in rows if row.number in taken]
+
+
 def mark_rows(
     table: SweepTable,
     name: str,
@@ -80,7 +97,15 @@ def mark_rows(
     y: Iterable[float] | None = None,
     further: Callable[[SweepRow], str] | None = None,
 ) -> Series:
-    """Mark each trial with a point that tells of it, and what there is `further`; without `y` at its objective."""
+    """Mark each trial with a point that tells of it, and what there is `further`; without `y` at its objective.
+
+    Of very many rows some are marked: see `choose_marked`.
+    """
+    marked = {row.number for row in choose_marked(table, rows)}
+    is_marked = [row.number in marked for row in rows]
+    x = itertools.compress(x, is_marked)
+    y = None if y is None else itertools.compress(y, is_marked)
+    rows = list(itertools.compress(rows, is_marked))
     hover = (describe_row(table, row, *(() if further is None else (further(row),))) for row in rows)
     heights = (value_of(table, row) for row in rows) if y is None else y
     trials = tuple(row.number for row in rows)

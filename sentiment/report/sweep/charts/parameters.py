@@ -11,6 +11,7 @@ from statistics import mean
 from sentiment.format import format_metric, format_percent, format_setting, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.sweep.charts.axes import (
+    choose_marked,
     complete_rows,
     describe_row,
     is_logarithmic,
@@ -153,9 +154,10 @@ def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
     objective = table.objectives[0]
     # Categories stand across: upright they would read downwards, as a list.
     x, y = sorted((make_scale(table, rows, key) for key in (across, up)), key=lambda scale: scale.cell is None)
+    marked = choose_marked(table, rows)
     points = replace(
-        mark_rows(table, "trials", rows, map(x.locate, rows), y=map(y.locate, rows)),
-        colour=tuple(value_of(table, row) for row in rows),
+        mark_rows(table, "trials", marked, map(x.locate, marked), y=map(y.locate, marked)),
+        colour=tuple(value_of(table, row) for row in marked),
         colour_axis=make_value_axis(objective),
     )
     if x.cell is None or y.cell is None:

@@ -187,8 +187,9 @@ def _follow_search(table: SweepTable, axis: Axis, position: Callable[[SweepRow],
     series += mark("failed (no value)", failed, "failed", edge)
     if ranked := [row for row in complete if row.rank is not None]:
         better = max if table.directions[0] == "maximize" else min
-        xs = [positions[row.number] for row in ranked]
-        ys = list(itertools.accumulate((value_of(table, row) for row in ranked), better))
+        best = list(itertools.accumulate((value_of(table, row) for row in ranked), better))
+        steps = [place for place, value in enumerate(best) if place == 0 or value != best[place - 1]]
+        xs, ys = [positions[ranked[place].number] for place in steps], [best[place] for place in steps]
         last = max(positions[row.number] for row in [*complete, *pruned])
         if last > xs[-1]:
             xs, ys = [*xs, last], [*ys, ys[-1]]

@@ -1,0 +1,275 @@
+"""What does a trial cost in a study that has many already? Processor time and memory as a study grows.
+
+    python experiments/sweep_engine/growth.py                              # to 1,000 trials, some minutes
+    python experiments/sweep_engine/growth.py --trials 10000 --only random # one case to 10,000
+    python experiments/sweep_engine/growth.py --only grid,report --trials 10000
+
+Each study runs in one process, with a job that computes nothing. Figures are processor milliseconds per trial (user and
+system, all threads), which a busy machine changes less than the time on the wall, as means over the last fifth of the
+trials up to a number; beside them the slope, fitted over all tenths of the study. `plain Optuna` is the same sampler,
+space and kind of storage without this engine, without Hydra and without jobs: what no engine over it can go below.
+Results are kept as JSON with commit and hardware.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from apps.marks import read_marks
+
+HERE = Path(__file__).parent
+APPS = HERE / "apps"
+RESULTS = HERE / "results" / "growth.json"
+
+SIZES = (100, 300, 1_000, 3_000, 10_000)
+
+SMALL = ("rate=tag(log,interval(1e-4,1e-2))", "depth=range(1,5)", "heads=1,2,4,8")
+PROJECT = ("optimizer.lr=tag(log,interval(1e-4,1e-2))", "model.depth=range(1,5)", "model.heads=1,2,4,8", "seed=7")
+STORE = ("tracking.uri=sqlite:///{folder}/mlflow.db", "tracking.artifact_dir={folder}/artifacts")
+
+GRID = ("rate=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1.0", "depth=range(1,101)", "heads=range(1,{hundredth})")
+
+CASES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "random": ("bare.py", (*SMALL, "hydra/sweeper/sampler=random")),
+    "tpe": ("bare.py", (*SMALL, "hydra/sweeper/sampler=tpe")),
+    "multivariate_tpe": ("bare.py", (*SMALL, "hydra/sweeper/sampler=multivariate_tpe")),
+    "promotion": ("bare.py", (*SMALL, "hydra/sweeper/sampler=random", "hydra/sweeper/pruner=promotion", "steps=9")),
+    "grid": ("bare.py", (*GRID, "hydra/sweeper/sampler=grid")),
+    "project": ("empty.py", (*PROJECT, *STORE, "tracking=none", "hydra/sweeper/sampler=random")),
+    "project_mlflow": ("empty.py", (*PROJECT, *STORE, "tracking=mlflow", "hydra/sweeper/sampler=random")),
+}
+"""Studies of three parameters in an application of three keys, and of this project's configuration and record."""
+
+EPOCHS = 12
+LONG_RUN = (
+    "model=transformer", "model.embedding_size=128", "model.heads=8", "model.depth=6", "data.max_tokens=512",
+    "data.min_sentences=2", "data.max_sentences=60", "data.train_size=320", "data.test_size=64",
+    f"trainer.max_epochs={EPOCHS}", "trainer.patience=null", "tracking=none",
+)  # fmt: skip
+
+WINDOWS = 10
+
+Curve = list[tuple[int, float, float]]
+"""Number of trials, processor milliseconds per trial there, resident mebibytes there."""
+
+
+def run_study(name: str, trials: int, folder: Path) -> Curve:
+    """Run a study of so many trials, and return its curve."""
+    app, overrides = CASES[name]
+    words = [word.format(folder=folder, hundredth=max(2, trials // 1000 + 1)) for word in overrides]
+    command = [
+        sys.executable, str(APPS / app), "-m", "hydra/sweeper=study", *words, f"hydra.sweeper.n_trials={trials}",
+        "hydra.sweeper.n_jobs=1", "hydra.sweeper.reuse=none", f"hydra.sweep.dir={folder}/sweep",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    marks = read_marks(folder / "sweep")
+    assert len(marks) == trials, f"{len(marks)} of {trials} trials ran"
+    return smooth([processor for _, processor, _ in marks], [memory for _, _, memory in marks])
+
+
+def run_optuna(name: str, trials: int, folder: Path) -> Curve:
+    """Run the same draws with Optuna alone, on a journal file."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    samplers: dict[str, Callable[[], Any]] = {
+        "random": lambda: optuna.samplers.RandomSampler(seed=1),
+        "tpe": lambda: optuna.samplers.TPESampler(seed=1, multivariate=False, group=False, constant_liar=False),
+        "multivariate_tpe": lambda: optuna.samplers.TPESampler(
+            seed=1, multivariate=True, group=True, constant_liar=True, n_startup_trials=30
+        ),
+    }
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "plain.log")))
+    study = optuna.create_study(storage=storage, sampler=samplers[name]())
+    processor, memory = [], []
+
+    def objective(trial: optuna.Trial) -> float:
+        processor.append(time.process_time())
+        memory.append(float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+        rate = trial.suggest_float("rate", 1e-4, 1e-2, log=True)
+        trial.suggest_int("depth", 1, 4), trial.suggest_categorical("heads", [1, 2, 4, 8])
+        return rate
+
+    study.optimize(objective, n_trials=trials)
+    return smooth(processor, memory)
+
+
+def smooth(processor: Sequence[float], memory: Sequence[float]) -> Curve:
+    """Make a curve of what was noted at the start of each trial: at the sizes, and at each tenth of the study."""
+    trials = len(processor)
+    curve = []
+    tenths = {trials * number // WINDOWS for number in range(1, WINDOWS + 1)}
+    for size in sorted({size for size in SIZES if size <= trials} | tenths):
+        first = max(0, size - 1 - max(20, size // 5))
+        seconds = processor[size - 1] - processor[first]
+        curve.append((size, 1000 * seconds / (size - 1 - first), memory[size - 1] / 2**20))
+    return curve
+
+
+def fit_slope(points: Sequence[tuple[float, float]]) -> float:
+    """Fit the slope of the second number over the first."""
+    return statistics.linear_regression(*zip(*points, strict=True)).slope if len(points) > 1 else 0.0
+
+
+def print_curve(name: str, curve: Curve) -> dict[str, Any]:
+    """Print a line of a curve, and return it for the record."""
+    milliseconds = 1000 * fit_slope([(size, cost) for size, cost, _ in curve])
+    mebibytes = 1000 * fit_slope([(size, memory) for size, _, memory in curve])
+    told = {size: (cost, memory) for size, cost, memory in curve if size in SIZES or size == curve[-1][0]}
+    cells = ", ".join(f"{size}: {cost:.1f} ms, {memory:.0f} MiB" for size, (cost, memory) in told.items())
+    print(f"{name}: {cells}; per 1,000 trials more: {milliseconds:+.2f} ms a trial, {mebibytes:+.1f} MiB", flush=True)
+    return {"curve": curve, "milliseconds_per_1000": milliseconds, "mebibytes_per_1000": mebibytes}
+
+
+def measure_first_trial(points: int) -> dict[str, float]:
+    """Measure the time until the first trial of a grid of so many points starts, and that of its dry run."""
+    overrides = ["rate=range(0.001,1,0.001)", f"depth=range(1,{points // 1000 + 1})", "hydra/sweeper/sampler=grid"]
+    seconds = {}
+    for kind in ("grid", "dry_run"):
+        with tempfile.TemporaryDirectory() as folder:
+            more = ["hydra.sweeper.dry_run=true"] if kind == "dry_run" else ["hydra.sweeper.n_trials=1"]
+            command = [
+                sys.executable, str(APPS / "bare.py"), "-m", "hydra/sweeper=study", *overrides, *more,
+                f"hydra.sweep.dir={folder}/sweep",
+            ]  # fmt: skip
+            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
+            subprocess.run(command, check=True, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds[f"{kind}_seconds"] = time.time() - began
+            seconds[f"{kind}_processor_seconds"] = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    print(
+        f"a grid of {points:,} points:", ", ".join(f"{key} {value:.1f}" for key, value in seconds.items()), flush=True
+    )
+    return seconds
+
+
+def measure_report(trials: int, folder: Path) -> dict[str, float]:
+    """Measure the report on a study that was run into `folder`: processor seconds, peak memory, bytes of the page."""
+    command = [sys.executable, "-m", "sentiment", "report", str(folder / "sweep")]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    page = folder / "sweep" / "report" / "report.html"
+    found = {
+        "trials": trials,
+        "seconds": time.time() - began,
+        "processor_seconds": after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime,
+        "page_mebibytes": page.stat().st_size / 2**20,
+    }
+    found |= open_page(page)
+    print("a report:", ", ".join(f"{key} {value:,.1f}" for key, value in found.items()), flush=True)
+    return found
+
+
+def measure_run() -> dict[str, Any]:
+    """Measure the memory of a Transformer run of many epochs over reviews of very different lengths."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [word.format(folder=folder) for word in (*LONG_RUN, *STORE)]
+        command = [sys.executable, "run.py", *words, f"hydra.run.dir={folder}/run", f"data.cache_dir={folder}/cache"]
+        with subprocess.Popen(command, cwd=HERE.parents[1], stdout=subprocess.DEVNULL) as process:
+            memory = []
+            while process.poll() is None:
+                try:
+                    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+                except (OSError, IndexError):
+                    break
+                memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+                time.sleep(0.2)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} failed")
+    trained = memory[len(memory) // 4 :]  # the first quarter imports and tokenises
+    slope = fit_slope([(place / len(trained), value) for place, value in enumerate(trained)])
+    ends = {"peak_mebibytes": max(memory), "last_mebibytes": memory[-1], "growth_mebibytes": slope}
+    print(
+        f"a Transformer run of {EPOCHS} epochs: peak {max(memory):.0f} MiB, in the end {memory[-1]:.0f} MiB; over its "
+        f"last three quarters {slope:+.0f} MiB",
+        flush=True,
+    )
+    return {**ends, "curve": memory[::10]}
+
+
+def open_page(page: Path) -> dict[str, float]:
+    """Measure how long a browser takes to show the page, and until all is drawn; nothing where there is no browser."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return {}
+    browsers = [path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()]
+    if not browsers:
+        return {}
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=browsers[0], args=["--no-sandbox"])
+        opened, began = browser.new_page(), time.time()
+        opened.goto(page.as_uri(), wait_until="domcontentloaded", timeout=300_000)
+        shown = time.time() - began
+        opened.wait_for_selector("html[data-drawn=true]", timeout=300_000)
+        drawn = time.time() - began
+        browser.close()
+    return {"browser_shown_seconds": shown, "browser_drawn_seconds": drawn}
+
+
+def main() -> None:
+    """Measure what is asked for, print it, and keep it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [*CASES, "optuna", "first_trial", "report", "run_memory"]
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--only", default=",".join(names), help=f"comma-separated, of {', '.join(names)}")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results; earlier ones stay in it")
+    options = parser.parse_args()
+    chosen = options.only.split(",")
+    found: dict[str, Any] = {}
+    for name in [name for name in CASES if name in chosen]:
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = print_curve(name, run_study(name, options.trials, Path(folder)))
+            if name == "project" and "report" in chosen:
+                found["report"] = measure_report(options.trials, Path(folder))
+    if "optuna" in chosen:
+        for name in [name for name in ("random", "tpe", "multivariate_tpe") if name in chosen]:
+            with tempfile.TemporaryDirectory() as folder:
+                found[f"plain Optuna, {name}"] = print_curve(
+                    f"plain Optuna, {name}", run_optuna(name, options.trials, Path(folder))
+                )
+            ours, plain = found[name]["curve"], found[f"plain Optuna, {name}"]["curve"]
+            ratios = [f"{size}: {cost / other:.1f}" for (size, cost, _), (_, other, _) in zip(ours, plain, strict=True)]
+            print(f"{name}, times plain Optuna: {', '.join(ratios)}", flush=True)
+    if "first_trial" in chosen:
+        found["first_trial_of_100000"] = measure_first_trial(100_000)
+    if "run_memory" in chosen:
+        found["run_memory"] = measure_run()
+    keep(options.results, options.trials, found)
+
+
+def keep(file: Path, trials: int, found: dict[str, Any]) -> None:
+    """Add the results to a file, with what they were measured on."""
+    from sentiment.checkout import read_commit
+    from sentiment.config.home import PROJECT_DIR
+    from sentiment.tracking.environment import describe_hardware
+
+    known = json.loads(file.read_text()) if file.exists() else []
+    commit = read_commit(PROJECT_DIR)
+    known.append(
+        {
+            "commit": str(commit), "hardware": describe_hardware(), "load": os.getloadavg()[0],
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "trials": trials, "results": found,
+        }
+    )  # fmt: skip
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(known, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

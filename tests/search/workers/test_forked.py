@@ -1,0 +1,71 @@
+"""Workers that are forked from a process which has imported what their jobs need."""
+
+from __future__ import annotations
+
+import os
+import sys
+from multiprocessing import forkserver
+from pathlib import Path
+
+import pytest
+
+from sentiment.search.application import Application
+from sentiment.search.study.outcome import Outcome
+from sentiment.search.workers.job import Job
+from sentiment.search.workers.processes import WorkerProcesses
+from sentiment.search.workers.slots import Slot
+
+PRELOADED = "xmlrpc.client"  # nothing else here imports it
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+
+
+def make_runner():
+    """Make a runner whose jobs tell of their process; within a function, so that it travels by value."""
+
+    class Runner:
+        def task(self, config):
+            pass
+
+        task.application = Application(preload=(PRELOADED,))
+
+        def run(self, job):
+            import os
+            import sys
+
+            facts = PRELOADED in sys.modules, os.environ["OMP_NUM_THREADS"], os.getppid(), os.getpid()
+            return Outcome("complete", tuple(map(float, facts)))
+
+    return Runner()
+
+
+def run_jobs(slots, log_dir, count):
+    """Run jobs in processes of their own; whether the module was there, threads, parent's and own id of each."""
+    workers = WorkerProcesses(make_runner(), slots, log_dir, fresh_processes=True)
+    facts = []
+    try:
+        for number in range(count):
+            workers.submit(Job(number, (), None, None))
+            while not (finished := workers.wait(10.0)):
+                pass
+            facts.append(finished[0].outcome.values)
+    finally:
+        workers.stop()
+    return facts
+
+
+def test_what_jobs_import_is_imported_once_for_all_workers(tmp_path):
+    facts = run_jobs([Slot(0, None, 1)], tmp_path, 3)
+    is_there, threads, parents, own = map(set, zip(*facts, strict=True))
+    assert (is_there, threads) == ({1.0}, {1.0})
+    assert parents == {forkserver._forkserver._forkserver_pid}
+    assert len(own) == 3
+    server = Path(f"/proc/{int(parents.pop())}")
+    assert len(list((server / "task").iterdir())) == 1, "a fork copies one thread alone"
+
+
+def test_other_threads_or_a_gpu_take_a_python_of_their_own(tmp_path):
+    run_jobs([Slot(0, None, 1)], tmp_path, 1)
+    for slot in (Slot(0, None, 2), Slot(0, "0", 1)):
+        ((is_there, threads, parent, _),) = run_jobs([slot], tmp_path, 1)
+        assert (is_there, threads, parent) == (0.0, slot.threads, os.getpid())
