@@ -1,21 +1,24 @@
 """What does a trial cost in a study that has many already? Processor time and memory as a study grows.
 
-    python experiments/sweep_engine/growth.py                              # to 1,000 trials, some minutes
-    python experiments/sweep_engine/growth.py --trials 10000 --only random # one case to 10,000
-    python experiments/sweep_engine/growth.py --only grid,report --trials 10000
+    python experiments/sweep_engine/growth.py                                      # all of it, a quarter of an hour
+    python experiments/sweep_engine/growth.py --only random,tpe --sizes 100,10000
+    python experiments/sweep_engine/growth.py --only project,report --sizes 10000  # the report on so many trials
 
 Each study runs in one process, with a job that computes nothing. Figures are processor milliseconds per trial (user and
-system, all threads), which a busy machine changes less than the time on the wall, as means over the last fifth of the
-trials up to a number; beside them the slope, fitted over all tenths of the study. `plain Optuna` is the same sampler,
-space and kind of storage without this engine, without Hydra and without jobs: what no engine over it can go below.
+system, all threads), which a busy machine changes less than the time on the wall; beside them the slope over the sizes.
+A study of 10,000 trials would take hours: it is filled up with copies of its first trials, and then goes on (MLflow's
+own store is not filled). `Optuna alone` goes on with the same study, without this engine, without Hydra and without
+jobs: what no engine over it can go below.
 Results are kept as JSON with commit and hardware.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -26,13 +29,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from apps.marks import read_marks
+from apps.marks import read_mark
 
 HERE = Path(__file__).parent
 APPS = HERE / "apps"
 RESULTS = HERE / "results" / "growth.json"
-
-SIZES = (100, 300, 1_000, 3_000, 10_000)
 
 SMALL = ("rate=tag(log,interval(1e-4,1e-2))", "depth=range(1,5)", "heads=1,2,4,8")
 PROJECT = ("optimizer.lr=tag(log,interval(1e-4,1e-2))", "model.depth=range(1,5)", "model.heads=1,2,4,8", "seed=7")
@@ -58,66 +59,118 @@ LONG_RUN = (
     f"trainer.max_epochs={EPOCHS}", "trainer.patience=null", "tracking=none",
 )  # fmt: skip
 
-WINDOWS = 10
+STUDY = "growth"
+
+PLAIN = ("random", "tpe", "multivariate_tpe")
+"""Studies of which the cost of Optuna alone is measured."""
+
+MEASURED = 20
+"""Trials that run at each size; the costs are those from the second of them on."""
+
+CREATE_TRIAL = 4
+"""Optuna's code of a journal's line."""
 
 Curve = list[tuple[int, float, float]]
 """Number of trials, processor milliseconds per trial there, resident mebibytes there."""
 
 
-def run_study(name: str, trials: int, folder: Path) -> Curve:
-    """Run a study of so many trials, and return its curve."""
+def run_study(name: str, sizes: Sequence[int], folder: Path) -> tuple[Curve, list[float]]:
+    """Run a study at some sizes; return its curve, and the cost of Optuna alone at the sizes.
+
+    Between two sizes the study is filled up with trials in the place of those that would have run: lines of its journal
+    and records, as its first trials left them.
+    """
     app, overrides = CASES[name]
-    words = [word.format(folder=folder, hundredth=max(2, trials // 1000 + 1)) for word in overrides]
-    command = [
-        sys.executable, str(APPS / app), "-m", "hydra/sweeper=study", *words, f"hydra.sweeper.n_trials={trials}",
-        "hydra.sweeper.n_jobs=1", "hydra.sweeper.reuse=none", f"hydra.sweep.dir={folder}/sweep",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    marks = read_marks(folder / "sweep")
-    assert len(marks) == trials, f"{len(marks)} of {trials} trials ran"
-    return smooth([processor for _, processor, _ in marks], [memory for _, _, memory in marks])
+    words = [word.format(folder=folder, hundredth=max(2, sizes[-1] // 1000 + 1)) for word in overrides]
+    curve: Curve = []
+    plain = []
+    for size in [0, *sizes]:
+        if size:
+            fill(folder / "sweep", size)
+            if name in PLAIN:
+                plain.append(run_optuna(name, folder / "sweep" / "journal.log"))
+        command = [
+            sys.executable, str(APPS / app), "-m", "hydra/sweeper=study", *words, "hydra.sweeper.n_jobs=1",
+            f"hydra.sweeper.n_trials={size + MEASURED}", f"hydra.sweep.dir={folder}/sweep",
+            f"hydra.sweeper.study_name={STUDY}",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        marks = [read_mark(folder / "sweep" / str(number)) for number in range(size + 1, size + MEASURED)]
+        costs = [later[1] - earlier[1] for earlier, later in itertools.pairwise(marks)]
+        if size:
+            curve.append((size, 1000 * statistics.fmean(costs), marks[-1][2] / 2**20))
+    return curve, plain
 
 
-def run_optuna(name: str, trials: int, folder: Path) -> Curve:
-    """Run the same draws with Optuna alone, on a journal file."""
+def fill(sweep_dir: Path, size: int) -> None:
+    """Fill a study up with copies of its first trials: their lines of the journal and their records."""
+    journal = sweep_dir / "journal.log"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    begun = [line for line in lines if line["op_code"] == CREATE_TRIAL]
+    patterns = [[line for line in lines if line.get("trial_id") == number] for number in range(MEASURED)]
+    generator = random.Random(0)
+    with journal.open("a") as file:
+        for number in range(len(begun), size):
+            pattern = generator.randrange(MEASURED)
+            for line in (begun[pattern], *patterns[pattern]):
+                file.write(json.dumps(renumber(line, number, generator), separators=(",", ":")) + "\n")
+            copy_record(sweep_dir / str(pattern), sweep_dir / str(number), number)
+
+
+def renumber(line: dict[str, Any], number: int, generator: random.Random) -> dict[str, Any]:
+    """Return a line of a journal as one of another trial."""
+    if "trial_id" not in line:
+        return line
+    changed = {**line, "trial_id": number}
+    for key, value in line.get("system_attr", {}).items():
+        if key.startswith("study:attempt"):
+            changed["system_attr"] = {key: {**value, "folder": str(number)}}
+        elif key.startswith("study:identity"):
+            changed["system_attr"] = {key: generator.randbytes(32).hex()}
+    if line.get("values"):
+        changed["values"] = [value * (1 + generator.random() / 100) for value in line["values"]]
+    return changed
+
+
+def copy_record(source: Path, folder: Path, number: int) -> None:
+    """Copy the record of a run as that of another job, if it has one."""
+    folder.mkdir()
+    for file in source.iterdir():
+        if file.name == "result.json":
+            record = {**json.loads(file.read_text()), "job_number": number}
+            (folder / file.name).write_text(json.dumps(record))
+        elif file.name.startswith("mlflow.json"):
+            (folder / file.name).write_bytes(file.read_bytes())
+
+
+def run_optuna(name: str, journal: Path) -> float:
+    """Go on with the same study with Optuna alone; return processor milliseconds per trial: ask, draw and tell."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
     samplers: dict[str, Callable[[], Any]] = {
-        "random": lambda: optuna.samplers.RandomSampler(seed=1),
-        "tpe": lambda: optuna.samplers.TPESampler(seed=1, multivariate=False, group=False, constant_liar=False),
+        "random": lambda: optuna.samplers.RandomSampler(),
+        "tpe": lambda: optuna.samplers.TPESampler(multivariate=False, group=False, constant_liar=False),
         "multivariate_tpe": lambda: optuna.samplers.TPESampler(
-            seed=1, multivariate=True, group=True, constant_liar=True, n_startup_trials=30
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=30
         ),
     }
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "plain.log")))
-    study = optuna.create_study(storage=storage, sampler=samplers[name]())
-    processor, memory = [], []
-
-    def objective(trial: optuna.Trial) -> float:
-        processor.append(time.process_time())
-        memory.append(float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
-        rate = trial.suggest_float("rate", 1e-4, 1e-2, log=True)
-        trial.suggest_int("depth", 1, 4), trial.suggest_categorical("heads", [1, 2, 4, 8])
-        return rate
-
-    study.optimize(objective, n_trials=trials)
-    return smooth(processor, memory)
-
-
-def smooth(processor: Sequence[float], memory: Sequence[float]) -> Curve:
-    """Make a curve of what was noted at the start of each trial: at the sizes, and at each tenth of the study."""
-    trials = len(processor)
-    curve = []
-    tenths = {trials * number // WINDOWS for number in range(1, WINDOWS + 1)}
-    for size in sorted({size for size in SIZES if size <= trials} | tenths):
-        first = max(0, size - 1 - max(20, size // 5))
-        seconds = processor[size - 1] - processor[first]
-        curve.append((size, 1000 * seconds / (size - 1 - first), memory[size - 1] / 2**20))
-    return curve
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / "journal.log"
+        copied.write_bytes(journal.read_bytes())
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(copied)))
+        study = optuna.load_study(study_name=STUDY, storage=storage, sampler=samplers[name]())
+        moments = []
+        for _ in range(MEASURED):
+            moments.append(time.process_time())
+            trial = study.ask()
+            rate = trial.suggest_float("rate", 1e-4, 1e-2, log=True)
+            trial.suggest_int("depth", 1, 4), trial.suggest_categorical("heads", [1, 2, 4, 8])
+            study.tell(trial, rate)
+    return 1000 * statistics.fmean(later - earlier for earlier, later in itertools.pairwise(moments[1:]))
 
 
 def fit_slope(points: Sequence[tuple[float, float]]) -> float:
@@ -129,8 +182,7 @@ def print_curve(name: str, curve: Curve) -> dict[str, Any]:
     """Print a line of a curve, and return it for the record."""
     milliseconds = 1000 * fit_slope([(size, cost) for size, cost, _ in curve])
     mebibytes = 1000 * fit_slope([(size, memory) for size, _, memory in curve])
-    told = {size: (cost, memory) for size, cost, memory in curve if size in SIZES or size == curve[-1][0]}
-    cells = ", ".join(f"{size}: {cost:.1f} ms, {memory:.0f} MiB" for size, (cost, memory) in told.items())
+    cells = ", ".join(f"{size}: {cost:.1f} ms, {memory:.0f} MiB" for size, cost, memory in curve)
     print(f"{name}: {cells}; per 1,000 trials more: {milliseconds:+.2f} ms a trial, {mebibytes:+.1f} MiB", flush=True)
     return {"curve": curve, "milliseconds_per_1000": milliseconds, "mebibytes_per_1000": mebibytes}
 
@@ -225,35 +277,31 @@ def open_page(page: Path) -> dict[str, float]:
 def main() -> None:
     """Measure what is asked for, print it, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [*CASES, "optuna", "first_trial", "report", "run_memory"]
-    parser.add_argument("--trials", type=int, default=1000)
+    names = [*CASES, "first_trial", "report", "run_memory"]
+    parser.add_argument("--sizes", default="100,300,1000,3000,10000", help="trials that a study has, comma-separated")
     parser.add_argument("--only", default=",".join(names), help=f"comma-separated, of {', '.join(names)}")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results; earlier ones stay in it")
     options = parser.parse_args()
-    chosen = options.only.split(",")
+    chosen, sizes = options.only.split(","), sorted(map(int, options.sizes.split(",")))
     found: dict[str, Any] = {}
     for name in [name for name in CASES if name in chosen]:
         with tempfile.TemporaryDirectory() as folder:
-            found[name] = print_curve(name, run_study(name, options.trials, Path(folder)))
+            curve, plain = run_study(name, sizes, Path(folder))
+            found[name] = print_curve(name, curve)
+            if plain:
+                found[name]["plain_optuna_milliseconds"] = plain
+                told = ", ".join(f"{size}: {one:.1f} ms" for (size, *_), one in zip(curve, plain, strict=True))
+                print(f"{name}, Optuna alone: {told}", flush=True)
             if name == "project" and "report" in chosen:
-                found["report"] = measure_report(options.trials, Path(folder))
-    if "optuna" in chosen:
-        for name in [name for name in ("random", "tpe", "multivariate_tpe") if name in chosen]:
-            with tempfile.TemporaryDirectory() as folder:
-                found[f"plain Optuna, {name}"] = print_curve(
-                    f"plain Optuna, {name}", run_optuna(name, options.trials, Path(folder))
-                )
-            ours, plain = found[name]["curve"], found[f"plain Optuna, {name}"]["curve"]
-            ratios = [f"{size}: {cost / other:.1f}" for (size, cost, _), (_, other, _) in zip(ours, plain, strict=True)]
-            print(f"{name}, times plain Optuna: {', '.join(ratios)}", flush=True)
+                found["report"] = measure_report(sizes[-1], Path(folder))
     if "first_trial" in chosen:
         found["first_trial_of_100000"] = measure_first_trial(100_000)
     if "run_memory" in chosen:
         found["run_memory"] = measure_run()
-    keep(options.results, options.trials, found)
+    keep(options.results, found)
 
 
-def keep(file: Path, trials: int, found: dict[str, Any]) -> None:
+def keep(file: Path, found: dict[str, Any]) -> None:
     """Add the results to a file, with what they were measured on."""
     from sentiment.checkout import read_commit
     from sentiment.config.home import PROJECT_DIR
@@ -264,7 +312,7 @@ def keep(file: Path, trials: int, found: dict[str, Any]) -> None:
     known.append(
         {
             "commit": str(commit), "hardware": describe_hardware(), "load": os.getloadavg()[0],
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "trials": trials, "results": found,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "results": found,
         }
     )  # fmt: skip
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -16,10 +16,12 @@ def mark_start(folder: Path) -> None:
     (folder / MARK_FILE).write_text(" ".join(map(str, mark)))
 
 
+def read_mark(folder: Path) -> tuple[float, float, float]:
+    """Read the mark in the folder of a job."""
+    started, processor, memory = map(float, (folder / MARK_FILE).read_text().split())
+    return started, processor, memory
+
+
 def read_marks(folder: Path) -> list[tuple[float, float, float]]:
     """Read the marks of all jobs below a folder, in the order in which they started."""
-    marks = []
-    for file in folder.rglob(MARK_FILE):
-        started, processor, memory = map(float, file.read_text().split())
-        marks.append((started, processor, memory))
-    return sorted(marks)
+    return sorted(read_mark(file.parent) for file in folder.rglob(MARK_FILE))
