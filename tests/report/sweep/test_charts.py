@@ -60,7 +60,7 @@ def test_the_best_so_far_over_trials_and_over_time():
     )  # fmt: skip
     trials, times = make_history(table).panels
     best = find_series(trials, "best so far")
-    assert (best.x, best.y, best.kind) == ((0, 1, 2, 3), (0.6, 0.8, 0.8, 0.8), "step")
+    assert (best.x, best.y, best.kind) == ((0, 1, 3), (0.6, 0.8, 0.8), "step")  # it rises with a trial, and ends
     best = find_series(times, "best so far")  # in the order in which they ended
     assert best.x == (1.5, 3.5, pytest.approx(400 / 60))
     assert best.y == (0.6, 0.7, 0.8)
@@ -68,6 +68,30 @@ def test_the_best_so_far_over_trials_and_over_time():
     failed = find_series(trials, "failed (no value)")
     assert (failed.x, failed.y, failed.role) == ((4,), (0.5,), "failed")
     assert "out of memory" in failed.hover[0]
+
+
+def test_of_thousands_of_trials_some_are_marked_and_the_caption_says_so(monkeypatch):
+    monkeypatch.setattr("sentiment.report.sweep.charts.axes.MOST_MARKS", 20)
+    monkeypatch.setattr("sentiment.report.sweep.charts.MOST_MARKS", 20)
+    rows = [
+        make_row(number, 0.5 + (number * 7 % 60) / 200, parameters={"a": number % 3, "b": number % 2})
+        for number in range(60)
+    ]
+    table = make_table(*rows)
+    charts = {chart.name: chart for chart in make_charts(table)}
+    history, pairs = charts["optimisation_history"], charts["pairs"]
+    assert "Of 60 trials, 20 of a kind are marked" in history.caption
+    marked = find_series(history.panels[0], "complete")
+    assert len(marked.x) == len(marked.hover) == len(marked.trials) == 20
+    best = {row.number for row in sorted(rows, key=lambda row: -row.values["val/accuracy"])[:10]}
+    assert best <= set(marked.trials)
+    assert find_series(history.panels[0], "best so far").y[-1] == max(row.values["val/accuracy"] for row in rows)
+    cells, points = pairs.panels[0].series
+    assert len(points.x) == len(points.colour) == 20
+    counts = [int(text.split()[2]) for text in cells.hover]
+    assert sum(counts) == 60, "cells count all trials"
+    few = make_table(*rows[:20])
+    assert all("are marked" not in chart.caption for chart in make_charts(few))
 
 
 def test_a_trial_over_a_limit_is_not_the_best():
