@@ -19,7 +19,7 @@ from tests.composing import compose_project
 OPTIONS = {"rnn": "lm", "transformer": "mlm"}
 
 SMALL = (
-    "data.train_size=150", "data.test_size=40", "data.unlabelled_size=100", "model.embedding_size=16", "model.depth=1",
+    "data.train_size=80", "data.test_size=20", "data.unlabelled_size=60", "model.embedding_size=16", "model.depth=1",
     "trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.threads=1", "trainer.progress_bar=off", "tracking=none",
     "pretrain.max_epochs=2", "pretrain.batch_size=16", "pretrain.cutoffs=[20,100]", "pretrain.held_out_fraction=0.1",
 )  # fmt: skip

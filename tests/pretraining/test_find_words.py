@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sentiment.errors import NonFiniteLossError, RunPruned
+from sentiment.errors import ModelFileError, NonFiniteLossError, RunPruned
 from sentiment.pretraining.artifact import Words
 from sentiment.pretraining.objectives import CLASSIFYING
 from sentiment.tracking.result_file import read_result_of
@@ -36,9 +36,7 @@ def test_words_are_learned_once_and_recorded_with_their_curve(compose_settings, 
     words = find(compose_settings(model))
     record = read_result_of(words.folder)
     assert (record.status, record.name) == ("FINISHED", f"{model} pretrain={words.facts.settings['pretrain.name']}")
-    assert [point["epoch"] for point in record.history] == pytest.approx(
-        [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2], abs=0.04
-    )
+    assert len(record.history) == 8, "four validations in each of two epochs"
     assert list(record.history) == words.facts.curve
     losses = [point["val/loss"] for point in record.history]
     assert words.facts.loss == record.metrics["val/loss"] == min(losses) < losses[0]
@@ -48,6 +46,9 @@ def test_words_are_learned_once_and_recorded_with_their_curve(compose_settings, 
     assert (again.folder, equal(words, again)) == (words.folder, True)
     assert caplog.text.count("Learns words first") == 1
     assert "learned in" in caplog.text
+    assert "Other code" not in caplog.text
+    find(compose_settings(model), code="another")
+    assert "Other code of this project learned these words" in caplog.text
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(compose_settings, find, tmp_path, model, caplog):
@@ -83,18 +84,12 @@ def test_a_dry_run_that_has_seen_enough_costs_nobody_what_was_learned(compose_se
     assert "Goes on after epoch 1" in caplog.text
 
 
-def test_words_of_other_code_are_told(compose_settings, find, caplog):
-    find(compose_settings("rnn"))
-    find(compose_settings("rnn"), code="another")
-    assert "Other code of this project learned these words" in caplog.text
-
-
-@pytest.mark.parametrize("extra", [(), ("model.bigram_buckets=64", "model.convolution_width=3", "model.depth=2")])
 def test_the_weights_reach_the_network_that_classifies(
-    compose_settings, find, small_corpus, tmp_path, monkeypatch, model, extra, caplog
+    compose_settings, find, small_corpus, tmp_path, monkeypatch, model, caplog
 ):
     caplog.set_level("INFO")
-    settings = compose_settings(model, "model.pooling=attention", *extra)
+    parts = ("model.bigram_buckets=64", "model.convolution_width=3", "model.depth=2", "model.pooling=attention")
+    settings = compose_settings(model, *parts, "pretrain.max_epochs=1")
     words = find(settings)
     states = []
 
@@ -111,16 +106,18 @@ def test_the_weights_reach_the_network_that_classifies(
     assert all(torch.equal(started[name], tensor) for name, tensor in words.weights.items())
     assert changed == set(words.weights), "all others start as they would without"
     assert not any(name.startswith(CLASSIFYING) for name in words.weights)
-    told = "token_embedding.bigrams, front.filters, layers.1, pooling" if model == "rnn" and extra else "taken; pooling"
+    told = "token_embedding.bigrams, front.filters, layers.1, pooling" if model == "rnn" else "taken; pooling"
     assert told in caplog.text
 
 
-def test_words_of_another_form_are_refused(compose_settings, find, small_corpus):
-    words = find(compose_settings("rnn"))
+def test_words_of_another_form_are_refused(compose_settings, small_corpus):
+    words = build_module(compose_settings("rnn"), small_corpus).network.token_embedding.state_dict(
+        prefix="token_embedding."
+    )
     other = build_module(compose_settings("rnn", "model.embedding_size=8"), small_corpus).network
     before = other.token_embedding.table.weight.clone()
-    with pytest.raises(Exception, match=r"by another network \(9 tensors\): .*x16 there and .*x8 here"):
-        take_words(other, words.weights)
+    with pytest.raises(ModelFileError, match=r"token_embedding\.table\.weight is .*x16 there and .*x8 here"):
+        take_words(other, words)
     assert torch.equal(other.token_embedding.table.weight, before)
 
 

@@ -68,7 +68,7 @@ def test_every_word_of_every_review_but_those_of_the_test_stands_in_one_piece(co
 
 
 def test_unlabelled_reviews_are_read_once_and_those_of_the_test_left_out(compose_settings, small_corpus, monkeypatch):
-    settings = compose_settings("rnn", "data.unlabelled_size=60")
+    settings = compose_settings("rnn", "data.unlabelled_size=61")
     source = type(build_source(settings.data))
     texts = [*source.load(build_source(settings.data)).test.texts[:3], "a film", "a plot"]
     monkeypatch.setattr(source, "load_unlabelled", lambda self: texts)
