@@ -145,3 +145,11 @@ def test_of_several_objectives_those_are_reported_that_a_validation_tells_or_tha
     network = build_model(settings.model, vocabulary_size=50, classes=2, max_tokens=None)
     assert parameters == count_parameters(network)
     assert trial.told[-1][1] == "epoch 1/8, 0.9000"
+
+
+def test_a_job_that_slurm_starts_again_after_its_end_keeps_its_result(monkeypatch):
+    settings = SimpleNamespace(tracking=SimpleNamespace(uri="sqlite:///mlflow.db"), objectives=["val/accuracy"])
+    monkeypatch.setattr(job, "read_earlier", lambda run: {"val/accuracy": 0.7})
+    monkeypatch.setattr(job, "train", lambda run, trial: pytest.fail("it was trained again"))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert job.run_job(SimpleNamespace(settings=settings)) == (0.7,)
