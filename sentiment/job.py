@@ -89,10 +89,10 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     from sentiment.tracking.result_file import CONTINUES_TAG
     from sentiment.training.debugging import limit_corpus
     from sentiment.training.device import name_device
+    from sentiment.training.replicas import train_on_devices
     from sentiment.training.reporter import Reporters
     from sentiment.training.result import describe_outcome
     from sentiment.training.resume import forget_attempts
-    from sentiment.training.run import train_and_test
 
     settings = run.settings
     with open_recorder(run) as recorder:
@@ -111,7 +111,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         if words is not None:
             recorder.describe(describe_words(words))
         weights = None if words is None else words.weights
-        result = train_and_test(settings, corpus, run.output_dir, reporter, start, origin, weights)
+        result = train_on_devices(settings, corpus, run.output_dir, reporter, start, origin, weights)
         recorder.finished(result)
     if settings.trainer.resume != "keep":
         forget_attempts(run.output_dir)  # not before: a full disk must not cost the training

@@ -203,3 +203,11 @@ def pass_search_space(before: BaseSampler, now: BaseSampler) -> None:
 def describe_epochs(bar: RichProgressBar, describe: Callable[[int], str]) -> None:
     """Let a progress bar name the epochs, of which it tells the number from 0."""
     bar._get_train_description = describe  # type: ignore[method-assign, assignment]
+
+
+# torch
+
+
+def join_store() -> dict[str, str]:
+    """Return the environment in which a process takes its store from another one, as one that torchrun started does."""
+    return {"TORCHELASTIC_USE_AGENT_STORE": "True"}

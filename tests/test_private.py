@@ -9,12 +9,13 @@ import ast
 import copy
 import importlib
 import inspect
+import os
 import re
 import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import optuna
 import pytest
@@ -204,6 +205,13 @@ def check_epochs():
     assert "self._get_train_description(trainer.current_epoch)" in inspect.getsource(RichProgressBar)
 
 
+def check_store():
+    from torch.distributed import rendezvous
+
+    with patch.dict(os.environ, private.join_store()):
+        assert rendezvous._torchelastic_use_agent_store()
+
+
 def check_launcher():
     with initialize_config_dir(CONF):
         hydra = compose("config", return_hydra_config=True).hydra
@@ -236,6 +244,7 @@ CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "list_all_trials": ("optuna", check_trials),
     "serve_trials": ("optuna", check_served),
     "describe_epochs": ("lightning", check_epochs),
+    "join_store": ("torch", check_store),
 }
 
 

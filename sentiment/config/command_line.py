@@ -27,6 +27,7 @@ from sentiment.config.broken import explaining_breaks, require_config, require_f
 from sentiment.config.conflicts import (
     find_lost_interpolations,
     find_lost_pauses,
+    find_other_devices,
     find_shared_database,
     find_unknown_names,
     find_wrong_direction,
@@ -198,7 +199,7 @@ class CommandLineCheck:
             explained |= {str(override.input_line) for override in overrides if override not in composable}
             config = self._compose(composable)
             known |= dict.fromkeys(list_keys(config))
-            faults += found + check_settings(config, Path.cwd())[1]
+            faults += found + find_other_devices(config, sweeper) + check_settings(config, Path.cwd())[1]
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 
     def _check_probe(self, sweeper: DictConfig, point: list[Override]) -> list[Fault]:

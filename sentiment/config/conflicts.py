@@ -75,6 +75,16 @@ def explain_lost_pauses() -> Fault:
     return Fault("trainer.resume", problem, "leave it at true, or choose another pruner")
 
 
+def find_other_devices(config: DictConfig, sweeper: DictConfig) -> list[Fault]:
+    """Return the fault of a study's point whose run takes more or fewer devices than the study gives a trial."""
+    wanted, given = OmegaConf.select(config, "trainer.devices"), sweeper.devices_per_trial
+    if wanted == given:
+        return []
+    problem = f"{wanted}, and every trial of the study is given {given} (hydra.sweeper.devices_per_trial)"
+    remedy = "give all trials of a study the same number; a plain grid, without search=..., takes several"
+    return [Fault("trainer.devices", problem, remedy)]
+
+
 def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]:
     """Return the faults of keys that a sweeper names and no point has, and of limits on what no job measures."""
     faults = []

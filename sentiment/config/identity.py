@@ -13,10 +13,14 @@ from sentiment.config.schema import Settings
 from sentiment.flat import flatten
 
 INCIDENTAL = (
-    "tracking.", "trainer.threads", "trainer.progress_bar", "trainer.resume", "data.cache_dir", "pretrain.cache_dir",
-    *RETIRED,
+    "tracking.", "trainer.threads", "trainer.devices", "trainer.nodes", "trainer.progress_bar", "trainer.resume",
+    "data.cache_dir", "pretrain.cache_dir", *RETIRED,
 )  # fmt: skip
-"""Settings that change where and how a run is done and told, not what it learns."""
+"""Settings that change where and how a run is done and told, not what it learns.
+
+The number of devices is one: they share the same batches and average to the same gradient, up to rounding as with other
+threads, and dropout draws other numbers, as on another kind of device. A run may go on with more or fewer.
+"""
 
 PHRASES = ("model.bigram_buckets", "model.bigram_size", "model.convolution_width")
 

@@ -413,6 +413,10 @@ class TrainerSettings(Group):
     """``trainer=auto|cpu|gpu``: how a run is trained."""
 
     accelerator: Literal["auto", "cpu", "gpu"] = Field(description="auto takes a GPU where there is one.")
+    devices: int = Field(
+        default=1, ge=1, le=1024, description="Devices of one run, on each node: every batch is shared out among them."
+    )
+    nodes: int = Field(default=1, ge=1, le=1024, description="Nodes of one run, in an allocation of Slurm.")
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(description="Lightning's name of the precision.")
     max_epochs: int = Field(ge=1, le=100_000, description="Passes over the training reviews at most.")
     validations_per_epoch: int = Field(ge=1, le=1000, description="Validations spread evenly over an epoch.")
@@ -449,6 +453,11 @@ class TrainerSettings(Group):
         description="Start from weights and tokenizer of a trained model: a run, bundle, checkpoint or registered "
         "model (`models:/NAME@champion`); null: from fresh weights.",
     )
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of the network that train together, one on each device of each node."""
+        return self.devices * self.nodes
 
 
 OneOrSeveral = Annotated[
@@ -501,6 +510,30 @@ class Settings(Group):
             )
         if trainer.init_from is not None and model is not None and find_option(model).fitter:
             raise conflict(f"init_from={trainer.init_from}, but model={model.name} is fitted in one go", "leave it out")
+        return trainer
+
+    @field_validator("trainer")
+    @classmethod
+    def devices_share_the_work(cls, trainer: TrainerSettings, info: ValidationInfo) -> TrainerSettings:
+        """Each of several devices needs a share of every batch, and what looks at a step has to see all of it."""
+        model, data, count = info.data.get("model"), info.data.get("data"), trainer.replicas
+        if count == 1:
+            return trainer
+        if model is not None and find_option(model).fitter:
+            raise conflict(
+                f"{count} devices, but model={model.name} is fitted in one go, on one",
+                "leave trainer.devices and trainer.nodes at 1",
+            )
+        if data is not None and data.batch_size < count:
+            raise conflict(
+                f"{count} devices cannot share a batch of {data.batch_size} reviews",
+                f"set data.batch_size={count} or more, or fewer devices",
+            )
+        if trainer.debug not in (None, "fast"):
+            raise conflict(
+                f"debug={trainer.debug} looks at the steps of one device, and there are {count}",
+                "leave trainer.devices and trainer.nodes at 1, or take debug=fast",
+            )
         return trainer
 
     @field_validator("pretrain")

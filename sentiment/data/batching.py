@@ -80,16 +80,27 @@ class Batch(NamedTuple):
         mask: (B, T) bool, True where a token is real; every review has at least one.
         labels: (B,) int64 class indices.
         rows: (B,) int64 index of each review within its split.
+        weight: Factor of the batch's mean loss: those of the shares of a batch make the mean over the replicas the mean
+            over all reviews; 0: the reviews are another's, and count for nothing.
     """
 
     tokens: Tensor
     mask: Tensor
     labels: Tensor
     rows: Tensor
+    weight: float = 1.0
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """Pad reviews on the right to the longest of them."""
+def collate(items: Sequence[Item], replica: int = 0, replicas: int = 1) -> Batch:
+    """Pad reviews on the right to the longest of them.
+
+    Of several replicas each gets every `replicas`-th review: a batch is sorted by length, so the shares are of equal
+    cost. Where there are fewer reviews than replicas, one without a share gets the first review, at weight 0: all
+    replicas take part in every step.
+    """
+    share = items[replica::replicas]
+    weight = len(share) * replicas / len(items)
+    items = share or items[:1]
     lengths = np.array([len(item.ids) for item in items])  # (B,)
     mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
     tokens = np.full(mask.shape, PAD_ID, dtype=np.int64)  # (B, T)
@@ -99,6 +110,7 @@ def collate(items: Sequence[Item]) -> Batch:
         mask=torch.from_numpy(mask),
         labels=torch.tensor([item.label for item in items], dtype=torch.int64),
         rows=torch.tensor([item.row for item in items], dtype=torch.int64),
+        weight=weight,
     )
 
 

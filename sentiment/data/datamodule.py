@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
@@ -36,7 +38,8 @@ class ReviewDataModule(LightningDataModule):
 
     The training batches of an epoch depend on (`seed`, epoch) alone. The loader is made anew each epoch, so the
     Trainer must have ``reload_dataloaders_every_n_epochs=1``. Batches are made in the main process: a batch takes
-    less time to cut and pad than to hand over from a worker process.
+    less time to cut and pad than to hand over from a worker process. Each replica of the run sees its share of every
+    batch, so that there are the same batches on any number of devices.
 
     Batches hold `batch_size` reviews, cut by `cut`; `seed` is that of the shuffling.
     """
@@ -68,10 +71,11 @@ class ReviewDataModule(LightningDataModule):
     def _loader(self, split: EncodedSplit, *, seed: int | None = None, epoch: int = 0) -> DataLoader[Item]:
         lengths = np.minimum(split.lengths, self.max_tokens)
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        replica, replicas = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
             CutReviews(split, self.max_tokens, self.keep, self.head_fraction),
             batch_sampler=LengthBatches(lengths, self.batch_size, seed=seed, epoch=epoch),
-            collate_fn=collate,
+            collate_fn=partial(collate, replica=replica, replicas=replicas),
             pin_memory=on_cuda,
             # A loader draws a number when it starts; its own stream keeps it from shifting that of dropout.
             generator=torch.Generator().manual_seed(self.seed),

@@ -49,7 +49,7 @@ def plan_pretraining(settings: Settings) -> Settings:
     trainer = {
         "max_epochs": pretrain.max_epochs, "validations_per_epoch": VALIDATIONS_PER_EPOCH, "patience": None,
         "gradient_clip_norm": 1.0, "label_smoothing": 0.0, "weight_averaging": None, "adversarial_share": None,
-        "log_every_n_steps": 20, "resume": True, "test": False, "debug": None,
+        "log_every_n_steps": 20, "resume": True, "test": False, "debug": None, "devices": 1, "nodes": 1,
     }  # fmt: skip
     return settings.model_copy(
         update={

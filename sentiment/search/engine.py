@@ -145,5 +145,8 @@ def build_executor(search: Search, runner: JobRunner) -> Executor:
         return InProcess(runner)
     from sentiment.search.workers.processes import WorkerProcesses
 
-    slots = take_slots(options.n_jobs, devices, options.trials_per_device, options.threads_per_job)
+    slots = take_slots(
+        *(options.n_jobs, devices, options.trials_per_device, options.threads_per_job),
+        devices_per_trial=options.devices_per_trial,
+    )
     return WorkerProcesses(runner, slots, search.study_dir / "workers", fresh_processes=options.fresh_processes)

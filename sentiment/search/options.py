@@ -131,6 +131,9 @@ class StudyOptions(BaseModel):
         description="auto: the GPUs there are; none: no device; or their indices, e.g. [0,1]."
     )
     trials_per_device: int = Field(ge=1, description="Trials per device.")
+    devices_per_trial: int = Field(
+        ge=1, le=1024, description="Devices of a trial, where the application trains on several: it has as many GPUs."
+    )
     threads_per_job: int | None = Field(ge=1, description="CPU threads per job; null: the cores shared out.")
     fresh_processes: bool = Field(description="Give every trial a process of its own instead of keeping the workers.")
     grace_seconds: float = Field(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import torch
 
 from sentiment.config.option import find_option
-from sentiment.config.schema import Settings
+from sentiment.config.schema import Settings, TrainerSettings
 from sentiment.cores import count_cores
 from sentiment.errors import SentimentError
 
@@ -17,11 +20,16 @@ class DeviceError(SentimentError):
     """The device that the configuration asks for is not there."""
 
 
+def count_threads(trainer: TrainerSettings) -> int:
+    """Return the CPU threads of a run's process; several devices of one machine share them out."""
+    return max(1, (trainer.threads or DEFAULT_THREADS) // trainer.devices)
+
+
 def name_device(settings: Settings) -> str:
-    """Name in words the device that a run takes; a model that is fitted in one go takes one thread of the CPU.
+    """Name in words the devices that a run takes; a model that is fitted in one go takes one thread of the CPU.
 
     Raises:
-        DeviceError: A GPU is asked for, but torch finds none.
+        DeviceError: There are fewer GPUs or nodes than are asked for.
     """
     if find_option(settings.model).fitter:
         return "cpu (1 thread)"
@@ -33,7 +41,38 @@ def name_device(settings: Settings) -> str:
             "-> use trainer=auto or trainer=cpu; if the machine has one, check its driver and that torch was installed "
             "with support for it"
         )
+    require_nodes(trainer)
+    times = f"{trainer.replicas} x " if trainer.replicas > 1 else ""
     if accelerator is None or trainer.accelerator == "cpu":
-        threads = trainer.threads or DEFAULT_THREADS
-        return f"cpu ({threads} thread{'s' if threads != 1 else ''})"
-    return torch.cuda.get_device_name() if accelerator.type == "cuda" else accelerator.type
+        threads = count_threads(trainer)
+        return f"{times}cpu ({threads} thread{'s' if threads != 1 else ''})"
+    if trainer.devices > 1 and torch.accelerator.device_count() < trainer.devices:
+        raise DeviceError(
+            f"trainer.devices={trainer.devices}, but torch finds {torch.accelerator.device_count()} "
+            f"{accelerator.type} devices.\n"
+            "-> ask for so many at most; in a study, hydra.sweeper.devices and devices_per_trial say what a trial gets"
+        )
+    return times + (torch.cuda.get_device_name() if accelerator.type == "cuda" else accelerator.type)
+
+
+def require_nodes(trainer: TrainerSettings) -> None:
+    """Insist that a run of several processes is one, and has the nodes that it asks for.
+
+    Raises:
+        DeviceError: There is no allocation of so many nodes, or Slurm has started the command several times.
+    """
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if trainer.replicas > 1 and tasks > 1:
+        raise DeviceError(
+            f"srun started this command {tasks} times, and each would be a run of its own on {trainer.replicas} "
+            "devices.\n-> start it once, with srun --nodes=1 --ntasks=1 or from the batch script itself: it starts its "
+            "other processes by itself"
+        )
+    nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", 1))
+    if trainer.nodes > 1 and (nodes < trainer.nodes or shutil.which("srun") is None):
+        raise DeviceError(
+            f"trainer.nodes={trainer.nodes} needs an allocation of Slurm with so many nodes, and there is "
+            f"{f'one of {nodes}' if 'SLURM_JOB_ID' in os.environ else 'none'}.\n"
+            f"-> sbatch --nodes={trainer.nodes} --ntasks-per-node={trainer.devices} --wrap='python run.py ...', or "
+            "stay on one machine: trainer.nodes=1"
+        )

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
+import torch
 
 from sentiment.errors import NonFiniteLossError, OutOfMemoryError, describe_failure
 from sentiment.training.device import DeviceError
@@ -28,7 +30,8 @@ def lightning_setup() -> Iterator[None]:
         NonFiniteLossError: A gradient is not a number, with debug=nans.
         KeyboardInterrupt: Ctrl-C.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     handler = signal.getsignal(signal.SIGINT)
     remedy = "lower data.batch_size, data.max_tokens or model.embedding_size, or use trainer.precision=bf16-mixed"
     with memory_errors(remedy), warnings.catch_warnings():
@@ -39,6 +42,10 @@ def lightning_setup() -> Iterator[None]:
         # Whoever wants Slurm takes its launcher; the others need not hear that the machine has it.
         warnings.filterwarnings("ignore", message="The `srun` command is available")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # Where Slurm is installed: srun would start the command once per device, and each would be a run of its own.
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        # Every replica logs the metrics of all of them.
+        warnings.filterwarnings("ignore", message="It is recommended to use `self.log")
         try:
             yield
         except SystemExit as error:
@@ -95,6 +102,23 @@ class ValidationTimes(pl.Callback):
         batches = int(trainer.num_training_batches)
         number = batch_idx + 1
         trainer.val_check_batch = number if number in validation_batches(batches, self.per_epoch) else batches + 1
+
+
+class OwnRandomNumbers(pl.Callback):
+    """Let the replicas of a run draw different numbers for dropout.
+
+    The first one goes on with its own, as a run on one device does; they are in its checkpoint. Those of the others
+    follow from (seed, replica, epoch).
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed the epoch."""
+        if trainer.global_rank:
+            key = [self.seed, trainer.global_rank, trainer.current_epoch]
+            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
 
 def validation_batches(batches: int, per_epoch: int) -> set[int]:

@@ -19,6 +19,7 @@ from torchmetrics.classification import (
     MulticlassF1Score,
     MulticlassStatScores,
 )
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from sentiment.config.objective import METRICS, Metric
 from sentiment.config.schema import Settings
@@ -45,6 +46,8 @@ class SplitMetrics(nn.Module):
     With two classes F1 and AUROC are those of class 1 (positive); with more they are averaged over the classes that
     the split has. Without a review of class 1 its F1 is NaN, with reviews of a single class AUROC is.
 
+    They are those of the whole split on every replica of a run, each of which adds its share of the reviews.
+
     Args:
         classes: Number of classes K.
         prefix: ``val/`` or ``test/``.
@@ -66,11 +69,14 @@ class SplitMetrics(nn.Module):
             self.metrics.add_metrics({"ece": MulticlassCalibrationError(classes, CALIBRATION_BINS, norm="l1")})
         self.classes = classes
         self._seen: list[tuple[Tensor, Tensor]] = []  # batches of probabilities and labels
+        self._losses: list[Tensor] = []  # sums over batches
 
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add a batch of (B, K) probabilities and (B,) labels."""
+    def update(self, probabilities: Tensor, labels: Tensor, loss: Tensor | None = None) -> None:
+        """Add a batch of (B, K) probabilities and (B,) labels, and its mean loss for the ``loss`` of the split."""
         self.metrics.update(probabilities, labels)
         self._seen.append((probabilities.detach(), labels))
+        if loss is not None:
+            self._losses.append(loss.detach() * len(labels))
 
     def compute(self) -> dict[str, Tensor]:
         """Return the metrics of all batches since the last reset."""
@@ -83,7 +89,9 @@ class SplitMetrics(nn.Module):
         values["f1"] = _average(values["f1"], present)
         values["auroc"] = _average(values["auroc"], present & (support < support.sum()))
         assert self._seen, "a split has reviews"
-        probabilities, labels = (torch.cat(parts).cpu() for parts in zip(*self._seen, strict=True))
+        probabilities, labels = (gather(torch.cat(parts)).cpu() for parts in zip(*self._seen, strict=True))
+        if self._losses:
+            values["loss"] = gather(sum(self._losses, torch.zeros(1).to(self._losses[0]))).sum() / len(labels)
         for metric in METRICS.values():
             if metric.target is not None:
                 values[metric.name] = torch.tensor(measure(metric, labels, probabilities.float()), dtype=torch.float32)
@@ -93,6 +101,13 @@ class SplitMetrics(nn.Module):
         """Forget all batches."""
         self.metrics.reset()
         self._seen.clear()
+        self._losses.clear()
+
+
+def gather(rows: Tensor) -> Tensor:
+    """Return the rows of all replicas, each of which calls this; they may have different numbers of them."""
+    is_one_of_several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.cat(gather_all_tensors(rows)) if is_one_of_several else rows
 
 
 def measure(metric: Metric, labels: Tensor, probabilities: Tensor) -> float:

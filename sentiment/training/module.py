@@ -14,7 +14,7 @@ from sentiment.config.objective import is_leading
 from sentiment.config.schema import OptimizerSettings, SchedulerSettings
 from sentiment.data.batching import Batch
 from sentiment.training.adversarial import measure_adversarial_loss
-from sentiment.training.metrics import SplitMetrics
+from sentiment.training.metrics import SplitMetrics, gather
 from sentiment.training.optimization import build_optimizer, learning_rate_factor
 from sentiment.training.result import TestPredictions
 
@@ -61,9 +61,8 @@ class TextClassificationModule(NetworkModule):
         self.adversarial_share = adversarial_share
         self.validation_metrics = SplitMetrics(classes, "val/")
         self.test_metrics = SplitMetrics(classes, "test/", calibration=True)
-        self._test_rows: list[Tensor] = []
-        self._test_labels: list[Tensor] = []
-        self._test_probabilities: list[Tensor] = []
+        self.test_predictions: TestPredictions | None = None
+        self._test_parts: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Map tokens (B, T) and mask (B, T) to logits (B, K)."""
@@ -71,14 +70,17 @@ class TextClassificationModule(NetworkModule):
         return logits
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Return the loss of one batch."""
+        """Return the loss of one batch, weighted as its share is: gradients are averaged over the replicas."""
         if self.adversarial_share is not None:
-            return measure_adversarial_loss(self.network, batch, self.adversarial_share, self.label_smoothing)
-        return F.cross_entropy(self(batch.tokens, batch.mask), batch.labels, label_smoothing=self.label_smoothing)
+            loss = measure_adversarial_loss(self.network, batch, self.adversarial_share, self.label_smoothing)
+        else:
+            logits = self(batch.tokens, batch.mask)  # (B, K)
+            loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        return loss if batch.weight == 1 else loss * batch.weight
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Add one batch to the validation metrics; return its probabilities (B, K), for callbacks."""
-        return self._evaluate(batch, "val/loss", self.validation_metrics)
+        return self._evaluate(batch, self.validation_metrics)
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation metrics, for the checkpoint, early stopping and the reporter."""
@@ -89,27 +91,24 @@ class TextClassificationModule(NetworkModule):
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Add one batch to the test metrics, and keep its predictions."""
-        probabilities = self._evaluate(batch, "test/loss", self.test_metrics)
-        self._test_rows.append(batch.rows.cpu())
-        self._test_labels.append(batch.labels.cpu())
-        self._test_probabilities.append(probabilities.cpu())
+        probabilities = self._evaluate(batch, self.test_metrics)
+        if batch.weight:
+            self._test_parts.append((batch.rows, batch.labels, probabilities))
 
     def on_test_epoch_end(self) -> None:
-        """Publish the test metrics."""
+        """Publish the test metrics, and put the predictions into the order of the split: batches are by length."""
         self.log_dict(self.test_metrics.compute())
         self.test_metrics.reset()
+        parts = zip(*self._test_parts, strict=True)
+        rows, labels, probabilities = (gather(torch.cat(part)).cpu().numpy() for part in parts)
+        order = np.argsort(rows)
+        self.test_predictions = TestPredictions(labels[order], probabilities[order].astype(np.float32))
+        self._test_parts.clear()
 
-    def _evaluate(self, batch: Batch, loss_name: str, metrics: SplitMetrics) -> Tensor:
+    def _evaluate(self, batch: Batch, metrics: SplitMetrics) -> Tensor:
         logits = self(batch.tokens, batch.mask).float()
-        self.log(loss_name, F.cross_entropy(logits, batch.labels), on_epoch=True, batch_size=len(batch.labels))
         probabilities: Tensor = logits.softmax(dim=1)  # (B, K)
-        metrics.update(probabilities, batch.labels)
+        if batch.weight:
+            metrics.update(probabilities, batch.labels, F.cross_entropy(logits, batch.labels))
         return probabilities
 
-    def collect_test_predictions(self) -> TestPredictions:
-        """Return the predictions of the last test in the order of the split: batches are sorted by length."""
-        order = np.argsort(torch.cat(self._test_rows).numpy())
-        return TestPredictions(
-            labels=torch.cat(self._test_labels).numpy()[order],
-            probabilities=torch.cat(self._test_probabilities).numpy()[order].astype(np.float32),
-        )

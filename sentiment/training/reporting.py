@@ -82,7 +82,7 @@ class ReportingCallback(pl.Callback):
     def _report_training(self, trainer: pl.Trainer) -> None:
         if not self.losses:
             return
-        loss = torch.stack(self.losses).mean().item()
+        loss = trainer.strategy.reduce(torch.stack(self.losses).mean()).item()  # the mean over replicas, if several
         self.losses.clear()
         step, epoch = trainer.global_step, epochs_done(trainer)
         if not math.isfinite(loss):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -97,7 +98,7 @@ class LastCheckpoint(pl.Callback):
         """Return the file to go on from; None where the run starts anew.
 
         The selected checkpoint is put back as it was at that time: the run may have been interrupted between the
-        selection of a newer one and the end of its epoch.
+        selection of a newer one and the end of its epoch. Several replicas may do so at once: all write the same.
         """
         if self._origin is not None and not self.file.exists():
             self._copy(self._origin)
@@ -175,7 +176,8 @@ class LastCheckpoint(pl.Callback):
             return
         self._is_writing = True
         try:
-            with replacing(self.file) as unfinished:
+            # Of several replicas the first one writes, but all take part.
+            with replacing(self.file) if trainer.is_global_zero else nullcontext(self.file) as unfinished:
                 trainer.save_checkpoint(unfinished)
         finally:
             self._is_writing = False
@@ -190,7 +192,7 @@ class LastCheckpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add our part to ``last.ckpt``; the selected checkpoint is written through here too and needs none."""
-        if not self._is_writing:
+        if not self._is_writing or not trainer.is_global_zero:
             return
         device = pl_module.device
         checkpoint[KEY] = {

@@ -28,9 +28,9 @@ from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.debugging import StepProfiler, list_callbacks
-from sentiment.training.device import DEFAULT_THREADS, name_device
+from sentiment.training.device import count_threads, name_device
 from sentiment.training.latency import measure_latency_ms
-from sentiment.training.lightning_setup import ValidationTimes, lightning_setup
+from sentiment.training.lightning_setup import OwnRandomNumbers, ValidationTimes, lightning_setup
 from sentiment.training.metrics import check_metrics
 from sentiment.training.module import NetworkModule, TextClassificationModule
 from sentiment.training.reporter import Reporter
@@ -53,7 +53,8 @@ def train_and_test(
 ) -> RunResult:
     """Train one model; an interrupted run of the same settings and folder goes on after its last whole epoch.
 
-    A model with a fitter of its own (`sentiment.config.option.Option`) has no epochs and is left to that.
+    A model with a fitter of its own (`sentiment.config.option.Option`) has no epochs and is left to that. It trains in
+    this process; for several devices there is `sentiment.training.replicas`.
 
     Args:
         settings: The run's settings.
@@ -78,6 +79,25 @@ def train_and_test(
     fitter = find_option(settings.model).fitter
     if fitter is not None:
         return cast(RunResult, resolve_name(fitter)(settings, corpus, output_dir, reporter))
+    result = train_replica(settings, corpus, output_dir, reporter, start, origin, words)
+    assert result is not None, "the only replica is the first"
+    return result
+
+
+def train_replica(
+    settings: Settings,
+    corpus: Corpus,
+    output_dir: Path,
+    reporter: Reporter,
+    start: Predictor | None,
+    origin: Path | None,
+    words: Mapping[str, Tensor] | None,
+) -> RunResult | None:
+    """Train and test in one of the processes of a run; only the first one has the result and writes files.
+
+    All of them take the same steps: each hears of the same metrics, and its reporter has to answer as the others'.
+    Arguments and errors are those of `train_and_test`.
+    """
     device = name_device(settings)
     set_global_state(settings.seed, settings.trainer)
     data, module = build_data(settings, corpus), build_module(settings, corpus)
@@ -114,6 +134,8 @@ def train_and_test(
         if settings.trainer.test:
             trainer.test(module, datamodule=data, verbose=False)
         seconds = last.seconds
+        if not trainer.is_global_zero:
+            return None
         # Of the selected weights: every sweep can then show what its accuracy costs.
         latency_ms = measure_latency_ms(
             module.network,
@@ -132,7 +154,7 @@ def train_and_test(
         checkpoint=selected,
         bundle=write_bundle(output_dir / "model", settings, corpus, module.network, settings.data.max_tokens),
         class_names=corpus.class_names,
-        test=module.collect_test_predictions() if settings.trainer.test else None,
+        test=module.test_predictions,
     )
 
 
@@ -166,7 +188,8 @@ def fit(
             seconds=last.seconds,
             parameters=count_parameters(module.network),
         )
-        if isinstance(stopped, RunPruned) and last.folder.exists():  # not yet, where the first validation was the end
+        is_there = last.folder.exists()  # not yet, where the first validation was the end
+        if isinstance(stopped, RunPruned) and is_there and trainer.is_global_zero:
             shutil.rmtree(last.folder)
         raise
 
@@ -235,7 +258,7 @@ def build_trainer(
 ) -> pl.Trainer:
     """Build Lightning's trainer from our settings; logging is the reporter's task."""
     trainer = settings.trainer
-    callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch)]
+    callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch), OwnRandomNumbers(settings.seed)]
     if trainer.patience is not None:
         # The last argument: patience counts validations, not epochs.
         stopping = EarlyStopping(
@@ -248,7 +271,9 @@ def build_trainer(
         callbacks = [*callbacks, ProgressBar()]
     return pl.Trainer(
         accelerator=trainer.accelerator,
-        devices=1,  # one run, one device: a sweep fills several devices with several runs
+        devices=trainer.devices,
+        num_nodes=trainer.nodes,
+        strategy="ddp" if trainer.replicas > 1 else "auto",
         precision=trainer.precision,
         max_epochs=trainer.max_epochs,
         gradient_clip_val=trainer.gradient_clip_norm,
@@ -268,7 +293,7 @@ def build_trainer(
 
 def set_global_state(seed: int, trainer: TrainerSettings) -> None:
     """Start every run of a process alike, whatever ran before it."""
-    torch.set_num_threads(trainer.threads or DEFAULT_THREADS)
+    torch.set_num_threads(count_threads(trainer))
     pl.seed_everything(seed, workers=True, verbose=False)
     # With deterministic algorithms torch also fills all new memory with NaN, to expose code that reads it unwritten;
     # that took an eighth of an RNN's training time on a CPU.

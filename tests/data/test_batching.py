@@ -52,6 +52,18 @@ def test_collate_pads_on_the_right_to_the_longest():
     assert (batch.labels.dtype, batch.rows.dtype) == (torch.int64, torch.int64)
 
 
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=40), replicas=st.integers(1, 9))
+def test_the_shares_of_a_batch_are_the_batch(sizes: list[int], replicas: int):
+    """Every review is in one share, and the mean of the weighted means of the shares is the mean of the batch."""
+    items = [Item(np.full(size, 5, np.uint16), 0, row) for row, size in enumerate(sizes)]
+    shares = [collate(items, replica, replicas) for replica in range(replicas)]
+    assert sorted(row for share in shares if share.weight for row in share.rows.tolist()) == list(range(len(sizes)))
+    means = [share.weight * share.mask.sum(dim=1).double().mean() for share in shares]
+    assert sum(means) / replicas == pytest.approx(np.mean(sizes))
+    if replicas == 1:
+        assert shares[0].weight == 1
+
+
 @given(
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=200),
     batch_size=st.integers(1, 20),

@@ -35,6 +35,35 @@ def test_a_gpu_is_taken_where_there_is_one(small_settings, monkeypatch):
     assert name_device(small_settings("model=rnn", "trainer.accelerator=cpu")) == "cpu (1 thread)"
 
 
+def test_several_devices_share_the_threads_of_the_machine(small_settings, without_gpu):
+    settings = small_settings("model=rnn", "trainer.devices=2", "trainer.threads=5")
+    assert name_device(settings) == "2 x cpu (2 threads)"
+
+
+def test_more_gpus_than_there_are_is_an_error(small_settings, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match=r"trainer.devices=2, but torch finds 1 cuda"):
+        name_device(small_settings("model=rnn", "trainer.devices=2", "trainer.accelerator=auto"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({}, r"trainer.nodes=2 needs an allocation of Slurm .* there is none.\n-> sbatch --nodes=2"),
+        ({"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "1"}, r"there is one of 1"),
+        ({"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2"}, r"srun started this .* 2 t"),
+    ],
+)
+def test_nodes_that_are_not_there_are_an_error(small_settings, without_gpu, monkeypatch, variables, message):
+    for name in ("SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DeviceError, match=message):
+        name_device(small_settings("model=rnn", "trainer.nodes=2"))
+
+
 def test_the_ngram_classifier_is_fitted_on_the_cpu_whatever_there_is(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
     with initialize_config_dir(str(PROJECT_DIR / "conf")):

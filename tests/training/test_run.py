@@ -14,7 +14,7 @@ from torch import nn
 
 from sentiment.errors import NonFiniteLossError, OutOfMemoryError
 from sentiment.training import run
-from sentiment.training.device import DeviceError
+from sentiment.training.device import DEFAULT_THREADS, DeviceError
 from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporting import ReportingCallback
@@ -241,7 +241,7 @@ def test_a_run_leaves_no_thread_count_behind(small_settings, small_corpus, repor
     train_and_test(small_settings("model=rnn", "trainer.threads=1"), small_corpus, tmp_path / "a", reporter)
     assert torch.get_num_threads() == 1
     train_and_test(small_settings("model=rnn", "trainer.threads=null"), small_corpus, tmp_path / "b", reporter)
-    assert torch.get_num_threads() == run.DEFAULT_THREADS
+    assert torch.get_num_threads() == DEFAULT_THREADS
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def probe_search(
         ConfigError: ``hydra.sweeper.probe_overrides`` cannot be composed.
     """
     results = []
-    slot = dataclasses.replace(slot, _lock=None)  # held until the last probe has ended
+    slot = dataclasses.replace(slot, _locks=())  # held until the last probe has ended
     with tempfile.TemporaryDirectory(prefix="study-probe-") as folder:
         for number, extreme in enumerate(list_extremes(search.space, search.is_valid)):
             announce(extreme)

@@ -42,7 +42,10 @@ def report_dry_run(search: Search, runner: JobRunner) -> None:
     console = Console(highlight=False)
     options = search.options
     devices = list_devices(options.devices)
-    slots = take_slots(options.n_jobs, devices, options.trials_per_device, options.threads_per_job)
+    slots = take_slots(
+        *(options.n_jobs, devices, options.trials_per_device, options.threads_per_job),
+        devices_per_trial=options.devices_per_trial,
+    )
     try:
         stored = count_stored(search)
         console.print(Text("Dry run: nothing is trained but a short probe\n", style="bold"))
@@ -209,7 +212,8 @@ def _write_expectation(expectation: Expectation | None, trials: int, search: Sea
         f"({least} if all were like the shortest job, {most} if like the longest)."
     )
     yield "Pruning, early stopping and equal trials make it shorter; a machine shared with others, longer."
-    if expectation.host_bytes is not None:
+    # Of a job on several devices the probe sees the process that waits for them.
+    if expectation.host_bytes is not None and search.options.devices_per_trial == 1:
         memory = f"Memory: up to {format_bytes(expectation.host_bytes)} for all jobs together"
         if expectation.device_bytes is not None:
             each = search.options.trials_per_device

@@ -84,6 +84,7 @@ class StudySweeperConf(OptunaSweeperConf):
 
     devices: Any = "auto"
     trials_per_device: int = 1
+    devices_per_trial: Any = 1
     threads_per_job: int | None = None
     fresh_processes: bool = False
 

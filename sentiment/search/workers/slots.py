@@ -1,4 +1,4 @@
-"""Shares a machine out among the jobs of a study: a slot is CPU threads, and a part of a GPU."""
+"""Shares a machine out among the jobs of a study: a slot is CPU threads, and a part of one GPU or of several."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Slot:
 
     Attributes:
         index: Number of the slot, from 0.
-        device: The GPU, as CUDA_VISIBLE_DEVICES names it; None: no GPU.
+        device: The GPU, or several, as CUDA_VISIBLE_DEVICES names them; None: no GPU.
         threads: CPU threads.
     """
 
     index: int
     device: str | None
     threads: int
-    _lock: FileLock | None = field(default=None, repr=False)
+    _locks: Sequence[FileLock] = field(default=(), repr=False)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that a worker must have before it imports torch or NumPy."""
@@ -48,9 +48,9 @@ class Slot:
         return f"worker {self.index}" if self.device is None else f"GPU {self.device}"
 
     def release(self) -> None:
-        """Give the part of the GPU back."""
-        if self._lock is not None:
-            self._lock.release()
+        """Give the parts of GPUs back."""
+        for lock in self._locks:
+            lock.release()
 
 
 def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list[str]:
@@ -75,9 +75,15 @@ def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list
 
 
 def take_slots(
-    count: int, devices: Sequence[str], trials_per_device: int, threads: int | None, lock_dir: Path | None = None
+    count: int,
+    devices: Sequence[str],
+    trials_per_device: int,
+    threads: int | None,
+    lock_dir: Path | None = None,
+    *,
+    devices_per_trial: int = 1,
 ) -> list[Slot]:
-    """Deal `count` slots evenly over the devices.
+    """Deal `count` slots evenly over the devices; with `devices_per_trial`, each has so many different ones.
 
     A slot on a GPU is held by a file lock for the life of this process, so that a second command on the same machine
     takes the slots that are left, and a killed one gives its slots back.
@@ -88,32 +94,48 @@ def take_slots(
     share = threads or max(1, count_cores() // count)
     if not devices:
         return [Slot(index, None, share) for index in range(count)]
-    parts = [(device, part) for part in range(trials_per_device) for device in devices]  # evenly: device by device
     folder = lock_dir or make_own_folder("sentiment-devices-")
     folder.mkdir(parents=True, exist_ok=True)
     slots: list[Slot] = []
-    for device, part in parts:
-        if len(slots) == count:
-            break
-        lock = FileLock(folder / f"{re.sub(NOT_IN_NAMES, '_', device)}-{part}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue  # another command trains there
-        slots.append(Slot(len(slots), device, share, lock))
+    for part in range(trials_per_device):  # evenly: device by device
+        taken: list[tuple[str, FileLock]] = []
+        for device in devices if len(slots) < count else ():
+            lock = FileLock(folder / f"{re.sub(NOT_IN_NAMES, '_', device)}-{part}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue  # another command trains there
+            taken.append((device, lock))
+            if len(taken) == devices_per_trial:
+                names, locks = zip(*taken, strict=True)
+                slots.append(Slot(len(slots), ",".join(names), share, locks))
+                taken = []
+                if len(slots) == count:
+                    break
+        for _, lock in taken:  # too few for one more slot
+            lock.release()
     if len(slots) < count:
         for slot in slots:
             slot.release()
-        raise ConfigError([_explain_shortage(count, devices, trials_per_device, len(slots))])
+        raise ConfigError([_explain_shortage(count, devices, trials_per_device, devices_per_trial, len(slots))])
     return slots
 
 
-def _explain_shortage(count: int, devices: Sequence[str], trials_per_device: int, free: int) -> Fault:
-    total = len(devices) * trials_per_device
+def _explain_shortage(
+    count: int, devices: Sequence[str], trials_per_device: int, devices_per_trial: int, free: int
+) -> Fault:
+    total = len(devices) // devices_per_trial * trials_per_device
     taken = f", {total - free} of them taken by another command" if total > free and total >= count else ""
+    if total == 0:
+        return Fault(
+            "hydra.sweeper.devices_per_trial",
+            f"a trial needs {devices_per_trial} GPUs, and there are {len(devices)}",
+            "let a trial have fewer, or train on the CPU: hydra.sweeper.devices=none",
+        )
+    each = "" if devices_per_trial == 1 else f", {devices_per_trial} to a trial,"
     return Fault(
         "hydra.sweeper.n_jobs",
-        f"{count} jobs, but {len(devices)} GPUs with {trials_per_device} trials each give {total} slots{taken}",
+        f"{count} jobs, but {len(devices)} GPUs with {trials_per_device} trials each{each} give {total} slots{taken}",
         f"set hydra.sweeper.n_jobs={max(free, 1)}, raise hydra.sweeper.trials_per_device, "
         "or train on the CPU: hydra.sweeper.devices=none",
     )

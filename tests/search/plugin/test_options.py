@@ -46,6 +46,7 @@ def test_minus_one_is_as_many_jobs_as_cores():
         ("study_name", ""),
         ("devices", "all"),
         ("trials_per_device", 0),
+        ("devices_per_trial", 0),
         ("threads_per_job", 0),
         ("grace_seconds", 0),
         ("progress", "loud"),

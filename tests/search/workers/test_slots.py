@@ -81,6 +81,33 @@ def test_a_second_command_takes_the_places_that_are_left(tmp_path):
     assert len(deal(tmp_path, 3)) == 3
 
 
+def test_a_trial_on_several_devices_takes_all_of_them(tmp_path):
+    """Five GPUs are two pairs, twice; the fifth is left to whoever needs one."""
+    devices = ("0", "1", "2", "3", "4")
+    slots = take_slots(4, devices, 2, None, lock_dir=tmp_path, devices_per_trial=2)
+    assert [slot.environment()["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0,1", "2,3"] * 2
+    (other,) = take_slots(1, devices, 2, None, lock_dir=tmp_path)
+    assert other.device == "4"
+    for slot in slots:
+        slot.release()
+    assert len(take_slots(4, devices, 2, None, lock_dir=tmp_path, devices_per_trial=2)) == 4
+
+
+@pytest.mark.parametrize(
+    ("count", "each", "key", "problem"),
+    [
+        (2, 2, "n_jobs", "2 jobs, but 3 GPUs with 1 trials each, 2 to a trial, give 1 slots"),
+        (1, 4, "devices_per_trial", "a trial needs 4 GPUs, and there are 3"),
+    ],
+)
+def test_trials_that_need_more_devices_than_there_are_take_none(tmp_path, count, each, key, problem):
+    with pytest.raises(ConfigError) as caught:
+        take_slots(count, ("0", "1", "2"), 1, None, lock_dir=tmp_path, devices_per_trial=each)
+    (fault,) = caught.value.faults
+    assert (fault.key, fault.problem) == (f"hydra.sweeper.{key}", problem)
+    assert len(take_slots(3, ("0", "1", "2"), 1, None, lock_dir=tmp_path)) == 3
+
+
 @pytest.mark.parametrize(("count", "taken"), [(5, 0), (2, 3)])
 def test_a_shortage_is_said_and_takes_no_place(tmp_path, count, taken):
     held = deal(tmp_path, taken) if taken else []
