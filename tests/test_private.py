@@ -206,8 +206,7 @@ def check_epochs():
 
 
 def check_store():
-    from torch.distributed import rendezvous
-
+    rendezvous = importlib.import_module("torch.distributed.rendezvous")
     with patch.dict(os.environ, private.join_store()):
         assert rendezvous._torchelastic_use_agent_store()
 

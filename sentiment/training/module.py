@@ -111,4 +111,3 @@ class TextClassificationModule(NetworkModule):
         if batch.weight:
             metrics.update(probabilities, batch.labels, F.cross_entropy(logits, batch.labels))
         return probabilities
-
