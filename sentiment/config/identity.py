@@ -47,6 +47,10 @@ ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from", "trainer.adversarial_sha
 """The same, whatever the model and the data."""
 
 
+ONE_DEVICE = {"trainer.devices": "1", "trainer.nodes": "1"}
+"""What a run had before it could have several."""
+
+
 def leave_out_added(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return flat settings as the version before `ADDED` had them, where they say the same."""
     added = {*ADDED_ANYWHERE, *(key for keys in ADDED.values() for key in keys)}
@@ -66,7 +70,8 @@ def simplify(content: Mapping[str, Any]) -> dict[str, Any]:
 def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
     """Return recorded settings as this version writes them: with every key, and free of the project's folder."""
     named = [key for group in ("model", "optimizer", "data") for key in ADDED.get(params.get(f"{group}.name", ""), ())]
-    added = dict.fromkeys([*named, *(ADDED_ANYWHERE if "trainer.test" in params else ())], "null")
+    is_whole = "trainer.test" in params
+    added = dict.fromkeys([*named, *(ADDED_ANYWHERE if is_whole else ())], "null") | (ONE_DEVICE if is_whole else {})
     if any(key.startswith(f"{PRETRAIN}.") for key in params):
         added.pop(PRETRAIN, None)
     return added | {key: write_portable(value) for key, value in params.items()}
