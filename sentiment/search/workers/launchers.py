@@ -148,6 +148,8 @@ class Launches:
                 # All launches share one pool, a process for each. With a pool of one, joblib would run its job in this
                 # thread, in the middle of the study's own process.
                 launcher.joblib["n_jobs"] = max(2, self.capacity)
+            if job.number not in self._running:
+                return  # stopped meanwhile: Ray would be connected to again
             returned = launcher.launch([job.overrides], initial_job_idx=job.number)
             outcome = self._runner.read_return(returned[0])
         except Exception as error:  # a job that timed out, a node that died: the launcher raises, the study goes on

@@ -39,11 +39,12 @@ def connect(config: DictConfig) -> None:
         on_terminate = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**settings)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise LauncherError(
                 f"Ray cannot be started or reached with hydra.launcher.ray.init={settings}: {error}\n"
                 "-> look with `ray status` whether the cluster runs; hydra.launcher.ray.init.address=auto finds the "
-                "one on this machine, and without an address Ray starts one for this command"
+                "one on this machine, and without an address Ray starts one for this command. A cluster that wants a "
+                "token (InvalidAuthToken) gets it with RAY_AUTH_MODE=token in the environment"
             ) from error
         signal.signal(signal.SIGTERM, on_terminate)  # Ray takes it over, and would change how the command ends
     shortage = find_shortage(config)

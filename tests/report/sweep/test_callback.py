@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 
+import cloudpickle
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
@@ -54,6 +55,7 @@ def run_sweep(make_record, tmp_path):
         callback = SweepCallback()
         with initialize_config_dir(str(PROJECT_DIR / "conf")):  # Hydra is there when it calls
             callback.on_multirun_start(config)
+        assert cloudpickle.loads(cloudpickle.dumps(callback)), "launchers take it along to their jobs"
         try:
             write_result(tmp_path / "sweep/0", make_record(0, "rnn", "seed=0", accuracy=0.7))
             write_result(tmp_path / "sweep/1", make_record(1, "rnn", "seed=1", accuracy=0.9, **second))
