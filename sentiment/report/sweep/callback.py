@@ -62,10 +62,6 @@ class SweepCallback(Callback):
         """Launchers send it to their jobs, along with Hydra's other callbacks; the sweep stays with the command."""
         return SweepCallback, ()
 
-    def __reduce__(self) -> tuple[type[SweepCallback], tuple[()]]:
-        """Travel to a launcher's jobs without threads and open files; there is nothing for it to do there."""
-        return SweepCallback, ()
-
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Start the parent run, where MLflow records; refuse what a Ray cluster would never run."""
         if _is_study(config):

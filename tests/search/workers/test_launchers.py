@@ -169,6 +169,7 @@ def test_jobs_of_the_command_itself_end_with_it_and_are_run_again(
     assert count_lines(ended) == {"0": 1, "1": 1}
 
 
+@pytest.mark.slow
 @needs("joblib")
 def test_trials_are_promoted_under_joblib(study: ToyStudy) -> None:
     code, output = study.run("hydra/launcher=joblib", *PROMOTION, n_trials=9, n_jobs=3, seconds=0.9)
