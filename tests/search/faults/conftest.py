@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.search.storage.opening import close_storage, open_storage
-from sentiment.search.study.stored import list_standing
+from sentiment.search.study.agenda import list_standing
 
 APP = PROJECT_DIR / "tests" / "search" / "toy" / "app.py"
 
