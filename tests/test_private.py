@@ -288,7 +288,7 @@ FOR_PLUGINS = {"run_job", "configure_log", "setup_globals"}
 """What Hydra documents for its plugins, in `hydra.core.utils`."""
 
 
-OURS = {"sentiment", "builtins", "typing", "abc"}
+OURS = {"sentiment", "builtins", "typing", "abc", "collections"}
 
 
 def is_private(name: str) -> bool:
