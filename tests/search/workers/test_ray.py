@@ -123,7 +123,7 @@ def _patient(study: ToyStudy) -> None:
 
 
 def count_reports(study: ToyStudy, number: int) -> int:
-    """How often the job of a trial has reported; 0 before it has begun. The last report may not be in its checkpoint yet."""
+    """How often the job of a trial has reported; 0 before it has begun. Its checkpoint may be one report behind."""
     begun = any(mark.number == number for mark in study.marks)
     return len(study.trials()[number].intermediate_values) if begun else 0
 
