@@ -38,6 +38,10 @@ class Fault:
         return f"{self.key}: {self.problem}\n    -> {self.remedy}"
 
 
+MOST_SHOWN = 10
+"""Faults that are listed, so that they fit on one screen; the rest are counted."""
+
+
 class ConfigError(SentimentError):
     """Every fault of a configuration, gathered before anything is read or built."""
 
@@ -45,7 +49,9 @@ class ConfigError(SentimentError):
         self.faults = tuple(faults)
         count = len(self.faults)
         heading = f"{count} fault{'s' if count != 1 else ''} in the configuration; nothing was started."
-        super().__init__("\n".join([heading, "", *(f"  {fault}" for fault in self.faults)]))
+        left = count - MOST_SHOWN
+        rest = [f"  and {left} more fault{'s' if left != 1 else ''}, shown once these are gone"] if left > 0 else []
+        super().__init__("\n".join([heading, "", *(f"  {fault}" for fault in self.faults[:MOST_SHOWN]), *rest]))
 
 
 class DataError(SentimentError):

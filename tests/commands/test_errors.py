@@ -126,4 +126,4 @@ def test_generated_data_has_no_other_place(run_folder, tmp_path):
 def test_a_count_that_is_none_is_refused(capsys):
     with pytest.raises(SystemExit):
         call("anything", "--mistakes", "-1")
-    assert "give 0 or more" in capsys.readouterr().err
+    assert "no whole number from 0 on" in capsys.readouterr().err

@@ -268,3 +268,13 @@ def test_trials_that_pause_and_write_no_checkpoint_are_refused_before_the_first(
     assert find_faults(*command, "trainer.resume=false") == {"trainer.resume": (problem, remedy)}
     assert find_faults("-m", "search=rnn", "hydra/sweeper/pruner=median", "trainer.resume=false") == {}
     assert find_faults("-m", "search=ngram", f"hydra/sweeper/pruner={pruner}", "trainer.resume=false") == {}
+
+
+def test_many_faults_fit_on_a_screen_and_the_rest_are_counted():
+    with pytest.raises(ConfigError) as refused:
+        check_command_line([f"model.none{number}=1" for number in range(14)], PROJECT_DIR / "conf", "config")
+    assert len(refused.value.faults) == 14
+    lines = str(refused.value).splitlines()
+    assert len(lines) <= 24
+    assert lines[0].startswith("14 faults")
+    assert lines[-1] == "  and 4 more faults, shown once these are gone"
