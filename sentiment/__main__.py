@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from sentiment.cores import sleep_while_waiting
 from sentiment.credentials import hide_passwords
 from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SentimentError: The command has another name now, or could not do what was asked for.
     """
+    sleep_while_waiting()
     arguments = hide_passwords(sys.argv[1:] if arguments is None else arguments)
     if arguments and (name := RENAMED.get(arguments[0])):
         again = " ".join(["python -m sentiment", name, *arguments[1:]])

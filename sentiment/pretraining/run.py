@@ -34,10 +34,18 @@ from sentiment.tracking.result_file import FINGERPRINT_TAG, read_result_of
 from sentiment.training.device import name_device
 from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.reporter import Reporter, Reporters
-from sentiment.training.reporting import ReportingCallback, epochs_done
+from sentiment.training.reporting import epochs_done
 from sentiment.training.result import CHECKPOINTS, RunResult
 from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
-from sentiment.training.run import build_data, build_selection, build_trainer, fit, set_global_state, wants_progress_bar
+from sentiment.training.run import (
+    build_data,
+    build_reporting,
+    build_selection,
+    build_trainer,
+    fit,
+    set_global_state,
+    wants_progress_bar,
+)
 
 log = logging.getLogger(__name__)
 
@@ -156,12 +164,7 @@ def train_words(
     objective = find_option(plan.pretrain).build(plan.pretrain, network=network, counts=count_words(pieces.train, size))
     module = WordsModule(objective, plan.optimizer, plan.scheduler, plan.seed)
     show_bar = wants_progress_bar(plan.trainer)
-    reporting = ReportingCallback(
-        reporter,
-        every_n_steps=plan.trainer.log_every_n_steps,
-        objective=plan.selection,
-        print_validations=not show_bar,
-    )
+    reporting = build_reporting(plan, reporter, show_bar=show_bar)
     checkpoints = folder / CHECKPOINTS
     # The folder's name is the fingerprint; on another device, other numbers are drawn and a training begins anew.
     device = plan.trainer.accelerator, plan.trainer.precision, plan.trainer.deterministic

@@ -106,12 +106,7 @@ def train_replica(
     if words is not None:
         log.info("%s", take_words(module.network, words))
     show_bar = wants_progress_bar(settings.trainer)
-    reporting = ReportingCallback(
-        reporter,
-        every_n_steps=settings.trainer.log_every_n_steps,
-        objective=settings.selection,
-        print_validations=not show_bar,
-    )
+    reporting = build_reporting(settings, reporter, show_bar=show_bar)
     mode = settings.trainer.debug
     profiler = StepProfiler(output_dir / "profile") if mode == "profile" else None
     folder = output_dir / CHECKPOINTS
@@ -192,6 +187,12 @@ def fit(
         if isinstance(stopped, RunPruned) and is_there and trainer.is_global_zero:
             shutil.rmtree(last.folder)
         raise
+
+
+def build_reporting(settings: Settings, reporter: Reporter, *, show_bar: bool) -> ReportingCallback:
+    """Build the callback that tells the reporter; where there is no bar, it prints the validations."""
+    every, objective = settings.trainer.log_every_n_steps, settings.selection
+    return ReportingCallback(reporter, every_n_steps=every, objective=objective, print_validations=not show_bar)
 
 
 def build_selection(settings: Settings, folder: Path) -> ModelCheckpoint:

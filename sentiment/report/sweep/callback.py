@@ -221,14 +221,11 @@ def _prepare_launcher(config: DictConfig) -> bool:
     target = str(config.hydra.launcher._target_)
     if target.endswith(".BasicLauncher"):
         return False
-    from sentiment.search.workers import ray_cluster, slurm
+    from sentiment.search.workers import launchers, slurm
 
-    if target == ray_cluster.RAY:
-        ray_cluster.connect(config)
+    launchers.prepare(config)
     if ".hydra_submitit_launcher." not in target:
         return False
-    if target == slurm.SLURM:
-        slurm.prepare()
     slurm.collect_losses()
     return True
 

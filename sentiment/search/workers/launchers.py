@@ -71,10 +71,7 @@ class Launches:
         self._ended: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self._running: dict[int, Job] = {}
         self._shortage: str | None = None
-        if self._is_ray:
-            ray_cluster.connect(self._study)
-        if self._study.hydra.launcher._target_ == slurm.SLURM:
-            slurm.prepare()
+        prepare(self._study)
 
     @property
     def running(self) -> list[Job]:
@@ -162,6 +159,18 @@ class Launches:
                 reason = f"Ray's memory monitor ended it at each start (hydra.sweeper.max_attempts). {outcome.reason}"
                 outcome = replace(outcome, reason=reason[:REASON_LENGTH])
         self._ended.put(Finished(job, outcome))
+
+
+def prepare(config: DictConfig) -> None:
+    """Make a launcher ready for jobs, be they those of a study or of a grid.
+
+    Raises:
+        LauncherError: The Ray cluster cannot be reached, or cannot run the jobs; there is no Slurm.
+    """
+    if config.hydra.launcher._target_ == ray_cluster.RAY:
+        ray_cluster.connect(config)
+    elif config.hydra.launcher._target_ == slurm.SLURM:
+        slurm.prepare()
 
 
 def _end_joblib() -> None:
