@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from sentiment.cores import sleep_while_waiting
 from sentiment.credentials import hide_passwords
 from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
+from sentiment.process import prepare_process
 
 COMMANDS = (
     "watch", "stop", "report", "compare", "errors", "best", "predict", "evaluate", "sync", "record", "reference",
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SentimentError: The command has another name now, or could not do what was asked for.
     """
-    sleep_while_waiting()
+    prepare_process()
     arguments = hide_passwords(sys.argv[1:] if arguments is None else arguments)
     if arguments and (name := RENAMED.get(arguments[0])):
         again = " ".join(["python -m sentiment", name, *arguments[1:]])

@@ -14,16 +14,6 @@ BUSY = 2.0
 """Runnable threads per core from which a machine is called busy: beside them a run has at most half of its cores."""
 
 
-def sleep_while_waiting() -> None:
-    """Let threads of OpenMP that wait for each other sleep, unless the environment says otherwise.
-
-    To be called before torch is imported, which loads OpenMP. By default they spin, which takes the core from those
-    they wait for wherever other processes want it too (experiments/speed/shared_machine.py). Commands and jobs of this
-    application call it; other applications that search with the engine keep what they have.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-
 def count_cores() -> int:
     """Return how many cores: those of the affinity, or fewer where a control group (container, cluster) has a quota.
 

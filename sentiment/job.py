@@ -31,10 +31,10 @@ from sentiment.config.objective import METRICS, select_objective
 from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
-from sentiment.cores import sleep_while_waiting
 from sentiment.credentials import name_server
 from sentiment.errors import ConfigError, RunPruned
 from sentiment.format import is_share
+from sentiment.process import prepare_process
 from sentiment.search.study.current import RunningTrial, current_trial
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sentiment.models.bundle import Predictor
     from sentiment.pretraining.artifact import Words
 
-sleep_while_waiting()  # here: jobs come to this module on whichever machine they run, and before they import torch
+prepare_process()  # here: jobs come to this module on whichever machine they run, and before they import torch
 
 log = logging.getLogger(__name__)
 

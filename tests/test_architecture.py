@@ -31,6 +31,7 @@ FLOW = [
 BASE = [
     "private",
     "cores",
+    "process",
     "format",
     "errors",
     "credentials",

@@ -1,8 +1,4 @@
-"""Quotas of control groups, and a wait policy that leaves cores to others."""
-
-import os
-import subprocess
-import sys
+"""Quotas of control groups, and a busy machine."""
 
 import pytest
 
@@ -54,23 +50,3 @@ def test_a_busy_machine_is_told(machine, monkeypatch):
     assert cores.describe_load() is None
     monkeypatch.setattr(cores.os, "getloadavg", lambda: (24.0, 0, 0))
     assert cores.describe_load() == "the machine is busy: 24 threads want its 8 cores; this takes longer"
-
-
-def test_other_applications_keep_their_wait_policy():
-    code = "import os, sentiment.search.plugin.sweeper; print(os.environ.get('OMP_WAIT_POLICY'))"
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert shown.stdout == "None\n"
-
-
-@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
-def test_waiting_threads_leave_their_core_to_others(given, policy):
-    """OpenMP says at its start what it will do; threads that spin took five times as long beside six busy processes."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    shown = subprocess.run(
-        [sys.executable, "-c", "import sentiment.job, sentiment.training.device"],
-        env={**environment, **given, "OMP_DISPLAY_ENV": "true"}, capture_output=True, text=True, check=True,
-    ).stderr  # fmt: skip
-    if "OMP_WAIT_POLICY" not in shown:
-        pytest.skip("this build of torch has another OpenMP, which does not tell its settings")
-    assert f"OMP_WAIT_POLICY = '{policy}'" in shown

@@ -30,6 +30,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.data.batching import Item, collate
 from sentiment.format import format_bytes
 from sentiment.models.build import build_model
+from sentiment.process import prepare_process
 
 STEPS = 4
 
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--one", help="a point, as JSON; used by this script itself")
     options = parser.parse_args()
+    prepare_process()
     if options.one is not None:
         print(json.dumps(measure(Work(**json.loads(options.one)))))
         return

@@ -2,10 +2,11 @@
 
     python experiments/speed/shared_machine.py --repeats 3
 
-Cases: alone; beside three busy processes a core; beside four runs of its own kind. Each with threads that sleep while
-they wait for each other (what `sentiment` sets) and, as the peer, with OpenMP's own choice, threads that spin. In every
-repeat each case runs once, in an order of its own, and alone once more: the control. Times are those of the training
-on the wall, divided by that alone with sleeping threads of the same repeat. No time of this machine is asserted.
+Cases: alone; beside three busy processes a core; beside four runs of its own kind. Each with threads that wait for each
+other as `sentiment` sets it (they spin briefly, then sleep) and, as the peers, with OpenMP's two policies: threads that
+spin, threads that sleep at once. In every repeat each case runs once, in an order of its own, and alone once more: the
+control. Every run, and all busy processes together, are sessions of their own, as those of two users are: Linux shares
+the cores between sessions first. Times are those of the training on the wall, divided by that alone of the same repeat.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,12 +36,16 @@ BUSY_PER_CORE = 3
 SPINNING = {"GOMP_SPINCOUNT": "300000"}
 """What GNU OpenMP does by itself while there are no more threads than cores."""
 
+SLEEPING = {"OMP_WAIT_POLICY": "passive"}
+
 CASES = {
     "alone": ("none", {}),
     "alone again": ("none", {}),
     "alone, spinning": ("none", SPINNING),
+    "alone, sleeping": ("none", SLEEPING),
     "beside busy processes": ("busy", {}),
     "beside busy processes, spinning": ("busy", SPINNING),
+    "beside busy processes, sleeping": ("busy", SLEEPING),
     "beside runs of its kind": ("runs", {}),
     "beside runs of its kind, spinning": ("runs", SPINNING),
 }
@@ -52,8 +58,9 @@ def start_run(folder: Path, variables: dict[str, str], overrides: list[str]) -> 
         "trainer.progress_bar=off", f"hydra.run.dir={folder}", *overrides,
     ]  # fmt: skip
     return subprocess.Popen(
-        command, cwd=PROJECT_DIR, env={**os.environ, **variables}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+        command, cwd=PROJECT_DIR, env={**os.environ, **variables}, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -62,15 +69,15 @@ def surroundings(kind: str, folder: Path, variables: dict[str, str], overrides: 
     with ExitStack() as stack:
         others: list[subprocess.Popen[bytes]] = []
         if kind == "busy":
-            spin = [sys.executable, "-c", "while True: pass"]
-            others = [subprocess.Popen(spin) for _ in range(BUSY_PER_CORE * count_cores())]
+            spin = f"for number in $(seq {BUSY_PER_CORE * count_cores()}); do (while :; do :; done) & done; wait"
+            others = [subprocess.Popen(["sh", "-c", spin], start_new_session=True)]
         elif kind == "runs":  # longer than the run that is timed, so that it is never alone
             longer = [*overrides, "trainer.max_epochs=1000"]
             others = [start_run(folder / f"other{number}", variables, longer) for number in range(RUNS_BESIDE)]
             wait_for_training(folder, others)
         for other in others:
             stack.callback(other.wait)
-            stack.callback(other.kill)
+            stack.callback(os.killpg, other.pid, signal.SIGKILL)
         yield
 
 

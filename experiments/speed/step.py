@@ -24,6 +24,7 @@ from torch import nn
 
 from sentiment.config.command_line import compose_settings
 from sentiment.data.build import build_corpus
+from sentiment.process import prepare_process
 
 WIDTH, HEADS, DEPTH, RATIO, TOKENS, WORDS = 128, 8, 6, 2, 512, 45_000
 
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
+    prepare_process()
     torch.set_num_threads(options.threads)
     real = ["data=imdb", f"data.path={options.data_path}", f"data.tokenizer.vocabulary_size={WORDS}"]
     data = LONG if options.data_path is None else real

@@ -1,0 +1,54 @@
+"""What a process's libraries keep for themselves: cores while threads wait, and memory that was freed."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+SET_HERE = ("OMP_", "GOMP_", "MALLOC_", "THP_")
+
+
+def run(code, **given):
+    """Run Python code with nothing but `given` of the variables that are set here; return what it writes, by stream."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(SET_HERE)}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env={**environment, **given}, capture_output=True, text=True, check=True)
+
+
+def test_other_applications_keep_what_they_have():
+    code = "import os, sentiment.search.plugin.sweeper; print(os.environ.get('GOMP_SPINCOUNT'))"
+    assert run(code).stdout == "None\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "0")],
+)
+def test_waiting_threads_soon_leave_their_core_to_others(given, spins):
+    """OpenMP says at its start what it will do; threads that spin took ten times as long beside six busy processes."""
+    shown = run("import sentiment.job, sentiment.training.device", OMP_DISPLAY_ENV="verbose", **given).stderr
+    if "GOMP_SPINCOUNT" not in shown:
+        pytest.skip("this build of torch has another OpenMP, which does not tell its settings")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in shown
+
+
+HOLES = """
+import sentiment.job, torch
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+torch.zeros(4 * 2**18)  # glibc learns from the first large block that is freed to keep the next ones
+before, kept = resident(), []
+for size in range(4, 24):  # MiB, freed one by one while small tensors come to lie between them
+    large = [torch.ones(size * 2**18) for number in range(4)]
+    kept += [torch.ones(256) for number in range(1000)]
+    del large
+print((resident() - before) // 2**20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other allocators")
+def test_freed_tensors_leave_the_process():
+    assert int(run(HOLES).stdout) < 40, "holes remain where tensors were: memory grows with every new length of texts"
+    assert int(run(HOLES, MALLOC_MMAP_THRESHOLD_=str(2**25)).stdout) > 40, "this test cannot fail here"
