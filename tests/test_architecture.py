@@ -40,6 +40,7 @@ BASE = [
     "composing",
     "flat",
     "nearest",
+    "once",
     "scratch",
 ]
 """Modules that know nothing of the project but those before them, and that everything may import."""

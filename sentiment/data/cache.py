@@ -1,8 +1,8 @@
 """Token ids on disk: built once, memory-mapped by every later run.
 
-An entry is a folder of plain ``.npy`` files beside ``meta.json`` and ``tokenizer.json``. It is written into a
-sibling folder and renamed when complete, so a reader sees a whole entry or none and needs no lock. Builders hold
-one lock an entry. A builder that is killed leaves a half-written sibling, which the next builder removes.
+An entry is a folder of plain ``.npy`` files beside ``meta.json`` and ``tokenizer.json``. It is written into a sibling
+folder and renamed when complete, so a reader sees a whole entry or none and needs no lock. A builder that is killed
+leaves a half-written sibling, which the next builder removes.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
 
 from sentiment.atomic import read_json
 from sentiment.errors import DataError
+from sentiment.once import DamagedError, read_or_build
 
 FORMAT_VERSION = 3  # raise it when what is stored, or how reviews become ids, changes
 SPLITS = ("train", "validation", "test")
@@ -52,10 +53,6 @@ class Entry:
     meta: Mapping[str, Any]
 
 
-class DamagedEntryError(Exception):
-    """A cache entry is there but cannot be used; it is built again."""
-
-
 def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry]) -> Entry:
     """Read an entry from the cache, or build and store it first.
 
@@ -65,67 +62,42 @@ def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry]) -> Entry:
     Raises:
         DataError: The folder cannot be written.
     """
-    folder = cache_dir / key
-    entry = _read_if_whole(folder, logging.DEBUG)
-    if entry is not None:
-        return entry
-    with _explain_failure_to_write(cache_dir):
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        held = _acquire(cache_dir / f"{key}.lock")
-    with held:
-        entry = _read_if_whole(folder, logging.WARNING)  # another process may have built it while this one waited
-        if entry is not None:
-            return entry
-        with _explain_failure_to_write(cache_dir):
+    folder, guard = cache_dir / key, partial(_explain_failure_to_write, cache_dir)
+
+    def write() -> None:
+        with guard():
             _remove_remains(folder)
         content = build()
-        with _explain_failure_to_write(cache_dir):
+        with guard():
             _write(folder, content)
-            return _read(folder)
+
+    return read_or_build(
+        folder, name="token cache entry", is_there=folder.exists, read=partial(_read, folder), build=write, guard=guard
+    )
 
 
 @contextmanager
 def _explain_failure_to_write(cache_dir: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, DamagedEntryError) as error:
+    except (OSError, DamagedError) as error:
         raise DataError(
             f"the token cache {cache_dir} cannot be written ({error}); free some space or set data.cache_dir to a "
             "folder that you may write"
         ) from error
 
 
-def _acquire(path: Path) -> AbstractContextManager[object]:
-    """Take the lock; the system lets it go when the process ends, however it ends."""
-    lock = FileLock(path)
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        log.info("Another run is building this entry of the token cache; waiting for it.")
-        return lock.acquire()
-
-
-def _read_if_whole(folder: Path, level: int) -> Entry | None:
-    if not folder.exists():
-        return None
-    try:
-        return _read(folder)
-    except DamagedEntryError as error:
-        log.log(level, "The token cache entry %s is damaged (%s); it is built again.", folder, error)
-        return None
-
-
 def _read(folder: Path) -> Entry:
     try:
         meta = read_json(folder / META_FILE)
         if meta.get("format_version") != FORMAT_VERSION:
-            raise DamagedEntryError(f"format version {meta.get('format_version')} is not {FORMAT_VERSION}")
+            raise DamagedError(f"format version {meta.get('format_version')} is not {FORMAT_VERSION}")
         _check_content(folder, meta)
         splits = sorted({name.partition(".")[0] for name in meta["bytes"] if name.endswith(".npy")})
         arrays = {split: {name: _map(folder / f"{split}.{name}.npy") for name in ARRAYS} for split in splits}
         tokenizer = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # what half a file or other JSON gives
-        raise DamagedEntryError(f"{type(error).__name__}: {error}") from error
+        raise DamagedError(f"{type(error).__name__}: {error}") from error
     return Entry(arrays=arrays, tokenizer=tokenizer, meta=meta)
 
 
@@ -139,11 +111,11 @@ def _check_content(folder: Path, meta: Mapping[str, Any]) -> None:
     for name, size in meta["bytes"].items():
         found = (folder / name).stat().st_size
         if found != size:
-            raise DamagedEntryError(f"{name} has {found} bytes instead of {size}")
+            raise DamagedError(f"{name} has {found} bytes instead of {size}")
         if _sum_file(folder / name) != meta["crc32"][name]:
-            raise DamagedEntryError(f"the checksum of {name} differs")
+            raise DamagedError(f"the checksum of {name} differs")
     if _sum_meta(meta) != meta["crc32"][META_FILE]:
-        raise DamagedEntryError(f"the checksum of {META_FILE} differs")
+        raise DamagedError(f"the checksum of {META_FILE} differs")
 
 
 def _sum_file(file: Path) -> int:
@@ -162,29 +134,29 @@ def _sum_meta(meta: Mapping[str, Any]) -> int:
 
 
 def _write(folder: Path, entry: Entry) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
+    half = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
     try:
-        _fill(partial, entry)
-        partial.rename(folder)
+        _fill(half, entry)
+        half.rename(folder)
     except BaseException:
-        shutil.rmtree(partial)  # a full disk must not stay full because of what did not fit
+        shutil.rmtree(half)  # a full disk must not stay full because of what did not fit
         raise
     _flush_to_disk(folder.parent)
 
 
-def _fill(partial: Path, entry: Entry) -> None:
+def _fill(half: Path, entry: Entry) -> None:
     for split, arrays in entry.arrays.items():
         for name, array in arrays.items():
-            np.save(partial / f"{split}.{name}.npy", array, allow_pickle=False)
-    (partial / TOKENIZER_FILE).write_text(entry.tokenizer, encoding="utf-8")
-    sizes = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
-    sums = {name: _sum_file(partial / name) for name in sizes}
+            np.save(half / f"{split}.{name}.npy", array, allow_pickle=False)
+    (half / TOKENIZER_FILE).write_text(entry.tokenizer, encoding="utf-8")
+    sizes = {path.name: path.stat().st_size for path in sorted(half.iterdir())}
+    sums = {name: _sum_file(half / name) for name in sizes}
     meta = {**entry.meta, "format_version": FORMAT_VERSION, "bytes": sizes, "crc32": sums}
     sums[META_FILE] = _sum_meta(json.loads(json.dumps(meta)))
-    (partial / META_FILE).write_text(json.dumps(meta, indent=1, ensure_ascii=False), encoding="utf-8")
-    for path in partial.iterdir():
+    (half / META_FILE).write_text(json.dumps(meta, indent=1, ensure_ascii=False), encoding="utf-8")
+    for path in half.iterdir():
         _flush_to_disk(path)  # a rename may reach the disk before the content does
-    partial.chmod(0o755)  # mkdtemp makes it private; the cache may be shared
+    half.chmod(0o755)  # mkdtemp makes it private; the cache may be shared
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -197,8 +169,8 @@ def _flush_to_disk(path: Path) -> None:
 
 def _remove_remains(folder: Path) -> None:
     """Clear a damaged entry and what killed builders left; the caller holds the entry's lock."""
-    for partial in folder.parent.glob(f"{folder.name}.partial-*"):
-        log.info("Removing %s, left by a run that was stopped while writing.", partial)
-        shutil.rmtree(partial)
+    for half in folder.parent.glob(f"{folder.name}.partial-*"):
+        log.info("Removing %s, left by a run that was stopped while writing.", half)
+        shutil.rmtree(half)
     if folder.exists():
         shutil.rmtree(folder)

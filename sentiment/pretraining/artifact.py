@@ -1,41 +1,34 @@
 """Learned words on disk: trained once, shared by every run and trial that asks for the same ones.
 
 An artifact is a folder of ``weights.safetensors`` and ``words.json``, which says what they are and holds the checksum.
-While it is made, the folder also has the checkpoints from which an interrupted training goes on, and its record. Who
-makes it holds a lock beside it, which the system lets go with the process, however that ends.
+While it is made, the folder also has the checkpoints from which an interrupted training goes on, and its record.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from sentiment import atomic
 from sentiment.errors import ModelFileError
 from sentiment.format import format_duration
+from sentiment.once import DamagedError, read_or_build
 from sentiment.training.result import CHECKPOINTS
 from sentiment.training.resume import LAST_FILE
-
-log = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "weights.safetensors"
 
 FACTS_FILE = "words.json"
-
-WAIT_SECONDS = 2.0
-"""Time between two looks whether another process is done."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +65,6 @@ class Words:
     weights: Mapping[str, Tensor]
 
 
-class DamagedWordsError(Exception):
-    """An artifact is there but cannot be used; it is made again."""
-
-
 def open_words(folder: Path, make: Callable[[], None], tell: Callable[[str], None]) -> Words:
     """Read learned words, or have them made first, by one process at a time.
 
@@ -87,22 +76,22 @@ def open_words(folder: Path, make: Callable[[], None], tell: Callable[[str], Non
     Raises:
         ModelFileError: The folder cannot be written.
     """
-    words = _read_if_whole(folder, logging.DEBUG)
-    if words is not None:
-        return words
-    with _explain_failure_to_write(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(folder.with_name(f"{folder.name}.lock"), tell)
-    with lock:
-        words = _read_if_whole(folder, logging.WARNING)  # another process may have made it while this one waited
-        if words is not None:
-            return words
+
+    def learn() -> None:
         if (folder / FACTS_FILE).exists() or not (folder / CHECKPOINTS / LAST_FILE).exists():
             shutil.rmtree(folder, ignore_errors=True)  # damaged, or nothing that a training could go on from
         make()
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        with _explain_failure_to_write(folder):
-            return read_words(folder)
+
+    return read_or_build(
+        folder,
+        name="artifact of learned words",
+        is_there=(folder / FACTS_FILE).exists,
+        read=partial(read_words, folder),
+        build=learn,
+        guard=partial(_explain_failure_to_write, folder),
+        tell=lambda seconds: tell(f"waits for words, {format_duration(seconds)}"),
+    )
 
 
 def save_words(folder: Path, weights: Mapping[str, Tensor], **facts: Any) -> None:
@@ -122,7 +111,7 @@ def read_words(folder: Path) -> Words:
     """Read an artifact.
 
     Raises:
-        DamagedWordsError: A file is missing, cut off or altered, or it is another artifact's.
+        DamagedError: A file is missing, cut off or altered, or it is another artifact's.
     """
     try:
         facts = atomic.build(Facts, atomic.read_json(folder / FACTS_FILE))
@@ -133,37 +122,14 @@ def read_words(folder: Path) -> Words:
             raise ValueError(f"the checksum of {WEIGHTS_FILE} differs")
         return Words(folder, facts, safetensors.torch.load(content))
     except (OSError, ValueError, TypeError, KeyError, safetensors.SafetensorError) as error:
-        raise DamagedWordsError(f"{type(error).__name__}: {error}") from error
-
-
-def _read_if_whole(folder: Path, level: int) -> Words | None:
-    if not (folder / FACTS_FILE).exists():
-        return None
-    try:
-        return read_words(folder)
-    except DamagedWordsError as error:
-        log.log(level, "The learned words in %s are damaged (%s); they are learned again.", folder, error)
-        return None
-
-
-def _acquire(file: Path, tell: Callable[[str], None]) -> AbstractContextManager[object]:
-    """Take the lock; wait for whoever has it, and say so once."""
-    lock, began, is_told = FileLock(file), time.monotonic(), False
-    while True:
-        try:
-            return lock.acquire(timeout=WAIT_SECONDS if is_told else 0)
-        except Timeout:
-            if not is_told:
-                log.info("Another run is learning these words; waiting for it.")
-            is_told = True
-            tell(f"waits for words, {format_duration(time.monotonic() - began)}")
+        raise DamagedError(f"{type(error).__name__}: {error}") from error
 
 
 @contextmanager
 def _explain_failure_to_write(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, DamagedWordsError) as error:
+    except (OSError, DamagedError) as error:
         raise ModelFileError(
             f"learned words cannot be kept in {folder} ({error}).\n"
             "  -> free some space, or choose a folder that you may write: pretrain.cache_dir=FOLDER"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from sentiment import once
 from sentiment.errors import ModelFileError
 from sentiment.pretraining import artifact
 from sentiment.pretraining.artifact import FACTS_FILE, WEIGHTS_FILE, open_words, save_words
@@ -54,7 +55,7 @@ def test_damaged_words_are_named_and_made_again(made, folder, caplog, file, dama
     (folder / file).write_bytes(damage((folder / file).read_bytes()))
     words, times = made()
     assert times == 2
-    assert f"learned words in {folder} are damaged" in caplog.text
+    assert f"learned words in {folder} is damaged" in caplog.text
     assert words.weights["a.weight"].tolist() == [0, 1, 2]
 
 
@@ -63,12 +64,12 @@ def test_words_without_their_weights_or_under_another_name_are_not_used(made, fo
     (folder / WEIGHTS_FILE).unlink()
     assert made()[1] == 2
     folder.rename(folder.with_name("4567"))
-    with pytest.raises(artifact.DamagedWordsError, match=f"{FACTS_FILE} is of 0123"):
+    with pytest.raises(once.DamagedError, match=f"{FACTS_FILE} is of 0123"):
         artifact.read_words(folder.with_name("4567"))
 
 
 def test_whoever_waits_says_so_once_and_takes_what_the_other_made(made, folder, caplog, monkeypatch):
-    monkeypatch.setattr(artifact, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(once, "WAIT_SECONDS", 0.01)
     caplog.set_level("INFO")
     folder.parent.mkdir()
     notes, waited = [], threading.Event()
@@ -85,7 +86,7 @@ def test_whoever_waits_says_so_once_and_takes_what_the_other_made(made, folder, 
         save_words(folder, {"a.weight": torch.arange(3.0)}, **FACTS)
     waiting.join(30)
     assert notes[-1].facts.loss == 2.0
-    assert caplog.text.count("Another run is learning these words") == 1
+    assert caplog.text.count("Another run builds the artifact of learned words") == 1
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path):
