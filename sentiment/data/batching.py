@@ -127,10 +127,20 @@ class LengthBatches(Sampler[list[int]]):
         batch_size: Reviews B per batch; the last one may be smaller.
         seed: Seed of the shuffling; None: no shuffling.
         epoch: Pass over the data, from 0.
+        part: Which of `parts` parts of the pass to yield, from 0. All are equally long, so that up to `parts - 1`
+            batches may come twice a pass.
+        parts: Into how many parts a pass is cut.
     """
 
     def __init__(
-        self, lengths: npt.NDArray[np.integer], batch_size: int, *, seed: int | None = None, epoch: int = 0
+        self,
+        lengths: npt.NDArray[np.integer],
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        part: int = 0,
+        parts: int = 1,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}; set data.batch_size")
@@ -138,10 +148,13 @@ class LengthBatches(Sampler[list[int]]):
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = epoch
+        self.part = part
+        self.parts = parts
 
     def __len__(self) -> int:
-        """Number of batches an epoch."""
-        return -(-len(self.lengths) // self.batch_size)
+        """Number of batches a part."""
+        batches = -(-len(self.lengths) // self.batch_size)
+        return -(-batches // self.parts)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the indices of each batch."""
@@ -150,11 +163,13 @@ class LengthBatches(Sampler[list[int]]):
             return
         random = np.random.default_rng([self.seed, self.epoch])
         order = random.permutation(len(self.lengths))
-        chunk = self.batch_size * CHUNK_BATCHES
-        chunks = [order[start : start + chunk] for start in range(0, len(order), chunk)]
-        by_length = (part[np.argsort(self.lengths[part], kind="stable")] for part in chunks)
-        batches = [batch for part in by_length for batch in self._slice(part)]
-        yield from (batches[index] for index in random.permutation(len(batches)))
+        size = self.batch_size * CHUNK_BATCHES
+        chunks = [order[start : start + size] for start in range(0, len(order), size)]
+        by_length = (chunk[np.argsort(self.lengths[chunk], kind="stable")] for chunk in chunks)
+        batches = [batch for chunk in by_length for batch in self._slice(chunk)]
+        places = random.permutation(len(batches))
+        first = self.part * len(self)
+        yield from (batches[places[place % len(batches)]] for place in range(first, first + len(self)))
 
     def _slice(self, order: npt.NDArray[np.integer]) -> list[list[int]]:
         return [order[start : start + self.batch_size].tolist() for start in range(0, len(order), self.batch_size)]

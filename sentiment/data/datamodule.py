@@ -41,11 +41,20 @@ class ReviewDataModule(LightningDataModule):
     less time to cut and pad than to hand over from a worker process. Each replica of the run sees its share of every
     batch, so that there are the same batches on any number of devices.
 
-    Batches hold `batch_size` reviews, cut by `cut`; `seed` is that of the shuffling.
+    Batches hold `batch_size` reviews, cut by `cut`; `seed` is that of the shuffling. Where a pass takes an hour, it is
+    cut into `parts`, each of which is an epoch to the trainer: it can be taken up after each of them.
     """
 
     def __init__(
-        self, corpus: Corpus, *, batch_size: int, max_tokens: int, keep: Keep, head_fraction: float, seed: int
+        self,
+        corpus: Corpus,
+        *,
+        batch_size: int,
+        max_tokens: int,
+        keep: Keep,
+        head_fraction: float,
+        seed: int,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -54,11 +63,12 @@ class ReviewDataModule(LightningDataModule):
         self.keep = keep
         self.head_fraction = head_fraction
         self.seed = seed
+        self.parts = parts
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Batches of the trainer's current epoch (the first one without a trainer), shuffled."""
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        return self._loader(self.corpus.train, seed=self.seed, epoch=epoch)
+        epoch, part = divmod(self.trainer.current_epoch if self.trainer is not None else 0, self.parts)
+        return self._loader(self.corpus.train, seed=self.seed, epoch=epoch, part=part, parts=self.parts)
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Validation batches, always the same ones."""
@@ -68,13 +78,13 @@ class ReviewDataModule(LightningDataModule):
         """Test batches, always the same ones."""
         return self._loader(self.corpus.test)
 
-    def _loader(self, split: EncodedSplit, *, seed: int | None = None, epoch: int = 0) -> DataLoader[Item]:
+    def _loader(self, split: EncodedSplit, **which: int) -> DataLoader[Item]:
         lengths = np.minimum(split.lengths, self.max_tokens)
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         replica, replicas = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
             CutReviews(split, self.max_tokens, self.keep, self.head_fraction),
-            batch_sampler=LengthBatches(lengths, self.batch_size, seed=seed, epoch=epoch),
+            batch_sampler=LengthBatches(lengths, self.batch_size, **which),
             collate_fn=partial(collate, replica=replica, replicas=replicas),
             pin_memory=on_cuda,
             # A loader draws a number when it starts; its own stream keeps it from shifting that of dropout.

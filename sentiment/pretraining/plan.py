@@ -18,11 +18,11 @@ from sentiment.config.schema import AdamWSettings, Settings, WarmupCosineSetting
 from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.data.splits import held_out_count
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same settings would learn other words."""
 
-VALIDATIONS_PER_EPOCH = 4
-"""Points of the learning curve in a pass over the texts, which takes long."""
+PARTS = 4
+"""How often in a pass over the texts, which takes long, the words are validated and can be taken up again."""
 
 HELD_OUT_STREAM = 3
 """Stream of random numbers, beside those of `sentiment.data.splits`."""
@@ -47,7 +47,7 @@ def plan_pretraining(settings: Settings) -> Settings:
         "batch_size": pretrain.batch_size, "keep": "head", "head_fraction": 0.5,
     }  # fmt: skip
     trainer = {
-        "max_epochs": pretrain.max_epochs, "validations_per_epoch": VALIDATIONS_PER_EPOCH, "patience": None,
+        "max_epochs": pretrain.max_epochs, "validations_per_epoch": PARTS, "patience": None,
         "gradient_clip_norm": 1.0, "label_smoothing": 0.0, "weight_averaging": None, "adversarial_share": None,
         "log_every_n_steps": 20, "resume": True, "test": False, "debug": None, "devices": 1, "nodes": 1,
     }  # fmt: skip

@@ -27,7 +27,7 @@ from sentiment.models.checkpoint import read_checkpoint
 from sentiment.pretraining.artifact import WEIGHTS_FILE, Words, open_words, save_words
 from sentiment.pretraining.module import WordsModule
 from sentiment.pretraining.objectives import take_encoder
-from sentiment.pretraining.plan import count_words, fingerprint_words, gather_pieces, plan_pretraining
+from sentiment.pretraining.plan import PARTS, count_words, fingerprint_words, gather_pieces, plan_pretraining
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import FINGERPRINT_TAG, read_result_of
@@ -147,7 +147,7 @@ def learn_words(
 def train_words(
     plan: Settings, pieces: Corpus, folder: Path, reporter: Reporter
 ) -> tuple[RunResult, dict[str, Tensor]]:
-    """Train on pieces of reviews, from the last whole epoch of an interrupted attempt if there is one.
+    """Train on pieces of reviews, from the last whole part of a pass of an interrupted attempt if there is one.
 
     Returns:
         The result, and the best weights on the pieces held out, without those that classify.
@@ -169,12 +169,12 @@ def train_words(
     # The folder's name is the fingerprint; on another device, other numbers are drawn and a training begins anew.
     device = plan.trainer.accelerator, plan.trainer.precision, plan.trainer.deterministic
     identity = Identity(f"{folder.name} {device}", folder.name)
-    last = LastCheckpoint(checkpoints, plan.trainer.max_epochs, lambda _: identity, reporter, enabled=True)
+    last = LastCheckpoint(checkpoints, plan.trainer.max_epochs, lambda _: identity, reporter, enabled=True, parts=PARTS)
     with lightning_setup():
         callbacks = [reporting, build_selection(plan, checkpoints), last]
-        trainer = build_trainer(plan, folder, callbacks, show_bar=show_bar)
+        trainer = build_trainer(plan, folder, callbacks, show_bar=show_bar, parts=PARTS)
         try:
-            fit(trainer, module, build_data(plan, pieces), reporting, last)
+            fit(trainer, module, build_data(plan, pieces, PARTS), reporting, last)
         except NonFiniteLossError as error:
             problem = str(error).partition("\n")[0]
             raise NonFiniteLossError(f"While words were learned: {problem}\n-> lower pretrain.lr") from error

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor
 
 from sentiment.config.objective import find_direction, is_leading
+from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import NonFiniteLossError
 from sentiment.private import describe_epochs
 from sentiment.training.reporter import Reporter
@@ -104,7 +105,9 @@ class ProgressBar(RichProgressBar):
 
     def describe_epoch(self, number: int) -> str:
         """Name the epoch of a number from 0."""
-        description = f"Epoch {number + 1}/{self.trainer.max_epochs}"
+        parts = _count_parts(self.trainer)
+        assert self.trainer.max_epochs is not None
+        description = f"Epoch {number // parts + 1}/{self.trainer.max_epochs // parts}"
         return description.ljust(len(self.validation_description))  # as Lightning's own: the bar does not jump
 
 
@@ -122,4 +125,10 @@ def read_metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
 
 def epochs_done(trainer: pl.Trainer) -> float:
     """Return the passes over the training data so far; 0.5 is halfway through the first."""
-    return trainer.global_step / trainer.num_training_batches
+    return trainer.global_step / (trainer.num_training_batches * _count_parts(trainer))
+
+
+def _count_parts(trainer: pl.Trainer) -> int:
+    """Return how many of the trainer's epochs are a pass over the data."""
+    data = getattr(trainer, "datamodule", None)  # Lightning sets it when it is given one
+    return data.parts if isinstance(data, ReviewDataModule) else 1

@@ -65,6 +65,7 @@ class LastCheckpoint(pl.Callback):
         enabled: False: write nothing and always start anew.
         origin: Folder of the checkpoints of another run, from which this one goes on where it has none of its own: at
             other settings of the optimizer, and of nothing else.
+        parts: How many of the trainer's epochs are a pass over the data.
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class LastCheckpoint(pl.Callback):
         *,
         enabled: bool,
         origin: Path | None = None,
+        parts: int = 1,
     ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
         self._identities = identify(max_epochs)
         self.identity = {"run": self._identities.run, "folder": str(folder.resolve())}
         self._origin = origin
         self._max_epochs, self._identify = max_epochs, identify
+        self._parts = parts
         self.enabled = enabled
         self._reporter = reporter
         self._started = time.monotonic()
@@ -130,7 +133,7 @@ class LastCheckpoint(pl.Callback):
                 *(epoch, shorter, self._max_epochs),
             )
         self._taken_up = part
-        log.info("Goes on after epoch %d, from %s", epoch, self.file)
+        log.info("Goes on after epoch %g, from %s", epoch / self._parts, self.file)
         return self.file
 
     def _copy(self, origin: Path) -> None:

@@ -212,8 +212,8 @@ def _mode(settings: Settings) -> str:
     return "max" if find_direction(settings.selection) == "maximize" else "min"
 
 
-def build_data(settings: Settings, corpus: Corpus) -> ReviewDataModule:
-    """Batch a corpus as the settings say."""
+def build_data(settings: Settings, corpus: Corpus, parts: int = 1) -> ReviewDataModule:
+    """Batch a corpus as the settings say; for `parts` see `ReviewDataModule`."""
     return ReviewDataModule(
         corpus,
         batch_size=settings.data.batch_size,
@@ -221,6 +221,7 @@ def build_data(settings: Settings, corpus: Corpus) -> ReviewDataModule:
         keep=settings.data.keep,
         head_fraction=settings.data.head_fraction,
         seed=settings.seed,
+        parts=parts,
     )
 
 
@@ -256,10 +257,11 @@ def build_trainer(
     *,
     show_bar: bool,
     profiler: StepProfiler | None = None,
+    parts: int = 1,
 ) -> pl.Trainer:
-    """Build Lightning's trainer from our settings; logging is the reporter's task."""
+    """Build Lightning's trainer from our settings; logging is the reporter's task. `parts`: see `ReviewDataModule`."""
     trainer = settings.trainer
-    callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch), OwnRandomNumbers(settings.seed)]
+    callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch // parts), OwnRandomNumbers(settings.seed)]
     if trainer.patience is not None:
         # The last argument: patience counts validations, not epochs.
         stopping = EarlyStopping(
@@ -276,7 +278,7 @@ def build_trainer(
         num_nodes=trainer.nodes,
         strategy="ddp" if trainer.replicas > 1 else "auto",
         precision=trainer.precision,
-        max_epochs=trainer.max_epochs,
+        max_epochs=trainer.max_epochs * parts,
         gradient_clip_val=trainer.gradient_clip_norm,
         deterministic=trainer.deterministic,
         default_root_dir=output_dir,

@@ -80,6 +80,18 @@ def test_every_review_comes_exactly_once_an_epoch(lengths: list[int], batch_size
         assert max(map(len, batches)) <= batch_size
 
 
+@given(reviews=st.integers(1, 100), parts=st.integers(1, 5))
+def test_the_parts_of_a_pass_are_its_batches_in_their_order(reviews: int, parts: int):
+    """Equally long, as a schedule over all of them counts their steps: the last one begins again where none is left."""
+    lengths = np.arange(1, reviews + 1)
+    whole = list(LengthBatches(lengths, 4, seed=1, epoch=2))
+    cut = [LengthBatches(lengths, 4, seed=1, epoch=2, part=part, parts=parts) for part in range(parts)]
+    assert len({len(part) for part in cut}) == 1
+    batches = [batch for part in cut for batch in part]
+    assert len(batches) - len(whole) < parts
+    assert batches == (whole * parts)[: len(batches)]
+
+
 LENGTHS = np.random.default_rng(0).integers(1, 400, size=5000)
 
 

@@ -5,10 +5,7 @@ bash tests/slurm.sh python -m pytest -n 0 -m slow tests/end_to_end/test_slurm.py
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,32 +13,13 @@ import pytest
 from mlflow import MlflowClient
 
 from sentiment.search.study.history import read_study
+from tests.cluster import WAIT_SECONDS, _cluster_is_whole, call, list_running, needs_slurm  # noqa: F401 - the fixture
 
-SLURM = "SENTIMENT_TEST_SLURM"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(SLURM not in os.environ, reason=f"{SLURM} is not set: run it by `bash tests/slurm.sh`"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None,
-        reason="the extra that brings submitit is not installed",
-    ),
-]
-
-WAIT_SECONDS = 250
+pytestmark = needs_slurm
 
 ON_SLURM = ("-m", "hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1")
 
 EPOCHS = 20
-
-
-def call(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def list_running() -> list[str]:
-    """The numbers of the jobs that run, those of an array with their places."""
-    return call("squeue", "--array", "--noheader", "--states=running", "--format=%i").split()
 
 
 def wait_for(condition, command) -> None:
@@ -67,14 +45,6 @@ def require_each_epoch_once(checkout, folder: Path, run, epochs: int) -> None:
     assert [point["epoch"] for point in record["history"]] == [float(epoch) for epoch in range(1, epochs + 1)]
     history = MlflowClient(tracking_uri=checkout.store).get_metric_history(run.info.run_id, "val/accuracy")
     assert sorted(point.step for point in history) == [point["step"] for point in record["history"]]
-
-
-@pytest.fixture(autouse=True)
-def _nodes_are_up():
-    """Leaves the cluster as it was."""
-    yield
-    subprocess.run(["scancel", "--me"], check=True)
-    subprocess.run(["scontrol", "update", "nodename=one,two", "state=resume"], check=False, capture_output=True)
 
 
 @pytest.fixture(scope="module")

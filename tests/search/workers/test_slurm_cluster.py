@@ -5,12 +5,10 @@ bash tests/slurm.sh python -m pytest -n 0 -m slow tests/search/workers/test_slur
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -18,33 +16,15 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from sentiment.search.storage.opening import open_storage
+from tests.cluster import WAIT_SECONDS, _cluster_is_whole, call, list_running, needs_slurm  # noqa: F401 - the fixture
 
 StartToy = Callable[..., "subprocess.Popen[str]"]
 
-SLURM = "SENTIMENT_TEST_SLURM"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(SLURM not in os.environ, reason=f"{SLURM} is not set: run it by `bash tests/slurm.sh`"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None,
-        reason="the extra that brings submitit is not installed",
-    ),
-]
-
-WAIT_SECONDS = 200
+pytestmark = needs_slurm
 
 ON_SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1", "hydra.sweeper.n_jobs=2")
 
 STEPS = 20
-
-
-def call(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def list_running() -> list[str]:
-    return call("squeue", "--array", "--noheader", "--states=running", "--format=%i").split()
 
 
 def read_trials(study_dir: Path) -> list[FrozenTrial]:
@@ -59,14 +39,6 @@ def end(process: subprocess.Popen[str]) -> str:
     output, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 0, output
     return output
-
-
-@pytest.fixture(autouse=True)
-def _cluster_is_whole() -> Iterator[None]:
-    """Leaves the cluster as it was."""
-    yield
-    subprocess.run(["scancel", "--me"], check=True)
-    subprocess.run(["scontrol", "update", "nodename=one,two", "state=resume"], check=False, capture_output=True)
 
 
 def requeue(job: str) -> None:
