@@ -50,5 +50,5 @@ print((resident() - before) // 2**20)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other allocators")
 def test_freed_tensors_leave_the_process():
-    assert int(run(HOLES).stdout) < 40, "holes remain where tensors were: memory grows with every new length of texts"
-    assert int(run(HOLES, MALLOC_MMAP_THRESHOLD_=str(2**25)).stdout) > 40, "this test cannot fail here"
+    assert int(run(HOLES).stdout) < 100, "holes remain where tensors were: memory grows with every new length of texts"
+    assert int(run(HOLES, MALLOC_MMAP_THRESHOLD_=str(2**25)).stdout) > 100, "this test cannot fail here"
