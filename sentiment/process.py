@@ -9,8 +9,8 @@ import platform
 SPINS = 1000
 """Rounds for which a thread of OpenMP that waits keeps its core: some microseconds, the time between two operations."""
 
-RETURNED = 2**20
-"""Bytes of a block from which glibc returns it to the system when it is freed."""
+RETURNED_BYTES = 2**20
+"""Size of a block from which glibc returns it to the system when it is freed."""
 
 M_MMAP_THRESHOLD = -3
 """The name of that size in malloc.h."""
@@ -33,4 +33,4 @@ def prepare_process() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if platform.libc_ver()[0] == "glibc" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, RETURNED)
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, RETURNED_BYTES)

@@ -169,7 +169,7 @@ def train_words(
     # The folder's name is the fingerprint; on another device, other numbers are drawn and a training begins anew.
     device = plan.trainer.accelerator, plan.trainer.precision, plan.trainer.deterministic
     identity = Identity(f"{folder.name} {device}", folder.name)
-    last = LastCheckpoint(checkpoints, plan.trainer.max_epochs, lambda _: identity, reporter, enabled=True, parts=PARTS)
+    last = LastCheckpoint(checkpoints, plan.trainer.max_epochs, lambda _: identity, reporter, enabled=True)
     with lightning_setup():
         callbacks = [reporting, build_selection(plan, checkpoints), last]
         trainer = build_trainer(plan, folder, callbacks, show_bar=show_bar, parts=PARTS)

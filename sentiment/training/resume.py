@@ -65,7 +65,6 @@ class LastCheckpoint(pl.Callback):
         enabled: False: write nothing and always start anew.
         origin: Folder of the checkpoints of another run, from which this one goes on where it has none of its own: at
             other settings of the optimizer, and of nothing else.
-        parts: How many of the trainer's epochs are a pass over the data.
     """
 
     def __init__(
@@ -77,14 +76,12 @@ class LastCheckpoint(pl.Callback):
         *,
         enabled: bool,
         origin: Path | None = None,
-        parts: int = 1,
     ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
         self._identities = identify(max_epochs)
         self.identity = {"run": self._identities.run, "folder": str(folder.resolve())}
         self._origin = origin
         self._max_epochs, self._identify = max_epochs, identify
-        self._parts = parts
         self.enabled = enabled
         self._reporter = reporter
         self._started = time.monotonic()
@@ -97,8 +94,8 @@ class LastCheckpoint(pl.Callback):
         earlier = 0.0 if self._taken_up is None else float(self._taken_up["seconds"])
         return earlier + time.monotonic() - self._started
 
-    def find(self) -> Path | None:
-        """Return the file to go on from; None where the run starts anew.
+    def find(self, parts: int = 1) -> Path | None:
+        """Return the file to go on from; None where the run starts anew. `parts`: see `ReviewDataModule`.
 
         The selected checkpoint is put back as it was at that time: the run may have been interrupted between the
         selection of a newer one and the end of its epoch. Several replicas may do so at once: all write the same.
@@ -133,7 +130,7 @@ class LastCheckpoint(pl.Callback):
                 *(epoch, shorter, self._max_epochs),
             )
         self._taken_up = part
-        log.info("Goes on after epoch %g, from %s", epoch / self._parts, self.file)
+        log.info("Goes on after epoch %g, from %s", epoch / parts, self.file)
         return self.file
 
     def _copy(self, origin: Path) -> None:

@@ -167,14 +167,14 @@ def fit(
     reporting: ReportingCallback,
     last: LastCheckpoint,
 ) -> None:
-    """Train, from the last whole epoch of an interrupted attempt if there is one.
+    """Train, from the last whole epoch of an interrupted attempt (or part of one) if there is one.
 
     Raises:
         RunPruned: With how far the run came; nobody will go on from its checkpoints, so they are removed.
         RunPaused: With how far it came; its checkpoints stay.
     """
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=last.find(), weights_only=True)
+        trainer.fit(module, datamodule=data, ckpt_path=last.find(data.parts), weights_only=True)
     except RunStopped as stopped:
         stopped.reached = Reached(
             metrics=dict(reporting.best or {}),
