@@ -45,7 +45,7 @@ class Ranking:
 
 
 def rank_trials(candidates: Sequence[Candidate], directions: Sequence[str]) -> Ranking:
-    """Rank trials by the first objective, and find the front of several.
+    """Rank trials by the first objective, equal ones by the next, and find the front of several.
 
     Only complete trials that keep every limit take part. Equal ones keep the order of their numbers; a value that is
     NaN comes last and is never the best.
@@ -60,7 +60,7 @@ def rank_trials(candidates: Sequence[Candidate], directions: Sequence[str]) -> R
         for one in candidates
         if one.is_eligible and one.values
     }
-    ordered = sorted(costs, key=lambda number: (_sort_key(costs[number][0]), number))
+    ordered = sorted(costs, key=lambda number: (*map(_sort_key, costs[number]), number))
     sound = {number: cost for number, cost in costs.items() if not any(map(math.isnan, cost))}
     if len(signs) == 1:
         return Ranking(tuple(ordered), tuple(number for number in ordered[:1] if number in sound))

@@ -27,6 +27,11 @@ def test_the_first_objective_ranks_and_equal_trials_keep_their_order(direction: 
     assert ranking.best == expected[:1]
 
 
+def test_of_trials_that_the_first_objective_cannot_tell_apart_the_best_is_on_the_front():
+    ranking = rank([0.9, 100], [0.9, 50], [0.8, 10], directions=["maximize", "minimize"])
+    assert (ranking.numbers, ranking.front) == ((1, 0, 2), (1, 2))
+
+
 def test_a_trial_that_breaks_a_limit_has_no_rank_and_is_never_the_best():
     assert rank([0.9], [0.5], broken={0}).numbers == (1,)
     assert rank([0.9], broken={0}).best == ()
