@@ -61,7 +61,7 @@ def find_groups(
         ComparisonError: They make no groups.
         TrackingError: There is no such run.
     """
-    from sentiment.report.compare.groups import ComparisonError, name_groups, split_runs
+    from sentiment.report.compare.groups import ComparisonError, join_names, name_groups, split_runs
 
     found: list[list[StoredRun]] = []
     notes: list[str] = []
@@ -77,7 +77,10 @@ def find_groups(
                 f"{arguments[0]} is a single run, and there is nothing to compare it with.\n"
                 "  -> name a second one, or a sweep"
             )
-        return split_runs(found[0], by or "model"), notes
+        groups = split_runs(found[0], by or "model")
+        kept = [id(run) for group in groups.values() for run in group]
+        lacking = [run.record.name for run in found[0] if id(run) not in kept]
+        return groups, [*notes, *([f"Left out, because they have no {by}: {join_names(lacking)}."] if lacking else [])]
     if by is not None:
         raise ComparisonError(
             f"--by {by} groups one sweep, but {len(arguments)} are named, and each is a group by itself.\n"

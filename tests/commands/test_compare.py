@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from sentiment.search.study.address_file import write_study_address
 from sentiment.search.study.history import StudyMissingError
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.folder import PREDICTIONS_FILE
-from sentiment.tracking.result_file import ResultRecord, write_result
+from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 
 
 @pytest.fixture
@@ -47,6 +49,16 @@ def test_a_sweep_alone_is_grouped_by_model(sweep, capsys):
     printed = capsys.readouterr().out
     assert "rnn is better than transformer by" in printed
     assert "3 seeds each" in printed
+
+
+def test_runs_without_the_setting_are_left_out_with_a_word(sweep, capsys):
+    for number, pooling in enumerate(("mean", "max")):
+        record = read_result(sweep / str(number) / "result.json")
+        write_result(sweep / str(number), replace(record, params={**record.params, "model.pooling": pooling}))
+    main(["compare", "sweep", "--by", "model.pooling"])
+    printed = " ".join(capsys.readouterr().out.split())
+    left = "rnn seed=2, transformer seed=0, transformer seed=1, transformer seed=2"
+    assert f"Left out, because they have no model.pooling: {left}." in printed
 
 
 def test_two_runs_are_compared_over_the_reviews(sweep, capsys):

@@ -90,9 +90,9 @@ def conclude(comparison: Comparison) -> str:
         return f"{clauses[0]}."
     shown = [clause for clause, pair in zip(clauses, pairs, strict=True) if pair.better]
     silent = [f"{pair.first} and {pair.second}" for pair in pairs if not pair.better and not math.isnan(pair.p_value)]
-    untested = [f"{pair.first} and {pair.second}" for pair in pairs if math.isnan(pair.p_value)]
+    untested = [clause for clause, pair in zip(clauses, pairs, strict=True) if math.isnan(pair.p_value)]
     parts = [*shown, *([f"no difference shown between {', '.join(silent)}"] if silent else [])]
-    parts += [f"nothing can be concluded on {', '.join(untested)}: too few seeds"] if untested else []
+    parts += [f"{clause[0].lower()}{clause[1:]}" for clause in untested]
     sentence = "; ".join(parts)
     return f"{sentence}." if shown else f"{sentence[0].upper()}{sentence[1:]}."
 
@@ -175,10 +175,10 @@ def _list_rows(comparison: Comparison) -> Iterator[dict[str, Cell]]:
         yield row | {"kind": "mean", "value": mean.mean, "count": mean.count} | interval
     for pair in comparison.pairs:
         found = pair.difference
-        if found is not None:
-            yield {
-                "kind": "difference", "metric": comparison.metric, "group": pair.first, "other_group": pair.second,
-                "value": found.value, "low": found.low, "high": found.high, "count": found.count,
-                "p_value": found.p_value, "corrected_p_value": pair.p_value, "mcnemar_p_value": pair.mcnemar,
-                "test": found.test, "better": pair.better,
-            }  # fmt: skip
+        tested: dict[str, Cell] = {} if found is None else {
+            "value": found.value, "low": found.low, "high": found.high, "count": found.count,
+            "p_value": found.p_value, "corrected_p_value": pair.p_value, "mcnemar_p_value": pair.mcnemar,
+            "test": found.test, "better": pair.better,
+        }  # fmt: skip
+        names = {"metric": comparison.metric, "group": pair.first, "other_group": pair.second}
+        yield {"kind": "difference", **names, **tested}

@@ -114,6 +114,15 @@ def test_single_runs_on_validation_allow_no_conclusion(make_run):
     assert conclude(comparison).startswith("Nothing can be concluded on validation accuracy: with one run each")
 
 
+def test_every_pair_that_allows_no_conclusion_has_its_reason_and_its_line(make_run, tmp_path):
+    groups = groups_of(make_run, first=(0.9, 0.9, 0.9), second=(0.8, 0.8, 0.8)) | {"third": [make_run("third")]}
+    comparison = compare_runs(groups)
+    assert conclude(comparison).count("but nothing varies between their seeds") == 1
+    assert conclude(comparison).count("nobody knows the spread between seeds") == 2
+    write_csv(comparison, tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text(encoding="utf-8").count("difference,") == 3
+
+
 def test_several_groups_are_corrected(make_run):
     groups = groups_of(make_run) | {"third": [make_run("third", seed, 0.80 + seed / 50) for seed in range(3)]}
     comparison = compare_runs(groups)
