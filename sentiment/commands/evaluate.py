@@ -33,11 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label",
         action="append",
         default=[],
+        type=read_label_option,
         metavar="LABEL=CLASS",
         help="class of the model that a label stands for (pos=positive); LABEL= leaves its reviews out",
     )
     add_page_arguments(parser, output="evaluation_NAME/", log="record it beside the model in MLflow")
     add_tracking_uri(parser)
+
+
+def read_label_option(text: str) -> tuple[str, str]:
+    """Read ``LABEL=CLASS``: a label alone would leave its reviews out."""
+    label, separator, name = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LABEL=CLASS; {text}= leaves the reviews of {text} out")
+    return label, name
 
 
 def run(options: argparse.Namespace) -> None:
@@ -59,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
     source = find_model_source(options.model, MULTIRUN_DIR, uri)
     file = source.checkpoint
     predictor = Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
-    label_map = dict(pair.partition("=")[::2] for pair in options.label)
+    label_map = dict(options.label)
     if options.file is not None:
         columns = options.text_column, options.label_column
         reviews = read_labelled_file(options.file, predictor.class_names, label_map, *columns, options.read)

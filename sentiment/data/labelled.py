@@ -31,12 +31,14 @@ class LabelledReviews:
         short_name: The same in a file's name.
         texts: N texts.
         labels: (N,) class indices, int64.
+        left_out: Reviews whose labels stand for no class.
     """
 
     name: str
     short_name: str
     texts: list[str]
     labels: npt.NDArray[np.int64]
+    left_out: int = 0
 
     @property
     def digest(self) -> str:
@@ -117,6 +119,5 @@ def _match(
     kept = [(text, index[classes[label]]) for text, label in zip(texts, labels, strict=True) if classes[label]]
     if not kept:
         raise DataError(f"{name} holds no labelled review.\n  -> give a file with at least one")
-    return LabelledReviews(
-        name, short_name, [text for text, _ in kept], np.array([label for _, label in kept], dtype=np.int64)
-    )
+    indices = np.array([label for _, label in kept], dtype=np.int64)
+    return LabelledReviews(name, short_name, [text for text, _ in kept], indices, len(texts) - len(kept))

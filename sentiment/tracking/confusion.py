@@ -30,7 +30,8 @@ def write_confusion(folder: Path, counts: npt.NDArray[np.int64], class_names: Se
 def draw_confusion(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
     """Draw the (K, K) counts; colour is the share of the true class, so classes of any size compare."""
     classes = len(class_names)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (K, K)
+    reviews = counts.sum(axis=1, keepdims=True)  # (K, 1)
+    shares = np.divide(counts, reviews, out=np.full(counts.shape, np.nan), where=reviews > 0)  # (K, K)
     side = 2.6 + 0.8 * min(classes, 14)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.add_subplot()

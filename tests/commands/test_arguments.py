@@ -26,6 +26,13 @@ def test_a_number_outside_its_bounds_is_refused(capsys, words, refused):
     assert refused in capsys.readouterr().err
 
 
+def test_a_label_alone_does_not_leave_its_reviews_out(capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["evaluate", "--file", "x", "--label", "pos"])
+    assert "'pos' is not LABEL=CLASS" in capsys.readouterr().err
+    assert build_parser().parse_args(["evaluate", "--file", "x", "--label", "pos="]).label == [("pos", "")]
+
+
 def test_numbers_on_the_bounds_are_taken():
     parser = build_parser()
     assert parser.parse_args(["errors", "RUN", "--mistakes", "0"]).mistakes == 0

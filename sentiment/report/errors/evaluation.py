@@ -56,7 +56,7 @@ def evaluate(
         name=name,
         run_id=None,
         split="given",
-        source="made now",
+        source="made now" + (f"; {reviews.left_out:,} others were left out by --label" if reviews.left_out else ""),
         max_tokens=predictor.max_tokens,
         tables=tables,
         explanations=explanations,

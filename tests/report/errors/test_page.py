@@ -102,6 +102,15 @@ def test_many_classes_are_drawn_instead_of_written():
     assert 'class="confusion"' not in page
 
 
+def test_the_shares_of_a_class_without_a_review_are_undefined():
+    labels, texts = np.zeros(4, dtype=np.int64), ["good"] * 4
+    probabilities = np.full((4, 2), (0.8, 0.2), dtype=np.float32)
+    tables = tabulate_errors(LabelledPredictions(texts, labels, probabilities, np.ones(4, int), ("a", "b")))
+    page = render_page(RunErrors("rnn", None, "given", "made now", None, tables, ()))
+    row = re.search(r'<th scope="row">b</th>.*', page)
+    assert re.findall(r"<span>([^<]*)</span>", row[0]) == ["undefined", "undefined"]
+
+
 def test_the_sentences_name_the_planted_error():
     accuracy, calibration, negation, contrast, worst = summarize(make_analysis())
     assert accuracy.startswith("50 of 80 test reviews are right: 62.50 % (95 % interval 51.55 % to 72.31 %")
