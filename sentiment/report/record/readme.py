@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sentiment.atomic import write_text
 from sentiment.config.objective import Direction, read_objectives
+from sentiment.format import is_share
 from sentiment.report.draw.chart import Chart
 from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
 from sentiment.report.record.store import RecordError, RecordPart, read_parts
@@ -92,11 +93,13 @@ def _draw(part: RecordPart) -> list[Chart]:
 
 
 def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
-    groups = group_runs(part.records, *_objective(part), part.over_limit)
+    objective, direction = _objective(part)
+    groups = group_runs(part.records, objective, direction, part.over_limit)
     limit = SHOWN_OF_A_SEARCH if is_search(part) else None
     lines = ["```bash", part.command, "```", "", f"{_count(part.records)}.", "", format_groups(groups, limit), ""]
     if any(len(group.seeds) > 1 for group in groups):
-        lines += ["In percent: mean over the seeds ± standard deviation (each seed).", ""]
+        unit = "In percent" if is_share(objective) else f"Validation is {objective}, test accuracy in percent"
+        lines += [f"{unit}: mean over the seeds ± standard deviation (each seed).", ""]
     if limit is not None and len(groups) > limit:
         best = "best" if not any(group.is_over_limit for group in groups[:limit]) else "first"
         lines += [f"The {best} {limit}; all are in [tables/{part.name}.csv](tables/{part.name}.csv).", ""]

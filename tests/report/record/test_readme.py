@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sentiment.__main__ import main
@@ -77,6 +79,14 @@ def test_what_breaks_a_limit_is_not_called_the_best(experiment_dir, runs):
         "| rnn (over a limit) | max | 0, 1 | 87.00 ± 1.41"
     )
     assert "the best complete trial so far that keeps every limit" in text
+
+
+def test_only_shares_are_in_percent(experiment_dir, runs):
+    store(experiment_dir, [replace(run, params={**run.params, "objective": "val/loss"}) for run in runs])
+    write_record(experiment_dir)
+    text = (experiment_dir / "README.md").read_text(encoding="utf-8")
+    assert "0.5 ± 0 (0.5, 0.5)" in text
+    assert "Validation is val/loss, test accuracy in percent: mean over the seeds" in text
 
 
 def test_writing_again_changes_nothing(experiment_dir, runs):
