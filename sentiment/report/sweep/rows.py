@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from statistics import mean
+from statistics import fmean, mean
 from typing import TYPE_CHECKING
 
 from sentiment.config.identity import is_incidental
@@ -170,8 +170,7 @@ def make_trial_row(
     first = runs[0] if runs else None
     model = str(trial.parameters.get("model", model)) if first is None else first.model
     metrics = {
-        **({} if source is None else source.metrics), **trial.attributes,
-        **({} if first is None else _read_metrics(first)),
+        **({} if source is None else source.metrics), **trial.attributes, **_average_metrics(runs),
     }  # fmt: skip
     row = SweepRow(
         number=trial.number,
@@ -238,7 +237,7 @@ def read_value(text: str) -> float | str:
 def _read_values(
     trial: TrialHistory, metrics: Mapping[str, float], objectives: Objectives, *, is_own: bool
 ) -> dict[str, float]:
-    """Return the objectives of a trial: the study's own values, over its repeats, or else metrics of its first run."""
+    """Return the objectives of a trial: the study's own values, over its repeats, or else metrics of its runs."""
     if trial.state not in ("complete", *STOPPED):
         return {}
     if is_own and trial.values:
@@ -291,6 +290,14 @@ def _read_metrics(record: ResultRecord) -> dict[str, float]:
     if record.seconds is not None:
         costs["time/fit_seconds"] = record.seconds
     return {**record.metrics, **costs}
+
+
+def _average_metrics(runs: Sequence[ResultRecord]) -> dict[str, float]:
+    """Average every number over the repeats that have it, as the study does with its objectives."""
+    found: dict[str, list[float]] = {}
+    for name, value in (item for run in runs for item in _read_metrics(run).items()):
+        found.setdefault(name, []).append(value)
+    return {name: fmean(values) for name, values in found.items()}
 
 
 def _read_curve(record: ResultRecord, objectives: Objectives) -> tuple[CurvePoint, ...]:

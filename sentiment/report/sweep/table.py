@@ -43,7 +43,7 @@ class SweepRow:
         parameters: What was varied: full key to value (a number where the value is one). Keys of another branch are
             missing.
         values: Objective to value, of the selected checkpoint (the best validation, for a pruned trial); empty without.
-        metrics: All numbers of the run: ``val/...``, ``test/...``, ``model/parameters``, ``time/...``.
+        metrics: Numbers of the run: ``val/...``, ``test/...``, ``model/parameters``, ``time/...``; means of repeats.
         curve: Validations of the first objective, in order.
         started_seconds: Start, seconds after the sweep's first start; None if it never started.
         ended_seconds: End, on the same clock; None while it runs.

@@ -78,7 +78,8 @@ def _rank_row(table: SweepTable, row: SweepRow, varied: Sequence[str], metrics: 
     ends: tuple[Cell, ...] = (None,) * 4
     run: tuple[Cell, ...] = (row.number, None)
     if record is not None:
-        ends = (record.parameters, record.seconds, record.epochs, record.best_epoch)
+        seconds = row.metrics.get("time/fit_seconds", record.seconds)  # over its repeats
+        ends = (record.parameters, seconds, record.epochs, record.best_epoch)
         run = (row.number if record.job_number is None else record.job_number, record.run_id)
     return (
         row.rank, *(row.on_front for _ in _front_column(table)), *(row.number for _ in _trial_column(table)),

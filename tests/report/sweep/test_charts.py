@@ -310,6 +310,28 @@ def test_seeds_share_a_line():
     assert (means.low, means.high) == ((0.6, 0.6), (0.8, 0.7))
 
 
+def test_a_result_that_is_shared_counts_once_in_a_mean():
+    rows = [make_row(n, value, parameters={"seed": n % 2}) for n, value in enumerate([0.9, 0.7])]
+    rows.append(make_row(2, 0.9, parameters={"seed": 0}, reused_from=0))
+    (panel,) = make_runs(make_table(*rows)).panels
+    assert find_series(panel, "mean over seeds, lowest to highest").x == (pytest.approx(0.8),)
+
+
+def test_an_interval_that_nobody_knows_is_not_drawn(make_record):
+    """MLflow does not tell of how many reviews a test was."""
+    metrics = {OBJECTIVE: 0.8, "test/accuracy": 0.75}
+    chart = make_runs(make_table(make_row(0, 0.8, metrics=metrics, runs=(make_record(0, test_reviews=None),))))
+    assert find_series(chart.panels[0], "test accuracy").low is None
+    assert "interval" not in chart.caption
+
+
+def test_paused_trials_are_not_called_pruned():
+    table = make_table(make_row(0, 0.6), make_row(1, 0.4, "paused", curve=(CurvePoint(1.0, 0.4),)))
+    assert find_series(make_history(table).panels[0], "paused").x == (1,)
+    assert find_series(make_slices(table).panels[0], "paused").y == (0.4,)
+    assert find_series(make_curves(table).panels[0], "paused here").x == (1.0,)
+
+
 def test_only_the_first_runs_are_shown():
     rows = [make_row(n, n / 100, parameters={"a": n}) for n in range(20)]
     chart = make_runs(make_table(*rows))

@@ -9,9 +9,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.names import open_sweep
+from sentiment.report.sweep.tables import make_ranking
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.result_file import write_json, write_result
@@ -150,6 +152,18 @@ def test_repeats_share_a_row_with_the_first_ones_record(make_record):
     assert [(row.values["val/accuracy"], [run.job_number for run in row.runs]) for row in rows] == [
         (0.25, [2, 3]), (0.05, [0, 1]),
     ]  # fmt: skip
+
+
+def test_metrics_beside_the_objective_are_over_the_same_repeats(make_record):
+    metrics = [{"val/accuracy": 0.1 * number, "test/accuracy": 0.2 * number} for number in range(4)]
+    records = [make_record(n, metrics=metrics[n], seconds=10.0 * n, params=AIM, test_reviews=100) for n in range(4)]
+    history = make_history(make_trial(0, value=0.05), make_trial(1, value=0.25), best=(1,), repeats=2)
+    table = collect_records(records, "mine", history=history)
+    names = [column.name for column in make_ranking(table).columns]
+    best = dict(zip(names, make_ranking(table).rows[0], strict=True))
+    assert [best[name] for name in ("val/accuracy", "test/accuracy", "seconds", "job")] == [0.25, 0.5, 25.0, 2]
+    (panel,) = make_runs(table).panels
+    assert [series.low for series in panel.series] == [None, None], "no interval is of a mean"
 
 
 def test_other_objectives_can_be_asked_for(make_grid):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import filecmp
+import math
 
 import pytest
 
@@ -105,6 +106,12 @@ def test_trials_over_a_limit_are_counted_in_words(example_table):
     assert "is the best of 2 that finished (1 of them breaks a limit)" in write_headline(some)
     none = dataclasses.replace(example_table, rows=(put_over_limit(first), put_over_limit(second)))
     assert write_headline(none).startswith("None of the 2 trials that finished keeps the limits")
+
+
+def test_finished_trials_without_a_number_are_not_said_to_break_limits(example_table):
+    rows = tuple(dataclasses.replace(row, values={"val/accuracy": math.nan}) for row in example_table.rows[:2])
+    headline = write_headline(dataclasses.replace(example_table, rows=rows))
+    assert headline == "No trial that finished has a number for val/accuracy, so there is no best one."
 
 
 def test_time_runs_from_the_first_start_to_the_last_end(example_table):

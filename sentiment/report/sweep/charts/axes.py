@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sentiment.format import format_metric, format_setting, is_share, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis, Role, Series
-from sentiment.report.sweep.table import STOPPED, SweepRow, SweepTable
+from sentiment.report.sweep.table import STATES, STOPPED, SweepRow, SweepTable
 
 FEW = 6
 """Up to this many different numbers stand side by side as categories: 1, 2, 4 and 8 heads."""
@@ -33,8 +33,14 @@ def complete_rows(table: SweepTable) -> list[SweepRow]:
 
 
 def pruned_rows(table: SweepTable) -> list[SweepRow]:
-    """Return the rows that the search ended early, by their best validation."""
+    """Return the rows that the search stopped, for good or for a while, by their best validation."""
     return [row for row in table.rows if row.state in STOPPED and _has_value(table, row)]
+
+
+def name_states(rows: Sequence[SweepRow]) -> str:
+    """Name the states of rows that are drawn alike: ``pruned``, ``pruned or paused``."""
+    found = {row.state for row in rows}
+    return " or ".join(state for state in STATES if state in found)
 
 
 def _has_value(table: SweepTable, row: SweepRow) -> bool:

@@ -18,6 +18,7 @@ from sentiment.report.sweep.charts.axes import (
     make_scale,
     make_value_axis,
     mark_rows,
+    name_states,
     pruned_rows,
     split_by_model,
     value_of,
@@ -107,7 +108,7 @@ def _draw_slice(table: SweepTable, key: str) -> Panel | None:
     others = [row for row in complete if row is not table.best]
     groups = [("complete", others)] if key == "model" else split_by_model(others, "complete")
     series = [
-        mark_rows(table, "pruned", pruned, map(scale.locate, pruned), "pruned"),
+        mark_rows(table, name_states(pruned), pruned, map(scale.locate, pruned), "pruned"),
         *(mark_rows(table, name, rows, map(scale.locate, rows)) for name, rows in groups),
         mark_rows(table, "best", best, map(scale.locate, best), "best"),
     ]

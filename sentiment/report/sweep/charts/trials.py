@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import mean
@@ -15,6 +16,7 @@ from sentiment.report.sweep.charts.axes import (
     describe_row,
     make_value_axis,
     mark_rows,
+    name_states,
     pruned_rows,
     value_of,
     write_metric,
@@ -45,7 +47,7 @@ def make_runs(table: SweepTable) -> Chart | None:
 
     Runs that differ in their seed alone share a line.
     """
-    rows = complete_rows(table)
+    rows = [row for row in complete_rows(table) if row.reused_from is None]  # who shares a result is no further run
     if not rows:
         return None
     groups = group_by_settings(table, rows)
@@ -56,14 +58,14 @@ def make_runs(table: SweepTable) -> Chart | None:
     series = [_mark_runs(table, shown, validation, by_seed)]
     if test is not None and any(test in row.metrics for _, group in shown for row in group):
         series.append(_mark_runs(table, shown, test, by_seed))
-    is_tested = len(series) > 1
+    has_intervals = series[-1].low is not None
     if by_seed:
         series.append(_mark_means(shown, validation))
     are_best = len(shown) < len(groups) and not any(row.excess for _, group in shown for row in group)
     return Chart(
         name="runs",
         title="The best runs" if are_best else "The runs",
-        caption=_write_caption(by_seed, is_tested, len(shown), len(groups)),
+        caption=_write_caption(by_seed, has_intervals, len(shown), len(groups)),
         panels=(
             Panel(make_value_axis(validation), Axis("", categories=tuple(name for name, _ in shown)), tuple(series)),
         ),
@@ -100,7 +102,7 @@ def _mark_runs(table: SweepTable, groups: Sequence[tuple[str, list[SweepRow]]], 
     points = [(name, row, row.value_of(metric)) for name, group in groups for row in group]
     measured = [(name, row, value) for name, row, value in points if value is not None]
     ends = [_interval(row, value) for _, row, value in measured]
-    has_intervals = metric == "test/accuracy" and not by_seed
+    has_intervals = metric == "test/accuracy" and not by_seed and any(math.isfinite(low) for low, _ in ends)
     return Series(
         name=name_metric(metric) + (", each seed" if by_seed else ""),
         kind="markers",
@@ -113,8 +115,9 @@ def _mark_runs(table: SweepTable, groups: Sequence[tuple[str, list[SweepRow]]], 
 
 
 def _interval(row: SweepRow, accuracy: float) -> tuple[float, float]:
-    reviews = None if row.record is None else row.record.test_reviews
-    return wilson_interval(accuracy, reviews) if reviews else (accuracy, accuracy)
+    """Return the interval of a test accuracy; NaN where nobody knows of how many reviews, or it is a mean."""
+    reviews = row.runs[0].test_reviews if len(row.runs) == 1 else None
+    return wilson_interval(accuracy, reviews) if reviews else (math.nan, math.nan)
 
 
 def _mark_means(groups: Sequence[tuple[str, list[SweepRow]]], metric: str) -> Series:
@@ -130,11 +133,11 @@ def _mark_means(groups: Sequence[tuple[str, list[SweepRow]]], metric: str) -> Se
     )
 
 
-def _write_caption(by_seed: bool, is_tested: bool, shown: int, total: int) -> str:
+def _write_caption(by_seed: bool, has_intervals: bool, shown: int, total: int) -> str:
     ranked = "Ranked by the objective on validation; the test split ranks nothing."
     if by_seed:
         told = " Runs that differ in their seed alone share a line: how far they lie apart is what chance alone does."
-    elif is_tested:
+    elif has_intervals:
         told = " The line through a test accuracy is its 95 % interval (Wilson), for the reviews it was counted on."
     else:
         told = " A small lead on validation may be chance: train the leaders with other seeds before you choose."
@@ -179,7 +182,7 @@ def _follow_search(table: SweepTable, axis: Axis, position: Callable[[SweepRow],
         return [mark_rows(table, name, rows, x, role, y=None if edge is None else [edge] * len(x))] if rows else []
 
     complete, pruned = order(complete_rows(table)), order(pruned_rows(table))
-    series = [*mark("pruned", pruned, "pruned"), *mark("complete", complete, "plain")]
+    series = [*mark(name_states(pruned), pruned, "pruned"), *mark("complete", complete, "plain")]
     values = [value_of(table, row) for row in [*complete_rows(table), *pruned_rows(table)]]
     # Failures stand at the worst value there is: they have none, and must not vanish.
     edge = min(values) if table.directions[0] == "maximize" else max(values)
@@ -233,8 +236,8 @@ def make_curves(table: SweepTable) -> Chart | None:
 def _mark_ends(table: SweepTable, rows: Sequence[SweepRow], role: Role) -> Series:
     """Mark where trials were stopped: along the curve itself marks would only hide it."""
     stopped = [row for row in rows if ROLES.get(row.state) == role]
-    name = "pruned here" if role == "pruned" else "failed or killed here"
     last = [row.curve[-1] for row in stopped]
+    name = f"{name_states(stopped)} here"
     return mark_rows(table, name, stopped, (point.epoch for point in last), role, y=(point.value for point in last))
 
 
