@@ -17,6 +17,9 @@ from sentiment.tracking.result_file import PARENT_FILE
 MODEL_TRAINING = "workflowType=machine_learning"
 """What an address of MLflow's pages says to open on model training; without it, they open on generative AI."""
 
+NOTE_TAG = "mlflow.note.content"
+"""What MLflow shows as a run's description, in Markdown: that of a sweep tells how it ended."""
+
 VIEW_TAG = "mlflow.sharedViewState"
 """The view of a sweep's runs, as JSON: noted with its tags, and kept by the experiment under the parent's id."""
 

@@ -22,7 +22,7 @@ from sentiment.report.sweep.closing import Alive, close_jobs, close_killed_besid
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
-from sentiment.tracking.parent_file import VIEW_TAG, note_standing, note_sweep_end
+from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, note_standing, note_sweep_end
 
 if TYPE_CHECKING:
     from sentiment.report.sweep.collect import RunningStudy
@@ -156,7 +156,7 @@ class SweepCallback(Callback):
             table = _collect(config)
             ending = _ending(table, interruption)
             if self._parent is not None:
-                from sentiment.report.sweep.note import NOTE_TAG, write_note, write_view
+                from sentiment.report.sweep.note import write_note, write_view
 
                 tags, metrics = describe_parent(table)
                 shown = {NOTE_TAG: write_note(table, self._parent), VIEW_TAG: write_view(table, self._parent)}

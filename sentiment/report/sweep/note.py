@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 
+from sentiment.config.objective import SELECTING
 from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.page import count_trials, write_headline
 from sentiment.report.sweep.table import SweepTable
 from sentiment.report.sweep.tables import make_ranking
 from sentiment.tracking.parent_file import MODEL_TRAINING, PARENT_TAG, Parent
 from sentiment.tracking.runs import MULTIRUN_DIR
-
-NOTE_TAG = "mlflow.note.content"
-"""What MLflow shows as a run's description, in Markdown."""
 
 SHOWN_ROWS = 10
 
@@ -24,12 +22,13 @@ MEASURED = ("test/accuracy", "parameters", "seconds")
 
 def write_view(table: SweepTable, parent: Parent) -> str:
     """Write which runs and columns MLflow shows of the sweep: the jobs, best first, objectives and what was varied."""
-    first = f"metrics.`{table.objectives[0]}`"
-    metrics = [f"metrics.`{name}`" for name in dict.fromkeys((*table.objectives, "test/accuracy"))]
+    # A run's `val/` is its last validation there; what its selected checkpoint reached stands beside it.
+    objectives = [f"best/{name}" if name.startswith(SELECTING) else name for name in table.objectives]
+    metrics = [f"metrics.`{name}`" for name in dict.fromkeys((*objectives, "test/accuracy"))]
     return json.dumps(
         {
             "searchFilter": f"tags.`{PARENT_TAG}` = '{parent.run_id}'",
-            "orderByKey": first,
+            "orderByKey": metrics[0],
             "orderByAsc": table.directions[0] == "minimize",
             "selectedColumns": [*metrics, *(f"params.`{key}`" for key in table.varied)],
         }

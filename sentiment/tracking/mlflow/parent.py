@@ -25,7 +25,7 @@ from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
 from sentiment.tracking.mlflow.write import write_tags
 from sentiment.tracking.outbox import Outbox
-from sentiment.tracking.parent_file import VIEW_TAG, Parent, read_parent
+from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, read_parent
 from sentiment.tracking.result_file import PARENT_FILE, write_json
 from sentiment.tracking.run_name import name_sweep
 
@@ -80,7 +80,7 @@ def start_sweep(
             if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
                 outbox.begin(known.run_id, uri)
             store.client.update_run(known.run_id, status="RUNNING")
-            _replace_tags(store.client, known.run_id, {}, (FAILURE,))
+            _replace_tags(store.client, known.run_id, {}, (FAILURE, NOTE_TAG))
             return known
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
         run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
@@ -150,9 +150,9 @@ def finish_sweep(
 
 
 def _replace_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str], families: Sequence[str]) -> None:
-    """Write the tags of some families and delete all others of them."""
+    """Write the tags of some families (or single ones, by name) and delete all others of them."""
     known = client.get_run(run_id).data.tags
     for name in known.keys() - tags.keys():
-        if name.partition(".")[0] in families:
+        if name in families or name.partition(".")[0] in families:
             client.delete_tag(run_id, name)
     write_tags(client, run_id, {name: value for name, value in tags.items() if known.get(name) != value})

@@ -27,11 +27,13 @@ def test_the_note_ranks_the_trials_and_says_what_comes_next(make_record):
 
 
 def test_the_view_holds_the_sweeps_own_runs_with_objective_and_what_was_varied(make_record):
+    """Of a run's ``val/`` MLflow shows the last one, which the checkpoint that was selected need not be of."""
     records = [make_record(number, "rnn", f"seed={number}") for number in (0, 1)]
-    view = json.loads(write_view(collect_records(records, "mine", ("val/loss",)), PARENT))
+    view = json.loads(write_view(collect_records(records, "mine", ("val/loss", "model/parameters")), PARENT))
     assert view["searchFilter"] == "tags.`mlflow.parentRunId` = 'parent'"
-    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/loss`", True)
-    assert view["selectedColumns"] == ["metrics.`val/loss`", "metrics.`test/accuracy`", "params.`seed`"]
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`best/val/loss`", True)
+    columns = ["metrics.`best/val/loss`", "metrics.`model/parameters`", "metrics.`test/accuracy`", "params.`seed`"]
+    assert view["selectedColumns"] == columns
 
 
 def test_a_note_that_mlflow_would_not_take_is_the_sentence_alone(make_record):

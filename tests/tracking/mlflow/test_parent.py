@@ -7,7 +7,7 @@ import pytest
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.mlflow.parent import start_sweep
-from sentiment.tracking.parent_file import VIEW_TAG, note_standing, note_sweep_end, read_parent
+from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, note_standing, note_sweep_end, read_parent
 from sentiment.tracking.result_file import PARENT_FILE
 
 
@@ -75,10 +75,12 @@ def test_nothing_of_an_earlier_start_stays(project):
 
 def test_a_second_start_takes_the_parent_up_again(project):
     first = start(project)
+    note_standing(project.sweep_dir, {"trials": "1", NOTE_TAG: "Trial 0 is the best."}, {})
     note_sweep_end(project.sweep_dir, FINISHED)
-    project.deliver()
+    assert project.run().data.tags[NOTE_TAG] == "Trial 0 is the best."
     assert start(project) == first
     assert project.run().info.status == "RUNNING"
+    assert NOTE_TAG not in project.run().data.tags, "it told how the sweep ended, and it goes on"
 
 
 def test_a_deleted_parent_is_replaced(project):
