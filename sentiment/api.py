@@ -105,7 +105,7 @@ class Sweep:
         best = self.table.best
         if best is None:
             raise SentimentError(f"No run of {self.folder} has finished.\n  -> start the same command again")
-        return load_run(self.folder / str(best.number if best.record is None else best.record.job_number))
+        return load_run(self.folder / str(self.table.job_of(best)))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the ranking: a row per trial, with settings, metrics and costs, numbers in full."""

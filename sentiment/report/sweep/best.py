@@ -95,7 +95,7 @@ def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> Bes
     row = next((row for row in table.ranked if row.rank == rank), None)
     if row is None:
         raise BestError(f"{table.name} has no trial of rank {rank}: {_write_reason(table)}")
-    record = row.record or _recover_record(row, table.repeats, sweep_dir)
+    record = row.record or _recover_record(table.job_of(row), sweep_dir)
     if record is None:
         raise BestError(
             f"Trial {row.number} of {table.name} is the one, but its folder is gone, and MLflow has no run of it.\n"
@@ -131,7 +131,7 @@ def name_model(best: BestTrial) -> str:
     return f"sentiment-{best.record.params.get('data.name', 'unknown')}"
 
 
-def _recover_record(row: SweepRow, repeats: int, sweep_dir: Path | None) -> ResultRecord | None:
+def _recover_record(job: int, sweep_dir: Path | None) -> ResultRecord | None:
     """Ask MLflow for the record of a trial whose folder is gone."""
     if sweep_dir is None:
         return None
@@ -141,7 +141,6 @@ def _recover_record(row: SweepRow, repeats: int, sweep_dir: Path | None) -> Resu
     parent = read_parent(sweep_dir)
     if parent is None:
         return None
-    job = repeats * (row.number if row.reused_from is None else row.reused_from)  # the first of its repeats
     runs = read_child_records(parent.uri, parent.run_id)
     return next((run for run in runs if run.job_number == job and run.status == "FINISHED"), None)
 

@@ -172,6 +172,11 @@ class SweepTable:
         kept = [item for item in self.best.record.overrides if not item.lstrip("+~").startswith("hydra")]
         return shlex.join(["python", "run.py", *kept])
 
+    def job_of(self, row: SweepRow) -> int:
+        """Return the number of the first job behind a trial: that of its record, or where its record would be."""
+        job = None if row.record is None else row.record.job_number
+        return self.repeats * (row.number if row.reused_from is None else row.reused_from) if job is None else job
+
     @property
     def noun(self) -> str:
         """What a row is called: ``trial`` or ``job``."""

@@ -76,16 +76,15 @@ def order_metrics(table: SweepTable, *others: str) -> list[str]:
 def _rank_row(table: SweepTable, row: SweepRow, varied: Sequence[str], metrics: Sequence[str]) -> tuple[Cell, ...]:
     record = row.record
     ends: tuple[Cell, ...] = (None,) * 4
-    run: tuple[Cell, ...] = (row.number, None)
     if record is not None:
         seconds = row.metrics.get("time/fit_seconds", record.seconds)  # over its repeats
         ends = (record.parameters, seconds, record.epochs, record.best_epoch)
-        run = (row.number if record.job_number is None else record.job_number, record.run_id)
     return (
         row.rank, *(row.on_front for _ in _front_column(table)), *(row.number for _ in _trial_column(table)),
         *(row.value_of(name) for name in table.objectives), row.model or None,
         *(row.parameters.get(key) for key in varied), state_in_capitals(row),
-        *(row.value_of(name) for name in metrics), *ends, *run, explain_row(row),
+        *(row.value_of(name) for name in metrics), *ends, table.job_of(row),
+        None if record is None else record.run_id, explain_row(row),
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ function showTrials(numbers, chart = "") {
   bar.hidden = numbers === null;
   if (numbers === null) return;
   const [first] = numbers;
-  const many = `${numbers.size} trial${numbers.size === 1 ? "" : "s"} in the chosen ranges; the others are left out.`;
+  const many = `${numbers.size} trial${numbers.size === 1 ? "" : "s"} drawn in the chosen ranges; all others are left out.`;
   bar.firstElementChild.textContent = chart === "" ? many : `The learning curve of trial ${first}; the others are faded.`;
 }
 

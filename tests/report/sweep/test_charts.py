@@ -217,6 +217,12 @@ def test_parallel_lines_run_from_the_lowest_to_the_highest():
     assert worst.colour == (0.5,) * 4
 
 
+def test_lines_that_are_not_drawn_are_counted(monkeypatch):
+    monkeypatch.setattr("sentiment.report.sweep.charts.parameters.MOST_LINES", 3)
+    table = make_table(*(make_row(n, n / 10, parameters={"a": n, "b": -n}) for n in range(5)))
+    assert "The first 3 of 5 complete trials are drawn." in make_parallel(table).caption
+
+
 def curve_of(*values):
     return tuple(CurvePoint(epoch, value) for epoch, value in enumerate(values, start=1))
 

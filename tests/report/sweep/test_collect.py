@@ -12,6 +12,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
+from sentiment.report.sweep.links import link_rows
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.tables import make_ranking
 from sentiment.search.study.history import StudyHistory, TrialHistory
@@ -164,6 +165,16 @@ def test_metrics_beside_the_objective_are_over_the_same_repeats(make_record):
     assert [best[name] for name in ("val/accuracy", "test/accuracy", "seconds", "job")] == [0.25, 0.5, 25.0, 2]
     (panel,) = make_runs(table).panels
     assert [series.low for series in panel.series] == [None, None], "no interval is of a mean"
+
+
+def test_a_trial_without_a_record_is_not_given_the_folder_of_another_ones_repeat(make_record, tmp_path):
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+    records = [make_record(number, params=AIM) for number in range(2)]
+    history = make_history(make_trial(0, value=0.8), make_trial(1, "running"), repeats=2)
+    table = collect_records(records, "mine", history=history)
+    assert [table.job_of(row) for row in table.rows] == [0, 2]
+    assert link_rows(table, tmp_path, tmp_path)[1, "job"][0].address == "2/"
 
 
 def test_other_objectives_can_be_asked_for(make_grid):

@@ -186,7 +186,11 @@ def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
 
 def make_parallel(table: SweepTable) -> Chart | None:
     """Draw each complete trial as a line over its parameters and its objective (Inselberg 1985)."""
-    rows = complete_rows(table)[:MOST_LINES]
+    complete = complete_rows(table)
+    rows = complete[:MOST_LINES]
+    part = (
+        f" The first {MOST_LINES} of {len(complete):,} complete trials are drawn." if len(complete) > MOST_LINES else ""
+    )
     keys = [key for key in table.varied if len({row.parameters[key] for row in rows if key in row.parameters}) > 1]
     if len(rows) < 2 or len(keys) < 2:
         return None
@@ -199,7 +203,7 @@ def make_parallel(table: SweepTable) -> Chart | None:
         caption="Each line is a complete trial; follow it downwards to see its settings, each from the lowest value "
         "tried (left) to the highest (right). Where the lines of good trials run through the same place, that setting "
         "mattered; where they fan out, it did not. With a mouse, drag along an axis to keep the trials of a range, "
-        "here and everywhere on the page; drag along others to narrow it down.",
+        "here and everywhere on the page; drag along others to narrow it down." + part,
         panels=(Panel(Axis("lowest to highest"), Axis("", categories=titles), tuple(lines), has_brush=True),),
     )
 
