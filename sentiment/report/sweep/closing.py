@@ -85,13 +85,14 @@ def close_killed_beside(sweep_dir: Path, uri: str) -> None:
 def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]]:
     """Return the tags and metrics of the parent run: everything that it says about the sweep's results.
 
-    Tags: ``trials`` and ``trials.STATE`` count the trials, or the jobs of a plain multirun; ``best.trial``,
-    ``best.objective``, ``best.value``, ``best.name`` and ``best.run_id`` say which is the best, as people read it; with
-    several objectives ``front`` has the numbers of the trials on the front; ``adopted`` has the runs of jobs that were
-    taken over from other studies. The metric ``best/OBJECTIVE`` is the best
-    value in full.
+    Tags: ``study`` names it, where it is one; ``trials`` and ``trials.STATE`` count the trials, or the jobs of a plain
+    multirun; ``best.trial``, ``best.objective``, ``best.value``, ``best.name`` and ``best.run_id`` say which is the
+    best, as people read it; with several objectives ``front`` has the numbers of the trials on the front; ``adopted``
+    has the runs of jobs that were taken over from other studies. The metric ``best/OBJECTIVE`` is the best value in
+    full.
     """
-    tags = {"trials": str(len(table.rows))}
+    tags = {"study": table.name} if table.is_study else {}
+    tags |= {"trials": str(len(table.rows))}
     tags |= {f"trials.{state}": str(count) for state, count in table.count_states().items()}
     if len(table.objectives) > 1 and table.front:
         tags["front"] = ", ".join(str(number) for number in sorted(row.number for row in table.front))

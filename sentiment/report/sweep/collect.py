@@ -123,7 +123,14 @@ def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | N
             "report` takes sweeps only"
         )
     history = None if text is None else parse_history(text)
-    return collect_records(records, parent.name, objectives, history=history, command=parent.command)
+    table = collect_records(records, parent.name, objectives, history=history, command=parent.command)
+    if history is None and parent.is_study:
+        note = (
+            "MLflow has the study itself when its command ends; until then the runs' own records tell how each ended: "
+            "every repeat stands alone, and which trials break a limit is unknown."
+        )
+        return replace(table, notes=(note, *table.notes))
+    return table
 
 
 def collect_records(

@@ -33,10 +33,11 @@ MLMODEL_FILE = "MLmodel"
 
 @dataclass(frozen=True)
 class ParentRun:
-    """What a parent run says of its sweep: a readable name, and the command that started it, if that was noted."""
+    """What a parent run says of its sweep: a readable name, its command, if that was noted, and its kind."""
 
     name: str
     command: str | None
+    is_study: bool
 
 
 def read_parent_run(uri: str, run_id: str) -> ParentRun:
@@ -46,7 +47,8 @@ def read_parent_run(uri: str, run_id: str) -> ParentRun:
         TrackingError: The store cannot be read, or does not know the run.
     """
     with _open_run(uri, run_id) as (_, run):
-        return ParentRun(run.info.run_name or run_id, run.data.tags.get("command"))
+        tags = run.data.tags
+        return ParentRun(run.info.run_name or run_id, tags.get("command"), "study" in tags)
 
 
 def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:

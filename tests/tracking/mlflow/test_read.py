@@ -80,6 +80,15 @@ def test_a_report_needs_no_folder(project, parent):
     assert table.best_command == "python run.py model.heads=1 tracking.experiment=sentiment"
 
 
+def test_a_study_that_has_not_told_mlflow_of_itself_is_reported_on_with_a_word(project, parent):
+    assert not collect_parent(parent.run_id, project.uri).notes
+    study = replace(collect_parent(parent.run_id, project.uri), is_study=True)
+    tags, _ = describe_parent(study)
+    project.client().set_tag(parent.run_id, "study", tags["study"])
+    (note,) = collect_parent(parent.run_id, project.uri).notes
+    assert "which trials break a limit is unknown" in note
+
+
 def test_runs_that_were_taken_over_from_another_sweep_are_read_with_its_own(project, parent, tmp_path):
     """They stand below the other parent; the job's number is the one here. A run that is gone is left out."""
     own = read_child_records(project.uri, parent.run_id)[0]
