@@ -25,12 +25,16 @@ def write_view(table: SweepTable, parent: Parent) -> str:
     # A run's `val/` is its last validation there; what its selected checkpoint reached stands beside it.
     objectives = [f"best/{name}" if name.startswith(SELECTING) else name for name in table.objectives]
     metrics = [f"metrics.`{name}`" for name in dict.fromkeys((*objectives, "test/accuracy"))]
+    known = {name for run in table.records for name in run.params}
+    params = [
+        key if key in known or f"{key}.name" not in known else f"{key}.name" for key in table.varied
+    ]  # of a group
     return json.dumps(
         {
             "searchFilter": f"tags.`{PARENT_TAG}` = '{parent.run_id}'",
             "orderByKey": metrics[0],
             "orderByAsc": table.directions[0] == "minimize",
-            "selectedColumns": [*metrics, *(f"params.`{key}`" for key in table.varied)],
+            "selectedColumns": [*metrics, *(f"params.`{key}`" for key in params)],
         }
     )
 

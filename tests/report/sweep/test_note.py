@@ -36,6 +36,13 @@ def test_the_view_holds_the_sweeps_own_runs_with_objective_and_what_was_varied(m
     assert view["selectedColumns"] == columns
 
 
+def test_the_view_shows_the_option_of_a_group_that_was_varied(make_record):
+    """A run's parameter is ``model.name``: ``model`` is what was typed."""
+    records = [make_record(n, model, params={"model.name": model}) for n, model in enumerate(("rnn", "transformer"))]
+    columns = json.loads(write_view(collect_records(records, "mine", ("val/loss",)), PARENT))["selectedColumns"]
+    assert columns[-1] == "params.`model.name`"
+
+
 def test_a_note_that_mlflow_would_not_take_is_the_sentence_alone(make_record):
     long = "x" * MOST_CHARACTERS
     note = write_note(
