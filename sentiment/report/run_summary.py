@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from sentiment.config.objective import METRICS, list_objectives, select_objective
 from sentiment.errors import TrackingError
-from sentiment.format import format_duration, format_metric
+from sentiment.format import format_duration, format_metric, format_number
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.result_file import FINGERPRINT_TAG, RESULT_FILE, ResultRecord, read_result
 
@@ -38,7 +39,8 @@ def write_summary(record: ResultRecord, folder: Path, *, is_result: bool = True)
 def write_selection(record: ResultRecord) -> str:
     """Return which checkpoint was selected, and by what."""
     objective = select_objective(list_objectives(record.params["objective"]))
-    return f"Selected: epoch {record.best_epoch:.3g} of {record.epochs:.3g} by {objective}"
+    best, epochs = (format_number(math.nan if one is None else one) for one in (record.best_epoch, record.epochs))
+    return f"Selected: epoch {best} of {epochs} by {objective}"
 
 
 def name_folder(folder: Path) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from sentiment.report.run_summary import write_summary
+from sentiment.report.run_summary import write_selection, write_summary
 from sentiment.tracking import runs
 from sentiment.tracking.result_file import write_result
 
@@ -25,8 +27,11 @@ def finish(make_record, tmp_path, monkeypatch):
 
 
 def test_a_run_ends_with_its_answer(finish):
-    lines = write_summary(*finish("mine"))
+    record, folder = finish("mine")
+    lines = write_summary(record, folder)
     assert lines[1] == "Selected: epoch 0.5 of 1 by val/accuracy; 2,612,345 parameters, 1 min 15 s"
+    late = replace(record, best_epoch=1234.0, epochs=1500.0)
+    assert write_selection(late) == "Selected: epoch 1,234 of 1,500 by val/accuracy"
     assert lines[2].split() == ["accuracy", "f1", "auroc", "loss"]
     assert lines[3].split() == ["validation", "80.00", "%", "70.00", "%", "-", "0.5"]
     assert lines[4].split() == ["test", "75.00", "%", "-", "90.00", "%", "-"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sentiment.config.objective import Direction
-from sentiment.tracking.result_file import ResultRecord, job_order
+from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, job_order
 
 if TYPE_CHECKING:
     from sentiment.search.study.history import State
@@ -166,8 +166,11 @@ class SweepTable:
 
     @property
     def best_command(self) -> str | None:
-        """Command that trains the best trial again, by itself; None while there is none, or its record is lost."""
-        if self.best is None or self.best.record is None:
+        """Command that trains the best trial again, by itself; None while there is none, or its record is lost.
+
+        None too where it went on from the checkpoint of another trial: its settings alone give another model.
+        """
+        if self.best is None or self.best.record is None or CONTINUES_TAG in self.best.record.tags:
             return None
         kept = [item for item in self.best.record.overrides if not item.lstrip("+~").startswith("hydra")]
         return shlex.join(["python", "run.py", *kept])

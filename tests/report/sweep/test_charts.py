@@ -176,6 +176,17 @@ def test_cells_hold_means_and_empty_ones_stay_empty():
     assert [round(x) for x in trials.x] == [1, 0, 0, 1]
 
 
+def test_a_result_that_is_shared_counts_once_in_its_cell():
+    points = [(1, 1, 0.6, None), (1, 1, 0.8, None), (1, 2, 0.5, None), (2, 2, 0.9, None), (1, 1, 0.8, 1)]
+    rows = [
+        make_row(n, value, parameters={"model.depth": depth, "model.heads": heads}, reused_from=source)
+        for n, (depth, heads, value, source) in enumerate(points)
+    ]
+    (panel,) = make_pairs(make_table(*rows)).panels
+    assert panel.series[0].colour[0] == pytest.approx(0.7)
+    assert panel.series[0].hover[0].startswith("mean of 2 trials")
+
+
 @pytest.mark.parametrize("count", [4, 11])
 def test_a_parameter_drawn_from_a_range_stands_on_a_scale_beside_categories(count):
     rows = [

@@ -83,6 +83,15 @@ def test_jobs_that_all_failed_leave_a_table_without_a_picture(example_table, tmp
     assert "FAILED: OSError" in capsys.readouterr().out
 
 
+def test_no_command_claims_to_make_what_went_on_from_another_trial(example_table):
+    best = example_table.rows[0]
+    copy = dataclasses.replace(best.record, tags={"trial.continues": "3"})
+    rows = (dataclasses.replace(best, runs=(copy,)), *example_table.rows[1:])
+    page = render_page(dataclasses.replace(example_table, rows=rows), [])
+    assert "training anew at these alone gives another model" in page
+    assert 'id="best-command"' not in page
+
+
 def test_one_finished_trial_is_no_winner_among_many(example_table):
     alone = dataclasses.replace(example_table, rows=example_table.rows[:1])
     assert write_headline(alone) == "Trial 0 reached val/accuracy 90.00 %; it is the only one that finished."

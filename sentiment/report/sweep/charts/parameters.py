@@ -149,7 +149,9 @@ def choose_keys(table: SweepTable) -> list[str]:
 
 
 def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
-    rows = [row for row in complete_rows(table) if across in row.parameters and up in row.parameters]
+    # A trial that shares another's result is no second trial of its cell.
+    own = [row for row in complete_rows(table) if row.reused_from is None]
+    rows = [row for row in own if across in row.parameters and up in row.parameters]
     if len(rows) < LEAST_PAIRED_TRIALS or any(len({row.parameters[key] for row in rows}) < 2 for key in (across, up)):
         return None
     objective = table.objectives[0]
