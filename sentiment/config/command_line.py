@@ -8,10 +8,11 @@ command is composed and checked first, and all faults are reported together. `ch
 from __future__ import annotations
 
 import os
+import pickle
 import re
 from argparse import Namespace
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -20,7 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.broken import explaining_breaks, require_config, require_folders, shorten
@@ -127,6 +128,7 @@ class CommandLineCheck:
             with_hydra: MergingComposer(partial(self._compose_slowly, with_hydra=with_hydra), self.groups.__contains__)
             for with_hydra in (False, True)
         }
+        self._compose_whole = cache(self._compose_pickled)  # once, with Hydra's node and without
 
     def find_faults(self) -> list[Fault]:
         """List the faults of all points, each once, in the order they were met."""
@@ -306,4 +308,12 @@ class CommandLineCheck:
         return self.composers[with_hydra].compose(overrides)
 
     def _compose_slowly(self, overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
-        return compose(self.config_name, [*self.search_path, *overrides], return_hydra_config=with_hydra)
+        config = pickle.loads(self._compose_whole(tuple(overrides)))
+        assert isinstance(config, DictConfig)
+        if not with_hydra:
+            with open_dict(config):
+                del config.hydra
+        return config
+
+    def _compose_pickled(self, overrides: tuple[str, ...]) -> bytes:
+        return pickle.dumps(compose(self.config_name, [*self.search_path, *overrides], return_hydra_config=True))
