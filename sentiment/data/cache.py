@@ -27,7 +27,7 @@ from sentiment.atomic import read_json
 from sentiment.errors import DataError
 from sentiment.once import DamagedError, read_or_build
 
-FORMAT_VERSION = 3  # raise it when what is stored, or how reviews become ids, changes
+FORMAT_VERSION = 4  # raise it when what is stored, or how reviews become ids, changes
 SPLITS = ("train", "validation", "test")
 ARRAYS = ("ids", "offsets", "labels", "rows")
 META_FILE = "meta.json"

@@ -64,15 +64,14 @@ class Corpus:
 
     Attributes:
         train: Reviews to learn from; shares no text with the other two.
-        validation: Reviews to select on.
+        validation: Reviews to select on; shares no text with test.
         test: Reviews for the one evaluation at the end.
         tokenizer: Trained on `train` only.
         class_names: K names in index order.
         fingerprint: What two runs must share for their metrics to be comparable: content, split and amount of
             training reviews. The tokenizer is a choice of the run and no part of it.
         description: A sentence on what these reviews are.
-        dropped: Reviews taken out of train because their text also stands in another split: ``train_test``,
-            ``train_validation``.
+        dropped: Reviews taken out of a split because their text also stands in another: see `Splits`.
         skipped_rows: Bad rows left out at the user's wish.
         notes: How files were read, a sentence each.
     """
@@ -270,6 +269,8 @@ def _log_corpus(corpus: Corpus) -> None:
         "%d training, %d validation and %d test reviews; dropped from train: %d also in test, %d also in validation.",
         *sizes, dropped["train_test"], dropped["train_validation"],
     )  # fmt: skip
+    if dropped["validation_test"]:
+        log.warning("%d validation reviews also stand in the test and are left out.", dropped["validation_test"])
     if corpus.skipped_rows:
         log.warning("%d bad rows were left out (data.on_bad_row=skip).", corpus.skipped_rows)
     report_classes(corpus.class_names, {name: getattr(corpus, name).labels for name in SPLITS})

@@ -47,10 +47,10 @@ class Splits:
 
     Attributes:
         train: Reviews to learn from; shares no text with the other two.
-        validation: Reviews to select on.
+        validation: Reviews to select on; shares no text with test.
         test: Reviews for the one evaluation at the end.
         dropped: Reviews taken out of train, by reason: ``train_test``, ``train_validation`` (the text also stands
-            in that split).
+            in that split); ``validation_test``: out of a validation split of the source's own.
     """
 
     train: Part
@@ -92,9 +92,9 @@ def held_out_count(available: int, fraction: float) -> int:
 def split_reviews(raw: RawSplits, validation_fraction: float, split_seed: int, train_limit: int | None) -> Splits:
     """Make train, validation and test.
 
-    In this order: texts of test are dropped from train, so that the validation part holds none of them either;
-    validation is carved off by class (or the source's own is taken); texts of validation are dropped from train;
-    the training part is reduced to `train_limit` by class (None: all).
+    In this order: texts of test are dropped from train, and from a validation part of the source's own: a checkpoint
+    that they selected would be tested on them; without one, validation is carved off by class; texts of validation are
+    dropped from train; the training part is reduced to `train_limit` by class (None: all).
 
     Raises:
         DataError: A split is empty, or a class has no training review.
@@ -104,8 +104,10 @@ def split_reviews(raw: RawSplits, validation_fraction: float, split_seed: int, t
     _require_reviews(train, "training")
     _require_reviews(test, "test")
     pool, dropped_for_test = _drop_texts(train, test.texts)
+    dropped_of_validation = 0
     if raw.validation is not None:
-        validation, rest = _whole(raw.validation.texts, raw.validation.labels), pool
+        own = _whole(raw.validation.texts, raw.validation.labels)
+        (validation, dropped_of_validation), rest = _drop_texts(own, test.texts), pool
     else:
         held_out = draw_stratified(
             pool.labels, held_out_count(len(pool), validation_fraction), split_seed, VALIDATION_STREAM
@@ -116,7 +118,10 @@ def split_reviews(raw: RawSplits, validation_fraction: float, split_seed: int, t
     if train_limit is not None and train_limit < len(training):
         training = training.take(draw_stratified(training.labels, train_limit, split_seed, LIMIT_STREAM))
     _require_every_class(training, raw.class_names)
-    dropped = {"train_test": dropped_for_test, "train_validation": dropped_for_validation}
+    dropped = {
+        "train_test": dropped_for_test, "train_validation": dropped_for_validation,
+        "validation_test": dropped_of_validation,
+    }  # fmt: skip
     return Splits(training, validation, test, dropped)
 
 

@@ -74,7 +74,8 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
     plan = plan_pretraining(run.settings)
     assert plan.pretrain is not None
     unlabelled = None if run.settings.trainer.debug else fingerprint_unlabelled(build_source(plan.data))
-    texts = hashlib.sha256(json.dumps([corpus.fingerprint, unlabelled]).encode()).hexdigest()[:32]
+    left_out = [corpus.dropped["validation_test"]] if corpus.dropped["validation_test"] else []  # once learned from
+    texts = hashlib.sha256(json.dumps([corpus.fingerprint, unlabelled, *left_out]).encode()).hexdigest()[:32]
     folder = Path(plan.pretrain.cache_dir) / fingerprint_words(plan, texts)
     is_more = unlabelled is not None
     words = open_words(folder, partial(learn_words, run, plan, corpus, is_more, folder, texts, code, tell), tell)

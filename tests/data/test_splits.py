@@ -70,7 +70,7 @@ def test_validation_is_a_stratified_part_of_train():
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (90, 10, 20)
     assert np.bincount(splits.validation.labels).tolist() == [5, 5]
     assert set(splits.train.texts) | set(splits.validation.texts) == set(TRAIN.texts)
-    assert splits.dropped == {"train_test": 0, "train_validation": 0}
+    assert splits.dropped == {"train_test": 0, "train_validation": 0, "validation_test": 0}
 
 
 def test_the_split_depends_on_its_seed_alone():
@@ -102,6 +102,14 @@ def test_texts_of_validation_leave_train():
     assert splits.dropped["train_validation"] > 0
     assert len(splits.train) + len(splits.validation) + splits.dropped["train_validation"] == 200
     assert len(splits.validation) == 20
+
+
+def test_texts_of_test_leave_a_validation_split_of_its_own():
+    splits = split(raw(TRAIN, TEST, reviews(["own 0", "test 1", "own 2", "test 3"])))
+    assert (splits.validation.texts, splits.validation.labels.tolist()) == (["own 0", "own 2"], [0, 0])
+    assert (len(splits.test), splits.dropped["validation_test"]) == (20, 2)
+    with pytest.raises(DataError, match="no validation review is left"):
+        split(raw(TRAIN, TEST, TEST))
 
 
 def test_a_validation_split_of_its_own_is_taken_whole():
