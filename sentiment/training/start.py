@@ -13,6 +13,8 @@ from torch import nn
 from sentiment.errors import ModelFileError
 from sentiment.models.bundle import Predictor
 
+ABSENT = "not there"
+
 
 def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, ...], name: str) -> str:
     """Copy a trained model's weights into a fresh network of the same form, and return what was taken.
@@ -31,14 +33,17 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
     """
     wanted, found = network.state_dict(), start.network.state_dict()
     head = _find_head(network, len(class_names)) if class_names != start.class_names else set()
+    here, there = _describe(network), _describe(start.network)
+    forms = {key: (there.get(key, ABSENT), here.get(key, ABSENT)) for key in [*here, *there] if key not in head}
+    classes = str(len(start.class_names)), str(len(class_names))
     differing = [
-        f"{key} is {_shape(found.get(key))} there and {_shape(wanted.get(key))} here"
-        for key in [*wanted, *(key for key in found if key not in wanted)]
-        if key not in head and _shape(found.get(key)) != _shape(wanted.get(key))
+        f"{key} is {form[0]} there and {form[1]} here"
+        for key, form in forms.items()
+        if form[0] != form[1] and form != classes
     ]
     if differing:
         raise ModelFileError(
-            f"The model {name} is of another form ({len(differing)} tensors): {differing[0]}.\n"
+            f"The model {name} is of another form ({len(differing)} differences): {differing[0]}.\n"
             "  -> take the model's own settings (model=..., model.*, data.max_tokens), as its result.json has them"
         )
     network.load_state_dict({key: wanted[key] if key in head else found[key] for key in wanted})
@@ -86,5 +91,18 @@ def _find_head(network: nn.Module, classes: int) -> set[str]:
     return {f"{name}.{key}" for key in last.state_dict()}
 
 
+def _describe(network: nn.Module) -> dict[str, str]:
+    """Return the form of a network: shapes of its tensors, its parts, and their whole numbers, words and switches.
+
+    Heads or positions change what weights mean, and no shape; a share of dropout changes nothing of them.
+    """
+    form = {key: _shape(tensor) for key, tensor in network.state_dict().items()}
+    for name, part in network.named_modules():
+        form[name or "the network"] = type(part).__name__
+        values = {key: value for key, value in vars(part).items() if isinstance(value, int | str) and key != "training"}
+        form |= {f"{name}.{key}": str(value) for key, value in values.items() if not key.startswith("_")}
+    return form
+
+
 def _shape(tensor: torch.Tensor | None) -> str:
-    return "not there" if tensor is None else "x".join(map(str, tensor.shape)) or "one number"
+    return ABSENT if tensor is None else "x".join(map(str, tensor.shape)) or "one number"

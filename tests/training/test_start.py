@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sentiment.errors import ModelFileError
+from sentiment.models.transformer import TextClassificationTransformer
 from sentiment.training.start import take_weights
 
 
@@ -43,3 +44,29 @@ def test_another_form_is_refused_before_anything_is_taken():
     with pytest.raises(ModelFileError, match=r"0\.weight is 10x8 there and 10x4 here"):
         take_weights(network, make_start(width=8), ("a", "b"), "mine")
     assert torch.equal(network[0].weight, before)
+
+
+def make_transformer(**changed):
+    sizes = {"vocabulary_size": 10, "classes": 2, "max_tokens": 8, "embedding_size": 8, "heads": 2}
+    return TextClassificationTransformer(**{**sizes, "positions": "sinusoidal", **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"heads": 4}, r"blocks\.0\.attention\.heads is 2 there and 4 here"),
+        ({"positions": "rotary"}, "positions is SinusoidalPositions there and Identity here"),
+        ({"activation": "gelu"}, r"blocks\.0\.feedforward\.1 is ReLU there and GELU here"),
+        ({"pooling": "max"}, "pooling is MeanPooling there and MaxPooling here"),
+    ],
+)
+def test_what_weights_mean_is_a_part_of_the_form(changed, told):
+    start = SimpleNamespace(network=make_transformer(), class_names=("a", "b"))
+    with pytest.raises(ModelFileError, match=told):
+        take_weights(make_transformer(**changed), start, ("a", "b"), "mine")
+
+
+def test_dropout_and_classes_are_no_part_of_the_form():
+    start = SimpleNamespace(network=make_transformer(), class_names=("a", "b"))
+    network = make_transformer(dropout=0.5, word_dropout=0.1, classes=3, max_tokens=9)
+    assert "head.bias, head.weight start fresh" in take_weights(network, start, ("x", "y", "z"), "mine")
