@@ -167,12 +167,12 @@ class LastCheckpoint(pl.Callback):
         self._tell_saved(trainer, trainer.current_epoch)  # it may have been stopped before it could pause here
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file.
+        """Write the file, where the epoch is whole.
 
         Raises:
             RunPaused: The reporter stops the run here; it goes on from the file.
         """
-        if not self.enabled:
+        if not (self.enabled and trainer.is_last_batch):  # else the run was stopped early within the epoch
             return
         self._is_writing = True
         try:

@@ -181,6 +181,20 @@ def test_a_finished_run_trains_on_as_one_that_was_longer_from_the_start(
     assert "Trains on after epoch 1 of 1" in caplog.text
 
 
+def test_a_run_that_stopped_early_within_an_epoch_trains_on_from_the_whole_one_before(
+    small_settings, small_corpus, recording_reporter, tmp_path
+):
+    same = ("model=rnn", *DROPOUT, "optimizer.lr=1e-12", "trainer.patience=2", "trainer.validations_per_epoch=2")
+    same = (*same, "trainer.resume=keep", "scheduler=constant", "scheduler.warmup_fraction=0")
+    first, rest = recording_reporter(), recording_reporter()
+    short, long = (small_settings(*same, f"trainer.max_epochs={epochs}") for epochs in (3, 4))
+    result = train_and_test(short, small_corpus, tmp_path, first)
+    assert result.epochs == 1.5
+    again = train_and_test(long, small_corpus, tmp_path, rest)
+    assert rest.of_kind("validated") == first.of_kind("validated")[2:]
+    assert (again.epochs, learned(again)) == (1.5, learned(result))
+
+
 @pytest.mark.parametrize(
     ("model", "extra", "validations", "kept_epochs"),
     [
