@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -65,8 +66,8 @@ def read_file(
         if path.is_dir() and is_dataset(path):
             return _read_dataset_folder(path, options), None
         kind = "lines" if label_path else find_format(path, options)
-        if kind == "lines" and options.label_column is not None and label_path is None:
-            kind = _look_into(path, options)
+        if kind == "lines" and label_path is None and not options.is_command:
+            kind = _look_into(path, options) if options.label_column is not None else _require_texts(path, options)
         if kind == "csv":
             reading, dialect = read_delimited(path, options, prior)
             return _explained(path, reading), dialect
@@ -105,6 +106,22 @@ def _look_into(path: Path, options: ReadOptions) -> FileFormat:
         f"{path} holds one text per line, without labels; name the file that holds them, one per line, with "
         f"{options.name('label_path')}, or say what it is with {options.name('format', 'csv')} (or fasttext)"
     )
+
+
+def _require_texts(path: Path, options: ReadOptions) -> FileFormat:
+    """Insist that lines are texts and nothing else, where no label is wanted: labels would be read as words.
+
+    Raises:
+        DataError: They begin with labels, or the first one names columns.
+    """
+    line = next((line for line in read_lines(path, choose_encoding(path, options)) if line.strip()), "")
+    fields = [field.strip('" ') for field in re.split(r"[\t,;|]", line.strip())]
+    if line.startswith(LABEL_MARK) or (len(fields) > 1 and str(options.text_column) in fields):
+        raise DataError(
+            f"{path} does not hold one text per line, but begins with {shorten(line.strip())}; give it the ending of "
+            "what it is: .ft for fastText, .csv or .tsv for columns"
+        )
+    return "lines"
 
 
 def _read_texts(path: Path, options: ReadOptions, label_path: Path | None) -> Reading:

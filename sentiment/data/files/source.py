@@ -145,6 +145,7 @@ class FilesSource(LabelledData):
         options, texts = ReadOptions(self.text_column, None, **self._list_options()), []
         for path in [] if self.unlabelled_path is None else find_files(UNLABELLED_KEY, self.unlabelled_path):
             table = take_rows(read_file(path, options)[0], str(path), {})
+            log.info("%s", table.describe())
             if table.bad:
                 number, fault = table.bad[0]
                 told = f"{path}, {table.unit} {number}: {fault} ({len(table.bad):,} bad in all)"

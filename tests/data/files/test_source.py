@@ -186,6 +186,18 @@ class TestUnlabelled:
         (tmp_path / name).write_text(content.replace("one", "other"))
         assert make(unlabelled_path=tmp_path / name).fingerprint_unlabelled() != before
 
+    @pytest.mark.parametrize("content", ["text\tlabel\none\tgood\n", "id,text\n1,one\n", "__label__good one\n"])
+    def test_labels_and_columns_are_not_taken_for_words(self, make: Make, tmp_path: Path, content: str):
+        (tmp_path / "more.txt").write_text(content)
+        with pytest.raises(DataError, match=r"more.txt does not hold one text per line, but begins with .*\.ft for"):
+            make(unlabelled_path=tmp_path / "more.txt").load_unlabelled()
+
+    def test_it_is_told_how_they_were_read(self, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+        caplog.set_level("INFO")
+        (tmp_path / "more.txt").write_text("text of one, and more\n\ntwo\n")
+        make(unlabelled_path=tmp_path / "more.txt").load_unlabelled()
+        assert "more.txt read as: one text per line, utf-8, 2 rows, 1 blank lines" in caplog.text
+
     def test_bad_rows_stop_the_run_or_are_left_out(self, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture):
         file = tmp_path / "more.jsonl"
         file.write_text('{"text": "one"}\n{"text": 7}\n')
