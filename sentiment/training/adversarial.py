@@ -10,6 +10,10 @@ from sentiment.data.batching import Batch
 from sentiment.errors import SentimentError
 from sentiment.models.attribution import Divisible
 
+GRADIENT_SCALE = 2.0**14
+"""Factor of the loss whose gradient gives the direction, which no factor changes: with float16 (16-mixed), the gradient
+of a review that is classified well would be lost on its way."""
+
 
 def measure_adversarial_loss(network: nn.Module, batch: Batch, share: float, label_smoothing: float) -> Tensor:
     """Return the mean of the loss of a batch and of that with every review moved to where it is hardest to classify.
@@ -34,8 +38,8 @@ def measure_adversarial_loss(network: nn.Module, batch: Batch, share: float, lab
 
     embedded = network.embed(batch.tokens)  # (B, T, D)
     loss = measure(embedded)
-    [gradient] = torch.autograd.grad(loss, embedded, retain_graph=True)  # 0 at padding
+    [gradient] = torch.autograd.grad(loss * GRADIENT_SCALE, embedded, retain_graph=True)  # 0 at padding
     real = embedded.detach().masked_fill(~batch.mask.unsqueeze(-1), 0.0)
     length = real.float().norm(dim=(1, 2), keepdim=True)  # (B, 1, 1)
-    direction = F.normalize(gradient.float().flatten(1), dim=1).view_as(gradient)
+    direction = F.normalize(gradient.float().flatten(1), dim=1).nan_to_num().view_as(gradient)  # beyond float16: none
     return (loss + measure(embedded + (share * length * direction).to(embedded.dtype))) / 2

@@ -64,3 +64,19 @@ def test_a_network_without_an_embedding_to_enter_is_refused(batch):
         SentimentError, match=r"adversarial_share=0.1 .*Linear has no methods embed.*\n  -> leave it out"
     ):
         measure_adversarial_loss(nn.Linear(2, 2), batch, 0.1, 0.0)
+
+
+def test_a_review_that_is_classified_well_is_moved_at_half_precision_too(batch):
+    torch.manual_seed(4)
+    network = TextClassificationTransformer(**SIZES, max_tokens=9, heads=2)
+    batch = batch._replace(labels=torch.ones(3, dtype=torch.int64))
+    with torch.no_grad():
+        network.head.bias.copy_(torch.tensor([0.0, 14.0]))
+    encode, moves = network.encode, []
+    for is_half in (False, True):
+        seen = []
+        network.encode = lambda embedded, mask, seen=seen: (seen.append(embedded.detach()), encode(embedded, mask))[1]
+        with torch.autocast("cpu", torch.float16, enabled=is_half):
+            measure_adversarial_loss(network, batch, 0.02, 0.0)
+        moves.append((seen[1] - seen[0]).flatten(1))
+    assert functional.cosine_similarity(*moves).min() > 0.99
