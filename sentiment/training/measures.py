@@ -13,6 +13,10 @@ Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float32]
 
 
+CALIBRATION_BINS = 15
+"""As in Guo et al. 2017, "On Calibration of Modern Neural Networks"."""
+
+
 def count_confusion(labels: Labels, probabilities: Probabilities) -> npt.NDArray[np.int64]:
     """Count the (K, K) confusion matrix: rows are true classes."""
     classes = probabilities.shape[1]
@@ -56,3 +60,14 @@ def measure_brier(labels: Labels, probabilities: Probabilities) -> float:
     truth = np.eye(probabilities.shape[1])[labels]
     squares = ((probabilities - truth) ** 2).sum(axis=1)
     return float(squares.mean() / (2 if probabilities.shape[1] == 2 else 1))
+
+
+def measure_calibration_error(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the expected calibration error: mean distance of confidence and accuracy over bins, weighted by reviews.
+
+    By hand, because torchmetrics gives a confidence of exactly 1 a bin of its own, beside that of all just below it.
+    """
+    confidences = probabilities.max(axis=1).astype(np.float64)
+    bins = np.minimum((confidences * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights=(probabilities.argmax(axis=1) == labels) - confidences)
+    return float(np.abs(gaps).sum() / len(labels))

@@ -15,7 +15,6 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
-    MulticlassCalibrationError,
     MulticlassF1Score,
     MulticlassStatScores,
 )
@@ -25,10 +24,9 @@ from sentiment.config.objective import METRICS, Metric
 from sentiment.config.schema import Settings
 from sentiment.data.corpus import Corpus
 from sentiment.errors import SentimentError
+from sentiment.training.measures import measure_calibration_error
 
 log = logging.getLogger(__name__)
-
-CALIBRATION_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 
 
 class UndefinedObjectiveError(SentimentError):
@@ -65,9 +63,7 @@ class SplitMetrics(nn.Module):
                 "counts": MulticlassStatScores(classes, average="none"),
             }
         )
-        if calibration:
-            self.metrics.add_metrics({"ece": MulticlassCalibrationError(classes, CALIBRATION_BINS, norm="l1")})
-        self.classes = classes
+        self.classes, self.calibration = classes, calibration
         self._seen: list[tuple[Tensor, Tensor]] = []  # batches of probabilities and labels
         self._losses: list[Tensor] = []  # sums over batches
 
@@ -90,6 +86,9 @@ class SplitMetrics(nn.Module):
         values["auroc"] = _average(values["auroc"], present & (support < support.sum()))
         assert self._seen, "a split has reviews"
         probabilities, labels = (gather(torch.cat(parts)).cpu() for parts in zip(*self._seen, strict=True))
+        if self.calibration:
+            error = measure_calibration_error(labels.numpy(), probabilities.float().numpy())
+            values["ece"] = torch.tensor(error, dtype=torch.float32)
         if self._losses:
             values["loss"] = gather(sum(self._losses, torch.zeros(1).to(self._losses[0]))).sum() / len(labels)
         for metric in METRICS.values():

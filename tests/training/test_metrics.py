@@ -70,6 +70,12 @@ def measure(probabilities: list[list[float]], labels: list[int]) -> dict[str, fl
     return {name: float(value) for name, value in metrics.compute().items()}
 
 
+def test_a_confidence_of_1_shares_its_bin_with_those_just_below():
+    metrics = SplitMetrics(2, "test/", calibration=True)
+    metrics.update(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.95, 0.05], [0.95, 0.05]]), torch.tensor([0, 1, 0, 0]))
+    assert float(metrics.compute()["test/ece"]) == pytest.approx(0.225)  # and not 0.275
+
+
 def test_a_class_that_the_split_lacks_does_not_count():
     """A perfect model is perfect on what there is; a class without a review was a 0 in the mean before."""
     found = measure([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.7, 0.1, 0.2]], [0, 1, 0])

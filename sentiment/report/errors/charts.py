@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from sentiment.format import format_percent
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.errors.measures import CALIBRATION_BINS, Calibration
+from sentiment.report.errors.measures import Calibration
 from sentiment.report.errors.tables import ErrorTables, LengthBin
 from sentiment.report.statistics import Share
+from sentiment.training.measures import CALIBRATION_BINS
 
 ACCURACY = Axis("accuracy", is_percent=True)
 

@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment.report.statistics import LEVEL, Flags, Share, difference_interval, share_of
-
-CALIBRATION_BINS = 15
-"""As many as behind ``test/ece``, and in Guo et al. 2017."""
+from sentiment.training.measures import CALIBRATION_BINS
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.classification import MulticlassCalibrationError
 
-from sentiment.report.errors.measures import CALIBRATION_BINS, calibrate, compare_slices, find_worst
-from sentiment.training import metrics as training_metrics
+from sentiment.report.errors.measures import calibrate, compare_slices, find_worst
+from sentiment.training.measures import CALIBRATION_BINS, measure_calibration_error
 
 
 def test_the_worst_part_is_the_one_that_is_most_surely_worse():
@@ -55,14 +55,20 @@ def test_a_part_of_all_or_of_none_is_compared_with_nothing():
 def test_the_calibration_error_is_the_one_that_runs_record():
     random = np.random.default_rng(0)
     probabilities = random.dirichlet([0.4, 0.4, 0.4], 2000).astype(np.float32)
-    probabilities = probabilities[probabilities.max(1) < 1]
     labels = random.integers(0, 3, len(probabilities))
-    recorded = MulticlassCalibrationError(3, training_metrics.CALIBRATION_BINS, norm="l1")
-    expected = recorded(torch.from_numpy(probabilities), torch.from_numpy(labels)).item()
-    confidences = probabilities.max(1).astype(np.float64)
-    ours = calibrate(confidences, probabilities.argmax(1) == labels)
-    assert ours.ece == pytest.approx(expected, abs=1e-4)
-    assert training_metrics.CALIBRATION_BINS == CALIBRATION_BINS
+
+    def measure(kept):
+        correct = probabilities[kept].argmax(1) == labels[kept]
+        found = calibrate(probabilities[kept].max(1).astype(np.float64), correct).ece
+        assert found == pytest.approx(measure_calibration_error(labels[kept], probabilities[kept]), abs=1e-9)
+        return found
+
+    is_sure = probabilities.max(1) == 1  # torchmetrics gives these a bin of their own
+    recorded = MulticlassCalibrationError(3, CALIBRATION_BINS, norm="l1")
+    expected = recorded(torch.from_numpy(probabilities[~is_sure]), torch.from_numpy(labels[~is_sure])).item()
+    assert measure(~is_sure) == pytest.approx(expected, abs=1e-4)
+    probabilities[:500] = np.eye(3)[0]
+    assert measure(np.full(len(labels), True)) > 0
 
 
 @given(st.lists(st.tuples(st.floats(0.34, 1), st.booleans()), min_size=1, max_size=200), st.booleans())
