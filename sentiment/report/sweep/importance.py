@@ -40,14 +40,16 @@ def measure_branches(
     shared = [key for key in varied if all(key in row.parameters for row in measured)]
     opener = find_opener(measured, shared, varied) if len(shared) < len(varied) else None
     found, faults = _measure(measured, shared, log_scaled, objective, None, resamples)
-    if opener is None:
-        return _join(found, faults, len(measured), len(whole), resamples)
-    found = [item for item in found if item.parameter == opener]
-    for value in dict.fromkeys(str(row.parameters[opener]) for row in measured):
-        branch = [row for row in measured if str(row.parameters[opener]) == value]
-        keys = [key for key in varied if key != opener and all(key in row.parameters for row in branch)]
-        within, reasons = _measure(branch, keys, log_scaled, objective, f"{opener}={value}", resamples)
-        found, faults = [*found, *within], [*faults, *reasons]
+    considered = set(shared)
+    if opener is not None:
+        found = [item for item in found if item.parameter == opener]
+        for value in dict.fromkeys(str(row.parameters[opener]) for row in measured):
+            branch = [row for row in measured if str(row.parameters[opener]) == value]
+            keys = [key for key in varied if key != opener and all(key in row.parameters for row in branch)]
+            within, reasons = _measure(branch, keys, log_scaled, objective, f"{opener}={value}", resamples)
+            found, faults, considered = [*found, *within], [*faults, *reasons], considered | set(keys)
+    if left_out := [key for key in varied if key not in considered]:
+        faults.append(f"Not measured, because only some trials have them: {', '.join(left_out)}.")
     return _join(found, faults, len(measured), len(whole), resamples)
 
 

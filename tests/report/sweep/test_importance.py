@@ -64,6 +64,17 @@ def test_a_small_branch_says_so_and_the_others_speak(conditional_rows):
     assert "model=rnn: 3 trials have a result" in note
 
 
+def test_parameters_that_are_not_measured_are_named(conditional_rows):
+    from dataclasses import replace
+
+    # Neither the model nor anything else decides who has it.
+    rows = [replace(row, parameters={**row.parameters, "a.x": 1.0}) for row in conditional_rows[:5]]
+    rows += conditional_rows[5:]
+    importances, note = measure_branches(rows, (*VARIED, "a.x"), (), "val/accuracy", resamples=2)
+    assert {item.parameter for item in importances} == {"model", "model.depth"}
+    assert "Not measured, because only some trials have them: a.x, model.cell, model.heads." in note
+
+
 def test_shared_results_count_once(conditional_rows):
     from dataclasses import replace
 
