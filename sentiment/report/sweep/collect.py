@@ -152,7 +152,7 @@ def collect_records(
     if history is None:
         rows = make_job_rows(records, known, is_at_work=is_at_work)
     else:
-        rows = make_study_rows(records, history, known)
+        rows = make_study_rows(records, history, known, is_at_work=is_at_work)
     return SweepTable(
         name=name if history is None else history.name,
         command=command,

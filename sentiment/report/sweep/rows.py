@@ -85,12 +85,14 @@ def find_changed(records: Sequence[ResultRecord]) -> list[dict[str, str]]:
     return [{key: overrides[key] for key in differing if key in overrides} for overrides in typed]
 
 
-def make_study_rows(records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives) -> list[SweepRow]:
+def make_study_rows(
+    records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives, *, is_at_work: bool = False
+) -> list[SweepRow]:
     """Make a row of every trial of a study, whether it left a record or not, and of those that only left records."""
     by_job = {record.job_number: record for record in records}
     models = {record.model for record in records}
     only_model = next(iter(models)) if len(models) == 1 else ""
-    lost = _find_lost(records, history, objectives)
+    lost = _find_lost(records, history, objectives, is_at_work=is_at_work)
     trials = {trial.number: trial for trial in history.trials} | lost
     origin = min((trial.started for trial in trials.values() if trial.started is not None), default=0.0)
     is_own = history.objectives is None or history.objectives == tuple(objectives)
@@ -107,11 +109,12 @@ def make_study_rows(records: Sequence[ResultRecord], history: StudyHistory, obje
 
 
 def _find_lost(
-    records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives
+    records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives, *, is_at_work: bool
 ) -> dict[int, TrialHistory]:
     """Return the trials of which only the records tell, as those tell it: a storage may be cut, or an older copy.
 
-    A trial that the storage believes to run is one of them once all its runs have finished.
+    A trial that the storage believes to run is one of them once all its runs have finished, unless a command works on
+    the study: that is about to tell it.
     """
     from sentiment.search.study.history import TrialHistory  # heavy, and only a study comes here
 
@@ -126,7 +129,7 @@ def _find_lost(
         states = [STATES[record.status] for record, _ in runs]
         complete: State = "complete" if len(runs) == history.repeats else "killed"
         state = next((state for state in states if state != "complete"), complete)
-        if number in known and not (known[number].state == "running" and state == "complete"):
+        if number in known and (is_at_work or not (known[number].state == "running" and state == "complete")):
             continue
         first, changed = runs[0]
         metrics = [record.metrics for record, _ in runs]

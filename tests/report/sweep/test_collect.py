@@ -137,6 +137,13 @@ def test_what_the_storage_lost_stands_with_its_own_state_and_without_a_rank(make
     assert "no result of trials 1, 2, 3, but the runs' records have" in note
 
 
+def test_what_a_command_is_about_to_tell_its_study_is_not_lost(make_grid):
+    """A job writes its record a moment before the study has its result."""
+    history = make_history(make_trial(0, value=0.7), make_trial(1, "running"), best=(0,))
+    table = collect_records(make_grid(0.7, 0.9), "mine", history=history, is_at_work=True)
+    assert ([row.state for row in table.rows], table.notes) == (["complete", "running"], ())
+
+
 def test_repeats_that_the_storage_lost_are_one_trial(make_record):
     records = [make_record(number, accuracy=0.1 * number, params=AIM) for number in range(5)]
     rows = collect_records(records, "mine", history=make_history(repeats=2)).rows
