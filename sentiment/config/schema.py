@@ -110,6 +110,15 @@ class TransformerSettings(PhraseGroup):
             )
         return heads
 
+    @field_validator("positions")
+    @classmethod
+    def rotary_heads_have_pairs(cls, positions: str, info: ValidationInfo) -> str:
+        """Rotary positions turn pairs of a head's features, so a narrow head is 2 wide or more."""
+        width, heads = info.data.get("embedding_size"), info.data.get("heads")
+        if positions == "rotary" and info.data.get("head_form") == "narrow" and width and heads and width // heads < 2:
+            raise conflict("rotary, and every head is 1 wide: there is no pair to turn", "take fewer heads")
+        return positions
+
 
 @built_in("model", "sentiment.models.recurrent:TextClassificationRNN")
 class RNNSettings(PhraseGroup):
