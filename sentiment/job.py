@@ -243,10 +243,9 @@ def identify_data(config: DictConfig) -> str:
     fingerprint, start = _fingerprint(settings.data.model_dump_json(), has_words), find_start(settings)
     if start is None:
         return fingerprint
-    weights = hashlib.sha256(start.tokenizer.to_json().encode())  # the name stays where a model is trained again
-    for tensor in start.network.state_dict().values():
-        weights.update(tensor.numpy().tobytes())
-    return f"{fingerprint}:{weights.hexdigest()[:32]}"
+    from sentiment.training.start import hash_weights
+
+    return f"{fingerprint}:{hash_weights(start.network.state_dict(), start.tokenizer.to_json())}"
 
 
 @lru_cache(maxsize=64)

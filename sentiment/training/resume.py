@@ -63,6 +63,8 @@ class LastCheckpoint(pl.Callback):
             up, but that of a shorter one trains on.
         reporter: Learns where the run could be stopped.
         enabled: False: write nothing and always start anew.
+        started_from: Hash of the weights that the run starts from; empty: fresh ones. A file of a run that started from
+            others is not taken up: its tokens may be others, too.
         origin: Folder of the checkpoints of another run, from which this one goes on where it has none of its own: at
             other settings of the optimizer, and of nothing else.
     """
@@ -75,12 +77,13 @@ class LastCheckpoint(pl.Callback):
         reporter: Reporter,
         *,
         enabled: bool,
+        started_from: str = "",
         origin: Path | None = None,
     ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
         self._identities = identify(max_epochs)
         self.identity = {"run": self._identities.run, "folder": str(folder.resolve())}
-        self._origin = origin
+        self._origin, self._started_from = origin, started_from
         self._max_epochs, self._identify = max_epochs, identify
         self.enabled = enabled
         self._reporter = reporter
@@ -117,6 +120,9 @@ class LastCheckpoint(pl.Callback):
         trains_on = shorter < self._max_epochs and identity["run"] == self._identify(shorter).run
         if identity["run"] != self.identity["run"] and not trains_on:
             log.warning("%s is of other settings or data; the run starts anew.", self.file)
+            return None
+        if part.get("started_from", self._started_from) != self._started_from:
+            log.warning("%s is of a run that started from other weights; the run starts anew.", self.file)
             return None
         if identity != self.identity:  # the folder was moved or copied since
             checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
@@ -198,6 +204,7 @@ class LastCheckpoint(pl.Callback):
         checkpoint[KEY] = {
             "identity": self.identity,
             "training": self._identities.training,
+            "started_from": self._started_from,
             "max_epochs": self._max_epochs,
             "seconds": self.seconds,
             "should_stop": trainer.should_stop,

@@ -37,7 +37,7 @@ from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
 from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
-from sentiment.training.start import take_weights, take_words
+from sentiment.training.start import hash_weights, take_weights, take_words
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +101,12 @@ def train_replica(
     device = name_device(settings)
     set_global_state(settings.seed, settings.trainer)
     data, module = build_data(settings, corpus), build_module(settings, corpus)
+    started_from = ""
     if start is not None:
+        started_from = hash_weights(start.network.state_dict(), start.tokenizer.to_json())
         log.info("%s", take_weights(module.network, start, corpus.class_names, str(settings.trainer.init_from)))
     if words is not None:
+        started_from = hash_weights(words)
         log.info("%s", take_words(module.network, words))
     show_bar = wants_progress_bar(settings.trainer)
     reporting = build_reporting(settings, reporter, show_bar=show_bar)
@@ -113,7 +116,8 @@ def train_replica(
     selected = folder / BEST_FILE
     last = LastCheckpoint(
         folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
-        enabled=bool(settings.trainer.resume), origin=None if origin is None else origin / CHECKPOINTS,
+        enabled=bool(settings.trainer.resume), started_from=started_from,
+        origin=None if origin is None else origin / CHECKPOINTS,
     )  # fmt: skip
     parameters = count_parameters(module.network)
     with lightning_setup():

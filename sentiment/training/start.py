@@ -5,6 +5,7 @@ What fits is taken, what does not is refused.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import torch
@@ -77,6 +78,14 @@ def take_words(network: nn.Module, words: Mapping[str, torch.Tensor]) -> str:
     taken = sum(tensor.numel() for tensor in words.values())
     fresh = dict.fromkeys(".".join(key.split(".")[:-1][:2]) for key in wanted if key not in words)
     return f"Starts from these words: {taken:,} weights taken; {', '.join(fresh)} start fresh."
+
+
+def hash_weights(weights: Mapping[str, torch.Tensor], tokenizer_json: str = "") -> str:
+    """Identify weights that a run starts from, and their tokenizer: a name may come to stand for others."""
+    digest = hashlib.sha256(tokenizer_json.encode())
+    for tensor in weights.values():
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:32]
 
 
 def _find_head(network: nn.Module, classes: int) -> set[str]:

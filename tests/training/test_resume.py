@@ -11,8 +11,9 @@ import torch
 
 from sentiment.data.build import build_corpus
 from sentiment.errors import ModelFileError, RunPaused, RunPruned
+from sentiment.models.bundle import Predictor
 from sentiment.training.resume import forget_attempts
-from sentiment.training.run import train_and_test
+from sentiment.training.run import build_module, train_and_test
 
 DROPOUT = ("trainer.max_epochs=4", "model.dropout=0.2", "model.word_dropout=0.1", "optimizer.lr=0.005")
 
@@ -326,6 +327,30 @@ def test_only_a_run_of_the_same_settings_goes_on(
     train_and_test(small_settings("model=rnn", changed), small_corpus, tmp_path, reporter)
     assert reporter.of_kind("validated")[0][1] == starts_at
     assert ("of other settings" in caplog.text) is (starts_at == 1)
+
+
+@pytest.mark.parametrize("kind", ["start", "words"])
+def test_only_a_run_that_started_from_the_same_weights_goes_on(
+    small_settings, small_corpus, stopping_reporter, recording_reporter, tmp_path, caplog, kind
+):
+    """A name such as ``models:/imdb@champion`` comes to other weights, whose tokenizer may have other ids."""
+    settings = small_settings("model=rnn", "trainer.max_epochs=3")
+
+    def start_from(seed):
+        torch.manual_seed(seed)
+        network = build_module(settings, small_corpus).network
+        reading = settings.data.max_tokens, settings.data.keep, settings.data.head_fraction
+        predictor = Predictor(network, small_corpus.tokenizer, small_corpus.class_names, *reading)
+        return {"start": predictor} if kind == "start" else {"words": network.state_dict()}
+
+    with pytest.raises(PowerCut):
+        train_and_test(settings, small_corpus, tmp_path, stopping_reporter(2, PowerCut), **start_from(1))
+    for seed, epochs in ((1, [2, 3]), (2, [1, 2, 3])):
+        shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{seed}"))
+        rest = recording_reporter()
+        train_and_test(settings, small_corpus, tmp_path.with_name(f"{tmp_path.name}-{seed}"), rest, **start_from(seed))
+        assert [epoch for _, epoch, _ in rest.of_kind("validated")] == epochs
+    assert "is of a run that started from other weights; the run starts anew" in caplog.text
 
 
 def test_resume_can_be_switched_off(small_settings, small_corpus, reporter, interrupt, tmp_path):
