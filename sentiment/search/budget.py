@@ -51,11 +51,11 @@ class Spending:
         epochs: Work in epochs.
         committed_trials: The same work, were all trials that have begun to run to their end.
         committed_epochs: Likewise.
-        trial_seconds: Wall time that a trial takes to its end; 0 while nobody knows.
+        trial_seconds: Wall time that a job takes to its end; 0 while nobody knows.
         trial_epochs: Epochs of a job; 0 while nobody knows.
         steps_per_job: Reports of a whole job; 0 while nobody knows.
         first_jobs: Work of a new trial before it may be paused, in whole jobs; None: it runs to its end.
-        furthest_jobs: Work that the furthest trial will have done.
+        furthest_jobs: Work that the furthest trial which may go on will have done.
         is_any_promoted: Whether a trial has come to its end up the ladder.
     """
 
@@ -96,7 +96,8 @@ class Budget:
         """
         jobs, kept = float(repeats), 0.0
         if spent.first_jobs is not None:
-            jobs, kept = spent.first_jobs, 0.0 if spent.is_any_promoted else repeats - spent.furthest_jobs
+            jobs = spent.first_jobs
+            kept = 0.0 if spent.is_any_promoted else repeats - max(jobs, spent.furthest_jobs)
         counts = [UNLIMITED]
         if self.seconds is not None and not self.fits(spent, jobs + kept):
             counts.append(0)
@@ -118,9 +119,9 @@ class Budget:
             and (self.epochs is None or self.epochs - spent.committed_epochs >= jobs * spent.trial_epochs - 1e-9)
         )
 
-    def may_resume(self, spent: Spending) -> bool:
+    def may_resume(self, spent: Spending, repeats: int) -> bool:
         """Return whether a trial that waits may go on: of the work it is a part already."""
-        return self.seconds is None or self.seconds - spent.seconds >= max(spent.trial_seconds, 1e-9)
+        return Budget(self.seconds).fits(spent, repeats)
 
     def seconds_left(self, spent: Spending) -> float | None:
         """Return the wall time that is left, below 0 when it is over; None without a budget of time."""

@@ -203,7 +203,7 @@ class Agenda:
     def _may_resume(self, waiting: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> bool:
         """Return whether the budget lets a waiting trial run: an interrupted one, else one that is yet to begin."""
         if self._budget and any(trial.datetime_start is not None for trial in waiting):
-            return self._budget.may_resume(self._measure(trials))
+            return self._budget.may_resume(self._measure(trials), self._repeats)
         return self._may_begin(trials)
 
     def _find_promoted(
@@ -228,7 +228,7 @@ class Agenda:
         if not self._budget or self._scheduler is None:
             return True
         spent, steps = self._measure(trials), count_steps(trial)
-        whole = spent.steps_per_job or steps
-        jobs = min(1.0, self._scheduler.find_target(steps) / whole) - min(1.0, steps / whole)
-        after = max(spent.furthest_jobs, min(1.0, self._scheduler.find_target(steps) / whole))
-        return self._budget.fits(spent, jobs + (0.0 if spent.is_any_promoted else self._repeats - after))
+        whole, target = spent.steps_per_job or steps, self._scheduler.find_target(steps)
+        goal = target / whole if target < whole else self._repeats  # who comes to the end is repeated
+        kept = 0.0 if spent.is_any_promoted else self._repeats - max(spent.furthest_jobs, goal)
+        return self._budget.fits(spent, goal - min(1.0, steps / whole) + kept)

@@ -65,5 +65,9 @@ class Scheduler(BasePruner):
 
 
 def is_promoted(trial: FrozenTrial) -> bool:
-    """Return whether a trial has come to its end up the ladder: what is tried first runs to its end in any case."""
-    return trial.state == TrialState.COMPLETE and TARGET_KEY in trial.system_attrs
+    """Return whether a trial has come to its end up the ladder.
+
+    What is tried first runs to its end in any case; what took over a result, or has no rungs, does not report.
+    """
+    is_on_ladder = TARGET_KEY in trial.system_attrs and bool(trial.intermediate_values)
+    return trial.state == TrialState.COMPLETE and is_on_ladder

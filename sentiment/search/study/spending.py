@@ -41,7 +41,7 @@ class Meter:
         self._changes = Changes()
         self._open: dict[int, FrozenTrial] = {}
         self._ended: set[int] = set()
-        self._jobs = self._epochs = self._furthest = self._steps_per_job = self._trial_epochs = 0.0
+        self._jobs = self._epochs = self._steps_per_job = self._trial_epochs = 0.0
         self._is_any_promoted = False
         self._lengths: list[float] = []  # in order
 
@@ -69,7 +69,7 @@ class Meter:
         committed = {trial.number: _commit(trial, done[trial.number], self._repeats, steps_per_job) for trial in opened}
         lengths = list(self._lengths)
         if self._first:
-            lengths += filter(None, map(_estimate_seconds, opened))
+            lengths += filter(None, map(_estimate_seconds, filter(is_paused, opened)))
         return Spending(
             seconds=_unite(commands, own),
             full_trials=self._jobs + sum(done.values()),
@@ -80,7 +80,7 @@ class Meter:
             trial_epochs=max(self._trial_epochs, max(map(_count_epochs, opened), default=0.0)),
             steps_per_job=steps_per_job,
             first_jobs=min(1.0, self._first / steps_per_job) if self._first and steps_per_job else None,
-            furthest_jobs=max(self._furthest, max(committed.values(), default=0.0)),
+            furthest_jobs=max((committed[one.number] for one in opened if TARGET_KEY in one.system_attrs), default=0.0),
             is_any_promoted=self._is_any_promoted,
         )
 
@@ -89,7 +89,6 @@ class Meter:
         done = _count_jobs(trial)
         self._jobs += done
         self._epochs += done * _count_epochs(trial)
-        self._furthest = max(self._furthest, done)
         self._trial_epochs = max(self._trial_epochs, _count_epochs(trial))
         self._steps_per_job = max(self._steps_per_job, _count_whole(trial))
         self._is_any_promoted |= is_promoted(trial)
@@ -97,7 +96,7 @@ class Meter:
         if self._first:
             seconds = _estimate_seconds(trial)
         elif trial.state == TrialState.COMPLETE and trial.duration is not None and done:
-            seconds = trial.duration.total_seconds()
+            seconds = trial.duration.total_seconds() / done
         if seconds:
             bisect.insort(self._lengths, seconds)
 
@@ -123,12 +122,10 @@ def _count_whole(trial: FrozenTrial) -> float:
 
 
 def _estimate_seconds(trial: FrozenTrial) -> float:
-    """Return how long a trial takes to its end, by the time that it ran and how far it came; 0 where nobody knows."""
-    seconds = sum(outcome.seconds for outcome in read_outcomes_of(trial).values())
-    told = trial.system_attrs.get(PROGRESS_KEY)
-    share = 1.0 if trial.state == TrialState.COMPLETE else 0.0 if told is None else float(told[0])
-    share -= _inherit(trial)
-    return seconds / share if share > 0 else 0.0
+    """Return how long a job of a trial takes, by the time that its jobs ran and how far they came; 0: nobody knows."""
+    is_known = trial.state == TrialState.COMPLETE or PROGRESS_KEY in trial.system_attrs
+    jobs = _count_jobs(trial) if is_known else 0.0
+    return sum(outcome.seconds for outcome in read_outcomes_of(trial).values()) / jobs if jobs else 0.0
 
 
 def _count_jobs(trial: FrozenTrial) -> float:

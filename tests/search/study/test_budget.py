@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import timedelta
 
 import pytest
 from omegaconf import OmegaConf
@@ -17,6 +18,7 @@ from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.spending import EPOCHS_KEY, Meter
 from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY
 
@@ -246,3 +248,17 @@ def test_what_the_command_line_gives_takes_the_place_of_the_configurations_budge
     options = make_search(full_trials=20.0, n_trials=5).options
     ends = open_end(options, OmegaConf.create({"hydra": {"overrides": {"hydra": given}}}))
     assert (ends.n_trials, ends.full_trials) == (n_trials, full_trials)
+
+
+@pytest.mark.parametrize("pruner", [None, PromotionPruner()])
+def test_how_long_a_job_takes_is_told_of_one_repeat(pruner):
+    attributes = {ATTEMPT_KEY.format(repeat=number): {"count": 1, "log": None} for number in range(4)}
+    kept = Outcome("complete", (1.0,), seconds=3.0).to_json()
+    attributes |= {OUTCOME_KEY.format(repeat=number): kept for number in range(4)}
+    trial = create_trial(value=1.0, system_attrs={**attributes, PROGRESS_KEY: [1.0, ""]})
+    trial.datetime_complete = trial.datetime_start + timedelta(seconds=12)
+    spent = Meter(4, pruner).measure([trial], [])
+    assert spent.trial_seconds == 3
+    assert Budget(seconds=12).count_starts(spent, 4) == UNLIMITED, "there is time for four more jobs"
+    assert Budget(seconds=12).may_resume(spent, 4)
+    assert not Budget(seconds=11).may_resume(spent, 4)

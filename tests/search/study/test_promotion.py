@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from sentiment.search.budget import Budget, Spending
+from sentiment.search.budget import UNLIMITED, Budget, Spending
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.study.agenda import Agenda
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, is_paused
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan, is_paused
 from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.trial import PROGRESS_KEY
@@ -280,3 +282,37 @@ def test_a_task_without_checkpoints_runs_to_its_end(sweep):
 def test_several_objectives_are_refused(sweep):
     with pytest.raises(StudyEndedError):
         sweep(*OPTIONS, "hydra.sweeper.direction=[minimize,minimize]", task=Climbing())
+
+
+def test_a_result_that_was_taken_over_is_not_the_one_that_comes_to_its_end(sweep):
+    """The first point does not report; later trials at it take its value over, and climb no ladder."""
+
+    class Mixed(Climbing):
+        def __call__(self, config):
+            return 9.0 if config.x == 5 else super().__call__(config)
+
+    study = sweep(
+        "x=0,1,2,3,4,5", "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=1", "hydra.sweeper.n_trials=9",
+        "hydra/sweeper/pruner=promotion", "hydra.sweeper.pruner.growing=true", "hydra.sweeper.start=[{x: 5}]",
+        task=Mixed(),
+    )  # fmt: skip
+    assert any("reused_from" in trial.user_attrs for trial in study.trials)
+    assert study.best_params == {"x": 0}
+
+
+def test_what_is_tried_first_spends_nothing_of_what_is_kept_back(sweep):
+    study = sweep(*OPTIONS, "hydra.sweeper.start=[{x: 4}]", "hydra.sweeper.full_trials=2.5", task=Climbing())
+    assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 2
+    assert sum(count_steps(trial) for trial in study.trials) <= 2.5 * 9
+
+
+def test_who_comes_to_the_end_is_repeated_within_the_budget():
+    search = SimpleNamespace(
+        options=SimpleNamespace(limit=Budget(full_trials=12), direction=["maximize"]), pruner=LADDER,
+        repeats=RepeatPlan(3, maximize=(True,)), grid=None, total=UNLIMITED,
+    )  # fmt: skip
+    trials = [trial_at(0, [0.5, 0.6, 0.7]), trial_at(1, [0.5, 0.5, 0.5]), trial_at(2, [0.4, 0.4, 0.4])]
+    for committed, step in ((9.3, "promote"), (9.5, None)):
+        spent = Spending(0, committed, 0, committed, 0, 0, 0, steps_per_job=9, first_jobs=12)  # no new trial fits
+        chosen = Agenda(search, (), lambda trials, spent=spent: spent).choose(trials)
+        assert (None if chosen is None else chosen.kind) == step
