@@ -288,8 +288,10 @@ class Controller:
         with uninterrupted():
             stopped = {job.address.number for job in self._executor.stop()}
         for number in sorted(stopped & self._active.keys()):
+            active = self._active[number]
             reason = "the study's budget of time was over, and the trial did not report"
-            self._tell(self._settle(self._active[number], Outcome("pruned", reason=reason)))
+            ended = finish(self._study.read_outcomes(active.claimed.trial_id), self._repeats)  # just before
+            self._tell(self._settle(active, ended or Outcome("pruned", reason=reason)))
 
     def _end_hung(self) -> None:
         """End the jobs that take too long, or do not get on."""

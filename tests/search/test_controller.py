@@ -243,3 +243,14 @@ def test_a_new_slot_is_filled_by_more_trials_in_a_later_command(run_study):
     run_study(Slots(succeed))
     executor = run_study(Slots(succeed), total=6)
     assert [event for event in executor.events if "start" in event] == ["start 4", "start 5"]
+
+
+def test_a_job_that_ended_just_before_it_was_stopped_over_time_keeps_its_result(run_study, monkeypatch):
+    def read_outcomes(study, trial_id):
+        return {0: Outcome("complete", (1.0,))} if study.read(trial_id).number == 0 else {}
+
+    monkeypatch.setattr(StoredStudy, "is_overdue", True)
+    monkeypatch.setattr(StoredStudy, "read_outcomes", read_outcomes)
+    executor = Slots(succeed)
+    monkeypatch.setattr(executor, "wait", lambda timeout_seconds: [])
+    assert list_states(run_study(executor, total=2)) == ["complete", "pruned"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from sentiment.search.composer import is_within
 from sentiment.search.space.parameters import name_key
@@ -66,16 +66,8 @@ class PopulationPruner(Scheduler):
         """
         if not is_closing:
             return []
-        copied = {
-            trial.system_attrs[CONTINUES_KEY]["trial"]
-            for trial in trials
-            if CONTINUES_KEY in trial.system_attrs
-            and trial.state in (TrialState.RUNNING, TrialState.WAITING)
-            and count_steps(trial) <= trial.system_attrs[CONTINUES_KEY]["steps"]
-        }
-        replaced = find_replaced(trials)
-        waiting = _list_waiting(trials, maximize)
-        return [trial for trial in waiting if trial.number not in copied | replaced]
+        held = _find_copied(trials) | find_replaced(trials)
+        return [trial for trial in _list_waiting(trials, maximize) if trial.number not in held]
 
     def list_excess(self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool]) -> list[FrozenTrial]:
         """List the paused trials whose places copies have taken."""
@@ -84,14 +76,14 @@ class PopulationPruner(Scheduler):
 
     def find_swap(self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool]) -> Swap | None:
         """Find one of the worst that waits where one of the best waits too; the best of them is copied."""
-        replaced = find_replaced(trials)
+        held = _find_copied(trials) | find_replaced(trials)
         for loser in _list_waiting(trials, maximize):
             steps = count_steps(loser)
             # Who came here themselves, also who gave up their places here: else the next worst would be the worst.
             here = [trial for trial in trials if steps > (find_origin(trial) or {"steps": 0})["steps"]]
             ranked = rank_rung(here, steps, maximize)
             count = int(len(ranked) * self.quantile)
-            if loser.number in replaced or loser.number not in ranked[len(ranked) - count :]:
+            if loser.number in held or loser.number not in ranked[len(ranked) - count :]:
                 continue
             waiting = {trial.number: trial for trial in here if is_paused(trial) and count_steps(trial) == steps}
             origin = next((waiting[number] for number in ranked[:count] if number in waiting), None)
@@ -125,6 +117,16 @@ class PopulationPruner(Scheduler):
 def find_replaced(trials: Sequence[FrozenTrial]) -> set[int]:
     """Return the numbers of the trials whose places copies have taken."""
     return {one["place_of"] for one in map(find_origin, trials) if one is not None}
+
+
+def _find_copied(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Return the numbers of the trials whose checkpoints copies have yet to take."""
+    origins = ((trial, find_origin(trial)) for trial in trials)
+    return {
+        origin["trial"]
+        for trial, origin in origins
+        if origin is not None and not trial.state.is_finished() and count_steps(trial) <= origin["steps"]
+    }
 
 
 def find_origin(trial: FrozenTrial) -> Mapping[str, int] | None:

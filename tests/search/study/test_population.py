@@ -75,6 +75,15 @@ def test_the_least_advanced_go_on_first_and_who_is_copied_waits_for_it():
     assert [trial.number for trial in listed] == [1, 0]
 
 
+def test_who_is_copied_loses_its_place_to_nobody_before_its_checkpoint_is_taken():
+    half = PopulationPruner(quantile=0.5)
+    trials = [trial_at(number, value) for number, value in enumerate([0.5, 0.6, 0.7, 0.8])]
+    copy = trial_at(4, 0.6, state=TrialState.RUNNING, continues={"trial": 1, "steps": 1, "place_of": 0})
+    assert find_swap([*trials, copy], half) is None
+    reported = trial_at(4, 0.6, 0.7, state=TrialState.RUNNING, continues={"trial": 1, "steps": 1, "place_of": 0})
+    assert find_swap([*trials, reported], half) == (1, 3)
+
+
 @given(seed=st.integers(0, 1000), value=st.floats(0.01, 1), whole=st.integers(2, 9))
 def test_numbers_change_within_their_intervals_and_the_rest_stays(seed, value, whole):
     distributions = {
