@@ -247,3 +247,20 @@ def test_earlier_trials_are_shown_with_what_they_had_of_a_key_that_is_searched_n
     assert [tuple(one.parameters[key] for key in ("x", "y", "shape")) for one in trials if one.number > 7] == [
         (7, 3, "flat")
     ]
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_space_that_changes_after_points_were_tried_again(sweep, caplog, failures):
+    task = Noting("x")
+    task.bad = {(1,)}
+    command = [*GRID, "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.progress=lines"]
+    for _ in range(failures):
+        with pytest.raises(StudyEndedError):
+            sweep(*command, "x=1,2,3", task=task)
+    task.bad = ()
+    sweep(*command, "x=1,2,3", task=task)
+    with caplog.at_level(logging.INFO):
+        study = sweep(*command, "x=1,2,3,4", task=task)
+    assert len(study.trials) == 4 + failures
+    assert "1 new points to run; 3 trials there belong to the new space." in caplog.text
+    assert "4 done of 4; best" in caplog.text

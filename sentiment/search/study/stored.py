@@ -234,7 +234,7 @@ class StoredStudy:
         if grid is not None:
             inside = len(keys.keys() & grid.keys())
         outside = len(standing) - inside
-        new = f"{self._agenda.count_free(standing)} {'trials' if grid is None else 'new points'} to run"
+        new = f"{self._agenda.count_free(self.trials())} {'trials' if grid is None else 'new points'} to run"
         history = f", {outside} do not and stay as history" if outside else ""
         return f"{new}; {inside} trials there belong to the new space{history}."
 
