@@ -6,13 +6,13 @@ misleads where a parameter means something else by now, or where another objecti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.space.parameters import Space
-from sentiment.search.space.points import PointReader, write_setting
+from sentiment.search.space.points import ReadSettings, find_other_point, write_told
 from sentiment.search.study.history import StudyHistory
 
 KEY = "hydra.sweeper.prior"
@@ -22,14 +22,14 @@ LEARNERS = ("TPESampler", "GPSampler")
 
 
 def read_prior(
-    history: StudyHistory, space: Space, defaults: Mapping[str, str], directions: Sequence[str], sampler: str
+    history: StudyHistory, space: Space, read_defaults: ReadSettings, directions: Sequence[str], sampler: str
 ) -> list[FrozenTrial]:
     """Return the complete trials of another study that are points of a space.
 
     Args:
         history: The other study.
         space: The space of the study that is to learn.
-        defaults: Setting to the value, written, that a trial has of a key which it did not draw.
+        read_defaults: Reads what a trial has of keys that it did not draw.
         directions: Which way is better, per objective, in the study that is to learn.
         sampler: Import path of its sampler.
 
@@ -42,11 +42,11 @@ def read_prior(
     if list(history.directions) != list(directions):
         problem = f"the objectives of {history.name} are better by {list(history.directions)}, here {list(directions)}"
         raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
-    reader, trials = PointReader(space), []
+    trials = []
     complete = [trial for trial in history.trials if trial.state == "complete" and not trial.excess]
     for trial in complete:
-        written = {key: write_setting(value) for key, value in trial.parameters.items()}
-        point = reader.find_point({**defaults, **written})
+        written = {key: write_told(value) for key, value in trial.parameters.items()}
+        point = find_other_point(space, written, read_defaults)
         if point is not None:
             distributions = {item.name: item.distribution for item in space.active(point)}
             trials.append(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -197,9 +198,8 @@ class Search:
             return []
         remedy = "name a study beside this one, or the path of its folder"
         history = read_other_study(self.options.prior, self.study_dir.parent, self.working_dir, prior.KEY, remedy)
-        defaults = self._read_fixed({name_key(parameter.name) for parameter in space.parameters})
         target = str(self.options.sampler.get("_target_"))
-        trials = prior.read_prior(history, space, defaults, self.options.direction, target)
+        trials = prior.read_prior(history, space, self._read_fixed, self.options.direction, target)
         if space is not self.space:  # once, when the study has begun
             log.info("The sampler learns from %d trials of %s.", len(trials), history.name)
         return trials
@@ -210,15 +210,18 @@ class Search:
         settings = {key: str(text) for key, text in self.composer.simplify(stored.settings).items()}
         return replace(stored, settings=self.composer.make_portable(settings))
 
-    def _read_fixed(self, keys: Collection[str]) -> dict[str, str]:
-        """Return the settings of keys where nothing is searched; keys that are nowhere are left out."""
+    def _read_fixed(self, keys: Collection[str], chosen: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+        """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack."""
         choices = self.config.hydra.runtime.choices
-        needed = {
-            item.key: f"{item.key}={item.distribution.choices[0]}"
+        options = {
+            item.key: item.distribution.choices
             for item in self.space.parameters
-            if isinstance(item.distribution, CategoricalDistribution)
-            and item.key in list(choices)
-            and OmegaConf.is_missing(choices, item.key)
+            if isinstance(item.distribution, CategoricalDistribution) and item.key in list(choices)
+        }
+        needed = {
+            key: f"{key}={chosen[key] if chosen.get(key) in known else known[0]}"
+            for key, known in options.items()
+            if chosen.get(key) in known or OmegaConf.is_missing(choices, key)
         }
         config = self.composer.compose([*needed.values(), *self._shared()])
         found = {

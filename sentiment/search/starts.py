@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from sentiment.errors import ConfigError, Fault, SentimentError
 from sentiment.nearest import nearest
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import Space, name_key, read_value
-from sentiment.search.space.points import Point, PointReader, find_value, write_setting
+from sentiment.search.space.points import Point, ReadSettings, find_other_point, find_value, write_setting, write_told
 from sentiment.search.study.history import StudyHistory, has_study, read_study
 from sentiment.search.study.ranking import Candidate, rank_trials
 
@@ -51,14 +51,14 @@ class StartFinder:
     Attributes:
         space: What may be chosen.
         is_valid: Whether a point satisfies the constraints; None: there are none.
-        read_defaults: Reads the configuration's own settings, written, of some keys.
+        read_defaults: Reads the configuration's own settings of some keys.
         folder: Folder that other studies have their folders in.
         working_dir: Where the paths of files start.
     """
 
     space: Space
     is_valid: Validity | None
-    read_defaults: Callable[[set[str]], Mapping[str, str]]
+    read_defaults: ReadSettings
     folder: Path
     working_dir: Path
 
@@ -84,17 +84,17 @@ class StartFinder:
             return [Start("a given point", self._read_given(entry, str(dict(entry))))]
         text = str(entry)
         if text == DEFAULTS:
-            return self._keep("the configuration's own values", self._read_defaults())
+            return self._keep("the configuration's own values", self._read_defaults({}))
         if text.endswith(FILES):
             return self._read_file(text)
         return self._read_study(text)
 
-    def _read_defaults(self) -> Mapping[str, str]:
-        return self.read_defaults({name_key(parameter.name) for parameter in self.space.parameters})
+    def _read_defaults(self, written: Mapping[str, str]) -> Mapping[str, str]:
+        return self.read_defaults({name_key(parameter.name) for parameter in self.space.parameters}, written)
 
     def _keep(self, label: str, settings: Mapping[str, str]) -> list[Start]:
         """Return the point that settings mean; none, which is said, where the space has no such point."""
-        point = PointReader(self.space).find_point(settings)
+        point = find_other_point(self.space, settings, self.read_defaults)
         if point is None or not (self.is_valid is None or self.is_valid(point)):
             written = " ".join(f"{key}={text}" for key, text in settings.items())
             log.info("Not tried first: %s are no point of the space (%s).", label, written)
@@ -103,28 +103,29 @@ class StartFinder:
 
     def _read_given(self, entry: Mapping[Any, Any], told: str) -> Point:
         """Read a point that people wrote, which has to be one."""
-        by_key = {name_key(parameter.name): parameter for parameter in self.space.parameters}
-        defaults, point, faults = self._read_defaults(), Point(), []
-        for key, value in entry.items():
-            if str(key) not in by_key:
-                near = nearest(str(key), by_key)
-                remedy = f"name one of {', '.join(by_key)}" if near is None else f"did you mean {near}?"
-                faults.append(Fault(KEY, f"{told}: {key} is not searched", remedy))
-                continue
-            found = find_value(by_key[str(key)].distribution, write_setting(value))
-            if found is None:
-                known = self.space.describe()[by_key[str(key)].name]
-                faults.append(Fault(KEY, f"{told}: {key} has no value {value!r}", f"choose one of: {known}"))
-            else:
-                point[by_key[str(key)].name] = found[0]
+        given, point, faults = {str(key): write_setting(value) for key, value in entry.items()}, Point(), []
+        settings = {**self._read_defaults(given), **given}
+        searched = list(dict.fromkeys(name_key(parameter.name) for parameter in self.space.parameters))
+        for key in [key for key in given if key not in searched]:
+            near = nearest(key, searched)
+            remedy = f"name one of {', '.join(searched)}" if near is None else f"did you mean {near}?"
+            faults.append(Fault(KEY, f"{told}: {key} is not searched", remedy))
+        for is_branch in (False, True):
+            for parameter in self.space.active(point):
+                key = name_key(parameter.name)
+                if (parameter.condition is not None) != is_branch or key not in settings:
+                    continue
+                found = find_value(parameter.distribution, settings[key])
+                if found is not None:
+                    point[parameter.name] = found[0]
+                elif key in given:
+                    known = self.space.describe()[parameter.name]
+                    faults.append(Fault(KEY, f"{told}: {key} has no value {given[key]}", f"choose one of: {known}"))
+        active = {parameter.name for parameter in self.space.active(point)}
+        for key in [] if faults else [key for key in given if key not in map(name_key, active)]:
+            faults.append(Fault(KEY, f"{told}: there is no {key} at this point", "name the choice that has it, too"))
         if faults:
             raise ConfigError(faults)
-        for key, text in defaults.items():
-            found = find_value(by_key[key].distribution, text)
-            if found is not None:
-                point.setdefault(by_key[key].name, found[0])
-        active = {parameter.name for parameter in self.space.active(point)}
-        point = {name: value for name, value in point.items() if name in active}
         if self.is_valid is not None and active <= point.keys() and not self.is_valid(point):
             raise ConfigError([Fault(KEY, f"{told} breaks a constraint", "correct the point, or leave it out")])
         return point
@@ -162,8 +163,8 @@ class StartFinder:
         trials = {trial.number: trial for trial in history.trials}
         starts: list[Start] = []
         for number in rank_trials(candidates, history.directions).numbers[: int(count or 1)]:
-            written = {key: write_setting(value) for key, value in trials[number].parameters.items()}
-            starts += self._keep(f"trial {number} of {name}", {**self._read_defaults(), **written})
+            written = {key: write_told(value) for key, value in trials[number].parameters.items()}
+            starts += self._keep(f"trial {number} of {name}", written)
         return starts
 
 

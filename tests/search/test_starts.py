@@ -9,6 +9,8 @@ from optuna.trial import TrialState
 
 from sentiment.errors import ConfigError
 from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.space.reading import read_space
+from sentiment.search.starts import StartFinder
 
 SPACE = ("x=interval(-5,5)", "y=choice(1.0,2.0)", "hydra.sweeper.sampler.seed=1")
 
@@ -154,3 +156,71 @@ def test_a_study_that_cannot_be_extended_is_a_fault(sweep, tmp_path):
     cause = caught.value.__cause__
     assert isinstance(cause, ConfigError)
     assert [fault.key for fault in cause.faults] == ["hydra.sweeper.extend"]
+
+
+TYPED = (*SPACE, "mark=true,null", "end_mark='1','2'", "+pair=[1,1],[1,2]")
+
+
+@pytest.mark.parametrize("key", ["start=[first]", "prior=first", "extend=first"])
+def test_truths_lists_and_quoted_numbers_are_the_same_values_in_another_study(sweep, tmp_path, caplog, key):
+    first = sweep(*TYPED, "hydra.sweeper.n_trials=3", study_dir=tmp_path / "first")
+    with caplog.at_level("INFO"):
+        study = sweep(*TYPED, f"hydra.sweeper.{key}", "hydra.sweeper.n_trials=1", study_dir=tmp_path / "second")
+    assert ("learns from 3 trials" in caplog.text) == key.startswith("prior")
+    assert key.startswith("prior") or study.trials[0].params == first.best_trial.params
+
+
+@pytest.mark.parametrize(("y", "is_tried"), [(1.0, True), (2.0, False)])
+def test_a_trial_with_another_value_of_what_is_fixed_now_is_left_out(sweep, tmp_path, caplog, y, is_tried):
+    sweep(*SPACE, "y=choice(1.0)", "hydra.sweeper.n_trials=1", study_dir=tmp_path / "first")
+    command = (SPACE[0], f"y={y}", "hydra.sweeper.n_trials=1")
+    with caplog.at_level("INFO"):
+        sweep(*command, "hydra.sweeper.start=[first]", study_dir=tmp_path / "second")
+    assert ("Tried first: trial 0 of first." in caplog.text) == is_tried
+    if not is_tried:
+        with pytest.raises(StudyEndedError, match="none of the 1 complete trials"):
+            sweep(*command, "hydra.sweeper.prior=first", study_dir=tmp_path / "third")
+
+
+BRANCHES = {
+    "shape=flat": {"y": "choice(1.0,2.0,3.0)"},
+    "shape=round": {"y": "choice(1.0,2.0)", "shape.sides": "choice(3,4)"},
+}
+
+
+@pytest.fixture
+def find(tmp_path):
+    """Finds given points in a space with branches."""
+    space = read_space(["shape=flat,round"], {}, BRANCHES, None)
+    own = {"shape": "flat", "y": "1.0"}
+    return lambda *points: StartFinder(space, None, lambda keys, chosen: own, tmp_path, tmp_path).find(points)
+
+
+def test_given_points_are_read_in_their_own_branch(find):
+    starts = find({"shape": "flat", "y": 3.0}, {"shape": "round", "y": 2.0}, {"shape": "round"}, {})
+    assert [sorted(map(str, start.point.values())) for start in starts] == [
+        ["3.0", "flat"], ["2.0", "round"], ["1.0", "round"], ["1.0", "flat"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("point", "told"),
+    [({"shape.sides": 3}, r"no shape\.sides at this point"), ({"shape": "round", "y": 3.0}, r"y has no value 3\.0")],
+)
+def test_what_belongs_to_another_branch_is_a_fault(find, point, told):
+    with pytest.raises(ConfigError, match=told):
+        find(point)
+
+
+def test_what_is_missing_is_as_the_given_option_has_it(sweep):
+    study = sweep("shape=flat,round", "shape.name=flat,round", "hydra.sweeper.start=[{shape: round}]")
+    assert study.trials[0].params == {"shape": "round", "shape.name": "round"}
+
+
+def test_more_trials_are_extended_by_the_next_best_and_the_sampler_draws_none(sweep, tmp_path):
+    first, task = Noting(), Noting()
+    sweep(*SPACE, "hydra.sweeper.n_trials=6", task=first, study_dir=tmp_path / "first")
+    for count in (1, 3, 3):
+        study = sweep(*SPACE, f"hydra.sweeper.extend=first:{count}", task=task, study_dir=tmp_path / "longer")
+        assert len(study.trials) == count
+    assert task.runs == sorted(first.runs, key=lambda point: abs(point[0]))[:3]

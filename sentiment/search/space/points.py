@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,11 @@ def write_setting(value: Any) -> str:
         return str(value)
     is_ambiguous = value[:1] in ("'", '"', "[", "{") or value in ("True", "False", "None") or _is_number(value)
     return repr(value) if is_ambiguous else value
+
+
+def write_told(value: float | str) -> str:
+    """Write a value as a study's history tells it, ``true`` and ``null`` as text, like `write_setting`."""
+    return write_setting(read_value(str(value)) if value in ("true", "false", "null") else _read(value))
 
 
 def read_setting(text: str) -> Any:
@@ -132,6 +137,19 @@ class PointReader:
             else f"{key} ({name_key(parameter.condition[0])}={parameter.condition[1]})"
         )
         return settings.get(key, self.defaults.get(branch, self.defaults.get(key)))
+
+
+ReadSettings = Callable[[Collection[str], Mapping[str, str]], Mapping[str, str]]
+"""Reads the settings of keys, written, in the configuration with the options that other settings choose."""
+
+
+def find_other_point(space: Space, written: Mapping[str, str], read: ReadSettings) -> Point | None:
+    """Return the point of a space that settings mean which were drawn elsewhere; None where it is none.
+
+    What was not drawn is as it is set here; what was, and is not searched here, has to be.
+    """
+    fixed = read({*written, *(name_key(parameter.name) for parameter in space.parameters)}, written)
+    return PointReader(space, fixed=fixed, known=frozenset(written)).find_point({**fixed, **written})
 
 
 class Changes:

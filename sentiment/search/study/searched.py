@@ -60,7 +60,7 @@ class Searched(Protocol):
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]: ...  # noqa: D102
 
 
-class GrowingSearch(Protocol):
+class GrowingSearch(Searched, Protocol):
     """A search that may have changed since its study was stored."""
 
     def describe(self) -> Definition: ...  # noqa: D102
@@ -72,4 +72,4 @@ class GrowingSearch(Protocol):
 
     def find_names(self, known: Mapping[str, str]) -> dict[str, str]: ...  # noqa: D102
 
-    def continue_from(self, definition: Definition) -> Searched: ...  # noqa: D102
+    def continue_from(self, definition: Definition) -> GrowingSearch: ...  # noqa: D102

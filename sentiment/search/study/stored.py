@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.budget import Spending
 from sentiment.search.space.parameters import name_key, show_values
-from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY
+from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY, make_key
 from sentiment.search.space.sampling import derive_seed
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
@@ -196,18 +196,23 @@ class StoredStudy:
             now = replace(now, names=search.find_names(now.names))
             if content != now.to_json():
                 self._storage.set_study_system_attr(get_study_id(self._study), DEFINITION_KEY, now.to_json())
-            self.search = search.continue_from(now)
+            self.search = grown = search.continue_from(now)
             self._agenda = Agenda(self.search, self._failed_before, self.spent)
             self._study.sampler = self.search.sampler
-            if not self.trials():
-                self._enqueue(search.starts)
+            trials = self.trials()
+            if options.extend is not None or not any(trial.datetime_start for trial in trials):
+                self._enqueue((grown if trials else search).starts, trials)
         self._storage.set_study_system_attr(get_study_id(self._study), BUDGET_KEY, asdict(self._budget))
         self._tell_of_other_code()
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
             log.info("%s", self._describe_growth())
 
-    def _enqueue(self, starts: Sequence[StartPoint]) -> None:
+    def _enqueue(self, starts: Sequence[StartPoint], trials: Sequence[FrozenTrial]) -> None:
+        """Let points be tried first that no trial was to try; a command may have died between two of them."""
+        known = {make_key(trial.system_attrs.get("fixed_params", {})) for trial in trials}
+        starts = [start for start in starts if make_key(start.point) not in known]
+        starts = starts[: max(0, self.search.total - len(self.look(trials)))]
         for start in starts:
             self._study.enqueue_trial(start.point, user_attrs={START_KEY: start.label})
         if starts:
