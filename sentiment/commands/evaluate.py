@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.data.labelled import read_data_set, read_labelled_file
     from sentiment.models.bundle import Predictor
     from sentiment.models.checkpoint import load_checkpoint
-    from sentiment.report.errors.evaluation import evaluate, print_metrics
+    from sentiment.report.errors.evaluation import evaluate, print_metrics, say_learned
     from sentiment.report.errors.page import write_report
     from sentiment.report.errors.summary import print_findings
     from sentiment.tracking.model_source import find_model_source
@@ -84,10 +84,18 @@ def run(options: argparse.Namespace) -> None:
     print_findings(evaluation.errors)
     print()
     print_metrics(evaluation)
+    if evaluation.learned != 0:
+        print(f"\nAttention: {say_learned(evaluation.learned, len(reviews.texts))}.")
+    if evaluation.learned:
+        print(
+            "  -> the figures flatter it: give reviews that it has not seen; with --data, the data settings of its run"
+        )
     print(f"\n{files[0]} shows it; tables/ and plots/ beside it hold {len(files) - 1} files.", flush=True)
     if options.log and source.run_id is not None:
         from sentiment.tracking.mlflow.evaluation import record_evaluation
 
         values = {name: interval.value for name, interval in evaluation.metrics.items()}
-        run_id = record_evaluation(uri, source.run_id, reviews.name, reviews.digest, values, files, folder)
+        run_id = record_evaluation(
+            uri, source.run_id, reviews.name, reviews.digest, values, files, folder, learned=evaluation.learned
+        )
         print(f"Recorded as the MLflow run {run_id}, an evaluation of the model of {source.run_id}.")

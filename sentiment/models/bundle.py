@@ -1,6 +1,7 @@
 """A trained model on disk: all that prediction needs, and nothing that can run code.
 
-A bundle is a folder of three files: ``weights.safetensors``, ``settings.json`` and ``tokenizer.json``.
+A bundle is a folder of four files: ``weights.safetensors``, ``settings.json``, ``tokenizer.json`` and ``learned.bin``,
+which tells the reviews that the model has seen; bundles of earlier versions lack it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +35,10 @@ FORMAT_VERSION = 1
 WEIGHTS_FILE = "weights.safetensors"
 SETTINGS_FILE = "settings.json"
 TOKENIZER_FILE = "tokenizer.json"
+LEARNED_FILE = "learned.bin"
+"""The reviews that the model was trained on or selected by: of each the hash of its token ids, 8 bytes, ascending."""
+
+HASH_BYTES = 8
 
 
 class _Version(pydantic.BaseModel):
@@ -44,7 +49,7 @@ class _Version(pydantic.BaseModel):
 
 
 class _Settings(_Version):
-    """The settings file: the ``model`` group, what a `Predictor` has beside it, checksums of the other two files."""
+    """The settings file: the ``model`` group, what a `Predictor` has beside it, checksums of the other files."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
@@ -82,6 +87,7 @@ def save_bundle(
     max_tokens: int | None,
     keep: Keep,
     head_fraction: float,
+    learned: npt.NDArray[np.uint64] | None = None,
 ) -> Path:
     """Write a bundle, replacing an older one, and return its folder, whose parents are made.
 
@@ -97,6 +103,8 @@ def save_bundle(
     # Copies, because on a GPU the weights of a recurrent cell share one block of memory, which the format refuses.
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
     contents = {WEIGHTS_FILE: safetensors.torch.save(weights), TOKENIZER_FILE: tokenizer_json.encode()}
+    if learned is not None:
+        contents[LEARNED_FILE] = np.unique(learned).astype("<u8").tobytes()
     description = _Settings(
         format="sentiment-model",
         version=FORMAT_VERSION,
@@ -131,6 +139,7 @@ class Predictor:
         max_tokens: Most tokens of a review that the network sees; None: all.
         keep: Part of a longer review that is kept.
         head_fraction: With ``head_tail``, share kept from the start.
+        learned: `hash_reviews` of those that it was trained on or selected by; None: nobody knows them.
     """
 
     network: nn.Module
@@ -139,6 +148,7 @@ class Predictor:
     max_tokens: int | None
     keep: Keep
     head_fraction: float
+    learned: npt.NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -151,10 +161,11 @@ class Predictor:
             ModelFileError: The bundle is missing, incomplete, damaged, of another format version, or diverged.
         """
         settings = _read_settings(folder)
-        contents = {name: _read_checked(folder, name, settings.sha256) for name in (WEIGHTS_FILE, TOKENIZER_FILE)}
+        contents = {name: _read_checked(folder, name, settings.sha256) for name in _list_files(settings)}
         try:
             tokenizer = load_tokenizer(contents[TOKENIZER_FILE].decode())
             weights = safetensors.torch.load(contents[WEIGHTS_FILE])
+            learned = None if LEARNED_FILE not in contents else np.frombuffer(contents[LEARNED_FILE], dtype="<u8")
             with torch.random.fork_rng(devices=[]):  # fresh weights draw random numbers: take none from the caller
                 _check_size(settings, tokenizer, weights)
                 network = build_model(
@@ -172,7 +183,13 @@ class Predictor:
             ) from error
         require_finite(network, folder)
         reading = settings.max_tokens, settings.keep, settings.head_fraction
-        return cls(network.to(device), tokenizer, settings.class_names, *reading)
+        return cls(network.to(device), tokenizer, settings.class_names, *reading, learned)
+
+    def count_learned(self, texts: Sequence[str]) -> int | None:
+        """Count the texts that the model was trained on or selected by, as it reads them; None: nobody knows."""
+        if self.learned is None:
+            return None
+        return int(np.isin(hash_reviews(self.tokenizer.encode(texts)), self.learned).sum())
 
     @torch.inference_mode()
     def predict(self, texts: Sequence[str], batch_size: int = 64) -> Predictions:
@@ -194,6 +211,13 @@ class Predictor:
             probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
         return Predictions(labels, probabilities, self.class_names, tokens=sum(map(len, ids)))
+
+
+def hash_reviews(reviews: Iterable[npt.NDArray[np.integer]]) -> npt.NDArray[np.uint64]:
+    """Return the (N,) hashes of the (T,) token ids of each of N reviews, at full length."""
+    contents = (np.asarray(ids, dtype="<u4").tobytes() for ids in reviews)
+    digests = b"".join(hashlib.blake2b(content, digest_size=HASH_BYTES).digest() for content in contents)
+    return np.frombuffer(digests, dtype="<u8")
 
 
 def _check_size(settings: _Settings, tokenizer: ReviewTokenizer, weights: Mapping[str, torch.Tensor]) -> None:
@@ -259,6 +283,10 @@ def _read_settings(folder: Path) -> _Settings:
         return _Settings.model_validate_json(content)
     except pydantic.ValidationError as error:
         raise ModelFileError(f"{folder / SETTINGS_FILE} is damaged: {error}; copy the bundle again") from error
+
+
+def _list_files(settings: _Settings) -> tuple[str, ...]:
+    return WEIGHTS_FILE, TOKENIZER_FILE, *([LEARNED_FILE] if LEARNED_FILE in settings.sha256 else [])
 
 
 def _read_checked(folder: Path, name: str, sha256: dict[str, str]) -> bytes:

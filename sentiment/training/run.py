@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 from typing import cast
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import Reached, RunPruned, RunStopped
 from sentiment.models.build import build_model, count_parameters
-from sentiment.models.bundle import Predictor, save_bundle
+from sentiment.models.bundle import Predictor, hash_reviews, save_bundle
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.debugging import StepProfiler, list_callbacks
 from sentiment.training.device import count_threads, name_device
@@ -151,7 +152,7 @@ def train_replica(
         epochs=epochs,
         best_epoch=reporting.best_epoch,
         checkpoint=selected,
-        bundle=write_bundle(output_dir / "model", settings, corpus, module.network, settings.data.max_tokens),
+        bundle=write_bundle(output_dir / "model", settings, corpus, module.network, settings.data.max_tokens, start),
         class_names=corpus.class_names,
         test=module.test_predictions,
     )
@@ -247,11 +248,25 @@ def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule
     )
 
 
-def write_bundle(folder: Path, settings: Settings, corpus: Corpus, network: nn.Module, max_tokens: int | None) -> Path:
-    """Write all that prediction needs; return the folder. The network reads `max_tokens` of a review, or all (None)."""
+def write_bundle(
+    folder: Path,
+    settings: Settings,
+    corpus: Corpus,
+    network: nn.Module,
+    max_tokens: int | None,
+    start: Predictor | None = None,
+) -> Path:
+    """Write all that prediction needs; return the folder. The network reads `max_tokens` of a review, or all (None).
+
+    `start` is the trained model that it started from: what that one learned from, this one has, too.
+    """
     data, tokenizer_json = settings.data, corpus.tokenizer.to_json()
     cutting = max_tokens, data.keep, data.head_fraction
-    return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, *cutting)
+    own = hash_reviews(split[row] for split in (corpus.train, corpus.validation) for row in range(len(split)))
+    # Those of the start are by the same tokenizer, and so of the same kind; where it does not know them, nobody does.
+    earlier = own[:0] if start is None else start.learned
+    learned = None if earlier is None else np.concatenate([own, earlier])
+    return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, *cutting, learned)
 
 
 def build_trainer(

@@ -15,7 +15,15 @@ from sentiment.config.schema import RNNSettings, TransformerSettings
 from sentiment.data.tokenizer import ReviewTokenizer
 from sentiment.errors import ModelFileError
 from sentiment.models.build import build_model
-from sentiment.models.bundle import SETTINGS_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Predictor, save_bundle
+from sentiment.models.bundle import (
+    LEARNED_FILE,
+    SETTINGS_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Predictor,
+    hash_reviews,
+    save_bundle,
+)
 
 CLASSES = ("bad", "good", "so-so")
 TEXTS = [
@@ -70,6 +78,20 @@ def test_a_bundle_is_three_files_and_nothing_else(bundle: Path) -> None:
     assert sorted(path.name for path in bundle.iterdir()) == [SETTINGS_FILE, TOKENIZER_FILE, WEIGHTS_FILE]
     assert list(bundle.parent.iterdir()) == [bundle]
     assert json.loads((bundle / SETTINGS_FILE).read_text())["version"] == 1
+
+
+def test_a_bundle_knows_the_reviews_that_its_model_learned_from(
+    save: Callable[..., None], bundle: Path, tokenizer: ReviewTokenizer
+) -> None:
+    """As the model reads them; a bundle that was written without them does not claim that there are none."""
+    save(bundle.with_name("other"), learned=hash_reviews(tokenizer.encode(TEXTS[:4])))
+    other = Predictor.load(bundle.with_name("other"))
+    assert other.count_learned([TEXTS[0], TEXTS[2], "fine fine fine", "  A FINE film"]) == 3
+    assert other.count_learned(["fine fine fine"]) == 0
+    assert Predictor.load(bundle).count_learned(TEXTS) is None
+    (bundle.with_name("other") / LEARNED_FILE).write_bytes(b"")
+    with pytest.raises(ModelFileError, match="damaged"):
+        Predictor.load(bundle.with_name("other"))
 
 
 def test_every_text_gets_a_label_and_probabilities(bundle: Path) -> None:

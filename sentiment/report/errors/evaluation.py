@@ -39,10 +39,12 @@ class Evaluation:
     Attributes:
         metrics: The metrics of a run's test, by name without split.
         errors: Where it is wrong.
+        learned: Reviews among them that the model was trained on or selected by; None: its bundle does not tell.
     """
 
     metrics: Mapping[str, Interval]
     errors: RunErrors
+    learned: int | None
 
 
 def evaluate(
@@ -50,18 +52,28 @@ def evaluate(
 ) -> Evaluation:
     """Predict and measure; `shown` is how many mistakes are listed, `explain` whether their words are weighed."""
     probabilities = predictor.predict(reviews.texts).probabilities
+    learned = predictor.count_learned(reviews.texts)
+    told = ["made now", *([f"{reviews.left_out:,} others were left out by --label"] if reviews.left_out else [])]
+    told += [] if learned == 0 else [say_learned(learned, len(reviews.texts))]
     classes = predictor.class_names
     tables, explanations = find_errors(predictor, reviews, probabilities, classes, shown, explain=explain)
     errors = RunErrors(
         name=name,
         run_id=None,
         split="given",
-        source="made now" + (f"; {reviews.left_out:,} others were left out by --label" if reviews.left_out else ""),
+        source="; ".join(told),
         max_tokens=predictor.max_tokens,
         tables=tables,
         explanations=explanations,
     )
-    return Evaluation(bootstrap(reviews.labels, probabilities), errors)
+    return Evaluation(bootstrap(reviews.labels, probabilities), errors, learned)
+
+
+def say_learned(learned: int | None, reviews: int) -> str:
+    """Say how many of the reviews the model knows from its training, or that nobody can tell."""
+    if learned is None:
+        return "whether the model was trained on some of them is unknown, as its bundle is of an earlier version"
+    return f"{learned:,} of the {reviews:,} reviews stood in the model's own training or validation"
 
 
 def bootstrap(

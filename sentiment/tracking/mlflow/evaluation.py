@@ -15,6 +15,9 @@ from sentiment.tracking.mlflow.write import attach_files
 EVALUATED_TAG = "evaluation.of"
 """The run that trained the model."""
 
+LEARNED_TAG = "evaluation.learned"
+"""How many of the reviews the model was trained on or selected by."""
+
 
 def record_evaluation(
     uri: str,
@@ -24,6 +27,7 @@ def record_evaluation(
     metrics: Mapping[str, float],
     files: Sequence[Path],
     folder: Path,
+    learned: int | None = None,
 ) -> str:
     """Record metrics under ``eval/`` with the page, and return the id of the run.
 
@@ -35,6 +39,7 @@ def record_evaluation(
         metrics: Name to value; what is undefined is left out.
         files: The page and its files.
         folder: The folder that holds them.
+        learned: Reviews among them that the model was trained on or selected by; None: unknown.
 
     Raises:
         TrackingError: The store knows no such run, or cannot be written.
@@ -44,7 +49,8 @@ def record_evaluation(
     models = [output.model_id for output in getattr(trained.outputs, "model_outputs", None) or []]
     now_ms = int(time.time() * 1000)
     with recording(uri):
-        tags = {EVALUATED_TAG: run_id, "evaluation.data": name, "mlflow.source.type": "LOCAL"}
+        known = "unknown" if learned is None else str(learned)
+        tags = {EVALUATED_TAG: run_id, "evaluation.data": name, LEARNED_TAG: known, "mlflow.source.type": "LOCAL"}
         run = client.create_run(
             trained.info.experiment_id, tags=tags, run_name=f"evaluation of {trained.info.run_name} on {name}"
         )
