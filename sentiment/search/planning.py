@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -157,7 +157,7 @@ class JobPlanner:
             return self._adopt(job, job.identity)
         identities = (IDENTITY_KEY.format(repeat=repeat) for repeat in range(self._search.repeats.count))
         repeat = next(place for place, key in enumerate(identities) if trial.system_attrs.get(key) == job.identity)
-        self._describe(job, read_described(trial))
+        self._study.describe(job.address.trial_id, job.address.repeat, read_described(trial, repeat))
         values = Outcome.from_json(trial.system_attrs[OUTCOME_KEY.format(repeat=repeat)]).values
         return Outcome("complete", values, reused_from=trial.number)
 
@@ -178,7 +178,7 @@ class JobPlanner:
         if self._shared is None or job.identity is None or outcome.state != "complete" or "folder" not in attempt:
             return
         folder = self._shared.relate(self._search.study_dir / attempt["folder"])
-        self._shared.keep(job.identity, SharedResult(folder, outcome.values, read_described(trial)))
+        self._shared.keep(job.identity, SharedResult(folder, outcome.values, read_described(trial, job.address.repeat)))
 
     def _adopt(self, job: Job, identity: str) -> Outcome | None:
         """Take over the result of an equal job of another study."""
@@ -193,15 +193,10 @@ class JobPlanner:
         except (OSError, SentimentError) as error:
             log.warning("%s is run again: the equal %s cannot be taken over (%s).", folder, result.folder, error)
             return None
-        self._describe(job, result.described)
+        self._study.describe(job.address.trial_id, job.address.repeat, result.described)
         outcome = Outcome("complete", result.values, adopted_from=result.folder)
         self._study.write(job.address.trial_id, OUTCOME_KEY.format(repeat=job.address.repeat), outcome.to_json())
         return outcome
-
-    def _describe(self, job: Job, numbers: Mapping[str, float]) -> None:
-        """Note what an equal job described beside its objectives: this one does not run to do so."""
-        for name, value in numbers.items():
-            self._study.note(job.address.trial_id, name, value)
 
     def _identify(self, config: DictConfig, data: str | None) -> str:
         identify_code = self._application.identify_code

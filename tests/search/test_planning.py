@@ -129,6 +129,22 @@ def test_runs_that_are_taken_from_several_trials_bring_their_numbers(sweep):
     assert [trial.value for trial in study.trials] == [0.5, 2.5, 1.5]
 
 
+def test_limits_hold_the_means_of_the_repeats(sweep):
+    """As the objective is one: not what the repeat that ended last described, nor of a run that is taken over."""
+    sizes = {0: 20.0, 1: 2.0, 2: 8.0}
+
+    def run(config):
+        current_trial().describe({"size": sizes[int(config.seed)]})
+        return float(config.seed)
+
+    options = ["x=3", "hydra/sweeper/sampler=tpe", "hydra.sweeper.repeats=2", "hydra.sweeper.limits={size: 11}"]
+    options += ["hydra.sweeper.allow_changes=true"]
+    sweep(*options, "hydra.sweeper.n_trials=1", task=run)
+    study = sweep(*options, "seed=1", "hydra.sweeper.n_trials=2", task=run)  # the first seed of which has been trained
+    assert [trial.user_attrs["size"] for trial in study.trials] == [11.0, 5.0]
+    assert [trial.constraints for trial in study.trials] == [{"size": 0.0}, {"size": -6.0}]
+
+
 def test_the_first_failed_repeat_ends_its_trial(sweep):
     runs = []
 

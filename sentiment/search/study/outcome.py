@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import FailureKind, describe_failure
@@ -18,6 +19,9 @@ State = Literal["complete", "pruned", "paused", "failed"]
 OUTCOME_KEY = "study:outcome:{repeat}"
 """System attribute of a trial: how its job ended, written by the job itself, so that a result survives the process
 that waits for it."""
+
+DESCRIBED_KEY = "study:described:{repeat}"
+"""System attribute of a trial: the numbers that the job of one repeat described beside its objectives."""
 
 TRACEBACK_LENGTH = 20_000
 """Characters kept of a traceback, its end: a storage is no log file."""
@@ -131,13 +135,36 @@ def finish(outcomes: Mapping[int, Outcome], repeats: RepeatPlan) -> Outcome | No
     return Outcome("complete", repeats.combine(ordered), reused_from=source, adopted_from=origin)
 
 
-def read_described(trial: FrozenTrial) -> dict[str, float]:
-    """Return the numbers that the jobs of a trial described beside its objectives."""
-    return {
+def read_described(trial: FrozenTrial, repeat: int | None = None) -> dict[str, float]:
+    """Return the numbers that the job of a repeat described beside its objectives; None: their means over all repeats.
+
+    A trial of an earlier version has them of the repeat alone that described them last.
+    """
+    known = {
         name: float(value)
         for name, value in trial.user_attrs.items()
         if name not in ("reused_from", REPLACES_KEY) and isinstance(value, int | float) and not isinstance(value, bool)
     }
+    prefix, found = DESCRIBED_KEY.format(repeat=""), dict[str, list[float]]()
+    for key, numbers in trial.system_attrs.items():
+        if key.startswith(prefix) and repeat in (None, int(key.removeprefix(prefix))):
+            for name, value in numbers.items():
+                found.setdefault(name, []).append(value)
+    return known | {name: math.fsum(values) / len(values) for name, values in found.items()}
+
+
+def write_described(storage: BaseStorage, trial_id: int, repeat: int, numbers: Mapping[str, float]) -> None:
+    """Note what the job of a repeat described beside its objectives.
+
+    The trial's own attributes, which Optuna's dashboard shows, have the means only when the trial ends: other repeats
+    may describe them at the same time.
+    """
+    key = DESCRIBED_KEY.format(repeat=repeat)
+    numbers = {name: float(value) for name, value in numbers.items()}
+    earlier = storage.get_trial(trial_id).system_attrs.get(key, {})
+    storage.set_trial_system_attr(trial_id, key, {**earlier, **numbers})
+    for name, value in numbers.items():
+        storage.set_trial_user_attr(trial_id, name, value)
 
 
 def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:

@@ -35,7 +35,14 @@ from sentiment.search.storage.lock import hold_lock
 from sentiment.search.study.agenda import Agenda, Ledger, Step
 from sentiment.search.study.definition import compare, require_same_results
 from sentiment.search.study.limits import CONSTRAINT_KEY, exceed
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, finish, read_outcomes_of
+from sentiment.search.study.outcome import (
+    OUTCOME_KEY,
+    Outcome,
+    finish,
+    read_described,
+    read_outcomes_of,
+    write_described,
+)
 from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, find_origin
 from sentiment.search.study.rungs import VALUES_KEY, count_steps
 from sentiment.search.study.scheduler import Scheduler, Swap
@@ -481,6 +488,10 @@ class StoredStudy:
         """Write a user attribute of a trial."""
         self._storage.set_trial_user_attr(trial_id, key, value)
 
+    def describe(self, trial_id: int, repeat: int, numbers: Mapping[str, float]) -> None:
+        """Note what an equal job described beside its objectives: the one of this repeat does not run to do so."""
+        write_described(self._storage, trial_id, repeat, numbers)
+
     def write(self, trial_id: int, key: str, value: Any) -> None:
         """Write a system attribute of a trial."""
         self._storage.set_trial_system_attr(trial_id, key, value)
@@ -555,8 +566,8 @@ class StoredStudy:
         return controller is None or self._watch.is_dead(controller)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        if self.search.options.limits and outcome.state in ("complete", "pruned"):
-            self._write_excess(trial, outcome)
+        if outcome.state in ("complete", "pruned"):
+            self._write_described(trial, outcome)
         for key in ("reused_from", "adopted_from"):
             if getattr(outcome, key) is not None:
                 self.note(get_trial_id(trial), key, getattr(outcome, key))
@@ -569,16 +580,21 @@ class StoredStudy:
         else:
             self._study.tell(trial.number, list(outcome.values))
 
-    def _write_excess(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        """Write by how much a trial is above the limits, for Optuna's samplers and its choice of the best."""
-        described = trial.user_attrs
+    def _write_described(self, trial: FrozenTrial, outcome: Outcome) -> None:
+        """Write the means of what the repeats described, and by how much they are above the limits.
+
+        The latter is for Optuna's samplers and its choice of the best.
+        """
+        described = read_described(trial)
         if outcome.reused_from is not None:  # its job did not run; the equal one described it
-            described = {**self.trials()[outcome.reused_from].user_attrs, **described}
+            described = {**read_described(self.trials()[outcome.reused_from]), **described}
         is_complete = outcome.state == "complete"
         known = {name: bound for name, bound in self.search.options.limits.items() if is_complete or name in described}
         for name, excess in exceed(trial, described, known).items():
             self.write(get_trial_id(trial), CONSTRAINT_KEY.format(name=name), excess)
-            self.note(get_trial_id(trial), name, described[name])
+        for name, value in described.items():
+            if trial.user_attrs.get(name) != value:
+                self.note(get_trial_id(trial), name, value)
 
     def _fail(self, trial_id: int, outcome: Outcome) -> None:
         for key in ("kind", "reason", "traceback"):

@@ -27,7 +27,7 @@ from sentiment.errors import RunPaused, RunPruned, SentimentError
 from sentiment.private import get_storage
 from sentiment.search.storage.lease import Heartbeat, Lease
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of, write_described
 from sentiment.search.study.rungs import VALUES_KEY
 from sentiment.search.study.shared_results import IDENTITY_FILE
 
@@ -142,8 +142,7 @@ class StoredTrial:
 
     def describe(self, metrics: Mapping[str, float]) -> None:
         """Note numbers beside the objective."""
-        for name, value in metrics.items():
-            self._storage.set_trial_user_attr(self._trial_id, name, float(value))
+        write_described(self._storage, self._trial_id, self.repeat, metrics)
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far the job is."""
