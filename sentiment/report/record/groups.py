@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -35,6 +36,7 @@ class RunGroup:
         parameters: Trainable parameters.
         minutes: Wall time of fitting and testing, of each seed.
         is_over_limit: A run of it breaks a limit of its study.
+        again: Further runs of seeds that it has: the first one of a seed counts, as the others are no new sample.
     """
 
     model: str
@@ -46,6 +48,7 @@ class RunGroup:
     parameters: int
     minutes: tuple[float, ...]
     is_over_limit: bool = False
+    again: int = 0
 
     @property
     def tested(self) -> tuple[float, ...]:
@@ -55,7 +58,11 @@ class RunGroup:
     @property
     def label(self) -> str:
         """Model and settings in a line."""
-        parts = [f"{key.rpartition('.')[2]}={format_setting(value)}" for key, value in self.settings.items()]
+        return self.write_label(format_setting)
+
+    def write_label(self, write: Callable[[object], str]) -> str:
+        """Write model and settings in a line, each setting by a function."""
+        parts = [f"{key.rpartition('.')[2]}={write(value)}" for key, value in self.settings.items()]
         return " ".join([self.model, *parts])
 
 
@@ -80,6 +87,10 @@ def group_runs(
 def _make_group(
     model: str, settings: Mapping[str, str], runs: Sequence[ResultRecord], objective: str, is_over_limit: bool
 ) -> RunGroup:
+    first: dict[str, ResultRecord] = {}
+    for run in runs:
+        first.setdefault(run.params["seed"], run)
+    again, runs = len(runs) - len(first), list(first.values())
     return RunGroup(
         model=model,
         settings=settings,
@@ -90,6 +101,7 @@ def _make_group(
         parameters=max(run.parameters or 0 for run in runs),
         minutes=tuple((run.seconds or math.nan) / 60 for run in runs),
         is_over_limit=is_over_limit,
+        again=again,
     )
 
 
@@ -161,16 +173,19 @@ def make_group_chart(groups: Sequence[RunGroup], name: str, title: str, metric: 
 
 def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
     series: list[Series] = []
+    labels = [group.label for group in groups]
+    counts = Counter(labels)  # two numbers may be equal to the digits that people read
+    labels = [group.write_label(str) if counts[group.label] > 1 else group.label for group in groups]
+    named = list(zip(labels, groups, strict=True))
     for name, values in (
-        ("validation", [(group.label, group.validation) for group in groups]),
-        ("test", [(group.label, group.tested) for group in groups if group.tested]),
+        ("validation", [(label, group.validation) for label, group in named]),
+        ("test", [(label, group.tested) for label, group in named if group.tested]),
     ):
         points: list[Point] = [(value, label) for label, each in values for value in each]
         means: list[Point] = [(mean(each), label) for label, each in values]
         if means:
             series += [_series("", "markers", points, name, role="faint"), _series(name, "markers", means, name)]
-    labels = tuple(group.label for group in groups)
-    return Panel(Axis(metric, is_percent=is_share(metric)), Axis("", categories=labels), tuple(series))
+    return Panel(Axis(metric, is_percent=is_share(metric)), Axis("", categories=tuple(labels)), tuple(series))
 
 
 def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:

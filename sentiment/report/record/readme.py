@@ -100,6 +100,8 @@ def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
     if any(len(group.seeds) > 1 for group in groups):
         unit = "In percent" if is_share(objective) else f"Validation is {objective}, test accuracy in percent"
         lines += [f"{unit}: mean over the seeds ± standard deviation (each seed).", ""]
+    if again := sum(group.again for group in groups):
+        lines += [f"A seed counts once, by its first run: {again} more trained the same settings and seed again.", ""]
     if limit is not None and len(groups) > limit:
         best = "best" if not any(group.is_over_limit for group in groups[:limit]) else "first"
         lines += [f"The {best} {limit}; all are in [tables/{part.name}.csv](tables/{part.name}.csv).", ""]

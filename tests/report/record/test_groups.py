@@ -40,6 +40,25 @@ def test_seeds_are_gathered_and_the_best_mean_comes_first(pooled):
     ]
 
 
+def test_a_seed_that_was_trained_twice_counts_once(pooled, make_run):
+    """Equal runs are no sample: by them a spread would be none."""
+    again = [make_run(8, "rnn", 0, 0.70, model__pooling="max"), make_run(9, "rnn", 3, 0.5, model__pooling="last")]
+    again.append(make_run(10, "rnn", 3, 0.5, model__pooling="last"))
+    best, _, last = group_runs([*pooled, *again], "val/accuracy", "maximize")
+    assert (best.seeds, best.validation, best.again) == ((0, 1), (0.86, 0.88), 1)
+    assert (last.seeds, last.again) == ((3,), 1)
+    assert "| 3 | 50.00 |" in format_groups([last])
+
+
+def test_numbers_that_read_alike_are_two_lines_of_the_list(make_run):
+    rates = ["0.00123441123", "0.00123442123"]
+    groups = group_runs(
+        [make_run(n, "rnn", 0, 0.5, optimizer__lr=one) for n, one in enumerate(rates)], "val/accuracy", "maximize"
+    )
+    [panel] = make_group_chart(groups, "comparison", "rates", "val/accuracy").panels
+    assert sorted(panel.y.categories) == [f"rnn lr={rate}" for rate in rates]
+
+
 def test_pruned_and_failed_runs_have_no_place(pooled, make_run):
     pruned = make_run(9, "rnn", 2, 0.99, model__pooling="max")
     pruned = pruned.__class__(**{**vars(pruned), "status": "PRUNED"})

@@ -327,6 +327,23 @@ def test_seeds_share_a_line():
     assert (means.low, means.high) == ((0.6, 0.6), (0.8, 0.7))
 
 
+def test_numbers_that_read_alike_are_two_settings():
+    rates = [0.00123441, 0.00123441, 0.00123442, 0.00123442]
+    rows = [make_row(n, 0.6 + n / 10, parameters={"lr": rate, "seed": n % 2}) for n, rate in enumerate(rates)]
+    (panel,) = make_runs(make_table(*rows)).panels
+    assert panel.y.categories == ("lr=0.00123442", "lr=0.00123441")
+    assert find_series(panel, "mean over seeds, lowest to highest").x == (pytest.approx(0.85), pytest.approx(0.65))
+
+
+def test_a_seed_that_was_trained_twice_counts_once_in_a_mean():
+    rows = [
+        make_row(n, value, parameters={"seed": seed}) for n, (seed, value) in enumerate([(0, 0.5), (1, 0.7), (0, 0.9)])
+    ]
+    chart = make_runs(make_table(*rows))
+    assert find_series(chart.panels[0], "mean over seeds, lowest to highest").x == (pytest.approx(0.6),)
+    assert "A seed counts once, by its first run: 1 more trained it again." in chart.caption
+
+
 def test_a_result_that_is_shared_counts_once_in_a_mean():
     rows = [make_row(n, value, parameters={"seed": n % 2}) for n, value in enumerate([0.9, 0.7])]
     rows.append(make_row(2, 0.9, parameters={"seed": 0}, reused_from=0))

@@ -161,8 +161,11 @@ def shift(number: int) -> float:
 def _make_categories(key: str, title: str, values: Sequence[float | str]) -> Scale:
     ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
     indices = {value: index for index, value in enumerate(ordered)}
+    names = [format_setting(value) for value in ordered]
+    # Two numbers may be equal to the digits that people read.
+    names = [str(value) if names.count(name) > 1 else name for name, value in zip(names, ordered, strict=True)]
     return Scale(
-        Axis(title, categories=tuple(format_setting(value) for value in ordered)),
+        Axis(title, categories=tuple(names)),
         locate=lambda row: indices[row.parameters[key]] + shift(row.number),
         cell=lambda row: indices[row.parameters[key]],
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from statistics import mean
 
@@ -50,7 +51,7 @@ def make_runs(table: SweepTable) -> Chart | None:
     rows = [row for row in complete_rows(table) if row.reused_from is None]  # who shares a result is no further run
     if not rows:
         return None
-    groups = group_by_settings(table, rows)
+    groups, again = group_by_settings(table, rows)
     validation = table.objectives[0]
     test = validation.replace("val/", "test/") if validation.startswith("val/") else None
     by_seed = any(len(group) > 1 for _, group in groups)
@@ -65,37 +66,55 @@ def make_runs(table: SweepTable) -> Chart | None:
     return Chart(
         name="runs",
         title="The best runs" if are_best else "The runs",
-        caption=_write_caption(by_seed, has_intervals, len(shown), len(groups)),
+        caption=_write_caption(by_seed, has_intervals, len(shown), len(groups), again),
         panels=(
             Panel(make_value_axis(validation), Axis("", categories=tuple(name for name, _ in shown)), tuple(series)),
         ),
     )
 
 
-def group_by_settings(table: SweepTable, rows: Sequence[SweepRow]) -> list[tuple[str, list[SweepRow]]]:
+def group_by_settings(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[list[tuple[str, list[SweepRow]]], int]:
     """Group runs that differ in nothing but their seed; each group with a name of its own.
 
     The best mean comes first, and groups that break a limit of their study come last, as in every table.
+
+    Returns:
+        The groups, and how many runs are left out because an earlier one of their group has the same seed.
     """
-    names = shorten_keys(table.varied)
-    several_models = len({row.model for row in rows}) > 1
-    groups: dict[str, list[SweepRow]] = {}
-    for row in rows:
-        told = {key: value for key, value in row.parameters.items() if key not in (SEED, "model")}
-        settings = [f"{names[key]}={format_setting(value)}" for key, value in told.items()]
-        name = " ".join([row.model, *settings] if several_models or not settings else settings)
-        limit = " (over a limit)" if row.excess else ""
-        if SEED not in row.parameters:
-            name = f"{row.number}{limit}: {name}"  # equal settings drawn twice stay two trials
-        elif row.excess:
-            name += limit
-        groups.setdefault(name.strip(), []).append(row)
+    groups: dict[Hashable, dict[Hashable, SweepRow]] = {}
+    for row in sorted(rows, key=lambda row: row.number):
+        told = frozenset((key, value) for key, value in row.parameters.items() if key != SEED)
+        seed = row.parameters.get(SEED, row.number)  # equal settings drawn twice stay two trials
+        own = row.number if SEED not in row.parameters else None
+        groups.setdefault((own, row.model, bool(row.excess), told), {}).setdefault(seed, row)
     sign = -1.0 if table.directions[0] == "maximize" else 1.0
 
-    def order(group: tuple[str, list[SweepRow]]) -> tuple[bool, float]:
-        return bool(group[1][0].excess), sign * mean(value_of(table, row) for row in group[1])
+    def order(group: Sequence[SweepRow]) -> tuple[bool, float, int]:
+        return (
+            bool(group[0].excess),
+            sign * mean(value_of(table, row) for row in group),
+            min(row.number for row in group),
+        )
 
-    return sorted(groups.items(), key=order)
+    ordered = sorted((list(group.values()) for group in groups.values()), key=order)
+    several_models = len({row.model for row in rows}) > 1
+    firsts = [group[0] for group in ordered]
+    names = [_name_group(table, row, several_models, format_setting) for row in firsts]
+    counts = Counter(names)
+    names = [  # two numbers may be equal to the digits that people read
+        _name_group(table, row, several_models, str) if counts[name] > 1 else name
+        for name, row in zip(names, firsts, strict=True)
+    ]
+    return list(zip(names, ordered, strict=True)), len(rows) - sum(map(len, ordered))
+
+
+def _name_group(table: SweepTable, row: SweepRow, several_models: bool, write: Callable[[object], str]) -> str:
+    names = shorten_keys(table.varied)
+    told = {key: value for key, value in row.parameters.items() if key not in (SEED, "model")}
+    settings = [f"{names[key]}={write(value)}" for key, value in told.items()]
+    name = " ".join([row.model, *settings] if several_models or not settings else settings)
+    limit = " (over a limit)" if row.excess else ""
+    return (f"{name}{limit}" if SEED in row.parameters else f"{row.number}{limit}: {name}").strip()
 
 
 def _mark_runs(table: SweepTable, groups: Sequence[tuple[str, list[SweepRow]]], metric: str, by_seed: bool) -> Series:
@@ -133,10 +152,11 @@ def _mark_means(groups: Sequence[tuple[str, list[SweepRow]]], metric: str) -> Se
     )
 
 
-def _write_caption(by_seed: bool, has_intervals: bool, shown: int, total: int) -> str:
+def _write_caption(by_seed: bool, has_intervals: bool, shown: int, total: int, again: int) -> str:
     ranked = "Ranked by the objective on validation; the test split ranks nothing."
     if by_seed:
         told = " Runs that differ in their seed alone share a line: how far they lie apart is what chance alone does."
+        told += f" A seed counts once, by its first run: {again} more trained it again." if again else ""
     elif has_intervals:
         told = " The line through a test accuracy is its 95 % interval (Wilson), for the reviews it was counted on."
     else:
