@@ -123,7 +123,7 @@ def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | N
             "report` takes sweeps only"
         )
     history = None if text is None else parse_history(text)
-    table = collect_records(records, parent.name, objectives, history=history, command=parent.command)
+    table = collect_records(records, parent.name, objectives, history=history, command=parent.command, is_copy=True)
     if history is None and parent.is_study:
         note = (
             "MLflow has the study itself when its command ends; until then the runs' own records tell how each ended: "
@@ -141,9 +141,11 @@ def collect_records(
     history: StudyHistory | None = None,
     command: str | None = None,
     is_at_work: bool = False,
+    is_copy: bool = False,
 ) -> SweepTable:
     """Make the table of records, and of their study where there is one; arguments as in `collect_sweep`.
 
+    The history `is_copy` where it is what MLflow was told when a command on the study last ended.
     Records of trials whose points were tried again are left out: the later ones stand for them.
     """
     if history is not None and history.replaced:
@@ -152,7 +154,7 @@ def collect_records(
     if history is None:
         rows = make_job_rows(records, known, is_at_work=is_at_work)
     else:
-        rows = make_study_rows(records, history, known, is_at_work=is_at_work)
+        rows = make_study_rows(records, history, known, is_at_work=is_at_work, is_copy=is_copy)
     return SweepTable(
         name=name if history is None else history.name,
         command=command,
@@ -164,7 +166,7 @@ def collect_records(
         log_scaled=frozenset() if history is None else history.log_scaled,
         is_study=history is not None,
         repeats=1 if history is None else history.repeats,
-        notes=_note_lost(rows),
+        notes=_note_lost(rows, is_copy),
         is_at_work=is_at_work,
     )
 
@@ -181,11 +183,16 @@ def is_alive(sweep_dir: Path) -> bool:
     return False
 
 
-def _note_lost(rows: Sequence[SweepRow]) -> tuple[str, ...]:
+def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
     lost = [str(row.number) for row in rows if row.is_lost]
     if not lost:
         return ()
     trials = f"trial{'s' if len(lost) > 1 else ''} {', '.join(lost)}"
+    if is_copy:
+        return (
+            f"MLflow has the study as it stood when a command on it last ended; the runs of {trials} are newer: the "
+            "table shows what they recorded, and does not rank them. A report where the study's folder is ranks all.",
+        )
     return (
         f"The study's storage has no result of {trials}, but the runs' records have: the table shows what they "
         "recorded, and does not rank it. The storage was cut off, or is an older copy: restore it, or trust the "

@@ -33,6 +33,11 @@ outright; its reason says so, and it must not vanish from the table of failures.
 
 LOST = "the study's storage has no result of it; this is what its run recorded"
 
+LATER = "MLflow's copy of the study is older than it; this is what its run recorded"
+
+OPEN = ("running", "waiting", "paused")
+"""States of a trial that may have ended since a copy of its study was made."""
+
 KILLED_OUTRIGHT = "the process ended without a word (killed from outside, or still running)"
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -86,13 +91,21 @@ def find_changed(records: Sequence[ResultRecord]) -> list[dict[str, str]]:
 
 
 def make_study_rows(
-    records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives, *, is_at_work: bool = False
+    records: Sequence[ResultRecord],
+    history: StudyHistory,
+    objectives: Objectives,
+    *,
+    is_at_work: bool = False,
+    is_copy: bool = False,
 ) -> list[SweepRow]:
-    """Make a row of every trial of a study, whether it left a record or not, and of those that only left records."""
+    """Make a row of every trial of a study, whether it left a record or not, and of those that only left records.
+
+    Where `history` is a copy, made when a command on the study ended, the study may have gone on since.
+    """
     by_job = {record.job_number: record for record in records}
     models = {record.model for record in records}
     only_model = next(iter(models)) if len(models) == 1 else ""
-    lost = _find_lost(records, history, objectives, is_at_work=is_at_work)
+    lost = _find_lost(records, history, objectives, is_at_work=is_at_work, is_copy=is_copy)
     trials = {trial.number: trial for trial in history.trials} | lost
     origin = min((trial.started for trial in trials.values() if trial.started is not None), default=0.0)
     is_own = history.objectives is None or history.objectives == tuple(objectives)
@@ -109,7 +122,7 @@ def make_study_rows(
 
 
 def _find_lost(
-    records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives, *, is_at_work: bool
+    records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives, *, is_at_work: bool, is_copy: bool
 ) -> dict[int, TrialHistory]:
     """Return the trials of which only the records tell, as those tell it: a storage may be cut, or an older copy.
 
@@ -129,7 +142,8 @@ def _find_lost(
         states = [STATES[record.status] for record, _ in runs]
         complete: State = "complete" if len(runs) == history.repeats else "killed"
         state = next((state for state in states if state != "complete"), complete)
-        if number in known and (is_at_work or not (known[number].state == "running" and state == "complete")):
+        is_open = number in known and known[number].state in (OPEN if is_copy else ("running",))
+        if number in known and (is_at_work or not (is_open and state == "complete")):
             continue
         first, changed = runs[0]
         metrics = [record.metrics for record, _ in runs]
@@ -143,7 +157,7 @@ def _find_lost(
             values=tuple(mean(one[name] for one in metrics) for name in objectives) if is_measured else (),
             started=started,
             ended=None if first.seconds is None else started + sum(record.seconds or 0.0 for record, _ in runs),
-            reason=LOST,
+            reason=LATER if is_copy else LOST,
         )
     return found
 

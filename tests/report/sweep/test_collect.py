@@ -14,6 +14,7 @@ from sentiment.report.sweep.collect import SweepMissingError, collect_records, c
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.links import link_rows
 from sentiment.report.sweep.names import open_sweep
+from sentiment.report.sweep.rows import LATER
 from sentiment.report.sweep.tables import make_ranking
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
@@ -135,6 +136,18 @@ def test_what_the_storage_lost_stands_with_its_own_state_and_without_a_rank(make
     assert (table.best.number, table.rows[1].reason[:33]) == (0, "the study's storage has no result")
     (note,) = table.notes
     assert "no result of trials 1, 2, 3, but the runs' records have" in note
+
+
+def test_what_is_newer_than_the_copy_of_a_study_is_not_called_lost(make_grid):
+    """MLflow is told of a study when its command ends; where the next one is killed, storage and runs are whole."""
+    history = make_history(make_trial(0, value=0.7), make_trial(1, "waiting"), best=(0,))
+    table = collect_records(make_grid(0.7, 0.9, 0.8), "mine", history=history, is_copy=True)
+    assert [(row.number, row.state, row.rank) for row in table.rows] == [
+        (0, "complete", 1), (1, "complete", None), (2, "complete", None),
+    ]  # fmt: skip
+    (note,) = table.notes
+    assert "as it stood when a command on it last ended; the runs of trials 1, 2 are newer" in note
+    assert {row.reason for row in table.rows if row.is_lost} == {LATER}
 
 
 def test_what_a_command_is_about_to_tell_its_study_is_not_lost(make_grid):
