@@ -77,8 +77,8 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can take another job."""
-        return self.process.is_alive() and not self.connection.closed
+        """Whether it can take another job; not where it was asked to end, and its job ended just before."""
+        return self.process.is_alive() and not self.connection.closed and self.killed_at is None
 
 
 class WorkerProcesses:

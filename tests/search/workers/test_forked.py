@@ -6,13 +6,14 @@ import os
 import sys
 from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sentiment.search.application import Application
 from sentiment.search.study.outcome import Outcome
 from sentiment.search.workers.job import Job
-from sentiment.search.workers.processes import WorkerProcesses
+from sentiment.search.workers.processes import Worker, WorkerProcesses
 from sentiment.search.workers.slots import Slot
 
 PRELOADED = "xmlrpc.client"  # nothing else here imports it
@@ -52,6 +53,18 @@ def run_jobs(slots, log_dir, count):
     finally:
         workers.stop()
     return facts
+
+
+def test_a_worker_that_was_asked_to_end_takes_no_other_job(tmp_path):
+    """Its job may have ended just before; the next one would die with it."""
+    worker, workers = object.__new__(Worker), WorkerProcesses(make_runner(), [Slot(0, None, 1)], tmp_path)
+    worker.job = job = Job(0, (), None, None)
+    worker.process = SimpleNamespace(is_alive=lambda: True, terminate=lambda: None)
+    worker.connection, worker.killed_at = SimpleNamespace(closed=False), None
+    assert worker.is_alive
+    workers._workers[0] = worker
+    workers.end(job)
+    assert not worker.is_alive
 
 
 def test_what_jobs_import_is_imported_once_for_all_workers(tmp_path):
