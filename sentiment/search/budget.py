@@ -57,6 +57,7 @@ class Spending:
         first_jobs: Work of a new trial before it may be paused, in whole jobs; None: it runs to its end.
         furthest_jobs: Work that the furthest trial which may go on will have done.
         is_any_promoted: Whether a trial has come to its end up the ladder.
+        is_any_untold: Whether a trial runs whose epochs nobody knows yet.
     """
 
     seconds: float
@@ -70,6 +71,7 @@ class Spending:
     first_jobs: float | None = None
     furthest_jobs: float = 0.0
     is_any_promoted: bool = True
+    is_any_untold: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,9 @@ class Budget:
             (self.epochs, spent.committed_epochs, spent.trial_epochs),
         ):
             if limit is not None:
-                # Before any trial, nobody knows its cost in epochs: one begins, and tells.
-                left = limit - committed - kept * size
-                counts.append(math.floor(left / (jobs * size) + 1e-9) if size else int(limit > committed))
+                # Before any trial, nobody knows its cost in epochs: one begins, of all commands together, and tells.
+                left, is_first = limit - committed - kept * size, limit > committed and not spent.is_any_untold
+                counts.append(math.floor(left / (jobs * size) + 1e-9) if size else int(is_first))
         return max(0, min(counts))
 
     def fits(self, spent: Spending, jobs: float) -> bool:

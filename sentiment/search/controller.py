@@ -298,8 +298,10 @@ class Controller:
         if not self._patience:
             return
         for job in self._executor.running:
-            sign = self._study.read_progress(self._active[job.address.number].claimed.trial_id)
-            reason = self._patience.judge(job.number, sign, time.monotonic())
+            trial_id = self._active[job.address.number].claimed.trial_id
+            sign = self._study.read_progress(trial_id)
+            earlier = self._study.read_seconds(trial_id, job.address.repeat)
+            reason = self._patience.judge(job.number, sign, time.monotonic(), earlier)
             if reason is not None and job.number not in self._hung:
                 self._hung[job.number] = reason
                 self._executor.end(job)

@@ -137,6 +137,11 @@ class JobPlanner:
         epochs = OmegaConf.select(config, search.options.epochs_key)
         if repeat == 0 and isinstance(epochs, int | float):
             self._study.write(claimed.trial_id, EPOCHS_KEY, epochs)
+        elif search.options.epochs is not None and not isinstance(epochs, int | float):
+            raise PlanError(
+                f"hydra.sweeper.epochs needs a number of epochs, and {search.options.epochs_key} is {epochs!r}\n"
+                "-> name the key that has it: hydra.sweeper.epochs_key=KEY"
+            )
         # What a copy ends with is due to what it goes on from, too.
         is_comparable = search.options.reuse != "none" and find_origin(self._study.read(claimed.trial_id)) is None
         identity = self._identify(config, data) if is_comparable else None

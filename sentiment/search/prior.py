@@ -6,7 +6,8 @@ misleads where a parameter means something else by now, or where another objecti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -14,6 +15,7 @@ from sentiment.errors import ConfigError, Fault
 from sentiment.search.space.parameters import Space
 from sentiment.search.space.points import ReadSettings, find_other_point, write_told
 from sentiment.search.study.history import StudyHistory
+from sentiment.search.study.limits import CONSTRAINT_KEY
 
 KEY = "hydra.sweeper.prior"
 
@@ -22,7 +24,12 @@ LEARNERS = ("TPESampler", "GPSampler")
 
 
 def read_prior(
-    history: StudyHistory, space: Space, read_defaults: ReadSettings, directions: Sequence[str], sampler: str
+    history: StudyHistory,
+    space: Space,
+    read_defaults: ReadSettings,
+    directions: Sequence[str],
+    sampler: str,
+    limits: Mapping[str, float] = MappingProxyType({}),
 ) -> list[FrozenTrial]:
     """Return the complete trials of another study that are points of a space.
 
@@ -32,6 +39,7 @@ def read_prior(
         read_defaults: Reads what a trial has of keys that it did not draw.
         directions: Which way is better, per objective, in the study that is to learn.
         sampler: Import path of its sampler.
+        limits: Its limits: what the earlier trials described is held against them.
 
     Raises:
         ConfigError: Nothing can be learnt from it.
@@ -42,18 +50,27 @@ def read_prior(
     if list(history.directions) != list(directions):
         problem = f"the objectives of {history.name} are better by {list(history.directions)}, here {list(directions)}"
         raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
-    trials = []
+    trials, lacking = [], set[str]()
     complete = [trial for trial in history.trials if trial.state == "complete" and not trial.excess]
     for trial in complete:
         written = {key: write_told(value) for key, value in trial.parameters.items()}
         point = find_other_point(space, written, read_defaults)
-        if point is not None:
+        lacking |= limits.keys() - trial.attributes.keys()
+        if point is not None and limits.keys() <= trial.attributes.keys():
+            excess = {name: trial.attributes[name] - bound for name, bound in sorted(limits.items())}
             distributions = {item.name: item.distribution for item in space.active(point)}
             trials.append(
                 create_trial(
-                    state=TrialState.COMPLETE, params=point, distributions=distributions, values=list(trial.values)
+                    state=TrialState.COMPLETE,
+                    params=point,
+                    distributions=distributions,
+                    values=list(trial.values),
+                    system_attrs={CONSTRAINT_KEY.format(name=name): above for name, above in excess.items()},
                 )
             )
+    if not trials and lacking:
+        problem = f"the trials of {history.name} did not describe {', '.join(sorted(lacking))}, which has a limit here"
+        raise ConfigError([Fault(KEY, problem, "name a study that describes it, or leave out the prior or the limit")])
     if not trials:
         problem = f"none of the {len(complete)} complete trials of {history.name} is a point of this space"
         raise ConfigError([Fault(KEY, problem, "name a study of an overlapping space")])

@@ -44,7 +44,7 @@ from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
 from sentiment.search.starts import Start, StartFinder, read_other_study
 from sentiment.search.storage.address import read_address
-from sentiment.search.study.definition import Definition
+from sentiment.search.study.definition import LIMIT_KEY, Definition
 from sentiment.search.study.limits import check_limits
 from sentiment.search.study.outcome import RepeatPlan
 from sentiment.search.study.population import PopulationPruner
@@ -199,7 +199,8 @@ class Search:
         remedy = "name a study beside this one, or the path of its folder"
         history = read_other_study(self.options.prior, self.study_dir.parent, self.working_dir, prior.KEY, remedy)
         target = str(self.options.sampler.get("_target_"))
-        trials = prior.read_prior(history, space, self._read_fixed, self.options.direction, target)
+        options = self.options
+        trials = prior.read_prior(history, space, self._read_fixed, options.direction, target, options.limits)
         if space is not self.space:  # once, when the study has begun
             log.info("The sampler learns from %d trials of %s.", len(trials), history.name)
         return trials
@@ -310,7 +311,7 @@ class Search:
 
     def describe(self) -> Definition:
         """Describe what must not change in the study."""
-        limits = {f"hydra.sweeper.limits.{name}": str(bound) for name, bound in self.options.limits.items()}
+        limits = {f"{LIMIT_KEY}{name}": str(bound) for name, bound in self.options.limits.items()}
         return Definition(
             space=self.space.describe(),
             settings={**self._describe_settings(), **limits},

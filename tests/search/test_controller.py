@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 
 from sentiment.search.controller import Controller, PlanError, StudyFailedError
 from sentiment.search.progress import Observer
+from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.outcome import Outcome, failed
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, failed
 from sentiment.search.study.stored import StoredStudy
 from sentiment.search.workers.job import Finished, Job
 
@@ -221,6 +222,31 @@ def test_a_job_that_hangs_is_ended_and_its_trial_fails_with_the_reason(run_study
     assert failed["failure.kind"] == "timed_out"
     assert failed["failure.reason"] == "it did not get on for progress_timeout=2 min 10 s"
     assert list_states(executor) == ["fail", "complete", "complete", "complete"]
+
+
+def test_a_trial_that_was_paused_is_ended_by_the_time_of_all_its_parts(run_study, study_dir, monkeypatch):
+    def interrupt(running):
+        raise KeyboardInterrupt
+
+    stopped = Slots(interrupt, capacity=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(stopped, total=1)
+    storage, trial_id = open_storage(None, study_dir), stopped.trials[0]._trial_id
+    paused = Outcome("paused", steps=1, seconds=100.0)
+    storage.set_trial_system_attr(trial_id, OUTCOME_KEY.format(repeat=0), paused.to_json())
+    storage.set_trial_system_attr(trial_id, TARGET_KEY, 2)
+    now = [0.0]
+    monkeypatch.setattr("sentiment.search.controller.time.monotonic", lambda: now[0])
+
+    class Slow(Slots):
+        def wait(self, timeout_seconds):
+            now[0] += 60
+            return super().wait(timeout_seconds) if "end 0, please" in self.events else []
+
+    executor = Slow(lambda running: (0, Outcome("failed", kind="worker_died")), capacity=1)
+    with pytest.raises(StudyFailedError, match="it took longer than trial_timeout=2 min 10 s"):
+        run_study(executor, total=1, trial_timeout="130s")
+    assert now[0] == 180, "ended at 120, when it had run for 100 and 60 seconds, and gone by then"
 
 
 def test_a_trial_that_could_not_be_stored_waits_and_the_same_command_finishes_it(run_study):

@@ -9,8 +9,10 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from sentiment.search import prior
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.sampling import _level
+from sentiment.search.study.current import current_trial
 
 SPACE = ("x=interval(-5,5)", "y=interval(-5,5)")
 
@@ -99,3 +101,23 @@ def test_values_are_moved_to_the_level_of_the_study_that_learns():
     assert [trial.value for trial in prior] == [100.0, 200.0, 300.0], "what is stored stays as it is"
     equal = [trial.value for trial in _level([make(7.0), make(7.0)], own)]
     assert equal == pytest.approx([0.3, 0.3])
+
+
+def describe_size(config):
+    current_trial().describe({"size": float(config.x), "depth": float(config.y)})
+    return near(config)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_what_earlier_trials_described_is_held_against_the_limits_of_the_study_that_learns(study, monkeypatch):
+    study("first", *SPACE, "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=3", task=describe_size)
+    learnt = ("hydra.sweeper.prior=first", "hydra.sweeper.n_trials=2")
+    options = [*SPACE, *learnt, "hydra/sweeper/sampler=gp", "hydra.sweeper.sampler.n_startup_trials=2"]
+    shown = []
+    monkeypatch.setattr(prior, "create_trial", lambda **told: shown.append(create_trial(**told)) or shown[-1])
+    second = study("second", *options, "hydra.sweeper.limits={size: 1, depth: 2}", task=describe_size)
+    assert [trial.state for trial in second.trials] == [TrialState.COMPLETE] * 2
+    for trial in [*shown, *second.trials]:
+        assert list(trial.constraints.items()) == [("depth", trial.params["y"] - 2), ("size", trial.params["x"] - 1)]
+    with pytest.raises(StudyEndedError, match="trials of study did not describe seconds, which has a limit here"):
+        study("third", *options, "hydra.sweeper.limits={seconds: 1}", task=describe_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 import warnings
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from sentiment.search.space.points import TARGET_KEY, Key, Point, PointReader
 
 if TYPE_CHECKING:
     from optuna.study import Study
+
+log = logging.getLogger(__name__)
 
 _TARGETS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*", hub.TARGET)
 _QMC = "QMCSampler"
@@ -149,6 +152,9 @@ class FreshSampler(BaseSampler):
     Any number of trials may be in flight. Optuna's samplers learn from trials whose distributions equal those of now.
     Where the space has changed since, they are shown the history as if it had always been like this.
 
+    Optuna's samplers know all from the storage, in which they keep their notes, too. One of the hub may keep them in
+    memory, as Optuna lets it: it is one object for as long as the command runs.
+
     Args:
         config: The ``hydra.sweeper.sampler`` node.
         space: The space to draw from.
@@ -171,6 +177,8 @@ class FreshSampler(BaseSampler):
         self._build = functools.partial(build_sampler, config, space=space, is_valid=is_valid, reader=reader)
         self._reader = reader if has_grown else None
         self._prior = tuple(prior)
+        self._is_kept = config.get("_target_") == hub.TARGET
+        self._kept: BaseSampler | None = None
         self._in_flight: dict[int, BaseSampler] = {}
         self._shown: dict[int, SeenStudy] = {}  # to the trials that are being drawn
         self._last = self._build(trial_number=0)  # faulty options show now, not in the first trial
@@ -185,6 +193,12 @@ class FreshSampler(BaseSampler):
     def _of(self, trial: FrozenTrial) -> BaseSampler:
         if self._grid is not None:
             return self._grid
+        if self._is_kept:
+            if self._kept is None:
+                self._kept = self._build(trial_number=trial.number)
+                if trial.number:
+                    log.info("The hub's sampler learns from stored trials; what it kept in memory alone begins anew.")
+            return self._kept
         if trial.number not in self._in_flight:
             sampler = self._build(trial_number=trial.number)
             pass_search_space(_unwrap(self._last), _unwrap(sampler))

@@ -16,6 +16,8 @@ from sentiment.errors import SentimentError
 from sentiment.search.composer import is_within
 from sentiment.search.space.parameters import name_key
 
+LIMIT_KEY = "hydra.sweeper.limits."
+
 SHOWN = 12
 """Differences that an error lists; one screen."""
 
@@ -129,6 +131,22 @@ def require_same_results(name: str, stored: Definition, now: Definition) -> None
         differences.append(f"objectives: stored {list(stored.objectives)}, now {list(now.objectives)}")
     if now.repeats != stored.repeats:  # their values do not compare, and their jobs have other numbers
         differences.append(f"repeats: stored {stored.repeats}, now {now.repeats}")
+    if differences:
+        raise StudyChangedError(
+            _write_heading(name) + "\n".join(f"  {line}" for line in differences) + _write_remedy(name)
+        )
+
+
+def require_same_limits(name: str, stored: Definition, now: Definition) -> None:
+    """Insist that the limits by which stored trials were judged hold for new ones: a storage keeps what has ended.
+
+    Raises:
+        StudyChangedError: They do not, whatever changes are allowed.
+    """
+    then, today = (
+        {key: value for key, value in one.settings.items() if key.startswith(LIMIT_KEY)} for one in (stored, now)
+    )
+    differences = _compare("setting", then, today)
     if differences:
         raise StudyChangedError(
             _write_heading(name) + "\n".join(f"  {line}" for line in differences) + _write_remedy(name)

@@ -69,7 +69,7 @@ def exceed(trial: FrozenTrial, described: Mapping[str, Any], limits: Mapping[str
             "-> correct the name, or let the application call current_trial().describe({NAME: number}); then start "
             "the same command again with hydra.sweeper.allow_changes=true: the trial's result is kept"
         )
-    return {name: float(described[name]) - bound for name, bound in limits.items()}
+    return {name: float(described[name]) - bound for name, bound in sorted(limits.items())}  # GP: by place
 
 
 def keeps_limits(trial: FrozenTrial) -> bool:

@@ -41,6 +41,7 @@ class Outcome:
         adopted_from: Folder of the job of another study whose result this is; None otherwise.
         steps: Reports that it has made, where paused.
         seconds: Time that it ran, over its attempts that came to an outcome.
+        share: Share of its epochs that it trained, where complete: below 1 where it stopped early.
     """
 
     state: State
@@ -52,6 +53,7 @@ class Outcome:
     adopted_from: str | None = None
     steps: int = 0
     seconds: float = 0.0
+    share: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return what a storage keeps."""

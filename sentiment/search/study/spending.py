@@ -67,28 +67,33 @@ class Meter:
         steps_per_job = max(steps_per_job, self._steps_per_job)
         done = {trial.number: _count_jobs(trial) for trial in opened}
         committed = {trial.number: _commit(trial, done[trial.number], self._repeats, steps_per_job) for trial in opened}
+        trial_epochs = max(self._trial_epochs, max(map(_count_epochs, opened), default=0.0))
+        # Another command may have claimed a trial and not yet told its epochs: they are as many as any trial's.
+        sizes = {trial.number: _count_epochs(trial) or trial_epochs for trial in opened}
+        unused = {trial.number: _count_unused(trial) for trial in opened}
         lengths = list(self._lengths)
         if self._first:
             lengths += filter(None, map(_estimate_seconds, filter(is_paused, opened)))
         return Spending(
             seconds=_unite(commands, own),
             full_trials=self._jobs + sum(done.values()),
-            epochs=self._epochs + sum(done[trial.number] * _count_epochs(trial) for trial in opened),
+            epochs=self._epochs + sum((done[one] - unused[one]) * size for one, size in sizes.items()),
             committed_trials=self._jobs + sum(committed.values()),
-            committed_epochs=self._epochs + sum(committed[trial.number] * _count_epochs(trial) for trial in opened),
+            committed_epochs=self._epochs + sum((committed[one] - unused[one]) * size for one, size in sizes.items()),
             trial_seconds=statistics.median(lengths) if lengths else 0.0,
-            trial_epochs=max(self._trial_epochs, max(map(_count_epochs, opened), default=0.0)),
+            trial_epochs=trial_epochs,
             steps_per_job=steps_per_job,
             first_jobs=min(1.0, self._first / steps_per_job) if self._first and steps_per_job else None,
             furthest_jobs=max((committed[one.number] for one in opened if TARGET_KEY in one.system_attrs), default=0.0),
             is_any_promoted=self._is_any_promoted,
+            is_any_untold=any(one.state == TrialState.RUNNING and not _count_epochs(one) for one in opened),
         )
 
     def _add(self, trial: FrozenTrial) -> None:
         """Add a trial that has ended: it never changes any more."""
         done = _count_jobs(trial)
         self._jobs += done
-        self._epochs += done * _count_epochs(trial)
+        self._epochs += max(0.0, done - _count_unused(trial)) * _count_epochs(trial)
         self._trial_epochs = max(self._trial_epochs, _count_epochs(trial))
         self._steps_per_job = max(self._steps_per_job, _count_whole(trial))
         self._is_any_promoted |= is_promoted(trial)
@@ -103,6 +108,12 @@ class Meter:
 
 def _count_epochs(trial: FrozenTrial) -> float:
     return float(trial.system_attrs.get(EPOCHS_KEY, 0.0))
+
+
+def _count_unused(trial: FrozenTrial) -> float:
+    """Return what complete jobs of a trial left of their epochs, in whole jobs: they stopped early."""
+    ran = [one for one in read_outcomes_of(trial).values() if one.state == "complete" and one.adopted_from is None]
+    return sum(1.0 - outcome.share for outcome in ran)
 
 
 def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float) -> float:

@@ -33,7 +33,7 @@ from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
 from sentiment.search.study.agenda import Agenda, Ledger, Step
-from sentiment.search.study.definition import compare, require_same_results
+from sentiment.search.study.definition import compare, require_same_limits, require_same_results
 from sentiment.search.study.limits import CONSTRAINT_KEY, exceed
 from sentiment.search.study.outcome import (
     OUTCOME_KEY,
@@ -194,6 +194,8 @@ class StoredStudy:
             changes: list[str] = []
             if content is not None:
                 stored = replace(search.read_definition(content), objectives=self._study.metric_names or ())
+                if any(trial.state == TrialState.COMPLETE or trial.constraints for trial in self.trials()):
+                    require_same_limits(self.name, stored, now)
                 if allow_changes:
                     require_same_results(self.name, stored, now)
                 else:
@@ -450,6 +452,11 @@ class StoredStudy:
         """Return what changes whenever a trial's job gets on."""
         trial = self._storage.get_trial(trial_id)
         return f"{trial.system_attrs.get(PROGRESS_KEY)} {len(trial.intermediate_values)} {sorted(trial.user_attrs)}"
+
+    def read_seconds(self, trial_id: int, repeat: int) -> float:
+        """Return for how long a trial's job ran before it was paused."""
+        kept = self._storage.get_trial(trial_id).system_attrs.get(OUTCOME_KEY.format(repeat=repeat))
+        return 0.0 if kept is None else float(kept.get("seconds", 0.0))
 
     def trials(self) -> list[FrozenTrial]:
         """List all trials; they are the storage's own, not to be changed."""

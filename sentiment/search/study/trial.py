@@ -153,11 +153,13 @@ class StoredTrial:
         return read_outcomes_of(self._storage.get_trial(self._trial_id)).get(self.repeat)
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Keep the outcome, with the time that the job took, before a pause too."""
+        """Keep the outcome, with the time that the job took, before a pause too, and how far it told that it came."""
         key = OUTCOME_KEY.format(repeat=self.repeat)
-        earlier = self._storage.get_trial(self._trial_id).system_attrs.get(key)
+        attributes = self._storage.get_trial(self._trial_id).system_attrs
+        earlier, told = attributes.get(key), attributes.get(PROGRESS_KEY)
         seconds = (0.0 if earlier is None else earlier.get("seconds", 0.0)) + time.monotonic() - self._began
-        content = replace(outcome, seconds=seconds).to_json()
+        share = min(1.0, told[0] or 1.0) if outcome.state == "complete" and told is not None else 1.0
+        content = replace(outcome, seconds=seconds, share=share).to_json()
         self._storage.set_trial_system_attr(self._trial_id, key, content)
 
     def read_owner(self) -> str | None:

@@ -25,16 +25,17 @@ class Patience:
     def __bool__(self) -> bool:
         return self.timeout_seconds is not None or self.progress_seconds is not None
 
-    def judge(self, number: int, sign: Hashable, now_seconds: float) -> str | None:
+    def judge(self, number: int, sign: Hashable, now_seconds: float, earlier_seconds: float = 0.0) -> str | None:
         """Return why a job is to be ended; None: it may go on.
 
         Args:
             number: The job's number.
             sign: Changes whenever the job gets on.
             now_seconds: The time by `time.monotonic`.
+            earlier_seconds: How long the job ran before it was paused; looked at when the job is new.
         """
-        began = self._began.setdefault(number, now_seconds)
-        known, since = self._signs.get(number, (None, began))
+        began = self._began.setdefault(number, now_seconds - earlier_seconds)
+        known, since = self._signs.get(number, (None, now_seconds))
         if known != sign:
             since = now_seconds
         self._signs[number] = (sign, since)

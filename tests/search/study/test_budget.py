@@ -129,6 +129,35 @@ def test_epochs_are_counted_by_the_key_that_says_how_many_a_job_has(sweep):
     assert {trial.system_attrs[EPOCHS_KEY] for trial in study.trials} == {4}
 
 
+def test_a_job_that_stops_early_counts_the_epochs_that_it_trained(sweep, study_dir):
+    def stop_early(config):
+        for step in range(2):
+            current_trial().progress((step + 1) / 4)
+        return abs(config.x)
+
+    options = ("hydra.sweeper.epochs=20", "hydra.sweeper.epochs_key=steps", "steps=4")
+    assert len(sweep(*SPACE, *options, task=stop_early).trials) == 9, "then 2 epochs are left, and a trial may take 4"
+    assert read_study(None, study_dir).budget == "18 of 20 epochs used"
+
+
+def test_an_epochs_key_that_says_no_number_is_refused(sweep):
+    with pytest.raises(StudyEndedError, match=r"nowhere is None -> name the key"):
+        sweep(*SPACE, "hydra.sweeper.epochs=20", "hydra.sweeper.epochs_key=nowhere", task=Stepping())
+
+
+def test_a_trial_of_another_command_whose_epochs_are_not_yet_told_counts():
+    claimed = create_trial(state=TrialState.RUNNING)
+    alone = Meter(1).measure([claimed], [])
+    assert Budget(epochs=28).count_starts(alone, 1) == 0, "it tells how many there are"
+    attributes = {EPOCHS_KEY: 10, ATTEMPT_KEY.format(repeat=0): {"count": 1, "log": None}}
+    attributes[OUTCOME_KEY.format(repeat=0)] = Outcome("complete", (1.0,)).to_json()
+    ended = create_trial(value=1.0, system_attrs=attributes)
+    claimed.number = 1
+    spent = Meter(1).measure([ended, claimed], [])
+    assert (spent.epochs, spent.committed_epochs) == (10, 20)
+    assert [Budget(epochs=limit).count_starts(spent, 1) for limit in (28, 30)] == [0, 1]
+
+
 def test_time_ends_a_study_at_a_report(sweep, study_dir):
     task = Stepping(seconds=0.4)
     began = time.monotonic()

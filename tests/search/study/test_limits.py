@@ -10,8 +10,10 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from sentiment.errors import ConfigError
+from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
+from sentiment.search.study.current import current_trial
 from sentiment.search.study.limits import LimitError, check_limits, require_feasible
 from sentiment.search.study.outcome import Outcome
 from sentiment.search.study.stored import StoredStudy
@@ -173,3 +175,30 @@ def test_a_command_none_of_whose_trials_keeps_the_limits_says_so_and_fails(start
     assert "size is 3, the limit 1" in output
     assert "Traceback" not in output
     assert not (study_dir / "optimization_results.yaml").exists()
+
+
+def describe_size(config):
+    current_trial().describe({"size": float(config.x)})
+    return float(config.x)
+
+
+@pytest.mark.parametrize(
+    ("now", "allowed"),
+    [("{size: 1}", "true"), ("{size: 20}", "false"), ("{size: 10, other: 1}", "true"), ("{}", "true")],
+)
+def test_other_limits_than_those_that_judged_trials_are_refused(sweep, now, allowed):
+    options = ("x=interval(0,5)", "hydra.sweeper.direction=maximize", f"hydra.sweeper.allow_changes={allowed}")
+    sweep(*options, "hydra.sweeper.n_trials=2", "hydra.sweeper.limits={size: 10}", task=describe_size)
+    told = r"hydra\.sweeper\.limits\.\w+: stored(.|\n)*start another study"
+    with pytest.raises(StudyEndedError, match=told) as caught:
+        sweep(*options, "hydra.sweeper.n_trials=3", f"hydra.sweeper.limits={now}", task=describe_size)
+    assert "allow_changes" not in str(caught.value)
+
+
+def test_a_name_that_no_trial_described_may_be_corrected(sweep):
+    options = ("x=interval(0,5)", "hydra.sweeper.n_trials=1")
+    with pytest.raises(StudyEndedError, match="allow_changes=true: the trial's result is kept"):
+        sweep(*options, "hydra.sweeper.limits={sise: 10}", task=describe_size)
+    study = sweep(*options, "hydra.sweeper.limits={size: 10}", "hydra.sweeper.allow_changes=true", task=describe_size)
+    assert set(study.trials[0].constraints) == {"size"}
+    assert len(study.trials) == 1

@@ -25,3 +25,10 @@ def test_the_time_without_progress_begins_anew_with_every_sign():
         assert patience.judge(0, f"sign {now}", float(now)) is None
     assert patience.judge(0, "sign 99", 108.9) is None
     assert patience.judge(0, "sign 99", 109.0) == "it did not get on for progress_timeout=10.0 s"
+
+
+def test_what_a_job_ran_before_its_pause_is_a_part_of_its_time():
+    patience = Patience(timeout_seconds=100.0, progress_seconds=50.0)
+    assert patience.judge(0, "a", 1000.0, 60.0) is None, "it has told nothing yet, and had no time to"
+    assert patience.judge(0, "b", 1039.0, 60.0) is None
+    assert patience.judge(0, "c", 1040.0, 60.0) == "it took longer than trial_timeout=1 min 40 s"
