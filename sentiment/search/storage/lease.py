@@ -175,7 +175,9 @@ class Watch:
 def looks_alive(record: Mapping[str, Any]) -> bool:
     """Return whether a lease seems to live, for people: from another machine, by when it was last heard of."""
     lock_path = _find_lock_file(record)
-    return not _is_unlocked(lock_path) if lock_path is not None else time.time() - record["until"] < SILENT_SECONDS
+    if lock_path is not None:
+        return not _is_unlocked(lock_path)
+    return time.time() - record.get("until", 0.0) < SILENT_SECONDS  # the first versions wrote no time: long ago
 
 
 class Heartbeat:
