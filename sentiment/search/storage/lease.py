@@ -177,7 +177,8 @@ def looks_alive(record: Mapping[str, Any]) -> bool:
     lock_path = _find_lock_file(record)
     if lock_path is not None:
         return not _is_unlocked(lock_path)
-    return time.time() - record.get("until", 0.0) < SILENT_SECONDS  # the first versions wrote no time: long ago
+    last_seconds: float = record.get("until", 0.0)  # the first versions wrote none: long ago
+    return time.time() - last_seconds < SILENT_SECONDS
 
 
 class Heartbeat:
