@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     data = compose_settings(["data=imdb", f"data.path={options.path}"]).data
     source, split = build_source(data), (data.validation_fraction, data.split_seed, None)
-    runs = {run.name: load_run(run) for run in options.runs}
+    runs = {str(run): load_run(run) for run in options.runs}
     for name, run in runs.items():
         if run.record.tags.get(FINGERPRINT_TAG) != fingerprint_corpus(source, *split):
             parser.error(f"{name} was trained on another split of the reviews, so it may know these ones")

@@ -35,12 +35,11 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
     wanted, found = network.state_dict(), start.network.state_dict()
     head = _find_head(network, len(class_names)) if class_names != start.class_names else set()
     here, there = _describe(network), _describe(start.network)
-    forms = {key: (there.get(key, ABSENT), here.get(key, ABSENT)) for key in [*here, *there] if key not in head}
-    classes = str(len(start.class_names)), str(len(class_names))
+    rows = {f"{key.rpartition('.')[0]}.out_features" for key in head}  # of the classes; nothing else may differ
     differing = [
-        f"{key} is {form[0]} there and {form[1]} here"
-        for key, form in forms.items()
-        if form[0] != form[1] and form != classes
+        f"{key} is {there.get(key, ABSENT)} there and {here.get(key, ABSENT)} here"
+        for key in dict.fromkeys([*here, *there])
+        if key not in head | rows and there.get(key) != here.get(key)
     ]
     if differing:
         raise ModelFileError(

@@ -66,6 +66,12 @@ def test_what_weights_mean_is_a_part_of_the_form(changed, told):
         take_weights(make_transformer(**changed), start, ("a", "b"), "mine")
 
 
+def test_heads_that_differ_as_the_classes_do_are_refused():
+    start = SimpleNamespace(network=make_transformer(), class_names=("a", "b"))
+    with pytest.raises(ModelFileError, match=r"heads is 2 there and 4 here"):
+        take_weights(make_transformer(heads=4, classes=4), start, ("w", "x", "y", "z"), "mine")
+
+
 def test_dropout_and_classes_are_no_part_of_the_form():
     start = SimpleNamespace(network=make_transformer(), class_names=("a", "b"))
     network = make_transformer(dropout=0.5, word_dropout=0.1, classes=3, max_tokens=9)
