@@ -68,6 +68,17 @@ def measure_calibration_error(labels: Labels, probabilities: Probabilities) -> f
     By hand, because torchmetrics gives a confidence of exactly 1 a bin of its own, beside that of all just below it.
     """
     confidences = probabilities.max(axis=1).astype(np.float64)
-    bins = np.minimum((confidences * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=(probabilities.argmax(axis=1) == labels) - confidences)
-    return float(np.abs(gaps).sum() / len(labels))
+    return average_gaps(confidences, probabilities.argmax(axis=1) == labels, bin_by_width(confidences))
+
+
+def bin_by_width(confidences: npt.NDArray[np.floating], bins: int = CALIBRATION_BINS) -> npt.NDArray[np.int64]:
+    """Return the (N,) bins of equal width that confidences fall in: [low, high), and 1 in the last."""
+    return np.minimum((confidences * bins).astype(np.int64), bins - 1)
+
+
+def average_gaps(
+    confidences: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: npt.NDArray[np.int64]
+) -> float:
+    """Return the mean distance of confidence and accuracy over the (N,) bins of N reviews, weighted by reviews."""
+    gaps = np.bincount(bins, weights=correct - confidences.astype(np.float64))
+    return float(np.abs(gaps).sum() / len(confidences))

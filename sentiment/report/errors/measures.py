@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment.report.statistics import LEVEL, Flags, Share, difference_interval, share_of
-from sentiment.training.measures import CALIBRATION_BINS
+from sentiment.training.measures import CALIBRATION_BINS, average_gaps, bin_by_width
 
 
 @dataclass(frozen=True)
@@ -111,10 +110,7 @@ def calibrate(
     Bins of equal mass hold equally many reviews, so that none is nearly empty (Nguyen & O'Connor 2015); equal
     confidences share a bin.
     """
-    if equal_mass:
-        indices = bin_by_rank(confidences, bins)
-    else:
-        indices = np.minimum((confidences * bins).astype(np.int64), bins - 1)  # [low, high), and 1 in the last
+    indices = bin_by_rank(confidences, bins) if equal_mass else bin_by_width(confidences, bins)
     members = [(index, indices == index) for index in np.unique(indices)]
     found = tuple(
         CalibrationBin(
@@ -125,8 +121,7 @@ def calibrate(
         )
         for index, inside in members
     )
-    gaps = [part.share.reviews * abs(part.share.accuracy - part.confidence) for part in found]
-    return Calibration(found, math.fsum(gaps) / len(confidences))
+    return Calibration(found, average_gaps(confidences, correct, indices))
 
 
 def bin_by_rank(values: npt.NDArray[np.generic], bins: int) -> npt.NDArray[np.int64]:
