@@ -39,7 +39,7 @@ register_extension_options()
 register()
 
 
-@hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)
+@hydra.main(config_path=str(CONFIG_DIR), config_name="config", execution_whitelist=TRUSTED_TARGETS)
 @searchable(
     identify_data=identify_data, identify_code=identify_code, adopt=adopt, simplify=simplify, preload=JOB_MODULES
 )

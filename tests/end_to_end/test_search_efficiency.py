@@ -90,3 +90,21 @@ def test_a_small_version_runs_in_one_command(tmp_path):
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200).stdout
     assert "transformer_synthetic, 2 workers, 2 seeds" in output
     assert "| oracle |" in output
+
+
+@pytest.mark.slow
+def test_a_study_is_recorded_and_collected_by_the_documented_commands(tmp_path):
+    study = tmp_path / "multirun" / "some"
+    record = [sys.executable, str(FOLDER / "record.py"), "-m", "search=rnn", "hydra/sweeper/sampler=random"]
+    record += ["hydra/sweeper/pruner=none", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=2", "tracking=none"]
+    record += [f"hydra.sweep.dir={study}", "data.train_size=40", "data.test_size=10", "data.validation_fraction=0.5"]
+    record += ["trainer.max_epochs=2", "trainer.patience=null", "trainer.resume=false"]
+    subprocess.run(record, check=True, timeout=300, cwd=tmp_path)
+    copy = tmp_path / "search_efficiency"
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("results"))
+    collect = [sys.executable, str(copy / "curves.py"), str(study)]
+    output = subprocess.run(collect, capture_output=True, text=True, check=True, timeout=100).stdout
+    assert "some.npz: 2 curves of 2 validations" in output
+    with np.load(copy / "curves" / "some.npz") as file:
+        assert file["hits"].shape == (2, 2, 3)  # 20 reviews, eight to a byte
+        assert (np.diff(file["train_seconds"]) > 0).all()
