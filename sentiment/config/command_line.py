@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.broken import explaining_breaks, require_config, require_folders, shorten
 from sentiment.config.conflicts import (
+    UnreadKeys,
     find_lost_interpolations,
     find_lost_pauses,
     find_other_devices,
@@ -129,6 +130,7 @@ class CommandLineCheck:
             for with_hydra in (False, True)
         }
         self._compose_whole = cache(self._compose_pickled)  # once, with Hydra's node and without
+        self.unread = UnreadKeys(())
 
     def find_faults(self) -> list[Fault]:
         """List the faults of all points, each once, in the order they were met."""
@@ -144,6 +146,7 @@ class CommandLineCheck:
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
+        self.unread = UnreadKeys(override.key_or_group for override in [*space, *overrides] if not override.is_delete())
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
@@ -166,7 +169,8 @@ class CommandLineCheck:
             is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
             for point in list_points([*space, *fixed, *swept], is_grid=is_grid):
                 faults += self._check_point(point)
-        return explain_intervals(list(dict.fromkeys(faults)), [*space, *swept])
+        # Where a run is faulty, nobody knows what it would read.
+        return explain_intervals(list(dict.fromkeys(faults or self.unread.find_faults())), [*space, *swept])
 
     def _find_swept_sweepers(self, fixed: list[Override], swept: list[Override], sweeper: DictConfig) -> list[Fault]:
         """Return the faults of swept options that set up the sweep itself: there is one set-up per command."""
@@ -201,7 +205,7 @@ class CommandLineCheck:
             explained |= {str(override.input_line) for override in overrides if override not in composable}
             config = self._compose(composable)
             known |= dict.fromkeys(list_keys(config))
-            faults += found + find_other_devices(config, sweeper) + check_settings(config, Path.cwd())[1]
+            faults += found + find_other_devices(config, sweeper) + self._check_settings(config)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 
     def _check_probe(self, sweeper: DictConfig, point: list[Override]) -> list[Fault]:
@@ -232,8 +236,13 @@ class CommandLineCheck:
 
     def _check_point(self, overrides: list[Override]) -> list[Fault]:
         composable, faults = self._keep_composable(overrides)
-        _, found = check_settings(self._compose(composable), Path.cwd())
-        return faults + found
+        return faults + self._check_settings(self._compose(composable))
+
+    def _check_settings(self, config: DictConfig) -> list[Fault]:
+        settings, faults = check_settings(config, Path.cwd())
+        if settings is not None:
+            self.unread.look(settings)
+        return faults
 
     def _keep_composable(self, overrides: list[Override]) -> tuple[list[Override], list[Fault]]:
         """Split overrides into those that Hydra can compose and the explained rest.

@@ -1,22 +1,121 @@
-"""Faults between keys of a multirun that are right each by itself."""
+"""Faults between keys of a command that are right each by itself."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from sentiment.config.faults import explain_unknown_key
+from sentiment.config.key_table import type_value
 from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault
+from sentiment.flat import flatten_model
 from sentiment.nearest import nearest
 
 PAUSING = ("promotion.PromotionPruner", "population.PopulationPruner")
 """Pruners whose trials pause at checkpoints, and go on from them."""
+
+
+def _is_null(value: Any) -> bool:
+    return value is None
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None
+
+
+def _is_fitted_in_one_go(model: str) -> bool:
+    return OPTIONS["model", model].fitter is not None
+
+
+UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] = (
+    (("model.bigram_size",), {"model.bigram_buckets": _is_null}),
+    (("data.head_fraction",), {"data.keep": lambda keep: keep != "head_tail"}),
+    (("data.tokenizer",), {"trainer.init_from": _is_set}),
+    (("data.unlabelled_size", "data.unlabelled_path"), {"pretrain": _is_null}),
+    (("data.repository", "data.revision"), {"data.path": _is_set}),
+    (("data.validation_fraction",), {"data.validation_path": _is_set}),
+    (("data.validation_fraction",), {"data.validation_split": _is_set}),
+    (("data.test_fraction",), {"data.test_path": _is_set}),
+    (("data.test_fraction",), {"data.test_split": _is_set}),
+    (
+        ("data.split_seed",),
+        {"data.validation_path": _is_set, "data.test_path": _is_set, "data.train_limit": _is_null},
+    ),
+    (
+        ("data.split_seed",),
+        {"data.validation_split": _is_set, "data.test_split": _is_set, "data.train_limit": _is_null},
+    ),
+    (("data.validation_label_path",), {"data.validation_path": _is_null}),
+    (("data.test_label_path",), {"data.test_path": _is_null}),
+    (("data.delimiter", "data.quoting", "data.header"), {"data.format": lambda form: form not in (None, "csv")}),
+    (("data.text_column", "data.label_column"), {"data.format": lambda form: form in ("fasttext", "lines")}),
+    (
+        (
+            "optimizer", "scheduler", "data.batch_size", "data.keep", "data.head_fraction", "trainer.max_epochs",
+            "trainer.validations_per_epoch", "trainer.patience", "trainer.gradient_clip_norm",
+            "trainer.label_smoothing", "trainer.weight_averaging", "trainer.adversarial_share",
+        ),
+        {"model.name": _is_fitted_in_one_go, "trainer.debug": _is_null},
+    ),
+)  # fmt: skip
+"""Keys and groups that no run reads where other keys have such values.
+
+What only says how a run is done and told (`sentiment.config.identity.INCIDENTAL`) is not among them.
+"""
+
+
+class UnreadKeys:
+    """Which of the keys that a command sets are read by none of its runs: they would be ignored without a word.
+
+    That some of its runs do not read a key is no fault, nor that a file sets one for those that do.
+
+    Args:
+        named: The keys and groups that the command sets.
+    """
+
+    def __init__(self, named: Iterable[str]) -> None:
+        known = [key for keys, _ in UNREAD for key in keys]
+        self._unread: dict[str, Fault | None] = {
+            name: None for name in named if any(_holds(name, key) or _holds(key, name) for key in known)
+        }
+
+    def look(self, settings: Settings) -> None:
+        """Look at a run of the command."""
+        flat = flatten_model(settings) if self._unread else {}
+        for name in list(self._unread):
+            keys = [key for key in flat if _holds(name, key)]
+            found = [_find_causes(key, flat) for key in keys]
+            if not all(found):
+                del self._unread[name]
+            elif any(flat[key] is not None for key in keys):
+                problem = f"no run of this command reads it, as {', '.join(found[0])}"
+                self._unread[name] = Fault(name, problem, "leave it out, or choose otherwise there")
+
+    def find_faults(self) -> list[Fault]:
+        """Return the faults, once every run was looked at."""
+        return [fault for fault in self._unread.values() if fault is not None]
+
+
+def _holds(group: str, key: str) -> bool:
+    """Return whether a key is of a group, or the same."""
+    return f"{key}.".startswith(f"{group}.")
+
+
+def _find_causes(key: str, flat: Mapping[str, Any]) -> list[str]:
+    """Return the settings for which a run does not read a key; none: it does."""
+    for keys, conditions in UNREAD:
+        if any(_holds(one, key) for one in keys) and all(
+            other in flat and is_so(flat[other]) for other, is_so in conditions.items()
+        ):
+            return [f"{other.removesuffix('.name')}={type_value(flat[other])}" for other in conditions]
+    return []
 
 
 def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:

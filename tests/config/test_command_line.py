@@ -7,15 +7,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentiment.config.command_line import check_command_line, complete_study_keys
+from sentiment.config.conflicts import UNREAD
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.option import OPTIONS, group_members
+from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError
+from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
 
 pytestmark = pytest.mark.usefixtures("composed_once")
 
 
-def find_faults(*arguments: str) -> dict[str, tuple[str, str]]:
+SEARCHES = {STUDY_SWEEPER: list_search_points}
+
+
+def find_faults(*arguments: str, searches=None) -> dict[str, tuple[str, str]]:
     try:
-        check_command_line(list(arguments), PROJECT_DIR / "conf", "config")
+        check_command_line(list(arguments), PROJECT_DIR / "conf", "config", searches)
     except ConfigError as error:
         return {fault.key: (fault.problem, fault.remedy) for fault in error.faults}
     return {}
@@ -247,6 +254,73 @@ def test_heads_are_a_fault_exactly_where_narrow_heads_do_not_divide_the_width(wi
 def test_no_text_makes_the_check_itself_fail(text):
     for line in (f"model.dropout={text}", f"model.{text}=1", f"++{text}"):
         assert all(problem and remedy for problem, remedy in find_faults(line).values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unread", "cause"),
+    [
+        (["model.bigram_size=32"], "model.bigram_size", "model.bigram_buckets=null"),
+        (["model=rnn", "+model.bigram_size=32"], "model.bigram_size", "model.bigram_buckets=null"),
+        (["-m", "model.bigram_size=null,16,32"], "model.bigram_size", "model.bigram_buckets=null"),
+        (["-m", "search=study", "model.bigram_size=16,32"], "model.bigram_size", "model.bigram_buckets=null"),
+        (["data.keep=tail", "data.head_fraction=0.3"], "data.head_fraction", "data.keep=tail"),
+        (["trainer.init_from=RUN", "data.tokenizer.kind=bpe"], "data.tokenizer.kind", "trainer.init_from=RUN"),
+        (["data.unlabelled_size=50"], "data.unlabelled_size", "pretrain=null"),
+        (["data=imdb", "data.path=.", "data.repository=me/imdb"], "data.repository", "data.path="),
+        (
+            ["data=files", "data.path=.", "data.test_path=.", "data.test_fraction=0.2"],
+            "data.test_fraction",
+            "test_path=",
+        ),
+        (["data=files", "data.path=.", "data.test_label_path=."], "data.test_label_path", "data.test_path=null"),
+        (["data=files", "data.path=.", "data.format=json", "data.header=true"], "data.header", "data.format=json"),
+        (["model=ngram", "trainer.max_epochs=3"], "trainer.max_epochs", "model=ngram"),
+        (["-m", "model=ngram", "optimizer=adam,sgd"], "optimizer", "model=ngram"),
+        (["-m", "model=ngram", "+hydra.sweeper.params={optimizer.lr: '0.1,0.2'}"], "optimizer.lr", "model=ngram"),
+    ],
+)
+def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
+    [(key, (problem, remedy))] = find_faults(*arguments, searches=SEARCHES).items()
+    assert key == unread
+    assert cause in problem
+    assert "leave it out" in remedy
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["model.bigram_size=32", "model.bigram_buckets=64"],
+        ["model.bigram_size=null"],
+        ["experiment=imdb_transformer", "model.bigram_buckets=null"],  # a file may set what is not read
+        ["experiment=imdb_transformer", "model.bigram_buckets=null", "model.bigram_size=null"],
+        ["-m", "model.bigram_buckets=null,64", "model.bigram_size=32"],
+        ["-m", "search=imdb_rnn"],
+        ["-m", "search=imdb_rnn", "model.bigram_size=16"],
+        ["-m", "search=imdb_rnn", "model.bigram_buckets=null"],
+        ["-m", "model=rnn,ngram", "optimizer.lr=0.01", "trainer.max_epochs=1"],
+        ["model=ngram", "trainer=cpu", "trainer.threads=1", "trainer.test=false", "data.max_tokens=64"],
+        ["model=ngram", "debug=fast", "trainer.max_epochs=2"],
+        ["pretrain=mlm", "data.unlabelled_size=50"],
+    ],
+)
+def test_what_some_run_reads_may_be_set(arguments):
+    assert find_faults(*arguments, searches=SEARCHES) == {}
+
+
+def test_every_key_that_may_be_unread_is_one():
+    known = {key for option in OPTIONS.values() for key in list_dotted(option.settings, f"{option.group}.")}
+    known |= {key for name, field in Settings.model_fields.items() for key in list_dotted(field.annotation, f"{name}.")}
+    for keys, conditions in UNREAD:
+        for key in [*keys, *conditions]:
+            assert any(f"{one}.".startswith(f"{key}.") for one in known), key
+
+
+def list_dotted(schema, prefix: str) -> list[str]:
+    found = [prefix.removesuffix(".")]
+    for member in group_members(schema):
+        for name, field in member.model_fields.items():
+            found += list_dotted(field.annotation, f"{prefix}{name}.")
+    return found
 
 
 @pytest.mark.parametrize("sweeper", ["optuna", "study"])
