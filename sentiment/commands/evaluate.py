@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL=CLASS",
         help="class of the model that a label stands for (pos=positive); LABEL= leaves its reviews out",
     )
+    parser.add_argument(
+        "--with-learned",
+        action="store_true",
+        help="measure also reviews that the model was trained on or selected by (default: they are left out)",
+    )
     add_page_arguments(parser, output="evaluation_NAME/", log="record it beside the model in MLflow")
     add_tracking_uri(parser)
 
@@ -58,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.data.labelled import read_data_set, read_labelled_file
     from sentiment.models.bundle import Predictor
     from sentiment.models.checkpoint import load_checkpoint
-    from sentiment.report.errors.evaluation import evaluate, print_metrics, say_learned
+    from sentiment.report.errors.evaluation import evaluate, print_metrics
     from sentiment.report.errors.page import write_report
     from sentiment.report.errors.summary import print_findings
     from sentiment.tracking.model_source import find_model_source
@@ -77,25 +82,21 @@ def run(options: argparse.Namespace) -> None:
 
         reviews = read_data_set(compose_settings(options.data).data, predictor.class_names, label_map)
     evaluation = evaluate(
-        predictor, reviews, f"{source.description} on {reviews.name}", shown=options.mistakes, explain=options.explain
-    )
+        predictor, reviews, f"{source.description} on {reviews.name}", shown=options.mistakes,
+        explain=options.explain, with_learned=options.with_learned,
+    )  # fmt: skip
     folder = options.output or Path(f"evaluation_{reviews.short_name}")
     files = write_report(evaluation.errors, folder)
     print_findings(evaluation.errors)
     print()
     print_metrics(evaluation)
-    if evaluation.learned != 0:
-        print(f"\nAttention: {say_learned(evaluation.learned, len(reviews.texts))}.")
-    if evaluation.learned:
-        print(
-            "  -> the figures flatter it: give reviews that it has not seen; with --data, the data settings of its run"
-        )
     print(f"\n{files[0]} shows it; tables/ and plots/ beside it hold {len(files) - 1} files.", flush=True)
     if options.log and source.run_id is not None:
         from sentiment.tracking.mlflow.evaluation import record_evaluation
 
         values = {name: interval.value for name, interval in evaluation.metrics.items()}
         run_id = record_evaluation(
-            uri, source.run_id, reviews.name, reviews.digest, values, files, folder, learned=evaluation.learned
-        )
+            uri, source.run_id, reviews.name, evaluation.reviews.digest, values, files, folder,
+            learned=evaluation.learned, left_out=evaluation.left_out,
+        )  # fmt: skip
         print(f"Recorded as the MLflow run {run_id}, an evaluation of the model of {source.run_id}.")

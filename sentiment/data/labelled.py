@@ -31,6 +31,7 @@ class LabelledReviews:
         short_name: The same in a file's name.
         texts: N texts.
         labels: (N,) class indices, int64.
+        rows: (N,) number of each review in the file or split that it comes from, int64, from 0.
         left_out: Reviews whose labels stand for no class.
     """
 
@@ -38,6 +39,7 @@ class LabelledReviews:
     short_name: str
     texts: list[str]
     labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
     left_out: int = 0
 
     @property
@@ -47,6 +49,11 @@ class LabelledReviews:
         for text in self.texts:
             content.update(text.encode("utf-8", "surrogatepass") + b"\0")
         return content.hexdigest()[:32]
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> LabelledReviews:
+        """Return those of the (N,) reviews that are chosen."""
+        texts = [text for text, is_chosen in zip(self.texts, chosen, strict=True) if is_chosen]
+        return replace(self, texts=texts, labels=self.labels[chosen], rows=self.rows[chosen])
 
 
 def read_labelled_file(
@@ -116,8 +123,8 @@ def _match(
             f"  -> its classes are {', '.join(class_names)}: say which one a label stands for, "
             f"--label {example}={class_names[0]}, or leave its reviews out, --label {example}="
         )
-    kept = [(text, index[classes[label]]) for text, label in zip(texts, labels, strict=True) if classes[label]]
-    if not kept:
+    rows = np.array([row for row, label in enumerate(labels) if classes[label]], dtype=np.int64)
+    if not len(rows):
         raise DataError(f"{name} holds no labelled review.\n  -> give a file with at least one")
-    indices = np.array([label for _, label in kept], dtype=np.int64)
-    return LabelledReviews(name, short_name, [text for text, _ in kept], indices, len(texts) - len(kept))
+    indices = np.array([index[classes[labels[row]]] for row in rows], dtype=np.int64)
+    return LabelledReviews(name, short_name, [texts[row] for row in rows], indices, rows, len(texts) - len(rows))

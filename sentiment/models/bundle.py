@@ -185,11 +185,11 @@ class Predictor:
         reading = settings.max_tokens, settings.keep, settings.head_fraction
         return cls(network.to(device), tokenizer, settings.class_names, *reading, learned)
 
-    def count_learned(self, texts: Sequence[str]) -> int | None:
-        """Count the texts that the model was trained on or selected by, as it reads them; None: nobody knows."""
+    def find_learned(self, texts: Sequence[str]) -> npt.NDArray[np.bool_] | None:
+        """Tell of each of N texts whether the model was trained on or selected by it, as it reads it; None: unknown."""
         if self.learned is None:
             return None
-        return int(np.isin(hash_reviews(self.tokenizer.encode(texts)), self.learned).sum())
+        return np.isin(hash_reviews(self.tokenizer.encode(texts)), self.learned)
 
     @torch.inference_mode()
     def predict(self, texts: Sequence[str], batch_size: int = 64) -> Predictions:

@@ -1,9 +1,11 @@
-"""``python -m sentiment evaluate`` says how many of the reviews its model has learned from."""
+"""``python -m sentiment evaluate`` measures on reviews that its model has not learned from, or says so."""
 
 from __future__ import annotations
 
 import argparse
+import re
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -11,7 +13,10 @@ from sentiment.commands import evaluate
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.build import build_corpus
-from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor
+from sentiment.data.labelled import LabelledReviews
+from sentiment.errors import DataError
+from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor, hash_reviews
+from sentiment.report.errors.evaluation import evaluate as evaluate_reviews
 from sentiment.training.run import build_module, write_bundle
 
 
@@ -53,11 +58,31 @@ def call(data, tmp_path, capsys):
     return evaluate_it
 
 
-def test_reviews_of_another_split_that_the_model_was_trained_on_are_counted(train, call):
+def test_reviews_that_the_model_learned_from_are_left_out_of_the_figures_and_counted(train, call, tmp_path):
     bundle = train()
     assert "Attention" not in call(bundle, "data.split_seed=1")
     printed = call(bundle, "data.split_seed=2")
-    assert "of the 10 reviews stood in the model's own training or validation. -> the figures flatter it" in printed
+    left_out = int(re.search(r"Attention: (\d+) others stood in the model's own training or validation", printed)[1])
+    assert 0 < left_out < 10
+    assert f"of {10 - left_out} given reviews are right" in printed
+    assert f"{left_out} others stood in" in (tmp_path / "out" / "errors.html").read_text()
+    printed = call(bundle, "data.split_seed=2", "--with-learned")
+    assert "of 10 given reviews are right" in printed
+    assert f"Attention: {left_out} stood in the model's own training or validation" in printed
+
+
+def test_reviews_that_the_model_learned_from_one_and_all_are_no_measure(train, call, data, tmp_path):
+    predictor = Predictor.load(train())
+    texts = ["fine film indeed", "dull plot indeed", "odd cast indeed", "warm end indeed"]
+    labels = np.arange(4) % 2
+    reviews = LabelledReviews("a file", "file", texts, labels, np.arange(4))
+    predictor.learned = hash_reviews(predictor.tokenizer.encode(texts))
+    with pytest.raises(DataError, match=r"a file: all of its 4 reviews stood in .*\n  -> .*--with-learned"):
+        evaluate_reviews(predictor, reviews, "", explain=False)
+    predictor.learned = hash_reviews(predictor.tokenizer.encode(texts[:3]))
+    found = evaluate_reviews(predictor, reviews, "", explain=False)
+    assert (found.reviews.texts, found.learned, found.left_out) == (texts[3:], 0, 3)
+    assert {wrong.position for wrong in found.errors.tables.wrong_reviews} <= {3}, "as the file numbers it"
 
 
 def test_what_an_earlier_bundle_does_not_tell_is_said_to_be_unknown(train, call):
@@ -66,7 +91,7 @@ def test_what_an_earlier_bundle_does_not_tell_is_said_to_be_unknown(train, call)
     settings = bundle / SETTINGS_FILE
     lines = [line for line in settings.read_text().splitlines() if LEARNED_FILE not in line]
     settings.write_text("\n".join(lines).replace(",\n  }", "\n  }"))
-    assert "whether the model was trained on some of them is unknown" in call(bundle, "data.split_seed=1")
+    assert "whether the model was trained on some is unknown" in call(bundle, "data.split_seed=1")
 
 
 def test_what_the_model_learned_from_that_a_run_starts_from_counts_too(train):

@@ -86,9 +86,9 @@ def test_a_bundle_knows_the_reviews_that_its_model_learned_from(
     """As the model reads them; a bundle that was written without them does not claim that there are none."""
     save(bundle.with_name("other"), learned=hash_reviews(tokenizer.encode(TEXTS[:4])))
     other = Predictor.load(bundle.with_name("other"))
-    assert other.count_learned([TEXTS[0], TEXTS[2], "fine fine fine", "  A FINE film"]) == 3
-    assert other.count_learned(["fine fine fine"]) == 0
-    assert Predictor.load(bundle).count_learned(TEXTS) is None
+    found = other.find_learned([TEXTS[0], TEXTS[2], "fine fine fine", "  A FINE film"])
+    assert found.tolist() == [True, True, False, True]
+    assert Predictor.load(bundle).find_learned(TEXTS) is None
     (bundle.with_name("other") / LEARNED_FILE).write_bytes(b"")
     with pytest.raises(ModelFileError, match="damaged"):
         Predictor.load(bundle.with_name("other"))

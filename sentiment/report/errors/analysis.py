@@ -123,6 +123,7 @@ def find_errors(
         lengths=np.array([len(ids) for ids in predictor.tokenizer.encode(reviews.texts)], dtype=np.int64),
         class_names=class_names,
         max_tokens=predictor.max_tokens,
+        rows=reviews.rows,
     )
     tables = tabulate_errors(labelled, shown)
     return tables, explain_texts(predictor, [wrong.text for wrong in tables.wrong_reviews]) if explain else ()

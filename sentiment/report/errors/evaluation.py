@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from rich.console import Console
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from sentiment.data.labelled import LabelledReviews
+from sentiment.errors import DataError
 from sentiment.format import format_metric
 from sentiment.models.bundle import Predictor
 from sentiment.report.draw.table import open_console, open_table
@@ -39,41 +40,76 @@ class Evaluation:
     Attributes:
         metrics: The metrics of a run's test, by name without split.
         errors: Where it is wrong.
-        learned: Reviews among them that the model was trained on or selected by; None: its bundle does not tell.
+        reviews: Those that were measured.
+        learned: How many of them the model was trained on or selected by; None: its bundle does not tell.
+        left_out: How many others were left out because it was trained on or selected by them.
+        notes: What a reader of the figures has to know of the reviews, also on those two.
     """
 
     metrics: Mapping[str, Interval]
     errors: RunErrors
+    reviews: LabelledReviews
     learned: int | None
+    left_out: int
+    notes: Sequence[str]
 
 
 def evaluate(
-    predictor: Predictor, reviews: LabelledReviews, name: str, *, shown: int = 12, explain: bool = True
+    predictor: Predictor,
+    reviews: LabelledReviews,
+    name: str,
+    *,
+    shown: int = 12,
+    explain: bool = True,
+    with_learned: bool = False,
 ) -> Evaluation:
-    """Predict and measure; `shown` is how many mistakes are listed, `explain` whether their words are weighed."""
+    """Predict and measure.
+
+    Args:
+        predictor: The model.
+        reviews: The reviews.
+        name: What both are, for people.
+        shown: Most mistakes to list.
+        explain: Weigh their words.
+        with_learned: Measure also the reviews that the model was trained on or selected by.
+
+    Raises:
+        DataError: It was trained on or selected by all of them, and those are left out.
+    """
+    known = predictor.find_learned(reviews.texts)
+    learned, left_out = None if known is None else int(known.sum()), 0
+    if known is not None and learned and not with_learned:
+        reviews, learned, left_out = reviews.take(~known), 0, learned
+        if not reviews.texts:
+            raise DataError(
+                f"{reviews.name}: all of its {left_out:,} reviews stood in the model's own training or validation.\n"
+                "  -> give reviews that it has not seen; with --data, the data settings of its run. --with-learned "
+                "measures these all the same"
+            )
     probabilities = predictor.predict(reviews.texts).probabilities
-    learned = predictor.count_learned(reviews.texts)
-    told = ["made now", *([f"{reviews.left_out:,} others were left out by --label"] if reviews.left_out else [])]
-    told += [] if learned == 0 else [say_learned(learned, len(reviews.texts))]
-    classes = predictor.class_names
+    classes, notes = predictor.class_names, _list_notes(reviews, learned, left_out)
     tables, explanations = find_errors(predictor, reviews, probabilities, classes, shown, explain=explain)
     errors = RunErrors(
         name=name,
         run_id=None,
         split="given",
-        source="; ".join(told),
+        source="; ".join(["made now", *notes]),
         max_tokens=predictor.max_tokens,
         tables=tables,
         explanations=explanations,
     )
-    return Evaluation(bootstrap(reviews.labels, probabilities), errors, learned)
+    return Evaluation(bootstrap(reviews.labels, probabilities), errors, reviews, learned, left_out, notes)
 
 
-def say_learned(learned: int | None, reviews: int) -> str:
-    """Say how many of the reviews the model knows from its training, or that nobody can tell."""
-    if learned is None:
-        return "whether the model was trained on some of them is unknown, as its bundle is of an earlier version"
-    return f"{learned:,} of the {reviews:,} reviews stood in the model's own training or validation"
+def _list_notes(reviews: LabelledReviews, learned: int | None, left_out: int) -> list[str]:
+    """Say which reviews were left out, and which the model knows from its training."""
+    notes = {
+        f"{reviews.left_out:,} others were left out by --label": reviews.left_out,
+        f"{left_out:,} others stood in the model's own training or validation and were left out": left_out,
+        f"{learned or 0:,} stood in the model's own training or validation, so that the figures flatter it": learned,
+        "whether the model was trained on some is unknown, as its bundle is of an earlier version": learned is None,
+    }
+    return [note for note, holds in notes.items() if holds]
 
 
 def bootstrap(
@@ -105,11 +141,14 @@ def measure_all(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.flo
 
 
 def print_metrics(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print the metrics with their intervals."""
+    """Print the metrics with their intervals, and under them what a reader has to know."""
     table = open_table("metric")
     for heading in ("value", "95 % from", "to"):
         table.add_column(heading, justify="right")
     for name, interval in evaluation.metrics.items():
         cells = (format_metric(name, value) for value in (interval.value, interval.low, interval.high))
         table.add_row(name, *cells)
-    (console or open_console()).print(table)
+    console = console or open_console()
+    console.print(table)
+    for note in evaluation.notes:
+        console.print(f"Attention: {note}.", highlight=False)

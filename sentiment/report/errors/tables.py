@@ -37,6 +37,7 @@ class LabelledPredictions:
         lengths: (N,) lengths in tokens, before a model cuts them.
         class_names: K names in index order.
         max_tokens: Most tokens that the model sees of a review; None: it sees all of them.
+        rows: (N,) number of each review in the file or split that it comes from, from 0; None: their order here.
     """
 
     texts: Sequence[str]
@@ -45,6 +46,7 @@ class LabelledPredictions:
     lengths: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
     max_tokens: int | None = None
+    rows: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         reviews, classes = len(self.texts), len(self.class_names)
@@ -99,7 +101,7 @@ class WrongReview:
     """A review that was classified wrong.
 
     Attributes:
-        position: Its position among the reviews, from 0.
+        position: Its number in the file or split that it comes from, from 0.
         text: The review.
         label: True class.
         predicted: Predicted class.
@@ -211,7 +213,7 @@ def _list_wrong(predictions: LabelledPredictions, negation: Flags, contrast: Fla
     worst = wrong[np.argsort(-predictions.confidences[wrong], kind="stable")][:shown]
     return [
         WrongReview(
-            position=int(position),
+            position=int(position if predictions.rows is None else predictions.rows[position]),
             text=predictions.texts[position],
             label=predictions.class_names[predictions.labels[position]],
             predicted=predictions.class_names[predictions.predicted[position]],

@@ -16,7 +16,10 @@ EVALUATED_TAG = "evaluation.of"
 """The run that trained the model."""
 
 LEARNED_TAG = "evaluation.learned"
-"""How many of the reviews the model was trained on or selected by."""
+"""How many of the measured reviews the model was trained on or selected by."""
+
+LEFT_OUT_TAG = "evaluation.left_out"
+"""How many other reviews were left out because the model was trained on or selected by them."""
 
 
 def record_evaluation(
@@ -28,6 +31,7 @@ def record_evaluation(
     files: Sequence[Path],
     folder: Path,
     learned: int | None = None,
+    left_out: int = 0,
 ) -> str:
     """Record metrics under ``eval/`` with the page, and return the id of the run.
 
@@ -40,6 +44,7 @@ def record_evaluation(
         files: The page and its files.
         folder: The folder that holds them.
         learned: Reviews among them that the model was trained on or selected by; None: unknown.
+        left_out: Others that were left out for that.
 
     Raises:
         TrackingError: The store knows no such run, or cannot be written.
@@ -49,8 +54,8 @@ def record_evaluation(
     models = [output.model_id for output in getattr(trained.outputs, "model_outputs", None) or []]
     now_ms = int(time.time() * 1000)
     with recording(uri):
-        known = "unknown" if learned is None else str(learned)
-        tags = {EVALUATED_TAG: run_id, "evaluation.data": name, LEARNED_TAG: known, "mlflow.source.type": "LOCAL"}
+        known = {LEARNED_TAG: "unknown" if learned is None else str(learned), LEFT_OUT_TAG: str(left_out)}
+        tags = {EVALUATED_TAG: run_id, "evaluation.data": name, **known, "mlflow.source.type": "LOCAL"}
         run = client.create_run(
             trained.info.experiment_id, tags=tags, run_name=f"evaluation of {trained.info.run_name} on {name}"
         )
