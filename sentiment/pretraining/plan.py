@@ -18,7 +18,7 @@ from sentiment.config.schema import AdamWSettings, Settings, WarmupCosineSetting
 from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.data.splits import held_out_count
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same settings would learn other words."""
 
 PARTS = 4
@@ -65,17 +65,23 @@ def plan_pretraining(settings: Settings) -> Settings:
     )
 
 
-def fingerprint_words(plan: Settings, texts: str) -> str:
+def fingerprint_words(plan: Settings, texts: str, tokenizer_json: str) -> str:
     """Hash what determines the weights that a plan leads to: the device is no part of it.
 
-    `texts` is the fingerprint of the reviews.
+    The tokenizer itself is, and not its settings: from the same texts, another release of its library may learn another
+    vocabulary, whose ids have other words.
+
+    Args:
+        plan: From `plan_pretraining`.
+        texts: Fingerprint of the reviews.
+        tokenizer_json: From `ReviewTokenizer.to_json`.
     """
     assert plan.pretrain is not None
     content = {
         "version": VERSION,
         "model": plan.model.model_dump(mode="json"),
         "pretrain": plan.pretrain.model_dump(mode="json", exclude={"cache_dir"}),
-        "tokenizer": plan.data.tokenizer.model_dump(mode="json"),
+        "tokenizer": hashlib.sha256(tokenizer_json.encode()).hexdigest(),
         "max_tokens": plan.data.max_tokens,
         "texts": texts,
     }

@@ -76,7 +76,7 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
     unlabelled = None if run.settings.trainer.debug else fingerprint_unlabelled(build_source(plan.data))
     left_out = [corpus.dropped["validation_test"]] if corpus.dropped["validation_test"] else []  # once learned from
     texts = hashlib.sha256(json.dumps([corpus.fingerprint, unlabelled, *left_out]).encode()).hexdigest()[:32]
-    folder = Path(plan.pretrain.cache_dir) / fingerprint_words(plan, texts)
+    folder = Path(plan.pretrain.cache_dir) / fingerprint_words(plan, texts, corpus.tokenizer.to_json())
     is_more = unlabelled is not None
     words = open_words(folder, partial(learn_words, run, plan, corpus, is_more, folder, texts, code, tell), tell)
     facts = words.facts

@@ -54,9 +54,8 @@ def limit_corpus(corpus: Corpus, settings: Settings) -> Corpus:
     if mode == "overfit":
         validation = train
     log.info("debug=%s: %d training, %d validation and %d test reviews.", mode, len(train), len(validation), len(test))
-    return replace(
-        corpus, train=train, validation=validation, test=test, fingerprint=f"debug:{mode}:{corpus.fingerprint}"
-    )
+    fingerprint = f"debug:{mode}:{len(train)}:{corpus.fingerprint}"  # the number follows from data.batch_size
+    return replace(corpus, train=train, validation=validation, test=test, fingerprint=fingerprint)
 
 
 def _take(split: EncodedSplit, count: int) -> EncodedSplit:

@@ -45,7 +45,7 @@ def test_few_reviews_of_all_classes_are_left_under_another_fingerprint(corpus, m
     limited = limit_corpus(corpus, settings_of(mode))
     assert [len(limited.train), len(limited.test)] == [count, count]
     assert set(limited.train.labels) == {0, 1}
-    assert limited.fingerprint == f"debug:{mode}:f"
+    assert limited.fingerprint == f"debug:{mode}:{count}:f", "words learned of so many are those of no other number"
     for index, row in enumerate(limited.train.rows):
         assert limited.train[index].tolist() == [row] * (row + 1)
         assert limited.train.labels[index] == corpus.train.labels[row]
