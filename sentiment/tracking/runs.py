@@ -58,8 +58,8 @@ class StoredRun:
         Raises:
             TrackingError: The run has no model.
         """
-        folder = self.folder / BUNDLE_DIR
-        if folder.is_dir():
+        folder, has_finished = self.folder / BUNDLE_DIR, self.record.status == "FINISHED"
+        if folder.is_dir() and has_finished:
             return folder
         if self.tracking_uri is not None and self.record.run_id is not None:
             from sentiment.tracking.mlflow.read import fetch_run_bundle
@@ -67,7 +67,9 @@ class StoredRun:
             fetched = fetch_run_bundle(self.tracking_uri, self.record.run_id, make_temporary_folder())
             if fetched is not None:
                 return fetched.rename(folder)
-        if self.record.status != "FINISHED":
+        if folder.is_dir():  # it trains on from a shorter run
+            remedy = f"let it finish with the same command, or name that of the run before it: {folder}"
+        elif not has_finished:
             remedy = "only finished runs have one: choose another, or let it finish with the same command"
         elif self.tracking_uri is None:
             remedy = "its folder was emptied: run it again"
@@ -82,7 +84,8 @@ class StoredRun:
             TrackingError: The run was not tested, or the file is damaged.
         """
         file = self.folder / PREDICTIONS_FILE
-        if not file.is_file() and not self._fetch_predictions():
+        # What lies in the folder of a run that has not finished is of a shorter one that it trains on from.
+        if self.record.status != "FINISHED" or not (file.is_file() or self._fetch_predictions()):
             remedy = "only finished runs have them: choose another, or let it finish with the same command"
             if self.record.params.get("trainer.test") == "false":
                 remedy = "it left the test split alone (trainer.test=false): run it again with trainer.test=true"
@@ -150,7 +153,7 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
     Raises:
         TrackingError: There is none, or a record is damaged.
     """
-    folder = _find_folder(name, multirun_dir)
+    folder = find_folder(name, multirun_dir)
     if folder is not None:
         return _read_folder(folder)
     if RUN_ID.fullmatch(name):
@@ -171,7 +174,7 @@ def find_sweep_folder(parent_run_id: str, multirun_dir: Path) -> Path | None:
 
 
 def find_latest_run(multirun_dir: Path) -> StoredRun:
-    """Find the finished run with a model that was started last.
+    """Find the finished run with a model that was recorded last; with ``trainer.debug`` it is a try and no result.
 
     Raises:
         TrackingError: There is none.
@@ -180,7 +183,7 @@ def find_latest_run(multirun_dir: Path) -> StoredRun:
     for file in files:  # the newest first, so that old records need not be read; a write comes after a start
         if (file.parent / BUNDLE_DIR).is_dir():
             record = read_result(file)
-            if record.status == "FINISHED":
+            if record.status == "FINISHED" and record.params.get("trainer.debug", "null") == "null":
                 return StoredRun(record, file.parent)
     raise TrackingError(
         f"There is no finished run with a model under {multirun_dir}.\n"
@@ -195,7 +198,8 @@ def make_temporary_folder() -> Path:
     return folder
 
 
-def _find_folder(name: str, multirun_dir: Path) -> Path | None:
+def find_folder(name: str, multirun_dir: Path) -> Path | None:
+    """Find the folder of a run, or of runs, by its path or its name under `multirun_dir`; None where there is none."""
     for folder in (Path(name).expanduser(), multirun_dir / name):
         if name and folder.is_dir() and next(folder.rglob(RESULT_FILE), None) is not None:
             return folder

@@ -18,6 +18,7 @@ from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.recorder import open_recorder
+from sentiment.tracking.result_file import write_result
 from sentiment.tracking.runs import (
     TRACKING_URI,
     choose_tracking_uri,
@@ -163,6 +164,15 @@ def test_what_a_run_lacks_is_said_with_the_remedy(find, damage):
             _ = whole.bundle
 
 
+def test_what_a_shorter_run_left_is_not_that_of_the_one_that_trains_on(find):
+    shorter = find("sweep/0")
+    longer = replace(shorter, record=replace(shorter.record, status="KILLED", metrics={}, test_reviews=None))
+    with pytest.raises(TrackingError, match=r"no model(.|\n)*the run before it: .*model"):
+        _ = longer.bundle
+    with pytest.raises(TrackingError, match="no test predictions"):
+        longer.read_test_predictions()
+
+
 def test_pickled_predictions_are_refused(find, tmp_path):
     run = find("sweep/0")
     with (run.folder / "predictions/test.npz").open("wb") as file:
@@ -217,6 +227,13 @@ def test_the_latest_finished_run_with_a_model(sweep, tmp_path):
     assert find_latest_run(sweep.folder / "multirun").folder == sweep.sweep_dir / "0"
     with pytest.raises(TrackingError, match=r"no finished run(.|\n)*python run\.py"):
         find_latest_run(tmp_path / "nowhere")
+
+
+def test_a_try_is_not_the_latest_run(find, tmp_path):
+    run = find("sweep/0")
+    write_result(run.folder, replace(run.record, params={**run.record.params, "trainer.debug": "fast"}))
+    with pytest.raises(TrackingError, match="no finished run"):
+        find_latest_run(tmp_path / "multirun")
 
 
 def test_the_default_store_is_that_of_the_configuration():
