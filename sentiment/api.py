@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from sentiment.config.home import PROJECT_DIR, name_study
 from sentiment.errors import SentimentError
 from sentiment.tracking import runs as stored_runs
-from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result
+from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,10 +50,12 @@ class Run:
     Attributes:
         folder: Its folder.
         record: All that is recorded of it, ``result.json``.
+        tracking_uri: MLflow store that has its model; None where its folder has.
     """
 
     folder: Path
     record: ResultRecord
+    tracking_uri: str | None = None
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -65,7 +67,7 @@ class Run:
         """The trained model."""
         from sentiment.models.bundle import Predictor
 
-        return Predictor.load(stored_runs.StoredRun(self.record, self.folder).bundle)
+        return Predictor.load(stored_runs.StoredRun(self.record, self.folder, self.tracking_uri).bundle)
 
     def predict(self, texts: Sequence[str]) -> Predictions:
         """Return labels and probabilities of texts."""
@@ -163,21 +165,29 @@ def search(name: str, overrides: Sequence[str] = (), *, n_trials: int | None = N
 def load(name: str | Path) -> Run | Sweep | Predictor:
     """Find what is there by its name: a run, a sweep, or a registered model (``models:/NAME@champion``).
 
+    A run may be named by its MLflow id, a sweep by that of its parent run.
+
     Raises:
-        SentimentError: There is nothing of that name.
+        SentimentError: There is nothing of that name, or it is a sweep of another machine.
     """
     from sentiment.models.bundle import Predictor
     from sentiment.tracking.model_source import find_model_source
 
-    uri = stored_runs.choose_tracking_uri(None)
-    if str(name).startswith("models:/"):
-        return Predictor.load(find_model_source(str(name), stored_runs.MULTIRUN_DIR, uri).bundle)
-    found = stored_runs.find_stored_runs(str(name), stored_runs.MULTIRUN_DIR, uri)
-    folder = found[0].folder
-    for place in (Path(name), stored_runs.MULTIRUN_DIR / name):
-        if place.is_dir() and not (place / RESULT_FILE).exists():
-            return Sweep(place.absolute())
-    return Run(folder, found[0].record)
+    name, uri, root = str(name), stored_runs.choose_tracking_uri(None), stored_runs.MULTIRUN_DIR
+    if name.startswith("models:/"):
+        return Predictor.load(find_model_source(name, root, uri).bundle)
+    folder = stored_runs.find_folder(name, root)
+    if folder is None and RUN_ID.fullmatch(name):
+        folder = stored_runs.find_sweep_folder(name, root)
+    if folder is not None and not (folder / RESULT_FILE).exists():
+        return Sweep(folder.absolute())
+    found, *others = stored_runs.find_stored_runs(name, root, uri)
+    if others:
+        raise SentimentError(
+            f"{name} is a sweep of {len(others) + 1} runs, whose folder is not on this machine.\n"
+            f"  -> load one of its runs by its MLflow id; its report: python -m sentiment report {name}"
+        )
+    return Run(found.folder, found.record, found.tracking_uri)
 
 
 def load_run(folder: Path) -> Run:

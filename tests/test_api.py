@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from sentiment import api
+from sentiment.errors import SentimentError
 from sentiment.tracking import runs
 from sentiment.tracking.result_file import ResultRecord, write_result
 
@@ -52,6 +54,27 @@ def test_the_same_search_is_the_same_study(called, tmp_path):
     assert called[0][:2] == ["-m", "search=rnn"]
     assert "hydra.sweeper.n_trials=3" in called[0]
     assert api.search("rnn", ["hydra.sweeper.study_name=mine"]).folder == tmp_path / "mine"
+
+
+def test_a_sweep_is_loaded_by_every_name_that_it_has(called, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sweep, parent = tmp_path / "sweep", "f" * 32
+    for job in range(2):
+        write_result(sweep / str(job), ResultRecord("rnn", "rnn", "FINISHED", "", job_number=job))
+    (sweep / "parent_run.json").write_text(json.dumps({"uri": "", "experiment_id": "1", "run_id": parent}))
+    assert {api.load(name) for name in ("sweep", sweep, "~/sweep", parent)} == {api.Sweep(sweep)}
+    assert api.load("sweep/1").record.job_number == 1
+
+
+def test_a_sweep_of_another_machine_is_not_taken_for_its_first_run(called, monkeypatch, tmp_path):
+    records = [ResultRecord("rnn", "rnn", "FINISHED", "", job_number=job, run_id=str(job) * 32) for job in range(2)]
+    monkeypatch.setattr(
+        runs, "_fetch_runs", lambda run_id, uri: [runs.StoredRun(record, tmp_path, uri) for record in records]
+    )
+    with pytest.raises(SentimentError, match=r"sweep of 2 runs(.|\n)*python -m sentiment report f{32}"):
+        api.load("f" * 32)
+    del records[1]
+    assert api.load("0" * 32).tracking_uri == runs.choose_tracking_uri(None), "whose model is fetched from there"
 
 
 def test_what_a_command_has_against_its_arguments_is_raised():
