@@ -55,6 +55,9 @@ JOB_MODULES = (
 )  # fmt: skip
 """What a job imports before its first step, torch and Lightning with it: seconds, which its workers share."""
 
+CODE = ("data", "extensions", "models", "pretraining", "training")
+"""Packages that a result depends on."""
+
 PROGRESS_SECONDS = 2.0
 """Time between two tellings of progress within an epoch: each is a write to the study's storage."""
 
@@ -204,7 +207,8 @@ def read_earlier(run: RunContext) -> dict[str, float] | None:
 def identify_code(config: DictConfig) -> str:
     """Return a digest of the code that a result depends on, whatever else a commit changes.
 
-    That is what reads data, builds models and trains, extensions included, and the libraries that decide numbers.
+    That is what reads data, builds models and trains, extensions and their parts included, and the libraries that
+    decide numbers.
     """
     return _identify_code()
 
@@ -213,7 +217,7 @@ def identify_code(config: DictConfig) -> str:
 def _identify_code() -> str:
     from sentiment.tracking.environment import LIBRARIES
 
-    folders = [PROJECT_DIR / "sentiment" / name for name in ("data", "models", "training", "pretraining")]
+    folders = [PROJECT_DIR / "sentiment" / name for name in CODE]
     files = {file for folder in folders for file in folder.rglob("*.py")}
     own = [metric.target for metric in METRICS.values() if callable(metric.target)]
     files |= {Path(inspect.getfile(target)) for target in own}

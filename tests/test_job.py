@@ -147,6 +147,17 @@ def test_of_several_objectives_those_are_reported_that_a_validation_tells_or_tha
     assert trial.told[-1][1] == "epoch 1/8, 0.9000"
 
 
+def test_a_part_of_an_extension_is_code_that_a_result_depends_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(job, "PROJECT_DIR", tmp_path)
+    part = tmp_path / "sentiment" / "extensions" / "_layers.py"
+    part.parent.mkdir(parents=True)
+    digests = []
+    for text in ("SCALE = 1", "SCALE = 2", "SCALE = 1"):
+        part.write_text(text)
+        digests.append(job._identify_code.__wrapped__())
+    assert digests[0] == digests[2] != digests[1]
+
+
 def test_a_job_that_slurm_starts_again_after_its_end_keeps_its_result(monkeypatch):
     settings = SimpleNamespace(tracking=SimpleNamespace(uri="sqlite:///mlflow.db"), objectives=["val/accuracy"])
     monkeypatch.setattr(job, "read_earlier", lambda run: {"val/accuracy": 0.7})
