@@ -41,9 +41,10 @@ def run(options: argparse.Namespace) -> None:
     waiting = [outbox for outbox in find_outboxes(folder) if not outbox.is_delivered]
     deliverer = Deliverer(folder, [stored_runs.choose_tracking_uri(options.tracking_uri)])
     if not deliverer.deliver():
+        reason = deliverer.failure or "another command is delivering them"
         left = [str(outbox.folder) for outbox in waiting if not outbox.is_delivered]
         raise TrackingError(
-            f"Of {len(waiting)} runs, {len(left)} are not delivered ({deliverer.failure}):\n"
+            f"Of {len(waiting)} runs, {len(left)} are not delivered ({reason}):\n"
             + "\n".join(f"  {name}" for name in left[: stored_runs.SHOWN_NAMES])
             + "\n  -> see that the store answers, then start the same command again; what is delivered stays delivered"
         )
