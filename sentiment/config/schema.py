@@ -10,7 +10,7 @@ Naming follows the exercise (ETH Zurich, Deep Learning, series 10) and PyTorch.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
@@ -29,7 +29,14 @@ from sentiment.config.option import built_in, find_option, join_choices
 
 
 class _LabelLoader(yaml.BaseLoader):  # type: ignore[misc]  # the library has no types
-    """Reads YAML in which all but null is text, as labels are: ``no`` is no boolean."""
+    """Reads YAML in which all but null is text, as labels are: ``no`` is no boolean; and no key stands there twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Read a mapping."""
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise yaml.constructor.ConstructorError(problem="found duplicate key", problem_mark=node.start_mark)
+        return mapping
 
 
 _LabelLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("null|~"), ["n", "~"])

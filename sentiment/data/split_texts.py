@@ -71,7 +71,7 @@ def relocate_data(settings: DataSettings, place: Path) -> DataSettings:
     holds the files under their old names, or the training file where it is the only one.
 
     Raises:
-        DataError: There is no such place, or the data was generated and lies nowhere.
+        DataError: There is no such place, or the data has no path: it is generated, or of the Hub.
     """
     if not place.exists():
         raise DataError(f"--data-path={place} does not exist (looked at {place.absolute()}); correct the path")
@@ -79,7 +79,7 @@ def relocate_data(settings: DataSettings, place: Path) -> DataSettings:
         return settings.model_copy(update={"path": str(place.absolute())})
     if not isinstance(settings, FilesDataSettings):
         raise DataError(
-            f"The run's data is generated (data={settings.name}), so it lies nowhere; leave --data-path out"
+            f"The run's data (data={settings.name}) has no path, so it lies in no other place; leave --data-path out"
         )
     return _relocate_files(settings, place.absolute())
 

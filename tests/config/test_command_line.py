@@ -113,6 +113,12 @@ def test_valid_commands_pass(arguments):
             "256 bytes",
             "258",
         ),
+        (
+            ["data=files", "data.path=.", 'data.label_map="{a: b, a: c}"'],
+            "data.label_map",
+            "duplicate key",
+            "{LABEL: CL",
+        ),
         (["data=imdb", "data.revision=main"], "data.revision", "'main' is text", "40 hexadecimal digits"),
         (["pretrain=lm"], "pretrain", "lm is for model=rnn, not for transformer", "model=rnn, or pretrain=mlm"),
         (["model=rnn", "pretrain=mlm"], "pretrain", "is for model=transformer", "model=transformer, or pretrain=lm"),

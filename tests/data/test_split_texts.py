@@ -90,7 +90,7 @@ def test_imdb_is_moved_by_its_folder_and_generated_data_not_at_all(settings, tmp
         name="imdb", path=None, repository="a/b", revision="0" * 40, cache_dir=str(tmp_path), **SHARED
     )
     assert relocate_data(imdb, tmp_path).path == str(tmp_path)
-    with pytest.raises(DataError, match="generated"):
+    with pytest.raises(DataError, match="has no path"):
         relocate_data(settings, tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         relocate_data(imdb, tmp_path / "nowhere")

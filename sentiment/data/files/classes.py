@@ -48,11 +48,17 @@ class LabelledData:
         object.__setattr__(self, "labels", None if self.labels is None else tuple(self.labels))
 
     def rename(self) -> dict[str, str | None]:
-        """Return `label_map` by class name."""
-        return {
-            name_class(label): None if target is None else name_class(target)
-            for label, target in (self.label_map or {}).items()
-        }
+        """Return `label_map` by class name.
+
+        Raises:
+            DataError: It names a label twice.
+        """
+        names: dict[str, str | None] = {}
+        for label, target in (self.label_map or {}).items():
+            if name_class(label) in names:
+                raise DataError(f"data.label_map names the label {name_class(label)!r} twice; name each once")
+            names[name_class(label)] = None if target is None else name_class(target)
+        return names
 
     def list_label_map(self) -> list[tuple[str, str]]:
         """Return `label_map` for a fingerprint."""

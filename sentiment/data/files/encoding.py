@@ -80,6 +80,7 @@ def choose_encoding(path: Path, options: ReadOptions, prior: str | None = None) 
     """
     if options.encoding is not None:
         try:
+            "".encode(options.encoding)  # raises of codecs that are no encoding of texts, as rot13
             return codecs.lookup(options.encoding).name
         except LookupError:
             key = options.name("encoding", options.encoding)

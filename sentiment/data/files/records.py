@@ -57,6 +57,21 @@ class ReadOptions:
         columns = {"text_column": self.text_column, "label_column": self.label_column}
         return {self.name(key): str(column) for key, column in columns.items() if column is not None}
 
+    def require_delimited(self, name: object, is_delimited: bool) -> None:
+        """Insist on text in columns where a setting is for such text alone: it would be ignored.
+
+        Raises:
+            DataError: There is such a setting, and no such text.
+        """
+        for key in ("delimiter", "quoting", "header"):
+            value = getattr(self, key)
+            if value is not None and not is_delimited:
+                given = self.name(key, str(value).lower() if isinstance(value, bool) else value)
+                raise DataError(
+                    f"{given} is for text in columns alone, and {name} holds none; leave it out, or say that it "
+                    f"holds some with {self.name('format', 'csv')}"
+                )
+
 
 class Row(NamedTuple):
     """A record as read.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|test|valid|val|dev)(?![a-z])|(?<![
 UNLABELLED_KEY = "data.unlabelled_path"
 
 LABEL_PATHS = ("label_path", "validation_label_path", "test_label_path")
+
+OWN_SPLITS = {"data.validation_path": {"val", "dev"}, "data.test_path": {"tes"}}
+"""How files of a path begin to name their split, where they do; those of other paths say that they are for training."""
 
 READ_OTHERWISE = {
     ".csv": re.compile(rb'"(?<=[^,\n\r"]")[^,\n\r"]|\.0(?<=\d\.0)0*["\r\n,]'),
@@ -118,6 +122,7 @@ class FilesSource(LabelledData):
                 reading, dialect = read_file(path, options, getattr(self, label_key), prior)
                 prior = prior or dialect
                 tables[key].append(take_rows(reading, str(path), self.rename()))
+        options.require_delimited(self.path, prior is not None)
         return make_splits(tables["data.path"], tables.get("data.validation_path"), tables.get("data.test_path"), self)
 
     def fingerprint_unlabelled(self) -> str | None:
@@ -162,7 +167,7 @@ class FilesSource(LabelledData):
         """Map the key of each split to its files.
 
         Raises:
-            DataError: A path leads to nothing, or to several splits.
+            DataError: A path leads to nothing, to several splits, or to other files than its labels are for.
         """
         named = {"data.validation_path": self.validation_path, "data.test_path": self.test_path}
         train = self.path
@@ -172,7 +177,12 @@ class FilesSource(LabelledData):
                 own = next((self.path / name for name in names if (self.path / name).is_dir()), None)
                 named[f"data.{split}_path"] = named[f"data.{split}_path"] or own
         paths = {"data.path": train, **named}
-        return {key: find_files(key, path) for key, path in paths.items() if path is not None}
+        splits = {key: find_files(key, path) for key, path in paths.items() if path is not None}
+        for label_key in LABEL_PATHS:
+            label_path, files = getattr(self, label_key), splits.get(f"data.{label_key.replace('label_', '')}")
+            if label_path is not None and files is not None:
+                _require_texts_of(label_path, label_key, files, self.format)
+        return splits
 
 
 def find_files(key: str, path: Path) -> list[Path]:
@@ -193,13 +203,31 @@ def find_files(key: str, path: Path) -> list[Path]:
         problem = "matches no file" if glob.has_magic(str(path)) else "does not exist"
     if not found:
         raise DataError(f"{key}={path} {problem} (looked at {path.absolute()}); give the path of a file")
-    splits = {(match[1] or match[2])[:3] for file in found if (match := SPLIT_IN_NAME.search(file.name.lower()))}
-    if len(splits) > 1:
+    top = Path(os.path.commonpath([file.parent for file in found]))
+    names = [file.relative_to(top).as_posix() for file in found]
+    splits = {match and (match[1] or match[2])[:3] for match in map(SPLIT_IN_NAME.search, map(str.lower, names))}
+    others = splits - {None} - OWN_SPLITS.get(key, {"tra"})
+    if len(splits - {None}) > 1 or (others and None in splits):
         raise DataError(
-            f"{key}={path} stands for files of several splits ({', '.join(file.name for file in found[:5])}); name "
+            f"{key}={path} stands for files of several splits ({', '.join(names[:5])}); name "
             "those of one, e.g. by a pattern, and give data.validation_path and data.test_path theirs"
         )
     return found
+
+
+def _require_texts_of(label_path: Path, label_key: str, files: list[Path], kind: FileFormat | None) -> None:
+    """Insist on one file of texts, one per line, to the file of their labels: another one would get the same labels."""
+    if kind not in (None, "lines"):
+        raise DataError(
+            f"data.{label_key}={label_path} holds the labels of texts that stand one per line, and data.format={kind}; "
+            "leave one of the two out"
+        )
+    if len(files) > 1 or files[0].is_dir() or label_path.resolve() == files[0].resolve():
+        names = ", ".join(file.name for file in files[:5])
+        raise DataError(
+            f"data.{label_key}={label_path} holds the labels of one file of texts, and its texts are to be in "
+            f"{names}; name the one file that has them with data.{label_key.replace('label_', '')}"
+        )
 
 
 def _is_read_otherwise(path: Path) -> bool:

@@ -124,11 +124,57 @@ def test_several_files(tmp_path: Path):
         load(tmp_path / "*.csv")
 
 
-def test_splits_in_one_folder_are_not_one_training_set(tmp_path: Path):
-    for name in ("train-0.csv", "test-0.csv"):
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (("test-0.csv", "train-0.csv"), "*.csv"),
+        (("test/part.csv", "train/part.csv"), "*/part.csv"),
+        (("deep/Dev/part.csv", "deep/part.csv"), "**/*.csv"),
+        (("reviews.csv", "test.csv"), "*.csv"),
+    ],
+)
+def test_splits_in_one_folder_are_not_one_training_set(tmp_path: Path, names: tuple[str, ...], pattern: str):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(CSV)
-    with pytest.raises(DataError, match=r"several splits \(test-0.csv, train-0.csv\)"):
-        load(tmp_path)
+    for path in (tmp_path, tmp_path / pattern):
+        with pytest.raises(DataError, match=r"stands for files of several splits \(\S+, \S+\); name those of one"):
+            load(path)
+
+
+def test_files_of_a_path_may_name_its_split(tmp_path: Path):
+    folders = {"path": "test run/train", "validation_path": "test run/valid", "test_path": "test run/test"}
+    for folder in folders.values():
+        for name in ("one.csv", f"{folder.rpartition('/')[2]}-two.csv"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / name).write_text(CSV)
+    raw = make(**{key: tmp_path / folder for key, folder in folders.items()}).load()
+    assert raw.validation is not None
+    assert [len(raw.train), len(raw.validation), len(raw.test)] == [40, 40, 40]
+
+
+@pytest.mark.parametrize("labels", ["labels.dat", "texts.txt"])
+def test_labels_in_a_file_of_their_own_are_those_of_one_file(tmp_path: Path, labels: str):
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
+    (tmp_path / "more.txt").write_text("\n".join(TEXTS))
+    (tmp_path / "labels.dat").write_text("".join(f"{n % 2}\n" for n in range(20)))
+    path = tmp_path / ("*.txt" if labels == "labels.dat" else "texts.txt")
+    with pytest.raises(DataError, match=r"labels of one file of texts.* with data.path"):
+        load(path, label_path=tmp_path / labels)
+    with pytest.raises(DataError, match=r"labels of texts that stand one per line, and data.format=csv"):
+        load(tmp_path / "texts.txt", label_path=tmp_path / "labels.dat", format="csv")
+
+
+@pytest.mark.parametrize(("key", "value", "given"), [("delimiter", "|", r"\|"), ("header", False, "false")])
+def test_what_is_for_columns_alone_is_refused_where_there_are_none(tmp_path: Path, key: str, value: Any, given: str):
+    with pytest.raises(DataError, match=f"data.{key}={given} is for text in columns alone.*leave it out"):
+        load(tmp_path / "a.jsonl", LINES, **{key: value})
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "hex", "no-such"])
+def test_what_is_no_encoding_of_texts_is_refused(tmp_path: Path, encoding: str):
+    with pytest.raises(DataError, match=f"data.encoding={encoding} is no encoding"):
+        load(tmp_path / "a.csv", CSV, encoding=encoding)
 
 
 def test_a_data_set_on_disk(tmp_path: Path):
@@ -155,6 +201,8 @@ def test_label_map_joins_and_leaves_out(tmp_path: Path):
     raw = load(tmp_path / "a.csv", content, label_map={"Good": "good", -1: None})
     assert (raw.class_names, len(raw.train) + len(raw.test)) == (("bad", "good"), 15)
     assert "20 rows, 5 of them left out by data.label_map" in raw.notes[0]
+    with pytest.raises(DataError, match="names the label 'Good' twice"):
+        load(tmp_path / "a.csv", label_map={"Good": "good", "Good ": "bad"})
     with pytest.raises(DataError, match="names the label 'Gud', which no row has"):
         load(tmp_path / "a.csv", label_map={"Gud": "good"})
     (tmp_path / "test.csv").write_text("text,label\na,GOOD\n")
@@ -207,8 +255,9 @@ def test_settings_that_change_what_is_read_change_the_fingerprint(tmp_path: Path
     path.write_text(CSV)
     changes: list[dict[str, Any]] = [
         {}, {"delimiter": "tab"}, {"quoting": "none"}, {"encoding": "cp1252"}, {"header": False}, {"format": "json"},
-        {"label_map": {"0": "no"}}, {"label_path": path},
+        {"label_map": {"0": "no"}}, {"label_path": tmp_path / "labels"},
     ]  # fmt: skip
+    (tmp_path / "labels").write_text("0\n1\n")
     assert len({make(path, **change).fingerprint() for change in changes}) == len(changes)
 
 
