@@ -29,7 +29,7 @@ def name_device(settings: Settings) -> str:
     """Name in words the devices that a run takes; a model that is fitted in one go takes one thread of the CPU.
 
     Raises:
-        DeviceError: There are fewer GPUs or nodes than are asked for.
+        DeviceError: There are fewer GPUs or nodes than are asked for, or they do not have the precision.
     """
     if find_option(settings.model).fitter:
         return "cpu (1 thread)"
@@ -44,6 +44,11 @@ def name_device(settings: Settings) -> str:
     require_nodes(trainer)
     times = f"{trainer.replicas} x " if trainer.replicas > 1 else ""
     if accelerator is None or trainer.accelerator == "cpu":
+        if trainer.precision == "16-mixed":  # Lightning would take bf16-mixed, and the record say 16-mixed
+            raise DeviceError(
+                "trainer.precision=16-mixed is for GPUs, and this run takes the CPU.\n"
+                "-> use trainer.precision=bf16-mixed or 32-true"
+            )
         threads = count_threads(trainer)
         return f"{times}cpu ({threads} thread{'s' if threads != 1 else ''})"
     if trainer.devices > 1 and torch.accelerator.device_count() < trainer.devices:

@@ -38,7 +38,7 @@ from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
 from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
-from sentiment.training.start import hash_weights, take_weights, take_words
+from sentiment.training.start import find_known, hash_weights, take_weights, take_words
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,8 @@ def train_replica(
     if start is not None:
         started_from = hash_weights(start.network.state_dict(), start.tokenizer.to_json())
         log.info("%s", take_weights(module.network, start, corpus.class_names, str(settings.trainer.init_from)))
+        if settings.trainer.test and (known := find_known(start, corpus.test)) is not None:
+            log.warning("%s", known)
     if words is not None:
         started_from = hash_weights(words)
         log.info("%s", take_words(module.network, words))
@@ -282,10 +284,11 @@ def build_trainer(
     trainer = settings.trainer
     callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch // parts), OwnRandomNumbers(settings.seed)]
     if trainer.patience is not None:
-        # The last argument: patience counts validations, not epochs.
         stopping = EarlyStopping(
-            settings.selection, 0.0, trainer.patience, mode=_mode(settings), check_on_train_epoch_end=False
-        )
+            settings.selection, 0.0, trainer.patience, mode=_mode(settings),
+            check_on_train_epoch_end=False,  # patience counts validations, not epochs
+            check_finite=False,  # a metric that is no number is a validation without progress, and not the end
+        )  # fmt: skip
         callbacks = [*callbacks, stopping]
     if trainer.weight_averaging is not None:
         callbacks = [*callbacks, EMAWeightAveraging(decay=trainer.weight_averaging)]

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import nn
 
+from sentiment.data.corpus import EncodedSplit
 from sentiment.errors import ModelFileError
-from sentiment.models.bundle import Predictor
+from sentiment.models.bundle import Predictor, hash_reviews
 
 ABSENT = "not there"
 
@@ -54,6 +56,22 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
         else ""
     )
     return f"Starts from {name}: {taken:,} weights and its tokenizer taken{fresh}."
+
+
+def find_known(start: Predictor, test: EncodedSplit) -> str | None:
+    """Say how many of the test reviews the trained model has learned from; None: not one of them.
+
+    Where each run carves its own test reviews off its training reviews, those of another `data.split_seed` are others.
+    """
+    if start.learned is None:
+        return "Its bundle does not tell what it learned from: test reviews may be among it."
+    known = int(np.isin(hash_reviews(test[row] for row in range(len(test))), start.learned).sum())
+    if not known:
+        return None
+    return (
+        f"{known:,} of the {len(test):,} test reviews stood in its own training or validation: its figures are not "
+        "those of reviews that it has never seen. Take the data and the data.split_seed that it was trained on."
+    )
 
 
 def take_words(network: nn.Module, words: Mapping[str, torch.Tensor]) -> str:

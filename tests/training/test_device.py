@@ -28,6 +28,13 @@ def test_a_gpu_that_is_not_there_is_an_error_with_the_remedy(small_settings, wit
         name_device(small_settings("model=rnn", "trainer.accelerator=gpu"))
 
 
+def test_a_precision_that_the_cpu_does_not_have_is_an_error_and_not_another_one(small_settings, without_gpu):
+    for accelerator in ("auto", "cpu"):
+        settings = small_settings("model=rnn", f"trainer.accelerator={accelerator}", "trainer.precision=16-mixed")
+        with pytest.raises(DeviceError, match=r"16-mixed is for GPUs.*\n-> use trainer.precision=bf16-mixed"):
+            name_device(settings)
+
+
 def test_a_gpu_is_taken_where_there_is_one(small_settings, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")

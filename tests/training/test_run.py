@@ -16,6 +16,7 @@ from sentiment.errors import NonFiniteLossError, OutOfMemoryError
 from sentiment.training import run
 from sentiment.training.device import DEFAULT_THREADS, DeviceError
 from sentiment.training.lightning_setup import lightning_setup
+from sentiment.training.metrics import SplitMetrics
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
@@ -162,6 +163,21 @@ def test_patience_counts_validations(small_settings, small_corpus, reporter, tmp
     result = train_and_test(settings, small_corpus, tmp_path, reporter)
     assert len(reporter.of_kind("validated")) == 3
     assert result.epochs == 1
+
+
+def test_a_metric_that_is_no_number_yet_does_not_end_a_run(
+    small_settings, small_corpus, reporter, tmp_path, monkeypatch
+):
+    """A metric of one's own may be undefined at first: a validation without progress, which patience counts."""
+    compute, values = SplitMetrics.compute, iter([math.nan, 0.1, 0.2, math.nan, math.nan, 0.9])
+
+    def without_number(self):
+        return compute(self) | {"val/accuracy": torch.tensor(next(values))}
+
+    monkeypatch.setattr(SplitMetrics, "compute", without_number)
+    settings = small_settings("model=rnn", "trainer.max_epochs=9", "trainer.patience=2", "trainer.test=false")
+    result = train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert (result.epochs, result.best_epoch) == (5, 3)
 
 
 def test_early_stopping_ends_a_run_without_progress(small_settings, small_corpus, reporter, tmp_path):

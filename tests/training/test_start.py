@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from sentiment.data.corpus import EncodedSplit
 from sentiment.errors import ModelFileError
+from sentiment.models.bundle import hash_reviews
 from sentiment.models.transformer import TextClassificationTransformer
-from sentiment.training.start import take_weights
+from sentiment.training.start import find_known, take_weights
 
 
 def make_network(classes=2, width=4):
@@ -76,3 +79,14 @@ def test_dropout_and_classes_are_no_part_of_the_form():
     start = SimpleNamespace(network=make_transformer(), class_names=("a", "b"))
     network = make_transformer(dropout=0.5, word_dropout=0.1, classes=3, max_tokens=9)
     assert "head.bias, head.weight start fresh" in take_weights(network, start, ("x", "y", "z"), "mine")
+
+
+@pytest.mark.parametrize(("learned", "told"), [((), None), ((0, 2), "2 of the 3 test reviews stood in its own")])
+def test_a_run_tells_of_test_reviews_that_its_start_has_learned(learned, told):
+    reviews = [np.array(ids, dtype=np.uint16) for ids in ([2, 3], [4], [5, 6, 7])]
+    numbers = np.arange(3)
+    test = EncodedSplit(np.concatenate(reviews), np.array([0, 2, 3, 6]), labels=numbers, rows=numbers)
+    seen = hash_reviews([np.array([9, 9]), *(reviews[row] for row in learned)])
+    found = find_known(SimpleNamespace(learned=seen), test)
+    assert (found is None) if told is None else (found or "").startswith(told)
+    assert "does not tell" in (find_known(SimpleNamespace(learned=None), test) or "")
