@@ -14,6 +14,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
@@ -196,6 +197,7 @@ class CommandLineCheck:
             points = self.searches[sweeper._target_](composed, lines, composed.hydra.runtime.choices, self.loader)
         except ConfigError as error:
             return list(error.faults)
+        options = cast(dict[str, Any], OmegaConf.to_container(sweeper, resolve=True))
         known: dict[str, None] = {}
         composable: list[Override] = []
         explained: set[str] = set()  # an override that composes nowhere is explained once, not at every corner
@@ -205,7 +207,7 @@ class CommandLineCheck:
             explained |= {str(override.input_line) for override in overrides if override not in composable}
             config = self._compose(composable)
             known |= dict.fromkeys(list_keys(config))
-            faults += found + find_other_devices(config, sweeper) + self._check_settings(config)
+            faults += found + find_other_devices(config, sweeper) + self._check_settings(config, options)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 
     def _check_probe(self, sweeper: DictConfig, point: list[Override]) -> list[Fault]:
@@ -238,10 +240,10 @@ class CommandLineCheck:
         composable, faults = self._keep_composable(overrides)
         return faults + self._check_settings(self._compose(composable))
 
-    def _check_settings(self, config: DictConfig) -> list[Fault]:
+    def _check_settings(self, config: DictConfig, sweeper: Mapping[str, Any] | None = None) -> list[Fault]:
         settings, faults = check_settings(config, Path.cwd())
         if settings is not None:
-            self.unread.look(settings)
+            self.unread.look(settings, sweeper or {})
         return faults
 
     def _keep_composable(self, overrides: list[Override]) -> tuple[list[Override], list[Fault]]:

@@ -15,11 +15,14 @@ from sentiment.config.objective import RETIRED, find_directions, list_measured, 
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault
-from sentiment.flat import flatten_model
+from sentiment.flat import flatten, flatten_model
 from sentiment.nearest import nearest
 
 PAUSING = ("promotion.PromotionPruner", "population.PopulationPruner")
 """Pruners whose trials pause at checkpoints, and go on from them."""
+
+WITHOUT_MARGIN = (*PAUSING, ".NopPruner", ".WilcoxonPruner")
+"""Pruners that end no trial for being behind at a validation."""
 
 
 def _is_null(value: Any) -> bool:
@@ -64,6 +67,11 @@ UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] 
         ),
         {"model.name": _is_fitted_in_one_go, "trainer.debug": _is_null},
     ),
+    (("hydra.sweeper.repeat_value", "hydra.sweeper.seed_key"), {"hydra.sweeper.repeats": lambda repeats: repeats == 1}),
+    (("hydra.sweeper.start", "hydra.sweeper.margin"), {"hydra.sweeper.extend": _is_set}),
+    (("hydra.sweeper.margin",), {"hydra.sweeper.pruner": _is_null}),
+    (("hydra.sweeper.margin",), {"hydra.sweeper.pruner._target_": lambda target: target.endswith(WITHOUT_MARGIN)}),
+    (("hydra.sweeper.pruner.tolerance",), {"hydra.sweeper.pruner.growing": lambda growing: not growing}),
 )  # fmt: skip
 """Keys and groups that no run reads where other keys have such values.
 
@@ -86,9 +94,9 @@ class UnreadKeys:
             name: None for name in named if any(_holds(name, key) or _holds(key, name) for key in known)
         }
 
-    def look(self, settings: Settings) -> None:
-        """Look at a run of the command."""
-        flat = flatten_model(settings) if self._unread else {}
+    def look(self, settings: Settings, sweeper: Mapping[str, Any]) -> None:
+        """Look at a run of the command, and at the keys of the study that it is of."""
+        flat = flatten_model(settings) | flatten(sweeper, "hydra.sweeper.") if self._unread else {}
         for name in list(self._unread):
             keys = [key for key in flat if _holds(name, key)]
             found = [_find_causes(key, flat) for key in keys]

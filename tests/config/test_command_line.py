@@ -12,6 +12,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.option import OPTIONS, group_members
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError
+from sentiment.search.options import StudyOptions
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
 
 pytestmark = pytest.mark.usefixtures("composed_once")
@@ -283,6 +284,10 @@ def test_no_text_makes_the_check_itself_fail(text):
         (["model=ngram", "trainer.max_epochs=3"], "trainer.max_epochs", "model=ngram"),
         (["-m", "model=ngram", "optimizer=adam,sgd"], "optimizer", "model=ngram"),
         (["-m", "model=ngram", "+hydra.sweeper.params={optimizer.lr: '0.1,0.2'}"], "optimizer.lr", "model=ngram"),
+        (["-m", "search=rnn", "hydra.sweeper.margin=1"], "hydra.sweeper.margin", "study.promotion.PromotionPruner"),
+        (["-m", "search=rnn", "hydra.sweeper.repeat_value=bound"], "hydra.sweeper.repeat_value", "repeats=1"),
+        (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra.sweeper.start=[]"], "hydra.sweeper.start", "extend=X"),
+        (["-m", "search=rnn", "hydra.sweeper.pruner.tolerance=1"], "hydra.sweeper.pruner.tolerance", "growing=false"),
     ],
 )
 def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
@@ -307,6 +312,9 @@ def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
         ["model=ngram", "trainer=cpu", "trainer.threads=1", "trainer.test=false", "data.max_tokens=64"],
         ["model=ngram", "debug=fast", "trainer.max_epochs=2"],
         ["pretrain=mlm", "data.unlabelled_size=50"],
+        ["-m", "search=rnn", "hydra/sweeper/pruner=median", "hydra.sweeper.margin=1"],
+        ["-m", "search=rnn", "hydra.sweeper.repeats=2", "hydra.sweeper.repeat_value=bound"],
+        ["-m", "search=rnn", "hydra.sweeper.pruner.growing=true", "hydra.sweeper.pruner.tolerance=0.1"],
     ],
 )
 def test_what_some_run_reads_may_be_set(arguments):
@@ -315,6 +323,10 @@ def test_what_some_run_reads_may_be_set(arguments):
 
 def test_every_key_that_may_be_unread_is_one():
     known = {key for option in OPTIONS.values() for key in list_dotted(option.settings, f"{option.group}.")}
+    known |= {
+        f"hydra.sweeper.{key}"
+        for key in (*StudyOptions.model_fields, "pruner._target_", "pruner.growing", "pruner.tolerance")
+    }
     known |= {key for name, field in Settings.model_fields.items() for key in list_dotted(field.annotation, f"{name}.")}
     for keys, conditions in UNREAD:
         for key in [*keys, *conditions]:
