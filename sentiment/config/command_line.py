@@ -147,7 +147,9 @@ class CommandLineCheck:
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
-        self.unread = UnreadKeys(override.key_or_group for override in [*space, *overrides] if not override.is_delete())
+        if not OmegaConf.select(hydra_config, "sweeper.custom_search_space"):  # it may set what decides on the others
+            named = [override.key_or_group for override in [*space, *overrides] if not override.is_delete()]
+            self.unread = UnreadKeys(named)
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
+from sentiment.config.extension import RULES, list_extensions
 from sentiment.config.faults import explain_unknown_key
 from sentiment.config.key_table import type_value
 from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
@@ -119,11 +120,21 @@ def _holds(group: str, key: str) -> bool:
 def _find_causes(key: str, flat: Mapping[str, Any]) -> list[str]:
     """Return the settings for which a run does not read a key; none: it does."""
     for keys, conditions in UNREAD:
-        if any(_holds(one, key) for one in keys) and all(
-            other in flat and is_so(flat[other]) for other, is_so in conditions.items()
-        ):
+        is_meant = any(_holds(one, key) for one in keys) and not any(
+            _is_of_extension(one, flat) for one in (key, *conditions)
+        )
+        if is_meant and all(other in flat and is_so(flat[other]) for other, is_so in conditions.items()):
             return [f"{other.removesuffix('.name')}={type_value(flat[other])}" for other in conditions]
     return []
+
+
+def _is_of_extension(key: str, flat: Mapping[str, Any]) -> bool:
+    """Return whether a key is an extension's own: it may be called as a built-in one is, and mean something else."""
+    group, _, name = key.partition(".")
+    option = next(
+        (one for one in list_extensions() if (one.group, one.name) == (group, flat.get(f"{group}.name"))), None
+    )
+    return option is not None and name.partition(".")[0] not in RULES[option.group].base.model_fields
 
 
 def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:

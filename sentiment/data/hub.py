@@ -157,15 +157,15 @@ def _probe_hub(repository: str, revision: str, message: Callable[[str], str]) ->
 
 def _ask_hub(repository: str, revision: str, message: Callable[[str], str]) -> str | DataError | None:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP library that it uses itself
 
     try:
         HfApi(library_name="sentiment").dataset_info(repository, revision=revision, timeout=PROBE_SECONDS)
     except RevisionNotFoundError:
         return DataError(message("do not exist on the Hub; check data.revision"))
-    except RepositoryNotFoundError:
-        return DataError(message("do not exist on the Hub; check data.repository"))
+    except (RepositoryNotFoundError, HFValidationError):
+        return DataError(message("do not exist on the Hub; check data.repository, which has the form OWNER/NAME"))
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:  # OSError: HF_HUB_OFFLINE is set
         return str(error) or type(error).__name__
     return None

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from pydantic import BaseModel
 
 from sentiment.config.command_line import check_command_line, complete_study_keys
-from sentiment.config.conflicts import UNREAD
+from sentiment.config.conflicts import UNREAD, UnreadKeys
+from sentiment.config.group import DataGroup
 from sentiment.config.home import PROJECT_DIR
-from sentiment.config.option import OPTIONS, group_members
-from sentiment.config.schema import Settings
+from sentiment.config.option import OPTIONS, Option, group_members
+from sentiment.config.schema import ImdbDataSettings, Settings
 from sentiment.errors import ConfigError
 from sentiment.search.options import StudyOptions
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
+from tests.composing import compose_project
 
 pytestmark = pytest.mark.usefixtures("composed_once")
 
@@ -313,12 +319,32 @@ def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
         ["model=ngram", "debug=fast", "trainer.max_epochs=2"],
         ["pretrain=mlm", "data.unlabelled_size=50"],
         ["-m", "search=rnn", "hydra/sweeper/pruner=median", "hydra.sweeper.margin=1"],
+        ["-m", "search=study", "model.bigram_size=8,16", "hydra.sweeper.custom_search_space=os.path.join"],
         ["-m", "search=rnn", "hydra.sweeper.repeats=2", "hydra.sweeper.repeat_value=bound"],
         ["-m", "search=rnn", "hydra.sweeper.pruner.growing=true", "hydra.sweeper.pruner.tolerance=0.1"],
     ],
 )
 def test_what_some_run_reads_may_be_set(arguments):
     assert find_faults(*arguments, searches=SEARCHES) == {}
+
+
+def test_a_key_of_an_extension_may_be_called_as_a_built_in_one_that_would_not_be_read(monkeypatch):
+    class Mirror(DataGroup):
+        name: Literal["mirror"]
+        path: str
+        repository: str
+
+    class Run(BaseModel):
+        data: Mirror | ImdbDataSettings
+
+    monkeypatch.setitem(OPTIONS, ("data", "mirror"), Option("data", "mirror", Mirror, object))
+    shared = compose_project("data=imdb").data
+    content = {**OmegaConf.to_container(shared, resolve=True), "path": "here", "keep": "tail"}
+    own = {key: value for key, value in content.items() if key != "revision"} | {"name": "mirror"}
+    for data, unread in ((content, ["data.head_fraction", "data.repository"]), (own, ["data.head_fraction"])):
+        keys = UnreadKeys(["data.head_fraction", "data.repository"])
+        keys.look(Run(data=data), {})
+        assert [fault.key for fault in keys.find_faults()] == unread
 
 
 def test_every_key_that_may_be_unread_is_one():

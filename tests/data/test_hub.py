@@ -55,6 +55,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "columns are 'text', 'label': set data.text_column to one of them, e.g. text": {"text_column": "txt"},
     'Unknown split "tst"': {"test_split": "tst"},
     "check data.repository": {"repository": "me/other"},
+    "do not exist on the Hub; check data.repository, which has the form OWNER/NAME": {"repository": "me/my other"},
 }
 """What is told of changed settings."""
 
