@@ -1,10 +1,12 @@
-# python experiments/ngram/collect.py multirun/DIR ... : writes results.csv from the sweeps' folders
-"""Collects the validation figures of every setting that was tried; the test split is left out."""
+"""Collect the validation figures of every setting that was tried; the test split is left out.
+
+python experiments/ngram/collect.py multirun/DIR ...   # writes results.csv from the folders of sweeps
+"""
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
 from pathlib import Path
 
 from sentiment.tracking.result_file import ResultRecord, read_results
@@ -14,7 +16,7 @@ FIGURES = ("accuracy", "f1", "auroc", "loss")
 
 
 def tabulate(record: ResultRecord) -> list[str]:
-    """Give one row: settings, validation figures, weights, seconds."""
+    """Return one row: settings, validation figures, weights, seconds."""
     settings = [record.params[f"model.{name}"] for name in SETTINGS]
     figures = [f"{record.metrics[f'val/{name}']:.4f}" for name in FIGURES]
     return [*settings, *figures, str(record.parameters), f"{record.seconds:.0f}"]
@@ -22,9 +24,15 @@ def tabulate(record: ResultRecord) -> list[str]:
 
 def main() -> None:
     """Write one row a setting: a setting that stands in several sweeps gave equal figures in all of them."""
-    records = [record for folder in sys.argv[1:] for record in read_results(Path(folder))]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweeps", nargs="+", type=Path, help="folders of sweeps")
+    parser.add_argument("--results", type=Path, default=Path(__file__).with_name("results.csv"))
+    options = parser.parse_args()
+    records = [record for folder in options.sweeps for record in read_results(folder)]
     rows = {tuple(row[:-1]): row for row in (tabulate(record) for record in records if record.status == "FINISHED")}
-    with Path(__file__).with_name("results.csv").open("w", encoding="utf-8", newline="") as file:
+    if not rows:
+        parser.error("no run in these folders has ended well")
+    with options.results.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*SETTINGS, *(f"val/{name}" for name in FIGURES), "parameters", "seconds"])
         accuracy = len(SETTINGS)

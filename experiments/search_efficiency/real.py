@@ -2,6 +2,7 @@
 
     python experiments/search_efficiency/real.py --seeds 10 --seconds 240    # an hour and a half of two idle cores
     python experiments/search_efficiency/real.py --draw                      # the table from what is there
+    python experiments/search_efficiency/real.py trainer.max_epochs=3        # other trainings, for both
 
 Both search the same space on the same synthetic reviews with two workers; after the time they are stopped (Ctrl-C).
 What had been found at a moment is the trial that was then the best on validation; how good it is, its accuracy on the
@@ -19,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,10 @@ from simulate import CHANCE
 
 from sentiment.checkout import read_commit
 from sentiment.config.home import PROJECT_DIR
+from sentiment.tracking.environment import describe_hardware
 from sentiment.tracking.result_file import RESULT_FILE, read_result
 
-FILE = FOLDER / "real.jsonl"
+FILE = "real.jsonl"
 
 TRAINING = [
     "data.train_size=1500", "data.validation_fraction=0.2", "trainer.max_epochs=9", "trainer.patience=null",
@@ -43,11 +46,11 @@ TRAINING = [
 GRACE_SECONDS = 60
 
 
-def list_commands(seed: int, folder: Path) -> dict[str, list[str]]:
+def list_commands(seed: int, folder: Path, overrides: Sequence[str]) -> dict[str, list[str]]:
     """Return the arguments of run.py per policy."""
     search = OmegaConf.load(PROJECT_DIR / "conf" / "search" / "transformer.yaml").hydra.sweeper
     space = [f"{key}={value}" for key, value in search.params.items()]  # every combination is valid
-    common = [*TRAINING, f"seed={seed}", f"hydra.sweep.dir={folder}", "hydra.sweeper.n_jobs=2"]
+    common = [*TRAINING, *overrides, f"seed={seed}", f"hydra.sweep.dir={folder}", "hydra.sweeper.n_jobs=2"]
     return {
         "stock": [
             "-m", "hydra/sweeper=optuna", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=transformer",
@@ -60,17 +63,23 @@ def list_commands(seed: int, folder: Path) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-def search(policy: str, seed: int, seconds: float) -> list[tuple[float, float, float]]:
-    """Run one study for so long; return when, and at which validation and test accuracy, its whole trainings ended."""
+def search(policy: str, seed: int, seconds: float, overrides: Sequence[str]) -> list[tuple[float, float, float]]:
+    """Run one study for so long; return when, and at which validation and test accuracy, its whole trainings ended.
+
+    Raises:
+        SystemExit: The study ended by itself, so that it tells nothing of what it would have found.
+    """
     folder = Path(tempfile.mkdtemp())
     try:
-        command = [sys.executable, str(PROJECT_DIR / "run.py"), *list_commands(seed, folder)[policy]]
+        command = [sys.executable, str(PROJECT_DIR / "run.py"), *list_commands(seed, folder, overrides)[policy]]
         began = time.time()
-        process = subprocess.Popen(command, cwd=PROJECT_DIR, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+        with (folder / "output.txt").open("w+", encoding="utf-8") as output:
+            process = subprocess.Popen(command, cwd=PROJECT_DIR, stdout=output, stderr=subprocess.STDOUT)
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(seconds)
+                output.seek(0)
+                raise SystemExit(f"{policy}, seed {seed}, ended by itself with {code}:\n{output.read()[-2000:]}")
+        process.send_signal(signal.SIGINT)
         process.wait(GRACE_SECONDS)
         return sorted(one for one in _read_trials(folder, began) if one[0] <= seconds)
     finally:
@@ -94,14 +103,15 @@ def sample(trials: list[Any], seconds: float) -> Any:
     return found
 
 
-def read_results() -> list[dict[str, Any]]:
-    """Read the studies that are there."""
-    return [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()] if FILE.exists() else []
+def read_studies(file: Path, seconds: float, overrides: Sequence[str]) -> dict[tuple[str, int], list[Any]]:
+    """Return, by policy and seed, the whole trainings of the studies that are there of these commands."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    kind = seconds, list(overrides)
+    return {(row["policy"], row["seed"]): row["trials"] for row in rows if (row["seconds"], row["overrides"]) == kind}
 
 
-def print_table(seconds: float) -> None:
+def print_table(studies: Mapping[tuple[str, int], list[Any]], seconds: float) -> None:
     """Print, in Markdown, speed and points above stock, over the seeds that both have."""
-    studies = {(one["policy"], one["seed"]): one["trials"] for one in read_results() if one["seconds"] == seconds}
     seeds = sorted({seed for _, seed in studies if {("stock", seed), ("default", seed)} <= studies.keys()})
     if len(seeds) < 2:
         return
@@ -127,21 +137,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--draw", action="store_true", help="run nothing")
+    parser.add_argument("--results", type=Path, default=FOLDER)
+    parser.add_argument("overrides", nargs="*", help="of run.py, for every training of both")
     arguments = parser.parse_args()
-    there = {(one["policy"], one["seed"], one["seconds"]) for one in read_results()}
+    seconds, overrides, results = arguments.seconds, arguments.overrides, arguments.results / FILE
+    there = read_studies(results, seconds, overrides)
     for seed in range(0 if arguments.draw else arguments.seeds):
         for policy in ("stock", "default") if seed % 2 else ("default", "stock"):
-            if (policy, seed, arguments.seconds) in there:
+            if (policy, seed) in there:
                 continue
-            trials = search(policy, seed, arguments.seconds)
+            trials = search(policy, seed, seconds, overrides)
+            commit = read_commit(PROJECT_DIR)
             line = {
-                "policy": policy, "seed": seed, "seconds": arguments.seconds, "commit": str(read_commit(PROJECT_DIR)),
+                "policy": policy, "seed": seed, "seconds": seconds, "overrides": overrides,
+                "commit": commit and commit.hash, "hardware": describe_hardware(),
                 "trials": [[round(number, 4) for number in trial] for trial in trials],
             }  # fmt: skip
-            with FILE.open("a", encoding="utf-8") as file:
+            with results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(f"{policy}, seed {seed}: {len(trials)} whole trainings", flush=True)
-    print_table(arguments.seconds)
+    print_table(read_studies(results, seconds, overrides), seconds)
 
 
 if __name__ == "__main__":

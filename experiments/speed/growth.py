@@ -64,6 +64,8 @@ QUANTITIES = {
     "batch": [8, 16, 32],
 }
 
+TINY = {"length": [8, 16]}
+
 
 def measure(work: Work) -> dict[str, float]:
     """Train some steps in this process; return seconds a review and the largest memory."""
@@ -125,6 +127,7 @@ def main() -> None:
     """Measure all curves, print and keep them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--tiny", action="store_true", help="sizes that say nothing, to see that everything works")
     parser.add_argument("--one", help="a point, as JSON; used by this script itself")
     options = parser.parse_args()
     prepare_process()
@@ -134,11 +137,11 @@ def main() -> None:
     print("| quantity | sizes | ms a review | memory | exponent of time | of memory |\n|---|---|---|---|---|---|")
     curves = {}
     for model in ("transformer", "rnn"):
-        for quantity, sizes in QUANTITIES.items():
+        for quantity, sizes in (TINY if options.tiny else QUANTITIES).items():
             rows = [measure_apart(replace(Work(model), **{quantity: size})) for size in sizes]
             curves[f"{model}, {quantity}"] = [{"size": size, **row} for size, row in zip(sizes, rows, strict=True)]
             show(f"{model}: {quantity}", sizes, rows)
-    sizes = [10_000, 40_000, 160_000]
+    sizes = [100, 200] if options.tiny else [10_000, 40_000, 160_000]
     rows = [measure_data(size) for size in sizes]
     curves["reviews"] = [{"size": size, **row} for size, row in zip(sizes, rows, strict=True)]
     show("reviews: whole command", sizes, rows)

@@ -106,13 +106,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--reviews", type=int, default=1000, help="training reviews")
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES), help="`alone` is always among them")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
+    cases = sorted({"alone", *options.cases}, key=list(CASES).index)
     overrides = [f"data.train_size={options.reviews}", f"trainer.max_epochs={options.epochs}"]
-    seconds: dict[str, list[float]] = {name: [] for name in CASES}
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
     order = random.Random(0)
     for repeat in range(options.repeats):
-        for name in order.sample(list(CASES), len(CASES)):
+        for name in order.sample(cases, len(cases)):
             kind, variables = CASES[name]
             seconds[name].append(measure(kind, dict(variables), overrides))
             print(f"{repeat + 1} {name}: {seconds[name][-1]:.1f} s", flush=True)

@@ -175,14 +175,17 @@ def run_optuna(name: str, journal: Path) -> float:
 
 def fit_slope(points: Sequence[tuple[float, float]]) -> float:
     """Fit the slope of the second number over the first."""
-    return statistics.linear_regression(*zip(*points, strict=True)).slope if len(points) > 1 else 0.0
+    return statistics.linear_regression(*zip(*points, strict=True)).slope
 
 
 def print_curve(name: str, curve: Curve) -> dict[str, Any]:
     """Print a line of a curve, and return it for the record."""
+    cells = ", ".join(f"{size}: {cost:.1f} ms, {memory:.0f} MiB" for size, cost, memory in curve)
+    if len(curve) < 2:
+        print(f"{name}: {cells}; one size has no slope", flush=True)
+        return {"curve": curve}
     milliseconds = 1000 * fit_slope([(size, cost) for size, cost, _ in curve])
     mebibytes = 1000 * fit_slope([(size, memory) for size, _, memory in curve])
-    cells = ", ".join(f"{size}: {cost:.1f} ms, {memory:.0f} MiB" for size, cost, memory in curve)
     print(f"{name}: {cells}; per 1,000 trials more: {milliseconds:+.2f} ms a trial, {mebibytes:+.1f} MiB", flush=True)
     return {"curve": curve, "milliseconds_per_1000": milliseconds, "mebibytes_per_1000": mebibytes}
 
@@ -283,6 +286,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results; earlier ones stay in it")
     options = parser.parse_args()
     chosen, sizes = options.only.split(","), sorted(map(int, options.sizes.split(",")))
+    if unknown := set(chosen) - set(names):
+        parser.error(f"--only: no {', '.join(sorted(unknown))} among {', '.join(names)}")
+    if "report" in chosen and "project" not in chosen:
+        parser.error("--only: report is that on the study project; write --only project,report")
     found: dict[str, Any] = {}
     for name in [name for name in CASES if name in chosen]:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""How long do two workers stand idle? Sixteen trials of very unequal length, this sweeper against the stock plugin.
+"""How long do two workers stand idle? Trials of very unequal length, this sweeper against the stock plugin.
 
     python experiments/sweep_engine/idle_time.py
 
@@ -8,6 +8,7 @@ time without a trial, from the start of the first trial until the queue is empty
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 APP = Path(__file__).parent / "apps" / "unequal.py"
-TRIALS = 16
 WORKERS = 2
 
 ENGINES = {
@@ -46,18 +46,18 @@ class Timing:
     command_seconds: float
 
 
-def measure(overrides: list[str]) -> Timing:
-    """Run the trials once."""
+def measure(overrides: list[str], trials: int) -> Timing:
+    """Run so many trials once."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, str(APP), "-m", *overrides, "x=interval(0,1)", f"hydra.sweeper.n_trials={TRIALS}",
+            sys.executable, str(APP), "-m", *overrides, "x=interval(0,1)", f"hydra.sweeper.n_trials={trials}",
             f"hydra.sweeper.n_jobs={WORKERS}", f"hydra.sweep.dir={folder}/sweep",
         ]  # fmt: skip
         began = time.time()
         subprocess.run(command, check=True, capture_output=True)
         command_seconds = time.time() - began
         spans = [tuple(map(float, file.read_text().split())) for file in Path(folder).rglob("times.txt")]
-    assert len(spans) == TRIALS, f"{len(spans)} of {TRIALS} trials ran"
+    assert len(spans) == trials, f"{len(spans)} of {trials} trials ran"
     first, last = min(start for start, _ in spans), max(start for start, _ in spans)
     busy = sum(min(end, last) - start for start, end in spans if start < last)
     return Timing(
@@ -70,11 +70,14 @@ def measure(overrides: list[str]) -> Timing:
 
 def main() -> None:
     """Measure both and print their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=16)
+    trials = parser.parse_args().trials
     print("| engine | idle until the queue is empty | first to last trial | whole command |")
     print("|---|---|---|---|")
     timings = {}
     for name, overrides in ENGINES.items():
-        timing = timings[name] = measure(overrides)
+        timing = timings[name] = measure(overrides, trials)
         print(f"| `{name}` | {timing.idle:.1%} | {timing.trials_seconds:.1f} s | {timing.command_seconds:.1f} s |")
     ours, stock = timings.values()
     print(

@@ -9,6 +9,7 @@ and with it. Checkpoints and models are not part of it.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import statistics
 import subprocess
@@ -19,7 +20,6 @@ from pathlib import Path
 from apps.marks import read_marks
 
 APPS = Path(__file__).parent / "apps"
-TRIALS = 40
 SMALL = ["rate=tag(log,interval(1e-4,1e-2))", "depth=range(1,5)", "heads=1,2,4,8"]
 PROJECT = ["optimizer.lr=tag(log,interval(1e-4,1e-2))", "model.depth=range(1,5)", "model.heads=1,2,4,8", "seed=7"]
 STORE = ["tracking.uri=sqlite:///{folder}/mlflow.db", "tracking.artifact_dir={folder}/artifacts"]
@@ -31,26 +31,29 @@ CASES = {
 }
 
 
-def measure(sweeper: str, app: str, overrides: list[str]) -> float:
-    """Give the median milliseconds from one trial's start to the next."""
+def measure(sweeper: str, app: str, overrides: list[str], trials: int) -> float:
+    """Return the median milliseconds from one trial's start to the next."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, str(APPS / app), "-m", f"hydra/sweeper={sweeper}",
             *(override.replace("{folder}", folder) for override in overrides),
-            f"hydra.sweeper.n_trials={TRIALS}", "hydra.sweeper.n_jobs=1", f"hydra.sweep.dir={folder}/sweep",
+            f"hydra.sweeper.n_trials={trials}", "hydra.sweeper.n_jobs=1", f"hydra.sweep.dir={folder}/sweep",
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
         starts = [started for started, _, _ in read_marks(Path(folder))]
-    assert len(starts) == TRIALS, f"{len(starts)} of {TRIALS} trials ran"
+    assert len(starts) == trials, f"{len(starts)} of {trials} trials ran"
     return 1000 * statistics.median(later - earlier for earlier, later in itertools.pairwise(starts[1:]))
 
 
 def main() -> None:
     """Measure all and print the ratio to the stock plugin."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=40)
+    trials = parser.parse_args().trials
     print("| milliseconds a trial | this sweeper | stock plugin | ratio |")
     print("|---|---|---|---|")
     for name, (app, overrides) in CASES.items():
-        ours, stock = measure("study", app, overrides), measure("optuna", app, overrides)
+        ours, stock = (measure(sweeper, app, overrides, trials) for sweeper in ("study", "optuna"))
         print(f"| {name} | {ours:.0f} | {stock:.0f} | {ours / stock:.2f} |", flush=True)
 
 

@@ -34,10 +34,6 @@ def _is_set(value: Any) -> bool:
     return value is not None
 
 
-def _is_fitted_in_one_go(model: str) -> bool:
-    return OPTIONS["model", model].fitter is not None
-
-
 UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] = (
     (("model.bigram_size",), {"model.bigram_buckets": _is_null}),
     (("data.head_fraction",), {"data.keep": lambda keep: keep != "head_tail"}),
@@ -60,23 +56,16 @@ UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] 
     (("data.test_label_path",), {"data.test_path": _is_null}),
     (("data.delimiter", "data.quoting", "data.header"), {"data.format": lambda form: form not in (None, "csv")}),
     (("data.text_column", "data.label_column"), {"data.format": lambda form: form in ("fasttext", "lines")}),
-    (
-        (
-            "optimizer", "scheduler", "data.batch_size", "data.keep", "data.head_fraction", "trainer.max_epochs",
-            "trainer.validations_per_epoch", "trainer.patience", "trainer.gradient_clip_norm",
-            "trainer.label_smoothing", "trainer.weight_averaging", "trainer.adversarial_share",
-        ),
-        {"model.name": _is_fitted_in_one_go, "trainer.debug": _is_null},
-    ),
     (("hydra.sweeper.repeat_value", "hydra.sweeper.seed_key"), {"hydra.sweeper.repeats": lambda repeats: repeats == 1}),
     (("hydra.sweeper.start", "hydra.sweeper.margin"), {"hydra.sweeper.extend": _is_set}),
     (("hydra.sweeper.margin",), {"hydra.sweeper.pruner": _is_null}),
     (("hydra.sweeper.margin",), {"hydra.sweeper.pruner._target_": lambda target: target.endswith(WITHOUT_MARGIN)}),
     (("hydra.sweeper.pruner.tolerance",), {"hydra.sweeper.pruner.growing": lambda growing: not growing}),
-)  # fmt: skip
+)
 """Keys and groups that no run reads where other keys have such values.
 
-What only says how a run is done and told (`sentiment.config.identity.INCIDENTAL`) is not among them.
+What only says how a run is done and told (`sentiment.config.identity.INCIDENTAL`) is not among them, nor how networks
+learn, for models that are fitted in one go: the same words are tried on one model after the other.
 """
 
 

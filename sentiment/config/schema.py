@@ -149,8 +149,7 @@ class NgramSettings(Group):
     """``model=ngram``: a linear classifier on naive-Bayes-weighted word n-grams (Wang & Manning 2012).
 
     It reads whole reviews and has neither epochs nor learning rate: ``data.max_tokens``, ``optimizer``, ``scheduler``
-    and, of ``trainer``, all but ``test`` and ``threads`` are no matter to it. A command that sets how it would learn
-    (``optimizer.lr``, ``trainer.max_epochs``), and runs nothing else, is refused.
+    and, of ``trainer``, all but ``test`` and ``threads`` are no matter to it.
     """
 
     name: Literal["ngram"]

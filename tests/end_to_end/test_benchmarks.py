@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from hub_server import parquet_bytes
 
 from sentiment.config.home import PROJECT_DIR
 
@@ -36,3 +37,72 @@ def test_a_step_is_timed_beside_the_peers_on_the_same_batches(tmp_path):
     assert list(seconds["Transformer"]) == ["ours", "ours again", "plain attention", "nn.TransformerEncoder"]
     assert list(seconds["LSTM"]) == ["ours", "ours again", "nn.LSTM, padded", "nn.LSTM, packed"]
     assert "| LSTM, nn.LSTM, packed |" in shown
+
+
+def test_a_run_on_a_shared_machine_is_timed(tmp_path):
+    tiny = ["--reviews", "40", "--epochs", "1", "--cases", "alone again", "beside busy processes"]
+    shown = call("speed/shared_machine.py", "--repeats", "1", *tiny, "--results", str(tmp_path))
+    seconds = json.loads((tmp_path / "shared_machine.json").read_text())["seconds"]
+    assert list(seconds) == ["alone", "alone again", "beside busy processes"]
+    assert "| alone | 1.00 |" in shown
+
+
+def test_the_growth_of_work_is_measured(tmp_path):
+    shown = call("speed/growth.py", "--tiny", "--results", str(tmp_path))
+    curves = json.loads((tmp_path / "growth.json").read_text())["curves"]
+    assert [(name, len(rows)) for name, rows in curves.items()] == [
+        ("transformer, length", 2), ("rnn, length", 2), ("reviews", 2),
+    ]  # fmt: skip
+    assert "| reviews: whole command | 100, 200 |" in shown
+
+
+def test_the_engine_is_timed_beside_the_stock_plugin():
+    assert call("sweep_engine/overhead.py", "--trials", "3").count("\n| ") == 4  # a rule and three applications
+    assert "The stock plugin takes" in call("sweep_engine/idle_time.py", "--trials", "3")
+
+
+def test_the_growth_of_a_study_is_measured(tmp_path):
+    file = tmp_path / "some.json"
+    shown = call("sweep_engine/growth.py", "--only", "random", "--sizes", "30", "--results", str(file))
+    [record] = json.loads(file.read_text())
+    [(size, milliseconds, _)] = record["results"]["random"]["curve"]
+    assert (size, milliseconds > 0) == (30, True)
+    assert "one size has no slope" in shown
+
+
+def test_real_studies_are_compared(tmp_path):
+    tiny = ["data.train_size=40", "data.test_size=10", "model.embedding_size=64", "trainer.max_epochs=1"]
+    call("search_efficiency/real.py", "--seeds", "1", "--seconds", "40", "--results", str(tmp_path), *tiny)
+    rows = [json.loads(line) for line in (tmp_path / "real.jsonl").read_text().splitlines()]
+    assert {row["policy"] for row in rows} == {"stock", "default"}
+    assert all(row["trials"] and row["overrides"] == tiny for row in rows)
+
+
+def test_a_real_study_that_ends_by_itself_is_no_result(tmp_path):
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        call("search_efficiency/real.py", "--seeds", "1", "--results", str(tmp_path), "data.train_size=three")
+    assert "ended by itself with 1" in caught.value.stderr
+    assert not (tmp_path / "real.jsonl").exists()
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    folder = tmp_path / "imdb"
+    folder.mkdir()
+    for split in ("train", "test", "unsupervised"):
+        texts = [f"{split} {number} {'good' if number % 2 else 'bad'}" for number in range(60)]
+        labels = [-1 if split == "unsupervised" else number % 2 for number in range(60)]
+        (folder / f"{split}-00000-of-00001.parquet").write_bytes(parquet_bytes(texts, labels))
+    return folder
+
+
+def test_runs_are_averaged_and_settings_collected(reviews, tmp_path):
+    data = ["model=ngram", "data=imdb", f"data.path={reviews}", "tracking=none", "trainer.test=false"]
+    data.append(f"data.cache_dir={tmp_path / 'cache'}")
+    sweep = tmp_path / "sweep"
+    command = [sys.executable, "run.py", "-m", *data, "model.max_n=1,2", f"hydra.sweep.dir={sweep}"]
+    subprocess.run(command, cwd=PROJECT_DIR, check=True, capture_output=True)
+    shown = call("imdb/average.py", str(reviews), str(sweep / "0"), str(sweep / "1"))
+    assert f"| {sweep / '0'}, {sweep / '1'} | 100.00 % |" in shown
+    call("ngram/collect.py", str(sweep), "--results", str(tmp_path / "results.csv"))
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 3

@@ -184,7 +184,7 @@ def test_both_kinds_of_data_train(extended):
 
 @pytest.mark.slow
 def test_the_tracker_records_alone_and_beside_mlflow(extended):
-    small = (*TINY_REVIEWS, *TINY[1:-1], "tracking=lines", "model=ngram")
+    small = (*TINY_REVIEWS, *TINY[:-1], "tracking=lines", "model=ngram")
     alone = extended.run(*small, "hydra.run.dir=multirun/alone")
     assert alone.returncode == 0, alone.stderr
     assert not (extended.folder / "mlflow.db").exists()

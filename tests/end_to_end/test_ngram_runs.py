@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from sentiment.tracking.result_file import read_result
 
 SMALL = (
-    "data.train_size=300", "data.test_size=60", "data.max_sentences=3", "data.difficulty=0", "trainer.threads=1",
-    "trainer.accelerator=cpu",
+    "data.train_size=300", "data.test_size=60", "data.max_sentences=3", "data.difficulty=0", "trainer.max_epochs=1",
+    "trainer.threads=1", "trainer.accelerator=cpu",
 )  # fmt: skip
 
 
@@ -23,7 +23,7 @@ def read_results(checkout) -> list[dict]:
 
 @pytest.mark.slow
 def test_networks_and_ngrams_stand_in_one_table_on_the_same_data(fresh_checkout):
-    result = fresh_checkout.run("-m", "model=rnn,ngram", *SMALL, "trainer.max_epochs=1", "tracking=none")
+    result = fresh_checkout.run("-m", "model=rnn,ngram", *SMALL, "tracking=none")
     assert result.returncode == 0, result.stderr
     rnn, ngram = sorted(read_results(fresh_checkout), key=lambda run: run["model"] == "ngram")
     assert (rnn["status"], ngram["status"]) == ("FINISHED", "FINISHED")
