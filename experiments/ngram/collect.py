@@ -28,15 +28,18 @@ def main() -> None:
     parser.add_argument("sweeps", nargs="+", type=Path, help="folders of sweeps")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("results.csv"))
     options = parser.parse_args()
-    records = [record for folder in options.sweeps for record in read_results(folder)]
-    rows = {tuple(row[:-1]): row for row in (tabulate(record) for record in records if record.status == "FINISHED")}
+    found = [read_results(folder) for folder in options.sweeps]
+    if damaged := [one for _, several in found for one in several]:
+        parser.error("\n".join(damaged))
+    records = [record for several, _ in found for record in several if record.status == "FINISHED"]
+    rows = {tuple(row[:-1]): row for row in [tabulate(record) for record in records]}
     if not rows:
         parser.error("no run in these folders has ended well")
+    ranked = sorted(rows.values(), key=lambda row: (-float(row[len(SETTINGS)]), row))  # by accuracy
     with options.results.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*SETTINGS, *(f"val/{name}" for name in FIGURES), "parameters", "seconds"])
-        accuracy = len(SETTINGS)
-        writer.writerows(sorted(rows.values(), key=lambda row: (-float(row[accuracy]), row)))
+        writer.writerows(ranked)
 
 
 if __name__ == "__main__":

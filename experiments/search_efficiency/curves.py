@@ -69,7 +69,7 @@ class Curves:
     @cached_property
     def accuracy(self) -> npt.NDArray[np.float64]:
         """(N, V) accuracy on all validation reviews."""
-        return self.hits.mean(axis=-1)
+        return np.asarray(self.hits.mean(axis=-1))
 
 
 class Landscape:

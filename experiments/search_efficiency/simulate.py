@@ -235,7 +235,7 @@ class SimulatedWorkers:
         self._running[job.number] = job
         self._study.pruner = job.address.pruner
         trial = StoredTrial(self._study, job.address)
-        index = self._problem.landscape.find(dict(job.config))  # type: ignore[arg-type]
+        index = self._problem.landscape.find(dict(job.config))
         frozen = self._study._storage.get_trial(job.address.trial_id)
         done = 0 if frozen.last_step is None else frozen.last_step + 1
         self._schedule(job, trial, index, done, START_SECONDS)
@@ -266,6 +266,9 @@ class SimulatedWorkers:
 
     def name_slot(self, job: Job) -> str:
         return "simulated"
+
+    def end(self, job: Job) -> None:
+        raise AssertionError("a simulated job has no timeout and is not asked to end")
 
     def stop(self) -> list[Job]:
         stopped = self.running

@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +138,7 @@ def main() -> None:
     curves = {}
     for model in ("transformer", "rnn"):
         for quantity, sizes in (TINY if options.tiny else QUANTITIES).items():
-            rows = [measure_apart(replace(Work(model), **{quantity: size})) for size in sizes]
+            rows = [measure_apart(Work(model, **{quantity: size})) for size in sizes]
             curves[f"{model}, {quantity}"] = [{"size": size, **row} for size, row in zip(sizes, rows, strict=True)]
             show(f"{model}: {quantity}", sizes, rows)
     sizes = [100, 200] if options.tiny else [10_000, 40_000, 160_000]

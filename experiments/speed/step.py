@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy
@@ -72,9 +73,10 @@ def main() -> None:
         settings = compose_settings([*data, *COMMON, *overrides])
         corpus = build_corpus(settings.data)
         batches = draw_batches(settings, corpus, options.steps)
+        ours = partial(build_network, settings, corpus)
         makers = {
-            "ours": lambda settings=settings, corpus=corpus: build_network(settings, corpus),
-            "ours again": lambda settings=settings, corpus=corpus: build_network(settings, corpus),
+            "ours": ours,
+            "ours again": ours,
             **list_peers(corpus.tokenizer.vocabulary_size)[name],
         }
         steppers = {kind: Stepper(make(), settings, device) for kind, make in makers.items()}

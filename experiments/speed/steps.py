@@ -66,7 +66,7 @@ class Stepper:
         with self.casting:
             loss = functional.cross_entropy(self.network(tokens, mask), labels)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
         self.optimizer.step()

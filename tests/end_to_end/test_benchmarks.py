@@ -57,7 +57,7 @@ def test_the_growth_of_work_is_measured(tmp_path):
 
 
 def test_the_engine_is_timed_beside_the_stock_plugin():
-    assert call("sweep_engine/overhead.py", "--trials", "3").count("\n| ") == 4  # a rule and three applications
+    assert call("sweep_engine/overhead.py", "--trials", "3").count("\n| ") == 3
     assert "The stock plugin takes" in call("sweep_engine/idle_time.py", "--trials", "3")
 
 
@@ -72,7 +72,7 @@ def test_the_growth_of_a_study_is_measured(tmp_path):
 
 def test_real_studies_are_compared(tmp_path):
     tiny = ["data.train_size=40", "data.test_size=10", "model.embedding_size=64", "trainer.max_epochs=1"]
-    call("search_efficiency/real.py", "--seeds", "1", "--seconds", "40", "--results", str(tmp_path), *tiny)
+    call("search_efficiency/real.py", "--seeds", "1", "--seconds", "75", "--results", str(tmp_path), *tiny)
     rows = [json.loads(line) for line in (tmp_path / "real.jsonl").read_text().splitlines()]
     assert {row["policy"] for row in rows} == {"stock", "default"}
     assert all(row["trials"] and row["overrides"] == tiny for row in rows)

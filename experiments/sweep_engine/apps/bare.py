@@ -20,9 +20,10 @@ def main(config: DictConfig) -> float:
 
     mark_start(Path(HydraConfig.get().runtime.output_dir))
     trial = current_trial()
-    for step in range(config.steps if trial is not None else 0):
-        trial.report(config.rate + step, step=step)
-        trial.saved()
+    if trial is not None:
+        for step in range(config.steps):
+            trial.report(config.rate + step, step=step)
+            trial.saved()
     return float(config.rate)
 
 
