@@ -74,7 +74,7 @@ def main() -> None:
         corpus = build_corpus(settings.data)
         batches = draw_batches(settings, corpus, options.steps)
         ours = partial(build_network, settings, corpus)
-        makers = {
+        makers: dict[str, Callable[[], nn.Module]] = {
             "ours": ours,
             "ours again": ours,
             **list_peers(corpus.tokenizer.vocabulary_size)[name],
