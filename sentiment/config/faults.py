@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sentiment.config.objective import RETIRED
 from sentiment.config.option import UNNAMED, choice_of, group_members
@@ -63,8 +64,14 @@ def explain_unknown_option(group: str, option: str, options: Sequence[str]) -> F
 
 
 def read_faults(error: ValidationError, known: Sequence[str], choices: dict[str, str]) -> list[Fault]:
-    """Turn everything that pydantic found into faults."""
-    return [_explain(dict(detail), known, choices) for detail in error.errors(include_url=False)]
+    """Turn everything that pydantic found into faults; a value that fits none of several forms is one."""
+    found: dict[tuple[str, str], Fault] = {}
+    for detail in error.errors(include_url=False):
+        fault = _explain(dict(detail), known, choices)
+        same = found.setdefault((fault.key, repr(detail["input"])), fault)
+        if same is not fault:
+            found[fault.key, repr(detail["input"])] = replace(same, remedy=f"{same.remedy}; or {fault.remedy}")
+    return list(found.values())
 
 
 def _explain(detail: dict[str, Any], known: Sequence[str], choices: dict[str, str]) -> Fault:
@@ -135,10 +142,20 @@ def _name_type(value: object) -> str:
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    """Return the dotted key as typed: pydantic's location also names the member of a choice, which is left out."""
-    parts = [str(part) for part in location]
+    """Return the dotted key as typed: pydantic's location also names the member of a choice, or the type that it tried.
+
+    Those are left out; a place in a list stays.
+    """
+    parts = list(location)
     if len(parts) > 1 and parts[0] in Settings.model_fields:
-        options = {choice_of(member) for member in group_members(Settings.model_fields[parts[0]].annotation)}
+        options = {choice_of(member) for member in group_members(Settings.model_fields[str(parts[0])].annotation)}
         if parts[1] in {*options, UNNAMED, "one", "several"}:
             del parts[1]
-    return ".".join(parts)
+    key: list[str] = []
+    groups: list[type[BaseModel]] = [Settings]
+    for part in parts:
+        if groups or isinstance(part, int):
+            key.append(str(part))
+        fields = [group.model_fields[str(part)] for group in groups if part in group.model_fields]
+        groups = [member for field in fields for member in group_members(field.annotation)]
+    return ".".join(key)
