@@ -210,6 +210,18 @@ def read_delivery(folder: Path) -> Delivery:
         return Delivery()
 
 
+def find_run_id(folder: Path) -> str | None:
+    """Return the MLflow run of what a folder holds; None where MLflow does not know of it yet.
+
+    A run that trains on in the folder of a shorter one is another: until it is delivered, that one's id is none of its.
+    """
+    outbox = Outbox(folder)
+    delivery = outbox.delivery
+    waiting = [] if outbox.is_delivered else outbox.read(delivery.offset)
+    keys = [note["key"] for _, note in waiting if note["kind"] == "start"]
+    return delivery.run_id if keys[-1:] in ([], [delivery.key]) else None
+
+
 def write_uri(uri: str) -> str:
     """Write a store's address as it may be kept."""
     return write_portable(mask_passwords(uri))

@@ -17,7 +17,7 @@ from sentiment import atomic
 from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError
 from sentiment.tracking.ending import FINAL, Status
-from sentiment.tracking.outbox import read_delivery
+from sentiment.tracking.outbox import find_run_id
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,8 @@ def read_result(file: Path) -> ResultRecord:
     """
     try:
         record = make_record(atomic.read_json(file))
-        run_id = read_delivery(file.parent).run_id or record.run_id
+        is_told = record.params.get("tracking.mlflow") != "false"  # else what is delivered is of a run before it
+        run_id = (find_run_id(file.parent) if is_told else None) or record.run_id
         return replace(record, params=read_recorded(record.params), run_id=run_id)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrackingError(

@@ -159,7 +159,10 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
     if RUN_ID.fullmatch(name):
         known = (_find_id(name, multirun_dir, file) for file in (DELIVERY_FILE, RESULT_FILE))
         folder = next(filter(None, known), None) or find_sweep_folder(name, multirun_dir)
-        return _fetch_runs(name, tracking_uri) if folder is None else _read_folder(folder)
+        runs = [] if folder is None else _read_folder(folder)
+        # In its folder another run may have trained on since, and have the last word there.
+        is_here = runs and (runs[0].folder != folder or runs[0].record.run_id == name)
+        return runs if is_here else _fetch_runs(name, tracking_uri)
     near = _name_near(name, multirun_dir)
     raise TrackingError(
         f"There is no run {name!r}: neither a folder with a {RESULT_FILE}, nor one under {multirun_dir}, "

@@ -230,7 +230,10 @@ class OneDelivery:
             waiting = self._outbox.read(self._state.offset)
             while waiting:
                 count = count_alike(waiting)
-                self._deliver([note for _, note in waiting[:count]])
+                if is_replaced([note for _, note in waiting], self._state.key):
+                    log.warning("Another run in %s replaced files before MLflow had them.", self._outbox.folder)
+                else:
+                    self._deliver([note for _, note in waiting[:count]])
                 self._state = replace(self._state, offset=waiting[count - 1][0])
                 self._outbox.save(self._state)
                 waiting = waiting[count:]
@@ -357,6 +360,20 @@ def is_refusal(error: BaseException) -> bool:
     """Return whether the store answers, and does not take this run."""
     cause = error.__cause__
     return isinstance(cause, MlflowException) and cause.error_code in REFUSALS
+
+
+def is_replaced(waiting: Sequence[Note], key: str | None) -> bool:
+    """Return whether the first of the notes is of files in whose place a later run in the folder has put its own.
+
+    `key` is that of the run whose notes are being delivered.
+    """
+    first, *later = waiting
+    keys = [note["key"] for note in later if note["kind"] == "start"]
+    return (
+        first["kind"] in ("files", "model")
+        and keys[-1:] not in ([], [key])
+        and any(note["kind"] == first["kind"] for note in later)
+    )
 
 
 def count_alike(waiting: Sequence[tuple[int, Note]]) -> int:

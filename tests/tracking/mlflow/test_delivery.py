@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.outbox import OUTBOX_FILE, Outbox, find_outboxes
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import read_result
+from sentiment.tracking.runs import find_stored_runs
 from tests.tracking.mlflow.fake_server import FakeServer
 
 EPOCHS = 8
@@ -106,6 +108,38 @@ def test_a_process_that_ends_within_a_delivery_delivers_nothing_twice(project, s
     Outbox(project.output_dir(0)).folder.joinpath("mlflow.json").unlink()
     assert Deliverer(project.folder, [server.uri]).deliver()
     check_whole(server)
+
+
+def train_on(project, result, epochs, *settings):
+    """Train in the folder of a run of fewer epochs, delivering nothing; return the record."""
+    own = project.settings(f"trainer.max_epochs={epochs}", "trainer.resume=keep", *settings)
+    train(replace(project.context(own), sweep_dir=project.sweep_dir), result)
+    (project.output_dir() / "checkpoints").mkdir(exist_ok=True)
+    (project.output_dir() / "checkpoints" / "last.ckpt").touch()
+    return read_result(project.output_dir() / "result.json")
+
+
+def test_a_run_that_trains_on_is_not_taken_for_the_shorter_one(project, result, caplog):
+    train_on(project, result, 2)
+    assert Deliverer(project.folder).deliver()
+    shorter = read_result(project.output_dir() / "result.json").run_id
+    assert shorter is not None
+    assert train_on(project, result, 4, "tracking=none").run_id is None
+    [found] = find_stored_runs(shorter, project.folder / "multirun", project.uri)
+    assert found.record.params["trainer.max_epochs"] == "2", "read from MLflow"
+    assert train_on(project, result, 8).run_id is None, "MLflow has not heard of it"
+    assert Deliverer(project.folder).deliver()
+    assert read_result(project.output_dir() / "result.json").run_id not in (None, shorter)
+    assert "replaced" not in caplog.text
+
+
+def test_files_that_a_longer_run_replaced_are_not_delivered_as_those_of_the_shorter_one(project, result, caplog):
+    for epochs in (2, 4):
+        train_on(project, result, epochs)
+    assert Deliverer(project.folder).deliver()
+    found = {run.data.params["trainer.max_epochs"]: project.artifacts(run.info.run_id) for run in project.runs()}
+    assert found == {"2": {"config"}, "4": {"config", "confusion_matrix.csv", "confusion_matrix.png", "predictions"}}
+    assert "replaced files before MLflow had them" in caplog.text
 
 
 def test_a_run_that_was_deleted_there_keeps_no_other_one_waiting(project, result, caplog):
