@@ -23,7 +23,7 @@ with warnings.catch_warnings():  # mlflow's own types warn about each other whil
 
 MODEL_NAME = "model"
 
-PREDICTION_LIBRARIES = ("mlflow", "torch", "tokenizers", "safetensors", "pydantic", "numpy", "pandas")
+PREDICTION_LIBRARIES = ("mlflow", "torch", "tokenizers", "safetensors", "pydantic", "hydra-core", "numpy", "pandas")
 """What prediction imports; their installed versions become the model's requirements."""
 
 

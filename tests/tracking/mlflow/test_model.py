@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.models.build import build_model
@@ -154,6 +156,30 @@ def test_metrics_of_the_selected_checkpoint_stand_beside_the_model(recorded):
 def test_requirements_can_be_installed_anywhere():
     assert all("+" not in requirement for requirement in requirements())
     assert any(requirement.startswith("torch==") for requirement in requirements())
+
+
+def test_what_prediction_imports_comes_with_the_requirements():
+    """In an environment of a server's own there is nothing else."""
+    code = "import sys, sentiment.models.bundle; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    homes = packages_distributions()
+    imported = {home.lower() for name in done.stdout.split() for home in homes.get(name, ()) if name != "sentiment"}
+    needed, unread = set(), [requirement.partition("==")[0] for requirement in requirements()]
+    while unread:
+        name = unread.pop().lower().replace("_", "-")
+        if name not in needed:
+            needed.add(name)
+            found = map(Requirement, requires(name) or () if is_installed(name) else ())
+            unread += [one.name for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
+    optional = {"dill", "tqdm"}  # torch takes them where they are
+    assert {name.replace("_", "-") for name in imported} - needed <= optional
+
+
+def is_installed(name):
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def test_a_model_that_cannot_be_saved_is_marked_failed_and_the_run_is_none_the_worse(
