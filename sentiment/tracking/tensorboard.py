@@ -49,7 +49,12 @@ class TensorBoardRecorder:
             self._writer.add_scalar(name, value, step)
         self._writer.add_scalar("epoch", epoch, step)
 
-    validated = tested = trained
+    validated = trained
+
+    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Add metrics; the epoch of the selected checkpoint is not where the run stands."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
 
     def finished(self, result: RunResult) -> None:
         """Add the row of hyper-parameters with the selected checkpoint's metrics, under names of their own."""

@@ -27,7 +27,7 @@ def test_train_and_test_metrics_against_step_and_a_row_of_hyperparameters(projec
         for step in (1, 2):
             recorder.trained({"train/loss": 1 / step}, step=step, epoch=step / 2)
         recorder.validated({"val/accuracy": 0.5}, step=2, epoch=1.0)
-        recorder.tested({"test/accuracy": 0.75}, step=2, epoch=1.0)
+        recorder.tested({"test/accuracy": 0.75}, step=2, epoch=0.5)
         recorder.finished(result)
     folder = project.folder / "multirun/tensorboard/single"
     events = read_events(folder)
@@ -36,7 +36,7 @@ def test_train_and_test_metrics_against_step_and_a_row_of_hyperparameters(projec
         for name in ("train/loss", "val/accuracy", "test/accuracy")
     }
     assert scalars == {"train/loss": [(1, 1.0), (2, 0.5)], "val/accuracy": [(2, 0.5)], "test/accuracy": [(2, 0.75)]}
-    assert events.Scalars("epoch")[0].value == 0.5
+    assert [point.value for point in events.Scalars("epoch")] == [0.5, 1.0, 1.0]
     assert events.Scalars("best/val/accuracy")[0].value == pytest.approx(0.8)
     hyperparameters = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"model.heads" in hyperparameters

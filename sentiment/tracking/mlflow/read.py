@@ -197,7 +197,7 @@ def _read_record(client: MlflowClient, run: Run) -> ResultRecord:
     best = {name.removeprefix("best/"): value for name, value in metrics.items() if name.startswith("best/val/")}
     others = {name: value for name, value in metrics.items() if name.startswith(("test/", "time/"))}
     seconds = others.pop("time/fit_seconds", None)
-    status = _read_status(run)
+    status, epochs = _read_status(run), _read_epochs(client, run)
     return ResultRecord(
         name=run.info.run_name or run.info.run_id,
         model=params.get("model.name", ""),
@@ -210,10 +210,10 @@ def _read_record(client: MlflowClient, run: Run) -> ResultRecord:
         reason=tags.get("pruned.reason" if status in ("PRUNED", "PAUSED") else "failure.reason"),
         run_id=run.info.run_id,
         metrics={**best, **others} if has_ended else {},
-        history=_read_history(client, run),
+        history=_read_history(client, run, epochs),
         parameters=int(metrics["model/parameters"]) if "model/parameters" in metrics else None,
         seconds=seconds,
-        epochs=metrics.get("epoch") if has_ended else None,
+        epochs=max(epochs.values(), default=None) if has_ended else None,
         best_epoch=metrics.get("best/epoch"),
         tags=_select_tags(tags),
     )
@@ -245,15 +245,20 @@ def _read_whole(client: MlflowClient, run: Run, values: Mapping[str, str]) -> di
     return whole
 
 
-def _read_history(client: MlflowClient, run: Run) -> tuple[Mapping[str, float], ...]:
+def _read_epochs(client: MlflowClient, run: Run) -> dict[int, float]:
+    """Return the epoch at every step; earlier versions noted that of the selected checkpoint too, at the last one."""
+    epochs: dict[int, float] = {}
+    for point in client.get_metric_history(run.info.run_id, "epoch") if "epoch" in run.data.metrics else ():
+        epochs[point.step] = max(point.value, epochs.get(point.step, 0.0))
+    return epochs
+
+
+def _read_history(client: MlflowClient, run: Run, epochs: Mapping[int, float]) -> tuple[Mapping[str, float], ...]:
     """Gather every validation by its step, with the epoch that was recorded at the same step."""
     points: dict[int, dict[str, float]] = {}
     for name in (name for name in run.data.metrics if name.startswith("val/")):
         for point in client.get_metric_history(run.info.run_id, name):
             points.setdefault(point.step, {})[name] = point.value
-    if not points:
-        return ()
-    epochs = {point.step: point.value for point in client.get_metric_history(run.info.run_id, "epoch")}
     # A validation whose epoch is missing was cut off while it was written.
     return tuple({"step": step, "epoch": epochs[step], **points[step]} for step in sorted(points) if step in epochs)
 

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 NOTE_SECONDS = 2.0
 """Longest time that training metrics wait to be noted."""
 
+OF_THE_WHOLE = ("best/", "model/", "test/")
+"""How metrics begin that are of a run as a whole: those of its last attempt count."""
+
 Point = tuple[str, float, int, int]
 """Name, value, time in ms, step."""
 
@@ -79,13 +82,16 @@ class MlflowRecorder:
             self._note_points()
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Note metrics of validation or test, and the training metrics before them."""
+        """Note metrics of a validation, and the training metrics before them."""
+        self._waiting += self._new(_points({"epoch": epoch}, step))
+        self.tested(metrics, step=step, epoch=epoch)
+
+    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Note metrics of the test; the epoch of the selected checkpoint is not where the run stands."""
         points = _points(metrics, step)
         self._evaluations += [(epoch, point) for point in points]
-        self._waiting += self._new([*points, *_points({"epoch": epoch}, step)])
+        self._waiting += self._new(points)
         self._note_points()
-
-    tested = validated
 
     def finished(self, result: RunResult) -> None:
         """Note what the run leaves behind: summary metrics, pictures, predictions, the model."""
@@ -137,7 +143,7 @@ class MlflowRecorder:
         if not keys:
             return uuid.uuid4().hex, set()
         points = [point for note in notes if note["kind"] == "metrics" for point in note["points"]]
-        return keys[-1], {(name, step) for name, _, _, step in points if not name.startswith(("best/", "model/"))}
+        return keys[-1], {(name, step) for name, _, _, step in points if not name.startswith(OF_THE_WHOLE)}
 
     def _first_tags(self) -> dict[str, str]:
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}

@@ -170,7 +170,10 @@ def test_a_record_from_the_store_equals_the_one_in_the_folder(project, result, e
 
 
 def test_runs_of_an_earlier_version_are_read(project):
-    """Tags and metrics as they were written before overrides were lossless and a pruned run had ``trial.state``."""
+    """Tags and metrics as they were written before overrides were lossless and a pruned run had ``trial.state``.
+
+    The test noted the epoch of the selected checkpoint as where the run stood.
+    """
     store = open_store(project.uri, "sentiment", f"{project.folder}/mlartifacts")
     run_id = store.client.create_run(
         store.experiment_id, run_name="rnn seed=1", start_time=1767225600000, tags={
@@ -185,6 +188,7 @@ def test_runs_of_an_earlier_version_are_read(project):
     for step, epoch, accuracy in ((5, 0.5, 0.6), (10, 1.0, 0.7)):
         store.client.log_metric(run_id, "val/accuracy", accuracy, step=step)
         store.client.log_metric(run_id, "epoch", epoch, step=step)
+    store.client.log_metric(run_id, "epoch", 0.5, step=10)
     for name, value in {
         "best/val/accuracy": 0.7, "best/epoch": 1.0, "model/parameters": 99.0, "time/fit_seconds": 3.5,
     }.items():  # fmt: skip

@@ -30,7 +30,7 @@ class TestFinishedRun:
                 recorder.trained({"train/loss": 1 / step, "train/lr": 1e-3}, step=step, epoch=step / 2)
                 if step % 2 == 0:
                     recorder.validated({"val/accuracy": 1 - step / 10}, step=step, epoch=step / 2)
-            recorder.tested({"test/accuracy": 0.75}, step=4, epoch=2.0)
+            recorder.tested({"test/accuracy": 0.75}, step=4, epoch=1.0)  # of the selected checkpoint
             recorder.finished(result)
         return project
 
@@ -55,6 +55,7 @@ class TestFinishedRun:
         assert [(point.step, point.value) for point in accuracy] == [(2, 0.8), (4, 0.6)]
         epoch = {point.step: point.value for point in client.get_metric_history(run_id, "epoch")}
         assert epoch == {1: 0.5, 2: 1.0, 3: 1.5, 4: 2.0}
+        assert client.get_run(run_id).data.metrics["epoch"] == 2.0
 
     def test_summary_is_of_the_selected_checkpoint(self, project):
         metrics = project.run().data.metrics
@@ -224,12 +225,14 @@ def sweep(project):
     )
 
 
-def attempt(project, steps, error=None, result=None, number=0, overrides=()):
+def attempt(project, steps, error=None, result=None, number=0, overrides=(), tested=None):
     """Report these steps, each a validation too, and end."""
     with open_recorder(project.context(project.settings(*overrides), job_number=number)) as recorder:
         for step in steps:
             recorder.trained({"train/loss": 1 / step}, step=step, epoch=float(step))
             recorder.validated({"val/accuracy": step / 10}, step=step, epoch=float(step))
+        if tested is not None:
+            recorder.tested({"test/accuracy": tested}, step=steps[-1], epoch=1.0)
         if error is not None:
             raise error
         recorder.finished(result)
@@ -286,6 +289,14 @@ class TestRestartedRun:
         record = read_result(project.output_dir(0) / "result.json")
         assert [point["step"] for point in record.history] == [1, 2, 3, 4]
         assert (record.status, record.run_id) == ("FINISHED", run.info.run_id)
+
+    def test_the_test_of_the_last_attempt_counts(self, project, sweep, result):
+        """On other devices it may be another one, and its predictions are the ones that are kept."""
+        with pytest.raises(KeyboardInterrupt):
+            attempt(project, [1, 2], KeyboardInterrupt(), tested=0.7)
+        attempt(project, [2], result=result, tested=0.75)
+        [run] = children(project, sweep)
+        assert run.data.metrics["test/accuracy"] == 0.75
 
     def test_a_run_killed_before_it_noted_its_id_is_found_again(self, project, sweep, result):
         with pytest.raises(KeyboardInterrupt):
