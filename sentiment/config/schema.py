@@ -120,10 +120,12 @@ class TransformerSettings(PhraseGroup):
     @field_validator("positions")
     @classmethod
     def rotary_heads_have_pairs(cls, positions: str, info: ValidationInfo) -> str:
-        """Rotary positions turn pairs of a head's features, so a narrow head is 2 wide or more."""
+        """Rotary positions turn pairs of a head's features, so a head is 2 wide or more."""
         width, heads = info.data.get("embedding_size"), info.data.get("heads")
-        if positions == "rotary" and info.data.get("head_form") == "narrow" and width and heads and width // heads < 2:
-            raise conflict("rotary, and every head is 1 wide: there is no pair to turn", "take fewer heads")
+        sharing = heads if info.data.get("head_form") == "narrow" else 1
+        if positions == "rotary" and width and sharing and width // sharing < 2:
+            remedy = "take fewer heads" if width > 1 else "take a larger model.embedding_size"
+            raise conflict("rotary, and every head is 1 wide: there is no pair to turn", remedy)
         return positions
 
 

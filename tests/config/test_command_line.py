@@ -110,6 +110,12 @@ def test_valid_commands_pass(arguments):
         (["objective=model/parameters"], "objective", "cannot select", "objective=[val/accuracy,model/parameters]"),
         (["model.pooling=last"], "model.pooling", "no valid value", "one of mean, max"),
         (["model.heads=64", "model.positions=rotary"], "model.positions", "every head is 1 wide", "take fewer heads"),
+        (
+            ["model.embedding_size=1", "model.heads=1", "model.head_form=wide", "model.positions=rotary"],
+            "model.positions",
+            "every head is 1 wide",
+            "a larger model.embedding_size",
+        ),
         (["optimizer=sgd", "optimizer.momentum=0"], "optimizer.nesterov", "momentum=0", "optimizer.momentum=0.9"),
         (["data=files"], "data.path", "has no value", "data.path=..."),
         (["data=imdb", "data.path=/no/such/folder"], "data.path", "does not exist", "correct the path"),
