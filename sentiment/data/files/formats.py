@@ -225,6 +225,8 @@ def _read_objects(path: Path, values: Iterable[tuple[int, Any]], options: ReadOp
             continue
         rows += 1
         if isinstance(value, dict):
+            if not columns:
+                text, label = (_find_key(column, list(value)) for column in (text, label))
             columns.update(dict.fromkeys(value))
             if options.label_column is None:
                 require_columns(f"{path}, line {number},", value, options)
@@ -234,6 +236,12 @@ def _read_objects(path: Path, values: Iterable[tuple[int, Any]], options: ReadOp
             yield Row(number, "", "", fault)
     if columns or not rows:  # where no line is an object at all, the rows' faults say more
         require_columns(path, columns, options)
+
+
+def _find_key(column: str, keys: list[str]) -> str:
+    """Return the key that a column is: of that name, or at that place in the first object."""
+    is_place = column not in keys and column.isdecimal() and 1 <= int(column) <= len(keys)
+    return keys[int(column) - 1] if is_place else column
 
 
 def _read_parquet(path: Path, options: ReadOptions) -> Iterator[Row]:

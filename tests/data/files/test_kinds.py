@@ -101,6 +101,14 @@ def test_a_number_is_a_place_whatever_the_first_record_holds(tmp_path: Path):
     assert texts(load(tmp_path / "a.csv", content, text_column=3, label_column=1, header=True)) == TEXTS
 
 
+@pytest.mark.parametrize("content", [LINES, json.dumps(OBJECTS)])
+def test_a_number_is_a_place_in_the_first_object_too(tmp_path: Path, content: str):
+    raw = load(tmp_path / "a.json", content, text_column=1, label_column=2)
+    assert (texts(raw), raw.class_names) == (TEXTS, ("0", "1"))
+    with pytest.raises(DataError, match="has no column '3'; its columns are 'text', 'label'"):
+        load(tmp_path / "a.json", content, text_column=1, label_column=3)
+
+
 def test_texts_and_labels_in_two_files(tmp_path: Path):
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"{n % 2}\n" for n in range(20)))
