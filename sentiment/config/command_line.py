@@ -165,7 +165,7 @@ class CommandLineCheck:
             faults += found
         elif hydra_config.sweeper._target_ in self.searches:
             faults += self._check_search(composed, [*fixed, *swept])
-        elif found := find_endless([*fixed, *swept]):
+        elif found := find_endless([*space, *fixed, *swept]):
             faults += found
         else:
             faults += unreadable

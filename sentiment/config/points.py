@@ -56,7 +56,7 @@ def list_values(override: Override) -> list[Override]:
 def find_endless(overrides: Sequence[Override]) -> list[Fault]:
     """Return the fault of a grid with more points than anybody trains: its list alone would fill the memory."""
     points = 1
-    for override in overrides:
+    for override in {override.get_key_element(): override for override in overrides}.values():
         sweep = override.value() if override.is_range_sweep() else None
         if isinstance(sweep, RangeSweep) and sweep.start is not None and sweep.stop is not None:
             if not sweep.step:

@@ -194,6 +194,12 @@ def test_a_grid_over_models_names_the_key_that_one_of_them_lacks():
     )
 
 
+def test_an_endless_sweep_from_the_configuration_is_told():
+    params = "+hydra.sweeper.params={seed: 'range(0,1e9)'}"
+    assert "more than 100,000" in find_faults("-m", params)["seed"][0]
+    assert find_faults("-m", params, "seed=0,1") == {}
+
+
 def test_sweeps_from_the_configuration_are_checked_too():
     faults = find_faults("-m", "+hydra.sweeper.params={trainer.max_epochs: '0,1'}")
     assert faults["trainer.max_epochs"][0] == "0 is out of range"

@@ -93,7 +93,7 @@ def make_splits(
     else:
         reviews, held_out = _carve(reviews, rules.test_fraction, rules.split_seed)
     notes = tuple(table.describe() for table in tables)
-    return RawSplits(reviews, own_validation, held_out, rules.labels or names, skipped_rows=skipped, notes=notes)
+    return RawSplits(reviews, own_validation, held_out, names, skipped_rows=skipped, notes=notes)
 
 
 def sort_names(names: set[str]) -> tuple[str, ...]:

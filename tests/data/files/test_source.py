@@ -71,6 +71,11 @@ def test_given_labels_set_the_order_of_the_classes(make: Make):
     ]
 
 
+def test_given_labels_are_called_as_those_of_the_rows(make: Make):
+    rows = [(f"review {n}", str(n % 2)) for n in range(30)]
+    assert make(rows, labels=("1.0", " 0")).load().class_names == ("1", "0")
+
+
 def test_numbers_are_sorted_by_value(make: Make):
     rows = [(f"review {n}", str((1, 2, 10)[n % 3])) for n in range(30)]
     assert make(rows).load().class_names == ("1", "2", "10")
