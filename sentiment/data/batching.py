@@ -8,6 +8,7 @@ Shapes: B batch, T tokens, N reviews.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ CHUNK_BATCHES = 50  # batches drawn at random before sorting: more pads less, fe
 
 
 TOKEN_CHARACTERS = 64
+
+BLANKS = re.compile(r"[ \t\r\n]+")
+"""What separates tokens, however long it is."""
 
 
 def cut(
@@ -53,11 +57,11 @@ def cut(
 def cut_text(text: str, max_tokens: int | None, keep: Keep, head_fraction: float) -> str:
     """Keep of a text what `cut` can need of it, so that a text of any length is tokenised at once.
 
-    A token is taken to have at most `TOKEN_CHARACTERS` characters, with the blanks before it. The arguments are those
-    of `cut`.
+    A token is taken to have at most `TOKEN_CHARACTERS` characters, with a blank before it. The arguments are those of
+    `cut`.
     """
     most = None if max_tokens is None else max_tokens * TOKEN_CHARACTERS
-    if most is None or len(text) <= 2 * most:
+    if most is None or len(text) <= 2 * most or len(text := BLANKS.sub(" ", text)) <= 2 * most:
         return text
     head = {"head": most, "tail": 0}.get(keep, most)
     tail = {"head": 0, "tail": most}.get(keep, most)

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.data.batching import CHUNK_BATCHES, Item, LengthBatches, collate, cut
-from sentiment.data.tokenizer import PAD_ID
+from sentiment.data.batching import CHUNK_BATCHES, Item, LengthBatches, collate, cut, cut_text
+from sentiment.data.tokenizer import PAD_ID, train_tokenizer
 
 IDS = np.arange(10, dtype=np.uint16)
 
@@ -25,6 +25,17 @@ IDS = np.arange(10, dtype=np.uint16)
 )
 def test_cut_keeps_the_wanted_part(keep: str, head_fraction: float, expected: list[int]):
     assert cut(IDS, 4, keep, head_fraction).tolist() == expected
+
+
+@pytest.mark.parametrize("keep", ["head", "tail", "head_tail"])
+@pytest.mark.parametrize("gap", [" ", "\n\n", "<br />" + 200 * " ", "\r\n" * 300])
+def test_a_text_that_is_cut_before_it_is_tokenised_is_read_as_a_whole_one(keep: str, gap: str):
+    """However far apart its words stand."""
+    text = gap.join(f"w{number}" for number in range(1000))
+    tokenizer = train_tokenizer([text], "word", 2000, 1, lowercase=True)
+    reading = 40, keep, 0.9
+    whole, short = tokenizer.encode([text, cut_text(text, *reading)])
+    assert cut(short, *reading).tolist() == cut(whole, *reading).tolist()
 
 
 @given(
