@@ -43,7 +43,7 @@ TRAINING = [
 ]  # fmt: skip
 """What every trial is; the test split is for the comparison alone, a study selects on validation."""
 
-GRACE_SECONDS = 60
+GRACE_SECONDS = 120
 
 
 def list_commands(seed: int, folder: Path, overrides: Sequence[str]) -> dict[str, list[str]]:

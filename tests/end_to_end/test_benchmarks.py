@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from hub_server import parquet_bytes
@@ -70,12 +71,20 @@ def test_the_growth_of_a_study_is_measured(tmp_path):
     assert "one size has no slope" in shown
 
 
-def test_real_studies_are_compared(tmp_path):
-    tiny = ["data.train_size=40", "data.test_size=10", "model.embedding_size=64", "trainer.max_epochs=1"]
-    call("search_efficiency/real.py", "--seeds", "1", "--seconds", "75", "--results", str(tmp_path), *tiny)
-    rows = [json.loads(line) for line in (tmp_path / "real.jsonl").read_text().splitlines()]
-    assert {row["policy"] for row in rows} == {"stock", "default"}
-    assert all(row["trials"] and row["overrides"] == tiny for row in rows)
+@pytest.mark.parametrize(
+    ("policy", "end"), [("stock", "hydra.sweeper.n_trials=1"), ("default", "hydra.sweeper.full_trials=1")]
+)
+def test_a_real_study_tells_when_it_had_found_what(policy, end, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT_DIR / "experiments" / "search_efficiency"))
+    import real
+
+    tiny = ["data.train_size=40", "data.test_size=10", "model.embedding_size=64", "trainer.max_epochs=1", end]
+    began = time.time()
+    command = [sys.executable, "run.py", *real.list_commands(0, tmp_path, tiny)[policy]]
+    subprocess.run(command, cwd=PROJECT_DIR, check=True, capture_output=True)
+    [(seconds, validation, test)] = real._read_trials(tmp_path, began)
+    assert 0 < seconds < time.time() - began
+    assert all(0 <= accuracy <= 1 for accuracy in (validation, test))
 
 
 def test_a_real_study_that_ends_by_itself_is_no_result(tmp_path):
