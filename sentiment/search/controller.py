@@ -65,7 +65,7 @@ class ActiveTrial:
     Attributes:
         claimed: The claimed trial.
         outcomes: Repeats that have ended.
-        started: When its job was handed over, monotonic.
+        started: When its present job was handed over, monotonic.
     """
 
     claimed: ClaimedTrial
@@ -152,6 +152,7 @@ class Controller:
             budget=self._study.describe_budget(),
             seconds_left=self._study.seconds_left(),
             counts=dict(ledger.counts),
+            repeats=self._repeats.count,
         )
 
     def _fill(self) -> None:
@@ -162,6 +163,7 @@ class Controller:
                 if job is None:
                     return
                 self._executor.submit(job)
+                self._active[job.address.number].started = time.monotonic()
             running = self._describe(job, time.monotonic())
             for observer in self._observers:
                 observer.job_started(running)
@@ -270,7 +272,8 @@ class Controller:
     def _describe(self, job: Job, now: float) -> RunningJob:
         active = self._active[job.address.number]
         slot = self._executor.name_slot(job)
-        return RunningJob(job.address.number, slot, now - active.started, show_values(active.claimed.values))
+        values = show_values(active.claimed.values)
+        return RunningJob(job.address.number, slot, now - active.started, values, job.address.repeat)
 
     def _stop(self) -> None:
         """End what is in flight and give its trials back, so that the next command runs them again."""

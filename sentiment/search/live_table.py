@@ -27,7 +27,7 @@ from sentiment.search.progress import (
 )
 from sentiment.search.space.parameters import show_values
 from sentiment.search.study.outcome import is_paused, read_outcomes_of
-from sentiment.search.study.trial import PROGRESS_KEY
+from sentiment.search.study.trial import PROGRESS_KEY, read_seconds, read_share
 
 REDRAW_SECONDS = 0.2
 """Time between two drawings at least: thousands of short trials must not wait for the terminal."""
@@ -146,17 +146,18 @@ def _list_rows(state: StudyState) -> Iterator[tuple[str, ...]]:
     """Return the jobs of this command, then the trials that other commands run."""
     trials = {trial.number: trial for trial in state.trials}
     for job in state.running:
-        yield _write_row(job.trial, trials.get(job.trial), job.slot, format_duration(job.seconds), job.values)
+        told = read_progress(trials.get(job.trial), job.repeat)
+        yield _write_row(job.trial, told, job.slot, format_duration(job.seconds), job.values)
     here = {job.trial for job in state.running}
     for trial in state.trials:
         if trial.state == TrialState.RUNNING and trial.number not in here:
-            yield _write_row(trial.number, trial, "elsewhere", "", show_values(trial.params))
+            yield _write_row(trial.number, read_progress(trial), "elsewhere", "", show_values(trial.params))
 
 
 def _write_row(
-    number: int, trial: FrozenTrial | None, slot: str, time_taken: str, values: Mapping[str, Any]
+    number: int, told: tuple[float | None, str], slot: str, time_taken: str, values: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    fraction, note = read_progress(trial)
+    fraction, note = told
     bar = ""
     if fraction is not None:
         full = round(BAR_WIDTH * min(max(fraction, 0.0), 1.0))
@@ -166,34 +167,51 @@ def _write_row(
     return (f"#{number}", bar, note, slot, time_taken, parameters)
 
 
-def read_progress(trial: FrozenTrial | None) -> tuple[float | None, str]:
-    """Return the share of a trial's job that is done (None: it has not told), and its note."""
+def read_progress(trial: FrozenTrial | None, repeat: int | None = None) -> tuple[float | None, str]:
+    """Return the share of a job that is done (None: it has not told), and its note.
+
+    Args:
+        trial: Its trial.
+        repeat: Which repeat it is; None: the one that told last.
+    """
     content = None if trial is None else trial.system_attrs.get(PROGRESS_KEY)
-    return (None, "") if content is None else (float(content[0]), str(content[1]))
+    if trial is None or content is None or (repeat is not None and read_share(trial, repeat) is None):
+        return None, ""
+    return float(content[0]), str(content[1])
 
 
 def estimate_seconds_left(state: StudyState, slots: int) -> float | None:
     """Estimate the time to the end of a study, with so many slots; None while nothing is known of any duration.
 
     A trial that has not begun takes the mean of those that ended (complete or pruned, failures and reused ones
-    aside), or of what the running ones will take; a running one takes what its own pace says.
+    aside), or of what the running ones will take; a running one takes what the pace of its present job says, for each
+    of its repeats.
     """
     trials = {trial.number: trial for trial in state.trials}
-    running = [(job.seconds, read_progress(trials.get(job.trial))[0]) for job in state.running]
+    running = [
+        (
+            job.repeat,
+            max(job.seconds, read_seconds(trials[job.trial], job.repeat)),
+            read_share(trials[job.trial], job.repeat),
+        )
+        for job in state.running
+    ]
     known = [
         sum(one.seconds for one in read_outcomes_of(trial).values()) or trial.duration.total_seconds()
         for trial in state.trials
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         and trial.duration is not None
         and not trial.user_attrs.keys() & {"reused_from", "adopted_from"}
-    ] or [seconds / fraction for seconds, fraction in running if fraction]
+    ] or [state.repeats * seconds / share for _, seconds, share in running if share]
     if not known:
         return None
     mean = statistics.fmean(known)
-    lengths = [seconds / min(fraction, 1.0) if fraction else mean for seconds, fraction in running]
     if state.total is None:
         return state.seconds_left
-    remaining = sum(max(0.0, length - seconds) for length, (seconds, _) in zip(lengths, running, strict=True))
+    left = 0.0
+    for repeat, seconds, share in running:
+        length = seconds / share if share else mean / state.repeats
+        left += max(0.0, length - seconds) + length * (state.repeats - 1 - repeat)
     taken = sum(trial.state != TrialState.WAITING or is_paused(trial) for trial in state.trials)
-    left = (remaining + mean * max(0, state.total - taken)) / max(slots, 1)
+    left = (left + mean * max(0, state.total - taken)) / max(slots, 1)
     return left if state.seconds_left is None else min(left, max(0.0, state.seconds_left))

@@ -68,7 +68,8 @@ class StudyOptions(BaseModel):
         ge=0, le=1, description="Share of n_trials that may fail in one command before it ends."
     )
     trial_timeout: Annotated[float | None, BeforeValidator(read_duration)] = Field(
-        description="Longest time of one training, e.g. 2h: then it is ended, and its trial has failed."
+        description="Longest time of one training, interrupted attempts included, e.g. 2h: then it is ended, and its "
+        "trial has failed."
     )
     progress_timeout: Annotated[float | None, BeforeValidator(read_duration)] = Field(
         description="Longest time in which a training does not get on, e.g. 30m: a hung one is ended, and has failed."

@@ -39,12 +39,14 @@ class RunningJob:
         slot: Where it runs: a worker, a GPU or a launcher.
         seconds: Time since it was started here.
         values: The trial's parameters, by override keys.
+        repeat: Which of the trial's repeats it is, from 0.
     """
 
     trial: int
     slot: str
     seconds: float
     values: Mapping[str, Any]
+    repeat: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class StudyState:
         budget: How much of the budget is used; None without one.
         seconds_left: Wall time that is left of the budget; None where it has none.
         counts: The trials by state, as `count_states` counts them; None: they are counted when asked for.
+        repeats: Jobs of a trial.
     """
 
     name: str
@@ -79,6 +82,7 @@ class StudyState:
     budget: str | None = None
     seconds_left: float | None = None
     counts: Mapping[str, int] | None = None
+    repeats: int = 1
 
     def count(self) -> Counter[str]:
         """Count the trials by state."""
@@ -255,9 +259,9 @@ def write_failure(trial: FrozenTrial, study_dir: Path) -> str:
     """Return why a trial failed, and where its last job has its log."""
     line: str = trial.user_attrs.get("failure.reason", "unknown reason")
     prefix = ATTEMPT_KEY.format(repeat="")
-    attempts = sorted((key, value) for key, value in trial.system_attrs.items() if key.startswith(prefix))
-    if attempts and attempts[-1][1]["log"]:
-        line += f" (log: {os.path.normpath(study_dir / attempts[-1][1]['log'])})"
+    attempts = {int(key.removeprefix(prefix)): one for key, one in trial.system_attrs.items() if key.startswith(prefix)}
+    if attempts and (log_file := attempts[max(attempts)]["log"]):
+        line += f" (log: {os.path.normpath(study_dir / log_file)})"
     return line
 
 

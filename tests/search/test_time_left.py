@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 
 from sentiment.search.live_table import estimate_seconds_left
 from sentiment.search.progress import RunningJob, StudyState
-from sentiment.search.study.trial import PROGRESS_KEY
+from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY
 
 
 def make_trial(number, state, seconds=None, **attributes):
@@ -65,3 +65,20 @@ def test_before_the_first_trial_ends_the_running_ones_tell():
 def test_a_trial_that_waits_to_be_run_again_is_still_to_come():
     trials = [complete(0, 10), make_trial(1, TrialState.WAITING)]
     assert estimate(trials, total=2) == pytest.approx(10)
+
+
+def test_a_trial_of_repeats_takes_the_pace_of_its_job_for_each():
+    trial = make_trial(0, TrialState.RUNNING)
+    trial.system_attrs = {PROGRESS_KEY: [0.5, "", 1]}
+    jobs = [RunningJob(0, "", 10.0, {}, repeat=1)]
+    state = StudyState("s", Path(), ["minimize"], 2, [trial], [], jobs, 0.0, repeats=3)
+    assert estimate_seconds_left(state, 1) == pytest.approx(10 + 20 + 3 * 20)
+    trial.system_attrs = {PROGRESS_KEY: [1.0, "", 0]}  # the first one's
+    assert estimate_seconds_left(state, 1) is None
+
+
+def test_a_job_that_goes_on_takes_the_time_of_its_earlier_attempts_too():
+    trial = make_trial(0, TrialState.RUNNING)
+    trial.system_attrs = {PROGRESS_KEY: [0.5, "", 0], ATTEMPT_KEY.format(repeat=0): {"count": 2, "seconds": 30.0}}
+    state = StudyState("s", Path(), ["minimize"], 1, [trial], [], [RunningJob(0, "", 1.0, {})], 0.0)
+    assert estimate_seconds_left(state, 1) == pytest.approx(30)

@@ -40,7 +40,7 @@ class Outcome:
         reused_from: Number of the trial whose values these are; None where the job ran itself.
         adopted_from: Folder of the job of another study whose result this is; None otherwise.
         steps: Reports that it has made, where paused.
-        seconds: Time that it ran, over its attempts that came to an outcome.
+        seconds: Time that it ran, over all its attempts.
         share: Share of its epochs that it trained, where complete: below 1 where it stopped early.
     """
 

@@ -18,7 +18,7 @@ from sentiment.search.study.outcome import is_paused, read_outcomes_of
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, is_promoted
-from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY
+from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY, read_share
 
 BUDGET_KEY = "study:budget"
 """System attribute of a study: the budget of the command that was started last."""
@@ -101,7 +101,8 @@ class Meter:
         if self._first:
             seconds = _estimate_seconds(trial)
         elif trial.state == TrialState.COMPLETE and trial.duration is not None and done:
-            seconds = trial.duration.total_seconds() / done
+            # The duration of a trial that was interrupted is that of its last part.
+            seconds = max(trial.duration.total_seconds(), _sum_seconds(trial)) / done
         if seconds:
             bisect.insort(self._lengths, seconds)
 
@@ -127,27 +128,35 @@ def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float)
 
 
 def _count_whole(trial: FrozenTrial) -> float:
-    """Return how many reports a whole job of the trial makes, as its last one told; 0 where nobody knows."""
-    told = trial.system_attrs.get(PROGRESS_KEY)
-    return float(round(count_steps(trial) / told[0])) if told is not None and told[0] else 0.0
+    """Return how many reports a whole job of the trial makes, by its first job, which alone reports; 0: unknown."""
+    kept = read_outcomes_of(trial).get(0)
+    share = read_share(trial, 0) or (kept.share if kept is not None and kept.state == "complete" else None)
+    return float(round(count_steps(trial) / share)) if share else 0.0
 
 
 def _estimate_seconds(trial: FrozenTrial) -> float:
     """Return how long a job of a trial takes, by the time that its jobs ran and how far they came; 0: nobody knows."""
     is_known = trial.state == TrialState.COMPLETE or PROGRESS_KEY in trial.system_attrs
     jobs = _count_jobs(trial) if is_known else 0.0
-    return sum(outcome.seconds for outcome in read_outcomes_of(trial).values()) / jobs if jobs else 0.0
+    return _sum_seconds(trial) / jobs if jobs else 0.0
+
+
+def _sum_seconds(trial: FrozenTrial) -> float:
+    return sum(outcome.seconds for outcome in read_outcomes_of(trial).values())
 
 
 def _count_jobs(trial: FrozenTrial) -> float:
     """Count the jobs of a trial that ran, one that was not complete by its share; it counts whole if it told none."""
-    prefix = ATTEMPT_KEY.format(repeat="")
-    begun = sum(key.startswith(prefix) for key in trial.system_attrs)
-    ran = [outcome for outcome in read_outcomes_of(trial).values() if outcome.adopted_from is None]
-    complete = sum(outcome.state == "complete" for outcome in ran)
-    told = trial.system_attrs.get(PROGRESS_KEY)
-    partial = min(1.0, float(told[0])) if told is not None else float(trial.state.is_finished())
-    return max(0.0, complete + max(0, begun - complete) * partial - _inherit(trial))
+    outcomes, prefix = read_outcomes_of(trial), ATTEMPT_KEY.format(repeat="")
+    jobs = 0.0
+    for repeat in [int(key.removeprefix(prefix)) for key in trial.system_attrs if key.startswith(prefix)]:
+        kept = outcomes.get(repeat)
+        if kept is not None and kept.state == "complete" and kept.adopted_from is None:
+            jobs += 1.0
+        else:
+            told = read_share(trial, repeat)
+            jobs += float(trial.state.is_finished()) if told is None else told
+    return max(0.0, jobs - _inherit(trial))
 
 
 def _inherit(trial: FrozenTrial) -> float:

@@ -33,7 +33,7 @@ from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
 from sentiment.search.study.agenda import Agenda, Ledger, Step
-from sentiment.search.study.definition import compare, require_same_limits, require_same_results
+from sentiment.search.study.definition import Definition, compare, require_same_limits, require_same_results
 from sentiment.search.study.limits import CONSTRAINT_KEY, exceed
 from sentiment.search.study.outcome import (
     OUTCOME_KEY,
@@ -56,6 +56,7 @@ from sentiment.search.study.trial import (
     STOP_KEY,
     TrialAddress,
     read_folder,
+    read_seconds,
 )
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,51 @@ class ClaimedTrial:
 def list_commands(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """List the lease records of all commands that ever worked on a study, from its system attributes."""
     return [record for key, record in attributes.items() if key.startswith(CONTROLLER_KEY.format(id=""))]
+
+
+def settle_definition(
+    search: GrowingSearch,
+    name: str,
+    content: Mapping[str, Any] | None,
+    trials: Sequence[FrozenTrial],
+    objectives: Sequence[str],
+    *,
+    allow_changes: bool,
+) -> tuple[Definition, list[str]]:
+    """Hold a search against a study's definition.
+
+    Args:
+        search: What is searched.
+        name: The study's name.
+        content: The definition that is stored; None: the study is new.
+        trials: The study's trials.
+        objectives: Names of its objectives.
+        allow_changes: Whether fixed settings may differ.
+
+    Returns:
+        The definition with which the study goes on, and what has changed in its space.
+
+    Raises:
+        StudyChangedError: They differ in more than the space, and changes are not allowed.
+    """
+    now, changes = search.describe(), list[str]()
+    if content is not None:
+        stored = replace(search.read_definition(content), objectives=objectives)
+        if any(trial.state == TrialState.COMPLETE or trial.constraints for trial in trials):
+            require_same_limits(name, stored, now)
+        if allow_changes:
+            require_same_results(name, stored, now)
+        else:
+            changes = compare(name, stored, now, search.options.ignore)
+        now = now.follow(stored)
+        now = replace(now, names=stored.names or _read_names(trials, stored.space))
+    return replace(now, names=search.find_names(now.names)), changes
+
+
+def _read_names(trials: Sequence[FrozenTrial], space: Collection[str]) -> dict[str, str]:
+    """Return the parameters of a study that an earlier version stored, which did not write them down."""
+    found = {name: one for trial in trials for name, one in trial.distributions.items() if name in space}
+    return {name: distribution_to_json(distribution) for name, distribution in found.items()}
 
 
 class StoredStudy:
@@ -188,21 +234,13 @@ class StoredStudy:
         Raises:
             StudyChangedError: They differ in more than the space, and changes are not allowed.
         """
-        now, options = search.describe(), self.search.options
+        options = self.search.options
         with self._lock(self.name):
             content = self._storage.get_study_system_attrs(get_study_id(self._study)).get(DEFINITION_KEY)
-            changes: list[str] = []
-            if content is not None:
-                stored = replace(search.read_definition(content), objectives=self._study.metric_names or ())
-                if any(trial.state == TrialState.COMPLETE or trial.constraints for trial in self.trials()):
-                    require_same_limits(self.name, stored, now)
-                if allow_changes:
-                    require_same_results(self.name, stored, now)
-                else:
-                    changes = compare(self.name, stored, now, options.ignore)
-                now = now.follow(stored)
-                now = replace(now, names=stored.names or self._read_names(stored.space))
-            now = replace(now, names=search.find_names(now.names))
+            objectives = self._study.metric_names or ()
+            now, changes = settle_definition(
+                search, self.name, content, self.trials(), objectives, allow_changes=allow_changes
+            )
             if content != now.to_json():
                 self._storage.set_study_system_attr(get_study_id(self._study), DEFINITION_KEY, now.to_json())
             self.search = grown = search.continue_from(now)
@@ -234,11 +272,6 @@ class StoredStudy:
         if self._commit is not None and others:
             listed = ", ".join(f"{count} at {commit}" for commit, count in others.most_common())
             log.info("Trials of other code: %s; now it is %s.", listed, self._commit)
-
-    def _read_names(self, space: Collection[str]) -> dict[str, str]:
-        """Return the parameters of a study that an earlier version stored, which did not write them down."""
-        found = {name: one for trial in self.trials() for name, one in trial.distributions.items() if name in space}
-        return {name: distribution_to_json(distribution) for name, distribution in found.items()}
 
     def _describe_growth(self) -> str:
         """Return in one line what a changed space leaves to do."""
@@ -454,9 +487,8 @@ class StoredStudy:
         return f"{trial.system_attrs.get(PROGRESS_KEY)} {len(trial.intermediate_values)} {sorted(trial.user_attrs)}"
 
     def read_seconds(self, trial_id: int, repeat: int) -> float:
-        """Return for how long a trial's job ran before it was paused."""
-        kept = self._storage.get_trial(trial_id).system_attrs.get(OUTCOME_KEY.format(repeat=repeat))
-        return 0.0 if kept is None else float(kept.get("seconds", 0.0))
+        """Return for how long a trial's job has run, earlier attempts included."""
+        return read_seconds(self._storage.get_trial(trial_id), repeat)
 
     def trials(self) -> list[FrozenTrial]:
         """List all trials; they are the storage's own, not to be changed."""

@@ -38,13 +38,14 @@ OWNER_KEY = "study:owner"
 """System attribute: which command runs the trial."""
 
 PROGRESS_KEY = "study:progress"
-"""System attribute: share of the job that is done, and a word on it for people."""
+"""System attribute: share of the job that is done, a word on it for people, and the repeat whose job it is."""
 
 STOP_KEY = "study:stop"
 """System attribute of a trial that is asked to end, or of a study: the commands asked to start no more; see `stop`."""
 
 ATTEMPT_KEY = "study:attempt:{repeat}"
-"""System attribute: how often a job was begun (``count``), and its ``folder`` and ``log``, relative to the study's."""
+"""System attribute: how often a job was begun (``count``), for how many ``seconds`` it has run in all, as its heartbeat
+tells, and its ``folder`` and ``log``, relative to the study's."""
 
 HEARTBEAT_SECONDS = 12.0
 
@@ -53,6 +54,19 @@ def read_folder(trial: FrozenTrial, study_dir: Path, repeat: int = 0) -> Path | 
     """Return the folder of a trial's job; None where it never began."""
     attempt = trial.system_attrs.get(ATTEMPT_KEY.format(repeat=repeat))
     return None if attempt is None else Path(os.path.normpath(study_dir / attempt["folder"]))
+
+
+def read_share(trial: FrozenTrial, repeat: int) -> float | None:
+    """Return the share that the job of a repeat told last; None: it told none."""
+    told = trial.system_attrs.get(PROGRESS_KEY)
+    # An earlier version did not write whose it is.
+    return None if told is None or told[2:] not in ([], [repeat]) else min(1.0, float(told[0]))
+
+
+def read_seconds(trial: FrozenTrial, repeat: int) -> float:
+    """Return for how long the job of a repeat has run, pauses left out, those attempts included that were cut off."""
+    kept = (trial.system_attrs.get(key.format(repeat=repeat)) or {} for key in (ATTEMPT_KEY, OUTCOME_KEY))
+    return max(float(one.get("seconds", 0.0)) for one in kept)
 
 
 class SupersededError(SentimentError):
@@ -79,16 +93,28 @@ class StoredTrial:
         self.is_to_pause = address.target is not None
         self._steps = 0
         self._began = time.monotonic()
+        self._earlier_seconds = 0.0
+        self._attempt: dict[str, Any] | None = None
 
     def begin(self, folder: Path, log_file: Path | None) -> None:
         """Note that the job starts to work in its folder, and which file is its log."""
-        key = ATTEMPT_KEY.format(repeat=self.repeat)
-        earlier = self._storage.get_trial(self._trial_id).system_attrs.get(key)
+        stored = self._storage.get_trial(self._trial_id)
+        earlier = stored.system_attrs.get(ATTEMPT_KEY.format(repeat=self.repeat))
+        self._earlier_seconds = read_seconds(stored, self.repeat)
         (folder / IDENTITY_FILE).unlink(missing_ok=True)  # of a job that had this folder before
         self.folder, self.attempt = folder, 1 if earlier is None else earlier["count"] + 1
         relative = None if log_file is None else os.path.relpath(log_file, self._study_dir)
-        attempt = {"count": self.attempt, "folder": os.path.relpath(folder, self._study_dir), "log": relative}
-        self._storage.set_trial_system_attr(self._trial_id, key, attempt)
+        self._attempt = {"count": self.attempt, "folder": os.path.relpath(folder, self._study_dir), "log": relative}
+        self.write_attempt()
+
+    def write_attempt(self) -> None:
+        """Note for how long the job has run, once it has begun."""
+        if self._attempt is not None:
+            attempt = {**self._attempt, "seconds": self._count_seconds()}
+            self._storage.set_trial_system_attr(self._trial_id, ATTEMPT_KEY.format(repeat=self.repeat), attempt)
+
+    def _count_seconds(self) -> float:
+        return self._earlier_seconds + time.monotonic() - self._began
 
     def report(self, value: float | Sequence[float], *, step: int, error: float = 0.0) -> None:
         """Take the objective at a step and decide whether to go on.
@@ -146,21 +172,17 @@ class StoredTrial:
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far the job is."""
-        self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [round(fraction, 4), note])
+        self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [round(fraction, 4), note, self.repeat])
 
     def read_outcome(self) -> Outcome | None:
         """Return the outcome that an earlier process of this job wrote; None: it has not ended."""
         return read_outcomes_of(self._storage.get_trial(self._trial_id)).get(self.repeat)
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Keep the outcome, with the time that the job took, before a pause too, and how far it told that it came."""
-        key = OUTCOME_KEY.format(repeat=self.repeat)
-        attributes = self._storage.get_trial(self._trial_id).system_attrs
-        earlier, told = attributes.get(key), attributes.get(PROGRESS_KEY)
-        seconds = (0.0 if earlier is None else earlier.get("seconds", 0.0)) + time.monotonic() - self._began
-        share = min(1.0, told[0] or 1.0) if outcome.state == "complete" and told is not None else 1.0
-        content = replace(outcome, seconds=seconds, share=share).to_json()
-        self._storage.set_trial_system_attr(self._trial_id, key, content)
+        """Keep the outcome, with the time that the job took in all, and how far it told that it came."""
+        told = read_share(self._storage.get_trial(self._trial_id), self.repeat) if outcome.state == "complete" else None
+        content = replace(outcome, seconds=self._count_seconds(), share=told or 1.0).to_json()
+        self._storage.set_trial_system_attr(self._trial_id, OUTCOME_KEY.format(repeat=self.repeat), content)
 
     def read_owner(self) -> str | None:
         """Return the command that runs the trial."""
@@ -177,8 +199,9 @@ class StoredTrial:
         return state != TrialState.WAITING or self._storage.set_trial_state_values(self._trial_id, TrialState.RUNNING)
 
     def write_lease(self, record: dict[str, Any]) -> None:
-        """Show that the job is alive."""
+        """Show that the job is alive, and for how long it has run: nobody else could tell when it is killed."""
         self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, record)
+        self.write_attempt()
 
     def _prune(self, step: int, margin: float = 0.0) -> None:
         trial = self._storage.get_trial(self._trial_id)
@@ -244,7 +267,11 @@ class TrialAddress:
             with Heartbeat(trial.write_lease, lease, HEARTBEAT_SECONDS):
                 if not trial.take_up():
                     raise self._superseded()
-                yield trial
+                try:
+                    yield trial
+                except (KeyboardInterrupt, SystemExit):
+                    trial.write_attempt()
+                    raise
             lease.release(forget=True)  # the outcome is written, so nobody will ask whether the job lives
 
     def _superseded(self) -> SupersededError:

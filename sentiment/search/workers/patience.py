@@ -32,7 +32,7 @@ class Patience:
             number: The job's number.
             sign: Changes whenever the job gets on.
             now_seconds: The time by `time.monotonic`.
-            earlier_seconds: How long the job ran before it was paused; looked at when the job is new.
+            earlier_seconds: How long the job ran in earlier attempts; looked at when the job is new.
         """
         began = self._began.setdefault(number, now_seconds - earlier_seconds)
         known, since = self._signs.get(number, (None, now_seconds))

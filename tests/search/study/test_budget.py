@@ -141,7 +141,7 @@ def test_a_job_that_stops_early_counts_the_epochs_that_it_trained(sweep, study_d
 
 
 def test_an_epochs_key_that_says_no_number_is_refused(sweep):
-    with pytest.raises(StudyEndedError, match=r"nowhere is None -> name the key"):
+    with pytest.raises(StudyEndedError, match=r"nowhere is None\s+-> name the key"):
         sweep(*SPACE, "hydra.sweeper.epochs=20", "hydra.sweeper.epochs_key=nowhere", task=Stepping())
 
 
@@ -291,3 +291,45 @@ def test_how_long_a_job_takes_is_told_of_one_repeat(pruner):
     assert Budget(seconds=12).count_starts(spent, 4) == UNLIMITED, "there is time for four more jobs"
     assert Budget(seconds=12).may_resume(spent, 4)
     assert not Budget(seconds=11).may_resume(spent, 4)
+
+
+def test_how_far_a_repeat_came_is_not_told_by_another(sweep, study_dir):
+    """The first one stops early, the second tells nothing: it is whole, and both are as long as the first says."""
+
+    def task(config):
+        trial = current_trial()
+        if trial.repeat == 0:
+            trial.progress(0.5)
+            trial.report(abs(config.x), step=0)
+        return abs(config.x)
+
+    options = ("hydra.sweeper.epochs=8", "hydra.sweeper.epochs_key=steps", "steps=4", "hydra.sweeper.repeats=2")
+    [trial] = sweep(*SPACE, *options, task=task).trials
+    shares = [trial.system_attrs[OUTCOME_KEY.format(repeat=repeat)]["share"] for repeat in (0, 1)]
+    assert shares == [0.5, 1.0]
+    assert read_study(None, study_dir).budget == "6 of 8 epochs used"
+
+
+@pytest.mark.parametrize(("state", "jobs"), [(TrialState.RUNNING, 1.1), (TrialState.FAIL, 1.1)])
+def test_a_later_repeat_makes_no_job_longer(state, jobs):
+    """What it told, a tenth, is no share of the ten reports of the first one."""
+    attributes = {ATTEMPT_KEY.format(repeat=number): {"count": 1, "log": None} for number in range(2)}
+    attributes[OUTCOME_KEY.format(repeat=0)] = Outcome("complete", (1.0,), share=1.0).to_json()
+    trial = create_trial(state=state, system_attrs={**attributes, PROGRESS_KEY: [0.1, "", 1]})
+    trial.intermediate_values = dict.fromkeys(range(10), 0.5)
+    spent = Meter(2, PromotionPruner()).measure([trial], [])
+    assert (spent.steps_per_job, spent.full_trials) == (10, jobs)
+    assert spent.first_jobs == 0.1
+
+
+def test_a_job_takes_the_time_of_all_its_attempts(sweep):
+    """The first two end well after 0.4 s each; the third is stopped at its end, and begun again by the next command."""
+    task = Stepping(seconds=0.4, stop_at=3)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*SPACE, "hydra.sweeper.n_trials=3", task=task)
+    study = sweep(*SPACE, "hydra.sweeper.n_trials=3", task=task)
+    seconds = [trial.system_attrs[OUTCOME_KEY.format(repeat=0)]["seconds"] for trial in study.trials]
+    assert task.runs == [0, 1, 2, 2]
+    assert seconds[2] >= 0.8
+    alone = Meter(1).measure(study.trials[2:], [])
+    assert alone.trial_seconds >= 0.8

@@ -145,6 +145,23 @@ def test_the_lease_of_an_earlier_job_does_not_speak_for_the_next(open_study):
     assert open_study().claim().trial.number == 0
 
 
+def test_the_time_of_a_job_that_is_killed_is_known_by_its_heartbeats(open_study, study_dir, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("sentiment.search.study.trial.time.monotonic", lambda: now[0])
+    for earlier in (0.0, 100.0):
+        study = open_study(total=1)
+        claim = study.claim()
+        assert study.read_seconds(claim.trial_id, 0) == earlier
+        job = study.address_of(claim, 0).find()
+        job.begin(study_dir, None)
+        now[0] += 100
+        with Lease.take("job") as lease:
+            job.write_lease(lease.record())
+        now[0] += 9  # and it is killed, with its command
+        die(study)
+    assert open_study(total=1).read_seconds(claim.trial_id, 0) == 200
+
+
 def test_a_claim_that_was_cut_off_is_run_again(open_study):
     study = open_study()
     study._study.ask()  # a power cut before the claim had its owner
