@@ -30,7 +30,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
-from sentiment.private import construct
+from sentiment.private import BASIC_LAUNCHER, construct
 from sentiment.search import prior
 from sentiment.search.application import Application
 from sentiment.search.composer import Composer, is_within
@@ -39,7 +39,7 @@ from sentiment.search.space.constraints import Validity, make_validity
 from sentiment.search.space.corners import list_corners
 from sentiment.search.space.names import find_unknown_names
 from sentiment.search.space.parameters import Parameter, Space, name_key, write_value
-from sentiment.search.space.points import Key, Point, PointReader, write_setting
+from sentiment.search.space.points import Key, Point, PointReader, read_setting, write_setting
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
 from sentiment.search.starts import Start, StartFinder, read_other_study
@@ -120,7 +120,8 @@ class Search:
         choices = {str(group): str(chosen[group]) for group in chosen if not OmegaConf.is_missing(chosen, group)}
         loader = context.config_loader
         space = read_space(lines, options.params or {}, options.branches or {}, loader, chosen=choices)
-        is_valid = make_validity(options.constraints, space, config)
+        composer = Composer(loader, config, options.ignore, application.simplify, home)
+        is_valid = make_validity(options.constraints, space, config, composer.compose)
         if options.limits:
             check_limits(options.limits, build_sampler(options.sampler, trial_number=0, space=space))
         sampler = FreshSampler(options.sampler, space, is_valid)
@@ -133,7 +134,7 @@ class Search:
             space=space,
             is_valid=is_valid,
             extend=_find_custom_space(options.custom_search_space),
-            composer=Composer(loader, config, options.ignore, application.simplify, home),
+            composer=composer,
             sampler=sampler,
             pruner=_build_pruner(None if options.extend else options.pruner),
             repeats=RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize),
@@ -146,6 +147,11 @@ class Search:
     def grid(self) -> Mapping[Key, Point] | None:
         """The points of a grid; None where points are drawn."""
         return self.sampler.grid
+
+    @property
+    def has_launcher(self) -> bool:
+        """Whether another launcher than Hydra's basic one runs the jobs."""
+        return bool(self.config.hydra.launcher._target_ != BASIC_LAUNCHER)
 
     @property
     def total(self) -> int:
@@ -173,7 +179,7 @@ class Search:
         """Return the search with the parameters' names in its study, and with what earlier trials mean in it."""
         names = dict(definition.names)
         space = self.space.rename({one.name: _choose_name(one, names) for one in self.space.parameters})
-        is_valid = make_validity(self.options.constraints, space, self.config)
+        is_valid = make_validity(self.options.constraints, space, self.config, self.composer.compose)
         known = frozenset(map(name_key, names)) | {self.repeats.seed_key}
         fixed = self._read_fixed(known - {name_key(parameter.name) for parameter in space.parameters})
         reader = PointReader(space, definition.defaults, fixed, known)
@@ -256,6 +262,7 @@ class Search:
         points = [self.space.to_overrides(corner) for corner in corners]
         loader = self.composer.loader
         faults = dict.fromkeys(find_unknown_names(self.options, points, self.composer.compose, loader))
+        faults |= dict.fromkeys(self._check_epochs())
         for overrides in points:
             if overrides in application.checked:
                 continue
@@ -269,6 +276,20 @@ class Search:
         if faults:
             raise ConfigError(list(faults))
         _ = self.starts, self._read_prior(self.space)  # they are read, and may be faulty
+
+    def _check_epochs(self) -> list[Fault]:
+        """Return what is wrong with a budget of epochs that no trial could keep to."""
+        limit, key, repeats = self.options.epochs, self.options.epochs_key, self.repeats.count
+        if limit is None or key in {name_key(parameter.name) for parameter in self.space.parameters}:
+            return []
+        epochs = read_setting(self._read_fixed({key}).get(key, "None"))
+        if not isinstance(epochs, int | float):
+            problem = f"needs a number of epochs, and {key} is {epochs!r}"
+            return [Fault("hydra.sweeper.epochs", problem, "name the key that has it: hydra.sweeper.epochs_key=KEY")]
+        if epochs * repeats > limit:
+            problem = f"is {limit:g}, and one trial takes {epochs * repeats:g} ({key}, with each of {repeats} seeds)"
+            return [Fault("hydra.sweeper.epochs", problem, "raise it: one trial has to fit into it")]
+        return []
 
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]:
         """Draw the parameters of a trial, those of the application's own space included.
@@ -289,12 +310,12 @@ class Search:
 
     @cached_property
     def starts(self) -> list[Start]:
-        """The points that a new study tries first; a grid has its own order.
+        """The points that a new study tries first, or those that it extends; a grid has its own order.
 
         Raises:
             ConfigError: An entry of ``hydra.sweeper.start`` names no point of the space.
         """
-        if self.grid is not None:
+        if self.grid is not None and self.options.extend is None:
             return []
         finder = StartFinder(self.space, self.is_valid, self._read_fixed, self.study_dir.parent, self.working_dir)
         starts = finder.find(self.options.started_with)[: self.options.n_trials]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from simpleeval import EvalWithCompoundTypes  # type: ignore[import-untyped]
 
 from sentiment.errors import ConfigError, Fault
@@ -101,6 +104,7 @@ _SYNTAX = (
     ast.unaryop,
     ast.cmpop,
 )
+_ABSENT = object()
 _REMEDY = "write e.g. model.embedding_size % model.heads == 0; texts in quotes; " + ", ".join(_FUNCTIONS) + " are known"
 
 
@@ -164,17 +168,19 @@ class Constraints:
         return [item.text for item in self.items if item.keys <= values.keys() and not _evaluate(item, values)]
 
 
-def make_validity(lines: Sequence[str], space: Space, config: DictConfig) -> Validity | None:
+def make_validity(
+    lines: Sequence[str], space: Space, config: DictConfig, compose: Callable[[Sequence[str]], DictConfig]
+) -> Validity | None:
     """Make the test of a point.
 
-    A constraint may name keys that are not searched: they have the value of the composed configuration. Keys inside a
-    config group that is searched itself (``model.heads`` where ``model`` is drawn) are known only where the point sets
-    them, since another option may not have them; a constraint on an unknown key holds.
+    A constraint may name keys that are not searched: they have the value of the configuration that the point composes,
+    with its choices of groups. A constraint on a key that is not there (another model has no ``model.heads``) holds.
 
     Args:
         lines: The constraints.
         space: The space.
         config: The composed configuration of the study.
+        compose: Composes overrides.
 
     Returns:
         Whether a point (parameter names to values) is valid; None: there are no constraints.
@@ -185,14 +191,53 @@ def make_validity(lines: Sequence[str], space: Space, config: DictConfig) -> Val
     if not lines:
         return None
     constraints = Constraints.parse(lines)
-    searched = tuple(f"{parameter.key.lstrip('+')}." for parameter in space.parameters)
-    fixed = {
-        name: OmegaConf.select(config, name, throw_on_missing=False)
-        for name in constraints.names()
-        if not name.startswith(searched)
-    }
-    known = {name: value for name, value in fixed.items() if value is not None}
-    return lambda point: constraints.holds({**known, **space.settings(point)})
+    names, groups = constraints.names(), set(map(str, _read_choices(config)))
+    composed: dict[tuple[str, ...], tuple[dict[str, Any], set[str]]] = {}
+
+    def is_valid(point: Mapping[str, Any]) -> bool:
+        settings = space.settings(point)
+        if names <= settings.keys():
+            return constraints.holds(settings)
+        choices = space.to_overrides(point, only=lambda key: key.startswith("+") or key in groups)
+        if choices not in composed:
+            composed[choices] = _read_keys(compose, choices, names)
+        rest, linked = composed[choices]
+        if not linked <= settings.keys():  # what is interpolated may be made of what the point sets
+            rest = rest | _read_keys(compose, space.to_overrides(point), linked)[0]
+        return constraints.holds({**rest, **settings})
+
+    return is_valid
+
+
+def _read_choices(config: DictConfig) -> Mapping[Any, Any]:
+    return OmegaConf.select(config, "hydra.runtime.choices") or {}
+
+
+def _read_keys(
+    compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str], names: Collection[str]
+) -> tuple[dict[str, Any], set[str]]:
+    """Read keys of a configuration, the option of a group as its value; and which of them are interpolated."""
+    try:
+        config = compose(overrides)
+    except (HydraException, OmegaConfBaseException):
+        return {}, set()  # explained where every corner is composed
+    choices, found = _read_choices(config), dict[str, Any]()
+    for name in names:
+        with suppress(OmegaConfBaseException):
+            found[name] = choices.get(name) or OmegaConf.select(config, name, throw_on_missing=True, default=_ABSENT)
+    values = {name: value for name, value in found.items() if value is not _ABSENT}
+    return values, {name for name in names if _is_interpolated(config, name)}
+
+
+def _is_interpolated(config: DictConfig, name: str) -> bool:
+    node: Any = config
+    for part in name.split("."):
+        if not isinstance(node, DictConfig) or part not in list(node.keys()):  # `in` alone resolves
+            return False
+        if OmegaConf.is_interpolation(node, part):
+            return True
+        node = OmegaConf.select(node, part)
+    return False
 
 
 def _parse(text: str) -> Constraint:

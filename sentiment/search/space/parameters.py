@@ -75,9 +75,17 @@ class Space:
         branches = [parameter for parameter in self.active(values) if parameter.condition is not None]
         return values | {item.name: suggest(trial, item.name, item.distribution) for item in branches}
 
-    def to_overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
-        """Write a point as Hydra overrides: its parameters, then what is fixed, then deletions."""
-        drawn = [f"{parameter.key}={write_value(values[parameter.name])}" for parameter in self.active(values)]
+    def to_overrides(
+        self, values: Mapping[str, Any], only: Callable[[str], bool] = lambda key: True
+    ) -> tuple[str, ...]:
+        """Write a point as Hydra overrides: its parameters, then what is fixed, then deletions.
+
+        Args:
+            values: Parameter names to values.
+            only: Whether a parameter takes part, by its key.
+        """
+        active = (parameter for parameter in self.active(values) if only(parameter.key))
+        drawn = [f"{parameter.key}={write_value(values[parameter.name])}" for parameter in active]
         return (*drawn, *(f"{key}={text}" for key, text in self.fixed.items()), *self.plain)
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""Which points of a search satisfy its constraints, whatever the named keys are: searched, fixed, chosen, derived."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.config.command_line import check_command_line
+from sentiment.config.home import PROJECT_DIR
+from sentiment.search.plugin.sweeper import STUDY_SWEEPER, StudyEndedError, list_search_points
+
+GRID = "hydra/sweeper/sampler=grid"
+
+CONF = """
+defaults:
+  - _self_
+  - shape: flat
+x: 1
+y: ${x}
+z: ${shape.size}
+w: null
+seed: 0
+"""
+
+
+@pytest.fixture
+def list_tried(sweep, tmp_path):
+    """Lists the values of x that a grid over a small configuration tries."""
+    (tmp_path / "conf" / "shape").mkdir(parents=True)
+    (tmp_path / "conf" / "config.yaml").write_text(CONF)
+    for name, size in (("flat", 2), ("round", 5)):
+        (tmp_path / "conf" / "shape" / f"{name}.yaml").write_text(f"size: {size}\nhalf: ${{.size}}\nof_x: ${{x}}")
+
+    def run(constraint, *overrides):
+        study = sweep(
+            "x=1,2,3", GRID, f'hydra.sweeper.constraints=["{constraint}"]', *overrides, config_dir=tmp_path / "conf",
+            task=lambda config: float(config.x),
+        )  # fmt: skip
+        return sorted({trial.params["x"] for trial in study.trials})
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("constraint", "overrides", "tried"),
+    [
+        ("x != 2", [], [1, 3]),
+        ("y < 3", [], [1, 2]),  # what is made of what is searched
+        ("shape.of_x > 1", [], [2, 3]),
+        ("w == 1 or x == 1", [], [1]),  # null is a value
+        ("w is None and x > 1", [], [2, 3]),
+        ("shape == 'round' or x == 3", [], [3]),  # a group has its option
+        ("shape == 'round' or x == 3", ["shape=round"], [1, 2, 3]),
+        ("x < shape.size", ["shape=flat"], [1]),
+        ("z == 5 and x == 1", ["shape=round"], [1]),
+        ("x < shape.size", ["shape=flat,round"], [1, 2, 3]),  # flat goes with 1 alone, round with all
+        ("shape.half == 2 and x == 2", ["shape=flat,round"], [2]),
+        ("x < z", ["+hydra.sweeper.params={shape: round}"], [1, 2, 3]),
+        ("x < 3 and shape.heads == 2", [], [1, 2, 3]),  # what is not there excludes nothing
+    ],
+)
+def test_a_constraint_holds_of_the_configuration_that_the_point_composes(list_tried, constraint, overrides, tried):
+    if "heads" in constraint:
+        with pytest.raises(StudyEndedError, match=r"there is no key shape\.heads"):
+            list_tried(constraint, *overrides)
+    else:
+        assert list_tried(constraint, *overrides) == tried
+
+
+def test_a_searched_option_goes_with_what_it_says(list_tried, sweep, tmp_path):
+    study = sweep(
+        "x=1,2,3", "shape=flat,round", GRID, "hydra.sweeper.constraints=['x < shape.size']",
+        config_dir=tmp_path / "conf", task=lambda config: float(config.x),
+    )  # fmt: skip
+    points = {(trial.params["shape"], trial.params["x"]) for trial in study.trials}
+    assert points == {("flat", 1), ("round", 1), ("round", 2), ("round", 3)}
+
+
+def test_the_check_of_a_command_line_leaves_out_the_same_points():
+    lines = ["-m", "search=rnn", "model.embedding_size=32,64", 'hydra.sweeper.constraints=["model.hidden_size > 32"]']
+    points = []
+
+    def list_points(*arguments):
+        points.extend(list_search_points(*arguments))
+        return points
+
+    check_command_line(lines, PROJECT_DIR / "conf", "config", searches={STUDY_SWEEPER: list_points})
+    assert points
+    assert all("model.embedding_size=64" in point for point in points)
