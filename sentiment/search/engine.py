@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from sentiment.checkout import read_commit
 from sentiment.errors import ConfigError, Fault
-from sentiment.private import BASIC_LAUNCHER, begin_jobs
+from sentiment.private import begin_jobs
 from sentiment.search.application import application_of, find_home
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.controller import Controller
@@ -54,6 +54,8 @@ def run_study(
     require_named_by_a_person(options.sampler, config)
     search = Search.read(options, lines, context, config, application, home)
     search.check(application)
+    require_own_folder(search.study_dir, options.known_name)
+    require_patience_here(search)
     runner = JobRunner(task, len(options.direction), context, config)
     if options.dry_run:
         from sentiment.search.dry_run.page import report_dry_run
@@ -61,7 +63,6 @@ def run_study(
         report_dry_run(search, runner)
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    require_own_folder(search.study_dir, options.known_name)
     executor = build_executor(search, runner)  # it may refuse, and a refused command shall leave no folder
     with storage_errors(f"The study in {search.study_dir}"), open_study(search, home) as study:
         search.study_dir.mkdir(parents=True, exist_ok=True)
@@ -74,6 +75,18 @@ def run_study(
         planner.tell_of_other_code(study.look().standing)
         Controller(study, executor, planner, observers).run()
         require_feasible(study.trials(), options.limits)
+
+
+def require_patience_here(search: Search) -> None:
+    """Insist that jobs whose time is limited run where they can be ended.
+
+    Raises:
+        ConfigError: They run under a launcher.
+    """
+    if search.has_launcher and search.options.has_patience:
+        remedy = "take the launcher's own limit, e.g. hydra.launcher.timeout_min, or our worker processes"
+        key = "hydra.sweeper.trial_timeout" if search.options.trial_timeout else "hydra.sweeper.progress_timeout"
+        raise ConfigError([Fault(key, "a launcher's jobs are not ended from here", remedy)])
 
 
 def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
@@ -131,13 +144,9 @@ def build_executor(search: Search, runner: JobRunner) -> Executor:
     Hydra's basic launcher runs jobs one after the other, so with several jobs it is our worker processes that run them.
     """
     options = search.options
-    if search.config.hydra.launcher._target_ != BASIC_LAUNCHER:
+    if search.has_launcher:
         from sentiment.search.workers.launchers import Launches
 
-        if options.has_patience:
-            remedy = "take the launcher's own limit, e.g. hydra.launcher.timeout_min, or our worker processes"
-            key = "hydra.sweeper.trial_timeout" if options.trial_timeout else "hydra.sweeper.progress_timeout"
-            raise ConfigError([Fault(key, "a launcher's jobs are not ended from here", remedy)])
         return Launches(runner, options.n_jobs)
     devices = list_devices(options.devices)
     has_own = options.threads_per_job is not None or options.fresh_processes or options.has_patience

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from sentiment.errors import SentimentError
 from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
+from sentiment.search.options import StudyOptions
 from sentiment.search.search import Search
 from sentiment.search.space.points import Changes, Key, make_key
 from sentiment.search.study.definition import SHOWN, refuse_other_data
@@ -39,6 +40,23 @@ CODE_KEY = "study:code"
 
 IDENTITY_VERSION = 2
 """Raise it when what is compared changes: older results are then trained again."""
+
+
+def read_epochs(config: DictConfig, options: StudyOptions) -> float | None:
+    """Return how many epochs a job has; None where its configuration does not say.
+
+    Raises:
+        PlanError: It does not, and a budget counts them.
+    """
+    epochs = OmegaConf.select(config, options.epochs_key)
+    if isinstance(epochs, int | float):
+        return epochs
+    if options.epochs is None:
+        return None
+    raise PlanError(
+        f"hydra.sweeper.epochs needs a number of epochs, and {options.epochs_key} is {epochs!r}\n"
+        "-> name the key that has it: hydra.sweeper.epochs_key=KEY"
+    )
 
 
 class JobPlanner:
@@ -134,14 +152,9 @@ class JobPlanner:
             self._study.write(claimed.trial_id, DATA_KEY, data)
         if repeat == 0 and self._application.identify_code is not None:
             self._study.write(claimed.trial_id, CODE_KEY, self._application.identify_code(config))
-        epochs = OmegaConf.select(config, search.options.epochs_key)
-        if repeat == 0 and isinstance(epochs, int | float):
+        epochs = read_epochs(config, search.options)
+        if repeat == 0 and epochs is not None:
             self._study.write(claimed.trial_id, EPOCHS_KEY, epochs)
-        elif search.options.epochs is not None and not isinstance(epochs, int | float):
-            raise PlanError(
-                f"hydra.sweeper.epochs needs a number of epochs, and {search.options.epochs_key} is {epochs!r}\n"
-                "-> name the key that has it: hydra.sweeper.epochs_key=KEY"
-            )
         # What a copy ends with is due to what it goes on from, too.
         is_comparable = search.options.reuse != "none" and find_origin(self._study.read(claimed.trial_id)) is None
         identity = self._identify(config, data) if is_comparable else None

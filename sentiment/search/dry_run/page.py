@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -16,13 +14,14 @@ from rich.text import Text
 from sentiment.format import format_bytes, format_duration
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.dry_run.estimate import Expectation, Extreme, expect, probe_search
+from sentiment.search.dry_run.left import Left, find_left
 from sentiment.search.dry_run.probe import Measured
+from sentiment.search.planning import read_epochs
 from sentiment.search.search import Search
 from sentiment.search.space.distributions import describe_distribution
 from sentiment.search.space.grid import list_values
 from sentiment.search.space.parameters import show_values, write_value
 from sentiment.search.storage.address import read_address
-from sentiment.search.study.history import StudyMissingError, read_study_at
 from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import Slot, list_devices, take_slots
 
@@ -37,19 +36,17 @@ def report_dry_run(search: Search, runner: JobRunner) -> None:
 
     Raises:
         ConfigError: There are fewer slots on the GPUs than jobs, or the probe's overrides are faulty.
+        PlanError: A budget counts epochs, and a job does not say how many it has.
         StorageError: The storage cannot be read.
+        StudyChangedError: The stored study of that name is another one.
     """
     console = Console(highlight=False)
     options = search.options
-    devices = list_devices(options.devices)
-    slots = take_slots(
-        *(options.n_jobs, devices, options.trials_per_device, options.threads_per_job),
-        devices_per_trial=options.devices_per_trial,
-    )
+    slots = _take_slots(search)
     try:
-        stored = count_stored(search)
+        left = find_left(search)
         console.print(Text("Dry run: nothing is trained but a short probe\n", style="bold"))
-        print_search(search, stored, slots, console)
+        print_search(search, left, slots, console)
 
         def announce(extreme: Extreme) -> None:
             console.print(Text(f"Measuring {extreme.label} ...", style="dim"), soft_wrap=True)
@@ -58,43 +55,26 @@ def report_dry_run(search: Search, runner: JobRunner) -> None:
     finally:
         for slot in slots:
             slot.release()
-    ended = sum(count for state, count in (stored or {}).items() if state not in ("running", "waiting"))
-    trials = max(0, search.total - ended)
-    if search.total == UNLIMITED:
-        trials = count_fitting(search, [one.seconds for _, one in measured if one.failure is None])
+    points = (search.composer.compose(search.space.to_overrides(extreme.point)) for extreme, _ in measured)
+    epochs = [read_epochs(point, options) or 0.0 for point in points] if options.epochs is not None else []
+    trials = left.count_fitting(search, [one.seconds for _, one in measured if one.failure is None], epochs)
     expectation = expect([one for _, one in measured], jobs=trials * search.repeats.count, slots=options.n_jobs)
-    print_estimate(measured, expectation, trials, search, console)
+    print_estimate(measured, expectation, trials, left, search, console)
 
 
-def count_fitting(search: Search, seconds: Sequence[float]) -> int:
-    """Count the whole trials that fit into the search's budget, by the seconds of the jobs that were measured."""
-    limit, repeats = search.options.limit, search.repeats.count
-    counts = [] if limit.full_trials is None else [limit.full_trials / repeats]
-    epochs = OmegaConf.select(search.config, search.options.epochs_key)
-    if limit.epochs is not None and isinstance(epochs, int | float):
-        counts.append(limit.epochs / epochs / repeats)
-    if limit.seconds is not None and seconds:
-        counts.append(limit.seconds * search.options.n_jobs / statistics.fmean(seconds) / repeats)
-    return int(min(counts, default=0.0))
+def _take_slots(search: Search) -> list[Slot]:
+    """Take the slots of the study's workers; under a launcher, which has its own devices, one to measure in."""
+    options = search.options
+    devices, count = list_devices(options.devices), options.n_jobs
+    if search.has_launcher:
+        devices, count = (devices if len(devices) >= options.devices_per_trial else []), 1
+    return take_slots(
+        *(count, devices, options.trials_per_device, options.threads_per_job),
+        devices_per_trial=options.devices_per_trial,
+    )
 
 
-def count_stored(search: Search) -> Counter[str] | None:
-    """Count the trials of the stored study by state; None where there is no such study. Nothing is created.
-
-    Raises:
-        StorageError: The storage cannot be read.
-    """
-    name = search.options.known_name
-    if name is None:
-        return None
-    try:
-        history = read_study_at(read_address(search.storage_url, search.study_dir), name)
-    except StudyMissingError:
-        return None
-    return Counter(trial.state for trial in history.trials)
-
-
-def print_search(search: Search, stored: Mapping[str, int] | None, slots: Sequence[Slot], console: Console) -> None:
+def print_search(search: Search, left: Left, slots: Sequence[Slot], console: Console) -> None:
     """Print what is searched, how, and where."""
     conditional = any(parameter.condition for parameter in search.space.parameters)
     space = _make_table("parameter", "values", *(["only if"] if conditional else []))
@@ -104,7 +84,7 @@ def print_search(search: Search, stored: Mapping[str, int] | None, slots: Sequen
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
-    for label, content in _describe(search, stored, slots):
+    for label, content in _describe(search, left, slots):
         table.add_row(Text(label), Text(content))
     for part in (space, "", table, ""):
         console.print(part)
@@ -117,7 +97,7 @@ def _make_table(*headings: str) -> Table:
     return table
 
 
-def _describe(search: Search, stored: Mapping[str, int] | None, slots: Sequence[Slot]) -> Iterator[tuple[str, str]]:
+def _describe(search: Search, left: Left, slots: Sequence[Slot]) -> Iterator[tuple[str, str]]:
     options, choices = search.options, search.config.hydra.runtime.choices
     fixed = [*(f"{key}={text}" for key, text in search.space.fixed.items()), *search.space.plain]
     if fixed:
@@ -128,16 +108,25 @@ def _describe(search: Search, stored: Mapping[str, int] | None, slots: Sequence[
     repeats = f", {options.repeats} seeds each ({options.repeat_value})" if options.repeats > 1 else ""
     total = "as the budget allows" if search.total == UNLIMITED else f"{search.total} in all"
     yield "trials", f"{total}, {options.n_jobs} at a time{repeats}"
+    if left.stored is None and search.starts:
+        yield "tried first" if options.extend is None else "extended", "; ".join(one.label for one in search.starts)
+    if options.prior is not None:
+        yield "prior", options.prior
     if options.limit:
-        yield "budget", options.limit.write()
+        yield "budget", options.limit.write(None if left.stored is None else left.spent)
     yield "objective" if len(options.direction) == 1 else "objectives", ", ".join(options.direction)
     yield "sampler", _describe_part(choices.get("hydra/sweeper/sampler"), options.sampler)
-    yield "pruner", _describe_part(choices.get("hydra/sweeper/pruner"), options.pruner or {})
+    pruner = _describe_part(choices.get("hydra/sweeper/pruner"), options.pruner or {})
+    yield "pruner", pruner if options.extend is None else "none: what is extended runs to its end"
     yield "storage", str(read_address(search.storage_url, search.study_dir))
     name = options.known_name or "a new name"
-    counts = ", ".join(f"{count} {state}" for state, count in sorted((stored or {}).items())) or "no trial yet"
-    yield "study", f"{name}, new" if stored is None else f"{name}, stored: {counts}"
-    yield "workers", _describe_workers(str(choices.get("hydra/launcher", "basic")), slots)
+    words = {"fail": "failed"}
+    stored = sorted((words.get(state, state), count) for state, count in (left.stored or {}).items())
+    counts = ", ".join(f"{count} {word}" for word, count in stored) or "no trial yet"
+    yield "study", f"{name}, new" if left.stored is None else f"{name}, stored: {counts}"
+    launcher = choices.get("hydra/launcher")
+    told = f"{options.n_jobs} jobs at a time under hydra/launcher={launcher}, which chooses where; measured here"
+    yield "workers", told if search.has_launcher else _describe_workers(slots)
 
 
 def _describe_points(search: Search) -> str:
@@ -158,9 +147,7 @@ def _describe_part(choice: Any, options: Mapping[str, Any]) -> str:
     return f"{name} ({', '.join(told)})" if told else str(name)
 
 
-def _describe_workers(launcher: str, slots: Sequence[Slot]) -> str:
-    if launcher != "basic":
-        return f"{len(slots)} jobs at a time under hydra/launcher={launcher}, which chooses where; measured here"
+def _describe_workers(slots: Sequence[Slot]) -> str:
     devices = Counter("the CPU" if slot.device is None else f"GPU {slot.device}" for slot in slots)
     shares = ", ".join(f"{count} on {device}" for device, count in devices.items())
     threads = slots[0].threads
@@ -171,6 +158,7 @@ def print_estimate(
     measured: Sequence[tuple[Extreme, Measured]],
     expectation: Expectation | None,
     trials: int,
+    left: Left,
     search: Search,
     console: Console,
 ) -> None:
@@ -191,20 +179,33 @@ def print_estimate(
         if one.failure is not None:
             console.print(Text(f"{extreme.label} failed: {one.failure}", style="red"))
     console.print()
-    for line in _write_expectation(expectation, trials, search):
+    for line in _write_expectation(expectation, trials, left, search):
         console.print(Text(line))
 
 
-def _write_expectation(expectation: Expectation | None, trials: int, search: Search) -> Iterator[str]:
-    if trials == 0:
-        yield "The study has all its trials: the command would run none."
+def _write_expectation(expectation: Expectation | None, trials: int, left: Left, search: Search) -> Iterator[str]:
+    limit, open_trials = search.options.limit, left.interrupted + left.retried + left.new
+    if left.is_done:
+        reason = f"has no budget left for more ({limit.write(left.spent)})" if open_trials else "has all its trials"
+        yield f"The study {reason}: the command would run none."
         return
     if expectation is None:
         yield "No estimate: every probe failed. The study would fail alike; mend the cause first."
         return
+    if left.paused:
+        yield f"{left.paused} paused trials wait: the best of them go on, beside what follows."
+    if open_trials == 0:
+        return
+    if trials == 0:
+        yield f"Not one whole trial fits into the budget ({limit.write(left.spent)}): what begins is ended with it."
+        return
     slots = search.options.n_jobs
-    if search.total == UNLIMITED:
-        yield f"The budget: {search.options.limit.write()}. So many whole trials fit; pruned ones make room for more."
+    if trials < open_trials:
+        yield f"The budget: {limit.write(left.spent)}. So many whole trials fit; pruned ones make room for more."
+    kinds = {"interrupted": left.interrupted, "failed before": left.retried}
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    if told:
+        yield f"Among the trials to run: {told}."
     bound = "more than " if expectation.is_bound else "about "
     least, most = format_duration(expectation.least_seconds), format_duration(expectation.most_seconds)
     yield (

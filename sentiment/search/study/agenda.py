@@ -162,16 +162,19 @@ class Agenda:
         """Return whether nothing runs and nothing is left to run."""
         return not self.follow(trials).list_open("running") and self.choose(trials) is None
 
-    def count_free(self, trials: Sequence[FrozenTrial]) -> int:
-        """Count the trials that the study is still to begin."""
+    def count_open(self, trials: Sequence[FrozenTrial]) -> int:
+        """Count the trials that the study is still to begin, whatever they cost."""
         ledger = self.follow(trials)
         if self._taken is None or self._search.grid is None:
-            free = max(0, self._search.total - (len(ledger) - ledger.copies))  # a copy takes another's place
-        else:
-            free = max(0, min(self._search.total, len(self._search.grid)) - len(self._taken.follow(trials)))
+            return max(0, self._search.total - (len(ledger) - ledger.copies))  # a copy takes another's place
+        return max(0, min(self._search.total, len(self._search.grid)) - len(self._taken.follow(trials)))
+
+    def count_free(self, trials: Sequence[FrozenTrial]) -> int:
+        """Count the trials that the study is still to begin, within its budget."""
+        free = self.count_open(trials)
         if not free or not self._budget:
             return free
-        first = sum(trial.datetime_start is None for trial in ledger.list_open("waiting"))
+        first = sum(trial.datetime_start is None for trial in self.follow(trials).list_open("waiting"))
         return min(free, max(0, self._budget.count_starts(self._measure(trials), self._repeats) - first))
 
     def count_total(self, trials: Sequence[FrozenTrial]) -> int | None:

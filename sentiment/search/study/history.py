@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.credentials import STORAGE_PASSWORD
-from sentiment.private import get_study_id
+from sentiment.private import get_storage, get_study_id
 from sentiment.search.budget import Budget
 from sentiment.search.space.parameters import name_key, read_value
 from sentiment.search.space.points import read_setting
@@ -192,19 +192,30 @@ def read_study_at(address: Address, study_name: str | None = None) -> StudyHisto
         StorageError: The storage cannot be read.
         StudyMissingError: The storage or the study is not there.
     """
-    with storage_errors(f"Reading {address}"), _open_for_reading(address) as storage:
+    with open_for_reading(address, study_name) as study:
+        return _read_history(study, get_storage(study))
+
+
+@contextmanager
+def open_for_reading(address: Address, study_name: str | None = None) -> Iterator[optuna.Study]:
+    """Open a study of which nothing is changed; see `read_study`.
+
+    Raises:
+        StorageError: The storage cannot be read.
+        StudyMissingError: The storage or the study is not there.
+    """
+    with storage_errors(f"Reading {address}"), _open_storage(address) as storage:
         names = sorted(study.study_name for study in storage.get_all_studies())
         if study_name is None and len(names) == 1:
             study_name = names[0]
         if study_name not in names:
             raise _missing(study_name, names, address)
         # Neither draws here; without them Optuna would build its own, which takes time and memory.
-        study = optuna.load_study(study_name=study_name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())
-        return _read_history(study, storage)
+        yield optuna.load_study(study_name=study_name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())
 
 
 @contextmanager
-def _open_for_reading(address: Address) -> Iterator[BaseStorage]:
+def _open_storage(address: Address) -> Iterator[BaseStorage]:
     if address.path is not None and not address.path.exists():
         raise StudyMissingError(
             f"There is no study at {address}: the file does not exist.\n"
