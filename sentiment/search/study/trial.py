@@ -28,7 +28,7 @@ from sentiment.private import get_storage
 from sentiment.search.storage.lease import Heartbeat, Lease
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of, write_described
-from sentiment.search.study.rungs import VALUES_KEY
+from sentiment.search.study.rungs import VALUES_KEY, count_steps
 from sentiment.search.study.shared_results import IDENTITY_FILE
 
 JOB_KEY = "study:job"
@@ -150,10 +150,10 @@ class StoredTrial:
         """Take it that the job can go on from here, after so many reports, if it is stopped now.
 
         Raises:
-            RunPaused: The trial has come to the rung where it waits for its promotion.
+            RunPaused: The trial has come to the rung where it waits for its promotion; without reports it comes to none.
         """
-        steps = self._steps if steps is None else steps
-        if self._target is not None and steps >= self._target:
+        steps, target = self._steps if steps is None else steps, self._target
+        if target is not None and min(steps, count_steps(self._storage.get_trial(self._trial_id))) >= target:
             raise RunPaused.after(steps)
 
     def finish_repeat(self, value: float) -> None:
@@ -205,12 +205,17 @@ class StoredTrial:
 
     def _prune(self, step: int, margin: float = 0.0) -> None:
         trial = self._storage.get_trial(self._trial_id)
+        known, reported = set(trial.system_attrs), trial.intermediate_values[step]
         if margin:  # what would be behind though it were better by so much is behind for sure
             sign = 1.0 if self._study.direction == StudyDirection.MAXIMIZE else -1.0
-            reports = {**trial.intermediate_values, step: trial.intermediate_values[step] + sign * margin}
             trial = copy.copy(trial)
-            trial.intermediate_values = reports
-        if self._study.pruner.prune(self._study, trial):
+            trial.intermediate_values = {**trial.intermediate_values, step: reported + sign * margin}
+        is_behind = self._study.pruner.prune(self._study, trial)
+        if margin:  # what a pruner notes of the trial, for others to be compared with, is what it reported
+            for key, value in self._storage.get_trial(self._trial_id).system_attrs.items():
+                if key not in known and value == trial.intermediate_values[step]:
+                    self._storage.set_trial_system_attr(self._trial_id, key, reported)
+        if is_behind:
             pruner = type(self._study.pruner).__name__
             raise RunPruned(f"pruned by {pruner} at step {step}")
 

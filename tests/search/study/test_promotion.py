@@ -279,6 +279,17 @@ def test_a_task_without_checkpoints_runs_to_its_end(sweep):
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
 
 
+def test_a_task_that_saves_and_never_reports_runs_to_its_end(sweep):
+    """It would wait at no rung."""
+
+    def task(config):
+        current_trial().saved(5)
+        return abs(config.x)
+
+    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=3", task=task)
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+
+
 def test_several_objectives_are_refused(sweep):
     with pytest.raises(StudyEndedError):
         sweep(*OPTIONS, "hydra.sweeper.direction=[minimize,minimize]", task=Climbing())

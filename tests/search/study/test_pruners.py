@@ -185,20 +185,22 @@ def test_worker_processes_prune_as_a_command_says(start_toy, study_dir):
 
 @pytest.mark.parametrize(("margin", "pruned"), [(0.0, True), (1.9, True), (2.1, False)])
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_nothing_is_pruned_within_the_noise_of_its_report(sweep, direction, margin, pruned):
+@pytest.mark.parametrize("pruner", ["median", "successive_halving"])
+def test_nothing_is_pruned_within_the_noise_of_its_report(sweep, pruner, direction, margin, pruned):
     """Three trials stand at 0, then one is behind by 0.2, which is two of its standard errors."""
     sign = 1 if direction == "maximize" else -1
 
     def evaluate(config):
         number = current_trial().number
         value = 0.0 if number < 3 else -0.2 * sign
-        current_trial().report(value, step=0, error=0.1)
+        current_trial().report(value, step=1, error=0.1)
         return value
 
+    option = {"median": "n_startup_trials=2", "successive_halving": "min_resource=1"}[pruner]
     study = sweep(
-        "x=interval(-5,5)", f"hydra.sweeper.direction={direction}", "hydra/sweeper/pruner=median",
-        "hydra.sweeper.pruner.n_startup_trials=2", f"hydra.sweeper.margin={margin}", "hydra.sweeper.n_trials=4",
+        "x=interval(-5,5)", f"hydra.sweeper.direction={direction}", f"hydra/sweeper/pruner={pruner}",
+        f"hydra.sweeper.pruner.{option}", f"hydra.sweeper.margin={margin}", "hydra.sweeper.n_trials=4",
         task=evaluate,
     )  # fmt: skip
     assert (study.trials[3].state == TrialState.PRUNED) == pruned
-    assert study.trials[3].intermediate_values == {0: -0.2 * sign}, "what is stored is what was reported"
+    assert study.trials[3].intermediate_values == {1: -0.2 * sign}, "what is stored is what was reported"
