@@ -95,6 +95,7 @@ class Controller:
         options = study.search.options
         self._patience = Patience(options.trial_timeout, options.progress_timeout)
         self._hung: dict[int, str] = {}  # job to why it is being ended
+        self._let_go: set[int] = set()  # jobs over time that their launcher alone could end
         self._began = self._told = time.monotonic()
 
     def run(self) -> None:
@@ -286,10 +287,12 @@ class Controller:
 
     def _stop_overtime(self) -> None:
         """End the jobs that have not come to a report for some time after the end of the budget."""
-        if not self._study.is_overdue:
+        running = {job.number for job in self._executor.running}
+        if running <= self._let_go or not self._study.is_overdue:
             return
         with uninterrupted():
             stopped = {job.address.number for job in self._executor.stop()}
+        self._let_go = {job.number for job in self._executor.running}
         for number in sorted(stopped & self._active.keys()):
             active = self._active[number]
             reason = "the study's budget of time was over, and the trial did not report"
@@ -314,7 +317,7 @@ class Controller:
         options, total = self._study.search.options, self._study.search.total
         if total == UNLIMITED:
             total = max(USUAL_TRIALS, len(self._study.look()))
-        return int(options.max_failure_rate * total)
+        return int(options.max_failure_rate * total + 1e-9)  # 0.29 of 100 are 28.999999999999996
 
     @property
     def _has_failed(self) -> bool:

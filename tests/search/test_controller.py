@@ -280,3 +280,30 @@ def test_a_job_that_ended_just_before_it_was_stopped_over_time_keeps_its_result(
     executor = Slots(succeed)
     monkeypatch.setattr(executor, "wait", lambda timeout_seconds: [])
     assert list_states(run_study(executor, total=2)) == ["complete", "pruned"]
+
+
+def test_jobs_that_only_their_launcher_could_end_are_let_go_once(run_study, monkeypatch):
+    class Launched(Slots):
+        def stop(self):
+            self.events.append(f"let go of {len(self.running)}")
+            return []
+
+        def wait(self, timeout_seconds):
+            return super().wait(timeout_seconds) if self.events.count("let go of 2") and self._polls() > 3 else []
+
+        def _polls(self):
+            self.polls = getattr(self, "polls", 0) + 1
+            return self.polls
+
+    monkeypatch.setattr(StoredStudy, "is_overdue", True)
+    executor = Launched(lambda running: (0, Outcome("pruned") if len(running) == 1 else Outcome("complete", (1.0,))))
+    run_study(executor, total=2)
+    assert [event for event in executor.events if event.startswith("let go")] == ["let go of 2", "let go of 0"]
+
+
+def test_a_share_of_trials_that_may_fail_is_rounded_as_people_do(run_study):
+    def fail(running):
+        return 0, Outcome("failed", reason="bad luck") if running[0].number < 29 else Outcome("complete", (1.0,))
+
+    executor = run_study(Slots(fail), total=100, failures_allowed=29)
+    assert list_states(executor).count("fail") == 29

@@ -150,7 +150,7 @@ class StoredTrial:
         """Take it that the job can go on from here, after so many reports, if it is stopped now.
 
         Raises:
-            RunPaused: The trial has come to the rung where it waits for its promotion; without reports it comes to none.
+            RunPaused: The trial has come to the rung where it waits for its promotion, as its reports tell.
         """
         steps, target = self._steps if steps is None else steps, self._target
         if target is not None and min(steps, count_steps(self._storage.get_trial(self._trial_id))) >= target:
