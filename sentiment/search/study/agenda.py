@@ -213,8 +213,9 @@ class Agenda:
         self, standing: Sequence[FrozenTrial], trials: Sequence[FrozenTrial], *, is_closing: bool
     ) -> FrozenTrial | None:
         """Find the paused trial that is to go on, within the budget."""
-        if self._scheduler is None:
-            return None
+        if self._scheduler is None:  # the pruner of an earlier command has paused them
+            paused = self._ledger.list_open("paused")
+            return paused[0] if paused and self._may_begin(trials) else None
         maximize = self._search.repeats.maximize
         promotable = self._scheduler.list_promotable(standing, maximize=maximize, is_closing=is_closing)
         return next((trial for trial in promotable if self._fits(trial, trials)), None)

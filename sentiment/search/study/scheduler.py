@@ -12,6 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.space.points import TARGET_KEY
 
+NO_RUNG = 10**9
+"""Reports after which a trial pauses that runs to its end: no job makes so many."""
+
 
 @dataclass(frozen=True)
 class Swap:

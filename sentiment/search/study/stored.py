@@ -45,7 +45,7 @@ from sentiment.search.study.outcome import (
 )
 from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, find_origin
 from sentiment.search.study.rungs import VALUES_KEY, count_steps
-from sentiment.search.study.scheduler import Scheduler, Swap
+from sentiment.search.study.scheduler import NO_RUNG, Scheduler, Swap
 from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.trial import (
@@ -332,8 +332,8 @@ class StoredStudy:
             trial_id = get_trial_id(step.trial)
         if step.kind == "promote":
             assert step.trial is not None
-            assert isinstance(self.search.pruner, Scheduler)
-            target = self.search.pruner.find_target(count_steps(step.trial))
+            pruner = self.search.pruner
+            target = pruner.find_target(count_steps(step.trial)) if isinstance(pruner, Scheduler) else NO_RUNG
             self._storage.set_trial_system_attr(trial_id, TARGET_KEY, target)
         if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
             return None

@@ -216,6 +216,17 @@ def test_an_interrupted_study_ends_as_an_uninterrupted_one(sweep, tmp_path, stud
     assert len(task.steps) == len(set(task.steps)) == sum(steps for *_, steps in whole)
 
 
+@pytest.mark.parametrize("limit", ["hydra.sweeper.n_trials=9", "hydra.sweeper.full_trials=9"])
+def test_what_was_paused_runs_to_its_end_under_a_pruner_that_pauses_nobody(sweep, limit):
+    task = Climbing(12)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*OPTIONS, limit, task=task)
+    study = sweep(*OPTIONS, "hydra/sweeper/pruner=none", limit, task=task)
+    assert {(trial.state, count_steps(trial)) for trial in study.trials} == {(TrialState.COMPLETE, 9)}
+    assert len(study.trials) == 9
+    assert len(task.steps) == len(set(task.steps)) == 81
+
+
 def test_the_same_command_has_nothing_left_and_more_trials_join_the_ladder(sweep):
     task = Climbing()
     sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task)
