@@ -17,6 +17,7 @@ from sentiment.config.option import OPTIONS
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault
 from sentiment.flat import flatten, flatten_model
+from sentiment.format import is_share
 from sentiment.nearest import nearest
 
 PAUSING = ("promotion.PromotionPruner", "population.PopulationPruner")
@@ -60,6 +61,7 @@ UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] 
     (("hydra.sweeper.start", "hydra.sweeper.margin"), {"hydra.sweeper.extend": _is_set}),
     (("hydra.sweeper.margin",), {"hydra.sweeper.pruner": _is_null}),
     (("hydra.sweeper.margin",), {"hydra.sweeper.pruner._target_": lambda target: target.endswith(WITHOUT_MARGIN)}),
+    (("hydra.sweeper.margin",), {"objective": lambda objective: not is_share(list_objectives(objective)[0])}),
     (("hydra.sweeper.pruner.tolerance",), {"hydra.sweeper.pruner.growing": lambda growing: not growing}),
 )
 """Keys and groups that no run reads where other keys have such values.

@@ -308,6 +308,11 @@ def test_no_text_makes_the_check_itself_fail(text):
         (["data=files", "data.path=.", "data.test_label_path=."], "data.test_label_path", "data.test_path=null"),
         (["data=files", "data.path=.", "data.format=json", "data.header=true"], "data.header", "data.format=json"),
         (["-m", "search=rnn", "hydra.sweeper.margin=1"], "hydra.sweeper.margin", "study.promotion.PromotionPruner"),
+        (
+            ["-m", "search=rnn", "hydra/sweeper/pruner=median", "hydra.sweeper.margin=1", "objective=val/loss"],
+            "hydra.sweeper.margin",
+            "objective=val/loss",
+        ),
         (["-m", "search=rnn", "hydra.sweeper.repeat_value=bound"], "hydra.sweeper.repeat_value", "repeats=1"),
         (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra.sweeper.start=[]"], "hydra.sweeper.start", "extend=X"),
         (["-m", "search=rnn", "hydra.sweeper.pruner.tolerance=1"], "hydra.sweeper.pruner.tolerance", "growing=false"),
