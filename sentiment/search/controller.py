@@ -233,11 +233,12 @@ class Controller:
             return None
         return self._settle(active, whole)
 
-    def _settle(self, active: ActiveTrial, outcome: Outcome) -> FrozenTrial:
-        """Tell the study how a trial ended."""
+    def _settle(self, active: ActiveTrial, outcome: Outcome) -> FrozenTrial | None:
+        """Tell the study how a trial ended; return it, but not where it is another command's by now."""
         number, trial_id = active.claimed.number, active.claimed.trial_id
         del self._active[number]
-        self._study.settle(trial_id, outcome)
+        if not self._study.settle(trial_id, outcome):
+            return None
         trial = self._study.read(trial_id)
         if outcome.state == "failed":
             self._failures.append(self._write_failure(trial))

@@ -14,6 +14,7 @@ from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, failed
 from sentiment.search.study.stored import StoredStudy
+from sentiment.search.study.trial import OWNER_KEY
 from sentiment.search.workers.job import Finished, Job
 
 
@@ -307,3 +308,17 @@ def test_a_share_of_trials_that_may_fail_is_rounded_as_people_do(run_study):
 
     executor = run_study(Slots(fail), total=100, failures_allowed=29)
     assert list_states(executor).count("fail") == 29
+
+
+def test_a_trial_that_another_command_has_taken_over_is_no_failure_of_this_one(run_study, study_dir):
+    storage, owners = open_storage(None, study_dir), ["another command, which is dead by now"]
+
+    def lose_first(running):
+        if not owners:
+            return 0, Outcome("complete", (1.0,))
+        storage.set_trial_system_attr(0, OWNER_KEY, owners.pop())
+        return 0, Outcome("failed", reason="Trial 0 was taken over by another command.")
+
+    executor = run_study(Slots(lose_first, capacity=1), total=2)
+    assert list_states(executor) == ["complete", "complete"]
+    assert executor.events[:4] == ["start 0", "end 0", "start 0", "end 0"]

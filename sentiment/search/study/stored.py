@@ -451,17 +451,18 @@ class StoredStudy:
         """Return how much of the budget is used, for people; None where there is none."""
         return self._budget.write(self.spent()) if self._budget else None
 
-    def settle(self, trial_id: int, outcome: Outcome) -> None:
-        """Tell the study how a trial ended."""
+    def settle(self, trial_id: int, outcome: Outcome) -> bool:
+        """Tell the study how a trial ended; return whether that counts: another command may have taken it over."""
         with self._lock(self.name):
             stored = self._storage.get_trial(trial_id)
             if stored.state.is_finished() or stored.system_attrs.get(OWNER_KEY) != self.owner:
                 # This process was silent for so long that another took its trial over; the other one's result counts.
                 log.warning("Trial %d was taken over by another process; its result here is dropped.", stored.number)
-                return
+                return False
             if stored.state == TrialState.WAITING:  # given up for dead, but not started again yet
                 self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
             self._tell(stored, outcome)
+            return True
 
     def release(self, trial_id: int) -> None:
         """Give a trial back that was stopped: it waits, with its parameters, for the next process.
