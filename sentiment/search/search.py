@@ -262,7 +262,6 @@ class Search:
         points = [self.space.to_overrides(corner) for corner in corners]
         loader = self.composer.loader
         faults = dict.fromkeys(find_unknown_names(self.options, points, self.composer.compose, loader))
-        faults |= dict.fromkeys(self._check_epochs())
         for overrides in points:
             if overrides in application.checked:
                 continue
@@ -273,6 +272,8 @@ class Search:
                 continue
             if application.find_faults is not None:
                 faults |= dict.fromkeys(application.find_faults(config))
+        if not faults:
+            faults = dict.fromkeys(self._check_epochs())
         if faults:
             raise ConfigError(list(faults))
         _ = self.starts, self._read_prior(self.space)  # they are read, and may be faulty
