@@ -55,7 +55,7 @@ def run_study(
     search = Search.read(options, lines, context, config, application, home)
     search.check(application)
     require_own_folder(search.study_dir, options.known_name)
-    require_patience_here(search)
+    require_own_workers(search)
     runner = JobRunner(task, len(options.direction), context, config)
     if options.dry_run:
         from sentiment.search.dry_run.page import report_dry_run
@@ -77,16 +77,26 @@ def run_study(
         require_feasible(study.trials(), options.limits)
 
 
-def require_patience_here(search: Search) -> None:
-    """Insist that jobs whose time is limited run where they can be ended.
+def require_own_workers(search: Search) -> None:
+    """Insist that what only our own workers keep to is not asked of a launcher, which would not.
 
     Raises:
-        ConfigError: They run under a launcher.
+        ConfigError: It is.
     """
-    if search.has_launcher and search.options.has_patience:
-        remedy = "take the launcher's own limit, e.g. hydra.launcher.timeout_min, or our worker processes"
-        key = "hydra.sweeper.trial_timeout" if search.options.trial_timeout else "hydra.sweeper.progress_timeout"
-        raise ConfigError([Fault(key, "a launcher's jobs are not ended from here", remedy)])
+    options = search.options
+    asked = {
+        "trial_timeout": options.trial_timeout is not None,
+        "progress_timeout": options.progress_timeout is not None,
+        "threads_per_job": options.threads_per_job is not None,
+        "fresh_processes": options.fresh_processes,
+        "trials_per_device": options.trials_per_device > 1,
+        "devices": options.devices != "auto",
+    }
+    problem = "a launcher's jobs are not ended from here, nor given threads and devices"
+    remedy = "take the launcher's own, e.g. hydra.launcher.timeout_min, or our worker processes: leave the launcher out"
+    faults = [Fault(f"hydra.sweeper.{name}", problem, remedy) for name, is_asked in asked.items() if is_asked]
+    if search.has_launcher and faults:
+        raise ConfigError(faults)
 
 
 def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
@@ -150,6 +160,7 @@ def build_executor(search: Search, runner: JobRunner) -> Executor:
         return Launches(runner, options.n_jobs)
     devices = list_devices(options.devices)
     has_own = options.threads_per_job is not None or options.fresh_processes or options.has_patience
+    has_own |= options.is_without_devices and bool(list_devices("auto"))  # which this process sees
     if options.n_jobs == 1 and not devices and not has_own:
         return InProcess(runner)
     from sentiment.search.workers.processes import WorkerProcesses
@@ -157,5 +168,6 @@ def build_executor(search: Search, runner: JobRunner) -> Executor:
     slots = take_slots(
         *(options.n_jobs, devices, options.trials_per_device, options.threads_per_job),
         devices_per_trial=options.devices_per_trial,
+        are_hidden=options.is_without_devices,
     )
     return WorkerProcesses(runner, slots, search.study_dir / "workers", fresh_processes=options.fresh_processes)

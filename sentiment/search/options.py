@@ -155,6 +155,11 @@ class StudyOptions(BaseModel):
         return self.trial_timeout is not None or self.progress_timeout is not None
 
     @property
+    def is_without_devices(self) -> bool:
+        """Whether jobs are to see no GPU, though there may be some."""
+        return self.devices in ("none", [])
+
+    @property
     def started_with(self) -> list[str | dict[str, Any]]:
         """The points that a new study tries first."""
         return self.start if self.extend is None else [self.extend]

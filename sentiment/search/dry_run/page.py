@@ -71,6 +71,7 @@ def _take_slots(search: Search) -> list[Slot]:
     return take_slots(
         *(count, devices, options.trials_per_device, options.threads_per_job),
         devices_per_trial=options.devices_per_trial,
+        are_hidden=options.is_without_devices,
     )
 
 
@@ -148,7 +149,7 @@ def _describe_part(choice: Any, options: Mapping[str, Any]) -> str:
 
 
 def _describe_workers(slots: Sequence[Slot]) -> str:
-    devices = Counter("the CPU" if slot.device is None else f"GPU {slot.device}" for slot in slots)
+    devices = Counter(f"GPU {slot.device}" if slot.device else "the CPU" for slot in slots)
     shares = ", ".join(f"{count} on {device}" for device, count in devices.items())
     threads = slots[0].threads
     return f"{shares}; {threads} CPU thread{'s' if threads > 1 else ''} each"

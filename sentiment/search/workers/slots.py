@@ -28,7 +28,8 @@ class Slot:
 
     Attributes:
         index: Number of the slot, from 0.
-        device: The GPU, or several, as CUDA_VISIBLE_DEVICES names them; None: no GPU.
+        device: The GPU, or several, as CUDA_VISIBLE_DEVICES names them; empty: none of those that there may be; None:
+            there is none to be given.
         threads: CPU threads.
     """
 
@@ -45,7 +46,7 @@ class Slot:
         return variables
 
     def __str__(self) -> str:
-        return f"worker {self.index}" if self.device is None else f"GPU {self.device}"
+        return f"GPU {self.device}" if self.device else f"worker {self.index}"
 
     def release(self) -> None:
         """Give the parts of GPUs back."""
@@ -82,8 +83,11 @@ def take_slots(
     lock_dir: Path | None = None,
     *,
     devices_per_trial: int = 1,
+    are_hidden: bool = False,
 ) -> list[Slot]:
     """Deal `count` slots evenly over the devices; with `devices_per_trial`, each has so many different ones.
+
+    Where there are no devices, or none is to be used (`are_hidden`), a slot is a share of the CPU.
 
     A slot on a GPU is held by a file lock for the life of this process, so that a second command on the same machine
     takes the slots that are left, and a killed one gives its slots back.
@@ -93,7 +97,7 @@ def take_slots(
     """
     share = threads or max(1, count_cores() // count)
     if not devices:
-        return [Slot(index, None, share) for index in range(count)]
+        return [Slot(index, "" if are_hidden else None, share) for index in range(count)]
     folder = lock_dir or make_own_folder("sentiment-devices-")
     folder.mkdir(parents=True, exist_ok=True)
     slots: list[Slot] = []

@@ -133,8 +133,9 @@ def test_a_command_that_would_be_refused_is_refused(sweep, dry_run):
         dry_run("x=choice(1,2)", GRID, "y=2")
     with pytest.raises(StudyEndedError, match="holds the study 'study'"):
         dry_run("x=choice(1,2)", GRID, "y=1", "hydra.sweeper.study_name=other")
-    with pytest.raises(StudyEndedError, match="a launcher's jobs are not ended from here"):
-        dry_run("x=choice(1,2)", "hydra/launcher=joblib", "hydra.sweeper.trial_timeout=1h")
+    for option in ("trial_timeout=1h", "threads_per_job=1", "devices=none", "trials_per_device=2"):
+        with pytest.raises(StudyEndedError, match="a launcher's jobs are not ended from here, nor given threads"):
+            dry_run("x=choice(1,2)", "hydra/launcher=joblib", f"hydra.sweeper.{option}")
 
 
 def test_epochs_that_no_trial_could_keep_to_are_refused(sweep):
@@ -143,6 +144,7 @@ def test_epochs_that_no_trial_could_keep_to_are_refused(sweep):
         sweep(*command, "hydra.sweeper.epochs=7", task=Task())
 
 
-def test_a_launcher_has_its_own_devices(dry_run):
-    command = ("x=choice(1,2)", "hydra/launcher=joblib", "hydra.sweeper.n_jobs=3", "hydra.sweeper.devices=[0]")
-    assert "3 jobs at a time under hydra/launcher=joblib" in dry_run(*command)
+def test_a_launcher_has_its_own_devices(dry_run, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    told = dry_run("x=choice(1,2)", "hydra/launcher=joblib", "hydra.sweeper.n_jobs=3")
+    assert "3 jobs at a time under hydra/launcher=joblib" in told

@@ -139,6 +139,17 @@ def test_a_command_deals_its_jobs_over_the_devices(start_toy, tmp_path):
     assert sum(loads.values()) == 8
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_without_devices_a_job_sees_none_of_those_that_there_are(start_toy, tmp_path, monkeypatch, n_jobs):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    mark = tmp_path / "marks.txt"
+    options = ["hydra.sweeper.devices=none", f"hydra.sweeper.n_jobs={n_jobs}", "x=interval(-5,5)", f"mark={mark}"]
+    command = start_toy(*options, "hydra.sweeper.n_trials=2")
+    output, _ = command.communicate(timeout=120)
+    assert command.returncode == 0, output
+    assert [line.split(" ")[1] for line in mark.read_text(encoding="utf-8").splitlines()] == ["", ""]
+
+
 def test_a_command_without_a_place_left_says_so(start_toy, tmp_path):
     one_place = ["hydra.sweeper.devices=[0]", "x=interval(-5,5)", "hydra.sweeper.n_trials=2"]
     command = start_toy(*one_place, "hydra.sweeper.n_jobs=2")
