@@ -50,6 +50,11 @@ def write_told(value: float | str) -> str:
     return write_setting(read_value(str(value)) if value in ("true", "false", "null") else _read(value))
 
 
+def write_meaning(text: str) -> str:
+    """Write what the right side of an override means; of 1 and 1.0, of a and 'a' the same."""
+    return str(_canonical(write_setting(read_value(text))))
+
+
 def read_setting(text: str) -> Any:
     """Read what `write_setting` wrote, but lists and mappings, which stay text."""
     if text in ("True", "False", "None") or text[:1] in ("'", '"'):

@@ -13,7 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.space.distributions import bare_key, build_distribution, parse_line
-from sentiment.search.space.parameters import Parameter, Space
+from sentiment.search.space.parameters import Parameter, Space, read_value
+from sentiment.search.space.points import find_value, write_meaning
 
 Result = TypeVar("Result")
 
@@ -140,14 +141,15 @@ class _Reader:
         text = parsed.get_value_element_as_str()
         override = self.written.get(key)
         if override is None and key in self.chosen:
-            return _Branch(None, overrides) if self.chosen[key] == text else None
+            return _Branch(None, overrides) if self.chosen[key] == str(read_value(text)) else None
         if override is None:
             if key in self.failed_keys:
                 return None  # the fault in that line is already known; this one would only follow from it
             remedy = f"sweep it, e.g. {key}=choice({text},...), or set it, or remove the branch"
             raise _fault(condition, f"{key} is neither swept nor set", remedy)
         if not override.is_sweep_override():
-            return _Branch(None, overrides) if override.get_value_element_as_str() == text else None
+            is_set = write_meaning(override.get_value_element_as_str()) == write_meaning(text)
+            return _Branch(None, overrides) if is_set else None
         return self._resolve_swept(condition, text, override, overrides)
 
     def _resolve_swept(
@@ -159,12 +161,12 @@ class _Reader:
         if not isinstance(distribution, CategoricalDistribution):
             remedy = f"sweep it as choice(...), not as {override.get_value_string()}"
             raise _fault(condition, f"{bare_key(override)} is not a choice", remedy)
-        choices = [str(choice) for choice in distribution.choices]
-        if text not in choices and bare_key(override) not in self.command_line:
-            remedy = f"one of {', '.join(choices)}"
+        found = find_value(distribution, write_meaning(text))
+        if found is None and bare_key(override) not in self.command_line:
+            remedy = f"one of {', '.join(map(str, distribution.choices))}"
             raise _fault(condition, f"{text} is no choice of {bare_key(override)}", remedy)
         # A command line that narrows the choices leaves the other branches out.
-        return _Branch((override.get_key_element(), text), overrides) if text in choices else None
+        return None if found is None else _Branch((override.get_key_element(), str(found[0])), overrides)
 
     def _pin_from_command_line(self) -> None:
         for branch in self.branches:

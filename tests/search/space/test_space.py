@@ -257,3 +257,19 @@ def test_branches_of_an_integer_choice():
     assert space.parameters[1].distribution == IntDistribution(1, 2)
     assert len(space.active({"n": 2})) == 2
     assert len(space.active({"n": 1})) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "condition", "opens"),
+    [
+        ("'a','b'", "a", "'a'"), ("a,b", "'a'", "a"), ("1.0,2.0", "1", "1.0"), ("true,false", "true", "True"),
+        ("1e-3,0.01", "0.001", "0.001"), ("null,5", "null", "null"), ("'1','2'", "'1'", "'1'"), ("1,2", "'1'", None),
+    ],
+)  # fmt: skip
+def test_a_branch_opens_by_what_its_condition_means_however_that_is_written(written, condition, opens):
+    branch = {f"flag={condition}": {"y": "choice(1,2)"}}
+    [*_, last] = read_space([f"flag={written}"], {}, branch, None).parameters
+    assert last.condition == (None if opens is None else ("flag", opens))
+    first = written.split(",")[0]
+    fixed = read_space([f"flag={first}"], {}, branch, None).parameters
+    assert [parameter.name for parameter in fixed] == ([] if opens is None else ["y"])
