@@ -208,10 +208,13 @@ def estimate_seconds_left(state: StudyState, slots: int) -> float | None:
     mean = statistics.fmean(known)
     if state.total is None:
         return state.seconds_left
-    left = 0.0
-    for repeat, seconds, share in running:
-        length = seconds / share if share else mean / state.repeats
-        left += max(0.0, length - seconds) + length * (state.repeats - 1 - repeat)
+    lengths = [(seconds / share if share else mean / state.repeats) for _, seconds, share in running]
+    lefts = [
+        max(0.0, length - seconds) + length * (state.repeats - 1 - repeat)
+        for length, (repeat, seconds, _) in zip(lengths, running, strict=True)
+    ]
     taken = sum(trial.state != TrialState.WAITING or is_paused(trial) for trial in state.trials)
-    left = (left + mean * max(0, state.total - taken)) / max(slots, 1)
+    new = max(0, state.total - taken)
+    # No trial is cut in two: in the end slots are idle.
+    left = max((sum(lefts) + mean * new) / max(slots, 1), *lefts, mean if new else 0.0)
     return left if state.seconds_left is None else min(left, max(0.0, state.seconds_left))

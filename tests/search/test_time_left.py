@@ -82,3 +82,9 @@ def test_a_job_that_goes_on_takes_the_time_of_its_earlier_attempts_too():
     trial.system_attrs = {PROGRESS_KEY: [0.5, "", 0], ATTEMPT_KEY.format(repeat=0): {"count": 2, "seconds": 30.0}}
     state = StudyState("s", Path(), ["minimize"], 1, [trial], [], [RunningJob(0, "", 1.0, {})], 0.0)
     assert estimate_seconds_left(state, 1) == pytest.approx(30)
+
+
+def test_the_last_trials_are_not_shared_by_idle_slots():
+    trials = [complete(0, 10), make_trial(1, TrialState.RUNNING)]
+    assert estimate(trials, [(1, 4.0)], total=2, slots=4) == pytest.approx(6)
+    assert estimate(trials, [(1, 4.0)], total=3, slots=4) == pytest.approx(10)

@@ -51,22 +51,24 @@ class Expectation:
     device_bytes: int | None
 
 
-def expect(measured: Sequence[Measured], *, jobs: int, slots: int) -> Expectation | None:
-    """Work out what the jobs that are left will take, so many at a time; None where no probe came through."""
+def expect(measured: Sequence[Measured], *, trials: int, slots: int, repeats: int = 1) -> Expectation | None:
+    """Work out what the trials that are left will take, so many at a time; None where no probe came through.
+
+    The repeats of a trial run one after the other, and no job is cut in two: the last round may leave slots idle.
+    """
     sound = [one for one in measured if one.failure is None]
     if not sound:
         return None
     lengths = [one.seconds for one in sound]
-    rounds = jobs / slots
+    rounds = math.ceil(trials / slots) * repeats
     hosts = [one.host_bytes for one in measured if one.host_bytes is not None]
     devices = [one.device_bytes for one in measured if one.device_bytes is not None]
     return Expectation(
         seconds=rounds * statistics.fmean(lengths),
         least_seconds=rounds * min(lengths),
-        # No job is cut in two: with few jobs the last round leaves slots idle.
-        most_seconds=math.ceil(rounds) * max(lengths),
+        most_seconds=rounds * max(lengths),
         is_bound=any(one.is_bound for one in sound),
-        host_bytes=max(hosts) * min(slots, jobs) if hosts else None,
+        host_bytes=max(hosts) * min(slots, trials) if hosts else None,
         device_bytes=max(devices) if devices else None,
     )
 

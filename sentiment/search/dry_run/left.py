@@ -59,8 +59,8 @@ class Left:
             begin = min(begin, (limit.epochs - self.spent.committed_epochs) / statistics.fmean(epochs) / repeats)
         trials = self.interrupted + max(0, math.floor(begin + 1e-9))  # of the work, those are a part already
         if limit.seconds is not None and seconds:
-            time = max(0.0, limit.seconds - self.spent.seconds) * search.options.n_jobs
-            trials = min(trials, int(time / statistics.fmean(seconds) / repeats))
+            rounds = max(0.0, limit.seconds - self.spent.seconds) / (statistics.fmean(seconds) * repeats)
+            trials = min(trials, int(rounds) * search.options.n_jobs)
         return trials
 
 

@@ -58,7 +58,8 @@ def report_dry_run(search: Search, runner: JobRunner) -> None:
     points = (search.composer.compose(search.space.to_overrides(extreme.point)) for extreme, _ in measured)
     epochs = [read_epochs(point, options) or 0.0 for point in points] if options.epochs is not None else []
     trials = left.count_fitting(search, [one.seconds for _, one in measured if one.failure is None], epochs)
-    expectation = expect([one for _, one in measured], jobs=trials * search.repeats.count, slots=options.n_jobs)
+    found = [one for _, one in measured]
+    expectation = expect(found, trials=trials, slots=options.n_jobs, repeats=search.repeats.count)
     print_estimate(measured, expectation, trials, left, search, console)
 
 
