@@ -257,7 +257,7 @@ def _read_history(client: MlflowClient, run: Run, epochs: Mapping[int, float]) -
     """Gather every validation by its step, with the epoch that was recorded at the same step."""
     points: dict[int, dict[str, float]] = {}
     for name in (name for name in run.data.metrics if name.startswith("val/")):
-        for point in client.get_metric_history(run.info.run_id, name):
+        for point in sorted(client.get_metric_history(run.info.run_id, name), key=lambda point: point.timestamp):
             points.setdefault(point.step, {})[name] = point.value
     # A validation whose epoch is missing was cut off while it was written.
     return tuple({"step": step, "epoch": epochs[step], **points[step]} for step in sorted(points) if step in epochs)

@@ -44,7 +44,7 @@ class MlflowRecorder:
     """One MLflow run.
 
     An interrupted run is taken up again. What its attempts have in common, the steps after the checkpoint it goes on
-    from, is recorded once: the first attempt's points stay.
+    from, is recorded once; where it measures something else there, as after a change of its data, that is added.
     """
 
     def __init__(self, context: RunContext, folder: FolderRecorder) -> None:
@@ -136,14 +136,14 @@ class MlflowRecorder:
         deliverer.open(write_uri(tracking.uri), tracking.experiment, tracking.artifact_dir)
         return deliverer.start()
 
-    def _read_attempts(self, *, is_same: bool) -> tuple[str, set[tuple[str, int]]]:
-        """Return the key of the run, and name and step of all points that earlier attempts at it noted."""
+    def _read_attempts(self, *, is_same: bool) -> tuple[str, set[tuple[str, float, int]]]:
+        """Return the key of the run, and name, value and step of all points that earlier attempts at it noted."""
         notes = [note for _, note in self._outbox.read()] if is_same else []
         keys = [note["key"] for note in notes if note["kind"] == "start"]
         if not keys:
             return uuid.uuid4().hex, set()
         points = [point for note in notes if note["kind"] == "metrics" for point in note["points"]]
-        return keys[-1], {(name, step) for name, _, _, step in points if not name.startswith(OF_THE_WHOLE)}
+        return keys[-1], {(name, value, step) for name, value, _, step in points if not name.startswith(OF_THE_WHOLE)}
 
     def _first_tags(self) -> dict[str, str]:
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
@@ -158,7 +158,7 @@ class MlflowRecorder:
         return tags
 
     def _new(self, points: list[Point]) -> list[Point]:
-        return [point for point in points if (point[0], point[3]) not in self._known]
+        return [point for point in points if (point[0], point[1], point[3]) not in self._known]
 
     def _note_points(self) -> None:
         if self._waiting:

@@ -11,6 +11,7 @@ import pytest
 from sentiment.errors import NonFiniteLossError, Reached, RunPruned, TrackingError
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.mlflow.read import read_record
 from sentiment.tracking.mlflow.recorder import NOTE_SECONDS, MlflowRecorder
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.recorder import open_recorder
@@ -225,12 +226,12 @@ def sweep(project):
     )
 
 
-def attempt(project, steps, error=None, result=None, number=0, overrides=(), tested=None):
+def attempt(project, steps, error=None, result=None, number=0, overrides=(), tested=None, scale=10):
     """Report these steps, each a validation too, and end."""
     with open_recorder(project.context(project.settings(*overrides), job_number=number)) as recorder:
         for step in steps:
             recorder.trained({"train/loss": 1 / step}, step=step, epoch=float(step))
-            recorder.validated({"val/accuracy": step / 10}, step=step, epoch=float(step))
+            recorder.validated({"val/accuracy": step / scale}, step=step, epoch=float(step))
         if tested is not None:
             recorder.tested({"test/accuracy": tested}, step=steps[-1], epoch=1.0)
         if error is not None:
@@ -297,6 +298,18 @@ class TestRestartedRun:
         attempt(project, [2], result=result, tested=0.75)
         [run] = children(project, sweep)
         assert run.data.metrics["test/accuracy"] == 0.75
+
+    def test_an_attempt_that_measures_something_else_is_not_shown_with_the_figures_of_the_one_before(
+        self, project, sweep, result
+    ):
+        """Its data may have changed under the same name, so that it starts anew."""
+        with pytest.raises(KeyboardInterrupt):
+            attempt(project, [1, 2], KeyboardInterrupt())
+        attempt(project, [1, 2, 3], result=result, scale=100)
+        [run] = children(project, sweep)
+        assert [point["val/accuracy"] for point in read_record(project.uri, run.info.run_id).history] == [
+            point["val/accuracy"] for point in read_result(project.output_dir(0) / "result.json").history
+        ]
 
     def test_a_run_killed_before_it_noted_its_id_is_found_again(self, project, sweep, result):
         with pytest.raises(KeyboardInterrupt):
