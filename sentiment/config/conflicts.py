@@ -96,7 +96,8 @@ class UnreadKeys:
                 del self._unread[name]
             elif any(flat[key] is not None for key in keys):
                 problem = f"no run of this command reads it, as {', '.join(found[0])}"
-                self._unread[name] = Fault(name, problem, "leave it out, or choose otherwise there")
+                others = " or ".join(cause.partition("=")[0] for cause in found[0])
+                self._unread[name] = Fault(name, problem, f"leave it out, or change {others}")
 
     def find_faults(self) -> list[Fault]:
         """Return the faults, once every run was looked at."""
@@ -115,7 +116,12 @@ def _find_causes(key: str, flat: Mapping[str, Any]) -> list[str]:
             _is_of_extension(one, flat) for one in (key, *conditions)
         )
         if is_meant and all(other in flat and is_so(flat[other]) for other, is_so in conditions.items()):
-            return [f"{other.removesuffix('.name')}={type_value(flat[other])}" for other in conditions]
+            return [
+                f"{other.removesuffix('._target_')}={type_value(flat[other]).rpartition('.')[2]}"
+                if other.endswith("._target_")
+                else f"{other}={type_value(flat[other])}"
+                for other in conditions
+            ]
     return []
 
 
