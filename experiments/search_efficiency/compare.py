@@ -54,6 +54,7 @@ warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 POLICIES = [
     Policy("stock", in_batches=True),
+    Policy("stock, drawn again", in_batches=True, draws_again=True),
     Policy("no pruning"),
     Policy("median", optuna.pruners.MedianPruner()),
     Policy("median, margin 1", optuna.pruners.MedianPruner(), margin=1.0),

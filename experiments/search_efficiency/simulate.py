@@ -46,6 +46,9 @@ OBSERVED_REVIEWS = 300
 START_SECONDS = 1.0
 """What it takes a running worker to begin or to take up a job: composing, batches, the network, a checkpoint."""
 
+OTHER_DRAWS = 1_000_000
+"""Added to the seed of a control's sampler."""
+
 CHANCE = 0.5
 """Value of a study that has found nothing yet."""
 
@@ -71,6 +74,7 @@ class Policy:
         margin: Standard errors by which a trial has to be behind before it is pruned.
         is_oracle: Trials end at their first validation unless their end, which the oracle knows, is the best so far.
         in_batches: The stock sweeper: trials are drawn in batches of all workers, and a batch ends with its last trial.
+        draws_again: Its sampler has other random numbers, on the same reviews: a control.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Policy:
     n_trials: int | None = None
     margin: float = 0.0
     in_batches: bool = False
+    draws_again: bool = False
     is_oracle: bool = False
 
 
@@ -292,7 +297,8 @@ def simulate(
     """Simulate one study; return what it had found and when."""
     problem = Problem.draw(curves, params, seed)
     if policy.in_batches:
-        return _simulate_stock(policy, problem, workers=workers, seconds=seconds, seed=seed)
+        other = seed + OTHER_DRAWS if policy.draws_again else seed
+        return _simulate_stock(policy, problem, workers=workers, seconds=seconds, seed=other)
     options = {**read_sweeper_defaults(), "sampler": {}, "pruner": None, "direction": "maximize"}
     options |= {"n_trials": policy.n_trials or UNLIMITED, "n_jobs": workers, "study_name": "simulated"}
     options["margin"] = policy.margin

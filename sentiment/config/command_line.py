@@ -12,6 +12,7 @@ import pickle
 import re
 from argparse import Namespace
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +45,9 @@ from sentiment.config.reading import check_settings, list_keys, read_choices, re
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
 from sentiment.private import parse_arguments
+
+UNCOMPOSABLE = (*COMPOSE_ERRORS, ValueError)
+"""What composing raises; ValueError: a group that is set to null or to a number."""
 
 SearchPoints = Callable[[DictConfig, Sequence[str], Mapping[str, str], ConfigLoader], Sequence[Sequence[str]]]
 """Lists the overrides of the points at which a search is checked, from the configuration that the fixed overrides
@@ -131,6 +135,8 @@ class CommandLineCheck:
             for with_hydra in (False, True)
         }
         self._compose_whole = cache(self._compose_pickled)  # once, with Hydra's node and without
+        parse = OverridesParser.create(config_loader=self.loader).parse_overrides
+        self._parse_line = cache(lambda line: parse([line])[0])  # once for all points
         self.unread = UnreadKeys(())
 
     def find_faults(self) -> list[Fault]:
@@ -138,7 +144,7 @@ class CommandLineCheck:
         faults: list[Fault] = []
         overrides = self._parse(self.lines, faults)
         swept = [override for override in overrides if override.is_sweep_override()]
-        fixed, found = self._keep_composable([override for override in overrides if override not in swept])
+        fixed, _, found = self._keep_composable([override for override in overrides if override not in swept])
         faults += found
         composed = self._compose(fixed, with_hydra=True)
         hydra_config = composed.hydra
@@ -205,9 +211,8 @@ class CommandLineCheck:
         explained: set[str] = set()  # an override that composes nowhere is explained once, not at every corner
         for point in points:
             overrides = self._parse([line for line in point if line not in explained], faults)
-            composable, found = self._keep_composable([*hydra_overrides, *overrides])
+            composable, config, found = self._keep_composable([*hydra_overrides, *overrides])
             explained |= {str(override.input_line) for override in overrides if override not in composable}
-            config = self._compose(composable)
             known |= dict.fromkeys(list_keys(config))
             faults += found + find_other_devices(config, sweeper) + self._check_settings(config, options)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
@@ -217,15 +222,14 @@ class CommandLineCheck:
         faults: list[Fault] = []
         probe = self._parse(list(sweeper.probe_overrides or []), faults)
         keys = {override.key_or_group for override in probe}
-        faults += self._keep_composable([*(one for one in point if one.key_or_group not in keys), *probe])[1]
+        faults += self._keep_composable([*(one for one in point if one.key_or_group not in keys), *probe])[-1]
         return [Fault("hydra.sweeper.probe_overrides", f"{one.key}: {one.problem}", one.remedy) for one in faults]
 
     def _parse(self, lines: list[str], faults: list[Fault]) -> list[Override]:
-        parser = OverridesParser.create(config_loader=self.loader)
         overrides: list[Override] = []
         for line in lines:
             try:
-                overrides += parser.parse_overrides([line])
+                overrides.append(self._parse_line(line))
             except (
                 HydraException,
                 ValueError,
@@ -239,8 +243,8 @@ class CommandLineCheck:
         return overrides
 
     def _check_point(self, overrides: list[Override]) -> list[Fault]:
-        composable, faults = self._keep_composable(overrides)
-        return faults + self._check_settings(self._compose(composable))
+        _, config, faults = self._keep_composable(overrides)
+        return faults + self._check_settings(config)
 
     def _check_settings(self, config: DictConfig, sweeper: Mapping[str, Any] | None = None) -> list[Fault]:
         settings, faults = check_settings(config, Path.cwd())
@@ -248,13 +252,13 @@ class CommandLineCheck:
             self.unread.look(settings, sweeper or {})
         return faults
 
-    def _keep_composable(self, overrides: list[Override]) -> tuple[list[Override], list[Fault]]:
-        """Split overrides into those that Hydra can compose and the explained rest.
+    def _keep_composable(self, overrides: list[Override]) -> tuple[list[Override], DictConfig, list[Fault]]:
+        """Return the overrides that Hydra can compose, what they compose to, and the explained rest.
 
         The faultless case composes once; only after a failure is each override tried alone.
         """
-        if self._can_compose(overrides):
-            return overrides, []
+        with suppress(*UNCOMPOSABLE):
+            return overrides, self._compose(overrides), []
         faults: list[Fault] = []
         choices: list[Override] = []
         for override in (override for override in overrides if self._is_choice(override)):
@@ -270,7 +274,7 @@ class CommandLineCheck:
                 kept.append(override)
             else:
                 faults.append(self._explain_value(override, choices))
-        return kept, faults
+        return kept, self._compose(kept), faults
 
     def _explain_choice(self, override: Override, choices: list[Override]) -> Fault:
         group, option = override.key_or_group, override.get_value_element_as_str()
@@ -313,7 +317,7 @@ class CommandLineCheck:
         """Return why overrides do not compose; None: they do."""
         try:
             self._compose(overrides)
-        except (*COMPOSE_ERRORS, ValueError) as error:  # ValueError: a group that is set to null or to a number
+        except UNCOMPOSABLE as error:
             return str(error.__cause__ or error).splitlines()[0]
         return None
 
