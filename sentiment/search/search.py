@@ -273,10 +273,20 @@ class Search:
             if application.find_faults is not None:
                 faults |= dict.fromkeys(application.find_faults(config))
         if not faults:
-            faults = dict.fromkeys(self._check_epochs())
+            faults = dict.fromkeys([*self._check_seed(), *self._check_epochs()])
         if faults:
             raise ConfigError(list(faults))
         _ = self.starts, self._read_prior(self.space)  # they are read, and may be faulty
+
+    def _check_seed(self) -> list[Fault]:
+        """Return what is wrong with the seed that repeats count up from."""
+        key, repeats = self.repeats.seed_key, self.repeats.count
+        if repeats == 1 or key in {name_key(parameter.name) for parameter in self.space.parameters}:
+            return []
+        seed = read_setting(self._read_fixed({key}).get(key, "None"))
+        if isinstance(seed, int) and not isinstance(seed, bool):
+            return []
+        return [Fault(key, f"{repeats} repeats count up from a whole number, and it is {seed!r}", f"set {key}=0")]
 
     def _check_epochs(self) -> list[Fault]:
         """Return what is wrong with a budget of epochs that no trial could keep to."""

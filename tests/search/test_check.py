@@ -81,6 +81,16 @@ def sweep_with(sweep, tmp_path):
     return run
 
 
+@pytest.mark.parametrize("seed", ["null", "1.5", "many"])
+def test_repeats_need_a_seed_to_count_up_from(sweep_with, study_dir, seed):
+    with pytest.raises(StudyEndedError) as caught:
+        sweep_with({}, "hydra.sweeper.repeats=3", f"seed={seed}")
+    [fault] = caught.value.__cause__.faults
+    assert (fault.key, fault.remedy) == ("seed", "set seed=0")
+    assert "3 repeats count up from a whole number, and it is " in fault.problem
+    assert not (study_dir / "journal.log").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "place", "problem", "remedy"),
     [
