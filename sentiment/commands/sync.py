@@ -29,9 +29,11 @@ def run(options: argparse.Namespace) -> None:
         SentimentError: There is no such folder, or the store does not take everything.
     """
     from sentiment.errors import TrackingError
+    from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
     from sentiment.tracking.mlflow.delivery import Deliverer
     from sentiment.tracking.outbox import find_outboxes
+    from sentiment.tracking.result_file import PARENT_FILE
 
     folder = Path(options.folder or stored_runs.MULTIRUN_DIR)
     if not folder.is_dir():
@@ -40,11 +42,15 @@ def run(options: argparse.Namespace) -> None:
         raise TrackingError(f"There is no folder {options.folder}.\n  -> name one: python -m sentiment sync FOLDER")
     waiting = [outbox for outbox in find_outboxes(folder) if not outbox.is_delivered]
     deliverer = Deliverer(folder, [stored_runs.choose_tracking_uri(options.tracking_uri)])
-    if not deliverer.deliver():
+    is_whole = deliverer.deliver()
+    if is_whole and [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
+        is_whole = deliverer.deliver()
+    if not is_whole:
         reason = deliverer.failure or "another command is delivering them"
-        left = [str(outbox.folder) for outbox in waiting if not outbox.is_delivered]
+        left = [outbox.folder for outbox in find_outboxes(folder) if not outbox.is_delivered]
+        count = len({*left, *(outbox.folder for outbox in waiting)})
         raise TrackingError(
-            f"Of {len(waiting)} runs, {len(left)} are not delivered ({reason}):\n"
+            f"Of {count} runs, {len(left)} are not delivered ({reason}):\n"
             + "\n".join(f"  {name}" for name in left[: stored_runs.SHOWN_NAMES])
             + "\n  -> see that the store answers, then start the same command again; what is delivered stays delivered"
         )

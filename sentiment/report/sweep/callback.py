@@ -18,11 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.errors import SentimentError, TrackingError
-from sentiment.report.sweep.closing import Alive, close_jobs, close_killed_beside, describe_parent
+from sentiment.report.sweep.closing import Alive, close_jobs, close_killed_beside, describe_parent, tell_parent
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
-from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, note_standing, note_sweep_end
+from sentiment.tracking.parent_file import note_standing, note_sweep_end
 
 if TYPE_CHECKING:
     from sentiment.report.sweep.collect import RunningStudy
@@ -156,11 +156,7 @@ class SweepCallback(Callback):
             table = _collect(config)
             ending = _ending(table, interruption)
             if self._parent is not None:
-                from sentiment.report.sweep.note import write_note, write_view
-
-                tags, metrics = describe_parent(table)
-                shown = {NOTE_TAG: write_note(table, self._parent), VIEW_TAG: write_view(table, self._parent)}
-                note_standing(_sweep_dir(config), {**tags, **shown}, metrics)
+                tell_parent(_sweep_dir(config), table, self._parent)
                 texts = _describe_study(config) if table.is_study else {}
             if table.rows:
                 from sentiment.report.sweep.page import report_sweep  # what draws takes a second or two to import

@@ -18,7 +18,7 @@ from sentiment.format import format_metric
 from sentiment.report.sweep.collect import ALIVE_FILE, collect_sweep
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.outbox import Outbox
-from sentiment.tracking.parent_file import note_standing, note_sweep_end
+from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, note_standing, note_sweep_end, read_parent
 from sentiment.tracking.recorder import close_abandoned
 from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE
 
@@ -80,6 +80,43 @@ def close_killed_beside(sweep_dir: Path, uri: str) -> None:
         from sentiment.tracking.mlflow.delivery import Deliverer
 
         threading.Thread(target=Deliverer(folder, [uri]).deliver, daemon=True).start()
+
+
+def tell_parent(sweep_dir: Path, table: SweepTable, parent: Parent) -> None:
+    """Note for the parent run of a sweep that is over how it stands, with its description and its view.
+
+    Raises:
+        TrackingError: The folder cannot be written.
+    """
+    from sentiment.report.sweep.note import write_note, write_view
+
+    tags, metrics = describe_parent(table)
+    shown = {NOTE_TAG: write_note(table, parent), VIEW_TAG: write_view(table, parent)}
+    note_standing(sweep_dir, {**tags, **shown}, metrics)
+
+
+def tell_parent_again(sweep_dir: Path) -> bool:
+    """Note anew how a sweep that is over stands, where MLflow was given its best run only after its end.
+
+    Returns:
+        Whether there is anything to deliver for it.
+
+    Raises:
+        SentimentError: What is stored of the sweep cannot be read, or its folder not written.
+    """
+    outbox, parent = Outbox(sweep_dir), read_parent(sweep_dir)
+    notes = [note for _, note in outbox.read()]
+    told = [note["tags"] for note in notes if note["kind"] == "standing"]
+    if parent is None or not told or notes[-1]["kind"] != "sweep_end":
+        return False  # it goes on: its own command tells
+    if "best.trial" not in told[-1] or "best.run_id" in told[-1]:
+        return False
+    table = collect_sweep(sweep_dir)
+    if table.best is None or table.best.record is None or table.best.record.run_id is None:
+        return False
+    tell_parent(sweep_dir, table, parent)
+    outbox.note(**notes[-1])  # a standing is one of a sweep that goes on
+    return True
 
 
 def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]]:

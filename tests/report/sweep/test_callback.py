@@ -20,6 +20,7 @@ from sentiment.report.sweep.callback import SweepCallback, explain_watching
 from sentiment.report.sweep.closing import ALIVE_FILE, Alive
 from sentiment.report.sweep.collect import collect_sweep
 from sentiment.tracking import runs
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import read_parent
 from sentiment.tracking.result_file import read_result, write_result
 
@@ -242,6 +243,27 @@ def test_a_multirun_that_was_killed_is_closed_by_the_next_one(
     run = MlflowClient(tracking_uri=parent.uri).get_run(parent.run_id)
     assert (run.info.status, run.data.tags["failure.reason"]) == ("KILLED", "the command was killed")
     living.end()
+
+
+@pytest.mark.usefixtures("store", "short_report")
+def test_a_parent_names_the_runs_that_mlflow_was_given_after_the_sweep(make_config, run_sweep, tmp_path, capsys):
+    run_sweep(make_config(), run_id=None)
+    before = parent_of(tmp_path)
+    assert "best.run_id" not in before.data.tags
+    client, parent = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db"), read_parent(tmp_path / "sweep")
+    run = client.create_run(parent.experiment_id)
+    outbox = Outbox(tmp_path / "sweep" / "1")
+    outbox.begin(run.info.run_id, parent.uri)
+    outbox.note("tags", tags={"late": "yes"})
+
+    main(["sync", str(tmp_path / "sweep")])
+    assert capsys.readouterr().out.endswith("1 delivered.\n")
+    after = parent_of(tmp_path)
+    assert after.data.tags["best.run_id"] == run.info.run_id
+    assert run.info.run_id in after.data.tags["mlflow.note.content"]
+    assert (after.info.status, after.info.end_time) == (before.info.status, before.info.end_time)
+    main(["sync", str(tmp_path / "sweep")])
+    assert capsys.readouterr().out == "Everything is delivered.\n"
 
 
 def test_a_launcher_can_send_it_to_its_jobs_while_it_delivers(make_config, store):
