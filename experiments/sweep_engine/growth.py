@@ -242,6 +242,8 @@ def measure_run() -> dict[str, Any]:
                     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
                 except (OSError, IndexError):
                     break
+                if pages == 0:  # it has ended, and waits to be noticed
+                    break
                 memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
                 time.sleep(0.2)
         if process.returncode:
