@@ -22,7 +22,7 @@ The number of devices is one: they share the same batches and average to the sam
 threads, and dropout draws other numbers, as on another kind of device. A run may go on with more or fewer.
 """
 
-PHRASES = ("model.bigram_buckets", "model.bigram_size", "model.convolution_width")
+PHRASES = ("model.bigram_buckets", "model.bigram_size", "model.convolution_width", "model.naive_bayes_ngrams")
 
 ADDED = {
     "transformer": PHRASES,

@@ -73,6 +73,9 @@ class PhraseGroup(Group):
     convolution_width: int | None = Field(
         default=None, ge=1, le=99, description="Neighbouring words that a residual convolution sees; null: none."
     )
+    naive_bayes_ngrams: int | None = Field(
+        default=None, ge=1, le=3, description="Longest n-grams whose naive-Bayes ratios join the words; null: none."
+    )
 
     @field_validator("convolution_width")
     @classmethod
@@ -444,7 +447,9 @@ class TrainerSettings(Group):
     gradient_clip_norm: float | None = Field(gt=0, description="Largest norm of the gradient; null: no clipping.")
     label_smoothing: float = Field(ge=0, lt=1, description="Label smoothing of the cross-entropy in training.")
     weight_averaging: float | None = Field(
-        gt=0, lt=1, description="Decay of an exponential moving average of the weights, which is evaluated; null: none."
+        gt=0,
+        lt=1,
+        description="Decay of a moving average of the weights, after its first steps, which is evaluated; null: none.",
     )
     adversarial_share: float | None = Field(
         default=None,

@@ -78,6 +78,11 @@ class ReviewDataModule(LightningDataModule):
         """Test batches, always the same ones."""
         return self._loader(self.corpus.test)
 
+    def list_training(self) -> list[Item]:
+        """List the training reviews as a network sees them, in the order of their split."""
+        reviews = CutReviews(self.corpus.train, self.max_tokens, self.keep, self.head_fraction)
+        return [reviews[row] for row in range(len(reviews))]
+
     def _loader(self, split: EncodedSplit, **which: int) -> DataLoader[Item]:
         lengths = np.minimum(split.lengths, self.max_tokens)
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

@@ -67,9 +67,17 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embed (B, T) token ids as (B, T, D) vectors; torch's global generator draws the dropped words."""
-        if self.training and self.word_dropout > 0:
-            drawn = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout  # (B, T)
-            tokens = tokens.masked_fill(drawn & (tokens != PAD_ID), UNK_ID)
+        return self.look_up(self.drop_words(tokens))
+
+    def drop_words(self, tokens: Tensor) -> Tensor:
+        """Return (B, T) token ids, in training with some of them replaced by the unknown token."""
+        if not self.training or self.word_dropout == 0:
+            return tokens
+        drawn = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout  # (B, T)
+        return tokens.masked_fill(drawn & (tokens != PAD_ID), UNK_ID)
+
+    def look_up(self, tokens: Tensor) -> Tensor:
+        """Embed (B, T) token ids, all of them."""
         vectors: Tensor = self.table(tokens)  # (B, T, D)
         return vectors if self.bigrams is None else vectors + self.bigrams(tokens)
 

@@ -68,21 +68,21 @@ class NgramClassifier(nn.Module):
         self.max_n, self.keep_unknown = max_n, keep_unknown
         self.outputs = 1 if classes == 2 else classes
         for n in range(1, max_n + 1):
-            self.register_buffer(_buffer(n), torch.empty(0, dtype=torch.int64))
+            self.register_buffer(name_ngrams(n), torch.empty(0, dtype=torch.int64))
         self.weight = nn.Parameter(torch.zeros(self.outputs, 0))  # (O, M)
         self.bias = nn.Parameter(torch.zeros(self.outputs))  # (O,)
 
     @property
     def ngrams(self) -> list[Tensor]:
         """Known n-grams for n = 1, 2, ...: packed ids, ascending; their columns follow one another."""
-        return [self.get_buffer(_buffer(n)) for n in range(1, self.max_n + 1)]
+        return [self.get_buffer(name_ngrams(n)) for n in range(1, self.max_n + 1)]
 
     def set_weights(self, ngrams: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
         """Take the n-grams of `learn_ngrams`, (O, M) weights and (O,) scores of a review without a known n-gram.
 
         O is 1 for two classes, else K; M is the number of n-grams of any n.
         """
-        names = [_buffer(n) for n in range(1, self.max_n + 1)]
+        names = [name_ngrams(n) for n in range(1, self.max_n + 1)]
         self.load_state_dict({**dict(zip(names, ngrams, strict=True)), WEIGHT: weight.float(), BIAS: bias.float()})
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -108,18 +108,7 @@ class NgramClassifier(nn.Module):
 
     def find_occurrences(self, ids: Tensor, rows: Tensor) -> Occurrences:
         """Return every position at which a known n-gram stands; arguments as for `find_features`."""
-        columns, starts, sizes, before = [], [], [], 0
-        for n, known in enumerate(self.ngrams, start=1):
-            packed, places = pack(ids, rows, n, self.vocabulary_size, keep_unknown=self.keep_unknown)
-            if len(known):
-                index = torch.searchsorted(known, packed).clamp(max=len(known) - 1)
-                hit = known[index] == packed
-                columns.append(index[hit] + before)
-                starts.append(places[hit])
-                sizes.append(torch.full_like(columns[-1], n))
-            before += len(known)
-        none = ids.new_empty(0)
-        return Occurrences(*(torch.cat([none, *parts]) for parts in (columns, starts, sizes)))
+        return find_occurrences(self.ngrams, ids, rows, self.vocabulary_size, keep_unknown=self.keep_unknown)
 
     def share_out(self, ids: Tensor) -> Tensor:
         """Return the part of the scores that each of the (T,) words of one whole review has, (T, O).
@@ -143,13 +132,31 @@ class NgramClassifier(nn.Module):
             RuntimeError: The state does not fit the settings, or its parts do not fit each other.
         """
         for n in range(1, self.max_n + 1):
-            stored = state_dict.get(_buffer(n))
+            stored = state_dict.get(name_ngrams(n))
             if stored is not None:
-                _check_ngrams(stored, n, self.vocabulary_size)
-                setattr(self, _buffer(n), torch.empty_like(stored, device=self.bias.device))
+                check_ngrams(stored, n, self.vocabulary_size)
+                setattr(self, name_ngrams(n), torch.empty_like(stored, device=self.bias.device))
         count = sum(len(known) for known in self.ngrams)
         self.weight = nn.Parameter(self.weight.new_zeros(self.outputs, count))
         return super().load_state_dict(state_dict, strict, assign)
+
+
+def find_occurrences(
+    ngrams: Sequence[Tensor], ids: Tensor, rows: Tensor, vocabulary_size: int, *, keep_unknown: bool
+) -> Occurrences:
+    """Return every position at which one of the n-grams of `learn_ngrams` stands; other arguments as for `pack`."""
+    columns, starts, sizes, before = [], [], [], 0
+    for n, known in enumerate(ngrams, start=1):
+        packed, places = pack(ids, rows, n, vocabulary_size, keep_unknown=keep_unknown)
+        if len(known):
+            index = torch.searchsorted(known, packed).clamp(max=len(known) - 1)
+            hit = known[index] == packed
+            columns.append(index[hit] + before)
+            starts.append(places[hit])
+            sizes.append(torch.full_like(columns[-1], n))
+        before += len(known)
+    none = ids.new_empty(0)
+    return Occurrences(*(torch.cat([none, *parts]) for parts in (columns, starts, sizes)))
 
 
 def pack(ids: Tensor, rows: Tensor, n: int, vocabulary_size: int, *, keep_unknown: bool) -> tuple[Tensor, Tensor]:
@@ -198,11 +205,17 @@ def learn_ngrams(
     return ngrams
 
 
-def _buffer(n: int) -> str:
+def name_ngrams(n: int) -> str:
+    """Return the name of the tensor that holds n-grams of n words."""
     return f"ngrams_{n}"
 
 
-def _check_ngrams(stored: Tensor, n: int, vocabulary_size: int) -> None:
+def check_ngrams(stored: Tensor, n: int, vocabulary_size: int) -> None:
+    """Refuse what are no packed n-grams, in order.
+
+    Raises:
+        RuntimeError: They are none.
+    """
     in_order = stored.dtype == torch.int64 and stored.ndim == 1 and bool((stored[1:] > stored[:-1]).all())
     if not in_order or (len(stored) and not 0 <= int(stored[0]) <= int(stored[-1]) < vocabulary_size**n):
         raise RuntimeError(f"the {n}-grams are no ascending packed ids of a vocabulary of {vocabulary_size}")

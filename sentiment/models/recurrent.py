@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sentiment.models.convolution import ConvolutionFront
 from sentiment.models.embedding import TokenEmbedding
+from sentiment.models.naive_bayes import NaiveBayesFeatures, assign_folds
 from sentiment.models.padding import as_mask
 from sentiment.models.pooling import build_pooling
 
@@ -68,6 +70,7 @@ class TextClassificationRNN(nn.Module):
         bigram_buckets: Buckets of hashed word pairs, see `BigramEmbedding`; None: words alone.
         bigram_size: Width of a pair's vector; None: D.
         convolution_width: Neighbouring words that a `ConvolutionFront` sees; None: none.
+        naive_bayes_ngrams: Longest n-grams of `NaiveBayesFeatures`; None: none.
 
     Raises:
         ValueError: A choice that does not exist.
@@ -89,6 +92,7 @@ class TextClassificationRNN(nn.Module):
         bigram_buckets: int | None = None,
         bigram_size: int | None = None,
         convolution_width: int | None = None,
+        naive_bayes_ngrams: int | None = None,
     ) -> None:
         super().__init__()
         directions = 2 if bidirectional else 1
@@ -97,6 +101,16 @@ class TextClassificationRNN(nn.Module):
             vocabulary_size, embedding_size, word_dropout, bigram_buckets, bigram_size
         )
         self.dropout = nn.Dropout(dropout)
+        self.naive_bayes = None
+        if naive_bayes_ngrams is not None:
+            self.naive_bayes = NaiveBayesFeatures(
+                vocabulary_size=vocabulary_size, classes=classes, max_n=naive_bayes_ngrams
+            )
+            if self.naive_bayes.width > embedding_size:
+                raise ValueError(
+                    f"{self.naive_bayes.width} ratios do not fit into an embedding_size of {embedding_size}; take a "
+                    "larger one, or a smaller model.naive_bayes_ngrams"
+                )
         self.front = None if convolution_width is None else ConvolutionFront(embedding_size, convolution_width, dropout)
         self.layers = nn.ModuleList(
             RecurrentLayer(cell, embedding_size if layer == 0 else width, hidden_size, bidirectional)
@@ -112,7 +126,13 @@ class TextClassificationRNN(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Embed (B, T) token ids as (B, T, D)."""
-        return self.dropout(self.token_embedding(tokens))  # type: ignore[no-any-return]
+        kept = self.token_embedding.drop_words(tokens)
+        embedded: Tensor = self.dropout(self.token_embedding.look_up(kept))
+        if self.naive_bayes is None:
+            return embedded
+        ratios = self.naive_bayes(kept, assign_folds(tokens))
+        # To the last features as they are: a map to all of them had a larger loss on IMDB, other than in a Transformer.
+        return embedded + functional.pad(ratios, (embedded.shape[-1] - ratios.shape[-1], 0))
 
     def encode(self, embedded: Tensor, mask_or_lengths: Tensor) -> Tensor:
         """Turn (B, T, D) embedded tokens into (B, T, directions * hidden_size) states."""

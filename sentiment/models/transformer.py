@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sentiment.models.attention import SelfAttention, attention_weights
 from sentiment.models.convolution import ConvolutionFront
 from sentiment.models.embedding import INITIAL_DEVIATION, TokenEmbedding
+from sentiment.models.naive_bayes import NaiveBayesFeatures, assign_folds
 from sentiment.models.padding import as_mask
 from sentiment.models.pooling import build_pooling
 
@@ -107,6 +108,7 @@ class TextClassificationTransformer(nn.Module):
         bigram_buckets: Buckets of hashed word pairs, see `BigramEmbedding`; None: words alone.
         bigram_size: Width of a pair's vector; None: D.
         convolution_width: Neighbouring words that a `ConvolutionFront` sees; None: none.
+        naive_bayes_ngrams: Longest n-grams of `NaiveBayesFeatures`; None: none.
 
     Raises:
         ValueError: A choice that does not exist, heads that do not fit, or no `max_tokens`.
@@ -132,6 +134,7 @@ class TextClassificationTransformer(nn.Module):
         bigram_buckets: int | None = None,
         bigram_size: int | None = None,
         convolution_width: int | None = None,
+        naive_bayes_ngrams: int | None = None,
     ) -> None:
         super().__init__()
         if max_tokens is None:
@@ -145,6 +148,11 @@ class TextClassificationTransformer(nn.Module):
         )
         self.positions = _build_positions(positions, max_tokens, embedding_size)
         self.dropout = nn.Dropout(dropout)
+        self.naive_bayes = None
+        if naive_bayes_ngrams is not None:
+            self.naive_bayes = NaiveBayesFeatures(
+                vocabulary_size=vocabulary_size, classes=classes, max_n=naive_bayes_ngrams, map_to=embedding_size
+            )
         self.front = None if convolution_width is None else ConvolutionFront(embedding_size, convolution_width, dropout)
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -163,7 +171,9 @@ class TextClassificationTransformer(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Embed (B, T) token ids, with their positions, as (B, T, D)."""
-        return self.dropout(self.positions(self.token_embedding(tokens)))  # type: ignore[no-any-return]
+        kept = self.token_embedding.drop_words(tokens)
+        embedded: Tensor = self.dropout(self.positions(self.token_embedding.look_up(kept)))
+        return embedded if self.naive_bayes is None else embedded + self.naive_bayes(kept, assign_folds(tokens))
 
     def encode(self, embedded: Tensor, mask_or_lengths: Tensor) -> Tensor:
         """Turn (B, T, D) embedded tokens into (B, T, D) states."""

@@ -27,8 +27,8 @@ PARTS = 4
 HELD_OUT_STREAM = 3
 """Stream of random numbers, beside those of `sentiment.data.splits`."""
 
-NO_PART = {"pooling": "mean", "dropout": 0.0, "word_dropout": 0.0}
-"""Keys of a network that come after its states, or hide words from it: a small one does not overfit 20 million."""
+NO_PART = {"pooling": "mean", "dropout": 0.0, "word_dropout": 0.0, "naive_bayes_ngrams": None}
+"""Keys of a network that come after its states, know of classes, or hide words: a small one does not overfit."""
 
 SHOWING = {"depth": 1, "bigram_buckets": None, "bigram_size": None, "convolution_width": None}
 """Parts that would show a recurrent cell the word that it predicts: they start fresh when the classes are learned."""

@@ -1,28 +1,45 @@
-"""Naive-Bayes weights for a linear classifier (Wang & Manning 2012, "Baselines and Bigrams").
+"""Naive-Bayes ratios, for networks and for a linear classifier (Wang & Manning 2012, "Baselines and Bigrams").
 
-Each binary feature is scaled by the log-count ratio that naive Bayes gives it; on the scaled features stands a
-regularised linear classifier of scikit-learn. Scale and weight multiply to one weight a feature.
+Of the classifier, each binary feature is scaled by the log-count ratio that naive Bayes gives it; on the scaled
+features stands a regularised linear classifier of scikit-learn. Scale and weight multiply to one weight a feature.
 
 Shapes: N reviews, M features, K classes, O outputs (1 for two classes, else K).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor, nn
 
 from sentiment.config.schema import NgramSettings
+from sentiment.data.batching import Item, collate
 from sentiment.errors import DataError
+from sentiment.models.naive_bayes import FOLDS, NaiveBayesFeatures, assign_folds
+from sentiment.models.ngram import Occurrences, find_occurrences, learn_ngrams
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-FOLDS = 3
+CALIBRATION_FOLDS = 3
 """Parts of the training reviews, each of which calibrates a support vector machine that the others trained."""
 
 MAX_ITERATIONS = 1000
+
+SMOOTHING = 1.0
+"""Added to every count in the ratios that a network sees, alpha in the paper."""
+
+MIN_REVIEWS = 2
+"""Reviews that an n-gram stands in before a network sees its ratio."""
+
+CHUNK = 256
+"""Reviews that are padded together; of no matter to what is counted."""
+
+Counts = npt.NDArray[np.integer]
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.integer]
@@ -54,15 +71,63 @@ def fit_linear(features: csr_matrix, labels: Labels, classes: int, settings: Ngr
 
 
 def log_count_ratio(features: csr_matrix, positive: npt.NDArray[np.bool_], smoothing: float) -> Floats:
+    """Compute the `ratio_of_counts` from (N, M) binary features and (N,) flags of the class."""
+    count, others = (np.asarray(features[rows].sum(axis=0)).ravel() for rows in (positive, ~positive))
+    return ratio_of_counts(count, others, smoothing)
+
+
+def ratio_of_counts(positive: Counts, others: Counts, smoothing: float) -> Floats:
     """Compute r = log((p / |p|) / (q / |q|)), with p and q the smoothed counts in positive and other reviews.
 
-    From (N, M) binary features and (N,) flags of the class to (M,) ratios, above 0 for features of the class;
-    `smoothing` is added to every count, alpha in the paper.
+    From the (M,) numbers of reviews of the class, and of others, with each feature to (M,) ratios, above 0 for features
+    of the class; `smoothing` is added to every count, alpha in the paper.
     """
-    counts = [np.asarray(features[rows].sum(axis=0)).ravel() + smoothing for rows in (positive, ~positive)]
-    p, q = (count / count.sum() for count in counts)
+    p, q = ((counts + smoothing) / (counts + smoothing).sum() for counts in (positive, others))
     ratio: Floats = np.log(p / q)
     return ratio
+
+
+def learn_ratios(network: nn.Module, reviews: Sequence[Item], classes: int) -> None:
+    """Count the n-grams of training reviews for the `NaiveBayesFeatures` in a network of K classes.
+
+    N-grams that fewer than `MIN_REVIEWS` reviews have are left out; those that no review of the other folds has say
+    nothing in training.
+    Memory: some 100 bytes a word, and 100 an n-gram.
+    """
+    parts = [part for part in network.modules() if isinstance(part, NaiveBayesFeatures)]
+    if not parts:
+        return
+    ids = torch.from_numpy(np.concatenate([item.ids for item in reviews]).astype(np.int64))
+    rows = torch.repeat_interleave(torch.tensor([len(item.ids) for item in reviews]))
+    chunks = (reviews[start : start + CHUNK] for start in range(0, len(reviews), CHUNK))
+    folds = torch.cat([assign_folds(collate(chunk).tokens) for chunk in chunks])  # (N,)
+    groups = folds * classes + torch.tensor([item.label for item in reviews])  # (N,)
+    for part in parts:
+        size = part.vocabulary_size
+        ngrams = learn_ngrams(
+            ids, rows, max_n=part.max_n, min_frequency=MIN_REVIEWS, vocabulary_size=size, keep_unknown=False
+        )
+        found = find_occurrences(ngrams, ids, rows, size, keep_unknown=False)
+        counts = _count(found, rows, groups, sum(map(len, ngrams)), classes)
+        total = counts.sum(axis=0)
+        by_fold = np.stack([_ratios(total - fold) for fold in counts])
+        part.set_ratios(ngrams, torch.from_numpy(_ratios(total)), torch.from_numpy(by_fold))
+
+
+def _count(found: Occurrences, rows: Tensor, groups: Tensor, size: int, classes: int) -> Counts:
+    """Count the reviews of each fold and class with each of M n-grams: (FOLDS, K, M)."""
+    pairs = torch.unique(rows[found.starts] * size + found.columns)  # a review counts an n-gram once
+    group, columns = groups[pairs // max(size, 1)], pairs % max(size, 1)
+    counts = [torch.bincount(columns[group == one], minlength=size) for one in range(FOLDS * classes)]
+    return torch.stack(counts).view(FOLDS, classes, size).numpy()
+
+
+def _ratios(counts: Counts) -> npt.NDArray[np.float32]:
+    """Return the (O, M) ratios by (K, M) numbers of reviews: 0 for n-grams that none has, in classes of any size."""
+    seen = counts.sum(axis=0)
+    positives = counts[1:] if len(counts) == 2 else counts
+    ratios = np.stack([ratio_of_counts(positive, seen - positive, SMOOTHING) for positive in positives])
+    return np.where(seen == 0, 0.0, ratios).astype(np.float32)
 
 
 def _fit_one(features: csr_matrix, positive: npt.NDArray[np.bool_], settings: NgramSettings, seed: int) -> Linear:
@@ -104,13 +169,13 @@ def _calibrate(
     from sklearn.model_selection import StratifiedKFold
 
     fewest = min(int(positive.sum()), int((~positive).sum()))
-    if fewest < FOLDS:
+    if fewest < CALIBRATION_FOLDS:
         raise DataError(
-            f"model.classifier=svm is calibrated on {FOLDS} folds, but a class has {fewest} training reviews only; "
-            "give more reviews, or set model.classifier=logistic, which needs no calibration"
+            f"model.classifier=svm is calibrated on {CALIBRATION_FOLDS} folds, but a class has {fewest} training "
+            "reviews only; give more reviews, or set model.classifier=logistic, which needs no calibration"
         )
     decisions = np.empty(len(positive))
-    for rest, fold in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(features, positive):
+    for rest, fold in StratifiedKFold(CALIBRATION_FOLDS, shuffle=True, random_state=seed).split(features, positive):
         fitted = _fit_scaled(features[rest], positive[rest], settings, seed)
         decisions[fold] = features[fold] @ fitted.weight[0] + fitted.bias[0]
     line = LogisticRegression(C=np.inf).fit(decisions[:, None], positive)

@@ -14,7 +14,7 @@ from typing import cast
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from torch import Tensor, nn
 
 from sentiment.config.identity import identify
@@ -34,6 +34,7 @@ from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import OwnRandomNumbers, ValidationTimes, lightning_setup
 from sentiment.training.metrics import check_metrics
 from sentiment.training.module import NetworkModule, TextClassificationModule
+from sentiment.training.naive_bayes import learn_ratios
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
@@ -102,6 +103,7 @@ def train_replica(
     device = name_device(settings)
     set_global_state(settings.seed, settings.trainer)
     data, module = build_data(settings, corpus), build_module(settings, corpus)
+    learn_ratios(module.network, data.list_training(), len(corpus.class_names))
     started_from = ""
     if start is not None:
         started_from = hash_weights(start.network.state_dict(), start.tokenizer.to_json())
@@ -291,7 +293,7 @@ def build_trainer(
         )  # fmt: skip
         callbacks = [*callbacks, stopping]
     if trainer.weight_averaging is not None:
-        callbacks = [*callbacks, EMAWeightAveraging(decay=trainer.weight_averaging)]
+        callbacks = [*callbacks, WeightAveraging(multi_avg_fn=partial(move_average, decay=trainer.weight_averaging))]
     if show_bar:
         callbacks = [*callbacks, ProgressBar()]
     return pl.Trainer(
@@ -314,6 +316,20 @@ def build_trainer(
         use_distributed_sampler=False,
         reload_dataloaders_every_n_epochs=1,  # batches are drawn anew from (seed, epoch)
     )
+
+
+def move_average(averaged: list[Tensor], current: list[Tensor], count: Tensor, *, decay: float) -> None:
+    """Move the averages of tensors of one type by a step, after `count` steps before.
+
+    The decay grows to its full size with the steps, min(decay, (1 + n) / (10 + n)), as in TensorFlow's
+    ExponentialMovingAverage: an average that starts at the full one is mostly fresh weights for hundreds of steps, and
+    what is validated then says nothing of the training. Whole numbers, such as counts of batches, are copied.
+    """
+    if averaged[0].is_floating_point():
+        steps = int(count)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + steps) / (10 + steps)))
+    else:
+        torch._foreach_copy_(averaged, current)
 
 
 def set_global_state(seed: int, trainer: TrainerSettings) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from sentiment.data.corpus import EncodedSplit
 from sentiment.errors import ModelFileError
 from sentiment.models.bundle import Predictor, hash_reviews
+from sentiment.models.naive_bayes import NaiveBayesFeatures
 
 ABSENT = "not there"
 
@@ -23,7 +24,7 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
     """Copy a trained model's weights into a fresh network of the same form, and return what was taken.
 
     With other classes, the last layer stays fresh: what has K rows in the one and not in the other, or K rows of other
-    meaning.
+    meaning; and so do naive-Bayes features, whose ratios are always those of the run's own training reviews.
 
     Args:
         network: The fresh network, for the tokenizer of `start`.
@@ -35,27 +36,32 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
         ModelFileError: The networks differ in more than the classes.
     """
     wanted, found = network.state_dict(), start.network.state_dict()
-    head = _find_head(network, len(class_names)) if class_names != start.class_names else set()
+    others = class_names != start.class_names
+    parts = [(name, part) for name, part in network.named_modules() if isinstance(part, NaiveBayesFeatures)]
+    counted = {f"{name}.{key}" for name, part in parts for key in part.counted}
+    by_class = tuple(f"{name}." for name, _ in parts) if others else ()
+    head = _find_head(network, len(class_names)) if others else set()
     here, there = _describe(network), _describe(start.network)
     rows = {f"{key.rpartition('.')[0]}.out_features" for key in head}  # of the classes; nothing else may differ
     differing = [
         f"{key} is {there.get(key, ABSENT)} there and {here.get(key, ABSENT)} here"
         for key in dict.fromkeys([*here, *there])
-        if key not in head | rows and there.get(key) != here.get(key)
+        if key not in head | rows | counted and not key.startswith(by_class) and there.get(key) != here.get(key)
     ]
     if differing:
         raise ModelFileError(
             f"The model {name} is of another form ({len(differing)} differences): {differing[0]}.\n"
             "  -> take the model's own settings (model=..., model.*, data.max_tokens), as its result.json has them"
         )
-    network.load_state_dict({key: wanted[key] if key in head else found[key] for key in wanted})
-    taken = sum(tensor.numel() for key, tensor in found.items() if key not in head)
+    taken = {key: found[key] for key in wanted if key not in head | counted and not key.startswith(by_class)}
+    network.load_state_dict(wanted | taken)
     fresh = (
         f"; its classes are {', '.join(start.class_names)}, so that {', '.join(sorted(head))} start fresh"
-        if head
+        if others
         else ""
     )
-    return f"Starts from {name}: {taken:,} weights and its tokenizer taken{fresh}."
+    count = sum(tensor.numel() for tensor in taken.values())
+    return f"Starts from {name}: {count:,} weights and its tokenizer taken{fresh}."
 
 
 def find_known(start: Predictor, test: EncodedSplit) -> str | None:

@@ -55,6 +55,7 @@ def test_old_settings_are_read_and_are_the_same_run(changed: dict[str, str], bef
     [
         ("data", "header", False), ("data", "quoting", "none"), ("data", "label_map", {"-1": None}),
         ("data", "label_path", "/tmp/l"), ("model", "bigram_buckets", 64), ("model", "convolution_width", 3),
+        ("model", "naive_bayes_ngrams", 2),
         ("data", "unlabelled_path", "/tmp/u"),
     ],
 )  # fmt: skip

@@ -330,11 +330,11 @@ def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
     [
         ["model.bigram_size=32", "model.bigram_buckets=64"],
         ["model.bigram_size=null"],
-        ["experiment=imdb_transformer", "model.bigram_buckets=null"],  # a file may set what is not read
-        ["experiment=imdb_transformer", "model.bigram_buckets=null", "model.bigram_size=null"],
+        ["data.keep=head"],  # a file may set what is not read: data.head_fraction
+        ["data.keep=head", "model.bigram_buckets=null", "model.bigram_size=null"],
         ["-m", "model.bigram_buckets=null,64", "model.bigram_size=32"],
         ["-m", "search=imdb_rnn"],
-        ["-m", "search=imdb_rnn", "model.bigram_size=16"],
+        ["-m", "search=imdb_rnn", "model.bigram_size=16", "model.bigram_buckets=null,64"],
         ["-m", "search=imdb_rnn", "model.bigram_buckets=null"],
         ["-m", "model=rnn,ngram", "optimizer.lr=0.01", "trainer.max_epochs=1"],
         ["model=ngram", "trainer=cpu", "trainer.threads=1", "trainer.test=false", "data.max_tokens=64"],

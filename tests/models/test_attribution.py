@@ -49,6 +49,7 @@ def make_ngrams(tokenizer, classes=2, max_n=2) -> Predictor:
         ("transformer", {"bigram_buckets": 50, "convolution_width": 3}),
         ("rnn", {"bigram_buckets": 50, "bigram_size": 3, "pooling": "mean_max_attention"}),
         ("rnn", {}),
+        ("rnn", {"naive_bayes_ngrams": 2}),
         ("rnn", {"cell": "gru", "pooling": "last", "bidirectional": False}),
     ],
 )

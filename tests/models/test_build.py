@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -15,17 +16,22 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sentiment.config.schema import RNNSettings, TransformerSettings
+from sentiment.data.batching import Item
 from sentiment.data.tokenizer import PAD_ID, ReviewTokenizer
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.models.padding import as_mask
 from sentiment.models.recurrent import TextClassificationRNN
 from sentiment.models.transformer import TextClassificationTransformer
+from sentiment.training.naive_bayes import learn_ratios
 
 Settings = TransformerSettings | RNNSettings
 MakeSettings = Callable[..., Settings]
 
 VOCABULARY, MAX_TOKENS = 30, 12
+
+REVIEWS = [Item(np.random.default_rng(row).permutation(np.arange(2, VOCABULARY))[:20], label=row % 2, row=row) for row in range(40)]
+"""What networks that count n-grams have counted."""
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *(
@@ -44,12 +50,15 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *(("rnn", {"cell": "gru", "pooling": pooling}) for pooling in ("attention", "last")),
     ("rnn", {"cell": "gru", "bidirectional": False, "depth": 1}),
     *((name, {"bigram_buckets": 64}) for name in ("transformer", "rnn")),
+    *((name, {"naive_bayes_ngrams": 1}) for name in ("transformer", "rnn")),
     *((name, {"bigram_buckets": 64, "bigram_size": 3, "convolution_width": 3}) for name in ("transformer", "rnn")),
 ]
 
 
 def build(settings: Settings, classes: int = 3) -> nn.Module:
-    return build_model(settings, vocabulary_size=VOCABULARY, classes=classes, max_tokens=MAX_TOKENS)
+    network = build_model(settings, vocabulary_size=VOCABULARY, classes=classes, max_tokens=MAX_TOKENS)
+    learn_ratios(network, REVIEWS, classes)
+    return network
 
 
 def draw_tokens(lengths: list[int], width: int) -> Tensor:

@@ -14,6 +14,7 @@ from sentiment.pretraining.plan import count_words, fingerprint_words, gather_pi
     [
         ("rnn", "model.pooling=mean_max"), ("rnn", "model.dropout=0.4"), ("rnn", "model.word_dropout=0.2"),
         ("rnn", "model.depth=2"), ("rnn", "model.bigram_buckets=64"), ("rnn", "model.convolution_width=3"),
+        ("rnn", "model.naive_bayes_ngrams=2"), ("transformer", "model.naive_bayes_ngrams=2"),
         ("rnn", "optimizer.lr=0.1"), ("rnn", "optimizer=sgd"), ("rnn", "trainer.max_epochs=9"), ("rnn", "seed=5"),
         ("rnn", "data.batch_size=7"), ("rnn", "data.max_tokens=32"), ("rnn", "data.keep=tail"),
         ("rnn", "trainer.accelerator=auto"), ("rnn", "trainer.weight_averaging=0.9"), ("rnn", "objective=val/f1"),

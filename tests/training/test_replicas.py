@@ -215,6 +215,7 @@ def list_replicas() -> list[int]:
     [
         ("rnn", 2, ()),
         ("rnn", 3, ("optimizer=sgd", "optimizer.lr=0.5")),
+        ("rnn", 2, ("model.naive_bayes_ngrams=3", "trainer.weight_averaging=0.9")),
         ("transformer", 2, ("model.positions=sinusoidal", "trainer.weight_averaging=0.9")),
         ("transformer", 2, ("trainer.adversarial_share=0.02", "trainer.validations_per_epoch=2")),
     ],

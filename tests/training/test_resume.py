@@ -203,6 +203,7 @@ def test_a_run_that_stopped_early_within_an_epoch_trains_on_from_the_whole_one_b
         ("rnn", (), 2, 1),
         ("rnn", ("trainer.validations_per_epoch=3",), 5, 1),  # in the middle of the second epoch
         ("rnn", ("trainer.weight_averaging=0.9", "optimizer=sgd", "optimizer.lr=0.1"), 3, 2),
+        ("rnn", ("trainer.weight_averaging=0.9", "model.naive_bayes_ngrams=2"), 3, 2),
     ],
 )
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(

@@ -12,7 +12,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
+from sentiment.data.build import build_source
 from sentiment.errors import NonFiniteLossError, OutOfMemoryError
+from sentiment.models.bundle import Predictor
 from sentiment.training import run
 from sentiment.training.device import DEFAULT_THREADS, DeviceError
 from sentiment.training.lightning_setup import lightning_setup
@@ -186,8 +188,11 @@ def test_early_stopping_ends_a_run_without_progress(small_settings, small_corpus
     assert result.epochs < 20
 
 
-def test_weight_averaging_selects_and_stores_the_averaged_weights(small_settings, small_corpus, reporter, tmp_path):
-    settings = small_settings("model=rnn", "trainer.weight_averaging=0.9", "trainer.test=false")
+@pytest.mark.parametrize("more", [(), ("model.naive_bayes_ngrams=3",)])
+def test_weight_averaging_selects_and_stores_the_averaged_weights(
+    small_settings, small_corpus, reporter, tmp_path, more
+):
+    settings = small_settings("model=rnn", "trainer.weight_averaging=0.9", "trainer.test=false", *more)
     result = train_and_test(settings, small_corpus, tmp_path, reporter)
     module = run.build_module(settings, small_corpus)
     module.load_state_dict(torch.load(result.checkpoint, weights_only=True)["state_dict"])
@@ -196,6 +201,28 @@ def test_weight_averaging_selects_and_stores_the_averaged_weights(small_settings
         trainer = run.build_trainer(settings, tmp_path, [], show_bar=False)
         [metrics] = trainer.validate(module, datamodule=data, verbose=False)
     assert metrics["val/loss"] == pytest.approx(result.metrics["val/loss"], rel=1e-6)
+
+
+def test_an_average_leaves_its_first_weights_behind_soon():
+    averages, counts = [torch.tensor([0.0]), torch.tensor([[0.0]])], [torch.tensor(0)]
+    for step in range(100):
+        run.move_average(averages, [torch.tensor([1.0]), torch.tensor([[2.0]])], torch.tensor(step), decay=0.998)
+        run.move_average(counts, [torch.tensor(step)], torch.tensor(step), decay=0.998)
+    left = np.prod([min(0.998, (1 + step) / (10 + step)) for step in range(100)])
+    assert left < 1e-9  # by 0.998 alone, four fifths would be left
+    assert [float(tensor) for tensor in (*averages, *counts)] == pytest.approx([1 - left, 2 * (1 - left), 99])
+
+
+@pytest.mark.parametrize("model", ["transformer", "rnn"])
+def test_counted_ngrams_go_into_the_bundle(small_settings, small_corpus, reporter, tmp_path, model):
+    settings = small_settings(f"model={model}", "model.naive_bayes_ngrams=3", "trainer.weight_averaging=0.9")
+    result = train_and_test(settings, small_corpus, tmp_path, reporter)
+    predictor = Predictor.load(result.bundle)
+    assert sum(map(len, predictor.network.naive_bayes.ngrams)) > 100
+    texts = build_source(settings.data).load().test.texts
+    np.testing.assert_allclose(predictor.predict(texts).probabilities, result.test.probabilities, atol=1e-5)
+    [metrics] = [metrics for _, epoch, metrics in reporter.of_kind("validated") if epoch == 1]
+    assert metrics["val/accuracy"] > 0.7
 
 
 def test_adversarial_training_and_decaying_embeddings_are_used(small_settings, small_corpus, reporter, tmp_path):

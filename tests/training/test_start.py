@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from sentiment.data.batching import Item
 from sentiment.data.corpus import EncodedSplit
 from sentiment.errors import ModelFileError
 from sentiment.models.bundle import hash_reviews
 from sentiment.models.transformer import TextClassificationTransformer
+from sentiment.training.naive_bayes import learn_ratios
 from sentiment.training.start import find_known, take_weights
 
 
@@ -79,6 +81,26 @@ def test_dropout_and_classes_are_no_part_of_the_form():
     start = SimpleNamespace(network=make_transformer(), class_names=("a", "b"))
     network = make_transformer(dropout=0.5, word_dropout=0.1, classes=3, max_tokens=9)
     assert "head.bias, head.weight start fresh" in take_weights(network, start, ("x", "y", "z"), "mine")
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("b", "a"), ("x", "y", "z")])
+def test_naive_bayes_ratios_stay_those_of_the_runs_own_reviews(classes):
+    reviews = [Item(np.arange(2, 10), row % 2, row) for row in range(4)]
+    network, start = (make_transformer(naive_bayes_ngrams=2, classes=size) for size in (len(classes), 2))
+    learn_ratios(network, reviews, len(classes))
+    learn_ratios(start, reviews[:1] * 2, 2)
+    counted, words = network.naive_bayes.counted, start.token_embedding.table.weight
+    take_weights(network, SimpleNamespace(network=start, class_names=("a", "b")), classes, "mine")
+    assert torch.equal(network.token_embedding.table.weight, words)
+    assert all(torch.equal(tensor, counted[name]) for name, tensor in network.naive_bayes.counted.items())
+    network.train()(torch.full((2, 8), 3), torch.ones(2, 8, dtype=torch.bool))  # by fold, too
+
+
+def test_longer_ngrams_are_another_form():
+    start = SimpleNamespace(network=make_transformer(naive_bayes_ngrams=1), class_names=("a", "b"))
+    for other in ({"naive_bayes_ngrams": 2}, {}):
+        with pytest.raises(ModelFileError, match="of another form"):
+            take_weights(make_transformer(**other), start, ("a", "b"), "mine")
 
 
 @pytest.mark.parametrize(("learned", "told"), [((), None), ((0, 2), "2 of the 3 test reviews stood in its own")])
