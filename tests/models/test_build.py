@@ -30,7 +30,7 @@ MakeSettings = Callable[..., Settings]
 
 VOCABULARY, MAX_TOKENS = 30, 12
 
-REVIEWS = [Item(np.random.default_rng(row).permutation(np.arange(2, VOCABULARY))[:20], label=row % 2, row=row) for row in range(40)]
+REVIEWS = [Item(np.random.default_rng(row).integers(2, VOCABULARY, 20), label=row % 2, row=row) for row in range(40)]
 """What networks that count n-grams have counted."""
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
