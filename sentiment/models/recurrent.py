@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sentiment.errors import ConfigError, Fault
 from sentiment.models.convolution import ConvolutionFront
 from sentiment.models.embedding import TokenEmbedding
 from sentiment.models.naive_bayes import NaiveBayesFeatures, assign_folds
@@ -74,6 +75,7 @@ class TextClassificationRNN(nn.Module):
 
     Raises:
         ValueError: A choice that does not exist.
+        ConfigError: More naive-Bayes ratios than an embedding has features: how many depends on the classes.
     """
 
     def __init__(
@@ -107,10 +109,11 @@ class TextClassificationRNN(nn.Module):
                 vocabulary_size=vocabulary_size, classes=classes, max_n=naive_bayes_ngrams
             )
             if self.naive_bayes.width > embedding_size:
-                raise ValueError(
-                    f"{self.naive_bayes.width} ratios do not fit into an embedding_size of {embedding_size}; take a "
-                    "larger one, or a smaller model.naive_bayes_ngrams"
+                problem = (
+                    f"{self.naive_bayes.width} ratios of {classes} classes do not fit into {embedding_size} features"
                 )
+                remedy = "take a larger model.embedding_size, or shorter n-grams"
+                raise ConfigError([Fault("model.naive_bayes_ngrams", problem, remedy)])
         self.front = None if convolution_width is None else ConvolutionFront(embedding_size, convolution_width, dropout)
         self.layers = nn.ModuleList(
             RecurrentLayer(cell, embedding_size if layer == 0 else width, hidden_size, bidirectional)

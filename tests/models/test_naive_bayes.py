@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sentiment.data.batching import Item, collate
+from sentiment.errors import ConfigError
 from sentiment.models.naive_bayes import FOLDS, RATIO, NaiveBayesFeatures, assign_folds
 from sentiment.models.recurrent import TextClassificationRNN
 from sentiment.training.naive_bayes import learn_ratios
@@ -115,7 +116,7 @@ def test_words_that_are_dropped_take_their_ngrams_along_and_leave_the_fold():
 
 
 def test_ratios_that_do_not_fit_a_recurrent_network_are_refused():
-    with pytest.raises(ValueError, match="9 ratios do not fit into an embedding_size of 8"):
+    with pytest.raises(ConfigError, match="9 ratios of 3 classes do not fit into 8 features"):
         TextClassificationRNN(
             vocabulary_size=VOCABULARY, classes=3, embedding_size=8, hidden_size=4, naive_bayes_ngrams=3
         )
