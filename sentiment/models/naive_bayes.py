@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,8 +32,8 @@ class NaiveBayesFeatures(nn.Module):
     for a review not seen before. The fold follows from the words, so that equal reviews share it. In evaluation the
     ratios are those of all training reviews.
 
-    The ratios are counted, not trained: part of the state, but neither parameters nor buffers, which an average of the
-    weights would average. A new part knows no n-gram; `set_ratios` gives it some.
+    The ratios are counted, not trained: buffers, of sizes that a stored state brings along. A new part knows no n-gram;
+    `set_ratios` gives it some.
 
     Args:
         vocabulary_size: Number of token ids.
@@ -48,17 +48,27 @@ class NaiveBayesFeatures(nn.Module):
         self.outputs = 1 if classes == 2 else classes
         self.width = max_n * self.outputs
         self.map = nn.Identity() if map_to is None else nn.Linear(self.width, map_to, bias=False)
-        self.counted = _name([torch.empty(0, dtype=torch.int64)] * max_n, torch.zeros(self.outputs, 0))
+        for n in range(1, max_n + 1):
+            self.register_buffer(name_ngrams(n), torch.empty(0, dtype=torch.int64))
+        self.register_buffer(RATIO, torch.zeros(self.outputs, 0))
         self.fold_ratios: Tensor | None = None  # (FOLDS, O, M); not in the state: prediction has no use for it
+        self.register_load_state_dict_pre_hook(_make_room)  # type: ignore[no-untyped-call]
 
     @property
     def ngrams(self) -> list[Tensor]:
         """Known n-grams for n = 1, 2, ...: packed ids, ascending; their columns follow one another."""
-        return [self.counted[name_ngrams(n)] for n in range(1, self.max_n + 1)]
+        return [self.get_buffer(name_ngrams(n)) for n in range(1, self.max_n + 1)]
+
+    @property
+    def counted(self) -> dict[str, Tensor]:
+        """What is counted, by its names in the state."""
+        return {name: self.get_buffer(name) for name in (*map(name_ngrams, range(1, self.max_n + 1)), RATIO)}
 
     def set_ratios(self, ngrams: Sequence[Tensor], ratios: Tensor, fold_ratios: Tensor) -> None:
         """Take the M n-grams of `learn_ngrams`, their (O, M) ratios, and (FOLDS, O, M) ratios without each fold."""
-        self.counted, self.fold_ratios = _name(ngrams, ratios), fold_ratios
+        for name, tensor in zip(self.counted, [*ngrams, ratios], strict=True):
+            setattr(self, name, tensor.to(self.get_buffer(name)))
+        self.fold_ratios = fold_ratios
 
     def forward(self, tokens: Tensor, folds: Tensor) -> Tensor:
         """Return (B, T, n O) ratios of what ends at each of (B, T) token ids, or (B, T, D) vectors that they map to.
@@ -74,8 +84,9 @@ class NaiveBayesFeatures(nn.Module):
         rows = torch.arange(len(tokens), device=tokens.device).unsqueeze(1).expand_as(tokens)[mask]  # (P,)
         found = find_occurrences(self.ngrams, tokens[mask], rows, self.vocabulary_size, keep_unknown=False)
         if not self.training:
-            ratios = self.counted[RATIO].T[found.columns]  # (F, O)
+            ratios = self.get_buffer(RATIO).T[found.columns]  # (F, O)
         elif self.fold_ratios is not None:
+            self.fold_ratios = self.fold_ratios.to(self.get_buffer(RATIO))  # no buffer: an average need not average it
             ratios = self.fold_ratios[folds[rows[found.starts]], :, found.columns]
         else:
             raise RuntimeError("training needs the ratios by fold, which no file holds; count them (learn_ratios)")
@@ -84,38 +95,6 @@ class NaiveBayesFeatures(nn.Module):
         laid_out = ratios.new_zeros(*tokens.shape, self.width)
         laid_out[mask] = features.flatten(1)
         return self.map(laid_out)  # type: ignore[no-any-return]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NaiveBayesFeatures:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.counted = {name: fn(tensor) for name, tensor in self.counted.items()}
-        self.fold_ratios = None if self.fold_ratios is None else fn(self.fold_ratios)
-        return self
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination.update({prefix + name: tensor for name, tensor in self.counted.items()})
-
-    def _load_from_state_dict(
-        self, state: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing: list[str], *rest: Any
-    ) -> None:
-        """Take stored ratios; those by fold stay where they are of the same n-grams.
-
-        Raises:
-            RuntimeError: The n-grams are none, or the ratios are not theirs.
-        """
-        stored = {name: state.pop(prefix + name) for name in self.counted if prefix + name in state}
-        super()._load_from_state_dict(state, prefix, metadata, strict, missing, *rest)
-        if absent := self.counted.keys() - stored.keys():
-            missing.extend(prefix + name for name in sorted(absent))
-            return
-        ratios, ngrams, device = stored.pop(RATIO), list(stored.values()), self.counted[RATIO].device
-        for n, known in enumerate(ngrams, start=1):
-            check_ngrams(known, n, self.vocabulary_size)
-        if ratios.shape != (self.outputs, sum(map(len, ngrams))):
-            raise RuntimeError(f"{tuple(ratios.shape)} ratios are not those of {[*map(len, ngrams)]} n-grams")
-        if not all(torch.equal(new.cpu(), old.cpu()) for new, old in zip(ngrams, self.ngrams, strict=True)):
-            self.fold_ratios = None
-        self.counted = {name: tensor.to(device) for name, tensor in _name(ngrams, ratios).items()}
 
 
 def assign_folds(tokens: Tensor) -> Tensor:
@@ -128,5 +107,22 @@ def assign_folds(tokens: Tensor) -> Tensor:
     return (mixed ^ (mixed >> 33)).remainder(FOLDS)
 
 
-def _name(ngrams: Sequence[Tensor], ratios: Tensor) -> dict[str, Tensor]:
-    return {name_ngrams(n): known for n, known in enumerate(ngrams, start=1)} | {RATIO: ratios}
+def _make_room(part: NaiveBayesFeatures, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
+    """Size the buffers as a state has them; ratios by fold stay where they are of the same n-grams.
+
+    Raises:
+        RuntimeError: The n-grams are none, or the ratios are not theirs.
+    """
+    stored = {name: state[prefix + name] for name in part.counted if prefix + name in state}
+    if len(stored) < len(part.counted):
+        return  # which torch reports
+    for n in range(1, part.max_n + 1):
+        check_ngrams(stored[name_ngrams(n)], n, part.vocabulary_size)
+    ratios, sizes = stored[RATIO], [len(stored[name_ngrams(n)]) for n in range(1, part.max_n + 1)]
+    if ratios.shape != (part.outputs, sum(sizes)):
+        raise RuntimeError(f"{tuple(ratios.shape)} ratios are not those of {sizes} n-grams")
+    known = (torch.equal(tensor.cpu(), stored[name].cpu()) for name, tensor in part.counted.items() if name != RATIO)
+    if part.fold_ratios is not None and not all(known):
+        part.fold_ratios = None
+    for name, tensor in part.counted.items():
+        setattr(part, name, tensor.new_empty(stored[name].shape))

@@ -152,11 +152,11 @@ def test_what_is_no_state_is_refused(damage, told):
         make().load_state_dict(state)
 
 
-def test_counts_are_neither_averaged_nor_trained_and_follow_the_network():
-    part = learn(draw_reviews(60))
-    assert not [*part.parameters(), *part.buffers()]
+def test_counts_are_not_trained_and_follow_the_network():
+    part, tokens = learn(draw_reviews(60)), collate(draw_reviews(9, seed=1)).tokens
+    assert [*part.parameters()] == []
     double = copy.deepcopy(part).double()
-    assert double.counted[RATIO].dtype == double.fold_ratios.dtype == torch.float64
+    assert look(double.eval(), tokens).dtype == look(double.train(), tokens).dtype == torch.float64
     assert [known.dtype for known in double.ngrams] == [torch.int64] * 3
 
 
