@@ -213,7 +213,7 @@ def measure_first_trial(points: int) -> dict[str, float]:
 
 
 def measure_report(trials: int, folder: Path) -> dict[str, float]:
-    """Measure the report on a study that was run into `folder`: processor seconds, peak memory, bytes of the page."""
+    """Measure the report on a study that was run into `folder`: seconds and size of the page."""
     command = [sys.executable, "-m", "sentiment", "report", str(folder / "sweep")]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     subprocess.run(command, check=True, capture_output=True)

@@ -11,7 +11,7 @@ hundreds, and could be stored without pickle only by writing it out by hand.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,23 +39,20 @@ class Occurrences(NamedTuple):
     sizes: Tensor
 
 
-class NgramClassifier(nn.Module):
-    """Add up the weights of the n-grams that a review contains; how often it contains one is of no matter.
+class KnownNgrams(nn.Module):
+    """Word n-grams that are looked up in reviews: buffers, of sizes that a stored state brings along.
 
-    A new classifier knows no n-gram; `set_weights` or `load_state_dict` gives it some.
+    It begins without any; `learn`, `set_ngrams` or `load_state_dict` gives it some.
 
     Args:
         vocabulary_size: Number of token ids.
-        classes: Number of classes K. Two classes share one score, that of class 1; more have one each.
+        classes: Number of classes K. Two classes share one value of an n-gram, that of class 1; more have one each: O.
         max_n: Longest n-grams, 1 to 3.
         keep_unknown: Whether n-grams with an unknown word count.
 
     Raises:
         ValueError: n-grams longer than a packed integer holds, or a vocabulary too large for it.
     """
-
-    weight: nn.Parameter
-    bias: nn.Parameter
 
     def __init__(self, *, vocabulary_size: int, classes: int, max_n: int, keep_unknown: bool) -> None:
         super().__init__()
@@ -66,33 +63,30 @@ class NgramClassifier(nn.Module):
             )
         self.vocabulary_size, self.classes = vocabulary_size, classes
         self.max_n, self.keep_unknown = max_n, keep_unknown
-        self.outputs = 1 if classes == 2 else classes
+        self.outputs = len(list_positives(classes))
         for n in range(1, max_n + 1):
-            self.register_buffer(name_ngrams(n), torch.empty(0, dtype=torch.int64))
-        self.weight = nn.Parameter(torch.zeros(self.outputs, 0))  # (O, M)
-        self.bias = nn.Parameter(torch.zeros(self.outputs))  # (O,)
+            self.register_buffer(_buffer(n), torch.empty(0, dtype=torch.int64))
+        self.register_load_state_dict_pre_hook(_take_sizes)  # type: ignore[no-untyped-call]
 
     @property
     def ngrams(self) -> list[Tensor]:
         """Known n-grams for n = 1, 2, ...: packed ids, ascending; their columns follow one another."""
-        return [self.get_buffer(name_ngrams(n)) for n in range(1, self.max_n + 1)]
+        return [self.get_buffer(_buffer(n)) for n in range(1, self.max_n + 1)]
 
-    def set_weights(self, ngrams: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
-        """Take the n-grams of `learn_ngrams`, (O, M) weights and (O,) scores of a review without a known n-gram.
+    def learn(self, ids: Tensor, rows: Tensor, min_frequency: int) -> None:
+        """Take the n-grams of reviews, by `learn_ngrams`."""
+        how = {"vocabulary_size": self.vocabulary_size, "max_n": self.max_n, "min_frequency": min_frequency}
+        self.set_ngrams(learn_ngrams(ids, rows, **how, keep_unknown=self.keep_unknown))
 
-        O is 1 for two classes, else K; M is the number of n-grams of any n.
-        """
-        names = [name_ngrams(n) for n in range(1, self.max_n + 1)]
-        self.load_state_dict({**dict(zip(names, ngrams, strict=True)), WEIGHT: weight.float(), BIAS: bias.float()})
+    def set_ngrams(self, ngrams: Sequence[Tensor]) -> None:
+        """Take the M n-grams of `learn_ngrams`; what there is of them is fresh."""
+        for n, (known, before) in enumerate(zip(ngrams, self.ngrams, strict=True), start=1):
+            setattr(self, _buffer(n), known.to(before.device))
+        self.make_room(sum(map(len, ngrams)))
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Map tokens (B, T) and mask (B, T), or lengths (B,), to logits (B, K)."""
-        mask = as_mask(mask, tokens.shape[1])
-        rows = torch.arange(len(tokens), device=tokens.device).unsqueeze(1).expand_as(tokens)[mask]  # (P,)
-        rows, columns = self.find_features(tokens[mask], rows)
-        scores = self.bias.repeat(len(tokens), 1)  # (B, O)
-        scores = scores.index_add(0, rows, self.weight[:, columns].T)
-        return torch.cat([-scores / 2, scores / 2], dim=1) if self.classes == 2 else scores
+    def make_room(self, count: int) -> None:
+        """Make fresh what there is of each of M n-grams: there are others now."""
+        raise NotImplementedError
 
     def find_features(self, ids: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return (F,) rows and (F,) columns of the ones in the (B, M) matrix of which n-gram stands in which review.
@@ -101,14 +95,57 @@ class NgramClassifier(nn.Module):
             ids: (P,) token ids of reviews one after another.
             rows: (P,) number of each word's review, ascending.
         """
-        count = max(self.weight.shape[1], 1)
+        count = max(sum(map(len, self.ngrams)), 1)
         found = self.find_occurrences(ids, rows)
         pairs = torch.unique(rows[found.starts] * count + found.columns)  # sorted by review, then n-gram
         return pairs // count, pairs % count
 
     def find_occurrences(self, ids: Tensor, rows: Tensor) -> Occurrences:
         """Return every position at which a known n-gram stands; arguments as for `find_features`."""
-        return find_occurrences(self.ngrams, ids, rows, self.vocabulary_size, keep_unknown=self.keep_unknown)
+        columns, starts, sizes, before = [], [], [], 0
+        for n, known in enumerate(self.ngrams, start=1):
+            packed, places = pack(ids, rows, n, self.vocabulary_size, keep_unknown=self.keep_unknown)
+            if len(known):
+                index = torch.searchsorted(known, packed).clamp(max=len(known) - 1)
+                hit = known[index] == packed
+                columns.append(index[hit] + before)
+                starts.append(places[hit])
+                sizes.append(torch.full_like(columns[-1], n))
+            before += len(known)
+        none = ids.new_empty(0)
+        return Occurrences(*(torch.cat([none, *parts]) for parts in (columns, starts, sizes)))
+
+
+class NgramClassifier(KnownNgrams):
+    """Add up the weights of the n-grams that a review contains; how often it contains one is of no matter.
+
+    Two classes share one score, that of class 1. Arguments and errors are those of `KnownNgrams`.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def __init__(self, *, vocabulary_size: int, classes: int, max_n: int, keep_unknown: bool) -> None:
+        super().__init__(vocabulary_size=vocabulary_size, classes=classes, max_n=max_n, keep_unknown=keep_unknown)
+        self.weight = nn.Parameter(torch.zeros(self.outputs, 0))  # (O, M)
+        self.bias = nn.Parameter(torch.zeros(self.outputs))  # (O,)
+
+    def make_room(self, count: int) -> None:
+        """Weigh nothing of M n-grams yet."""
+        self.weight = nn.Parameter(self.weight.new_zeros(self.outputs, count))
+
+    def set_weights(self, ngrams: Sequence[Tensor], weight: Tensor, bias: Tensor) -> None:
+        """Take the n-grams of `learn_ngrams`, (O, M) weights and (O,) scores of a review without a known n-gram."""
+        named = {_buffer(n): known for n, known in enumerate(ngrams, start=1)}
+        self.load_state_dict({**named, WEIGHT: weight.float(), BIAS: bias.float()})
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Map tokens (B, T) and mask (B, T), or lengths (B,), to logits (B, K)."""
+        mask = as_mask(mask, tokens.shape[1])
+        rows, columns = self.find_features(tokens[mask], number_rows(mask))
+        scores = self.bias.repeat(len(tokens), 1)  # (B, O)
+        scores = scores.index_add(0, rows, self.weight[:, columns].T)
+        return torch.cat([-scores / 2, scores / 2], dim=1) if self.classes == 2 else scores
 
     def share_out(self, ids: Tensor) -> Tensor:
         """Return the part of the scores that each of the (T,) words of one whole review has, (T, O).
@@ -125,38 +162,15 @@ class NgramClassifier(nn.Module):
             parts.index_add_(0, found.starts[inside] + offset, part[inside])
         return parts
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take a stored state; the number of n-grams is the state's.
 
-        Raises:
-            RuntimeError: The state does not fit the settings, or its parts do not fit each other.
-        """
-        for n in range(1, self.max_n + 1):
-            stored = state_dict.get(name_ngrams(n))
-            if stored is not None:
-                check_ngrams(stored, n, self.vocabulary_size)
-                setattr(self, name_ngrams(n), torch.empty_like(stored, device=self.bias.device))
-        count = sum(len(known) for known in self.ngrams)
-        self.weight = nn.Parameter(self.weight.new_zeros(self.outputs, count))
-        return super().load_state_dict(state_dict, strict, assign)
+def list_positives(classes: int) -> range:
+    """Return the classes that have a value of their own: of two classes, the second alone."""
+    return range(1, 2) if classes == 2 else range(classes)
 
 
-def find_occurrences(
-    ngrams: Sequence[Tensor], ids: Tensor, rows: Tensor, vocabulary_size: int, *, keep_unknown: bool
-) -> Occurrences:
-    """Return every position at which one of the n-grams of `learn_ngrams` stands; other arguments as for `pack`."""
-    columns, starts, sizes, before = [], [], [], 0
-    for n, known in enumerate(ngrams, start=1):
-        packed, places = pack(ids, rows, n, vocabulary_size, keep_unknown=keep_unknown)
-        if len(known):
-            index = torch.searchsorted(known, packed).clamp(max=len(known) - 1)
-            hit = known[index] == packed
-            columns.append(index[hit] + before)
-            starts.append(places[hit])
-            sizes.append(torch.full_like(columns[-1], n))
-        before += len(known)
-    none = ids.new_empty(0)
-    return Occurrences(*(torch.cat([none, *parts]) for parts in (columns, starts, sizes)))
+def number_rows(mask: Tensor) -> Tensor:
+    """Return the (P,) number of the review of each real token of a (B, T) mask."""
+    return torch.arange(len(mask), device=mask.device).unsqueeze(1).expand_as(mask)[mask]
 
 
 def pack(ids: Tensor, rows: Tensor, n: int, vocabulary_size: int, *, keep_unknown: bool) -> tuple[Tensor, Tensor]:
@@ -205,17 +219,27 @@ def learn_ngrams(
     return ngrams
 
 
-def name_ngrams(n: int) -> str:
-    """Return the name of the tensor that holds n-grams of n words."""
+def _buffer(n: int) -> str:
     return f"ngrams_{n}"
 
 
-def check_ngrams(stored: Tensor, n: int, vocabulary_size: int) -> None:
-    """Refuse what are no packed n-grams, in order.
+def _take_sizes(known: KnownNgrams, state: Mapping[str, Tensor], prefix: str, *rest: object) -> None:
+    """Before a state is taken, make room for its n-grams where they are others.
 
     Raises:
-        RuntimeError: They are none.
+        RuntimeError: They are no n-grams.
     """
+    names = [prefix + _buffer(n) for n in range(1, known.max_n + 1)]
+    if not set(names) <= state.keys():
+        return  # torch says what is missing
+    ngrams = [state[name] for name in names]
+    for n, tensor in enumerate(ngrams, start=1):
+        _check_ngrams(tensor, n, known.vocabulary_size)
+    if not all(torch.equal(new.cpu(), old.cpu()) for new, old in zip(ngrams, known.ngrams, strict=True)):
+        known.set_ngrams(ngrams)
+
+
+def _check_ngrams(stored: Tensor, n: int, vocabulary_size: int) -> None:
     in_order = stored.dtype == torch.int64 and stored.ndim == 1 and bool((stored[1:] > stored[:-1]).all())
     if not in_order or (len(stored) and not 0 <= int(stored[0]) <= int(stored[-1]) < vocabulary_size**n):
         raise RuntimeError(f"the {n}-grams are no ascending packed ids of a vocabulary of {vocabulary_size}")

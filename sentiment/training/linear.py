@@ -21,7 +21,7 @@ from sentiment.data.batching import Item, LengthBatches, collate
 from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.models.build import count_parameters
 from sentiment.models.bundle import WEIGHTS_FILE
-from sentiment.models.ngram import NgramClassifier, learn_ngrams
+from sentiment.models.ngram import NgramClassifier
 from sentiment.training.device import DEFAULT_THREADS
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import memory_errors
@@ -95,26 +95,15 @@ def fit_ngram_classifier(corpus: Corpus, settings: Settings) -> NgramClassifier:
 
     model = settings.model
     assert isinstance(model, NgramSettings), f"model={model.name} is no linear classifier"
-    classes, vocabulary_size = len(corpus.class_names), corpus.tokenizer.vocabulary_size
-    network = NgramClassifier(
-        vocabulary_size=vocabulary_size, classes=classes, max_n=model.max_n, keep_unknown=model.keep_unknown
-    )
+    classes, size = len(corpus.class_names), corpus.tokenizer.vocabulary_size
+    network = NgramClassifier(vocabulary_size=size, classes=classes, max_n=model.max_n, keep_unknown=model.keep_unknown)
     ids, rows = _lay_out(corpus.train)
-    ngrams = learn_ngrams(
-        ids,
-        rows,
-        max_n=model.max_n,
-        min_frequency=model.min_frequency,
-        vocabulary_size=vocabulary_size,
-        keep_unknown=model.keep_unknown,
-    )
-    count = sum(len(known) for known in ngrams)
-    network.set_weights(ngrams, torch.zeros(network.outputs, count), torch.zeros(network.outputs))
+    network.learn(ids, rows, model.min_frequency)
     reviews, columns = (indices.numpy() for indices in network.find_features(ids, rows))
     ones = np.ones(len(reviews))
-    features = csr_matrix((ones, (reviews, columns)), shape=(len(corpus.train), count))
+    features = csr_matrix((ones, (reviews, columns)), shape=(len(corpus.train), network.weight.shape[1]))
     fitted = fit_linear(features, corpus.train.labels, classes, model, settings.seed)
-    network.set_weights(ngrams, torch.from_numpy(fitted.weight), torch.from_numpy(fitted.bias))
+    network.set_weights(network.ngrams, torch.from_numpy(fitted.weight), torch.from_numpy(fitted.bias))
     return network.eval()
 
 

@@ -8,22 +8,25 @@ Shapes: N reviews, M features, K classes, O outputs (1 for two classes, else K).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sentiment.config.schema import NgramSettings
 from sentiment.data.batching import Item, collate
 from sentiment.errors import DataError
 from sentiment.models.naive_bayes import FOLDS, NaiveBayesFeatures, assign_folds
-from sentiment.models.ngram import Occurrences, find_occurrences, learn_ngrams
+from sentiment.models.ngram import list_positives
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+log = logging.getLogger(__name__)
 
 CALIBRATION_FOLDS = 3
 """Parts of the training reviews, each of which calibrates a support vector machine that the others trained."""
@@ -65,8 +68,7 @@ def fit_linear(features: csr_matrix, labels: Labels, classes: int, settings: Ngr
     Raises:
         DataError: A class has too few training reviews to calibrate a support vector machine.
     """
-    positives = [1] if classes == 2 else range(classes)
-    fits = [_fit_one(features, labels == positive, settings, seed) for positive in positives]
+    fits = [_fit_one(features, labels == positive, settings, seed) for positive in list_positives(classes)]
     return Linear(np.stack([fit.weight[0] for fit in fits]), np.concatenate([fit.bias for fit in fits]))
 
 
@@ -103,30 +105,23 @@ def learn_ratios(network: nn.Module, reviews: Sequence[Item], classes: int) -> N
     folds = torch.cat([assign_folds(collate(chunk).tokens) for chunk in chunks])  # (N,)
     groups = folds * classes + torch.tensor([item.label for item in reviews])  # (N,)
     for part in parts:
-        size = part.vocabulary_size
-        ngrams = learn_ngrams(
-            ids, rows, max_n=part.max_n, min_frequency=MIN_REVIEWS, vocabulary_size=size, keep_unknown=False
-        )
-        found = find_occurrences(ngrams, ids, rows, size, keep_unknown=False)
-        counts = _count(found, rows, groups, sum(map(len, ngrams)), classes)
+        part.learn(ids, rows, MIN_REVIEWS)
+        owners, columns = part.find_features(ids, rows)
+        size = sum(map(len, part.ngrams))
+        log.info("Counted %s n-grams in the training reviews, for naive-Bayes ratios.", f"{size:,}")
+        group = groups[owners]
+        each = [torch.bincount(columns[group == one], minlength=size) for one in range(FOLDS * classes)]
+        counts = torch.stack(each).view(FOLDS, classes, size).numpy()
         total = counts.sum(axis=0)
         by_fold = np.stack([_ratios(total - fold) for fold in counts])
-        part.set_ratios(ngrams, torch.from_numpy(_ratios(total)), torch.from_numpy(by_fold))
-
-
-def _count(found: Occurrences, rows: Tensor, groups: Tensor, size: int, classes: int) -> Counts:
-    """Count the reviews of each fold and class with each of M n-grams: (FOLDS, K, M)."""
-    pairs = torch.unique(rows[found.starts] * size + found.columns)  # a review counts an n-gram once
-    group, columns = groups[pairs // max(size, 1)], pairs % max(size, 1)
-    counts = [torch.bincount(columns[group == one], minlength=size) for one in range(FOLDS * classes)]
-    return torch.stack(counts).view(FOLDS, classes, size).numpy()
+        part.set_ratios(torch.from_numpy(_ratios(total)), torch.from_numpy(by_fold))
 
 
 def _ratios(counts: Counts) -> npt.NDArray[np.float32]:
     """Return the (O, M) ratios by (K, M) numbers of reviews: 0 for n-grams that none has, in classes of any size."""
     seen = counts.sum(axis=0)
-    positives = counts[1:] if len(counts) == 2 else counts
-    ratios = np.stack([ratio_of_counts(positive, seen - positive, SMOOTHING) for positive in positives])
+    positives = list_positives(len(counts))
+    ratios = np.stack([ratio_of_counts(counts[one], seen - counts[one], SMOOTHING) for one in positives])
     return np.where(seen == 0, 0.0, ratios).astype(np.float32)
 
 

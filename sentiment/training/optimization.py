@@ -1,12 +1,13 @@
-"""Optimizer and learning-rate schedule from their settings."""
+"""Optimizer and learning-rate schedule from their settings, and the average of the weights that they lead to."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sentiment.config.schema import (
     AdamSettings,
@@ -85,3 +86,19 @@ def group_by_decay(
 def trainable(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     """Leave frozen parameters out."""
     return [parameter for parameter in parameters if parameter.requires_grad]
+
+
+def move_average(averaged: list[Tensor], current: list[Tensor], count: Tensor, *, decay: float) -> None:
+    """Move the averages of tensors of one type by a step, after `count` steps before.
+
+    The decay grows to its full size with the steps, min(decay, (1 + n) / (10 + n)), as in TensorFlow's
+    ExponentialMovingAverage: an average that starts at the full one is mostly fresh weights for hundreds of steps, and
+    what is validated then says nothing of the training. Whole numbers, such as counts of batches, are copied.
+    """
+    if averaged[0].is_floating_point():
+        steps = int(count)
+        average = get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))  # type: ignore[no-untyped-call]
+        average(averaged, current, count)
+        return
+    for tensor, value in zip(averaged, current, strict=True):
+        tensor.copy_(value)

@@ -35,6 +35,7 @@ from sentiment.training.lightning_setup import OwnRandomNumbers, ValidationTimes
 from sentiment.training.metrics import check_metrics
 from sentiment.training.module import NetworkModule, TextClassificationModule
 from sentiment.training.naive_bayes import learn_ratios
+from sentiment.training.optimization import move_average
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
@@ -104,15 +105,7 @@ def train_replica(
     set_global_state(settings.seed, settings.trainer)
     data, module = build_data(settings, corpus), build_module(settings, corpus)
     learn_ratios(module.network, data.list_training(), len(corpus.class_names))
-    started_from = ""
-    if start is not None:
-        started_from = hash_weights(start.network.state_dict(), start.tokenizer.to_json())
-        log.info("%s", take_weights(module.network, start, corpus.class_names, str(settings.trainer.init_from)))
-        if settings.trainer.test and (known := find_known(start, corpus.test)) is not None:
-            log.warning("%s", known)
-    if words is not None:
-        started_from = hash_weights(words)
-        log.info("%s", take_words(module.network, words))
+    started_from = take_start(module.network, settings, corpus, start, words)
     show_bar = wants_progress_bar(settings.trainer)
     reporting = build_reporting(settings, reporter, show_bar=show_bar)
     mode = settings.trainer.debug
@@ -160,6 +153,24 @@ def train_replica(
         class_names=corpus.class_names,
         test=module.test_predictions,
     )
+
+
+def take_start(
+    network: nn.Module, settings: Settings, corpus: Corpus, start: Predictor | None, words: Mapping[str, Tensor] | None
+) -> str:
+    """Let a fresh network start from a trained model or from learned words; return the hash of these, or of nothing.
+
+    Raises:
+        ModelFileError: They are of another form.
+    """
+    if start is not None:
+        log.info("%s", take_weights(network, start, corpus.class_names, str(settings.trainer.init_from)))
+        if settings.trainer.test and (known := find_known(start, corpus.test)) is not None:
+            log.warning("%s", known)
+    if words is not None:
+        log.info("%s", take_words(network, words))
+        return hash_weights(words)
+    return "" if start is None else hash_weights(start.network.state_dict(), start.tokenizer.to_json())
 
 
 def _identify(settings: Settings, fingerprint: str, max_epochs: int) -> Identity:
@@ -316,20 +327,6 @@ def build_trainer(
         use_distributed_sampler=False,
         reload_dataloaders_every_n_epochs=1,  # batches are drawn anew from (seed, epoch)
     )
-
-
-def move_average(averaged: list[Tensor], current: list[Tensor], count: Tensor, *, decay: float) -> None:
-    """Move the averages of tensors of one type by a step, after `count` steps before.
-
-    The decay grows to its full size with the steps, min(decay, (1 + n) / (10 + n)), as in TensorFlow's
-    ExponentialMovingAverage: an average that starts at the full one is mostly fresh weights for hundreds of steps, and
-    what is validated then says nothing of the training. Whole numbers, such as counts of batches, are copied.
-    """
-    if averaged[0].is_floating_point():
-        steps = int(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + steps) / (10 + steps)))
-    else:
-        torch._foreach_copy_(averaged, current)
 
 
 def set_global_state(seed: int, trainer: TrainerSettings) -> None:

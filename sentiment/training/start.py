@@ -38,7 +38,7 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
     wanted, found = network.state_dict(), start.network.state_dict()
     others = class_names != start.class_names
     parts = [(name, part) for name, part in network.named_modules() if isinstance(part, NaiveBayesFeatures)]
-    counted = {f"{name}.{key}" for name, part in parts for key in part.counted}
+    counted = {f"{name}.{key}" for name, part in parts for key, _ in part.named_buffers()}
     by_class = tuple(f"{name}." for name, _ in parts) if others else ()
     head = _find_head(network, len(class_names)) if others else set()
     here, there = _describe(network), _describe(start.network)
@@ -55,11 +55,8 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
         )
     taken = {key: found[key] for key in wanted if key not in head | counted and not key.startswith(by_class)}
     network.load_state_dict(wanted | taken)
-    fresh = (
-        f"; its classes are {', '.join(start.class_names)}, so that {', '.join(sorted(head))} start fresh"
-        if others
-        else ""
-    )
+    begun = ", ".join(sorted(wanted.keys() - taken.keys() - counted))
+    fresh = f"; its classes are {', '.join(start.class_names)}, so that {begun} start fresh" if others else ""
     count = sum(tensor.numel() for tensor in taken.values())
     return f"Starts from {name}: {count:,} weights and its tokenizer taken{fresh}."
 

@@ -11,7 +11,7 @@ import torch
 
 from sentiment.data.batching import Item, collate
 from sentiment.errors import ConfigError
-from sentiment.models.naive_bayes import FOLDS, RATIO, NaiveBayesFeatures, assign_folds
+from sentiment.models.naive_bayes import FOLDS, NaiveBayesFeatures, assign_folds
 from sentiment.models.recurrent import TextClassificationRNN
 from sentiment.training.naive_bayes import learn_ratios
 
@@ -138,9 +138,9 @@ def test_ratios_are_kept_and_no_file_holds_those_by_fold():
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (lambda state: state.pop(RATIO), "Missing key"),
+        (lambda state: state.pop("ratio"), "Missing key"),
         (lambda state: state.pop("ngrams_2"), "Missing key"),
-        (lambda state: state.update({RATIO: state[RATIO][:, 1:]}), "ratios are not those of"),
+        (lambda state: state.update(ratio=state["ratio"][:, 1:]), "size mismatch for ratio"),
         (lambda state: state.update(ngrams_1=state["ngrams_1"].flip(0)), "no ascending packed ids"),
         (lambda state: state.update(more=torch.zeros(1)), "Unexpected key"),
     ],

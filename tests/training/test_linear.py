@@ -126,7 +126,7 @@ def test_memory_errors_become_one_with_a_remedy(ngram_settings, small_corpus, re
     def fail(*arguments, **keywords):
         raise MemoryError
 
-    monkeypatch.setattr(linear, "learn_ngrams", fail)
+    monkeypatch.setattr(linear.NgramClassifier, "learn", fail)
     with pytest.raises(OutOfMemoryError, match=r"lower model\.max_n.*raise model\.min_frequency"):
         train_and_test(ngram_settings(), small_corpus, tmp_path, reporter)
 

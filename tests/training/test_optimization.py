@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,7 +17,7 @@ from sentiment.config.schema import (
     WarmupCosineSettings,
     WarmupLinearSettings,
 )
-from sentiment.training.optimization import build_optimizer, group_by_decay, learning_rate_factor
+from sentiment.training.optimization import build_optimizer, group_by_decay, learning_rate_factor, move_average
 
 fractions = st.floats(0, 0.9)
 steps = st.integers(1, 500)
@@ -104,3 +105,13 @@ def test_every_optimizer_takes_its_settings_and_a_step_lowers_the_loss(settings,
     before.backward()
     optimizer.step()
     assert loss() < before
+
+
+def test_an_average_leaves_its_first_weights_behind_soon():
+    averages, counts = [torch.tensor([0.0]), torch.tensor([[0.0]])], [torch.tensor(0)]
+    for step in range(100):
+        move_average(averages, [torch.tensor([1.0]), torch.tensor([[2.0]])], torch.tensor(step), decay=0.998)
+        move_average(counts, [torch.tensor(step)], torch.tensor(step), decay=0.998)
+    left = np.prod([min(0.998, (1 + step) / (10 + step)) for step in range(100)])
+    assert left < 1e-9  # by 0.998 alone, four fifths would be left
+    assert [float(tensor) for tensor in (*averages, *counts)] == pytest.approx([1 - left, 2 * (1 - left), 99])

@@ -203,16 +203,6 @@ def test_weight_averaging_selects_and_stores_the_averaged_weights(
     assert metrics["val/loss"] == pytest.approx(result.metrics["val/loss"], rel=1e-6)
 
 
-def test_an_average_leaves_its_first_weights_behind_soon():
-    averages, counts = [torch.tensor([0.0]), torch.tensor([[0.0]])], [torch.tensor(0)]
-    for step in range(100):
-        run.move_average(averages, [torch.tensor([1.0]), torch.tensor([[2.0]])], torch.tensor(step), decay=0.998)
-        run.move_average(counts, [torch.tensor(step)], torch.tensor(step), decay=0.998)
-    left = np.prod([min(0.998, (1 + step) / (10 + step)) for step in range(100)])
-    assert left < 1e-9  # by 0.998 alone, four fifths would be left
-    assert [float(tensor) for tensor in (*averages, *counts)] == pytest.approx([1 - left, 2 * (1 - left), 99])
-
-
 @pytest.mark.parametrize("model", ["transformer", "rnn"])
 def test_counted_ngrams_go_into_the_bundle(small_settings, small_corpus, reporter, tmp_path, model):
     settings = small_settings(f"model={model}", "model.naive_bayes_ngrams=3", "trainer.weight_averaging=0.9")

@@ -89,10 +89,11 @@ def test_naive_bayes_ratios_stay_those_of_the_runs_own_reviews(classes):
     network, start = (make_transformer(naive_bayes_ngrams=2, classes=size) for size in (len(classes), 2))
     learn_ratios(network, reviews, len(classes))
     learn_ratios(start, reviews[:1] * 2, 2)
-    counted, words = network.naive_bayes.counted, start.token_embedding.table.weight
-    take_weights(network, SimpleNamespace(network=start, class_names=("a", "b")), classes, "mine")
+    counted, words = dict(network.naive_bayes.named_buffers()), start.token_embedding.table.weight
+    told = take_weights(network, SimpleNamespace(network=start, class_names=("a", "b")), classes, "mine")
+    assert ("naive_bayes.map.weight start fresh" in told) == (classes != ("a", "b"))
     assert torch.equal(network.token_embedding.table.weight, words)
-    assert all(torch.equal(tensor, counted[name]) for name, tensor in network.naive_bayes.counted.items())
+    assert all(torch.equal(tensor, counted[name]) for name, tensor in network.naive_bayes.named_buffers())
     network.train()(torch.full((2, 8), 3), torch.ones(2, 8, dtype=torch.bool))  # by fold, too
 
 
