@@ -36,7 +36,6 @@ def _is_set(value: Any) -> bool:
 
 
 UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] = (
-    (("model.bigram_size",), {"model.bigram_buckets": _is_null}),
     (("data.head_fraction",), {"data.keep": lambda keep: keep != "head_tail"}),
     (("data.tokenizer",), {"trainer.init_from": _is_set}),
     (("data.unlabelled_size", "data.unlabelled_path"), {"pretrain": _is_null}),

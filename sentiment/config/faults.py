@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sentiment.config.identity import REMOVED
 from sentiment.config.objective import RETIRED
 from sentiment.config.option import UNNAMED, choice_of, group_members
 from sentiment.config.schema import Settings
@@ -30,8 +31,9 @@ def explain_unknown_key(
         choices: The chosen option of each group, e.g. ``{"model": "rnn"}``.
         groups: The options of each config group, to be listed where the person meant a group.
     """
-    if key in RETIRED:
-        return Fault(key, "is no key any more", RETIRED[key])
+    gone = RETIRED | REMOVED
+    if key in gone:
+        return Fault(key, "is no key any more", gone[key])
     group, _, leaf = key.partition(".")
     field = Settings.model_fields.get(group)
     members = group_members(field.annotation) if field else []

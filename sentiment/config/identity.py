@@ -22,7 +22,17 @@ The number of devices is one: they share the same batches and average to the sam
 threads, and dropout draws other numbers, as on another kind of device. A run may go on with more or fewer.
 """
 
-PHRASES = ("model.bigram_buckets", "model.bigram_size", "model.convolution_width", "model.naive_bayes_ngrams")
+REMOVED = {
+    "model.bigram_buckets": "leave it out; model.naive_bayes_ngrams=2 tells of pairs of words",
+    "model.bigram_size": "leave it out; model.naive_bayes_ngrams=2 tells of pairs of words",
+    "trainer.adversarial_share": "leave it out",
+}
+"""Keys of earlier versions for what did not help (experiments/imdb), and what to do instead.
+
+Recorded at null they say nothing; what was made with a value needs the version that made it.
+"""
+
+PHRASES = ("model.convolution_width", "model.naive_bayes_ngrams")
 
 ADDED = {
     "transformer": PHRASES,
@@ -43,7 +53,7 @@ ADDED = {
 PRETRAIN = "pretrain"
 """A group that may be left out: null then stands where it would have keys."""
 
-ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from", "trainer.adversarial_share", PRETRAIN)
+ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from", PRETRAIN)
 """The same, whatever the model and the data."""
 
 
@@ -52,8 +62,8 @@ ONE_DEVICE = {"trainer.devices": "1", "trainer.nodes": "1"}
 
 
 def leave_out_added(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return flat settings as the version before `ADDED` had them, where they say the same."""
-    added = {*ADDED_ANYWHERE, *(key for keys in ADDED.values() for key in keys)}
+    """Return flat settings without the keys of some versions alone, where these say nothing."""
+    added = {*ADDED_ANYWHERE, *REMOVED, *(key for keys in ADDED.values() for key in keys)}
     return {key: value for key, value in content.items() if key not in added or value not in (None, "null", "None")}
 
 
@@ -74,7 +84,8 @@ def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
     added = dict.fromkeys([*named, *(ADDED_ANYWHERE if is_whole else ())], "null") | (ONE_DEVICE if is_whole else {})
     if any(key.startswith(f"{PRETRAIN}.") for key in params):
         added.pop(PRETRAIN, None)
-    return added | {key: write_portable(value) for key, value in params.items()}
+    kept = {key: value for key, value in params.items() if key not in REMOVED or value != "null"}
+    return added | {key: write_portable(value) for key, value in kept.items()}
 
 
 def is_incidental(key: str) -> bool:

@@ -64,12 +64,6 @@ Pooling = Literal["mean", "max", "mean_max", "attention", "mean_max_attention"]
 class PhraseGroup(Group):
     """Keys of every network that can look at neighbouring words before it reads the review; null: it does not."""
 
-    bigram_buckets: int | None = Field(
-        default=None, ge=1, le=2**26, description="Hashed word pairs with vectors beside those of words; null: none."
-    )
-    bigram_size: int | None = Field(
-        default=None, ge=1, le=16384, description="Width of a pair's vector, mapped to embedding_size; null: as wide."
-    )
     convolution_width: int | None = Field(
         default=None, ge=1, le=99, description="Neighbouring words that a residual convolution sees; null: none."
     )
@@ -450,13 +444,6 @@ class TrainerSettings(Group):
         gt=0,
         lt=1,
         description="Decay of a moving average of the weights, after its first steps, which is evaluated; null: none.",
-    )
-    adversarial_share: float | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="Learn also from reviews whose vectors are moved, by this share of their length, to where they are "
-        "hardest to classify (Miyato et al. 2017); null: not.",
     )
     deterministic: bool = Field(description="Deterministic algorithms only.")
     threads: int | None = Field(ge=1, le=1024, description="CPU threads of torch; null: torch's default.")

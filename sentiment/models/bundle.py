@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from sentiment.config.group import Keep
+from sentiment.config.identity import REMOVED
 from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Item, LengthBatches, collate, cut, cut_text
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
@@ -59,6 +60,19 @@ class _Settings(_Version):
     keep: Keep
     head_fraction: float
     sha256: dict[str, str]
+
+    @pydantic.field_validator("model", mode="before")
+    @classmethod
+    def without_removed_keys(cls, model: object) -> object:
+        """Leave out keys of earlier versions that say nothing."""
+        if not isinstance(model, dict):
+            return model
+        for key in (key for key in model if f"model.{key}" in REMOVED and model[key] is not None):
+            raise ModelFileError(
+                f"the model was made with model.{key}={model[key]}, which this version does not have any more; "
+                "use the release that wrote it, or train the model again"
+            )
+        return {key: value for key, value in model.items() if f"model.{key}" not in REMOVED}
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,6 @@ class TextClassificationRNN(nn.Module):
             state of each direction.
         dropout: Dropout on the embedding, between layers and before the head.
         word_dropout: Share of tokens replaced by the unknown token in training.
-        bigram_buckets: Buckets of hashed word pairs, see `BigramEmbedding`; None: words alone.
-        bigram_size: Width of a pair's vector; None: D.
         convolution_width: Neighbouring words that a `ConvolutionFront` sees; None: none.
         naive_bayes_ngrams: Longest n-grams of `NaiveBayesFeatures`; None: none.
 
@@ -91,17 +89,13 @@ class TextClassificationRNN(nn.Module):
         pooling: str = "max",
         dropout: float = 0.0,
         word_dropout: float = 0.0,
-        bigram_buckets: int | None = None,
-        bigram_size: int | None = None,
         convolution_width: int | None = None,
         naive_bayes_ngrams: int | None = None,
     ) -> None:
         super().__init__()
         directions = 2 if bidirectional else 1
         width = directions * hidden_size
-        self.token_embedding = TokenEmbedding(
-            vocabulary_size, embedding_size, word_dropout, bigram_buckets, bigram_size
-        )
+        self.token_embedding = TokenEmbedding(vocabulary_size, embedding_size, word_dropout)
         self.dropout = nn.Dropout(dropout)
         self.naive_bayes = None
         if naive_bayes_ngrams is not None:

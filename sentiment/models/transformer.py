@@ -105,8 +105,6 @@ class TextClassificationTransformer(nn.Module):
         pooling: ``mean``, ``max``, ``mean_max``, ``attention`` or ``mean_max_attention``.
         dropout: Dropout after embedding, attention and feed-forward.
         word_dropout: Share of tokens replaced by the unknown token in training.
-        bigram_buckets: Buckets of hashed word pairs, see `BigramEmbedding`; None: words alone.
-        bigram_size: Width of a pair's vector; None: D.
         convolution_width: Neighbouring words that a `ConvolutionFront` sees; None: none.
         naive_bayes_ngrams: Longest n-grams of `NaiveBayesFeatures`; None: none.
 
@@ -131,8 +129,6 @@ class TextClassificationTransformer(nn.Module):
         pooling: str = "mean",
         dropout: float = 0.0,
         word_dropout: float = 0.0,
-        bigram_buckets: int | None = None,
-        bigram_size: int | None = None,
         convolution_width: int | None = None,
         naive_bayes_ngrams: int | None = None,
     ) -> None:
@@ -143,9 +139,7 @@ class TextClassificationTransformer(nn.Module):
             raise ValueError(
                 "pooling 'last' is for recurrent networks; choose mean, max, mean_max, attention or mean_max_attention"
             )
-        self.token_embedding = TokenEmbedding(
-            vocabulary_size, embedding_size, word_dropout, bigram_buckets, bigram_size
-        )
+        self.token_embedding = TokenEmbedding(vocabulary_size, embedding_size, word_dropout)
         self.positions = _build_positions(positions, max_tokens, embedding_size)
         self.dropout = nn.Dropout(dropout)
         self.naive_bayes = None

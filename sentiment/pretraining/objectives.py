@@ -115,7 +115,7 @@ class NextWords(nn.Module):
     softmax. Padding and the unknown word are read, but never predicted.
 
     Args:
-        network: A network of one layer without pairs of words and convolution: those show a cell its neighbours.
+        network: A network of one layer without a convolution, which would show a cell its neighbours.
         counts: See `WordSoftmax`, as for the next one.
         cutoffs: Ranks at which clusters begin.
 
@@ -125,10 +125,10 @@ class NextWords(nn.Module):
 
     def __init__(self, network: TextClassificationRNN, counts: Sequence[int], cutoffs: Sequence[int]) -> None:
         super().__init__()
-        if len(network.layers) > 1 or network.front is not None or network.token_embedding.bigrams is not None:
+        if len(network.layers) > 1 or network.front is not None:
             raise ValueError(
-                "next words are learned by one layer without bigram_buckets and convolution_width: other parts show a "
-                "cell the word that it predicts"
+                "next words are learned by one layer without convolution_width: other parts show a cell the word that "
+                "it predicts"
             )
         self.network = network
         layer = network.layers[0]

@@ -30,7 +30,7 @@ HELD_OUT_STREAM = 3
 NO_PART = {"pooling": "mean", "dropout": 0.0, "word_dropout": 0.0, "naive_bayes_ngrams": None}
 """Keys of a network that come after its states, know of classes, or hide words: a small one does not overfit."""
 
-SHOWING = {"depth": 1, "bigram_buckets": None, "bigram_size": None, "convolution_width": None}
+SHOWING = {"depth": 1, "convolution_width": None}
 """Parts that would show a recurrent cell the word that it predicts: they start fresh when the classes are learned."""
 
 
@@ -48,7 +48,7 @@ def plan_pretraining(settings: Settings) -> Settings:
     }  # fmt: skip
     trainer = {
         "max_epochs": pretrain.max_epochs, "validations_per_epoch": PARTS, "patience": None,
-        "gradient_clip_norm": 1.0, "label_smoothing": 0.0, "weight_averaging": None, "adversarial_share": None,
+        "gradient_clip_norm": 1.0, "label_smoothing": 0.0, "weight_averaging": None,
         "log_every_n_steps": 20, "resume": True, "test": False, "debug": None, "devices": 1, "nodes": 1,
     }  # fmt: skip
     return settings.model_copy(

@@ -13,7 +13,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from sentiment.config.objective import is_leading
 from sentiment.config.schema import OptimizerSettings, SchedulerSettings
 from sentiment.data.batching import Batch
-from sentiment.training.adversarial import measure_adversarial_loss
 from sentiment.training.metrics import SplitMetrics, gather
 from sentiment.training.optimization import build_optimizer, learning_rate_factor
 from sentiment.training.result import TestPredictions
@@ -54,11 +53,9 @@ class TextClassificationModule(NetworkModule):
         optimizer: OptimizerSettings,
         scheduler: SchedulerSettings,
         label_smoothing: float = 0.0,
-        adversarial_share: float | None = None,
     ) -> None:
         super().__init__(network, optimizer, scheduler)
         self.label_smoothing = label_smoothing
-        self.adversarial_share = adversarial_share
         self.validation_metrics = SplitMetrics(classes, "val/")
         self.test_metrics = SplitMetrics(classes, "test/", calibration=True)
         self.test_predictions: TestPredictions | None = None
@@ -71,11 +68,8 @@ class TextClassificationModule(NetworkModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one batch, weighted as its share is: gradients are averaged over the replicas."""
-        if self.adversarial_share is not None:
-            loss = measure_adversarial_loss(self.network, batch, self.adversarial_share, self.label_smoothing)
-        else:
-            logits = self(batch.tokens, batch.mask)  # (B, K)
-            loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        logits = self(batch.tokens, batch.mask)  # (B, K)
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         return loss if batch.weight == 1 else loss * batch.weight
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:

@@ -259,7 +259,6 @@ def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule
         optimizer=settings.optimizer,
         scheduler=settings.scheduler,
         label_smoothing=settings.trainer.label_smoothing,
-        adversarial_share=settings.trainer.adversarial_share,
     )
 
 

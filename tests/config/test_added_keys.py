@@ -6,6 +6,7 @@ import pytest
 
 from sentiment.config.identity import identify, keep_determining, leave_out_added, read_recorded, simplify
 from sentiment.config.reading import read_settings as read_composed
+from sentiment.errors import TrackingError
 from sentiment.tracking.params import flatten_settings, read_settings
 
 BEFORE = {
@@ -54,7 +55,7 @@ def test_old_settings_are_read_and_are_the_same_run(changed: dict[str, str], bef
     ("group", "key", "value"),
     [
         ("data", "header", False), ("data", "quoting", "none"), ("data", "label_map", {"-1": None}),
-        ("data", "label_path", "/tmp/l"), ("model", "bigram_buckets", 64), ("model", "convolution_width", 3),
+        ("data", "label_path", "/tmp/l"), ("model", "convolution_width", 3),
         ("model", "naive_bayes_ngrams", 2),
         ("data", "unlabelled_path", "/tmp/u"),
     ],
@@ -64,6 +65,27 @@ def test_a_new_key_that_is_set_makes_another_run_and_comes_back(group: str, key:
     new = old.model_copy(update={group: getattr(old, group).model_copy(update={key: value})})
     assert identify(new, "files:abc") != identify(old, "files:abc")
     assert read_settings(flatten_settings(new)) == new
+
+
+GONE = {"model.bigram_buckets": "64", "model.bigram_size": "8", "trainer.adversarial_share": "0.02"}
+"""Keys that a version had in between, each with a value."""
+
+
+def test_a_key_that_is_gone_says_nothing_at_null():
+    between = {**BEFORE, **dict.fromkeys(GONE, "null")}
+    assert read_settings(between) == read_settings(BEFORE)
+    assert read_recorded(between) == read_recorded(BEFORE)
+    assert keep_determining(between) == keep_determining(BEFORE)
+    assert simplify(dict.fromkeys(GONE)) == {}
+
+
+@pytest.mark.parametrize("key", GONE)
+def test_a_run_of_what_is_gone_is_another_and_is_not_read(key: str):
+    other = {**BEFORE, key: GONE[key]}
+    assert keep_determining(other) != keep_determining(BEFORE)
+    assert simplify({key: GONE[key]}) == {key: GONE[key]}
+    with pytest.raises(TrackingError, match=f"{key}: .*\n  -> check out the commit that wrote them"):
+        read_settings(other)
 
 
 def test_imdb_got_no_keys(compose_config):

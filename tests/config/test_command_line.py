@@ -100,6 +100,8 @@ def test_valid_commands_pass(arguments):
         (["objective=val_acc"], "objective", "no valid value", "did you mean val/accuracy?"),
         (["objective=test/accuracy"], "objective", "no valid value", "one of val/accuracy"),
         (["direction=minimize"], "direction", "no key any more", "follows from objective"),
+        (["model.bigram_buckets=64"], "model.bigram_buckets", "no key any more", "model.naive_bayes_ngrams=2"),
+        (["+trainer.adversarial_share=0.1"], "trainer.adversarial_share", "no key any more", "leave it out"),
         (["objectives=[val/accuracy,val/f1]"], "objectives", "no key any more", "write objective=[...]"),
         (
             ["-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=${direction}", "seed=choice(0,1)"],
@@ -292,11 +294,14 @@ def test_no_text_makes_the_check_itself_fail(text):
 @pytest.mark.parametrize(
     ("arguments", "unread", "cause"),
     [
-        (["model.bigram_size=32"], "model.bigram_size", "model.bigram_buckets=null"),
-        (["model=rnn", "+model.bigram_size=32"], "model.bigram_size", "model.bigram_buckets=null"),
-        (["-m", "model.bigram_size=null,16,32"], "model.bigram_size", "model.bigram_buckets=null"),
-        (["-m", "search=study", "model.bigram_size=16,32"], "model.bigram_size", "model.bigram_buckets=null"),
         (["data.keep=tail", "data.head_fraction=0.3"], "data.head_fraction", "data.keep=tail"),
+        (["model=rnn", "data.keep=head", "++data.head_fraction=0.3"], "data.head_fraction", "data.keep=head"),
+        (["-m", "data.keep=head", "data.head_fraction=0.3,0.4"], "data.head_fraction", "data.keep=head"),
+        (
+            ["-m", "search=study", "data.keep=head", "data.head_fraction=0.3,0.4"],
+            "data.head_fraction",
+            "data.keep=head",
+        ),
         (["trainer.init_from=RUN", "data.tokenizer.kind=bpe"], "data.tokenizer.kind", "trainer.init_from=RUN"),
         (["data.unlabelled_size=50"], "data.unlabelled_size", "pretrain=null"),
         (["data=imdb", "data.path=.", "data.repository=me/imdb"], "data.repository", "data.path="),
@@ -328,20 +333,24 @@ def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["model.bigram_size=32", "model.bigram_buckets=64"],
-        ["model.bigram_size=null"],
+        ["data.keep=head_tail", "data.head_fraction=0.3"],
+        ["data=files", "data.path=.", "data.test_label_path=null"],  # nothing is set
         ["data.keep=head"],  # a file may set what is not read: data.head_fraction
-        ["data.keep=head", "model.bigram_buckets=null", "model.bigram_size=null"],
-        ["-m", "model.bigram_buckets=null,64", "model.bigram_size=32"],
+        ["-m", "data.keep=head,head_tail", "data.head_fraction=0.3"],
         ["-m", "search=imdb_rnn"],
-        ["-m", "search=imdb_rnn", "model.bigram_size=16", "model.bigram_buckets=null,64"],
-        ["-m", "search=imdb_rnn", "model.bigram_buckets=null"],
+        ["-m", "search=imdb_rnn", "data.head_fraction=0.3", "data.keep=head,head_tail"],
         ["-m", "model=rnn,ngram", "optimizer.lr=0.01", "trainer.max_epochs=1"],
         ["model=ngram", "trainer=cpu", "trainer.threads=1", "trainer.test=false", "data.max_tokens=64"],
         ["model=ngram", "trainer.max_epochs=2", "optimizer.lr=0.1", "data.batch_size=8"],
         ["pretrain=mlm", "data.unlabelled_size=50"],
         ["-m", "search=rnn", "hydra/sweeper/pruner=median", "hydra.sweeper.margin=1"],
-        ["-m", "search=study", "model.bigram_size=8,16", "hydra.sweeper.custom_search_space=os.path.join"],
+        [
+            "-m",
+            "search=study",
+            "data.keep=head",
+            "data.head_fraction=0.3,0.4",
+            "hydra.sweeper.custom_search_space=os.path.join",
+        ],
         ["-m", "search=rnn", "hydra.sweeper.repeats=2", "hydra.sweeper.repeat_value=bound"],
         ["-m", "search=rnn", "hydra.sweeper.pruner.growing=true", "hydra.sweeper.pruner.tolerance=0.1"],
     ],

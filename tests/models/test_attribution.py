@@ -46,8 +46,8 @@ def make_ngrams(tokenizer, classes=2, max_n=2) -> Predictor:
     [
         ("transformer", {}),
         ("transformer", {"norm": "pre", "positions": "sinusoidal", "pooling": "mean_max"}),
-        ("transformer", {"bigram_buckets": 50, "convolution_width": 3}),
-        ("rnn", {"bigram_buckets": 50, "bigram_size": 3, "pooling": "mean_max_attention"}),
+        ("transformer", {"naive_bayes_ngrams": 3, "convolution_width": 3}),
+        ("rnn", {"pooling": "mean_max_attention"}),
         ("rnn", {}),
         ("rnn", {"naive_bayes_ngrams": 2}),
         ("rnn", {"cell": "gru", "pooling": "last", "bidirectional": False}),

@@ -49,9 +49,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *(("rnn", {"pooling": pooling, "bidirectional": False}) for pooling in ("mean_max", "last")),
     *(("rnn", {"cell": "gru", "pooling": pooling}) for pooling in ("attention", "last")),
     ("rnn", {"cell": "gru", "bidirectional": False, "depth": 1}),
-    *((name, {"bigram_buckets": 64}) for name in ("transformer", "rnn")),
     *((name, {"naive_bayes_ngrams": 1}) for name in ("transformer", "rnn")),
-    *((name, {"bigram_buckets": 64, "bigram_size": 3, "convolution_width": 3}) for name in ("transformer", "rnn")),
+    *((name, {"convolution_width": 3}) for name in ("transformer", "rnn")),
 ]
 
 
@@ -212,8 +211,8 @@ def test_parameters_are_counted_as_on_paper(make_settings: MakeSettings) -> None
 
     for network, name in ((transformer, "transformer"), (rnn, "rnn")):
         depth = {"depth": 1} if name == "rnn" else {}
-        phrases = build(make_settings(name, bigram_buckets=64, bigram_size=3, convolution_width=5, **depth))
-        added = (1 + 64) * 3 + 3 * 8 + (8 * 8 * 5 + 8)
+        phrases = build(make_settings(name, convolution_width=5, **depth))
+        added = 8 * 8 * 5 + 8
         assert count_parameters(phrases) == count_parameters(network) + added
 
     rnn.requires_grad_(False)

@@ -217,6 +217,19 @@ def test_damaged_settings_are_named(bundle: Path, content: str) -> None:
         Predictor.load(bundle)
 
 
+def test_a_key_that_is_gone_says_nothing_at_null_and_is_refused_with_a_value(bundle: Path) -> None:
+    file = bundle / SETTINGS_FILE
+    stored = json.loads(file.read_text())
+    expected = Predictor.load(bundle).predict(TEXTS).probabilities
+    stored["model"]["bigram_buckets"] = None
+    file.write_text(json.dumps(stored))
+    np.testing.assert_array_equal(Predictor.load(bundle).predict(TEXTS).probabilities, expected)
+    stored["model"]["bigram_buckets"] = 64
+    file.write_text(json.dumps(stored))
+    with pytest.raises(ModelFileError, match=r"made with model.bigram_buckets=64, which .* not have any more; use"):
+        Predictor.load(bundle)
+
+
 def test_another_format_version_is_refused_even_where_its_keys_are_unknown(bundle: Path) -> None:
     content = json.loads((bundle / SETTINGS_FILE).read_text())
     (bundle / SETTINGS_FILE).write_text(json.dumps(content | {"version": 2, "novelty": True}))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentiment.data.tokenizer import PAD_ID, UNK_ID
-from sentiment.models.embedding import NO_PAIR, BigramEmbedding, TokenEmbedding
+from sentiment.models.embedding import TokenEmbedding
 
 
 def test_the_padding_vector_is_zero_and_gets_no_gradient() -> None:
@@ -52,42 +52,6 @@ def test_word_dropout_is_off_in_evaluation_and_follows_the_seed_in_training() ->
     assert torch.equal(embedding(tokens), first)
     assert torch.equal(embedding.eval()(tokens), embedding.table(tokens))
     assert not torch.equal(first, embedding.table(tokens))
-
-
-def test_a_pair_stands_at_its_second_token_and_padding_is_part_of_none() -> None:
-    bigrams = BigramEmbedding(1000, 4, 4)
-    buckets = bigrams.hash(torch.tensor([[5, 6, 5, 6, 7], [6, 5, PAD_ID, PAD_ID, PAD_ID]]))
-    assert buckets[0, 0] == buckets[1, 0] == NO_PAIR
-    assert buckets[1, 2:].eq(NO_PAIR).all()
-    assert buckets[0, 1] == buckets[0, 3]
-    assert buckets[0, 2] == buckets[1, 1]
-    assert len({int(bucket) for bucket in buckets[0, 1:]}) == 3  # order matters
-    assert bigrams(torch.tensor([[5, PAD_ID]])).abs().max() == 0
-
-
-def test_pairs_have_the_buckets_that_stored_models_have_them_in() -> None:
-    assert BigramEmbedding(131072, 1, 1).hash(torch.tensor([[2, 3, 29_999]])).tolist() == [[NO_PAIR, 33_930, 15_353]]
-
-
-def test_pairs_spread_over_all_buckets() -> None:
-    words = torch.arange(2, 202)
-    pairs = torch.cartesian_prod(words, words)  # 40,000
-    buckets = BigramEmbedding(1024, 1, 1).hash(pairs)[:, 1]
-    counts = torch.bincount(buckets, minlength=1025)
-    assert counts[NO_PAIR] == 0
-    assert counts[1:].min() > 0
-    assert counts[1:].max() < 4 * 40_000 / 1024
-
-
-@pytest.mark.parametrize("bigram_size", [None, 3])
-def test_a_pair_adds_its_vector_to_that_of_its_second_word(bigram_size: int | None) -> None:
-    embedding = TokenEmbedding(50, 4, bigram_buckets=64, bigram_size=bigram_size)
-    assert embedding.bigrams is not None
-    tokens = torch.tensor([[5, 6, 7]])
-    stored = embedding.bigrams.table.weight[embedding.bigrams.hash(tokens)]  # (1, T, 4 or 3)
-    added = stored if bigram_size is None else stored @ embedding.bigrams.map.weight.T
-    torch.testing.assert_close(embedding(tokens), embedding.table(tokens) + added)
-    assert torch.equal(embedding(tokens)[:, 0], embedding.table(tokens)[:, 0])
 
 
 def test_a_fault_names_rule_value_and_remedy() -> None:

@@ -99,9 +99,7 @@ def test_a_review_reads_the_same_whatever_stands_beside_it() -> None:
     torch.testing.assert_close(together, torch.cat(alone))
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"norm": "pre"}, {"bigram_buckets": 50, "convolution_width": 3, "positions": "rotary"}]
-)
+@pytest.mark.parametrize("changes", [{}, {"norm": "pre"}, {"convolution_width": 3, "positions": "rotary"}])
 def test_the_classifier_gives_the_attention_weights_of_every_block(changes: dict[str, Any]) -> None:
     network = make_classifier(depth=3, **changes).eval()
     tokens = torch.randint(2, 20, (4, TOKENS))

@@ -89,7 +89,7 @@ def test_the_weights_reach_the_network_that_classifies(
     compose_settings, find, small_corpus, tmp_path, monkeypatch, model, caplog
 ):
     caplog.set_level("INFO")
-    parts = ("model.bigram_buckets=64", "model.convolution_width=3", "model.depth=2", "model.pooling=attention")
+    parts = ("model.convolution_width=3", "model.depth=2", "model.pooling=attention")
     settings = compose_settings(model, *parts, "pretrain.max_epochs=1")
     words = find(settings)
     states = []
@@ -107,7 +107,7 @@ def test_the_weights_reach_the_network_that_classifies(
     assert all(torch.equal(started[name], tensor) for name, tensor in words.weights.items())
     assert changed == set(words.weights), "all others start as they would without"
     assert not any(name.startswith(CLASSIFYING) for name in words.weights)
-    told = "token_embedding.bigrams, front.filters, layers.1, pooling" if model == "rnn" else "taken; pooling"
+    told = "front.filters, layers.1, pooling" if model == "rnn" else "taken; pooling"
     assert told in caplog.text
 
 

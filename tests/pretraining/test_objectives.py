@@ -30,7 +30,7 @@ def make_rnn(**changed) -> TextClassificationRNN:
 
 
 def make_transformer(**changed) -> TextClassificationTransformer:
-    settings = {"embedding_size": 8, "heads": 2, "bigram_buckets": 64, "convolution_width": 3, **changed}
+    settings = {"embedding_size": 8, "heads": 2, "convolution_width": 3, **changed}
     return TextClassificationTransformer(vocabulary_size=VOCABULARY, classes=2, max_tokens=200, **settings)
 
 
@@ -55,14 +55,14 @@ def test_padding_and_the_unknown_word_are_read_but_never_predicted():
     assert one_way.predict(make_batch([5, 6, 7], [8, 9]))[1].tolist() == [6, 7, 9]
 
 
-@pytest.mark.parametrize("part", [{"depth": 2}, {"bigram_buckets": 16}, {"convolution_width": 3}])
+@pytest.mark.parametrize("part", [{"depth": 2}, {"convolution_width": 3}])
 def test_a_network_that_would_show_the_word_is_refused(part: dict[str, int]):
     with pytest.raises(ValueError, match="show a cell the word that it predicts"):
         NextWords(make_rnn(**part), COUNTS, CUTOFFS)
 
 
 def test_no_masked_word_is_seen_by_the_state_that_fills_it_in():
-    """Neither through pairs of words nor through the convolution."""
+    """Not through the convolution either."""
     objective = MaskedWords(make_transformer(), COUNTS, CUTOFFS, mask_fraction=0.5)
     batch = make_batch([*range(5, 45)], [*range(10, 30)])
     seen, drawn = objective.mask(batch, torch.Generator().manual_seed(1))

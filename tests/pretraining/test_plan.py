@@ -13,7 +13,7 @@ from sentiment.pretraining.plan import count_words, fingerprint_words, gather_pi
     ("model", "changed"),
     [
         ("rnn", "model.pooling=mean_max"), ("rnn", "model.dropout=0.4"), ("rnn", "model.word_dropout=0.2"),
-        ("rnn", "model.depth=2"), ("rnn", "model.bigram_buckets=64"), ("rnn", "model.convolution_width=3"),
+        ("rnn", "model.depth=2"), ("rnn", "model.convolution_width=3"),
         ("rnn", "model.naive_bayes_ngrams=2"), ("transformer", "model.naive_bayes_ngrams=2"),
         ("rnn", "optimizer.lr=0.1"), ("rnn", "optimizer=sgd"), ("rnn", "trainer.max_epochs=9"), ("rnn", "seed=5"),
         ("rnn", "data.batch_size=7"), ("rnn", "data.max_tokens=32"), ("rnn", "data.keep=tail"),
@@ -34,7 +34,7 @@ def test_words_are_shared_by_runs_that_differ_in_what_comes_afterwards(compose_s
         ("rnn", "model.bidirectional=false"), ("rnn", "pretrain.seed=1"), ("rnn", "pretrain.lr=0.1"),
         ("rnn", "pretrain.max_epochs=1"), ("rnn", "pretrain.cutoffs=[10]"),
         ("transformer", "model.heads=2"), ("transformer", "model.depth=2"), ("transformer", "model.norm=post"),
-        ("transformer", "model.positions=rotary"), ("transformer", "model.bigram_buckets=64"),
+        ("transformer", "model.positions=rotary"),
         ("transformer", "model.convolution_width=3"), ("transformer", "pretrain.mask_fraction=0.3"),
     ],
 )  # fmt: skip

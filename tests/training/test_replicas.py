@@ -40,7 +40,7 @@ def near(metrics):
 
 
 @pytest.mark.parametrize("model", ["rnn", "transformer"])
-@pytest.mark.parametrize("extra", ["trainer.label_smoothing=0.1", "trainer.adversarial_share=0.02"])
+@pytest.mark.parametrize("extra", ["trainer.label_smoothing=0.1", "trainer.label_smoothing=0.0"])
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_mean_of_the_gradients_of_the_shares_is_that_of_the_batch(
     small_settings, small_corpus, model, extra, count
@@ -217,7 +217,7 @@ def list_replicas() -> list[int]:
         ("rnn", 3, ("optimizer=sgd", "optimizer.lr=0.5")),
         ("rnn", 2, ("model.naive_bayes_ngrams=3", "trainer.weight_averaging=0.9")),
         ("transformer", 2, ("model.positions=sinusoidal", "trainer.weight_averaging=0.9")),
-        ("transformer", 2, ("trainer.adversarial_share=0.02", "trainer.validations_per_epoch=2")),
+        ("transformer", 2, ("trainer.label_smoothing=0.1", "trainer.validations_per_epoch=2")),
     ],
 )
 def test_several_devices_give_the_numbers_of_one(small_settings, recording_reporter, tmp_path, model, devices, extra):
