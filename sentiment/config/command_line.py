@@ -155,7 +155,7 @@ class CommandLineCheck:
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
         if not OmegaConf.select(hydra_config, "sweeper.custom_search_space"):  # it may set what decides on the others
             named = [override.key_or_group for override in [*space, *overrides] if not override.is_delete()]
-            self.unread = UnreadKeys(named)
+            self.unread = UnreadKeys(named, [override.key_or_group for override in [*space, *swept]])
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:

@@ -13,7 +13,7 @@ from sentiment.config.extension import RULES, list_extensions
 from sentiment.config.faults import explain_unknown_key
 from sentiment.config.key_table import type_value
 from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
-from sentiment.config.option import OPTIONS
+from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault
 from sentiment.flat import flatten, flatten_model
@@ -65,9 +65,21 @@ UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] 
 )
 """Keys and groups that no run reads where other keys have such values.
 
-What only says how a run is done and told (`sentiment.config.identity.INCIDENTAL`) is not among them, nor how networks
-learn, for models that are fitted in one go: the same words are tried on one model after the other.
+What only says how a run is done and told (`sentiment.config.identity.INCIDENTAL`) is not among them.
 """
+
+OF_STEPS = (
+    "optimizer", "scheduler", "data.max_tokens", "data.keep", "data.head_fraction", "data.batch_size",
+    *(
+        f"trainer.{key}"
+        for key in (
+            "accelerator", "precision", "max_epochs", "validations_per_epoch", "patience", "gradient_clip_norm",
+            "label_smoothing", "weight_averaging", "deterministic",
+        )
+    ),
+)  # fmt: skip
+"""What a model that is fitted in one go, on whole reviews, does not read. To set one is no fault, since the same words
+are tried on one model after the other; to sweep over its values is: that would be the same run several times."""
 
 
 class UnreadKeys:
@@ -77,12 +89,18 @@ class UnreadKeys:
 
     Args:
         named: The keys and groups that the command sets.
+        swept: Those of them that it sweeps over or searches.
     """
 
-    def __init__(self, named: Iterable[str]) -> None:
+    def __init__(self, named: Iterable[str], swept: Iterable[str] = ()) -> None:
+        self._swept = frozenset(swept)
         known = [key for keys, _ in UNREAD for key in keys]
         self._unread: dict[str, Fault | None] = {
-            name: None for name in named if any(_holds(name, key) or _holds(key, name) for key in known)
+            name: None
+            for name in named
+            if any(
+                _holds(name, key) or _holds(key, name) for key in (*known, *(OF_STEPS if name in self._swept else ()))
+            )
         }
 
     def look(self, settings: Settings, sweeper: Mapping[str, Any]) -> None:
@@ -90,13 +108,18 @@ class UnreadKeys:
         flat = flatten_model(settings) | flatten(sweeper, "hydra.sweeper.") if self._unread else {}
         for name in list(self._unread):
             keys = [key for key in flat if _holds(name, key)]
-            found = [_find_causes(key, flat) for key in keys]
+            found = [_find_causes(key, flat) or self._find_steps(name, key, settings) for key in keys]
             if not all(found):
                 del self._unread[name]
             elif any(flat[key] is not None for key in keys):
                 problem = f"no run of this command reads it, as {', '.join(found[0])}"
                 others = " or ".join(cause.partition("=")[0] for cause in found[0])
                 self._unread[name] = Fault(name, problem, f"leave it out, or change {others}")
+
+    def _find_steps(self, name: str, key: str, settings: Settings) -> list[str]:
+        """Return the model that takes no steps, for which a swept key is not read; nothing: it is."""
+        is_meant = name in self._swept and any(_holds(one, key) for one in OF_STEPS)
+        return [f"model={settings.model.name}"] if is_meant and find_option(settings.model).fitter else []
 
     def find_faults(self) -> list[Fault]:
         """Return the faults, once every run was looked at."""

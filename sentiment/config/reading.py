@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from sentiment.config.faults import read_faults
+from sentiment.config.option import OPTIONS
 from sentiment.config.schema import Settings
 from sentiment.credentials import find_passwords
 from sentiment.errors import ConfigError, Fault
@@ -21,6 +22,9 @@ INPUT_PATHS = (
     "path", "validation_path", "test_path", "label_path", "validation_label_path", "test_label_path", "unlabelled_path",
 )  # fmt: skip
 """Keys of `data` that name files which must exist before a run starts; a path may be a pattern."""
+
+DROPOUT = ("dropout", "word_dropout")
+"""Keys of `model` that conf/debug/overfit.yaml sets to 0."""
 
 DATA_PATHS = tuple(f"data.{key}" for key in INPUT_PATHS)
 """The same, as they are typed."""
@@ -54,6 +58,7 @@ def check_settings(config: DictConfig, working_dir: Path) -> tuple[Settings | No
     values = _resolve(config, "", faults)
     broken = {fault.key for fault in faults}
     faults += _make_paths_absolute(values, working_dir)
+    _leave_out_no_dropout(values)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -117,6 +122,18 @@ def _resolve(node: DictConfig, prefix: str, faults: list[Fault]) -> dict[str, An
             continue
         values[name] = _resolve(value, f"{key}.", faults) if isinstance(value, DictConfig) else value
     return values
+
+
+def _leave_out_no_dropout(values: dict[str, Any]) -> None:
+    """Let ``debug=overfit``, whose file switches dropout off, try models that have one kind of it, or none."""
+    trainer, model = values.get("trainer"), values.get("model")
+    if not (isinstance(trainer, dict) and isinstance(model, dict) and trainer.get("debug") == "overfit"):
+        return
+    option = OPTIONS.get(("model", str(model.get("name"))))
+    lacking = [] if option is None else [key for key in DROPOUT if key not in option.settings.model_fields]
+    for key in lacking:
+        if model.get(key) == 0:
+            del model[key]
 
 
 def _make_paths_absolute(values: dict[str, Any], working_dir: Path) -> list[Fault]:

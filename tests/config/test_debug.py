@@ -18,8 +18,18 @@ def test_every_mode_is_an_option_apart_from_the_runs(compose_config, tmp_path, m
 
 def test_a_model_without_steps_can_only_be_tried(compose_config, tmp_path):
     assert read_settings(compose_config("debug=fast", "model=ngram"), tmp_path).trainer.debug == "fast"
-    with pytest.raises(ConfigError, match="debug=fast"):
-        read_settings(compose_config("debug=nans", "model=ngram"), tmp_path)
+    for mode in ("nans", "overfit"):
+        with pytest.raises(ConfigError, match="debug=fast") as caught:
+            read_settings(compose_config(f"debug={mode}", "model=ngram"), tmp_path)
+        assert [fault.key for fault in caught.value.faults] == ["trainer"]
+
+
+def test_dropout_is_switched_off_where_there_is_any(compose_config, tmp_path, monkeypatch):
+    """A model of one's own need not have both kinds; what is set to more than nothing is still a key that it lacks."""
+    assert read_settings(compose_config("debug=overfit", "model=rnn"), tmp_path).model.dropout == 0
+    lacking = compose_config("debug=overfit", "model=ngram", "model.word_dropout=0.2")
+    with pytest.raises(ConfigError, match=r"model\.word_dropout: no such key"):
+        read_settings(lacking, tmp_path)
 
 
 @pytest.mark.parametrize(
