@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from sentiment.training.result import RunResult
 
 class TensorBoardRecorder:
     """One folder of event files, ``<tensorboard_dir>/<run>`` or ``<tensorboard_dir>/<multirun>/<job>``.
+
+    Of a run that lies elsewhere than in ``multirun/`` the name ends with a hash of the place.
 
     Raises:
         TrackingError: The folder cannot be written.
@@ -76,7 +79,13 @@ def list_hyperparameters(settings: Settings) -> dict[str, str | int | float]:
 
 
 def _name_folder(context: RunContext) -> Path:
+    """Return the run's folder under `tensorboard_dir`: two runs never share one, wherever their own folders lie."""
+    top = (context.sweep_dir or context.output_dir).resolve()
+    project, name = context.project_dir.resolve(), top.name
+    if top.parent != (project / "multirun").resolve():  # there, every name is given once
+        place = top.relative_to(project) if top.is_relative_to(project) else top
+        name = f"{name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
     if context.sweep_dir is None:
-        return Path(context.output_dir.name)
+        return Path(name)
     # The job's path may lead to the sweep's through a link, e.g. from multirun/ to a larger disk.
-    return Path(context.sweep_dir.name) / context.output_dir.resolve().relative_to(context.sweep_dir.resolve())
+    return Path(name) / context.output_dir.resolve().relative_to(top)

@@ -63,6 +63,24 @@ def test_a_job_is_at_home_in_its_sweep_also_through_a_link(project):
     assert read_events(project.folder / "multirun/tensorboard/sweep/3").Scalars("val/accuracy")[0].value == 0.5
 
 
+@pytest.mark.parametrize("job_number", [None, 3])
+def test_runs_of_equal_names_in_other_places_have_folders_of_their_own(project, job_number):
+    context = project.context(project.settings(*TENSORBOARD), job_number=job_number)
+    for value, place in enumerate(["a", "b"]):
+        top = project.folder / place / "same"
+        there = (
+            replace(context, output_dir=top)
+            if job_number is None
+            else replace(context, sweep_dir=top, output_dir=top / "3")
+        )
+        with open_recorder(there) as recorder:
+            recorder.validated({"val/accuracy": value / 4}, step=2 + value, epoch=1.0)
+    folders = sorted({file.parent for file in (project.folder / "multirun/tensorboard").rglob("events*")})
+    curves = [[point.value for point in read_events(folder).Scalars("val/accuracy")] for folder in folders]
+    assert sorted(curves) == [[0.0], [0.25]]
+    assert all("same-" in str(folder) for folder in folders)
+
+
 def test_a_folder_that_cannot_be_made_is_told(project):
     (project.folder / "multirun").mkdir()
     (project.folder / "multirun/tensorboard").touch()
