@@ -19,15 +19,15 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from sentiment.config.group import Keep
-from sentiment.data.tokenizer import PAD_ID
+from sentiment.data.tokenizer import LINE_BREAK_TAG, PAD_ID
 
 CHUNK_BATCHES = 50  # batches drawn at random before sorting: more pads less, fewer mixes more
 
 
 TOKEN_CHARACTERS = 64
 
-BLANKS = re.compile(r"[ \t\r\n]+")
-"""What separates tokens, however long it is."""
+BLANKS = re.compile(rf"(?:[^\S\x1c-\x1f]|{LINE_BREAK_TAG})+", re.IGNORECASE)
+"""What separates tokens, however long it is; to the tokenizer's library, \x1c to \x1f are no blanks."""
 
 
 def cut(

@@ -86,10 +86,11 @@ def find_slips(totals: Mapping[str, int]) -> list[str]:
             f"Fewer than {FEWEST_REVIEWS} reviews of {', '.join(rare[:SHOWN_CLASSES])}{more}: too few to learn from "
             "and to measure on; more reviews help, or data.label_map, which joins classes"
         )
-    # -1 beside 0 and more is how many data sets write "no label"; beside 1 alone it is a class.
+    # -1 beside 0 and more, or beside names, is how many data sets write "no label"; beside 1 alone it is a class.
     numbers = {name for name in totals if WHOLE_NUMBER.fullmatch(name)}
     unlabelled = [name for name in totals if fold(name) in NO_LABEL]
-    if len(numbers) == len(totals) > 2 and [name for name in numbers if name.startswith("-")] == ["-1"]:
+    is_alone = len(numbers) in (1, len(totals)) and [name for name in numbers if name.startswith("-")] == ["-1"]
+    if is_alone and len(totals) > 2:
         unlabelled.append("-1")
     warnings += [
         f"The class {name!r} ({totals[name]:,} reviews) looks like 'no label'; its reviews are left out by "

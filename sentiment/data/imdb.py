@@ -191,14 +191,14 @@ def _require_columns(table: pa.Table, wanted: set[str], place: str) -> None:
 
 def _reviews(table: pa.Table, place: str) -> Reviews:
     _require_columns(table, {"text", "label"}, place)
-    labels = table.column("label").to_numpy().astype(np.int64)
+    labels = table.column("label").to_numpy()
     wrong = np.flatnonzero((labels != 0) & (labels != 1))
     if len(wrong):
         raise DataError(
             f"{place}: row {wrong[0] + 1} has label {labels[wrong[0]]}, and {len(wrong)} rows in all have a label that "
             "is neither 0 (negative) nor 1 (positive); read such data with data=files"
         )
-    return Reviews(texts=_texts(table, place), labels=labels)
+    return Reviews(texts=_texts(table, place), labels=labels.astype(np.int64))
 
 
 def _read_tree(split: Path) -> Reviews:

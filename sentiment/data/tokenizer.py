@@ -21,7 +21,7 @@ UNK_ID = 1
 PAD_TOKEN = "[PAD]"
 UNK_TOKEN = "[UNK]"
 
-LINE_BREAK_TAG = r"(?i)<br\s*/?>"
+LINE_BREAK_TAG = r"<br\s*/?>"  # of either case
 LETTER = r"[^\W_]"  # IMDB writes _emphasis_ with underscores, so they are marks here, not letters
 CONTRACTION = r"n't|'(?:s|m|d|re|ve|ll)"
 WORD_OR_MARK = "|".join(
@@ -178,7 +178,7 @@ def train_tokenizer(
 
 def _normalizer(lowercase: bool) -> normalizers.Normalizer:
     steps = [
-        normalizers.Replace(Regex(LINE_BREAK_TAG), "\n"),
+        normalizers.Replace(Regex(f"(?i){LINE_BREAK_TAG}"), "\n"),
         normalizers.Replace("\u2019", "'"),  # the typographic apostrophe, so that its contractions are found too
         normalizers.NFC(),
     ]

@@ -1,7 +1,7 @@
 """A trained model on disk: all that prediction needs, and nothing that can run code.
 
-A bundle is a folder of four files: ``weights.safetensors``, ``settings.json``, ``tokenizer.json`` and ``learned.bin``,
-which tells the reviews that the model has seen; bundles of earlier versions lack it.
+A bundle is a folder of five files: ``weights.safetensors``, ``settings.json``, ``tokenizer.json``, and ``learned.bin``
+and ``trained.bin``, which tell the reviews that the model has seen; bundles of earlier versions lack them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ FORMAT_VERSION = 1
 WEIGHTS_FILE = "weights.safetensors"
 SETTINGS_FILE = "settings.json"
 TOKENIZER_FILE = "tokenizer.json"
-LEARNED_FILE = "learned.bin"
-"""The reviews that the model was trained on or selected by: of each the hash of its token ids, 8 bytes, ascending."""
+LEARNED_FILE, TRAINED_FILE = "learned.bin", "trained.bin"
+"""The reviews that the model was trained on or selected by, and those of them that it was trained on: of each the hash
+of its token ids, 8 bytes, ascending."""
 
 HASH_BYTES = 8
 
@@ -102,6 +103,7 @@ def save_bundle(
     keep: Keep,
     head_fraction: float,
     learned: npt.NDArray[np.uint64] | None = None,
+    trained: npt.NDArray[np.uint64] | None = None,
 ) -> Path:
     """Write a bundle, replacing an older one, and return its folder, whose parents are made.
 
@@ -117,8 +119,9 @@ def save_bundle(
     # Copies, because on a GPU the weights of a recurrent cell share one block of memory, which the format refuses.
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
     contents = {WEIGHTS_FILE: safetensors.torch.save(weights), TOKENIZER_FILE: tokenizer_json.encode()}
-    if learned is not None:
-        contents[LEARNED_FILE] = np.unique(learned).astype("<u8").tobytes()
+    for name, known in ((LEARNED_FILE, learned), (TRAINED_FILE, trained)):
+        if known is not None:
+            contents[name] = np.unique(known).astype("<u8").tobytes()
     description = _Settings(
         format="sentiment-model",
         version=FORMAT_VERSION,
@@ -154,6 +157,7 @@ class Predictor:
         keep: Part of a longer review that is kept.
         head_fraction: With ``head_tail``, share kept from the start.
         learned: `hash_reviews` of those that it was trained on or selected by; None: nobody knows them.
+        trained: The same of those that it was trained on.
     """
 
     network: nn.Module
@@ -163,6 +167,7 @@ class Predictor:
     keep: Keep
     head_fraction: float
     learned: npt.NDArray[np.uint64] | None = None
+    trained: npt.NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -179,7 +184,10 @@ class Predictor:
         try:
             tokenizer = load_tokenizer(contents[TOKENIZER_FILE].decode())
             weights = safetensors.torch.load(contents[WEIGHTS_FILE])
-            learned = None if LEARNED_FILE not in contents else np.frombuffer(contents[LEARNED_FILE], dtype="<u8")
+            learned, trained = (
+                np.frombuffer(contents[name], dtype="<u8") if name in contents else None
+                for name in (LEARNED_FILE, TRAINED_FILE)
+            )
             with torch.random.fork_rng(devices=[]):  # fresh weights draw random numbers: take none from the caller
                 _check_size(settings, tokenizer, weights)
                 network = build_model(
@@ -197,7 +205,7 @@ class Predictor:
             ) from error
         require_finite(network, folder)
         reading = settings.max_tokens, settings.keep, settings.head_fraction
-        return cls(network.to(device), tokenizer, settings.class_names, *reading, learned)
+        return cls(network.to(device), tokenizer, settings.class_names, *reading, learned, trained)
 
     def find_learned(self, texts: Sequence[str]) -> npt.NDArray[np.bool_] | None:
         """Tell of each of N texts whether the model was trained on or selected by it, as it reads it; None: unknown."""
@@ -300,7 +308,7 @@ def _read_settings(folder: Path) -> _Settings:
 
 
 def _list_files(settings: _Settings) -> tuple[str, ...]:
-    return WEIGHTS_FILE, TOKENIZER_FILE, *([LEARNED_FILE] if LEARNED_FILE in settings.sha256 else [])
+    return WEIGHTS_FILE, TOKENIZER_FILE, *(name for name in (LEARNED_FILE, TRAINED_FILE) if name in settings.sha256)
 
 
 def _read_checked(folder: Path, name: str, sha256: dict[str, str]) -> bytes:

@@ -92,7 +92,7 @@ class CsvWriter:
     """``text,label,probability_...``; the probabilities of all K classes."""
 
     def __init__(self, stream: TextIO, class_names: Sequence[str]) -> None:
-        self._rows = csv.writer(stream, lineterminator="\n")
+        self._rows = csv.writer(stream)  # it quotes the characters that end its own lines alone, here both of them
         self._rows.writerow(["text", "label", *(f"probability_{name}" for name in class_names)])
 
     def write(self, texts: Sequence[str], predictions: Predictions, attributions: Iterable[Attribution | None]) -> None:

@@ -154,16 +154,16 @@ def mean_interval(values: Sequence[float], bounds: tuple[float, float] = UNBOUND
 def compare_seeds(
     first: Mapping[int, float], second: Mapping[int, float], bounds: tuple[float, float] = UNBOUNDED
 ) -> Difference | None:
-    """Compare two groups of runs over seeds: in pairs where they share seeds, else as two samples.
+    """Compare two groups of runs over seeds: in pairs where their seeds are the same, else as two samples.
 
     Groups hold seed to value; the interval is cut at what the bounds of a value allow. None where a group has a single
-    run, whose spread nobody knows.
+    run, whose spread nobody knows. Every run counts: pairs of the seeds that both happen to have would leave runs out,
+    and may say the opposite of the means.
     """
-    common = sorted(set(first) & set(second))
-    if len(common) >= 2:
-        found = paired_t([first[seed] for seed in common], [second[seed] for seed in common])
-    elif min(len(first), len(second)) < 2:
+    if min(len(first), len(second)) < 2:
         return None
+    if first.keys() == second.keys():
+        found = paired_t(list(first.values()), [second[seed] for seed in first])
     else:
         found = welch(list(first.values()), list(second.values()))
     widest = bounds[1] - bounds[0]
@@ -219,8 +219,8 @@ def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES,
 
     Assumes that the N reviews are an independent sample of what the models will meet. Says nothing about other seeds.
     A resample of N reviews is fully described by how many of them only the first or only the second model gets right,
-    so it is drawn as one multinomial number instead of N indices. The interval is the percentile interval; the p value
-    counts resampled differences at least as far from the measured one as that is from zero.
+    so it is drawn as one multinomial number instead of N indices. The interval is the percentile interval. The p value
+    is McNemar's: where few reviews tell the models apart, a share of the resamples would be too small.
 
     Raises:
         StatisticsError: The vectors differ in length or are empty.
@@ -235,18 +235,15 @@ def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES,
     if only_first == only_second:  # a symmetric distribution keeps a symmetric interval
         differences = np.concatenate([differences, -differences])
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    tolerance = 0.5 / count  # differences are multiples of 1 / N; rounding must not decide which are equal
-    extreme = int(np.sum(np.abs(differences - value) >= abs(value) - tolerance))
     error = float(np.std(differences))
     detectable = (stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)) * error
-    p_value = min(1.0, (extreme + 1) / (len(differences) + 1))
-    return Difference(
-        value, float(low), float(high), p_value, f"paired bootstrap over {count:,} reviews", count, float(detectable)
-    )
+    p_value = mcnemar_p_value(first, second)
+    test = f"McNemar's exact test, interval by paired bootstrap, over {count:,} reviews"
+    return Difference(value, float(low), float(high), p_value, test, count, float(detectable))
 
 
 def mcnemar_p_value(first: Flags, second: Flags) -> float:
-    """Return the two-sided p value of McNemar's exact test (1947): a check of the bootstrap by another way.
+    """Return the two-sided p value of McNemar's exact test (1947).
 
     Of the reviews that only one model gets right, each model would get half if they were equally good.
 

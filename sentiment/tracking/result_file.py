@@ -18,6 +18,7 @@ from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError
 from sentiment.tracking.ending import FINAL, Status
 from sentiment.tracking.outbox import find_run_id
+from sentiment.tracking.run_name import parse_overrides
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,11 @@ class ResultRecord:
     best_epoch: float | None = None
     test_reviews: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def option(self) -> str:
+        """The option of ``model`` as it was typed, else its name: variants in YAML files share a name."""
+        return parse_overrides(self.overrides).get("model") or self.model
 
 
 def write_result(output_dir: Path, record: ResultRecord) -> None:

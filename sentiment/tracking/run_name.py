@@ -22,7 +22,8 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
 
 def name_run(model: str, overrides: Sequence[str]) -> str:
     """Name a run: ``transformer heads=8 lr=3e-4``."""
-    return shorten(model, parse_overrides(overrides))
+    changed = parse_overrides(overrides)
+    return shorten(changed.get("model") or model, changed)
 
 
 def name_recorded(context: RunContext) -> str:
@@ -39,7 +40,8 @@ def name_recorded(context: RunContext) -> str:
     told = {key: value for key, value in changed.items() if key.split(".")[0] not in ("search", "experiment")}
     model = context.settings.model.name
     settings = [
-        model if key == "model" else f"{key.rpartition('.')[2]}={format_setting(value)}" for key, value in told.items()
+        value or model if key == "model" else f"{key.rpartition('.')[2]}={format_setting(value)}"
+        for key, value in told.items()
     ]
     kept = _cut(settings if "model" in told else [*settings, model], JOB_NAME_LENGTH)
     return f"{context.job_number}: {' '.join(kept)}"

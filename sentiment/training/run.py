@@ -165,7 +165,7 @@ def take_start(
     """
     if start is not None:
         log.info("%s", take_weights(network, start, corpus.class_names, str(settings.trainer.init_from)))
-        if settings.trainer.test and (known := find_known(start, corpus.test)) is not None:
+        for known in find_known(start, corpus.validation, corpus.test if settings.trainer.test else None):
             log.warning("%s", known)
     if words is not None:
         log.info("%s", take_words(network, words))
@@ -276,11 +276,17 @@ def write_bundle(
     """
     data, tokenizer_json = settings.data, corpus.tokenizer.to_json()
     cutting = max_tokens, data.keep, data.head_fraction
-    own = hash_reviews(split[row] for split in (corpus.train, corpus.validation) for row in range(len(split)))
+    trained, selecting = (
+        hash_reviews(split[row] for row in range(len(split))) for split in (corpus.train, corpus.validation)
+    )
+    learned = np.concatenate([trained, selecting])
     # Those of the start are by the same tokenizer, and so of the same kind; where it does not know them, nobody does.
-    earlier = own[:0] if start is None else start.learned
-    learned = None if earlier is None else np.concatenate([own, earlier])
-    return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, *cutting, learned)
+    earlier = (learned[:0], trained[:0]) if start is None else (start.learned, start.trained)
+    known = [
+        None if before is None else np.concatenate([own, before])
+        for own, before in zip((learned, trained), earlier, strict=True)
+    ]
+    return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, *cutting, *known)
 
 
 def build_trainer(

@@ -61,20 +61,34 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
     return f"Starts from {name}: {count:,} weights and its tokenizer taken{fresh}."
 
 
-def find_known(start: Predictor, test: EncodedSplit) -> str | None:
-    """Say how many of the test reviews the trained model has learned from; None: not one of them.
+def find_known(start: Predictor, validation: EncodedSplit, test: EncodedSplit | None) -> list[str]:
+    """Say how many of the reviews that a run is measured by the trained model has learned from; nothing: none of them.
 
-    Where each run carves its own test reviews off its training reviews, those of another `data.split_seed` are others.
+    Splits are drawn by `data.split_seed`: with another one, they are other reviews. A validation review that selected
+    the trained model as well may select again.
+
+    Args:
+        start: The trained model.
+        validation: Validation reviews of the run.
+        test: Its test reviews; None: they are left alone.
     """
-    if start.learned is None:
-        return "Its bundle does not tell what it learned from: test reviews may be among it."
-    known = int(np.isin(hash_reviews(test[row] for row in range(len(test))), start.learned).sum())
-    if not known:
-        return None
-    return (
-        f"{known:,} of the {len(test):,} test reviews stood in its own training or validation: its figures are not "
-        "those of reviews that it has never seen. Take the data and the data.split_seed that it was trained on."
-    )
+    told = []
+    for name, split, seen, how in (
+        ("validation", validation, start.trained, "training"),
+        ("test", test, start.learned, "training or validation"),
+    ):
+        if split is None:
+            continue
+        if seen is None:
+            told.append(f"Its bundle does not tell what it learned from: {name} reviews may be among it.")
+            continue
+        known = int(np.isin(hash_reviews(split[row] for row in range(len(split))), seen).sum())
+        if known:
+            told.append(
+                f"{known:,} of the {len(split):,} {name} reviews stood in its own {how}: the {name} figures are not "
+                "those of reviews that it has never seen. Take the data and the data.split_seed that it was trained on."
+            )
+    return told
 
 
 def take_words(network: nn.Module, words: Mapping[str, torch.Tensor]) -> str:

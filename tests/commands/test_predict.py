@@ -161,6 +161,16 @@ def test_a_file_in_and_a_file_out(predict, expected, tmp_path):
     np.testing.assert_allclose(got, expected.probabilities, atol=1e-6)
 
 
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n", '"', ","])
+def test_a_text_is_read_back_whatever_is_in_it(predict, tmp_path, end):
+    texts = [f"good{end}film", "bad"]
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    predict("--file", str(source), "--output", str(target))
+    with target.open(encoding="utf-8", newline="") as stream:
+        assert [row["text"] for row in csv.DictReader(stream)] == texts
+
+
 def test_chunks_are_seamless(predict, expected, tmp_path, monkeypatch):
     monkeypatch.setattr("sentiment.commands.predict.CHUNK_TEXTS", 3)
     file = tmp_path / "in.jsonl"

@@ -28,7 +28,10 @@ def test_cut_keeps_the_wanted_part(keep: str, head_fraction: float, expected: li
 
 
 @pytest.mark.parametrize("keep", ["head", "tail", "head_tail"])
-@pytest.mark.parametrize("gap", [" ", "\n\n", "<br />" + 200 * " ", "\r\n" * 300])
+@pytest.mark.parametrize(
+    "gap",
+    [" ", "\n\n", "<br />" + 200 * " ", "\r\n" * 300, "<BR><br />" * 20, "\u00a0\u2003" * 200, "\x1c \x1f\u2028"],
+)
 def test_a_text_that_is_cut_before_it_is_tokenised_is_read_as_a_whole_one(keep: str, gap: str):
     """However far apart its words stand."""
     text = gap.join(f"w{number}" for number in range(1000))

@@ -25,6 +25,7 @@ def test_every_class_is_logged_with_its_counts(caplog: pytest.LogCaptureFixture)
         ({"so so": 20, "soso": 30}, r"\{so so: soso\}"),
         ({"bad": 20, "good": 3}, r"Fewer than 10 reviews of 'good' \(3\)"),
         ({"-1": 50, "0": 20, "1": 20}, r"'-1' \(50 reviews\) looks like 'no label'.*\{-1: null\}"),
+        ({"-1": 50, "neg": 20, "pos": 20}, r"'-1' \(50 reviews\) looks like 'no label'.*\{-1: null\}"),
         ({"nan": 50, "bad": 20, "good": 20}, "'nan'"),
     ],
 )
@@ -33,7 +34,10 @@ def test_classes_that_may_be_slips_are_told_with_the_key(totals: dict[str, int],
     assert re.search(expected, warning)
 
 
-@pytest.mark.parametrize("totals", [{"bad": 10, "good": 10}, {"-1": 50, "1": 50}, {"-2": 20, "-1": 20, "0": 20}])
+@pytest.mark.parametrize(
+    "totals",
+    [{"bad": 10, "good": 10}, {"-1": 50, "1": 50}, {"-2": 20, "-1": 20, "0": 20}, {"-1": 20, "1": 20, "good": 20}],
+)
 def test_ordinary_classes_are_no_slips(totals: dict[str, int]):
     assert find_slips(totals) == []
 

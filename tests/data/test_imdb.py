@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hub_server import HubServer, imdb_card, parquet_bytes, serve_hub
 
@@ -125,6 +127,14 @@ class TestLocal:
         folder = write_parquet(tmp_path / "imdb")
         (folder / "train-00000-of-00001.parquet").write_bytes(parquet_bytes(["a", "b", "c"], [0, -1, -1]))
         with pytest.raises(DataError, match="row 2 has label -1, and 2 rows in all"):
+            local(folder).load()
+
+    @pytest.mark.parametrize(("label", "told"), [(0.9, "0.9"), (float("nan"), "nan"), (1.5, "1.5")])
+    def test_a_score_is_no_label(self, tmp_path: Path, label: float, told: str):
+        folder = write_parquet(tmp_path / "imdb")
+        table = pa.table({"text": ["a", "b", "c"], "label": [0.0, label, 1.0]})
+        pq.write_table(table, folder / "train-00000-of-00001.parquet")
+        with pytest.raises(DataError, match=f"row 2 has label {told}, and 1 rows in all"):
             local(folder).load()
 
     @pytest.mark.parametrize("folder", [".", "plain_text"])

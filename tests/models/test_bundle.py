@@ -89,6 +89,11 @@ def test_a_bundle_knows_the_reviews_that_its_model_learned_from(
     found = other.find_learned([TEXTS[0], TEXTS[2], "fine fine fine", "  A FINE film"])
     assert found.tolist() == [True, True, False, True]
     assert Predictor.load(bundle).find_learned(TEXTS) is None
+    hashes = hash_reviews(tokenizer.encode(TEXTS[:4]))
+    save(bundle.with_name("third"), learned=hashes, trained=hashes[1:2])
+    third = Predictor.load(bundle.with_name("third"))
+    assert (third.trained.tolist(), set(third.learned)) == (hashes[1:2].tolist(), set(hashes))
+    assert other.trained is None
     (bundle.with_name("other") / LEARNED_FILE).write_bytes(b"")
     with pytest.raises(ModelFileError, match="damaged"):
         Predictor.load(bundle.with_name("other"))

@@ -83,7 +83,9 @@ def test_welch_against_scipy():
 
 def test_shared_seeds_are_compared_in_pairs_and_others_as_samples():
     shared = compare_seeds({0: 0.5, 1: 0.6, 2: 0.7}, {1: 0.5, 2: 0.65, 9: 0.1})
-    assert shared == paired_t([0.6, 0.7], [0.5, 0.65])
+    assert shared == welch([0.5, 0.6, 0.7], [0.5, 0.65, 0.1]), "no run is left out"
+    same = compare_seeds({0: 0.5, 1: 0.6}, {1: 0.5, 0: 0.45})
+    assert same == paired_t([0.5, 0.6], [0.45, 0.5])
     apart = compare_seeds({0: 0.5, 1: 0.6}, {2: 0.4, 3: 0.45})
     assert apart == welch([0.5, 0.6], [0.4, 0.45])
 
@@ -150,10 +152,25 @@ def test_bootstrap_agrees_with_resampling_the_reviews_one_by_one():
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(differences, [0.025, 0.975])), abs=0.004)
 
 
-def test_bootstrap_and_mcnemar_agree_on_clear_cases():
-    first, second = np.ones(1000, dtype=bool), np.arange(1000) >= 60
-    assert paired_bootstrap(first, second).p_value < 0.001
-    assert mcnemar_p_value(first, second) == pytest.approx(2 * 0.5**60)
+def test_seeds_that_both_happen_to_have_do_not_decide_for_the_others():
+    """Two shared seeds where the second is better by little, sixteen others where it is worse by much."""
+    first = {0: 0.5, 1: 0.51, **{seed: 0.9 + seed / 1000 for seed in range(2, 10)}}
+    second = {0: 0.55, 1: 0.561, **{seed: 0.7 + seed / 1000 for seed in range(12, 20)}}
+    found = compare_seeds(first, second)
+    assert found is not None
+    assert found.value == pytest.approx(np.mean(list(first.values())) - np.mean(list(second.values())))
+
+
+@pytest.mark.parametrize(
+    ("count", "only_first", "only_second", "p_value"),
+    [(1000, 60, 0, 2 * 0.5**60), (60, 5, 0, 0.0625), (25_000, 5, 0, 0.0625), (60, 9, 2, 0.0654297)],
+)
+def test_the_p_value_is_exact_where_few_reviews_tell_two_runs_apart(count, only_first, only_second, p_value):
+    first, second = np.ones(count, dtype=bool), np.ones(count, dtype=bool)
+    second[:only_first] = False
+    first[only_first : only_first + only_second] = False
+    assert paired_bootstrap(first, second).p_value == pytest.approx(p_value, rel=1e-5)
+    assert mcnemar_p_value(first, second) == pytest.approx(p_value, rel=1e-5)
 
 
 def test_bootstrap_of_the_same_seed_is_the_same():

@@ -104,12 +104,32 @@ def test_longer_ngrams_are_another_form():
             take_weights(make_transformer(**other), start, ("a", "b"), "mine")
 
 
-@pytest.mark.parametrize(("learned", "told"), [((), None), ((0, 2), "2 of the 3 test reviews stood in its own")])
-def test_a_run_tells_of_test_reviews_that_its_start_has_learned(learned, told):
-    reviews = [np.array(ids, dtype=np.uint16) for ids in ([2, 3], [4], [5, 6, 7])]
-    numbers = np.arange(3)
-    test = EncodedSplit(np.concatenate(reviews), np.array([0, 2, 3, 6]), labels=numbers, rows=numbers)
-    seen = hash_reviews([np.array([9, 9]), *(reviews[row] for row in learned)])
-    found = find_known(SimpleNamespace(learned=seen), test)
-    assert (found is None) if told is None else (found or "").startswith(told)
-    assert "does not tell" in (find_known(SimpleNamespace(learned=None), test) or "")
+def encode_split(*reviews):
+    offsets, numbers = np.cumsum([0, *map(len, reviews)]), np.arange(len(reviews))
+    return EncodedSplit(np.concatenate(reviews), offsets, labels=numbers, rows=numbers)
+
+
+@pytest.mark.parametrize(
+    ("trained", "learned", "told"),
+    [
+        ((), (), []),
+        ((), (0, 2, 3), ["2 of the 3 test reviews stood in its own training or validation"]),
+        ((3, 4), (3, 4), ["2 of the 2 validation reviews stood in its own training"]),
+        ((3,), (0, 3), ["1 of the 2 validation reviews", "1 of the 3 test reviews"]),
+    ],
+)
+def test_a_run_tells_of_reviews_that_its_start_has_learned(trained, learned, told):
+    """A validation review that selected the start, as with the same split, is no fault."""
+    reviews = [np.array(ids, dtype=np.uint16) for ids in ([2, 3], [4], [5, 6, 7], [8], [9, 10])]
+    test, validation = encode_split(*reviews[:3]), encode_split(*reviews[3:])
+    other = np.array([9, 9])
+    start = SimpleNamespace(
+        trained=hash_reviews([other, *(reviews[row] for row in trained)]),
+        learned=hash_reviews([other, *(reviews[row] for row in learned)]),
+    )
+    found = find_known(start, validation, test)
+    assert len(found) == len(told)
+    assert all(one.startswith(begin) for one, begin in zip(found, told, strict=True))
+    assert len(find_known(start, validation, None)) == sum("validation reviews" in one for one in told)
+    unknown = find_known(SimpleNamespace(trained=None, learned=None), validation, test)
+    assert ["does not tell" in one for one in unknown] == [True, True]

@@ -61,8 +61,11 @@ class LabelledData:
         return names
 
     def list_label_map(self) -> list[tuple[str, str]]:
-        """Return `label_map` for a fingerprint."""
-        return sorted((label, str(target)) for label, target in self.rename().items())
+        """Return `label_map` for a fingerprint; a class that is called None has other marks than no class."""
+        return sorted(
+            (label, f"'{target}'" if target is not None and target.strip("'") == "None" else str(target))
+            for label, target in self.rename().items()
+        )
 
 
 def make_splits(

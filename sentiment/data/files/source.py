@@ -104,6 +104,9 @@ class FilesSource(LabelledData):
         ]  # fmt: skip
         given: dict[str, object] = {key: value for key, value in self._list_options().items() if value is not None}
         given |= {"label_map": self.list_label_map()} if self.label_map else {}
+        folders = [path for paths in splits.values() for path in paths if path.is_dir()]
+        class_names = [names for path in folders if (names := _read_class_names(path))]
+        given |= {"class_names": class_names} if class_names else {}
         settings += [given] if given else []
         return f"files:{hash_contents(named)}:{json.dumps(settings)}"
 
@@ -183,6 +186,13 @@ class FilesSource(LabelledData):
             if label_path is not None and files is not None:
                 _require_texts_of(label_path, label_key, files, self.format)
         return splits
+
+
+def _read_class_names(folder: Path) -> dict[str, list[str]]:
+    """Return what the indices in the columns of a saved data set stand for: its files of rows do not say."""
+    file = folder / "dataset_info.json"
+    features = json.loads(file.read_text(encoding="utf-8")).get("features") if file.is_file() else None
+    return {column: feature["names"] for column, feature in (features or {}).items() if "names" in feature}
 
 
 def find_files(key: str, path: Path) -> list[Path]:

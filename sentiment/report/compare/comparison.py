@@ -19,7 +19,6 @@ from sentiment.report.statistics import (
     Flags,
     compare_seeds,
     correct_p_values,
-    mcnemar_p_value,
     mean_interval,
     paired_bootstrap,
 )
@@ -55,7 +54,6 @@ class Pair:
         second: Name of the other.
         difference: First minus second; None where nothing can be tested.
         p_value: Of the difference, corrected for the number of pairs (Holm); NaN where nothing can be tested.
-        mcnemar: p value of McNemar's exact test, for two single runs.
         better: Name of the better one; None where no difference is shown.
     """
 
@@ -63,7 +61,6 @@ class Pair:
     second: str
     difference: Difference | None
     p_value: float
-    mcnemar: float | None = None
     better: str | None = None
 
 
@@ -199,7 +196,7 @@ def _note_settings(groups: Mapping[str, Sequence[ResultRecord]]) -> list[str]:
     """Name what the groups differ in: with several settings, the comparison does not say which one matters."""
     firsts = [records[0] for records in groups.values()]
     keys = [key for key in list_differing(firsts) if key not in NEUTRAL]
-    if len({record.model for record in firsts}) > 1:
+    if len({record.option for record in firsts}) > 1:
         keys = ["model", *(key for key in keys if not key.startswith("model."))]
     return [f"The groups differ in {join_names(keys)}."] if len(keys) > 1 else []
 
@@ -233,8 +230,7 @@ def _read_correctness(runs: Mapping[str, StoredRun]) -> dict[str, Flags]:
 
 def _test_reviews(vectors: Mapping[str, Flags], first: str, second: str) -> Pair:
     difference = paired_bootstrap(vectors[first], vectors[second])
-    mcnemar = mcnemar_p_value(vectors[first], vectors[second])
-    return Pair(first, second, difference, difference.p_value, mcnemar)
+    return Pair(first, second, difference, difference.p_value)
 
 
 def _test_seeds(first: Group, second: Group, metric: str) -> Pair:

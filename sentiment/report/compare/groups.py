@@ -28,7 +28,7 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
     """
     groups: dict[str, list[StoredRun]] = {}
     for run in runs:
-        value = run.record.params.get(by, run.record.params.get(f"{by}.name"))
+        value = run.record.option if by == "model" else run.record.params.get(by, run.record.params.get(f"{by}.name"))
         if value is not None:
             groups.setdefault(value if by == "model" else f"{by.rpartition('.')[2]}={value}", []).append(run)
     if len(groups) < 2:
@@ -65,12 +65,12 @@ def keep_finished(runs: Sequence[StoredRun], table: SweepTable) -> tuple[list[St
 def name_groups(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
     """Name groups by what tells them apart: the model where that suffices, else the settings that differ, too."""
     records = [runs[0].record for runs in groups]
-    models = [record.model for record in records]
+    models = [record.option for record in records]
     if len(set(models)) == len(models):
         return models
     keys = [key for key in list_differing(records) if key in records[0].params and key != "model.name"]
     keys = [key for key in keys if key not in NEUTRAL or (key == "seed" and all(len(runs) == 1 for runs in groups))]
-    names = [shorten(record.model, {key: record.params.get(key, "-") for key in keys}) for record in records]
+    names = [shorten(record.option, {key: record.params.get(key, "-") for key in keys}) for record in records]
     return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 

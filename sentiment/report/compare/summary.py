@@ -17,7 +17,7 @@ from sentiment.report.draw.table import Cell, Column, DataTable, open_console, o
 
 COLUMNS = (
     "kind", "metric", "group", "run", "seed", "value", "other_group", "low", "high", "count", "p_value",
-    "corrected_p_value", "mcnemar_p_value", "test", "better",
+    "corrected_p_value", "test", "better",
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def _make_pair_table(comparison: Comparison) -> Table:
             continue
         low, high = (format_difference(comparison.metric, end) for end in (pair.difference.low, pair.difference.high))
         value = format_difference(comparison.metric, pair.difference.value)
-        table.add_row(Text(name), value, f"{low} to {high}", _write_p_value(pair.p_value), Text(_test(pair)))
+        table.add_row(Text(name), value, f"{low} to {high}", _write_p_value(pair.p_value), Text(pair.difference.test))
     return table
 
 
@@ -73,13 +73,6 @@ def _write_p_value(p_value: float) -> str:
     if math.isnan(p_value):
         return "-"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
-
-
-def _test(pair: Pair) -> str:
-    assert pair.difference is not None
-    return pair.difference.test + (
-        "" if pair.mcnemar is None else f"; McNemar's exact p {_write_p_value(pair.mcnemar)}"
-    )
 
 
 def conclude(comparison: Comparison) -> str:
@@ -137,12 +130,10 @@ def _evidence(metric: str, low: float, high: float, pair: Pair, first: Group, se
 
 def _sample(pair: Pair, first: Group, second: Group) -> str:
     assert pair.difference is not None
-    if pair.mcnemar is not None:
+    if len(first.seeds) == len(second.seeds) == 1:
         return f"{pair.difference.count:,} reviews"
     if first.seeds == second.seeds:
         return f"{len(first.seeds)} seeds each"
-    if pair.difference.test.startswith("paired"):
-        return f"over the {pair.difference.count} seeds that both have"
     return f"{len(first.seeds)} and {len(second.seeds)} seeds"
 
 
@@ -177,7 +168,7 @@ def _list_rows(comparison: Comparison) -> Iterator[dict[str, Cell]]:
         found = pair.difference
         tested: dict[str, Cell] = {} if found is None else {
             "value": found.value, "low": found.low, "high": found.high, "count": found.count,
-            "p_value": found.p_value, "corrected_p_value": pair.p_value, "mcnemar_p_value": pair.mcnemar,
+            "p_value": found.p_value, "corrected_p_value": pair.p_value,
             "test": found.test, "better": pair.better,
         }  # fmt: skip
         names = {"metric": comparison.metric, "group": pair.first, "other_group": pair.second}

@@ -17,16 +17,19 @@ from sentiment.format import format_metric
 from sentiment.models.bundle import Predictor
 from sentiment.report.draw.table import open_console, open_table
 from sentiment.report.errors.analysis import RunErrors, find_errors
+from sentiment.report.statistics import share_of
 from sentiment.training.metrics import SplitMetrics
 
 RESAMPLES = 300
 
 LEAST_PROBABILITY = 1e-12
 
+CALIBRATION = "ece"
+
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric with its 95 % bootstrap interval over the reviews (Efron's percentiles); NaN where undefined."""
+    """A metric with its 95 % interval over the reviews, see `bootstrap`; NaN where undefined."""
 
     value: float
     low: float
@@ -115,9 +118,15 @@ def _list_notes(reviews: LabelledReviews, learned: int | None, left_out: int) ->
 def bootstrap(
     labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32], seed: int = 0
 ) -> dict[str, Interval]:
-    """Measure (N,) labels and (N, K) probabilities, and how much that hangs on which reviews there were."""
+    """Measure (N,) labels and (N, K) probabilities, and how much that hangs on which reviews there were.
+
+    The intervals are those of a bootstrap over the reviews, but for two: accuracy has Wilson's, as wherever a share is
+    told, and the calibration error none, since resampling adds to it what is no fault of the model.
+    """
     generator = np.random.default_rng(seed)
     values = measure_all(labels, probabilities)
+    accuracy = share_of(probabilities.argmax(axis=1) == labels)
+    known = {"accuracy": (accuracy.low, accuracy.high), CALIBRATION: (np.nan, np.nan)}
     drawn: dict[str, list[float]] = {name: [] for name in values}
     for _ in range(RESAMPLES):
         rows = generator.integers(len(labels), size=len(labels))
@@ -127,6 +136,7 @@ def bootstrap(
     for name, value in values.items():
         defined = [one for one in drawn[name] if np.isfinite(one)]
         low, high = np.percentile(defined, [2.5, 97.5]) if defined and np.isfinite(value) else (np.nan, np.nan)
+        low, high = known.get(name, (low, high))
         intervals[name] = Interval(value, float(low), float(high))
     return intervals
 

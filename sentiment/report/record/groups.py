@@ -14,7 +14,7 @@ from sentiment.config.objective import Direction
 from sentiment.format import format_number, format_points, format_setting, is_share, write_csv_cell
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.record.store import differing_keys
-from sentiment.tracking.result_file import ResultRecord
+from sentiment.tracking.result_file import FINGERPRINT_TAG, ResultRecord
 
 Point = tuple[Value, Value]
 
@@ -72,16 +72,26 @@ def group_runs(
     """Gather the finished runs of each setting; the best mean of the objective first, jobs over a limit last."""
     finished = [record for record in records if record.status == "FINISHED" and objective in record.metrics]
     keys = differing_keys(finished)
+    several_data = (
+        len({record.tags.get(FINGERPRINT_TAG) for record in finished}) > 1
+    )  # files are stored without their paths
     gathered: dict[tuple[str, tuple[tuple[str, str], ...]], list[ResultRecord]] = {}
     for record in sorted(finished, key=lambda run: int(run.params["seed"])):
         settings = tuple((key, record.params[key]) for key in keys if key in record.params)
-        gathered.setdefault((record.model, settings), []).append(record)
+        if several_data:
+            settings = (*settings, (FINGERPRINT_TAG, record.tags.get(FINGERPRINT_TAG, "unknown")[:12]))
+        gathered.setdefault((record.option, settings), []).append(record)
     groups = [
         _make_group(model, dict(settings), runs, objective, any(run.job_number in over_limit for run in runs))
         for (model, settings), runs in gathered.items()
     ]
     sign = -1.0 if direction == "maximize" else 1.0
-    return sorted(groups, key=lambda group: (group.is_over_limit, sign * mean(group.validation)))
+
+    def order(group: RunGroup) -> tuple[bool, bool, float]:
+        value = mean(group.validation)
+        return group.is_over_limit, math.isnan(value), 0.0 if math.isnan(value) else sign * value
+
+    return sorted(groups, key=order)
 
 
 def _make_group(
@@ -118,7 +128,7 @@ def format_groups(groups: Sequence[RunGroup], limit: int | None = None) -> str:
         cells += [", ".join(map(str, group.seeds)), format_spread(group.objective, group.validation)]
         cells += [_format_test(group)] if is_tested else []
         cells += [format_number(group.parameters), f"{mean(group.minutes):.1f}"]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 

@@ -136,9 +136,9 @@ def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
 
 
 def _differs(records: Sequence[ResultRecord], key: str) -> bool:
-    models = {record.model for record in records}
+    models = {record.option for record in records}
     return any(
-        len({record.params[key] for record in records if record.model == model and key in record.params}) > 1
+        len({record.params[key] for record in records if record.option == model and key in record.params}) > 1
         for model in models
     )
 
@@ -176,4 +176,4 @@ def _read_part(file: Path) -> RecordPart:
 
 def _name(record: ResultRecord, overrides: Sequence[str]) -> str:
     changed = [item.rpartition(".")[2] for item in overrides if not item.startswith(("experiment=", "search="))]
-    return " ".join([record.model, *(item for item in changed if not item.startswith("model="))])
+    return " ".join([record.option, *(item for item in changed if not item.startswith("model="))])

@@ -95,6 +95,12 @@ def collect_sweep(
             f"{sweep_dir} holds no run and no study.\n"
             "  -> name the folder of a sweep, e.g. multirun/NAME, or the id of its MLflow parent run"
         )
+    numbers = [record.job_number for record in records if record.job_number is not None]
+    if history is None and len(set(numbers)) < len(numbers):
+        raise SweepMissingError(
+            f"{sweep_dir} holds several sweeps, whose jobs have the same numbers.\n"
+            "  -> name the folder of one of them, e.g. multirun/NAME"
+        )
     is_at_work = is_alive(sweep_dir) if history is None else history.is_at_work
     table = collect_records(
         records, sweep_dir.name, objectives, history=history, command=command, is_at_work=is_at_work
@@ -166,7 +172,7 @@ def collect_records(
         log_scaled=frozenset() if history is None else history.log_scaled,
         is_study=history is not None,
         repeats=1 if history is None else history.repeats,
-        notes=_note_lost(rows, is_copy),
+        notes=(*_note_lost(rows, is_copy), *_note_differences(records)),
         is_at_work=is_at_work,
     )
 
@@ -280,7 +286,7 @@ def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:
     """Gather commit, hardware, data and versions; where runs differ in one, the latest come first, with their jobs.
 
     Returns:
-        Fact to text. ``attention`` says in a sentence what differing data or commits mean.
+        Fact to text.
     """
     facts = {}
     for name, tag in FACTS.items():
@@ -291,10 +297,11 @@ def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:
     versions = [f"{name.removeprefix(VERSION)} {_describe(records, name)}" for name in names]
     if versions:
         facts["versions"] = ", ".join(versions)
-    warnings = [text for name, text in WARNINGS.items() if len(_values(records, FACTS[name])) > 1]
-    if warnings:
-        facts["attention"] = " ".join(warnings)
     return facts
+
+
+def _note_differences(records: Sequence[ResultRecord]) -> tuple[str, ...]:
+    return tuple(text for name, text in WARNINGS.items() if len(_values(records, FACTS[name])) > 1)
 
 
 def _read_study(sweep_dir: Path, storage_url: str | None) -> tuple[StudyHistory | None, str | None, str | None]:

@@ -54,14 +54,14 @@ def make_job_rows(
     starts = [datetime.fromisoformat(record.started).timestamp() for record in records]
     origin = min(starts, default=0.0)
     rows = []
-    several_models = len({record.model for record in records}) > 1
+    several_models = len({record.option for record in records}) > 1
     for position, (record, changed, start) in enumerate(zip(records, find_changed(records), starts, strict=True)):
         kept = {key: text for key, text in changed.items() if key != "tracking" and not is_incidental(key)}
-        model = {"model": record.model} if several_models else {}
+        model = {"model": record.option} if several_models else {}
         is_running = is_at_work and record.status == "RUNNING"
         row = SweepRow(
             number=position if record.job_number is None else record.job_number,
-            label=shorten(record.model, changed),
+            label=shorten(record.option, changed),
             state="running" if is_running else STATES[record.status],
             rank=None,
             parameters={**model, **{key: read_value(text) for key, text in kept.items()}},
@@ -72,7 +72,7 @@ def make_job_rows(
             ended_seconds=None if record.seconds is None else start - origin + record.seconds,
             reason=KILLED_OUTRIGHT if record.status == "RUNNING" and not is_running else record.reason,
             runs=(record,),
-            model=record.model,
+            model=record.option,
         )
         rows.append(_insist_on_value(row, objectives))
     return rows
@@ -103,7 +103,7 @@ def make_study_rows(
     Where `history` is a copy, made when a command on the study ended, the study may have gone on since.
     """
     by_job = {record.job_number: record for record in records}
-    models = {record.model for record in records}
+    models = {record.option for record in records}
     only_model = next(iter(models)) if len(models) == 1 else ""
     lost = _find_lost(records, history, objectives, is_at_work=is_at_work, is_copy=is_copy)
     trials = {trial.number: trial for trial in history.trials} | lost
@@ -185,7 +185,7 @@ def make_trial_row(
     """
     runs = runs or (() if source is None else source.runs)
     first = runs[0] if runs else None
-    model = str(trial.parameters.get("model", model)) if first is None else first.model
+    model = str(trial.parameters.get("model", model)) if first is None else first.option
     metrics = {
         **({} if source is None else source.metrics), **trial.attributes, **_average_metrics(runs),
     }  # fmt: skip

@@ -196,6 +196,26 @@ def test_a_data_set_on_disk(tmp_path: Path):
     assert (len(raw.train), raw.test.texts) == (20, TEXTS[:4])
 
 
+def test_other_class_names_of_a_data_set_on_disk_are_other_data(tmp_path: Path):
+    """Names are no part of the rows' files; a cache by these alone would go on with the old names."""
+    prints = []
+    for names in (["neg", "pos"], ["pos", "neg"], ["neg", "pos"]):
+        features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+        rows = [{"text": one["text"], "label": number % 2} for number, one in enumerate(OBJECTS)]
+        datasets.Dataset.from_list(rows, features=features).save_to_disk(str(tmp_path / "one"))
+        prints.append(make(tmp_path / "one").fingerprint())
+    assert prints[0] == prints[2] != prints[1]
+
+
+def test_a_class_that_is_called_none_is_not_no_class(tmp_path: Path):
+    content = "text,label\n" + "".join(f"{text},{('meh', 'good', 'bad')[n % 3]}\n" for n, text in enumerate(TEXTS))
+    (tmp_path / "a.csv").write_text(content)
+    targets = (None, "None", "'None'", "none")
+    prints = [make(tmp_path / "a.csv", label_map={"meh": target}).fingerprint() for target in targets]
+    assert len(set(prints)) == len(targets)
+    assert prints[0].endswith('"label_map": [["meh", "None"]]}]'), "as ever"
+
+
 def test_equal_numbers_are_one_class_across_files(tmp_path: Path):
     (tmp_path / "test.csv").write_text("text,label\na,1.0\nb,0.00\n")
     raw = load(tmp_path / "a.csv", CSV, test_path=tmp_path / "test.csv")

@@ -93,7 +93,7 @@ def test_two_single_runs_are_compared_over_the_reviews(make_run):
     comparison = compare_runs(groups)
     (pair,) = comparison.pairs
     assert pair.difference.value == pytest.approx(0.1)
-    assert pair.mcnemar == pytest.approx(2 * 0.5**40)
+    assert pair.difference.p_value == pytest.approx(2 * 0.5**40)
     assert "400 reviews" in conclude(comparison)
     assert any("says nothing about other seeds" in note for note in comparison.notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -115,3 +116,29 @@ def test_a_setting_that_is_a_scale_becomes_the_axis(make_run):
         "rnn": (128.0, 256.0, 1024.0),
         "transformer": (128.0, 256.0, 1024.0),
     }
+
+
+@pytest.mark.parametrize("seeds", [(0, 0), (0, 1)])
+def test_runs_of_other_data_are_no_seeds_of_one_setting(make_run, seeds):
+    """The paths of files are not stored: what the files held tells the runs apart."""
+    runs = [
+        replace(make_run(number, "rnn", seed, value), tags={"data.fingerprint": data})
+        for number, (seed, value, data) in enumerate(zip(seeds, (0.9, 0.6), ("a" * 64, "b" * 64), strict=True))
+    ]
+    best, other = group_runs(runs, "val/accuracy", "maximize")
+    assert (best.validation, other.validation, best.again) == ((0.9,), (0.6,), 0)
+    assert best.settings == {"data.fingerprint": "a" * 12}
+
+
+def test_what_is_no_number_comes_last(make_run):
+    runs = [make_run(n, "rnn", 0, value, model__heads=str(n)) for n, value in enumerate([0.5, math.nan, 0.9, 0.7])]
+    for direction, order in (("maximize", [0.9, 0.7, 0.5]), ("minimize", [0.5, 0.7, 0.9])):
+        values = [group.validation[0] for group in group_runs(runs, "val/accuracy", direction)]
+        assert values[:3] == order
+        assert math.isnan(values[3])
+
+
+def test_a_bar_in_a_setting_ends_no_cell(make_run):
+    runs = [make_run(n, "rnn", 0, 0.5, data__delimiter=mark) for n, mark in enumerate("|;")]
+    _, rule, *lines = format_groups(group_runs(runs, "val/accuracy", "maximize")).splitlines()
+    assert [line.replace("\\|", "").count("|") for line in lines] == [rule.count("|")] * 2

@@ -228,6 +228,13 @@ def test_parallel_lines_run_from_the_lowest_to_the_highest():
     assert worst.colour == (0.5,) * 4
 
 
+def test_numbers_beside_a_word_stand_in_their_own_order_on_their_line():
+    values = (64, 1024, "null", 128, 256)
+    rows = [make_row(n, n / 10, parameters={"max_tokens": value, "heads": n}) for n, value in enumerate(values)]
+    (panel,) = make_parallel(make_table(*rows)).panels
+    assert "max_tokens (64, 128, 256, 1024, null)" in panel.y.categories
+
+
 def test_lines_that_are_not_drawn_are_counted(monkeypatch):
     monkeypatch.setattr("sentiment.report.sweep.charts.parameters.MOST_LINES", 3)
     table = make_table(*(make_row(n, n / 10, parameters={"a": n, "b": -n}) for n in range(5)))

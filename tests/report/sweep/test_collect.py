@@ -50,6 +50,16 @@ def make_trial(number, state="complete", value=None, **changes):
     return TrialHistory(number, state, parameters, values, started=100.0 + number, ended=110.0 + number, **changes)
 
 
+def test_a_folder_of_several_sweeps_is_no_sweep(make_grid, tmp_path):
+    """Their jobs have the same numbers: one table would rank them as one sweep."""
+    for name in ("one", "other"):
+        for record in make_grid(0.7, 0.9):
+            write_result(tmp_path / name / str(record.job_number), record)
+    assert len(collect_sweep(tmp_path / "one").rows) == 2
+    with pytest.raises(SweepMissingError, match=r"holds several sweeps.*\n  -> name the folder of one"):
+        collect_sweep(tmp_path)
+
+
 def test_a_grid_is_told_from_its_records(make_grid, tmp_path):
     for record in make_grid(0.7, 0.9, 0.8):
         write_result(tmp_path / "grid" / str(record.job_number), record)
@@ -263,14 +273,15 @@ def test_the_best_command_composes_to_the_same_settings(tmp_path):
 
 def test_facts_say_where_runs_differ(make_grid):
     same = {"git.commit": "abc", "hardware": "a CPU", "data.fingerprint": "f1", "version.torch": "2"}
-    alike = collect_records([replace(record, tags=same) for record in make_grid(0.7, 0.8)], "grid").facts
+    table = collect_records([replace(record, tags=same) for record in make_grid(0.7, 0.8)], "grid")
+    alike = table.facts
     assert (alike["commit"], alike["data fingerprint"], alike["versions"]) == ("abc", "f1", "torch 2")
-    assert "attention" not in alike
+    assert table.notes == ()
     one, other = make_grid(0.7, 0.8)
     mixed = [replace(one, tags=same), replace(other, tags={**same, "data.fingerprint": "f2"})]
-    facts = collect_records(mixed, "grid").facts
-    assert facts["data fingerprint"] == "f2 (jobs 1); f1 (jobs 0)"
-    assert "cannot be compared" in facts["attention"]
+    table = collect_records(mixed, "grid")
+    assert table.facts["data fingerprint"] == "f2 (jobs 1); f1 (jobs 0)"
+    assert "cannot be compared" in table.notes[0]
 
 
 def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path, monkeypatch):

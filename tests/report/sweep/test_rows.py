@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import pytest
 
+from sentiment.report.compare.groups import split_runs
 from sentiment.report.draw.table import write_table
+from sentiment.report.sweep.charts.trials import group_by_settings
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.rows import KILLED_OUTRIGHT, find_changed
 from sentiment.report.sweep.tables import make_ranking, order_metrics
+from sentiment.tracking.runs import StoredRun
 
 
 def collect(records, objective="val/accuracy"):
@@ -110,3 +114,30 @@ def test_pruned_jobs_stand_between_finished_and_failed_ones_and_are_no_failures(
 def test_the_latency_is_a_column_after_the_metrics(make_record):
     table = collect([make_record(0, metrics={"time/latency_ms": 1.0, "val/accuracy": 0.8, "val/loss": 0.5})])
     assert order_metrics(table, "time/fit_seconds", "model/parameters") == ["val/loss", "time/latency_ms"]
+
+
+def test_variants_of_a_model_are_told_apart_by_what_was_typed(make_record):
+    """``conf/model/rnn_gru.yaml`` is an option of its own, of the same name: it stands in every table under its own."""
+    records = [
+        replace(
+            make_record(number, "rnn", f"seed={seed}", accuracy=value), overrides=(f"model={option}", f"seed={seed}")
+        )
+        for number, (option, seed, value) in enumerate(
+            [("rnn", 0, 0.9), ("rnn", 1, 0.9), ("rnn_gru", 0, 0.5), ("rnn_gru", 1, 0.5)]
+        )
+    ]
+    table = collect(records)
+    assert table.varied == ("model", "seed")
+    assert [(row.model, row.parameters["seed"]) for row in sorted(table.rows, key=lambda row: row.number)] == [
+        ("rnn", 0), ("rnn", 1), ("rnn_gru", 0), ("rnn_gru", 1),
+    ]  # fmt: skip
+    groups, left_out = group_by_settings(table, table.rows)
+    assert ([(name, len(rows)) for name, rows in groups], left_out) == ([("rnn", 2), ("rnn_gru", 2)], 0)
+    assert split_runs([StoredRun(record, None) for record in records], "model").keys() == {"rnn", "rnn_gru"}
+
+
+def test_runs_of_different_data_are_told_wherever_the_table_is(make_record):
+    same = [make_record(number, tags={"data.fingerprint": "aaa"}) for number in range(2)]
+    assert collect(same).notes == ()
+    [note] = collect([same[0], replace(same[1], tags={"data.fingerprint": "bbb"})]).notes
+    assert "did not read the same data" in note

@@ -234,7 +234,7 @@ def _make_axis(table: SweepTable, rows: Sequence[SweepRow], key: str) -> tuple[s
     values = list(dict.fromkeys(row.parameters[key] for row in rows if key in row.parameters))
     numbers = [value for value in values if not isinstance(value, str)]
     if len(numbers) < len(values):
-        ordered = sorted(map(str, values))
+        ordered = [str(value) for value in sorted(values, key=lambda value: (isinstance(value, str), value))]
         heights = {value: index / (len(ordered) - 1) for index, value in enumerate(ordered)}
         title = f"{name} ({', '.join(ordered)})"
         return title, lambda row: heights[str(row.parameters[key])] if key in row.parameters else None
