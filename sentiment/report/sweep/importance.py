@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from sentiment.report.sweep.table import Importance, SweepRow, SweepTable
 from sentiment.search.study.importance import RESAMPLES, ImportanceError, measure_importances
+
+LEAST_SHARE = 1 / 3
+"""Of the longest training: where all trials came so far, they are measured by what they had by then. Earlier, the order
+of trials says little of the end (experiments/search_efficiency)."""
 
 MOST_TRIALS = 500
 """Trials that importance is measured over; its interval is narrow by then, and forests take minutes beyond."""
@@ -33,24 +37,47 @@ def measure_branches(
     """Measure the importance of the varied parameters; with a sentence on how, or why there are none."""
     # By number and by name: forests and resamples depend on the order, and the order of a table tells nothing.
     rows, varied = sorted(rows, key=lambda row: row.number), sorted(varied)
-    # A trial that shares another one's result is no second measurement of it.
-    whole = [row for row in rows if row.state == "complete" and row.reused_from is None and objective in row.values]
+    values, how = choose_values(rows, objective)
+    whole = [row for row in rows if row.number in values]
     count = min(len(whole), MOST_TRIALS)
     measured = [whole[place * len(whole) // count] for place in range(count)]  # evenly, in the order of their numbers
     shared = [key for key in varied if all(key in row.parameters for row in measured)]
     opener = find_opener(measured, shared, varied) if len(shared) < len(varied) else None
-    found, faults = _measure(measured, shared, log_scaled, objective, None, resamples)
+    found, faults = _measure(measured, shared, log_scaled, values, None, resamples)
     considered = set(shared)
     if opener is not None:
         found = [item for item in found if item.parameter == opener]
         for value in dict.fromkeys(str(row.parameters[opener]) for row in measured):
             branch = [row for row in measured if str(row.parameters[opener]) == value]
             keys = [key for key in varied if key != opener and all(key in row.parameters for row in branch)]
-            within, reasons = _measure(branch, keys, log_scaled, objective, f"{opener}={value}", resamples)
+            within, reasons = _measure(branch, keys, log_scaled, values, f"{opener}={value}", resamples)
             found, faults, considered = [*found, *within], [*faults, *reasons], considered | set(keys)
     if left_out := [key for key in varied if key not in considered]:
         faults.append(f"Not measured, because only some trials have them: {', '.join(left_out)}.")
-    return _join(found, faults, len(measured), len(whole), resamples)
+    return _join(found, faults, len(measured), len(whole), how, resamples)
+
+
+def choose_values(rows: Sequence[SweepRow], objective: str) -> tuple[dict[int, float], str]:
+    """Choose by what trials are measured, and say so: all by what they had after equal work, or the complete ones.
+
+    Pruned trials show what makes a trial bad. Without them, what decided most may seem to matter least: every trial
+    that is left has the right value.
+
+    Returns:
+        Number of the trial to its value. One that shares another one's result is no second measurement of it.
+    """
+    own = [row for row in rows if row.reused_from is None]
+    complete = {row.number: row.values[objective] for row in own if row.state == "complete" and objective in row.values}
+    ended = [row for row in own if row.state in ("complete", "pruned")]
+    if len(ended) > len(complete) and all(row.curve and len(row.runs) < 2 for row in ended):
+        lengths = [len(row.curve) for row in ended]
+        least = min(lengths)
+        if least >= LEAST_SHARE * max(lengths):
+            reached = {row.number: row.curve[least - 1].value for row in ended}
+            return reached, f"ended trials, after the {least} validation{'s' if least > 1 else ''} that all trials have"
+    if len(ended) > len(complete):
+        return complete, "complete trials; pruned ones are left out: they were stopped at different stages"
+    return complete, "complete trials"
 
 
 def find_opener(rows: Sequence[SweepRow], shared: Sequence[str], varied: Sequence[str]) -> str | None:
@@ -72,7 +99,7 @@ def _measure(
     rows: Sequence[SweepRow],
     keys: Sequence[str],
     log_scaled: Collection[str],
-    objective: str,
+    values: Mapping[int, float],
     group: str | None,
     resamples: int,
 ) -> tuple[list[Importance], list[str]]:
@@ -80,23 +107,22 @@ def _measure(
         return [], ["No parameter was varied."]
     points = [{key: row.parameters[key] for key in keys} for row in rows]
     try:
-        values = [row.values[objective] for row in rows]
-        measured = measure_importances(points, values, log_scaled, resamples=resamples)
+        results = [values[row.number] for row in rows]
+        measured = measure_importances(points, results, log_scaled, resamples=resamples)
     except ImportanceError as error:
         return [], [f"{group}: {error}" if group else str(error)]
     return [Importance(name, average, low, high, group) for name, average, low, high in measured], []
 
 
 def _join(
-    found: Sequence[Importance], faults: Sequence[str], count: int, whole: int, resamples: int
+    found: Sequence[Importance], faults: Sequence[str], count: int, whole: int, how: str, resamples: int
 ) -> tuple[tuple[Importance, ...], str]:
     said = list(dict.fromkeys(faults))
     part = f" of {whole:,}, taken evenly" if count < whole else ""
     if found:
         said.insert(
             0,
-            f"Share of the objective's variance that each parameter explains alone (functional ANOVA), over {count} "
-            f"complete trials{part}; the interval holds 90 % of {resamples} resamples of the trials. Pruned trials are "
-            "left out: they were stopped at different stages.",
+            f"Share of the objective's variance that each parameter explains alone (functional ANOVA), over {count}"
+            f"{part} {how}. The interval holds 90 % of {resamples} resamples of the trials.",
         )
     return tuple(found), " ".join(said)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from sentiment.report.sweep.importance import find_opener, measure_branches
-from sentiment.report.sweep.table import SweepRow
+from sentiment.report.sweep.importance import choose_values, find_opener, measure_branches
+from sentiment.report.sweep.table import CurvePoint, SweepRow
 
 VARIED = ("model", "model.depth", "model.cell", "model.heads")
 
@@ -65,8 +67,6 @@ def test_a_small_branch_says_so_and_the_others_speak(conditional_rows):
 
 
 def test_parameters_that_are_not_measured_are_named(conditional_rows):
-    from dataclasses import replace
-
     # Neither the model nor anything else decides who has it.
     rows = [replace(row, parameters={**row.parameters, "a.x": 1.0}) for row in conditional_rows[:5]]
     rows += conditional_rows[5:]
@@ -76,12 +76,40 @@ def test_parameters_that_are_not_measured_are_named(conditional_rows):
 
 
 def test_shared_results_count_once(conditional_rows):
-    from dataclasses import replace
-
     copies = [replace(row, reused_from=0) for row in conditional_rows[4:]]
     importances, note = measure_branches([*conditional_rows[:4], *copies], VARIED, (), "val/accuracy", resamples=2)
     assert importances == ()
     assert "4 trials have a result" in note
+
+
+def stop(row, *values):
+    """Let a trial have a learning curve, and be pruned where it is shorter than four validations."""
+    curve = tuple(CurvePoint(float(step), value) for step, value in enumerate(values, start=1))
+    state = "complete" if len(values) == 4 else "pruned"
+    return replace(row, state=state, curve=curve, values={"val/accuracy": max(values)})
+
+
+def test_what_all_pruned_trials_have_in_common_matters_most():
+    """Every complete trial has the right value, so that these alone would say that it does not matter."""
+    rows = []
+    for number in range(24):
+        row, bad = make_row(number, 0.0, a=number % 2, b=number % 3), number % 2
+        rows.append(stop(row, 0.5, 0.5) if bad else stop(row, 0.8, 0.85, 0.86, 0.86 + 0.001 * (number % 3)))
+    importances, note = measure_branches(rows, ("a", "b"), (), "val/accuracy", resamples=3)
+    assert importances[0].parameter == "a"
+    assert importances[0].low > 0.9
+    assert "24 ended trials, after the 2 validations that all trials have" in note
+    assert choose_values([rows[0]], "val/accuracy")[1] == "complete trials"
+
+
+@pytest.mark.parametrize("early", [(0.5,), ()])
+def test_trials_that_were_stopped_too_early_say_nothing(early):
+    rows = [make_row(number, 0.8 + 0.01 * number, a=number) for number in range(9)]
+    rows = [stop(row, 0.1, 0.2, 0.3, row.values["val/accuracy"]) for row in rows]
+    last = replace(stop(make_row(9, 0.0, a=9), 0.5), curve=stop(make_row(9, 0.0), *early).curve if early else ())
+    values, how = choose_values([*rows, last], "val/accuracy")
+    assert set(values) == set(range(9))
+    assert "pruned ones are left out" in how
 
 
 def test_no_trials_no_importance():
