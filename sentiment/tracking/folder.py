@@ -15,7 +15,13 @@ from sentiment.errors import Reached
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
-from sentiment.tracking.result_file import ResultRecord, read_shorter, read_unfinished, write_result
+from sentiment.tracking.result_file import (
+    FINGERPRINT_TAG,
+    ResultRecord,
+    read_shorter,
+    read_unfinished,
+    write_result,
+)
 from sentiment.tracking.run_name import name_recorded
 from sentiment.training.result import RunResult
 
@@ -38,6 +44,7 @@ class FolderRecorder:
         self.earlier = earlier = read_unfinished(context.output_dir, params)
         # One that trains on has a run of its own in MLflow, where parameters are written once.
         before = earlier or read_shorter(context.output_dir, params)
+        self._data = None if before is None else before.tags.get(FINGERPRINT_TAG)
         self._record = ResultRecord(
             name=name_recorded(context),
             model=settings.model.name,
@@ -53,8 +60,14 @@ class FolderRecorder:
         self._write()
 
     def describe(self, tags: Mapping[str, str]) -> None:
-        """Note tags."""
+        """Note tags; what was validated on other data is no part of the run's history."""
+        if self.is_of_other_data(tags):
+            self._record = replace(self._record, history=())
         self._record = replace(self._record, tags={**self._record.tags, **tags})
+
+    def is_of_other_data(self, tags: Mapping[str, str]) -> bool:
+        """Whether tags say that the data has changed since an interrupted attempt, which is begun anew then."""
+        return FINGERPRINT_TAG in tags and self._data not in (None, tags[FINGERPRINT_TAG])
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Leave training metrics to the trackers: they are too many for a file that is rewritten."""

@@ -84,10 +84,11 @@ class StoredRun:
             TrackingError: The run was not tested, or the file is damaged.
         """
         file = self.folder / PREDICTIONS_FILE
-        # What lies in the folder of a run that has not finished is of a shorter one that it trains on from.
-        if self.record.status != "FINISHED" or not (file.is_file() or self._fetch_predictions()):
+        is_untested = self.record.params.get("trainer.test") == "false"
+        # What lies in the folder of a run that has not finished, or was not tested, is of another one before it.
+        if is_untested or self.record.status != "FINISHED" or not (file.is_file() or self._fetch_predictions()):
             remedy = "only finished runs have them: choose another, or let it finish with the same command"
-            if self.record.params.get("trainer.test") == "false":
+            if is_untested:
                 remedy = "it left the test split alone (trainer.test=false): run it again with trainer.test=true"
             raise TrackingError(f"The run {self._describe()} has no test predictions.\n  -> {remedy}")
         try:

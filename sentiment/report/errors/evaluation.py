@@ -22,7 +22,7 @@ from sentiment.training.metrics import SplitMetrics
 
 RESAMPLES = 300
 
-LEAST_PROBABILITY = 1e-12
+LEAST_PROBABILITY = float(torch.finfo(torch.float32).tiny)
 
 CALIBRATION = "ece"
 

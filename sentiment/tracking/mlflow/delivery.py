@@ -16,13 +16,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from sentiment.config.home import read_portable
+from sentiment.config.identity import keep_determining
 from sentiment.credentials import name_server
+from sentiment.errors import TrackingError
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
 from sentiment.tracking.mlflow.store import Store, find_run, open_client, open_store, recording
 from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, join_overrides, write_ending, write_params, write_tags
 from sentiment.tracking.outbox import OUTBOX_FILE, Note, Outbox, find_outboxes, write_uri
-from sentiment.tracking.result_file import PARENT_FILE
+from sentiment.tracking.result_file import PARENT_FILE, read_result_of
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,9 @@ FAILURES = 3
 
 REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "BAD_REQUEST")
 """MLflow's codes for what will not be taken at the next attempt either."""
+
+NOTED_TAG = "sentiment.noted"
+"""Tag of a logged model: time of the note by which it was logged, in ms."""
 
 FINAL_SECONDS = 60.0
 """Longest wait for the store at the end of a command."""
@@ -230,7 +235,7 @@ class OneDelivery:
             waiting = self._outbox.read(self._state.offset)
             while waiting:
                 count = count_alike(waiting)
-                if is_replaced([note for _, note in waiting], self._state.key):
+                if is_replaced([note for _, note in waiting], self._state.key) or self._is_of_another(waiting[0][1]):
                     log.warning("Another run in %s replaced files before MLflow had them.", self._outbox.folder)
                 else:
                     self._deliver([note for _, note in waiting[:count]])
@@ -238,6 +243,19 @@ class OneDelivery:
                 self._outbox.save(self._state)
                 waiting = waiting[count:]
         return True
+
+    def _is_of_another(self, note: Note) -> bool:
+        """Return whether a note is of files, and the folder is that of another run, which had nothing to note."""
+        if note["kind"] not in ("files", "model"):
+            return False
+        try:
+            record = read_result_of(self._outbox.folder)
+        except TrackingError:  # it is damaged, which whoever reads it is told
+            return False
+        starts = [one for _, one in self._outbox.read() if one["kind"] == "start" and one["key"] == self._state.key]
+        if record is None or not starts:
+            return False
+        return keep_determining(starts[-1]["params"]) != keep_determining(record.params)
 
     def _deliver(self, notes: list[Note]) -> None:
         """Deliver some lines of one kind."""
@@ -318,10 +336,14 @@ class OneDelivery:
 
         note = notes[-1]
         run, bundle = client.get_run(run_id), self._locate(note["bundle"])
-        if bundle is None or find_model(client, run) is not None:
-            return  # it was logged before the process that did so ended
+        if bundle is None:
+            return
+        known, noted = find_model(client, run), str(note["time"])
+        if known is not None and known.tags.get(NOTED_TAG, noted) == noted:
+            return  # it was logged before the process that did so ended; one of another time is an earlier attempt's
         store = Store(client, uri, run.info.experiment_id)
-        log_model(store, run_id, bundle, note["class_names"], [read_point(point) for point in note["points"]])
+        points = [read_point(point) for point in note["points"]]
+        log_model(store, run_id, bundle, note["class_names"], points, {NOTED_TAG: noted})
 
     def _locate(self, name: str) -> Path | None:
         """Return a file or folder that is to be uploaded; None where it is gone, or leads out of the run's folder.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, Metric
 
+from sentiment.tracking.mlflow.read import find_model
 from sentiment.tracking.mlflow.store import get_run, open_client, recording
 from sentiment.tracking.mlflow.write import attach_files
 
@@ -51,9 +52,9 @@ def record_evaluation(
     """
     client = open_client(uri)
     trained = get_run(client, uri, run_id, "name the store that it was recorded in (--tracking-uri URI), or --no-log")
-    models = [output.model_id for output in getattr(trained.outputs, "model_outputs", None) or []]
     now_ms = int(time.time() * 1000)
     with recording(uri):
+        model = find_model(client, trained)
         known = {LEARNED_TAG: "unknown" if learned is None else str(learned), LEFT_OUT_TAG: str(left_out)}
         tags = {EVALUATED_TAG: run_id, "evaluation.data": name, **known, "mlflow.source.type": "LOCAL"}
         run = client.create_run(
@@ -63,7 +64,7 @@ def record_evaluation(
         short = Path(name).name
         client.log_inputs(evaluated, [DatasetInput(Dataset(short, digest, "local", name), tags=[])])
         points = [
-            Metric(f"eval/{key}", value, now_ms, 0, models[0] if models else None, short, digest)
+            Metric(f"eval/{key}", value, now_ms, 0, None if model is None else model.model_id, short, digest)
             for key, value in metrics.items()
             if math.isfinite(value)
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -28,7 +28,12 @@ PREDICTION_LIBRARIES = ("mlflow", "torch", "tokenizers", "safetensors", "pydanti
 
 
 def log_model(
-    store: Store, run_id: str, bundle: Path, class_names: Sequence[str], metrics: Sequence[Metric] = ()
+    store: Store,
+    run_id: str,
+    bundle: Path,
+    class_names: Sequence[str],
+    metrics: Sequence[Metric] = (),
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Log a bundle as the model of a run; ``mlflow.pyfunc.load_model(f"runs:/{run_id}/model")`` loads it.
 
@@ -43,9 +48,12 @@ def log_model(
         bundle: Folder written by `sentiment.models.bundle`.
         class_names: The K class names.
         metrics: Points of the run that were measured on this very model; MLflow shows them beside it.
+        tags: Tags of the model.
     """
     client = store.client
-    logged = client.create_logged_model(store.experiment_id, name=MODEL_NAME, source_run_id=run_id)
+    logged = client.create_logged_model(
+        store.experiment_id, name=MODEL_NAME, source_run_id=run_id, tags=dict(tags or {})
+    )
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / MODEL_NAME

@@ -66,7 +66,9 @@ def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:
             run = find_run(client, run_id)
             if run is not None:  # nobody has deleted it
                 records.append(replace(_read_record(client, run), job_number=int(job)))
-        return sorted(records, key=job_order)
+        # A job that was run again with other settings has another run: the last one is the job's, as in its folder.
+        latest = {record.run_id if record.job_number is None else record.job_number: record for record in records}
+        return sorted(latest.values(), key=job_order)
 
 
 def read_record(uri: str, run_id: str) -> ResultRecord:
@@ -177,15 +179,16 @@ def _download(uri: str, artifact: str, folder: Path) -> Path:
 
 
 def _list_children(client: MlflowClient, parent: Run) -> list[Run]:
+    """List the runs below a parent, the oldest first; a sweep may have gone on under another experiment."""
+    others = [experiment.experiment_id for experiment in client.search_experiments()]
+    experiments = list(dict.fromkeys([parent.info.experiment_id, *others]))
     children = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"
     in_order = ["attributes.start_time ASC"]
     runs: list[Run] = []
     page = None
     while page is None or page.token:
         token = None if page is None else page.token
-        page = client.search_runs(
-            [parent.info.experiment_id], children, ViewType.ACTIVE_ONLY, PAGE_SIZE, in_order, token
-        )
+        page = client.search_runs(experiments, children, ViewType.ACTIVE_ONLY, PAGE_SIZE, in_order, token)
         runs += page
     return runs
 

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 NOTE_SECONDS = 2.0
 """Longest time that training metrics wait to be noted."""
 
+OTHER_DATA = "interrupted; its data has changed since, so that the run in its folder is another one"
+
 OF_THE_WHOLE = ("best/", "model/", "test/")
 """How metrics begin that are of a run as a whole: those of its last attempt count."""
 
@@ -44,22 +46,26 @@ class MlflowRecorder:
     """One MLflow run.
 
     An interrupted run is taken up again. What its attempts have in common, the steps after the checkpoint it goes on
-    from, is recorded once; where it measures something else there, as after a change of its data, that is added.
+    from, is recorded once; where it measures something else there, as after a change of the code, that is added. Where
+    its data has changed, it is another run.
     """
 
     def __init__(self, context: RunContext, folder: FolderRecorder) -> None:
-        self._settings, self._context = context.settings, context
+        self._settings, self._context, self._folder = context.settings, context, folder
         self._outbox = Outbox(context.output_dir)
         self._waiting: list[Point] = []  # training metrics not yet noted
         self._evaluations: list[tuple[float, Point]] = []  # epoch and validation or test metric, for the logged model
         self._noted_at = time.monotonic()
         self._deliverer = self._start_delivery()
         key, self._known = self._read_attempts(is_same=folder.earlier is not None)
-        tracking = self._settings.tracking
+        self._note_start(key, None if folder.earlier is None else folder.earlier.run_id)
+
+    def _note_start(self, key: str, run_id: str | None) -> None:
+        context, tracking = self._context, self._settings.tracking
         self._outbox.note(
             "start",
             key=key,
-            run_id=None if folder.earlier is None else folder.earlier.run_id,
+            run_id=run_id,
             uri=write_uri(tracking.uri),
             experiment=tracking.experiment,
             artifact_dir=write_portable(tracking.artifact_dir),
@@ -73,6 +79,10 @@ class MlflowRecorder:
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Note tags."""
+        if self._known and self._folder.is_of_other_data(tags):
+            note_end(self._outbox, Ending("KILLED", reason=OTHER_DATA), is_job=self._context.job_number is not None)
+            self._known = set()
+            self._note_start(uuid.uuid4().hex, None)
         self._outbox.note("tags", tags=dict(tags))
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:

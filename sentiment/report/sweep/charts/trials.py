@@ -231,13 +231,14 @@ def make_curves(table: SweepTable) -> Chart | None:
     folded = [row for row in rows[:MOST_FOLDED] if row.number not in numbers]
     are_named = sum(row.state == "complete" for row in rows) <= NAMED_CURVES
     ends = [_mark_ends(table, shown, role) for role in ("pruned", "failed")]
+    repeats = f" Of a trial's {table.repeats} repeats the first is drawn." if table.repeats > 1 else ""
     part = f" {len(shown)} of {len(rows)} trials are shown, taken evenly from the ranking."
     return Chart(
         name="learning_curves",
         title="Learning curves",
         caption="The objective at every validation. A curve that still rises at its end would gain from more epochs; "
         "one that turns has begun to learn its training reviews by heart. Pruned trials end where the search stopped "
-        f"them: ask whether any of them would have caught up.{part if len(shown) < len(rows) else ''}",
+        f"them: ask whether any of them would have caught up.{repeats}{part if len(shown) < len(rows) else ''}",
         panels=(
             Panel(
                 Axis("epoch", is_whole=True),

@@ -1,0 +1,154 @@
+"""Several runs in one folder, one after the other: each has its own record, whoever is asked for it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sentiment.data.tokenizer import train_tokenizer
+from sentiment.errors import TrackingError
+from sentiment.models.build import build_model
+from sentiment.models.bundle import WEIGHTS_FILE, save_bundle
+from sentiment.report.sweep.collect import collect_parent, collect_sweep
+from sentiment.tracking.ending import FINISHED, Ending
+from sentiment.tracking.folder import FolderRecorder
+from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.mlflow.read import fetch_predictions, fetch_run_bundle, read_record
+from sentiment.tracking.mlflow.recorder import MlflowRecorder
+from sentiment.tracking.result_file import read_result
+from sentiment.tracking.runs import StoredRun
+from sentiment.training.result import TestPredictions
+
+KILLED = Ending("KILLED", "interrupted", "Ctrl-C")
+
+
+@pytest.fixture
+def attempt(project, result, monkeypatch):
+    """Make an attempt at a run: of some data, with validations by step and epoch of one accuracy."""
+    monkeypatch.setattr(MlflowRecorder, "_start_delivery", lambda self: None)  # the tests deliver themselves
+
+    def make(*overrides, data="one", points=((1, 0.5), (2, 1.0)), accuracy=0.8, ending=FINISHED, job=None, bundle=None):
+        context = project.context(project.settings(*overrides), *overrides, job_number=job)
+        folder = FolderRecorder(context)
+        recorders = [folder, *([MlflowRecorder(context, folder)] if context.settings.tracking.mlflow else [])]
+        for one in recorders:
+            one.describe({"data.fingerprint": data})
+            for step, epoch in points:
+                one.validated({"val/accuracy": accuracy, "val/loss": 0.5}, step=step, epoch=epoch)
+            if ending is FINISHED or bundle is not None:
+                whole = replace(result, metrics={**result.metrics, "val/accuracy": accuracy})
+                if context.settings.trainer.test:
+                    sure = np.array([[1 - accuracy, accuracy]] * 4, dtype=np.float32)
+                    whole = replace(whole, test=TestPredictions(np.array([0, 1, 1, 1]), sure))
+                else:
+                    whole = replace(whole, test=None)
+                one.finished(replace(whole, bundle=bundle or whole.bundle))
+        for one in reversed(recorders):
+            one.close(ending)
+        return context
+
+    return make
+
+
+def begin_sweep(project, experiment="sentiment"):
+    return start_sweep(
+        uri=project.uri, experiment=experiment, artifact_dir=f"{project.folder}/mlartifacts",
+        sweep_dir=project.sweep_dir, project_dir=project.folder, overrides=[], base_yaml="",
+    )  # fmt: skip
+
+
+def test_other_data_is_another_run(project, attempt):
+    attempt(data="old", points=[(5, 1.0), (10, 2.0), (15, 3.0)], accuracy=0.55, ending=KILLED)
+    attempt(data="new", points=[(7, 1.0), (14, 2.0)], accuracy=0.9)
+    own = [(7, 1.0, 0.9), (14, 2.0, 0.9)]
+    before, run = project.runs()
+    record = read_result(project.output_dir() / "result.json")
+    known = read_record(project.uri, run.info.run_id)
+    for one in (record, known):
+        assert [(point["step"], point["epoch"], point["val/accuracy"]) for point in one.history] == own
+        assert one.tags["data.fingerprint"] == "new"
+    assert (known.epochs, record.run_id) == (2.0, run.info.run_id)
+    assert (before.info.status, before.data.tags["data.fingerprint"]) == ("KILLED", "old")
+    assert "its data has changed" in before.data.tags["failure.reason"]
+
+
+def test_the_same_data_is_the_same_run(project, attempt):
+    attempt(points=[(5, 1.0), (10, 2.0)], ending=KILLED)
+    attempt(points=[(10, 2.0), (15, 3.0)])
+    known = read_record(project.uri, project.run().info.run_id)
+    assert [point["step"] for point in known.history] == [5, 10, 15]
+
+
+def test_the_model_in_mlflow_is_that_of_the_attempt_that_ended(project, attempt, tmp_path):
+    overrides = ("tracking.log_model=true", "model.embedding_size=8", "model.heads=1", "model.depth=1")
+    settings = project.settings(*overrides)
+    tokenizer = train_tokenizer(["a good film", "a bad film"], "word", 50, 1, lowercase=True)
+    for seed, ending in enumerate((KILLED, FINISHED)):
+        torch.manual_seed(seed)
+        most = settings.data.max_tokens
+        network = build_model(settings.model, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=most)
+        bundle = save_bundle(
+            project.output_dir() / "model", network, settings.model, tokenizer.to_json(), ("negative", "positive"),
+            most, settings.data.keep, settings.data.head_fraction,
+        )  # fmt: skip
+        attempt(*overrides, ending=ending, bundle=bundle)
+        project.deliver()
+        project.deliver()
+    fetched = fetch_run_bundle(project.uri, project.run().info.run_id, tmp_path)
+    assert fetched is not None
+    assert (fetched / WEIGHTS_FILE).read_bytes() == (bundle / WEIGHTS_FILE).read_bytes()
+
+
+def test_a_job_that_was_run_again_counts_once_from_mlflow_too(project, attempt):
+    parent = begin_sweep(project)
+    attempt("model.heads=1", job=0, ending=Ending("FAILED", "exception", "boom", "trace"))
+    attempt("model.heads=2", job=1, accuracy=0.9)
+    project.deliver()
+    shutil.rmtree(project.sweep_dir / "1")
+    assert begin_sweep(project) == parent
+    attempt("model.heads=4", job=0, accuracy=0.7)
+    attempt("model.heads=8", job=1, accuracy=0.75)
+    project.deliver()
+    tables = [collect_sweep(project.sweep_dir), collect_parent(parent.run_id, project.uri)]
+    for table in tables:
+        assert [(row.number, row.state, dict(row.parameters), row.values["val/accuracy"]) for row in table.rows] == [
+            (1, "complete", {"model.heads": 8}, 0.75), (0, "complete", {"model.heads": 4}, 0.7),
+        ]  # fmt: skip
+
+
+def test_a_sweep_that_went_on_under_another_experiment_is_whole(project, attempt):
+    parent = begin_sweep(project)
+    attempt("model.heads=2", job=0, accuracy=0.7)
+    project.deliver()
+    begin_sweep(project, "other")
+    attempt("model.heads=4", "tracking.experiment=other", job=1, accuracy=0.9)
+    project.deliver()
+    table = collect_parent(parent.run_id, project.uri)
+    assert [(row.number, row.values["val/accuracy"]) for row in table.rows] == [(1, 0.9), (0, 0.7)]
+
+
+def test_an_untested_run_has_no_predictions_of_a_run_before_it(project, attempt, result):
+    context = attempt("optimizer.lr=1e-3", ending=KILLED)
+    FolderRecorder(context).finished(result)
+    assert (context.output_dir / "predictions/test.npz").exists()
+    attempt("optimizer.lr=1e-2", "trainer.test=false")
+    stored = StoredRun(read_result(context.output_dir / "result.json"), context.output_dir)
+    with pytest.raises(TrackingError, match="it left the test split alone"):
+        stored.read_test_predictions()
+
+
+def test_files_of_a_run_without_tracking_are_not_delivered_as_those_of_the_one_before(
+    project, attempt, tmp_path, caplog
+):
+    context = attempt("trainer.max_epochs=2", accuracy=0.25)
+    (context.output_dir / "checkpoints").mkdir()
+    (context.output_dir / "checkpoints/last.ckpt").touch()
+    attempt("trainer.max_epochs=4", "tracking=none", accuracy=0.75)
+    run = project.run()
+    assert run.data.params["trainer.max_epochs"] == "2"
+    assert not fetch_predictions(project.uri, run.info.run_id, tmp_path)
+    assert "replaced files before MLflow had them" in caplog.text
