@@ -64,7 +64,12 @@ ONE_DEVICE = {"trainer.devices": "1", "trainer.nodes": "1"}
 def leave_out_added(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return flat settings without the keys of some versions alone, where these say nothing."""
     added = {*ADDED_ANYWHERE, *REMOVED, *(key for keys in ADDED.values() for key in keys)}
-    return {key: value for key, value in content.items() if key not in added or value not in (None, "null", "None")}
+    # A study tells of the options of a group that it searches as "key (group=option)".
+    return {
+        key: value
+        for key, value in content.items()
+        if key.partition(" ")[0] not in added or value not in (None, "null", "None")
+    }
 
 
 def simplify(content: Mapping[str, Any]) -> dict[str, Any]:

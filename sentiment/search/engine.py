@@ -20,7 +20,7 @@ from sentiment.search.budget import UNLIMITED
 from sentiment.search.controller import Controller
 from sentiment.search.frozen import freeze
 from sentiment.search.options import StudyOptions, is_population
-from sentiment.search.planning import JobPlanner
+from sentiment.search.planning import JobPlanner, require_same_data
 from sentiment.search.progress import ApplicationObserver, EventLines, Observer
 from sentiment.search.search import Search
 from sentiment.search.space.hub import require_named_by_a_person
@@ -60,7 +60,7 @@ def run_study(
     if options.dry_run:
         from sentiment.search.dry_run.page import report_dry_run
 
-        report_dry_run(search, runner)
+        report_dry_run(search, runner, application)
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     executor = build_executor(search, runner)  # it may refuse, and a refused command shall leave no folder
@@ -71,7 +71,7 @@ def run_study(
         observers = choose_observers(search, context, jobs_print_here=isinstance(executor, InProcess))
         assert isinstance(study.search, Search), "with the parameters' names in this study"
         planner = JobPlanner(study.search, study, application)
-        planner.require_same_data()
+        require_same_data(study.search, study.name, study.look().standing, application)
         planner.tell_of_other_code(study.look().standing)
         Controller(study, executor, planner, observers).run()
         require_feasible(study.trials(), options.limits)

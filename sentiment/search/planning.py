@@ -59,6 +59,39 @@ def read_epochs(config: DictConfig, options: StudyOptions) -> float | None:
     )
 
 
+def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], application: Application) -> None:
+    """Insist that the trials which have a result read the data that is there now.
+
+    One trial of every combination of choices is asked: files and data sets are choices, not numbers.
+
+    Args:
+        search: What is searched, as the study knows it.
+        name: The study's name.
+        trials: Its standing trials.
+        application: Tells which data a configuration reads.
+
+    Raises:
+        StudyChangedError: The data has changed, whatever changes are allowed.
+    """
+    identify, asked, changed = application.identify_data, set[Key](), []
+    for trial in trials if identify is not None else ():
+        point = search.reader.read(trial)
+        if identify is None or point is None or DATA_KEY not in trial.system_attrs or not trial.values:
+            continue
+        choices = make_key({name: value for name, value in point.items() if not isinstance(value, float)})
+        if choices in asked:
+            continue
+        asked.add(choices)
+        try:
+            data = identify(search.composer.compose(search.to_overrides(point)))
+        except SentimentError:
+            continue  # it is not there any more; a trial that needs it will say so
+        if data != trial.system_attrs[DATA_KEY]:
+            changed.append(str(trial.number))
+    if changed:
+        raise refuse_other_data(name, changed)
+
+
 class JobPlanner:
     """Plans the jobs of a study.
 
@@ -77,32 +110,6 @@ class JobPlanner:
         self._shared = SharedResults(search.study_dir) if is_shared else None
         self._changes = Changes()
         self._known: dict[str, FrozenTrial] = {}  # identity of a complete job to its trial
-
-    def require_same_data(self) -> None:
-        """Insist that the trials which have a result read the data that is there now.
-
-        One trial of every combination of choices is asked: files and data sets are choices, not numbers.
-
-        Raises:
-            StudyChangedError: The data has changed, whatever changes are allowed.
-        """
-        identify, asked, changed = self._application.identify_data, set[Key](), []
-        for trial in self._study.look().standing:
-            point = self._search.reader.read(trial)
-            if identify is None or point is None or DATA_KEY not in trial.system_attrs or not trial.values:
-                continue
-            choices = make_key({name: value for name, value in point.items() if not isinstance(value, float)})
-            if choices in asked:
-                continue
-            asked.add(choices)
-            try:
-                data = identify(self._search.composer.compose(self._search.to_overrides(point)))
-            except SentimentError:
-                continue  # it is not there any more; a trial that needs it will say so
-            if data != trial.system_attrs[DATA_KEY]:
-                changed.append(str(trial.number))
-        if changed:
-            raise refuse_other_data(self._study.name, changed)
 
     def tell_of_other_code(self, trials: Sequence[FrozenTrial]) -> None:
         """Say which trials have a result of other code: a commit does not tell one uncommitted change from another."""

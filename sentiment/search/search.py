@@ -258,10 +258,12 @@ class Search:
         Raises:
             ConfigError: With every fault of every corner, each once.
         """
-        corners = list_corners(self.space, is_valid=self.is_valid or (lambda point: True))
+        corners = list_corners(self.space, is_valid=self.is_valid or _any_point)
         points = [self.space.to_overrides(corner) for corner in corners]
         loader = self.composer.loader
-        faults = dict.fromkeys(find_unknown_names(self.options, points, self.composer.compose, loader))
+        # A constraint that no corner keeps may name keys all the same.
+        known = points or [self.space.to_overrides(corner) for corner in list_corners(self.space, is_valid=_any_point)]
+        faults = dict.fromkeys(find_unknown_names(self.options, known, self.composer.compose, loader))
         for overrides in points:
             if overrides in application.checked:
                 continue
@@ -317,7 +319,9 @@ class Search:
             if both:
                 problem = "is fixed, and drawn by custom_search_space"
                 raise ConfigError([Fault(key, problem, "leave it out on the command line") for key in both])
-        return {**values, **trial.params}
+        # What a trial was drawn before the space changed has another name, or none; the point says what it has now.
+        own = {name: value for name, value in trial.params.items() if name_key(name) not in self.reader.searched}
+        return {**values, **own}
 
     @cached_property
     def starts(self) -> list[Start]:
@@ -329,7 +333,13 @@ class Search:
         if self.grid is not None and self.options.extend is None:
             return []
         finder = StartFinder(self.space, self.is_valid, self._read_fixed, self.study_dir.parent, self.working_dir)
-        starts = finder.find(self.options.started_with)[: self.options.n_trials]
+        found = finder.find(self.options.started_with)
+        starts = found if self.options.extend is not None else found[: self.options.n_trials]
+        if len(starts) < len(found):
+            log.warning(
+                "Not tried: %s; hydra.sweeper.n_trials=%d is less than there are points to begin with.",
+                "; ".join(start.label for start in found[len(starts) :]), self.options.n_trials,
+            )  # fmt: skip
         if self.options.extend is not None and not starts:
             problem = f"{self.options.extend!r} has no trial that is a point of this space"
             raise ConfigError([Fault("hydra.sweeper.extend", problem, "search the space of that study")])
@@ -379,6 +389,10 @@ class Search:
                     if key.startswith(f"{group}.") and key not in searched
                 }
         return settings
+
+
+def _any_point(point: Mapping[str, Any]) -> bool:
+    return True
 
 
 def _choose_name(parameter: Parameter, names: dict[str, str]) -> str:

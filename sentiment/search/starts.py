@@ -161,11 +161,14 @@ class StartFinder:
             for trial in history.trials
         ]
         trials = {trial.number: trial for trial in history.trials}
-        starts: list[Start] = []
-        for number in rank_trials(candidates, history.directions).numbers[: int(count or 1)]:
-            written = {key: write_told(value) for key, value in trials[number].parameters.items()}
-            starts += self._keep(f"trial {number} of {name}", written)
-        return starts
+        points: dict[tuple[tuple[str, str], ...], int] = {}  # trials of equal points are one
+        for number in rank_trials(candidates, history.directions).numbers:
+            told = {key: write_told(value) for key, value in trials[number].parameters.items()}
+            points.setdefault(tuple(sorted(told.items())), number)
+        best = list(points.items())[: int(count or 1)]
+        if len(best) < int(count or 1):
+            log.warning("%s has %d different points with a result, fewer than %s.", name, len(best), count)
+        return [start for told, number in best for start in self._keep(f"trial {number} of {name}", dict(told))]
 
 
 def read_other_study(name: str, folder: Path, working_dir: Path, key: str, remedy: str) -> StudyHistory:

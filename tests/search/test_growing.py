@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from optuna.trial import TrialState
 
 from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
 from sentiment.search.study.trial import open_study
 
@@ -264,3 +266,106 @@ def test_a_space_that_changes_after_points_were_tried_again(sweep, caplog, failu
     assert len(study.trials) == 4 + failures
     assert "1 new points to run; 3 trials there belong to the new space." in caplog.text
     assert "4 done of 4; best" in caplog.text
+
+
+class Stopping(Noting):
+    """A task that is interrupted in its job of a number, counted from 1."""
+
+    def __init__(self, *keys, at=0):
+        super().__init__(*keys)
+        self.at, self.jobs = at, 0
+
+    def __call__(self, config):
+        self.jobs += 1
+        if self.jobs == self.at:
+            raise KeyboardInterrupt
+        return super().__call__(config)
+
+
+class Training(Stopping):
+    """Nine steps, that a scheduler may pause; notes which x each trial was trained with."""
+
+    def __init__(self, at=0):
+        super().__init__(at=at)
+        self.trained = {}
+
+    def __call__(self, config):
+        self.jobs += 1
+        if self.jobs == self.at:
+            raise KeyboardInterrupt
+        trial = current_trial()
+        file = Path(trial.folder) / "steps"
+        done = file.read_text().split() if file.exists() else []
+        for step in range(len(done), 9):
+            done.append(str(config.x))
+            file.write_text(" ".join(done))
+            self.trained[trial.number] = set(done)
+            trial.progress((step + 1) / 9)
+            trial.report(float(config.x), step=step)
+            if step < 8:
+                trial.saved()
+        return float(config.x)
+
+
+def interrupt(sweep, *overrides, task):
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*overrides, task=task)
+
+
+def test_an_interrupted_trial_of_a_searched_key_that_is_fixed_now_does_not_go_on(sweep, study_dir):
+    """Its record would say what was drawn, and its value be of what is fixed."""
+    interrupt(sweep, "x=interval(1,2)", "hydra.sweeper.n_trials=2", task=Stopping("x", at=2))
+    sweep("x=0", "hydra.sweeper.n_trials=3", task=(fixed := Noting("x")))
+    assert fixed.runs == [(0,)]
+    study = sweep("x=interval(1,2)", "hydra.sweeper.n_trials=4", task=Noting("x"))
+    states = [trial.state for trial in study.trials]
+    assert states[1] == TrialState.PRUNED
+    inside = [trial for trial in study.trials if trial.state == TrialState.COMPLETE and trial.params]
+    assert all(trial.value == pytest.approx(trial.params["x"]) for trial in inside)
+    assert OmegaConf.load(study_dir / "optimization_results.yaml").best_value >= 1
+
+
+def test_a_point_to_be_tried_first_is_tried_though_the_space_has_grown(sweep):
+    start = ["hydra.sweeper.start=[{x: 3},{x: 2}]", "hydra.sweeper.n_trials=4", "hydra.sweeper.reuse=none"]
+    interrupt(sweep, "x=choice(1,2,3)", *start, task=Stopping("x", at=1))
+    task = Noting("x")
+    study = sweep("x=choice(1,2,3,4,5,6,7,8)", *start, task=task)
+    assert [point for (point,) in task.runs][:2] == [3, 2]
+    assert [trial.value for trial in study.trials[:2]] == [3.0, 2.0]
+
+
+@pytest.mark.parametrize("later", [["x=choice(1,2,3,4,5,6,7,8)"], ["x=choice(1,2)", "y=interval(2,3)"], ["x=7"]])
+def test_a_paused_trial_goes_on_as_it_began_or_not_at_all(sweep, later):
+    options = [
+        "hydra/sweeper/pruner=promotion", "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.seed=5",
+        "hydra.sweeper.reuse=none",
+    ]  # fmt: skip
+    interrupt(sweep, *options, "x=choice(1,2)", task=(before := Training(at=5)))
+    study = sweep(*options, *later, task=(task := Training()))
+    assert task.trained
+    for number, values in {**before.trained, **task.trained}.items():
+        assert len(values) == 1, f"trial {number} was trained with {values}"
+        trial = study.trials[number]
+        drawn = {value for name, value in trial.params.items() if name.startswith("x")}
+        if drawn and trial.state == TrialState.COMPLETE:
+            assert drawn == {int(*values)}
+            assert "y" not in trial.params or number not in before.trained or trial.params["y"] == 1.0
+
+
+def test_another_value_of_a_fixed_key_within_a_searched_group_is_another_study(sweep):
+    sweep("x=choice(1,2,3)", "shape=flat,round", "shape.name=foo", "hydra.sweeper.n_trials=2")
+    with pytest.raises(StudyEndedError, match=r"setting shape\.name \(shape=flat\): stored foo, now bar"):
+        sweep("x=choice(1,2,3)", "shape=flat,round", "shape.name=bar", "hydra.sweeper.n_trials=4")
+    study = sweep("x=choice(1,2,3,4)", "shape=flat,round", "shape.name=foo", "hydra.sweeper.n_trials=4")
+    assert len(study.trials) == 4
+
+
+def test_steps_of_a_range_are_what_was_written(sweep):
+    """In a grid and drawn alike, so that a grid does not run 0.30000000000000004 beside 0.3."""
+    task = Noting("x")
+    sweep("x=range(0,1,0.1)", "hydra.sweeper.n_trials=30", "hydra/sweeper/sampler=random", task=task)
+    drawn = task.take()
+    assert {x for (x,) in drawn} <= {number / 10 for number in range(10)}
+    study = sweep("x=range(0,1,0.1)", *GRID, task=task)
+    assert sorted({*drawn, *task.take()}) == [(number / 10,) for number in range(10)]
+    assert study.trials

@@ -177,11 +177,11 @@ def test_a_study_does_not_go_on_with_other_data(sweep):
     sweep(*options, "x=0,1", task=task)
     assert len(runs) == 4
     content["second"] = "2"
-    for changes in ("false", "true"):
+    for change in ("allow_changes=false", "allow_changes=true", "dry_run=true"):
         with pytest.raises(
             StudyEndedError, match=r"data: trials like [0-9, ]+ read other data(.|\n)*study_name=study_2"
         ):
-            sweep(*options, "x=0,1,3", f"hydra.sweeper.allow_changes={changes}", task=task)
+            sweep(*options, "x=0,1,3", f"hydra.sweeper.{change}", task=task)
     study = sweep("mark=first", *options[1:], "x=0,1,3", task=task)
     assert len(runs) == 5, "points on the data that stayed go on"
     assert len(study.trials) == 5

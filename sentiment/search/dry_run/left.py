@@ -11,7 +11,9 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from sentiment.private import get_storage, get_study_id
+from sentiment.search.application import Application
 from sentiment.search.budget import Spending
+from sentiment.search.planning import require_same_data
 from sentiment.search.search import Search
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import looks_alive
@@ -64,7 +66,7 @@ class Left:
         return trials
 
 
-def find_left(search: Search) -> Left:
+def find_left(search: Search, application: Application) -> Left:
     """Find what a command would run.
 
     Raises:
@@ -76,14 +78,19 @@ def find_left(search: Search) -> Left:
         try:
             with open_for_reading(read_address(search.storage_url, search.study_dir), name) as study:
                 attributes = get_storage(study).get_study_system_attrs(get_study_id(study))
-                return _find_left(search, study.get_trials(deepcopy=False), attributes, study.metric_names or ())
+                trials = study.get_trials(deepcopy=False)
+                return _find_left(search, application, trials, attributes, study.metric_names or ())
         except StudyMissingError:
             pass
-    return _find_left(search, None, {}, ())
+    return _find_left(search, application, None, {}, ())
 
 
 def _find_left(
-    search: Search, stored: Sequence[FrozenTrial] | None, attributes: Mapping[str, Any], objectives: Sequence[str]
+    search: Search,
+    application: Application,
+    stored: Sequence[FrozenTrial] | None,
+    attributes: Mapping[str, Any],
+    objectives: Sequence[str],
 ) -> Left:
     trials, options = stored or [], search.options
     definition, _ = settle_definition(
@@ -95,6 +102,7 @@ def _find_left(
     failed = [trial.number for trial in trials if trial.state.name == "FAIL"]
     agenda = Agenda(grown, failed, lambda known: meter.measure(known, list_commands(attributes)))
     ledger = agenda.follow(trials)
+    require_same_data(grown, str(options.known_name), ledger.standing, application)
     waiting = ledger.list_open("waiting")
     cut_off = [trial for trial in ledger.list_open("running") if not _is_at_work(trial, attributes)]
     unbegun = sum(trial.datetime_start is None for trial in waiting)

@@ -87,6 +87,8 @@ def _build(override: Override) -> BaseDistribution:
         return CategoricalDistribution(options)
     if isinstance(value, RangeSweep):
         _require_countable(value)
+        if "log" in value.tags:
+            raise ValueError("a range has no logarithmic scale; write tag(log,int(interval(LOW,HIGH)))")
     if isinstance(value, RangeSweep) and value.shuffle:
         if value.step == 0:
             raise ValueError("the step is 0")

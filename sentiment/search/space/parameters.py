@@ -12,10 +12,14 @@ from typing import Any
 
 import optuna
 from hydra.core.override_parser.types import Transformer
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from sentiment.flat import flatten
 from sentiment.private import suggest
 from sentiment.search.space.distributions import count_values, describe_distribution, parse_line
+
+DIGITS = 15
+"""Of a float, what is not rounding."""
 
 _QUALIFIERS = re.compile(r"(\[[^\]]*\])+$")
 """What `Parameter.name` adds to a key."""
@@ -40,6 +44,11 @@ class Parameter:
     key: str
     distribution: BaseDistribution
     condition: tuple[str, str] | None = None
+
+    def read(self, value: Any) -> Any:
+        """Return a value as it was meant: steps of 0.1 from 0 add up to 0.30000000000000004, and 0.3 was written."""
+        is_stepped = isinstance(self.distribution, FloatDistribution) and self.distribution.step is not None
+        return float(f"{value:.{DIGITS}g}") if is_stepped else value
 
 
 @dataclass(frozen=True)
@@ -85,16 +94,18 @@ class Space:
             only: Whether a parameter takes part, by its key.
         """
         active = (parameter for parameter in self.active(values) if only(parameter.key))
-        drawn = [f"{parameter.key}={write_value(values[parameter.name])}" for parameter in active]
+        drawn = [f"{parameter.key}={write_value(parameter.read(values[parameter.name]))}" for parameter in active]
         return (*drawn, *(f"{key}={text}" for key, text in self.fixed.items()), *self.plain)
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a point as dotted configuration keys to plain values, the fixed overrides included.
 
-        This is what constraints are asked about: `to_overrides` read back, without quotes and ``+``.
+        This is what constraints are asked about: `to_overrides` read back, without quotes and ``+``. A mapping stands
+        there with each of its keys, too.
         """
-        point = {parameter.key: write_value(values[parameter.name]) for parameter in self.active(values)}
-        return {key.lstrip("+"): read_value(text) for key, text in {**point, **self.fixed}.items()}
+        point = {item.key: write_value(item.read(values[item.name])) for item in self.active(values)}
+        read = {key.lstrip("+"): read_value(text) for key, text in {**point, **self.fixed}.items()}
+        return read | flatten({key: value for key, value in read.items() if isinstance(value, dict)})
 
     def list_points(self, list_values: Callable[[BaseDistribution], list[Any]]) -> Iterator[dict[str, Any]]:
         """List the product of values, every branch on its own.

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.private import contains
-from sentiment.search.space.parameters import Parameter, Space, name_key, read_value, write_value
+from sentiment.search.space.parameters import DIGITS, Parameter, Space, name_key, read_value, write_value
 
 Point = dict[str, Any]
 """Parameter names to values, those of the space as it is now."""
@@ -96,6 +96,30 @@ class PointReader:
         if point is not None and (trial.state.is_finished() or "fixed_params" in trial.system_attrs):
             self._points[trial.number] = point  # it never changes
         return point
+
+    def is_outside(self, drawn: Mapping[str, Any], *, has_begun: bool) -> bool:
+        """Return whether a value that was drawn, perhaps not all of a point, is none of the space as it is now.
+
+        A trial that has begun had, of a key that is searched since, what was set then.
+        """
+        names = {name_key(name) for name in drawn}
+        for item in self.space.parameters if has_begun else ():
+            key = name_key(item.name)
+            is_later = item.condition is None and key not in names and key in self.defaults
+            if is_later and find_value(item.distribution, self.defaults[key]) is None:
+                return True
+        now = {name_key(item.name): item for item in self.space.parameters}
+        for name, value in drawn.items():
+            key, text = name_key(name), write_setting(_read(value))
+            if key in now and all(
+                find_value(item.distribution, text) is None
+                for item in self.space.parameters
+                if name_key(item.name) == key
+            ):
+                return True
+            if key in self.known and key not in now and _canonical(text) != _canonical(self.fixed.get(key)):
+                return True
+        return False
 
     def read_keys(self, trials: Iterable[FrozenTrial]) -> dict[Key, int]:
         """Return the points of trials, each with the number of its last trial."""
@@ -255,8 +279,11 @@ def _read(value: Any) -> Any:
 
 
 def _canonical(text: str | None) -> str | None:
-    """Make 1 and 1.0 one: a configuration's types make a whole number a float, and Optuna holds them for equal."""
-    return repr(float(text)) if text is not None and _is_number(text) else text
+    """Make 1 and 1.0 one: a configuration's types make a whole number a float, and Optuna holds them for equal.
+
+    So does 0.3 and what steps of 0.1 from 0 add up to.
+    """
+    return repr(float(f"{float(text):.{DIGITS}g}")) if text is not None and _is_number(text) else text
 
 
 def _is_number(text: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sentiment.errors import ConfigError, Fault
@@ -73,7 +73,7 @@ class _Reader:
     failed_keys: set[str] = field(default_factory=set)
 
     def read_base(self, lines: Sequence[str], params: Mapping[str, Any]) -> None:
-        written_params = self._parse(f"{key}={_write_param(value)}" for key, value in params.items())
+        written_params = self._parse(f"{key}={write_param(value)}" for key, value in params.items())
         written_lines = self._parse(lines)
         self.in_params, self.command_line = set(written_params), set(written_lines)
         self.written = {**written_params, **written_lines}
@@ -110,7 +110,7 @@ class _Reader:
         self._check_overlaps()
 
     def _parse_branch(self, condition: str, settings: Mapping[str, Any]) -> dict[str, Override]:
-        lines = [f"{key}={_write_param(value)}" for key, value in settings.items()]
+        lines = [f"{key}={write_param(value)}" for key, value in settings.items()]
         plain_count = len(self.plain)
         overrides = self._parse(lines)
         for line in self.plain[plain_count:]:
@@ -221,7 +221,19 @@ def _fault(key: str, problem: str, remedy: str) -> ConfigError:
     return ConfigError([Fault(key, problem, remedy)])
 
 
-def _write_param(value: Any) -> str:
+def write_param(value: Any) -> str:
+    """Write a value of a YAML file as the right side of an override; a text there is an override already."""
+    return value if isinstance(value, str) else _write_within(value)
+
+
+def _write_within(value: Any) -> str:
+    """Write a value that stands in a list or a mapping: a text there means itself."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_write_within(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ",".join(map(_write_within, value)) + "]"
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single).with_quotes()
     return "null" if value is None else str(value)
 
 

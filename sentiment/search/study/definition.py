@@ -97,11 +97,13 @@ def compare(name: str, stored: Definition, now: Definition, ignored: Collection[
         StudyChangedError: Anything else differs.
     """
     # Keys that went from the settings to the space or back; of what was ever searched each trial tells its own value.
-    moved = {name_key(key) for key in {*(stored.space.keys() ^ now.space.keys()), *stored.names}}
+    searched = stored.space.keys() & now.space.keys()
+    moved = {name_key(key) for key in {*stored.space, *now.space, *stored.names} - searched}
     then, today = (
         {key: value for key, value in one.settings.items() if not is_within(key.partition(" ")[0], {*ignored, *moved})}
         for one in (stored, now)
     )
+    then, today = _keep_common_options(then, today)
     if not stored.names:  # an earlier version did not tell '1' from 1
         today = {key: value if then.get(key) != _unquote(value) else then[key] for key, value in today.items()}
     require_same_results(name, stored, now)
@@ -116,6 +118,12 @@ def compare(name: str, stored: Definition, now: Definition, ignored: Collection[
             "   or go on with the new ones all the same: hydra.sweeper.allow_changes=true"
         )
     return _compare("space", stored.space, now.space)
+
+
+def _keep_common_options(*settings: Mapping[str, str]) -> list[dict[str, str]]:
+    """Leave out what is told of an option of a searched group, ``key (group=option)``, that not all know."""
+    common = set.intersection(*({key.partition(" (")[2] for key in one} | {""} for one in settings))
+    return [{key: value for key, value in one.items() if key.partition(" (")[2] in common} for one in settings]
 
 
 def require_same_results(name: str, stored: Definition, now: Definition) -> None:

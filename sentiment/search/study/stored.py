@@ -297,6 +297,9 @@ class StoredStudy:
                 return None
             trials = self.trials()
             step = self._agenda.choose(trials)
+            while step is not None and step.trial is not None and not self._adapt(step):
+                trials = self.trials()
+                step = self._agenda.choose(trials)
             if step is None:
                 return None
             trial = self._begin(step)
@@ -311,6 +314,31 @@ class StoredStudy:
                 raise
         stored = self._storage.get_trial(get_trial_id(trial))
         return ClaimedTrial(trial, values, read_outcomes_of(stored), trials)
+
+    def _adapt(self, step: Step) -> bool:
+        """Let a trial that goes on have its point under the names of the space as it is now.
+
+        Returns:
+            Whether it may go on; else it has ended as pruned: the space has changed, and its point is none of it.
+        """
+        trial = step.trial
+        assert trial is not None
+        fixed = trial.system_attrs.get("fixed_params", {})
+        drawn = {**trial.params, **fixed}
+        if step.kind == "retry" or not drawn:
+            return True
+        trial_id, point = get_trial_id(trial), self.search.reader.read(trial)
+        if point is None and self.search.reader.is_outside(drawn, has_begun=bool(trial.params)):
+            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            outcome = Outcome("pruned", reason="the space has changed, and its point is none of it any more")
+            self.write(trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
+            self._tell(trial, outcome)
+            log.info("Trial %d does not go on: the space has changed, and its point is none of it.", trial.number)
+            return False
+        missing = {name: value for name, value in (point or {}).items() if name not in drawn}
+        if missing:
+            self.write(trial_id, "fixed_params", {**fixed, **missing})
+        return True
 
     def _begin(self, step: Step) -> optuna.Trial | None:
         """Make a trial run, as `Study.ask` does; that would take any trial that waits, a paused one too.

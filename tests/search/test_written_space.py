@@ -1,0 +1,87 @@
+"""What a space, its constraints and its first points say is what jobs get."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.errors import ConfigError
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.space.distributions import build_distribution, parse_line
+from sentiment.search.space.reading import write_param
+
+
+class Noting:
+    def __init__(self):
+        self.runs = []
+
+    def __call__(self, config):
+        self.runs.append(config)
+        return float(config.x)
+
+
+def test_a_constraint_on_a_key_of_a_chosen_mapping_is_kept(sweep):
+    task = Noting()
+    space = ["+opts={a:1,b:2},{a:9,b:2}", "x=choice(1,2,3)", "hydra.sweeper.constraints=['opts.a < 6']"]
+    sweep(*space, "hydra.sweeper.n_trials=6", "hydra.sweeper.reuse=none", task=task)
+    assert {config.opts.a for config in task.runs} == {1}
+
+
+def test_a_constraint_that_no_corner_keeps_is_asked_all_the_same(sweep):
+    task = Noting()
+    sweep("x=interval(0,10)", "hydra.sweeper.constraints=['x > 2 and x < 8']", "hydra.sweeper.n_trials=5", task=task)
+    assert len(task.runs) == 5
+    assert all(2 < config.x < 8 for config in task.runs)
+    with pytest.raises(StudyEndedError, match="there is no key z"):
+        sweep("x=interval(0,10)", "hydra.sweeper.constraints=['z > 2 and x > 11']", "hydra.sweeper.n_trials=5")
+
+
+def test_a_constraint_on_a_step_means_what_was_written(sweep):
+    task = Noting()
+    space = ["x=range(0,1,0.1)", "hydra.sweeper.constraints=['x == 0.3 or x == 0.7 or x == 0']"]
+    sweep(*space, "hydra.sweeper.n_trials=12", "hydra.sweeper.reuse=none", "hydra/sweeper/sampler=random", task=task)
+    assert {config.x for config in task.runs} == {0.0, 0.3, 0.7}
+
+
+def test_a_range_on_a_logarithmic_scale_is_refused():
+    with pytest.raises(ConfigError, match=r"tag\(log,int\(interval\(LOW,HIGH\)\)\)"):
+        build_distribution(parse_line("x=tag(log,range(1,1001))", None))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 1, 0.5, [None, 1], [True, None], [[1, None], "a, b"], {"a": 1, "b": [None, "true"]}, ["1", 1, "null"]],
+)
+def test_a_value_of_a_file_is_read_as_it_is(value):
+    assert parse_line(f"key={write_param(value)}", None).value() == value
+
+
+def test_a_text_of_a_file_is_an_override():
+    assert write_param("interval(0,1)") == "interval(0,1)"
+
+
+def make_source(sweep, study_dir, count, space):
+    """Make a study, beside the one of the test, whose best points are its largest x."""
+    options = [f"hydra.sweeper.n_trials={count}", "hydra.sweeper.direction=maximize", "hydra.sweeper.sampler.seed=1"]
+    sweep(space, *options, study_dir=study_dir.with_name("source"))
+
+
+def test_equal_points_are_one_of_the_best(sweep, study_dir):
+    make_source(sweep, study_dir, 12, "x=choice(1,2,3,4)")
+    task = Noting()
+    sweep("x=choice(1,2,3,4)", "hydra.sweeper.extend=source:3", "hydra.sweeper.direction=maximize", task=task)
+    assert sorted(config.x for config in task.runs) == [2, 3, 4]
+
+
+def test_more_points_than_a_study_has_trials_by_default_are_extended(sweep, study_dir):
+    make_source(sweep, study_dir, 24, "x=range(1,25)")
+    task = Noting()
+    sweep("x=range(1,25)", "hydra.sweeper.extend=source:22", "hydra.sweeper.direction=maximize", task=task)
+    assert len(task.runs) == 22 or len({config.x for config in task.runs}) == len(task.runs)
+    assert len(task.runs) > 10
+
+
+def test_first_points_that_do_not_fit_are_named(sweep, caplog):
+    task = Noting()
+    sweep("x=choice(1,2,3)", "hydra.sweeper.start=[{x: 3},{x: 2}]", "hydra.sweeper.n_trials=1", task=task)
+    assert [config.x for config in task.runs] == [3]
+    assert "Not tried: a given point; hydra.sweeper.n_trials=1 is less" in caplog.text
