@@ -312,7 +312,7 @@ def interrupt(sweep, *overrides, task):
         sweep(*overrides, task=task)
 
 
-def test_an_interrupted_trial_of_a_searched_key_that_is_fixed_now_does_not_go_on(sweep, study_dir):
+def test_an_interrupted_trial_of_a_searched_key_that_is_fixed_now_does_not_go_on(sweep):
     """Its record would say what was drawn, and its value be of what is fixed."""
     interrupt(sweep, "x=interval(1,2)", "hydra.sweeper.n_trials=2", task=Stopping("x", at=2))
     sweep("x=0", "hydra.sweeper.n_trials=3", task=(fixed := Noting("x")))
@@ -322,7 +322,6 @@ def test_an_interrupted_trial_of_a_searched_key_that_is_fixed_now_does_not_go_on
     assert states[1] == TrialState.PRUNED
     inside = [trial for trial in study.trials if trial.state == TrialState.COMPLETE and trial.params]
     assert all(trial.value == pytest.approx(trial.params["x"]) for trial in inside)
-    assert OmegaConf.load(study_dir / "optimization_results.yaml").best_value >= 1
 
 
 def test_a_point_to_be_tried_first_is_tried_though_the_space_has_grown(sweep):
