@@ -224,8 +224,10 @@ class Agenda:
         """Find the trial that gives its place to a copy of a better one, within the budget."""
         if self._scheduler is None:
             return None
-        inside = [trial for trial in standing if self._search.reader.read(trial) is not None]
-        swap = self._scheduler.find_swap(inside, maximize=self._search.repeats.maximize)
+        swap = self._scheduler.find_swap(standing, maximize=self._search.repeats.maximize)
+        if swap is not None and self._search.reader.read(swap.origin) is None:  # of a space that has changed since
+            inside = [trial for trial in standing if self._search.reader.read(trial) is not None]
+            swap = self._scheduler.find_swap(inside, maximize=self._search.repeats.maximize)
         return swap if swap is not None and self._fits(swap.origin, trials) else None
 
     def _fits(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
