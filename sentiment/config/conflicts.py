@@ -57,7 +57,7 @@ UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] 
     (("data.delimiter", "data.quoting", "data.header"), {"data.format": lambda form: form not in (None, "csv")}),
     (("data.text_column", "data.label_column"), {"data.format": lambda form: form in ("fasttext", "lines")}),
     (("hydra.sweeper.repeat_value", "hydra.sweeper.seed_key"), {"hydra.sweeper.repeats": lambda repeats: repeats == 1}),
-    (("hydra.sweeper.start", "hydra.sweeper.margin"), {"hydra.sweeper.extend": _is_set}),
+    (("hydra.sweeper.start", "hydra.sweeper.margin", "hydra.sweeper.n_trials"), {"hydra.sweeper.extend": _is_set}),
     (("hydra.sweeper.margin",), {"hydra.sweeper.pruner": _is_null}),
     (("hydra.sweeper.margin",), {"hydra.sweeper.pruner._target_": lambda target: target.endswith(WITHOUT_MARGIN)}),
     (("hydra.sweeper.margin",), {"objective": lambda objective: not is_share(list_objectives(objective)[0])}),

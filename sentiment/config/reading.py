@@ -23,11 +23,11 @@ INPUT_PATHS = (
 )  # fmt: skip
 """Keys of `data` that name files which must exist before a run starts; a path may be a pattern."""
 
-DROPOUT = ("dropout", "word_dropout")
-"""Keys of `model` that conf/debug/overfit.yaml sets to 0."""
-
 DATA_PATHS = tuple(f"data.{key}" for key in INPUT_PATHS)
 """The same, as they are typed."""
+
+DROPOUT = ("dropout", "word_dropout")
+"""Keys of `model` that conf/debug/overfit.yaml sets to 0."""
 
 LONGEST_REASON = 200
 

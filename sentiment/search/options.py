@@ -89,7 +89,7 @@ class StudyOptions(BaseModel):
     )
     extend: str | None = Field(
         description="STUDY or STUDY:3: train the best, or the best three, of that study under the settings of this "
-        "command, e.g. with more epochs or all of the data, and nothing else; no trial is pruned."
+        "command, e.g. with more epochs or all of the data, and nothing else, whatever n_trials is; no trial is pruned."
     )
     prior: str | None = Field(
         description="Another study whose trials the sampler learns from (TPE, GP), without counting them."

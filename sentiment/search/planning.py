@@ -74,9 +74,11 @@ def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], 
         StudyChangedError: The data has changed, whatever changes are allowed.
     """
     identify, asked, changed = application.identify_data, set[Key](), []
-    for trial in trials if identify is not None else ():
+    if identify is None:
+        return
+    for trial in trials:
         point = search.reader.read(trial)
-        if identify is None or point is None or DATA_KEY not in trial.system_attrs or not trial.values:
+        if point is None or DATA_KEY not in trial.system_attrs or not trial.values:
             continue
         choices = make_key({name: value for name, value in point.items() if not isinstance(value, float)})
         if choices in asked:

@@ -155,10 +155,10 @@ class Search:
 
     @property
     def total(self) -> int:
-        """Trials of the study: points of a grid, or trials of the study that is extended, where there are fewer."""
-        number = self.options.n_trials
+        """Trials of the study: those that it extends, else the number asked for, or points of a grid where fewer."""
         if self.options.extend is not None:
-            return min(number, len(self.starts))
+            return len(self.starts)
+        number = self.options.n_trials
         return number if self.grid is None else min(number, len(self.grid))
 
     def find_names(self, known: Mapping[str, str]) -> dict[str, str]:

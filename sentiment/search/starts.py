@@ -165,9 +165,10 @@ class StartFinder:
         for number in rank_trials(candidates, history.directions).numbers:
             told = {key: write_told(value) for key, value in trials[number].parameters.items()}
             points.setdefault(tuple(sorted(told.items())), number)
-        best = list(points.items())[: int(count or 1)]
-        if len(best) < int(count or 1):
-            log.warning("%s has %d different points with a result, fewer than %s.", name, len(best), count)
+        wanted = int(count or 1)
+        best = list(points.items())[:wanted]
+        if len(best) < wanted:
+            log.warning("%s has %d different points with a result, fewer than %d.", name, len(best), wanted)
         return [start for told, number in best for start in self._keep(f"trial {number} of {name}", dict(told))]
 
 

@@ -18,7 +18,7 @@ from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError
 from sentiment.tracking.ending import FINAL, Status
 from sentiment.tracking.outbox import find_run_id
-from sentiment.tracking.run_name import parse_overrides
+from sentiment.tracking.run_name import name_option
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +92,8 @@ class ResultRecord:
 
     @property
     def option(self) -> str:
-        """The option of ``model`` as it was typed, else its name: variants in YAML files share a name."""
-        return parse_overrides(self.overrides).get("model") or self.model
+        """The option of ``model`` as it was typed, else its name; see `name_option`."""
+        return name_option(self.model, self.overrides)
 
 
 def write_result(output_dir: Path, record: ResultRecord) -> None:

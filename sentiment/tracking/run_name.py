@@ -22,8 +22,12 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
 
 def name_run(model: str, overrides: Sequence[str]) -> str:
     """Name a run: ``transformer heads=8 lr=3e-4``."""
-    changed = parse_overrides(overrides)
-    return shorten(changed.get("model") or model, changed)
+    return shorten(name_option(model, overrides), parse_overrides(overrides))
+
+
+def name_option(model: str, overrides: Sequence[str]) -> str:
+    """Return the option of ``model`` as it was typed, else its name: variants in YAML files share a name."""
+    return parse_overrides(overrides).get("model") or model
 
 
 def name_recorded(context: RunContext) -> str:
@@ -38,10 +42,9 @@ def name_recorded(context: RunContext) -> str:
     own = [item for item in context.overrides if item not in fixed]
     changed = _leave_out_tracking(parse_overrides([*own, *(item for item in context.overrides if item in fixed)]))
     told = {key: value for key, value in changed.items() if key.split(".")[0] not in ("search", "experiment")}
-    model = context.settings.model.name
+    model = name_option(context.settings.model.name, context.overrides)
     settings = [
-        value or model if key == "model" else f"{key.rpartition('.')[2]}={format_setting(value)}"
-        for key, value in told.items()
+        model if key == "model" else f"{key.rpartition('.')[2]}={format_setting(value)}" for key, value in told.items()
     ]
     kept = _cut(settings if "model" in told else [*settings, model], JOB_NAME_LENGTH)
     return f"{context.job_number}: {' '.join(kept)}"

@@ -325,6 +325,7 @@ def test_no_text_makes_the_check_itself_fail(text):
         (["-m", "search=study", "model=ngram", "scheduler=warmup_linear,constant"], "scheduler", "model=ngram"),
         (["-m", "search=rnn", "hydra.sweeper.repeat_value=bound"], "hydra.sweeper.repeat_value", "repeats=1"),
         (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra.sweeper.start=[]"], "hydra.sweeper.start", "extend=X"),
+        (["-m", "search=rnn", "hydra.sweeper.extend=X:3", "hydra.sweeper.n_trials=2"], "hydra.sweeper.n_trials", "X:3"),
         (["-m", "search=rnn", "hydra.sweeper.pruner.tolerance=1"], "hydra.sweeper.pruner.tolerance", "growing=false"),
     ],
 )

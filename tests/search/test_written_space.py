@@ -26,6 +26,13 @@ def test_a_constraint_on_a_key_of_a_chosen_mapping_is_kept(sweep):
     assert {config.opts.a for config in task.runs} == {1}
 
 
+def test_a_constraint_knows_what_is_fixed_within_a_chosen_mapping(sweep):
+    task = Noting()
+    space = ["+opts={a:1,b:2},{a:9,b:2}", "++opts.a=3", "x=choice(1,2,3)", "hydra.sweeper.constraints=['opts.a == 3']"]
+    sweep(*space, "hydra.sweeper.n_trials=3", "hydra.sweeper.reuse=none", task=task)
+    assert [config.opts.a for config in task.runs] == [3, 3, 3]
+
+
 def test_a_constraint_that_no_corner_keeps_is_asked_all_the_same(sweep):
     task = Noting()
     sweep("x=interval(0,10)", "hydra.sweeper.constraints=['x > 2 and x < 8']", "hydra.sweeper.n_trials=5", task=task)
@@ -73,11 +80,19 @@ def test_equal_points_are_one_of_the_best(sweep, study_dir):
 
 
 def test_more_points_than_a_study_has_trials_by_default_are_extended(sweep, study_dir):
-    make_source(sweep, study_dir, 24, "x=range(1,25)")
+    space = ["x=range(1,25)", "hydra/sweeper/sampler=grid"]
+    sweep(
+        *space, "hydra.sweeper.n_trials=24", "hydra.sweeper.direction=maximize", study_dir=study_dir.with_name("source")
+    )
     task = Noting()
     sweep("x=range(1,25)", "hydra.sweeper.extend=source:22", "hydra.sweeper.direction=maximize", task=task)
-    assert len(task.runs) == 22 or len({config.x for config in task.runs}) == len(task.runs)
-    assert len(task.runs) > 10
+    assert sorted(config.x for config in task.runs) == list(range(3, 25))
+
+
+def test_a_study_of_fewer_points_than_are_to_be_extended_says_so(sweep, study_dir, caplog):
+    make_source(sweep, study_dir, 8, "x=choice(1,2)")
+    sweep("x=choice(1,2)", "hydra.sweeper.extend=source:3", "hydra.sweeper.direction=maximize")
+    assert "source has 2 different points with a result, fewer than 3." in caplog.text
 
 
 def test_first_points_that_do_not_fit_are_named(sweep, caplog):

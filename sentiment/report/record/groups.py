@@ -72,13 +72,12 @@ def group_runs(
     """Gather the finished runs of each setting; the best mean of the objective first, jobs over a limit last."""
     finished = [record for record in records if record.status == "FINISHED" and objective in record.metrics]
     keys = differing_keys(finished)
-    several_data = (
-        len({record.tags.get(FINGERPRINT_TAG) for record in finished}) > 1
-    )  # files are stored without their paths
+    # Records have no paths: what the files held tells them apart.
+    data = {record.tags.get(FINGERPRINT_TAG) for record in finished}
     gathered: dict[tuple[str, tuple[tuple[str, str], ...]], list[ResultRecord]] = {}
     for record in sorted(finished, key=lambda run: int(run.params["seed"])):
         settings = tuple((key, record.params[key]) for key in keys if key in record.params)
-        if several_data:
+        if len(data) > 1:
             settings = (*settings, (FINGERPRINT_TAG, record.tags.get(FINGERPRINT_TAG, "unknown")[:12]))
         gathered.setdefault((record.option, settings), []).append(record)
     groups = [

@@ -105,7 +105,8 @@ class Space:
         """
         point = {item.key: write_value(item.read(values[item.name])) for item in self.active(values)}
         read = {key.lstrip("+"): read_value(text) for key, text in {**point, **self.fixed}.items()}
-        return read | flatten({key: value for key, value in read.items() if isinstance(value, dict)})
+        within = flatten({key: value for key, value in read.items() if isinstance(value, dict)})
+        return within | read  # a key that is fixed within a mapping comes after it
 
     def list_points(self, list_values: Callable[[BaseDistribution], list[Any]]) -> Iterator[dict[str, Any]]:
         """List the product of values, every branch on its own.

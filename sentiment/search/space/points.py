@@ -108,16 +108,12 @@ class PointReader:
             is_later = item.condition is None and key not in names and key in self.defaults
             if is_later and find_value(item.distribution, self.defaults[key]) is None:
                 return True
-        now = {name_key(item.name): item for item in self.space.parameters}
         for name, value in drawn.items():
             key, text = name_key(name), write_setting(_read(value))
-            if key in now and all(
-                find_value(item.distribution, text) is None
-                for item in self.space.parameters
-                if name_key(item.name) == key
-            ):
+            now = [item.distribution for item in self.space.parameters if name_key(item.name) == key]
+            if now and all(find_value(distribution, text) is None for distribution in now):
                 return True
-            if key in self.known and key not in now and _canonical(text) != _canonical(self.fixed.get(key)):
+            if not now and key in self.known and _canonical(text) != _canonical(self.fixed.get(key)):
                 return True
         return False
 

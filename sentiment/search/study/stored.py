@@ -327,17 +327,15 @@ class StoredStudy:
         drawn = {**trial.params, **fixed}
         if step.kind == "retry" or not drawn:
             return True
-        trial_id, point = get_trial_id(trial), self.search.reader.read(trial)
+        point = self.search.reader.read(trial)
         if point is None and self.search.reader.is_outside(drawn, has_begun=bool(trial.params)):
-            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-            outcome = Outcome("pruned", reason="the space has changed, and its point is none of it any more")
-            self.write(trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
-            self._tell(trial, outcome)
+            reason = "the space has changed, and its point is none of it any more"
+            self._give_up(trial, Outcome("pruned", reason=reason))
             log.info("Trial %d does not go on: the space has changed, and its point is none of it.", trial.number)
             return False
         missing = {name: value for name, value in (point or {}).items() if name not in drawn}
         if missing:
-            self.write(trial_id, "fixed_params", {**fixed, **missing})
+            self.write(get_trial_id(trial), "fixed_params", {**fixed, **missing})
         return True
 
     def _begin(self, step: Step) -> optuna.Trial | None:
@@ -428,12 +426,16 @@ class StoredStudy:
             for trial in paused:
                 reason = f"not promoted after {count_steps(trial)} reports"
                 outcome = Outcome("pruned", reason=reason, seconds=read_outcomes_of(trial)[0].seconds)
-                trial_id = get_trial_id(trial)
-                self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-                self.write(trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
-                self._tell(trial, outcome)
-                given_up.append(self.read(trial_id))
+                self._give_up(trial, outcome)
+                given_up.append(self.read(get_trial_id(trial)))
         return given_up
+
+    def _give_up(self, trial: FrozenTrial, outcome: Outcome) -> None:
+        """End a trial that waits."""
+        trial_id = get_trial_id(trial)
+        self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        self.write(trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
+        self._tell(trial, outcome)
 
     def look(self, trials: Sequence[FrozenTrial] | None = None) -> Ledger:
         """Return how the trials stand.

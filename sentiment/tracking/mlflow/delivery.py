@@ -253,7 +253,9 @@ class OneDelivery:
         except TrackingError:  # it is damaged, which whoever reads it is told
             return False
         starts = [one for _, one in self._outbox.read() if one["kind"] == "start" and one["key"] == self._state.key]
-        if record is None or not starts:
+        if record is None or not starts or not record.metrics:  # without a result, it has replaced nothing yet
+            return False
+        if note["kind"] == "files" and record.test_reviews is None:  # nor what is of the test, if it left that alone
             return False
         return keep_determining(starts[-1]["params"]) != keep_determining(record.params)
 

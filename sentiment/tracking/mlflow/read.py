@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
+from mlflow.store.entities import PagedList
 
 from sentiment.config.identity import read_recorded
 from sentiment.errors import FailureKind, ModelFileError
@@ -23,6 +24,8 @@ from sentiment.tracking.mlflow.store import connect, find_run, get_run, open_cli
 from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, LONG_PARAMS_FILE, POINTER, split_overrides
 from sentiment.tracking.parent_file import PARENT_TAG
 from sentiment.tracking.result_file import ResultRecord, job_order
+
+Found = TypeVar("Found")
 
 PAGE_SIZE = 1000
 
@@ -180,17 +183,22 @@ def _download(uri: str, artifact: str, folder: Path) -> Path:
 
 def _list_children(client: MlflowClient, parent: Run) -> list[Run]:
     """List the runs below a parent, the oldest first; a sweep may have gone on under another experiment."""
-    others = [experiment.experiment_id for experiment in client.search_experiments()]
-    experiments = list(dict.fromkeys([parent.info.experiment_id, *others]))
-    children = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"
-    in_order = ["attributes.start_time ASC"]
-    runs: list[Run] = []
-    page = None
-    while page is None or page.token:
-        token = None if page is None else page.token
-        page = client.search_runs(experiments, children, ViewType.ACTIVE_ONLY, PAGE_SIZE, in_order, token)
-        runs += page
-    return runs
+    children, in_order = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'", ["attributes.start_time ASC"]
+    found = _read_pages(lambda token: client.search_experiments(max_results=PAGE_SIZE, page_token=token))
+    experiments = [experiment.experiment_id for experiment in found]
+    return _read_pages(
+        lambda token: client.search_runs(experiments, children, ViewType.ACTIVE_ONLY, PAGE_SIZE, in_order, token)
+    )
+
+
+def _read_pages(search: Callable[[str | None], PagedList[Found]]) -> list[Found]:
+    """Return all that a search finds, by the token of each page."""
+    page = search(None)
+    found = list(page)
+    while page.token:
+        page = search(page.token)
+        found += page
+    return found
 
 
 def _read_record(client: MlflowClient, run: Run) -> ResultRecord:

@@ -152,3 +152,15 @@ def test_files_of_a_run_without_tracking_are_not_delivered_as_those_of_the_one_b
     assert run.data.params["trainer.max_epochs"] == "2"
     assert not fetch_predictions(project.uri, run.info.run_id, tmp_path)
     assert "replaced files before MLflow had them" in caplog.text
+
+
+@pytest.mark.parametrize("longer", ["tracking=none", "tracking=mlflow"])
+def test_files_are_delivered_while_a_longer_run_has_not_replaced_them(project, attempt, tmp_path, longer):
+    context = attempt("trainer.max_epochs=2", accuracy=0.25)
+    (context.output_dir / "checkpoints").mkdir()
+    (context.output_dir / "checkpoints/last.ckpt").touch()
+    attempt("trainer.max_epochs=4", longer, ending=KILLED)
+    shorter = next(run for run in project.runs() if run.data.params["trainer.max_epochs"] == "2")
+    assert fetch_predictions(project.uri, shorter.info.run_id, tmp_path)
+    with np.load(tmp_path / "predictions/test.npz") as content:
+        assert content["probabilities"][0].tolist() == [0.75, 0.25]
