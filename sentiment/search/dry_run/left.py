@@ -103,15 +103,18 @@ def _find_left(
     agenda = Agenda(grown, failed, lambda known: meter.measure(known, list_commands(attributes)))
     ledger = agenda.follow(trials)
     require_same_data(grown, str(options.known_name), ledger.standing, application)
-    waiting = ledger.list_open("waiting")
-    cut_off = [trial for trial in ledger.list_open("running") if not _is_at_work(trial, attributes)]
+    waiting, running, paused = (
+        [trial for trial in ledger.list_open(state) if not grown.reader.is_left_behind(trial)]
+        for state in ("waiting", "running", "paused")
+    )
+    cut_off = [trial for trial in running if not _is_at_work(trial, attributes)]
     unbegun = sum(trial.datetime_start is None for trial in waiting)
     return Left(
         stored=None if stored is None else dict(ledger.counts),
         interrupted=len(waiting) - unbegun + len(cut_off),
         retried=len(agenda.list_failed(trials)),
         new=unbegun + agenda.count_open(trials),
-        paused=len(ledger.list_open("paused")),
+        paused=len(paused),
         spent=meter.measure(trials, list_commands(attributes)),
         is_done=not cut_off and agenda.choose(trials) is None,
     )

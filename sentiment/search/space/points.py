@@ -97,13 +97,16 @@ class PointReader:
             self._points[trial.number] = point  # it never changes
         return point
 
-    def is_outside(self, drawn: Mapping[str, Any], *, has_begun: bool) -> bool:
-        """Return whether a value that was drawn, perhaps not all of a point, is none of the space as it is now.
+    def is_left_behind(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial that has not ended cannot go on: what it has drawn is none of the space as it is now.
 
-        A trial that has begun had, of a key that is searched since, what was set then.
+        That may be less than a point. A trial that has begun had, of a key that is searched since, what was set then.
         """
+        drawn = _list_drawn(trial)
+        if not drawn or self.read(trial) is not None:
+            return False
         names = {name_key(name) for name in drawn}
-        for item in self.space.parameters if has_begun else ():
+        for item in self.space.parameters if trial.params else ():
             key = name_key(item.name)
             is_later = item.condition is None and key not in names and key in self.defaults
             if is_later and find_value(item.distribution, self.defaults[key]) is None:
@@ -123,7 +126,7 @@ class PointReader:
         return {make_key(point): number for number, point in points if point is not None}
 
     def _read(self, trial: FrozenTrial) -> Point | None:
-        drawn = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
+        drawn = _list_drawn(trial)
         has_ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         if not drawn and not has_ended and self.space.parameters:
             return None  # its defaults are those of a trial that had nothing to draw, not of one that has yet to
@@ -162,6 +165,11 @@ class PointReader:
             else f"{key} ({name_key(parameter.condition[0])}={parameter.condition[1]})"
         )
         return settings.get(key, self.defaults.get(branch, self.defaults.get(key)))
+
+
+def _list_drawn(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what a trial has drawn, and what it is to draw."""
+    return {**trial.params, **trial.system_attrs.get("fixed_params", {})}
 
 
 ReadSettings = Callable[[Collection[str], Mapping[str, str]], Mapping[str, str]]

@@ -323,17 +323,15 @@ class StoredStudy:
         """
         trial = step.trial
         assert trial is not None
-        fixed = trial.system_attrs.get("fixed_params", {})
-        drawn = {**trial.params, **fixed}
-        if step.kind == "retry" or not drawn:
+        if step.kind == "retry":
             return True
-        point = self.search.reader.read(trial)
-        if point is None and self.search.reader.is_outside(drawn, has_begun=bool(trial.params)):
+        if self.search.reader.is_left_behind(trial):
             reason = "the space has changed, and its point is none of it any more"
             self._give_up(trial, Outcome("pruned", reason=reason))
             log.info("Trial %d does not go on: the space has changed, and its point is none of it.", trial.number)
             return False
-        missing = {name: value for name, value in (point or {}).items() if name not in drawn}
+        point, fixed = self.search.reader.read(trial) or {}, trial.system_attrs.get("fixed_params", {})
+        missing = {name: value for name, value in point.items() if name not in {**trial.params, **fixed}}
         if missing:
             self.write(get_trial_id(trial), "fixed_params", {**fixed, **missing})
         return True

@@ -97,6 +97,20 @@ def test_what_failed_or_was_interrupted_is_run_again(sweep, dry_run):
     assert count(dry_run(*command)) == 0
 
 
+def test_what_was_interrupted_outside_the_space_as_it_is_now_is_not_run_again(sweep, dry_run):
+    task = Task()
+    task.stop_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        sweep("x=interval(0,9)", SEED, "hydra.sweeper.n_trials=2", task=task)
+    command = ("x=interval(20,30)", SEED, "hydra.sweeper.n_trials=4")
+    told = dry_run(*command)
+    assert "1 interrupted" not in told
+    runs = len(task.runs)
+    study = sweep(*command, task=task)
+    assert len(task.runs) - runs == count(told) == 2
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE", "COMPLETE"]
+
+
 def test_a_budget_of_time_is_what_is_left_of_it(sweep, dry_run):
     command = ("x=interval(0,9)", SEED, "hydra.sweeper.budget=100s")
     assert count(dry_run(*command)) == 10
