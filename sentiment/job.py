@@ -36,6 +36,7 @@ from sentiment.errors import ConfigError, RunPruned
 from sentiment.format import is_share
 from sentiment.process import prepare_process
 from sentiment.search.study.current import RunningTrial, current_trial
+from sentiment.search.study.shared_results import IDENTITY_FILE
 
 if TYPE_CHECKING:
     from sentiment.data.corpus import Corpus
@@ -84,7 +85,18 @@ def run_job(run: RunContext) -> tuple[float, ...]:
         end_with_answer(run)
     if trial is not None:
         trial.describe(outcome)
+        trial.stopped_early(count_share(run))
     return tuple(outcome[name] for name in run.settings.objectives)
+
+
+def count_share(run: RunContext) -> float:
+    """Return the share of its epochs that a run which has ended trained; a model that is fitted in one go has none."""
+    from sentiment.tracking.result_file import read_result_of
+
+    record = read_result_of(run.output_dir)
+    if record is None or record.epochs is None or find_option(run.settings.model).fitter:
+        return 1.0
+    return record.epochs / run.settings.trainer.max_epochs
 
 
 def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
@@ -101,6 +113,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     from sentiment.training.resume import forget_attempts
 
     settings = run.settings
+    if trial is None:  # the folder of a job of a study may be this run's now
+        (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
     with open_recorder(run) as recorder:
         start = find_start(settings)
         corpus = build_corpus(settings.data, None if start is None else start.tokenizer)

@@ -116,14 +116,14 @@ class Budget:
     def fits(self, spent: Spending, jobs: float) -> bool:
         """Return whether there is room for so much more work, in whole jobs."""
         return (
-            (self.seconds is None or self.seconds - spent.seconds >= max(jobs * spent.trial_seconds, 1e-9))
+            self.has_time(spent, jobs)
             and (self.full_trials is None or self.full_trials - spent.committed_trials >= jobs - 1e-9)
             and (self.epochs is None or self.epochs - spent.committed_epochs >= jobs * spent.trial_epochs - 1e-9)
         )
 
-    def may_resume(self, spent: Spending, repeats: int) -> bool:
-        """Return whether a trial that waits may go on: of the work it is a part already."""
-        return Budget(self.seconds).fits(spent, repeats)
+    def has_time(self, spent: Spending, jobs: float) -> bool:
+        """Return whether there is time for so much more work, in whole jobs."""
+        return self.seconds is None or self.seconds - spent.seconds >= max(jobs * spent.trial_seconds, 1e-9)
 
     def seconds_left(self, spent: Spending) -> float | None:
         """Return the wall time that is left, below 0 when it is over; None without a budget of time."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import SentimentError
 from sentiment.search.budget import UNLIMITED
@@ -128,6 +128,8 @@ class Controller:
                     time.sleep(POLL_SECONDS)  # other processes run the last trials; one may die yet
                 self._wait()
             self._give_up(is_over=True)
+            if left := self._study.describe_left():
+                log.info("%s", left)
         finally:
             with uninterrupted():
                 self._stop()
@@ -240,7 +242,7 @@ class Controller:
         if not self._study.settle(trial_id, outcome):
             return None
         trial = self._study.read(trial_id)
-        if outcome.state == "failed":
+        if trial.state == TrialState.FAIL:  # also one that came to its end, and whose limits cannot be checked
             self._failures.append(self._write_failure(trial))
             if outcome.traceback and os.environ.get("HYDRA_FULL_ERROR") == "1":
                 log.error("Trial %d failed:\n%s", number, outcome.traceback)

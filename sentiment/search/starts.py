@@ -135,9 +135,8 @@ class StartFinder:
         try:
             if path.suffix == ".csv":
                 with path.open(encoding="utf-8", newline="") as stream:
-                    rows: Any = [
-                        {key: read_value(text) for key, text in row.items() if text} for row in csv.DictReader(stream)
-                    ]
+                    reader = csv.DictReader(stream)
+                    rows: Any = [_read_row(row, reader.line_num) for row in reader]
             else:
                 rows = OmegaConf.to_container(OmegaConf.load(path))
         except (OSError, ValueError, YAMLError, OmegaConfBaseException, csv.Error) as error:
@@ -170,6 +169,13 @@ class StartFinder:
         if len(best) < wanted:
             log.warning("%s has %d different points with a result, fewer than %d.", name, len(best), wanted)
         return [start for told, number in best for start in self._keep(f"trial {number} of {name}", dict(told))]
+
+
+def _read_row(row: Mapping[Any, Any], line: int) -> dict[str, Any]:
+    """Read a row of a CSV file; an empty field is none."""
+    if None in row:
+        raise ValueError(f"line {line} has more fields than the heading")
+    return {key: read_value(text) for key, text in row.items() if text}
 
 
 def read_other_study(name: str, folder: Path, working_dir: Path, key: str, remedy: str) -> StudyHistory:

@@ -131,6 +131,12 @@ def test_an_entry_that_names_no_point_is_a_fault_before_anything_starts(sweep, t
     assert not new.exists()
 
 
+def test_a_row_with_more_fields_than_the_heading_is_a_fault(sweep, tmp_path):
+    (tmp_path / "points.csv").write_text("x,y\n0.5,2.0\n0.5,2.0,9\n")
+    with pytest.raises(StudyEndedError, match="line 3 has more fields than the heading"):
+        sweep(*SPACE, f"hydra.sweeper.start=[{tmp_path / 'points.csv'}]")
+
+
 def test_a_grid_keeps_its_order(sweep):
     study = sweep("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=9")
     assert len(study.trials) == 2

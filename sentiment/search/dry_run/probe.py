@@ -112,6 +112,9 @@ class Probe:
     def write_outcome(self, outcome: Outcome) -> None:
         """Take no notice: it comes back from the process."""
 
+    def stopped_early(self, share: float) -> None:
+        """Take no notice: nothing is counted."""
+
     def progress(self, fraction: float, note: str = "") -> None:
         """Take a sample.
 

@@ -13,13 +13,14 @@ from typing import Literal
 from optuna.trial import FrozenTrial
 
 from sentiment.search.budget import UNLIMITED, Spending
-from sentiment.search.space.points import REPLACES_KEY, Changes, TakenPoints
+from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY, Changes, TakenPoints
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import name_state
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, Swap
 from sentiment.search.study.searched import Searched
+from sentiment.search.study.spending import count_jobs
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,9 @@ class Agenda:
     def choose(self, trials: Sequence[FrozenTrial]) -> Step | None:
         """Choose the next step; None where there is none now: all is done, or in the hands of others."""
         ledger = self.follow(trials)
-        waiting = ledger.list_open("waiting")
-        if waiting:
-            return Step("resume", waiting[0]) if self._may_resume(waiting, trials) else None
+        waiting = self._find_waiting(ledger, trials)
+        if waiting is not None:
+            return Step("resume", waiting)
         promoted = self._find_promoted(ledger.standing, trials, is_closing=False)
         if promoted is not None:
             return Step("promote", promoted)
@@ -179,8 +180,10 @@ class Agenda:
 
     def count_total(self, trials: Sequence[FrozenTrial]) -> int | None:
         """Return the trials of the study in the end, those of an earlier space included; None: its budget decides."""
-        free = self.count_free(trials)
-        return None if free > UNLIMITED // 2 else len(self.follow(trials)) + free
+        free, ledger = self.count_free(trials), self.follow(trials)
+        first = sum(trial.datetime_start is None for trial in ledger.list_open("waiting"))
+        beyond = min(first, max(0, len(ledger) - ledger.copies - self._search.total))
+        return None if free > UNLIMITED // 2 else len(ledger) - beyond + free
 
     def list_failed(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """List the trials without a result that the study is to have one of, and that may be tried again."""
@@ -203,11 +206,25 @@ class Agenda:
         """Return whether the budget has room for one more trial."""
         return not self._budget or self._budget.count_starts(self._measure(trials), self._repeats) > 0
 
-    def _may_resume(self, waiting: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> bool:
-        """Return whether the budget lets a waiting trial run: an interrupted one, else one that is yet to begin."""
-        if self._budget and any(trial.datetime_start is not None for trial in waiting):
-            return self._budget.may_resume(self._measure(trials), self._repeats)
-        return self._may_begin(trials)
+    def _find_waiting(self, ledger: Ledger, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+        """Find a trial that was interrupted, or else one that is to be tried first, within number and budget."""
+        waiting = ledger.list_open("waiting")
+        first = [trial for trial in waiting if trial.datetime_start is None]
+        for trial in waiting:
+            if trial.datetime_start is not None and self._may_resume(trial, trials):
+                return trial
+        is_room = first and len(ledger) - ledger.copies - len(first) < self._search.total
+        return first[0] if is_room and self._may_begin(trials) else None
+
+    def _may_resume(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+        """Return whether there is time for the rest of an interrupted trial, up to its pause; its work is counted."""
+        if self._budget.seconds is None:
+            return True
+        spent, target = self._measure(trials), trial.system_attrs.get(TARGET_KEY)
+        goal = float(self._repeats)
+        if target is not None and target < spent.steps_per_job:
+            goal = target / spent.steps_per_job
+        return self._budget.has_time(spent, max(0.0, goal - count_jobs(trial, spent.steps_per_job)))
 
     def _find_promoted(
         self, standing: Sequence[FrozenTrial], trials: Sequence[FrozenTrial], *, is_closing: bool

@@ -66,7 +66,10 @@ class RunningTrial(Protocol):
         """Note numbers beside the objective (size, time): for limits, tables and the dashboard."""
 
     def progress(self, fraction: float, note: str = "") -> None:
-        """Tell how far the job is, 0 to 1, for the live table and the time left."""
+        """Tell how far the job is, 0 to 1, for the live table and the time left, and what a pruned job cost."""
+
+    def stopped_early(self, share: float) -> None:
+        """Take it that the job ends complete after a share of its work: a budget of epochs counts no more than that."""
 
 
 _current: ContextVar[RunningTrial | None] = ContextVar("current_trial", default=None)

@@ -60,7 +60,7 @@ def exceed(trial: FrozenTrial, described: Mapping[str, Any], limits: Mapping[str
     Raises:
         LimitError: A number was not described. A trial that did not run to its end may lack some.
     """
-    missing = [name for name in limits if not _is_number(described.get(name))]
+    missing = list_undescribed(described, limits)
     if missing:
         numbers = sorted(name for name, value in described.items() if _is_number(value))
         raise LimitError(
@@ -70,6 +70,28 @@ def exceed(trial: FrozenTrial, described: Mapping[str, Any], limits: Mapping[str
             "the same command again with hydra.sweeper.allow_changes=true: the trial's result is kept"
         )
     return {name: float(described[name]) - bound for name, bound in sorted(limits.items())}  # GP: by place
+
+
+def list_undescribed(described: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
+    """List the limited numbers that a trial did not describe, or described as NaN."""
+    return [name for name in limits if not _is_number(described.get(name))]
+
+
+def explain_undescribed(
+    trials: Sequence[FrozenTrial], described: Mapping[str, Any], names: Sequence[str]
+) -> str | None:
+    """Say why a trial without some limited numbers has failed; None where no trial has ever described one of them.
+
+    Then it is not the trial that is at fault, but the name.
+
+    Args:
+        trials: The study's trials.
+        described: What the trial described.
+        names: From `list_undescribed`.
+    """
+    is_known = all(name in described or any(name in trial.constraints for trial in trials) for name in names)
+    told = ", ".join(f"{name} is {described[name]}" if name in described else f"{name} is missing" for name in names)
+    return f"a limit cannot be checked: {told}" if is_known else None
 
 
 def keeps_limits(trial: FrozenTrial) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
 from sentiment.search.composer import is_within
@@ -91,16 +91,16 @@ class PopulationPruner(Scheduler):
                 return Swap(loser, origin)
         return None
 
-    def explore(self, origin: FrozenTrial, chance: random.Random) -> dict[str, Any]:
-        """Return the values of a trial with the numbers under `keys` changed."""
+    def explore(
+        self, point: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], chance: random.Random
+    ) -> dict[str, Any]:
+        """Return a point with the numbers under `keys` changed, within the distributions that the space has now."""
         return {
-            name: self._change(value, origin.distributions[name], chance)
-            if is_within(name_key(name), self.keys)
-            else value
-            for name, value in origin.params.items()
+            name: self._change(value, distributions[name], chance) if is_within(name_key(name), self.keys) else value
+            for name, value in point.items()
         }
 
-    def _change(self, value: Any, distribution: object, chance: random.Random) -> Any:
+    def _change(self, value: Any, distribution: BaseDistribution, chance: random.Random) -> Any:
         if not isinstance(distribution, FloatDistribution | IntDistribution) or distribution.single():
             return value
         low, high, step = distribution.low, distribution.high, distribution.step

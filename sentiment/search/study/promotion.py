@@ -72,12 +72,11 @@ class PromotionPruner(Scheduler):
         """List the best paused trials of each rung, those of the highest rung first.
 
         In the end, a rung that no running trial can reach any more is settled: its quota is rounded up. And as long
-        as no promoted trial has come to its end, the furthest and best ones do.
+        as no promoted trial has come to its end, the furthest and best ones do. Who waits below the first rung, which
+        was lower in an earlier command, goes on to it.
         """
-        rungs: dict[int, list[FrozenTrial]] = defaultdict(list)
-        for trial in trials:
-            if is_paused(trial):
-                rungs[self.find_rung(count_steps(trial))].append(trial)
+        rungs = self._sort_paused(trials)
+        yield from rungs.pop(0, ())
         ranked = {rung: self._rank(trials, paused, rung, maximize) for rung, paused in rungs.items()}
         ceiling = self.find_ceiling(trials, maximize)
         open_rungs = [rung for rung in sorted(rungs) if rung < ceiling]
@@ -96,18 +95,22 @@ class PromotionPruner(Scheduler):
 
     def list_excess(self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool]) -> list[FrozenTrial]:
         """List the paused trials beyond `max_paused`: those of the lowest rung first, the worst of a rung first."""
-        paused = [trial for trial in trials if is_paused(trial)]
-        if len(paused) <= self.max_paused:
+        rungs = self._sort_paused(trials)
+        excess = sum(map(len, rungs.values())) - self.max_paused
+        if excess <= 0:
             return []
+        least_first = list(reversed(rungs.pop(0, ())))
+        for rung, waiting in sorted(rungs.items()):
+            least_first += reversed(list(self._rank(trials, waiting, rung, maximize).take(len(trials))))
+        return least_first[:excess]
+
+    def _sort_paused(self, trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
+        """Return the paused trials by the rung that they wait at; 0: below the first one."""
         rungs: dict[int, list[FrozenTrial]] = defaultdict(list)
-        for trial in paused:
-            rungs[self.find_rung(count_steps(trial))].append(trial)
-        least_first = [
-            trial
-            for rung, waiting in sorted(rungs.items())
-            for trial in reversed(list(self._rank(trials, waiting, rung, maximize).take(len(trials))))
-        ]
-        return least_first[: len(paused) - self.max_paused]
+        for trial in trials:
+            if is_paused(trial):
+                rungs[self.find_rung(count_steps(trial))].append(trial)
+        return rungs
 
     def list_rungs(self, steps: int) -> list[int]:
         """List the rungs that a trial of so many reports has come to."""

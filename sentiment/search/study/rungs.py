@@ -109,12 +109,17 @@ def _find_costs(trial: FrozenTrial, rung: int, maximize: Sequence[bool]) -> Cost
 def _rank_fronts(costs: Mapping[int, Costs]) -> list[int]:
     """Rank by non-dominated sorting, then by crowding distance (Deb et al. 2002, NSGA-II).
 
-    What is not known of every trial does not count. By hand because Optuna's functions are private.
+    What is known of no trial, as it comes at the end only, does not count. Who lacks what others have, or has it
+    infinite, as one that diverged, is worse than the worst of them. By hand because Optuna's functions are private.
     """
-    known = [column for column in zip(*costs.values(), strict=True) if not any(map(math.isnan, column))]
+    columns = []
+    for column in zip(*costs.values(), strict=True):
+        if known := list(filter(math.isfinite, column)):
+            worst = math.nextafter(max(known), math.inf)
+            columns.append([cost if math.isfinite(cost) else worst for cost in column])
     left: dict[int, Costs] = dict.fromkeys(costs, ())
-    if known:
-        left = dict(zip(costs, zip(*known, strict=True), strict=True))
+    if columns:
+        left = dict(zip(costs, zip(*columns, strict=True), strict=True))
     ranked: list[int] = []
     while left:
         front = {number: left.pop(number) for number in find_front(left)}

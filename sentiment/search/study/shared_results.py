@@ -1,9 +1,9 @@
 """Results that studies share: what one has finished, another in a folder beside it need not run again.
 
 Each finished job leaves a small file under its identity (settings, seed, data and code), next to the studies' folders,
-and the identity in its own folder, which may come to hold another job. A study that comes to an equal job takes over
-the whole folder of that job, so that all that reads folders finds the job's record, model and predictions as if it had
-run there.
+and the identity in its own folder, which may come to hold another job, of a study or of none. A study that comes to an
+equal job takes over the whole folder of that job, so that all that reads folders finds the job's record, model and
+predictions as if it had run there.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class SharedResults:
         if not self._can_write:
             return
         try:
-            write_text(self._root / result.folder / IDENTITY_FILE, identity)
+            folder = self._root / result.folder
+            write_text(folder / IDENTITY_FILE, f"{identity} {_date(folder)}".strip())
             if self._read(identity) is None:
                 write_json(file, asdict(result))
         except OSError as error:
@@ -79,7 +80,9 @@ class SharedResults:
         try:
             content = read_json(file)
             result = SharedResult(content["folder"], tuple(map(float, content["values"])), dict(content["described"]))
-            return result if (self._root / result.folder / IDENTITY_FILE).read_text() == identity else None
+            folder = self._root / result.folder
+            held, _, date = (folder / IDENTITY_FILE).read_text().partition(" ")
+            return result if held == identity and date in ("", _date(folder)) else None
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -88,15 +91,16 @@ class SharedResults:
 
     @contextmanager
     def taking_over(self, result: SharedResult, folder: Path) -> Iterator[None]:
-        """Make the folder of an equal job that of a job here; its files are linked, not copied, where that is possible.
+        """Make a copy of the folder of an equal job that of a job here.
 
-        What the block raises leaves no folder behind: the job has to run.
+        No links: whatever writes to the one folder later would write to the other. What the block raises leaves no
+        folder behind: the job has to run.
 
         Raises:
             OSError: The folder cannot be written, or the equal job's has gone meanwhile.
         """
         try:
-            shutil.copytree(self._root / result.folder, folder, copy_function=_link, dirs_exist_ok=True)
+            shutil.copytree(self._root / result.folder, folder, copy_function=_copy, dirs_exist_ok=True)
             yield
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -110,9 +114,12 @@ class SharedResults:
         return self._root / SHARED_DIR / f"{identity}.json"
 
 
-def _link(source: str, target: str) -> None:
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
+def _copy(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)  # an earlier version linked files
+    shutil.copy2(source, target)
+
+
+def _date(folder: Path) -> str:
+    """Return when Hydra wrote what a job's folder was used for last; empty: it writes nothing of it."""
+    file = folder / ".hydra" / "config.yaml"
+    return str(file.stat().st_mtime_ns) if file.exists() else ""

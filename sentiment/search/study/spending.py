@@ -6,6 +6,7 @@ import bisect
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,9 @@ class Meter:
         self._changes = Changes()
         self._open: dict[int, FrozenTrial] = {}
         self._ended: set[int] = set()
-        self._jobs = self._epochs = self._steps_per_job = self._trial_epochs = 0.0
+        self._jobs = self._epochs = self._trial_epochs = 0.0
+        self._steps_per_job = self._told_steps = 0.0  # of jobs that ended, and as others told
+        self._untold: Counter[tuple[int, float]] = Counter()  # reports and epochs of what ended and told no share
         self._is_any_promoted = False
         self._lengths: list[float] = []  # in order
 
@@ -63,9 +66,9 @@ class Meter:
                 self._open.pop(trial.number, None)
                 self._add(trial)
         opened = self._open.values()
-        steps_per_job = max(map(_count_whole, opened), default=0.0)
-        steps_per_job = max(steps_per_job, self._steps_per_job)
-        done = {trial.number: _count_jobs(trial) for trial in opened}
+        steps_per_job = self._steps_per_job or max([self._told_steps, *map(_guess_whole, opened)])
+        ended = [(_share(steps, steps_per_job), epochs, count) for (steps, epochs), count in self._untold.items()]
+        done = {trial.number: count_jobs(trial, steps_per_job) for trial in opened}
         committed = {trial.number: _commit(trial, done[trial.number], self._repeats, steps_per_job) for trial in opened}
         trial_epochs = max(self._trial_epochs, max(map(_count_epochs, opened), default=0.0))
         # Another command may have claimed a trial and not yet told its epochs: they are as many as any trial's.
@@ -73,13 +76,15 @@ class Meter:
         unused = {trial.number: _count_unused(trial) for trial in opened}
         lengths = list(self._lengths)
         if self._first:
-            lengths += filter(None, map(_estimate_seconds, filter(is_paused, opened)))
+            lengths += filter(None, (_estimate_seconds(trial, steps_per_job) for trial in filter(is_paused, opened)))
+        jobs = self._jobs + sum(share * count for share, _, count in ended)
+        spent = self._epochs + sum(share * size * count for share, size, count in ended)
         return Spending(
             seconds=_unite(commands, own),
-            full_trials=self._jobs + sum(done.values()),
-            epochs=self._epochs + sum((done[one] - unused[one]) * size for one, size in sizes.items()),
-            committed_trials=self._jobs + sum(committed.values()),
-            committed_epochs=self._epochs + sum((committed[one] - unused[one]) * size for one, size in sizes.items()),
+            full_trials=jobs + sum(done.values()),
+            epochs=spent + sum((done[one] - unused[one]) * size for one, size in sizes.items()),
+            committed_trials=jobs + sum(committed.values()),
+            committed_epochs=spent + sum((committed[one] - unused[one]) * size for one, size in sizes.items()),
             trial_seconds=statistics.median(lengths) if lengths else 0.0,
             trial_epochs=trial_epochs,
             steps_per_job=steps_per_job,
@@ -91,11 +96,15 @@ class Meter:
 
     def _add(self, trial: FrozenTrial) -> None:
         """Add a trial that has ended: it never changes any more."""
-        done = _count_jobs(trial)
+        done, epochs = count_jobs(trial), _count_epochs(trial)
+        if _is_untold(trial):  # by its reports, of which nobody may know yet how many a whole job makes
+            done = 0.0
+            self._untold[count_steps(trial) - (find_origin(trial) or {"steps": 0})["steps"], epochs] += 1
         self._jobs += done
-        self._epochs += max(0.0, done - _count_unused(trial)) * _count_epochs(trial)
-        self._trial_epochs = max(self._trial_epochs, _count_epochs(trial))
+        self._epochs += max(0.0, done - _count_unused(trial)) * epochs
+        self._trial_epochs = max(self._trial_epochs, epochs)
         self._steps_per_job = max(self._steps_per_job, _count_whole(trial))
+        self._told_steps = max(self._told_steps, _guess_whole(trial))
         self._is_any_promoted |= is_promoted(trial)
         seconds = 0.0
         if self._first:
@@ -123,21 +132,29 @@ def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float)
         return done
     target: int | None = trial.system_attrs.get(TARGET_KEY)
     if target is None or not steps_per_job or target >= steps_per_job:
-        return float(repeats) - _inherit(trial)
-    return max(done, target / steps_per_job - _inherit(trial))
+        return float(repeats) - _inherit(trial, steps_per_job)
+    return max(done, target / steps_per_job - _inherit(trial, steps_per_job))
 
 
 def _count_whole(trial: FrozenTrial) -> float:
-    """Return how many reports a whole job of the trial makes, by its first job, which alone reports; 0: unknown."""
+    """Return how many reports the first job of a trial, which alone reports, makes; 0: it is not complete."""
     kept = read_outcomes_of(trial).get(0)
-    share = read_share(trial, 0) or (kept.share if kept is not None and kept.state == "complete" else None)
-    return float(round(count_steps(trial) / share)) if share else 0.0
+    return float(round(count_steps(trial) / kept.share)) if kept is not None and kept.state == "complete" else 0.0
 
 
-def _estimate_seconds(trial: FrozenTrial) -> float:
+def _guess_whole(trial: FrozenTrial) -> float:
+    """Return how many reports the first job of a trial will make, by the share that it has told; 0: it has told none.
+
+    A job may tell a step before it reports it, or after: what a complete one has reported is surer.
+    """
+    share = read_share(trial, 0)
+    return float(round(count_steps(trial) / share)) if share else _count_whole(trial)
+
+
+def _estimate_seconds(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
     """Return how long a job of a trial takes, by the time that its jobs ran and how far they came; 0: nobody knows."""
-    is_known = trial.state == TrialState.COMPLETE or PROGRESS_KEY in trial.system_attrs
-    jobs = _count_jobs(trial) if is_known else 0.0
+    is_known = trial.state == TrialState.COMPLETE or PROGRESS_KEY in trial.system_attrs or steps_per_job
+    jobs = count_jobs(trial, steps_per_job) if is_known else 0.0
     return _sum_seconds(trial) / jobs if jobs else 0.0
 
 
@@ -145,8 +162,16 @@ def _sum_seconds(trial: FrozenTrial) -> float:
     return sum(outcome.seconds for outcome in read_outcomes_of(trial).values())
 
 
-def _count_jobs(trial: FrozenTrial) -> float:
-    """Count the jobs of a trial that ran, one that was not complete by its share; it counts whole if it told none."""
+def count_jobs(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
+    """Count the jobs of a trial that ran.
+
+    One that was not complete counts by the share that it told, or by its reports where it told none, or is paused at a
+    report; one that has ended with neither counts whole.
+
+    Args:
+        trial: The trial.
+        steps_per_job: Reports of a whole job; 0: nobody knows.
+    """
     outcomes, prefix = read_outcomes_of(trial), ATTEMPT_KEY.format(repeat="")
     jobs = 0.0
     for repeat in [int(key.removeprefix(prefix)) for key in trial.system_attrs if key.startswith(prefix)]:
@@ -154,14 +179,29 @@ def _count_jobs(trial: FrozenTrial) -> float:
         if kept is not None and kept.state == "complete" and kept.adopted_from is None:
             jobs += 1.0
         else:
-            told = read_share(trial, repeat)
+            told, steps = read_share(trial, repeat), count_steps(trial) if repeat == 0 else 0
+            if steps and steps_per_job and (told is None or is_paused(trial)):
+                told = _share(steps, steps_per_job)
             jobs += float(trial.state.is_finished()) if told is None else told
-    return max(0.0, jobs - _inherit(trial))
+    return max(0.0, jobs - _inherit(trial, steps_per_job))
 
 
-def _inherit(trial: FrozenTrial) -> float:
+def _share(steps: int, steps_per_job: float) -> float:
+    return min(1.0, steps / steps_per_job) if steps_per_job else 1.0
+
+
+def _is_untold(trial: FrozenTrial) -> bool:
+    """Return whether of a trial that has ended nothing but its reports tells how far its only job came."""
+    is_complete = trial.state == TrialState.COMPLETE or any(
+        kept.state == "complete" for kept in read_outcomes_of(trial).values()
+    )
+    has_run = ATTEMPT_KEY.format(repeat=0) in trial.system_attrs
+    return has_run and not is_complete and read_share(trial, 0) is None and count_steps(trial) > 0
+
+
+def _inherit(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
     """Return the share of its job that a copy did not run itself."""
-    origin, whole = find_origin(trial), _count_whole(trial)
+    origin, whole = find_origin(trial), steps_per_job or _guess_whole(trial)
     return origin["steps"] / whole if origin is not None and whole else 0.0
 
 

@@ -34,7 +34,7 @@ from sentiment.search.storage.lease import Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
 from sentiment.search.study.agenda import Agenda, Ledger, Step
 from sentiment.search.study.definition import Definition, compare, require_same_limits, require_same_results
-from sentiment.search.study.limits import CONSTRAINT_KEY, exceed
+from sentiment.search.study.limits import CONSTRAINT_KEY, exceed, explain_undescribed, list_undescribed
 from sentiment.search.study.outcome import (
     OUTCOME_KEY,
     Outcome,
@@ -366,6 +366,8 @@ class StoredStudy:
     def _note_claim(self, trial_id: int) -> None:
         stored = self._storage.get_trial(trial_id)
         self._storage.set_trial_system_attr(trial_id, OWNER_KEY, self.owner)
+        if self._budget.seconds is not None:  # a command that is killed before its next heartbeat has cost time too
+            self._write_lease(self._lease.record())
         if self._commit is not None:
             self._storage.set_trial_system_attr(trial_id, COMMIT_KEY, self._commit)
         # The lease of an earlier job must not speak for the next job.
@@ -387,9 +389,12 @@ class StoredStudy:
         origin, number = swap.origin, len(self.trials())
         assert isinstance(self.search.pruner, PopulationPruner)
         seed = derive_seed(self.search.options.sampler.get("seed"), number, 2)
-        params = self.search.pruner.explore(origin, random.Random(seed))
+        point = self.search.reader.read(origin)
+        assert point is not None, "who is copied has a point of the space as it is now"
+        distributions = {one.name: one.distribution for one in self.search.reader.space.active(point)}
+        params = self.search.pruner.explore(point, distributions, random.Random(seed))
         if self.search.is_valid is not None and not self.search.is_valid(params):
-            params = dict(origin.params)
+            params = dict(point)
         reports = {
             key: value for key, value in origin.system_attrs.items() if key.startswith(VALUES_KEY.format(step=""))
         }
@@ -443,6 +448,14 @@ class StoredStudy:
         """
         return self._agenda.follow(self.trials() if trials is None else trials)
 
+    def describe_left(self) -> str:
+        """Return which trials wait though nothing is left to do: number or budget have no room; empty: none does."""
+        waiting = self.look().list_open("waiting")
+        first = sum(trial.datetime_start is None for trial in waiting)
+        parts = {"were to be tried first": first, "were interrupted": len(waiting) - first}
+        told = " and ".join(f"{what} ({count})" for what, count in parts.items() if count)
+        return f"Left out, as n_trials or the budget has no room for them: trials that {told}." if told else ""
+
     def list_failed(self) -> list[FrozenTrial]:
         """List the trials without a result that the study is to have one of, and that may be tried again."""
         return self._agenda.list_failed(self.trials())
@@ -451,7 +464,8 @@ class StoredStudy:
         drawn = {key: value for key, value in trial.params.items() if name_key(key) not in self.search.reader.searched}
         point = {**drawn, **(self.search.reader.read(trial) or {})}
         self._study.enqueue_trial(point, user_attrs={REPLACES_KEY: trial.number})
-        log.info("Trial %d failed before; its point is tried again.", trial.number)
+        anew = "" if find_origin(trial) is None else ", from the beginning: it was a copy, whose origin has gone on"
+        log.info("Trial %d failed before; its point is tried again%s.", trial.number, anew)
 
     def spent(self, trials: Sequence[FrozenTrial] | None = None) -> Spending:
         """Measure what the study has cost so far."""
@@ -634,8 +648,13 @@ class StoredStudy:
         return controller is None or self._watch.is_dead(controller)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
+        described = self._read_described(trial, outcome)
+        undescribed = list_undescribed(described, self.search.options.limits) if outcome.state == "complete" else []
+        reason = explain_undescribed(self.trials(), described, undescribed) if undescribed else None
+        if reason is not None:
+            outcome = Outcome("failed", kind="exception", reason=reason)
         if outcome.state in ("complete", "pruned"):
-            self._write_described(trial, outcome)
+            self._write_described(trial, outcome, described)
         for key in ("reused_from", "adopted_from"):
             if getattr(outcome, key) is not None:
                 self.note(get_trial_id(trial), key, getattr(outcome, key))
@@ -648,16 +667,21 @@ class StoredStudy:
         else:
             self._study.tell(trial.number, list(outcome.values))
 
-    def _write_described(self, trial: FrozenTrial, outcome: Outcome) -> None:
+    def _read_described(self, trial: FrozenTrial, outcome: Outcome) -> dict[str, float]:
+        """Return the means of what the repeats of a trial described."""
+        described = read_described(trial)
+        if outcome.reused_from is not None:  # its job did not run; the equal one described it
+            described = {**read_described(self.trials()[outcome.reused_from]), **described}
+        return described
+
+    def _write_described(self, trial: FrozenTrial, outcome: Outcome, described: Mapping[str, float]) -> None:
         """Write the means of what the repeats described, and by how much they are above the limits.
 
         The latter is for Optuna's samplers and its choice of the best.
         """
-        described = read_described(trial)
-        if outcome.reused_from is not None:  # its job did not run; the equal one described it
-            described = {**read_described(self.trials()[outcome.reused_from]), **described}
-        is_complete = outcome.state == "complete"
-        known = {name: bound for name, bound in self.search.options.limits.items() if is_complete or name in described}
+        limits = self.search.options.limits
+        unknown = [] if outcome.state == "complete" else list_undescribed(described, limits)
+        known = {name: bound for name, bound in limits.items() if name not in unknown}
         for name, excess in exceed(trial, described, known).items():
             self.write(get_trial_id(trial), CONSTRAINT_KEY.format(name=name), excess)
         for name, value in described.items():

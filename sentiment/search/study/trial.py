@@ -95,6 +95,7 @@ class StoredTrial:
         self._began = time.monotonic()
         self._earlier_seconds = 0.0
         self._attempt: dict[str, Any] | None = None
+        self._share = 1.0
 
     def begin(self, folder: Path, log_file: Path | None) -> None:
         """Note that the job starts to work in its folder, and which file is its log."""
@@ -172,16 +173,19 @@ class StoredTrial:
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far the job is."""
-        self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [round(fraction, 4), note, self.repeat])
+        self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [float(fraction), note, self.repeat])
+
+    def stopped_early(self, share: float) -> None:
+        """Take it that the job ends by itself after a share of its work."""
+        self._share = min(1.0, float(share))
 
     def read_outcome(self) -> Outcome | None:
         """Return the outcome that an earlier process of this job wrote; None: it has not ended."""
         return read_outcomes_of(self._storage.get_trial(self._trial_id)).get(self.repeat)
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Keep the outcome, with the time that the job took in all, and how far it told that it came."""
-        told = read_share(self._storage.get_trial(self._trial_id), self.repeat) if outcome.state == "complete" else None
-        content = replace(outcome, seconds=self._count_seconds(), share=told or 1.0).to_json()
+        """Keep the outcome, with the time that the job took in all, and the share of its work that it was."""
+        content = replace(outcome, seconds=self._count_seconds(), share=self._share).to_json()
         self._storage.set_trial_system_attr(self._trial_id, OUTCOME_KEY.format(repeat=self.repeat), content)
 
     def read_owner(self) -> str | None:

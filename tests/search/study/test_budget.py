@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from datetime import timedelta
 
@@ -133,11 +134,23 @@ def test_a_job_that_stops_early_counts_the_epochs_that_it_trained(sweep, study_d
     def stop_early(config):
         for step in range(2):
             current_trial().progress((step + 1) / 4)
+        current_trial().stopped_early(2 / 4)
         return abs(config.x)
 
     options = ("hydra.sweeper.epochs=20", "hydra.sweeper.epochs_key=steps", "steps=4")
     assert len(sweep(*SPACE, *options, task=stop_early).trials) == 9, "then 2 epochs are left, and a trial may take 4"
     assert read_study(None, study_dir).budget == "18 of 20 epochs used"
+
+
+def test_a_job_that_tells_its_progress_at_the_beginning_of_each_epoch_did_not_stop_early(sweep, study_dir):
+    def run(config):
+        for step in range(2):
+            current_trial().progress(step / 2)
+        return abs(config.x)
+
+    options = ("hydra.sweeper.epochs=10", "hydra.sweeper.epochs_key=steps", "steps=2")
+    assert len(sweep(*SPACE, *options, task=run).trials) == 5
+    assert read_study(None, study_dir).budget == "10 of 10 epochs used"
 
 
 def test_an_epochs_key_that_says_no_number_is_refused(sweep):
@@ -194,6 +207,21 @@ def test_points_that_are_tried_first_are_within_the_budget_too(sweep):
     study = sweep(*SPACE, points, "hydra.sweeper.full_trials=4", task=Stepping())
     assert [trial.params["x"] for trial in study.trials][:3] == [1.0, 2.0, 3.0]
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
+
+
+def test_points_that_are_tried_first_are_within_a_number_that_was_lowered(sweep, caplog):
+    caplog.set_level(logging.INFO)
+    points = f"hydra.sweeper.start=[{', '.join(f'{{x: {number / 2}}}' for number in range(8))}]"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*SPACE, points, "hydra.sweeper.n_trials=8", task=Stepping(stop_at=2))
+    task = Stepping()
+    study = sweep(*SPACE, "hydra.sweeper.n_trials=3", task=task)
+    assert [trial.state for trial in study.trials].count(TrialState.COMPLETE) == 3
+    assert task.runs == [1, 2]
+    assert (
+        "Left out, as n_trials or the budget has no room for them: trials that were to be tried first (5)."
+        in caplog.text
+    )
 
 
 def test_failed_trials_are_tried_again_within_the_budget_alone(sweep):
@@ -289,8 +317,8 @@ def test_how_long_a_job_takes_is_told_of_one_repeat(pruner):
     spent = Meter(4, pruner).measure([trial], [])
     assert spent.trial_seconds == 3
     assert Budget(seconds=12).count_starts(spent, 4) == UNLIMITED, "there is time for four more jobs"
-    assert Budget(seconds=12).may_resume(spent, 4)
-    assert not Budget(seconds=11).may_resume(spent, 4)
+    assert Budget(seconds=12).has_time(spent, 4)
+    assert not Budget(seconds=11).has_time(spent, 4)
 
 
 def test_how_far_a_repeat_came_is_not_told_by_another(sweep, study_dir):
@@ -301,6 +329,7 @@ def test_how_far_a_repeat_came_is_not_told_by_another(sweep, study_dir):
         if trial.repeat == 0:
             trial.progress(0.5)
             trial.report(abs(config.x), step=0)
+            trial.stopped_early(0.5)
         return abs(config.x)
 
     options = ("hydra.sweeper.epochs=8", "hydra.sweeper.epochs_key=steps", "steps=4", "hydra.sweeper.repeats=2")

@@ -97,7 +97,19 @@ def test_a_number_that_was_not_described_is_named_and_the_result_is_not_lost(hol
         assert study.trials()[0].constraints == {"model/parameters": -5.0}
 
 
-@pytest.mark.parametrize("value", [None, "5", True, float("nan")])
+def test_a_trial_without_the_number_that_others_have_has_failed_and_the_study_goes_on(hold):
+    with hold({"size": 10.0}) as study:
+        run(study, complete(0.9), size=float("nan"))
+        run(study, complete(0.8), size=5.0)
+        run(study, complete(0.7))
+        run(study, Outcome("pruned"), size=float("nan"))
+        assert [trial.state.name for trial in study.trials()] == ["FAIL", "COMPLETE", "FAIL", "PRUNED"]
+        reasons = [study.trials()[number].user_attrs["failure.reason"] for number in (0, 2)]
+        assert reasons == [f"a limit cannot be checked: size is {what}" for what in ("nan", "missing")]
+        assert [trial.value for trial in study.best()] == [0.8]
+
+
+@pytest.mark.parametrize("value", [None, "5", True])
 def test_what_is_no_number_does_not_count_as_described(hold, value):
     with hold({"size": 10.0}) as study, pytest.raises(LimitError, match="did not describe"):
         run(study, complete(0.9), size=value)

@@ -93,15 +93,14 @@ def test_numbers_change_within_their_intervals_and_the_rest_stays(seed, value, w
         "model.depth": IntDistribution(1, 4),
     }
     params = {"optimizer.lr": value, "optimizer.steps": whole, "optimizer.name": "adam", "model.depth": 2}
-    origin = create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
-    changed = POPULATION.explore(origin, random.Random(seed))
+    changed = POPULATION.explore(params, distributions, random.Random(seed))
     for name, distribution in distributions.items():
         assert distribution._contains(distribution.to_internal_repr(changed[name]))
         assert type(changed[name]) is type(params[name])
     assert changed["model.depth"] == 2
     assert changed["optimizer.name"] == "adam"
-    assert changed == POPULATION.explore(origin, random.Random(seed))
-    factors = PopulationPruner(resample=0.0).explore(origin, random.Random(seed))
+    assert changed == POPULATION.explore(params, distributions, random.Random(seed))
+    factors = PopulationPruner(resample=0.0).explore(params, distributions, random.Random(seed))
     assert (
         factors["optimizer.lr"]
         == pytest.approx(min(max(value * (1.25 if factors["optimizer.lr"] > value else 0.8), 0.01), 1))
@@ -182,6 +181,33 @@ def test_a_copy_s_result_is_nobody_else_s(sweep, tmp_path):
     study = sweep(*COMMAND, task=Walking())
     copies = [trial for trial in study.trials if find_origin(trial) is not None]
     assert not any(key.startswith("study:identity") for trial in copies for key in trial.system_attrs)
+
+
+@pytest.mark.parametrize(
+    ("space", "lowest"), [(["x=interval(0,1)", "y=interval(0,5)"], 0.0), (["x=tag(log,interval(0.01,1))"], 0.01)]
+)
+def test_a_copy_in_a_space_that_changed_differs_from_its_origin_in_what_may_change_alone(sweep, space, lowest):
+    class Stopped(Walking):
+        def __call__(self, config):
+            if len(self.steps) == 8:  # all of the population wait at their first pause
+                raise KeyboardInterrupt
+            return super().__call__(config)
+
+    options = [*COMMAND[1:], "hydra.sweeper.pruner.resample=0"]
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*COMMAND, *options, task=Stopped())
+    study = sweep(*space, *options, task=Walking())
+    copies = [trial for trial in study.trials if find_origin(trial) is not None and trial.params]
+    assert copies
+
+    def x_of(trial):
+        return next(value for name, value in trial.params.items() if name.startswith("x"))
+
+    for trial in copies:
+        origin = study.trials[find_origin(trial)["trial"]]
+        assert trial.params.get("y", 0.0) == origin.params.get("y", 0.0), "it is what the origin was trained with"
+        changed = [min(max(x_of(origin) * factor, lowest), 1.0) for factor in (1.25, 0.8)]
+        assert x_of(trial) == pytest.approx(changed[0]) or x_of(trial) == pytest.approx(changed[1])
 
 
 def test_repeats_are_refused(sweep):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -120,25 +122,28 @@ def test_a_ladder_that_is_none_is_refused(sweep, faulty):
 
 
 class Climbing:
-    """A task of nine steps with a checkpoint after each; the objective is best where x is near 0."""
+    """A task of some steps with a checkpoint after each; the objective is best where x is near 0."""
 
-    def __init__(self, stop_after=None):
+    def __init__(self, count=9, *, stop_after=None, tells=True):
         self.steps = []
+        self.count = count
+        self.tells = tells
         self.stop_after = stop_after
 
     def __call__(self, config):
         trial = current_trial()
         checkpoint = trial.folder / "checkpoint.json"
         done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
-        for step in range(done, 9):
+        for step in range(done, self.count):
             if self.stop_after is not None and len(self.steps) == self.stop_after:
                 self.stop_after = None
                 raise KeyboardInterrupt
             self.steps.append((trial.number, step))
-            trial.progress((step + 1) / 9)
-            trial.report(abs(config.x) + 9 - step, step=step)
+            if self.tells:
+                trial.progress((step + 1) / self.count)
+            trial.report(abs(config.x) + self.count - step, step=step)
             checkpoint.write_text(json.dumps(step + 1))
-            if step < 8:
+            if step < self.count - 1:
                 trial.saved()
         return abs(config.x) + 1
 
@@ -239,11 +244,44 @@ def test_the_same_command_has_nothing_left_and_more_trials_join_the_ladder(sweep
     assert len(task.steps) == len(set(task.steps))
 
 
+def test_paused_trials_below_a_first_rung_that_was_raised_go_on_to_it():
+    raised = PromotionPruner(min_resource=2, reduction_factor=3, max_paused=2)
+    trials = [trial_at(0, [0.5]), trial_at(1, [0.9]), trial_at(2, [0.6, 0.7]), trial_at(3, [0.1], state="running")]
+    assert promotable(trials, ladder=raised) == [0, 1], "without a comparison: they have come to no rung"
+    assert [trial.number for trial in raised.list_excess(trials, maximize=[True])] == [1]
+
+
+@pytest.mark.parametrize("steps", [6, 7, 9])
+@pytest.mark.parametrize("work", [1, 2])
+def test_what_takes_one_trial_to_its_end_is_not_lost_to_rounding(sweep, steps, work):
+    study = sweep(*OPTIONS, f"hydra.sweeper.full_trials={work}", task=Climbing(steps))
+    assert any(trial.state == TrialState.COMPLETE for trial in study.trials)
+
+
+def test_work_is_counted_by_reports_where_a_job_tells_no_progress(sweep, study_dir):
+    task = Climbing(tells=False)
+    sweep(*OPTIONS, "hydra.sweeper.full_trials=4", task=task)
+    whole = next(count for count in range(len(task.steps)) if task.steps[count][1] == 8)  # then its length is known
+    assert len(task.steps) <= whole + 4 * 9
+    budget = read_study(None, study_dir).budget
+    assert budget == f"{round(len(task.steps) / 9, 1):g} of 4 full trials used"
+
+
+def test_a_waiting_trial_without_room_keeps_nobody_from_his_promotion(sweep, caplog):
+    caplog.set_level(logging.INFO)
+    points = ", ".join(f"{{x: {number / 8}}}" for number in range(20))
+    study = sweep(*OPTIONS, "hydra.sweeper.full_trials=3", f"hydra.sweeper.start=[{points}]", task=Climbing())
+    states = Counter(trial.state for trial in study.trials)
+    assert states[TrialState.COMPLETE] >= 2, "the first of all, and the best of those that paused"
+    assert states[TrialState.WAITING] > 0
+    assert f"were to be tried first ({states[TrialState.WAITING]})" in caplog.text
+
+
 def test_a_budget_of_work_is_kept_and_spent_on_one_that_comes_to_its_end(sweep):
     task = Climbing()
     study = sweep(*OPTIONS, "hydra.sweeper.full_trials=4", task=task)
     used = sum(trial.system_attrs[PROGRESS_KEY][0] for trial in study.trials)
-    assert 3 < used <= 4
+    assert 3 < used <= 4 + 1e-9
     assert len(task.steps) == round(9 * used)
     assert sum(trial.state == TrialState.COMPLETE for trial in study.trials) >= 1
     assert len(study.trials) > 9

@@ -42,6 +42,16 @@ def test_what_is_known_at_the_end_only_does_not_count():
     assert rank_rung(unknown, 1, [True, False]) == [0, 1]
 
 
+def test_a_trial_that_diverged_takes_no_objective_from_the_others():
+    loss_and_size = [(0.1, 600), (0.4, 500), (0.5, 400), (0.9, 300), (0.7, 200), (0.8, 150)]
+    trials = [trial_at(number, values) for number, values in enumerate(loss_and_size)]
+    ranked = rank_rung(trials, 1, [False, False])
+    for value in (math.nan, math.inf):
+        with_it = rank_rung([*trials, trial_at(6, (value, 250))], 1, [False, False])
+        assert [number for number in with_it if number != 6] == ranked
+        assert with_it[-1] == 6, "one of its size has a loss, which is better than none"
+
+
 points = st.lists(st.tuples(*[st.integers(0, 5).map(float)] * 2), min_size=1, max_size=12)
 
 

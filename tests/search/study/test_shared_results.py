@@ -203,15 +203,28 @@ def test_a_limit_holds_for_what_is_taken_over(study):
     assert {(trial.params["x"], trial.constraints["size"] > 0) for trial in trials} == {(1, False), (2, True)}
 
 
-def test_links_do_not_tie_what_is_written_later(study, tmp_path):
+def test_what_is_written_later_is_not_written_in_both_folders(study, tmp_path):
     study("one")
     study("two")
-    one = tmp_path / "multirun/one/0/note.txt"
-    two = next(file for file in tmp_path.glob("multirun/two/*/note.txt") if file.samefile(one))
-    replacement = two.with_name("new")
-    replacement.write_text("other")
-    replacement.replace(two)
-    assert one.read_text() != "other"
+    there = {file: file.read_text() for file in tmp_path.glob("multirun/*/*/note.txt")}
+    assert len(there) == 4
+    for file in there:
+        file.write_text("other")
+        assert [other.read_text() for other in there if other != file] == [
+            text for other, text in there.items() if other != file
+        ]
+        file.write_text(there[file])
+
+
+def test_a_folder_that_another_run_has_used_since_is_not_taken_over(study, application, tmp_path):
+    study("one")
+    assert application.take() == [(1, 0), (2, 0)]
+    for number in (0, 1):
+        written = tmp_path / f"multirun/one/{number}/.hydra/config.yaml"
+        written.parent.mkdir(exist_ok=True)
+        written.write_text("x: 9")  # as Hydra does for every run
+    study("two")
+    assert application.take() == [(1, 0), (2, 0)]
 
 
 def test_the_shared_file_holds_no_path_of_this_machine(study, tmp_path):
