@@ -38,6 +38,11 @@ class MergingComposer:
             OmegaConfBaseException: A value does not fit its key.
         """
         values = [override for override in overrides if self._is_value(override)]
+        others = [
+            override for override in overrides if override not in values and not self._is_group(override.key_or_group)
+        ]
+        if any(_is_related(one.key_or_group, other.key_or_group) for one in values for other in others):
+            return self._compose([str(override.input_line) for override in overrides])  # their order decides
         structure = tuple(str(override.input_line) for override in overrides if override not in values)
         if structure not in self._bases:
             self._bases[structure] = pickle.dumps(self._compose(structure))
@@ -58,3 +63,8 @@ class MergingComposer:
             and not override.is_hydra_override()
             and not self._is_group(override.key_or_group)
         )
+
+
+def _is_related(one: str, other: str) -> bool:
+    """Return whether two keys are the same, or one is within the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")

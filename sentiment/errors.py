@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import signal
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -140,6 +141,9 @@ FailureKind = Literal[
 but a disk was full or a database away; the same command finishes it. ``not_launched``: a launcher did not take it.
 """
 
+INTERRUPTIONS = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+"""Exit codes by which the handlers of signals end a process."""
+
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 """Exit code of a process that ended as SIGTERM asked it to, by the shell's convention."""
 
@@ -194,6 +198,26 @@ def _write_one_line(error: BaseException) -> str:
     message = " ".join(mask_passwords(str(error)).split())
     name = type(error).__name__
     return f"{name}: {message}"[:REASON_LENGTH] if message else name
+
+
+@contextmanager
+def refusing_exit() -> Iterator[None]:
+    """Take a job that ends its process, whatever the code, for one that failed: its sweep would end with it unheard.
+
+    What interrupts the process goes through: Ctrl-C, of which Lightning makes an exit, and the handlers of signals.
+
+    Raises:
+        SentimentError: The block called `sys.exit`.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        if error.code in INTERRUPTIONS or isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise SentimentError(
+            f"The run called sys.exit({'' if error.code is None else repr(error.code)}) instead of coming to its end.\n"
+            "  -> return its objective, or raise an error that says what was wrong"
+        ) from error
 
 
 def _find_kind(error: Exception) -> FailureKind:

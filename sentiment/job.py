@@ -32,7 +32,7 @@ from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
 from sentiment.credentials import name_server
-from sentiment.errors import ConfigError, RunPruned
+from sentiment.errors import ConfigError, RunPruned, refusing_exit
 from sentiment.format import is_share
 from sentiment.process import prepare_process
 from sentiment.search.study.current import RunningTrial, current_trial
@@ -73,11 +73,14 @@ def run_job(run: RunContext) -> tuple[float, ...]:
     """
     name_server(run.settings.tracking.uri)
     trial = current_trial()
-    is_again = trial is not None or "SLURM_RESTART_COUNT" in os.environ  # Slurm may restart a job that has just ended
+    # Slurm may restart a job that has just ended. Of a study, a job that begins may find the folder of a study that is
+    # gone, whose results are none of its own.
+    is_again = "SLURM_RESTART_COUNT" in os.environ if trial is None else trial.attempt > 1
     outcome = read_earlier(run) if is_again else None
     if outcome is None:
         try:
-            outcome = train(run, trial)
+            with refusing_exit():
+                outcome = train(run, trial)
         except KeyboardInterrupt:
             if run.job_number is None:
                 log.info("Stopped. %s", explain_resuming(run))
@@ -203,16 +206,20 @@ def explain_resuming(run: RunContext) -> str:
 
 
 def read_earlier(run: RunContext) -> dict[str, float] | None:
-    """Read the numbers of a job that ended, but whose process was killed before it told the study.
+    """Read the numbers of a job that ended, but whose process was killed before it told the study; None: it has none.
 
     Raises:
         RunPruned: The study had ended it early.
     """
+    from sentiment.data.build import fingerprint_data
     from sentiment.tracking.params import flatten_settings
-    from sentiment.tracking.result_file import read_ended
+    from sentiment.tracking.result_file import FINGERPRINT_TAG, read_ended
     from sentiment.training.result import describe_outcome
 
     record = read_ended(run.output_dir, flatten_settings(run.settings))
+    if record is not None and record.tags.get(FINGERPRINT_TAG) not in (None, fingerprint_data(run.settings.data)):
+        log.warning("%s holds a result of other data; it is not taken.", run.output_dir)
+        return None
     if record is not None and record.status == "PRUNED":
         raise RunPruned(record.reason or "pruned")
     return None if record is None else describe_outcome(record.metrics, record.parameters, record.seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,10 @@ from hydra import compose, initialize_config_dir
 from sentiment import job
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
-from sentiment.errors import ConfigError, RunPruned
+from sentiment.errors import ConfigError, RunPruned, SentimentError
 from sentiment.job import TrialReporter, watch_training
 from sentiment.models.build import build_model, count_parameters
+from sentiment.search.study.current import running
 from sentiment.training.resume import LAST_FILE
 
 CORPUS = SimpleNamespace(
@@ -164,3 +166,26 @@ def test_a_job_that_slurm_starts_again_after_its_end_keeps_its_result(monkeypatc
     monkeypatch.setattr(job, "train", lambda run, trial: pytest.fail("it was trained again"))
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert job.run_job(SimpleNamespace(settings=settings)) == (0.7,)
+
+
+def test_a_job_that_begins_takes_no_result_from_a_study_that_had_its_folder_before(monkeypatch):
+    settings = SimpleNamespace(tracking=SimpleNamespace(uri="sqlite:///mlflow.db"), objectives=["val/accuracy"])
+    monkeypatch.setattr(job, "read_earlier", lambda run: {"val/accuracy": 0.7})
+    monkeypatch.setattr(job, "train", lambda run, trial: {"val/accuracy": 0.6})
+    monkeypatch.setattr(job, "end_with_answer", lambda run: None)
+    monkeypatch.setattr(job, "count_share", lambda run: 1.0)
+    told = SimpleNamespace(describe=lambda metrics: None, stopped_early=lambda share: None)
+    for attempt, value in ((1, 0.6), (2, 0.7)):
+        with running(SimpleNamespace(attempt=attempt, **vars(told))):
+            assert job.run_job(SimpleNamespace(settings=settings)) == (value,)
+
+
+@pytest.mark.parametrize("code", [0, None, 1, "no data"])
+def test_a_run_that_ends_its_process_has_failed(monkeypatch, code):
+    settings = SimpleNamespace(tracking=SimpleNamespace(uri="sqlite:///mlflow.db"), objectives=["val/accuracy"])
+    monkeypatch.setattr(job, "train", lambda run, trial: sys.exit(code))
+    with pytest.raises(SentimentError, match=r"The run called sys.exit\("):
+        job.run_job(SimpleNamespace(settings=settings))
+    monkeypatch.setattr(job, "train", lambda run, trial: sys.exit(143))
+    with pytest.raises(SystemExit):  # SIGTERM
+        job.run_job(SimpleNamespace(settings=settings))

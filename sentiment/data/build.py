@@ -7,7 +7,7 @@ from typing import cast
 
 from sentiment.config.option import find_option
 from sentiment.config.schema import DataSettings
-from sentiment.data.corpus import Corpus, EncodedSplit, prepare_corpus, prepare_unlabelled
+from sentiment.data.corpus import Corpus, EncodedSplit, fingerprint_corpus, prepare_corpus, prepare_unlabelled
 from sentiment.data.reviews import Source
 from sentiment.data.tokenizer import ReviewTokenizer
 
@@ -35,6 +35,16 @@ def build_corpus(settings: DataSettings, tokenizer: ReviewTokenizer | None = Non
         cache_dir=Path(settings.cache_dir).expanduser(),
         tokenizer_json=None if tokenizer is None else tokenizer.to_json(),
     )
+
+
+def fingerprint_data(settings: DataSettings) -> str:
+    """Return the `Corpus.fingerprint` that these settings lead to, without reading the data.
+
+    Raises:
+        DataError: The data cannot be found.
+    """
+    split = settings.validation_fraction, settings.split_seed, settings.train_limit
+    return fingerprint_corpus(build_source(settings), *split)
 
 
 def build_unlabelled(settings: DataSettings, corpus: Corpus) -> EncodedSplit | None:

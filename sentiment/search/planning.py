@@ -25,7 +25,7 @@ from sentiment.search.study.shared_results import SharedResult, SharedResults
 from sentiment.search.study.spending import EPOCHS_KEY
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
 from sentiment.search.study.trial import ATTEMPT_KEY
-from sentiment.search.workers.job import Job, number_job, read_subdir
+from sentiment.search.workers.job import Job, number_job, read_subdir, resolving
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +161,7 @@ class JobPlanner:
             self._study.write(claimed.trial_id, DATA_KEY, data)
         if repeat == 0 and self._application.identify_code is not None:
             self._study.write(claimed.trial_id, CODE_KEY, self._application.identify_code(config))
+        config = number_job(config, number)
         epochs = read_epochs(config, search.options)
         if repeat == 0 and epochs is not None:
             self._study.write(claimed.trial_id, EPOCHS_KEY, epochs)
@@ -170,7 +171,7 @@ class JobPlanner:
         if identity is not None:
             self._study.write(claimed.trial_id, IDENTITY_KEY.format(repeat=repeat), identity)
         address = self._study.address_of(claimed, repeat)
-        return Job(number, overrides, number_job(config, number), address, identity)
+        return Job(number, overrides, config, address, identity)
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
         """Look for a complete job that had the same settings, seed and data."""
@@ -228,5 +229,7 @@ class JobPlanner:
     def _identify(self, config: DictConfig, data: str | None) -> str:
         identify_code = self._application.identify_code
         code = None if identify_code is None else identify_code(config)
-        content = [IDENTITY_VERSION, self._search.composer.resolve(config), data, code]
+        with resolving(config):  # a setting that follows from the job's number makes every job another
+            settings = self._search.composer.resolve(config)
+        content = [IDENTITY_VERSION, settings, data, code]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

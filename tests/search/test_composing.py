@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,28 @@ def test_both_ways_agree_on_every_kind_of_override(composer: Composer, overrides
     assert as_plain(composer.compose(overrides)) == as_plain(composer.compose_slowly(overrides))
     # the second time, from what the first one kept
     assert as_plain(composer.compose(overrides)) == as_plain(composer.compose_slowly(overrides))
+
+
+PIECES = ["a=5", "++a=6", "l=[8]", "l=extend_list(3)", "d={p:9}", "d.p=7", "++d={p:3}", "++d.r=4", "~d.q", "kind=two"]
+
+
+@pytest.mark.filterwarnings("ignore:extend_list")
+def test_both_ways_agree_on_every_order_of_overrides(tmp_path: Path):
+    (tmp_path / "kind").mkdir()
+    (tmp_path / "config.yaml").write_text("defaults: [_self_, {kind: one}]\na: 1\nl: [9]\nd: {p: 1, q: 2}\n")
+    for name in ("one", "two"):
+        (tmp_path / "kind" / f"{name}.yaml").write_text(f"# @package _global_\nd: {{s: {name}}}\n")
+
+    def attempt(compose, overrides):
+        try:
+            return as_plain(compose(overrides))
+        except HydraException as error:
+            return str(error)
+
+    with initialize_config_dir(str(tmp_path)):
+        composer = make_composer(tmp_path)
+        for overrides in [*permutations(PIECES, 2), *permutations(PIECES[2:9], 3)]:
+            assert attempt(composer.compose, overrides) == attempt(composer.compose_slowly, overrides), overrides
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from sentiment.errors import ConfigError
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.distributions import build_distribution, parse_line
-from sentiment.search.space.reading import write_param
+from sentiment.search.space.parameters import read_value, write_value
+from sentiment.search.space.reading import read_space, write_param
 
 
 class Noting:
@@ -47,6 +48,50 @@ def test_a_constraint_on_a_step_means_what_was_written(sweep):
     space = ["x=range(0,1,0.1)", "hydra.sweeper.constraints=['x == 0.3 or x == 0.7 or x == 0']"]
     sweep(*space, "hydra.sweeper.n_trials=12", "hydra.sweeper.reuse=none", "hydra/sweeper/sampler=random", task=task)
     assert {config.x for config in task.runs} == {0.0, 0.3, 0.7}
+
+
+@pytest.mark.filterwarnings("ignore:extend_list")
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["d={p:9}", "d.p=choice(1,2)"],
+        ["l=extend_list(3)", "l=[9]"],
+        ["l=[9]", "l=extend_list(3)"],
+        ["~d", "+d=choice(1,2)"],
+    ],
+)
+def test_overrides_are_written_in_the_order_of_the_command_line(lines):
+    space = read_space(lines, {}, {}, None)
+    point = {item.name: 1 for item in space.parameters}
+    assert space.to_overrides(point) == tuple(line.replace("choice(1,2)", "1") for line in lines)
+
+
+def test_the_command_line_comes_after_params():
+    space = read_space(["x=3", "a=1"], {"b": "choice(1,2)", "x": "choice(4,5)"}, {}, None)
+    assert space.to_overrides({"b": 2}) == ("b=2", "x=3", "a=1")
+
+
+@pytest.mark.parametrize("later", ["d={p:9}", "d=choice({p:9},{p:8})", "+d={p:9,q:1}"])
+def test_what_a_later_mapping_sets_is_not_searched(later):
+    with pytest.raises(ConfigError, match=r"is searched, and \+?d, which is written after it, sets it"):
+        read_space(["d.p=choice(1,2)", later], {}, {}, None)
+    read_space(["d.p=choice(1,2)", later.replace("p:", "r:")], {}, {}, None)
+
+
+@pytest.mark.parametrize("text", ["it's", "#x", "~", 'a"b', "ü ñ", "a, b", "x=1", "1", "a:b", "\\", "a\\'b"])
+def test_a_text_that_hydra_takes_in_quotes_alone_is_written_in_them(text):
+    assert read_value(write_value(text)) == text
+
+
+def test_a_setting_that_follows_from_the_number_of_the_job_makes_every_job_another(sweep):
+    seeds = []
+
+    def task(config):
+        seeds.append(config.seed)
+        return float(config.x)
+
+    sweep("x=choice(1,2)", "seed=${hydra:job.num}", "hydra.sweeper.n_trials=5", task=task)
+    assert seeds == [0, 1, 2, 3, 4]
 
 
 def test_a_range_on_a_logarithmic_scale_is_refused():

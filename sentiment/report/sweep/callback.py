@@ -83,9 +83,11 @@ class SweepCallback(Callback):
         """Close the record of a job whose process died: it could not do so itself."""
         outcome = finished.outcome
         if outcome.kind in ("worker_died", "timed_out", "out_of_memory"):
+            from sentiment.search.workers.job import read_subdir
             from sentiment.tracking.recorder import close_abandoned
 
-            close_abandoned(_sweep_dir(config) / str(finished.job.number), outcome.kind, outcome.reason or "")
+            folder = _sweep_dir(config) / read_subdir(finished.job.config)
+            close_abandoned(folder, outcome.kind, outcome.reason or "")
 
     def on_trial_end(self, config: DictConfig, trial: Any, state: StudyState) -> None:
         """Close the record of a trial that was paused and is given up; tag a failed trial that this one replaces."""

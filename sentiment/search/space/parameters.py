@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 import optuna
-from hydra.core.override_parser.types import Transformer
+from hydra.core.override_parser.types import Quote, QuotedString, Transformer
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from sentiment.errors import ConfigError
 from sentiment.flat import flatten
 from sentiment.private import suggest
 from sentiment.search.space.distributions import count_values, describe_distribution, parse_line
@@ -59,11 +60,14 @@ class Space:
         parameters: Unconditional ones in the order they were written, then those of each branch.
         fixed: Key to value, as text.
         plain: Overrides passed on as they were written: deletions (``~key``) and list extensions.
+        places: Keys of parameters and fixed overrides, and plain ones, in the order in which they were written; what
+            does not stand there comes after. Of a mapping and a key within it, the later counts.
     """
 
     parameters: tuple[Parameter, ...] = ()
     fixed: Mapping[str, str] = field(default_factory=dict)
     plain: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
     def active(self, values: Mapping[str, Any]) -> list[Parameter]:
         """List the parameters that exist at a point: the unconditional ones, and those whose condition it meets."""
@@ -87,15 +91,22 @@ class Space:
     def to_overrides(
         self, values: Mapping[str, Any], only: Callable[[str], bool] = lambda key: True
     ) -> tuple[str, ...]:
-        """Write a point as Hydra overrides: its parameters, then what is fixed, then deletions.
+        """Write a point as Hydra overrides, in the order in which they were written.
 
         Args:
             values: Parameter names to values.
             only: Whether a parameter takes part, by its key.
         """
-        active = (parameter for parameter in self.active(values) if only(parameter.key))
-        drawn = [f"{parameter.key}={write_value(parameter.read(values[parameter.name]))}" for parameter in active]
-        return (*drawn, *(f"{key}={text}" for key, text in self.fixed.items()), *self.plain)
+        active = {parameter.key for parameter in self.active(values) if only(parameter.key)}
+        kept = [(key, text) for key, text in self._write(values) if key in active or key in self.fixed or text is None]
+        return tuple(key if text is None else f"{key}={text}" for key, text in kept)
+
+    def _write(self, values: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+        """Return keys and values of the overrides of a point, in their order; a plain one has no value beside it."""
+        drawn = [(item.key, write_value(item.read(values[item.name]))) for item in self.active(values)]
+        lines = [*drawn, *self.fixed.items(), *((line, None) for line in self.plain)]
+        ranks = {key: place for place, key in enumerate(self.places)}
+        return sorted(lines, key=lambda line: ranks.get(line[0], len(ranks)))
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a point as dotted configuration keys to plain values, the fixed overrides included.
@@ -103,10 +114,12 @@ class Space:
         This is what constraints are asked about: `to_overrides` read back, without quotes and ``+``. A mapping stands
         there with each of its keys, too.
         """
-        point = {item.key: write_value(item.read(values[item.name])) for item in self.active(values)}
-        read = {key.lstrip("+"): read_value(text) for key, text in {**point, **self.fixed}.items()}
-        within = flatten({key: value for key, value in read.items() if isinstance(value, dict)})
-        return within | read  # a key that is fixed within a mapping comes after it
+        found: dict[str, Any] = {}
+        for key, text in self._write(values):
+            if text is not None:
+                name, value = key.lstrip("+"), read_value(text)
+                found |= (flatten({name: value}) if isinstance(value, dict) else {}) | {name: value}
+        return found
 
     def list_points(self, list_values: Callable[[BaseDistribution], list[Any]]) -> Iterator[dict[str, Any]]:
         """List the product of values, every branch on its own.
@@ -189,9 +202,16 @@ def write_value(value: Any) -> str:
         if _CAST.fullmatch(value):
             return value
         text = str(Transformer.str(value))
-        # A string that reads as something else was written in quotes: choice('1','2'). Only null has none of its own.
-        return text if value == "null" or isinstance(read_value(text), str) else f"'{value}'"
+        # What reads as something else, or not at all, was in quotes: choice('1','#2'). Only null has none of its own.
+        return text if value == "null" or _reads_as_text(text) else QuotedString(value, Quote.single).with_quotes()
     return str(value)
+
+
+def _reads_as_text(text: str) -> bool:
+    try:
+        return isinstance(read_value(text), str)
+    except ConfigError:
+        return False
 
 
 @lru_cache(maxsize=10_000)

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.flat import flatten
 from sentiment.search.space.distributions import bare_key, build_distribution, parse_line
 from sentiment.search.space.parameters import Parameter, Space, read_value
 from sentiment.search.space.points import find_value, write_meaning
@@ -70,6 +71,7 @@ class _Reader:
     in_params: set[str] = field(default_factory=set)
     distributions: dict[int, tuple[Override, BaseDistribution | None]] = field(default_factory=dict)
     branches: list[_Branch] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
     failed_keys: set[str] = field(default_factory=set)
 
     def read_base(self, lines: Sequence[str], params: Mapping[str, Any]) -> None:
@@ -84,10 +86,13 @@ class _Reader:
             override = self._attempt(lambda line=line: parse_line(line, self.config_loader))  # type: ignore[misc]
             if override is None:
                 self.failed_keys.add(line.partition("=")[0].lstrip("+~"))
-            elif override.is_delete() or override.is_list_extend():
-                self.plain.append(line)
+                continue
+            element = override.get_key_element()
+            if override.is_delete() or override.is_list_extend():
+                self.plain.append(element := line)
             else:
                 overrides[bare_key(override)] = override
+            self.places = [place for place in self.places if place != element] + [element]
         return overrides
 
     def _attempt(self, action: Callable[[], Result]) -> Result | None:
@@ -208,9 +213,25 @@ class _Reader:
         for branch in self.branches:
             for override in branch.overrides.values():
                 drafts.extend(self._draft(override, branch.condition))
+        self._refuse_unheard(drafts, fixed)
         if self.faults:
             raise ConfigError(list(dict.fromkeys(self.faults)))
-        return Space(_name_apart(drafts), fixed, tuple(self.plain))
+        return Space(_name_apart(drafts), fixed, tuple(self.plain), tuple(self.places))
+
+    def _refuse_unheard(self, drafts: Sequence[Parameter], fixed: Mapping[str, str]) -> None:
+        """Refuse to search what a mapping that is written later sets: no trial would have the value that it draws."""
+        mappings = [(key, [text]) for key, text in fixed.items()]
+        for draft in drafts:
+            if isinstance(draft.distribution, CategoricalDistribution):
+                mappings.append((draft.key, [str(choice) for choice in draft.distribution.choices]))
+        for key, texts in mappings:
+            held = {
+                one for text in texts if text.startswith("{") for one in flatten({key.lstrip("+"): read_value(text)})
+            }
+            for draft in drafts:
+                if draft.key.lstrip("+") in held and self.places.index(key) > self.places.index(draft.key):
+                    problem = f"is searched, and {key}, which is written after it, sets it to something else"
+                    self.faults.append(Fault(draft.key, problem, f"write {key} before it, or leave one of them out"))
 
     def _draft(self, override: Override, condition: tuple[str, str] | None) -> list[Parameter]:
         key, distribution = override.get_key_element(), self._distribute(override)

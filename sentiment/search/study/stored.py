@@ -604,6 +604,8 @@ class StoredStudy:
             if self._is_dead(trial):
                 if self._tell_or_requeue(trial):
                     log.info("Trial %d had finished when its process died; its result counts.", trial.number)
+                elif trial.system_attrs.get(JOB_KEY) is None:
+                    log.info("Trial %d is run: its process died before it had begun.", trial.number)
                 elif not self._count_death(trial):
                     log.info("Trial %d is run again: its process is dead.", trial.number)
 

@@ -274,7 +274,8 @@ class TrialAddress:
             raise self._superseded()
         with Lease.take("job") as lease:
             with Heartbeat(trial.write_lease, lease, HEARTBEAT_SECONDS):
-                if not trial.take_up():
+                # Asked again: another command may have claimed the trial before the lease could be seen.
+                if not trial.take_up() or trial.read_owner() != self.owner:
                     raise self._superseded()
                 try:
                     yield trial

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from optuna.exceptions import OptunaError
 
-from sentiment.errors import RunPaused, RunPruned, RunStopped, SentimentError
+from sentiment.errors import RunPaused, RunPruned, RunStopped, SentimentError, refusing_exit
 from sentiment.private import begin_jobs, copying_quickly, read_returned, restore_logging, run_job
 from sentiment.search.storage.address import StorageError
 from sentiment.search.study.current import RunningTrial, running
@@ -99,14 +100,21 @@ def number_job(config: DictConfig, number: int) -> DictConfig:
     return config
 
 
-def read_subdir(config: DictConfig) -> str:
-    """Return the folder of a numbered job within the sweep's; it may refer to Hydra's configuration of the job."""
-    known = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config)
+@contextmanager
+def resolving(config: DictConfig) -> Iterator[None]:
+    """Let a numbered job's configuration refer to Hydra's own part of it (``${hydra:job.num}``), as in the job."""
+    hydra: Any = HydraConfig.instance()
+    known, hydra.cfg = hydra.cfg, config
     try:
-        return str(config.hydra.sweep.subdir)
+        yield
     finally:
-        HydraConfig.instance().cfg = known
+        hydra.cfg = known
+
+
+def read_subdir(config: DictConfig) -> str:
+    """Return the folder of a numbered job within the sweep's."""
+    with resolving(config):
+        return str(config.hydra.sweep.subdir)
 
 
 @dataclass(frozen=True)
@@ -185,7 +193,7 @@ class TrialTask:
             files = [Path(h.baseFilename) for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
             trial.begin(folder, next((file for file in files if file.is_relative_to(folder)), None))
             try:
-                with running(trial):
+                with running(trial), refusing_exit():
                     returned = self.task(config)
                     outcome = complete(returned, self.objectives)
                     if outcome.state == "complete" and self.objectives == 1:

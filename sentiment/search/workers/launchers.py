@@ -149,7 +149,7 @@ class Launches:
                 return  # stopped meanwhile: Ray would be connected to again
             returned = launcher.launch([job.overrides], initial_job_idx=job.number)
             outcome = self._runner.read_return(returned[0])
-        except Exception as error:  # a job that timed out, a node that died: the launcher raises, the study goes on
+        except BaseException as error:  # a job that timed out, a node that died; else the study waits for ever
             outcome = failed(error)
             if isinstance(error, LauncherError):
                 outcome = replace(outcome, kind="not_launched", reason=str(error))
@@ -165,8 +165,16 @@ def prepare(config: DictConfig) -> None:
     """Make a launcher ready for jobs, be they those of a study or of a grid.
 
     Raises:
-        LauncherError: The Ray cluster cannot be reached, or cannot run the jobs; there is no Slurm.
+        LauncherError: The Ray cluster cannot be reached, or cannot run the jobs; there is no Slurm; a job would be
+            started several times.
     """
+    several = [key for key in ("nodes", "tasks_per_node") if (config.hydra.launcher.get(key) or 1) > 1]
+    if several:
+        raise LauncherError(
+            f"hydra.launcher.{several[0]}={config.hydra.launcher[several[0]]} starts every job so many times, all of "
+            "them in one folder.\n-> leave it at 1; a run on several devices starts its own processes: "
+            "trainer.devices=2 hydra.launcher.gpus_per_node=2"
+        )
     if config.hydra.launcher._target_ == ray_cluster.RAY:
         ray_cluster.connect(config)
     elif config.hydra.launcher._target_ == slurm.SLURM:

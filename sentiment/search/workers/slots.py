@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,11 @@ from sentiment.errors import ConfigError, Fault
 from sentiment.search.storage.lease import make_own_folder
 
 NOT_IN_NAMES = r"[^\w.-]"
+
+DEVICE_FILES = Path("/dev/nvidia[0-9]*")
+"""Files of NVIDIA's driver, one per GPU."""
+
+LISTING_SECONDS = 30.0
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -57,22 +63,37 @@ class Slot:
 def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list[str]:
     """Return the GPUs that a study may use, as CUDA_VISIBLE_DEVICES names them.
 
-    ``auto`` takes what CUDA_VISIBLE_DEVICES allows, else all that ``nvidia-smi`` lists: asking torch would start CUDA
-    in a process that never computes.
+    ``auto`` takes what CUDA_VISIBLE_DEVICES allows, else all that ``nvidia-smi`` lists, or that there are device files
+    of: asking torch would start CUDA in a process that never computes.
+
+    Raises:
+        ConfigError: A GPU is named twice, or ``nvidia-smi`` does not answer.
     """
     if not isinstance(devices, str):
-        return [str(device) for device in devices]
+        named = [str(device) for device in devices]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            remedy = "name each once; hydra.sweeper.trials_per_device=2 lets two trials share one"
+            raise ConfigError([Fault("hydra.sweeper.devices", f"{', '.join(twice)} is named twice", remedy)])
+        return named
     if devices == "none":
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
+        allowed = (name.strip() for name in visible.split(","))
+        return list(takewhile(lambda name: name not in ("", "-1"), allowed))  # CUDA hides what stands behind a -1
     command = shutil.which("nvidia-smi")
-    if command is None:
-        return []
-    query = [command, "--query-gpu=index", "--format=csv,noheader"]
-    listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    return listed.stdout.split() if listed.returncode == 0 else []  # a driver without a GPU exits with an error
+    if command is not None:
+        query = [command, "--query-gpu=index", "--format=csv,noheader"]
+        try:
+            listed = subprocess.run(query, capture_output=True, text=True, timeout=LISTING_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            problem = f"is auto, and nvidia-smi has not listed the GPUs within {LISTING_SECONDS:g} s"
+            remedy = "name them, e.g. hydra.sweeper.devices=[0,1], or train on the CPU: none"
+            raise ConfigError([Fault("hydra.sweeper.devices", problem, remedy)]) from error
+        if listed.returncode == 0:
+            return listed.stdout.split()
+    # A driver without a GPU exits with an error, and a container may lack the command: the GPUs are there all the same.
+    return [str(number) for number, _ in enumerate(DEVICE_FILES.parent.glob(DEVICE_FILES.name))]
 
 
 def take_slots(

@@ -105,12 +105,22 @@ def test_a_trial_that_takes_its_command_with_it_fails_after_so_many(open_study, 
         dead = open_study(total=2, max_attempts=2)
         claim = dead.claim()
         assert claim.number == 0
+        with Lease.take("job") as lease:
+            dead.write(claim.trial_id, "study:job", lease.record())
         die(dead)
     assert open_study(total=2, max_attempts=2).claim().number == 1  # the study is not stopped for ever
     failed = dead.trials()[0]
     assert failed.state == TrialState.FAIL
     assert failed.user_attrs["failure.kind"] == "worker_died"
     assert failed.user_attrs["failure.reason"] == "2 commands died while they ran it (hydra.sweeper.max_attempts=2)"
+
+
+def test_a_trial_that_never_began_keeps_its_attempts(open_study):
+    """As where a cluster's login node is restarted again and again, while jobs stand in the queue."""
+    for _ in range(5):
+        dead = open_study(total=1, max_attempts=2)
+        assert dead.claim().number == 0
+        die(dead)
 
 
 def test_a_trial_that_was_stopped_politely_keeps_its_attempts(open_study):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
         raise MemoryError("no memory left")
     if config.accident == "not_a_number":
         return float("nan")
+    if config.accident == "exit":
+        sys.exit(0)
     if config.accident == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if config.accident == "teach":

@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, SupersededError, TrialAddress
+from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, StoredTrial, SupersededError, TrialAddress
 from tests.search.faults.conftest import PROMOTION, ToyStudy
 from tests.search.faults.conftest import study as study
 
@@ -218,6 +218,34 @@ def queued(study_dir: Path) -> TrialAddress:
 def test_a_job_that_starts_late_takes_up_its_trial(queued: TrialAddress, study_dir: Path) -> None:
     with queued.attend():
         assert read_trials(study_dir)[0].state == TrialState.RUNNING
+
+
+def test_a_job_that_another_command_claims_as_it_starts_leaves_it_alone(
+    queued: TrialAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners = iter(["gone", "another"])
+    monkeypatch.setattr(StoredTrial, "read_owner", lambda trial: next(owners))
+    with pytest.raises(SupersededError, match="taken over by another command"), queued.attend():
+        pytest.fail("the job must not run")
+
+
+@needs("submitit_local")
+@pytest.mark.parametrize("key", ["nodes", "tasks_per_node"])
+def test_a_launcher_that_would_start_every_job_twice_is_refused(start_toy: StartToy, study_dir: Path, key: str) -> None:
+    toy = start_toy(*launch_with("submitit_local"), f"hydra.launcher.{key}=2", "x=choice(1,2)")
+    output = toy.communicate(timeout=TIME_SECONDS)[0]
+    assert toy.returncode == 1
+    assert f"hydra.launcher.{key}=2 starts every job so many times" in output
+    assert not study_dir.exists()
+
+
+@needs("joblib")
+def test_a_job_that_ends_its_process_costs_its_own_trial_alone(start_toy: StartToy, study_dir: Path) -> None:
+    options = ["x=choice(1,2,3)", "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=grid", "accident=exit"]
+    toy = start_toy(*launch_with("joblib"), *options, "hydra.sweeper.max_failure_rate=1")
+    output = toy.communicate(timeout=TIME_SECONDS)[0]
+    assert "The run called sys.exit(0)" in output
+    assert {trial.state for trial in read_trials(study_dir)} == {TrialState.FAIL}
 
 
 def test_a_job_that_starts_too_late_leaves_its_trial_alone(queued: TrialAddress, study_dir: Path) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from sentiment.errors import ConfigError
+from sentiment.search.workers import slots
 from sentiment.search.workers.slots import list_devices, take_slots
 
 CORES = len(os.sched_getaffinity(0))
@@ -18,9 +19,10 @@ def deal(tmp_path, count, devices=("0", "1"), per_device=2, threads=None):
 
 
 @pytest.fixture
-def no_gpu(monkeypatch):
+def no_gpu(monkeypatch, tmp_path):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(slots, "DEVICE_FILES", tmp_path / "dev" / "nvidia[0-9]*")
 
 
 def test_listed_devices_are_taken_as_they_are_named(no_gpu):
@@ -29,7 +31,8 @@ def test_listed_devices_are_taken_as_they_are_named(no_gpu):
 
 
 @pytest.mark.parametrize(
-    ("visible", "devices"), [("2,3", ["2", "3"]), ("", []), ("-1", []), (" 1 , GPU-8f", ["1", "GPU-8f"])]
+    ("visible", "devices"),
+    [("2,3", ["2", "3"]), ("", []), ("-1", []), ("0,-1,1", ["0"]), (" 1 , GPU-8f", ["1", "GPU-8f"])],
 )
 def test_what_the_environment_allows_is_what_there_is(monkeypatch, visible, devices):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -47,6 +50,29 @@ def test_the_driver_lists_the_devices(no_gpu, monkeypatch, tmp_path, exit_code, 
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert list_devices("auto") == devices
+
+
+def test_without_the_driver_s_command_its_files_tell(no_gpu, tmp_path):
+    (tmp_path / "dev").mkdir()
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / "dev" / name).touch()
+    assert list_devices("auto") == ["0", "1"]
+    assert list_devices("none") == []
+
+
+def test_a_driver_that_does_not_answer_is_a_fault(no_gpu, monkeypatch, tmp_path):
+    command = tmp_path / "nvidia-smi"
+    command.write_text("#!/bin/sh\nexec /bin/sleep 9\n", encoding="utf-8")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(slots, "LISTING_SECONDS", 0.1)
+    with pytest.raises(ConfigError, match="nvidia-smi has not listed the GPUs"):
+        list_devices("auto")
+
+
+def test_a_device_is_named_once():
+    with pytest.raises(ConfigError, match="0 is named twice"):
+        list_devices([0, 1, 0])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
