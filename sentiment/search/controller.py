@@ -66,11 +66,13 @@ class ActiveTrial:
         claimed: The claimed trial.
         outcomes: Repeats that have ended.
         started: When its present job was handed over, monotonic.
+        is_asked_to_end: Whether it is to end at its next report.
     """
 
     claimed: ClaimedTrial
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+    is_asked_to_end: bool = False
 
 
 class Controller:
@@ -289,7 +291,13 @@ class Controller:
                 del self._active[number]
 
     def _stop_overtime(self) -> None:
-        """End the jobs that have not come to a report for some time after the end of the budget."""
+        """Ask the jobs to end that run when the budget of time is over; end those that come to no report soon after."""
+        left = self._study.seconds_left()
+        if left is not None and left <= 0:
+            for active in self._active.values():
+                if not active.is_asked_to_end:
+                    active.is_asked_to_end = True
+                    self._study.end_at_report(active.claimed.trial_id)
         running = {job.number for job in self._executor.running}
         if running <= self._let_go or not self._study.is_overdue:
             return

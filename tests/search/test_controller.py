@@ -14,7 +14,7 @@ from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, failed
 from sentiment.search.study.stored import StoredStudy
-from sentiment.search.study.trial import OWNER_KEY
+from sentiment.search.study.trial import OVER, OWNER_KEY, STOP_KEY
 from sentiment.search.workers.job import Finished, Job
 
 
@@ -270,6 +270,27 @@ def test_a_new_slot_is_filled_by_more_trials_in_a_later_command(run_study):
     run_study(Slots(succeed))
     executor = run_study(Slots(succeed), total=6)
     assert [event for event in executor.events if "start" in event] == ["start 4", "start 5"]
+
+
+def test_jobs_that_run_when_the_budget_of_time_is_over_are_asked_to_end_and_later_go_on(run_study, monkeypatch):
+    ends = iter([(0, Outcome("complete", (1.0,))), KeyboardInterrupt])
+
+    def end(running):
+        found = next(ends)
+        if found is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(StoredStudy, "seconds_left", lambda study: -1.0)
+    executor = Slots(end)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(executor, total=2)
+    assert list_states(executor) == ["complete", "waiting"]
+    assert [trial.system_attrs.get(STOP_KEY) for trial in executor.trials] == [None, OVER]
+    monkeypatch.setattr(StoredStudy, "seconds_left", lambda study: None)
+    again = run_study(Slots(succeed), total=2)
+    assert list_states(again) == ["complete", "complete"]
+    assert [trial.system_attrs.get(STOP_KEY) for trial in again.trials] == [None, False]
 
 
 def test_a_job_that_ended_just_before_it_was_stopped_over_time_keeps_its_result(run_study, monkeypatch):

@@ -51,6 +51,7 @@ from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.trial import (
     HEARTBEAT_SECONDS,
     JOB_KEY,
+    OVER,
     OWNER_KEY,
     PROGRESS_KEY,
     STOP_KEY,
@@ -370,6 +371,8 @@ class StoredStudy:
             self._write_lease(self._lease.record())
         if self._commit is not None:
             self._storage.set_trial_system_attr(trial_id, COMMIT_KEY, self._commit)
+        if stored.system_attrs.get(STOP_KEY) == OVER:  # it was; the budget has room for it again
+            self._storage.set_trial_system_attr(trial_id, STOP_KEY, False)
         # The lease of an earlier job must not speak for the next job.
         if JOB_KEY in stored.system_attrs:
             self._storage.set_trial_system_attr(trial_id, JOB_KEY, None)
@@ -484,6 +487,10 @@ class StoredStudy:
         """Whether jobs run on for too long after the budget of time."""
         deadline = self.deadline
         return deadline is not None and time.time() > deadline + self._budget.overtime_seconds()
+
+    def end_at_report(self, trial_id: int) -> None:
+        """Ask a running trial to end at its next report, as the budget of time is over."""
+        self.write(trial_id, STOP_KEY, OVER)
 
     def seconds_left(self) -> float | None:
         """Return the wall time that is left of the budget; None where it has none."""

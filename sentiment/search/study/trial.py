@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import os
+import socket
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ PROGRESS_KEY = "study:progress"
 
 STOP_KEY = "study:stop"
 """System attribute of a trial that is asked to end, or of a study: the commands asked to start no more; see `stop`."""
+
+OVER = "the study's budget of time was over"
+"""Value of `STOP_KEY` in a trial that its own command asks to end: a job elsewhere may have another clock."""
 
 ATTEMPT_KEY = "study:attempt:{repeat}"
 """System attribute: how often a job was begun (``count``), for how many ``seconds`` it has run in all, as its heartbeat
@@ -86,7 +90,7 @@ class StoredTrial:
         self._study = study
         self._trial_id = address.trial_id
         self._study_dir = address.study_dir
-        self._deadline = address.deadline
+        self._deadline = address.deadline if address.host == socket.gethostname() else None
         self._target = address.target
         self.origin = address.origin
         self._margin = address.margin
@@ -127,10 +131,11 @@ class StoredTrial:
             RunPruned: The pruner ends the trial, a person does (`study.stop`), or the study's budget is over.
         """
         if self._deadline is not None and time.time() >= self._deadline:
-            raise RunPruned("the study's budget of time was over")
+            raise RunPruned(OVER)
         stored = self._storage.get_trial(self._trial_id)
-        if stored.system_attrs.get(STOP_KEY):
-            raise RunPruned("ended on request")
+        asked = stored.system_attrs.get(STOP_KEY)
+        if asked:
+            raise RunPruned(OVER if asked == OVER else "ended on request")
         if self.repeat > 0 or isinstance(self._study.pruner, WilcoxonPruner):
             return
         values = [float(one) for one in value] if isinstance(value, Sequence) else [float(value)]
@@ -237,7 +242,9 @@ class TrialAddress:
         repeat: Which repeat, from 0.
         owner: The command that runs the trial.
         pruner: The study's pruner, which storages do not keep.
-        deadline: When the study's budget of time is over, in seconds since 1970; None: it has none.
+        deadline: When the study's budget of time is over, in seconds since 1970, by the clock of the command's machine;
+            None: it has none.
+        host: That machine.
         target: Reports after which the job is to pause; None: it does not.
         margin: Standard errors by which a report has to be behind before the trial is pruned.
         origin: Folder of the job from whose checkpoint this one goes on; None: it begins anew.
@@ -252,6 +259,7 @@ class TrialAddress:
     owner: str
     pruner: BasePruner
     deadline: float | None = None
+    host: str = field(default_factory=socket.gethostname)
     target: int | None = None
     margin: float = 0.0
     origin: Path | None = None

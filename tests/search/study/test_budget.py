@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
+from dataclasses import replace
 from datetime import timedelta
 
+import optuna
 import pytest
 from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution
+from optuna.pruners import NopPruner
 from optuna.trial import TrialState, create_trial
 
-from sentiment.errors import ConfigError
+from sentiment.errors import ConfigError, RunPruned
 from sentiment.search.budget import UNLIMITED, Budget, Spending, read_duration
 from sentiment.search.engine import open_end
 from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.spending import EPOCHS_KEY, Meter
-from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY
+from sentiment.search.study.trial import ATTEMPT_KEY, OVER, PROGRESS_KEY, STOP_KEY, TrialAddress
 
 SPACE = ("x=interval(-5,5)", "hydra.sweeper.sampler.seed=1")
 NOTHING = Spending(0, 0, 0, 0, 0, 0, 0)
@@ -189,6 +194,20 @@ def test_time_ends_a_study_at_a_report(sweep, study_dir):
 def test_a_job_that_is_over_time_ends_at_its_report_and_counts_as_pruned(sweep):
     with pytest.raises(StudyEndedError, match=r"1 were pruned. Of the budget(.|\n)*raise it"):
         sweep(*SPACE, "hydra.sweeper.budget=1.5s", task=Stepping(seconds=8))
+
+
+def test_a_job_on_a_machine_of_another_clock_ends_when_its_command_asks(study_dir):
+    study = optuna.create_study(study_name="study", storage=open_storage(None, study_dir))
+    trial = study.ask()
+    address = TrialAddress(
+        None, study_dir, "study", trial._trial_id, trial.number, 0, "owner", NopPruner(), deadline=0.0, host="another"
+    )
+    address.find().report(1.0, step=0)
+    with pytest.raises(RunPruned, match="budget of time was over"):
+        replace(address, host=socket.gethostname()).find().report(1.0, step=0)
+    study._storage.set_trial_system_attr(trial._trial_id, STOP_KEY, OVER)
+    with pytest.raises(RunPruned, match="budget of time was over"):
+        address.find().report(1.0, step=1)
 
 
 def test_an_interrupted_study_goes_on_with_what_is_left(sweep):
