@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ IMPORTANCE = (
     "trial", "job", "test/accuracy", "time", "parameters", "test/f1", "test/auroc", "val/accuracy", "val/f1",
     "val/auroc", "test/loss", "val/loss",
 )  # fmt: skip
-"""Which columns are kept where the line is too short for all, after rank, front, model, settings and objectives."""
+"""Which columns are kept where the line is too short for all, after rank, front, model, objectives and settings."""
 
 MOST_ROWS = 100
 """Rows that are printed; the files have them all."""
@@ -27,17 +28,37 @@ MOST_ROWS = 100
 
 @dataclass(frozen=True)
 class PrintedColumn:
-    """A column of the table: its heading, the cell of a row, and whether no line may be too short for it."""
+    """A column of the table.
+
+    Attributes:
+        heading: What stands above it, in lines; a line of the table may be much shorter than the name of a setting.
+        cell: Returns the cell of a row.
+        is_text: Whether it is aligned to the left.
+        is_setting: Whether it is what was searched, and not what came out.
+        is_kept: Whether no line may be too short for it.
+        is_bold: Whether it stands out.
+    """
 
     heading: str
     cell: Callable[[SweepRow], str]
     is_text: bool = False
+    is_setting: bool = False
     is_kept: bool = False
     is_bold: bool = False
 
     def width(self, rows: tuple[SweepRow, ...]) -> int:
         """Characters that the column takes, with the space to the next one."""
-        return PADDING + max(len(self.heading), *(len(self.cell(row)) for row in rows))
+        heading = max(map(len, self.write_heading(rows).splitlines()), default=0)
+        return PADDING + max(heading, *(len(self.cell(row)) for row in rows))
+
+    def write_heading(self, rows: tuple[SweepRow, ...]) -> str:
+        """Return the heading; that of a setting is broken between its words where all of its cells are shorter."""
+        words = re.findall(r"[^_.]+[_.]*", self.heading) if self.is_setting else [self.heading]
+        most = max([*(len(self.cell(row)) for row in rows), *map(len, words)])
+        lines = [""]
+        for word in words:
+            lines = [*lines, word] if len(lines[-1] + word) > most else [*lines[:-1], lines[-1] + word]
+        return "\n".join(filter(None, lines))
 
 
 def print_table(table: SweepTable, console: Console | None = None) -> None:
@@ -50,8 +71,14 @@ def print_table(table: SweepTable, console: Console | None = None) -> None:
     shown = ended[:MOST_ROWS]
     if shown:
         console.print(Text(f"\n{_write_heading(table)}"))
-        console.print(_make_table(shown, choose_columns(table, shown, console.width), console.is_terminal))
+        columns = choose_columns(table, shown, console.width)
+        console.print(_make_table(shown, columns, console.is_terminal))
         _print_more(console, len(ended))
+        there = {column.heading for column in columns}
+        missing = [one.heading for one in _list_columns(table) if one.is_setting and one.heading not in there]
+        if missing:
+            told = f"The line is too short for {', '.join(missing)}: ranking.csv and the report have all settings."
+            console.print(Text(told), soft_wrap=True)
     _print_reasons(console, table, "over a limit", tuple(row for row in ended if row.excess))
     left = tuple(row for row in table.rows if row.state not in ("complete", *STOPPED))
     _print_reasons(console, table, "not finished", left)
@@ -65,7 +92,7 @@ def choose_columns(table: SweepTable, rows: tuple[SweepRow, ...], width: int) ->
     free = width + PADDING - sum(column.width(rows) for column in columns if column.is_kept)
     chosen = {column.heading for column in columns if column.is_kept}
     order = {heading: position for position, heading in enumerate(IMPORTANCE)}
-    for column in sorted(columns, key=lambda column: order.get(column.heading, len(order))):
+    for column in sorted(columns, key=lambda column: (not column.is_setting, order.get(column.heading, len(order)))):
         if column.heading not in chosen and column.width(rows) <= free:
             chosen.add(column.heading)
             free -= column.width(rows)
@@ -75,6 +102,7 @@ def choose_columns(table: SweepTable, rows: tuple[SweepRow, ...], width: int) ->
 def _list_columns(table: SweepTable) -> list[PrintedColumn]:
     names = shorten_keys(key for key in table.varied if key != "model")
     front = [PrintedColumn("front", lambda row: "yes" if row.on_front else "", is_kept=True)]
+    settings = [(name, partial(_write_setting, key)) for key, name in names.items()]
     own = {"model/parameters": "parameters", "time/fit_seconds": "time"}
     measured = [name for name in order_metrics(table) if name not in own]
     return [
@@ -82,7 +110,7 @@ def _list_columns(table: SweepTable) -> list[PrintedColumn]:
         *(front if len(table.objectives) > 1 else ()),
         PrintedColumn(table.noun, lambda row: str(row.number)),
         PrintedColumn("model", lambda row: row.model, is_text=True, is_kept=True),
-        *(PrintedColumn(name, partial(_write_setting, key), is_text=True, is_kept=True) for key, name in names.items()),
+        *(PrintedColumn(name, cell, is_text=True, is_setting=True) for name, cell in settings),
         *(PrintedColumn(one, partial(_write_metric, one), is_kept=True, is_bold=True) for one in table.objectives),
         *(PrintedColumn(name, partial(_write_metric, name)) for name in measured),
         *(
@@ -97,9 +125,9 @@ def _make_table(rows: tuple[SweepRow, ...], columns: list[PrintedColumn], in_col
     printed = Table(box=None, padding=(0, PADDING, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
         printed.add_column(
-            Text(column.heading),
+            Text(column.write_heading(rows)),
             justify="left" if column.is_text else "right",
-            no_wrap=not column.is_text,
+            no_wrap=True,
             overflow="fold",
             style="bold" if column.is_bold else None,
         )

@@ -47,6 +47,22 @@ def test_a_wide_line_has_every_metric(records):
     assert heading == ["job", "model", "seed", "lr", *metrics, "parameters", "time"]
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_value_is_broken_and_a_setting_that_does_not_fit_is_named(make_record, width):
+    settings = [f"model.quite_long_name_{number}" for number in range(12)]
+    rows = [
+        make_record(job, "rnn", *(f"{key}=0.00{job + 1}234" for key in settings), accuracy=0.8 + job / 10)
+        for job in range(2)
+    ]
+    text = printed(rows, width)
+    shown = text.count("0.001234")
+    table = [line for line in text.splitlines() if "%" in line]
+    assert len(table) == 2, "a trial is a line"
+    assert max(map(len, table)) <= width
+    missing = [f"quite_long_name_{number}" for number in range(shown, 12)]
+    assert f"The line is too short for {', '.join(missing)}: ranking.csv" in text
+
+
 def test_plain_text_where_the_output_is_no_terminal(records):
     text = printed(records, 120)
     assert text.isascii()
