@@ -27,8 +27,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.config.home import PROJECT_DIR, name_study
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from sentiment.composing import write_override
+from sentiment.config.extension import register_extension_options
+from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.errors import SentimentError
+from sentiment.private import compose_multirun
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result
 
@@ -138,7 +145,7 @@ def run(overrides: Sequence[str] = ()) -> Run:
     given = _find(overrides, "hydra.run.dir")
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{uuid.uuid4().hex[:8]}"
     folder = stored_runs.MULTIRUN_DIR / name if given is None else Path(given).absolute()
-    _call([*overrides, *([] if given else [f"hydra.run.dir={folder}"])])
+    _call([*overrides, *([] if given else [write_override("hydra.run.dir", str(folder))])])
     return load_run(folder)
 
 
@@ -154,12 +161,8 @@ def search(name: str, overrides: Sequence[str] = (), *, n_trials: int | None = N
         CommandFailedError: It failed, or some trials have no result.
     """
     lines = [f"search={name}", *_list(overrides), *([] if n_trials is None else [f"hydra.sweeper.n_trials={n_trials}"])]
-    study_name, folder = (_find(lines, key) for key in ("hydra.sweeper.study_name", "hydra.sweep.dir"))
-    if study_name is None:
-        study_name = name_study(name, [line for line in lines if not line.startswith("hydra")])  # as without a name
-        lines.append(f"hydra.sweeper.study_name={study_name}")
     _call(["-m", *lines])
-    return Sweep(Path(folder).absolute() if folder else stored_runs.MULTIRUN_DIR / study_name)
+    return Sweep(_find_sweep_dir(lines))
 
 
 def load(name: str | Path) -> Run | Sweep | Predictor:
@@ -201,8 +204,20 @@ def _list(overrides: Sequence[str]) -> list[str]:
 
 
 def _find(overrides: Sequence[str], key: str) -> str | None:
-    """Return the last value that overrides give a key."""
-    return next((line.partition("=")[2] for line in reversed(overrides) if line.startswith(f"{key}=")), None)
+    """Return the last value that overrides give a key; None where there is none, or the command cannot be read."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException:
+        return None  # the command says what is wrong
+    return next((str(one.value()) for one in reversed(parsed) if one.key_or_group == key and not one.is_delete()), None)
+
+
+def _find_sweep_dir(overrides: Sequence[str]) -> Path:
+    """Return the folder of the sweep that a command of these overrides leads to."""
+    register_resolvers()
+    register_extension_options()
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        return Path(compose_multirun("config", overrides).hydra.sweep.dir).absolute()
 
 
 def _call(arguments: Sequence[str]) -> None:

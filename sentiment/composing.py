@@ -7,14 +7,27 @@ values differ, and those are merged last of all.
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Sequence
 
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sentiment.flat import are_related
+
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+SAFE = re.compile(r"[\w./+%@:$-]*/[\w./+%@:$-]*( [\w./+%@:$-]+)*|[A-Za-z_][\w.-]*", re.ASCII)
+"""Texts that Hydra reads as they are; what might be a number or null has no place here."""
+
+
+def write_override(key: str, text: str) -> str:
+    """Write an override that gives a key a text, such as a path, in Hydra's quotes where it needs them."""
+    is_safe = SAFE.fullmatch(text) and text.lower() not in ("null", "true", "false", "nan", "inf")
+    return f"{key}={text if is_safe else QuotedString(text, Quote.single).with_quotes()}"
 
 
 class MergingComposer:
@@ -41,7 +54,7 @@ class MergingComposer:
         others = [
             override for override in overrides if override not in values and not self._is_group(override.key_or_group)
         ]
-        if any(_is_related(one.key_or_group, other.key_or_group) for one in values for other in others):
+        if any(are_related(one.key_or_group, other.key_or_group) for one in values for other in others):
             return self._compose([str(override.input_line) for override in overrides])  # their order decides
         structure = tuple(str(override.input_line) for override in overrides if override not in values)
         if structure not in self._bases:
@@ -63,8 +76,3 @@ class MergingComposer:
             and not override.is_hydra_override()
             and not self._is_group(override.key_or_group)
         )
-
-
-def _is_related(one: str, other: str) -> bool:
-    """Return whether two keys are the same, or one is within the other."""
-    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")

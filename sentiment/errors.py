@@ -141,9 +141,6 @@ FailureKind = Literal[
 but a disk was full or a database away; the same command finishes it. ``not_launched``: a launcher did not take it.
 """
 
-INTERRUPTIONS = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-"""Exit codes by which the handlers of signals end a process."""
-
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 """Exit code of a process that ended as SIGTERM asked it to, by the shell's convention."""
 
@@ -204,7 +201,8 @@ def _write_one_line(error: BaseException) -> str:
 def refusing_exit() -> Iterator[None]:
     """Take a job that ends its process, whatever the code, for one that failed: its sweep would end with it unheard.
 
-    What interrupts the process goes through: Ctrl-C, of which Lightning makes an exit, and the handlers of signals.
+    What interrupts the process goes through: Ctrl-C, of which Lightning makes an exit, and handlers of signals, whose
+    codes are 128 and more; below 0 is submitit's, for a job that is queued again.
 
     Raises:
         SentimentError: The block called `sys.exit`.
@@ -212,7 +210,8 @@ def refusing_exit() -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
-        if error.code in INTERRUPTIONS or isinstance(error.__context__, KeyboardInterrupt):
+        is_of_signal = isinstance(error.code, int) and not 0 <= error.code < 128
+        if is_of_signal or isinstance(error.__context__, KeyboardInterrupt):
             raise
         raise SentimentError(
             f"The run called sys.exit({'' if error.code is None else repr(error.code)}) instead of coming to its end.\n"

@@ -36,3 +36,8 @@ def flatten_model(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
         key = f"{prefix}{name}"
         flat |= flatten_model(value, f"{key}.") if isinstance(value, BaseModel) else {key: content}
     return flat
+
+
+def are_related(one: str, other: str) -> bool:
+    """Return whether two dotted keys are the same, or one is within the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")

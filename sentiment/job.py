@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
 
+from sentiment.composing import write_override
 from sentiment.config.conflicts import explain_lost_pauses
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import METRICS, select_objective
@@ -201,7 +202,7 @@ def explain_resuming(run: RunContext) -> str:
     """Return how an interrupted single run goes on: a run without checkpoints starts anew."""
     if not run.settings.trainer.resume or not (run.output_dir / "checkpoints" / "last.ckpt").exists():
         return "No epoch was whole yet: the same command starts anew."
-    folder = shlex.quote(f"hydra.run.dir={run.output_dir}")
+    folder = shlex.quote(write_override("hydra.run.dir", str(run.output_dir)))
     return f"The same command goes on after its last whole epoch with {folder}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sentiment import api
+from sentiment.config import home
 from sentiment.errors import SentimentError
 from sentiment.tracking import runs
 from sentiment.tracking.result_file import ResultRecord, write_result
@@ -17,6 +18,7 @@ from sentiment.tracking.result_file import ResultRecord, write_result
 def called(monkeypatch, tmp_path):
     """Note the commands, and leave a finished run where they would."""
     monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
+    monkeypatch.setattr(home, "PROJECT_DIR", tmp_path)
     calls = []
 
     def call(arguments):
@@ -48,12 +50,17 @@ def test_a_folder_that_is_named_is_kept(called, tmp_path):
 def test_the_same_search_is_the_same_study(called, tmp_path):
     first, again = (api.search("rnn", ["trainer.max_epochs=2"], n_trials=number) for number in (3, 5))
     assert first.folder == again.folder
-    assert first.folder.parent == tmp_path
-    assert api.search("rnn").folder == tmp_path / "rnn"
+    assert first.folder.parent == tmp_path / "multirun"
+    assert api.search("rnn").folder == tmp_path / "multirun/rnn"
     assert api.search("rnn", "seed=1").folder == api.search("rnn", ["seed=1"]).folder, "one alone needs no list"
     assert called[0][:2] == ["-m", "search=rnn"]
     assert "hydra.sweeper.n_trials=3" in called[0]
-    assert api.search("rnn", ["hydra.sweeper.study_name=mine"]).folder == tmp_path / "mine"
+    for line, name in (
+        ("hydra.sweeper.study_name=mine", "mine"), ("++hydra.sweeper.study_name='my own'", "my own"),
+        ("++hydra.sweeper.n_trials=5", "rnn"), ("experiment=heads", "heads"),
+    ):  # fmt: skip
+        assert api.search("rnn", [line]).folder == tmp_path / "multirun" / name, "as on the command line"
+    assert api.search("imdb_rnn", ["data.path=/d"]).folder == tmp_path / "multirun/imdb_rnn"
 
 
 def test_a_sweep_is_loaded_by_every_name_that_it_has(called, tmp_path, monkeypatch):

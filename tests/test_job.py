@@ -186,6 +186,7 @@ def test_a_run_that_ends_its_process_has_failed(monkeypatch, code):
     monkeypatch.setattr(job, "train", lambda run, trial: sys.exit(code))
     with pytest.raises(SentimentError, match=r"The run called sys.exit\("):
         job.run_job(SimpleNamespace(settings=settings))
-    monkeypatch.setattr(job, "train", lambda run, trial: sys.exit(143))
-    with pytest.raises(SystemExit):  # SIGTERM
-        job.run_job(SimpleNamespace(settings=settings))
+    for passed in (143, 144, -1):  # SIGTERM; submitit's, for a job that is queued again
+        monkeypatch.setattr(job, "train", lambda run, trial, passed=passed: sys.exit(passed))
+        with pytest.raises(SystemExit):
+            job.run_job(SimpleNamespace(settings=settings))

@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> None:
 
     require_readme(options.folder)
     for name, sweep_dir in options.collect:
-        print(store_part(options.folder, collect_part(name, sweep_dir)))
+        part = collect_part(name, sweep_dir)
+        print(store_part(options.folder, part))
+        print("".join(f"  {note}\n" for note in part.notes), end="")
     for file in write_record(options.folder):
         print(file)

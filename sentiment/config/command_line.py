@@ -32,6 +32,8 @@ from sentiment.config.conflicts import (
     find_lost_interpolations,
     find_lost_pauses,
     find_other_devices,
+    find_other_names,
+    find_other_objective,
     find_shared_database,
     find_unknown_names,
     find_wrong_direction,
@@ -159,7 +161,8 @@ class CommandLineCheck:
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
-            faults += find_wrong_direction(composed) + find_shared_database(composed) + find_lost_pauses(composed)
+            for find in (find_wrong_direction, find_other_names, find_shared_database, find_lost_pauses):
+                faults += find(composed)
         if not is_multirun:
             faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
             if params:
@@ -214,7 +217,8 @@ class CommandLineCheck:
             composable, config, found = self._keep_composable([*hydra_overrides, *overrides])
             explained |= {str(override.input_line) for override in overrides if override not in composable}
             known |= dict.fromkeys(list_keys(config))
-            faults += found + find_other_devices(config, sweeper) + self._check_settings(config, options)
+            faults += found + find_other_devices(config, sweeper) + find_other_objective(config, composed)
+            faults += self._check_settings(config, options)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 
     def _check_probe(self, sweeper: DictConfig, point: list[Override]) -> list[Fault]:

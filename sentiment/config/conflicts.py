@@ -56,6 +56,7 @@ UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] 
     (("data.test_label_path",), {"data.test_path": _is_null}),
     (("data.delimiter", "data.quoting", "data.header"), {"data.format": lambda form: form not in (None, "csv")}),
     (("data.text_column", "data.label_column"), {"data.format": lambda form: form in ("fasttext", "lines")}),
+    (("hydra.sweeper.start",), {"hydra.sweeper.sampler._target_": lambda target: str(target).endswith(".GridSampler")}),
     (("hydra.sweeper.repeat_value", "hydra.sweeper.seed_key"), {"hydra.sweeper.repeats": lambda repeats: repeats == 1}),
     (("hydra.sweeper.start", "hydra.sweeper.margin", "hydra.sweeper.n_trials"), {"hydra.sweeper.extend": _is_set}),
     (("hydra.sweeper.margin",), {"hydra.sweeper.pruner": _is_null}),
@@ -192,6 +193,25 @@ def find_wrong_direction(composed: DictConfig) -> list[Fault]:
     value = right[0] if len(right) == 1 else f"[{','.join(right)}]"
     problem = f"is {', '.join(map(str, directions))}, the wrong way for {', '.join(list_objectives(objective))}"
     return [Fault("hydra.sweeper.direction", problem, f"set hydra.sweeper.direction={value}")]
+
+
+def find_other_names(composed: DictConfig) -> list[Fault]:
+    """Return the fault of names by which a study would call its objectives what they are not."""
+    written = OmegaConf.select(composed, "hydra.sweeper.metric_names")
+    names = list_objectives(OmegaConf.select(composed, "objective"))
+    if written is None or not names or tuple(map(str, written)) == names:
+        return []
+    problem = f"calls {', '.join(names)} {', '.join(map(str, written))}"
+    return [Fault("hydra.sweeper.metric_names", problem, "leave it out: the names follow from objective")]
+
+
+def find_other_objective(config: DictConfig, composed: DictConfig) -> list[Fault]:
+    """Return the fault of a study's point that has another objective: it would be ranked among values of others."""
+    own, whole = (list_objectives(OmegaConf.select(one, "objective")) for one in (config, composed))
+    if own == whole:
+        return []
+    problem = f"is {', '.join(own)} at a point of the search, and {', '.join(whole)} for the study"
+    return [Fault("objective", problem, "a study has one objective, or several for every trial: objective=[A,B]")]
 
 
 def find_lost_pauses(composed: DictConfig) -> list[Fault]:

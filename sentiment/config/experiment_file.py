@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from sentiment import atomic
-from sentiment.composing import COMPOSE_ERRORS
+from sentiment.composing import COMPOSE_ERRORS, write_override
 from sentiment.config.extension import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import is_incidental
@@ -85,7 +85,7 @@ def write_experiment(
     shown_command = " ".join([*command, *(f"{key}=PATH" for key in places)])
     text = _write_text(settings, [shown_command, *origin], config_dir)
     _check_text(text, settings, places, config_dir)
-    command += [f"{key}={place}" for key, place in places.items()]
+    command += [write_override(key, str(place)) for key, place in places.items()]
     file = config_dir / "experiment" / f"{name}.yaml"
     if file.exists() and _drop_comments(file.read_text(encoding="utf-8")) == _drop_comments(text):
         return Experiment(file, tuple(command), is_new=False)

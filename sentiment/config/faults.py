@@ -61,6 +61,8 @@ def explain_unknown_option(group: str, option: str, options: Sequence[str]) -> F
     """Return the fault of an option that a config group does not have."""
     guess = nearest(option, options)
     listed = ", ".join(options)
+    if option == "null":
+        return Fault(group, "null is no option on the command line", f"~{group} leaves it out; options: {listed}")
     remedy = f"did you mean {group}={guess}? options: {listed}" if guess else f"options: {listed}"
     return Fault(group, f"no option {option!r}", remedy)
 

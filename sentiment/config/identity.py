@@ -35,19 +35,19 @@ Recorded at null they say nothing; what was made with a value needs the version 
 PHRASES = ("model.convolution_width", "model.naive_bayes_ngrams")
 
 ADDED = {
-    "transformer": PHRASES,
-    "rnn": PHRASES,
-    "adamw": ("optimizer.embedding_decay",),
-    "files": tuple(
+    "model=transformer": PHRASES,
+    "model=rnn": PHRASES,
+    "optimizer=adamw": ("optimizer.embedding_decay",),
+    "data=files": tuple(
         f"data.{key}"
         for key in (
             "label_map", "label_path", "validation_label_path", "test_label_path", "format", "delimiter", "quoting",
             "encoding", "header", "unlabelled_path",
         )
     ),
-    "synthetic": ("data.unlabelled_size",),
+    "data=synthetic": ("data.unlabelled_size",),
 }  # fmt: skip
-"""Keys that an option of a group got later, by its name; at null, they mean what was before there were any."""
+"""Keys that an option of a group got later; at null, they mean what was before there were any."""
 
 
 PRETRAIN = "pretrain"
@@ -84,7 +84,8 @@ def simplify(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
     """Return recorded settings as this version writes them: with every key, and free of the project's folder."""
-    named = [key for group in ("model", "optimizer", "data") for key in ADDED.get(params.get(f"{group}.name", ""), ())]
+    options = [f"{group}={params.get(f'{group}.name')}" for group in ("model", "optimizer", "data")]
+    named = [key for option in options for key in ADDED.get(option, ())]
     is_whole = "trainer.test" in params
     added = dict.fromkeys([*named, *(ADDED_ANYWHERE if is_whole else ())], "null") | (ONE_DEVICE if is_whole else {})
     if any(key.startswith(f"{PRETRAIN}.") for key in params):
@@ -95,7 +96,7 @@ def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
 
 def is_incidental(key: str) -> bool:
     """Return whether a dotted key is of no matter to what a run learns."""
-    return key.startswith(INCIDENTAL)
+    return any(key == name or key.startswith(f"{name.removesuffix('.')}.") for name in INCIDENTAL)
 
 
 def keep_determining(content: Mapping[str, Any]) -> dict[str, Any]:

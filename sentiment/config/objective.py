@@ -93,10 +93,10 @@ def find_direction(metric: str) -> Direction:
         SentimentError: It is no metric of this project; one of one's own is gone, and with it its direction.
     """
     name = metric.rpartition("/")[2]
-    if name in METRICS:
-        return METRICS[name].direction
     if name == "ece" or metric.startswith(("time/", "model/")):
         return "minimize"
+    if name in METRICS:
+        return METRICS[name].direction
     raise SentimentError(
         f"{metric} is no metric of this project, so that nobody knows which way it is better.\n"
         "  -> if it was one of sentiment/extensions/, put its file back; else correct its name"

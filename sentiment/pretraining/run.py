@@ -30,7 +30,7 @@ from sentiment.pretraining.objectives import take_encoder
 from sentiment.pretraining.plan import PARTS, count_words, fingerprint_words, gather_pieces, plan_pretraining
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.result_file import FINGERPRINT_TAG, read_result_of
+from sentiment.tracking.result_file import FINGERPRINT_TAG, WORDS_TAG, read_result_of
 from sentiment.training.device import name_device
 from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.reporter import Reporter, Reporters
@@ -48,9 +48,6 @@ from sentiment.training.run import (
 )
 
 log = logging.getLogger(__name__)
-
-WORDS_TAG = "pretrain.words"
-"""Tag of a run that started from learned words: their fingerprint, which is the name of their folder."""
 
 RUN_TAG = "pretrain.run_id"
 """Tag beside it: the MLflow run in which they were learned."""

@@ -17,6 +17,9 @@ from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
 from sentiment.flat import flatten_model
 
+NULL_TEXT = '"null"'
+"""How the text null is recorded, which by itself stands for nothing."""
+
 
 def flatten_settings(settings: Settings) -> dict[str, str]:
     """Return every resolved setting as ``model.heads: "4"``, in the order of the schema.
@@ -103,6 +106,8 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 
 def _write_value(value: object) -> str:
+    if value == "null":  # the text, which is not nothing
+        return NULL_TEXT
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -110,10 +115,13 @@ def _read_value(annotation: Any, text: str) -> Any:
     members = _members(annotation)
     if text == "null" and type(None) in members:
         return None
+    if text == NULL_TEXT and str in members:
+        return "null"
     if text in ("true", "false") and bool in members:
         return text == "true"
     is_list = text.startswith("[") and any(get_origin(member) is list for member in members)
-    if not is_list and any(member is str or _is_choice(member) for member in members):
+    choices = [choice for member in members if _is_choice(member) for choice in get_args(member)]
+    if not is_list and (str in members or text in choices):
         return text
     try:
         return json.loads(text)

@@ -45,6 +45,10 @@ RUN_ID = re.compile("[0-9a-f]{32}")
 """What MLflow's run ids look like."""
 
 
+WORDS_TAG = "pretrain.words"
+"""Tag of a run that started from learned words: their fingerprint, which is the name of their folder."""
+
+
 @dataclass(frozen=True)
 class ResultRecord:
     """One run.
@@ -94,6 +98,18 @@ class ResultRecord:
     def option(self) -> str:
         """The option of ``model`` as it was typed, else its name; see `name_option`."""
         return name_option(self.model, self.overrides)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All metrics, and what the run cost under the names that an objective may have."""
+        costs = {"model/parameters": self.parameters, "time/fit_seconds": self.seconds}
+        return {**self.metrics, **{name: float(value) for name, value in costs.items() if value is not None}}
+
+
+def write_commit(record: ResultRecord) -> str:
+    """Return the commit that a run was made by, and whether there were changes beside it."""
+    changed = " with uncommitted changes" if record.tags.get("git.dirty") == "true" else ""
+    return f"{record.tags.get('git.commit', 'unknown')}{changed}"
 
 
 def write_result(output_dir: Path, record: ResultRecord) -> None:

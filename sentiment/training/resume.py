@@ -103,7 +103,7 @@ class LastCheckpoint(pl.Callback):
         The selected checkpoint is put back as it was at that time: the run may have been interrupted between the
         selection of a newer one and the end of its epoch. Several replicas may do so at once: all write the same.
         """
-        if self._origin is not None and not self.file.exists():
+        if self._origin is not None and not self._is_own():
             self._copy(self._origin)
         if not self.enabled or not self.file.exists():
             return None
@@ -138,6 +138,15 @@ class LastCheckpoint(pl.Callback):
         self._taken_up = part
         log.info("Goes on after epoch %g, from %s", epoch / parts, self.file)
         return self.file
+
+    def _is_own(self) -> bool:
+        """Return whether the file is there, whole and of this run: the folder may have been another's before."""
+        try:
+            return bool(
+                self.file.exists() and read_checkpoint(self.file)[KEY]["identity"]["run"] == self.identity["run"]
+            )
+        except DAMAGE:
+            return False
 
     def _copy(self, origin: Path) -> None:
         """Take over the checkpoint of another run: from here on it is one of this run.

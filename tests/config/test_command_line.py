@@ -82,6 +82,7 @@ def test_valid_commands_pass(arguments):
         ),
         (["optimzer=sgd"], "optimzer", "no such key", "did you mean optimizer?"),
         (["hydra.sweper=3"], "hydra.sweper", "no such key", "did you mean hydra.sweeper?"),
+        (["pretrain=null"], "pretrain", "null is no option on the command line", "~pretrain leaves it out"),
         (["model=transfomer"], "model", "no option 'transfomer'", "did you mean model=transformer?"),
         (["experiment=nope"], "experiment", "no option 'nope'", "options: "),
         (["model=rnn", "model.heads=4"], "model.heads", "no such key in model=rnn", "belongs to model=transformer"),
@@ -415,6 +416,22 @@ def test_a_sweeper_that_would_minimise_an_accuracy_is_refused(sweeper):
     assert find_faults("-m", "search=study", "seed=choice(0,1)") == {}
     _, remedy = find_faults(*command, "objective=[val/accuracy,model/parameters]")["hydra.sweeper.direction"]
     assert remedy == "set hydra.sweeper.direction=[maximize,minimize]"
+
+
+def test_a_study_has_one_objective_under_its_own_name():
+    study = ("-m", "search=study", "model=ngram", "model.max_n=choice(1,2)")
+    [(key, (problem, _))] = find_faults(*study, "objective=val/accuracy,val/loss", searches=SEARCHES).items()
+    assert (key, problem) == ("objective", "is val/loss at a point of the search, and val/accuracy for the study")
+    [(key, (problem, _))] = find_faults(*study, "hydra.sweeper.metric_names=[val/loss]").items()
+    assert (key, problem) == ("hydra.sweeper.metric_names", "calls val/accuracy val/loss")
+    assert find_faults(*study, "objective=[val/accuracy,val/loss]", searches=SEARCHES) == {}
+
+
+def test_a_grid_tries_no_point_first():
+    study = ("-m", "search=grid", "model=ngram", "model.max_n=1,2")
+    [(key, _)] = find_faults(*study, "hydra.sweeper.start=[{nonsense: 5}]", searches=SEARCHES).items()
+    assert key == "hydra.sweeper.start"
+    assert find_faults(*study, searches=SEARCHES) == {}
 
 
 @pytest.mark.parametrize("pruner", ["promotion", "population"])

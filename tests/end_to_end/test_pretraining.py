@@ -7,7 +7,8 @@ import json
 import pytest
 from mlflow import MlflowClient
 
-from sentiment.pretraining.run import RUN_TAG, WORDS_TAG
+from sentiment.pretraining.run import RUN_TAG
+from sentiment.tracking.result_file import WORDS_TAG
 
 LEARNING = (
     "model=rnn", "pretrain=lm", "pretrain.max_epochs=1", "pretrain.cutoffs=[50]", "data.unlabelled_size=100",

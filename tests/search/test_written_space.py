@@ -67,8 +67,8 @@ def test_overrides_are_written_in_the_order_of_the_command_line(lines):
 
 
 def test_the_command_line_comes_after_params():
-    space = read_space(["x=3", "a=1"], {"b": "choice(1,2)", "x": "choice(4,5)"}, {}, None)
-    assert space.to_overrides({"b": 2}) == ("b=2", "x=3", "a=1")
+    space = read_space(["x={a:3}", "a=1"], {"b": "choice(1,2)", "x.a": 4}, {}, None)
+    assert space.to_overrides({"b": 2}) == ("b=2", "x.a=4", "x={a:3}", "a=1")
 
 
 @pytest.mark.parametrize("later", ["d={p:9}", "d=choice({p:9},{p:8})", "+d={p:9,q:1}"])

@@ -133,6 +133,24 @@ def test_a_copy_at_the_same_settings_ends_as_its_origin_does(origin, small_corpu
     assert learned(copy) == learned(expected)
 
 
+@pytest.mark.parametrize("left", ["another run's", "damaged"])
+def test_a_copy_goes_on_from_its_origin_whatever_its_folder_held_before(
+    origin, small_settings, small_corpus, recording_reporter, tmp_path, left
+):
+    settings, folder = origin
+    own = tmp_path / "copy/checkpoints/last.ckpt"
+    own.parent.mkdir(parents=True)
+    if left == "damaged":
+        own.write_bytes(b"no checkpoint")
+    else:
+        other = small_settings("model=rnn", *DROPOUT, "trainer.max_epochs=3", "seed=5", "trainer.resume=keep")
+        train_and_test(other, small_corpus, tmp_path / "copy", recording_reporter())
+    assert own.exists()
+    reporter = recording_reporter()
+    train_and_test(settings, small_corpus, tmp_path / "copy", reporter, origin=folder)
+    assert reporter.of_kind("validated")[0][1] == 2, "its first epoch is that of its origin"
+
+
 def test_a_copy_goes_on_with_the_optimizer_settings_that_are_its_own(
     origin, small_settings, small_corpus, recording_reporter, tmp_path
 ):

@@ -22,7 +22,7 @@ from sentiment.report.statistics import (
     mean_interval,
     paired_bootstrap,
 )
-from sentiment.tracking.result_file import FINGERPRINT_TAG, ResultRecord
+from sentiment.tracking.result_file import FINGERPRINT_TAG, WORDS_TAG, ResultRecord
 from sentiment.tracking.runs import StoredRun
 
 
@@ -140,6 +140,11 @@ def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
             raise ComparisonError(
                 f"The runs of {name} differ in more than the seed: {join_names(varying)}.\n"
                 f"  -> group by what is the question: --by {varying[0]}; or name the runs of each group: A,B C,D"
+            )
+        if len({record.tags.get(WORDS_TAG) for record in records}) > 1:
+            raise ComparisonError(
+                f"The runs of {name} started from words that were learned from different texts.\n"
+                "  -> make a group of those that share them: A,B C,D"
             )
         seeds = [record.params.get("seed") for record in records]
         doubled = sorted({str(seed) for seed in seeds if seeds.count(seed) > 1})

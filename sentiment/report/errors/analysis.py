@@ -83,6 +83,11 @@ def analyse_run(
         AnalysisError: Stored predictions and texts are of different reviews.
     """
     settings = run.read_settings()
+    if settings.trainer.debug is not None:
+        raise AnalysisError(
+            f"The run was made with debug={settings.trainer.debug}, on a few reviews: its errors say nothing.\n"
+            "  -> train it without debug"
+        )
     split = split or ("test" if settings.trainer.test else "validation")
     data = settings.data if data_path is None else relocate_data(settings.data, data_path)
     # What is missing is said before the data is read, which may take long.

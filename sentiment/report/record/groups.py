@@ -13,8 +13,8 @@ from statistics import mean, stdev
 from sentiment.config.objective import Direction
 from sentiment.format import format_number, format_points, format_setting, is_share, write_csv_cell
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
-from sentiment.report.record.store import differing_keys
-from sentiment.tracking.result_file import FINGERPRINT_TAG, ResultRecord
+from sentiment.report.record.store import differing_keys, read_setting
+from sentiment.tracking.result_file import FINGERPRINT_TAG, WORDS_TAG, ResultRecord
 
 Point = tuple[Value, Value]
 
@@ -32,7 +32,7 @@ class RunGroup:
         seeds: Seeds, in order.
         objective: What ranks, on validation.
         validation: The objective of each seed's selected checkpoint.
-        test: Test accuracy of each; None where a run left the test split alone.
+        test: The metric `tested_by` of each; None where a run left the test split alone.
         parameters: Trainable parameters.
         minutes: Wall time of fitting and testing, of each seed.
         is_over_limit: A run of it breaks a limit of its study.
@@ -52,8 +52,13 @@ class RunGroup:
 
     @property
     def tested(self) -> tuple[float, ...]:
-        """Test accuracy of the runs that were tested."""
+        """What the test says of the runs that were tested."""
         return tuple(value for value in self.test if value is not None)
+
+    @property
+    def tested_by(self) -> str:
+        """The metric of the test: the measure of the objective, or accuracy where that is a cost."""
+        return name_test(self.objective)
 
     @property
     def label(self) -> str:
@@ -70,16 +75,14 @@ def group_runs(
     records: Sequence[ResultRecord], objective: str, direction: Direction, over_limit: Collection[int] = ()
 ) -> list[RunGroup]:
     """Gather the finished runs of each setting; the best mean of the objective first, jobs over a limit last."""
-    finished = [record for record in records if record.status == "FINISHED" and objective in record.metrics]
+    finished = [record for record in records if record.status == "FINISHED" and objective in record.numbers]
     keys = differing_keys(finished)
     # Records have no paths: what the files held tells them apart.
     data = {record.tags.get(FINGERPRINT_TAG) for record in finished}
-    gathered: dict[tuple[str, tuple[tuple[str, str], ...]], list[ResultRecord]] = {}
-    for record in sorted(finished, key=lambda run: int(run.params["seed"])):
-        settings = tuple((key, record.params[key]) for key in keys if key in record.params)
-        if len(data) > 1:
-            settings = (*settings, (FINGERPRINT_TAG, record.tags.get(FINGERPRINT_TAG, "unknown")[:12]))
-        gathered.setdefault((record.option, settings), []).append(record)
+    tags = [FINGERPRINT_TAG] if len(data) > 1 else []
+    gathered = _gather(finished, keys, tags)
+    if any(len({run.tags.get(WORDS_TAG) for run in runs}) > 1 for runs in gathered.values()):
+        gathered = _gather(finished, keys, [*tags, WORDS_TAG])  # learned from other texts without labels
     groups = [
         _make_group(model, dict(settings), runs, objective, any(run.job_number in over_limit for run in runs))
         for (model, settings), runs in gathered.items()
@@ -91,6 +94,24 @@ def group_runs(
         return group.is_over_limit, math.isnan(value), 0.0 if math.isnan(value) else sign * value
 
     return sorted(groups, key=order)
+
+
+def _gather(
+    records: Sequence[ResultRecord], keys: Sequence[str], tags: Sequence[str]
+) -> dict[tuple[str, tuple[tuple[str, str], ...]], list[ResultRecord]]:
+    """Gather runs by model, settings and tags, each in the order of their seeds."""
+    gathered: dict[tuple[str, tuple[tuple[str, str], ...]], list[ResultRecord]] = {}
+    for record in sorted(records, key=lambda run: int(run.params["seed"])):
+        values = [(key, read_setting(record, key)) for key in keys]
+        settings = [(key, value) for key, value in values if value is not None]
+        settings += [(tag, record.tags.get(tag, "unknown")[:12]) for tag in tags]
+        gathered.setdefault((record.option, tuple(settings)), []).append(record)
+    return gathered
+
+
+def name_test(objective: str) -> str:
+    """Return the metric of the test that stands beside an objective: the same measure, else accuracy."""
+    return objective.replace("val/", "test/") if objective.startswith("val/") else "test/accuracy"
 
 
 def _make_group(
@@ -105,8 +126,8 @@ def _make_group(
         settings=settings,
         seeds=tuple(int(run.params["seed"]) for run in runs),
         objective=objective,
-        validation=tuple(run.metrics[objective] for run in runs),
-        test=tuple(run.metrics.get("test/accuracy") for run in runs),
+        validation=tuple(run.numbers[objective] for run in runs),
+        test=tuple(run.metrics.get(name_test(objective)) for run in runs),
         parameters=max(run.parameters or 0 for run in runs),
         minutes=tuple((run.seconds or math.nan) / 60 for run in runs),
         is_over_limit=is_over_limit,
@@ -118,8 +139,9 @@ def format_groups(groups: Sequence[RunGroup], limit: int | None = None) -> str:
     """Write the groups as a Markdown table, shares in percent: mean ± standard deviation (each seed)."""
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
     is_tested = any(group.tested for group in groups)
-    names = ["model", *(key.rpartition(".")[2] for key in keys), "seeds", "validation"]
-    names += [*(["test"] if is_tested else []), "parameters", "minutes a run"]
+    names = ["model", *map(_shorten, keys), "seeds", _name_column("validation", groups[0].objective)]
+    names += [_name_column("test", groups[0].tested_by)] if is_tested else []
+    names += ["parameters", "minutes a run"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for group in groups[:limit]:
         model = f"{group.model} (over a limit)" if group.is_over_limit else group.model
@@ -136,7 +158,8 @@ def format_csv(groups: Sequence[RunGroup]) -> str:
     keys = list(dict.fromkeys(key for group in groups for key in group.settings))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["model", *keys, "seed", "validation", "test/accuracy", "parameters", "minutes"])
+    tested_by = groups[0].tested_by if groups else "test/accuracy"
+    writer.writerow(["model", *keys, "seed", "validation", tested_by, "parameters", "minutes"])
     for group in groups:
         runs = zip(group.seeds, group.validation, group.test, group.minutes, strict=True)
         for seed, validation, test, minutes in runs:
@@ -155,6 +178,16 @@ def format_csv(groups: Sequence[RunGroup]) -> str:
     return stream.getvalue()
 
 
+def _shorten(key: str) -> str:
+    """Return the last part of a key; that of a group's option is the group."""
+    return key.removesuffix(".name").rpartition(".")[2]
+
+
+def _name_column(split: str, metric: str) -> str:
+    """Name a column by its split, and by its measure where that is not accuracy."""
+    return split if metric.endswith("/accuracy") else f"{split} ({metric.rpartition('/')[2]})"
+
+
 def format_spread(metric: str, values: Sequence[float]) -> str:
     """Write a metric over seeds, a share of one in percent: mean ± standard deviation (each), or the one value."""
     if not values:
@@ -165,8 +198,8 @@ def format_spread(metric: str, values: Sequence[float]) -> str:
 
 
 def _format_test(group: RunGroup) -> str:
-    """Write test accuracy as `format_spread` does; where some seeds were not tested, which ones were."""
-    text = format_spread("test/accuracy", group.tested)
+    """Write the test's metric as `format_spread` does; where some seeds were not tested, which ones were."""
+    text = format_spread(group.tested_by, group.tested)
     tested = [seed for seed, value in zip(group.seeds, group.test, strict=True) if value is not None]
     return text if len(tested) in (0, len(group.seeds)) else f"{text}; seeds {', '.join(map(str, tested))} only"
 
@@ -190,6 +223,8 @@ def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
         ("validation", [(label, group.validation) for label, group in named]),
         ("test", [(label, group.tested) for label, group in named if group.tested]),
     ):
+        if name == "test" and name_test(metric).rpartition("/")[2] != metric.rpartition("/")[2]:
+            continue  # accuracy has no place on the axis of a cost
         points: list[Point] = [(value, label) for label, each in values for value in each]
         means: list[Point] = [(mean(each), label) for label, each in values]
         if means:

@@ -22,7 +22,7 @@ from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.rows import rank_rows
-from sentiment.tracking.result_file import ResultRecord
+from sentiment.tracking.result_file import ResultRecord, write_commit
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
 """Which charts of a search's report stand on record."""
@@ -81,6 +81,8 @@ def _draw(part: RecordPart) -> list[Chart]:
     objective, direction = _objective(part)
     if not is_search(part):
         groups = group_runs(part.records, objective, direction, part.over_limit)
+        if not groups:
+            return []
         return [make_group_chart(groups, "comparison", part.name.replace("_", " "), objective)]
     table = collect_records(part.records, part.name)
     if part.over_limit:
@@ -96,12 +98,15 @@ def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
     objective, direction = _objective(part)
     groups = group_runs(part.records, objective, direction, part.over_limit)
     limit = SHOWN_OF_A_SEARCH if is_search(part) else None
-    lines = ["```bash", part.command, "```", "", f"{_count(part.records)}.", "", format_groups(groups, limit), ""]
+    lines = ["```bash", part.command, "```", "", f"{_count(part.records)}.", ""]
+    lines += [format_groups(groups, limit) if groups else f"No run has finished with a {objective}.", ""]
     if any(len(group.seeds) > 1 for group in groups):
-        unit = "In percent" if is_share(objective) else f"Validation is {objective}, test accuracy in percent"
+        unit = "In percent" if is_share(objective) else f"Validation is {objective}, {groups[0].tested_by} the test"
         lines += [f"{unit}: mean over the seeds ± standard deviation (each seed).", ""]
     if again := sum(group.again for group in groups):
         lines += [f"A seed counts once, by its first run: {again} more trained the same settings and seed again.", ""]
+    if part.notes:
+        lines += [" ".join(part.notes), ""]
     if limit is not None and len(groups) > limit:
         best = "best" if not any(group.is_over_limit for group in groups[:limit]) else "first"
         lines += [f"The {best} {limit}; all are in [tables/{part.name}.csv](tables/{part.name}.csv).", ""]
@@ -119,8 +124,9 @@ def _count(records: Sequence[ResultRecord]) -> str:
 
 
 def _made_with(records: Sequence[ResultRecord]) -> str:
-    facts = [sorted({record.tags.get(name, "unknown") for record in records}) for name in ("git.commit", "hardware")]
-    return f"Commit {', '.join(facts[0])}; {', '.join(facts[1])}."
+    commits = sorted({write_commit(record) for record in records})
+    machines = sorted({record.tags.get("hardware", "unknown") for record in records})
+    return f"Commit {', '.join(commits)}; {', '.join(machines)}."
 
 
 def _objective(part: RecordPart) -> tuple[str, Direction]:

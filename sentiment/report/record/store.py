@@ -41,6 +41,7 @@ class RecordPart:
         log_scaled: Keys that were drawn on a logarithmic scale.
         records: What became of each run.
         over_limit: Numbers of the jobs whose trial breaks a limit of its study.
+        notes: What the reader must know, a sentence each: what could not be read, or was left out.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RecordPart:
     log_scaled: frozenset[str]
     records: tuple[ResultRecord, ...]
     over_limit: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 def collect_part(name: str, sweep_dir: Path) -> RecordPart:
@@ -66,7 +68,10 @@ def collect_part(name: str, sweep_dir: Path) -> RecordPart:
     )
     records = tuple(record for record in table.records if record.status != "RUNNING")
     over_limit = {run.job_number for row in table.rows if row.excess for run in row.runs if run.job_number is not None}
-    return RecordPart(name, command, table.log_scaled, records, frozenset(over_limit))
+    left = len(table.records) - len(records)
+    notes = [note.replace(f"{sweep_dir}/", "") for note in table.notes]
+    notes += [f"{left} runs had not ended and are left out."] if left else []
+    return RecordPart(name, command, table.log_scaled, records, frozenset(over_limit), tuple(notes))
 
 
 def store_part(folder: Path, part: RecordPart) -> Path:
@@ -83,6 +88,7 @@ def store_part(folder: Path, part: RecordPart) -> Path:
         "command": part.command,
         "log_scaled": sorted(part.log_scaled),
         "over_limit": sorted(part.over_limit),
+        "notes": list(part.notes),
         "shared_params": shared,
         "runs": [_shorten(asdict(record), shared) for record in records],
     }
@@ -127,25 +133,39 @@ def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
     ordered = sorted(names, key=lambda key: key not in typed)  # stable: the configuration's order otherwise
     kept: dict[str, list[str | None]] = {}
     for key in ordered:
-        if key == "seed" or key == "model.name" or is_incidental(key) or not _differs(records, key):
+        if key == "seed" or key == "model.name" or is_incidental(key) or f"{key}.name" in names:
             continue
-        values = [record.params.get(key) for record in records]
-        if not any(_follows(values, other) for other in kept.values()):
-            kept[key] = values
+        values = [read_setting(record, key) for record in records]
+        if not _differs(records, values) or any(_follows(values, other) for other in kept.values()):
+            continue
+        kept[key] = values
     return list(kept)
 
 
-def _differs(records: Sequence[ResultRecord], key: str) -> bool:
+def read_setting(record: ResultRecord, key: str) -> str | None:
+    """Return a setting of a run; that of a group that was left out, such as ``pretrain``, is ``null``."""
+    group, _, last = key.rpartition(".")
+    return record.params.get(key, record.params.get(group) if last == "name" else None)
+
+
+def _differs(records: Sequence[ResultRecord], values: Sequence[str | None]) -> bool:
+    """Return whether runs of one model have different values; not to have the setting is one, too."""
     models = {record.option for record in records}
     return any(
-        len({record.params[key] for record in records if record.option == model and key in record.params}) > 1
+        len({value for record, value in zip(records, values, strict=True) if record.option == model}) > 1
         for model in models
     )
 
 
 def _follows(values: Sequence[str | None], other: Sequence[str | None]) -> bool:
-    pairs = [(value, there) for value, there in zip(values, other, strict=True) if value is not None]
-    return all(value == there for value, there in pairs)
+    """Return whether a setting tells nothing beside another: it is equal, or there at some values of that one alone."""
+    pairs = list(zip(values, other, strict=True))
+    there = {beside for value, beside in pairs if value is not None}
+    absent = {beside for value, beside in pairs if value is None}
+    known = [pair for pair in pairs if pair[0] is not None]
+    is_equal = all(value == beside for value, beside in known)
+    is_constant = len({value for value, _ in known}) == 1
+    return is_equal or (is_constant and bool(absent) and not there & absent)
 
 
 def _find_shared(all_params: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -166,7 +186,8 @@ def _read_part(file: Path) -> RecordPart:
             run["params"] = {**content["shared_params"], **run["params"]}
             records.append(make_record(run))
         over_limit = frozenset(content.get("over_limit", ()))  # files of earlier versions do not tell
-        return RecordPart(file.stem, content["command"], frozenset(content["log_scaled"]), tuple(records), over_limit)
+        log_scaled, notes = frozenset(content["log_scaled"]), tuple(content.get("notes", ()))
+        return RecordPart(file.stem, content["command"], log_scaled, tuple(records), over_limit, notes)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecordError(
             f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from sentiment.errors import SentimentError
 from sentiment.format import format_metric, format_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
-from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord
+from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, write_commit
 
 CPU_THREADS = re.compile(r"cpu \((\d+) threads?\)")
 """How `sentiment.training.device.name_device` names a processor."""
@@ -60,8 +60,6 @@ class BestTrial:
         Args:
             in_full: Numbers with all digits, to hold another run against; else as people read them.
         """
-        commit = self.record.tags.get("git.commit", "unknown")
-        dirty = " with uncommitted changes" if self.record.tags.get("git.dirty") == "true" else ""
         value, run_value = (
             repr(number) if in_full else format_metric(self.objective, number)
             for number in (self.value, self.run_value)
@@ -69,7 +67,7 @@ class BestTrial:
         lines = [
             f"Trial {self.row.number} of {self.table.name}: {self.objective} {value}, "
             f"rank {self.row.rank} of {len(self.table.ranked)}.",
-            f"Made by commit {commit}{dirty}.",
+            f"Made by commit {write_commit(self.record)}.",
         ]
         if self.run_value != self.value:
             lines.insert(1, f"That is over its repeats; this is the first of them, with {run_value}.")

@@ -53,7 +53,7 @@ class PrintedColumn:
 
     def write_heading(self, rows: tuple[SweepRow, ...]) -> str:
         """Return the heading; that of a setting is broken between its words where all of its cells are shorter."""
-        words = re.findall(r"[^_.]+[_.]*", self.heading) if self.is_setting else [self.heading]
+        words = re.findall(r"[^_]+_*", self.heading) if self.is_setting else [self.heading]
         most = max([*(len(self.cell(row)) for row in rows), *map(len, words)])
         lines = [""]
         for word in words:

@@ -66,7 +66,7 @@ def make_job_rows(
             rank=None,
             parameters={**model, **{key: read_value(text) for key, text in kept.items()}},
             values=_pick(record.metrics, objectives),
-            metrics=_read_metrics(record),
+            metrics=record.numbers,
             curve=_read_curve(record, objectives),
             started_seconds=start - origin,
             ended_seconds=None if record.seconds is None else start - origin + record.seconds,
@@ -300,19 +300,10 @@ def _pick(metrics: Mapping[str, float], objectives: Objectives) -> dict[str, flo
     return {name: metrics[name] for name in objectives if name in metrics}
 
 
-def _read_metrics(record: ResultRecord) -> dict[str, float]:
-    costs: dict[str, float] = {}
-    if record.parameters is not None:
-        costs["model/parameters"] = float(record.parameters)
-    if record.seconds is not None:
-        costs["time/fit_seconds"] = record.seconds
-    return {**record.metrics, **costs}
-
-
 def _average_metrics(runs: Sequence[ResultRecord]) -> dict[str, float]:
     """Average every number over the repeats that have it, as the study does with its objectives."""
     found: dict[str, list[float]] = {}
-    for name, value in (item for run in runs for item in _read_metrics(run).items()):
+    for name, value in (item for run in runs for item in run.numbers.items()):
         found.setdefault(name, []).append(value)
     return {name: fmean(values) for name, values in found.items()}
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from sentiment.composing import write_override
 from sentiment.credentials import hide_passwords
 from sentiment.errors import SentimentError
 from sentiment.search.application import Application
@@ -99,7 +99,7 @@ def _go_on_in(config: DictConfig, folder: Path) -> None:
     log.info("hydra.sweep.dir has the date in it; the study of this name goes on where it is.")
     with read_write(config.hydra):
         config.hydra.sweep.dir = str(folder)
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={QuotedString(str(folder), Quote.single).with_quotes()}")
+        config.hydra.overrides.hydra.append(write_override("hydra.sweep.dir", str(folder)))
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import optuna
@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Quote, QuotedString, Transformer
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from sentiment.errors import ConfigError
-from sentiment.flat import flatten
+from sentiment.flat import are_related, flatten
 from sentiment.private import suggest
 from sentiment.search.space.distributions import count_values, describe_distribution, parse_line
 
@@ -91,7 +91,9 @@ class Space:
     def to_overrides(
         self, values: Mapping[str, Any], only: Callable[[str], bool] = lambda key: True
     ) -> tuple[str, ...]:
-        """Write a point as Hydra overrides, in the order in which they were written.
+        """Write a point as Hydra overrides: parameters, then what is fixed, then deletions, as the stock plugin does.
+
+        Where one says something about the key of another, the order in which they were written counts.
 
         Args:
             values: Parameter names to values.
@@ -105,8 +107,16 @@ class Space:
         """Return keys and values of the overrides of a point, in their order; a plain one has no value beside it."""
         drawn = [(item.key, write_value(item.read(values[item.name]))) for item in self.active(values)]
         lines = [*drawn, *self.fixed.items(), *((line, None) for line in self.plain)]
+        if not self._is_ordered:
+            return lines
         ranks = {key: place for place, key in enumerate(self.places)}
         return sorted(lines, key=lambda line: ranks.get(line[0], len(ranks)))
+
+    @cached_property
+    def _is_ordered(self) -> bool:
+        lines = [*{item.key for item in self.parameters}, *self.fixed, *self.plain]
+        keys = [line.partition("=")[0].lstrip("~+") for line in lines]
+        return any(are_related(*pair) for pair in itertools.combinations(keys, 2))
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a point as dotted configuration keys to plain values, the fixed overrides included.

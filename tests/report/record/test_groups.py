@@ -51,6 +51,38 @@ def test_a_seed_that_was_trained_twice_counts_once(pooled, make_run):
     assert "| 3 | 50.00 |" in format_groups([last])
 
 
+def test_a_group_that_is_left_out_is_a_setting_too(make_run):
+    """Two experiments that differ in nothing else: their runs are no seeds of one another."""
+    words = {"pretrain__name": "lm", "pretrain__lr": "0.002", "pretrain__max_epochs": "2"}
+    runs = [make_run(n, "rnn", n // 2, 0.7 + n / 100, **(words if n % 2 else {"pretrain": "null"})) for n in range(4)]
+    groups = group_runs(runs, "val/accuracy", "maximize")
+    assert [(group.settings, group.seeds, group.again) for group in groups] == [
+        ({"pretrain.name": "lm"}, (0, 1), 0), ({"pretrain.name": "null"}, (0, 1), 0),
+    ]  # fmt: skip
+    assert "| model | pretrain | seeds |" in format_groups(groups)
+
+
+def test_words_of_other_texts_are_a_setting_too(make_run):
+    runs = [make_run(n, "rnn", n // 2, 0.5, pretrain__name="lm") for n in range(4)]
+    runs = [replace(run, tags={**run.tags, "pretrain.words": "ab"[n % 2] * 32}) for n, run in enumerate(runs)]
+    groups = group_runs(runs, "val/accuracy", "maximize")
+    assert [group.settings for group in groups] == [{"pretrain.words": letter * 12} for letter in "ab"]
+
+
+def test_the_test_stands_beside_validation_in_its_own_measure(make_run):
+    metrics = {"val/loss": 0.4, "test/loss": 0.5, "val/accuracy": 0.8, "test/accuracy": 0.88}
+    run = replace(make_run(0, "rnn", 0, 0.8, model__pooling="max"), metrics=metrics)
+    [group] = group_runs([run], "val/loss", "minimize")
+    assert (group.tested_by, group.test) == ("test/loss", (0.5,))
+    assert "validation (loss) | test (loss)" in format_groups([group])
+    [panel] = make_group_chart([group], "comparison", "c", "val/loss").panels
+    assert {value for series in panel.series for value in series.x} == {0.4, 0.5}
+    [cost] = group_runs([replace(run, parameters=900)], "model/parameters", "minimize")
+    assert (cost.validation, cost.tested_by) == ((900.0,), "test/accuracy")
+    [panel] = make_group_chart([cost], "comparison", "c", "model/parameters").panels
+    assert {value for series in panel.series for value in series.x} == {900.0}, "accuracy is no number of parameters"
+
+
 def test_numbers_that_read_alike_are_two_lines_of_the_list(make_run):
     rates = ["0.00123441123", "0.00123442123"]
     groups = group_runs(

@@ -86,7 +86,28 @@ def test_only_shares_are_in_percent(experiment_dir, runs):
     write_record(experiment_dir)
     text = (experiment_dir / "README.md").read_text(encoding="utf-8")
     assert "0.5 ± 0 (0.5, 0.5)" in text
-    assert "Validation is val/loss, test accuracy in percent: mean over the seeds" in text
+    assert "Validation is val/loss, test/loss the test: mean over the seeds" in text
+
+
+def test_what_was_left_out_and_uncommitted_changes_are_said(experiment_dir, runs, tmp_path, capsys):
+    sweep_dir = tmp_path / "sweep"
+    for run in runs:
+        write_result(sweep_dir / str(run.job_number), replace(run, tags={**run.tags, "git.dirty": "true"}))
+    (sweep_dir / "0" / "result.json").write_text("{")
+    write_result(sweep_dir / "1", replace(runs[1], status="RUNNING"))
+    main(["record", str(experiment_dir), "--collect", f"pooling={sweep_dir}"])
+    said = capsys.readouterr().out
+    text = (experiment_dir / "README.md").read_text(encoding="utf-8")
+    for place in (said, text):
+        assert "0/result.json cannot be read" in place
+        assert "1 runs had not ended and are left out." in place
+    assert " with uncommitted changes; " in text
+
+
+def test_a_part_without_a_result_says_so(experiment_dir, runs):
+    store(experiment_dir, [replace(run, status="FAILED", metrics={}) for run in runs])
+    write_record(experiment_dir)
+    assert "No run has finished with a val/accuracy." in (experiment_dir / "README.md").read_text(encoding="utf-8")
 
 
 def test_writing_again_changes_nothing(experiment_dir, runs):

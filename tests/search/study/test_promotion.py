@@ -212,7 +212,7 @@ def test_of_two_objectives_the_fronts_are_promoted(sweep, sampler):
 @pytest.mark.parametrize("stop_after", [2, 5, 12, 20])
 def test_an_interrupted_study_ends_as_an_uninterrupted_one(sweep, tmp_path, study_dir, stop_after):
     whole = summarize(sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=Climbing(), study_dir=tmp_path / "whole"))
-    task = Climbing(stop_after)
+    task = Climbing(stop_after=stop_after)
     with pytest.raises(KeyboardInterrupt):
         sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task)
     between = read_study(None, study_dir)
@@ -223,7 +223,7 @@ def test_an_interrupted_study_ends_as_an_uninterrupted_one(sweep, tmp_path, stud
 
 @pytest.mark.parametrize("limit", ["hydra.sweeper.n_trials=9", "hydra.sweeper.full_trials=9"])
 def test_what_was_paused_runs_to_its_end_under_a_pruner_that_pauses_nobody(sweep, limit):
-    task = Climbing(12)
+    task = Climbing(stop_after=12)
     with pytest.raises(KeyboardInterrupt):
         sweep(*OPTIONS, limit, task=task)
     study = sweep(*OPTIONS, "hydra/sweeper/pruner=none", limit, task=task)

@@ -54,9 +54,7 @@ def make_importances(table: SweepTable) -> Chart | None:
     return Chart(
         name="parameter_importance",
         title=f"Parameter importance for {name_metric(table.objectives[0])}",
-        caption="How much of the differences between trials each parameter explains by itself. The thin line holds "
-        "90 % of the estimates from resampled trials: where two lines overlap widely, the order of the two bars is "
-        "not settled.",
+        caption=f"{table.importance_note} Where two intervals overlap widely, the order of two bars is open.",
         panels=tuple(panels),
         columns=min(2, len(panels)),
     )
