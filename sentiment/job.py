@@ -108,7 +108,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     from sentiment.data.build import build_corpus  # torch and Lightning take seconds, which a faulty command saves
     from sentiment.pretraining.run import describe_words
     from sentiment.tracking.recorder import open_recorder
-    from sentiment.tracking.result_file import CONTINUES_TAG
+    from sentiment.tracking.result_file import CONTINUES_TAG, REPEAT_TAG, TRIAL_TAG
     from sentiment.training.debugging import limit_corpus
     from sentiment.training.device import name_device
     from sentiment.training.replicas import train_on_devices
@@ -126,6 +126,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         corpus = limit_corpus(corpus, settings)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
         recorder.describe({"device": name_device(settings)})
+        if trial is not None:
+            recorder.describe({TRIAL_TAG: str(trial.number), REPEAT_TAG: str(trial.repeat)})
         # The recorder first: the validation that ends a trial early is recorded too.
         reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings, corpus)])
         origin = None if trial is None else trial.origin
@@ -252,11 +254,19 @@ def _identify_code() -> str:
 def adopt(folder: Path, job_number: int) -> None:
     """Make the record of an equal run of another study, whose folder was taken over, that of a job here."""
     from sentiment.tracking.outbox import Outbox
-    from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE, read_result, write_result
+    from sentiment.tracking.result_file import (
+        ADOPTED_TAG,
+        REPEAT_TAG,
+        RESULT_FILE,
+        TRIAL_TAG,
+        read_result,
+        write_result,
+    )
 
     record = read_result(folder / RESULT_FILE)
     Outbox(folder).remove()  # what it records is delivered from the original
-    write_result(folder, replace(record, job_number=job_number, tags={**record.tags, ADOPTED_TAG: "true"}))
+    kept = {name: text for name, text in record.tags.items() if name not in (TRIAL_TAG, REPEAT_TAG)}  # of its own study
+    write_result(folder, replace(record, job_number=job_number, tags={**kept, ADOPTED_TAG: "true"}))
 
 
 def identify_data(config: DictConfig) -> str:

@@ -35,6 +35,9 @@ LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 CONTINUES_TAG = "trial.continues"
 """Tag of a run that went on from the checkpoint of another one of its study, at other settings: that one's folder."""
 
+TRIAL_TAG, REPEAT_TAG = "trial.number", "trial.repeat"
+"""Tags of a job of a study: its trial, and which of the trial's repeats it is, from 0."""
+
 ADOPTED_TAG = "trial.adopted"
 """The run was another study's, and was taken over with its folder; MLflow keeps it under that study's parent."""
 

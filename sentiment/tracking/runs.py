@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,16 @@ from sentiment.scratch import Scratch
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.outbox import DELIVERY_FILE
 from sentiment.tracking.params import read_settings
-from sentiment.tracking.result_file import PARENT_FILE, RESULT_FILE, RUN_ID, ResultRecord, job_order, read_result
+from sentiment.tracking.result_file import (
+    PARENT_FILE,
+    REPEAT_TAG,
+    RESULT_FILE,
+    RUN_ID,
+    TRIAL_TAG,
+    ResultRecord,
+    job_order,
+    read_result,
+)
 from sentiment.training.result import TestPredictions
 
 BUNDLE_DIR = "model"
@@ -156,7 +166,10 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
     """
     folder = find_folder(name, multirun_dir)
     if folder is not None:
-        return _read_folder(folder)
+        found = _read_folder(folder)
+        if not Path(name).expanduser().is_dir():
+            _refuse_mistaken_trial(name, found, folder)
+        return found
     if RUN_ID.fullmatch(name):
         known = (_find_id(name, multirun_dir, file) for file in (DELIVERY_FILE, RESULT_FILE))
         folder = next(filter(None, known), None) or find_sweep_folder(name, multirun_dir)
@@ -216,6 +229,23 @@ def _find_id(run_id: str, multirun_dir: Path, name: str) -> Path | None:
         if re.search(rf'"run_id":\s*"{run_id}"', file.read_text(encoding="utf-8", errors="replace")):
             return file.parent
     return None
+
+
+def _refuse_mistaken_trial(name: str, runs: Sequence[StoredRun], folder: Path) -> None:
+    """Refuse NAME/NUMBER where the number of a job is not that of its trial, by which reports call it.
+
+    Raises:
+        TrackingError: The run is another trial's.
+    """
+    record = runs[0].record
+    trial, repeat = record.tags.get(TRIAL_TAG), record.tags.get(REPEAT_TAG)
+    if len(runs) > 1 or None in (trial, repeat) or trial == str(record.job_number):
+        return
+    raise TrackingError(
+        f"{name} is job {record.job_number} of its study, and not trial {record.job_number}: it is repeat {repeat} of "
+        f"trial {trial}; each trial has several jobs.\n"
+        f"  -> name the folder of the job that is meant: {folder}"
+    )
 
 
 def _read_folder(folder: Path) -> list[StoredRun]:

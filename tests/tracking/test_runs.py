@@ -124,6 +124,19 @@ def test_a_run_gives_its_predictions_settings_and_model(sweep, find):
     assert len(Predictor.load(run.bundle).predict(TEXTS).labels) == 2
 
 
+def test_the_number_of_a_job_is_not_taken_for_that_of_a_trial(find, tmp_path):
+    """With two repeats, jobs 2 and 3 are those of trial 1, which reports call 1."""
+    for job in (0, 1):
+        record = find(f"sweep/{job}").record
+        tags = {**record.tags, "trial.number": "0", "trial.repeat": str(job)}
+        write_result(tmp_path / "multirun/sweep" / str(job), replace(record, tags=tags))
+    assert find("sweep/0").record.job_number == 0
+    with pytest.raises(TrackingError, match="sweep/1 is job 1 of its study, and not trial 1: it is repeat 1 of trial"):
+        find("sweep/1")
+    assert find(str(tmp_path / "multirun/sweep/1")).record.job_number == 1, "its folder is meant"
+    assert len(find_stored_runs("sweep", tmp_path / "multirun", "")) == 2
+
+
 def test_a_name_for_several_runs_is_refused_where_one_is_needed(find):
     with pytest.raises(TrackingError, match=r"holds 2 runs, but one is needed(.|\n)*sweep/0"):
         find("sweep")
