@@ -12,10 +12,11 @@ import inspect
 import pkgutil
 import re
 import traceback
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -282,6 +283,13 @@ def _check_constructor(option: Option, target: type) -> None:
             f"{settings.__name__}.{doubled[0]} would hide the {doubled[0]} that every {option.group} is given",
             "choose another name for the key",
         )
+    own = {name: field for name, field in settings.model_fields.items() if name not in rules.base.model_fields}
+    mixed = [name for name, field in own.items() if name != "name" and _is_mixed(field.annotation)]
+    if mixed:
+        raise ExtensionError(
+            f"{settings.__name__}.{mixed[0]} may be text or something else, and a record of the run tells not which",
+            "give it one type, or that and None; choices of text stand in a Literal",
+        )
     unused = [name for name in keys if name not in rules.base.model_fields and not takes(target, name)]
     if unused:
         raise ExtensionError(
@@ -294,6 +302,13 @@ def _check_constructor(option: Option, target: type) -> None:
             f"{target.__name__}() needs {', '.join(unknown)}, which nothing gives it",
             f"add it to {settings.__name__}, or give it a default; known are {', '.join((*rules.given, *keys))}",
         )
+
+
+def _is_mixed(annotation: Any) -> bool:
+    """Return whether a value may be any text, or something of another type: recorded, 3 and '3' are the same."""
+    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    others = [one for one in members if one not in (str, type(None)) and get_origin(one) is not Literal]
+    return str in members and bool(others)
 
 
 def _load(module: str) -> list[Fault]:

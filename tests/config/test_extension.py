@@ -234,6 +234,7 @@ def test_a_key_without_a_default_has_to_be_given(write):
         ("(Settings)", "(dict)", 13, "add_model takes a settings class", "class MySettings(Group)"),
         ('Literal["bag"]', "str", 13, "does not say which option", 'Literal["mine"]'),
         ('"bag"', '"My Bag"', 13, "does not say which option", "small letters"),
+        ("width: int", "width: int | str", 13, "may be text or something else", "give it one type"),
         ("def forward", "def backward", 13, "Bag has no forward", "torch.nn.Module"),
         (" width, spans", " spans", 13, "does not take width", "remove it from Settings"),
         ("max_tokens=None", "heads, max_tokens=None", 13, "needs heads, which nothing gives it", "add it to Settings"),

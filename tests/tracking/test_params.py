@@ -35,6 +35,13 @@ def test_every_option_comes_back(project, option, data):
     assert read_settings(flatten_settings(settings)) == settings
 
 
+def test_the_text_null_is_not_nothing(project):
+    settings = project.settings("model=rnn", "trainer.init_from='null'")
+    assert settings.trainer.init_from == "null"
+    assert read_settings(flatten_settings(settings)) == settings
+    assert flatten_settings(project.settings("model=rnn"))["trainer.init_from"] == "null"
+
+
 @pytest.fixture(scope="session")
 def whole(make_project, tmp_path_factory) -> Settings:
     """Settings with strings, lists, optional values and nested groups."""
