@@ -30,6 +30,7 @@ def read_prior(
     directions: Sequence[str],
     sampler: str,
     limits: Mapping[str, float] = MappingProxyType({}),
+    names: Sequence[str] | None = None,
 ) -> list[FrozenTrial]:
     """Return the complete trials of another study that are points of a space.
 
@@ -40,6 +41,7 @@ def read_prior(
         directions: Which way is better, per objective, in the study that is to learn.
         sampler: Import path of its sampler.
         limits: Its limits: what the earlier trials described is held against them.
+        names: Names of its objectives; None: it has none.
 
     Raises:
         ConfigError: Nothing can be learnt from it.
@@ -49,6 +51,9 @@ def read_prior(
         raise ConfigError([Fault(KEY, problem, "choose hydra/sweeper/sampler=multivariate_tpe, tpe or gp")])
     if list(history.directions) != list(directions):
         problem = f"the objectives of {history.name} are better by {list(history.directions)}, here {list(directions)}"
+        raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
+    if names is not None and history.objectives is not None and tuple(names) != history.objectives:
+        problem = f"the objectives of {history.name} are {', '.join(history.objectives)}, here {', '.join(names)}"
         raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
     trials, lacking = [], set[str]()
     complete = [trial for trial in history.trials if trial.state == "complete" and not trial.excess]

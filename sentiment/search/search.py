@@ -206,7 +206,9 @@ class Search:
         history = read_other_study(self.options.prior, self.study_dir.parent, self.working_dir, prior.KEY, remedy)
         target = str(self.options.sampler.get("_target_"))
         options = self.options
-        trials = prior.read_prior(history, space, self._read_fixed, options.direction, target, options.limits)
+        trials = prior.read_prior(
+            history, space, self._read_fixed, options.direction, target, options.limits, options.metric_names
+        )
         if space is not self.space:  # once, when the study has begun
             log.info("The sampler learns from %d trials of %s.", len(trials), history.name)
         return trials

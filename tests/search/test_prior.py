@@ -86,6 +86,14 @@ def test_what_teaches_nothing_is_a_fault_before_anything_starts(study, tmp_path,
     assert not (tmp_path / "multirun/second").exists()
 
 
+def test_a_study_of_another_objective_teaches_nothing(study):
+    study("first", *SPACE, "hydra.sweeper.n_trials=2", "hydra.sweeper.metric_names=[loss]", task=near)
+    options = [*SPACE, "hydra.sweeper.n_trials=2", "hydra.sweeper.prior=first"]
+    with pytest.raises(StudyEndedError, match=r"the objectives of \w+ are loss, here parameters"):
+        study("second", *options, "hydra.sweeper.metric_names=[parameters]", task=near)
+    assert len(study("third", *options, "hydra.sweeper.metric_names=[loss]", task=near).trials) == 2
+
+
 def make(value):
     return create_trial(value=value, params={"x": 0.5}, distributions={"x": FloatDistribution(0, 1)})
 
