@@ -27,15 +27,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra import initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from sentiment.composing import write_override
-from sentiment.config.extension import register_extension_options
-from sentiment.config.home import PROJECT_DIR, register_resolvers
+from sentiment.config.command_line import find_sweep_dir, read_override
+from sentiment.config.home import PROJECT_DIR
 from sentiment.errors import SentimentError
-from sentiment.private import compose_multirun
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result
 
@@ -142,7 +137,7 @@ def run(overrides: Sequence[str] = ()) -> Run:
         CommandFailedError: It failed; nothing was started where settings are faulty.
     """
     overrides = _list(overrides)
-    given = _find(overrides, "hydra.run.dir")
+    given = read_override(overrides, "hydra.run.dir")
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{uuid.uuid4().hex[:8]}"
     folder = stored_runs.MULTIRUN_DIR / name if given is None else Path(given).absolute()
     _call([*overrides, *([] if given else [write_override("hydra.run.dir", str(folder))])])
@@ -162,7 +157,7 @@ def search(name: str, overrides: Sequence[str] = (), *, n_trials: int | None = N
     """
     lines = [f"search={name}", *_list(overrides), *([] if n_trials is None else [f"hydra.sweeper.n_trials={n_trials}"])]
     _call(["-m", *lines])
-    return Sweep(_find_sweep_dir(lines))
+    return Sweep(find_sweep_dir(lines))
 
 
 def load(name: str | Path) -> Run | Sweep | Predictor:
@@ -201,23 +196,6 @@ def load_run(folder: Path) -> Run:
 def _list(overrides: Sequence[str]) -> list[str]:
     """Take a single override for a list of one: a string is a sequence too, of letters."""
     return [overrides] if isinstance(overrides, str) else list(overrides)
-
-
-def _find(overrides: Sequence[str], key: str) -> str | None:
-    """Return the last value that overrides give a key; None where there is none, or the command cannot be read."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException:
-        return None  # the command says what is wrong
-    return next((str(one.value()) for one in reversed(parsed) if one.key_or_group == key and not one.is_delete()), None)
-
-
-def _find_sweep_dir(overrides: Sequence[str]) -> Path:
-    """Return the folder of the sweep that a command of these overrides leads to."""
-    register_resolvers()
-    register_extension_options()
-    with initialize_config_dir(str(PROJECT_DIR / "conf")):
-        return Path(compose_multirun("config", overrides).hydra.sweep.dir).absolute()
 
 
 def _call(arguments: Sequence[str]) -> None:

@@ -391,7 +391,13 @@ def test_every_key_that_may_be_unread_is_one():
     known = {key for option in OPTIONS.values() for key in list_dotted(option.settings, f"{option.group}.")}
     known |= {
         f"hydra.sweeper.{key}"
-        for key in (*StudyOptions.model_fields, "pruner._target_", "pruner.growing", "pruner.tolerance")
+        for key in (
+            *StudyOptions.model_fields,
+            "pruner._target_",
+            "pruner.growing",
+            "pruner.tolerance",
+            "sampler._target_",
+        )
     }
     known |= {key for name, field in Settings.model_fields.items() for key in list_dotted(field.annotation, f"{name}.")}
     for keys, conditions in UNREAD:

@@ -194,7 +194,7 @@ def test_runs_of_an_earlier_version_are_read(project):
     }.items():  # fmt: skip
         store.client.log_metric(run_id, name, value)
     store.client.set_terminated(run_id, "FINISHED")
-    params = {"model.name": "rnn", "seed": "1", **dict.fromkeys(ADDED["rnn"], "null")}
+    params = {"model.name": "rnn", "seed": "1", **dict.fromkeys(ADDED["model=rnn"], "null")}
     assert read_record(project.uri, run_id) == ResultRecord(
         name="rnn seed=1", model="rnn", status="PRUNED", started="2026-01-01T00:00:00+00:00",
         overrides=("model=rnn", "~scheduler", "seed=1"), params=params, job_number=7,
