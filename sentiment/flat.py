@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def flatten(tree: Mapping[Any, Any], prefix: str = "", whole: Collection[str] = ()) -> dict[str, Any]:
@@ -30,6 +31,8 @@ def flatten_model(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
 
     A mapping such as ``data.label_map`` is one value: a dot in one of its keys separates nothing.
     """
+    from pydantic import BaseModel  # here: Hydra imports what imports this module in every command
+
     flat: dict[str, Any] = {}
     for name, content in settings.model_dump(mode="json").items():
         value = getattr(settings, name)
