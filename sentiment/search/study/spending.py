@@ -165,8 +165,8 @@ def _sum_seconds(trial: FrozenTrial) -> float:
 def count_jobs(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
     """Count the jobs of a trial that ran.
 
-    One that was not complete counts by the share that it told, or by its reports where it told none, or is paused at a
-    report; one that has ended with neither counts whole.
+    One that was not complete counts by the share that it told, or else by its reports; one that has ended with neither
+    counts whole. The share comes first, as jobs may differ in their length.
 
     Args:
         trial: The trial.
@@ -180,7 +180,7 @@ def count_jobs(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
             jobs += 1.0
         else:
             told, steps = read_share(trial, repeat), count_steps(trial) if repeat == 0 else 0
-            if steps and steps_per_job and (told is None or is_paused(trial)):
+            if steps and steps_per_job and not told:
                 told = _share(steps, steps_per_job)
             jobs += float(trial.state.is_finished()) if told is None else told
     return max(0.0, jobs - _inherit(trial, steps_per_job))
@@ -196,7 +196,7 @@ def _is_untold(trial: FrozenTrial) -> bool:
         kept.state == "complete" for kept in read_outcomes_of(trial).values()
     )
     has_run = ATTEMPT_KEY.format(repeat=0) in trial.system_attrs
-    return has_run and not is_complete and read_share(trial, 0) is None and count_steps(trial) > 0
+    return has_run and not is_complete and not read_share(trial, 0) and count_steps(trial) > 0
 
 
 def _inherit(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:

@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import optuna
 import pytest
@@ -20,6 +20,7 @@ from sentiment.errors import ConfigError, RunPruned
 from sentiment.search.budget import UNLIMITED, Budget, Spending, read_duration
 from sentiment.search.engine import open_end
 from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
@@ -156,6 +157,25 @@ def test_a_job_that_tells_its_progress_at_the_beginning_of_each_epoch_did_not_st
     options = ("hydra.sweeper.epochs=10", "hydra.sweeper.epochs_key=steps", "steps=2")
     assert len(sweep(*SPACE, *options, task=run).trials) == 5
     assert read_study(None, study_dir).budget == "10 of 10 epochs used"
+
+
+def test_jobs_of_different_lengths_cost_what_they_told():
+    """Where epochs are searched: three of 27 reports are no third of nine."""
+
+    def make(number, whole, done):
+        outcome = Outcome("complete", (1.0,)) if done == whole else Outcome("paused", steps=done)
+        attributes = {ATTEMPT_KEY.format(repeat=0): {"count": 1, "log": None}, EPOCHS_KEY: float(whole)}
+        attributes |= {OUTCOME_KEY.format(repeat=0): outcome.to_json(), PROGRESS_KEY: [done / whole, ""]}
+        state = TrialState.COMPLETE if done == whole else TrialState.WAITING
+        value = 1.0 if done == whole else None
+        trial = create_trial(state=state, value=value, system_attrs={**attributes, TARGET_KEY: done})
+        trial.intermediate_values = dict.fromkeys(range(done), 0.5)
+        trial.number, trial.datetime_start = number, datetime.now()
+        return trial
+
+    spent = Meter(1, PromotionPruner(3)).measure([make(0, 9, 9), make(1, 27, 3)], [])
+    assert spent.epochs == 9 + 3
+    assert spent.full_trials == pytest.approx(1 + 1 / 9)
 
 
 def test_an_epochs_key_that_says_no_number_is_refused(sweep):
