@@ -239,7 +239,7 @@ def _refuse_mistaken_trial(name: str, runs: Sequence[StoredRun], folder: Path) -
     """
     record = runs[0].record
     trial, repeat = record.tags.get(TRIAL_TAG), record.tags.get(REPEAT_TAG)
-    if len(runs) > 1 or None in (trial, repeat) or trial == str(record.job_number):
+    if runs[0].folder != folder or None in (trial, repeat) or trial == str(record.job_number):
         return
     raise TrackingError(
         f"{name} is job {record.job_number} of its study, and not trial {record.job_number}: it is repeat {repeat} of "
