@@ -84,7 +84,7 @@ def test_both_ways_agree_on_every_order_of_overrides(tmp_path: Path):
 
     with initialize_config_dir(str(tmp_path)):
         composer = make_composer(tmp_path)
-        for overrides in [*permutations(PIECES, 2), *permutations(PIECES[2:9], 3)]:
+        for overrides in [*permutations(PIECES, 2), *permutations(PIECES[4:8], 3)]:
             assert attempt(composer.compose, overrides) == attempt(composer.compose_slowly, overrides), overrides
 
 
