@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from rich.console import Console
@@ -35,6 +35,7 @@ class PrintedColumn:
         cell: Returns the cell of a row.
         is_text: Whether it is aligned to the left.
         is_setting: Whether it is what was searched, and not what came out.
+        is_broken: Whether its heading may be broken between words.
         is_kept: Whether no line may be too short for it.
         is_bold: Whether it stands out.
     """
@@ -43,6 +44,7 @@ class PrintedColumn:
     cell: Callable[[SweepRow], str]
     is_text: bool = False
     is_setting: bool = False
+    is_broken: bool = False
     is_kept: bool = False
     is_bold: bool = False
 
@@ -52,8 +54,8 @@ class PrintedColumn:
         return PADDING + max(heading, *(len(self.cell(row)) for row in rows))
 
     def write_heading(self, rows: tuple[SweepRow, ...]) -> str:
-        """Return the heading; that of a setting is broken between its words where all of its cells are shorter."""
-        words = re.findall(r"[^_]+_*", self.heading) if self.is_setting else [self.heading]
+        """Return the heading; a broken one in lines of its words, as far as all of its cells are shorter."""
+        words = re.findall(r"[^_]+_*", self.heading) if self.is_broken else [self.heading]
         most = max([*(len(self.cell(row)) for row in rows), *map(len, words)])
         lines = [""]
         for word in words:
@@ -87,8 +89,14 @@ def print_table(table: SweepTable, console: Console | None = None) -> None:
 
 
 def choose_columns(table: SweepTable, rows: tuple[SweepRow, ...], width: int) -> list[PrintedColumn]:
-    """Choose the columns that fit into so many characters, in the order in which they are printed."""
+    """Choose the columns that fit into so many characters, in the order in which they are printed.
+
+    Headings of settings are broken where there is no room for all settings without.
+    """
     columns = _list_columns(table)
+    needed = sum(column.width(rows) for column in columns if column.is_kept or column.is_setting)
+    if needed > width + PADDING:
+        columns = [replace(column, is_broken=column.is_setting) for column in columns]
     free = width + PADDING - sum(column.width(rows) for column in columns if column.is_kept)
     chosen = {column.heading for column in columns if column.is_kept}
     order = {heading: position for position, heading in enumerate(IMPORTANCE)}
