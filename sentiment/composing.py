@@ -7,9 +7,9 @@ values differ, and those are merged last of all.
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Callable, Sequence
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -20,14 +20,14 @@ from sentiment.flat import are_related
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
-SAFE = re.compile(r"[\w./+%@:$-]*/[\w./+%@:$-]*( [\w./+%@:$-]+)*|[A-Za-z_][\w.-]*", re.ASCII)
-"""Texts that Hydra reads as they are; what might be a number or null has no place here."""
-
-
 def write_override(key: str, text: str) -> str:
     """Write an override that gives a key a text, such as a path, in Hydra's quotes where it needs them."""
-    is_safe = SAFE.fullmatch(text) and text.lower() not in ("null", "true", "false", "nan", "inf")
-    return f"{key}={text if is_safe else QuotedString(text, Quote.single).with_quotes()}"
+    line = f"{key}={text}"
+    try:
+        is_read = OverridesParser.create().parse_override(line).value() == text
+    except HydraException:
+        is_read = False
+    return line if is_read else f"{key}={QuotedString(text, Quote.single).with_quotes()}"
 
 
 class MergingComposer:

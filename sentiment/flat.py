@@ -41,6 +41,11 @@ def flatten_model(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def is_within(key: str, names: Collection[str]) -> bool:
+    """Return whether a dotted key is one of the names, or belongs to a group among them."""
+    return any(f"{key}.".startswith(f"{name}.") for name in names)
+
+
 def are_related(one: str, other: str) -> bool:
     """Return whether two dotted keys are the same, or one is within the other."""
-    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+    return is_within(one, [other]) or is_within(other, [one])

@@ -16,7 +16,7 @@ from sentiment.config.objective import RETIRED, find_directions, list_measured, 
 from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault
-from sentiment.flat import flatten, flatten_model
+from sentiment.flat import are_related, flatten, flatten_model, is_within
 from sentiment.format import is_share
 from sentiment.nearest import nearest
 
@@ -99,16 +99,14 @@ class UnreadKeys:
         self._unread: dict[str, Fault | None] = {
             name: None
             for name in named
-            if any(
-                _holds(name, key) or _holds(key, name) for key in (*known, *(OF_STEPS if name in self._swept else ()))
-            )
+            if any(are_related(name, key) for key in (*known, *(OF_STEPS if name in self._swept else ())))
         }
 
     def look(self, settings: Settings, sweeper: Mapping[str, Any]) -> None:
         """Look at a run of the command, and at the keys of the study that it is of."""
         flat = flatten_model(settings) | flatten(sweeper, "hydra.sweeper.") if self._unread else {}
         for name in list(self._unread):
-            keys = [key for key in flat if _holds(name, key)]
+            keys = [key for key in flat if is_within(key, [name])]
             found = [_find_causes(key, flat) or self._find_steps(name, key, settings) for key in keys]
             if not all(found):
                 del self._unread[name]
@@ -119,7 +117,7 @@ class UnreadKeys:
 
     def _find_steps(self, name: str, key: str, settings: Settings) -> list[str]:
         """Return the model that takes no steps, for which a swept key is not read; nothing: it is."""
-        is_meant = name in self._swept and any(_holds(one, key) for one in OF_STEPS)
+        is_meant = name in self._swept and is_within(key, OF_STEPS)
         return [f"model={settings.model.name}"] if is_meant and find_option(settings.model).fitter else []
 
     def find_faults(self) -> list[Fault]:
@@ -127,17 +125,10 @@ class UnreadKeys:
         return [fault for fault in self._unread.values() if fault is not None]
 
 
-def _holds(group: str, key: str) -> bool:
-    """Return whether a key is of a group, or the same."""
-    return f"{key}.".startswith(f"{group}.")
-
-
 def _find_causes(key: str, flat: Mapping[str, Any]) -> list[str]:
     """Return the settings for which a run does not read a key; none: it does."""
     for keys, conditions in UNREAD:
-        is_meant = any(_holds(one, key) for one in keys) and not any(
-            _is_of_extension(one, flat) for one in (key, *conditions)
-        )
+        is_meant = is_within(key, keys) and not any(_is_of_extension(one, flat) for one in (key, *conditions))
         if is_meant and all(other in flat and is_so(flat[other]) for other, is_so in conditions.items()):
             return [
                 f"{other.removesuffix('._target_')}={type_value(flat[other]).rpartition('.')[2]}"

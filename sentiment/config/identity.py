@@ -10,10 +10,10 @@ from typing import Any
 from sentiment.config.home import write_portable
 from sentiment.config.objective import RETIRED, find_direction, list_objectives, select_objective, translate_retired
 from sentiment.config.schema import Settings
-from sentiment.flat import flatten
+from sentiment.flat import flatten, is_within
 
 INCIDENTAL = (
-    "tracking.", "trainer.threads", "trainer.devices", "trainer.nodes", "trainer.progress_bar", "trainer.resume",
+    "tracking", "trainer.threads", "trainer.devices", "trainer.nodes", "trainer.progress_bar", "trainer.resume",
     "data.cache_dir", "pretrain.cache_dir", *RETIRED,
 )  # fmt: skip
 """Settings that change where and how a run is done and told, not what it learns.
@@ -96,7 +96,7 @@ def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
 
 def is_incidental(key: str) -> bool:
     """Return whether a dotted key is of no matter to what a run learns."""
-    return any(key == name or key.startswith(f"{name.removesuffix('.')}.") for name in INCIDENTAL)
+    return is_within(key, INCIDENTAL)
 
 
 def keep_determining(content: Mapping[str, Any]) -> dict[str, Any]:

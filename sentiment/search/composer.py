@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.composing import MergingComposer
-from sentiment.flat import flatten
+from sentiment.flat import flatten, is_within
 from sentiment.search.space.points import write_setting
 
 OWN_FOLDER = "${project_dir:}"
@@ -92,11 +92,6 @@ class Composer:
         if key not in self._groups:
             self._groups[key] = "." not in key and bool(self.loader.get_group_options(key))
         return self._groups[key]
-
-
-def is_within(key: str, names: Collection[str]) -> bool:
-    """Return whether a dotted key is one of the names, or belongs to a group among them."""
-    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _resolve(config: DictConfig, name: str) -> Any:

@@ -30,10 +30,11 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.flat import is_within
 from sentiment.private import BASIC_LAUNCHER, construct
 from sentiment.search import prior
 from sentiment.search.application import Application
-from sentiment.search.composer import Composer, is_within
+from sentiment.search.composer import Composer
 from sentiment.search.options import StudyOptions
 from sentiment.search.space.constraints import Validity, make_validity
 from sentiment.search.space.corners import list_corners

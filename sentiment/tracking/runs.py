@@ -167,7 +167,7 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
     folder = find_folder(name, multirun_dir)
     if folder is not None:
         found = _read_folder(folder)
-        if not Path(name).expanduser().is_dir():
+        if folder != Path(name).expanduser():
             _refuse_mistaken_trial(name, found, folder)
         return found
     if RUN_ID.fullmatch(name):

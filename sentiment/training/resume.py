@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +116,7 @@ class LastCheckpoint(pl.Callback):
             reason = str(error).partition("\n")[0][:200]
             log.warning("%s is damaged (%s); the run starts anew.", self.file, reason)
             return None
-        shorter = part.get("max_epochs", self._max_epochs)
-        trains_on = shorter < self._max_epochs and identity["run"] == self._identify(shorter).run
+        trains_on = self._trains_on(part)
         if identity["run"] != self.identity["run"] and not trains_on:
             log.warning("%s is of other settings or data; the run starts anew.", self.file)
             return None
@@ -133,7 +132,7 @@ class LastCheckpoint(pl.Callback):
             part["should_stop"] = False
             log.info(
                 "Trains on after epoch %d of %d. The learning rate is that of a schedule over %d epochs: it may jump.",
-                *(epoch, shorter, self._max_epochs),
+                *(epoch, part["max_epochs"], self._max_epochs),
             )
         self._taken_up = part
         log.info("Goes on after epoch %g, from %s", epoch / parts, self.file)
@@ -141,12 +140,18 @@ class LastCheckpoint(pl.Callback):
 
     def _is_own(self) -> bool:
         """Return whether the file is there, whole and of this run: the folder may have been another's before."""
+        if not self.file.exists():
+            return False
         try:
-            return bool(
-                self.file.exists() and read_checkpoint(self.file)[KEY]["identity"]["run"] == self.identity["run"]
-            )
+            part = read_checkpoint(self.file)[KEY]
+            return part["identity"]["run"] == self.identity["run"] or self._trains_on(part)
         except DAMAGE:
             return False
+
+    def _trains_on(self, part: Mapping[str, Any]) -> bool:
+        """Return whether our part of a checkpoint is of the same run with fewer epochs."""
+        shorter = part.get("max_epochs", self._max_epochs)
+        return bool(shorter < self._max_epochs and part["identity"]["run"] == self._identify(shorter).run)
 
     def _copy(self, origin: Path) -> None:
         """Take over the checkpoint of another run: from here on it is one of this run.

@@ -124,7 +124,7 @@ def test_a_run_gives_its_predictions_settings_and_model(sweep, find):
     assert len(Predictor.load(run.bundle).predict(TEXTS).labels) == 2
 
 
-def test_the_number_of_a_job_is_not_taken_for_that_of_a_trial(find, tmp_path):
+def test_the_number_of_a_job_is_not_taken_for_that_of_a_trial(find, tmp_path, monkeypatch):
     """With two repeats, jobs 2 and 3 are those of trial 1, which reports call 1."""
     for job in (0, 1):
         record = find(f"sweep/{job}").record
@@ -134,6 +134,10 @@ def test_the_number_of_a_job_is_not_taken_for_that_of_a_trial(find, tmp_path):
     with pytest.raises(TrackingError, match="sweep/1 is job 1 of its study, and not trial 1: it is repeat 1 of trial"):
         find("sweep/1")
     assert find(str(tmp_path / "multirun/sweep/1")).record.job_number == 1, "its folder is meant"
+    (tmp_path / "sweep/1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TrackingError, match="and not trial 1"):
+        find("sweep/1")  # a folder of that name here is no run
     assert len(find_stored_runs("sweep", tmp_path / "multirun", "")) == 2
 
 

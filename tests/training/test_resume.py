@@ -133,6 +133,18 @@ def test_a_copy_at_the_same_settings_ends_as_its_origin_does(origin, small_corpu
     assert learned(copy) == learned(expected)
 
 
+def test_a_copy_with_a_checkpoint_of_fewer_epochs_trains_on_from_its_own(
+    origin, small_settings, small_corpus, recording_reporter, tmp_path
+):
+    settings, folder = origin
+    kept = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"resume": "keep"})})
+    train_and_test(kept, small_corpus, tmp_path / "copy", recording_reporter(), origin=folder)
+    longer = kept.model_copy(update={"trainer": kept.trainer.model_copy(update={"max_epochs": 3})})
+    reporter = recording_reporter()
+    train_and_test(longer, small_corpus, tmp_path / "copy", reporter, origin=folder)
+    assert reporter.of_kind("validated")[0][1] == 3, "two epochs are its own"
+
+
 @pytest.mark.parametrize("left", ["another run's", "damaged"])
 def test_a_copy_goes_on_from_its_origin_whatever_its_folder_held_before(
     origin, small_settings, small_corpus, recording_reporter, tmp_path, left

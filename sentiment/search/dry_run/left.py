@@ -113,7 +113,7 @@ def _find_left(
         stored=None if stored is None else dict(ledger.counts),
         interrupted=len(waiting) - unbegun + len(cut_off),
         retried=len(agenda.list_failed(trials)),
-        new=unbegun + agenda.count_open(trials),
+        new=min(unbegun, agenda.count_first(trials)) + agenda.count_open(trials),
         paused=len(paused),
         spent=meter.measure(trials, list_commands(attributes)),
         is_done=not cut_off and agenda.choose(trials) is None,

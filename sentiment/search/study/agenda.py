@@ -113,6 +113,10 @@ class Ledger:
         """List the standing trials of a state other than complete and pruned, by number."""
         return [trial for _, trial in sorted(self._open.get(state, {}).items())]
 
+    def list_first(self) -> list[FrozenTrial]:
+        """List the standing trials that wait and never began: their points are to be tried first."""
+        return [trial for trial in self.list_open("waiting") if trial.datetime_start is None]
+
 
 class Agenda:
     """Decides what comes next in a study.
@@ -175,15 +179,20 @@ class Agenda:
         free = self.count_open(trials)
         if not free or not self._budget:
             return free
-        first = sum(trial.datetime_start is None for trial in self.follow(trials).list_open("waiting"))
+        first = len(self.follow(trials).list_first())
         return min(free, max(0, self._budget.count_starts(self._measure(trials), self._repeats) - first))
 
     def count_total(self, trials: Sequence[FrozenTrial]) -> int | None:
         """Return the trials of the study in the end, those of an earlier space included; None: its budget decides."""
         free, ledger = self.count_free(trials), self.follow(trials)
-        first = sum(trial.datetime_start is None for trial in ledger.list_open("waiting"))
-        beyond = min(first, max(0, len(ledger) - ledger.copies - self._search.total))
+        beyond = len(ledger.list_first()) - self.count_first(trials)
         return None if free > UNLIMITED // 2 else len(ledger) - beyond + free
+
+    def count_first(self, trials: Sequence[FrozenTrial]) -> int:
+        """Count the points to be tried first that the number of trials has room for, whatever they cost."""
+        ledger = self.follow(trials)
+        first = len(ledger.list_first())
+        return min(first, max(0, self._search.total - (len(ledger) - ledger.copies - first)))
 
     def list_failed(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """List the trials without a result that the study is to have one of, and that may be tried again."""
@@ -208,13 +217,10 @@ class Agenda:
 
     def _find_waiting(self, ledger: Ledger, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
         """Find a trial that was interrupted, or else one that is to be tried first, within number and budget."""
-        waiting = ledger.list_open("waiting")
-        first = [trial for trial in waiting if trial.datetime_start is None]
-        for trial in waiting:
+        for trial in ledger.list_open("waiting"):
             if trial.datetime_start is not None and self._may_resume(trial, trials):
                 return trial
-        is_room = first and len(ledger) - ledger.copies - len(first) < self._search.total
-        return first[0] if is_room and self._may_begin(trials) else None
+        return ledger.list_first()[0] if self.count_first(trials) and self._may_begin(trials) else None
 
     def _may_resume(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether there is time for the rest of an interrupted trial, up to its pause; its work is counted."""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from sentiment.errors import SentimentError
-from sentiment.search.composer import is_within
+from sentiment.flat import is_within
 from sentiment.search.space.parameters import name_key
 
 LIMIT_KEY = "hydra.sweeper.limits."

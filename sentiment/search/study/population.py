@@ -16,7 +16,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from sentiment.search.composer import is_within
+from sentiment.flat import is_within
 from sentiment.search.space.parameters import name_key
 from sentiment.search.study.outcome import is_paused
 from sentiment.search.study.rungs import count_steps, rank_rung

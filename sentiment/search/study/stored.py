@@ -453,9 +453,9 @@ class StoredStudy:
 
     def describe_left(self) -> str:
         """Return which trials wait though nothing is left to do: number or budget have no room; empty: none does."""
-        waiting = self.look().list_open("waiting")
-        first = sum(trial.datetime_start is None for trial in waiting)
-        parts = {"were to be tried first": first, "were interrupted": len(waiting) - first}
+        ledger = self.look()
+        first = len(ledger.list_first())
+        parts = {"were to be tried first": first, "were interrupted": ledger.counts["waiting"] - first}
         told = " and ".join(f"{what} ({count})" for what, count in parts.items() if count)
         return f"Left out, as n_trials or the budget has no room for them: trials that {told}." if told else ""
 

@@ -97,6 +97,19 @@ def test_what_failed_or_was_interrupted_is_run_again(sweep, dry_run):
     assert count(dry_run(*command)) == 0
 
 
+def test_points_to_be_tried_first_beyond_a_lowered_number_are_not_told(sweep, dry_run):
+    points = ", ".join(f"{{x: {number}}}" for number in range(8))
+    command, task = ("x=interval(0,9)", SEED, "hydra.sweeper.n_trials=8"), Task()
+    task.stop_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*command, f"hydra.sweeper.start=[{points}]", task=task)
+    fewer = (*command[:2], "hydra.sweeper.n_trials=3")
+    assert count(dry_run(*fewer)) == 2, "the interrupted one, and one more"
+    runs = len(task.runs)
+    sweep(*fewer, task=task)
+    assert len(task.runs) - runs == 2
+
+
 def test_what_was_interrupted_outside_the_space_as_it_is_now_is_not_run_again(sweep, dry_run):
     task = Task()
     task.stop_at = 2
