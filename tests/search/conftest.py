@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,6 +187,13 @@ def evaluate_sphere(config: DictConfig) -> float:
     return float(config.x) ** 2 + float(config.y) ** 2
 
 
+def _seed_sampler(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides with a seed for the sampler, if they have none: no test passes or fails by what is drawn."""
+    key = "hydra.sweeper.sampler.seed"
+    seeded = any(line.lstrip("+~").startswith(key) for line in overrides)
+    return [*overrides, *([] if seeded else [f"++{key}=0"])]
+
+
 @pytest.fixture
 def sweep(study_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sweep]:
     """Runs a study on the toy configuration in this process and gives it back, one job at a time unless told."""
@@ -202,7 +209,7 @@ def sweep(study_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         GlobalHydra.instance().clear()
         hydra = Hydra.create_main_hydra2("toy", create_config_search_path(str(config_dir)))
         quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.sweeper.n_jobs=1"]
-        options = ["hydra/sweeper=study", f"hydra.sweep.dir={study_dir}", *quiet, *overrides]
+        options = ["hydra/sweeper=study", f"hydra.sweep.dir={study_dir}", *quiet, *_seed_sampler(overrides)]
         options += [] if storage is None else [f"hydra.sweeper.storage={storage}"]
         hydra.multirun("config", task, options, with_log_configuration=False)
         opened.append(open_storage(storage, study_dir))
@@ -221,7 +228,7 @@ def start_toy(study_dir: Path, tmp_path: Path) -> Iterator[StartToy]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*overrides: str) -> subprocess.Popen[str]:
-        options = ["hydra/sweeper=study", f"hydra.sweep.dir={study_dir}", *overrides]
+        options = ["hydra/sweeper=study", f"hydra.sweep.dir={study_dir}", *_seed_sampler(overrides)]
         process = subprocess.Popen(
             [sys.executable, str(TOY_DIR / "app.py"), "-m", *options],
             cwd=tmp_path,

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -76,7 +77,7 @@ class Lease:
         folder = Path(tempfile.gettempdir())
         try:
             folder = make_own_folder(FOLDER_PREFIX)
-            if kind == "controller":  # once a command: each job looking at the files of all jobs would be slow
+            if kind == "controller":  # not each job
                 _remove_litter(folder)
             # Shared by all threads: the heartbeat's thread and the owner's hold one lease.
             lock = FileLock(str(folder / f"{lease_id}.lock"), thread_local=False, fallback_to_soft=False)
@@ -296,8 +297,9 @@ def _is_unlocked(lock_path: Path, *, remove: bool = False) -> bool:
     return True
 
 
+@cache
 def _remove_litter(folder: Path) -> None:
-    """Remove files that nobody has held for long."""
+    """Remove files that nobody has held for long; once a process, as it looks at every file."""
     for lock_path in folder.glob("*.lock"):
         if not OWN_LOCK.fullmatch(lock_path.name):
             continue

@@ -117,7 +117,8 @@ def test_a_record_cannot_name_a_file_that_is_no_lease(tmp_path: Path):
     assert precious.read_text() == "mine"
 
 
-def test_old_litter_is_removed_and_old_leases_are_not():
+def test_old_litter_is_removed_and_old_leases_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test has had it removed already
     ended, living = Lease.take("job"), Lease.take("job")
     ended.release()
     paths = [Path(lease.record()["lock_path"]) for lease in (ended, living)]
