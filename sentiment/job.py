@@ -16,7 +16,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sentiment.data.corpus import Corpus
     from sentiment.models.bundle import Predictor
     from sentiment.pretraining.artifact import Words
+    from sentiment.training.teachers import Answered
 
 prepare_process()  # here: jobs come to this module on whichever machine they run, and before they import torch
 
@@ -123,7 +124,9 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         start = find_start(settings)
         corpus = build_corpus(settings.data, None if start is None else start.tokenizer)
         describe_data(corpus.description)
+        answered = hear_teachers(settings, corpus, trial)
         corpus = limit_corpus(corpus, settings)
+        corpus = corpus if answered is None else answered.add_to(corpus)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
         recorder.describe({"device": name_device(settings)})
         if trial is not None:
@@ -154,11 +157,27 @@ def learn_words_first(run: RunContext, corpus: Corpus, trial: RunningTrial | Non
         return None
     from sentiment.pretraining.run import find_words
 
-    def tell(note: str) -> None:
-        if trial is not None:
-            trial.progress(0.0, note)  # nothing of the trial's own training is done
+    return find_words(run, corpus, _identify_code(), partial(_tell_before, trial))
 
-    return find_words(run, corpus, _identify_code(), tell)
+
+def hear_teachers(settings: Settings, corpus: Corpus, trial: RunningTrial | None) -> Answered | None:
+    """Return the reviews without labels as a run's teachers answer them; None where it has none.
+
+    Raises:
+        SentimentError: There are no such reviews, or no such models.
+    """
+    if settings.trainer.teachers is None:
+        return None
+    from sentiment.training.teachers import ask_teachers
+
+    teachers = {name: load_model(name, settings) for name in settings.trainer.teachers}
+    return ask_teachers(settings, corpus, teachers, _identify_code(), partial(_tell_before, trial))
+
+
+def _tell_before(trial: RunningTrial | None, note: str) -> None:
+    """Tell how far it is with what comes before a trial's own training, of which nothing is done."""
+    if trial is not None:
+        trial.progress(0.0, note)
 
 
 def find_start(settings: Settings) -> Predictor | None:
@@ -167,14 +186,21 @@ def find_start(settings: Settings) -> Predictor | None:
     Raises:
         SentimentError: There is no such model, or it cannot be read.
     """
-    if settings.trainer.init_from is None:
-        return None
+    return None if settings.trainer.init_from is None else load_model(settings.trainer.init_from, settings)
+
+
+def load_model(name: str, settings: Settings) -> Predictor:
+    """Read a trained model by the name of its run, bundle, checkpoint or registered version.
+
+    Raises:
+        ModelFileError: There is no such model, or it cannot be read.
+    """
     from sentiment.models.bundle import Predictor
     from sentiment.models.checkpoint import load_checkpoint
     from sentiment.tracking.model_source import find_model_source
     from sentiment.tracking.runs import MULTIRUN_DIR
 
-    source = find_model_source(settings.trainer.init_from, MULTIRUN_DIR, settings.tracking.uri)
+    source = find_model_source(name, MULTIRUN_DIR, settings.tracking.uri)
     file = source.checkpoint
     return Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
 
@@ -275,28 +301,30 @@ def identify_data(config: DictConfig) -> str:
 
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     settings = read_settings(task, Path(config.hydra.runtime.cwd))
-    has_words = settings.pretrain is not None
-    fingerprint, start = _fingerprint(settings.data.model_dump_json(), has_words), find_start(settings)
-    if start is None:
+    trainer = settings.trainer
+    reads_unlabelled = settings.pretrain is not None or trainer.teachers is not None
+    fingerprint = _fingerprint(settings.data.model_dump_json(), reads_unlabelled)
+    names = [*([] if trainer.init_from is None else [trainer.init_from]), *(trainer.teachers or [])]
+    if not names:
         return fingerprint
-    from sentiment.training.start import hash_weights
+    from sentiment.training.start import hash_model
 
-    return f"{fingerprint}:{hash_weights(start.network.state_dict(), start.tokenizer.to_json())}"
+    return ":".join([fingerprint, *(hash_model(load_model(name, settings)) for name in names)])
 
 
 @lru_cache(maxsize=64)
-def _fingerprint(settings_json: str, has_words: bool) -> str:
+def _fingerprint(settings_json: str, reads_unlabelled: bool) -> str:
     """Fingerprint once per study and settings: data that changes under a running study is not supported anyway.
 
-    Where words are learned before, reviews without labels count too. The settings come as JSON because a list among
-    them (``data.labels``) cannot be the key of a cache.
+    Where words are learned before, or teachers answer them, reviews without labels count too. The settings come as
+    JSON because a list among them (``data.labels``) cannot be the key of a cache.
     """
     from sentiment.data.build import build_source
     from sentiment.data.corpus import fingerprint_unlabelled
 
     adapter: TypeAdapter[DataSettings] = TypeAdapter(DataSettings)
     source = build_source(adapter.validate_json(settings_json))
-    unlabelled = fingerprint_unlabelled(source) if has_words else None
+    unlabelled = fingerprint_unlabelled(source) if reads_unlabelled else None
     return source.fingerprint() if unlabelled is None else f"{source.fingerprint()}:{unlabelled}"
 
 

@@ -38,7 +38,7 @@ def _is_set(value: Any) -> bool:
 UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] = (
     (("data.head_fraction",), {"data.keep": lambda keep: keep != "head_tail"}),
     (("data.tokenizer",), {"trainer.init_from": _is_set}),
-    (("data.unlabelled_size", "data.unlabelled_path"), {"pretrain": _is_null}),
+    (("data.unlabelled_size", "data.unlabelled_path"), {"pretrain": _is_null, "trainer.teachers": _is_null}),
     (("data.repository", "data.revision"), {"data.path": _is_set}),
     (("data.validation_fraction",), {"data.validation_path": _is_set}),
     (("data.validation_fraction",), {"data.validation_split": _is_set}),

@@ -53,7 +53,7 @@ ADDED = {
 PRETRAIN = "pretrain"
 """A group that may be left out: null then stands where it would have keys."""
 
-ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from", PRETRAIN)
+ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from", "trainer.teachers", PRETRAIN)
 """The same, whatever the model and the data."""
 
 

@@ -463,6 +463,12 @@ class TrainerSettings(Group):
         description="Start from weights and tokenizer of a trained model: a run, bundle, checkpoint or registered "
         "model (`models:/NAME@champion`); null: from fresh weights.",
     )
+    teachers: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Trained models, each named as for `init_from`; their mean answer to each review without a label "
+        "is learned beside the labels of the others; null: labels alone.",
+    )
 
     @property
     def replicas(self) -> int:
@@ -520,6 +526,26 @@ class Settings(Group):
             )
         if trainer.init_from is not None and model is not None and find_option(model).fitter:
             raise conflict(f"init_from={trainer.init_from}, but model={model.name} is fitted in one go", "leave it out")
+        return trainer
+
+    @field_validator("trainer")
+    @classmethod
+    def teachers_have_something_to_answer(cls, trainer: TrainerSettings, info: ValidationInfo) -> TrainerSettings:
+        """Teachers answer reviews without labels, for a network that learns probabilities."""
+        model, data = info.data.get("model"), info.data.get("data")
+        if trainer.teachers is None:
+            return trainer
+        if model is not None and find_option(model).fitter:
+            problem = f"teachers={trainer.teachers}, but model={model.name} is fitted in one go, to labels"
+            raise conflict(problem, "leave them out; it can be a teacher itself")
+        if trainer.debug == "overfit":
+            raise conflict("teachers, but debug=overfit learns a few labels by heart", "leave one of the two out")
+        keys = [key for key in ("unlabelled_path", "unlabelled_size") if hasattr(data, key)]
+        if keys and all(getattr(data, key) is None for key in keys):
+            raise conflict(
+                f"teachers={trainer.teachers} answer reviews without labels, and there are none",
+                f"set data.{keys[0]}, or leave them out",
+            )
         return trainer
 
     @field_validator("trainer")

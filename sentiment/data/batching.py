@@ -69,11 +69,19 @@ def cut_text(text: str, max_tokens: int | None, keep: Keep, head_fraction: float
 
 
 class Item(NamedTuple):
-    """One review, ready to be padded: (T,) ids (already cut), class index, index within its split."""
+    """One review, ready to be padded.
+
+    Attributes:
+        ids: (T,) ids, already cut.
+        label: Class index.
+        row: Index within its split.
+        target: (K,) probabilities to learn in place of the label; None: the label.
+    """
 
     ids: npt.NDArray[np.integer]
     label: int
     row: int
+    target: npt.NDArray[np.float32] | None = None
 
 
 class Batch(NamedTuple):
@@ -86,6 +94,7 @@ class Batch(NamedTuple):
         rows: (B,) int64 index of each review within its split.
         weight: Factor of the batch's mean loss: those of the shares of a batch make the mean over the replicas the mean
             over all reviews; 0: the reviews are another's, and count for nothing.
+        targets: (B, K) float32 probabilities to learn in place of the labels; None: the labels.
     """
 
     tokens: Tensor
@@ -93,6 +102,7 @@ class Batch(NamedTuple):
     labels: Tensor
     rows: Tensor
     weight: float = 1.0
+    targets: Tensor | None = None
 
 
 def collate(items: Sequence[Item], replica: int = 0, replicas: int = 1) -> Batch:
@@ -109,12 +119,14 @@ def collate(items: Sequence[Item], replica: int = 0, replicas: int = 1) -> Batch
     mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
     tokens = np.full(mask.shape, PAD_ID, dtype=np.int64)  # (B, T)
     tokens[mask] = np.concatenate([item.ids for item in items])
+    targets = [item.target for item in items if item.target is not None]
     return Batch(
         tokens=torch.from_numpy(tokens),
         mask=torch.from_numpy(mask),
         labels=torch.tensor([item.label for item in items], dtype=torch.int64),
         rows=torch.tensor([item.row for item in items], dtype=torch.int64),
         weight=weight,
+        targets=torch.from_numpy(np.stack(targets)) if targets else None,
     )
 
 

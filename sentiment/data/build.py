@@ -47,10 +47,10 @@ def fingerprint_data(settings: DataSettings) -> str:
     return fingerprint_corpus(build_source(settings), *split)
 
 
-def build_unlabelled(settings: DataSettings, corpus: Corpus) -> EncodedSplit | None:
-    """Read the reviews without labels of the data set of a corpus, as token ids; None: it has none.
+def build_unlabelled(settings: DataSettings, tokenizer: ReviewTokenizer) -> EncodedSplit | None:
+    """Read the reviews without labels of a data set as token ids; None: it has none.
 
     Raises:
         DataError: They cannot be read; the message names the remedy.
     """
-    return prepare_unlabelled(build_source(settings), corpus, Path(settings.cache_dir).expanduser())
+    return prepare_unlabelled(build_source(settings), tokenizer, Path(settings.cache_dir).expanduser())

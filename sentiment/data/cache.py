@@ -29,7 +29,6 @@ from sentiment.once import DamagedError, read_or_build
 
 FORMAT_VERSION = 4  # raise it when what is stored, or how reviews become ids, changes
 SPLITS = ("train", "validation", "test")
-ARRAYS = ("ids", "offsets", "labels", "rows")
 META_FILE = "meta.json"
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -43,12 +42,12 @@ class Entry:
     Attributes:
         arrays: Per split: ``ids`` (all token ids behind one another, uint16 or uint32), ``offsets`` (N+1, int64:
             review n is ids[offsets[n]:offsets[n+1]]), ``labels`` (N, int64), ``rows`` (N, int64). Unlabelled reviews
-            are a split, too; their labels are 0 and mean nothing.
+            are a split, too; their labels are 0 and mean nothing. Of a model's answers: ``probabilities`` (N, K).
         tokenizer: The tokenizer as JSON.
         meta: Everything else, as JSON values.
     """
 
-    arrays: Mapping[str, Mapping[str, npt.NDArray[np.integer]]]
+    arrays: Mapping[str, Mapping[str, npt.NDArray[Any]]]
     tokenizer: str
     meta: Mapping[str, Any]
 
@@ -93,15 +92,16 @@ def _read(folder: Path) -> Entry:
         if meta.get("format_version") != FORMAT_VERSION:
             raise DamagedError(f"format version {meta.get('format_version')} is not {FORMAT_VERSION}")
         _check_content(folder, meta)
-        splits = sorted({name.partition(".")[0] for name in meta["bytes"] if name.endswith(".npy")})
-        arrays = {split: {name: _map(folder / f"{split}.{name}.npy") for name in ARRAYS} for split in splits}
+        arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
+        for split, name, _ in (file.split(".") for file in meta["bytes"] if file.endswith(".npy")):
+            arrays.setdefault(split, {})[name] = _map(folder / f"{split}.{name}.npy")
         tokenizer = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # what half a file or other JSON gives
         raise DamagedError(f"{type(error).__name__}: {error}") from error
     return Entry(arrays=arrays, tokenizer=tokenizer, meta=meta)
 
 
-def _map(path: Path) -> npt.NDArray[np.integer]:
+def _map(path: Path) -> npt.NDArray[Any]:
     # As a plain array over the same mapping: slicing a np.memmap costs several times as much, a review at a time.
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 

@@ -38,12 +38,14 @@ class EncodedSplit:
         offsets: (N+1,) int64; review n is ids[offsets[n]:offsets[n+1]].
         labels: (N,) class indices, int64.
         rows: (N,) int64, index of each review within the source's split that it comes from.
+        targets: (N, K) float32, the probabilities to learn in place of the labels; None: the labels.
     """
 
     ids: npt.NDArray[np.integer]
     offsets: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
+    targets: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,6 +53,13 @@ class EncodedSplit:
     def __getitem__(self, index: int) -> npt.NDArray[np.integer]:
         """Return the (T,) ids of one review, at full length."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def take(self, rows: npt.NDArray[np.int64]) -> EncodedSplit:
+        """Return some of the reviews, in the order of their indices given."""
+        parts = [self[row] for row in rows]
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        targets = None if self.targets is None else self.targets[rows]
+        return EncodedSplit(np.concatenate(parts), offsets, self.labels[rows], self.rows[rows], targets)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -74,6 +83,7 @@ class Corpus:
         dropped: Reviews taken out of a split because their text also stands in another: see `Splits`.
         skipped_rows: Bad rows left out at the user's wish.
         notes: How files were read, a sentence each.
+        lessons: Of the models whose answers are among the training reviews; None: there are none.
     """
 
     train: EncodedSplit
@@ -86,6 +96,22 @@ class Corpus:
     dropped: Mapping[str, int]
     skipped_rows: int
     notes: tuple[str, ...] = ()
+    lessons: Lessons | None = None
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What identifies the trained models that a run learns from, and what they have seen.
+
+    Attributes:
+        fingerprint: Of their weights.
+        learned: Hashes of reviews that they were trained on or selected by; None: nobody knows all of them.
+        trained: The same of those that they were trained on.
+    """
+
+    fingerprint: str
+    learned: npt.NDArray[np.uint64] | None
+    trained: npt.NDArray[np.uint64] | None
 
 
 def prepare_corpus(
@@ -124,7 +150,7 @@ def prepare_corpus(
         "format_version": FORMAT_VERSION,
         "made_by": _list_versions(),
     }
-    entry = open_entry(cache_dir, _digest(settings), lambda: recipe.make_entry(settings))
+    entry = open_entry(cache_dir, digest(settings), lambda: recipe.make_entry(settings))
     corpus = _corpus(entry, fingerprint, source.describe())
     _log_corpus(corpus)
     return corpus
@@ -137,11 +163,11 @@ def fingerprint_corpus(source: Source, validation_fraction: float, split_seed: i
         DataError: The data cannot be found.
     """
     split = {"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit}
-    return _digest({"source": source.fingerprint(), **split})
+    return digest({"source": source.fingerprint(), **split})
 
 
-def prepare_unlabelled(source: Source, corpus: Corpus, cache_dir: Path) -> EncodedSplit | None:
-    """Read a source's reviews without labels by the tokenizer of its corpus, from the cache as the others are.
+def prepare_unlabelled(source: Source, tokenizer: ReviewTokenizer, cache_dir: Path) -> EncodedSplit | None:
+    """Read a source's reviews without labels as token ids, from the cache as the others are.
 
     Those whose text also stands among the test reviews are left out. Labels are 0 and mean nothing.
 
@@ -155,11 +181,11 @@ def prepare_unlabelled(source: Source, corpus: Corpus, cache_dir: Path) -> Encod
     if fingerprint is None:
         return None
     assert isinstance(source, UnlabelledSource)
-    tokenizer = corpus.tokenizer.to_json()
+    tokenizer_json = tokenizer.to_json()
     settings = {
         "unlabelled": fingerprint,
         "labelled": source.fingerprint(),
-        "tokenizer": hashlib.sha256(tokenizer.encode()).hexdigest(),
+        "tokenizer": hashlib.sha256(tokenizer_json.encode()).hexdigest(),
         "format_version": FORMAT_VERSION,
         "made_by": _list_versions(),
     }
@@ -171,13 +197,13 @@ def prepare_unlabelled(source: Source, corpus: Corpus, cache_dir: Path) -> Encod
         if not kept:
             raise DataError(
                 "no review without a label is left (none is there, or all of them stand in the test split too); give "
-                "others, or leave pretrain out"
+                "others, or leave pretrain and trainer.teachers out"
             )
         part = Part(kept, np.zeros(len(kept), dtype=np.int64), np.arange(len(kept), dtype=np.int64))
         meta = {"settings": settings, "dropped": len(texts) - len(kept)}
-        return Entry(arrays={"unlabelled": _encode(part, corpus.tokenizer)}, tokenizer=tokenizer, meta=meta)
+        return Entry(arrays={"unlabelled": _encode(part, tokenizer)}, tokenizer=tokenizer_json, meta=meta)
 
-    entry = open_entry(cache_dir, _digest(settings), make_entry)
+    entry = open_entry(cache_dir, digest(settings), make_entry)
     unlabelled = _encoded_split(entry.arrays["unlabelled"])
     log.info("%d reviews without labels; %d more stand in the test too.", len(unlabelled), entry.meta["dropped"])
     return unlabelled
@@ -238,8 +264,8 @@ def _corpus(entry: Entry, fingerprint: str, description: str) -> Corpus:
 
 
 def _encoded_split(arrays: Mapping[str, npt.NDArray[np.integer]]) -> EncodedSplit:
-    int64 = {name: arrays[name].astype(np.int64, copy=False) for name in ("offsets", "labels", "rows")}
-    return EncodedSplit(ids=arrays["ids"], **int64)
+    offsets, labels, rows = (arrays[name].astype(np.int64, copy=False) for name in ("offsets", "labels", "rows"))
+    return EncodedSplit(arrays["ids"], offsets, labels, rows)
 
 
 def _list_versions() -> dict[str, str]:
@@ -247,7 +273,8 @@ def _list_versions() -> dict[str, str]:
     return {library: version(library) for library in ("tokenizers", "numpy")}
 
 
-def _digest(settings: Mapping[str, Any]) -> str:
+def digest(settings: Mapping[str, Any]) -> str:
+    """Return a short name that changes with settings, which are JSON values."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
 

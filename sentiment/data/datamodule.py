@@ -30,7 +30,8 @@ class CutReviews(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         """Return one review."""
         ids = cut(self.split[index], self.max_tokens, self.keep, self.head_fraction)
-        return Item(ids, int(self.split.labels[index]), index)
+        targets = self.split.targets
+        return Item(ids, int(self.split.labels[index]), index, None if targets is None else targets[index])
 
 
 class ReviewDataModule(LightningDataModule):

@@ -213,7 +213,6 @@ class Predictor:
             return None
         return np.isin(hash_reviews(self.tokenizer.encode(texts)), self.learned)
 
-    @torch.inference_mode()
     def predict(self, texts: Sequence[str], batch_size: int = 64) -> Predictions:
         """Classify N raw texts of any length; an empty text counts as one unknown word.
 
@@ -223,16 +222,28 @@ class Predictor:
             TypeError: A single string instead of a sequence, or something that is not a string.
         """
         _check_texts(texts)
-        reading = self.max_tokens, self.keep, self.head_fraction
-        ids = [cut(full, *reading) for full in self.tokenizer.encode([cut_text(text, *reading) for text in texts])]
+        kept = [cut_text(text, self.max_tokens, self.keep, self.head_fraction) for text in texts]
+        probabilities, tokens = self.answer(self.tokenizer.encode(kept), batch_size)
+        labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
+        return Predictions(labels, probabilities, self.class_names, tokens)
+
+    @torch.inference_mode()
+    def answer(
+        self, reviews: Sequence[npt.NDArray[np.integer]], batch_size: int = 64
+    ) -> tuple[npt.NDArray[np.float32], int]:
+        """Classify N reviews of (T,) token ids of its tokenizer each, at full length.
+
+        Returns:
+            (N, K) class probabilities, and the number of tokens that the network saw.
+        """
+        ids = [cut(full, self.max_tokens, self.keep, self.head_fraction) for full in reviews]
         device = next(self.network.parameters()).device
         probabilities = np.empty((len(ids), len(self.class_names)), dtype=np.float32)  # (N, K)
         for rows in LengthBatches(np.array([len(kept) for kept in ids], dtype=np.int64), batch_size):
             batch = collate([Item(ids[row], label=0, row=row) for row in rows])
             logits = self.network(batch.tokens.to(device), batch.mask.to(device))  # (B, K)
             probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
-        labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
-        return Predictions(labels, probabilities, self.class_names, tokens=sum(map(len, ids)))
+        return probabilities, sum(map(len, ids))
 
 
 def hash_reviews(reviews: Iterable[npt.NDArray[np.integer]]) -> npt.NDArray[np.uint64]:

@@ -49,13 +49,19 @@ def limit_corpus(corpus: Corpus, settings: Settings) -> Corpus:
     mode = settings.trainer.debug
     if mode is None:
         return corpus
-    count = settings.data.batch_size * BATCHES.get(mode, len(corpus.train))
+    count = count_reviews(settings) or len(corpus.train)
     train, validation, test = (_take(split, count) for split in (corpus.train, corpus.validation, corpus.test))
     if mode == "overfit":
         validation = train
     log.info("debug=%s: %d training, %d validation and %d test reviews.", mode, len(train), len(validation), len(test))
     fingerprint = f"debug:{mode}:{len(train)}:{corpus.fingerprint}"  # the number follows from data.batch_size
     return replace(corpus, train=train, validation=validation, test=test, fingerprint=fingerprint)
+
+
+def count_reviews(settings: Settings) -> int | None:
+    """Return how many reviews of each split a run with `trainer.debug` sees at most; None: all."""
+    batches = BATCHES.get(settings.trainer.debug or "")
+    return None if batches is None else batches * settings.data.batch_size
 
 
 def _take(split: EncodedSplit, count: int) -> EncodedSplit:
@@ -65,9 +71,7 @@ def _take(split: EncodedSplit, count: int) -> EncodedSplit:
         of_class = split.labels == label
         position[of_class] = np.arange(of_class.sum())
     rows = np.sort(np.argsort(position, kind="stable")[:count])
-    parts = [split[row] for row in rows]
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    return EncodedSplit(np.concatenate(parts), offsets, split.labels[rows], split.rows[rows])
+    return split.take(rows)
 
 
 class LearnByHeart(pl.Callback):

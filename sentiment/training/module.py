@@ -69,7 +69,8 @@ class TextClassificationModule(NetworkModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one batch, weighted as its share is: gradients are averaged over the replicas."""
         logits = self(batch.tokens, batch.mask)  # (B, K)
-        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        targets = batch.labels if batch.targets is None else batch.targets
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         return loss if batch.weight == 1 else loss * batch.weight
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:

@@ -40,7 +40,7 @@ from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
 from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
-from sentiment.training.start import find_known, hash_weights, take_weights, take_words
+from sentiment.training.start import find_known, hash_model, hash_weights, take_weights, take_words
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,8 @@ def train_replica(
     set_global_state(settings.seed, settings.trainer)
     data, module = build_data(settings, corpus), build_module(settings, corpus)
     learn_ratios(module.network, data.list_training(), len(corpus.class_names))
-    started_from = take_start(module.network, settings, corpus, start, words)
+    origins = [take_start(module.network, settings, corpus, start, words)]
+    origins += [] if corpus.lessons is None else [corpus.lessons.fingerprint]
     show_bar = wants_progress_bar(settings.trainer)
     reporting = build_reporting(settings, reporter, show_bar=show_bar)
     mode = settings.trainer.debug
@@ -114,7 +115,7 @@ def train_replica(
     selected = folder / BEST_FILE
     last = LastCheckpoint(
         folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
-        enabled=bool(settings.trainer.resume), started_from=started_from,
+        enabled=bool(settings.trainer.resume), started_from=" ".join(filter(None, origins)),
         origin=None if origin is None else origin / CHECKPOINTS,
     )  # fmt: skip
     parameters = count_parameters(module.network)
@@ -170,7 +171,7 @@ def take_start(
     if words is not None:
         log.info("%s", take_words(network, words))
         return hash_weights(words)
-    return "" if start is None else hash_weights(start.network.state_dict(), start.tokenizer.to_json())
+    return "" if start is None else hash_model(start)
 
 
 def _identify(settings: Settings, fingerprint: str, max_epochs: int) -> Identity:
@@ -272,7 +273,8 @@ def write_bundle(
 ) -> Path:
     """Write all that prediction needs; return the folder. The network reads `max_tokens` of a review, or all (None).
 
-    `start` is the trained model that it started from: what that one learned from, this one has, too.
+    `start` is the trained model that it started from: what that one learned from, this one has, too; and so it is with
+    those that taught it.
     """
     data, tokenizer_json = settings.data, corpus.tokenizer.to_json()
     cutting = max_tokens, data.keep, data.head_fraction
@@ -280,11 +282,11 @@ def write_bundle(
         hash_reviews(split[row] for row in range(len(split))) for split in (corpus.train, corpus.validation)
     )
     learned = np.concatenate([trained, selecting])
-    # Those of the start are by the same tokenizer, and so of the same kind; where it does not know them, nobody does.
-    earlier = (learned[:0], trained[:0]) if start is None else (start.learned, start.trained)
+    # All are by the same tokenizer, and so of the same kind; where one of them does not know them, nobody does.
+    seen = [(one.learned, one.trained) for one in (start, corpus.lessons) if one is not None]
     known = [
-        None if before is None else np.concatenate([own, before])
-        for own, before in zip((learned, trained), earlier, strict=True)
+        None if any(before is None for before in earlier) else np.concatenate([own, *earlier])
+        for own, *earlier in zip((learned, trained), *seen, strict=True)
     ]
     return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, *cutting, *known)
 

@@ -114,8 +114,13 @@ def take_words(network: nn.Module, words: Mapping[str, torch.Tensor]) -> str:
     return f"Starts from these words: {taken:,} weights taken; {', '.join(fresh)} start fresh."
 
 
+def hash_model(model: Predictor) -> str:
+    """Identify a trained model: a name may come to stand for another one."""
+    return hash_weights(model.network.state_dict(), model.tokenizer.to_json())
+
+
 def hash_weights(weights: Mapping[str, torch.Tensor], tokenizer_json: str = "") -> str:
-    """Identify weights that a run starts from, and their tokenizer: a name may come to stand for others."""
+    """Identify weights, and their tokenizer."""
     digest = hashlib.sha256(tokenizer_json.encode())
     for tensor in weights.values():
         digest.update(tensor.numpy().tobytes())

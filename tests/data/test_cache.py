@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from sentiment import once
 from sentiment.config.home import PROJECT_DIR
-from sentiment.data.cache import ARRAYS, SPLITS, Entry, open_entry
+from sentiment.data.cache import SPLITS, Entry, open_entry
 from sentiment.errors import DataError
 
 BUILDER = """
@@ -31,7 +31,7 @@ def build():
     with (folder / "builds").open("a") as file:
         file.write("built\\n")
     time.sleep(0.3)  # both processes are at the door by now
-    arrays = {split: {name: np.arange(1000) for name in cache.ARRAYS} for split in cache.SPLITS}
+    arrays = {split: dict.fromkeys(("ids", "offsets", "labels", "rows"), np.arange(1000)) for split in cache.SPLITS}
     return cache.Entry(arrays=arrays, tokenizer="{}", meta={"from": "a process"})
 
 if behaviour == "hang":  # in mid-write: some arrays are on disk, the rest never comes
@@ -57,7 +57,9 @@ def start(folder: Path, behaviour: str) -> subprocess.Popen[str]:
 
 
 def make_entry() -> Entry:
-    arrays = {split: {name: np.arange(100, dtype=np.uint16) for name in ARRAYS} for split in SPLITS}
+    arrays = {
+        split: dict.fromkeys(("ids", "offsets", "labels", "rows"), np.arange(100, dtype=np.uint16)) for split in SPLITS
+    }
     return Entry(arrays=arrays, tokenizer='{"a": 1}', meta={"answer": 42})
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sentiment import atomic
-from sentiment.data.cache import ARRAYS, SPLITS, Entry, open_entry
+from sentiment.data.cache import SPLITS, Entry, open_entry
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import describe_failure
 from sentiment.models.build import build_model
@@ -49,7 +49,10 @@ def write_record(folder: Path) -> None:
 
 
 def write_cache(folder: Path) -> None:
-    arrays = {split: {name: np.zeros(10_000, dtype=np.uint16) for name in ARRAYS} for split in SPLITS}
+    arrays = {
+        split: dict.fromkeys(("ids", "offsets", "labels", "rows"), np.zeros(10_000, dtype=np.uint16))
+        for split in SPLITS
+    }
     open_entry(folder / "cache", "key", lambda: Entry(arrays, "{}", {}))
 
 

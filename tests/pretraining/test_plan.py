@@ -56,7 +56,7 @@ def test_learned_positions_are_as_many_as_the_classifier_has(compose_settings):
 
 def test_every_word_of_every_review_but_those_of_the_test_stands_in_one_piece(compose_settings, small_corpus):
     settings = compose_settings("rnn", "pretrain.max_tokens=7")
-    unlabelled = build_unlabelled(settings.data, small_corpus)
+    unlabelled = build_unlabelled(settings.data, small_corpus.tokenizer)
     pieces = gather_pieces(small_corpus, unlabelled, plan_pretraining(settings))
     parts = [small_corpus.train, small_corpus.validation, unlabelled]
     assert pieces.train.lengths.max() == 7
@@ -74,16 +74,16 @@ def test_unlabelled_reviews_are_read_once_and_those_of_the_test_left_out(compose
     source = type(build_source(settings.data))
     texts = [*source.load(build_source(settings.data)).test.texts[:3], "a film", "a plot"]
     monkeypatch.setattr(source, "load_unlabelled", lambda self: texts)
-    unlabelled = build_unlabelled(settings.data, small_corpus)
+    unlabelled = build_unlabelled(settings.data, small_corpus.tokenizer)
     assert [small_corpus.tokenizer.decode(unlabelled[row]) for row in range(len(unlabelled))] == ["a film", "a plot"]
     monkeypatch.setattr(source, "load_unlabelled", None)
-    again = build_unlabelled(settings.data, small_corpus)
+    again = build_unlabelled(settings.data, small_corpus.tokenizer)
     np.testing.assert_array_equal(again.ids, unlabelled.ids)
 
 
 def test_without_unlabelled_reviews_the_labelled_ones_are_all_there_is(compose_settings):
     settings = compose_settings("rnn", "data.unlabelled_size=null")
     corpus = build_corpus(settings.data)
-    assert build_unlabelled(settings.data, corpus) is None
+    assert build_unlabelled(settings.data, corpus.tokenizer) is None
     pieces = gather_pieces(corpus, None, plan_pretraining(settings))
     assert len(pieces.train) + len(pieces.validation) == len(corpus.train) + len(corpus.validation)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from sentiment.data.build import build_corpus
+from sentiment.data.corpus import Lessons
 from sentiment.errors import ModelFileError, RunPaused, RunPruned
 from sentiment.models.bundle import Predictor
 from sentiment.training.resume import forget_attempts
@@ -360,7 +362,7 @@ def test_only_a_run_of_the_same_settings_goes_on(
     assert ("of other settings" in caplog.text) is (starts_at == 1)
 
 
-@pytest.mark.parametrize("kind", ["start", "words"])
+@pytest.mark.parametrize("kind", ["start", "words", "teachers"])
 def test_only_a_run_that_started_from_the_same_weights_goes_on(
     small_settings, small_corpus, stopping_reporter, recording_reporter, tmp_path, caplog, kind
 ):
@@ -368,18 +370,20 @@ def test_only_a_run_that_started_from_the_same_weights_goes_on(
     settings = small_settings("model=rnn", "trainer.max_epochs=3")
 
     def start_from(seed):
+        if kind == "teachers":
+            return {"corpus": replace(small_corpus, lessons=Lessons(f"teacher {seed}", None, None))}
         torch.manual_seed(seed)
         network = build_module(settings, small_corpus).network
         reading = settings.data.max_tokens, settings.data.keep, settings.data.head_fraction
         predictor = Predictor(network, small_corpus.tokenizer, small_corpus.class_names, *reading)
-        return {"start": predictor} if kind == "start" else {"words": network.state_dict()}
+        return {"corpus": small_corpus, **({"start": predictor} if kind == "start" else {"words": network.state_dict()})}
 
     with pytest.raises(PowerCut):
-        train_and_test(settings, small_corpus, tmp_path, stopping_reporter(2, PowerCut), **start_from(1))
+        train_and_test(settings, output_dir=tmp_path, reporter=stopping_reporter(2, PowerCut), **start_from(1))
     for seed, epochs in ((1, [2, 3]), (2, [1, 2, 3])):
         shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{seed}"))
-        rest = recording_reporter()
-        train_and_test(settings, small_corpus, tmp_path.with_name(f"{tmp_path.name}-{seed}"), rest, **start_from(seed))
+        rest, folder = recording_reporter(), tmp_path.with_name(f"{tmp_path.name}-{seed}")
+        train_and_test(settings, output_dir=folder, reporter=rest, **start_from(seed))
         assert [epoch for _, epoch, _ in rest.of_kind("validated")] == epochs
     assert "is of a run that started from other weights; the run starts anew" in caplog.text
 

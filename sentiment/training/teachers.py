@@ -1,0 +1,215 @@
+"""Learn from trained models what they make of reviews without labels (``trainer.teachers``).
+
+A run with teachers learns the mean of their probabilities for each review without a label, beside the labels of the
+others (Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network"; Xie et al. 2020, "Self-training
+with Noisy Student improves ImageNet classification": the student reads with dropout, its teachers without).
+
+Shapes: N reviews, K classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sentiment.config.schema import Settings
+from sentiment.data.build import build_corpus, build_unlabelled
+from sentiment.data.cache import Entry, open_entry
+from sentiment.data.corpus import Corpus, EncodedSplit, Lessons, digest
+from sentiment.errors import DataError, ModelFileError
+from sentiment.format import format_percent
+from sentiment.models.bundle import Predictor, hash_reviews
+from sentiment.training.debugging import count_reviews
+from sentiment.training.device import count_threads
+from sentiment.training.start import find_known, hash_model
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1024
+"""Reviews between two tellings of progress."""
+
+DOUBTFUL = 0.9
+"""A probability below which an answer counts as doubtful, for people; the run learns all of them."""
+
+Hashes = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Reviews without labels, as their teachers answer them.
+
+    Attributes:
+        reviews: N reviews; their labels are the most probable classes, their targets the (N, K) probabilities.
+        lessons: What the teachers are, and what they have seen.
+    """
+
+    reviews: EncodedSplit
+    lessons: Lessons
+
+    def add_to(self, corpus: Corpus) -> Corpus:
+        """Return a corpus with these among its training reviews, behind those with labels."""
+        known, added = corpus.train, self.reviews
+        assert added.targets is not None, "they are answered"
+        certain = np.eye(len(corpus.class_names), dtype=np.float32)[known.labels]
+        train = EncodedSplit(
+            ids=np.concatenate([known.ids, added.ids]),
+            offsets=np.concatenate([known.offsets, known.offsets[-1] + added.offsets[1:]]),
+            labels=np.concatenate([known.labels, added.labels]),
+            rows=np.concatenate([known.rows, added.rows]),
+            targets=np.concatenate([certain, added.targets]),
+        )
+        return replace(corpus, train=train, lessons=self.lessons)
+
+
+def ask_teachers(
+    settings: Settings, corpus: Corpus, teachers: Mapping[str, Predictor], code: str, tell: Callable[[str], None]
+) -> Answered:
+    """Let trained models answer the reviews without labels of a data set.
+
+    The answers of each are kept beside the tokens, for all runs that ask for them. Reviews that also stand among those
+    with labels, by their token ids, are left out. With debug=... as many are answered as it takes of the others.
+
+    Args:
+        settings: The run's.
+        corpus: Its reviews with labels.
+        teachers: Trained models by the names that they were given.
+        code: Digest of the code that answers.
+        tell: Hears from time to time how far it is.
+
+    Raises:
+        DataError: There are no reviews without labels, or none that does not also stand among the others.
+        ModelFileError: A teacher knows other classes.
+    """
+    unlabelled = build_unlabelled(settings.data, corpus.tokenizer)
+    if unlabelled is None:
+        raise DataError(
+            f"data={settings.data.name} has no reviews without labels, which trainer.teachers answer; leave them out"
+        )
+    torch.set_num_threads(count_threads(settings.trainer))
+    asked = [_Teacher.introduce(name, model, settings, corpus, unlabelled) for name, model in teachers.items()]
+    count = min(len(unlabelled), count_reviews(settings) or len(unlabelled))
+    cache_dir = Path(settings.data.cache_dir).expanduser()
+    answers = [teacher.answer(corpus.class_names, count, code, cache_dir, tell) for teacher in asked]
+    targets = np.stack(answers).mean(axis=0)  # (N, K)
+    labelled = _hash_all(corpus.train, corpus.validation)
+    rows = np.flatnonzero(~np.isin(_hash_all(unlabelled)[:count], labelled))
+    if not len(rows):
+        raise DataError(
+            f"each of the {count:,} reviews without labels also stands among those with labels; give others, or leave "
+            "trainer.teachers out"
+        )
+    log.info("%s", _describe(targets[rows], corpus.class_names, len(teachers), count - len(rows)))
+    for teacher in asked:
+        for known in find_known(
+            teacher.model, teacher.corpus.validation, teacher.corpus.test if settings.trainer.test else None
+        ):
+            log.warning("trainer.teachers, %s: %s", teacher.name, known)
+    reviews = replace(unlabelled.take(rows), labels=targets[rows].argmax(axis=1), targets=targets[rows])
+    own = _hash_all(corpus.train, corpus.validation, unlabelled)
+    return Answered(reviews, _merge([teacher.look_back(own) for teacher in asked]))
+
+
+@dataclass(frozen=True)
+class _Teacher:
+    """A trained model, and a run's reviews by its tokenizer: the same ones in the same order."""
+
+    name: str
+    model: Predictor
+    corpus: Corpus
+    unlabelled: EncodedSplit
+
+    @classmethod
+    def introduce(
+        cls, name: str, model: Predictor, settings: Settings, corpus: Corpus, unlabelled: EncodedSplit
+    ) -> _Teacher:
+        if sorted(model.class_names) != sorted(corpus.class_names):
+            raise ModelFileError(
+                f"The classes of trainer.teachers, {name}, are {', '.join(model.class_names)}, and those of the data "
+                f"{', '.join(corpus.class_names)}.\n  -> take a model that was trained on these classes"
+            )
+        if model.tokenizer.to_json() == corpus.tokenizer.to_json():
+            return cls(name, model, corpus, unlabelled)
+        again = build_unlabelled(settings.data, model.tokenizer)
+        assert again is not None, "it was there by another tokenizer"
+        return cls(name, model, build_corpus(settings.data, model.tokenizer), again)
+
+    def answer(
+        self, class_names: tuple[str, ...], count: int, code: str, cache_dir: Path, tell: Callable[[str], None]
+    ) -> npt.NDArray[np.float32]:
+        """Return the (count, K) probabilities of the first reviews, with the classes in the order of the run's."""
+        model = self.model
+        settings = {
+            "teacher": hash_model(model),
+            "classes": model.class_names,
+            "reading": [model.max_tokens, model.keep, model.head_fraction],
+            "reviews": hashlib.sha256(_hash_all(self.unlabelled)[:count].tobytes()).hexdigest(),
+            "code": code,
+        }
+
+        def make_entry() -> Entry:
+            log.info("%s answers %s reviews without labels, once for all later runs.", self.name, f"{count:,}")
+            parts = []
+            for start in range(0, count, CHUNK):
+                tell(f"{self.name} answers {start:,} of {count:,} reviews")
+                rows = range(start, min(start + CHUNK, count))
+                parts.append(model.answer([self.unlabelled[row] for row in rows])[0])
+            content = {"answers": {"probabilities": np.concatenate(parts)}}
+            return Entry(content, tokenizer=model.tokenizer.to_json(), meta={"settings": settings})
+
+        entry = open_entry(cache_dir, digest(settings), make_entry)
+        order = [model.class_names.index(name) for name in class_names]
+        return entry.arrays["answers"]["probabilities"][:, order]
+
+    def look_back(self, own: Hashes) -> Lessons:
+        """Return what the teacher has seen, by `own`, the hashes of all of the run's reviews by its own tokenizer.
+
+        By another tokenizer, reviews can be told only where they are the run's, too.
+        """
+        theirs = _hash_all(self.corpus.train, self.corpus.validation, self.unlabelled)
+        fingerprint, seen = hash_model(self.model), (self.model.learned, self.model.trained)
+        if np.array_equal(theirs, own):
+            return Lessons(fingerprint, *seen)
+        learned, trained = (
+            own[np.isin(theirs, hashes)] if hashes is not None and np.isin(hashes, theirs).all() else None
+            for hashes in seen
+        )
+        return Lessons(fingerprint, learned, trained)
+
+
+def _merge(lessons: Sequence[Lessons]) -> Lessons:
+    return Lessons(
+        fingerprint=" ".join(one.fingerprint for one in lessons),
+        learned=_unite([one.learned for one in lessons]),
+        trained=_unite([one.trained for one in lessons]),
+    )
+
+
+def _unite(parts: Sequence[Hashes | None]) -> Hashes | None:
+    known = [part for part in parts if part is not None]
+    return np.unique(np.concatenate(known)) if len(known) == len(parts) else None
+
+
+def _hash_all(*splits: EncodedSplit) -> Hashes:
+    """Hash the reviews of several splits, in their order."""
+    return hash_reviews(split[row] for split in splits for row in range(len(split)))
+
+
+def _describe(targets: npt.NDArray[np.float32], class_names: tuple[str, ...], teachers: int, left_out: int) -> str:
+    """Say what the teachers make of the reviews."""
+    counts = np.bincount(targets.argmax(axis=1), minlength=len(class_names))
+    shares = ", ".join(
+        f"{format_percent(count / len(targets))} {name}" for name, count in zip(class_names, counts, strict=True)
+    )
+    doubtful = format_percent(float((targets.max(axis=1) < DOUBTFUL).mean()))
+    told = f"; {left_out:,} also stand among those with labels and are left out" if left_out else ""
+    return (
+        f"Learns from {len(targets):,} reviews without labels, too, as {teachers} teacher{'s' if teachers > 1 else ''} "
+        f"answer{'' if teachers > 1 else 's'}: {shares}; {doubtful} with a probability below {DOUBTFUL:g}{told}."
+    )

@@ -1,0 +1,164 @@
+"""A run learns what trained models make of reviews without labels; the answers are kept, and what they know is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows
+
+from sentiment.data.batching import collate
+from sentiment.data.build import build_corpus, build_unlabelled
+from sentiment.errors import DataError, ModelFileError
+from sentiment.models.bundle import Predictor, hash_reviews
+from sentiment.training.debugging import limit_corpus
+from sentiment.training.run import build_data, build_module, train_and_test
+from sentiment.training.teachers import ask_teachers
+
+UNLABELLED = ("data.train_size=60", "data.test_size=40", "data.unlabelled_size=50")
+
+TAUGHT = ("model=rnn", *UNLABELLED, "trainer.teachers=[mine]")
+
+
+def hash_split(split):
+    return hash_reviews(split[row] for row in range(len(split)))
+
+
+@pytest.fixture
+def settings(small_settings, tmp_path):
+    return small_settings(*TAUGHT, f"data.cache_dir={tmp_path}")
+
+
+@pytest.fixture
+def corpus(settings):
+    return build_corpus(settings.data)
+
+
+@pytest.fixture
+def make_teacher(settings):
+    """Builds a network that has learned nothing but is sure of something: its answers are its own all the same."""
+
+    def make(corpus, seed=0, class_names=None, **seen):
+        torch.manual_seed(seed)
+        network = build_module(settings, corpus).network
+        names = corpus.class_names if class_names is None else class_names
+        return Predictor(network, corpus.tokenizer, names, settings.data.max_tokens, "head", 0.5, **seen)
+
+    return make
+
+
+def ask(settings, corpus, *teachers, code="code", told=lambda note: None):
+    return ask_teachers(settings, corpus, {f"teacher {n}": one for n, one in enumerate(teachers)}, code, told)
+
+
+def test_a_run_learns_the_mean_of_its_teachers_beside_the_labels(settings, corpus, make_teacher, caplog):
+    caplog.set_level("INFO")
+    reviews = build_unlabelled(settings.data, corpus.tokenizer)
+    one, other = make_teacher(corpus, 1), make_teacher(corpus, 2)
+    taught = ask(settings, corpus, one, other).add_to(corpus).train
+    expected = np.mean([teacher.answer([reviews[row] for row in range(50)])[0] for teacher in (one, other)], axis=0)
+    assert len(taught) == len(corpus.train) + 50
+    assert np.array_equal(taught.targets[: len(corpus.train)], np.eye(2)[corpus.train.labels])
+    assert taught.targets[len(corpus.train) :] == pytest.approx(expected, abs=1e-6)
+    assert np.array_equal(taught.labels[len(corpus.train) :], expected.argmax(axis=1))
+    assert all(np.array_equal(taught[row], corpus.train[row]) for row in range(len(corpus.train)))
+    assert all(np.array_equal(taught[len(corpus.train) + row], reviews[row]) for row in range(50))
+    assert "Learns from 50 reviews without labels, too, as 2 teachers answer:" in caplog.text
+
+
+def test_the_loss_is_against_the_probabilities(settings, corpus, make_teacher):
+    taught = ask(settings, corpus, make_teacher(corpus)).add_to(corpus)
+    module = build_module(settings, taught).eval().requires_grad_(False)
+    items = build_data(settings, taught).list_training()[-3:]
+    batch = collate(items)
+    logits, targets = module(batch.tokens, batch.mask), torch.from_numpy(taught.train.targets[-3:])
+    expected = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    assert float(module.training_step(batch, 0)) == pytest.approx(float(expected))
+    plain = collate([item._replace(target=None) for item in items])
+    assert float(module.training_step(plain, 0)) == pytest.approx(float(F.cross_entropy(logits, batch.labels)))
+
+
+def test_answers_are_kept_for_every_run_that_asks_the_same(settings, corpus, make_teacher, caplog):
+    caplog.set_level("INFO")
+    notes = []
+    first = ask(settings, corpus, make_teacher(corpus, 1), told=notes.append)
+    again = ask(settings, corpus, make_teacher(corpus, 1))
+    assert caplog.text.count("answers 50 reviews without labels, once") == 1
+    assert np.array_equal(first.reviews.targets, again.reviews.targets)
+    assert notes == ["teacher 0 answers 0 of 50 reviews"]
+    other = ask(settings, corpus, make_teacher(corpus, 2))
+    ask(settings, corpus, make_teacher(corpus, 1), code="changed")
+    ask(settings, corpus, replace(make_teacher(corpus, 1), max_tokens=5))
+    assert caplog.text.count("answers 50 reviews without labels, once") == 4
+    assert not np.array_equal(first.reviews.targets, other.reviews.targets)
+    assert first.lessons.fingerprint == again.lessons.fingerprint != other.lessons.fingerprint
+
+
+def test_classes_are_told_apart_by_name(settings, corpus, make_teacher):
+    names = corpus.class_names
+    straight = ask(settings, corpus, make_teacher(corpus, 1)).reviews
+    turned = ask(settings, corpus, make_teacher(corpus, 1, class_names=names[::-1])).reviews
+    assert np.array_equal(turned.targets, straight.targets[:, ::-1])
+    with pytest.raises(ModelFileError, match=r"The classes of trainer\.teachers, teacher 0, are good, bad"):
+        ask(settings, corpus, make_teacher(corpus, class_names=("good", "bad")))
+
+
+def test_a_review_that_stands_among_those_with_labels_keeps_its_label(settings, corpus, make_teacher, caplog):
+    caplog.set_level("INFO")
+    reviews = build_unlabelled(settings.data, corpus.tokenizer)
+    doubled = replace(corpus, train=reviews.take(np.array([0, 3])), validation=reviews.take(np.array([1])))
+    taught = ask(settings, doubled, make_teacher(corpus)).reviews
+    assert len(taught) == 47
+    assert "; 3 also stand among those with labels and are left out." in caplog.text
+    with pytest.raises(DataError, match="each of the 50 reviews"):
+        ask(settings, replace(corpus, train=reviews), make_teacher(corpus))
+
+
+def test_what_a_teacher_has_seen_its_student_has_seen(settings, corpus, make_teacher, reporter, tmp_path, caplog):
+    tested = hash_split(corpus.test)
+    teacher = make_teacher(corpus, learned=tested[:7], trained=tested[:5])
+    taught = ask(settings, corpus, teacher).add_to(corpus)
+    assert "teacher 0: 7 of the 40 test reviews stood in its own training or validation" in caplog.text
+    result = train_and_test(settings, taught, tmp_path / "run", reporter)
+    student = Predictor.load(result.bundle)
+    own = [*hash_split(corpus.train), *hash_split(build_unlabelled(settings.data, corpus.tokenizer))]
+    assert set(student.trained) == {*own, *tested[:5]}
+    assert set(student.learned) == {*own, *hash_split(corpus.validation), *tested[:7]}
+    ask(settings, corpus, make_teacher(corpus))
+    assert "teacher 0: Its bundle does not tell what it learned from" in caplog.text
+    unknown = ask(settings, corpus, teacher, make_teacher(corpus, 1)).lessons
+    assert (unknown.learned, unknown.trained) == (None, None)
+
+
+def test_a_teacher_with_another_tokenizer_reads_the_same_reviews(
+    small_settings, settings, corpus, make_teacher, tmp_path, caplog
+):
+    pieces = small_settings(*TAUGHT, f"data.cache_dir={tmp_path}", "data.tokenizer.kind=bpe")
+    other = build_corpus(pieces.data)
+    theirs = build_unlabelled(pieces.data, other.tokenizer)
+    seen = np.concatenate([hash_split(other.train)[:4], hash_split(other.validation)[:2], hash_split(theirs)[:3]])
+    teacher = make_teacher(other, learned=seen, trained=seen)
+    answered = ask(settings, corpus, teacher)
+    assert answered.reviews.targets == pytest.approx(teacher.answer([theirs[row] for row in range(50)])[0], abs=1e-6)
+    assert "2 of the" in caplog.text, "validation reviews that it was trained on are told by its own tokenizer"
+    unlabelled = build_unlabelled(settings.data, corpus.tokenizer)
+    expected = [*hash_split(corpus.train)[:4], *hash_split(corpus.validation)[:2], *hash_split(unlabelled)[:3]]
+    assert set(answered.lessons.learned) == set(expected)
+    foreign = np.array([1], dtype=np.uint64)  # of a review that is not here, and cannot be told by this tokenizer
+    assert ask(settings, corpus, replace(teacher, learned=np.append(seen, foreign))).lessons.learned is None
+
+
+def test_a_trial_run_has_few_reviews_answered(small_settings, corpus, make_teacher, tmp_path):
+    fast = small_settings(*TAUGHT, f"data.cache_dir={tmp_path}", "trainer.debug=fast", "data.batch_size=8")
+    answered = ask(fast, corpus, make_teacher(corpus))
+    assert len(answered.add_to(limit_corpus(corpus, fast)).train) == 16
+
+
+def test_data_without_such_reviews_is_refused(small_settings, corpus, make_teacher, tmp_path):
+    bare = small_settings(*TAUGHT, f"data.cache_dir={tmp_path}")
+    data = bare.data.model_copy(update={"unlabelled_size": None})
+    with pytest.raises(DataError, match="data=synthetic has no reviews without labels"):
+        ask(bare.model_copy(update={"data": data}), corpus, make_teacher(corpus))
+
