@@ -51,6 +51,8 @@ def read_label_option(text: str) -> tuple[str, str]:
     label, separator, name = text.partition("=")
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not LABEL=CLASS; {text}= leaves the reviews of {text} out")
+    if not label.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} names no label; write LABEL=CLASS")
     return label, name
 
 

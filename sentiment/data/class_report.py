@@ -13,11 +13,8 @@ import numpy.typing as npt
 FEWEST_REVIEWS = 10
 SHOWN_CLASSES = 20
 WHOLE_NUMBER = re.compile(r"-?[0-9]+")
-PLAIN_LABEL = re.compile(r"[A-Za-z0-9_./+*%?|-]+( +[A-Za-z0-9_./+*%?|-]+)*")
-"""Labels that Hydra takes as a key of ``{...}`` as they are."""
-
-YAML_LABEL = re.compile(r"[\w./+-][^,:#\[\]{}'\"\\]*")
-"""Labels that need no quotes in YAML."""
+PLAIN_LABEL = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z_]+( [A-Za-z_]+)*|0|-?[1-9][0-9]*", re.IGNORECASE)
+"""Labels that Hydra takes as a key of ``{...}``, and reads as the same label, without quotes."""
 
 NO_LABEL = ("nan", "none", "null", "n/a", "na", "?", "unlabelled", "unlabeled", "-100")
 
@@ -32,15 +29,15 @@ def fold(name: str) -> str:
 def write_label_map(names: Mapping[str, str | None]) -> str:
     """Write the setting that gives labels other names, as one types it in a shell."""
     labels = [label for pair in names.items() for label in pair if label is not None]
-    is_plain = all(PLAIN_LABEL.fullmatch(label) and label != "null" for label in labels)
+    is_plain = all(PLAIN_LABEL.fullmatch(label) for label in labels)
 
     def write(label: str | None) -> str:
-        if label is None:
-            return "null"
-        return label if YAML_LABEL.fullmatch(label) and label != "null" else "'" + label.replace("'", "''") + "'"
+        if label is None or is_plain:
+            return label or "null"
+        return "'" + label.replace("'", "''") + "'"
 
     content = "{" + ", ".join(f"{write(label)}: {write(target)}" for label, target in names.items()) + "}"
-    quoted = '"' + content.replace('"', '\\"') + '"'  # Hydra's form of a text
+    quoted = '"' + re.sub(r'(\\*)"', r'\1\1\\"', content) + '"'  # Hydra's form of a text, which is read as YAML
     return shlex.quote(f"data.label_map={content if is_plain else quoted}")
 
 

@@ -201,12 +201,24 @@ def prepare_unlabelled(source: Source, tokenizer: ReviewTokenizer, cache_dir: Pa
             )
         part = Part(kept, np.zeros(len(kept), dtype=np.int64), np.arange(len(kept), dtype=np.int64))
         meta = {"settings": settings, "dropped": len(texts) - len(kept)}
+        before = settings["unlabelled"], settings["labelled"]
+        _require_unchanged(before, (fingerprint_unlabelled(source), source.fingerprint()))
         return Entry(arrays={"unlabelled": _encode(part, tokenizer)}, tokenizer=tokenizer_json, meta=meta)
 
     entry = open_entry(cache_dir, digest(settings), make_entry)
     unlabelled = _encoded_split(entry.arrays["unlabelled"])
     log.info("%d reviews without labels; %d more stand in the test too.", len(unlabelled), entry.meta["dropped"])
     return unlabelled
+
+
+def _require_unchanged(before: object, after: object) -> None:
+    """Insist that the data is what it was before it was read: the cache would keep other data under its name.
+
+    Raises:
+        DataError: It is not.
+    """
+    if before != after:
+        raise DataError("the data changed while it was read; start again when it is all there")
 
 
 def fingerprint_unlabelled(source: Source) -> str | None:
@@ -235,6 +247,7 @@ class _Recipe:
         trained = self.tokenizer.get("trained")
         tokenizer = load_tokenizer(trained) if trained else train_tokenizer(splits.train.texts, **self.tokenizer)
         arrays = {name: _encode(getattr(splits, name), tokenizer) for name in SPLITS}
+        _require_unchanged(settings["fingerprint"], fingerprint_corpus(self.source, **self.split))
         meta = {
             "settings": settings,
             "description": self.source.describe(),

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sentiment.data.files.formats import decode_values
+from sentiment.data.files.records import find_text_fault
 from sentiment.data.fingerprint import hash_contents
 from sentiment.data.hub import load_from_hub, require_commit
 from sentiment.data.reviews import RawSplits, Reviews, as_path
@@ -179,7 +181,14 @@ def _open_parquet(file: Path, columns: list[str]) -> pa.Table:
 
 def _texts(table: pa.Table, place: str) -> list[str]:
     _require_columns(table, {"text"}, place)
-    texts: list[str] = table.column("text").to_pylist()
+    texts = list(decode_values(table.column("text")))
+    faults = {row: fault for row, text in enumerate(texts, start=1) if (fault := find_text_fault(text))}
+    if faults:
+        row, fault = next(iter(faults.items()))
+        raise DataError(
+            f"{place}: row {row}: {fault} ({len(faults):,} bad in all); download it again, or read such data with "
+            "data=files"
+        )
     return texts
 
 

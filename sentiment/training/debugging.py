@@ -92,13 +92,15 @@ class LearnByHeart(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop where all is learnt."""
-        trainer.should_stop = float(np.mean(self.losses)) < LEARNT_LOSS
+        trainer.should_stop |= float(np.mean(self.losses)) < LEARNT_LOSS  # it may be over for another reason
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say how it went."""
+        """Say how it went; nothing where no step was left to take."""
+        if not self.losses:
+            return
         loss = float(np.mean(self.losses))
         verdict = "it can learn these reviews by heart, as every sound network can"
-        if loss >= LEARNT_LOSS:
+        if not loss < LEARNT_LOSS:
             verdict = f"not below {LEARNT_LOSS}: raise optimizer.lr or trainer.max_epochs, or look for a fault"
         log.info("\ndebug=overfit: loss %.4f after %d epochs: %s.", loss, trainer.current_epoch, verdict)
 

@@ -94,6 +94,8 @@ class SplitMetrics(nn.Module):
         for metric in METRICS.values():
             if metric.target is not None:
                 values[metric.name] = torch.tensor(measure(metric, labels, probabilities.float()), dtype=torch.float32)
+        if not probabilities.isfinite().all():  # most metrics would count such reviews as of some class
+            values = {name: torch.full_like(value, torch.nan) for name, value in values.items()}
         return {f"{self.prefix}{name}": value for name, value in values.items()}
 
     def reset(self) -> None:

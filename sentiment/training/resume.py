@@ -123,17 +123,16 @@ class LastCheckpoint(pl.Callback):
         if part.get("started_from", self._started_from) != self._started_from:
             log.warning("%s is of a run that started from other weights; the run starts anew.", self.file)
             return None
-        if identity != self.identity:  # the folder was moved or copied since
-            checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
-            checkpoint[KEY]["identity"] = self.identity
-            _save(checkpoint, self.file)
-        _save(best, self.folder / BEST_FILE)
         if trains_on:
-            part["should_stop"] = False
             log.info(
                 "Trains on after epoch %d of %d. The learning rate is that of a schedule over %d epochs: it may jump.",
                 *(epoch, part["max_epochs"], self._max_epochs),
             )
+        if identity != self.identity:  # it is of a shorter run, or the folder was moved or copied since
+            checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
+            part |= self._own(part, goes_further=trains_on)
+            _save(checkpoint, self.file)
+        _save(best, self.folder / BEST_FILE)
         self._taken_up = part
         log.info("Goes on after epoch %g, from %s", epoch / parts, self.file)
         return self.file
@@ -153,6 +152,14 @@ class LastCheckpoint(pl.Callback):
         shorter = part.get("max_epochs", self._max_epochs)
         return bool(shorter < self._max_epochs and part["identity"]["run"] == self._identify(shorter).run)
 
+    def _own(self, part: Mapping[str, Any], *, goes_further: bool) -> dict[str, Any]:
+        """Return what makes our part of another run's checkpoint one of this run: all of it, or a later attempt errs.
+
+        A run that goes further than the other one is not bound by its decision to stop early.
+        """
+        stops = part["should_stop"] and not goes_further
+        return {"identity": self.identity, "max_epochs": self._max_epochs, "should_stop": stops}
+
     def _copy(self, origin: Path) -> None:
         """Take over the checkpoint of another run: from here on it is one of this run.
 
@@ -166,7 +173,9 @@ class LastCheckpoint(pl.Callback):
                 f"{origin / LAST_FILE} is of a run that differs in more than the optimizer.\n"
                 "  -> change optimizer settings alone: hydra.sweeper.pruner.keys=[optimizer]"
             )
-        part["identity"] = {**part["identity"], "run": self.identity["run"]}
+        folder = part["identity"]["folder"]  # the paths of its callbacks lie there
+        part |= self._own(part, goes_further=True)
+        part["identity"] = {**self.identity, "folder": folder}
         self.folder.mkdir(parents=True, exist_ok=True)
         _save(checkpoint, self.file)
 
@@ -178,8 +187,7 @@ class LastCheckpoint(pl.Callback):
         """
         if self._taken_up is None:
             return
-        if self._origin is not None:
-            take_own_settings(trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler, pl_module)
+        take_own_settings(trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler, pl_module)
         torch.set_rng_state(self._taken_up["random"])
         if pl_module.device.type != "cpu" and self._taken_up["device_random"] is not None:
             torch.get_device_module(pl_module.device).set_rng_state(self._taken_up["device_random"])
@@ -230,7 +238,10 @@ class LastCheckpoint(pl.Callback):
 
 
 def take_own_settings(optimizer: Optimizer, schedule: Any, module: pl.LightningModule) -> None:
-    """Give an optimizer that was restored from another run's checkpoint the settings of this run; its state stays.
+    """Give an optimizer that was restored from a checkpoint the settings of this run; its state stays.
+
+    The checkpoint may be another run's, or of a shorter schedule, at whose rate the next step would be. Where it is of
+    this very run, nothing changes.
 
     The schedule goes on where it stood, as a share of this run's learning rate.
     """

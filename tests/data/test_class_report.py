@@ -7,9 +7,14 @@ import shlex
 import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sentiment.config.schema import HubDataSettings
 from sentiment.data.class_report import find_slips, report_classes, write_label_map
+
+TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1)
+"""Labels as they are: without blanks around them, on one line."""
 
 
 def test_every_class_is_logged_with_its_counts(caplog: pytest.LogCaptureFixture):
@@ -46,12 +51,25 @@ def test_ordinary_classes_are_no_slips(totals: dict[str, int]):
     "names",
     [
         {"GOOD": "good"}, {"Très bon!": "très bon"}, {"don't": "dont"}, {'say "x", y': None}, {"a: b": "null"},
-        {"null": "x", "v1.0": "1"}, {"no": "yes", "#1": "[a]"},
+        {"null": "x", "v1.0": "1"}, {"no": "yes", "#1": "[a]"}, {"TRUE": "true"}, {"Nan": None}, {"NULL": None},
+        {"?": None}, {"%x": "y"}, {"1e3": "x"}, {"1_000": "x"}, {"Inf": "inf"}, {"007": "7"}, {"-1": None}, {"~": "x"},
+        {"a\\": "\\'b"}, {"so so": "soso"},
     ],
 )  # fmt: skip
 def test_a_suggested_label_map_is_read_as_it_is_meant(names: dict[str, str | None]):
     """Pasted into a shell it gives the labels, whatever signs they hold."""
+    check_label_map(names)
+
+
+@given(st.dictionaries(TEXT, st.none() | TEXT, min_size=1, max_size=3))
+def test_any_labels_are_read_as_they_are_meant(names: dict[str, str | None]):
+    check_label_map(names)
+
+
+def check_label_map(names: dict[str, str | None]):
     (override,) = shlex.split(write_label_map(names))
     value = OverridesParser.create().parse_override(override).value()
     settings = HubDataSettings.model_construct()
-    assert HubDataSettings.__pydantic_validator__.validate_assignment(settings, "label_map", value).label_map == names
+    found = HubDataSettings.__pydantic_validator__.validate_assignment(settings, "label_map", value).label_map
+    assert {str(label): target if target is None else str(target) for label, target in found.items()} == names
+    assert all(type(label) in (str, int) for label in found), "a truth value is no label that says true"

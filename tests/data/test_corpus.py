@@ -15,6 +15,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.data import corpus as corpus_module
 from sentiment.data.corpus import Corpus, prepare_corpus
 from sentiment.data.tokenizer import UNK_ID
+from sentiment.errors import DataError
 
 SETTINGS = {
     "tokenizer_kind": "word",
@@ -31,6 +32,21 @@ Prepare = Callable[..., Corpus]
 @pytest.fixture
 def prepare(source, tmp_path: Path) -> Prepare:
     return lambda **changed: prepare_corpus(source, **{**SETTINGS, "cache_dir": tmp_path, **changed})
+
+
+def test_data_that_changes_while_it_is_read_is_not_kept(prepare: Prepare, source, monkeypatch, tmp_path: Path):
+    load = source.load
+
+    def load_late():
+        monkeypatch.setattr(source, "fingerprint", lambda: "another")
+        return load()
+
+    monkeypatch.setattr(source, "load", load_late)
+    with pytest.raises(DataError, match="the data changed while it was read"):
+        prepare()
+    monkeypatch.setattr(source, "load", load)
+    monkeypatch.undo()
+    assert len(prepare().train) == 180
 
 
 def test_splits_hold_the_ids_of_their_texts(prepare: Prepare, source):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -122,6 +123,21 @@ class TestLocal:
         (tree / "test" / "neg" / "0_7.txt").write_bytes(b"caf\xe9")
         with pytest.raises(DataError, match=r"test/neg/0_7.txt is not UTF-8"):
             local(tree).load()
+
+    @pytest.mark.parametrize(
+        ("column", "told"),
+        [
+            (pa.array(["a", None]), "the text is missing"),
+            (pa.array([["a"], ["b", "c"]]), "the text is no string but ['a']"),
+            (pa.array([b"a", b"caf\xe9"], pa.binary()).view(pa.string()), "the text is not valid UTF-8"),
+        ],
+    )
+    def test_what_is_no_text_is_told_by_its_row(self, tmp_path: Path, column: pa.Array, told: str):
+        folder = write_parquet(tmp_path / "imdb")
+        for split, read in (("train", local(folder).load), ("unsupervised", local(folder).load_unlabelled)):
+            pq.write_table(pa.table({"text": column, "label": [0, 1]}), folder / f"{split}-00000-of-00001.parquet")
+            with pytest.raises(DataError, match=rf"row [12]: {re.escape(told)} \("):
+                read()
 
     def test_unlabelled_reviews_are_an_error(self, tmp_path: Path):
         folder = write_parquet(tmp_path / "imdb")

@@ -46,6 +46,18 @@ def test_other_columns_and_bad_records_are_told(reviews):
         read_labelled_file(reviews, CLASSES, {"pos": "positive", "neg": "negative"})
 
 
+@pytest.mark.parametrize(
+    "content", ["text\tlabel\ngood\tpositive\nbad\tnegative\n", "__label__positive a\n__label__negative b\n"]
+)
+def test_a_text_file_is_what_it_is_in_training(tmp_path, content):
+    path = tmp_path / "reviews.txt"
+    path.write_text(content)
+    assert sorted(read_labelled_file(path, CLASSES, {}).labels) == [0, 1]
+    path.write_text("a film\nno film\n")
+    with pytest.raises(DataError, match="without labels; give a file that holds both"):
+        read_labelled_file(path, CLASSES, {"": "positive"})
+
+
 def test_the_test_reviews_of_a_data_set():
     settings = compose_settings(["data.test_size=40", "data.train_size=100"]).data
     found = read_data_set(settings, CLASSES, {})

@@ -41,6 +41,16 @@ def test_every_format_gives_the_texts_as_written(tmp_path, ending):
     assert list(read_texts(write(tmp_path / f"reviews.{ending}", TEXTS), options("text"))) == TEXTS
 
 
+@pytest.mark.parametrize("content", ["text\tlabel\ngood\tx\n", "__label__x good\n__label__y bad\n"])
+def test_lines_that_hold_labels_are_no_texts_unless_somebody_says_so(tmp_path, content):
+    path = tmp_path / "reviews.txt"
+    path.write_text(content)
+    with pytest.raises(DataError, match="does not hold one text per line") as refused:
+        list(read_texts(path, make_options("text", [])))
+    assert "--read format=lines" in str(refused.value)
+    assert list(read_texts(path, make_options("text", ["format=lines"]))) == content.splitlines()
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
 def test_a_missing_column_names_those_that_are_there(tmp_path, ending):
     with pytest.raises(DataError, match=r"'review'.*'other'.*'text'.*--text-column"):

@@ -14,7 +14,7 @@ from torch import nn
 
 from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.errors import NonFiniteLossError
-from sentiment.training.debugging import FindNonFinite, StepProfiler, limit_corpus
+from sentiment.training.debugging import FindNonFinite, LearnByHeart, StepProfiler, limit_corpus
 
 
 def make_split(labels):
@@ -54,6 +54,22 @@ def test_few_reviews_of_all_classes_are_left_under_another_fingerprint(corpus, m
 def test_learning_by_heart_is_validated_on_what_is_learnt(corpus):
     limited = limit_corpus(corpus, settings_of("overfit"))
     assert limited.validation is limited.train
+
+
+def test_learning_by_heart_does_not_take_back_another_end():
+    watch, trainer = LearnByHeart(), SimpleNamespace(should_stop=True, current_epoch=1)
+    watch.losses = [0.7]
+    watch.on_train_epoch_end(trainer, None)
+    assert trainer.should_stop, "the patience was at its end"
+    trainer.should_stop, watch.losses = False, [0.01]
+    watch.on_train_epoch_end(trainer, None)
+    assert trainer.should_stop
+
+
+def test_nothing_is_said_of_learning_by_heart_where_no_step_was_taken(caplog):
+    caplog.set_level("INFO")
+    LearnByHeart().on_fit_end(SimpleNamespace(current_epoch=3), None)
+    assert caplog.text == ""
 
 
 class Broken(nn.Module):

@@ -82,6 +82,12 @@ def test_a_class_that_the_split_lacks_does_not_count():
     assert (found["val/accuracy"], found["val/f1"], found["val/auroc"]) == (1, 1, 1)
 
 
+def test_answers_that_are_no_number_leave_nothing_defined():
+    """Most measures would take such a review for one of the first class."""
+    found = measure([[0.8, 0.2], [float("nan")] * 2, [0.3, 0.7]], [0, 0, 1])
+    assert all(value != value for value in found.values()), found
+
+
 def test_answers_of_one_class_have_no_correlation_and_a_single_class_leaves_it_undefined():
     assert measure([[0.8, 0.2], [0.7, 0.3]], [0, 1])["val/mcc"] == 0
     assert np.isnan(measure([[0.8, 0.2], [0.7, 0.3]], [1, 1])["val/mcc"])

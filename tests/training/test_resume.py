@@ -14,6 +14,7 @@ from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Lessons
 from sentiment.errors import ModelFileError, RunPaused, RunPruned
 from sentiment.models.bundle import Predictor
+from sentiment.training.module import TextClassificationModule
 from sentiment.training.resume import forget_attempts
 from sentiment.training.run import build_module, train_and_test
 
@@ -214,6 +215,47 @@ def test_a_finished_run_trains_on_as_one_that_was_longer_from_the_start(
     assert "Trains on after epoch 1 of 1" in caplog.text
 
 
+def test_a_longer_run_that_is_cut_off_at_once_still_trains_on(
+    small_settings, small_corpus, recording_reporter, monkeypatch, tmp_path
+):
+    """Nor is it of nobody: after 1 epoch and 2 that were cut off, one of 3 goes on too."""
+
+    def cut(*arguments):
+        raise PowerCut
+
+    same = ("model=rnn", *DROPOUT, "optimizer.lr=1e-12", "trainer.patience=1", "trainer.validations_per_epoch=1")
+    epochs = {n: small_settings(*same, "trainer.resume=keep", f"trainer.max_epochs={n}") for n in (3, 4, 5)}
+    stopped = train_and_test(epochs[3], small_corpus, tmp_path, recording_reporter())
+    assert stopped.epochs == 2, "it lost its patience, and its checkpoint says so"
+    with monkeypatch.context() as patch:
+        patch.setattr(TextClassificationModule, "training_step", cut)
+        for n in (4, 5):
+            with pytest.raises(PowerCut):
+                train_and_test(epochs[n], small_corpus, tmp_path, recording_reporter())
+    rest = recording_reporter()
+    train_and_test(epochs[5], small_corpus, tmp_path, rest)
+    assert [epoch for _, epoch, _ in rest.of_kind("validated")] == [3]
+
+
+def test_a_longer_schedule_holds_from_its_first_step(
+    small_settings, small_corpus, recording_reporter, monkeypatch, tmp_path
+):
+    rates, step = [], TextClassificationModule.training_step
+
+    def take_step(module, batch, number):
+        rates.append(module.trainer.optimizers[0].param_groups[0]["lr"])
+        return step(module, batch, number)
+
+    monkeypatch.setattr(TextClassificationModule, "training_step", take_step)
+    same = ("model=rnn", *DROPOUT, "trainer.resume=keep", "scheduler.warmup_fraction=0")
+    short, long = (small_settings(*same, f"trainer.max_epochs={epochs}") for epochs in (1, 2))
+    train_and_test(long, small_corpus, tmp_path / "whole", recording_reporter())
+    expected, steps = rates[len(rates) // 2 :], len(rates) // 2
+    train_and_test(short, small_corpus, tmp_path / "kept", recording_reporter())
+    train_and_test(long, small_corpus, tmp_path / "kept", recording_reporter())
+    assert rates[-steps:] == pytest.approx(expected)
+
+
 def test_a_run_that_stopped_early_within_an_epoch_trains_on_from_the_whole_one_before(
     small_settings, small_corpus, recording_reporter, tmp_path
 ):
@@ -376,7 +418,10 @@ def test_only_a_run_that_started_from_the_same_weights_goes_on(
         network = build_module(settings, small_corpus).network
         reading = settings.data.max_tokens, settings.data.keep, settings.data.head_fraction
         predictor = Predictor(network, small_corpus.tokenizer, small_corpus.class_names, *reading)
-        return {"corpus": small_corpus, **({"start": predictor} if kind == "start" else {"words": network.state_dict()})}
+        return {
+            "corpus": small_corpus,
+            **({"start": predictor} if kind == "start" else {"words": network.state_dict()}),
+        }
 
     with pytest.raises(PowerCut):
         train_and_test(settings, output_dir=tmp_path, reporter=stopping_reporter(2, PowerCut), **start_from(1))

@@ -161,4 +161,3 @@ def test_data_without_such_reviews_is_refused(small_settings, corpus, make_teach
     data = bare.data.model_copy(update={"unlabelled_size": None})
     with pytest.raises(DataError, match="data=synthetic has no reviews without labels"):
         ask(bare.model_copy(update={"data": data}), corpus, make_teacher(corpus))
-

@@ -66,7 +66,7 @@ def read_file(
         if path.is_dir() and is_dataset(path):
             return _read_dataset_folder(path, options), None
         kind = "lines" if label_path else find_format(path, options)
-        if kind == "lines" and label_path is None and not options.is_command:
+        if kind == "lines" and label_path is None:
             kind = _look_into(path, options) if options.label_column is not None else _require_texts(path, options)
         if kind == "csv":
             reading, dialect = read_delimited(path, options, prior)
@@ -102,9 +102,14 @@ def _look_into(path: Path, options: ReadOptions) -> FileFormat:
             if any(mark in line for mark in "\t,;|") and options.format is None:
                 return "csv"
             break
+    where = (
+        "give a file that holds both"
+        if options.is_command
+        else f"name the file that holds them, one per line, with {options.name('label_path')}"
+    )
     raise DataError(
-        f"{path} holds one text per line, without labels; name the file that holds them, one per line, with "
-        f"{options.name('label_path')}, or say what it is with {options.name('format', 'csv')} (or fasttext)"
+        f"{path} holds one text per line, without labels; {where}, or say what it is with "
+        f"{options.name('format', 'csv')} (or fasttext)"
     )
 
 
@@ -114,12 +119,15 @@ def _require_texts(path: Path, options: ReadOptions) -> FileFormat:
     Raises:
         DataError: They begin with labels, or the first one names columns.
     """
+    if options.is_command and options.format == "lines":
+        return "lines"  # said of this very file
     line = next((line for line in read_lines(path, choose_encoding(path, options)) if line.strip()), "")
+    insisting = f", or say that these are texts: {options.name('format', 'lines')}" if options.is_command else ""
     fields = [field.strip('" ') for field in re.split(r"[\t,;|]", line.strip())]
     if line.startswith(LABEL_MARK) or (len(fields) > 1 and str(options.text_column) in fields):
         raise DataError(
             f"{path} does not hold one text per line, but begins with {shorten(line.strip())}; give it the ending of "
-            "what it is: .ft for fastText, .csv or .tsv for columns"
+            f"what it is: .ft for fastText, .csv or .tsv for columns{insisting}"
         )
     return "lines"
 
@@ -193,11 +201,20 @@ def _read_json(path: Path, options: ReadOptions) -> Reading:
 def _parse(text: str) -> Any:
     """Return the value, or a `ValueError` that says what is wrong."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_require_single)
     except (ValueError, RecursionError) as error:
         fault = "it is not valid UTF-8" if any("\ud800" <= character <= "\udfff" for character in text) else None
         return ValueError(fault or f"it is no JSON ({error})")
     return ValueError("it is no JSON object but null") if value is None else value
+
+
+def _require_single(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, each of whose keys has to stand there once: Python would keep the last one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
+    return found
 
 
 def _list_records(whole: Any, options: ReadOptions) -> list[Any] | None:

@@ -79,7 +79,7 @@ class Row(NamedTuple):
     Attributes:
         number: Its first line, or its row, from 1.
         text: The text; empty where there is a fault, as is the label.
-        label: The label as a class name; empty, too, where none is wanted.
+        label: The label as it is spelled; empty, too, where none is wanted.
         fault: What is wrong with the record; None: nothing.
     """
 
@@ -115,7 +115,8 @@ class Table:
         bad: Numbers and faults of the bad records.
         left_out: Records whose label `data.label_map` maps to null.
         blank: Blank lines.
-        seen: Labels as they stand in the file.
+        seen: Labels that stand in the file, as class names.
+        joined: Spellings of each class that has several: ``1.1`` and ``1.10``.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Table:
     left_out: int = 0
     blank: int = 0
     seen: set[str] = field(default_factory=set)
+    joined: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -139,6 +141,7 @@ class Table:
         counts = [f"{self.records:,} rows"]
         counts += [f"{self.left_out:,} of them left out by data.label_map"] if self.left_out else []
         counts += [f"{self.blank:,} blank lines"] if self.blank else []
+        counts += [f"{' and '.join(spelled)} taken for one class" for spelled in self.joined.values()]
         return f"{self.name} read as: {self.how}, {', '.join(counts)}"
 
 
@@ -149,19 +152,26 @@ def take_rows(reading: Reading, name: str, label_map: Mapping[str, str | None]) 
         DataError: The file cannot be read.
     """
     table = Table(name, reading.how, reading.unit)
-    names: dict[str, str] = {}  # one string per label rather than one per record
+    names: dict[str, str] = {}  # of each spelling; one string per label rather than one per record
     for row in reading.rows:
         if row is None:
             table.blank += 1
-        elif row.fault is not None:
+            continue
+        if row.fault is not None:
             table.bad.append((row.number, row.fault))
-        elif (label := label_map.get(row.label, names.setdefault(row.label, row.label))) is None:
+            continue
+        name = names.get(row.label) or names.setdefault(row.label, name_class(row.label))
+        if (label := label_map.get(name, name)) is None:
             table.left_out += 1
         else:
             table.texts.append(row.text)
             table.labels.append(label)
             table.numbers.append(row.number)
-    table.seen = set(names)
+    table.seen = set(names.values())
+    spellings: dict[str, list[str]] = {}
+    for spelled, name in names.items():
+        spellings.setdefault(name, []).append(spelled)
+    table.joined = {name: spelled for name, spelled in spellings.items() if len(spelled) > 1}
     return table
 
 
@@ -172,7 +182,7 @@ def make_row(number: int, text: Any, label: Any, has_label: bool = True, encodin
         return Row(number, "" if fault else text, "", fault)
     fault = "the text is missing" if text == "" else find_text_fault(text, encoding)
     fault = fault or (None if text.strip() else "the text is blank") or _find_label_fault(label, encoding)
-    return Row(number, "", "", fault) if fault else Row(number, text, name_class(label), None)
+    return Row(number, "", "", fault) if fault else Row(number, text, _spell(label), None)
 
 
 LONGEST_TEXT = 2_000_000
@@ -200,10 +210,14 @@ def _find_label_fault(label: Any, encoding: str) -> str | None:
     return f"the label is no string, whole number or truth value but {shorten(label)}"
 
 
+def _spell(label: str | int | float | bool) -> str:
+    return str(label).lower() if isinstance(label, bool) else str(label).strip()
+
+
 @lru_cache(maxsize=4096, typed=True)
 def name_class(label: str | int | float | bool) -> str:
     """Return the class that a label names: without blanks around it, and the same for equal numbers: ``1.0``, ``1``."""
-    name = str(label).lower() if isinstance(label, bool) else str(label).strip()
+    name = _spell(label)
     if not NUMBER.fullmatch(name):
         return name
     whole, _, fraction = name.lstrip("+-").partition(".")

@@ -205,7 +205,11 @@ def find_files(key: str, path: Path) -> list[Path]:
         return [path]
     if path.is_dir():
         endings = (*ENDINGS, *PACKED)
-        found = [file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix.lower() in endings]
+        found = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and file.suffix.lower() in endings and not _is_hidden(file.relative_to(path))
+        ]
         problem = "is a folder without files that can be read"
     else:
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  # of an absolute pattern, too
@@ -213,6 +217,8 @@ def find_files(key: str, path: Path) -> list[Path]:
         problem = "matches no file" if glob.has_magic(str(path)) else "does not exist"
     if not found:
         raise DataError(f"{key}={path} {problem} (looked at {path.absolute()}); give the path of a file")
+    found = list({file.resolve(): file for file in reversed(found)}.values())[::-1]  # a link leads to another of them
+    _require_different(key, path, found)
     top = Path(os.path.commonpath([file.parent for file in found]))
     names = [file.relative_to(top).as_posix() for file in found]
     splits = {match and (match[1] or match[2])[:3] for match in map(SPLIT_IN_NAME.search, map(str.lower, names))}
@@ -223,6 +229,28 @@ def find_files(key: str, path: Path) -> list[Path]:
             "those of one, e.g. by a pattern, and give data.validation_path and data.test_path theirs"
         )
     return found
+
+
+def _is_hidden(path: Path) -> bool:
+    """Return whether a file, or a folder that it lies in, is of a program's own: ``.ipynb_checkpoints``."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _require_different(key: str, path: Path, files: list[Path]) -> None:
+    """Insist on no file that lies there packed and unpacked: its reviews would count twice.
+
+    Raises:
+        DataError: There is one.
+    """
+    names: dict[Path, Path] = {}
+    for file in files:
+        plain = file.with_suffix("") if file.suffix.lower() in PACKED else file
+        if plain in names:
+            raise DataError(
+                f"{key}={path} stands for {names[plain].name} and {file.name}, which is the same file packed; remove "
+                "one of them, or name those that count by a pattern"
+            )
+        names[plain] = file
 
 
 def _require_texts_of(label_path: Path, label_key: str, files: list[Path], kind: FileFormat | None) -> None:

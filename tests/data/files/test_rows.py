@@ -62,7 +62,7 @@ def test_every_text_comes_back_as_it_was(suffix: str, rows: list[tuple[str, str]
     """Quotes, separators, line ends within a text, any script."""
     with tempfile.TemporaryDirectory() as folder:
         found = read(write(Path(folder) / f"reviews{suffix}", rows), quoting="double")
-    assert [(row.text, row.label, row.fault) for row in found] == [
+    assert [(row.text, name_class(row.label), row.fault) for row in found] == [
         (text, name_class(label), None) for text, label in rows
     ]
 
@@ -83,7 +83,7 @@ def test_labels_become_class_names(tmp_path: Path, suffix: str, labels: list[Any
 )
 def test_typed_labels_become_class_names(tmp_path: Path, suffix: str, labels: list[Any], expected: list[str]):
     found = read(write(tmp_path / f"reviews{suffix}", [("a", labels[0]), ("b", labels[1])]))
-    assert [row.label for row in found] == expected
+    assert [name_class(row.label) for row in found] == expected
 
 
 def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path: Path):
@@ -125,6 +125,13 @@ def test_bad_rows_of_csv_have_the_line_that_an_editor_shows(tmp_path: Path):
         (16, "it cannot be read"),
     ]
     assert [row.text for row in read(path) if row.fault is None] == ["two\nlinés", "finé", 'bad "quote"', "last"]
+
+
+def test_a_key_that_stands_twice_in_an_object_is_a_bad_row(tmp_path: Path):
+    lines = [b'{"text": "a", "label": "x"}', b'{"text": "a", "label": "x", "label": "y"}']
+    [(number, fault)] = faults(write_bytes(tmp_path / "reviews.jsonl", b"\n".join(lines)))
+    assert number == 2
+    assert "the key 'label' stands there twice" in fault
 
 
 def test_bad_rows_of_json_lines(tmp_path: Path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +154,35 @@ def test_a_folder_without_files_is_an_error(make: Make, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"data.path=.* is a folder without files that can be read"):
         make(path=tmp_path / "empty").fingerprint()
+
+
+@pytest.mark.parametrize("kind", ["hidden folder", "hidden file", "link"])
+def test_a_copy_that_a_program_left_counts_for_nothing(make: Make, tmp_path: Path, kind: str):
+    plain = make(path=tmp_path).load()
+    copy = {"hidden folder": ".ipynb_checkpoints/reviews-checkpoint.csv", "hidden file": "._reviews.csv"}.get(kind)
+    if copy is None:
+        (tmp_path / "latest.csv").symlink_to(tmp_path / "reviews.csv")
+    else:
+        (tmp_path / copy).parent.mkdir(exist_ok=True)
+        (tmp_path / copy).write_bytes((tmp_path / "reviews.csv").read_bytes())
+    again = make(path=tmp_path).load()
+    assert (len(again.train), len(again.test)) == (len(plain.train), len(plain.test)) == (48, 12)
+
+
+@pytest.mark.parametrize("pattern", ["", "*.csv*"])
+def test_a_file_that_lies_there_packed_too_is_refused(make: Make, tmp_path: Path, pattern: str):
+    source = make(path=tmp_path / pattern)
+    (tmp_path / "reviews.csv.gz").write_bytes(gzip.compress((tmp_path / "reviews.csv").read_bytes()))
+    with pytest.raises(DataError, match=r"stands for reviews\.csv and reviews\.csv\.gz, which is the same file packed"):
+        source.load()
+
+
+def test_labels_that_are_one_class_by_their_value_are_told(make: Make):
+    rows = [(f"review {n}", ("1.1", "1.10", "1.2")[n % 3]) for n in range(60)]
+    raw = make(rows).load()
+    assert raw.class_names == ("1.1", "1.2")
+    assert "1.1 and 1.10 taken for one class" in raw.notes[0]
+    assert "taken for" not in make().load().notes[0]
 
 
 def test_the_fingerprint_is_of_content_and_reading(make: Make, tmp_path: Path):
