@@ -25,6 +25,12 @@ def count_threads(trainer: TrainerSettings) -> int:
     return max(1, (trainer.threads or DEFAULT_THREADS) // trainer.devices)
 
 
+def choose_device(trainer: TrainerSettings) -> torch.device:
+    """Return the kind of device that a run takes: a GPU where there is one, unless it is to be the CPU."""
+    found = None if trainer.accelerator == "cpu" else torch.accelerator.current_accelerator(check_available=True)
+    return found or torch.device("cpu")
+
+
 def name_device(settings: Settings) -> str:
     """Name in words the devices that a run takes; a model that is fitted in one go takes one thread of the CPU.
 
@@ -34,8 +40,8 @@ def name_device(settings: Settings) -> str:
     if find_option(settings.model).fitter:
         return "cpu (1 thread)"
     trainer = settings.trainer
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if trainer.accelerator == "gpu" and accelerator is None:
+    device = choose_device(trainer)
+    if trainer.accelerator == "gpu" and device.type == "cpu":
         raise DeviceError(
             "trainer.accelerator=gpu, but torch finds no GPU.\n"
             "-> use trainer=auto or trainer=cpu; if the machine has one, check its driver and that torch was installed "
@@ -43,7 +49,7 @@ def name_device(settings: Settings) -> str:
         )
     require_nodes(trainer)
     times = f"{trainer.replicas} x " if trainer.replicas > 1 else ""
-    if accelerator is None or trainer.accelerator == "cpu":
+    if device.type == "cpu":
         if trainer.precision == "16-mixed":  # Lightning would take bf16-mixed, and the record say 16-mixed
             raise DeviceError(
                 "trainer.precision=16-mixed is for GPUs, and this run takes the CPU.\n"
@@ -54,10 +60,10 @@ def name_device(settings: Settings) -> str:
     if trainer.devices > 1 and torch.accelerator.device_count() < trainer.devices:
         raise DeviceError(
             f"trainer.devices={trainer.devices}, but torch finds {torch.accelerator.device_count()} "
-            f"{accelerator.type} devices.\n"
+            f"{device.type} devices.\n"
             "-> ask for so many at most; in a study, hydra.sweeper.devices and devices_per_trial say what a trial gets"
         )
-    return times + (torch.cuda.get_device_name() if accelerator.type == "cuda" else accelerator.type)
+    return times + (torch.cuda.get_device_name() if device.type == "cuda" else device.type)
 
 
 def require_nodes(trainer: TrainerSettings) -> None:

@@ -27,7 +27,7 @@ from sentiment.errors import DataError, ModelFileError
 from sentiment.format import format_percent
 from sentiment.models.bundle import Predictor, hash_reviews
 from sentiment.training.debugging import count_reviews
-from sentiment.training.device import count_threads
+from sentiment.training.device import choose_device, count_threads
 from sentiment.training.start import find_known, hash_model
 
 log = logging.getLogger(__name__)
@@ -93,10 +93,11 @@ def ask_teachers(
             f"data={settings.data.name} has no reviews without labels, which trainer.teachers answer; leave them out"
         )
     torch.set_num_threads(count_threads(settings.trainer))
+    device = choose_device(settings.trainer)
     asked = [_Teacher.introduce(name, model, settings, corpus, unlabelled) for name, model in teachers.items()]
     count = min(len(unlabelled), count_reviews(settings) or len(unlabelled))
     cache_dir = Path(settings.data.cache_dir).expanduser()
-    answers = [teacher.answer(corpus.class_names, count, code, cache_dir, tell) for teacher in asked]
+    answers = [teacher.answer(corpus.class_names, count, code, cache_dir, device, tell) for teacher in asked]
     targets = np.stack(answers).mean(axis=0)  # (N, K)
     labelled = _hash_all(corpus.train, corpus.validation)
     rows = np.flatnonzero(~np.isin(_hash_all(unlabelled)[:count], labelled))
@@ -141,7 +142,13 @@ class _Teacher:
         return cls(name, model, build_corpus(settings.data, model.tokenizer), again)
 
     def answer(
-        self, class_names: tuple[str, ...], count: int, code: str, cache_dir: Path, tell: Callable[[str], None]
+        self,
+        class_names: tuple[str, ...],
+        count: int,
+        code: str,
+        cache_dir: Path,
+        device: torch.device,
+        tell: Callable[[str], None],
     ) -> npt.NDArray[np.float32]:
         """Return the (count, K) probabilities of the first reviews, with the classes in the order of the run's."""
         model = self.model
@@ -155,11 +162,13 @@ class _Teacher:
 
         def make_entry() -> Entry:
             log.info("%s answers %s reviews without labels, once for all later runs.", self.name, f"{count:,}")
+            model.network.to(device)
             parts = []
             for start in range(0, count, CHUNK):
                 tell(f"{self.name} answers {start:,} of {count:,} reviews")
                 rows = range(start, min(start + CHUNK, count))
                 parts.append(model.answer([self.unlabelled[row] for row in rows])[0])
+            model.network.to("cpu")
             content = {"answers": {"probabilities": np.concatenate(parts)}}
             return Entry(content, tokenizer=model.tokenizer.to_json(), meta={"settings": settings})
 
