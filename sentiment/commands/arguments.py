@@ -3,8 +3,50 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+from sentiment.errors import SentimentError
+
+
+class ArgumentsError(SentimentError):
+    """Arguments that do not go together."""
+
+
+class CollectPairs(argparse.Action):
+    """Collects the ``KEY=VALUE`` of a flag that may be repeated; a key that is given twice is refused."""
+
+    def __init__(self, option_strings: list[str], dest: str, **rest: Any) -> None:
+        super().__init__(option_strings, dest, default={}, **rest)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: object = None
+    ) -> None:
+        """Take one more."""
+        key, separator, value = str(values).partition("=")
+        pairs = getattr(namespace, self.dest)
+        if not separator or not key.strip():
+            raise argparse.ArgumentError(self, f"{values!r} is not {self.metavar}")
+        if key in pairs:
+            raise argparse.ArgumentError(self, f"{key} is given twice: {pairs[key]!r} and {value!r}")
+        setattr(namespace, self.dest, {**pairs, key: value})
+
+
+def refuse_unread(options: argparse.Namespace, names: Iterable[str], reason: str) -> None:
+    """Refuse arguments that the others leave without effect.
+
+    Args:
+        options: The arguments.
+        names: Those that nothing would read; what is not given is None, False or empty.
+        reason: Why, and what to give instead.
+
+    Raises:
+        ArgumentsError: One of them is given.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
+    if given:
+        raise ArgumentsError(f"{', '.join(given)} would be ignored.\n  -> {reason}")
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:

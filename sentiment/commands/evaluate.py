@@ -8,8 +8,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import add_page_arguments, add_tracking_uri
+from sentiment.commands.arguments import (
+    ArgumentsError,
+    CollectPairs,
+    add_page_arguments,
+    add_tracking_uri,
+    refuse_unread,
+)
+
+if TYPE_CHECKING:
+    from sentiment.config.schema import DataSettings
 
 SUMMARY = "evaluate a model on labelled reviews: metrics with intervals, confusion, calibration, its worst mistakes"
 
@@ -23,17 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--file", type=Path, help="labelled reviews: whatever data=files reads")
-    what.add_argument("--data", nargs="+", metavar="KEY=VALUE", help="data of this project: its test reviews")
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="name or number (default: text)")
-    parser.add_argument("--label-column", default="label", metavar="NAME", help="name or number (default: label)")
+    what.add_argument(
+        "--data",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="data of this project: its test reviews, which the model cuts and encodes in its own way",
+    )
+    parser.add_argument("--text-column", metavar="NAME", help="name or number (default: text)")
+    parser.add_argument("--label-column", metavar="NAME", help="name or number (default: label)")
     parser.add_argument(
-        "--read", action="append", default=[], metavar="KEY=VALUE", help="what is not to be detected, as for predict"
+        "--read", action=CollectPairs, metavar="KEY=VALUE", help="what is not to be detected, as for predict"
     )
     parser.add_argument(
         "--label",
-        action="append",
-        default=[],
-        type=read_label_option,
+        action=CollectPairs,
         metavar="LABEL=CLASS",
         help="class of the model that a label stands for (pos=positive); LABEL= leaves its reviews out",
     )
@@ -44,16 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_page_arguments(parser, output="evaluation_NAME/", log="record it beside the model in MLflow")
     add_tracking_uri(parser)
-
-
-def read_label_option(text: str) -> tuple[str, str]:
-    """Read ``LABEL=CLASS``: a label alone would leave its reviews out."""
-    label, separator, name = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not LABEL=CLASS; {text}= leaves the reviews of {text} out")
-    if not label.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} names no label; write LABEL=CLASS")
-    return label, name
 
 
 def run(options: argparse.Namespace) -> None:
@@ -71,18 +74,16 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.tracking.model_source import find_model_source
     from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri
 
+    data = None if options.data is None else _read_data(options)
     uri = choose_tracking_uri(options.tracking_uri)
     source = find_model_source(options.model, MULTIRUN_DIR, uri)
     file = source.checkpoint
     predictor = Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
-    label_map = dict(options.label)
-    if options.file is not None:
-        columns = options.text_column, options.label_column
-        reviews = read_labelled_file(options.file, predictor.class_names, label_map, *columns, options.read)
+    if data is None:
+        columns = options.text_column or "text", options.label_column or "label"
+        reviews = read_labelled_file(options.file, predictor.class_names, options.label, *columns, options.read)
     else:
-        from sentiment.config.command_line import compose_settings
-
-        reviews = read_data_set(compose_settings(options.data).data, predictor.class_names, label_map)
+        reviews = read_data_set(data, predictor.class_names, options.label)
     evaluation = evaluate(
         predictor, reviews, f"{source.description} on {reviews.name}", shown=options.mistakes,
         explain=options.explain, with_learned=options.with_learned,
@@ -102,3 +103,21 @@ def run(options: argparse.Namespace) -> None:
             learned=evaluation.learned, left_out=evaluation.left_out,
         )  # fmt: skip
         print(f"Recorded as the MLflow run {run_id}, an evaluation of the model of {source.run_id}.")
+
+
+def _read_data(options: argparse.Namespace) -> DataSettings:
+    """Read the settings of ``--data``, and refuse what would change nothing."""
+    from sentiment.config.command_line import compose_settings
+
+    refuse_unread(
+        options,
+        ("text_column", "label_column", "read"),
+        "they say how --file is read; data.text_column=NAME, say, is for --data",
+    )
+    others = [override for override in options.data if not override.lstrip("+~").startswith(("data=", "data."))]
+    if others:
+        raise ArgumentsError(
+            f"--data takes settings of data alone, and {', '.join(others)} would be ignored: the model is trained.\n"
+            "  -> leave them out"
+        )
+    return compose_settings(options.data).data

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import add_tracking_uri, whole_number
+from sentiment.commands.arguments import CollectPairs, add_tracking_uri, refuse_unread, whole_number
 from sentiment.errors import SentimentError
 
 if TYPE_CHECKING:
@@ -45,11 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(imdb, imdb/3, models:/imdb@champion); default: the latest finished run",
     )
     parser.add_argument("--file", type=Path, help="whatever data=files reads, or .txt with one text per line")
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="name or number (default: text)")
+    parser.add_argument("--text-column", metavar="NAME", help="name or number (default: text)")
     parser.add_argument(
         "--read",
-        action="append",
-        default=[],
+        action=CollectPairs,
         metavar="KEY=VALUE",
         help="what is not to be detected in --file: format, delimiter, quoting, encoding or header, as in data=files",
     )
@@ -76,6 +75,8 @@ def run(options: argparse.Namespace) -> None:
     form = _choose_format(options)
     if options.texts and options.file:
         raise PredictError("Texts and --file are given together.\n  -> give one of the two")
+    if not options.file:
+        refuse_unread(options, ("text_column", "read"), "they say how --file is read: give it, or leave them out")
     predictor, description = _load(options)
     print(f"Model: {description}", file=sys.stderr)
     try:
@@ -133,7 +134,7 @@ def _read(options: argparse.Namespace) -> Iterator[str]:
     if options.texts:
         return (check_text(text, "command line", f"text {n}") for n, text in enumerate(options.texts, start=1))
     if options.file:
-        return read_texts(options.file, make_options(options.text_column, options.read))
+        return read_texts(options.file, make_options(options.text_column or "text", options.read))
     if sys.stdin.isatty():
         print("Type one text per line; Ctrl-D ends.", file=sys.stderr)
     sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]

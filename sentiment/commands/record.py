@@ -6,6 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
+from sentiment.commands.arguments import CollectPairs
+
 SUMMARY = "write the tables and figures of an experiment in experiments/ from its stored results"
 
 
@@ -14,22 +16,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the experiment's, e.g. experiments/pooling")
     parser.add_argument(
         "--collect",
-        action="append",
-        default=[],
+        action=CollectPairs,
         metavar="PART=MULTIRUN",
-        type=read_part_option,
+        type=check_part,
         help="take in the results of this multirun first, as this part of the record; may be given several times",
     )
 
 
-def read_part_option(text: str) -> tuple[str, Path]:
-    """Read ``PART=FOLDER``."""
-    name, separator, folder = text.partition("=")
-    if not separator or not re.fullmatch(r"\w+", name) or not folder:
+def check_part(text: str) -> str:
+    """Return ``PART=FOLDER`` where it is such."""
+    if not re.fullmatch(r"\w+=.+", text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not PART=MULTIRUN, e.g. transformer=multirun/pooling_transformer"
         )
-    return name, Path(folder)
+    return text
 
 
 def run(options: argparse.Namespace) -> None:
@@ -42,8 +42,8 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.report.record.store import collect_part, store_part
 
     require_readme(options.folder)
-    for name, sweep_dir in options.collect:
-        part = collect_part(name, sweep_dir)
+    for name, sweep_dir in options.collect.items():
+        part = collect_part(name, Path(sweep_dir))
         print(store_part(options.folder, part))
         print("".join(f"  {note}\n" for note in part.notes), end="")
     for file in write_record(options.folder):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sentiment.commands.arguments import refuse_unread
+
 SUMMARY = "write a page about a sweep that opens offline, with its plots as PNG and its tables as CSV"
 
 
@@ -33,6 +35,8 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.report.sweep.page import REPORT_FOLDER, count_trials, write_headline, write_report
     from sentiment.tracking import runs as stored_runs
 
+    if options.study is None:
+        refuse_unread(options, ("tracking_uri",), "it says where a STUDY lies that ran on another machine: name it")
     table, sweep_dir = open_sweep(options.study, options.tracking_uri)
     folder = options.output or (sweep_dir or stored_runs.MULTIRUN_DIR / options.study) / REPORT_FOLDER
     page, *others = write_report(table, folder, sweep_dir)

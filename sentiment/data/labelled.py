@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +63,7 @@ def read_labelled_file(
     label_map: Mapping[str, str],
     text_column: str = "text",
     label_column: str = "label",
-    reading: Iterable[str] = (),
+    reading: Mapping[str, str] = MappingProxyType({}),
 ) -> LabelledReviews:
     """Read a file of whatever kind ``data=files`` reads.
 

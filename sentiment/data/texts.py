@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, get_args
@@ -15,18 +15,17 @@ from sentiment.errors import DataError
 READ_VALUES = {"format": get_args(FileFormat), "quoting": get_args(Quoting), "header": ("true", "false")}
 
 
-def make_options(text_column: str, pairs: Iterable[str]) -> ReadOptions:
-    """Turn ``KEY=VALUE`` of a command line into settings.
+def make_options(text_column: str, pairs: Mapping[str, str]) -> ReadOptions:
+    """Turn the ``KEY=VALUE`` of a command line into settings.
 
     Raises:
         DataError: One is not known.
     """
     values: dict[str, Any] = {}
-    for pair in pairs:
-        key, _, value = pair.partition("=")
+    for key, value in pairs.items():
         if value not in READ_VALUES.get(key, (value,) if key in ("delimiter", "encoding") else ()):
             known = "; ".join(f"{name}={'|'.join(choices)}" for name, choices in READ_VALUES.items())
-            raise DataError(f"--read {pair} is not known; give {known}; delimiter=;, or encoding=cp1252")
+            raise DataError(f"--read {key}={value} is not known; give {known}; delimiter=;, or encoding=cp1252")
         values[key] = value == "true" if key == "header" else value
     return ReadOptions(text_column, None, **values, is_command=True)
 

@@ -1,8 +1,9 @@
-"""Numbers on the command line: what lies outside is refused in a line, alike by every command."""
+"""Arguments that mean nothing are refused in a line, alike by every command: none is ignored."""
 
 import pytest
 
-from sentiment.__main__ import build_parser
+from sentiment.__main__ import build_parser, main
+from sentiment.commands.arguments import ArgumentsError
 
 
 @pytest.mark.parametrize(
@@ -27,10 +28,47 @@ def test_a_number_outside_its_bounds_is_refused(capsys, words, refused):
 
 
 def test_a_label_alone_does_not_leave_its_reviews_out(capsys):
+    for label in ("pos", "=positive", " ="):
+        with pytest.raises(SystemExit):
+            build_parser().parse_args(["evaluate", "--file", "x", "--label", label])
+        assert f"{label!r} is not LABEL=CLASS" in capsys.readouterr().err
+    assert build_parser().parse_args(["evaluate", "--file", "x", "--label", "pos="]).label == {"pos": ""}
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "second"),
+    [
+        (["evaluate", "--file", "x", "--label"], "pos=positive", "pos=negative"),
+        (["evaluate", "--file", "x", "--read"], "delimiter=;", "delimiter=,"),
+        (["predict", "--file", "x", "--read"], "encoding=cp1252", "encoding=utf-8"),
+        (["record", "experiments/x", "--collect"], "part=multirun/a", "part=multirun/b"),
+    ],
+)
+def test_of_a_key_that_is_given_twice_neither_value_wins(capsys, command, first, second):
+    parser, flag = build_parser(), command[-1]
     with pytest.raises(SystemExit):
-        build_parser().parse_args(["evaluate", "--file", "x", "--label", "pos"])
-    assert "'pos' is not LABEL=CLASS" in capsys.readouterr().err
-    assert build_parser().parse_args(["evaluate", "--file", "x", "--label", "pos="]).label == [("pos", "")]
+        parser.parse_args([*command, first, flag, second])
+    assert f"argument {flag}: {first.partition('=')[0]} is given twice" in capsys.readouterr().err
+    others = parser.parse_args([*command, first, flag, f"other_{second}"])
+    assert len(getattr(others, flag.strip("-"))) == 2
+    assert not getattr(parser.parse_args(command[:-1]), flag.strip("-")), "no command keeps what another was given"
+
+
+@pytest.mark.parametrize(
+    ("words", "ignored"),
+    [
+        (["predict", "--text-column", "foo", "--read", "delimiter=;", "Not dull."], "--text-column, --read"),
+        (["predict", "--read", "delimiter=;"], "--read"),
+        (["evaluate", "--label-column", "bar", "--data", "data=synthetic"], "--label-column"),
+        (["evaluate", "--read", "delimiter=;", "--data", "data=synthetic"], "--read"),
+        (["evaluate", "--data", "data=synthetic", "model.depth=1", "+seed=3"], "model.depth=1, [+]seed=3"),
+        (["evaluate", "--data", "data=synthetic", "experiment=pooling"], "experiment=pooling"),
+        (["report", "--tracking-uri", "sqlite:///x.db"], "--tracking-uri"),
+    ],
+)
+def test_what_nothing_would_read_is_refused(words, ignored):
+    with pytest.raises(ArgumentsError, match=f"{ignored} would be ignored.*\n  -> "):
+        main(words)
 
 
 def test_numbers_on_the_bounds_are_taken():

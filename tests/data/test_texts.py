@@ -18,7 +18,7 @@ TEXTS = ["a great film", "", 'quoted "text", with a comma', "two\nlines", "Ünï
 
 
 def options(column):
-    return make_options(column, [])
+    return make_options(column, {})
 
 
 def write(path, texts):
@@ -46,9 +46,9 @@ def test_lines_that_hold_labels_are_no_texts_unless_somebody_says_so(tmp_path, c
     path = tmp_path / "reviews.txt"
     path.write_text(content)
     with pytest.raises(DataError, match="does not hold one text per line") as refused:
-        list(read_texts(path, make_options("text", [])))
+        list(read_texts(path, make_options("text", {})))
     assert "--read format=lines" in str(refused.value)
-    assert list(read_texts(path, make_options("text", ["format=lines"]))) == content.splitlines()
+    assert list(read_texts(path, make_options("text", {"format": "lines"}))) == content.splitlines()
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
