@@ -46,11 +46,13 @@ def run(options: argparse.Namespace) -> None:
     files = write_report(analysis, folder)
     print_findings(analysis)
     print(f"\n{files[0]} shows it; tables/ and plots/ beside it hold {len(files) - 1} files.", flush=True)
-    if options.log and analysis.run_id is not None:
+    # A run knows its own store, which need not be the one where runs are looked for.
+    uri = options.tracking_uri or found.store
+    if options.log and uri is not None and analysis.run_id is not None:
         from sentiment.tracking.mlflow.write import attach_files
 
-        # A run knows its own store, which need not be the one where runs are looked for.
-        uri = options.tracking_uri or found.read_settings().tracking.uri
         artifact_path = f"errors/{analysis.split}"
         attach_files(uri, analysis.run_id, files, folder, artifact_path)
         print(f"Logged on the MLflow run {analysis.run_id}, under {artifact_path}.")
+    elif options.log:
+        print("Not logged: the run is not in MLflow.")

@@ -7,6 +7,7 @@ python -m sentiment evaluate --model SWEEP/0 --data data=imdb data.path=FOLDER  
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from sentiment.commands.arguments import (
 
 if TYPE_CHECKING:
     from sentiment.config.schema import DataSettings
+    from sentiment.data.labelled import LabelledReviews
+    from sentiment.tracking.model_source import ModelSource
 
 SUMMARY = "evaluate a model on labelled reviews: metrics with intervals, confusion, calibration, its worst mistakes"
 
@@ -55,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure also reviews that the model was trained on or selected by (default: they are left out)",
     )
-    add_page_arguments(parser, output="evaluation_NAME/", log="record it beside the model in MLflow")
+    add_page_arguments(
+        parser,
+        output="a folder evaluation_REVIEWS_... of model and reviews",
+        log="record it beside the model in MLflow",
+    )
     add_tracking_uri(parser)
 
 
@@ -75,8 +82,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri
 
     data = None if options.data is None else _read_data(options)
-    uri = choose_tracking_uri(options.tracking_uri)
-    source = find_model_source(options.model, MULTIRUN_DIR, uri)
+    source = find_model_source(options.model, MULTIRUN_DIR, choose_tracking_uri(options.tracking_uri))
     file = source.checkpoint
     predictor = Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
     if data is None:
@@ -88,13 +94,14 @@ def run(options: argparse.Namespace) -> None:
         predictor, reviews, f"{source.description} on {reviews.name}", shown=options.mistakes,
         explain=options.explain, with_learned=options.with_learned,
     )  # fmt: skip
-    folder = options.output or Path(f"evaluation_{reviews.short_name}")
+    folder = options.output or _name_folder(source, evaluation.reviews)
     files = write_report(evaluation.errors, folder)
     print_findings(evaluation.errors)
     print()
     print_metrics(evaluation)
     print(f"\n{files[0]} shows it; tables/ and plots/ beside it hold {len(files) - 1} files.", flush=True)
-    if options.log and source.run_id is not None:
+    uri = options.tracking_uri or source.store
+    if options.log and uri is not None and source.run_id is not None:
         from sentiment.tracking.mlflow.evaluation import record_evaluation
 
         values = {name: interval.value for name, interval in evaluation.metrics.items()}
@@ -103,6 +110,15 @@ def run(options: argparse.Namespace) -> None:
             learned=evaluation.learned, left_out=evaluation.left_out,
         )  # fmt: skip
         print(f"Recorded as the MLflow run {run_id}, an evaluation of the model of {source.run_id}.")
+    elif options.log:
+        print("Not recorded: no run in MLflow is known to have trained the model.")
+
+
+def _name_folder(source: ModelSource, reviews: LabelledReviews) -> Path:
+    """Name the folder of the page, another one for each model and for each choice of reviews."""
+    model = source.checkpoint or source.run_id or source.bundle.absolute()
+    key = hashlib.sha256(f"{model} {reviews.digest}".encode()).hexdigest()[:6]
+    return Path(f"evaluation_{reviews.short_name}_{key}")
 
 
 def _read_data(options: argparse.Namespace) -> DataSettings:

@@ -19,13 +19,14 @@ BUNDLE_SETTINGS = "settings.json"
 class ModelSource:
     """The files of a model: its bundle's folder, and a checkpoint where that one's weights replace the bundle's.
 
-    `run_id` is the MLflow run that trained it; None where there is none.
+    `run_id` is the MLflow run that trained it, and `store` has it; None where there is none.
     """
 
     description: str
     bundle: Path
     checkpoint: Path | None = None
     run_id: str | None = None
+    store: str | None = None
 
 
 def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -> ModelSource:
@@ -70,7 +71,7 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
 
 
 def _of_run(run: StoredRun) -> ModelSource:
-    return ModelSource(f"{run.record.name} ({run.folder})", run.bundle, run_id=run.record.run_id)
+    return ModelSource(f"{run.record.name} ({run.folder})", run.bundle, run_id=run.record.run_id, store=run.store)
 
 
 def _of_checkpoint(file: Path) -> ModelSource:
@@ -99,4 +100,5 @@ def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> M
 
     model, alias = parts["name"], parts["alias"] or CHAMPION
     version, bundle = fetch_registered(tracking_uri, model, alias, parts["version"], make_temporary_folder())
-    return ModelSource(f"{model}, version {version}", bundle, run_id=find_trainer(tracking_uri, model, version))
+    trainer = find_trainer(tracking_uri, model, version)
+    return ModelSource(f"{model}, version {version}", bundle, run_id=trainer, store=tracking_uri)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sentiment.config.home import PROJECT_DIR
+from sentiment.config.home import PROJECT_DIR, read_portable
 from sentiment.config.schema import Settings
 from sentiment.credentials import hide_passwords, name_server
 from sentiment.errors import TrackingError
@@ -86,6 +86,12 @@ class StoredRun:
         else:
             remedy = "it was recorded with tracking.log_model=false: run it again with tracking.log_model=true"
         raise TrackingError(f"The run {self._describe()} has no model.\n  -> {remedy}")
+
+    @property
+    def store(self) -> str | None:
+        """The MLflow store that has the run: where it was found, or else recorded; None where it is in none."""
+        own = self.record.params.get("tracking.uri")
+        return None if own is None or self.record.run_id is None else self.tracking_uri or read_portable(own)
 
     def read_test_predictions(self) -> TestPredictions:
         """Read the predictions for the test split.

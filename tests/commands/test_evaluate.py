@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
 
 from sentiment.commands import evaluate
 from sentiment.config.home import PROJECT_DIR
@@ -17,6 +19,7 @@ from sentiment.data.labelled import LabelledReviews
 from sentiment.errors import DataError
 from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor, hash_reviews
 from sentiment.report.errors.evaluation import evaluate as evaluate_reviews
+from sentiment.tracking.result_file import ResultRecord, write_result
 from sentiment.training.run import build_module, write_bundle
 
 
@@ -48,11 +51,11 @@ def train(data, tmp_path):
 
 @pytest.fixture
 def call(data, tmp_path, capsys):
-    def evaluate_it(bundle, *changes):
+    def evaluate_it(model, *changes, output=tmp_path / "out"):
         parser = argparse.ArgumentParser()
         evaluate.add_arguments(parser)
-        output = ["--output", str(tmp_path / "out"), "--no-explain"]
-        evaluate.run(parser.parse_args(["--model", str(bundle), "--data", *data, *changes, *output]))
+        place = [] if output is None else ["--output", str(output)]
+        evaluate.run(parser.parse_args(["--model", str(model), "--data", *data, *changes, *place, "--no-explain"]))
         return " ".join(capsys.readouterr().out.split())
 
     return evaluate_it
@@ -69,6 +72,30 @@ def test_reviews_that_the_model_learned_from_are_left_out_of_the_figures_and_cou
     printed = call(bundle, "data.split_seed=2", "--with-learned")
     assert "of 10 given reviews are right" in printed
     assert f"Attention: {left_out} stood in the model's own training or validation" in printed
+
+
+def test_an_evaluation_is_recorded_in_the_store_of_the_run_wherever_runs_are_looked_for(
+    train, call, empty_store, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    client = MlflowClient(tracking_uri=f"sqlite:///{shutil.copy(empty_store, tmp_path / 'own.db')}")
+    experiment = client.create_experiment("e", artifact_location=str(tmp_path / "artifacts"))
+    trained = client.create_run(experiment).info.run_id
+    params = {"tracking.uri": f"sqlite:///{tmp_path}/own.db"}
+    for name, run_id in (("in_mlflow", trained), ("not", None)):
+        write_result(tmp_path / name, ResultRecord(name, "rnn", "FINISHED", "2026", params=params, run_id=run_id))
+        shutil.copytree(train(), tmp_path / name / "model")
+    assert f"an evaluation of the model of {trained}" in call(tmp_path / "in_mlflow", "data.split_seed=1")
+    assert "Not recorded: no run in MLflow" in call(tmp_path / "not", "data.split_seed=1")
+    assert len(client.search_runs([experiment])) == 2
+
+
+def test_the_page_of_another_model_or_of_other_reviews_takes_no_place_of_one_before(train, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    models = train(), shutil.copytree(tmp_path / "model", tmp_path / "other")
+    for model, seed in ((models[0], 1), (models[1], 1), (models[0], 2), (models[0], 1)):
+        call(model, f"data.split_seed={seed}", output=None)
+    assert len(list(tmp_path.glob("evaluation_files_*/errors.html"))) == 3
 
 
 def test_reviews_that_the_model_learned_from_one_and_all_are_no_measure(train, call, data, tmp_path):
