@@ -33,8 +33,8 @@ class Option:
         name: Name of the option: ``rnn`` in ``model=rnn``.
         settings: Its keys, with their rules.
         target: Class of the network, source or recorder; of a built-in option its import path, ``MODULE:CLASS``.
-        fitter: Import path of the function that fits a model in one go, on one thread of the CPU and with a single
-            validation at its end; None: by gradient steps, epoch after epoch.
+        fitter: Import path of the function that fits a model in one go, on the CPU and with a single validation at its
+            end; None: by gradient steps, epoch after epoch.
     """
 
     group: Kind

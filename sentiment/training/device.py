@@ -32,14 +32,14 @@ def choose_device(trainer: TrainerSettings) -> torch.device:
 
 
 def name_device(settings: Settings) -> str:
-    """Name in words the devices that a run takes; a model that is fitted in one go takes one thread of the CPU.
+    """Name in words the devices that a run takes; a model that is fitted in one go takes the CPU.
 
     Raises:
         DeviceError: There are fewer GPUs or nodes than are asked for, or they do not have the precision.
     """
-    if find_option(settings.model).fitter:
-        return "cpu (1 thread)"
     trainer = settings.trainer
+    if find_option(settings.model).fitter:
+        return _name_cpu(trainer)
     device = choose_device(trainer)
     if trainer.accelerator == "gpu" and device.type == "cpu":
         raise DeviceError(
@@ -55,8 +55,7 @@ def name_device(settings: Settings) -> str:
                 "trainer.precision=16-mixed is for GPUs, and this run takes the CPU.\n"
                 "-> use trainer.precision=bf16-mixed or 32-true"
             )
-        threads = count_threads(trainer)
-        return f"{times}cpu ({threads} thread{'s' if threads != 1 else ''})"
+        return times + _name_cpu(trainer)
     if trainer.devices > 1 and torch.accelerator.device_count() < trainer.devices:
         raise DeviceError(
             f"trainer.devices={trainer.devices}, but torch finds {torch.accelerator.device_count()} "
@@ -64,6 +63,11 @@ def name_device(settings: Settings) -> str:
             "-> ask for so many at most; in a study, hydra.sweeper.devices and devices_per_trial say what a trial gets"
         )
     return times + (torch.cuda.get_device_name() if device.type == "cuda" else device.type)
+
+
+def _name_cpu(trainer: TrainerSettings) -> str:
+    threads = count_threads(trainer)
+    return f"cpu ({threads} thread{'s' if threads != 1 else ''})"
 
 
 def require_nodes(trainer: TrainerSettings) -> None:

@@ -22,7 +22,6 @@ from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.models.build import count_parameters
 from sentiment.models.bundle import WEIGHTS_FILE
 from sentiment.models.ngram import NgramClassifier
-from sentiment.training.device import DEFAULT_THREADS
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import memory_errors
 from sentiment.training.metrics import SplitMetrics
@@ -48,7 +47,6 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
         DataError: The classifier cannot be fitted on these reviews; the message names the remedy.
         OutOfMemoryError: The host ran out of memory.
     """
-    torch.set_num_threads(settings.trainer.threads or DEFAULT_THREADS)
     started = time.perf_counter()
     classes = len(corpus.class_names)
     with memory_errors("lower model.max_n or data.train_limit, or raise model.min_frequency"):

@@ -81,6 +81,7 @@ def train_and_test(
     check_metrics(settings, corpus)
     fitter = find_option(settings.model).fitter
     if fitter is not None:
+        torch.set_num_threads(count_threads(settings.trainer))
         return cast(RunResult, resolve_name(fitter)(settings, corpus, output_dir, reporter))
     result = train_replica(settings, corpus, output_dir, reporter, start, origin, words)
     assert result is not None, "the only replica is the first"

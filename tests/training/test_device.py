@@ -74,5 +74,5 @@ def test_nodes_that_are_not_there_are_an_error(small_settings, without_gpu, monk
 def test_the_ngram_classifier_is_fitted_on_the_cpu_whatever_there_is(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
-        config = compose("config", ["model=ngram", "trainer=gpu"])
-    assert name_device(read_settings(config, Path.cwd())) == "cpu (1 thread)"
+        config = compose("config", ["model=ngram", "trainer=gpu", "trainer.threads=3"])
+    assert name_device(read_settings(config, Path.cwd())) == "cpu (3 threads)"

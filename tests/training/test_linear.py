@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -19,6 +20,7 @@ from sentiment.data.build import build_corpus, build_source
 from sentiment.errors import OutOfMemoryError
 from sentiment.models.bundle import Predictor
 from sentiment.training import linear
+from sentiment.training.device import name_device
 from sentiment.training.run import train_and_test
 
 METRICS = {"loss", "accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "mcc", "brier"}
@@ -57,6 +59,18 @@ def test_a_run_learns_and_reports_as_a_network_does(ngram_settings, small_corpus
     np.testing.assert_array_equal(result.test.labels, small_corpus.test.labels)
     assert np.trace(result.test.confusion()) / 100 == pytest.approx(tested["test/accuracy"])
     assert result.checkpoint.is_file()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_fit_has_the_threads_that_its_record_names(
+    ngram_settings, small_corpus, reporter, tmp_path, monkeypatch, threads
+):
+    counts = []
+    fit = linear.fit_linear
+    monkeypatch.setattr(linear, "fit_linear", lambda *given: counts.append(torch.get_num_threads()) or fit(*given))
+    settings = ngram_settings(f"trainer.threads={threads}")
+    train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert [f"cpu ({count} thread{'s' if count > 1 else ''})" for count in counts] == [name_device(settings)]
 
 
 def test_its_probabilities_are_those_of_a_scikit_learn_pipeline(ngram_settings, small_corpus, reporter, tmp_path):
