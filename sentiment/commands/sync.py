@@ -35,11 +35,19 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.tracking.outbox import find_outboxes
     from sentiment.tracking.result_file import PARENT_FILE
 
-    folder = Path(options.folder or stored_runs.MULTIRUN_DIR)
-    if not folder.is_dir():
-        folder = stored_runs.MULTIRUN_DIR / folder
-    if not folder.is_dir():
-        raise TrackingError(f"There is no folder {options.folder}.\n  -> name one: python -m sentiment sync FOLDER")
+    root = stored_runs.MULTIRUN_DIR
+    places = [root] if options.folder is None else [Path(options.folder).expanduser(), root / options.folder]
+    folder = next(filter(find_outboxes, places), None)
+    if folder is None and options.folder is None:
+        print(f"Nothing is to be delivered: there is no run for MLflow under {root} yet.")
+        return
+    if folder is None:
+        near = stored_runs.name_near(options.folder, root)
+        raise TrackingError(
+            f"There is nothing for MLflow in {options.folder}: no run that was recorded with tracking=mlflow, neither "
+            f"in a folder of that name here nor under {root}.\n  -> "
+            + (f"did you mean {', '.join(near)}?" if near else "name the folder of a run or a sweep")
+        )
     waiting = [outbox for outbox in find_outboxes(folder) if not outbox.is_delivered]
     deliverer = Deliverer(folder, [stored_runs.choose_tracking_uri(options.tracking_uri)])
     is_whole = deliverer.deliver()

@@ -183,7 +183,7 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
         # In its folder another run may have trained on since, and have the last word there.
         is_here = runs and (runs[0].folder != folder or runs[0].record.run_id == name)
         return runs if is_here else _fetch_runs(name, tracking_uri)
-    near = _name_near(name, multirun_dir)
+    near = name_near(name, multirun_dir)
     raise TrackingError(
         f"There is no run {name!r}: neither a folder with a {RESULT_FILE}, nor one under {multirun_dir}, "
         "nor an MLflow run id (32 hexadecimal digits).\n"
@@ -263,7 +263,7 @@ def _read_folder(folder: Path) -> list[StoredRun]:
     return sorted(found, key=lambda run: job_order(run.record))
 
 
-def _name_near(name: str, multirun_dir: Path) -> list[str]:
+def name_near(name: str, multirun_dir: Path) -> list[str]:
     """Return what is called alike, sweeps before their runs; where nothing is, what was written last."""
     folders = {file.parent: file.stat().st_mtime for file in multirun_dir.rglob(RESULT_FILE)}
     folders |= {file.parent: folders.get(file.parent, 0.0) for file in multirun_dir.rglob(PARENT_FILE)}

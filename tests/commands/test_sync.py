@@ -1,0 +1,46 @@
+"""``python -m sentiment sync`` says that all is delivered of what is for MLflow, and of nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.__main__ import main
+from sentiment.errors import TrackingError
+from sentiment.tracking import runs
+from sentiment.tracking.outbox import Outbox
+from sentiment.tracking.result_file import RESULT_FILE
+
+
+@pytest.fixture(autouse=True)
+def multirun(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path / "multirun")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "multirun"
+
+
+def deliver(outbox: Outbox) -> None:
+    outbox.note("tags", tags={})
+    outbox.begin("0" * 32, "sqlite:///x.db")
+
+
+def test_a_folder_without_records_for_mlflow_is_an_error_that_names_others(multirun, tmp_path):
+    deliver(Outbox(multirun / "transformer" / "0"))
+    (multirun / "transformer" / "0" / RESULT_FILE).write_text("{}")
+    (tmp_path / "docs").mkdir()
+    for name in ("docs", "transfromer", "no/such/folder"):
+        with pytest.raises(TrackingError, match=rf"nothing for MLflow in {name}(?s:.)*\n  -> did you mean transformer"):
+            main(["sync", name])
+
+
+def test_a_name_under_multirun_is_found_also_where_a_folder_here_is_called_so(multirun, tmp_path, capsys):
+    deliver(Outbox(multirun / "transformer" / "0"))
+    (tmp_path / "transformer").mkdir()
+    main(["sync", "transformer"])
+    assert capsys.readouterr().out == "Everything is delivered.\n"
+
+
+def test_where_nothing_was_run_there_is_nothing_to_deliver(multirun, capsys):
+    main(["sync"])
+    assert f"no run for MLflow under {multirun} yet" in capsys.readouterr().out
+    with pytest.raises(TrackingError, match="\n  -> name the folder of a run or a sweep"):
+        main(["sync", "docs"])
