@@ -31,7 +31,7 @@ class Application:
             without keys that a later version of the application got, at the values that mean what was before, and with
             the keys that stand for those of an earlier one. Studies stored by other versions then go on.
         preload: Modules that its jobs import, and whose import starts no thread and touches no GPU: worker processes
-            are then forked from a process that has imported them, and need not each import them again.
+            are forked from one that has imported these beside the engine, and need not each import them again.
         checked: Points, as overrides, that the application has checked itself before Hydra started (see
             `sentiment.search.plugin.sweeper`): the engine does not check them again.
     """

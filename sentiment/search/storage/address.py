@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sentiment.credentials import STORAGE_PASSWORD, read_password
 from sentiment.errors import SentimentError
 from sentiment.format import mask_passwords
+
+if TYPE_CHECKING:
+    import sqlalchemy  # imported where a URL is: a fifth of a worker's start, and a journal needs none of it
 
 JOURNAL_NAME = "journal.log"
 
@@ -44,6 +47,16 @@ REMEDIES = {
 
 class StorageError(SentimentError):
     """The study's storage cannot be opened, read, written or locked."""
+
+
+class LockHeldError(StorageError):
+    """Another worker holds a lock for longer than one waits for it."""
+
+    def __init__(self, locked: str, timeout_seconds: float, holder: str) -> None:
+        super().__init__(
+            f"Waited {timeout_seconds:g} s for {locked}, which another worker of this study holds.\n"
+            f"    -> it is held for milliseconds as a rule, so look for {holder}, and end it"
+        )
 
 
 @dataclass(frozen=True)
@@ -90,8 +103,11 @@ def read_address(url: str | None, study_dir: Path, working_dir: Path | None = No
         return Address("journal", working_dir / study_dir / JOURNAL_NAME, None)
     if url.startswith("journal:"):
         return Address("journal", _journal_path(url), None)
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
-        parsed = sqlalchemy.make_url(url)
+        parsed = make_url(url)
     except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         # The text itself may hold a password that could not be told apart, so the message leaves it out.
         raise StorageError(
@@ -157,16 +173,22 @@ def storage_errors(description: str) -> Iterator[None]:
     """
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError, OSError) as error:
+    except storage_failures() as error:
         reason = _read_reason(error)
         other = "put that right and run the same command again; the study goes on"
         remedy = next((remedy for part, remedy in REMEDIES.items() if part in reason.lower()), other)
         raise StorageError(f"{description} failed: {reason}\n    -> {remedy}") from error
 
 
+def storage_failures() -> tuple[type[Exception], ...]:
+    """Return what Optuna, the file system, and SQLAlchemy where anybody has imported it, raise about a storage."""
+    module = sys.modules.get("sqlalchemy.exc")
+    return (StorageInternalError, OSError, *(() if module is None else (module.SQLAlchemyError,)))
+
+
 def _read_reason(error: BaseException) -> str:
     # Optuna wraps SQLAlchemy, which wraps the driver: the innermost says what happened.
-    while isinstance(error, (StorageInternalError, SQLAlchemyError)):
+    while isinstance(error, storage_failures()) and not isinstance(error, OSError):
         inner = getattr(error, "orig", None) or error.__cause__
         if inner is None:
             break

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import sqlalchemy
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.atomic import build, read_json, write_json
@@ -139,7 +138,9 @@ def _move(storage: str | None, change: Callable[[str], str]) -> str | None:
     """Change the path of an SQLite database; other storages stay as they are."""
     if storage is None or not storage.startswith("sqlite:"):
         return storage
-    url = sqlalchemy.make_url(storage)
+    from sqlalchemy import make_url
+
+    url = make_url(storage)
     return storage if url.database is None else url.set(database=change(url.database)).render_as_string()
 
 
@@ -147,7 +148,9 @@ def _without_password(storage_url: str) -> str:
     address = read_address(storage_url, Path())
     if address.url is None:
         return storage_url
-    bare = sqlalchemy.URL.create(
+    from sqlalchemy import URL
+
+    bare = URL.create(
         address.url.drivername, address.url.username, None, address.url.host, address.url.port, address.url.database
     )
     kept = {key: value for key, value in address.url.query.items() if "passw" not in key.lower()}

@@ -16,20 +16,25 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
-import sqlalchemy
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.credentials import STORAGE_PASSWORD
 from sentiment.private import get_storage, get_study_id
 from sentiment.search.budget import Budget
 from sentiment.search.space.parameters import name_key, read_value
 from sentiment.search.space.points import read_setting
-from sentiment.search.storage.address import JOURNAL_NAME, Address, StorageError, read_address, storage_errors
+from sentiment.search.storage.address import (
+    JOURNAL_NAME,
+    Address,
+    StorageError,
+    read_address,
+    storage_errors,
+    storage_failures,
+)
 from sentiment.search.storage.lease import looks_alive
 from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import read_study_address
@@ -229,17 +234,19 @@ def _open_storage(address: Address) -> Iterator[BaseStorage]:
                 f"{address} is damaged: {error}\n  -> restore it from a backup, or remove the damaged line by hand"
             ) from error
         return
+    from sqlalchemy import create_engine, inspect
+
     url = _reading_url(address)
     try:
-        engine = sqlalchemy.create_engine(url)
-        has_studies = sqlalchemy.inspect(engine).has_table("studies")
+        engine = create_engine(url)
+        has_studies = inspect(engine).has_table("studies")
         engine.dispose()
         if not has_studies:
             raise _missing(None, [], address)
         storage = RDBStorage(url, skip_table_creation=True, skip_compatibility_check=False)
     except RuntimeError as error:
         raise StorageError(f"{address} cannot be used: {error}\n  -> upgrade it with optuna storage upgrade") from error
-    except (SQLAlchemyError, OSError) as error:
+    except storage_failures() as error:
         raise StorageError(
             f"Reading {address} failed: {' '.join(str(error).split())}\n  -> check that it is the study's database "
             f"and that it can be reached; its password, if it has one, goes into the variable {STORAGE_PASSWORD}"

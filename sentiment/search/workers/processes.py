@@ -176,7 +176,7 @@ def choose_start(slot: Slot, preload: Sequence[str]) -> SpawnContext | ForkServe
     of their threads when they are imported. A worker with another number is a new Python; so is one with a GPU, as
     CUDA, once an import has touched it, cannot be used after a fork.
     """
-    if not preload or slot.device or sys.platform != "linux":
+    if slot.device or sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     if _forked_with.setdefault("environment", slot.environment()) != slot.environment():
         return multiprocessing.get_context("spawn")

@@ -30,6 +30,10 @@ PROMOTION = ("hydra/sweeper/pruner=promotion", "steps=9", "checkpoint=true")
 """Trials of nine steps that pause after one and after three."""
 
 
+def list_children(process_id: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()]
+
+
 class Command:
     """One command on a study: a process group of its own, whose output goes to a file."""
 
@@ -67,12 +71,12 @@ class Command:
         return False
 
     def list_workers(self) -> list[int]:
-        """Process ids of its workers, without multiprocessing's own helper."""
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        """Process ids of its workers: children of the process that multiprocessing forks them from."""
         try:
-            found = children.read_text().split()
-            return [int(child) for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-        except FileNotFoundError:  # it or a child has just ended
+            helpers = list_children(self._process.pid)
+            [server] = [one for one in helpers if b"forkserver" in Path(f"/proc/{one}/cmdline").read_bytes()]
+            return list_children(server)
+        except (FileNotFoundError, ValueError):  # it or a child has just ended, or not begun
             return []
 
     def send(self, number: signal.Signals) -> None:
