@@ -167,7 +167,7 @@ def take_start(
     """
     if start is not None:
         log.info("%s", take_weights(network, start, corpus.class_names, str(settings.trainer.init_from)))
-        for known in find_known(start, corpus.validation, corpus.test if settings.trainer.test else None):
+        for known in find_known(start, corpus, is_tested=settings.trainer.test):
             log.warning("%s", known)
     if words is not None:
         log.info("%s", take_words(network, words))

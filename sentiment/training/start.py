@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
-from sentiment.data.corpus import EncodedSplit
+from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.errors import ModelFileError
 from sentiment.models.bundle import Predictor, hash_reviews
 from sentiment.models.naive_bayes import NaiveBayesFeatures
@@ -61,34 +62,37 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
     return f"Starts from {name}: {count:,} weights and its tokenizer taken{fresh}."
 
 
-def find_known(start: Predictor, validation: EncodedSplit, test: EncodedSplit | None) -> list[str]:
+def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str]:
     """Say how many of the reviews that a run is measured by the trained model has learned from; nothing: none of them.
 
     Splits are drawn by `data.split_seed`: with another one, they are other reviews. A validation review that selected
-    the trained model as well may select again.
+    the trained model as well may select again; one whose tokens are those of a training review of the run is known to
+    the run itself.
 
     Args:
         start: The trained model.
-        validation: Validation reviews of the run.
-        test: Its test reviews; None: they are left alone.
+        corpus: The run's reviews, by the tokenizer of `start`.
+        is_tested: Whether the run looks at its test reviews.
     """
-    told = []
-    for name, split, seen, how in (
-        ("validation", validation, start.trained, "training"),
-        ("test", test, start.learned, "training or validation"),
-    ):
-        if split is None:
-            continue
+    told, own = [], _hash_split(corpus.train)
+    measured = [("validation", corpus.validation, start.trained, "training")]
+    measured += [("test", corpus.test, start.learned, "training or validation")] if is_tested else []
+    for name, split, seen, how in measured:
         if seen is None:
             told.append(f"Its bundle does not tell what it learned from: {name} reviews may be among it.")
             continue
-        known = int(np.isin(hash_reviews(split[row] for row in range(len(split))), seen).sum())
+        hashes = _hash_split(split)
+        known = int((np.isin(hashes, seen) & ~np.isin(hashes, own)).sum())
         if known:
             told.append(
                 f"{known:,} of the {len(split):,} {name} reviews stood in its own {how}: the {name} figures are not "
                 "those of reviews that it has never seen. Take the data and the data.split_seed that it was trained on."
             )
     return told
+
+
+def _hash_split(split: EncodedSplit) -> npt.NDArray[np.uint64]:
+    return hash_reviews(split[row] for row in range(len(split)))
 
 
 def take_words(network: nn.Module, words: Mapping[str, torch.Tensor]) -> str:

@@ -108,9 +108,7 @@ def ask_teachers(
         )
     log.info("%s", _describe(targets[rows], corpus.class_names, len(teachers), count - len(rows)))
     for teacher in asked:
-        for known in find_known(
-            teacher.model, teacher.corpus.validation, teacher.corpus.test if settings.trainer.test else None
-        ):
+        for known in find_known(teacher.model, teacher.corpus, is_tested=settings.trainer.test):
             log.warning("trainer.teachers, %s: %s", teacher.name, known)
     reviews = replace(unlabelled.take(rows), labels=targets[rows].argmax(axis=1), targets=targets[rows])
     own = _hash_all(corpus.train, corpus.validation, unlabelled)

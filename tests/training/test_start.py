@@ -121,15 +121,19 @@ def encode_split(*reviews):
 def test_a_run_tells_of_reviews_that_its_start_has_learned(trained, learned, told):
     """A validation review that selected the start, as with the same split, is no fault."""
     reviews = [np.array(ids, dtype=np.uint16) for ids in ([2, 3], [4], [5, 6, 7], [8], [9, 10])]
-    test, validation = encode_split(*reviews[:3]), encode_split(*reviews[3:])
     other = np.array([9, 9])
+    test, validation = encode_split(*reviews[:3]), encode_split(*reviews[3:])
+    corpus = SimpleNamespace(train=encode_split(other), validation=validation, test=test)
     start = SimpleNamespace(
         trained=hash_reviews([other, *(reviews[row] for row in trained)]),
         learned=hash_reviews([other, *(reviews[row] for row in learned)]),
     )
-    found = find_known(start, validation, test)
+    found = find_known(start, corpus, is_tested=True)
     assert len(found) == len(told)
     assert all(one.startswith(begin) for one, begin in zip(found, told, strict=True))
-    assert len(find_known(start, validation, None)) == sum("validation reviews" in one for one in told)
-    unknown = find_known(SimpleNamespace(trained=None, learned=None), validation, test)
+    untested = find_known(start, corpus, is_tested=False)
+    assert len(untested) == sum("validation reviews" in one for one in told)
+    known = SimpleNamespace(train=encode_split(*reviews), validation=validation, test=test)
+    assert find_known(start, known, is_tested=True) == [], "the run has them among its own training reviews"
+    unknown = find_known(SimpleNamespace(trained=None, learned=None), corpus, is_tested=True)
     assert ["does not tell" in one for one in unknown] == [True, True]
