@@ -42,8 +42,9 @@ def plan_pretraining(settings: Settings) -> Settings:
     pretrain, model = settings.pretrain, settings.model
     assert pretrain is not None, "there are words to be learned"
     has_table = getattr(model, "positions", None) == "learned"  # of so many positions as the classifier reads
+    read = settings.data.max_tokens if has_table else pretrain.max_tokens
     data = {
-        "max_tokens": settings.data.max_tokens if has_table else pretrain.max_tokens,
+        "max_tokens": read,
         "batch_size": pretrain.batch_size, "keep": "head", "head_fraction": 0.5,
     }  # fmt: skip
     trainer = {
@@ -58,6 +59,7 @@ def plan_pretraining(settings: Settings) -> Settings:
             "scheduler": WarmupCosineSettings(name="warmup_cosine", warmup_fraction=0.05, final_fraction=0.0),
             "data": settings.data.model_copy(update=data),
             "trainer": settings.trainer.model_copy(update=trainer),
+            "pretrain": pretrain.model_copy(update={"max_tokens": min(pretrain.max_tokens, read)}),
             "tracking": settings.tracking.model_copy(update={"log_model": False}),  # it has no classes to predict
             "seed": pretrain.seed,
             "objective": "val/loss",
@@ -95,7 +97,7 @@ def gather_pieces(corpus: Corpus, unlabelled: EncodedSplit | None, plan: Setting
     the test reviews are never among them. Reviews longer than a piece become several, so that no word is lost.
     """
     assert plan.pretrain is not None
-    longest = min(plan.pretrain.max_tokens, plan.data.max_tokens)
+    longest = plan.pretrain.max_tokens
     splits = [corpus.train, corpus.validation, *([] if unlabelled is None else [unlabelled])]
     ids = np.concatenate([split.ids for split in splits])
     lengths = np.concatenate([split.lengths for split in splits])  # (N,)

@@ -54,6 +54,16 @@ def test_learned_positions_are_as_many_as_the_classifier_has(compose_settings):
     assert len({fingerprint_words(plan, "texts", "words") for plan in plans}) == 2
 
 
+def test_pieces_are_no_longer_than_there_are_positions_and_the_plan_says_so(compose_settings, small_corpus):
+    """What is cut to the same pieces is learned once, and recorded as it is done."""
+    own = ("transformer", "model.positions=learned", "data.max_tokens=5")
+    plans = [plan_pretraining(compose_settings(*own, f"pretrain.max_tokens={most}")) for most in (3, 5, 6, 32)]
+    assert [plan.pretrain.max_tokens for plan in plans] == [3, 5, 5, 5]
+    assert [plan.data.max_tokens for plan in plans] == [5] * 4, "the table is that of the classifier"
+    assert len({fingerprint_words(plan, "texts", "words") for plan in plans}) == 2
+    assert [gather_pieces(small_corpus, None, plan).train.lengths.max() for plan in plans] == [3, 5, 5, 5]
+
+
 def test_every_word_of_every_review_but_those_of_the_test_stands_in_one_piece(compose_settings, small_corpus):
     settings = compose_settings("rnn", "pretrain.max_tokens=7")
     unlabelled = build_unlabelled(settings.data, small_corpus.tokenizer)
