@@ -7,12 +7,13 @@ and ``trained.bin``, which tell the reviews that the model has seen; bundles of 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,10 @@ class _Version(pydantic.BaseModel):
 
 
 class _Settings(_Version):
-    """The settings file: the ``model`` group, what a `Predictor` has beside it, checksums of the other files."""
+    """The settings file: the ``model`` group, what a `Predictor` has beside it, and checksums of all files.
+
+    Its own is over the rest of it; files of earlier versions lack that.
+    """
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
@@ -132,6 +136,7 @@ def save_bundle(
         head_fraction=head_fraction,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     )
+    description.sha256[SETTINGS_FILE] = _hash_settings(description.model_dump(mode="json"))
     contents[SETTINGS_FILE] = description.model_dump_json(indent=2).encode()
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
     partial.mkdir(parents=True)
@@ -313,9 +318,20 @@ def _read_settings(folder: Path) -> _Settings:
                 f"{folder} has format version {version}, but this code reads version {FORMAT_VERSION}; "
                 "use the release that wrote it, or train the model again"
             )
-        return _Settings.model_validate_json(content)
+        settings = _Settings.model_validate_json(content)
     except pydantic.ValidationError as error:
         raise ModelFileError(f"{folder / SETTINGS_FILE} is damaged: {error}; copy the bundle again") from error
+    if settings.sha256.get(SETTINGS_FILE, known := _hash_settings(json.loads(content))) != known:
+        raise ModelFileError(
+            f"{folder / SETTINGS_FILE} is damaged: it was altered since it was written; copy the bundle again"
+        )
+    return settings
+
+
+def _hash_settings(content: Mapping[str, Any]) -> str:
+    """Return the checksum of a settings file as it is written, less the entry for itself."""
+    others = {name: checksum for name, checksum in content["sha256"].items() if name != SETTINGS_FILE}
+    return hashlib.sha256(json.dumps({**content, "sha256": others}, sort_keys=True).encode()).hexdigest()
 
 
 def _list_files(settings: _Settings) -> tuple[str, ...]:

@@ -222,15 +222,42 @@ def test_damaged_settings_are_named(bundle: Path, content: str) -> None:
         Predictor.load(bundle)
 
 
+def change_settings(bundle: Path, change: Callable[[dict[str, Any]], object], *, has_checksum: bool = False) -> None:
+    """Alter the settings file, which without a checksum of its own is as earlier versions wrote it."""
+    content = json.loads((bundle / SETTINGS_FILE).read_text())
+    change(content)
+    if not has_checksum:
+        del content["sha256"][SETTINGS_FILE]
+    (bundle / SETTINGS_FILE).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["class_names"].reverse(),
+        lambda content: content.update(keep="tail"),
+        lambda content: content.update(head_fraction=0.25),
+        lambda content: content["sha256"].pop(WEIGHTS_FILE),
+    ],
+)
+def test_settings_that_were_altered_are_told_by_their_checksum(bundle: Path, change: Callable[..., object]) -> None:
+    change_settings(bundle, lambda content: content.update(reversed(content.items())), has_checksum=True)
+    Predictor.load(bundle)  # the order of keys and the blanks between them are no content
+    change_settings(bundle, change, has_checksum=True)
+    with pytest.raises(ModelFileError, match=f"{SETTINGS_FILE} is damaged: it was altered"):
+        Predictor.load(bundle)
+
+
+def test_settings_of_earlier_versions_have_no_checksum(bundle: Path) -> None:
+    change_settings(bundle, lambda content: content["class_names"].reverse())
+    assert Predictor.load(bundle).class_names == tuple(reversed(CLASSES))
+
+
 def test_a_key_that_is_gone_says_nothing_at_null_and_is_refused_with_a_value(bundle: Path) -> None:
-    file = bundle / SETTINGS_FILE
-    stored = json.loads(file.read_text())
     expected = Predictor.load(bundle).predict(TEXTS).probabilities
-    stored["model"]["bigram_buckets"] = None
-    file.write_text(json.dumps(stored))
+    change_settings(bundle, lambda content: content["model"].update(bigram_buckets=None))
     np.testing.assert_array_equal(Predictor.load(bundle).predict(TEXTS).probabilities, expected)
-    stored["model"]["bigram_buckets"] = 64
-    file.write_text(json.dumps(stored))
+    change_settings(bundle, lambda content: content["model"].update(bigram_buckets=64), has_checksum=True)
     with pytest.raises(ModelFileError, match=r"made with model.bigram_buckets=64, which .* not have any more; use"):
         Predictor.load(bundle)
 
@@ -254,10 +281,7 @@ def test_what_is_no_text_is_refused(bundle: Path) -> None:
     "change", [{"embedding_size": 2**40}, {"embedding_size": 16384, "depth": 64}, {"depth": 10**9}]
 )
 def test_an_absurd_size_is_refused_before_its_memory_is_taken(bundle: Path, change: dict[str, int]) -> None:
-    file = bundle / SETTINGS_FILE
-    content = json.loads(file.read_text())
-    content["model"].update(change)
-    file.write_text(json.dumps(content))
+    change_settings(bundle, lambda content: content["model"].update(change))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
     with pytest.raises(ModelFileError) as raised:
         Predictor.load(bundle)
