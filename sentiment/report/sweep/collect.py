@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sentiment.config.objective import find_direction, read_objectives
 from sentiment.config.run_context import read_multirun_command
 from sentiment.errors import SentimentError, TrackingError
+from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, make_trial_row, rank_rows
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.result_file import (
@@ -106,7 +108,8 @@ def collect_sweep(
         records, sweep_dir.name, objectives, history=history, command=command, is_at_work=is_at_work
     )
     facts = {"started last by": last} if last else {}
-    return replace(table, notes=(*notes, *table.notes), facts={**facts, **table.facts})
+    place = shlex.quote(name_folder(sweep_dir.absolute()))
+    return replace(table, notes=(*notes, *table.notes), facts={**facts, **table.facts}, place=place)
 
 
 def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | None = None) -> SweepTable:
@@ -130,6 +133,7 @@ def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | N
         )
     history = None if text is None else parse_history(text)
     table = collect_records(records, parent.name, objectives, history=history, command=parent.command, is_copy=True)
+    table = replace(table, place=run_id)
     if history is None and parent.is_study:
         note = (
             "MLflow has the study itself when its command ends; until then the runs' own records tell how each ended: "

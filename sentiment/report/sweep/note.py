@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 
 from sentiment.config.objective import SELECTING
-from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.page import count_trials, write_headline
 from sentiment.report.sweep.table import SweepTable
 from sentiment.report.sweep.tables import make_ranking
 from sentiment.tracking.parent_file import MODEL_TRAINING, PARENT_TAG, Parent
-from sentiment.tracking.runs import MULTIRUN_DIR
 
 SHOWN_ROWS = 10
 
@@ -60,7 +58,6 @@ def write_note(table: SweepTable, parent: Parent) -> str:
     artifacts = f"{runs}/{parent.run_id}/artifacts"
     view = f"{runs}?{MODEL_TRAINING}&viewStateShareKey={parent.run_id}"
     more = len(ranking.rows) - SHOWN_ROWS
-    name = name_folder(MULTIRUN_DIR / table.name)
     text = "\n".join(
         [
             f"**{write_headline(table)}** {count_trials(table)}",
@@ -75,8 +72,8 @@ def write_note(table: SweepTable, parent: Parent) -> str:
             f"Artifacts: [report/report.html]({artifacts}/report/report.html) (the whole report, opens offline), "
             f"[comparison.png]({artifacts}/comparison.png), [ranking.csv]({artifacts}/ranking.csv).",
             "",
-            f"Next: `python -m sentiment compare {name}`, `python -m sentiment best {name}`, "
-            f"`python -m sentiment errors {name}/NUMBER`",
+            f"Next: `python -m sentiment compare {table.place}`, `python -m sentiment best {table.place}`, "
+            f"`python -m sentiment errors {table.place}/NUMBER`",
         ]
     )
     return text if len(text) <= MOST_CHARACTERS else f"**{write_headline(table)}** {count_trials(table)}"

@@ -125,6 +125,7 @@ class SweepTable:
         repeats: Jobs per trial.
         notes: What the reader must know beside the rows, in sentences.
         is_at_work: A command works on it now.
+        place: What commands call it, quoted as a shell needs it: its folder, or its MLflow parent run.
     """
 
     name: str
@@ -141,6 +142,7 @@ class SweepTable:
     repeats: int = 1
     notes: tuple[str, ...] = ()
     is_at_work: bool = False
+    place: str = "STUDY"
 
     @property
     def best(self) -> SweepRow | None:

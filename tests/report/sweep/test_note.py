@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
+
+from markupsafe import escape
 
 from sentiment.report.sweep.collect import collect_records
+from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.note import MOST_CHARACTERS, write_note, write_view
+from sentiment.report.sweep.page import write_report
+from sentiment.tracking import runs
 from sentiment.tracking.parent_file import Parent
+from sentiment.tracking.result_file import write_result
 
 PARENT = Parent("sqlite:///mlflow.db", "7", "parent")
 
@@ -23,7 +31,22 @@ def test_the_note_ranks_the_trials_and_says_what_comes_next(make_record):
     assert first.startswith("| [1](#/experiments/7/runs/run11?workflowType=machine_learning) |")
     assert "[ranking.csv](#/experiments/7/runs/parent/artifacts/ranking.csv)" in note
     assert "... and 2 more" in lines
-    assert "`python -m sentiment best mine`" in note
+
+
+def test_the_commands_that_a_sweep_names_find_it_wherever_it_lies(make_record, tmp_path, monkeypatch):
+    """Under multirun/ by its name, elsewhere by its folder; what the study is called is no place."""
+    monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path / "multirun")
+    for folder, place in (("multirun/mine", "mine"), ("else where/mine", f"'{tmp_path}/else where/mine'")):
+        for number in (0, 1):
+            record = replace(make_record(number, "rnn", f"seed={number}"), job_number=number)
+            write_result(tmp_path / folder / str(number), record)
+        table, sweep_dir = open_sweep(str(tmp_path / folder))
+        note, page = write_note(replace(table, name="another"), PARENT), write_report(table, tmp_path, sweep_dir)[0]
+        for command in (f"best {place}", f"compare {place}", f"errors {place}/NUMBER"):
+            assert f"`python -m sentiment {command}`" in note
+        assert f"<code>python -m sentiment errors {escape(place)}/NUMBER</code>" in page.read_text()
+        [name] = shlex.split(f"{place}/1")
+        assert runs.find_stored_run(name, runs.MULTIRUN_DIR, "").folder == tmp_path / folder / "1"
 
 
 def test_the_view_holds_the_sweeps_own_runs_with_objective_and_what_was_varied(make_record):
