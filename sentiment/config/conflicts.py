@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -14,7 +15,8 @@ from sentiment.config.faults import explain_unknown_key
 from sentiment.config.key_table import type_value
 from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
 from sentiment.config.option import OPTIONS, find_option
-from sentiment.config.schema import Settings
+from sentiment.config.reading import find_own_splits
+from sentiment.config.schema import FilesDataSettings, Settings
 from sentiment.errors import Fault
 from sentiment.flat import are_related, flatten, flatten_model, is_within
 from sentiment.format import is_share
@@ -105,6 +107,9 @@ class UnreadKeys:
     def look(self, settings: Settings, sweeper: Mapping[str, Any]) -> None:
         """Look at a run of the command, and at the keys of the study that it is of."""
         flat = flatten_model(settings) | flatten(sweeper, "hydra.sweeper.") if self._unread else {}
+        if self._unread and isinstance(settings.data, FilesDataSettings):  # a folder's own splits are as if named
+            own = find_own_splits(Path(settings.data.path))
+            flat |= {key: str(folder) for key, folder in own.items() if flat[key] is None}
         for name in list(self._unread):
             keys = [key for key in flat if is_within(key, [name])]
             found = [_find_causes(key, flat) or self._find_steps(name, key, settings) for key in keys]

@@ -26,6 +26,12 @@ INPUT_PATHS = (
 DATA_PATHS = tuple(f"data.{key}" for key in INPUT_PATHS)
 """The same, as they are typed."""
 
+DATASET_DICT = "dataset_dict.json"
+"""By this file a folder is one of several splits, as the `datasets` library saves them."""
+
+SAVED_SPLITS = {"data.validation_path": ("validation", "valid", "val", "dev"), "data.test_path": ("test",)}
+"""How such a folder calls the splits that other keys name, the first one first."""
+
 DROPOUT = ("dropout", "word_dropout")
 """Keys of `model` that conf/debug/overfit.yaml sets to 0."""
 
@@ -155,6 +161,14 @@ def _make_paths_absolute(values: dict[str, Any], working_dir: Path) -> list[Faul
                 faults.append(Fault(f"{group}.{key}", f"cannot be followed: {reason}", "name another path"))
                 content[key] = os.devnull
     return faults
+
+
+def find_own_splits(path: Path) -> dict[str, Path]:
+    """Return the splits that a folder of the `datasets` library brings along, by the keys that name them elsewhere."""
+    if not (path / DATASET_DICT).is_file():
+        return {}
+    found = {key: [path / name for name in names if (path / name).is_dir()] for key, names in SAVED_SPLITS.items()}
+    return {key: folders[0] for key, folders in found.items() if folders}
 
 
 def _check_input_paths(values: dict[str, Any]) -> list[Fault]:

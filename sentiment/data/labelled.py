@@ -79,8 +79,8 @@ def read_labelled_file(
         DataError: The file cannot be read, a record is bad, or a label is no class.
     """
     options = replace(make_options(text_column, reading), label_column=label_column)
-    found, dialect = read_file(path, options)
-    options.require_delimited(path, dialect is not None)
+    found, _ = read_file(path, options)
+    options.require_used(path, found.used)
     table = take_rows(found, str(path), {})
     if table.bad:
         number, fault = table.bad[0]

@@ -41,8 +41,8 @@ def read_texts(path: Path, options: ReadOptions) -> Iterator[str]:
     """
     with explain_failure(path):
         path.stat()
-    reading, dialect = read_file(path, options)
-    options.require_delimited(path, dialect is not None)
+    reading, _ = read_file(path, options)
+    options.require_used(path, reading.used)
     yield from _take_texts(reading.rows, str(path), reading.unit)
 
 

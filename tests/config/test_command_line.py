@@ -298,6 +298,28 @@ def test_no_text_makes_the_check_itself_fail(text):
 
 
 @pytest.mark.parametrize(
+    ("splits", "unread"),
+    [
+        (("train", "validation", "test"), {"validation_fraction", "test_fraction", "split_seed"}),
+        (("train", "dev"), {"validation_fraction"}),
+        (("train", "test"), {"test_fraction"}),
+        (("train",), set()),
+    ],
+)
+def test_the_splits_of_a_saved_data_set_leave_nothing_to_split_off(tmp_path, splits, unread):
+    (tmp_path / "dataset_dict.json").write_text("{}")
+    for split in splits:
+        (tmp_path / split).mkdir()
+    keys = ("validation_fraction=0.5", "test_fraction=0.5", "split_seed=7")
+    found = find_faults("data=files", f"data.path={tmp_path}", *(f"data.{key}" for key in keys))
+    assert {key.removeprefix("data.") for key in found} == unread
+    assert all(str(tmp_path) in problem for problem, _ in found.values())
+    if "dev" in splits:
+        others = [f"data.test_path={tmp_path}", "data.split_seed=7"]
+        assert set(find_faults("data=files", f"data.path={tmp_path}", *others)) == {"data.split_seed"}
+
+
+@pytest.mark.parametrize(
     ("arguments", "unread", "cause"),
     [
         (["data.keep=tail", "data.head_fraction=0.3"], "data.head_fraction", "data.keep=tail"),

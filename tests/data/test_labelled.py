@@ -18,6 +18,18 @@ def reviews(tmp_path):
     return file
 
 
+def test_what_says_nothing_about_the_file_is_refused(reviews):
+    columns = reviews.with_suffix(".ft")
+    columns.write_text("__label__positive Fine.\n__label__negative Dull.\n")
+    for given, ignored in (
+        ({"label_column": "stars"}, "--label-column=stars"),
+        ({"text_column": "review"}, "--text-column=review"),
+        ({"reading": {"delimiter": ";"}}, "--read delimiter=;"),
+    ):
+        with pytest.raises(DataError, match=f"{ignored} says nothing about"):
+            read_labelled_file(columns, CLASSES, {}, **given)
+
+
 def test_labels_are_matched_with_classes(reviews):
     found = read_labelled_file(reviews, CLASSES, {"pos": "positive", "neg": "negative", "unsure": ""})
     assert found.texts == ["A great film.", "A dull film."]

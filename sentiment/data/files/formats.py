@@ -5,19 +5,35 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from sentiment.data.files.delimited import Dialect, read_delimited
 from sentiment.data.files.encoding import PACKED, choose_encoding, explain_failure, open_bytes, read_lines
-from sentiment.data.files.records import FileFormat, Reading, ReadOptions, Row, make_row, require_columns, shorten
+from sentiment.data.files.records import (
+    USUAL,
+    FileFormat,
+    Reading,
+    ReadOptions,
+    Row,
+    make_row,
+    require_columns,
+    shorten,
+)
 from sentiment.errors import DataError
 
 ENDINGS: dict[str, FileFormat] = {
     ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet", ".pq": "parquet",
     ".tab": "csv", ".json": "json", ".txt": "lines", ".ft": "fasttext",
 }  # fmt: skip
+COLUMNS = ("text_column", "label_column")
+USED: dict[FileFormat, tuple[str, ...]] = {
+    "csv": tuple(USUAL), "json": ("format", "encoding", *COLUMNS), "parquet": ("format", *COLUMNS),
+    "fasttext": ("format", "encoding"), "lines": ("format", "encoding"),
+}  # fmt: skip
+"""The settings that decide how a file of each kind is read."""
 LABEL_MARK = "__label__"
 DATASET_FILES = ("state.json", "dataset_dict.json")
 BATCH_ROWS = 1000
@@ -70,7 +86,7 @@ def read_file(
             kind = _look_into(path, options) if options.label_column is not None else _require_texts(path, options)
         if kind == "csv":
             reading, dialect = read_delimited(path, options, prior)
-            return _explained(path, reading), dialect
+            return _complete(path, reading, kind), dialect
         if kind == "json":
             reading = _read_json(path, options)
         elif kind == "parquet":
@@ -80,17 +96,17 @@ def read_file(
             reading = Reading(f"fastText, {encoding}", "line", _read_fasttext(path, encoding))
         else:
             reading = _read_texts(path, options, label_path)
-        return _explained(path, reading), None
+        return _complete(path, reading, kind), None
 
 
-def _explained(path: Path, reading: Reading) -> Reading:
+def _complete(path: Path, reading: Reading, kind: FileFormat) -> Reading:
     """Let failures to read name the file, although they come later than the preparation."""
 
     def rows() -> Iterator[Row | None]:
         with explain_failure(path):
             yield from reading.rows
 
-    return Reading(reading.how, reading.unit, rows())
+    return replace(reading, rows=rows(), used=USED[kind])
 
 
 def _look_into(path: Path, options: ReadOptions) -> FileFormat:
@@ -304,7 +320,7 @@ def read_dataset(dataset: Any, name: str, how: str, options: ReadOptions) -> Rea
     columns = require_columns(name, dataset.column_names, options)
     class_names = getattr(dataset.features[columns[-1]], "names", None) if len(columns) > 1 else None
     batches = dataset.select_columns(columns).with_format("arrow").iter(BATCH_ROWS)
-    return Reading(how, "row", _read_batches(batches, columns, class_names))
+    return Reading(how, "row", _read_batches(batches, columns, class_names), COLUMNS)
 
 
 def _read_dataset_folder(path: Path, options: ReadOptions) -> Reading:

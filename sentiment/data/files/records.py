@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -18,6 +18,12 @@ Quoting = Literal["double", "none"]
 SURROGATE = re.compile("[\ud800-\udfff]")
 """A byte that the encoding does not know (kept as a lone surrogate), or half of an escaped pair."""
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+
+USUAL = {"text_column": "text", "label_column": "label"} | dict.fromkeys(
+    ("format", "delimiter", "quoting", "encoding", "header")
+)
+"""Settings that say how files are read, as they stand where nobody sets them."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class ReadOptions:
         """Return a setting as one types it: ``data.quoting=none``."""
         key = f"data.{setting}"
         if self.is_command:
-            key = "--text-column" if setting == "text_column" else f"--read {setting}"
+            key = f"--{setting.replace('_', '-')}" if setting.endswith("_column") else f"--read {setting}"
         return key if value is None else f"{key}={value}"
 
     def wanted(self) -> dict[str, str]:
@@ -57,20 +63,22 @@ class ReadOptions:
         columns = {"text_column": self.text_column, "label_column": self.label_column}
         return {self.name(key): str(column) for key, column in columns.items() if column is not None}
 
-    def require_delimited(self, name: object, is_delimited: bool) -> None:
-        """Insist on text in columns where a setting is for such text alone: it would be ignored.
+    def require_used(self, name: object, used: Collection[str]) -> None:
+        """Insist that every setting says something about how the files of a name are read.
+
+        Args:
+            name: What was read.
+            used: The settings that decided how: `Reading.used` of all files.
 
         Raises:
-            DataError: There is such a setting, and no such text.
+            DataError: One would be ignored.
         """
-        for key in ("delimiter", "quoting", "header"):
+        for key, usual in USUAL.items():
             value = getattr(self, key)
-            if value is not None and not is_delimited:
+            if value not in (None, usual) and key not in used:
                 given = self.name(key, str(value).lower() if isinstance(value, bool) else value)
-                raise DataError(
-                    f"{given} is for text in columns alone, and {name} holds none; leave it out, or say that it "
-                    f"holds some with {self.name('format', 'csv')}"
-                )
+                other = "" if key == "format" else f", or say what it is with {self.name('format', 'csv')}"
+                raise DataError(f"{given} says nothing about {name}, as it is read; leave it out{other}")
 
 
 class Row(NamedTuple):
@@ -97,11 +105,13 @@ class Reading:
         how: What was detected, as people read it: ``;-separated, cp1252, header``.
         unit: What numbers count: ``line`` or ``row``.
         rows: The records; None stands for a blank line.
+        used: The settings of `ReadOptions` that decide how a file of its kind is read.
     """
 
     how: str
     unit: str
     rows: Iterator[Row | None]
+    used: Collection[str] = ()
 
 
 @dataclass

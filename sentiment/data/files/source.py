@@ -7,10 +7,11 @@ import json
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sentiment.config.reading import DATASET_DICT, find_own_splits
 from sentiment.data.files.classes import LabelledData, make_splits
 from sentiment.data.files.delimited import Dialect
 from sentiment.data.files.encoding import PACKED, is_utf8
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 READER_VERSION = 2  # raise it when the same file would give other reviews
 FIRST_READER_VERSION = 1  # of files that give what they gave to the first reader, so that old studies go on
 
-SPLIT_NAMES = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|test|valid|val|dev)(?![a-z])|(?<![a-z])(training|validation)(?![a-z])")
 
 UNLABELLED_KEY = "data.unlabelled_path"
@@ -119,13 +119,17 @@ class FilesSource(LabelledData):
         options = ReadOptions(self.text_column, self.label_column, **self._list_options())
         tables: dict[str, list[Table]] = {}
         prior: Dialect | None = None
+        used: set[str] = set()
         for key, paths in self._find_splits().items():
             tables[key], label_key = [], key.removeprefix("data.").replace("path", "label_path")
             for path in paths:
                 reading, dialect = read_file(path, options, getattr(self, label_key), prior)
                 prior = prior or dialect
+                used.update(reading.used)
                 tables[key].append(take_rows(reading, str(path), self.rename()))
-        options.require_delimited(self.path, prior is not None)
+        for path in self._find_unlabelled():  # a setting may be for them alone
+            used.update(read_file(path, replace(options, label_column=None))[0].used)
+        options.require_used(self.path, used)
         return make_splits(tables["data.path"], tables.get("data.validation_path"), tables.get("data.test_path"), self)
 
     def fingerprint_unlabelled(self) -> str | None:
@@ -138,7 +142,7 @@ class FilesSource(LabelledData):
             return None
         files = [
             file
-            for path in find_files(UNLABELLED_KEY, self.unlabelled_path)
+            for path in self._find_unlabelled()
             for file in (sorted(path.rglob("*.arrow")) if path.is_dir() else [path])
         ]
         settings = [READER_VERSION, str(self.text_column), self.on_bad_row, self._list_options()]
@@ -151,7 +155,7 @@ class FilesSource(LabelledData):
             DataError: A file or the text's column is missing; bad rows, unless they are skipped.
         """
         options, texts = ReadOptions(self.text_column, None, **self._list_options()), []
-        for path in [] if self.unlabelled_path is None else find_files(UNLABELLED_KEY, self.unlabelled_path):
+        for path in self._find_unlabelled():
             table = take_rows(read_file(path, options)[0], str(path), {})
             log.info("%s", table.describe())
             if table.bad:
@@ -162,6 +166,9 @@ class FilesSource(LabelledData):
                 log.warning("Left out: %s", told)
             texts += table.texts
         return texts
+
+    def _find_unlabelled(self) -> list[Path]:
+        return [] if self.unlabelled_path is None else find_files(UNLABELLED_KEY, self.unlabelled_path)
 
     def _list_options(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in ("format", "delimiter", "quoting", "encoding", "header")}
@@ -174,11 +181,9 @@ class FilesSource(LabelledData):
         """
         named = {"data.validation_path": self.validation_path, "data.test_path": self.test_path}
         train = self.path
-        if (train / "dataset_dict.json").is_file():
+        if (train / DATASET_DICT).is_file():
             train = self.path / "train"
-            for split, names in SPLIT_NAMES.items():
-                own = next((self.path / name for name in names if (self.path / name).is_dir()), None)
-                named[f"data.{split}_path"] = named[f"data.{split}_path"] or own
+            named |= {key: path for key, path in find_own_splits(self.path).items() if named[key] is None}
         paths = {"data.path": train, **named}
         splits = {key: find_files(key, path) for key, path in paths.items() if path is not None}
         for label_key in LABEL_PATHS:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sentiment.data.files.source import FilesSource
@@ -173,10 +175,54 @@ def test_labels_in_a_file_of_their_own_are_those_of_one_file(tmp_path: Path, lab
         load(tmp_path / "texts.txt", label_path=tmp_path / "labels.dat", format="csv")
 
 
-@pytest.mark.parametrize(("key", "value", "given"), [("delimiter", "|", r"\|"), ("header", False, "false")])
-def test_what_is_for_columns_alone_is_refused_where_there_are_none(tmp_path: Path, key: str, value: Any, given: str):
-    with pytest.raises(DataError, match=f"data.{key}={given} is for text in columns alone.*leave it out"):
-        load(tmp_path / "a.jsonl", LINES, **{key: value})
+SET = {
+    "format": "csv", "delimiter": ",", "quoting": "double", "encoding": "utf-8", "header": True,
+    "text_column": 1, "label_column": "2",
+}  # fmt: skip
+"""A value of each setting that says how files are read."""
+
+
+@pytest.mark.parametrize("key", SET)
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "a.ft", "a.txt", "folder"])
+def test_a_setting_decides_how_a_file_is_read_or_is_refused(tmp_path: Path, name: str, key: str):
+    path = tmp_path / name
+    fasttext = "".join(f"__label__{record['label']} {record['text']}\n" for record in OBJECTS)
+    rows: dict[str, Any] = {"a.csv": CSV, "a.jsonl": LINES, "a.ft": fasttext, "a.txt": "\n".join(TEXTS)}
+    used = {
+        "a.csv": set(SET), "a.jsonl": {"format", "encoding", "text_column", "label_column"},
+        "a.parquet": {"format", "text_column", "label_column"}, "a.ft": {"format", "encoding"},
+        "a.txt": {"format", "encoding"}, "folder": {"text_column", "label_column"},
+    }  # fmt: skip
+    if name in rows:
+        path.write_text(rows[name])
+    elif name == "folder":
+        datasets.Dataset.from_list(OBJECTS).save_to_disk(str(path))
+    else:
+        pq.write_table(pa.Table.from_pylist(OBJECTS), path)
+    kinds = {"a.csv": "csv", "a.jsonl": "json", "a.parquet": "parquet", "a.ft": "fasttext", "a.txt": "lines"}
+    value = kinds.get(name, "csv") if key == "format" else SET[key]
+    labels = {"label_path": tmp_path / "labels.dat"} if name == "a.txt" else {}
+    (tmp_path / "labels.dat").write_text("".join(f"{record['label']}\n" for record in OBJECTS))
+    expected = load(path, **labels)
+    if key in used[name]:
+        assert load(path, **labels, **{key: value}).train.texts == expected.train.texts
+        return
+    given = str(value).lower() if value is True else value
+    with pytest.raises(
+        DataError, match=rf"data.{key}={given} says nothing about .*{name}, as it is read; leave it out"
+    ):
+        load(path, **labels, **{key: value})
+
+
+def test_a_setting_may_be_for_some_of_the_files(tmp_path: Path):
+    (tmp_path / "more.csv").write_bytes("text;label\nça va,1;1\n".encode("latin-1"))
+    pq.write_table(pa.Table.from_pylist(OBJECTS), tmp_path / "a.parquet")
+    settings = {"delimiter": ";", "encoding": "latin-1"}
+    for key in ("test_path", "unlabelled_path"):
+        source = make(tmp_path / "a.parquet", **settings, **{key: tmp_path / "more.csv"})
+        assert "ça va,1" in [*source.load().test.texts, *source.load_unlabelled()]
+    with pytest.raises(DataError, match=r"data\.delimiter=; says nothing about"):
+        load(tmp_path / "a.parquet", **settings)
 
 
 @pytest.mark.parametrize("encoding", ["rot13", "hex", "no-such"])
