@@ -157,7 +157,7 @@ def _read_texts(path: Path, options: ReadOptions, label_path: Path | None) -> Re
         if not file.is_file():
             raise DataError(f"{file} is no file; texts and labels need one file each")
     texts, labels = read_lines(path, encoding), read_lines(label_path, label_encoding)
-    how = f"one text per line, {encoding}, labels from {label_path.name}"
+    how = f"one text per line, {encoding}, labels in a file of their own"
     return Reading(how, "line", _pair_lines(path, label_path, texts, labels))
 
 

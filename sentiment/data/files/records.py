@@ -127,6 +127,7 @@ class Table:
         blank: Blank lines.
         seen: Labels that stand in the file, as class names.
         joined: Spellings of each class that has several: ``1.1`` and ``1.10``.
+        title: What its description calls it, which is kept for as long as the content: a file may be moved.
     """
 
     name: str
@@ -140,6 +141,7 @@ class Table:
     blank: int = 0
     seen: set[str] = field(default_factory=set)
     joined: dict[str, list[str]] = field(default_factory=dict)
+    title: str | None = None
 
     @property
     def records(self) -> int:
@@ -152,7 +154,7 @@ class Table:
         counts += [f"{self.left_out:,} of them left out by data.label_map"] if self.left_out else []
         counts += [f"{self.blank:,} blank lines"] if self.blank else []
         counts += [f"{' and '.join(spelled)} taken for one class" for spelled in self.joined.values()]
-        return f"{self.name} read as: {self.how}, {', '.join(counts)}"
+        return f"{self.title or self.name} read as: {self.how}, {', '.join(counts)}"
 
 
 def take_rows(reading: Reading, name: str, label_map: Mapping[str, str | None]) -> Table:

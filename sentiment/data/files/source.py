@@ -93,7 +93,7 @@ class FilesSource(LabelledData):
         for key, paths in splits.items():
             for path in paths:
                 for file in sorted(path.rglob("*.arrow")) if path.is_dir() else [path]:
-                    named.append((key if [file] == paths else f"{key}/{file.name}", file))
+                    named.append((_name_part(key, file, paths), file))
         labels = {f"data.{key}": getattr(self, key) for key in LABEL_PATHS}
         named += [(key, path) for key, path in labels.items() if path is not None]
         carved = None if "data.test_path" in splits else [self.test_fraction, self.split_seed]
@@ -126,7 +126,8 @@ class FilesSource(LabelledData):
                 reading, dialect = read_file(path, options, getattr(self, label_key), prior)
                 prior = prior or dialect
                 used.update(reading.used)
-                tables[key].append(take_rows(reading, str(path), self.rename()))
+                table = take_rows(reading, str(path), self.rename())
+                tables[key].append(replace(table, title=_name_part(key, path, paths)))
         for path in self._find_unlabelled():  # a setting may be for them alone
             used.update(read_file(path, replace(options, label_column=None))[0].used)
         options.require_used(self.path, used)
@@ -191,6 +192,11 @@ class FilesSource(LabelledData):
             if label_path is not None and files is not None:
                 _require_texts_of(label_path, label_key, files, self.format)
         return splits
+
+
+def _name_part(key: str, file: Path, files: list[Path]) -> str:
+    """Name one of the files of a key by what is part of their content: a single one may be called anything."""
+    return key if [file] == files else f"{key}/{file.name}"
 
 
 def _read_class_names(folder: Path) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import json
+import logging
 import lzma
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sentiment.data.corpus import prepare_corpus
 from sentiment.data.files.source import FilesSource
 from sentiment.data.reviews import RawSplits
 from sentiment.errors import DataError
@@ -67,7 +69,7 @@ def test_kinds_are_read_without_a_key(tmp_path: Path, name: str, content: str | 
     raw = load(tmp_path / name, content)
     assert texts(raw) == TEXTS
     assert raw.class_names == ("0", "1")
-    assert raw.notes == (f"{tmp_path / name} read as: {how}, 20 rows",)
+    assert raw.notes == (f"data.path read as: {how}, 20 rows",)
 
 
 def test_sst2(tmp_path: Path):
@@ -129,7 +131,7 @@ def test_several_files(tmp_path: Path):
     for path in (tmp_path, tmp_path / "*.jsonl"):
         raw = load(path)
         assert texts(raw) == TEXTS
-        assert [note.partition(" ")[0] for note in raw.notes] == [str(tmp_path / f"part-{n}.jsonl") for n in (0, 1)]
+        assert [note.partition(" ")[0] for note in raw.notes] == [f"data.path/part-{n}.jsonl" for n in (0, 1)]
     with pytest.raises(DataError, match=r"matches no file"):
         load(tmp_path / "*.csv")
 
@@ -240,6 +242,22 @@ def test_a_data_set_on_disk(tmp_path: Path):
     datasets.DatasetDict(train=found, test=found.select(range(4))).save_to_disk(str(tmp_path / "splits"))
     raw = load(tmp_path / "splits")
     assert (len(raw.train), raw.test.texts) == (20, TEXTS[:4])
+
+
+def test_a_file_that_was_moved_is_told_by_where_it_lies_now(tmp_path: Path, caplog):
+    """Its tokens are found by its content, and what is kept with them names no place."""
+    caplog.set_level(logging.INFO)
+    paths = tmp_path / "old.csv", tmp_path / "new.csv"
+    paths[0].write_text(CSV)
+    rules: dict[str, Any] = {"tokenizer_kind": "word", "vocabulary_size": 64, "min_frequency": 1, "lowercase": True}
+    split: dict[str, Any] = {"validation_fraction": 0.2, "split_seed": 0, "train_limit": None}
+    first = prepare_corpus(make(paths[0]), **rules, **split, cache_dir=tmp_path / "cache")
+    paths[0].rename(paths[1])
+    caplog.clear()
+    again = prepare_corpus(make(paths[1]), **rules, **split, cache_dir=tmp_path / "cache")
+    assert "Reading and tokenising" not in caplog.text
+    assert again.notes == first.notes == ("data.path read as: ,-separated, utf-8, header, 20 rows",)
+    assert str(paths[1]) in again.description
 
 
 def test_other_class_names_of_a_data_set_on_disk_are_other_data(tmp_path: Path):
