@@ -243,10 +243,12 @@ def read_earlier(run: RunContext) -> dict[str, float] | None:
     from sentiment.data.build import fingerprint_data
     from sentiment.tracking.params import flatten_settings
     from sentiment.tracking.result_file import FINGERPRINT_TAG, read_ended
+    from sentiment.training.debugging import find_whole
     from sentiment.training.result import describe_outcome
 
     record = read_ended(run.output_dir, flatten_settings(run.settings))
-    if record is not None and record.tags.get(FINGERPRINT_TAG) not in (None, fingerprint_data(run.settings.data)):
+    seen = None if record is None else record.tags.get(FINGERPRINT_TAG)
+    if seen is not None and find_whole(seen) != fingerprint_data(run.settings.data):
         log.warning("%s holds a result of other data; it is not taken.", run.output_dir)
         return None
     if record is not None and record.status == "PRUNED":

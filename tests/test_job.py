@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +14,14 @@ from hydra import compose, initialize_config_dir
 from sentiment import job
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
+from sentiment.data.build import build_corpus
 from sentiment.errors import ConfigError, RunPruned, SentimentError
 from sentiment.job import TrialReporter, watch_training
 from sentiment.models.build import build_model, count_parameters
 from sentiment.search.study.current import running
+from sentiment.tracking.params import flatten_settings
+from sentiment.tracking.result_file import FINGERPRINT_TAG, ResultRecord, write_result
+from sentiment.training.debugging import limit_corpus
 from sentiment.training.resume import LAST_FILE
 
 CORPUS = SimpleNamespace(
@@ -166,6 +171,27 @@ def test_a_job_that_slurm_starts_again_after_its_end_keeps_its_result(monkeypatc
     monkeypatch.setattr(job, "train", lambda run, trial: pytest.fail("it was trained again"))
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert job.run_job(SimpleNamespace(settings=settings)) == (0.7,)
+
+
+@pytest.mark.parametrize("debug", [None, "fast", "nans"])
+def test_a_result_of_the_same_data_is_taken_and_one_of_others_is_not(tmp_path, debug, caplog):
+    small = ["data.train_size=64", "data.test_size=32", f"data.cache_dir={tmp_path}/cache", "tracking=none"]
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        config = compose("config", [*small, *([] if debug is None else [f"debug={debug}"])])
+    settings = read_settings(config, tmp_path)
+    assert settings.trainer.debug == debug
+    corpus = limit_corpus(build_corpus(settings.data), settings)
+    record = ResultRecord(
+        "a run", "transformer", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings),
+        tags={FINGERPRINT_TAG: corpus.fingerprint}, metrics={"val/accuracy": 0.5}, parameters=1, seconds=1.0,
+    )  # fmt: skip
+    run = SimpleNamespace(settings=settings, output_dir=tmp_path)
+    write_result(tmp_path, record)
+    assert job.read_earlier(run)["val/accuracy"] == 0.5
+    other = f"{corpus.fingerprint[:-1]}{'0' if corpus.fingerprint[-1] != '0' else '1'}"
+    write_result(tmp_path, replace(record, tags={FINGERPRINT_TAG: other}))
+    assert job.read_earlier(run) is None
+    assert "holds a result of other data" in caplog.text
 
 
 def test_a_job_that_begins_takes_no_result_from_a_study_that_had_its_folder_before(monkeypatch):

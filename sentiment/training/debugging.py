@@ -58,6 +58,11 @@ def limit_corpus(corpus: Corpus, settings: Settings) -> Corpus:
     return replace(corpus, train=train, validation=validation, test=test, fingerprint=fingerprint)
 
 
+def find_whole(fingerprint: str) -> str:
+    """Return the fingerprint of the data of which a run, with `trainer.debug` or without, saw all or a part."""
+    return fingerprint.rpartition(":")[2]
+
+
 def count_reviews(settings: Settings) -> int | None:
     """Return how many reviews of each split a run with `trainer.debug` sees at most; None: all."""
     batches = BATCHES.get(settings.trainer.debug or "")
