@@ -129,6 +129,7 @@ def list_search_points(
     Raises:
         ConfigError: With every fault of the space and its constraints.
     """
+    from sentiment.search.composer import Composer
     from sentiment.search.options import read_options, require_parts
     from sentiment.search.space.constraints import make_validity
     from sentiment.search.space.corners import list_corners
@@ -144,11 +145,7 @@ def list_search_points(
         for key, empty in (("params", {}), ("branches", {}), ("constraints", []))
     )
     space = read_space(lines, params, branches, loader, chosen=choices)  # type: ignore[arg-type]
-
-    def compose(overrides: Sequence[str]) -> DictConfig:
-        return loader.load_sweep_config(config, list(overrides))
-
-    is_valid = make_validity(constraints, space, config, compose)  # type: ignore[arg-type]
+    is_valid = make_validity(constraints, space, config, Composer(loader, config, ()).compose)  # type: ignore[arg-type]
     corners = list_corners(space, is_valid=is_valid or (lambda point: True))
     points = [space.to_overrides(corner) for corner in corners]
     if application is not None:
