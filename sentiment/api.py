@@ -104,12 +104,12 @@ class Sweep:
         """The best run.
 
         Raises:
-            SentimentError: No run has finished.
+            SentimentError: No trial is the best: none has finished, or they only tried a run.
         """
-        best = self.table.best
-        if best is None:
-            raise SentimentError(f"No run of {self.folder} has finished.\n  -> start the same command again")
-        return load_run(self.folder / str(self.table.job_of(best)))
+        from sentiment.report.sweep.best import choose_best
+
+        best = choose_best(self.table, self.folder)
+        return Run(self.folder / str(self.table.job_of(best.row)), best.record)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the ranking: a row per trial, with settings, metrics and costs, numbers in full."""

@@ -108,6 +108,16 @@ class ResultRecord:
         costs = {"model/parameters": self.parameters, "time/fit_seconds": self.seconds}
         return {**self.metrics, **{name: float(value) for name, value in costs.items() if value is not None}}
 
+    @property
+    def is_try(self) -> bool:
+        """Whether it was made to try a run; see `is_try`."""
+        return is_try(self.params)
+
+
+def is_try(params: Mapping[str, str]) -> bool:
+    """Return whether a run was made with ``trainer.debug``: it is no result, and nothing ranks or compares it."""
+    return params.get("trainer.debug", "null") != "null"
+
 
 def write_commit(record: ResultRecord) -> str:
     """Return the commit that a run was made by, and whether there were changes beside it."""

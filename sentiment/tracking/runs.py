@@ -197,7 +197,7 @@ def find_sweep_folder(parent_run_id: str, multirun_dir: Path) -> Path | None:
 
 
 def find_latest_run(multirun_dir: Path) -> StoredRun:
-    """Find the finished run with a model that was recorded last; with ``trainer.debug`` it is a try and no result.
+    """Find the finished run with a model that was recorded last; a try is no result.
 
     Raises:
         TrackingError: There is none.
@@ -206,7 +206,7 @@ def find_latest_run(multirun_dir: Path) -> StoredRun:
     for file in files:  # the newest first, so that old records need not be read; a write comes after a start
         if (file.parent / BUNDLE_DIR).is_dir():
             record = read_result(file)
-            if record.status == "FINISHED" and record.params.get("trainer.debug", "null") == "null":
+            if record.status == "FINISHED" and not record.is_try:
                 return StoredRun(record, file.parent)
     raise TrackingError(
         f"There is no finished run with a model under {multirun_dir}.\n"

@@ -97,8 +97,8 @@ def compare_runs(
         notes: What the reader must know of how the groups were found.
 
     Raises:
-        ComparisonError: There are fewer than two groups, a run has not finished or lacks the metric, runs of a group
-            differ in more than the seed, or the runs do not share their data.
+        ComparisonError: There are fewer than two groups, a run is a try, has not finished or lacks the metric, runs of
+            a group differ in more than the seed, or the runs do not share their data.
         TrackingError: The test predictions of two single runs are missing or cannot be read.
     """
     records = {name: [run.record for run in runs] for name, runs in groups.items()}
@@ -130,6 +130,11 @@ def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
         )
     for name, records in groups.items():
         for record in records:
+            if record.is_try:
+                raise ComparisonError(
+                    f"The run {record.name!r} of {name} is a try (debug), and its figures say nothing.\n"
+                    "  -> leave it out, or train it without debug"
+                )
             if record.status != "FINISHED":
                 raise ComparisonError(
                     f"The run {record.name!r} of {name} is {record.status}; only finished runs are compared.\n"

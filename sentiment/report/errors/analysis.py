@@ -82,12 +82,12 @@ def analyse_run(
         DataError: Its data cannot be read, or is another by now.
         AnalysisError: Stored predictions and texts are of different reviews.
     """
-    settings = run.read_settings()
-    if settings.trainer.debug is not None:
+    if run.record.is_try:
         raise AnalysisError(
-            f"The run was made with debug={settings.trainer.debug}, on a few reviews: its errors say nothing.\n"
-            "  -> train it without debug"
+            f"The run was made with debug={run.record.params['trainer.debug']}, on a few reviews: its errors say "
+            "nothing.\n  -> train it without debug"
         )
+    settings = run.read_settings()
     split = split or ("test" if settings.trainer.test else "validation")
     data = settings.data if data_path is None else relocate_data(settings.data, data_path)
     # What is missing is said before the data is read, which may take long.

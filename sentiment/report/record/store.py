@@ -56,12 +56,14 @@ def collect_part(name: str, sweep_dir: Path) -> RecordPart:
     """Read the runs of a sweep that have ended, and the command that started it, without paths of this machine.
 
     Raises:
-        RecordError: There is no such folder.
+        RecordError: There is no such folder, or its runs are tries.
         SentimentError: The sweep cannot be read.
     """
     if not sweep_dir.is_dir():
         raise RecordError(f"there is no folder {sweep_dir}\n  -> give the folder of a multirun, as it was printed")
     table = collect_sweep(sweep_dir)
+    if any(row.is_try for row in table.rows):
+        raise RecordError(f"{sweep_dir} holds tries (debug), which are no results\n  -> run it without debug")
     words = shlex.split(table.command or "")
     command = shlex.join(
         re.sub(r"^(data\.\w*path|(?:data|pretrain)\.cache_dir)=.*", rf"\1={FOLDER}", word) for word in words

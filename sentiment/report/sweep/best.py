@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +88,10 @@ def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> Bes
     be on another machine.
 
     Raises:
-        BestError: No trial has this rank, it breaks a limit of its study, or its settings are lost.
+        BestError: No trial with a number has this rank, it breaks a limit of its study, or its settings are lost.
         TrackingError: The store that was asked for a lost record cannot be read.
     """
-    row = next((row for row in table.ranked if row.rank == rank), None)
+    row = table.find_rank(rank)
     if row is None:
         raise BestError(f"{table.name} has no trial of rank {rank}: {_write_reason(table)}")
     record = row.record or _recover_record(table.job_of(row), sweep_dir)
@@ -109,10 +110,16 @@ def _write_reason(table: SweepTable) -> str:
     reason = f"{len(finished)} of {len(table.rows)} trials finished"
     if lost := [str(row.number) for row in finished if row.is_lost]:
         reason += f", but the study's storage lacks the results of {', '.join(lost)}"
+    if tries := [row for row in finished if row.is_try]:
+        reason += f", but {len(tries)} of those only tried a run (debug), and nothing ranks them"
+    if bad := [row for row in table.ranked if math.isnan(row.values[table.objectives[0]])]:
+        reason += f", but {len(bad)} of those have no number for {table.objectives[0]}"
     if broken:
         reason += f", and {len(broken)} of those break a limit, as trial {broken[0].number} {broken[0].reason}"
-    if table.ranked:
-        return f"{reason}.\n  -> choose --rank 1 to {len(table.ranked)}"
+    if count := len(table.ranked) - len(bad):
+        return f"{reason}.\n  -> choose --rank 1 to {count}"
+    if tries:
+        return f"{reason}.\n  -> train without debug"
     if broken:
         return f"{reason}.\n  -> raise the limit in a new study, or run more trials"
     return f"{reason}.\n  -> let one finish first: start its command again"

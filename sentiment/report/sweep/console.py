@@ -82,6 +82,7 @@ def print_table(table: SweepTable, console: Console | None = None) -> None:
             told = f"The line is too short for {', '.join(missing)}: ranking.csv and the report have all settings."
             console.print(Text(told), soft_wrap=True)
     _print_reasons(console, table, "over a limit", tuple(row for row in ended if row.excess))
+    _print_reasons(console, table, "without a rank", tuple(row for row in ended if row.is_try))
     left = tuple(row for row in table.rows if row.state not in ("complete", *STOPPED))
     _print_reasons(console, table, "not finished", left)
     for note in table.notes:

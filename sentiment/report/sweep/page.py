@@ -129,6 +129,8 @@ def write_headline(table: SweepTable) -> str:
     best, finished = table.best, [row for row in table.rows if row.state == "complete" and not row.is_lost]
     if best is None and table.ranked:
         return f"No trial that finished has a number for {table.objectives[0]}, so there is no best one."
+    if best is None and any(row.is_try for row in finished):
+        return "What finished is a try (debug), which nothing ranks, so there is no best one."
     if best is None and finished:
         return f"None of the {len(finished)} trials that finished keeps the limits, so there is no best one."
     if best is None:

@@ -213,12 +213,16 @@ def make_trial_row(
 def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow]:
     """Rank complete trials that keep every limit, as the study itself does, and put the rows in order.
 
-    After the ranked ones come complete trials that break a limit, then pruned ones, both by their value, then the
-    others by number.
+    What only tried a run has no rank. After the ranked ones come complete trials that break a limit, then pruned ones,
+    both by their value, then the others by number.
     """
     rows = sorted(rows, key=lambda row: row.number)
     candidates = [
-        Candidate(index, tuple(row.values.get(name, math.nan) for name in objectives), not (row.excess or row.is_lost))
+        Candidate(
+            index,
+            tuple(row.values.get(name, math.nan) for name in objectives),
+            is_eligible=not (row.excess or row.is_lost or row.is_try),
+        )
         for index, row in enumerate(rows)
         if row.state == "complete"
     ]

@@ -82,6 +82,11 @@ class SweepRow:
         """The record of its first run; None where there is none."""
         return self.runs[0] if self.runs else None
 
+    @property
+    def is_try(self) -> bool:
+        """Whether its runs only tried whether they work: it has no rank."""
+        return any(run.is_try for run in self.runs)
+
     def value_of(self, metric: str) -> float | None:
         """Return an objective or another number of the run; None where it was not measured."""
         return self.values.get(metric, self.metrics.get(metric))
@@ -147,8 +152,13 @@ class SweepTable:
     @property
     def best(self) -> SweepRow | None:
         """The trial of rank 1; None where no trial is complete and keeps the limits, with a number to show for it."""
-        row = self.rows[0] if self.rows and self.rows[0].rank == 1 else None
-        return None if row is None or math.isnan(row.values[self.objectives[0]]) else row
+        return self.find_rank(1)
+
+    def find_rank(self, rank: int) -> SweepRow | None:
+        """Return the trial of a rank; None where there is none, or it has no number to show for it."""
+        row = self.rows[rank - 1] if 0 < rank <= len(self.rows) else None
+        is_found = row is not None and row.rank == rank and not math.isnan(row.values[self.objectives[0]])
+        return row if is_found else None
 
     @property
     def ranked(self) -> tuple[SweepRow, ...]:

@@ -97,6 +97,8 @@ def explain_row(row: SweepRow) -> str | None:
     """Say why a trial has no rank, or whose result it shares."""
     if row.reason is not None:
         return row.reason
+    if row.is_try:
+        return "a try (debug), which nothing ranks"
     if row.reused_from is not None:
         return f"equal to trial {row.reused_from}, whose result it shares"
     if row.adopted_from is not None:

@@ -23,7 +23,7 @@ from sentiment.errors import TrackingError
 from sentiment.format import format_metric
 from sentiment.tracking.mlflow.read import fetch_bundle, find_model
 from sentiment.tracking.mlflow.store import find_run, open_client, quiet, reading, sqlite_file
-from sentiment.tracking.result_file import FINGERPRINT_TAG
+from sentiment.tracking.result_file import FINGERPRINT_TAG, is_try
 
 CHAMPION = "champion"
 """Alias of the model that a registered name stands for."""
@@ -176,6 +176,11 @@ def _require_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedM
         raise RegistryError(
             f"There is no run {run_id} in {uri}.\n"
             "  -> name the store that it was recorded in with --tracking-uri; a run without MLflow cannot be registered"
+        )
+    if is_try(run.data.params):
+        raise RegistryError(
+            f"The run {run.info.run_name!r} ({run_id}) is a try (debug), and its model no result.\n"
+            "  -> train it without debug"
         )
     model = find_model(client, run)
     if model is None:

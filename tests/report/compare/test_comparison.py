@@ -282,3 +282,9 @@ def test_the_csv_has_every_number_in_full(make_run, tmp_path):
     assert [row["kind"] for row in rows] == ["run"] * 3 + ["mean"] + ["run"] * 3 + ["mean", "difference"]
     assert float(rows[-1]["value"]) == comparison.pairs[0].difference.value
     assert rows[-1]["better"] == "rnn"
+
+
+def test_a_try_is_not_compared(make_run):
+    groups = groups_of(make_run) | {"third": [make_run("third", params={"trainer.debug": "fast"})]}
+    with pytest.raises(ComparisonError, match=r"of third is a try(.|\n)*-> leave it out, or train it without debug"):
+        compare_runs(groups)

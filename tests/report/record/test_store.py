@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from sentiment.report.record.store import RecordError, RecordPart, differing_keys, read_parts, store_part
+from sentiment.report.record.store import RecordError, RecordPart, collect_part, differing_keys, read_parts, store_part
+from sentiment.tracking.result_file import write_result
 
 PARAMS = {
     "seed": "0", "model.name": "rnn", "model.embedding_size": "32", "model.hidden_size": "32", "optimizer.lr": "0.001",
@@ -83,3 +84,9 @@ def test_seed_paths_and_what_comes_with_another_model_are_no_differences(make_ru
     params = {**PARAMS, "model.name": "transformer", "model.heads": "4"}
     other = replace(make_run(2, "transformer", seed="0"), params=params)
     assert differing_keys([*runs, other]) == []
+
+
+def test_tries_are_not_taken_in(tmp_path, make_run):
+    write_result(tmp_path / "0", make_run(0, trainer__debug="fast"))
+    with pytest.raises(RecordError, match="holds tries"):
+        collect_part("tries", tmp_path)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from sentiment.report.sweep.best import BestError, choose_best, name_experiment, name_model
+from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.table import SweepRow, SweepTable
 
 
@@ -67,3 +70,19 @@ def test_the_value_over_repeats_is_told_apart_from_the_first_ones(make_table):
     best = choose_best(make_table(values={"val/accuracy": 0.85}), None)
     assert (best.value, best.run_value) == (0.85, 0.9)
     assert "over its repeats" in best.describe()[1]
+
+
+def test_a_try_is_no_best(make_record):
+    table = collect_records([make_record(0, params={"trainer.debug": "overfit"})], "tries")
+    with pytest.raises(BestError, match=r"only tried a run \(debug\)(.|\n)*-> train without debug"):
+        choose_best(table, None)
+
+
+def test_a_trial_without_a_number_is_no_best(make_record):
+    records = [make_record(number, accuracy=value) for number, value in enumerate([math.nan, 0.5])]
+    table = collect_records(records, "half", ["val/accuracy"])
+    assert choose_best(table, None).row.number == 1
+    with pytest.raises(BestError, match=r"1 of those have no number for val/accuracy\.\n  -> choose --rank 1 to 1"):
+        choose_best(table, None, 2)
+    with pytest.raises(BestError, match="have no number"):
+        choose_best(collect_records(records[:1], "none", ["val/accuracy"]), None)

@@ -12,6 +12,7 @@ from sentiment.report.compare.groups import split_runs
 from sentiment.report.draw.table import write_table
 from sentiment.report.sweep.charts.trials import group_by_settings
 from sentiment.report.sweep.collect import collect_records
+from sentiment.report.sweep.page import write_headline
 from sentiment.report.sweep.rows import KILLED_OUTRIGHT, find_changed
 from sentiment.report.sweep.tables import make_ranking, order_metrics
 from sentiment.tracking.runs import StoredRun
@@ -141,3 +142,13 @@ def test_runs_of_different_data_are_told_wherever_the_table_is(make_record):
     assert collect(same).notes == ()
     [note] = collect([same[0], replace(same[1], tags={"data.fingerprint": "bbb"})]).notes
     assert "did not read the same data" in note
+
+
+def test_what_only_tried_a_run_has_no_rank_and_says_why(make_record):
+    tried = make_record(0, accuracy=0.9, params={"trainer.debug": "fast"})
+    table = collect([tried, make_record(1, accuracy=0.8, params={"trainer.debug": "null"})])
+    assert [(row.rank, row.number) for row in table.rows] == [(1, 1), (None, 0)]
+    alone = collect([tried])
+    assert (alone.best, alone.front, alone.best_command) == (None, (), None)
+    assert "a try" in write_headline(alone)
+    assert make_ranking(alone).rows[0][-1] == "a try (debug), which nothing ranks"

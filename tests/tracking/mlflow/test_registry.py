@@ -23,9 +23,11 @@ def make_run(project, client):
     """Make a run with a logged model, as training leaves it, without the files."""
     experiment = client.create_experiment("sentiment")
 
-    def make(fingerprint="f" * 64, has_model=True):
+    def make(fingerprint="f" * 64, has_model=True, **params):
         tags = {} if fingerprint is None else {"data.fingerprint": fingerprint}
         run_id = client.create_run(experiment, tags=tags).info.run_id
+        for key, value in params.items():
+            client.log_param(run_id, key, value)
         if has_model:
             model = client.create_logged_model(experiment, name="model", source_run_id=run_id)
             client.finalize_logged_model(model.model_id, "READY")
@@ -169,3 +171,9 @@ def test_of_several_at_once_the_best_is_the_champion(make_run, project, client):
     assert [process.returncode for process in started] == [0, 0, 0], errors
     assert runs[client.get_model_version_by_alias("reviews", CHAMPION).run_id] == 0.9
     assert len(client.search_model_versions("name = 'reviews'")) == 3
+
+
+def test_a_try_is_never_registered(make_run, register, client):
+    with pytest.raises(RegistryError, match=r"is a try(.|\n)*-> train it without debug"):
+        register(make_run(**{"trainer.debug": "fast"}), 0.9)
+    assert find_version(client, "reviews", CHAMPION) is None
