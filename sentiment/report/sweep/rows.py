@@ -15,7 +15,7 @@ from sentiment.config.objective import Direction
 from sentiment.format import format_number
 from sentiment.report.sweep.table import STOPPED, CurvePoint, SweepRow
 from sentiment.search.study.ranking import Candidate, rank_trials
-from sentiment.tracking.result_file import ResultRecord
+from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord
 from sentiment.tracking.run_name import parse_overrides, shorten
 
 if TYPE_CHECKING:
@@ -107,18 +107,30 @@ def make_study_rows(
     only_model = next(iter(models)) if len(models) == 1 else ""
     lost = _find_lost(records, history, objectives, is_at_work=is_at_work, is_copy=is_copy)
     trials = {trial.number: trial for trial in history.trials} | lost
-    origin = min((trial.started for trial in trials.values() if trial.started is not None), default=0.0)
+    gathered = {number: _list_runs(number, by_job, history.repeats) for number in sorted(trials)}
+    starts = {number: _find_start(trials[number], runs) for number, runs in gathered.items()}
+    origin = min((start for start in starts.values() if start is not None), default=0.0)
     is_own = history.objectives is None or history.objectives == tuple(objectives)
     rows: dict[int, SweepRow] = {}
-    for number, trial in sorted(trials.items()):
-        jobs = range(number * history.repeats, (number + 1) * history.repeats)
-        runs = tuple(by_job[job] for job in jobs if job in by_job)
+    for number, runs in gathered.items():
+        trial = replace(trials[number], started=starts[number])
         source = None if trial.reused_from is None else rows.get(trial.reused_from)
         row = make_trial_row(
             trial, runs, objectives, source=source, model=only_model, origin=origin, is_own=is_own or number in lost
         )
         rows[number] = replace(row, is_lost=number in lost)
     return list(rows.values())
+
+
+def _list_runs(trial: int, by_job: Mapping[int | None, ResultRecord], repeats: int) -> tuple[ResultRecord, ...]:
+    jobs = range(trial * repeats, (trial + 1) * repeats)
+    return tuple(by_job[job] for job in jobs if job in by_job)
+
+
+def _find_start(trial: TrialHistory, runs: Sequence[ResultRecord]) -> float | None:
+    """Return when a trial began: one that was paused starts anew for its storage when it goes on or is given up."""
+    own = [datetime.fromisoformat(run.started).timestamp() for run in runs if ADOPTED_TAG not in run.tags]
+    return min([*own, *([] if trial.started is None else [trial.started])], default=None)
 
 
 def _find_lost(

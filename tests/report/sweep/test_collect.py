@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import pytest
 from hydra import compose, initialize_config_dir
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
@@ -18,7 +20,7 @@ from sentiment.report.sweep.rows import LATER
 from sentiment.report.sweep.tables import make_ranking
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
-from sentiment.tracking.result_file import write_json, write_result
+from sentiment.tracking.result_file import ADOPTED_TAG, write_json, write_result
 
 AIM = {"objectives": '["val/accuracy"]', "directions": '["maximize"]', "objective": "val/accuracy"}
 
@@ -122,6 +124,23 @@ def test_a_study_counts_trials_that_left_no_record(make_grid):
     assert table.rows[3].reason == "worker died"
     assert (table.rows[0].started_seconds, table.rows[0].ended_seconds) == (0.0, 10.0)
     assert table.log_scaled == {"optimizer.lr"}
+
+
+def test_a_trial_that_was_paused_began_with_its_run_and_was_measured_while_it_ran(make_grid):
+    """Optuna dates a trial anew when it goes on, and when it is given up; a run that was adopted began elsewhere."""
+    begun = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()  # as the records say
+    history = make_history(
+        replace(make_trial(0, value=0.7), started=begun + 400, ended=begun + 500),
+        replace(make_trial(1, "pruned", intermediate={0: 0.6}), started=begun + 900, ended=begun + 900.1),
+        replace(make_trial(2, value=0.8), started=begun + 10, ended=begun + 11),
+    )
+    *own, adopted = make_grid(0.7, 0.6, 0.8)
+    adopted = replace(adopted, started="2025-01-01T00:00:00+00:00", tags={ADOPTED_TAG: "true"})
+    table = collect_records([*own, adopted], "folder", history=history)
+    rows = {row.number: (row.started_seconds, row.ended_seconds) for row in table.rows}
+    assert rows == {0: (0.0, 500.0), 1: (0.0, pytest.approx(900.1)), 2: (10.0, 11.0)}
+    _, by_time = make_history_chart(table).panels
+    assert [x for series in by_time.series if series.role == "pruned" for x in series.x] == [75.4 / 60]
 
 
 def test_the_first_is_the_best_that_keeps_the_limits(make_grid):

@@ -22,7 +22,7 @@ from sentiment.report.sweep.charts.axes import (
     value_of,
     write_metric,
 )
-from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.report.sweep.table import STOPPED, SweepRow, SweepTable
 
 MOST_RUNS = 12
 
@@ -172,8 +172,12 @@ def make_history(table: SweepTable) -> Chart | None:
     unit, seconds = ("hours", 3600.0) if longest > LONG_SECONDS else ("minutes", 60.0)
 
     def end(row: SweepRow) -> float | None:
-        moment = row.started_seconds if row.ended_seconds is None else row.ended_seconds
-        return None if moment is None else moment / seconds
+        if row.started_seconds is None:
+            return None
+        # One that was paused may have waited for long before it was given up: it was measured while it ran.
+        ran = row.metrics.get("time/fit_seconds") if row.state in STOPPED else None
+        moments = [row.ended_seconds, None if ran is None else row.started_seconds + ran]
+        return min((moment for moment in moments if moment is not None), default=row.started_seconds) / seconds
 
     by_number = _follow_search(table, Axis("trial", is_whole=True), lambda row: float(row.number))
     by_time = _follow_search(table, Axis(f"{unit} since the start"), end)
