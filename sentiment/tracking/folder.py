@@ -16,7 +16,9 @@ from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import (
+    EPOCHS,
     FINGERPRINT_TAG,
+    TRAINED_ON_TAG,
     ResultRecord,
     read_shorter,
     read_unfinished,
@@ -33,6 +35,7 @@ class FolderRecorder:
 
     Attributes:
         earlier: What an interrupted attempt at the same run left in the folder; None where this is the first.
+        inherited: Tags that the run has from what it goes on from; none where it begins anew.
 
     Raises:
         TrackingError: The folder holds a finished run or a damaged record, or cannot be written.
@@ -44,6 +47,7 @@ class FolderRecorder:
         self.earlier = earlier = read_unfinished(context.output_dir, params)
         # One that trains on has a run of its own in MLflow, where parameters are written once.
         before = earlier or read_shorter(context.output_dir, params)
+        self.inherited = {} if before is None else _inherit(before, params)
         self._data = None if before is None else before.tags.get(FINGERPRINT_TAG)
         self._record = ResultRecord(
             name=name_recorded(context),
@@ -62,12 +66,15 @@ class FolderRecorder:
     def describe(self, tags: Mapping[str, str]) -> None:
         """Note tags; what was validated on other data is no part of the run's history."""
         if self.is_of_other_data(tags):
-            self._record = replace(self._record, history=())
+            self._begin_anew()
         self._record = replace(self._record, tags={**self._record.tags, **tags})
 
     def is_of_other_data(self, tags: Mapping[str, str]) -> bool:
         """Whether tags say that the data has changed since an interrupted attempt, which is begun anew then."""
         return FINGERPRINT_TAG in tags and self._data not in (None, tags[FINGERPRINT_TAG])
+
+    def _begin_anew(self) -> None:
+        self._record, self.inherited = replace(self._record, history=()), {}
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Leave training metrics to the trackers: they are too many for a file that is rewritten."""
@@ -75,6 +82,8 @@ class FolderRecorder:
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Add a validation to the history; one that an interrupted attempt made from here on is made again."""
         kept = [point for point in self._record.history if point["step"] < step]
+        if not kept:
+            self._begin_anew()
         point = {"step": step, "epoch": epoch, **metrics}
         self._record = replace(self._record, history=(*kept, point))
         self._write()
@@ -111,7 +120,15 @@ class FolderRecorder:
         )
 
     def _write(self) -> None:
-        write_result(self._folder, self._record)
+        write_result(self._folder, replace(self._record, tags={**self._record.tags, **self.inherited}))
+
+
+def _inherit(before: ResultRecord, params: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that a run has from what it goes on from: an interrupted attempt, or a run of fewer epochs."""
+    shorter = before.params.get(EPOCHS)
+    epochs = [before.tags.get(TRAINED_ON_TAG), None if shorter == params.get(EPOCHS) else shorter]
+    told = ", ".join(filter(None, epochs))
+    return {TRAINED_ON_TAG: told} if told else {}
 
 
 def write_predictions(file: Path, result: RunResult) -> None:

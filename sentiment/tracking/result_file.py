@@ -35,6 +35,10 @@ LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 CONTINUES_TAG = "trial.continues"
 """Tag of a run that went on from the checkpoint of another one of its study, at other settings: that one's folder."""
 
+TRAINED_ON_TAG = "trainer.trained_on"
+"""Tag of a run that trained on in its folder: after how many epochs, which were all of them then. Its learning rate was
+another one than that of a run in one piece, so it stands among the settings."""
+
 TRIAL_TAG, REPEAT_TAG = "trial.number", "trial.repeat"
 """Tags of a job of a study: its trial, and which of the trial's repeats it is, from 0."""
 
@@ -101,6 +105,11 @@ class ResultRecord:
     def option(self) -> str:
         """The option of ``model`` as it was typed, else its name; see `name_option`."""
         return name_option(self.model, self.overrides)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Every setting, and what else tells runs of one group apart: epochs after which one trained on."""
+        return {**self.params, TRAINED_ON_TAG: self.tags.get(TRAINED_ON_TAG, "null")}
 
     @property
     def numbers(self) -> dict[str, float]:

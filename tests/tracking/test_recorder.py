@@ -129,7 +129,18 @@ def test_a_finished_run_goes_on_with_more_epochs_where_it_kept_what_that_takes(p
     with open_with(3) as recorder:
         recorder.validated({"val/accuracy": 0.8}, step=20, epoch=3.0)
         recorder.finished(result)
-    assert [point["step"] for point in read_result(project.output_dir() / "result.json").history] == [10, 20]
+    record = read_result(project.output_dir() / "result.json")
+    assert [point["step"] for point in record.history] == [10, 20]
+    assert record.settings["trainer.trained_on"] == record.tags["trainer.trained_on"] == "2"
+    validate_each(project, project.context(project.settings(*NONE, "trainer.max_epochs=4")), {30: 0.8})
+    assert read_result(project.output_dir() / "result.json").tags["trainer.trained_on"] == "2, 3"
+    with open_with(4) as recorder:
+        recorder.validated({"val/accuracy": 0.8}, step=30, epoch=4.0)
+        assert read_result(project.output_dir() / "result.json").tags["trainer.trained_on"] == "2, 3"
+        recorder.validated({"val/accuracy": 0.8}, step=5, epoch=1.0)  # its checkpoint was damaged
+        recorder.finished(result)
+    record = read_result(project.output_dir() / "result.json")
+    assert ("trainer.trained_on" in record.tags, record.settings["trainer.trained_on"]) == (False, "null")
 
 
 def validate_and_stop(project, context, error=KeyboardInterrupt):

@@ -28,7 +28,8 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
     """
     groups: dict[str, list[StoredRun]] = {}
     for run in runs:
-        value = run.record.option if by == "model" else run.record.params.get(by, run.record.params.get(f"{by}.name"))
+        settings = run.record.settings
+        value = run.record.option if by == "model" else settings.get(by, settings.get(f"{by}.name"))
         if value is not None:
             groups.setdefault(value if by == "model" else f"{by.rpartition('.')[2]}={value}", []).append(run)
     if len(groups) < 2:
@@ -68,16 +69,17 @@ def name_groups(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
     models = [record.option for record in records]
     if len(set(models)) == len(models):
         return models
-    keys = [key for key in list_differing(records) if key in records[0].params and key != "model.name"]
+    keys = [key for key in list_differing(records) if key in records[0].settings and key != "model.name"]
     keys = [key for key in keys if key not in NEUTRAL or (key == "seed" and all(len(runs) == 1 for runs in groups))]
-    names = [shorten(record.option, {key: record.params.get(key, "-") for key in keys}) for record in records]
+    names = [shorten(record.option, {key: record.settings.get(key, "-") for key in keys}) for record in records]
     return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 
 def list_differing(records: Sequence[ResultRecord]) -> list[str]:
     """List the settings that differ between runs, but for where and how they were done."""
-    keys = dict.fromkeys(key for record in records for key in record.params if not is_incidental(key))
-    return [key for key in keys if len({record.params.get(key) for record in records}) > 1]
+    settings = [record.settings for record in records]
+    keys = dict.fromkeys(key for one in settings for key in one if not is_incidental(key))
+    return [key for key in keys if len({one.get(key) for one in settings}) > 1]
 
 
 def _varying(runs: Sequence[StoredRun]) -> list[str]:

@@ -131,7 +131,7 @@ def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
     A setting that merely follows another one (``model.hidden_size`` from ``model.embedding_size``) is left out.
     """
     typed = dict.fromkeys(item.partition("=")[0].lstrip("+~") for record in records for item in record.overrides)
-    names = dict.fromkeys(key for record in records for key in record.params)
+    names = dict.fromkeys(key for record in records for key in record.settings)
     ordered = sorted(names, key=lambda key: key not in typed)  # stable: the configuration's order otherwise
     kept: dict[str, list[str | None]] = {}
     for key in ordered:
@@ -147,7 +147,8 @@ def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
 def read_setting(record: ResultRecord, key: str) -> str | None:
     """Return a setting of a run; that of a group that was left out, such as ``pretrain``, is ``null``."""
     group, _, last = key.rpartition(".")
-    return record.params.get(key, record.params.get(group) if last == "name" else None)
+    settings = record.settings
+    return settings.get(key, settings.get(group) if last == "name" else None)
 
 
 def _differs(records: Sequence[ResultRecord], values: Sequence[str | None]) -> bool:

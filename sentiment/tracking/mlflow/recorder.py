@@ -124,6 +124,8 @@ class MlflowRecorder:
         if ending.reached is not None:
             self._summarise(ending.reached)
         self._note_points()
+        if self._folder.inherited:  # now it is known whether the run went on or began anew
+            self._outbox.note("tags", tags=self._folder.inherited)
         is_job = self._context.job_number is not None
         note_end(self._outbox, ending, is_job=is_job)
         if self._deliverer is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -288,3 +289,12 @@ def test_a_try_is_not_compared(make_run):
     groups = groups_of(make_run) | {"third": [make_run("third", params={"trainer.debug": "fast"})]}
     with pytest.raises(ComparisonError, match=r"of third is a try(.|\n)*-> leave it out, or train it without debug"):
         compare_runs(groups)
+
+
+def test_a_run_that_trained_on_is_no_seed_of_those_in_one_piece(make_run):
+    groups = groups_of(make_run)
+    last = groups["rnn"].pop()
+    longer = replace(last, record=replace(last.record, tags={**last.record.tags, "trainer.trained_on": "2"}))
+    with pytest.raises(ComparisonError, match=r"differ in more than the seed: trainer\.trained_on"):
+        compare_runs({**groups, "rnn": [*groups["rnn"], longer]})
+    assert name_groups([groups["rnn"], [longer]]) == ["rnn trained_on=null", "rnn trained_on=2"]

@@ -174,3 +174,12 @@ def test_a_bar_in_a_setting_ends_no_cell(make_run):
     runs = [make_run(n, "rnn", 0, 0.5, data__delimiter=mark) for n, mark in enumerate("|;")]
     _, rule, *lines = format_groups(group_runs(runs, "val/accuracy", "maximize")).splitlines()
     assert [line.replace("\\|", "").count("|") for line in lines] == [rule.count("|")] * 2
+
+
+def test_a_run_that_trained_on_is_no_seed_of_those_in_one_piece(make_run):
+    runs = [make_run(n, "rnn", n, 0.5) for n in range(3)]
+    runs[2] = replace(runs[2], tags={**runs[2].tags, "trainer.trained_on": "2"})
+    groups = group_runs(runs, "val/accuracy", "maximize")
+    assert [(group.settings, group.seeds) for group in groups] == [
+        ({"trainer.trained_on": "null"}, (0, 1)), ({"trainer.trained_on": "2"}, (2,)),
+    ]  # fmt: skip

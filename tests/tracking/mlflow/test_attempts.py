@@ -83,6 +83,16 @@ def test_the_same_data_is_the_same_run(project, attempt):
     assert [point["step"] for point in known.history] == [5, 10, 15]
 
 
+def test_a_run_that_trained_on_says_so_in_mlflow_too(project, attempt):
+    context = attempt("trainer.max_epochs=2")
+    (context.output_dir / "checkpoints").mkdir()
+    (context.output_dir / "checkpoints/last.ckpt").touch()
+    attempt("trainer.max_epochs=3", points=[(3, 1.5)])
+    tags = [run.data.tags for run in project.runs()]
+    assert [one.get("trainer.trained_on") for one in tags] == [None, "2"]
+    assert read_result(context.output_dir / "result.json").tags["trainer.trained_on"] == "2"
+
+
 def test_the_model_in_mlflow_is_that_of_the_attempt_that_ended(project, attempt, tmp_path):
     overrides = ("tracking.log_model=true", "model.embedding_size=8", "model.heads=1", "model.depth=1")
     settings = project.settings(*overrides)
