@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from sentiment.format import format_number
 from sentiment.report.sweep.table import Importance, SweepRow, SweepTable
 from sentiment.search.study.importance import RESAMPLES, ImportanceError, measure_importances
+from sentiment.tracking.result_file import CONTINUES_TAG
 
 LEAST_SHARE = 1 / 3
 """Of the longest training: where all trials came so far, they are measured by what they had by then. Earlier, the order
@@ -60,24 +62,31 @@ def measure_branches(
 def choose_values(rows: Sequence[SweepRow], objective: str) -> tuple[dict[int, float], str]:
     """Choose by what trials are measured, and say so: all by what they had after equal work, or the complete ones.
 
+    Equal work is that of the trial that was stopped first; who came to its own end before has what it had there.
     Pruned trials show what makes a trial bad. Without them, what decided most may seem to matter least: every trial
     that is left has the right value.
 
     Returns:
         Number of the trial to its value. One that shares another one's result is no second measurement of it.
     """
-    own = [row for row in rows if row.reused_from is None]
+    trained = [row for row in rows if row.reused_from is None]
+    own = [row for row in trained if not any(CONTINUES_TAG in run.tags for run in row.runs)]
     complete = {row.number: row.values[objective] for row in own if row.state == "complete" and objective in row.values}
-    ended = [row for row in own if row.state in ("complete", "pruned")]
-    if len(ended) > len(complete) and all(row.curve and len(row.runs) < 2 for row in ended):
-        lengths = [len(row.curve) for row in ended]
-        least = min(lengths)
-        if least >= LEAST_SHARE * max(lengths):
-            reached = {row.number: row.curve[least - 1].value for row in ended}
-            return reached, f"ended trials, after the {least} validation{'s' if least > 1 else ''} that all trials have"
-    if len(ended) > len(complete):
-        return complete, "complete trials; pruned ones are left out: they were stopped at different stages"
-    return complete, "complete trials"
+    pruned = [row for row in own if row.state == "pruned"]
+    values, how = complete, "complete trials"
+    if pruned:
+        how += "; pruned ones are left out: they were stopped at different stages"
+        ended = [*pruned, *(row for row in own if row.state == "complete")]
+        if all(row.curve and len(row.runs) < 2 for row in ended):
+            least = min(row.curve[-1].epoch for row in pruned)
+            most = max(row.curve[-1].epoch for row in ended)
+            reached = {row.number: [point.value for point in row.curve if point.epoch <= least] for row in ended}
+            if least >= LEAST_SHARE * most and all(reached.values()):
+                values = {number: known[-1] for number, known in reached.items()}
+                how = f"ended trials, by what each had after epoch {format_number(least)}"
+    if len(own) < len(trained):
+        how += "; copies are left out: what they have is due to the settings of those they went on from, too"
+    return values, how
 
 
 def find_opener(rows: Sequence[SweepRow], shared: Sequence[str], varied: Sequence[str]) -> str | None:

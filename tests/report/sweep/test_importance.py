@@ -8,6 +8,7 @@ import pytest
 
 from sentiment.report.sweep.importance import choose_values, find_opener, measure_branches
 from sentiment.report.sweep.table import CurvePoint, SweepRow
+from sentiment.tracking.result_file import CONTINUES_TAG
 
 VARIED = ("model", "model.depth", "model.cell", "model.heads")
 
@@ -98,7 +99,7 @@ def test_what_all_pruned_trials_have_in_common_matters_most():
     importances, note = measure_branches(rows, ("a", "b"), (), "val/accuracy", resamples=3)
     assert importances[0].parameter == "a"
     assert importances[0].low > 0.9
-    assert "24 ended trials, after the 2 validations that all trials have" in note
+    assert "24 ended trials, by what each had after epoch 2" in note
     assert choose_values([rows[0]], "val/accuracy")[1] == "complete trials"
 
 
@@ -114,3 +115,22 @@ def test_trials_that_were_stopped_too_early_say_nothing(early):
 
 def test_no_trials_no_importance():
     assert measure_branches([], (), (), "val/accuracy") == ((), "No parameter was varied.")
+
+
+def test_equal_work_is_counted_in_epochs(make_record):
+    """Validations may be more in an epoch; what is fitted in one go has one, and a copy's begin in the middle."""
+
+    def draw(row, state, *points):
+        return replace(row, state=state, curve=tuple(CurvePoint(epoch, value) for epoch, value in points))
+
+    rows = [make_row(number, 0.9, a=number) for number in range(5)]
+    rows = [
+        draw(rows[0], "pruned", (1.0, 0.1), (2.0, 0.2)),
+        draw(rows[1], "complete", (0.5, 0.3), (1.0, 0.4), (1.5, 0.5), (2.0, 0.6), (2.5, 0.7), (3.0, 0.9)),
+        draw(rows[2], "complete", (1.0, 0.9)),
+        draw(rows[3], "pruned", (3.0, 0.8)),
+    ]
+    copy = make_record(3, tags={CONTINUES_TAG: "0"})
+    values, how = choose_values([*rows[:3], replace(rows[3], runs=(copy,))], "val/accuracy")
+    assert values == {0: 0.2, 1: 0.6, 2: 0.9}
+    assert how.startswith("ended trials, by what each had after epoch 2; copies are left out")
