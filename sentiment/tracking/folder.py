@@ -16,10 +16,12 @@ from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import (
+    EARLIER_COMMITS_TAG,
     EPOCHS,
     FINGERPRINT_TAG,
     TRAINED_ON_TAG,
     ResultRecord,
+    list_commits,
     read_shorter,
     read_unfinished,
     write_result,
@@ -43,11 +45,12 @@ class FolderRecorder:
 
     def __init__(self, context: RunContext) -> None:
         settings, params = context.settings, flatten_settings(context.settings)
+        code = describe_environment(context.project_dir)
         self._folder = context.output_dir
         self.earlier = earlier = read_unfinished(context.output_dir, params)
         # One that trains on has a run of its own in MLflow, where parameters are written once.
         before = earlier or read_shorter(context.output_dir, params)
-        self.inherited = {} if before is None else _inherit(before, params)
+        self.inherited = {} if before is None else _inherit(before, params, code["git.commit"])
         self._data = None if before is None else before.tags.get(FINGERPRINT_TAG)
         self._record = ResultRecord(
             name=name_recorded(context),
@@ -59,7 +62,7 @@ class FolderRecorder:
             overrides=context.overrides,
             params=params,
             job_number=context.job_number,
-            tags=dict(describe_environment(context.project_dir)),
+            tags=dict(code),
         )
         self._write()
 
@@ -123,12 +126,14 @@ class FolderRecorder:
         write_result(self._folder, replace(self._record, tags={**self._record.tags, **self.inherited}))
 
 
-def _inherit(before: ResultRecord, params: Mapping[str, str]) -> dict[str, str]:
+def _inherit(before: ResultRecord, params: Mapping[str, str], commit: str) -> dict[str, str]:
     """Return the tags that a run has from what it goes on from: an interrupted attempt, or a run of fewer epochs."""
     shorter = before.params.get(EPOCHS)
     epochs = [before.tags.get(TRAINED_ON_TAG), None if shorter == params.get(EPOCHS) else shorter]
-    told = ", ".join(filter(None, epochs))
-    return {TRAINED_ON_TAG: told} if told else {}
+    commits = [one for one in dict.fromkeys(list_commits(before)) if one != commit]
+    tags = {TRAINED_ON_TAG: ", ".join(filter(None, epochs)), EARLIER_COMMITS_TAG: ", ".join(commits)}
+    changed = {"git.dirty": "true"} if before.tags.get("git.dirty") == "true" else {}
+    return {name: text for name, text in tags.items() if text} | changed
 
 
 def write_predictions(file: Path, result: RunResult) -> None:

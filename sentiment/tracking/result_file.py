@@ -39,6 +39,9 @@ TRAINED_ON_TAG = "trainer.trained_on"
 """Tag of a run that trained on in its folder: after how many epochs, which were all of them then. Its learning rate was
 another one than that of a run in one piece, so it stands among the settings."""
 
+EARLIER_COMMITS_TAG = "git.commit.earlier"
+"""Tag of a run that went on by another commit: those of the attempts before it."""
+
 TRIAL_TAG, REPEAT_TAG = "trial.number", "trial.repeat"
 """Tags of a job of a study: its trial, and which of the trial's repeats it is, from 0."""
 
@@ -129,9 +132,15 @@ def is_try(params: Mapping[str, str]) -> bool:
 
 
 def write_commit(record: ResultRecord) -> str:
-    """Return the commit that a run was made by, and whether there were changes beside it."""
+    """Return the commits that the attempts at a run were made by, and whether there were changes beside them."""
     changed = " with uncommitted changes" if record.tags.get("git.dirty") == "true" else ""
-    return f"{record.tags.get('git.commit', 'unknown')}{changed}"
+    return f"{', then '.join(list_commits(record) or ['unknown'])}{changed}"
+
+
+def list_commits(record: ResultRecord) -> list[str]:
+    """List the commits that the attempts at a run were made by, the last one last; empty where nobody knows."""
+    commits = record.tags.get(EARLIER_COMMITS_TAG, "").split(", ")
+    return list(filter(None, [*commits, record.tags.get("git.commit")]))
 
 
 def write_result(output_dir: Path, record: ResultRecord) -> None:

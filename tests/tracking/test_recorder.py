@@ -11,12 +11,13 @@ import pytest
 from mlflow import MlflowClient
 
 from sentiment.errors import Reached, RunPruned, TrackingError
+from sentiment.tracking import folder
 from sentiment.tracking.ending import FINISHED
 from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.recorder import Recorders, close_abandoned, open_recorder
-from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result, write_result
+from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result, write_commit, write_result
 
 NONE = ("tracking.mlflow=false", "tracking.tensorboard=false")
 
@@ -100,6 +101,21 @@ def validate_each(project, context, values):
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         return
+
+
+def test_a_run_names_the_code_of_all_attempts_that_it_is_made_of(project, monkeypatch):
+    def attempt(commit, *, is_dirty=False, values):
+        tags = {"git.commit": commit, "git.dirty": str(is_dirty).lower()}
+        monkeypatch.setattr(folder, "describe_environment", lambda _: tags)
+        validate_each(project, context, values)
+        return write_commit(read_result(context.output_dir / "result.json"))
+
+    context = project.context(project.settings(*NONE))
+    assert attempt("a", is_dirty=True, values={1: 0.1, 2: 0.2}) == "a with uncommitted changes"
+    assert attempt("b", values={2: 0.2, 3: 0.3}) == "a, then b with uncommitted changes"
+    assert attempt("b", values={3: 0.3}) == "a, then b with uncommitted changes"
+    assert attempt("c", values={4: 0.3}) == "a, then b, then c with uncommitted changes"
+    assert attempt("c", values={1: 0.1}) == "c", "it began anew"
 
 
 def test_a_finished_run_is_not_overwritten(project, result):
