@@ -22,6 +22,7 @@ from sentiment.report.statistics import (
     mean_interval,
     paired_bootstrap,
 )
+from sentiment.report.sweep.collect import note_differences
 from sentiment.tracking.result_file import FINGERPRINT_TAG, WORDS_TAG, ResultRecord
 from sentiment.tracking.runs import StoredRun
 
@@ -105,7 +106,8 @@ def compare_runs(
     _require_groups(records)
     _require_same_data(records)
     chosen, found = _choose_metric(records, metric)
-    notes = [*notes, *found, *_note_settings(records)]
+    told = note_differences([record for members in records.values() for record in members])
+    notes = [*dict.fromkeys([*notes, *told]), *found, *_note_settings(records)]  # a sweep may have told it of its own
     direction = find_direction(chosen)
     rows = [_make_group(name, members, chosen) for name, members in records.items()]
     rows.sort(key=lambda row: row.estimate.mean, reverse=direction == "maximize")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,14 @@ from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_ro
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.result_file import (
     ADOPTED_TAG,
+    FINGERPRINT_TAG,
     PARENT_FILE,
     RESULT_FILE,
     ResultRecord,
+    list_commits,
     read_result,
     read_results,
+    write_commit,
 )
 
 if TYPE_CHECKING:
@@ -37,21 +40,27 @@ log = logging.getLogger(__name__)
 ALIVE_FILE = ".alive"
 """Locked as long as the command of a multirun lives: the kernel lets it go, whatever ends the command."""
 
-FACTS = {
-    "commit": "git.commit",
-    "uncommitted changes": "git.dirty",
-    "hardware": "hardware",
-    "device": "device",
-    "data": "data.description",
-    "data fingerprint": "data.fingerprint",
+Fact = Callable[[ResultRecord], str | None]
+"""Reads a fact of a run; None where nobody knows."""
+
+
+def _read_tag(name: str) -> Fact:
+    return lambda record: record.tags.get(name)
+
+
+FACTS: dict[str, Fact] = {
+    "commit": lambda record: write_commit(record) if list_commits(record) else None,
+    "hardware": _read_tag("hardware"),
+    "device": _read_tag("device"),
+    "data": _read_tag("data.description"),
+    "data fingerprint": _read_tag(FINGERPRINT_TAG),
 }
-"""Fact to the tag that holds it."""
 
 VERSION = "version."
 
 WARNINGS = {
     "data fingerprint": "The runs did not read the same data: their figures cannot be compared.",
-    "commit": "The runs were made by different commits: a difference between them may come from the code.",
+    "commit": "The runs were not made by the same code (commits, uncommitted changes): a difference may come from it.",
 }
 """What it means where the runs differ in a fact."""
 
@@ -176,7 +185,7 @@ def collect_records(
         log_scaled=frozenset() if history is None else history.log_scaled,
         is_study=history is not None,
         repeats=1 if history is None else history.repeats,
-        notes=(*_note_lost(rows, is_copy), *_note_differences(records)),
+        notes=(*_note_lost(rows, is_copy), *note_differences(records)),
         is_at_work=is_at_work,
     )
 
@@ -293,18 +302,19 @@ def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:
         Fact to text.
     """
     facts = {}
-    for name, tag in FACTS.items():
-        text = _describe(records, tag)
-        if text is not None and not (name == "uncommitted changes" and text == "false"):
-            facts[name] = {"true": "yes"}.get(text, text)
+    for name, fact in FACTS.items():
+        text = _describe(records, fact)
+        if text is not None:
+            facts[name] = text
     names = dict.fromkeys(tag for record in records for tag in record.tags if tag.startswith(VERSION))
-    versions = [f"{name.removeprefix(VERSION)} {_describe(records, name)}" for name in names]
+    versions = [f"{name.removeprefix(VERSION)} {_describe(records, _read_tag(name))}" for name in names]
     if versions:
         facts["versions"] = ", ".join(versions)
     return facts
 
 
-def _note_differences(records: Sequence[ResultRecord]) -> tuple[str, ...]:
+def note_differences(records: Sequence[ResultRecord]) -> tuple[str, ...]:
+    """Say what makes a comparison of runs doubtful: other data, other code."""
     return tuple(text for name, text in WARNINGS.items() if len(_values(records, FACTS[name])) > 1)
 
 
@@ -354,8 +364,8 @@ def _name_objectives(count: int) -> tuple[str, ...]:
     return ("objective",) if count == 1 else tuple(f"objective {number}" for number in range(1, count + 1))
 
 
-def _describe(records: Sequence[ResultRecord], tag: str) -> str | None:
-    values = _values(records, tag)
+def _describe(records: Sequence[ResultRecord], fact: Fact) -> str | None:
+    values = _values(records, fact)
     if len(values) < 2:
         return next(iter(values), None)
     latest_first = reversed(values.items())  # records are in the order of their jobs
@@ -374,10 +384,11 @@ def _write_jobs(jobs: Sequence[int | str]) -> str:
     return ", ".join(ranges)
 
 
-def _values(records: Sequence[ResultRecord], tag: str) -> dict[str, list[int | str]]:
+def _values(records: Sequence[ResultRecord], fact: Fact) -> dict[str, list[int | str]]:
     found: dict[str, list[int | str]] = {}
     for record in records:
-        if tag in record.tags:
+        text = fact(record)
+        if text is not None:
             job = record.name if record.job_number is None else record.job_number
-            found.setdefault(record.tags[tag], []).append(job)
+            found.setdefault(text, []).append(job)
     return found

@@ -298,3 +298,19 @@ def test_a_run_that_trained_on_is_no_seed_of_those_in_one_piece(make_run):
     with pytest.raises(ComparisonError, match=r"differ in more than the seed: trainer\.trained_on"):
         compare_runs({**groups, "rnn": [*groups["rnn"], longer]})
     assert name_groups([groups["rnn"], [longer]]) == ["rnn trained_on=null", "rnn trained_on=2"]
+
+
+def test_runs_of_other_code_are_told_once(make_run):
+    def commit(run, name, is_dirty):
+        tags = {**run.record.tags, "git.commit": name, "git.dirty": str(is_dirty).lower()}
+        return replace(run, record=replace(run.record, tags=tags))
+
+    for other, is_dirty, is_told in (("a", False, 0), ("b", False, 1), ("a", True, 1)):
+        groups = groups_of(make_run)
+        groups = {
+            name: [commit(run, *(("a", False) if name == "rnn" else (other, is_dirty))) for run in runs]
+            for name, runs in groups.items()
+        }
+        notes = compare_runs(groups).notes
+        assert len([note for note in notes if "not made by the same code" in note]) == is_told
+        assert compare_runs(groups, notes=notes).notes == notes

@@ -301,6 +301,10 @@ def test_facts_say_where_runs_differ(make_grid):
     table = collect_records(mixed, "grid")
     assert table.facts["data fingerprint"] == "f2 (jobs 1); f1 (jobs 0)"
     assert "cannot be compared" in table.notes[0]
+    changed = [replace(one, tags=same), replace(other, tags={**same, "git.dirty": "true"})]
+    table = collect_records(changed, "grid")
+    assert table.facts["commit"] == "abc with uncommitted changes (jobs 1); abc (jobs 0)"
+    assert "not made by the same code" in table.notes[0]
 
 
 def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path, monkeypatch):
