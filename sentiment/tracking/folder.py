@@ -37,6 +37,7 @@ class FolderRecorder:
 
     Attributes:
         earlier: What an interrupted attempt at the same run left in the folder; None where this is the first.
+        goes_on: There is something in the folder that the run may go on from.
         inherited: Tags that the run has from what it goes on from; none where it begins anew.
 
     Raises:
@@ -51,6 +52,7 @@ class FolderRecorder:
         # One that trains on has a run of its own in MLflow, where parameters are written once.
         before = earlier or read_shorter(context.output_dir, params)
         self.inherited = {} if before is None else _inherit(before, params, code["git.commit"])
+        self.goes_on = before is not None
         self._data = None if before is None else before.tags.get(FINGERPRINT_TAG)
         self._record = ResultRecord(
             name=name_recorded(context),

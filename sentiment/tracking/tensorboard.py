@@ -27,11 +27,15 @@ class TensorBoardRecorder:
         TrackingError: The folder cannot be written.
     """
 
-    def __init__(self, context: RunContext, _: FolderRecorder) -> None:
+    def __init__(self, context: RunContext, run: FolderRecorder) -> None:
         settings = context.settings
         folder = Path(settings.tracking.tensorboard_dir) / _name_folder(context)
         self._params = list_hyperparameters(settings)
+        self._goes_on = run.goes_on
         try:
+            if not self._goes_on:
+                for file in folder.glob("events.out.tfevents.*"):  # of another run that used the folder
+                    file.unlink()
             self._writer = SummaryWriter(str(folder))
         except OSError as error:
             raise TrackingError(
@@ -48,6 +52,10 @@ class TensorBoardRecorder:
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Add metrics; the writer has a thread and a buffer of its own."""
+        if self._goes_on:  # from this step on, what an interrupted attempt measured counts no more
+            self._goes_on = False
+            self._writer.close()
+            self._writer.purge_step = step
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
         self._writer.add_scalar("epoch", epoch, step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -97,3 +98,25 @@ def test_numbers_stay_numbers_where_they_are_plotted(project):
     assert typed["data.tokenizer.lowercase"] is True
     assert typed["trainer.patience"] == "null"
     assert not any(name.startswith("tracking.") for name in typed)
+
+
+def record(project, steps, *overrides):
+    context = project.context(project.settings(*TENSORBOARD, *overrides))
+    with pytest.raises(KeyboardInterrupt), open_recorder(context) as recorder:  # noqa: PT012
+        for step, value in steps.items():
+            recorder.trained({"train/loss": value}, step=step, epoch=step / 4)
+        raise KeyboardInterrupt
+    time.sleep(1.1)  # files are in the order of their seconds
+    points = read_events(project.folder / "multirun/tensorboard/single").Scalars("train/loss")
+    return {point.step: point.value for point in points}, len(points)
+
+
+def test_a_run_that_goes_on_has_each_step_once(project):
+    assert record(project, {1: 0.5, 2: 0.25, 3: 0.125}) == ({1: 0.5, 2: 0.25, 3: 0.125}, 3)
+    assert record(project, {3: 0.75, 4: 0.625}) == ({1: 0.5, 2: 0.25, 3: 0.75, 4: 0.625}, 4)
+    assert record(project, {1: 0.5}) == ({1: 0.5}, 1), "it began anew"
+
+
+def test_another_run_in_the_folder_takes_the_place_of_the_one_before(project):
+    record(project, {1: 0.5, 2: 0.25}, "seed=1")
+    assert record(project, {3: 0.75}, "seed=2") == ({3: 0.75}, 1)
