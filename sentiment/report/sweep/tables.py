@@ -150,7 +150,7 @@ def make_learning_curves(table: SweepTable) -> DataTable:
 def make_pareto(table: SweepTable) -> DataTable:
     """Make the ranked trials with what they cost, and whether any other is better at no greater cost."""
     costs = [name for name in COSTS if any(name in row.metrics for row in table.ranked)]
-    fronts = {name: find_cost_front(table, name) for name in costs}
+    fronts = {name: find_cost_front(table, table.ranked, name) for name in costs}
     columns = [Column("trial", "trial", True), Column("label", "settings")]
     columns += [Column(table.objectives[0], table.objectives[0], True)]
     for name in costs:
@@ -165,13 +165,11 @@ def make_pareto(table: SweepTable) -> DataTable:
     return DataTable("pareto", "Quality against cost", tuple(columns), tuple(cells))
 
 
-def find_cost_front(table: SweepTable, cost: str) -> set[int]:
-    """Find the ranked trials that no other beats in both the first objective and a cost, by their numbers."""
+def find_cost_front(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> set[int]:
+    """Find those of some ranked trials that no other beats in both the first objective and a cost, by their numbers."""
     sign = -1.0 if table.directions[0] == "maximize" else 1.0
     points = {
-        row.number: (row.metrics[cost], sign * row.values[table.objectives[0]])
-        for row in table.ranked
-        if cost in row.metrics
+        row.number: (row.metrics[cost], sign * row.values[table.objectives[0]]) for row in rows if cost in row.metrics
     }
     return find_front({number: point for number, point in points.items() if not any(map(math.isnan, point))})
 

@@ -296,8 +296,15 @@ def test_the_front_agrees_with_its_definition(points, direction):
             for other, other_cost in points
         )
     }
-    front = find_cost_front(table, "model/parameters")
+    front = find_cost_front(table, table.ranked, "model/parameters")
     assert {point for number, point in enumerate(points) if number in front} == undominated
+
+
+def test_what_cost_nothing_is_neither_drawn_nor_beats_what_is():
+    rows = [costly(0, 0.9, 0.0), costly(1, 0.5, 10.0), costly(2, 0.6, 200.0)]
+    (panel,) = make_fronts(make_table(*rows)).panels
+    line = find_series(panel, "Pareto front")
+    assert (line.x, line.y) == ((10, 200, 200), (0.5, 0.6, 0.6))
 
 
 def test_no_cost_no_front():

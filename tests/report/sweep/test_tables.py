@@ -86,7 +86,7 @@ def test_a_front_is_what_no_other_dominates(points, is_minimized):
         for number, (cost, value) in enumerate(points)
     )
     table = SweepTable("s", None, ("val/loss",), (direction,), rows, ())
-    front = find_cost_front(table, "cost")
+    front = find_cost_front(table, table.ranked, "cost")
     sign = -1 if is_minimized else 1
     assert front
     for number, (cost, value) in enumerate(points):

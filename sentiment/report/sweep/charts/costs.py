@@ -48,7 +48,7 @@ def _draw_front(table: SweepTable, cost: str) -> Panel | None:
         x = [row.metrics[cost] for row in part]
         return mark_rows(table, name, part, x, role, further=lambda row: write_metric(cost, row.metrics[cost]))
 
-    on_front = find_cost_front(table, cost)
+    on_front = find_cost_front(table, rows, cost)
     front = sorted((row for row in rows if row.number in on_front), key=lambda row: (row.metrics[cost], row.number))
     beaten = split_by_model([row for row in rows if row.number not in on_front], "")
     line = Series(
