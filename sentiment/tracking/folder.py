@@ -68,6 +68,11 @@ class FolderRecorder:
         )
         self._write()
 
+    @property
+    def history(self) -> tuple[Mapping[str, float], ...]:
+        """Every validation of the run, those of attempts before this one included."""
+        return self._record.history
+
     def describe(self, tags: Mapping[str, str]) -> None:
         """Note tags; what was validated on other data is no part of the run's history."""
         if self.is_of_other_data(tags):

@@ -54,7 +54,7 @@ class MlflowRecorder:
         self._settings, self._context, self._folder = context.settings, context, folder
         self._outbox = Outbox(context.output_dir)
         self._waiting: list[Point] = []  # training metrics not yet noted
-        self._evaluations: list[tuple[float, Point]] = []  # epoch and validation or test metric, for the logged model
+        self._test: list[Point] = []  # for the logged model
         self._noted_at = time.monotonic()
         self._deliverer = self._start_delivery()
         key, self._known = self._read_attempts(is_same=folder.earlier is not None)
@@ -94,13 +94,13 @@ class MlflowRecorder:
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Note metrics of a validation, and the training metrics before them."""
         self._waiting += self._new(_points({"epoch": epoch}, step))
-        self.tested(metrics, step=step, epoch=epoch)
+        self._waiting += self._new(_points(metrics, step))
+        self._note_points()
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Note metrics of the test; the epoch of the selected checkpoint is not where the run stands."""
-        points = _points(metrics, step)
-        self._evaluations += [(epoch, point) for point in points]
-        self._waiting += self._new(points)
+        self._test = _points(metrics, step)
+        self._waiting += self._new(self._test)
         self._note_points()
 
     def finished(self, result: RunResult) -> None:
@@ -111,13 +111,21 @@ class MlflowRecorder:
             files = {"confusion_matrix.png": None, "confusion_matrix.csv": None, PREDICTIONS_FILE: "predictions"}
             self._outbox.note("files", files=files)
         if self._settings.tracking.log_model:
-            selected = [
-                point
-                for epoch, point in self._evaluations
-                if point[0].startswith("test/") or epoch == result.best_epoch
-            ]
             bundle = os.path.relpath(result.bundle, self._context.output_dir)
-            self._outbox.note("model", bundle=bundle, class_names=list(result.class_names), points=selected)
+            points = [*self._find_selected(result.best_epoch), *self._test]
+            self._outbox.note("model", bundle=bundle, class_names=list(result.class_names), points=points)
+
+    def _find_selected(self, epoch: float) -> list[Point]:
+        """Find the noted points of a validation, whichever attempt made it: MLflow links those that it has already."""
+        wanted = {
+            (name, repr(float(value)), point["step"])
+            for point in self._folder.history
+            for name, value in point.items()
+            if point["epoch"] == epoch and name != "epoch"
+        }
+        notes = [note for _, note in self._outbox.read() if note["kind"] == "metrics"]
+        noted = {(one[0], repr(float(one[1])), one[3]): one for note in notes for one in note["points"]}
+        return [point for key, point in noted.items() if key in wanted]
 
     def close(self, ending: Ending) -> None:
         """Note what is still waiting, and how the run ended; a run that delivers by itself sees to the rest."""
@@ -151,11 +159,13 @@ class MlflowRecorder:
     def _read_attempts(self, *, is_same: bool) -> tuple[str, set[tuple[str, float, int]]]:
         """Return the key of the run, and name, value and step of all points that earlier attempts at it noted."""
         notes = [note for _, note in self._outbox.read()] if is_same else []
-        keys = [note["key"] for note in notes if note["kind"] == "start"]
-        if not keys:
+        starts = [(place, note["key"]) for place, note in enumerate(notes) if note["kind"] == "start"]
+        if not starts:
             return uuid.uuid4().hex, set()
+        key = starts[-1][1]
+        notes = notes[next(place for place, known in starts if known == key) :]  # before it, the folder was another's
         points = [point for note in notes if note["kind"] == "metrics" for point in note["points"]]
-        return keys[-1], {(name, value, step) for name, value, _, step in points if not name.startswith(OF_THE_WHOLE)}
+        return key, {(name, value, step) for name, value, _, step in points if not name.startswith(OF_THE_WHOLE)}
 
     def _first_tags(self) -> dict[str, str]:
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}

@@ -19,6 +19,7 @@ from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.mlflow.read import fetch_predictions, fetch_run_bundle, read_record
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import read_result
 from sentiment.tracking.runs import StoredRun
 from sentiment.training.result import TestPredictions
@@ -111,6 +112,28 @@ def test_the_model_in_mlflow_is_that_of_the_attempt_that_ended(project, attempt,
     fetched = fetch_run_bundle(project.uri, project.run().info.run_id, tmp_path)
     assert fetched is not None
     assert (fetched / WEIGHTS_FILE).read_bytes() == (bundle / WEIGHTS_FILE).read_bytes()
+
+
+@pytest.mark.parametrize("longer", [None, "trainer.max_epochs=30"])
+def test_a_logged_model_has_the_metrics_of_its_validation_whichever_attempt_made_it(project, attempt, longer):
+    overrides = ("tracking.log_model=true", "trainer.max_epochs=20")
+    context = attempt(*overrides, points=[(1, 0.5), (2, 1.0), (3, 1.5)], ending=KILLED if longer is None else FINISHED)
+    (context.output_dir / "checkpoints").mkdir()
+    (context.output_dir / "checkpoints/last.ckpt").touch()
+    last = attempt(*overrides[:1], longer or overrides[1], points=[(3, 1.5), (4, 2.0)], accuracy=0.7)
+    [note] = [note for _, note in Outbox(last.output_dir).read() if note["kind"] == "model"][longer is not None :]
+    told = {(name, value, step) for name, value, _, step in note["points"]}
+    assert told == {("val/accuracy", 0.8, 2), ("val/loss", 0.5, 2)}
+
+
+def test_a_run_that_begins_anew_has_its_own_points_whatever_the_one_before_it_measured(project, attempt):
+    context = attempt("trainer.max_epochs=2")
+    (context.output_dir / "checkpoints").mkdir()
+    (context.output_dir / "checkpoints/last.ckpt").touch()
+    attempt("trainer.max_epochs=3", points=[(3, 1.5)], ending=KILLED)
+    attempt("trainer.max_epochs=3", points=[(1, 0.5), (2, 1.0), (3, 1.5)])  # its checkpoint was damaged
+    runs = {run.data.params["trainer.max_epochs"]: run.info.run_id for run in project.runs()}
+    assert [point["step"] for point in read_record(project.uri, runs["3"]).history] == [1, 2, 3]
 
 
 def test_a_job_that_was_run_again_counts_once_from_mlflow_too(project, attempt):
