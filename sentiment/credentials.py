@@ -94,6 +94,11 @@ def _locate(uri: str) -> str:
     return f"{parts.scheme.partition('+')[0]}://{parts.netloc.rpartition('@')[2]}"
 
 
+def is_same_store(uri: str, other: str) -> bool:
+    """Return whether two addresses are of one store: a server may be called with a user's name or without."""
+    return uri == other or (bool(urlsplit(uri).hostname) and _locate(uri) == _locate(other))
+
+
 def read_password(variable: str) -> str | None:
     """Return a password from the environment, or from the first line of the file that ``VARIABLE_FILE`` names.
 

@@ -28,6 +28,8 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There is no such folder, or the store does not take everything.
     """
+    from sentiment.config.home import read_portable
+    from sentiment.credentials import is_same_store
     from sentiment.errors import TrackingError
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
@@ -48,8 +50,15 @@ def run(options: argparse.Namespace) -> None:
             f"in a folder of that name here nor under {root}.\n  -> "
             + (f"did you mean {', '.join(near)}?" if near else "name the folder of a run or a sweep")
         )
+    uri = stored_runs.choose_tracking_uri(options.tracking_uri)
+    stores = sorted({read_portable(store) for outbox in find_outboxes(folder) for store in outbox.stores})
+    if options.tracking_uri is not None and not any(is_same_store(uri, store) for store in stores):
+        raise TrackingError(
+            f"Nothing in {folder} goes to {uri}: it is for {', '.join(stores)}.\n"
+            "  -> leave --tracking-uri out, or give that address with its password"
+        )
     waiting = [outbox for outbox in find_outboxes(folder) if not outbox.is_delivered]
-    deliverer = Deliverer(folder, [stored_runs.choose_tracking_uri(options.tracking_uri)])
+    deliverer = Deliverer(folder, [uri])
     is_whole = deliverer.deliver()
     if is_whole and [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
         is_whole = deliverer.deliver()

@@ -139,6 +139,12 @@ class Outbox:
         self.save(Delivery(size, run_id, write_uri(uri)))
 
     @property
+    def stores(self) -> set[str]:
+        """Where what is noted goes to, as it may be written down."""
+        noted = {note["uri"] for _, note in self.read() if note["kind"] == "start"}
+        return noted | {uri for uri in [self.delivery.uri] if uri is not None}
+
+    @property
     def is_used(self) -> bool:
         """Whether anything was ever noted."""
         return self._file.exists()

@@ -18,9 +18,9 @@ def multirun(tmp_path, monkeypatch):
     return tmp_path / "multirun"
 
 
-def deliver(outbox: Outbox) -> None:
+def deliver(outbox: Outbox, uri: str = "sqlite:///x.db") -> None:
     outbox.note("tags", tags={})
-    outbox.begin("0" * 32, "sqlite:///x.db")
+    outbox.begin("0" * 32, uri)
 
 
 def test_a_folder_without_records_for_mlflow_is_an_error_that_names_others(multirun, tmp_path):
@@ -37,6 +37,17 @@ def test_a_name_under_multirun_is_found_also_where_a_folder_here_is_called_so(mu
     (tmp_path / "transformer").mkdir()
     main(["sync", "transformer"])
     assert capsys.readouterr().out == "Everything is delivered.\n"
+
+
+def test_a_store_that_nothing_goes_to_is_refused(multirun, capsys):
+    deliver(Outbox(multirun / "a" / "0"), "sqlite:///x.db")
+    deliver(Outbox(multirun / "b" / "0"), "http://mlflow.example:5000")
+    for uri in ("sqlite:///x.db", "http://me@mlflow.example:5000"):
+        main(["sync", "--tracking-uri", uri])
+        assert capsys.readouterr().out == "Everything is delivered.\n"
+    for uri in ("sqlite:///y.db", "http://mlflow.example:6000"):
+        with pytest.raises(TrackingError, match=f"goes to {uri}: it is for http://mlflow.example:5000, sqlite:///x.db"):
+            main(["sync", "--tracking-uri", uri])
 
 
 def test_where_nothing_was_run_there_is_nothing_to_deliver(multirun, capsys):
