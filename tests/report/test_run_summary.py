@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.objective import METRICS
 from sentiment.report.run_summary import write_selection, write_summary
 from sentiment.tracking import runs
 from sentiment.tracking.result_file import write_result
@@ -36,6 +38,15 @@ def test_a_run_ends_with_its_answer(finish):
     assert lines[3].split() == ["validation", "80.00", "%", "70.00", "%", "-", "0.5"]
     assert lines[4].split() == ["test", "75.00", "%", "-", "90.00", "%", "-"]
     assert "run run0 of reviews: mlflow ui" in lines[6]
+
+
+def test_the_documents_show_what_a_run_prints_and_records():
+    """Every metric of a run, in the order of its last lines."""
+    shown = (PROJECT_DIR / "README.md").read_text(encoding="utf-8").splitlines()
+    [place] = [index for index, line in enumerate(shown) if line.startswith("Selected: epoch ")]
+    assert shown[place + 1].split() == [*METRICS, "ece"]
+    recorded = (PROJECT_DIR / "docs" / "records.md").read_text(encoding="utf-8")
+    assert [name for name in METRICS if f"`val/{name}`" not in recorded] == []
 
 
 def test_the_commands_that_come_next_are_filled_in(finish):
