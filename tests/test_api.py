@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,13 @@ def test_a_sweep_of_another_machine_is_not_taken_for_its_first_run(called, monke
 def test_what_a_command_has_against_its_arguments_is_raised():
     with pytest.raises(api.CommandFailedError, match=r"did you mean model\.heads"):
         api.run(["model.hed=3"])
+
+
+def test_the_best_of_tries_is_none_of_them(called, tmp_path):
+    started, params = "2026-01-01T00:00:00+00:00", {"objective": "val/accuracy", "trainer.debug": "fast"}
+    record = ResultRecord("rnn", "rnn", "FINISHED", started, params=params, job_number=0)
+    write_result(tmp_path / "tries/0", replace(record, metrics={"val/accuracy": 0.9}))
+    with pytest.raises(SentimentError, match="train without debug"):
+        api.Sweep(tmp_path / "tries").best  # noqa: B018
+    write_result(tmp_path / "tries/1", replace(record, params={}, job_number=1, metrics={"val/accuracy": 0.8}))
+    assert api.Sweep(tmp_path / "tries").best.folder == tmp_path / "tries/1"

@@ -29,6 +29,8 @@ FINGERPRINT_TAG = "data.fingerprint"
 
 EPOCHS = "trainer.max_epochs"
 
+DEBUG = "trainer.debug"
+
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 """What a run goes on from, in its folder."""
 
@@ -128,7 +130,7 @@ class ResultRecord:
 
 def is_try(params: Mapping[str, str]) -> bool:
     """Return whether a run was made with ``trainer.debug``: it is no result, and nothing ranks or compares it."""
-    return params.get("trainer.debug", "null") != "null"
+    return params.get(DEBUG, "null") != "null"
 
 
 def write_commit(record: ResultRecord) -> str:

@@ -17,7 +17,7 @@ from sentiment.models.bundle import Predictor
 from sentiment.models.transformer import TextClassificationTransformer
 from sentiment.report.errors.attention import AttentionView, view_attention
 from sentiment.report.errors.tables import AnalysisError, ErrorTables, LabelledPredictions, tabulate_errors
-from sentiment.tracking.result_file import FINGERPRINT_TAG
+from sentiment.tracking.result_file import DEBUG, FINGERPRINT_TAG
 
 if TYPE_CHECKING:
     from sentiment.tracking.runs import StoredRun
@@ -84,7 +84,7 @@ def analyse_run(
     """
     if run.record.is_try:
         raise AnalysisError(
-            f"The run was made with debug={run.record.params['trainer.debug']}, on a few reviews: its errors say "
+            f"The run was made with debug={run.record.params[DEBUG]}, on a few reviews: its errors say "
             "nothing.\n  -> train it without debug"
         )
     settings = run.read_settings()

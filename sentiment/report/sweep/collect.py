@@ -21,6 +21,7 @@ from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_ro
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.result_file import (
     ADOPTED_TAG,
+    DEBUG,
     FINGERPRINT_TAG,
     PARENT_FILE,
     RESULT_FILE,
@@ -290,7 +291,8 @@ def _shorten(row: SweepRow) -> SweepRow:
 
     def shorten(record: ResultRecord) -> ResultRecord:
         tags = {name: text for name, text in record.tags.items() if name == ADOPTED_TAG}
-        return replace(record, params={}, history=(), metrics={}, overrides=(), tags=tags)
+        params = {name: text for name, text in record.params.items() if name == DEBUG}
+        return replace(record, params=params, history=(), metrics={}, overrides=(), tags=tags)
 
     return replace(row, metrics={}, curve=(), runs=tuple(map(shorten, row.runs)))
 

@@ -87,3 +87,11 @@ def test_a_journal_cut_in_half_is_reported_with_what_the_folder_proves(study, ma
     page = render_page(table, [])
     assert "No trial has finished in the study&#39;s storage, so there is no best one." in page
     assert "no result of trials 0, 1, 2, but the runs&#39; records have" in page
+
+
+def test_a_try_has_no_rank_while_its_study_runs(study, make_record, tmp_path):
+    for number, accuracy in enumerate((0.7, 0.9, 0.8)):
+        debug = {"trainer.debug": "fast" if number == 2 else "null"}
+        write_result(tmp_path / str(number), make_record(number, "rnn", accuracy=accuracy, params=debug))
+    now = RunningStudy("mine", tmp_path, OBJECTIVES, 1).collect(stand(study))
+    assert [(row.number, row.rank) for row in now.rows] == [(0, 1), (1, None), (2, None)]
