@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from sentiment.report.compare.groups import split_runs
 from sentiment.report.draw.table import write_table
 from sentiment.report.sweep.charts.trials import group_by_settings
 from sentiment.report.sweep.collect import collect_records
+from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.page import write_headline
 from sentiment.report.sweep.rows import KILLED_OUTRIGHT, find_changed
 from sentiment.report.sweep.tables import make_ranking, order_metrics
@@ -152,3 +155,6 @@ def test_what_only_tried_a_run_has_no_rank_and_says_why(make_record):
     assert (alone.best, alone.front, alone.best_command) == (None, (), None)
     assert "a try" in write_headline(alone)
     assert make_ranking(alone).rows[0][-1] == "a try (debug), which nothing ranks"
+    console = Console(file=io.StringIO(), width=120)
+    print_table(alone, console)
+    assert console.file.getvalue().split("\n")[1] == "1 finished", "and not: ranked by"
