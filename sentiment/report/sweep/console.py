@@ -149,7 +149,8 @@ def _make_table(rows: tuple[SweepRow, ...], columns: list[PrintedColumn], in_col
 def _write_heading(table: SweepTable) -> str:
     better = "higher" if table.directions[0] == "maximize" else "lower"
     states = table.count_states()
-    how = f", ranked by {table.objectives[0]} ({better} is better)" if table.ranked else ""
+    is_tried = not table.ranked and any(row.is_try for row in table.rows)
+    how = "" if is_tried else f", ranked by {table.objectives[0]} ({better} is better)"
     parts = [f"{states.get('complete', 0)} finished{how}"]
     if len(table.objectives) > 1 and table.front:
         parts.append(f"{len(table.front)} on the front with {' and '.join(table.objectives[1:])}")
