@@ -33,7 +33,7 @@ from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
 from sentiment.credentials import name_server
-from sentiment.errors import ConfigError, RunPruned, refusing_exit
+from sentiment.errors import ConfigError, Fault, RunPruned, SentimentError, refusing_exit
 from sentiment.format import is_share
 from sentiment.process import prepare_process
 from sentiment.search.study.current import RunningTrial, current_trial
@@ -83,7 +83,7 @@ def run_job(run: RunContext) -> tuple[float, ...]:
         try:
             with refusing_exit():
                 outcome = train(run, trial)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM or a terminal that was closed
             if run.job_number is None:
                 log.info("Stopped. %s", explain_resuming(run))
             raise
@@ -187,6 +187,31 @@ def find_start(settings: Settings) -> Predictor | None:
         SentimentError: There is no such model, or it cannot be read.
     """
     return None if settings.trainer.init_from is None else load_model(settings.trainer.init_from, settings)
+
+
+def find_missing_models(settings: Settings) -> list[Fault]:
+    """Return a fault for each trained model that a run would look for in vain."""
+    trainer = settings.trainer
+    named = [("trainer.init_from", name) for name in filter(None, [trainer.init_from])]
+    named += [("trainer.teachers", name) for name in trainer.teachers or ()]
+    faults = [(key, _explain_missing(name, settings.tracking.uri)) for key, name in named]
+    return [Fault(key, *problem) for key, problem in faults if problem is not None]
+
+
+@cache
+def _explain_missing(name: str, uri: str) -> tuple[str, str] | None:
+    """Return why there is no such model, and the remedy; None: there is one. A registered one is looked for later."""
+    from sentiment.tracking.model_source import find_model_source
+    from sentiment.tracking.runs import MULTIRUN_DIR
+
+    if name.startswith("models:/"):
+        return None
+    try:
+        find_model_source(name, MULTIRUN_DIR, uri)
+    except SentimentError as error:
+        problem, _, remedy = str(error).partition("\n")
+        return problem, remedy.partition("\n")[0].strip().removeprefix("->").strip()
+    return None
 
 
 def load_model(name: str, settings: Settings) -> Predictor:

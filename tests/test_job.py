@@ -19,6 +19,7 @@ from sentiment.errors import ConfigError, RunPruned, SentimentError
 from sentiment.job import TrialReporter, watch_training
 from sentiment.models.build import build_model, count_parameters
 from sentiment.search.study.current import running
+from sentiment.tracking import runs
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import FINGERPRINT_TAG, ResultRecord, write_result
 from sentiment.training.debugging import limit_corpus
@@ -75,6 +76,22 @@ def test_a_stopped_run_goes_on_only_where_an_epoch_was_whole(tmp_path):
     (run.output_dir / "checkpoints").mkdir(parents=True)
     (run.output_dir / "checkpoints" / LAST_FILE).touch()
     assert job.explain_resuming(run).endswith(f"'hydra.run.dir={tmp_path}/a run'")
+
+
+def test_models_that_are_not_there_are_faults_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        names = [
+            "trainer.init_from=nobody",
+            "trainer.teachers=[no_one,models:/imdb@champion]",
+            "data.unlabelled_size=9",
+        ]
+        settings = read_settings(compose("config", [*names, f"tracking.uri=sqlite:///{tmp_path}/none.db"]), tmp_path)
+    faults = job.find_missing_models(settings)
+    assert [(fault.key, "There is no run" in fault.problem) for fault in faults] == [
+        ("trainer.init_from", True), ("trainer.teachers", True),
+    ]  # fmt: skip
+    assert all(fault.remedy and "->" not in fault.remedy for fault in faults)
 
 
 def report(trial):
@@ -211,8 +228,8 @@ def test_a_run_that_ends_its_process_has_failed(monkeypatch, code):
     settings = SimpleNamespace(tracking=SimpleNamespace(uri="sqlite:///mlflow.db"), objectives=["val/accuracy"])
     monkeypatch.setattr(job, "train", lambda run, trial: sys.exit(code))
     with pytest.raises(SentimentError, match=r"The run called sys.exit\("):
-        job.run_job(SimpleNamespace(settings=settings))
+        job.run_job(SimpleNamespace(settings=settings, job_number=0))
     for passed in (143, 144, -1):  # SIGTERM; submitit's, for a job that is queued again
         monkeypatch.setattr(job, "train", lambda run, trial, passed=passed: sys.exit(passed))
         with pytest.raises(SystemExit):
-            job.run_job(SimpleNamespace(settings=settings))
+            job.run_job(SimpleNamespace(settings=settings, job_number=0))

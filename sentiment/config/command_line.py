@@ -56,11 +56,15 @@ SearchPoints = Callable[[DictConfig, Sequence[str], Mapping[str, str], ConfigLoa
 compose, the command line, the options of all groups, and Hydra's loader."""
 
 
+FindFaults = Callable[[Settings], list[Fault]]
+
+
 def check_command_line(
     arguments: Sequence[str],
     config_dir: Path,
     config_name: str,
     searches: Mapping[str, SearchPoints] | None = None,
+    find_more: FindFaults = lambda settings: [],
 ) -> None:
     """Compose and check every configuration that a command line would run.
 
@@ -71,6 +75,7 @@ def check_command_line(
         config_dir: Folder of the primary config.
         config_name: Name of the primary config.
         searches: For sweepers that draw points of their own: class of the sweeper to what lists its points.
+        find_more: Finds faults of a run that has none by its configuration alone.
 
     Raises:
         ConfigError: With every fault of every point, each once.
@@ -93,7 +98,7 @@ def check_command_line(
             faults = require_config(loader, config_name)
             if not faults:
                 with explaining_breaks(folders, options.overrides):
-                    faults = CommandLineCheck(options, config_name, searches or {}).find_faults()
+                    faults = CommandLineCheck(options, config_name, searches or {}, find_more).find_faults()
     if faults:
         raise ConfigError(faults)
 
@@ -138,8 +143,10 @@ def find_sweep_dir(overrides: Sequence[str], config_dir: Path = PROJECT_DIR / "c
 class CommandLineCheck:
     """One parsed command: which points it stands for, and what is wrong with them."""
 
-    def __init__(self, options: Namespace, config_name: str, searches: Mapping[str, SearchPoints]) -> None:
-        self.config_name = config_name
+    def __init__(
+        self, options: Namespace, config_name: str, searches: Mapping[str, SearchPoints], find_more: FindFaults
+    ) -> None:
+        self.config_name, self.find_more = config_name, find_more
         self.searches = searches
         self.multirun: bool = options.multirun
         self.lines: list[str] = list(options.overrides)
@@ -271,6 +278,7 @@ class CommandLineCheck:
         settings, faults = check_settings(config, Path.cwd())
         if settings is not None:
             self.unread.look(settings, sweeper or {})
+            faults = [*faults, *self.find_more(settings)]
         return faults
 
     def _keep_composable(self, overrides: list[Override]) -> tuple[list[Override], DictConfig, list[Fault]]:

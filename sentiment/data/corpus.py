@@ -312,5 +312,5 @@ def _log_corpus(corpus: Corpus) -> None:
     if dropped["validation_test"]:
         log.warning("%d validation reviews also stand in the test and are left out.", dropped["validation_test"])
     if corpus.skipped_rows:
-        log.warning("%d bad rows were left out (data.on_bad_row=skip).", corpus.skipped_rows)
+        log.warning("Bad rows left out (data.on_bad_row=skip): %d.", corpus.skipped_rows)
     report_classes(corpus.class_names, {name: getattr(corpus, name).labels for name in SPLITS})

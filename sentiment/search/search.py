@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,17 +24,17 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
-from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, NopPruner
+from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
 from sentiment.flat import is_within
-from sentiment.private import BASIC_LAUNCHER, construct
+from sentiment.private import BASIC_LAUNCHER
 from sentiment.search import prior
 from sentiment.search.application import Application
 from sentiment.search.composer import Composer
 from sentiment.search.options import StudyOptions
+from sentiment.search.pruners import build_pruner
 from sentiment.search.space.constraints import Validity, make_validity
 from sentiment.search.space.corners import list_corners
 from sentiment.search.space.names import find_unknown_names
@@ -48,14 +47,11 @@ from sentiment.search.storage.address import read_address
 from sentiment.search.study.definition import LIMIT_KEY, Definition
 from sentiment.search.study.limits import check_limits
 from sentiment.search.study.outcome import RepeatPlan
-from sentiment.search.study.population import PopulationPruner
-from sentiment.search.study.promotion import PromotionPruner
 
 log = logging.getLogger(__name__)
 
 _NOWHERE = object()
 
-SCHEDULERS = [f"{kind.__module__}.{kind.__qualname__}" for kind in (PromotionPruner, PopulationPruner)]
 
 CustomSpace = Callable[[DictConfig, optuna.Trial], None]
 """An application's own search space: draws further parameters of a trial."""
@@ -137,7 +133,7 @@ class Search:
             extend=_find_custom_space(options.custom_search_space),
             composer=composer,
             sampler=sampler,
-            pruner=_build_pruner(None if options.extend else options.pruner),
+            pruner=build_pruner(None if options.extend else options.pruner),
             repeats=RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize),
             working_dir=working_dir,
             study_dir=(working_dir / str(config.hydra.sweep.dir)).resolve(),
@@ -428,16 +424,6 @@ def _write_drawn(value: Any) -> str:
     if isinstance(value, str) and (value == "null" or ("'" in value and value[0] not in "'\"[{")):
         return QuotedString(value, Quote.single).with_quotes()
     return write_value(value)
-
-
-def _build_pruner(config: Mapping[str, Any] | None) -> BasePruner:
-    if config is None:
-        return NopPruner()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # people chose it
-        pruner = construct(config, ("optuna.pruners.*", *SCHEDULERS))
-    assert isinstance(pruner, BasePruner), f"hydra.sweeper.pruner gives {pruner!r}"
-    return pruner
 
 
 def _find_custom_space(name: str | None) -> CustomSpace | None:

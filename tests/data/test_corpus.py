@@ -143,7 +143,7 @@ def test_the_log_tells_sizes_and_what_was_left_out(prepare: Prepare, caplog: pyt
         prepare()
     assert "180 training, 20 validation and 60 test reviews" in caplog.text
     assert "dropped from train: 0 also in test, 0 also in validation" in caplog.text
-    assert "3 bad rows were left out (data.on_bad_row=skip)" in caplog.text
+    assert "Bad rows left out (data.on_bad_row=skip): 3." in caplog.text
 
 
 def test_what_an_entry_is_stands_beside_it(prepare: Prepare, tmp_path: Path):

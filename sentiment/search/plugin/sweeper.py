@@ -131,6 +131,7 @@ def list_search_points(
     """
     from sentiment.search.composer import Composer
     from sentiment.search.options import read_options, require_parts
+    from sentiment.search.pruners import build_pruner
     from sentiment.search.space.constraints import make_validity
     from sentiment.search.space.corners import list_corners
     from sentiment.search.space.reading import read_space  # Optuna takes its time, which other commands save
@@ -140,6 +141,7 @@ def list_search_points(
     options = read_options({str(key): _plain(sweeper[key]) for key in sweeper if key != "_target_"})
     read_address(options.storage, Path())
     require_parts(options)
+    build_pruner(options.pruner)
     params, branches, constraints = (
         OmegaConf.to_container(sweeper[key] or OmegaConf.create(empty), resolve=True)
         for key, empty in (("params", {}), ("branches", {}), ("constraints", []))

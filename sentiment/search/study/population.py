@@ -48,9 +48,9 @@ class PopulationPruner(Scheduler):
     keys: Sequence[str] = ("optimizer",)
 
     def __post_init__(self) -> None:
-        is_sound = self.interval >= 1 and 0 < self.quantile <= 0.5 and self.factor > 1 and 0 <= self.resample <= 1
-        if not is_sound:
-            problem = "interval should be at least 1, quantile in (0, 0.5], factor above 1, resample in [0, 1]"
+        is_sound = 0 < self.quantile <= 0.5 and self.factor > 1 and 0 <= self.resample <= 1
+        if not (is_sound and type(self.interval) is int and self.interval >= 1):
+            problem = "interval should be whole, at least 1, quantile in (0, 0.5], factor above 1, resample in [0, 1]"
             raise ValueError(f"{problem}: {self}")
 
     def find_target(self, steps: int) -> int:

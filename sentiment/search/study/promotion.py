@@ -50,8 +50,10 @@ class PromotionPruner(Scheduler):
     _order: RungOrder = field(default_factory=RungOrder, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.min_resource < 1 or self.reduction_factor < 2 or self.max_paused < 1 or self.tolerance < 0:
-            problem = "min_resource and max_paused should be at least 1, reduction_factor 2, tolerance 0"
+        are_whole = all(type(one) is int for one in (self.min_resource, self.reduction_factor, self.max_paused))
+        least = ((self.min_resource, 1), (self.reduction_factor, 2), (self.max_paused, 1), (self.tolerance, 0))
+        if not are_whole or any(value < lowest for value, lowest in least):
+            problem = "min_resource and max_paused should be whole numbers of at least 1, reduction_factor of 2"
             raise ValueError(f"{problem}: {self}")
 
     def find_target(self, steps: int) -> int:

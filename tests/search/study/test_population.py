@@ -110,7 +110,7 @@ def test_numbers_change_within_their_intervals_and_the_rest_stays(seed, value, w
 
 @pytest.mark.parametrize("faulty", [{"interval": 0}, {"quantile": 0.0}, {"quantile": 0.6}, {"factor": 1.0}])
 def test_a_population_that_is_none_is_refused(faulty):
-    with pytest.raises(ValueError, match="interval should be at least 1"):
+    with pytest.raises(ValueError, match="interval should be whole, at least 1"):
         PopulationPruner(**faulty)
 
 

@@ -114,7 +114,15 @@ def test_in_the_end_the_best_of_a_growing_ladder_comes_to_its_end_though_the_fir
 
 
 @pytest.mark.parametrize(
-    "faulty", [{"min_resource": 0}, {"reduction_factor": 1}, {"max_paused": 0}, {"tolerance": -0.1}]
+    "faulty",
+    [
+        {"min_resource": 0},
+        {"min_resource": "x"},
+        {"min_resource": 1.5},
+        {"reduction_factor": 1},
+        {"max_paused": 0},
+        {"tolerance": -0.1},
+    ],
 )
 def test_a_ladder_that_is_none_is_refused(sweep, faulty):
     with pytest.raises(ValueError, match="at least 1"):

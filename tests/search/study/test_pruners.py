@@ -5,7 +5,6 @@ from __future__ import annotations
 import optuna
 import pytest
 from hydra.core.config_store import ConfigStore
-from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
@@ -152,7 +151,7 @@ def test_reports_of_several_objectives_are_taken_and_not_compared(sweep):
 
 
 def test_a_pruner_from_elsewhere_is_refused(sweep, study_dir):
-    with pytest.raises(InstantiationException, match="execution whitelist"):
+    with pytest.raises(StudyEndedError, match="execution whitelist"):
         sweep("x=interval(-5,5)", "hydra.sweeper.pruner._target_=os.getcwd")
     assert not study_dir.exists()
 
