@@ -189,11 +189,18 @@ def find_start(settings: Settings) -> Predictor | None:
     return None if settings.trainer.init_from is None else load_model(settings.trainer.init_from, settings)
 
 
+def list_models(settings: Settings) -> list[tuple[str, str]]:
+    """List the trained models that a run needs: the key of each, and its name."""
+    trainer = settings.trainer
+    starts = [] if trainer.init_from is None else [trainer.init_from]
+    return [("trainer.init_from", name) for name in starts] + [
+        ("trainer.teachers", name) for name in trainer.teachers or ()
+    ]
+
+
 def find_missing_models(settings: Settings) -> list[Fault]:
     """Return a fault for each trained model that a run would look for in vain."""
-    trainer = settings.trainer
-    named = [("trainer.init_from", name) for name in filter(None, [trainer.init_from])]
-    named += [("trainer.teachers", name) for name in trainer.teachers or ()]
+    named = list_models(settings)
     faults = [(key, _explain_missing(name, settings.tracking.uri)) for key, name in named]
     return [Fault(key, *problem) for key, problem in faults if problem is not None]
 
@@ -328,15 +335,14 @@ def identify_data(config: DictConfig) -> str:
 
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     settings = read_settings(task, Path(config.hydra.runtime.cwd))
-    trainer = settings.trainer
-    reads_unlabelled = settings.pretrain is not None or trainer.teachers is not None
+    reads_unlabelled = settings.pretrain is not None or settings.trainer.teachers is not None
     fingerprint = _fingerprint(settings.data.model_dump_json(), reads_unlabelled)
-    names = [*([] if trainer.init_from is None else [trainer.init_from]), *(trainer.teachers or [])]
-    if not names:
+    named = list_models(settings)
+    if not named:
         return fingerprint
     from sentiment.training.start import hash_model
 
-    return ":".join([fingerprint, *(hash_model(load_model(name, settings)) for name in names)])
+    return ":".join([fingerprint, *(hash_model(load_model(name, settings)) for _, name in named)])
 
 
 @lru_cache(maxsize=64)

@@ -57,6 +57,7 @@ compose, the command line, the options of all groups, and Hydra's loader."""
 
 
 FindFaults = Callable[[Settings], list[Fault]]
+"""Lists what is wrong with the settings of one run."""
 
 
 def check_command_line(

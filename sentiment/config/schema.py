@@ -538,6 +538,8 @@ class Settings(Group):
         if model is not None and find_option(model).fitter:
             problem = f"teachers={trainer.teachers}, but model={model.name} is fitted in one go, to labels"
             raise conflict(problem, "leave them out; it can be a teacher itself")
+        if len(set(trainer.teachers)) < len(trainer.teachers):
+            raise conflict(f"teachers={trainer.teachers} names one twice, and each counts once", "name each once")
         if trainer.debug == "overfit":
             raise conflict("teachers, but debug=overfit learns a few labels by heart", "leave one of the two out")
         keys = [key for key in ("unlabelled_path", "unlabelled_size") if hasattr(data, key)]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -53,6 +53,10 @@ class EncodedSplit:
     def __getitem__(self, index: int) -> npt.NDArray[np.integer]:
         """Return the (T,) ids of one review, at full length."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.integer]]:
+        """Yield the ids of each review, at full length."""
+        return (self[index] for index in range(len(self)))
 
     def take(self, rows: npt.NDArray[np.int64]) -> EncodedSplit:
         """Return some of the reviews, in the order of their indices given."""

@@ -52,7 +52,6 @@ log = logging.getLogger(__name__)
 
 _NOWHERE = object()
 
-
 CustomSpace = Callable[[DictConfig, optuna.Trial], None]
 """An application's own search space: draws further parameters of a trial."""
 

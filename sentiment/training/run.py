@@ -279,9 +279,7 @@ def write_bundle(
     """
     data, tokenizer_json = settings.data, corpus.tokenizer.to_json()
     cutting = max_tokens, data.keep, data.head_fraction
-    trained, selecting = (
-        hash_reviews(split[row] for row in range(len(split))) for split in (corpus.train, corpus.validation)
-    )
+    trained, selecting = hash_reviews(corpus.train), hash_reviews(corpus.validation)
     learned = np.concatenate([trained, selecting])
     # All are by the same tokenizer, and so of the same kind; where one of them does not know them, nobody does.
     seen = [(one.learned, one.trained) for one in (start, corpus.lessons) if one is not None]

@@ -9,11 +9,10 @@ import hashlib
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from sentiment.data.corpus import Corpus, EncodedSplit
+from sentiment.data.corpus import Corpus
 from sentiment.errors import ModelFileError
 from sentiment.models.bundle import Predictor, hash_reviews
 from sentiment.models.naive_bayes import NaiveBayesFeatures
@@ -74,14 +73,14 @@ def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str
         corpus: The run's reviews, by the tokenizer of `start`.
         is_tested: Whether the run looks at its test reviews.
     """
-    told, own = [], _hash_split(corpus.train)
+    told, own = [], hash_reviews(corpus.train)
     measured = [("validation", corpus.validation, start.trained, "training")]
     measured += [("test", corpus.test, start.learned, "training or validation")] if is_tested else []
     for name, split, seen, how in measured:
         if seen is None:
             told.append(f"Its bundle does not tell what it learned from: {name} reviews may be among it.")
             continue
-        hashes = _hash_split(split)
+        hashes = hash_reviews(split)
         known = int((np.isin(hashes, seen) & ~np.isin(hashes, own)).sum())
         if known:
             told.append(
@@ -89,10 +88,6 @@ def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str
                 "those of reviews that it has never seen. Take the data and the data.split_seed that it was trained on."
             )
     return told
-
-
-def _hash_split(split: EncodedSplit) -> npt.NDArray[np.uint64]:
-    return hash_reviews(split[row] for row in range(len(split)))
 
 
 def take_words(network: nn.Module, words: Mapping[str, torch.Tensor]) -> str:

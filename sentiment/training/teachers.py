@@ -13,6 +13,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -94,13 +95,15 @@ def ask_teachers(
         )
     torch.set_num_threads(count_threads(settings.trainer))
     device = choose_device(settings.trainer)
-    asked = [_Teacher.introduce(name, model, settings, corpus, unlabelled) for name, model in teachers.items()]
+    own = _Reviews(corpus, unlabelled)
+    known = {corpus.tokenizer.to_json(): own}  # a tokenizer that several teachers have in common reads once
+    asked = [_introduce(name, model, settings, known) for name, model in teachers.items()]
     count = min(len(unlabelled), count_reviews(settings) or len(unlabelled))
     cache_dir = Path(settings.data.cache_dir).expanduser()
     answers = [teacher.answer(corpus.class_names, count, code, cache_dir, device, tell) for teacher in asked]
     targets = np.stack(answers).mean(axis=0)  # (N, K)
-    labelled = _hash_all(corpus.train, corpus.validation)
-    rows = np.flatnonzero(~np.isin(_hash_all(unlabelled)[:count], labelled))
+    labelled = np.concatenate([own.labelled_hashes, hash_reviews(corpus.test)])  # nor is the test learned from
+    rows = np.flatnonzero(~np.isin(own.unlabelled_hashes[:count], labelled))
     if not len(rows):
         raise DataError(
             f"each of the {count:,} reviews without labels also stands among those with labels; give others, or leave "
@@ -108,36 +111,51 @@ def ask_teachers(
         )
     log.info("%s", _describe(targets[rows], corpus.class_names, len(teachers), count - len(rows)))
     for teacher in asked:
-        for known in find_known(teacher.model, teacher.corpus, is_tested=settings.trainer.test):
-            log.warning("trainer.teachers, %s: %s", teacher.name, known)
+        for warning in find_known(teacher.model, teacher.reviews.corpus, is_tested=settings.trainer.test):
+            log.warning("trainer.teachers, %s: %s", teacher.name, warning)
     reviews = replace(unlabelled.take(rows), labels=targets[rows].argmax(axis=1), targets=targets[rows])
-    own = _hash_all(corpus.train, corpus.validation, unlabelled)
     return Answered(reviews, _merge([teacher.look_back(own) for teacher in asked]))
 
 
 @dataclass(frozen=True)
-class _Teacher:
-    """A trained model, and a run's reviews by its tokenizer: the same ones in the same order."""
+class _Reviews:
+    """A run's reviews by one tokenizer; by another one they are the same, in the same order."""
 
-    name: str
-    model: Predictor
     corpus: Corpus
     unlabelled: EncodedSplit
 
-    @classmethod
-    def introduce(
-        cls, name: str, model: Predictor, settings: Settings, corpus: Corpus, unlabelled: EncodedSplit
-    ) -> _Teacher:
-        if sorted(model.class_names) != sorted(corpus.class_names):
-            raise ModelFileError(
-                f"The classes of trainer.teachers, {name}, are {', '.join(model.class_names)}, and those of the data "
-                f"{', '.join(corpus.class_names)}.\n  -> take a model that was trained on these classes"
-            )
-        if model.tokenizer.to_json() == corpus.tokenizer.to_json():
-            return cls(name, model, corpus, unlabelled)
-        again = build_unlabelled(settings.data, model.tokenizer)
-        assert again is not None, "it was there by another tokenizer"
-        return cls(name, model, build_corpus(settings.data, model.tokenizer), again)
+    @cached_property
+    def labelled_hashes(self) -> Hashes:
+        return np.concatenate([hash_reviews(self.corpus.train), hash_reviews(self.corpus.validation)])
+
+    @cached_property
+    def unlabelled_hashes(self) -> Hashes:
+        return hash_reviews(self.unlabelled)
+
+
+def _introduce(name: str, model: Predictor, settings: Settings, known: dict[str, _Reviews]) -> _Teacher:
+    """Give a teacher the run's reviews by its tokenizer, of the known ones or read now."""
+    tokenizer, [own, *_] = model.tokenizer.to_json(), known.values()
+    if sorted(model.class_names) != sorted(own.corpus.class_names):
+        raise ModelFileError(
+            f"The classes of trainer.teachers, {name}, are {', '.join(model.class_names)}, and those of the data "
+            f"{', '.join(own.corpus.class_names)}.\n  -> take a model that was trained on these classes"
+        )
+    if tokenizer not in known:
+        unlabelled = build_unlabelled(settings.data, model.tokenizer)
+        assert unlabelled is not None, "it was there by another tokenizer"
+        known[tokenizer] = _Reviews(build_corpus(settings.data, model.tokenizer), unlabelled)
+    return _Teacher(name, model, hash_model(model), known[tokenizer])
+
+
+@dataclass(frozen=True)
+class _Teacher:
+    """A trained model, what identifies it, and a run's reviews by its tokenizer."""
+
+    name: str
+    model: Predictor
+    fingerprint: str
+    reviews: _Reviews
 
     def answer(
         self,
@@ -149,12 +167,12 @@ class _Teacher:
         tell: Callable[[str], None],
     ) -> npt.NDArray[np.float32]:
         """Return the (count, K) probabilities of the first reviews, with the classes in the order of the run's."""
-        model = self.model
+        model, reviews = self.model, self.reviews
         settings = {
-            "teacher": hash_model(model),
+            "teacher": self.fingerprint,
             "classes": model.class_names,
             "reading": [model.max_tokens, model.keep, model.head_fraction],
-            "reviews": hashlib.sha256(_hash_all(self.unlabelled)[:count].tobytes()).hexdigest(),
+            "reviews": hashlib.sha256(reviews.unlabelled_hashes[:count].tobytes()).hexdigest(),
             "code": code,
         }
 
@@ -165,7 +183,7 @@ class _Teacher:
             for start in range(0, count, CHUNK):
                 tell(f"{self.name} answers {start:,} of {count:,} reviews")
                 rows = range(start, min(start + CHUNK, count))
-                parts.append(model.answer([self.unlabelled[row] for row in rows])[0])
+                parts.append(model.answer([reviews.unlabelled[row] for row in rows])[0])
             model.network.to("cpu")
             content = {"answers": {"probabilities": np.concatenate(parts)}}
             return Entry(content, tokenizer=model.tokenizer.to_json(), meta={"settings": settings})
@@ -174,20 +192,22 @@ class _Teacher:
         order = [model.class_names.index(name) for name in class_names]
         return entry.arrays["answers"]["probabilities"][:, order]
 
-    def look_back(self, own: Hashes) -> Lessons:
-        """Return what the teacher has seen, by `own`, the hashes of all of the run's reviews by its own tokenizer.
+    def look_back(self, own: _Reviews) -> Lessons:
+        """Return what the teacher has seen, by the run's own tokenizer.
 
         By another tokenizer, reviews can be told only where they are the run's, too.
         """
-        theirs = _hash_all(self.corpus.train, self.corpus.validation, self.unlabelled)
-        fingerprint, seen = hash_model(self.model), (self.model.learned, self.model.trained)
-        if np.array_equal(theirs, own):
-            return Lessons(fingerprint, *seen)
+        seen = self.model.learned, self.model.trained
+        if self.reviews is own:
+            return Lessons(self.fingerprint, *seen)
+        theirs, ours = (
+            np.concatenate([reviews.labelled_hashes, reviews.unlabelled_hashes]) for reviews in (self.reviews, own)
+        )
         learned, trained = (
-            own[np.isin(theirs, hashes)] if hashes is not None and np.isin(hashes, theirs).all() else None
+            ours[np.isin(theirs, hashes)] if hashes is not None and np.isin(hashes, theirs).all() else None
             for hashes in seen
         )
-        return Lessons(fingerprint, learned, trained)
+        return Lessons(self.fingerprint, learned, trained)
 
 
 def _merge(lessons: Sequence[Lessons]) -> Lessons:
@@ -201,11 +221,6 @@ def _merge(lessons: Sequence[Lessons]) -> Lessons:
 def _unite(parts: Sequence[Hashes | None]) -> Hashes | None:
     known = [part for part in parts if part is not None]
     return np.unique(np.concatenate(known)) if len(known) == len(parts) else None
-
-
-def _hash_all(*splits: EncodedSplit) -> Hashes:
-    """Hash the reviews of several splits, in their order."""
-    return hash_reviews(split[row] for split in splits for row in range(len(split)))
 
 
 def _describe(targets: npt.NDArray[np.float32], class_names: tuple[str, ...], teachers: int, left_out: int) -> str:

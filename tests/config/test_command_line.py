@@ -152,6 +152,7 @@ def test_valid_commands_pass(arguments):
         (["trainer.teachers=[A]"], "trainer", "and there are none", "data.unlabelled_size"),
         (["data=files", "data.path=.", "trainer.teachers=[A]"], "trainer", "there are none", "data.unlabelled_path"),
         (["trainer.teachers=[]"], "trainer.teachers", "", ""),
+        (["trainer.teachers=[A,B,A]", "data.unlabelled_size=9"], "trainer", "names one twice", "name each once"),
         (["debug=overfit", "trainer.teachers=[A]"], "trainer", "learns a few labels by heart", "one of the two out"),
         (["pretrain=mlm", "pretrain.cutoffs=[50,20]"], "pretrain.cutoffs", "no rising ranks", "[1000,5000]"),
         (["pretrain=mlm", "pretrain.max_epochs=0"], "pretrain.max_epochs", "out of range", "at least 1"),

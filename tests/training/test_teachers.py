@@ -22,10 +22,6 @@ UNLABELLED = ("data.train_size=60", "data.test_size=40", "data.unlabelled_size=5
 TAUGHT = ("model=rnn", *UNLABELLED, "trainer.teachers=[mine]")
 
 
-def hash_split(split):
-    return hash_reviews(split[row] for row in range(len(split)))
-
-
 @pytest.fixture
 def settings(small_settings, tmp_path):
     return small_settings(*TAUGHT, f"data.cache_dir={tmp_path}")
@@ -108,24 +104,25 @@ def test_classes_are_told_apart_by_name(settings, corpus, make_teacher):
 def test_a_review_that_stands_among_those_with_labels_keeps_its_label(settings, corpus, make_teacher, caplog):
     caplog.set_level("INFO")
     reviews = build_unlabelled(settings.data, corpus.tokenizer)
-    doubled = replace(corpus, train=reviews.take(np.array([0, 3])), validation=reviews.take(np.array([1])))
+    parts = (reviews.take(np.array(rows)) for rows in ([0, 3], [1], [7]))
+    doubled = replace(corpus, **dict(zip(("train", "validation", "test"), parts, strict=True)))
     taught = ask(settings, doubled, make_teacher(corpus)).reviews
-    assert len(taught) == 47
-    assert "; 3 also stand among those with labels and are left out." in caplog.text
+    assert len(taught) == 46
+    assert "; 4 also stand among those with labels and are left out." in caplog.text
     with pytest.raises(DataError, match="each of the 50 reviews"):
         ask(settings, replace(corpus, train=reviews), make_teacher(corpus))
 
 
 def test_what_a_teacher_has_seen_its_student_has_seen(settings, corpus, make_teacher, reporter, tmp_path, caplog):
-    tested = hash_split(corpus.test)
+    tested = hash_reviews(corpus.test)
     teacher = make_teacher(corpus, learned=tested[:7], trained=tested[:5])
     taught = ask(settings, corpus, teacher).add_to(corpus)
     assert "teacher 0: 7 of the 40 test reviews stood in its own training or validation" in caplog.text
     result = train_and_test(settings, taught, tmp_path / "run", reporter)
     student = Predictor.load(result.bundle)
-    own = [*hash_split(corpus.train), *hash_split(build_unlabelled(settings.data, corpus.tokenizer))]
+    own = [*hash_reviews(corpus.train), *hash_reviews(build_unlabelled(settings.data, corpus.tokenizer))]
     assert set(student.trained) == {*own, *tested[:5]}
-    assert set(student.learned) == {*own, *hash_split(corpus.validation), *tested[:7]}
+    assert set(student.learned) == {*own, *hash_reviews(corpus.validation), *tested[:7]}
     ask(settings, corpus, make_teacher(corpus))
     assert "teacher 0: Its bundle does not tell what it learned from" in caplog.text
     unknown = ask(settings, corpus, teacher, make_teacher(corpus, 1)).lessons
@@ -138,13 +135,13 @@ def test_a_teacher_with_another_tokenizer_reads_the_same_reviews(
     pieces = small_settings(*TAUGHT, f"data.cache_dir={tmp_path}", "data.tokenizer.kind=bpe")
     other = build_corpus(pieces.data)
     theirs = build_unlabelled(pieces.data, other.tokenizer)
-    seen = np.concatenate([hash_split(other.train)[:4], hash_split(other.validation)[:2], hash_split(theirs)[:3]])
+    seen = np.concatenate([hash_reviews(other.train)[:4], hash_reviews(other.validation)[:2], hash_reviews(theirs)[:3]])
     teacher = make_teacher(other, learned=seen, trained=seen)
     answered = ask(settings, corpus, teacher)
     assert answered.reviews.targets == pytest.approx(teacher.answer([theirs[row] for row in range(50)])[0], abs=1e-6)
     assert "2 of the" in caplog.text, "validation reviews that it was trained on are told by its own tokenizer"
     unlabelled = build_unlabelled(settings.data, corpus.tokenizer)
-    expected = [*hash_split(corpus.train)[:4], *hash_split(corpus.validation)[:2], *hash_split(unlabelled)[:3]]
+    expected = [*hash_reviews(corpus.train)[:4], *hash_reviews(corpus.validation)[:2], *hash_reviews(unlabelled)[:3]]
     assert set(answered.lessons.learned) == set(expected)
     foreign = np.array([1], dtype=np.uint64)  # of a review that is not here, and cannot be told by this tokenizer
     assert ask(settings, corpus, replace(teacher, learned=np.append(seen, foreign))).lessons.learned is None

@@ -53,7 +53,7 @@ class PromotionPruner(Scheduler):
         are_whole = all(type(one) is int for one in (self.min_resource, self.reduction_factor, self.max_paused))
         least = ((self.min_resource, 1), (self.reduction_factor, 2), (self.max_paused, 1), (self.tolerance, 0))
         if not are_whole or any(value < lowest for value, lowest in least):
-            problem = "min_resource and max_paused should be whole numbers of at least 1, reduction_factor of 2"
+            problem = "min_resource, max_paused and reduction_factor should be whole, at least 1, 1 and 2, tolerance 0"
             raise ValueError(f"{problem}: {self}")
 
     def find_target(self, steps: int) -> int:
