@@ -13,7 +13,7 @@ import numpy.typing as npt
 FEWEST_REVIEWS = 10
 SHOWN_CLASSES = 20
 WHOLE_NUMBER = re.compile(r"-?[0-9]+")
-PLAIN_LABEL = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z_]+( [A-Za-z_]+)*|0|-?[1-9][0-9]*", re.IGNORECASE)
+PLAIN_LABEL = re.compile(r"(?ai)(?!(true|false|null|nan|inf)$)[a-z_]+( [a-z_]+)*|0|-?[1-9][0-9]*")
 """Labels that Hydra takes as a key of ``{...}``, and reads as the same label, without quotes."""
 
 NO_LABEL = ("nan", "none", "null", "n/a", "na", "?", "unlabelled", "unlabeled", "-100")

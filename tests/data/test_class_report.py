@@ -53,7 +53,7 @@ def test_ordinary_classes_are_no_slips(totals: dict[str, int]):
         {"GOOD": "good"}, {"Très bon!": "très bon"}, {"don't": "dont"}, {'say "x", y': None}, {"a: b": "null"},
         {"null": "x", "v1.0": "1"}, {"no": "yes", "#1": "[a]"}, {"TRUE": "true"}, {"Nan": None}, {"NULL": None},
         {"?": None}, {"%x": "y"}, {"1e3": "x"}, {"1_000": "x"}, {"Inf": "inf"}, {"007": "7"}, {"-1": None}, {"~": "x"},
-        {"a\\": "\\'b"}, {"so so": "soso"},
+        {"a\\": "\\'b"}, {"so so": "soso"}, {"İyi": "ıyi"}, {"ſo": "K"},
     ],
 )  # fmt: skip
 def test_a_suggested_label_map_is_read_as_it_is_meant(names: dict[str, str | None]):
