@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 SHARES = ("accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy")
@@ -70,6 +70,11 @@ def find_bounds(metric: str) -> tuple[float, float]:
 def format_metric(name: str, value: float) -> str:
     """Write a metric: a share of one in percent, another number as `format_number` does."""
     return format_percent(value) if is_share(name) else format_number(value)
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Write names in a line, the first few where they are many."""
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def name_metric(metric: str) -> str:

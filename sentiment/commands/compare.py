@@ -61,7 +61,8 @@ def find_groups(
         ComparisonError: They make no groups.
         TrackingError: There is no such run.
     """
-    from sentiment.report.compare.groups import ComparisonError, join_names, name_groups, split_runs
+    from sentiment.format import join_names
+    from sentiment.report.compare.groups import ComparisonError, name_groups, split_runs
 
     found: list[list[StoredRun]] = []
     notes: list[str] = []

@@ -279,7 +279,9 @@ class Controller:
         active = self._active[job.address.number]
         slot = self._executor.name_slot(job)
         values = show_values(active.claimed.values)
-        return RunningJob(job.address.number, slot, now - active.started, values, job.address.repeat)
+        return RunningJob(
+            job.address.number, slot, now - active.started, values, job.address.repeat, active.claimed.reports
+        )
 
     def _stop(self) -> None:
         """End what is in flight and give its trials back, so that the next command runs them again."""

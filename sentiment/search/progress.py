@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.atomic import write_text
 from sentiment.format import format_metric, format_setting
 from sentiment.search.study.outcome import count_states, read_outcomes_of
-from sentiment.search.study.rungs import VALUES_KEY, count_steps
+from sentiment.search.study.rungs import count_steps, find_stand
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
 
@@ -40,6 +40,7 @@ class RunningJob:
         seconds: Time since it was started here.
         values: The trial's parameters, by override keys.
         repeat: Which of the trial's repeats it is, from 0.
+        reports: How many reports the trial had made before, paused or cut off.
     """
 
     trial: int
@@ -47,6 +48,7 @@ class RunningJob:
     seconds: float
     values: Mapping[str, Any]
     repeat: int = 0
+    reports: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ class EventLines(Observer):
 
     def job_started(self, job: RunningJob) -> None:
         """Log what runs where."""
-        log.info("#%d started (%s): %s", job.trial, job.slot, write_values(job.values))
+        begins = f"started again after {job.reports} reports" if job.reports else "started"
+        log.info("#%d %s (%s): %s", job.trial, begins, job.slot, write_values(job.values))
 
     def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
         """Log how the trial ended and what the best is now."""
@@ -185,9 +188,8 @@ class EventLines(Observer):
 
     def trial_paused(self, trial: FrozenTrial, state: StudyState) -> None:
         """Log how far the trial came."""
-        last = trial.last_step or 0
-        values = trial.system_attrs.get(VALUES_KEY.format(step=last), [trial.intermediate_values[last]])
-        value = write_objectives(values, state.metric_names)
+        stand = find_stand(trial, [direction == "maximize" for direction in state.directions])
+        value = write_objectives(stand, state.metric_names)
         log.info("#%d paused after %d reports: %s | %s", trial.number, count_steps(trial), value, write_stand(state))
 
     def study_ended(self, state: StudyState) -> None:
@@ -249,7 +251,7 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
         return f"complete: {write_objectives(trial.values, state.metric_names)}{reused}"
     if trial.state == TrialState.PRUNED:
         if trial.last_step is not None:
-            return f"pruned after step {trial.last_step}"
+            return f"pruned after {count_steps(trial)} reports"
         reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
         return f"pruned: {reasons[0] if reasons else 'it did not report'}"
     return f"failed: {write_failure(trial, state.study_dir)}"

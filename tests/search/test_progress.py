@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_every_event_has_its_line(sweep, caplog):
     assert lines[1].endswith("+z=a")
     assert lines[2] == "#0 complete: 0 | 1 done of 3; best 0 (#0)"
     assert lines[4] == "#1 failed: ValueError: bad luck | 1 done, 1 failed of 3; best 0 (#0)"
-    assert lines[6] == "#2 pruned after step 0 | 1 done, 1 pruned, 1 failed of 3; best 0 (#0)"
+    assert lines[6] == "#2 pruned after 1 reports | 1 done, 1 pruned, 1 failed of 3; best 0 (#0)"
     assert lines[-1].startswith("Best parameters: x=1.")
 
 
@@ -203,12 +204,18 @@ def test_a_parameter_that_has_another_name_in_optuna_is_shown_by_its_key(sweep, 
 
 @pytest.mark.parametrize(
     ("names", "values", "shown"),
-    [(["val/accuracy"], [0.5], "50.00 %"), (["val/accuracy", "model/parameters"], [0.5, 2690], "50.00 %, 2,690")],
+    [
+        (["val/accuracy"], [0.5], "50.00 %"),
+        (["val/accuracy"], [math.nan], "undefined"),
+        (["val/accuracy", "model/parameters"], [0.5, 2690], "50.00 %, 2,690"),
+    ],
 )
 def test_a_paused_trial_is_shown_with_every_objective(caplog, names, values, shown):
-    attributes = {VALUES_KEY.format(step=0): values} if len(values) > 1 else {}
-    trial = create_trial(state=TrialState.RUNNING, intermediate_values={0: values[0]}, system_attrs=attributes)
+    """What it is compared by: of one objective its best report, which the table of the sweep shows too."""
+    attributes = {VALUES_KEY.format(step=1): values} if len(values) > 1 else {}
+    reports = {0: values[0], 1: values[0] - 0.1}
+    trial = create_trial(state=TrialState.RUNNING, intermediate_values=reports, system_attrs=attributes)
     state = StudyState("s", Path("s"), ["maximize"] * len(names), 5, [trial], [], [], 1.0, names)
     with caplog.at_level(logging.INFO):
         EventLines().trial_paused(trial, state)
-    assert f"paused after 1 reports: {shown} | " in caplog.text
+    assert f"paused after 2 reports: {shown} | " in caplog.text

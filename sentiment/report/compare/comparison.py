@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sentiment.config.objective import Direction, find_direction
-from sentiment.format import find_bounds
-from sentiment.report.compare.groups import NEUTRAL, ComparisonError, join_names, list_differing
+from sentiment.format import find_bounds, join_names
+from sentiment.report.compare.groups import NEUTRAL, ComparisonError, list_differing
 from sentiment.report.statistics import (
     LEVEL,
     Difference,

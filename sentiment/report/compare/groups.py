@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
 from sentiment.errors import SentimentError
+from sentiment.format import join_names
 from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.run_name import shorten
@@ -84,8 +85,3 @@ def list_differing(records: Sequence[ResultRecord]) -> list[str]:
 
 def _varying(runs: Sequence[StoredRun]) -> list[str]:
     return [key for key in list_differing([run.record for run in runs]) if key not in NEUTRAL]
-
-
-def join_names(names: Sequence[str]) -> str:
-    """Write names in a line, the first few where they are many."""
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

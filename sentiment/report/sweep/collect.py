@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sentiment.config.objective import find_direction, read_objectives
 from sentiment.config.run_context import read_multirun_command
 from sentiment.errors import SentimentError, TrackingError
+from sentiment.format import format_metric, join_names
 from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, make_trial_row, rank_rows
 from sentiment.report.sweep.table import SweepRow, SweepTable
@@ -175,18 +176,23 @@ def collect_records(
         rows = make_job_rows(records, known, is_at_work=is_at_work)
     else:
         rows = make_study_rows(records, history, known, is_at_work=is_at_work, is_copy=is_copy)
+    rows = rank_rows(rows, known)
     return SweepTable(
         name=name if history is None else history.name,
         command=command,
         objectives=tuple(known),
         directions=tuple(known.values()),
-        rows=tuple(rank_rows(rows, known)),
+        rows=tuple(rows),
         varied=tuple(dict.fromkeys(key for row in rows for key in row.parameters)),
         facts=gather_facts(records) | ({} if history is None or history.budget is None else {"budget": history.budget}),
         log_scaled=frozenset() if history is None else history.log_scaled,
         is_study=history is not None,
         repeats=1 if history is None else history.repeats,
-        notes=(*_note_lost(rows, is_copy), *note_differences(records)),
+        notes=(
+            *_note_lost(rows, is_copy),
+            *_note_ties(rows, known, "job" if history is None else "trial"),
+            *note_differences(records),
+        ),
         is_at_work=is_at_work,
     )
 
@@ -217,6 +223,22 @@ def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
         f"The study's storage has no result of {trials}, but the runs' records have: the table shows what they "
         "recorded, and does not rank it. The storage was cut off, or is an older copy: restore it, or trust the "
         "result files.",
+    )
+
+
+def _note_ties(rows: Sequence[SweepRow], objectives: Objectives, noun: str) -> tuple[str, ...]:
+    """Say that the best trial is no better than others; of several objectives, the front shows it."""
+    best = next((row for row in rows if row.on_front), None)
+    if best is None or len(objectives) > 1:
+        return ()
+    (objective,) = objectives
+    value = best.values[objective]
+    ties = [str(row.number) for row in rows if row.rank and row.reused_from is None and row.values[objective] == value]
+    if len(ties) < 2:
+        return ()
+    return (
+        f"The {noun}s {join_names(ties)} share the best {objective}, {format_metric(objective, value)}: none of them "
+        f"is shown to be better; the lowest number has rank 1.",
     )
 
 

@@ -94,6 +94,17 @@ def find_costs(trials: Sequence[FrozenTrial], rung: int, maximize: Sequence[bool
     return {trial.number: _find_costs(trial, rung, maximize) for trial in there}
 
 
+def find_stand(trial: FrozenTrial, maximize: Sequence[bool]) -> Costs:
+    """Return what a trial stands at by all its reports, as it is compared.
+
+    Of one objective the best report, of several the last; NaN where no report is a number.
+    """
+    if all(map(math.isnan, trial.intermediate_values.values())):
+        return (math.nan,) * len(maximize)
+    costs = _find_costs(trial, count_steps(trial), maximize)
+    return tuple(-cost if up else cost for cost, up in zip(costs, maximize, strict=True))
+
+
 def _find_costs(trial: FrozenTrial, rung: int, maximize: Sequence[bool]) -> Costs:
     """Return the best report up to a rung, as its checkpoint would be selected; of several objectives the last one."""
     signs = [-1.0 if up else 1.0 for up in maximize]

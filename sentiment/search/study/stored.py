@@ -87,12 +87,14 @@ class ClaimedTrial:
         values: Its parameters by name.
         outcomes: Repeats that an earlier process finished.
         earlier: All trials as they stood when it was taken.
+        reports: How many reports it had made by then: it was paused, or cut off.
     """
 
     trial: optuna.Trial
     values: Mapping[str, Any]
     outcomes: Mapping[int, Outcome]
     earlier: Sequence[FrozenTrial] = ()
+    reports: int = 0
 
     @property
     def number(self) -> int:
@@ -314,7 +316,7 @@ class StoredStudy:
                 self._fail(get_trial_id(trial), outcome)
                 raise
         stored = self._storage.get_trial(get_trial_id(trial))
-        return ClaimedTrial(trial, values, read_outcomes_of(stored), trials)
+        return ClaimedTrial(trial, values, read_outcomes_of(stored), trials, count_steps(stored))
 
     def _adapt(self, step: Step) -> bool:
         """Let a trial that goes on have its point under the names of the space as it is now.

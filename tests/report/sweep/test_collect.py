@@ -52,6 +52,42 @@ def make_trial(number, state="complete", value=None, **changes):
     return TrialHistory(number, state, parameters, values, started=100.0 + number, ended=110.0 + number, **changes)
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0.7, 0.9, 0.9), ["The trials 1, 2 share the best val/accuracy, 90.00 %"]),
+        ((0.9, 0.8, 0.8), []),
+        ((0.9, None), []),
+        ((), []),
+        ((float("nan"), float("nan")), []),
+    ],
+)
+def test_trials_that_are_as_good_as_the_best_are_told(values, expected):
+    states = ["pruned" if value is None else "complete" for value in values]
+    trials = [
+        make_trial(number, state, value) for number, (state, value) in enumerate(zip(states, values, strict=True))
+    ]
+    table = collect_records([], "mine", history=make_history(*trials))
+    assert [note.partition(":")[0] for note in table.notes] == expected
+
+
+def test_a_trial_that_shares_a_result_is_no_tie():
+    """It is the best one itself."""
+    trials = [
+        make_trial(0, value=0.9),
+        make_trial(1, value=0.9, reused_from=0),
+        make_trial(2, value=0.9, excess={"time/fit_seconds": 2.0}),
+    ]
+    assert collect_records([], "mine", history=make_history(*trials)).notes == ()
+
+
+def test_jobs_of_a_grid_that_are_equally_good_are_told(make_grid):
+    assert any(
+        note.startswith("The jobs 0, 2 share the best")
+        for note in collect_records(make_grid(0.9, 0.7, 0.9), "mine").notes
+    )
+
+
 def test_a_folder_of_several_sweeps_is_no_sweep(make_grid, tmp_path):
     """Their jobs have the same numbers: one table would rank them as one sweep."""
     for name in ("one", "other"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections import Counter
 from types import SimpleNamespace
 
@@ -238,6 +239,16 @@ def test_what_was_paused_runs_to_its_end_under_a_pruner_that_pauses_nobody(sweep
     assert {(trial.state, count_steps(trial)) for trial in study.trials} == {(TrialState.COMPLETE, 9)}
     assert len(study.trials) == 9
     assert len(task.steps) == len(set(task.steps)) == 81
+
+
+def test_the_line_of_a_promoted_trial_says_that_it_starts_again(sweep, caplog):
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
+        study = sweep(*OPTIONS, "hydra.sweeper.n_trials=9", "hydra.sweeper.progress=lines", task=Climbing())
+    steps = [count_steps(trial) for trial in study.trials]
+    found = [re.search(r" (started.*) \(here\)", record.message) for record in caplog.records]
+    starts = Counter(match[1] for match in found if match)
+    again = {f"started again after {rung} reports": sum(count > rung for count in steps) for rung in (1, 3)}
+    assert starts == {"started": 9, **again}
 
 
 def test_the_same_command_has_nothing_left_and_more_trials_join_the_ladder(sweep):

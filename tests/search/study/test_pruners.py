@@ -176,7 +176,7 @@ def test_worker_processes_prune_as_a_command_says(start_toy, study_dir):
     command = start_toy(*grid, *pruner, "hydra.sweeper.n_jobs=2", "steps=6")  # reports fall from step to step
     output, _ = command.communicate(timeout=120)
     assert command.returncode == 0, output
-    assert output.count("pruned after step") == 2
+    assert output.count(" pruned after ") == 2
     study = optuna.load_study(study_name="study", storage=open_storage(None, study_dir))
     assert {trial.params["x"] for trial in study.trials if trial.state == TrialState.PRUNED} == {7, 8}
     assert {trial.params["x"] for trial in study.trials if trial.state == TrialState.COMPLETE} == {0, 1}
