@@ -17,6 +17,9 @@ from sentiment.nearest import nearest
 
 WHOLE_NUMBER = "must be a whole number"
 
+LAUNCHER_EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
+"""Launchers that this project runs with, and its extra that installs each."""
+
 TOP_LEVEL_KEYS = (*Settings.model_fields, "hydra")
 
 
@@ -64,6 +67,12 @@ def explain_unknown_option(group: str, option: str, options: Sequence[str]) -> F
     if option == "null":
         return Fault(group, "null is no option on the command line", f"~{group} leaves it out; options: {listed}")
     remedy = f"did you mean {group}={guess}? options: {listed}" if guess else f"options: {listed}"
+    if group == "hydra/launcher":
+        extras = sorted({extra for launcher, extra in LAUNCHER_EXTRAS.items() if launcher not in options})
+        if option in LAUNCHER_EXTRAS:
+            remedy = f"pip install -e '.[{LAUNCHER_EXTRAS[option]}]' brings it; options: {listed}"
+        elif extras:
+            remedy += f"; pip install -e '.[{','.join(extras)}]' brings others"
     return Fault(group, f"no option {option!r}", remedy)
 
 
