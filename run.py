@@ -22,7 +22,7 @@ from sentiment.config.command_line import check_command_line
 from sentiment.config.extension import register_extension_options
 from sentiment.config.home import register_resolvers
 from sentiment.config.identity import simplify
-from sentiment.config.run_context import read_run_context
+from sentiment.config.run_context import read_run_context, take_answer_file
 from sentiment.credentials import hide_passwords
 from sentiment.job import JOB_MODULES, adopt, find_missing_models, identify_code, identify_data, run_job
 from sentiment.search import register
@@ -45,7 +45,11 @@ register()
 )
 def main(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job and return its objective, or its objectives, to the sweeper."""
-    values = run_job(read_run_context(config))
+    run = read_run_context(config)
+    answer = take_answer_file("run") if run.job_number is None else None
+    if answer is not None:
+        answer.write_text(str(run.output_dir), encoding="utf-8")
+    values = run_job(run)
     return values[0] if len(values) == 1 else values
 
 

@@ -16,20 +16,19 @@ command line; its output is printed as it comes. (The package `sentiment.search`
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.composing import write_override
-from sentiment.config.command_line import find_sweep_dir, read_override
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.run_context import CALLER, Kind
 from sentiment.errors import SentimentError
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class CommandFailedError(SentimentError):
-    """A command ended with an exit code; the message is what it said."""
+    """A command ended with an exit code, and the message is what it said; or it started nothing."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +135,7 @@ def run(overrides: Sequence[str] = ()) -> Run:
     Raises:
         CommandFailedError: It failed; nothing was started where settings are faulty.
     """
-    overrides = _list(overrides)
-    given = read_override(overrides, "hydra.run.dir")
-    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{uuid.uuid4().hex[:8]}"
-    folder = stored_runs.MULTIRUN_DIR / name if given is None else Path(given).absolute()
-    _call([*overrides, *([] if given else [write_override("hydra.run.dir", str(folder))])])
-    return load_run(folder)
+    return load_run(_call("run", _list(overrides)))
 
 
 def search(name: str, overrides: Sequence[str] = (), *, n_trials: int | None = None) -> Sweep:
@@ -156,8 +150,7 @@ def search(name: str, overrides: Sequence[str] = (), *, n_trials: int | None = N
         CommandFailedError: It failed, or some trials have no result.
     """
     lines = [f"search={name}", *_list(overrides), *([] if n_trials is None else [f"hydra.sweeper.n_trials={n_trials}"])]
-    _call(["-m", *lines])
-    return Sweep(find_sweep_dir(lines))
+    return Sweep(_call("sweep", ["-m", *lines]))
 
 
 def load(name: str | Path) -> Run | Sweep | Predictor:
@@ -198,20 +191,31 @@ def _list(overrides: Sequence[str]) -> list[str]:
     return [overrides] if isinstance(overrides, str) else list(overrides)
 
 
-def _call(arguments: Sequence[str]) -> None:
+def _call(kind: Kind, arguments: Sequence[str]) -> Path:
+    """Run a command to its end, and return the folder of the run or sweep as it told it."""
     command = [sys.executable, str(PROJECT_DIR / "run.py"), *arguments]
-    with tempfile.TemporaryFile("w+") as errors:  # no pipe: one that nobody reads while output comes would fill up
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
-            assert process.stdout is not None
-            try:
-                for line in process.stdout:
-                    print(line, end="")
-            except BaseException:
-                process.terminate()  # Ctrl-C in a notebook: the command ends as it does on a terminal, and can go on
-                raise
-        errors.seek(0)
-        message = errors.read()
+    with tempfile.TemporaryDirectory() as place:
+        answer = Path(place, "folder")
+        asking = {**os.environ, CALLER: f"{kind}:{answer}"}
+        with Path(place, "errors").open("w+") as errors:  # no pipe: one that nobody reads meanwhile would fill up
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=asking) as process:
+                assert process.stdout is not None
+                try:
+                    for line in process.stdout:
+                        print(line, end="")
+                except BaseException:
+                    process.terminate()  # Ctrl-C in a notebook: the command ends as on a terminal, and can go on
+                    raise
+            errors.seek(0)
+            message = errors.read()
+        folder = Path(answer.read_text(encoding="utf-8")) if answer.exists() else None
     if process.returncode:
         raise CommandFailedError(message.strip() or f"the command ended with exit code {process.returncode}")
     if message:
         print(message, file=sys.stderr, end="")
+    if folder is None:
+        raise CommandFailedError(
+            f"`{shlex.join(['python', 'run.py', *arguments])}` started no {kind}: it only shows or tries something.\n"
+            "  -> leave out what does so (--cfg, --help, --info, hydra.sweeper.dry_run), or type the command in a shell"
+        )
+    return folder

@@ -44,16 +44,6 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     return get_args_parser().parse_intermixed_args(arguments)
 
 
-def compose_multirun(config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose the configuration of a whole sweep, as Hydra does before it runs one, from the initialised folder."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import RunMode
-
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
-    return hydra.compose_config(config_name, list(overrides), run_mode=RunMode.MULTIRUN)
-
-
 def replace_repository(loader: ConfigLoader, make: Callable[[Any], Any]) -> None:
     """Let a loader read its config files from what `make` makes of its repository."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl

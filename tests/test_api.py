@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from sentiment import api
-from sentiment.config import home
+from sentiment.config.run_context import CALLER, take_answer_file
 from sentiment.errors import SentimentError
 from sentiment.tracking import runs
 from sentiment.tracking.result_file import ResultRecord, write_result
@@ -17,51 +16,51 @@ from sentiment.tracking.result_file import ResultRecord, write_result
 
 @pytest.fixture
 def called(monkeypatch, tmp_path):
-    """Note the commands, and leave a finished run where they would."""
+    """Runs are looked for below `tmp_path`."""
     monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
-    monkeypatch.setattr(home, "PROJECT_DIR", tmp_path)
-    calls = []
-
-    def call(arguments):
-        calls.append(list(arguments))
-        for line in arguments:
-            key, _, folder = line.partition("=")
-            if key == "hydra.run.dir":
-                write_result(Path(folder), ResultRecord("rnn", "rnn", "FINISHED", "", metrics={"val/accuracy": 0.9}))
-
-    monkeypatch.setattr(api, "_call", call)
-    return calls
 
 
-def test_a_run_has_its_metrics_and_its_folder(called, tmp_path):
-    run = api.run(["model=rnn"])
-    assert called[0][0] == "model=rnn"
-    assert run.folder.parent == tmp_path
-    assert run.metrics == {"val/accuracy": 0.9}
-    found = api.load(run.folder.name)
-    assert isinstance(found, api.Run)
-    assert found.folder == run.folder
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Let a script stand for `run.py`, and return its file."""
+    monkeypatch.setattr(api, "PROJECT_DIR", tmp_path)
+    monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
+    return tmp_path / "run.py"
 
 
-def test_a_folder_that_is_named_is_kept(called, tmp_path):
-    assert api.run([f"hydra.run.dir={tmp_path}/here"]).folder == tmp_path / "here"
-    assert called[0] == [f"hydra.run.dir={tmp_path}/here"]
+def test_a_run_and_a_search_are_where_their_command_says(command, tmp_path):
+    write_result(tmp_path / "one", ResultRecord("rnn", "rnn", "FINISHED", "", metrics={"val/accuracy": 0.9}))
+    command.write_text(
+        "import json, os, pathlib, sys\n"
+        "kind, _, file = os.environ['SENTIMENT_CALLER'].partition(':')\n"
+        f"folder = pathlib.Path({str(tmp_path)!r}, dict(run='one', sweep='several')[kind])\n"
+        "pathlib.Path(file).write_text(str(folder))\n"
+        "print(json.dumps(sys.argv[1:]))\n"
+    )
+    run = api.run("model=rnn")
+    assert (run.folder, run.metrics) == (tmp_path / "one", {"val/accuracy": 0.9})
+    assert api.load("one").folder == run.folder
+    assert api.search("rnn", ["--config-dir", "mine"], n_trials=3).folder == tmp_path / "several"
 
 
-def test_the_same_search_is_the_same_study(called, tmp_path):
-    first, again = (api.search("rnn", ["trainer.max_epochs=2"], n_trials=number) for number in (3, 5))
-    assert first.folder == again.folder
-    assert first.folder.parent == tmp_path / "multirun"
-    assert api.search("rnn").folder == tmp_path / "multirun/rnn"
-    assert api.search("rnn", "seed=1").folder == api.search("rnn", ["seed=1"]).folder, "one alone needs no list"
-    assert called[0][:2] == ["-m", "search=rnn"]
-    assert "hydra.sweeper.n_trials=3" in called[0]
-    for line, name in (
-        ("hydra.sweeper.study_name=mine", "mine"), ("++hydra.sweeper.study_name='my own'", "my own"),
-        ("++hydra.sweeper.n_trials=5", "rnn"), ("experiment=heads", "heads"),
-    ):  # fmt: skip
-        assert api.search("rnn", [line]).folder == tmp_path / "multirun" / name, "as on the command line"
-    assert api.search("imdb_rnn", ["data.path=/d"]).folder == tmp_path / "multirun/imdb_rnn"
+def test_the_command_is_as_it_was_typed(command, capfd):
+    command.write_text("import sys; print(sys.argv[1:])")
+    flags = ["--config-dir", "mine", "hydra.run.dir=${project_dir:}/here"]
+    with pytest.raises(api.CommandFailedError, match=r"started no run(.|\n)*--cfg"):
+        api.run(flags)
+    with pytest.raises(api.CommandFailedError, match="started no sweep"):
+        api.search("rnn", "seed=1", n_trials=3)
+    wanted = [flags, ["-m", "search=rnn", "seed=1", "hydra.sweeper.n_trials=3"]]
+    assert capfd.readouterr().out.splitlines() == [str(one) for one in wanted]
+
+
+def test_the_other_kind_is_refused_and_commands_below_are_asked_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv(CALLER, f"run:{tmp_path}/a:b")
+    assert take_answer_file("run") == tmp_path / "a:b"
+    assert take_answer_file("run") is None
+    monkeypatch.setenv(CALLER, f"run:{tmp_path}/folder")
+    with pytest.raises(SentimentError, match=r"api\.run is for a run, and these overrides make a sweep(.|\n)*-> "):
+        take_answer_file("sweep")
 
 
 def test_a_sweep_is_loaded_by_every_name_that_it_has(called, tmp_path, monkeypatch):

@@ -73,12 +73,6 @@ def check_resolvers():
     assert OmegaConf.has_resolver("hydra")
 
 
-def check_multirun():
-    with initialize_config_dir(CONF):
-        config = private.compose_multirun("config", ["x=1,2", "hydra.sweep.dir=there"])
-    assert (config.hydra.sweep.dir, list(config.hydra.overrides.task)) == ("there", ["x=1,2"])
-
-
 def check_run_job():
     given = {"task_function", "config", "job_dir_key", "job_subdir_key", "hydra_context"}
     inspect.signature(utils.run_job).bind(**dict.fromkeys(given))
@@ -229,7 +223,6 @@ def check_launcher():
 
 CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "parse_arguments": ("hydra-core", check_arguments),
-    "compose_multirun": ("hydra-core", check_multirun),
     "replace_repository": ("hydra-core", check_repository),
     "begin_jobs": ("hydra-core", check_resolvers),
     "run_job": ("hydra-core", check_run_job),

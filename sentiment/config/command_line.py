@@ -46,7 +46,7 @@ from sentiment.config.points import explain_intervals, explain_sweep, find_endle
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
-from sentiment.private import compose_multirun, parse_arguments
+from sentiment.private import parse_arguments
 
 UNCOMPOSABLE = (*COMPOSE_ERRORS, ValueError)
 """What composing raises; ValueError: a group that is set to null or to a number."""
@@ -122,23 +122,6 @@ def compose_settings(overrides: Sequence[str], config_dir: Path = PROJECT_DIR / 
     check_command_line(overrides, config_dir, "config")
     with initialize_config_dir(str(config_dir)):
         return read_settings(compose("config", list(overrides)), Path.cwd())
-
-
-def read_override(overrides: Sequence[str], key: str) -> str | None:
-    """Return the last value that overrides give a key; None where there is none, or they cannot be read."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException:
-        return None  # the command itself says what is wrong
-    return next((str(one.value()) for one in reversed(parsed) if one.key_or_group == key and not one.is_delete()), None)
-
-
-def find_sweep_dir(overrides: Sequence[str], config_dir: Path = PROJECT_DIR / "conf") -> Path:
-    """Return the folder of the sweep that a command of these overrides leads to."""
-    register_resolvers()
-    register_extension_options()
-    with initialize_config_dir(str(config_dir)):
-        return Path(compose_multirun("config", overrides).hydra.sweep.dir).absolute()
 
 
 class CommandLineCheck:

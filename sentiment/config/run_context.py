@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -14,9 +16,17 @@ from sentiment.config.home import PROJECT_DIR, write_portable
 from sentiment.config.option import choice_of
 from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
+from sentiment.errors import SentimentError
 
 MULTIRUN_FILE = "multirun.yaml"
 """What Hydra's own sweeper leaves in the folder of a multirun."""
+
+CALLER = "SENTIMENT_CALLER"
+"""Variable by which `sentiment.api` asks its command for the folder: what it is to be of, and the file to write it in.
+
+The command alone knows the folder: flags, config files and the time of day decide on it."""
+
+Kind = Literal["run", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,23 @@ def read_run_context(config: DictConfig) -> RunContext:
         job_number=int(hydra.job.num) if is_multirun else None,
         resolved_yaml=write_portable(OmegaConf.to_yaml(config, resolve=True)) if is_tracked else "",
     )
+
+
+def take_answer_file(kind: Kind) -> Path | None:
+    """Return the file that takes the folder of this run or sweep, once; None where nobody has asked.
+
+    Raises:
+        SentimentError: The other kind was asked for.
+    """
+    wanted, _, file = os.environ.pop(CALLER, "").partition(":")  # not for commands that this one starts
+    if wanted and wanted != kind:
+        raise SentimentError(
+            f"api.{'run' if wanted == 'run' else 'search'} is for a {wanted}, and these overrides make a {kind}; "
+            "nothing was started.\n"
+            "  -> api.run for a single run, without -m and hydra.mode; api.search(NAME, OVERRIDES) for a sweep, "
+            'e.g. api.search("grid", ["seed=0,1"])'
+        )
+    return Path(file) if wanted else None
 
 
 def read_fixed(sweep_dir: Path) -> frozenset[str]:

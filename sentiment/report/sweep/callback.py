@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
+from sentiment.config.run_context import take_answer_file
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.closing import Alive, close_jobs, close_killed_beside, describe_parent, tell_parent
 from sentiment.search.frozen import freeze_loader
@@ -55,6 +56,7 @@ class SweepCallback(Callback):
         self._study: RunningStudy | None = None
         self._deliverer: Deliverer | None = None
         self._alive: Alive | None = None
+        self._answer: Path | None = None
         self._started = False
         self._outlives_jobs = False
 
@@ -64,9 +66,10 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Start the parent run, where MLflow records; refuse what a Ray cluster would never run."""
-        if _is_study(config):
-            return  # not before the study has checked its space: see on_study_start
         try:
+            self._answer = take_answer_file("sweep")
+            if _is_study(config):
+                return  # not before the study has checked its space: see on_study_start
             freeze_loader(GlobalHydra.instance().config_loader())  # as a study is: an edit changes no later job
             self._outlives_jobs = _prepare_launcher(config)
             self._start(config)
@@ -123,6 +126,8 @@ class SweepCallback(Callback):
         return self._study
 
     def _start(self, config: DictConfig) -> None:
+        if self._answer is not None:
+            self._answer.write_text(str(_sweep_dir(config)), encoding="utf-8")
         if config.tracking.mlflow:
             self._parent = _start_parent(config)
             from sentiment.tracking.mlflow.delivery import Deliverer

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 
 from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.run_context import CALLER
 from sentiment.report.sweep.callback import SweepCallback, explain_watching
 from sentiment.report.sweep.closing import ALIVE_FILE, Alive
 from sentiment.report.sweep.collect import collect_sweep
@@ -86,6 +87,23 @@ def test_a_multirun_from_start_to_end(make_config, run_sweep, tmp_path, capsys):
     assert files == {"config", "ranking.csv", "comparison.png", "report"}
     report = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
     assert {"report/report.html", "report/plots", "report/ranking.csv"} <= report
+
+
+def test_a_multirun_tells_who_asked_where_it_is_and_refuses_to_be_a_single_run(
+    make_config, tmp_path, monkeypatch, capsys
+):
+    config = make_config("tracking=none")
+    monkeypatch.setenv(CALLER, f"sweep:{tmp_path}/answer")
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        SweepCallback().on_multirun_start(config)
+    assert (tmp_path / "answer").read_text() == str(tmp_path / "sweep")
+    monkeypatch.setenv(CALLER, f"run:{tmp_path}/other")
+    for study in ([], ["search=rnn"]):
+        with pytest.raises(SystemExit):
+            SweepCallback().on_multirun_start(make_config("tracking=none", *study))
+        monkeypatch.setenv(CALLER, f"run:{tmp_path}/other")
+        assert "api.run is for a run" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.fixture
