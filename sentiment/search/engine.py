@@ -73,6 +73,7 @@ def run_study(
         planner = JobPlanner(study.search, study, application)
         require_same_data(study.search, study.name, study.look().standing, application)
         planner.tell_of_other_code(study.look().standing)
+        study.search.tell_of_late_starts(study.trials())
         Controller(study, executor, planner, observers).run()
         require_feasible(study.trials(), options.limits)
 

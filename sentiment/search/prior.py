@@ -6,6 +6,7 @@ misleads where a parameter means something else by now, or where another objecti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -60,8 +61,9 @@ def read_prior(
     for trial in complete:
         written = {key: write_told(value) for key, value in trial.parameters.items()}
         point = find_other_point(space, written, read_defaults)
-        lacking |= limits.keys() - trial.attributes.keys()
-        if point is not None and limits.keys() <= trial.attributes.keys():
+        unknown = {name for name in limits if math.isnan(trial.attributes.get(name, math.nan))}
+        lacking |= unknown
+        if point is not None and not unknown:
             excess = {name: trial.attributes[name] - bound for name, bound in sorted(limits.items())}
             distributions = {item.name: item.distribution for item in space.active(point)}
             trials.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,9 +42,10 @@ from sentiment.search.space.parameters import Parameter, Space, name_key, write_
 from sentiment.search.space.points import Key, Point, PointReader, read_setting, write_setting
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
-from sentiment.search.starts import Start, StartFinder, read_other_study
+from sentiment.search.starts import DEFAULTS, Start, StartFinder, read_other_study
 from sentiment.search.storage.address import read_address
 from sentiment.search.study.definition import LIMIT_KEY, Definition
+from sentiment.search.study.history import has_study
 from sentiment.search.study.limits import check_limits
 from sentiment.search.study.outcome import RepeatPlan
 
@@ -199,7 +200,7 @@ class Search:
         if self.options.prior is None:
             return []
         remedy = "name a study beside this one, or the path of its folder"
-        history = read_other_study(self.options.prior, self.study_dir.parent, self.working_dir, prior.KEY, remedy)
+        history = read_other_study(self.options.prior, self.study_dir, self.working_dir, prior.KEY, remedy)
         target = str(self.options.sampler.get("_target_"))
         options = self.options
         trials = prior.read_prior(
@@ -276,7 +277,9 @@ class Search:
             faults = dict.fromkeys([*self._check_seed(), *self._check_epochs()])
         if faults:
             raise ConfigError(list(faults))
-        _ = self.starts, self._read_prior(self.space)  # they are read, and may be faulty
+        self._read_prior(self.space)  # it may be faulty, as the points to begin with
+        if self.options.extend is not None or not has_study(self.study_dir):
+            _ = self.starts
 
     def _check_seed(self) -> list[Fault]:
         """Return what is wrong with the seed that repeats count up from."""
@@ -329,8 +332,11 @@ class Search:
             ConfigError: An entry of ``hydra.sweeper.start`` names no point of the space.
         """
         if self.grid is not None and self.options.extend is None:
+            if others := [entry for entry in self.options.start if entry != DEFAULTS]:
+                problem = f"a grid has its own order, and would not try {others[0]} first"
+                raise ConfigError([Fault("hydra.sweeper.start", problem, "leave it out, or choose another sampler")])
             return []
-        finder = StartFinder(self.space, self.is_valid, self._read_fixed, self.study_dir.parent, self.working_dir)
+        finder = StartFinder(self.space, self.is_valid, self._read_fixed, self.study_dir, self.working_dir)
         found = finder.find(self.options.started_with)
         starts = found if self.options.extend is not None else found[: self.options.n_trials]
         if len(starts) < len(found):
@@ -342,6 +348,19 @@ class Search:
             problem = f"{self.options.extend!r} has no trial that is a point of this space"
             raise ConfigError([Fault("hydra.sweeper.extend", problem, "search the space of that study")])
         return starts
+
+    def tell_of_late_starts(self, trials: Sequence[FrozenTrial]) -> None:
+        """Say which points of ``hydra.sweeper.start`` are not tried first, because the study has begun without them."""
+        has_begun = any(trial.datetime_start is not None for trial in trials)
+        if not has_begun or self.options.extend is not None or all(entry == DEFAULTS for entry in self.options.start):
+            return
+        known = [trial.system_attrs.get("fixed_params", {}).items() for trial in trials]
+        try:
+            late = [one.label for one in self.starts if not any(one.point.items() <= fixed for fixed in known)]
+        except ConfigError as error:
+            late = [fault.problem for fault in error.faults]
+        if late:
+            log.warning("hydra.sweeper.start counts when a study begins; not tried first: %s.", "; ".join(late))
 
     def to_overrides(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """Write a trial's values as overrides; what `custom_search_space` drew comes first."""

@@ -52,14 +52,14 @@ class StartFinder:
         space: What may be chosen.
         is_valid: Whether a point satisfies the constraints; None: there are none.
         read_defaults: Reads the configuration's own settings of some keys.
-        folder: Folder that other studies have their folders in.
+        study_dir: The study's own folder; others have theirs beside it.
         working_dir: Where the paths of files start.
     """
 
     space: Space
     is_valid: Validity | None
     read_defaults: ReadSettings
-    folder: Path
+    study_dir: Path
     working_dir: Path
 
     def find(self, entries: Sequence[Any]) -> list[Start]:
@@ -116,11 +116,13 @@ class StartFinder:
                 if (parameter.condition is not None) != is_branch or key not in settings:
                     continue
                 found = find_value(parameter.distribution, settings[key])
+                known = self.space.describe()[parameter.name]
                 if found is not None:
                     point[parameter.name] = found[0]
                 elif key in given:
-                    known = self.space.describe()[parameter.name]
                     faults.append(Fault(KEY, f"{told}: {key} has no value {given[key]}", f"choose one of: {known}"))
+                else:
+                    log.info("%s: %s is drawn, as its own value %s is none of %s.", told, key, settings[key], known)
         active = {parameter.name for parameter in self.space.active(point)}
         for key in [] if faults else [key for key in given if key not in map(name_key, active)]:
             faults.append(Fault(KEY, f"{told}: there is no {key} at this point", "name the choice that has it, too"))
@@ -154,7 +156,7 @@ class StartFinder:
         if count and not (count.isdecimal() and int(count)):
             raise ConfigError([Fault(KEY, f"{text!r} is no study and count", f"write {name}:3 for its best three")])
         remedy = f"write {DEFAULTS}, a point {{key: value}}, a file, or STUDY:COUNT"
-        history = read_other_study(name, self.folder, self.working_dir, KEY, remedy)
+        history = read_other_study(name, self.study_dir, self.working_dir, KEY, remedy)
         candidates = [
             Candidate(trial.number, trial.values, trial.state == "complete" and not trial.excess)
             for trial in history.trials
@@ -178,24 +180,27 @@ def _read_row(row: Mapping[Any, Any], line: int) -> dict[str, Any]:
     return {key: read_value(text) for key, text in row.items() if text}
 
 
-def read_other_study(name: str, folder: Path, working_dir: Path, key: str, remedy: str) -> StudyHistory:
+def read_other_study(name: str, study_dir: Path, working_dir: Path, key: str, remedy: str) -> StudyHistory:
     """Read another study by its name or the path of its folder.
 
     Args:
         name: The name of its folder beside the others, or a path.
-        folder: The folder of all studies.
+        study_dir: The folder of the study that asks; others are beside it.
         working_dir: Where a path starts.
         key: The key that names it.
         remedy: What to write instead, where there is no such study.
 
     Raises:
-        ConfigError: There is none, or it cannot be read.
+        ConfigError: There is none, it is the study that asks, or it cannot be read.
     """
+    folder = study_dir.parent
     found = next((path for path in (folder / name, working_dir / name) if has_study(path)), None)
     if found is None:
         there = folder.iterdir() if folder.is_dir() else ()
         near = nearest(name, sorted(path.name for path in there if has_study(path)))
         raise ConfigError([Fault(key, f"{name!r} is no study", f"did you mean {near}?" if near else remedy)])
+    if found.resolve() == study_dir.resolve():
+        raise ConfigError([Fault(key, f"{name!r} is this study itself", "name another one, or leave it out")])
     try:
         return read_study(None, found)
     except SentimentError as error:

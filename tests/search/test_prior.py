@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 import numpy
@@ -109,6 +110,33 @@ def test_values_are_moved_to_the_level_of_the_study_that_learns():
     assert [trial.value for trial in prior] == [100.0, 200.0, 300.0], "what is stored stays as it is"
     equal = [trial.value for trial in _level([make(7.0), make(7.0)], own)]
     assert equal == pytest.approx([0.3, 0.3])
+
+
+def test_an_infinite_value_moves_no_other():
+    """A trial that diverged says that its point is bad, and nothing of the level of the others."""
+    own = [make(value) for value in (1.0, 3.0, math.inf)]
+    assert [trial.value for trial in _level([make(100.0), make(math.inf), make(300.0)], own)] == [
+        -98.0,
+        math.inf,
+        102.0,
+    ]
+    assert [trial.value for trial in _level([make(100.0)], [make(math.inf)])] == [100.0], "there is no level to move to"
+
+
+@pytest.mark.parametrize("key", ["prior=first", "extend=first"])
+def test_a_study_does_not_learn_from_itself(study, key):
+    """It would learn from each trial twice."""
+    study("first", *SPACE, "hydra.sweeper.n_trials=2", task=near)
+    with pytest.raises(StudyEndedError, match="'first' is this study itself") as caught:
+        study(
+            "first",
+            *SPACE,
+            "hydra.sweeper.n_trials=3",
+            f"hydra.sweeper.{key}",
+            "hydra.sweeper.allow_changes=true",
+            task=near,
+        )
+    assert caught.value.__cause__ is not None
 
 
 def describe_size(config):

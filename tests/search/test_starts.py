@@ -142,6 +142,48 @@ def test_a_grid_keeps_its_order(sweep):
     assert len(study.trials) == 2
 
 
+def test_a_grid_that_would_not_try_a_point_first_is_refused(sweep):
+    with pytest.raises(StudyEndedError, match="a grid has its own order"):
+        sweep("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.start=[{x: 2}]", "hydra.sweeper.n_trials=2")
+
+
+def test_a_value_that_is_drawn_because_the_configuration_s_own_is_none_is_said(sweep, caplog):
+    with caplog.at_level("INFO"):
+        study = sweep(
+            "x=interval(2,5)", "y=choice(1.0,2.0)", "hydra.sweeper.start=[{y: 2.0}]", "hydra.sweeper.n_trials=1"
+        )
+    assert study.trials[0].params["y"] == 2.0
+    assert "{'y': 2.0}: x is drawn, as its own value 1.0 is none of" in caplog.text
+
+
+def test_points_for_a_study_that_has_begun_are_not_tried_which_is_said(sweep, tmp_path, caplog):
+    """What it began with may be gone by then."""
+    sweep(*SPACE, "hydra.sweeper.n_trials=2", study_dir=tmp_path / "other")
+    command = [*SPACE, "hydra.sweeper.start=[other]", "hydra.sweeper.n_trials=2"]
+    sweep(*command, study_dir=tmp_path / "mine")
+    with caplog.at_level("WARNING"):
+        sweep(*command, study_dir=tmp_path / "mine")
+    assert "not tried first" not in caplog.text, "the same command goes on without a word"
+    (tmp_path / "other").rename(tmp_path / "gone")
+    with caplog.at_level("WARNING"):
+        study = sweep(*command, "hydra.sweeper.n_trials=3", study_dir=tmp_path / "mine")
+        assert "not tried first: 'other' is no study" in caplog.text
+        sweep(*command, "hydra.sweeper.start=[{x: 4.5, y: 1.0}]", study_dir=tmp_path / "mine")
+    assert len(study.trials) == 3
+    assert caplog.messages[-1].endswith("counts when a study begins; not tried first: a given point.")
+
+
+def test_a_better_trial_of_the_extended_study_is_not_passed_over_in_silence(sweep, tmp_path, caplog):
+    values = iter((3.0, 1.0, 9.0))
+    for count in (1, 2):
+        sweep(*SPACE, f"hydra.sweeper.n_trials={count}", task=lambda config: next(values), study_dir=tmp_path / "first")
+        with caplog.at_level("WARNING"):
+            sweep(*SPACE, "hydra.sweeper.extend=first", task=lambda config: 0.0, study_dir=tmp_path / "longer")
+        assert ("Not extended: trial 1 of first." in caplog.text) == (count == 2)
+    study = sweep(*SPACE, "hydra.sweeper.extend=first:2", task=lambda config: 0.0, study_dir=tmp_path / "longer")
+    assert len(study.trials) == 2
+
+
 def test_the_best_of_a_study_are_extended_under_other_settings_and_nothing_else_runs(sweep, tmp_path):
     first, task = Noting(), Noting()
     sweep(*SPACE, "hydra.sweeper.n_trials=6", task=first, study_dir=tmp_path / "first")

@@ -335,18 +335,20 @@ def _with_state(trial: FrozenTrial, state: TrialState) -> FrozenTrial:
 def _level(prior: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Move the values of earlier trials to the mean of those here, and from five on to their spread.
 
-    Other data or fewer epochs give other values; what carries over is which points are better than others.
+    Other data or fewer epochs give other values; what carries over is which points are better than others. An infinite
+    value, as of a trial that diverged, has no part in mean and spread, and stays what it is.
     """
     here = [trial.values for trial in trials if trial.state == TrialState.COMPLETE]
     if not prior or not here:
         return list(prior)
     then, now = numpy.array([trial.values for trial in prior]), numpy.array(here)
-    spread = numpy.ones(then.shape[1])
-    if len(now) >= LEVELLED_FROM:
-        known = then.std(axis=0) > 0
-        spread[known] = now.std(axis=0)[known] / then.std(axis=0)[known]
-    moved = now.mean(axis=0) + (then - then.mean(axis=0)) * spread
-    return [_with_values(trial, values) for trial, values in zip(prior, moved.tolist(), strict=True)]
+    for column, known in zip(then.T, now.T, strict=True):  # views: what is moved stands in `then`
+        is_finite, known = numpy.isfinite(column), known[numpy.isfinite(known)]
+        finite = column[is_finite]
+        if len(finite) and len(known):
+            spread = known.std() / finite.std() if len(known) >= LEVELLED_FROM and finite.std() > 0 else 1.0
+            column[is_finite] = known.mean() + (finite - finite.mean()) * spread
+    return [_with_values(trial, values) for trial, values in zip(prior, then.tolist(), strict=True)]
 
 
 def _with_values(trial: FrozenTrial, values: list[float]) -> FrozenTrial:

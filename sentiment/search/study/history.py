@@ -26,7 +26,7 @@ from sentiment.credentials import STORAGE_PASSWORD
 from sentiment.private import get_storage, get_study_id
 from sentiment.search.budget import Budget
 from sentiment.search.space.parameters import name_key, read_value
-from sentiment.search.space.points import read_setting
+from sentiment.search.space.points import read_setting, write_told
 from sentiment.search.storage.address import (
     JOURNAL_NAME,
     Address,
@@ -332,7 +332,8 @@ def _complete(told: TrialHistory, trial: FrozenTrial, definition: Mapping[str, A
 
 def _holds(condition: str, parameters: Mapping[str, float | str]) -> bool:
     name, _, value = condition.partition("=")
-    return str(parameters.get(name_key(name))) == value
+    known = parameters.get(name_key(name), "")
+    return value in (str(known), write_told(known))  # a switch is told as true, and written as True
 
 
 def _read_conditions(space: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

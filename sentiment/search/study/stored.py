@@ -262,7 +262,14 @@ class StoredStudy:
         """Let points be tried first that no trial was to try; a command may have died between two of them."""
         known = {make_key(trial.system_attrs.get("fixed_params", {})) for trial in trials}
         starts = [start for start in starts if make_key(start.point) not in known]
-        starts = starts[: max(0, self.search.total - len(self.look(trials)))]
+        room = max(0, self.search.total - len(self.look(trials)))
+        if self.search.options.extend is not None and starts[room:]:
+            log.warning(
+                "Not extended: %s. The study is to have %d trials, and has extended others; name more, as in "
+                "hydra.sweeper.extend=STUDY:%d.",
+                "; ".join(start.label for start in starts[room:]), self.search.total, self.search.total + 1,
+            )  # fmt: skip
+        starts = starts[:room]
         for start in starts:
             self._study.enqueue_trial(start.point, user_attrs={START_KEY: start.label})
         if starts:

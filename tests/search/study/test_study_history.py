@@ -98,6 +98,28 @@ def test_branches_and_repeats(sweep, study_dir, tmp_path):
     assert all(("x" in trial.parameters) == (trial.parameters["shape"] == "round") for trial in history.trials)
 
 
+@pytest.mark.parametrize(
+    ("choices", "opener"), [("flat,round", "round"), ("true,false", "true"), ("null,round", "null")]
+)
+def test_trials_of_before_a_branch_had_the_configuration_s_own_value_whatever_opens_it(
+    sweep, study_dir, tmp_path, choices, opener
+):
+    """A switch is written as True in conditions, and told as true of trials."""
+    shutil.copytree(TOY_DIR / "conf", tmp_path / "conf")
+    (tmp_path / "conf/space").mkdir()
+    branched = BRANCHED.replace("shape=round", f"mark={opener}").replace('shape: "flat,round"', f'mark: "{choices}"')
+    (tmp_path / "conf/space/branched.yaml").write_text(branched, encoding="utf-8")
+    before = [f"mark={choices}", "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=1"]
+    sweep(*before, "hydra.sweeper.n_trials=4")
+    options = ["+space=branched", *before[1:], "hydra.sweeper.allow_changes=true", "hydra.sweeper.n_trials=5"]
+    sweep(*options, config_dir=tmp_path / "conf")
+    trials = read_study(None, study_dir).trials[:4]
+    assert {("x" in trial.parameters, trial.parameters["mark"] == opener) for trial in trials} == {
+        (True, True),
+        (False, False),
+    }
+
+
 def test_the_best_keeps_the_limits(sweep, study_dir):
     sweep(
         "y=1,2,3", "x=0.5", "hydra.sweeper.n_trials=12", "hydra.sweeper.limits={size: 2}",
