@@ -9,12 +9,14 @@ import pytest
 
 from sentiment.__main__ import main
 from sentiment.errors import TrackingError
+from sentiment.report.compare.comparison import compare_runs
 from sentiment.report.compare.groups import ComparisonError
 from sentiment.search.study.address_file import write_study_address
 from sentiment.search.study.history import StudyMissingError
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.folder import PREDICTIONS_FILE
-from sentiment.tracking.result_file import ResultRecord, read_result, write_result
+from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result, write_result
+from sentiment.tracking.runs import StoredRun
 
 
 @pytest.fixture
@@ -98,12 +100,21 @@ def test_a_study_whose_database_is_gone_is_compared_by_its_records_and_it_is_sai
         (["sweep", "--by", "model.depth"], "only depth=1"),
         (["sweep/0", "sweep/3", "--by", "model"], "--by model groups one sweep"),
         (["sweep/0", "sweep/3", "--metric", "test/f1"], "has no test/f1"),
-        (["sweep", "sweep/0"], "differ in more than the seed: model.name"),
+        (["sweep/0,sweep/1,sweep/2", "sweep/0"], "'rnn seed=0' .* is in .* and in .* would count twice"),
+        (["sweep/0,sweep/1", "sweep/1,sweep/2"], "'rnn seed=1' .* would count twice"),
+        (["sweep/0", "sweep/./0"], "'rnn seed=0' .* would count twice"),
+        (["sweep/0,sweep/1,sweep/3", "sweep/4"], "differ in more than the seed: model.name"),
     ],
 )
 def test_what_cannot_be_compared_is_explained(sweep, arguments, message):
     with pytest.raises(ComparisonError, match=message):
         main(["compare", *arguments])
+
+
+def test_a_run_that_is_found_by_another_name_in_another_folder_is_the_same(sweep):
+    runs = [StoredRun(replace(read_result(sweep / name / RESULT_FILE), run_id="f" * 32), sweep / name) for name in "03"]
+    with pytest.raises(ComparisonError, match="would count twice"):
+        compare_runs({"a": runs[:1], "b": runs[1:]})
 
 
 def test_a_run_that_is_not_there_is_named_with_what_is_near(sweep):

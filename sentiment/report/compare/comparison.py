@@ -98,10 +98,11 @@ def compare_runs(
         notes: What the reader must know of how the groups were found.
 
     Raises:
-        ComparisonError: There are fewer than two groups, a run is a try, has not finished or lacks the metric, runs of
-            a group differ in more than the seed, or the runs do not share their data.
+        ComparisonError: There are fewer than two groups, a run is in two of them, is a try, has not finished or lacks
+            the metric, runs of a group differ in more than the seed, or the runs do not share their data.
         TrackingError: The test predictions of two single runs are missing or cannot be read.
     """
+    _require_disjoint(groups)
     records = {name: [run.record for run in runs] for name, runs in groups.items()}
     _require_groups(records)
     _require_same_data(records)
@@ -122,6 +123,21 @@ def compare_runs(
     if len(pairs) > 1:
         notes.append(f"p values are corrected for {len(pairs)} pairs (Holm 1979); each interval stands for itself.")
     return Comparison(chosen, direction, tuple(rows), pairs, tuple(notes))
+
+
+def _require_disjoint(groups: Mapping[str, Sequence[StoredRun]]) -> None:
+    """Refuse a run in two groups, by whatever names it was found: no difference of theirs would be one of samples."""
+    group_of: dict[str, str] = {}
+    for name, runs in groups.items():
+        for run in runs:
+            identities = [str(run.folder.resolve()), *filter(None, [run.record.run_id])]
+            others = [group_of[identity] for identity in identities if group_of.get(identity, name) != name]
+            if others:
+                raise ComparisonError(
+                    f"The run {run.record.name!r} ({run.folder}) is in {others[0]} and in {name}, so it would count "
+                    "twice.\n  -> name each run in one group: A,B C,D"
+                )
+            group_of |= dict.fromkeys(identities, name)
 
 
 def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:

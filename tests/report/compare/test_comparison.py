@@ -34,6 +34,7 @@ def make_run(make_record, tmp_path):
             accuracy=accuracy,
             params={"model.name": model, "seed": str(seed), **SETTINGS, **dict(params)},
             tags={} if fingerprint is None else {"data.fingerprint": fingerprint, "data.description": "some reviews"},
+            run_id=None,
             **{"metrics": {"val/accuracy": accuracy, "val/loss": 1 - accuracy, "test/accuracy": accuracy}, **changes},
         )
         folder = tmp_path / f"{model}{seed}{len(list(tmp_path.iterdir()))}"
@@ -99,9 +100,9 @@ def test_two_single_runs_are_compared_over_the_reviews(make_run):
     assert any("says nothing about other seeds" in note for note in comparison.notes)
 
 
-def test_the_same_run_twice_shows_no_difference(make_run):
-    run = make_run(right=np.arange(100) > 9)
-    comparison = compare_runs({"a": [run], "b": [run]})
+def test_runs_of_the_same_answers_show_no_difference(make_run):
+    right = np.arange(100) > 9
+    comparison = compare_runs({"a": [make_run(right=right)], "b": [make_run(right=right)]})
     assert comparison.pairs[0].better is None
     assert "0.00 points" in conclude(comparison)
 
