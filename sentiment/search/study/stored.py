@@ -388,9 +388,15 @@ class StoredStudy:
         pruner = self.search.pruner
         if not isinstance(pruner, Scheduler) or TARGET_KEY in stored.system_attrs:
             return
-        is_yardstick = pruner.has_yardstick and stored.number == 0 and START_KEY in stored.user_attrs
-        if not is_yardstick:
+        if not (pruner.has_yardstick and self._is_first_start(stored)):
             self._storage.set_trial_system_attr(trial_id, TARGET_KEY, pruner.find_target(count_steps(stored)))
+
+    def _is_first_start(self, trial: FrozenTrial) -> bool:
+        """Return whether a trial is the first that was to be tried first, or stands for it after it had failed."""
+        trials = self.trials()
+        while REPLACES_KEY in trial.user_attrs:
+            trial = trials[trial.user_attrs[REPLACES_KEY]]
+        return trial.number == 0 and START_KEY in trial.user_attrs
 
     def _copy(self, swap: Swap) -> int:
         """Make a trial that goes on from another's checkpoint at a changed point; return its id.
@@ -475,7 +481,8 @@ class StoredStudy:
     def _enqueue_again(self, trial: FrozenTrial) -> None:
         drawn = {key: value for key, value in trial.params.items() if name_key(key) not in self.search.reader.searched}
         point = {**drawn, **(self.search.reader.read(trial) or {})}
-        self._study.enqueue_trial(point, user_attrs={REPLACES_KEY: trial.number})
+        kept = {START_KEY: trial.user_attrs[START_KEY]} if START_KEY in trial.user_attrs else {}
+        self._study.enqueue_trial(point, user_attrs={REPLACES_KEY: trial.number, **kept})
         anew = "" if find_origin(trial) is None else ", from the beginning: it was a copy, whose origin has gone on"
         log.info("Trial %d failed before; its point is tried again%s.", trial.number, anew)
 

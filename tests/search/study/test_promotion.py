@@ -181,6 +181,27 @@ def test_what_is_tried_first_comes_to_its_end_in_a_piece(sweep):
     assert any(trial.state == TrialState.COMPLETE for trial in study.trials[1:]), "and so does one that was drawn"
 
 
+def test_what_is_tried_first_comes_to_its_end_in_a_piece_though_it_failed_before(sweep):
+    """Twice: the last attempt stands for it, too."""
+    command = (*OPTIONS, "hydra.sweeper.n_trials=6", "hydra.sweeper.start=[{x: 4}, {x: 5}]")
+
+    class Failing(Climbing):
+        def __call__(self, config):
+            if config.x == 4:
+                raise ValueError("not yet")
+            return super().__call__(config)
+
+    for _ in range(2):
+        with pytest.raises(StudyEndedError, match="not yet"):
+            sweep(*command, "hydra.sweeper.max_failure_rate=1", task=Failing())
+    task = Climbing()
+    study = sweep(*command, task=task)
+    last = study.trials[-1]
+    assert (last.number, last.params["x"], last.state) == (7, 4, TrialState.COMPLETE)
+    assert last.user_attrs["start"] == study.trials[0].user_attrs["start"]
+    assert task.steps == [(7, step) for step in range(9)]
+
+
 def test_a_growing_ladder_costs_less_where_the_order_stays(sweep, tmp_path):
     costs = {}
     for growing in ("false", "true"):
