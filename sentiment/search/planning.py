@@ -19,6 +19,7 @@ from sentiment.search.options import StudyOptions
 from sentiment.search.search import Search
 from sentiment.search.space.points import Changes, Key, make_key
 from sentiment.search.study.definition import SHOWN, refuse_other_data
+from sentiment.search.study.limits import list_undescribed
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.shared_results import SharedResult, SharedResults
@@ -190,15 +191,21 @@ class JobPlanner:
         return Outcome("complete", values, reused_from=trial.number)
 
     def _note_complete(self, trial: FrozenTrial) -> None:
-        """Note the jobs of a trial that came to their end; of equal ones, that of the first trial counts."""
-        attributes = trial.system_attrs
+        """Note the jobs of a trial that came to their end; of equal ones, that of the first trial counts.
+
+        One that did not describe what a limit is on has no result to take over: its trial could never be mended.
+        """
+        attributes, limits = trial.system_attrs, self._search.options.limits
         for repeat in range(self._search.repeats.count):
             identity = attributes.get(IDENTITY_KEY.format(repeat=repeat))
             outcome = attributes.get(OUTCOME_KEY.format(repeat=repeat))
-            if identity is not None and outcome is not None and outcome["state"] == "complete":
-                known = self._known.get(identity)
-                if known is None or trial.number < known.number:
-                    self._known[identity] = trial
+            if identity is None or outcome is None or outcome["state"] != "complete":
+                continue
+            if list_undescribed(read_described(trial, repeat), limits):
+                continue
+            known = self._known.get(identity)
+            if known is None or trial.number < known.number:
+                self._known[identity] = trial
 
     def keep(self, job: Job, trial: FrozenTrial, outcome: Outcome) -> None:
         """Share the result of a job that ran, with the studies in folders beside this one's."""
@@ -210,8 +217,10 @@ class JobPlanner:
 
     def _adopt(self, job: Job, identity: str) -> Outcome | None:
         """Take over the result of an equal job of another study."""
-        result = None if self._shared is None else self._shared.find(identity)
-        if self._shared is None or result is None or len(result.values) != len(self._search.options.direction):
+        result, options = None if self._shared is None else self._shared.find(identity), self._search.options
+        if self._shared is None or result is None or len(result.values) != len(options.direction):
+            return None
+        if list_undescribed(result.described, options.limits):
             return None
         folder = self._search.study_dir / read_subdir(job.config)
         try:

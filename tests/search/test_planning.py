@@ -145,6 +145,26 @@ def test_limits_hold_the_means_of_the_repeats(sweep):
     assert [trial.constraints for trial in study.trials] == [{"size": 0.0}, {"size": -6.0}]
 
 
+def test_a_job_that_described_no_limited_number_is_run_again(sweep):
+    """Its trial failed for it; were its result taken over, no later command could mend it."""
+    runs, is_mended = [], False
+
+    def run(config):
+        runs.append(int(config.x))
+        if config.x != 2 or is_mended:
+            current_trial().describe({"size": 5.0})
+        return float(config.x)
+
+    options = ["x=1,2", "hydra/sweeper/sampler=tpe", "hydra.sweeper.start=[{x: 1}, {x: 2}]", "hydra.sweeper.n_trials=2"]
+    options += ["hydra.sweeper.limits={size: 9}"]
+    with pytest.raises(StudyEndedError, match="size is missing"):
+        sweep(*options, "hydra.sweeper.max_failure_rate=1", task=run)
+    is_mended = True
+    study = sweep(*options, task=run)
+    assert runs == [1, 2, 2]
+    assert [(trial.state.name, trial.constraints) for trial in study.trials[-1:]] == [("COMPLETE", {"size": -4.0})]
+
+
 def test_the_first_failed_repeat_ends_its_trial(sweep):
     runs = []
 

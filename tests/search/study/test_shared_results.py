@@ -80,6 +80,23 @@ def test_another_study_takes_what_is_equal_and_runs_what_is_new(study, applicati
     ]
 
 
+def test_what_lacks_a_limited_number_is_run_again(study, application):
+    study("one")
+    limits = ("hydra/sweeper/sampler=tpe", "hydra.sweeper.start=[{x: 1}, {x: 2}]", "hydra.sweeper.n_trials=2")
+    application.take()
+    study("two", *limits, "hydra.sweeper.limits={size: 9}")
+    assert application.take() == [], "its size is known"
+
+    def run(config):
+        current_trial().describe({"size": 1.0, "latency": 2.0})
+        return application.task()(config)
+
+    task = searchable(identify_code=lambda config: "first", identify_data=lambda config: "first")(run)
+    trials = study("three", *limits, "hydra.sweeper.limits={latency: 9}", task=task)
+    assert application.take() == [(1, 0), (2, 0)]
+    assert [trial.constraints for trial in trials] == [{"latency": -7.0}] * 2
+
+
 def by_number(trials):
     return sorted(trials, key=lambda trial: trial.number)
 
