@@ -126,7 +126,6 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         describe_data(corpus.description)
         answered = hear_teachers(settings, corpus, trial)
         corpus = limit_corpus(corpus, settings)
-        corpus = corpus if answered is None else answered.add_to(corpus)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
         recorder.describe({"device": name_device(settings)})
         if trial is not None:
@@ -140,6 +139,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         if words is not None:
             recorder.describe(describe_words(words))
         weights = None if words is None else words.weights
+        corpus = corpus if answered is None else answered.add_to(corpus)  # after the words, which read each review once
         result = train_on_devices(settings, corpus, run.output_dir, reporter, start, origin, weights)
         recorder.finished(result)
     if settings.trainer.resume != "keep":

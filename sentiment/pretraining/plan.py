@@ -51,6 +51,7 @@ def plan_pretraining(settings: Settings) -> Settings:
         "max_epochs": pretrain.max_epochs, "validations_per_epoch": PARTS, "patience": None,
         "gradient_clip_norm": 1.0, "label_smoothing": 0.0, "weight_averaging": None,
         "log_every_n_steps": 20, "resume": True, "test": False, "debug": None, "devices": 1, "nodes": 1,
+        "init_from": None, "teachers": None,
     }  # fmt: skip
     return settings.model_copy(
         update={
@@ -97,6 +98,7 @@ def gather_pieces(corpus: Corpus, unlabelled: EncodedSplit | None, plan: Setting
     the test reviews are never among them. Reviews longer than a piece become several, so that no word is lost.
     """
     assert plan.pretrain is not None
+    assert corpus.lessons is None, "what teachers answered stands among the unlabelled reviews too"
     longest = plan.pretrain.max_tokens
     splits = [corpus.train, corpus.validation, *([] if unlabelled is None else [unlabelled])]
     ids = np.concatenate([split.ids for split in splits])

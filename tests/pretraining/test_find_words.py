@@ -8,7 +8,11 @@ import re
 import pytest
 import torch
 
+from sentiment import job
+from sentiment.config.run_context import RunContext
 from sentiment.errors import ModelFileError, NonFiniteLossError, RunPruned
+from sentiment.models.bundle import Predictor
+from sentiment.pretraining import run as pretraining
 from sentiment.pretraining.artifact import Words
 from sentiment.pretraining.objectives import CLASSIFYING
 from sentiment.tracking.result_file import read_result_of
@@ -109,6 +113,33 @@ def test_the_weights_reach_the_network_that_classifies(
     assert not any(name.startswith(CLASSIFYING) for name in words.weights)
     told = "front.filters, layers.1, pooling" if model == "rnn" else "taken; pooling"
     assert told in caplog.text
+
+
+def test_with_teachers_the_words_are_learned_from_each_review_once_too(
+    compose_settings, small_corpus, tmp_path, monkeypatch
+):
+    """What teachers answered stands among the training reviews, under the same fingerprint of the data."""
+    learning = []
+
+    def stop(plan, pieces, folder, reporter):
+        learning.append((folder, plan, pieces))
+        raise PowerCut
+
+    monkeypatch.setattr(pretraining, "train_words", stop)
+    settings = compose_settings("rnn")
+    reading = small_corpus.class_names, settings.data.max_tokens, "head", 0.5
+    teacher = Predictor(build_module(settings, small_corpus).network, small_corpus.tokenizer, *reading)
+    monkeypatch.setattr(job, "load_model", lambda name, settings: teacher)
+    for name, more in (("plain", ()), ("taught", ("trainer.teachers=[mine]",))):
+        (tmp_path / name).mkdir()
+        run_context = RunContext(compose_settings("rnn", *more), (), tmp_path / name, tmp_path, None, None, "")
+        with pytest.raises(PowerCut):
+            job.train(run_context, None)
+    (folder, plan, pieces), (again, taught_plan, taught) = learning
+    assert (again, taught_plan) == (folder, plan)
+    for part in ("train", "validation"):
+        assert getattr(taught, part).offsets.tolist() == getattr(pieces, part).offsets.tolist()
+        assert getattr(taught, part).ids.tolist() == getattr(pieces, part).ids.tolist()
 
 
 def test_words_of_another_form_are_refused(compose_settings, small_corpus):
