@@ -124,6 +124,7 @@ def _name_folder(source: ModelSource, reviews: LabelledReviews) -> Path:
 def _read_data(options: argparse.Namespace) -> DataSettings:
     """Read the settings of ``--data``, and refuse what would change nothing."""
     from sentiment.config.command_line import compose_settings
+    from sentiment.config.option import find_option, takes
 
     refuse_unread(
         options,
@@ -136,4 +137,14 @@ def _read_data(options: argparse.Namespace) -> DataSettings:
             f"--data takes settings of data alone, and {', '.join(others)} would be ignored: the model is trained.\n"
             "  -> leave them out"
         )
-    return compose_settings(options.data).data
+    data = compose_settings(options.data).data
+    source = find_option(data).load()
+    keys = [override.lstrip("+~").partition("=")[0] for override in options.data]
+    unread = [key for key in keys if key != "data" and not takes(source, key.split(".")[1])]
+    if unread:
+        raise ArgumentsError(
+            f"--data takes what reads the reviews of data={data.name}, and {', '.join(unread)} would be ignored: they "
+            "say how a model that is trained takes them, and this one is trained.\n"
+            "  -> leave them out; all of the test reviews are measured"
+        )
+    return data

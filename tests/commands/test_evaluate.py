@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 
 from sentiment.commands import evaluate
+from sentiment.commands.arguments import ArgumentsError
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.build import build_corpus
@@ -31,8 +32,7 @@ def data(tmp_path):
     texts = [f"{first} {second}" for first in firsts for second in seconds]
     lines = [f"{text} indeed,{number % 2}" for number, text in enumerate(texts)]
     (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
-    place = [f"data.path={tmp_path}/reviews.csv", f"data.cache_dir={tmp_path}/cache"]
-    return ["data=files", *place, "data.test_fraction=0.4", "data.tokenizer.min_frequency=1"]
+    return ["data=files", f"data.path={tmp_path}/reviews.csv", "data.test_fraction=0.4"]
 
 
 @pytest.fixture
@@ -41,6 +41,7 @@ def train(data, tmp_path):
 
     def write(start=None):
         small = ["model.embedding_size=8", "model.heads=2", "model.depth=1", "tracking=none"]
+        small += [f"data.cache_dir={tmp_path}/cache", "data.tokenizer.min_frequency=1"]
         with initialize_config_dir(str(PROJECT_DIR / "conf")):
             settings = read_settings(compose("config", [*data, *small, "data.split_seed=1"]), tmp_path)
         corpus = build_corpus(settings.data)
@@ -73,6 +74,19 @@ def test_reviews_that_the_model_learned_from_are_left_out_of_the_figures_and_cou
     printed = call(bundle, "data.split_seed=2", "--with-learned")
     assert "of 10 given reviews are right" in printed
     assert f"Attention: {left_out} stood in the model's own training or validation" in printed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data.max_tokens=4", "++data.keep=tail", "data.tokenizer.kind=word", "data.batch_size=2", "data.cache_dir=c",
+        "data.train_limit=10", "data.validation_fraction=0.2",
+    ],
+)  # fmt: skip
+def test_settings_that_change_nothing_of_the_reviews_are_refused(call, change):
+    key = change.lstrip("+").partition("=")[0]
+    with pytest.raises(ArgumentsError, match=rf"data=files, and {key} would be ignored(.|\n)*-> leave them out"):
+        call("model", change)
 
 
 def test_an_evaluation_is_recorded_in_the_store_of_the_run_wherever_runs_are_looked_for(
