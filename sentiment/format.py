@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
@@ -162,6 +164,11 @@ def mask_passwords(text: str) -> str:
             for form in {password, quote(password, safe="")}:
                 text = text.replace(form, "***")
     return QUERY_PASSWORD.sub(r"\g<before>=***", USER_PASSWORD.sub(r"\g<before>@", text))
+
+
+def write_own_command() -> str:
+    """Return the command line of this process, flags and all, without passwords."""
+    return mask_passwords(shlex.join(["python", *sys.argv]))
 
 
 def write_csv_cell(value: object) -> object:

@@ -12,14 +12,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from sentiment.atomic import write_text
 from sentiment.config.home import PROJECT_DIR, write_portable
 from sentiment.config.option import choice_of
 from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
 from sentiment.errors import SentimentError
+from sentiment.format import write_own_command
 
 MULTIRUN_FILE = "multirun.yaml"
 """What Hydra's own sweeper leaves in the folder of a multirun."""
+
+COMMAND_FILE = "command.txt"
+"""What a plain multirun leaves there: its command, flags and all; a study has it in ``study.json``."""
 
 CALLER = "SENTIMENT_CALLER"
 """Variable by which `sentiment.api` asks its command for the folder: what it is to be of, and the file to write it in.
@@ -99,8 +104,19 @@ def read_fixed(sweep_dir: Path) -> frozenset[str]:
     return frozenset(map(str, OmegaConf.load(file).hydra.overrides.task)) if file.exists() else frozenset()
 
 
+def write_multirun_command(sweep_dir: Path) -> None:
+    """Leave the command of this process in the folder of its multirun."""
+    sweep_dir.mkdir(parents=True, exist_ok=True)
+    write_text(sweep_dir / COMMAND_FILE, f"{write_own_command()}\n")
+
+
 def read_multirun_command(sweep_dir: Path) -> str | None:
-    """Read the command that started a multirun; None where Hydra left no trace of it."""
+    """Read the command that started a multirun; of one of an earlier version what Hydra kept, without the flags.
+
+    None where nothing is left of it.
+    """
+    if (sweep_dir / COMMAND_FILE).exists():
+        return (sweep_dir / COMMAND_FILE).read_text(encoding="utf-8").rstrip("\n")
     file = sweep_dir / MULTIRUN_FILE
     if not file.exists():
         return None

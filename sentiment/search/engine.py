@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from omegaconf import DictConfig
 
 from sentiment.checkout import read_commit
 from sentiment.errors import ConfigError, Fault
+from sentiment.format import write_own_command
 from sentiment.private import begin_jobs
 from sentiment.search.application import application_of, find_home
 from sentiment.search.budget import UNLIMITED
@@ -66,8 +66,7 @@ def run_study(
     executor = build_executor(search, runner)  # it may refuse, and a refused command shall leave no folder
     with storage_errors(f"The study in {search.study_dir}"), open_study(search, home) as study:
         search.study_dir.mkdir(parents=True, exist_ok=True)
-        command = shlex.join(["python", *sys.argv])
-        write_study_address(search.study_dir, study.name, search.storage_url, command)
+        write_study_address(search.study_dir, study.name, search.storage_url, write_own_command())
         observers = choose_observers(search, context, jobs_print_here=isinstance(executor, InProcess))
         assert isinstance(study.search, Search), "with the parameters' names in this study"
         planner = JobPlanner(study.search, study, application)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
-from sentiment.config.run_context import take_answer_file
+from sentiment.config.run_context import take_answer_file, write_multirun_command
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.closing import Alive, close_jobs, close_killed_beside, describe_parent, tell_parent
 from sentiment.search.frozen import freeze_loader
@@ -133,7 +133,8 @@ class SweepCallback(Callback):
             from sentiment.tracking.mlflow.delivery import Deliverer
 
             self._deliverer = Deliverer(_sweep_dir(config), [config.tracking.uri]).start()
-        if not _is_study(config):  # a study is taken up again by its own command
+        if not _is_study(config):  # a study is taken up again by its own command, and notes it itself
+            write_multirun_command(_sweep_dir(config))
             close_killed_beside(_sweep_dir(config), config.tracking.uri)
             self._alive = Alive(_sweep_dir(config))
         self._started = True

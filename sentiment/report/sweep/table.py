@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sentiment.config.objective import Direction
+from sentiment.private import parse_arguments
 from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, job_order
 
 if TYPE_CHECKING:
@@ -185,7 +186,16 @@ class SweepTable:
         if self.best is None or self.best.record is None or CONTINUES_TAG in self.best.record.tags:
             return None
         kept = [item for item in self.best.record.overrides if not item.lstrip("+~").startswith("hydra")]
-        return shlex.join(["python", "run.py", *kept])
+        return shlex.join(["python", "run.py", *self._list_config_flags(), *kept])
+
+    def _list_config_flags(self) -> list[str]:
+        """Return the flags of the command that say where the configuration lies: its options compose nowhere else."""
+        try:
+            given = vars(parse_arguments(shlex.split(self.command or "")[2:]))
+        except (ValueError, SystemExit):  # MLflow cut a long one
+            return []
+        flags = ("--config-path", "--config-name", "--config-dir")
+        return [word for flag in flags if (place := given[flag[2:].replace("-", "_")]) for word in (flag, place)]
 
     def job_of(self, row: SweepRow) -> int:
         """Return the number of the first job behind a trial: that of its record, or where its record would be."""

@@ -6,7 +6,6 @@ families is not said any more is deleted, so that nothing of an earlier start st
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from sentiment.config.home import write_portable
 from sentiment.credentials import name_server
-from sentiment.format import mask_passwords
+from sentiment.format import mask_passwords, write_own_command
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
@@ -86,8 +85,7 @@ def start_sweep(
         run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
         parent = Parent(uri, store.experiment_id, run.info.run_id)
         try:
-            command = mask_passwords(shlex.join(["python", *sys.argv]))
-            tags = {"command": command, "overrides": mask_passwords(" ".join(overrides))}
+            tags = {"command": write_own_command(), "overrides": mask_passwords(" ".join(overrides))}
             write_tags(store.client, parent.run_id, {**tags, **describe_environment(project_dir)})
             store.client.log_text(parent.run_id, base_yaml, "config/base.yaml")
             write_json(sweep_dir / PARENT_FILE, {**asdict(parent), "uri": write_portable(uri)})

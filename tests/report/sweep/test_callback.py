@@ -145,7 +145,7 @@ def test_without_mlflow_there_is_a_report_and_no_store(make_config, run_sweep, t
     assert "2 finished" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {"sweep"}
     written = {path.name for path in (tmp_path / "sweep").iterdir()}
-    assert written == {"0", "1", "ranking.csv", "comparison.png", "report"}
+    assert written == {"0", "1", "command.txt", "ranking.csv", "comparison.png", "report"}
 
 
 def test_a_store_that_cannot_be_opened_ends_the_multirun_through_hydras_net(make_config, tmp_path, capsys):

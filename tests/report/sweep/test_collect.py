@@ -10,6 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.run_context import write_multirun_command
 from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
@@ -355,6 +356,20 @@ def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path, monkeypatch):
     table, folder = open_sweep("c" * 32)
     assert (table.name, len(table.rows), folder) == ("mine", 2, sweep_dir)
     assert table.command == "python run.py -m model.heads=1,2"
+
+
+def test_a_multirun_is_told_with_the_flags_of_its_command_and_its_best_run_too(make_grid, tmp_path, monkeypatch):
+    for record in make_grid(0.7, 0.9):
+        write_result(tmp_path / str(record.job_number), record)
+    (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: ['model.heads=1,2'], hydra: []}}")
+    for flags in ("--config-dir 'my own' -m model.heads=1,2", "-m model.heads=1,2 --config-dir='my own'"):
+        monkeypatch.setattr("sys.argv", ["run.py", *shlex.split(flags)])
+        write_multirun_command(tmp_path)
+        table = collect_sweep(tmp_path)
+        assert shlex.split(table.command) == ["python", "run.py", *shlex.split(flags)]
+        assert table.best_command.startswith("python run.py --config-dir 'my own' ")
+    cut = replace(table, command="python run.py --config-dir 'my o")
+    assert cut.best_command == table.best_command.replace("--config-dir 'my own' ", "")
 
 
 def test_an_interrupted_trial_waits_and_says_what_runs_it_again(make_record):
