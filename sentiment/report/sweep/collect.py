@@ -176,25 +176,20 @@ def collect_records(
         rows = make_job_rows(records, known, is_at_work=is_at_work)
     else:
         rows = make_study_rows(records, history, known, is_at_work=is_at_work, is_copy=is_copy)
-    rows = rank_rows(rows, known)
-    return SweepTable(
+    table = SweepTable(
         name=name if history is None else history.name,
         command=command,
         objectives=tuple(known),
         directions=tuple(known.values()),
-        rows=tuple(rows),
+        rows=tuple(rank_rows(rows, known)),
         varied=tuple(dict.fromkeys(key for row in rows for key in row.parameters)),
         facts=gather_facts(records) | ({} if history is None or history.budget is None else {"budget": history.budget}),
         log_scaled=frozenset() if history is None else history.log_scaled,
         is_study=history is not None,
         repeats=1 if history is None else history.repeats,
-        notes=(
-            *_note_lost(rows, is_copy),
-            *_note_ties(rows, known, "job" if history is None else "trial"),
-            *note_differences(records),
-        ),
         is_at_work=is_at_work,
     )
+    return replace(table, notes=(*_note_lost(rows, is_copy), *_note_ties(table), *note_differences(records)))
 
 
 def is_alive(sweep_dir: Path) -> bool:
@@ -226,19 +221,15 @@ def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
     )
 
 
-def _note_ties(rows: Sequence[SweepRow], objectives: Objectives, noun: str) -> tuple[str, ...]:
-    """Say that the best trial is no better than others; of several objectives, the front shows it."""
-    best = next((row for row in rows if row.on_front), None)
-    if best is None or len(objectives) > 1:
+def _note_ties(table: SweepTable) -> tuple[str, ...]:
+    if len(table.ties) < 2:
         return ()
-    (objective,) = objectives
-    value = best.values[objective]
-    ties = [str(row.number) for row in rows if row.rank and row.reused_from is None and row.values[objective] == value]
-    if len(ties) < 2:
-        return ()
+    (objective,) = table.objectives
+    numbers = join_names([str(row.number) for row in table.ties])
     return (
-        f"The {noun}s {join_names(ties)} share the best {objective}, {format_metric(objective, value)}: none of them "
-        f"is shown to be better; the lowest number has rank 1.",
+        f"The {table.noun}s {numbers} share the best {objective}, "
+        f"{format_metric(objective, table.ties[0].values[objective])}: none of them is shown to be better; the lowest "
+        "number has rank 1.",
     )
 
 

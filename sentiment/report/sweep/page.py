@@ -10,7 +10,7 @@ from typing import Any
 
 from sentiment.atomic import write_text
 from sentiment.errors import SentimentError
-from sentiment.format import format_duration, format_metric, format_setting
+from sentiment.format import format_duration, format_metric, format_setting, join_names
 from sentiment.report.draw.chart import Chart
 from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import render
@@ -145,6 +145,9 @@ def write_headline(table: SweepTable) -> str:
         return f"Trial {best.number} has the best {name}, {value}; with {others}, the front is {trials}."
     broken = sum(bool(row.excess) for row in finished)
     limits = f" ({broken} of them break{'s' if broken == 1 else ''} a limit)" if broken else ""
+    if len(table.ties) > 1:
+        tied = join_names([str(row.number) for row in table.ties])
+        return f"Trials {tied} are equally good, and the best of {len(finished)} that finished{limits}: {name} {value}."
     if len(finished) == 1:
         return f"Trial {best.number} reached {name} {value}; it is the only one that finished."
     return f"Trial {best.number} is the best of {len(finished)} that finished{limits}: {name} {value}."

@@ -162,6 +162,18 @@ class SweepTable:
         return row if is_found else None
 
     @property
+    def ties(self) -> tuple[SweepRow, ...]:
+        """Trials that share the value of the best one, it among them, by a result of their own.
+
+        Empty with several objectives, where the front shows which are equally good.
+        """
+        if self.best is None or len(self.objectives) > 1:
+            return ()
+        (name,) = self.objectives
+        best = self.best.values[name]
+        return tuple(row for row in self.ranked if row.values[name] == best and row.reused_from is None)
+
+    @property
     def ranked(self) -> tuple[SweepRow, ...]:
         """Trials with a rank, best first."""
         return tuple(row for row in self.rows if row.rank is not None)

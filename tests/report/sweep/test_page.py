@@ -97,6 +97,13 @@ def test_one_finished_trial_is_no_winner_among_many(example_table):
     assert write_headline(alone) == "Trial 0 reached val/accuracy 90.00 %; it is the only one that finished."
 
 
+def test_no_trial_is_a_winner_over_one_that_is_as_good(example_table):
+    first, second, *_ = example_table.rows
+    tied = dataclasses.replace(example_table, rows=(first, dataclasses.replace(second, rank=2, values=first.values)))
+    expected = f"Trials {first.number}, {second.number} are equally good, and the best of 2 that finished: val/accuracy"
+    assert write_headline(tied).startswith(expected)
+
+
 def test_with_several_objectives_no_single_best_is_claimed(example_table):
     rows = tuple(dataclasses.replace(row, on_front=row.number in (0, 4)) for row in example_table.rows)
     both = dataclasses.replace(
