@@ -75,6 +75,11 @@ def run(options: argparse.Namespace) -> None:
     form = _choose_format(options)
     if options.texts and options.file:
         raise PredictError("Texts and --file are given together.\n  -> give one of the two")
+    if options.file and options.output and options.output.resolve() == options.file.resolve():
+        raise PredictError(
+            f"--output={options.output} is --file: its other columns, labels among them, would be lost.\n"
+            "  -> choose another file"
+        )
     if not options.file:
         refuse_unread(options, ("text_column", "read"), "they say how --file is read: give it, or leave them out")
     predictor, description = _load(options)

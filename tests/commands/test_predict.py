@@ -18,6 +18,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from sentiment.__main__ import main
+from sentiment.commands.predict import PredictError
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.tokenizer import train_tokenizer
@@ -184,6 +185,17 @@ def test_a_bad_row_leaves_no_half_file(predict, tmp_path):
     with pytest.raises(DataError, match=r"in\.txt, line 2.*UTF-8"):
         predict("--file", str(source), "--output", str(target))
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
+
+
+def test_the_file_that_is_read_is_not_replaced(predict, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "texts.csv"
+    file.write_text("text,label\nfine,good\n")
+    (tmp_path / "linked.csv").symlink_to(file)
+    for other in ("texts.csv", str(file), "linked.csv"):
+        with pytest.raises(PredictError, match=r"is --file: its other columns(.|\n)*-> choose another"):
+            predict("--file", str(file), "--output", other)
+    assert file.read_text() == "text,label\nfine,good\n"
 
 
 def test_explain_shows_the_words_that_mattered(predict):
