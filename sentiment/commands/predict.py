@@ -52,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="what is not to be detected in --file: format, delimiter, quoting, encoding or header, as in data=files",
     )
-    parser.add_argument("--format", choices=("table", "csv", "jsonl"), help="default: table, or by --output's ending")
+    parser.add_argument(
+        "--format",
+        choices=("table", "csv", "jsonl"),
+        help="default: table, or by --output's ending; csv is for spreadsheets too: a text that they would take for a "
+        "formula (= + - @) has ' before it; jsonl has every text as it was",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE.csv or FILE.jsonl")
     parser.add_argument("--explain", action="store_true", help="show which words spoke for the label, and against it")
     parser.add_argument(

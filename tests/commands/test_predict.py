@@ -187,6 +187,14 @@ def test_a_bad_row_leaves_no_half_file(predict, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
 
 
+def test_a_text_like_a_formula_is_guarded_in_csv_alone_as_the_help_says(predict, capsys):
+    assert "\n'-bad film," in predict("--format", "csv", "--", "-bad film")
+    assert json.loads(predict("--format", "jsonl", "--", "-bad film"))["text"] == "-bad film"
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    assert "jsonl has every text as it was" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_file_that_is_read_is_not_replaced(predict, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "texts.csv"
