@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from sentiment.credentials import hide_passwords
 from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
 from sentiment.process import prepare_process
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SentimentError: The command has another name now, or could not do what was asked for.
     """
     prepare_process()
-    arguments = hide_passwords(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and (name := RENAMED.get(arguments[0])):
         again = " ".join(["python -m sentiment", name, *arguments[1:]])
         raise SentimentError(f"The command {arguments[0]} is called {name} now.\n  -> {again}")

@@ -36,24 +36,29 @@ def hide_passwords(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: A password stands where no key takes one, in a text that is no URL, or beside another one.
     """
-    hidden: list[str] = []
-    expects_address = False
-    for argument in arguments:
-        hidden.append(_hide(argument, TRACKING_PASSWORD if expects_address else _choose_variable(argument)))
-        expects_address = argument == "--tracking-uri"
-    return hidden
+    return [_hide(argument, _read_key(argument), _choose_variable(argument)) for argument in arguments]
+
+
+def hide_tracking_password(uri: str, name: str = "--tracking-uri") -> str:
+    """Move the password of a tracking URI into the environment, and return the URI without it.
+
+    Raises:
+        ConfigError: It is no URL, or holds several; `name` is how the error calls it.
+    """
+    return _hide(uri, name, TRACKING_PASSWORD)
+
+
+def _read_key(argument: str) -> str:
+    return argument.partition("=")[0] if "=" in argument.partition("://")[0] else "an argument"
 
 
 def _choose_variable(argument: str) -> str | None:
-    key = argument.partition("=")[0].lstrip("+-")
-    if key == "tracking-uri":
-        return TRACKING_PASSWORD
+    key = argument.partition("=")[0].lstrip("+")
     return next((ADDRESSES[group] for group in ADDRESSES if key == group or key.startswith(f"{group}.")), None)
 
 
-def _hide(text: str, variable: str | None) -> str:
+def _hide(text: str, key: str, variable: str | None) -> str:
     found = [*USER_PASSWORD.finditer(text), *QUERY_PASSWORD.finditer(text)]
-    key = text.partition("=")[0] if "=" in text.partition("://")[0] else "--tracking-uri"
     if not found:
         if variable is not None and "://" not in text and LOST_PASSWORD.search(text):
             raise ConfigError([Fault(key, "is not a URL that can be read", "write kind://user@host/name")])

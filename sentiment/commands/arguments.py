@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from sentiment.credentials import hide_tracking_password
 from sentiment.errors import SentimentError
 
 
@@ -63,7 +64,12 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
     """Add the MLflow store in which runs are looked for."""
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)")
+    parser.add_argument(
+        "--tracking-uri",
+        type=hide_tracking_password,
+        metavar="URI",
+        help="MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)",
+    )
 
 
 def add_page_arguments(parser: argparse.ArgumentParser, *, output: str, log: str) -> None:

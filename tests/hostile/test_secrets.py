@@ -20,11 +20,13 @@ import sqlalchemy
 from hydra import compose, initialize_config_dir
 
 from sentiment import credentials
+from sentiment.__main__ import build_parser
 from sentiment.config.reading import list_keys
 from sentiment.credentials import find_passwords, hide_passwords, name_server, read_password
 from sentiment.errors import ConfigError, TrackingError, describe_failure
 from sentiment.format import mask_passwords
 from sentiment.tracking.mlflow.store import connect
+from sentiment.tracking.runs import choose_tracking_uri
 from tests.end_to_end.conftest import TINY, make_checkout
 
 USER = "planted-user"
@@ -46,7 +48,6 @@ def _no_password_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("tracking.uri=http://me:planted@host:5000/x", "tracking.uri=http://me@host:5000/x", "TRACKING"),
         ("++tracking.uri='http://me:p%6Canted@host'", "++tracking.uri='http://me@host'", "TRACKING"),
-        ("--tracking-uri=https://me:planted@host", "--tracking-uri=https://me@host", "TRACKING"),
         ("hydra.sweeper.storage=postgresql://me:planted@h/db", "hydra.sweeper.storage=postgresql://me@h/db", "STORAGE"),
         (
             "hydra.sweeper.storage=mysql://me@h/db?password=planted&x=1",
@@ -58,6 +59,22 @@ def _no_password_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_password_moves_from_the_argument_to_the_environment(argument: str, hidden: str, variable: str):
     assert hide_passwords(["seed=1", argument]) == ["seed=1", hidden]
     assert read_password(f"SENTIMENT_{variable}_PASSWORD") == "planted"
+
+
+def test_a_command_takes_the_password_out_of_its_address_and_leaves_texts_as_they_are():
+    parser = build_parser()
+    for flag in (["--tracking-uri=http://me:planted@host"], ["--tracking", "http://me:planted@host"]):
+        options = parser.parse_args(["predict", "see http://me:pw@host/x", *flag])
+        assert (options.texts, options.tracking_uri) == (["see http://me:pw@host/x"], "http://me@host")
+        assert read_password("SENTIMENT_TRACKING_PASSWORD") == "planted"
+
+
+def test_a_password_in_the_environments_address_is_taken_out_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:planted@host")
+    assert choose_tracking_uri(None) == "http://me@host"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "me:planted@host")
+    with pytest.raises(ConfigError, match="MLFLOW_TRACKING_URI: is not a URL"):
+        choose_tracking_uri(None)
 
 
 @pytest.mark.parametrize(
