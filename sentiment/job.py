@@ -109,13 +109,14 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     from sentiment.data.build import build_corpus  # torch and Lightning take seconds, which a faulty command saves
     from sentiment.pretraining.run import describe_words
     from sentiment.tracking.recorder import open_recorder
-    from sentiment.tracking.result_file import CONTINUES_TAG, REPEAT_TAG, TRIAL_TAG
+    from sentiment.tracking.result_file import CONTINUES_TAG, LESSONS_TAG, REPEAT_TAG, START_TAG, TRIAL_TAG
     from sentiment.training.debugging import limit_corpus
     from sentiment.training.device import name_device
     from sentiment.training.replicas import train_on_devices
     from sentiment.training.reporter import Reporters
     from sentiment.training.result import describe_outcome
     from sentiment.training.resume import forget_attempts
+    from sentiment.training.start import hash_model
 
     settings = run.settings
     if trial is None:  # the folder of a job of a study may be this run's now
@@ -127,6 +128,10 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         answered = hear_teachers(settings, corpus, trial)
         corpus = limit_corpus(corpus, settings)
         recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
+        if start is not None:
+            recorder.describe({START_TAG: hash_model(start)})
+        if answered is not None:
+            recorder.describe({LESSONS_TAG: answered.lessons.fingerprint})
         recorder.describe({"device": name_device(settings)})
         if trial is not None:
             recorder.describe({TRIAL_TAG: str(trial.number), REPEAT_TAG: str(trial.repeat)})

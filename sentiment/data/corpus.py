@@ -108,7 +108,7 @@ class Lessons:
     """What identifies the trained models that a run learns from, and what they have seen.
 
     Attributes:
-        fingerprint: Of their weights.
+        fingerprint: Of their weights, how they read, and the reviews that they answered for the run.
         learned: Hashes of reviews that they were trained on or selected by; None: nobody knows all of them.
         trained: The same of those that they were trained on.
     """

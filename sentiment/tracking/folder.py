@@ -16,6 +16,7 @@ from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import (
+    BEHIND_NAMES,
     EARLIER_COMMITS_TAG,
     EPOCHS,
     FINGERPRINT_TAG,
@@ -30,6 +31,9 @@ from sentiment.tracking.run_name import name_recorded
 from sentiment.training.result import RunResult
 
 PREDICTIONS_FILE = "predictions/test.npz"
+
+READ_TAGS = (FINGERPRINT_TAG, *BEHIND_NAMES)
+"""Tags of what a run reads; one that goes on has read the same before."""
 
 
 class FolderRecorder:
@@ -53,7 +57,7 @@ class FolderRecorder:
         before = earlier or read_shorter(context.output_dir, params)
         self.inherited = {} if before is None else _inherit(before, params, code["git.commit"])
         self.goes_on = before is not None
-        self._data = None if before is None else before.tags.get(FINGERPRINT_TAG)
+        self._read = {} if before is None else {tag: text for tag, text in before.tags.items() if tag in READ_TAGS}
         self._record = ResultRecord(
             name=name_recorded(context),
             model=settings.model.name,
@@ -80,8 +84,8 @@ class FolderRecorder:
         self._record = replace(self._record, tags={**self._record.tags, **tags})
 
     def is_of_other_data(self, tags: Mapping[str, str]) -> bool:
-        """Whether tags say that the data has changed since an interrupted attempt, which is begun anew then."""
-        return FINGERPRINT_TAG in tags and self._data not in (None, tags[FINGERPRINT_TAG])
+        """Whether tags say that what is read has changed since an interrupted attempt, which is begun anew then."""
+        return any(tags.get(tag, text) != text for tag, text in self._read.items())
 
     def _begin_anew(self) -> None:
         self._record, self.inherited = replace(self._record, history=()), {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,20 @@ RUN_ID = re.compile("[0-9a-f]{32}")
 
 WORDS_TAG = "pretrain.words"
 """Tag of a run that started from learned words: their fingerprint, which is the name of their folder."""
+
+START_TAG = "init_from.model"
+"""Tag of a run that started from a trained model: hash of its weights."""
+
+LESSONS_TAG = "teachers.lessons"
+"""Tag of a run with teachers: fingerprint of what they are and which reviews they answered."""
+
+BEHIND_NAMES = {
+    WORDS_TAG: "started from words that were learned from different texts",
+    START_TAG: "started from different models of one name",
+    LESSONS_TAG: "learned from different teachers of one name, or different reviews without labels",
+}
+"""Tags of what names among the settings stood for, and what is said of runs that differ in one: these are no seeds of
+one setting. A run of a version without the tag differs from none."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +145,11 @@ class ResultRecord:
 def is_try(params: Mapping[str, str]) -> bool:
     """Return whether a run was made with ``trainer.debug``: it is no result, and nothing ranks or compares it."""
     return params.get(DEBUG, "null") != "null"
+
+
+def differ_in(tag: str, records: Iterable[ResultRecord]) -> bool:
+    """Return whether those of the records that have a tag differ in it."""
+    return len({record.tags[tag] for record in records if tag in record.tags}) > 1
 
 
 def write_commit(record: ResultRecord) -> str:

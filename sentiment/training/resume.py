@@ -63,8 +63,8 @@ class LastCheckpoint(pl.Callback):
             up, but that of a shorter one trains on.
         reporter: Learns where the run could be stopped.
         enabled: False: write nothing and always start anew.
-        started_from: Hash of the weights that the run starts from; empty: fresh ones. A file of a run that started from
-            others is not taken up: its tokens may be others, too.
+        started_from: Hashes of the weights at the start and of the teachers' answers; empty: fresh ones, and
+            no teachers. A file of a run of others is not taken up: its tokens may be others, too.
         origin: Folder of the checkpoints of another run, from which this one goes on where it has none of its own: at
             other settings of the optimizer, and of nothing else.
     """
@@ -121,7 +121,10 @@ class LastCheckpoint(pl.Callback):
             log.warning("%s is of other settings or data; the run starts anew.", self.file)
             return None
         if part.get("started_from", self._started_from) != self._started_from:
-            log.warning("%s is of a run that started from other weights; the run starts anew.", self.file)
+            log.warning(
+                "%s is of a run of other weights at the start or other answers of teachers; the run starts anew.",
+                self.file,
+            )
             return None
         if trains_on:
             log.info(

@@ -114,7 +114,10 @@ def ask_teachers(
         for warning in find_known(teacher.model, teacher.reviews.corpus, is_tested=settings.trainer.test):
             log.warning("trainer.teachers, %s: %s", teacher.name, warning)
     reviews = replace(unlabelled.take(rows), labels=targets[rows].argmax(axis=1), targets=targets[rows])
-    return Answered(reviews, _merge([teacher.look_back(own) for teacher in asked]))
+    answered = sorted(digest(teacher.identify(count)) for teacher in asked)
+    taught = {"answers": answered, "reviews": _hash(own.unlabelled_hashes[rows])}
+    seen = [teacher.look_back(own) for teacher in asked]
+    return Answered(reviews, Lessons(digest(taught), *(_unite(parts) for parts in zip(*seen, strict=True))))
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,16 @@ class _Teacher:
     fingerprint: str
     reviews: _Reviews
 
+    def identify(self, count: int) -> dict[str, object]:
+        """Return what the answers to the first reviews depend on, but for the code: the numbers differ by device."""
+        model = self.model
+        return {
+            "teacher": self.fingerprint,
+            "classes": model.class_names,
+            "reading": [model.max_tokens, model.keep, model.head_fraction],
+            "reviews": _hash(self.reviews.unlabelled_hashes[:count]),
+        }
+
     def answer(
         self,
         class_names: tuple[str, ...],
@@ -168,13 +181,7 @@ class _Teacher:
     ) -> npt.NDArray[np.float32]:
         """Return the (count, K) probabilities of the first reviews, with the classes in the order of the run's."""
         model, reviews = self.model, self.reviews
-        settings = {
-            "teacher": self.fingerprint,
-            "classes": model.class_names,
-            "reading": [model.max_tokens, model.keep, model.head_fraction],
-            "reviews": hashlib.sha256(reviews.unlabelled_hashes[:count].tobytes()).hexdigest(),
-            "code": code,
-        }
+        settings = {**self.identify(count), "code": code}
 
         def make_entry() -> Entry:
             log.info("%s answers %s reviews without labels, once for all later runs.", self.name, f"{count:,}")
@@ -192,14 +199,14 @@ class _Teacher:
         order = [model.class_names.index(name) for name in class_names]
         return entry.arrays["answers"]["probabilities"][:, order]
 
-    def look_back(self, own: _Reviews) -> Lessons:
-        """Return what the teacher has seen, by the run's own tokenizer.
+    def look_back(self, own: _Reviews) -> tuple[Hashes | None, Hashes | None]:
+        """Return what the teacher has learned from and was trained on (see `Lessons`), by the run's own tokenizer.
 
         By another tokenizer, reviews can be told only where they are the run's, too.
         """
         seen = self.model.learned, self.model.trained
         if self.reviews is own:
-            return Lessons(self.fingerprint, *seen)
+            return seen
         theirs, ours = (
             np.concatenate([reviews.labelled_hashes, reviews.unlabelled_hashes]) for reviews in (self.reviews, own)
         )
@@ -207,15 +214,11 @@ class _Teacher:
             ours[np.isin(theirs, hashes)] if hashes is not None and np.isin(hashes, theirs).all() else None
             for hashes in seen
         )
-        return Lessons(self.fingerprint, learned, trained)
+        return learned, trained
 
 
-def _merge(lessons: Sequence[Lessons]) -> Lessons:
-    return Lessons(
-        fingerprint=" ".join(one.fingerprint for one in lessons),
-        learned=_unite([one.learned for one in lessons]),
-        trained=_unite([one.trained for one in lessons]),
-    )
+def _hash(hashes: Hashes) -> str:
+    return hashlib.sha256(hashes.tobytes()).hexdigest()
 
 
 def _unite(parts: Sequence[Hashes | None]) -> Hashes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -17,7 +18,14 @@ from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.recorder import Recorders, close_abandoned, open_recorder
-from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, read_result, write_commit, write_result
+from sentiment.tracking.result_file import (
+    BEHIND_NAMES,
+    RESULT_FILE,
+    ResultRecord,
+    read_result,
+    write_commit,
+    write_result,
+)
 
 NONE = ("tracking.mlflow=false", "tracking.tensorboard=false")
 
@@ -93,9 +101,19 @@ def test_a_run_that_goes_on_makes_the_rest_of_its_history_anew(project):
     assert [(point["step"], point["val/accuracy"]) for point in history] == [(1, 0.1), (2, 0.2), (3, 0.4), (4, 0.5)]
 
 
-def validate_each(project, context, values):
+@pytest.mark.parametrize("tag", ["data.fingerprint", *BEHIND_NAMES])
+def test_what_was_validated_on_other_data_is_no_history_of_a_run(project, tag):
+    context = project.context(project.settings(*NONE))
+    validate_each(project, context, {5: 0.1}, {tag: "a"})
+    validate_each(project, context, {10: 0.2}, {tag: "a", "device": "another"})
+    validate_each(project, context, {15: 0.3}, {tag: "b"})
+    assert [point["step"] for point in read_result(context.output_dir / "result.json").history] == [15]
+
+
+def validate_each(project, context, values, tags=MappingProxyType({})):
     try:
         with open_recorder(context) as recorder:
+            recorder.describe(tags)
             for step, value in values.items():
                 recorder.validated({"val/accuracy": value}, step=step, epoch=float(step))
             raise KeyboardInterrupt

@@ -430,7 +430,7 @@ def test_only_a_run_that_started_from_the_same_weights_goes_on(
         rest, folder = recording_reporter(), tmp_path.with_name(f"{tmp_path.name}-{seed}")
         train_and_test(settings, output_dir=folder, reporter=rest, **start_from(seed))
         assert [epoch for _, epoch, _ in rest.of_kind("validated")] == epochs
-    assert "is of a run that started from other weights; the run starts anew" in caplog.text
+    assert "is of a run of other weights at the start or other answers of teachers; the run starts anew" in caplog.text
 
 
 def test_resume_can_be_switched_off(small_settings, small_corpus, reporter, interrupt, tmp_path):

@@ -129,6 +129,27 @@ def test_what_a_teacher_has_seen_its_student_has_seen(settings, corpus, make_tea
     assert (unknown.learned, unknown.trained) == (None, None)
 
 
+def test_what_a_run_is_taught_is_known_by_its_teachers_and_the_reviews_that_they_answer(
+    settings, corpus, make_teacher, reporter, tmp_path, caplog
+):
+    """The name of a file or model stays when another one comes to lie there."""
+
+    def teach(size, *teachers):
+        data = settings.data.model_copy(update={"unlabelled_size": size})
+        return ask(settings.model_copy(update={"data": data}), corpus, *teachers)
+
+    one, other = make_teacher(corpus, 1), make_teacher(corpus, 2)
+    first = teach(50, one, other)
+    assert teach(50, other, one).lessons.fingerprint == first.lessons.fingerprint, "a mean has no order"
+    changed = [teach(50, one), teach(49, one, other), teach(50, replace(one, max_tokens=5), other)]
+    assert len({answered.lessons.fingerprint for answered in (first, *changed)}) == 4
+    for epochs, answered in ((1, first), (2, changed[1])):
+        own = settings.trainer.model_copy(update={"max_epochs": epochs, "resume": "keep"})
+        train_and_test(settings.model_copy(update={"trainer": own}), answered.add_to(corpus), tmp_path, reporter)
+    assert "Trains on" not in caplog.text
+    assert "or other answers of teachers; the run starts anew" in caplog.text
+
+
 def test_a_teacher_with_another_tokenizer_reads_the_same_reviews(
     small_settings, settings, corpus, make_teacher, tmp_path, caplog
 ):

@@ -23,7 +23,7 @@ from sentiment.report.statistics import (
     paired_bootstrap,
 )
 from sentiment.report.sweep.collect import note_differences
-from sentiment.tracking.result_file import FINGERPRINT_TAG, WORDS_TAG, ResultRecord
+from sentiment.tracking.result_file import BEHIND_NAMES, FINGERPRINT_TAG, ResultRecord, differ_in
 from sentiment.tracking.runs import StoredRun
 
 
@@ -164,11 +164,9 @@ def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
                 f"The runs of {name} differ in more than the seed: {join_names(varying)}.\n"
                 f"  -> group by what is the question: --by {varying[0]}; or name the runs of each group: A,B C,D"
             )
-        if len({record.tags.get(WORDS_TAG) for record in records}) > 1:
-            raise ComparisonError(
-                f"The runs of {name} started from words that were learned from different texts.\n"
-                "  -> make a group of those that share them: A,B C,D"
-            )
+        for tag, how in BEHIND_NAMES.items():
+            if differ_in(tag, records):
+                raise ComparisonError(f"The runs of {name} {how}.\n  -> make a group of those that share them: A,B C,D")
         seeds = [record.params.get("seed") for record in records]
         doubled = sorted({str(seed) for seed in seeds if seeds.count(seed) > 1})
         if doubled:

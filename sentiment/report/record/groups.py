@@ -14,7 +14,7 @@ from sentiment.config.objective import Direction
 from sentiment.format import format_number, format_points, format_setting, is_share, write_csv_cell
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.record.store import differing_keys, read_setting
-from sentiment.tracking.result_file import FINGERPRINT_TAG, WORDS_TAG, ResultRecord
+from sentiment.tracking.result_file import BEHIND_NAMES, FINGERPRINT_TAG, ResultRecord, differ_in
 
 Point = tuple[Value, Value]
 
@@ -81,8 +81,9 @@ def group_runs(
     data = {record.tags.get(FINGERPRINT_TAG) for record in finished}
     tags = [FINGERPRINT_TAG] if len(data) > 1 else []
     gathered = _gather(finished, keys, tags)
-    if any(len({run.tags.get(WORDS_TAG) for run in runs}) > 1 for runs in gathered.values()):
-        gathered = _gather(finished, keys, [*tags, WORDS_TAG])  # learned from other texts without labels
+    told = [tag for tag in BEHIND_NAMES if any(differ_in(tag, runs) for runs in gathered.values())]
+    if told:
+        gathered = _gather(finished, keys, [*tags, *told])
     groups = [
         _make_group(model, dict(settings), runs, objective, any(run.job_number in over_limit for run in runs))
         for (model, settings), runs in gathered.items()

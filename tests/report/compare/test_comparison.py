@@ -15,6 +15,7 @@ from sentiment.report.compare.groups import ComparisonError, keep_finished, name
 from sentiment.report.compare.summary import conclude, print_comparison, write_csv
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.folder import PREDICTIONS_FILE
+from sentiment.tracking.result_file import BEHIND_NAMES
 from sentiment.tracking.runs import StoredRun
 
 SETTINGS = {
@@ -169,6 +170,19 @@ def test_runs_of_a_group_differ_in_the_seed_alone(make_run):
     with pytest.raises(ComparisonError, match=r"differ in more than the seed: model\.pooling") as caught:
         compare_runs(groups)
     assert "--by model.pooling" in str(caught.value)
+
+
+@pytest.mark.parametrize("tag", BEHIND_NAMES)
+def test_runs_that_one_name_gave_different_models_or_texts_are_no_seeds(make_run, tag):
+    groups = groups_of(make_run)
+    first, second, old = groups["rnn"]
+    first, second = (
+        replace(run, record=replace(run.record, tags={**run.record.tags, tag: text}))
+        for run, text in ((first, "a"), (second, "b"))
+    )
+    assert compare_runs({**groups, "rnn": [first, old]}).pairs
+    with pytest.raises(ComparisonError, match=f"The runs of rnn {BEHIND_NAMES[tag]}"):
+        compare_runs({**groups, "rnn": [first, second, old]})
 
 
 def test_where_a_run_is_done_makes_no_other_group(make_run):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
+from sentiment.tracking.result_file import BEHIND_NAMES
 
 
 @pytest.fixture
@@ -62,11 +63,15 @@ def test_a_group_that_is_left_out_is_a_setting_too(make_run):
     assert "| model | pretrain | seeds |" in format_groups(groups)
 
 
-def test_words_of_other_texts_are_a_setting_too(make_run):
-    runs = [make_run(n, "rnn", n // 2, 0.5, pretrain__name="lm") for n in range(4)]
-    runs = [replace(run, tags={**run.tags, "pretrain.words": "ab"[n % 2] * 32}) for n, run in enumerate(runs)]
+@pytest.mark.parametrize("tag", BEHIND_NAMES)
+def test_what_names_stood_for_is_a_setting_too(make_run, tag):
+    runs = [make_run(n, "rnn", n // 2, 0.5, pretrain__name="lm", trainer__teachers="[a]") for n in range(4)]
+    assert [group.seeds for group in group_runs(runs, "val/accuracy", "maximize")] == [(0, 1)], "of an earlier version"
+    runs = [replace(run, tags={**run.tags, tag: "ab"[n % 2] * 32}) for n, run in enumerate(runs)]
     groups = group_runs(runs, "val/accuracy", "maximize")
-    assert [group.settings for group in groups] == [{"pretrain.words": letter * 12} for letter in "ab"]
+    assert [group.settings for group in groups] == [{tag: letter * 12} for letter in "ab"]
+    groups = group_runs([runs[0], replace(runs[2], tags={})], "val/accuracy", "maximize")
+    assert [group.seeds for group in groups] == [(0, 1)], "one of an earlier version"
 
 
 def test_the_test_stands_beside_validation_in_its_own_measure(make_run):
