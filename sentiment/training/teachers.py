@@ -86,7 +86,7 @@ def ask_teachers(
 
     Raises:
         DataError: There are no reviews without labels, or none that does not also stand among the others.
-        ModelFileError: A teacher knows other classes.
+        ModelFileError: A teacher knows other classes, or is another one under a second name.
     """
     unlabelled = build_unlabelled(settings.data, corpus.tokenizer)
     if unlabelled is None:
@@ -98,6 +98,13 @@ def ask_teachers(
     own = _Reviews(corpus, unlabelled)
     known = {corpus.tokenizer.to_json(): own}  # a tokenizer that several teachers have in common reads once
     asked = [_introduce(name, model, settings, known) for name, model in teachers.items()]
+    named: dict[str, str] = {}
+    for teacher in asked:
+        if (first := named.setdefault(teacher.fingerprint, teacher.name)) != teacher.name:
+            raise ModelFileError(
+                f"trainer.teachers names one model twice, as {first} and as {teacher.name}, and each counts once.\n"
+                "  -> leave one of the two names out"
+            )
     count = min(len(unlabelled), count_reviews(settings) or len(unlabelled))
     cache_dir = Path(settings.data.cache_dir).expanduser()
     answers = [teacher.answer(corpus.class_names, count, code, cache_dir, device, tell) for teacher in asked]

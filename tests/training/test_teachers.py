@@ -101,6 +101,12 @@ def test_classes_are_told_apart_by_name(settings, corpus, make_teacher):
         ask(settings, corpus, make_teacher(corpus, class_names=("good", "bad")))
 
 
+def test_a_teacher_under_two_names_is_refused(settings, corpus, make_teacher):
+    """A run and its bundle, or a registered model: it would count twice in the mean."""
+    with pytest.raises(ModelFileError, match="names one model twice, as teacher 0 and as teacher 2,"):
+        ask(settings, corpus, *(make_teacher(corpus, seed) for seed in (1, 2, 1)))
+
+
 def test_a_review_that_stands_among_those_with_labels_keeps_its_label(settings, corpus, make_teacher, caplog):
     caplog.set_level("INFO")
     reviews = build_unlabelled(settings.data, corpus.tokenizer)
