@@ -50,7 +50,7 @@ prepare_process()  # here: jobs come to this module on whichever machine they ru
 log = logging.getLogger(__name__)
 
 PARAMETERS = "model/parameters"
-"""The objective that is known before training."""
+"""The number that is known before training: as an objective, and where it is limited."""
 
 JOB_MODULES = (
     "sentiment.data.build", "sentiment.models.recurrent", "sentiment.models.transformer", "sentiment.tracking.recorder",
@@ -382,7 +382,10 @@ def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> T
         return TrialReporter(
             trial, settings.objectives, reviews, validations_per_epoch=1, max_epochs=1, is_pruned=False
         )
-    known = {PARAMETERS: float(count_ahead(settings, corpus))} if PARAMETERS in settings.objectives else {}
+    is_asked = PARAMETERS in (*settings.objectives, *trial.limited)
+    known = {PARAMETERS: float(count_ahead(settings, corpus))} if is_asked else {}
+    if PARAMETERS in trial.limited:
+        trial.describe(known)
     paces = trainer.validations_per_epoch, trainer.max_epochs
     return TrialReporter(trial, settings.objectives, reviews, *paces, known=known)
 

@@ -35,9 +35,13 @@ class Trial:
 
     is_to_pause = False
     origin = None
+    limited = ()
 
     def __init__(self):
-        self.told, self.reported = [], []
+        self.told, self.reported, self.described = [], [], {}
+
+    def describe(self, metrics):
+        self.described.update(metrics)
 
     def progress(self, fraction, note=""):
         self.told.append((fraction, note))
@@ -168,7 +172,18 @@ def test_of_several_objectives_those_are_reported_that_a_validation_tells_or_tha
     assert math.isnan(latency)
     network = build_model(settings.model, vocabulary_size=50, classes=2, max_tokens=None)
     assert parameters == count_parameters(network)
+    assert not trial.described
     assert trial.told[-1][1] == "epoch 1/8, 0.9000"
+
+
+def test_a_limited_size_is_described_before_training_so_that_it_is_known_at_the_first_rung():
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", ["model=rnn"]), Path.cwd())
+    trial = Trial()
+    trial.limited = ("model/parameters", "time/fit_seconds")
+    watch_training(trial, settings, CORPUS)
+    network = build_model(settings.model, vocabulary_size=50, classes=2, max_tokens=None)
+    assert trial.described == {"model/parameters": count_parameters(network)}
 
 
 def test_a_part_of_an_extension_is_code_that_a_result_depends_on(monkeypatch, tmp_path):

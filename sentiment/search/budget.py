@@ -56,7 +56,7 @@ class Spending:
         steps_per_job: Reports of a whole job; 0 while nobody knows.
         first_jobs: Work of a new trial before it may be paused, in whole jobs; None: it runs to its end.
         furthest_jobs: Work that the furthest trial which may go on will have done.
-        is_any_promoted: Whether a trial has come to its end up the ladder.
+        is_any_promoted: Whether a trial has come to its end up the ladder, within the limits.
         is_any_untold: Whether a trial runs whose epochs nobody knows yet.
     """
 

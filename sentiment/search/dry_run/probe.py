@@ -6,7 +6,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,6 +72,7 @@ class Probe:
     folder: Path
     attempt = 1
     is_to_pause = False
+    limited: Collection[str] = ()
     origin: Path | None = None
 
     def __init__(self, file: Path, seconds: float) -> None:

@@ -9,7 +9,7 @@ A Hydra application reports to it from whichever process the job runs in::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -28,6 +28,8 @@ class RunningTrial(Protocol):
         is_to_pause: Whether the trial is to pause at a checkpoint; see `saved`.
         origin: Folder of another trial's job, from whose checkpoint this one goes on where it has none of its own yet:
             a population-based training made it a copy at other settings; None: it begins anew.
+        limited: Names of the numbers that the study limits. What of them is known ahead is best described at once: a
+            trial that breaks a limit is then not promoted before others.
     """
 
     number: int
@@ -36,6 +38,7 @@ class RunningTrial(Protocol):
     attempt: int
     is_to_pause: bool
     origin: Path | None
+    limited: Collection[str]
 
     def report(self, value: float | Sequence[float], *, step: int, error: float = 0.0) -> None:
         """Take the objective at a step (from 0, the same pace in every trial) and decide whether to go on.

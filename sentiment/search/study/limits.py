@@ -94,9 +94,14 @@ def explain_undescribed(
     return f"a limit cannot be checked: {told}" if is_known else None
 
 
+def measure_breach(trial: FrozenTrial) -> float:
+    """Return by how much a trial is above the limits of its study in all; 0: it keeps them, as far as is known."""
+    return sum(max(0.0, excess) for excess in trial.constraints.values())
+
+
 def keeps_limits(trial: FrozenTrial) -> bool:
-    """Return whether a trial keeps every limit of its study."""
-    return all(excess <= 0 for excess in trial.constraints.values())
+    """Return whether a trial keeps every limit of its study, as far as is known."""
+    return not measure_breach(trial)
 
 
 def choose_best(trials: Sequence[FrozenTrial], directions: Sequence[str]) -> list[FrozenTrial]:
@@ -126,7 +131,7 @@ def require_feasible(trials: Sequence[FrozenTrial], limits: Mapping[str, float])
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not complete or any(keeps_limits(trial) for trial in complete):
         return
-    nearest = min(complete, key=lambda trial: sum(max(0.0, excess) for excess in trial.constraints.values()))
+    nearest = min(complete, key=measure_breach)
     broken = [
         f"{name} is {bound + nearest.constraints[name]:g}, the limit {bound:g}"
         for name, bound in limits.items()

@@ -19,6 +19,7 @@ from itertools import combinations
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.study.limits import keeps_limits
 from sentiment.search.study.outcome import is_paused
 from sentiment.search.study.rungs import RungOrder, count_steps, find_costs, rank_rung
 from sentiment.search.study.scheduler import Scheduler, is_promoted
@@ -74,8 +75,9 @@ class PromotionPruner(Scheduler):
         """List the best paused trials of each rung, those of the highest rung first.
 
         In the end, a rung that no running trial can reach any more is settled: its quota is rounded up. And as long
-        as no promoted trial has come to its end, the furthest and best ones do. Who waits below the first rung, which
-        was lower in an earlier command, goes on to it.
+        as no promoted trial has come to its end within the limits, the furthest and best ones do; who is known to break
+        one does so only where no trial is complete. Who waits below the first rung, which was lower in an earlier
+        command, goes on to it.
         """
         rungs = self._sort_paused(trials)
         yield from rungs.pop(0, ())
@@ -92,8 +94,10 @@ class PromotionPruner(Scheduler):
             if rung < lowest:
                 yield from ranked[rung].take(math.ceil(ranked[rung].count / self.reduction_factor))
         if not running and not any(map(is_promoted, trials)):
-            for rung in sorted(rungs, reverse=True):
-                yield from ranked[rung].take(ranked[rung].count)
+            furthest = [trial for rung in sorted(rungs, reverse=True) for trial in ranked[rung].take(len(trials))]
+            yield from filter(keeps_limits, furthest)
+            if all(trial.state != TrialState.COMPLETE for trial in trials):
+                yield from furthest
 
     def list_excess(self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool]) -> list[FrozenTrial]:
         """List the paused trials beyond `max_paused`: those of the lowest rung first, the worst of a rung first."""
@@ -145,7 +149,8 @@ class PromotionPruner(Scheduler):
 
     def _is_disputed(self, trials: Sequence[FrozenTrial], below: int, rung: int, maximize: Sequence[bool]) -> bool:
         """Return whether two trials stand in another order on a rung than on the one below it."""
-        here, there = (find_costs(trials, one, maximize) for one in (rung, below))
+        kept = list(filter(keeps_limits, trials))  # the others stand behind them on both
+        here, there = (find_costs(kept, one, maximize) for one in (rung, below))
         return any(
             min(sign * (there[one][0] - there[other][0]), sign * (here[other][0] - here[one][0])) > self.tolerance
             for one, other in combinations(here, 2)

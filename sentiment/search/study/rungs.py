@@ -1,4 +1,8 @@
-"""Which of the trials that have come to a rung are the best: by their objective, or by fronts of several."""
+"""Which of the trials that have come to a rung are the best: by their objective, or by fronts of several.
+
+Who is known to break a limit stands behind all who are not, by how much it is above (Deb 2000, An efficient constraint
+handling method for genetic algorithms).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.search.study.limits import measure_breach
 from sentiment.search.study.ranking import find_front
 
 VALUES_KEY = "study:report:{step}"
@@ -31,9 +36,11 @@ def rank_rung(trials: Sequence[FrozenTrial], rung: int, maximize: Sequence[bool]
         maximize: For every objective, whether more is better.
     """
     costs = find_costs(trials, rung, maximize)
+    breaches = {trial.number: measure_breach(trial) for trial in trials}
     if len(maximize) > 1:
-        return _rank_fronts(costs)
-    return sorted(costs, key=lambda number: (costs[number], number))
+        fronts = _rank_fronts({number: cost for number, cost in costs.items() if not breaches[number]})
+        costs = {**dict.fromkeys(costs, (0.0,)), **{number: (float(place),) for place, number in enumerate(fronts)}}
+    return sorted(costs, key=lambda number: (breaches[number], costs[number], number))
 
 
 class RungOrder:
@@ -43,8 +50,8 @@ class RungOrder:
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[FrozenTrial, dict[int, float]]] = {}
-        self._orders: dict[int, list[tuple[float, int]]] = {}  # by rung, best first
+        self._known: dict[int, tuple[FrozenTrial, dict[int, Costs]]] = {}
+        self._orders: dict[int, list[tuple[Costs, int]]] = {}  # by rung, best first
         self._maximize: bool | None = None
 
     def __reduce__(self) -> tuple[type[RungOrder], tuple[()]]:
@@ -64,7 +71,8 @@ class RungOrder:
             known = self._known.get(trial.number)
             if known is None or known[0] is not trial:
                 reached = [] if trial.state == TrialState.FAIL else list_rungs(count_steps(trial))
-                costs = {rung: _find_costs(trial, rung, (maximize,))[0] for rung in reached}
+                breach = measure_breach(trial)
+                costs = {rung: (breach, *_find_costs(trial, rung, (maximize,))) for rung in reached}
                 self._put(trial.number, costs)
                 self._known[trial.number] = trial, costs
         if len(self._known) > len(trials):  # some points were tried again
@@ -72,7 +80,7 @@ class RungOrder:
                 self._put(number, {})
                 del self._known[number]
 
-    def _put(self, number: int, costs: Mapping[int, float]) -> None:
+    def _put(self, number: int, costs: Mapping[int, Costs]) -> None:
         before = self._known[number][1] if number in self._known else {}
         for rung, cost in before.items() - costs.items():
             self._orders[rung].remove((cost, number))

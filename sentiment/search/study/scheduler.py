@@ -11,6 +11,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.study.limits import keeps_limits
 
 NO_RUNG = 10**9
 """Reports after which a trial pauses that runs to its end: no job makes so many."""
@@ -68,9 +69,9 @@ class Scheduler(BasePruner):
 
 
 def is_promoted(trial: FrozenTrial) -> bool:
-    """Return whether a trial has come to its end up the ladder.
+    """Return whether a trial has come to its end up the ladder, within the limits.
 
     What is tried first runs to its end in any case; what took over a result, or has no rungs, does not report.
     """
     is_on_ladder = TARGET_KEY in trial.system_attrs and bool(trial.intermediate_values)
-    return trial.state == TrialState.COMPLETE and is_on_ladder
+    return trial.state == TrialState.COMPLETE and is_on_ladder and keeps_limits(trial)

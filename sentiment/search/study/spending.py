@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.budget import Spending
 from sentiment.search.space.points import TARGET_KEY, Changes
+from sentiment.search.study.limits import keeps_limits
 from sentiment.search.study.outcome import is_paused, read_outcomes_of
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
@@ -89,7 +90,7 @@ class Meter:
             trial_epochs=trial_epochs,
             steps_per_job=steps_per_job,
             first_jobs=min(1.0, self._first / steps_per_job) if self._first and steps_per_job else None,
-            furthest_jobs=max((committed[one.number] for one in opened if TARGET_KEY in one.system_attrs), default=0.0),
+            furthest_jobs=max((committed[one.number] for one in opened if _may_lead(one)), default=0.0),
             is_any_promoted=self._is_any_promoted,
             is_any_untold=any(one.state == TrialState.RUNNING and not _count_epochs(one) for one in opened),
         )
@@ -134,6 +135,11 @@ def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float)
     if target is None or not steps_per_job or target >= steps_per_job:
         return float(repeats) - _inherit(trial, steps_per_job)
     return max(done, target / steps_per_job - _inherit(trial, steps_per_job))
+
+
+def _may_lead(trial: FrozenTrial) -> bool:
+    """Return whether a trial is on the ladder and may come to its end within the limits, as far as is known."""
+    return TARGET_KEY in trial.system_attrs and keeps_limits(trial)
 
 
 def _count_whole(trial: FrozenTrial) -> float:

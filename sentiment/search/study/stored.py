@@ -224,6 +224,7 @@ class StoredStudy:
             margin=self.search.options.margin,
             target=stored.system_attrs.get(TARGET_KEY) if repeat == 0 else None,
             origin=None if origin is None else read_folder(self.trials()[origin["trial"]], self.search.study_dir),
+            limited=tuple(self.search.options.limits),
         )
 
     @property
@@ -678,7 +679,7 @@ class StoredStudy:
         reason = explain_undescribed(self.trials(), described, undescribed) if undescribed else None
         if reason is not None:
             outcome = Outcome("failed", kind="exception", reason=reason)
-        if outcome.state in ("complete", "pruned"):
+        if outcome.state != "failed":  # of a pause too: who breaks a limit is not to be promoted before others
             self._write_described(trial, outcome, described)
         for key in ("reused_from", "adopted_from"):
             if getattr(outcome, key) is not None:

@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -93,6 +93,7 @@ class StoredTrial:
         self._deadline = address.deadline if address.host == socket.gethostname() else None
         self._target = address.target
         self.origin = address.origin
+        self.limited: Collection[str] = address.limited
         self._margin = address.margin
         self.is_to_pause = address.target is not None
         self._steps = 0
@@ -248,6 +249,7 @@ class TrialAddress:
         target: Reports after which the job is to pause; None: it does not.
         margin: Standard errors by which a report has to be behind before the trial is pruned.
         origin: Folder of the job from whose checkpoint this one goes on; None: it begins anew.
+        limited: Names of the numbers that the study limits.
     """
 
     storage_url: str | None
@@ -263,6 +265,7 @@ class TrialAddress:
     target: int | None = None
     margin: float = 0.0
     origin: Path | None = None
+    limited: tuple[str, ...] = ()
 
     def find(self) -> StoredTrial:
         """Open the storage (once per process) and find the trial."""

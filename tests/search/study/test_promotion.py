@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections import Counter
 from types import SimpleNamespace
@@ -18,18 +19,19 @@ from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.agenda import Agenda
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
+from sentiment.search.study.limits import CONSTRAINT_KEY
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan, is_paused
 from sentiment.search.study.promotion import PromotionPruner
-from sentiment.search.study.rungs import count_steps
+from sentiment.search.study.rungs import VALUES_KEY, count_steps, rank_rung
 from sentiment.search.study.trial import PROGRESS_KEY
 
 LADDER = PromotionPruner(min_resource=1, reduction_factor=3)
 OPTIONS = ("x=interval(-5,5)", "hydra.sweeper.sampler.seed=1", "hydra/sweeper/pruner=promotion")
 
 
-def trial_at(number, reports, *, state="paused", target=None):
-    """A trial that has made some reports; a paused one waits at its rung."""
-    system_attrs = {TARGET_KEY: target or len(reports)}
+def trial_at(number, reports, *, state="paused", target=None, above=0.0):
+    """A trial that has made some reports; a paused one waits at its rung. It may be above a limit."""
+    system_attrs = {TARGET_KEY: target or len(reports), CONSTRAINT_KEY.format(name="size"): above}
     if state == "paused":
         system_attrs[OUTCOME_KEY.format(repeat=0)] = Outcome("paused", steps=len(reports)).to_json()
     states = {"paused": TrialState.WAITING, "running": TrialState.RUNNING, "failed": TrialState.FAIL}
@@ -85,6 +87,37 @@ def test_a_failed_trial_takes_nobody_s_place():
     assert promotable(trials) == []
 
 
+@pytest.mark.parametrize("kind", ["one objective", "two objectives"])
+def test_who_is_known_to_break_a_limit_stands_behind_all_others(kind):
+    trials = [trial_at(number, [value]) for number, value in enumerate([0.9, 0.8, 0.5, 0.6, 0.7])]
+    trials[0].system_attrs[CONSTRAINT_KEY.format(name="size")] = 1.0
+    trials[1].system_attrs[CONSTRAINT_KEY.format(name="size")] = 0.5
+    maximize = [True]
+    if kind == "two objectives":
+        maximize = [True, False]
+        for trial in trials:
+            trial.system_attrs[VALUES_KEY.format(step=0)] = [trial.intermediate_values[0], math.nan]
+    assert rank_rung(trials, 1, maximize) == [4, 3, 2, 1, 0]
+    promoted = LADDER.list_promotable(trials, maximize=maximize, is_closing=False)
+    assert [trial.number for trial in promoted] == [4]
+
+
+def test_the_order_follows_a_limit_that_turns_out_to_be_broken():
+    trials = [trial_at(number, [value]) for number, value in enumerate([0.9, 0.5, 0.6])]
+    ladder = PromotionPruner()
+    assert promotable(trials, ladder=ladder) == [0]
+    assert promotable([trial_at(0, [0.9, 0.9], state="complete", above=1.0), *trials[1:]], ladder=ladder) == [2]
+
+
+def test_a_promoted_trial_that_breaks_a_limit_is_not_the_one_that_comes_to_its_end():
+    over = trial_at(0, [0.9] * 9, state="complete", above=1.0)
+    waiting = [trial_at(1, [0.5]), trial_at(2, [0.6]), trial_at(3, [0.4]), trial_at(4, [0.8] * 3, above=2.0)]
+    listed = promotable([over, *waiting], is_closing=True)
+    assert list(dict.fromkeys(listed)) == [2, 1, 3], "one of the rung, then the others that may keep the limit"
+    assert promotable([over, waiting[-1]], is_closing=True, ladder=PromotionPruner(reduction_factor=9)) == []
+    assert 4 in promotable([waiting[-1]], is_closing=True), "it is all there is"
+
+
 def test_beyond_the_bound_the_least_promising_are_given_up():
     trials = [trial_at(0, [0.5]), trial_at(1, [0.4]), trial_at(2, [0.6]), trial_at(3, [0.1, 0.1, 0.2])]
     excess = PromotionPruner(max_paused=2).list_excess(trials, maximize=[True])
@@ -128,6 +161,31 @@ def test_in_the_end_the_best_of_a_growing_ladder_comes_to_its_end_though_the_fir
 def test_a_ladder_that_is_none_is_refused(sweep, faulty):
     with pytest.raises(ValueError, match="at least 1"):
         PromotionPruner(**faulty)
+
+
+@pytest.mark.parametrize("is_known_ahead", [True, False])
+def test_trials_that_break_a_limit_do_not_take_the_promotions(sweep, is_known_ahead):
+    """y=2 is better, and over the limit."""
+
+    class Sized(Climbing):
+        def __call__(self, config):
+            if is_known_ahead:
+                current_trial().describe({"size": config.y})
+            report = current_trial().report
+            current_trial().report = lambda value, *, step: report(value - 10 * config.y, step=step)
+            value = super().__call__(config)
+            current_trial().describe({"size": config.y})
+            return value - 10 * config.y
+
+    study = sweep(
+        "x=interval(-3,5)", "y=1,2", "hydra.sweeper.n_trials=12", "+hydra.sweeper.limits={size: 1}",
+        "hydra/sweeper/pruner=promotion", "hydra.sweeper.sampler.seed=1", task=Sized(),
+    )  # fmt: skip
+    complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    assert {trial.params["y"] for trial in study.trials} == {1, 2}
+    assert any(trial.params["y"] == 1 for trial in complete if TARGET_KEY in trial.system_attrs)
+    if is_known_ahead:
+        assert {trial.params["y"] for trial in complete} == {1}
 
 
 class Climbing:
