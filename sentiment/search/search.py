@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -48,6 +49,7 @@ from sentiment.search.study.definition import LIMIT_KEY, Definition
 from sentiment.search.study.history import has_study
 from sentiment.search.study.limits import check_limits
 from sentiment.search.study.outcome import RepeatPlan
+from sentiment.search.study.population import PopulationPruner, can_change
 
 log = logging.getLogger(__name__)
 
@@ -274,7 +276,7 @@ class Search:
             if application.find_faults is not None:
                 faults |= dict.fromkeys(application.find_faults(config))
         if not faults:
-            faults = dict.fromkeys([*self._check_seed(), *self._check_epochs()])
+            faults = dict.fromkeys([*self._check_seed(), *self._check_epochs(), *self._check_population()])
         if faults:
             raise ConfigError(list(faults))
         self._read_prior(self.space)  # it may be faulty, as the points to begin with
@@ -304,6 +306,25 @@ class Search:
             problem = f"is {limit:g}, and one trial takes {epochs * repeats:g} ({key}, with each of {repeats} seeds)"
             return [Fault("hydra.sweeper.epochs", problem, "raise it: one trial has to fit into it")]
         return []
+
+    def _check_population(self) -> list[Fault]:
+        """Return why a population would replace nobody, or change nothing in its copies."""
+        if not isinstance(self.pruner, PopulationPruner):
+            return []
+        faults, quantile = [], self.pruner.quantile
+        if self.total * quantile < 1:
+            problem = f"{self.total} trials are a population of which a quantile of {quantile:g} is nobody to replace"
+            remedy = f"set hydra.sweeper.n_trials={math.ceil(1 / quantile)} or more, or a larger quantile, at most 0.5"
+            faults.append(Fault("hydra.sweeper.pruner.quantile", problem, remedy))
+        numbers = {name_key(one.name) for one in self.space.parameters if can_change(one.distribution)}
+        for key in self.pruner.keys:
+            if not any(is_within(number, [key]) for number in numbers):
+                problem = (
+                    f"no number that is searched as an interval or a range lies under {key}: copies would not change"
+                )
+                remedy = f"name some of {', '.join(sorted(numbers)) or 'them, of which there are none yet'}"
+                faults.append(Fault("hydra.sweeper.pruner.keys", problem, remedy))
+        return faults
 
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]:
         """Draw the parameters of a trial, those of the application's own space included.

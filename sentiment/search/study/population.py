@@ -8,10 +8,11 @@ settings that its line has had.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
@@ -36,7 +37,9 @@ class PopulationPruner(Scheduler):
     Attributes:
         interval: Reports (validations) between two pauses.
         quantile: Share of the population that is replaced, by copies of as many of the best.
-        factor: A changed number is multiplied or divided by it, and stays in its interval.
+        factor: A changed number is multiplied or divided by it, and stays in its interval. One that has steps moves by
+            one at least, as in Ray Tune (Liaw et al. 2018) a discrete one goes to an adjacent value; one at 0 moves by
+            the share 1 - 1/factor of its interval.
         resample: Probability that it is drawn anew from its interval instead.
         keys: What changes: numbers under these keys.
     """
@@ -101,17 +104,25 @@ class PopulationPruner(Scheduler):
         }
 
     def _change(self, value: Any, distribution: BaseDistribution, chance: random.Random) -> Any:
-        if not isinstance(distribution, FloatDistribution | IntDistribution) or distribution.single():
+        if not can_change(distribution):
             return value
         low, high, step = distribution.low, distribution.high, distribution.step
         if chance.random() < self.resample:
             changed = low * (high / low) ** chance.random() if distribution.log else chance.uniform(low, high)
         else:
-            changed = value * self.factor if chance.random() < 0.5 else value / self.factor
+            power = 1 if chance.random() < 0.5 else -1
+            changed = value * self.factor**power if value else power * (1 - 1 / self.factor) * (high - low)
+            if step is not None and abs(changed - value) < step:
+                changed = value + math.copysign(step, changed - value)
         changed = min(max(changed, low), high)
         if step is not None:
             changed = low + round((changed - low) / step) * step
         return int(changed) if isinstance(distribution, IntDistribution) else float(changed)
+
+
+def can_change(distribution: BaseDistribution) -> TypeGuard[FloatDistribution | IntDistribution]:
+    """Return whether a copy may differ from its origin in what is drawn like this: it is a number, of several."""
+    return isinstance(distribution, FloatDistribution | IntDistribution) and not distribution.single()
 
 
 def find_replaced(trials: Sequence[FrozenTrial]) -> set[int]:

@@ -108,6 +108,53 @@ def test_numbers_change_within_their_intervals_and_the_rest_stays(seed, value, w
     )
 
 
+@given(seed=st.integers(0, 1000), factor=st.floats(1.01, 4), whole=st.integers(-4, 10), wide=st.integers(-4, 10))
+def test_a_number_that_is_not_drawn_anew_moves_unless_the_end_of_its_interval_holds_it(seed, factor, whole, wide):
+    distributions = {
+        "optimizer.warmup": IntDistribution(-4, 10),
+        "optimizer.steps": IntDistribution(-4, 10, step=2),
+        "optimizer.decay": FloatDistribution(0.0, 0.5),
+        "optimizer.centre": FloatDistribution(-1.0, 1.0),
+        "optimizer.share": FloatDistribution(0.0, 1.0, step=0.25),
+    }
+    wide -= wide % 2
+    params = dict(zip(distributions, (whole, wide, 0.0, 0.0, 0.0), strict=True))
+    changed = PopulationPruner(resample=0.0, factor=factor).explore(params, distributions, random.Random(seed))
+    for name, distribution in distributions.items():
+        assert distribution._contains(changed[name])
+        assert changed[name] != params[name] or params[name] in (distribution.low, distribution.high)
+    assert abs(changed["optimizer.centre"]) == pytest.approx(1.0 if factor >= 2 else 2 * (1 - 1 / factor))
+
+
+@pytest.mark.parametrize("value", [1, 0, 0.0])
+def test_a_number_at_the_lower_end_leaves_it_half_of_the_time(value):
+    distribution = IntDistribution(value, 10) if type(value) is int else FloatDistribution(value, 1.0)
+    factors = PopulationPruner(resample=0.0)
+    changed = [
+        factors.explore({"optimizer.it": value}, {"optimizer.it": distribution}, random.Random(seed))["optimizer.it"]
+        for seed in range(200)
+    ]
+    assert 60 < sum(one > value for one in changed) < 140
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ["hydra.sweeper.n_trials=3"],
+            r"pruner\.quantile: 3 trials .* 0\.25 is nobody to replace\n.*n_trials=4 or more",
+        ),
+        (["hydra.sweeper.pruner.quantile=0.1"], r"quantile: 8 trials .*\n.*n_trials=10 or more"),
+        (["hydra.sweeper.pruner.keys=[z]"], r"pruner\.keys: no number .* lies under z: .*\n.*name some of x"),
+        (["hydra.sweeper.pruner.keys=[x,optimizer]"], "lies under optimizer"),
+        (["x=0,1"], "lies under x"),
+    ],
+)
+def test_a_population_that_would_never_exploit_or_never_explore_is_refused(sweep, options, told):
+    with pytest.raises(StudyEndedError, match=told):
+        sweep(*COMMAND, *options)
+
+
 @pytest.mark.parametrize("faulty", [{"interval": 0}, {"quantile": 0.0}, {"quantile": 0.6}, {"factor": 1.0}])
 def test_a_population_that_is_none_is_refused(faulty):
     with pytest.raises(ValueError, match="interval should be whole, at least 1"):
