@@ -33,7 +33,7 @@ def read_prior(
     limits: Mapping[str, float] = MappingProxyType({}),
     names: Sequence[str] | None = None,
 ) -> list[FrozenTrial]:
-    """Return the complete trials of another study that are points of a space.
+    """Return the complete trials of another study that are points of a space, less copies in a population.
 
     Args:
         history: The other study.
@@ -58,6 +58,8 @@ def read_prior(
         raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
     trials, lacking = [], set[str]()
     complete = [trial for trial in history.trials if trial.state == "complete" and not trial.excess]
+    copies = sum(trial.continues is not None for trial in complete)  # their points alone do not make what they have
+    complete = [trial for trial in complete if trial.continues is None]
     for trial in complete:
         written = {key: write_told(value) for key, value in trial.parameters.items()}
         point = find_other_point(space, written, read_defaults)
@@ -80,5 +82,6 @@ def read_prior(
         raise ConfigError([Fault(KEY, problem, "name a study that describes it, or leave out the prior or the limit")])
     if not trials:
         problem = f"none of the {len(complete)} complete trials of {history.name} is a point of this space"
+        problem += f"; {copies} copies in its population teach nothing" if copies else ""
         raise ConfigError([Fault(KEY, problem, "name a study of an overlapping space")])
     return trials

@@ -170,6 +170,13 @@ class StartFinder:
         best = list(points.items())[:wanted]
         if len(best) < wanted:
             log.warning("%s has %d different points with a result, fewer than %d.", name, len(best), wanted)
+        copies = {number: trials[number].continues for _, number in best if trials[number].continues is not None}
+        if copies:
+            listed = ", ".join(f"trial {number} from one of trial {origin}" for number, origin in copies.items())
+            log.warning(
+                "Of %s, %s went on from checkpoints that had other settings: training anew gives other models.",
+                *(name, listed),
+            )
         return [start for told, number in best for start in self._keep(f"trial {number} of {name}", dict(told))]
 
 

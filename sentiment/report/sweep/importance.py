@@ -6,9 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from sentiment.format import format_number
-from sentiment.report.sweep.table import Importance, SweepRow, SweepTable
+from sentiment.report.sweep.table import COPIES_LEFT_OUT, Importance, SweepRow, SweepTable
 from sentiment.search.study.importance import RESAMPLES, ImportanceError, measure_importances
-from sentiment.tracking.result_file import CONTINUES_TAG
 
 LEAST_SHARE = 1 / 3
 """Of the longest training: where all trials came so far, they are measured by what they had by then. Earlier, the order
@@ -70,7 +69,7 @@ def choose_values(rows: Sequence[SweepRow], objective: str) -> tuple[dict[int, f
         Number of the trial to its value. One that shares another one's result is no second measurement of it.
     """
     trained = [row for row in rows if row.reused_from is None]
-    own = [row for row in trained if not any(CONTINUES_TAG in run.tags for run in row.runs)]
+    own = [row for row in trained if not row.is_copy]
     complete = {row.number: row.values[objective] for row in own if row.state == "complete" and objective in row.values}
     pruned = [row for row in own if row.state == "pruned"]
     values, how = complete, "complete trials"
@@ -85,7 +84,7 @@ def choose_values(rows: Sequence[SweepRow], objective: str) -> tuple[dict[int, f
                 values = {number: known[-1] for number, known in reached.items()}
                 how = f"ended trials, by what each had after epoch {format_number(least)}"
     if len(own) < len(trained):
-        how += "; copies are left out: what they have is due to the settings of those they went on from, too"
+        how += f"; {COPIES_LEFT_OUT}"
     return values, how
 
 

@@ -218,6 +218,7 @@ def make_trial_row(
         adopted_from=trial.adopted_from,
         runs=runs,
         model=model,
+        continues=trial.continues,
     )
     return _insist_on_value(row, objectives)
 

@@ -23,6 +23,9 @@ STATES: tuple[State, ...] = ("complete", "pruned", "paused", "failed", "killed",
 STOPPED = ("pruned", "paused")
 """States of a trial that has a value, but did not come to its end."""
 
+COPIES_LEFT_OUT = "copies are left out: what they have is due to the settings of those they went on from, too"
+"""What is said where trials are placed or measured by their settings; see `SweepRow.is_copy`."""
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -57,6 +60,7 @@ class SweepRow:
         on_front: No other trial is as good in every objective and better in one. With one objective: the best trial.
         is_lost: The study's storage has no result of it, but its runs' records do; whether it keeps the limits is
             unknown, so it has no rank.
+        continues: Number of the trial from whose checkpoint it went on; None: it began anew, or only its runs tell.
     """
 
     number: int
@@ -77,6 +81,12 @@ class SweepRow:
     model: str = ""
     on_front: bool = False
     is_lost: bool = False
+    continues: int | None = None
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it went on from another trial's checkpoint: what it has is due to that one's settings, too."""
+        return self.continues is not None or any(CONTINUES_TAG in run.tags for run in self.runs)
 
     @property
     def record(self) -> ResultRecord | None:
@@ -195,7 +205,7 @@ class SweepTable:
 
         None too where it went on from the checkpoint of another trial: its settings alone give another model.
         """
-        if self.best is None or self.best.record is None or CONTINUES_TAG in self.best.record.tags:
+        if self.best is None or self.best.record is None or self.best.is_copy:
             return None
         kept = [item for item in self.best.record.overrides if not item.lstrip("+~").startswith("hydra")]
         return shlex.join(["python", "run.py", *self._list_config_flags(), *kept])

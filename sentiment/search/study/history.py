@@ -41,6 +41,7 @@ from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.agenda import list_standing
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import is_paused, read_described, read_outcomes_of
+from sentiment.search.study.population import find_origin
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored import DEFINITION_KEY, list_commands
 
@@ -82,6 +83,8 @@ class TrialHistory:
         adopted_from: Folders of the equal jobs of other studies whose results it has.
         excess: Limit to by how much it is broken; empty where all are kept.
         attributes: Numbers that the job described beside its objective.
+        continues: Number of the trial from whose checkpoint it went on, a copy in a population: what it has is due to
+            the settings of its whole line; None: it began anew.
     """
 
     number: int
@@ -97,6 +100,7 @@ class TrialHistory:
     adopted_from: str | None = None
     excess: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, float] = field(default_factory=dict)
+    continues: int | None = None
 
 
 @dataclass(frozen=True)
@@ -297,6 +301,7 @@ def read_trial(trial: FrozenTrial) -> TrialHistory:
     if state == "pruned":
         reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
         reason = next(iter(reasons), None)
+    origin = find_origin(trial)
     return TrialHistory(
         number=trial.number,
         state=state,
@@ -311,6 +316,7 @@ def read_trial(trial: FrozenTrial) -> TrialHistory:
         adopted_from=attributes.get("adopted_from"),
         excess={name: excess for name, excess in trial.constraints.items() if excess > 0},
         attributes=read_described(trial),
+        continues=None if origin is None else origin["trial"],
     )
 
 

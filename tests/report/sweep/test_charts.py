@@ -187,6 +187,22 @@ def test_a_result_that_is_shared_counts_once_in_its_cell():
     assert panel.series[0].hover[0].startswith("mean of 2 trials")
 
 
+def test_copies_are_placed_by_no_setting_and_it_is_said():
+    rows = [
+        make_row(number, 0.7 + number / 100, parameters={"a": number % 2, "b": number // 2 % 2}) for number in range(8)
+    ]
+    copies = [make_row(8, 0.95, parameters={"a": 1, "b": 1}, continues=0)]
+    copies.append(make_row(9, 0.9, "pruned", parameters={"a": 0, "b": 1}, continues=0))
+    alone, together = make_table(*rows), make_table(*rows, *copies)
+    for family in (make_slices, make_pairs, make_parallel):
+        chart = family(together)
+        drawn = {number for panel in chart.panels for series in panel.series for number in series.trials or ()}
+        assert drawn == set(range(8))
+        assert "Copies are left out" in chart.caption
+        assert "Copies are left out" not in family(alone).caption
+    assert make_pairs(alone).panels[0].series[0].colour == make_pairs(together).panels[0].series[0].colour
+
+
 @pytest.mark.parametrize("count", [4, 11])
 def test_a_parameter_drawn_from_a_range_stands_on_a_scale_beside_categories(count):
     rows = [

@@ -72,6 +72,13 @@ def test_trials_that_are_as_good_as_the_best_are_told(values, expected):
     assert [note.partition(":")[0] for note in table.notes] == expected
 
 
+def test_a_copy_is_known_without_its_record():
+    table = collect_records(
+        [], "mine", history=make_history(make_trial(0, value=0.7), make_trial(1, value=0.9, continues=0))
+    )
+    assert {row.number: row.is_copy for row in table.rows} == {0: False, 1: True}
+
+
 def test_a_trial_that_shares_a_result_is_no_tie():
     """It is the best one itself."""
     trials = [

@@ -15,6 +15,7 @@ from optuna.trial import TrialState, create_trial
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.current import current_trial
+from sentiment.search.study.history import parse_history, read_study, write_history
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, find_origin
 from sentiment.search.study.rungs import count_steps
@@ -255,6 +256,39 @@ def test_a_copy_in_a_space_that_changed_differs_from_its_origin_in_what_may_chan
         assert trial.params.get("y", 0.0) == origin.params.get("y", 0.0), "it is what the origin was trained with"
         changed = [min(max(x_of(origin) * factor, lowest), 1.0) for factor in (1.25, 0.8)]
         assert x_of(trial) == pytest.approx(changed[0]) or x_of(trial) == pytest.approx(changed[1])
+
+
+def test_other_studies_take_a_copy_for_no_trial_at_its_point(sweep, tmp_path, caplog):
+    first = tmp_path / "multirun/first"
+    study = sweep(*COMMAND, task=Walking(), study_dir=first)
+    history = read_study(None, first)
+    origins = [find_origin(trial) for trial in study.trials]
+    assert [trial.continues for trial in history.trials] == [one and one["trial"] for one in origins]
+    complete = [trial for trial in history.trials if trial.state == "complete"]
+    own = [trial for trial in complete if trial.continues is None]
+    assert 0 < len(own) < len(complete)
+
+    options = ("x=interval(0,1)", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=1")
+    with caplog.at_level("INFO"):
+        sweep(*options, "hydra.sweeper.prior=first", study_dir=tmp_path / "multirun/learnt")
+    assert f"learns from {len(own)} trials of study" in caplog.text
+    best = history.trials[history.best[0]]
+    assert best.continues is not None
+    for key in ("start=[first]", "extend=first"):
+        caplog.clear()
+        sweep(*options, f"hydra.sweeper.{key}", study_dir=tmp_path / "multirun" / key[:5])
+        assert f"Of first, trial {best.number} from one of trial {best.continues} went on from" in caplog.text
+
+
+def test_a_stored_history_keeps_what_copies_are_and_an_earlier_one_has_none(sweep, study_dir):
+    sweep(*COMMAND, task=Walking())
+    history = read_study(None, study_dir)
+    text = write_history(history)
+    assert parse_history(text) == history
+    content = json.loads(text)
+    for trial in content["trials"]:
+        del trial["continues"]
+    assert {trial.continues for trial in parse_history(json.dumps(content)).trials} == {None}
 
 
 def test_repeats_are_refused(sweep):

@@ -24,7 +24,7 @@ from sentiment.report.sweep.charts.axes import (
     value_of,
     write_metric,
 )
-from sentiment.report.sweep.table import Importance, SweepRow, SweepTable
+from sentiment.report.sweep.table import COPIES_LEFT_OUT, Importance, SweepRow, SweepTable
 
 FIRST = ("heads", "depth", "embedding_size", "lr")
 """Parameters that are paired before all others, by the last part of their keys: the exercise asks about them."""
@@ -90,15 +90,15 @@ def make_slices(table: SweepTable) -> Chart | None:
         title="Each parameter alone",
         caption="Each point is a trial, placed by one of its settings; all its other settings differ too, so look for "
         "where good and bad trials gather rather than at single points. Points of one value are spread sideways so "
-        "that they do not hide each other.",
+        "that they do not hide each other." + _tell_copies(table),
         panels=tuple(panels),
         columns=2,
     )
 
 
 def _draw_slice(table: SweepTable, key: str) -> Panel | None:
-    complete = [row for row in complete_rows(table) if key in row.parameters]
-    pruned = [row for row in pruned_rows(table) if key in row.parameters]
+    complete = [row for row in _list_own(complete_rows(table)) if key in row.parameters]
+    pruned = [row for row in _list_own(pruned_rows(table)) if key in row.parameters]
     if len({row.parameters[key] for row in [*complete, *pruned]}) < 2:
         return None
     scale = make_scale(table, [*complete, *pruned], key)
@@ -111,6 +111,16 @@ def _draw_slice(table: SweepTable, key: str) -> Panel | None:
         mark_rows(table, "best", best, map(scale.locate, best), "best"),
     ]
     return Panel(scale.axis, make_value_axis(table.objectives[0]), tuple(one for one in series if one.x))
+
+
+def _list_own(rows: Sequence[SweepRow]) -> list[SweepRow]:
+    """Leave out copies: their settings alone did not make what they have."""
+    return [row for row in rows if not row.is_copy]
+
+
+def _tell_copies(table: SweepTable) -> str:
+    """Return the sentence that says so; empty where there are none."""
+    return f" {COPIES_LEFT_OUT.capitalize()}." if any(row.is_copy for row in table.rows) else ""
 
 
 def make_pairs(table: SweepTable) -> Chart | None:
@@ -127,7 +137,7 @@ def make_pairs(table: SweepTable) -> Chart | None:
         title="Pairs of parameters",
         caption=f"Points are trials, coloured by {name_metric(table.objectives[0])}. Where both parameters have a few "
         "values, the colour of a cell is the mean of its complete trials, whatever their other settings; an empty cell "
-        "was not tried, and is not guessed; one with one point is one trial's luck.",
+        "was not tried, and is not guessed; one with one point is one trial's luck." + _tell_copies(table),
         panels=tuple(panels),
         columns=2,
     )
@@ -135,7 +145,8 @@ def make_pairs(table: SweepTable) -> Chart | None:
 
 def choose_keys(table: SweepTable) -> list[str]:
     """Choose the parameters to pair: those the exercise asks about, then the most important ones."""
-    shown = [key for key in table.varied if len({row.parameters.get(key) for row in complete_rows(table)} - {None}) > 1]
+    rows = _list_own(complete_rows(table))
+    shown = [key for key in table.varied if len({row.parameters.get(key) for row in rows} - {None}) > 1]
     importances = list(dict.fromkeys(item.parameter for item in table.importances))
 
     def order(key: str) -> tuple[int, int]:
@@ -148,7 +159,7 @@ def choose_keys(table: SweepTable) -> list[str]:
 
 def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
     # A trial that shares another's result is no second trial of its cell.
-    own = [row for row in complete_rows(table) if row.reused_from is None]
+    own = [row for row in _list_own(complete_rows(table)) if row.reused_from is None]
     rows = [row for row in own if across in row.parameters and up in row.parameters]
     if len(rows) < LEAST_PAIRED_TRIALS or any(len({row.parameters[key] for row in rows}) < 2 for key in (across, up)):
         return None
@@ -186,7 +197,7 @@ def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
 
 def make_parallel(table: SweepTable) -> Chart | None:
     """Draw each complete trial as a line over its parameters and its objective (Inselberg 1985)."""
-    complete = complete_rows(table)
+    complete = _list_own(complete_rows(table))
     rows = complete[:MOST_LINES]
     part = (
         f" The first {MOST_LINES} of {len(complete):,} complete trials are drawn." if len(complete) > MOST_LINES else ""
@@ -203,7 +214,7 @@ def make_parallel(table: SweepTable) -> Chart | None:
         caption="Each line is a complete trial; follow it downwards to see its settings, each from the lowest value "
         "tried (left) to the highest (right). Where the lines of good trials run through the same place, that setting "
         "mattered; where they fan out, it did not. With a mouse, drag along an axis to keep the trials of a range, "
-        "here and everywhere on the page; drag along others to narrow it down." + part,
+        "here and everywhere on the page; drag along others to narrow it down." + part + _tell_copies(table),
         panels=(Panel(Axis("lowest to highest"), Axis("", categories=titles), tuple(lines), has_brush=True),),
     )
 
