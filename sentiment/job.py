@@ -123,7 +123,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
     with open_recorder(run) as recorder:
         start = find_start(settings)
-        corpus = build_corpus(settings.data, None if start is None else start.tokenizer)
+        tokenizer = None if start is None else start.tokenizer
+        corpus = build_corpus(settings.data, tokenizer, partial(_tell_before, trial))
         describe_data(corpus.description)
         answered = hear_teachers(settings, corpus, trial)
         corpus = limit_corpus(corpus, settings)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 from sentiment.config.option import find_option
 from sentiment.config.schema import DataSettings
+from sentiment.data.cache import be_silent
 from sentiment.data.corpus import Corpus, EncodedSplit, fingerprint_corpus, prepare_corpus, prepare_unlabelled
 from sentiment.data.reviews import Source
 from sentiment.data.tokenizer import ReviewTokenizer
@@ -17,7 +19,9 @@ def build_source(settings: DataSettings) -> Source:
     return cast(Source, find_option(settings).build(settings))
 
 
-def build_corpus(settings: DataSettings, tokenizer: ReviewTokenizer | None = None) -> Corpus:
+def build_corpus(
+    settings: DataSettings, tokenizer: ReviewTokenizer | None = None, tell: Callable[[str], None] = be_silent
+) -> Corpus:
     """Read the reviews as token ids, from the token cache where they are in it; by another model's tokenizer if given.
 
     Raises:
@@ -34,6 +38,7 @@ def build_corpus(settings: DataSettings, tokenizer: ReviewTokenizer | None = Non
         train_limit=settings.train_limit,
         cache_dir=Path(settings.cache_dir).expanduser(),
         tokenizer_json=None if tokenizer is None else tokenizer.to_json(),
+        tell=tell,
     )
 
 
@@ -47,10 +52,12 @@ def fingerprint_data(settings: DataSettings) -> str:
     return fingerprint_corpus(build_source(settings), *split)
 
 
-def build_unlabelled(settings: DataSettings, tokenizer: ReviewTokenizer) -> EncodedSplit | None:
+def build_unlabelled(
+    settings: DataSettings, tokenizer: ReviewTokenizer, tell: Callable[[str], None] = be_silent
+) -> EncodedSplit | None:
     """Read the reviews without labels of a data set as token ids; None: it has none.
 
     Raises:
         DataError: They cannot be read; the message names the remedy.
     """
-    return prepare_unlabelled(build_source(settings), tokenizer, Path(settings.cache_dir).expanduser())
+    return prepare_unlabelled(build_source(settings), tokenizer, Path(settings.cache_dir).expanduser(), tell)

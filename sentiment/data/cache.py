@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from sentiment.atomic import read_json
 from sentiment.errors import DataError
+from sentiment.format import format_duration
 from sentiment.once import DamagedError, read_or_build
 
 FORMAT_VERSION = 4  # raise it when what is stored, or how reviews become ids, changes
@@ -52,11 +53,16 @@ class Entry:
     meta: Mapping[str, Any]
 
 
-def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry]) -> Entry:
+def be_silent(note: str) -> None:
+    """Tell nobody how far it is."""
+
+
+def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry], tell: Callable[[str], None] = be_silent) -> Entry:
     """Read an entry from the cache, or build and store it first.
 
     Its name `key` must change with everything that its content depends on. `build` is called at most once, and never
-    while another process builds the same entry. The arrays are memory-mapped and read-only.
+    while another process builds the same entry; `tell` hears from time to time that this one waits for it. The arrays
+    are memory-mapped and read-only.
 
     Raises:
         DataError: The folder cannot be written.
@@ -71,8 +77,9 @@ def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry]) -> Entry:
             _write(folder, content)
 
     return read_or_build(
-        folder, name="token cache entry", is_there=folder.exists, read=partial(_read, folder), build=write, guard=guard
-    )
+        folder, name="token cache entry", is_there=folder.exists, read=partial(_read, folder), build=write, guard=guard,
+        tell=lambda seconds: tell(f"waits for tokens or answers, {format_duration(seconds)}"),
+    )  # fmt: skip
 
 
 @contextmanager

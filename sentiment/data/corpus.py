@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, open_entry
+from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, be_silent, open_entry
 from sentiment.data.class_report import report_classes
 from sentiment.data.reviews import Source, UnlabelledSource
 from sentiment.data.splits import Part, split_reviews
@@ -130,11 +130,12 @@ def prepare_corpus(
     train_limit: int | None,
     cache_dir: Path,
     tokenizer_json: str | None = None,
+    tell: Callable[[str], None] = be_silent,
 ) -> Corpus:
     """Read the reviews as token ids from the cache; the first time, load, split, tokenise and store them.
 
     The tokenizer's settings are those of `train_tokenizer`, those of the split of `split_reviews`. With a trained
-    tokenizer, `tokenizer_json`, none is trained.
+    tokenizer, `tokenizer_json`, none is trained. `tell` hears of a wait for another process that does the same.
 
     Raises:
         DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
@@ -154,7 +155,7 @@ def prepare_corpus(
         "format_version": FORMAT_VERSION,
         "made_by": _list_versions(),
     }
-    entry = open_entry(cache_dir, digest(settings), lambda: recipe.make_entry(settings))
+    entry = open_entry(cache_dir, digest(settings), lambda: recipe.make_entry(settings), tell)
     corpus = _corpus(entry, fingerprint, source.describe())
     _log_corpus(corpus)
     return corpus
@@ -170,7 +171,9 @@ def fingerprint_corpus(source: Source, validation_fraction: float, split_seed: i
     return digest({"source": source.fingerprint(), **split})
 
 
-def prepare_unlabelled(source: Source, tokenizer: ReviewTokenizer, cache_dir: Path) -> EncodedSplit | None:
+def prepare_unlabelled(
+    source: Source, tokenizer: ReviewTokenizer, cache_dir: Path, tell: Callable[[str], None] = be_silent
+) -> EncodedSplit | None:
     """Read a source's reviews without labels as token ids, from the cache as the others are.
 
     Those whose text also stands among the test reviews are left out. Labels are 0 and mean nothing.
@@ -209,7 +212,7 @@ def prepare_unlabelled(source: Source, tokenizer: ReviewTokenizer, cache_dir: Pa
         _require_unchanged(before, (fingerprint_unlabelled(source), source.fingerprint()))
         return Entry(arrays={"unlabelled": _encode(part, tokenizer)}, tokenizer=tokenizer_json, meta=meta)
 
-    entry = open_entry(cache_dir, digest(settings), make_entry)
+    entry = open_entry(cache_dir, digest(settings), make_entry, tell)
     unlabelled = _encoded_split(entry.arrays["unlabelled"])
     log.info("%d reviews without labels; %d more stand in the test too.", len(unlabelled), entry.meta["dropped"])
     return unlabelled

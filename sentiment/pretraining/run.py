@@ -111,7 +111,7 @@ def learn_words(
     Raises:
         RunPruned: A dry run has seen enough; what was learned stays, and the next run goes on from there.
     """
-    unlabelled = build_unlabelled(plan.data, corpus.tokenizer) if is_more else None
+    unlabelled = build_unlabelled(plan.data, corpus.tokenizer, tell) if is_more else None
     reviews = len(corpus.train) + len(corpus.validation)
     log.info(
         "Learns words first, once for all runs that start from them: %s, from %s labelled and %s unlabelled reviews.",

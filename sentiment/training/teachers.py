@@ -88,7 +88,7 @@ def ask_teachers(
         DataError: There are no reviews without labels, or none that does not also stand among the others.
         ModelFileError: A teacher knows other classes, or is another one under a second name.
     """
-    unlabelled = build_unlabelled(settings.data, corpus.tokenizer)
+    unlabelled = build_unlabelled(settings.data, corpus.tokenizer, tell)
     if unlabelled is None:
         raise DataError(
             f"data={settings.data.name} has no reviews without labels, which trainer.teachers answer; leave them out"
@@ -97,7 +97,7 @@ def ask_teachers(
     device = choose_device(settings.trainer)
     own = _Reviews(corpus, unlabelled)
     known = {corpus.tokenizer.to_json(): own}  # a tokenizer that several teachers have in common reads once
-    asked = [_introduce(name, model, settings, known) for name, model in teachers.items()]
+    asked = [_introduce(name, model, settings, known, tell) for name, model in teachers.items()]
     named: dict[str, str] = {}
     for teacher in asked:
         if (first := named.setdefault(teacher.fingerprint, teacher.name)) != teacher.name:
@@ -143,7 +143,9 @@ class _Reviews:
         return hash_reviews(self.unlabelled)
 
 
-def _introduce(name: str, model: Predictor, settings: Settings, known: dict[str, _Reviews]) -> _Teacher:
+def _introduce(
+    name: str, model: Predictor, settings: Settings, known: dict[str, _Reviews], tell: Callable[[str], None]
+) -> _Teacher:
     """Give a teacher the run's reviews by its tokenizer, of the known ones or read now."""
     tokenizer, [own, *_] = model.tokenizer.to_json(), known.values()
     if sorted(model.class_names) != sorted(own.corpus.class_names):
@@ -152,9 +154,9 @@ def _introduce(name: str, model: Predictor, settings: Settings, known: dict[str,
             f"{', '.join(own.corpus.class_names)}.\n  -> take a model that was trained on these classes"
         )
     if tokenizer not in known:
-        unlabelled = build_unlabelled(settings.data, model.tokenizer)
+        unlabelled = build_unlabelled(settings.data, model.tokenizer, tell)
         assert unlabelled is not None, "it was there by another tokenizer"
-        known[tokenizer] = _Reviews(build_corpus(settings.data, model.tokenizer), unlabelled)
+        known[tokenizer] = _Reviews(build_corpus(settings.data, model.tokenizer, tell), unlabelled)
     return _Teacher(name, model, hash_model(model), known[tokenizer])
 
 
@@ -202,7 +204,7 @@ class _Teacher:
             content = {"answers": {"probabilities": np.concatenate(parts)}}
             return Entry(content, tokenizer=model.tokenizer.to_json(), meta={"settings": settings})
 
-        entry = open_entry(cache_dir, digest(settings), make_entry)
+        entry = open_entry(cache_dir, digest(settings), make_entry, tell)
         order = [model.class_names.index(name) for name in class_names]
         return entry.arrays["answers"]["probabilities"][:, order]
 

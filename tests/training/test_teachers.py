@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
+from sentiment import once
 from sentiment.data.batching import collate
 from sentiment.data.build import build_corpus, build_unlabelled
 from sentiment.errors import DataError, ModelFileError
@@ -90,6 +91,26 @@ def test_answers_are_kept_for_every_run_that_asks_the_same(settings, corpus, mak
     assert caplog.text.count("answers 50 reviews without labels, once") == 4
     assert not np.array_equal(first.reviews.targets, other.reviews.targets)
     assert first.lessons.fingerprint == again.lessons.fingerprint != other.lessons.fingerprint
+
+
+def test_who_waits_for_the_tokens_or_answers_of_another_run_says_so(
+    small_settings, corpus, make_teacher, tmp_path, monkeypatch
+):
+    """A study takes a trial that tells nothing for hung."""
+
+    class BusyLock(once.FileLock):
+        def acquire(self, timeout):
+            if timeout == 0:
+                raise once.Timeout(self.lock_file)
+            return super().acquire(timeout)
+
+    other = build_corpus(small_settings(*TAUGHT, f"data.cache_dir={tmp_path}", "data.tokenizer.kind=bpe").data)
+    monkeypatch.setattr(once, "FileLock", BusyLock)
+    settings, notes = small_settings(*TAUGHT, f"data.cache_dir={tmp_path}/new"), []
+    build_corpus(settings.data, tell=notes.append)
+    ask(settings, corpus, make_teacher(other), told=notes.append)
+    waiting = [note for note in notes if note.startswith("waits for tokens or answers, ")]
+    assert (len(waiting), len(notes)) == (5, 6), "two corpora, the unlabelled reviews by two tokenizers, the answers"
 
 
 def test_classes_are_told_apart_by_name(settings, corpus, make_teacher):
