@@ -108,7 +108,7 @@ class Sweep:
         from sentiment.report.sweep.best import choose_best
 
         best = choose_best(self.table, self.folder)
-        return Run(self.folder / str(self.table.job_of(best.row)), best.record)
+        return Run(self.table.folder_of(best.row, self.folder), best.record)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the ranking: a row per trial, with settings, metrics and costs, numbers in full."""

@@ -99,6 +99,7 @@ class ResultRecord:
         best_epoch: Epoch of the selected checkpoint.
         test_reviews: Reviews N of the test split; None where it was left alone.
         tags: What it was made with (code, versions, hardware) and on (device, data fingerprint).
+        folder: Folder that the record was read from, whatever its jobs are called; None elsewhere, and never stored.
     """
 
     name: str
@@ -119,6 +120,7 @@ class ResultRecord:
     best_epoch: float | None = None
     test_reviews: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = field(default=None, compare=False)
 
     @property
     def option(self) -> str:
@@ -170,7 +172,12 @@ def write_result(output_dir: Path, record: ResultRecord) -> None:
     Raises:
         TrackingError: The folder cannot be written.
     """
-    write_json(output_dir / RESULT_FILE, asdict(record))
+    write_json(output_dir / RESULT_FILE, list_facts(record))
+
+
+def list_facts(record: ResultRecord) -> dict[str, Any]:
+    """Return a record as JSON stores it."""
+    return {name: value for name, value in asdict(record).items() if name != "folder"}
 
 
 def make_record(content: Mapping[str, Any]) -> ResultRecord:
@@ -193,7 +200,7 @@ def read_result(file: Path) -> ResultRecord:
         record = make_record(atomic.read_json(file))
         is_told = record.params.get("tracking.mlflow") != "false"  # else what is delivered is of a run before it
         run_id = (find_run_id(file.parent) if is_told else None) or record.run_id
-        return replace(record, params=read_recorded(record.params), run_id=run_id)
+        return replace(record, params=read_recorded(record.params), run_id=run_id, folder=file.parent)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrackingError(
             f"{file} cannot be read as the result of a run ({type(error).__name__}: {error}).\n"

@@ -148,10 +148,10 @@ def find_stored_run(name: str, multirun_dir: Path, tracking_uri: str) -> StoredR
     """
     runs = find_stored_runs(name, multirun_dir, tracking_uri)
     if len(runs) > 1:
-        numbers = [str(run.record.job_number) for run in runs if run.record.job_number is not None]
+        one = runs[0].record.run_id if runs[0].tracking_uri else runs[0].folder
         raise TrackingError(
             f"{name} holds {len(runs)} runs, but one is needed.\n"
-            f"  -> name one of them: {name.rstrip('/')}/{numbers[0] if numbers else 'NUMBER'}, or its MLflow run id"
+            f"  -> name one of them by its folder or MLflow run id: {one}"
         )
     return runs[0]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.collect import collect_sweep
-from sentiment.tracking.result_file import ResultRecord, make_record
+from sentiment.tracking.result_file import ResultRecord, list_facts, make_record
 
 PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "pretrain.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
@@ -92,7 +92,7 @@ def store_part(folder: Path, part: RecordPart) -> Path:
         "over_limit": sorted(part.over_limit),
         "notes": list(part.notes),
         "shared_params": shared,
-        "runs": [_shorten(asdict(record), shared) for record in records],
+        "runs": [_shorten(list_facts(record), shared) for record in records],
     }
     file = folder / "results" / f"{part.name}.json"
     try:

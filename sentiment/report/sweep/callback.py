@@ -104,7 +104,7 @@ class SweepCallback(Callback):
             if folder is not None:
                 close_paused(folder, next(iter(reasons), None))
         if self._parent is not None:
-            _note_successor(config, trial)
+            _note_successor(trial, state)
 
     def on_study_change(self, config: DictConfig, state: StudyState) -> None:
         """Show on the parent run how the study stands."""
@@ -189,13 +189,16 @@ class SweepCallback(Callback):
         return seconds
 
 
-def _note_successor(config: DictConfig, trial: Any) -> None:
+def _note_successor(trial: Any, state: StudyState) -> None:
     from sentiment.search.space.points import REPLACES_KEY
+    from sentiment.search.study.trial import read_folder
     from sentiment.tracking.recorder import note_successor
 
-    earlier, repeats = trial.user_attrs.get(REPLACES_KEY), config.hydra.sweeper.repeats
-    for job in [] if earlier is None else range(earlier * repeats, (earlier + 1) * repeats):
-        note_successor(_sweep_dir(config) / str(job), trial.number)
+    number = trial.user_attrs.get(REPLACES_KEY)
+    for earlier in (one for one in state.trials if one.number == number):
+        folders = (read_folder(earlier, state.study_dir, repeat) for repeat in range(state.repeats))
+        for folder in filter(None, folders):
+            note_successor(folder, trial.number)
 
 
 def explain_watching(config: DictConfig, study_dir: Path) -> str:

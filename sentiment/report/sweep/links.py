@@ -28,7 +28,7 @@ def link_rows(table: SweepTable, sweep_dir: Path, page_dir: Path, most_rows: int
     links = {}
     for position, row in enumerate(table.rows[:most_rows]):
         curve = (Link("curve", f"#curve-{row.number if row.reused_from is None else row.reused_from}"),)
-        if found := (*_link_files(sweep_dir / str(table.job_of(row)), page_dir), *(curve if row.curve else ())):
+        if found := (*_link_files(table.folder_of(row, sweep_dir), page_dir), *(curve if row.curve else ())):
             links[position, "job"] = found
         if found := tuple(_link_run(row, parent)):
             links[position, "run_id"] = found

@@ -73,7 +73,7 @@ def write_note(table: SweepTable, parent: Parent) -> str:
             f"[comparison.png]({artifacts}/comparison.png), [ranking.csv]({artifacts}/ranking.csv).",
             "",
             f"Next: `python -m sentiment compare {table.place}`, `python -m sentiment best {table.place}`, "
-            f"`python -m sentiment errors {table.place}/NUMBER`",
+            f"`python -m sentiment errors {table.run_place}`",
         ]
     )
     return text if len(text) <= MOST_CHARACTERS else f"**{write_headline(table)}** {count_trials(table)}"

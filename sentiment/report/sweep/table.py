@@ -7,10 +7,12 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment.config.objective import Direction
 from sentiment.private import parse_arguments
+from sentiment.report.run_summary import name_folder
 from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, job_order
 
 if TYPE_CHECKING:
@@ -223,6 +225,17 @@ class SweepTable:
         """Return the number of the first job behind a trial: that of its record, or where its record would be."""
         job = None if row.record is None else row.record.job_number
         return self.repeats * (row.number if row.reused_from is None else row.reused_from) if job is None else job
+
+    def folder_of(self, row: SweepRow, sweep_dir: Path) -> Path:
+        """Return the folder of the first job behind a trial: its record's, or where that would be by default."""
+        folder = None if row.record is None else row.record.folder
+        return sweep_dir / str(self.job_of(row)) if folder is None else folder
+
+    @property
+    def run_place(self) -> str:
+        """What commands call the best run, quoted as `place` is; without a folder of its record how runs are called."""
+        folder = None if self.best is None or self.best.record is None else self.best.record.folder
+        return f"{self.place}/NUMBER" if folder is None else shlex.quote(name_folder(folder.absolute()))
 
     @property
     def noun(self) -> str:

@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from mlflow import MlflowClient
+from optuna.trial import TrialState, create_trial
 
 from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
@@ -20,9 +21,12 @@ from sentiment.config.run_context import CALLER
 from sentiment.report.sweep.callback import SweepCallback, explain_watching
 from sentiment.report.sweep.closing import ALIVE_FILE, Alive
 from sentiment.report.sweep.collect import collect_sweep
+from sentiment.search.progress import StudyState
+from sentiment.search.space.points import REPLACES_KEY
+from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.tracking import runs
 from sentiment.tracking.outbox import Outbox
-from sentiment.tracking.parent_file import read_parent
+from sentiment.tracking.parent_file import Parent, read_parent
 from sentiment.tracking.result_file import read_result, write_result
 
 
@@ -104,6 +108,19 @@ def test_a_multirun_tells_who_asked_where_it_is_and_refuses_to_be_a_single_run(
         monkeypatch.setenv(CALLER, f"run:{tmp_path}/other")
         assert "api.run is for a run" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_failed_trial_is_noted_as_replaced_in_the_folder_that_it_had(make_config, tmp_path):
+    folder = tmp_path / "sweep/seed3"
+    Outbox(folder).note("tags", tags={})
+    earlier = create_trial(state=TrialState.FAIL, system_attrs={ATTEMPT_KEY.format(repeat=0): {"folder": "seed3"}})
+    later = create_trial(value=0.5, user_attrs={REPLACES_KEY: 0})
+    earlier.number, later.number = 0, 1
+    callback = SweepCallback()
+    callback._parent = Parent("sqlite:///none.db", "1", "e" * 32)
+    state = StudyState("mine", tmp_path / "sweep", ["maximize"], 2, [earlier, later], [], 0, 0.0)
+    callback.on_trial_end(make_config("tracking=none"), later, state)
+    assert [note["tags"] for _, note in Outbox(folder).read()] == [{}, {"trial.replaced_by": "1"}]
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ from datetime import datetime, timezone
 import pytest
 from hydra import compose, initialize_config_dir
 
+from sentiment import api
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import write_multirun_command
+from sentiment.errors import TrackingError
 from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
@@ -377,6 +379,21 @@ def test_a_multirun_is_told_with_the_flags_of_its_command_and_its_best_run_too(m
         assert table.best_command.startswith("python run.py --config-dir 'my own' ")
     cut = replace(table, command="python run.py --config-dir 'my o")
     assert cut.best_command == table.best_command.replace("--config-dir 'my own' ", "")
+
+
+def test_jobs_of_folders_with_names_of_their_own_are_found_there(make_grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_runs, "MULTIRUN_DIR", tmp_path)
+    sweep_dir = tmp_path / "mine"
+    for record in make_grid(0.7, 0.9):
+        write_result(sweep_dir / f"heads {record.job_number}", record)
+    assert "folder" not in (sweep_dir / "heads 1/result.json").read_text()
+    table = collect_sweep(sweep_dir)
+    assert table.run_place == "'mine/heads 1'"
+    assert table.folder_of(table.best, sweep_dir) == api.Sweep(sweep_dir).best.folder == sweep_dir / "heads 1"
+    links = link_rows(table, sweep_dir, sweep_dir / "report")
+    assert [link.address for link in links[0, "job"]][:1] == ["../heads%201/"]
+    with pytest.raises(TrackingError, match=f"by its folder or MLflow run id: {sweep_dir}/heads 0"):
+        stored_runs.find_stored_run("mine", tmp_path, "")
 
 
 def test_an_interrupted_trial_waits_and_says_what_runs_it_again(make_record):
