@@ -1,6 +1,7 @@
 """``data=imdb``: the Large Movie Review Dataset (Maas et al. 2011), 25,000 reviews to train, 25,000 to test.
 
-50,000 more have no label; they are read where a network learns words first (``pretrain``).
+50,000 more have no label; they are read where a network learns words first (``pretrain``), or learns what teachers
+answer (``trainer.teachers``).
 
 From the Hugging Face Hub at a pinned commit, or from a local folder: Parquet files named as the Hub names them, or
 the folder tree of the original archive (https://ai.stanford.edu/~amaas/data/sentiment/).
@@ -125,9 +126,9 @@ def _find_unlabelled(path: Path) -> Path:
     place = parquet["train"].with_name(UNLABELLED_FILE) if parquet else _require_tree(path) / UNLABELLED_FOLDER
     if not place.exists() or (place.is_dir() and not _text_files(place)):
         raise DataError(
-            f"data.path={path} holds no unlabelled reviews, which pretrain learns words from: {place} is missing or "
-            "empty.\n  -> put it there (it comes with the data set), or leave data.path out to read from the Hub, or "
-            "leave pretrain out"
+            f"data.path={path} holds no unlabelled reviews, which pretrain and trainer.teachers read: {place} is "
+            "missing or empty.\n  -> put it there (it comes with the data), or leave data.path out to read from the "
+            "Hub, or leave pretrain and trainer.teachers out"
         )
     return place
 

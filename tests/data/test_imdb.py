@@ -179,7 +179,9 @@ class TestLocal:
         for file in [*folder.glob("unsup*.parquet"), *folder.glob("train/unsup/*.txt")]:
             file.unlink()
         for read in (local(folder).fingerprint_unlabelled, local(folder).load_unlabelled):
-            with pytest.raises(DataError, match=r"holds no unlabelled reviews, .* unsup|leave pretrain out"):
+            with pytest.raises(
+                DataError, match=r"(?s)holds no unlabelled reviews, .*unsup.*leave pretrain and trainer\.teachers out"
+            ):
                 read()
 
     def test_a_branch_is_no_revision(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ SERVERS = ("postgresql", "mysql", "mariadb")
 """The servers whose locks are known here (see `sentiment.search.storage.lock`)."""
 
 WRITABLE = "make the file and its folder writable, or name another storage"
+USER = "check the user and the password in the URL, and that the user may open this database"
+DATABASE = "create the database first, or correct its name in the URL"
 SPACE = "free some disk space and run the same command again; the study goes on where it stopped"
 REMEDIES = {
     "database is locked": "another program holds the file; close it, or use the default journal file or a server",
@@ -35,14 +38,16 @@ REMEDIES = {
     "no space left": SPACE,
     "quota": SPACE,
     "disk is full": SPACE,
+    "(permission|command) denied (for|to)": "let the user in the URL make, read and write tables there (GRANT)",
     "permission denied": WRITABLE,
     "read-only file system": "name a storage on a writable file system",
-    "password authentication failed": "check the user and the password in the URL",
-    "does not exist": "create the database first (createdb NAME), or correct its name in the URL",
+    "authentication failed|access denied for user": USER,
+    'role ".*" does not exist': USER,
+    'database ".*" does not exist|unknown database': DATABASE,
     "resolve": "check the host's name in the URL",
     "connect": "check that the server runs and that host, port and firewall allow the connection",
 }
-"""What to do about a failure, by a part of the library's own message; the first that fits counts."""
+"""What to do about a failure, by a pattern in the library's own message; the first that fits counts."""
 
 
 class StorageError(SentimentError):
@@ -176,7 +181,9 @@ def storage_errors(description: str) -> Iterator[None]:
     except storage_failures() as error:
         reason = _read_reason(error)
         other = "put that right and run the same command again; the study goes on"
-        remedy = next((remedy for part, remedy in REMEDIES.items() if part in reason.lower()), other)
+        remedy = next(
+            (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, reason, re.IGNORECASE)), other
+        )
         raise StorageError(f"{description} failed: {reason}\n    -> {remedy}") from error
 
 

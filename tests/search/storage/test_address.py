@@ -67,6 +67,26 @@ def test_a_plain_postgresql_url_uses_the_driver_that_is_installed(tmp_path: Path
         assert url.drivername == expected
 
 
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ('connection to server at "h", port 5432 failed: FATAL:  role "nobody" does not exist', "check the user"),
+        ('connection to server at "h", port 5432 failed: FATAL:  database "x" does not exist', "create the database"),
+        ('FATAL:  password authentication failed for user "u"', "check the user"),
+        ("(1045, \"Access denied for user 'u'@'h' (using password: YES)\")", "check the user"),
+        ("(1049, \"Unknown database 'x'\")", "create the database"),
+        ("permission denied for schema public", "let the user in the URL make"),
+        ("(1142, \"CREATE command denied to user 'u'@'h' for table 'studies'\")", "let the user in the URL make"),
+        ("[Errno 13] Permission denied: '/studies/journal.log'", "make the file and its folder writable"),
+        ('relation "studies" does not exist', "put that right"),
+        ('connection to server at "h", port 5432 failed: Connection refused', "check that the server runs"),
+    ],
+)
+def test_what_a_server_refuses_has_the_remedy_that_helps(reason: str, remedy: str):
+    with pytest.raises(StorageError, match=f"\n    -> {remedy}"), storage_errors("Opening it"):
+        raise sqlalchemy.exc.OperationalError("", {}, Exception(reason))
+
+
 def test_library_errors_become_teaching_ones():
     cause = sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("database is locked"))
     expected = r"Telling trial 3 failed: database is locked\n    -> another program"
