@@ -91,9 +91,9 @@ class Sweep:
 
     folder: Path
 
-    @cached_property
+    @property
     def table(self) -> SweepTable:
-        """The table that all forms of the report are made from."""
+        """The table that all forms of the report are made from, as the sweep stands now: it may be running."""
         from sentiment.report.sweep.collect import collect_sweep
 
         return collect_sweep(self.folder)
@@ -108,7 +108,7 @@ class Sweep:
         from sentiment.report.sweep.best import choose_best
 
         best = choose_best(self.table, self.folder)
-        return Run(self.table.folder_of(best.row, self.folder), best.record)
+        return Run(best.table.folder_of(best.row, self.folder), best.record)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the ranking: a row per trial, with settings, metrics and costs, numbers in full."""

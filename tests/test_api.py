@@ -97,3 +97,11 @@ def test_the_best_of_tries_is_none_of_them(called, tmp_path):
         api.Sweep(tmp_path / "tries").best  # noqa: B018
     write_result(tmp_path / "tries/1", replace(record, params={}, job_number=1, metrics={"val/accuracy": 0.8}))
     assert api.Sweep(tmp_path / "tries").best.folder == tmp_path / "tries/1"
+
+
+def test_a_sweep_is_read_as_it_stands(tmp_path):
+    sweep = api.Sweep(tmp_path)
+    for job, accuracy in enumerate((0.7, 0.9)):
+        record = ResultRecord("rnn", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00", job_number=job)
+        write_result(tmp_path / str(job), replace(record, metrics={"val/accuracy": accuracy}))
+        assert (len(sweep.table.rows), sweep.best.folder) == (job + 1, tmp_path / str(job))
