@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -201,8 +203,13 @@ def _read_pages(search: Callable[[str | None], PagedList[Found]]) -> list[Found]
     return found
 
 
+def _read_value(value: float) -> float:
+    """Return a metric as it was recorded: a database of MLflow keeps the largest float for infinity."""
+    return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
+
+
 def _read_record(client: MlflowClient, run: Run) -> ResultRecord:
-    metrics = run.data.metrics
+    metrics = {name: _read_value(value) for name, value in run.data.metrics.items()}
     params, tags = _read_whole(client, run, run.data.params), _read_whole(client, run, run.data.tags)
     has_ended = "best/epoch" in metrics  # before that, MLflow has the latest of every metric, not the selected
     best = {name.removeprefix("best/"): value for name, value in metrics.items() if name.startswith("best/val/")}
@@ -269,7 +276,7 @@ def _read_history(client: MlflowClient, run: Run, epochs: Mapping[int, float]) -
     points: dict[int, dict[str, float]] = {}
     for name in (name for name in run.data.metrics if name.startswith("val/")):
         for point in sorted(client.get_metric_history(run.info.run_id, name), key=lambda point: point.timestamp):
-            points.setdefault(point.step, {})[name] = point.value
+            points.setdefault(point.step, {})[name] = _read_value(point.value)
     # A validation whose epoch is missing was cut off while it was written.
     return tuple({"step": step, "epoch": epochs[step], **points[step]} for step in sorted(points) if step in epochs)
 

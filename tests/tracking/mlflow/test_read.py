@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import replace
 
@@ -167,6 +168,19 @@ def test_a_record_from_the_store_equals_the_one_in_the_folder(project, result, e
     # Seconds apart, and the number of test reviews stands in the predictions only.
     assert replace(fetched, started="", test_reviews=None) == replace(kept, started="", test_reviews=None)
     assert fetched.overrides == overrides
+
+
+def test_an_infinite_metric_is_read_as_it_was_recorded(project, result):
+    context = project.context(project.settings())
+    with open_recorder(context) as recorder:
+        recorder.validated({"val/accuracy": 0.6, "val/loss": math.inf, "val/mcc": -math.inf}, step=0, epoch=1.0)
+        recorder.finished(replace(result, test=None, metrics={"val/accuracy": 0.6, "val/loss": math.inf}))
+    project.deliver()
+    stored = read_result(context.output_dir / "result.json")
+    record = read_record(project.uri, stored.run_id)
+    assert record.metrics == stored.metrics
+    assert (record.metrics["val/loss"], record.history[0]["val/loss"]) == (math.inf, math.inf)
+    assert record.history[0]["val/mcc"] == -math.inf
 
 
 def test_runs_of_an_earlier_version_are_read(project):
