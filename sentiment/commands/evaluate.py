@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
         values = {name: interval.value for name, interval in evaluation.metrics.items()}
         run_id = record_evaluation(
             uri, source.run_id, reviews.name, evaluation.reviews.digest, values, files, folder,
-            learned=evaluation.learned, left_out=evaluation.left_out,
+            learned=evaluation.learned, left_out=evaluation.left_out, left_out_labels=evaluation.reviews.left_out,
         )  # fmt: skip
         print(f"Recorded as the MLflow run {run_id}, an evaluation of the model of {source.run_id}.")
     elif options.log:

@@ -103,6 +103,9 @@ def test_an_evaluation_is_recorded_in_the_store_of_the_run_wherever_runs_are_loo
     assert f"an evaluation of the model of {trained}" in call(tmp_path / "in_mlflow", "data.split_seed=1")
     assert "Not recorded: no run in MLflow" in call(tmp_path / "not", "data.split_seed=1")
     assert len(client.search_runs([experiment])) == 2
+    call(tmp_path / "in_mlflow", "data.split_seed=1", "--label", "1=")
+    tags = client.search_runs([experiment], "tags.`evaluation.left_out_labels` != '0'")[0].data.tags
+    assert int(tags["evaluation.left_out_labels"]) == 5, "as the page tells"
 
 
 def test_the_page_of_another_model_or_of_other_reviews_takes_no_place_of_one_before(train, call, tmp_path, monkeypatch):

@@ -22,6 +22,9 @@ LEARNED_TAG = "evaluation.learned"
 LEFT_OUT_TAG = "evaluation.left_out"
 """How many other reviews were left out because the model was trained on or selected by them."""
 
+UNLABELLED_TAG = "evaluation.left_out_labels"
+"""How many more were left out because their label stands for no class of the model (``--label LABEL=``)."""
+
 
 def record_evaluation(
     uri: str,
@@ -33,6 +36,7 @@ def record_evaluation(
     folder: Path,
     learned: int | None = None,
     left_out: int = 0,
+    left_out_labels: int = 0,
 ) -> str:
     """Record metrics under ``eval/`` with the page, and return the id of the run.
 
@@ -46,6 +50,7 @@ def record_evaluation(
         folder: The folder that holds them.
         learned: Reviews among them that the model was trained on or selected by; None: unknown.
         left_out: Others that were left out for that.
+        left_out_labels: Others that were left out for their label.
 
     Raises:
         TrackingError: The store knows no such run, or cannot be written.
@@ -56,7 +61,8 @@ def record_evaluation(
     with recording(uri):
         model = find_model(client, trained)
         known = {LEARNED_TAG: "unknown" if learned is None else str(learned), LEFT_OUT_TAG: str(left_out)}
-        tags = {EVALUATED_TAG: run_id, "evaluation.data": name, **known, "mlflow.source.type": "LOCAL"}
+        known |= {EVALUATED_TAG: run_id, "evaluation.data": name, UNLABELLED_TAG: str(left_out_labels)}
+        tags = {**known, "mlflow.source.type": "LOCAL"}
         run = client.create_run(
             trained.info.experiment_id, tags=tags, run_name=f"evaluation of {trained.info.run_name} on {name}"
         )

@@ -25,12 +25,12 @@ def test_an_evaluation_names_model_reviews_and_figures(uri, tmp_path):
     page.parent.mkdir()
     page.write_text("page")
     metrics = {"accuracy": 0.75, "auroc": float("nan")}
-    counts = {"learned": 3, "left_out": 2}
+    counts = {"learned": 3, "left_out": 2, "left_out_labels": 1}
     evaluated = record_evaluation(uri, trained, "/data/rev.csv", "d" * 32, metrics, [page], page.parent, **counts)
     run = client.get_run(evaluated)
     assert run.data.metrics == {"eval/accuracy": 0.75}
     assert run.data.tags["evaluation.of"] == trained
-    assert [run.data.tags[f"evaluation.{name}"] for name in counts] == ["3", "2"]
+    assert [run.data.tags[f"evaluation.{name}"] for name in counts] == ["3", "2", "1"]
     assert (run.info.status, run.info.experiment_id) == ("FINISHED", experiment)
     assert run.inputs.dataset_inputs[0].dataset.digest == "d" * 32
     assert [file.path for file in client.list_artifacts(evaluated, "evaluation")] == ["evaluation/errors.html"]
