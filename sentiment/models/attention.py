@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from sentiment.models.padding import as_mask
 
+WITHOUT_FLOAT64 = ("mps",)
+"""Devices that know no numbers of double precision: an Apple GPU."""
+
 
 class SelfAttention(nn.Module):
     r"""Every token becomes a weighted mean of all tokens' values: ``Y = softmax(Q K^T / sqrt(W)) V``.
@@ -78,9 +81,10 @@ def rotate(x: Tensor) -> Tensor:
     "RoFormer"). The angles are those of sinusoidal positions; an odd last feature is left as it is.
     """
     tokens, pairs = x.shape[-2], x.shape[-1] // 2
-    frequency = 10_000.0 ** (-torch.arange(pairs, dtype=torch.float64, device=x.device) / max(pairs, 1))  # (W/2,)
-    angle = torch.arange(tokens, dtype=torch.float64, device=x.device).unsqueeze(1) * frequency  # (T, W/2)
-    cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    device = torch.device("cpu") if x.device.type in WITHOUT_FLOAT64 else x.device
+    frequency = 10_000.0 ** (-torch.arange(pairs, dtype=torch.float64, device=device) / max(pairs, 1))  # (W/2,)
+    angle = torch.arange(tokens, dtype=torch.float64, device=device).unsqueeze(1) * frequency  # (T, W/2)
+    cosine, sine = (part.to(x.dtype).to(x.device) for part in (angle.cos(), angle.sin()))
     first, second, rest = x[..., :pairs], x[..., pairs : 2 * pairs], x[..., 2 * pairs :]
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine, rest], dim=-1)
 

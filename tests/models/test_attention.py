@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from sentiment.models import attention
 from sentiment.models.attention import SelfAttention, attention_weights, rotate
 from sentiment.models.padding import as_mask
 
@@ -154,6 +156,21 @@ def test_rotated_queries_and_keys_tell_their_distance_alone(width: int) -> None:
     assert products[0].unique().numel() == 9
     torch.testing.assert_close(rotate(query).norm(dim=-1), query.norm(dim=-1))
     assert torch.equal(rotate(query)[..., 0, :], query[..., 0, :])
+
+
+def test_a_device_without_double_precision_is_asked_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Apple GPU refuses it; the device without memory, which stands for one here, would not."""
+
+    class Refusing(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):  # type: ignore[no-untyped-def]
+            result = function(*arguments, **(named or {}))
+            assert not (result.device.type == "meta" and result.dtype == torch.float64), function
+            return result
+
+    monkeypatch.setattr(attention, "WITHOUT_FLOAT64", ("meta",))
+    with Refusing():
+        turned = rotate(torch.empty(2, 3, 7, 8, device="meta"))
+    assert (turned.device.type, turned.dtype, turned.shape) == ("meta", torch.float32, (2, 3, 7, 8))
 
 
 def test_rotary_attention_knows_the_order_that_plain_attention_does_not() -> None:
