@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from torch.optim import Optimizer
 
 from sentiment.atomic import replacing
@@ -133,7 +134,7 @@ class LastCheckpoint(pl.Callback):
             )
         if identity != self.identity:  # it is of a shorter run, or the folder was moved or copied since
             checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
-            part |= self._own(part, goes_further=trains_on)
+            self._make_own(checkpoint, goes_further=trains_on)
             _save(checkpoint, self.file)
         _save(best, self.folder / BEST_FILE)
         self._taken_up = part
@@ -155,13 +156,20 @@ class LastCheckpoint(pl.Callback):
         shorter = part.get("max_epochs", self._max_epochs)
         return bool(shorter < self._max_epochs and part["identity"]["run"] == self._identify(shorter).run)
 
-    def _own(self, part: Mapping[str, Any], *, goes_further: bool) -> dict[str, Any]:
-        """Return what makes our part of another run's checkpoint one of this run: all of it, or a later attempt errs.
+    def _make_own(self, checkpoint: dict[str, Any], *, goes_further: bool) -> None:
+        """Make another run's checkpoint one of this run: all of it, or a later attempt errs.
 
-        A run that goes further than the other one is not bound by its decision to stop early.
+        A run that goes further than the other one is not bound by its decision to stop early: its patience, which was
+        at its end, counts anew.
         """
-        stops = part["should_stop"] and not goes_further
-        return {"identity": self.identity, "max_epochs": self._max_epochs, "should_stop": stops}
+        part = checkpoint[KEY]
+        part |= {"identity": self.identity, "max_epochs": self._max_epochs}
+        if goes_further and part["should_stop"]:
+            part["should_stop"] = False
+            for name, state in checkpoint["callbacks"].items():
+                if name.startswith(EarlyStopping.__name__):
+                    state["wait_count"] = 0
+            log.info("It had stopped early; trainer.patience counts anew.")
 
     def _copy(self, origin: Path) -> None:
         """Take over the checkpoint of another run: from here on it is one of this run.
@@ -177,7 +185,7 @@ class LastCheckpoint(pl.Callback):
                 "  -> change optimizer settings alone: hydra.sweeper.pruner.keys=[optimizer]"
             )
         folder = part["identity"]["folder"]  # the paths of its callbacks lie there
-        part |= self._own(part, goes_further=True)
+        self._make_own(checkpoint, goes_further=True)
         part["identity"] = {**self.identity, "folder": folder}
         self.folder.mkdir(parents=True, exist_ok=True)
         _save(checkpoint, self.file)

@@ -237,6 +237,20 @@ def test_a_longer_run_that_is_cut_off_at_once_still_trains_on(
     assert [epoch for _, epoch, _ in rest.of_kind("validated")] == [3]
 
 
+def test_a_run_that_lost_its_patience_and_goes_further_has_all_of_it_again(
+    small_settings, small_corpus, recording_reporter, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    same = ("model=rnn", *DROPOUT, "optimizer.lr=1e-12", "trainer.patience=2", "trainer.resume=keep")
+    told = []
+    for epochs in (5, 7):
+        rest = recording_reporter()
+        train_and_test(small_settings(*same, f"trainer.max_epochs={epochs}"), small_corpus, tmp_path, rest)
+        told.append([epoch for _, epoch, _ in rest.of_kind("validated")])
+    assert told == [[1, 2, 3], [4, 5]]
+    assert caplog.text.count("It had stopped early; trainer.patience counts anew") == 1
+
+
 def test_a_longer_schedule_holds_from_its_first_step(
     small_settings, small_corpus, recording_reporter, monkeypatch, tmp_path
 ):
