@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -14,7 +15,7 @@ import re
 import traceback
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
@@ -229,7 +230,8 @@ def _adding(group: Kind, settings: type[BaseModel]) -> Callable[[T], T]:
     def add(target: T) -> T:
         option = Option(group, _read_name(group, settings), settings, target)
         _check(option, target)
-        OPTIONS[group, option.name] = option
+        code = hashlib.sha256(Path(inspect.getfile(target)).read_bytes()).hexdigest()
+        OPTIONS[group, option.name] = replace(option, code=code)
         return target
 
     return add

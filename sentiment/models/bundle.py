@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from torch import nn
 
 from sentiment.config.group import Keep
 from sentiment.config.identity import REMOVED
+from sentiment.config.option import find_option
 from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Item, LengthBatches, collate, cut, cut_text
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
@@ -42,6 +44,11 @@ LEARNED_FILE, TRAINED_FILE = "learned.bin", "trained.bin"
 of its token ids, 8 bytes, ascending."""
 
 HASH_BYTES = 8
+
+CODE = "extension"
+"""Stands among the checksums for the file of the extension that the network is of; earlier bundles lack it."""
+
+log = logging.getLogger(__name__)
 
 
 class _Version(pydantic.BaseModel):
@@ -136,6 +143,8 @@ def save_bundle(
         head_fraction=head_fraction,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     )
+    code = find_option(settings).code
+    description.sha256 |= {} if code is None else {CODE: code}
     description.sha256[SETTINGS_FILE] = _hash_settings(description.model_dump(mode="json"))
     contents[SETTINGS_FILE] = description.model_dump_json(indent=2).encode()
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
@@ -185,6 +194,7 @@ class Predictor:
             ModelFileError: The bundle is missing, incomplete, damaged, of another format version, or diverged.
         """
         settings = _read_settings(folder)
+        _compare_code(settings, folder)
         contents = {name: _read_checked(folder, name, settings.sha256) for name in _list_files(settings)}
         try:
             tokenizer = load_tokenizer(contents[TOKENIZER_FILE].decode())
@@ -326,6 +336,17 @@ def _read_settings(folder: Path) -> _Settings:
             f"{folder / SETTINGS_FILE} is damaged: it was altered since it was written; copy the bundle again"
         )
     return settings
+
+
+def _compare_code(settings: _Settings, folder: Path) -> None:
+    """Say so where an extension's file is not the one that its model was trained with: it may answer differently."""
+    then, option = settings.sha256.get(CODE), find_option(settings.model)
+    if None not in (then, option.code) and then != option.code:
+        log.warning(
+            "%s was trained with another file of the extension model=%s (SHA-256 %.12s) than there is now (%.12s), so "
+            "it may answer differently.\n  -> put the earlier file back, or train the model again",
+            folder, option.name, then, option.code,
+        )  # fmt: skip
 
 
 def _hash_settings(content: Mapping[str, Any]) -> str:

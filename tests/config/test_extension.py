@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -130,6 +131,13 @@ def test_files_register_themselves(write):
         ("tracking", "diary"),
         ("data", "folder"),
     ]
+
+
+def test_the_file_is_known_as_it_was_imported(write, tmp_path):
+    package = write(bag=MODEL)
+    load_extensions(package)
+    [found] = list_extensions()
+    assert found.code == hashlib.sha256((tmp_path / package / "bag.py").read_bytes()).hexdigest()
 
 
 def test_no_files_no_extensions(write):

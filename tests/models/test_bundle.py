@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from sentiment.config.option import OPTIONS
 from sentiment.config.schema import RNNSettings, TransformerSettings
 from sentiment.data.tokenizer import ReviewTokenizer
 from sentiment.errors import ModelFileError
@@ -78,6 +80,21 @@ def test_a_bundle_is_three_files_and_nothing_else(bundle: Path) -> None:
     assert sorted(path.name for path in bundle.iterdir()) == [SETTINGS_FILE, TOKENIZER_FILE, WEIGHTS_FILE]
     assert list(bundle.parent.iterdir()) == [bundle]
     assert json.loads((bundle / SETTINGS_FILE).read_text())["version"] == 1
+
+
+def test_another_file_of_its_extension_is_told_when_a_model_is_loaded(
+    save: Callable[..., None], bundle: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    key, option = ("model", settings.name), OPTIONS["model", settings.name]
+    monkeypatch.setitem(OPTIONS, key, replace(option, code="a" * 64))
+    Predictor.load(bundle)  # of an earlier version: nobody knows
+    save(bundle)
+    Predictor.load(bundle)
+    assert not caplog.messages
+    monkeypatch.setitem(OPTIONS, key, replace(option, code="b" * 64))
+    Predictor.load(bundle)
+    [told] = caplog.messages
+    assert f"extension model={settings.name} (SHA-256 aaaaaaaaaaaa) than there is now (bbbbbbbbbbbb)" in told
 
 
 def test_a_bundle_knows_the_reviews_that_its_model_learned_from(
