@@ -14,13 +14,14 @@ import pkgutil
 import re
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
 from sentiment.config.group import DataGroup, Group, TrackingSettings
@@ -274,6 +275,39 @@ def _check(option: Option, target: type) -> None:
     if absent:
         raise ExtensionError(f"{target.__name__} has no {', '.join(absent)}", f"write it: {group} takes a {rules.form}")
     _check_constructor(option, target)
+    _check_types(option)
+
+
+def _check_types(option: Option) -> None:
+    """Refuse keys that no configuration could hold, and defaults that do not come back from one as they are."""
+    kinds = "bool, int, float, str, list, dict, Literal or None"
+    for name, field in option.settings.model_fields.items():
+        if not _is_written(field.annotation):
+            raise ExtensionError(
+                f"{option.settings.__name__}.{name} is of a type that YAML does not have: {field.annotation}",
+                f"declare it with {kinds}, and convert it in __init__ of the class",
+            )
+    for name, default in read_defaults(option).items():
+        try:
+            returned = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create({name: default})))[name]
+        except OmegaConfBaseException:
+            returned = None
+        if repr(returned) != repr(default):
+            raise ExtensionError(
+                f"the default of {option.settings.__name__}.{name}, {default!r:.80}, cannot stand in a configuration",
+                f"give it a default of {kinds}, and convert it in __init__ of the class",
+            )
+
+
+def _is_written(annotation: Any) -> bool:
+    """Return whether YAML has values of a type."""
+    if annotation in (bool, int, float, str, type(None), Any) or get_origin(annotation) is Literal:
+        return True
+    if get_origin(annotation) is Annotated:
+        return _is_written(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType, list, dict, Sequence, Mapping):
+        return all(map(_is_written, get_args(annotation)))
+    return annotation in (list, dict) or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
 
 
 def _check_constructor(option: Option, target: type) -> None:

@@ -247,6 +247,10 @@ def test_a_key_without_a_default_has_to_be_given(write):
         (" width, spans", " spans", 13, "does not take width", "remove it from Settings"),
         ("max_tokens=None", "heads, max_tokens=None", 13, "needs heads, which nothing gives it", "add it to Settings"),
         ("spans: list[int]", "classes: list[int]", 13, "would hide the classes", "another name"),
+        ("spans: list[int] = [1, 2]", "spans: set[int] = {1, 2}", 13, "Settings.spans is of a type", "list, dict"),
+        ("spans: list[int] = [1, 2]", "spans: tuple[int, ...]", 13, "Settings.spans is of a type", "in __init__"),
+        ("depth: int", "depth: __import__('pathlib').Path", 13, "Settings.depth is of a type", "declare it with"),
+        ("depth: int", "depth: __import__('typing').Any = {1}", 13, "default of Settings.depth, {1}", "a default of"),
     ],
 )
 def test_a_broken_model_is_explained_with_its_line(write, old, new, line, problem, remedy):
