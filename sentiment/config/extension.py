@@ -159,7 +159,7 @@ def add_metric(name: str, direction: Direction) -> Callable[[C], C]:
         direction: ``maximize`` or ``minimize``.
 
     Raises:
-        ExtensionError: The name is taken or none, or nothing can be called with labels and probabilities.
+        ExtensionError: The name is taken or none, or it is no function or class that measures three reviews.
     """
 
     def add(target: C) -> C:
@@ -172,15 +172,37 @@ def add_metric(name: str, direction: Direction) -> Callable[[C], C]:
             )
         if direction not in ("maximize", "minimize"):
             raise ExtensionError(f"{direction!r} is no direction", "write maximize or minimize")
-        if not isinstance(target, type) and len(list_required(target)) > 2:
-            raise ExtensionError(
-                f"{name} needs more than labels and probabilities: {', '.join(list_required(target))}",
-                "write it as a function (labels, probabilities)",
-            )
+        _try_metric(name, target)
         METRICS[name] = Metric(name, direction, target)
         return target
 
     return add
+
+
+def _try_metric(name: str, target: Callable[..., Any]) -> None:
+    """Measure three reviews, of two classes or else of three: a faulty metric would be met after the first epoch."""
+    import numpy as np  # here: most starts have no such file
+
+    remedy = "write it as a function (labels, probabilities) that returns a number, or take a class of torchmetrics"
+    if not inspect.isfunction(target) and not isinstance(target, type):
+        raise ExtensionError(f"{name} is {target!r:.80}, and no function or class", remedy)
+    failures = []
+    for classes in (2, 3):
+        labels = np.array([0, 1, classes - 1])
+        probabilities = np.full((3, classes), 0.5 / (classes - 1), dtype=np.float32)
+        probabilities[np.arange(3), labels] = 0.5
+        try:
+            if isinstance(target, type):
+                import torch  # its class has imported it
+
+                float(target(num_classes=classes)(torch.from_numpy(probabilities), torch.from_numpy(labels)))
+            else:
+                float(target(labels, probabilities))
+        except Exception as error:  # a file of one's own can raise anything
+            failures.append(error)
+    if len(failures) == 2:
+        reason = f"{type(failures[0]).__name__}: {failures[0]}"
+        raise ExtensionError(f"{name} does not measure three reviews: {reason}", remedy) from failures[0]
 
 
 def load_extensions(package: str = PACKAGE) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from torchmetrics.classification import MulticlassCohenKappa, MulticlassFBetaScore, MultilabelAccuracy
 
 from sentiment.config import extension, objective
 from sentiment.config.extension import ExtensionError, add_metric
@@ -25,13 +28,24 @@ def test_a_metric_joins_the_objectives():
     assert objective.is_leading("val/surprise")
 
 
+def test_a_class_of_torchmetrics_and_a_measure_of_three_classes_alone_join():
+    add_metric("kappa", "maximize")(MulticlassCohenKappa)
+    add_metric("third", "minimize")(lambda labels, probabilities: probabilities[:, 2].mean())
+    add_metric("undefined", "minimize")(lambda labels, probabilities: float("nan"))
+    assert {"kappa", "third", "undefined"} <= objective.METRICS.keys()
+
+
 @pytest.mark.parametrize(
     ("name", "direction", "target", "problem"),
     [
         ("accuracy", "maximize", lambda labels, probabilities: 0.0, "it is taken"),
         ("My-Metric", "maximize", lambda labels, probabilities: 0.0, "small letters"),
         ("mine", "upwards", lambda labels, probabilities: 0.0, "no direction"),
-        ("mine", "maximize", lambda labels, probabilities, texts: 0.0, "texts"),
+        ("mine", "maximize", lambda labels, probabilities, texts: 0.0, "does not measure three reviews: .* 'texts'"),
+        ("mine", "maximize", lambda labels, probabilities: "high", "does not measure three reviews: ValueError"),
+        ("mine", "maximize", partial(max, default=0.0), "no function or class"),
+        ("mine", "maximize", MulticlassFBetaScore, "does not measure three reviews: .* 'beta'"),
+        ("mine", "maximize", MultilabelAccuracy, "does not measure three reviews: .*num_labels"),
     ],
 )
 def test_a_faulty_metric_is_refused(name, direction, target, problem):
