@@ -33,7 +33,7 @@ from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import DataSettings, Settings
 from sentiment.credentials import name_server
-from sentiment.errors import ConfigError, Fault, RunPruned, SentimentError, refusing_exit
+from sentiment.errors import ConfigError, Fault, ModelFileError, RunPruned, SentimentError, refusing_exit
 from sentiment.format import is_share
 from sentiment.process import prepare_process
 from sentiment.search.study.current import RunningTrial, current_trial
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sentiment.data.corpus import Corpus
     from sentiment.models.bundle import Predictor
     from sentiment.pretraining.artifact import Words
+    from sentiment.tracking.model_source import ModelSource
     from sentiment.training.teachers import Answered
 
 prepare_process()  # here: jobs come to this module on whichever machine they run, and before they import torch
@@ -206,25 +207,33 @@ def list_models(settings: Settings) -> list[tuple[str, str]]:
 
 def find_missing_models(settings: Settings) -> list[Fault]:
     """Return a fault for each trained model that a run would look for in vain."""
-    named = list_models(settings)
-    faults = [(key, _explain_missing(name, settings.tracking.uri)) for key, name in named]
+    uri, is_try = settings.tracking.uri, settings.trainer.debug is not None
+    faults = [(key, _explain_missing(name, uri, is_try)) for key, name in list_models(settings)]
     return [Fault(key, *problem) for key, problem in faults if problem is not None]
 
 
 @cache
-def _explain_missing(name: str, uri: str) -> tuple[str, str] | None:
+def _explain_missing(name: str, uri: str, is_try: bool) -> tuple[str, str] | None:
     """Return why there is no such model, and the remedy; None: there is one. A registered one is looked for later."""
-    from sentiment.tracking.model_source import find_model_source
-    from sentiment.tracking.runs import MULTIRUN_DIR
-
     if name.startswith("models:/"):
         return None
     try:
-        find_model_source(name, MULTIRUN_DIR, uri)
+        _find_source(name, uri, is_try)
     except SentimentError as error:
         problem, _, remedy = str(error).partition("\n")
         return problem, remedy.partition("\n")[0].strip().removeprefix("->").strip()
     return None
+
+
+def _find_source(name: str, uri: str, is_try: bool) -> ModelSource:
+    """Find a trained model; one of a try (debug) is no result, but another try may learn from it."""
+    from sentiment.tracking.model_source import find_model_source
+    from sentiment.tracking.runs import MULTIRUN_DIR
+
+    source = find_model_source(name, MULTIRUN_DIR, uri)
+    if source.is_try and not is_try:
+        raise ModelFileError(f"The model {name} is a try (debug), and no result.\n  -> train it without debug")
+    return source
 
 
 def load_model(name: str, settings: Settings) -> Predictor:
@@ -235,10 +244,8 @@ def load_model(name: str, settings: Settings) -> Predictor:
     """
     from sentiment.models.bundle import Predictor
     from sentiment.models.checkpoint import load_checkpoint
-    from sentiment.tracking.model_source import find_model_source
-    from sentiment.tracking.runs import MULTIRUN_DIR
 
-    source = find_model_source(name, MULTIRUN_DIR, settings.tracking.uri)
+    source = _find_source(name, settings.tracking.uri, settings.trainer.debug is not None)
     file = source.checkpoint
     return Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
 

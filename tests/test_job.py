@@ -15,7 +15,7 @@ from sentiment import job
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.build import build_corpus
-from sentiment.errors import ConfigError, RunPruned, SentimentError
+from sentiment.errors import ConfigError, ModelFileError, RunPruned, SentimentError
 from sentiment.job import TrialReporter, watch_training
 from sentiment.models.build import build_model, count_parameters
 from sentiment.search.study.current import running
@@ -96,6 +96,25 @@ def test_models_that_are_not_there_are_faults_before_anything_starts(tmp_path, m
         ("trainer.init_from", True), ("trainer.teachers", True),
     ]  # fmt: skip
     assert all(fault.remedy and "->" not in fault.remedy for fault in faults)
+
+
+def test_a_try_is_no_teacher_but_for_another_try(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
+    record = ResultRecord("a", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00", params={"trainer.debug": "fast"})
+    write_result(tmp_path / "tried", record)
+    (tmp_path / "tried" / "model").mkdir()
+    (tmp_path / "tried" / "model" / "settings.json").touch()
+    (tmp_path / "tried" / "checkpoints").mkdir()
+    (tmp_path / "tried" / "checkpoints" / "best.ckpt").touch()
+    for name in ("tried", f"{tmp_path}/tried/model", f"{tmp_path}/tried/checkpoints/best.ckpt"):
+        with initialize_config_dir(str(PROJECT_DIR / "conf")):
+            configs = [compose("config", [f"trainer.init_from={name}", *more]) for more in ((), ("debug=fast",))]
+        settings, trying = (read_settings(config, tmp_path) for config in configs)
+        [fault] = job.find_missing_models(settings)
+        assert (fault.key, fault.remedy) == ("trainer.init_from", "train it without debug")
+        with pytest.raises(ModelFileError, match=r"is a try \(debug\), and no result"):
+            job.load_model(name, settings)
+        assert job.find_missing_models(trying) == []
 
 
 def report(trial):

@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         reviews = read_data_set(data, predictor.class_names, options.label)
     evaluation = evaluate(
-        predictor, reviews, f"{source.description} on {reviews.name}", shown=options.mistakes,
+        predictor, reviews, f"{source.title} on {reviews.name}", shown=options.mistakes,
         explain=options.explain, with_learned=options.with_learned,
     )  # fmt: skip
     folder = options.output or _name_folder(source, evaluation.reviews)

@@ -165,8 +165,8 @@ def _load(options: argparse.Namespace) -> tuple[Predictor, str]:
     uri = choose_tracking_uri(options.tracking_uri)
     source = find_model_source(options.model, options.multirun_dir or MULTIRUN_DIR, uri)
     if source.checkpoint is not None:
-        return load_checkpoint(source.checkpoint, source.bundle, device), source.description
-    return Predictor.load(source.bundle, device), source.description
+        return load_checkpoint(source.checkpoint, source.bundle, device), source.title
+    return Predictor.load(source.bundle, device), source.title
 
 
 def _choose_device(name: str) -> str:

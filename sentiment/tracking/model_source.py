@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentiment.errors import ModelFileError, TrackingError
-from sentiment.tracking.result_file import RESULT_FILE, RUN_ID
+from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, read_result_of
 from sentiment.tracking.runs import BUNDLE_DIR, StoredRun, find_latest_run, find_stored_run, make_temporary_folder
 
 REGISTRY_URI = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))?")
@@ -19,7 +19,8 @@ BUNDLE_SETTINGS = "settings.json"
 class ModelSource:
     """The files of a model: its bundle's folder, and a checkpoint where that one's weights replace the bundle's.
 
-    `run_id` is the MLflow run that trained it, and `store` has it; None where there is none.
+    `run_id` is the MLflow run that trained it, and `store` has it; None where there is none. `is_try`: that run was
+    a try (debug).
     """
 
     description: str
@@ -27,6 +28,12 @@ class ModelSource:
     checkpoint: Path | None = None
     run_id: str | None = None
     store: str | None = None
+    is_try: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"{self.description}, which is a try (debug) and no result" if self.is_try else self.description
 
 
 def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -> ModelSource:
@@ -55,7 +62,7 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
             "  -> give the folder of a run or of a bundle (weights.safetensors, settings.json, tokenizer.json)"
         )
     if (path / BUNDLE_SETTINGS).is_file():
-        return ModelSource(f"bundle {path}", path)
+        return ModelSource(f"bundle {path}", path, is_try=_is_of_try(path.absolute().parent))
     registered = REGISTRY_URI.fullmatch(name)
     if name.startswith("models:/"):
         return _of_registry(name, registered, tracking_uri)
@@ -71,7 +78,17 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
 
 
 def _of_run(run: StoredRun) -> ModelSource:
-    return ModelSource(f"{run.record.name} ({run.folder})", run.bundle, run_id=run.record.run_id, store=run.store)
+    name, record = f"{run.record.name} ({run.folder})", run.record
+    return ModelSource(name, run.bundle, run_id=record.run_id, store=run.store, is_try=record.is_try)
+
+
+def _is_of_try(folder: Path) -> bool:
+    """Return whether a folder is that of a run which was a try; a damaged record tells nothing."""
+    try:
+        record = read_result_of(folder)
+    except TrackingError:
+        return False
+    return record is not None and record.is_try
 
 
 def _of_checkpoint(file: Path) -> ModelSource:
@@ -80,7 +97,7 @@ def _of_checkpoint(file: Path) -> ModelSource:
     for folder in file.absolute().parents:
         if (folder / RESULT_FILE).is_file():
             if (folder / BUNDLE_DIR / BUNDLE_SETTINGS).is_file():
-                return ModelSource(f"checkpoint {file}", folder / BUNDLE_DIR, file)
+                return ModelSource(f"checkpoint {file}", folder / BUNDLE_DIR, file, is_try=_is_of_try(folder))
             raise ModelFileError(
                 f"{file} holds weights only, and the tokenizer is not there yet: the run in {folder} is not over.\n"
                 "  -> let the run finish with the same command, which writes them"

@@ -108,6 +108,16 @@ def test_an_evaluation_is_recorded_in_the_store_of_the_run_wherever_runs_are_loo
     assert int(tags["evaluation.left_out_labels"]) == 5, "as the page tells"
 
 
+def test_the_model_of_a_try_is_told(train, call, tmp_path):
+    bundle = train()
+    told = "which is a try (debug) and no result"
+    assert told not in call(bundle, "data.split_seed=1")
+    record = ResultRecord("tried", "rnn", "FINISHED", "2026", params={"trainer.debug": "fast"})
+    write_result(tmp_path, record)
+    assert told in call(bundle, "data.split_seed=1")
+    assert told in (tmp_path / "out" / "errors.html").read_text()
+
+
 def test_the_page_of_another_model_or_of_other_reviews_takes_no_place_of_one_before(train, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     models = train(), shutil.copytree(tmp_path / "model", tmp_path / "other")
