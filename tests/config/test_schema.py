@@ -28,9 +28,12 @@ def test_every_option_composes_to_valid_settings(compose_config, group, option, 
 @pytest.mark.parametrize("file", sorted((PROJECT_DIR / "conf").glob("*/imdb_*.yaml")), ids=lambda file: file.stem)
 def test_settings_for_the_real_reviews_compose(compose_config, file: Path, tmp_path):
     settings = read_settings(compose_config(f"{file.parent.name}={file.stem}"), tmp_path)
-    model, _, pretrained = file.stem.removeprefix("imdb_").partition("_")
+    model, _, unlabelled = file.stem.removeprefix("imdb_").partition("_")
     assert (settings.data.name, settings.model.name) == ("imdb", model)
-    assert (settings.pretrain is not None) == bool(pretrained)
+    assert (settings.pretrain is not None, settings.trainer.teachers is not None) == (
+        unlabelled == "pretrained",
+        unlabelled == "taught",
+    )
     assert settings.trainer.weight_averaging == 0.998
     assert settings.trainer.test == (file.parent.name == "experiment")  # a search leaves the test split alone
 
