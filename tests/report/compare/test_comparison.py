@@ -256,6 +256,16 @@ def test_runs_over_a_limit_are_named(make_run):
     assert keep_finished(runs, table) == (runs, ["Look here.", "These break a limit of their study: jobs 1."])
 
 
+def test_runs_that_went_on_from_other_trials_are_named(make_run):
+    runs = [make_run("rnn", 0), make_run("rnn", 1)]
+    rows = [
+        SweepRow(n, "rnn", "complete", None, {}, {"val/accuracy": 0.8}, {}, continues=origin, runs=(run.record,))
+        for n, (run, origin) in enumerate(zip(runs, (None, 0), strict=True))
+    ]
+    table = SweepTable("sweep", None, ("val/accuracy",), ("maximize",), tuple(rows), ())
+    assert keep_finished(runs, table)[1] == ["These went on from checkpoints that had other settings: jobs 1."]
+
+
 def test_intervals_of_shares_end_at_0_and_100_percent(make_run):
     comparison = compare_runs(groups_of(make_run, first=(1.0, 0.97, 0.85), second=(0.02, 0.0, 0.11)))
     best, worst = comparison.groups
