@@ -421,7 +421,7 @@ class StoredStudy:
         trial = optuna.trial.create_trial(
             state=TrialState.WAITING,
             intermediate_values=origin.intermediate_values,
-            system_attrs={**reports, "fixed_params": params, CONTINUES_KEY: continues},
+            system_attrs={**reports, "fixed_params": {**self._read_own(origin), **params}, CONTINUES_KEY: continues},
         )
         self._study.add_trial(trial)
         log.info(
@@ -479,9 +479,12 @@ class StoredStudy:
         """List the trials without a result that the study is to have one of, and that may be tried again."""
         return self._agenda.list_failed(self.trials())
 
+    def _read_own(self, trial: FrozenTrial) -> dict[str, Any]:
+        """Return what the application's own space drew of a trial."""
+        return {key: value for key, value in trial.params.items() if name_key(key) not in self.search.reader.searched}
+
     def _enqueue_again(self, trial: FrozenTrial) -> None:
-        drawn = {key: value for key, value in trial.params.items() if name_key(key) not in self.search.reader.searched}
-        point = {**drawn, **(self.search.reader.read(trial) or {})}
+        point = {**self._read_own(trial), **(self.search.reader.read(trial) or {})}
         kept = {START_KEY: trial.user_attrs[START_KEY]} if START_KEY in trial.user_attrs else {}
         self._study.enqueue_trial(point, user_attrs={REPLACES_KEY: trial.number, **kept})
         anew = "" if find_origin(trial) is None else ", from the beginning: it was a copy, whose origin has gone on"

@@ -7,6 +7,7 @@ import random
 import shutil
 
 import pytest
+from hydra.utils import execution_whitelist
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -289,6 +290,18 @@ def test_a_stored_history_keeps_what_copies_are_and_an_earlier_one_has_none(swee
     for trial in content["trials"]:
         del trial["continues"]
     assert {trial.continues for trial in parse_history(json.dumps(content)).trials} == {None}
+
+
+def test_a_copy_keeps_what_the_application_s_own_space_drew(sweep, tmp_path, monkeypatch):
+    """It goes on from a checkpoint: another width, drawn anew, would not fit its weights."""
+    (tmp_path / "toy_width.py").write_text("def draw(config, trial):\n    trial.suggest_int('y', 0, 10_000)\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with execution_whitelist("toy_width.*"):
+        study = sweep(*COMMAND, "hydra.sweeper.custom_search_space=toy_width.draw", task=Walking())
+    copies = [trial for trial in study.trials if find_origin(trial) is not None]
+    assert copies
+    for trial in copies:
+        assert trial.params["y"] == study.trials[find_origin(trial)["trial"]].params["y"]
 
 
 def test_repeats_are_refused(sweep):
