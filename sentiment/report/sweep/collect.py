@@ -205,7 +205,7 @@ def is_alive(sweep_dir: Path) -> bool:
 
 
 def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
-    lost = [str(row.number) for row in rows if row.is_lost]
+    lost = [str(number) for number in sorted(row.number for row in rows if row.is_lost)]
     if not lost:
         return ()
     trials = f"trial{'s' if len(lost) > 1 else ''} {', '.join(lost)}"
