@@ -158,6 +158,7 @@ class Controller:
             seconds_left=self._study.seconds_left(),
             counts=dict(ledger.counts),
             repeats=self._repeats.count,
+            replaced=ledger.replaced,
         )
 
     def _fill(self) -> None:

@@ -112,7 +112,7 @@ class JobPlanner:
         is_shared = search.options.reuse == "folder" and application.identify_code is not None
         self._shared = SharedResults(search.study_dir) if is_shared else None
         self._changes = Changes()
-        self._known: dict[str, FrozenTrial] = {}  # identity of a complete job to its trial
+        self._known: dict[str, tuple[FrozenTrial, int]] = {}  # identity of a complete job to its trial and repeat
 
     def tell_of_other_code(self, trials: Sequence[FrozenTrial]) -> None:
         """Say which trials have a result of other code: a commit does not tell one uncommitted change from another."""
@@ -179,33 +179,32 @@ class JobPlanner:
         if job.identity is None:
             return None
         for one in self._changes.take(trials):
-            if one.state.is_finished() and "reused_from" not in one.user_attrs:
+            if one.state.is_finished():
                 self._note_complete(one)
-        trial = self._known.get(job.identity)
-        if trial is None:
+        known = self._known.get(job.identity)
+        if known is None:
             return self._adopt(job, job.identity)
-        identities = (IDENTITY_KEY.format(repeat=repeat) for repeat in range(self._search.repeats.count))
-        repeat = next(place for place, key in enumerate(identities) if trial.system_attrs.get(key) == job.identity)
-        self._study.describe(job.address.trial_id, job.address.repeat, read_described(trial, repeat))
+        trial, repeat = known
         values = Outcome.from_json(trial.system_attrs[OUTCOME_KEY.format(repeat=repeat)]).values
-        return Outcome("complete", values, reused_from=trial.number)
+        outcome = Outcome("complete", values, reused_from=trial.number * self._search.repeats.count + repeat)
+        return self._study.take_over(job.address.trial_id, job.address.repeat, outcome, read_described(trial, repeat))
 
     def _note_complete(self, trial: FrozenTrial) -> None:
-        """Note the jobs of a trial that came to their end; of equal ones, that of the first trial counts.
+        """Note the jobs of a trial that ran to their end; of equal ones, that of the first trial counts.
 
         One that did not describe what a limit is on has no result to take over: its trial could never be mended.
         """
         attributes, limits = trial.system_attrs, self._search.options.limits
         for repeat in range(self._search.repeats.count):
             identity = attributes.get(IDENTITY_KEY.format(repeat=repeat))
-            outcome = attributes.get(OUTCOME_KEY.format(repeat=repeat))
-            if identity is None or outcome is None or outcome["state"] != "complete":
+            kept = attributes.get(OUTCOME_KEY.format(repeat=repeat))
+            if identity is None or kept is None or kept["state"] != "complete" or kept.get("reused_from") is not None:
                 continue
             if list_undescribed(read_described(trial, repeat), limits):
                 continue
             known = self._known.get(identity)
-            if known is None or trial.number < known.number:
-                self._known[identity] = trial
+            if known is None or trial.number < known[0].number:
+                self._known[identity] = trial, repeat
 
     def keep(self, job: Job, trial: FrozenTrial, outcome: Outcome) -> None:
         """Share the result of a job that ran, with the studies in folders beside this one's."""
@@ -230,10 +229,8 @@ class JobPlanner:
         except (OSError, SentimentError) as error:
             log.warning("%s is run again: the equal %s cannot be taken over (%s).", folder, result.folder, error)
             return None
-        self._study.describe(job.address.trial_id, job.address.repeat, result.described)
         outcome = Outcome("complete", result.values, adopted_from=result.folder)
-        self._study.write(job.address.trial_id, OUTCOME_KEY.format(repeat=job.address.repeat), outcome.to_json())
-        return outcome
+        return self._study.take_over(job.address.trial_id, job.address.repeat, outcome, result.described)
 
     def _identify(self, config: DictConfig, data: str | None) -> str:
         identify_code = self._application.identify_code

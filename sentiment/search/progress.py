@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.atomic import write_text
-from sentiment.format import format_metric, format_setting
-from sentiment.search.study.outcome import count_states, read_outcomes_of
+from sentiment.format import format_metric, format_setting, join_names
+from sentiment.search.study.outcome import count_states, list_jobs, read_outcomes_of
 from sentiment.search.study.rungs import count_steps, find_stand
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
@@ -60,7 +60,7 @@ class StudyState:
         study_dir: Its folder.
         directions: ``minimize`` or ``maximize``, for every objective.
         total: Trials of the study; None: its budget of time decides.
-        trials: All trials so far.
+        trials: All trials so far; of a point that was tried again, the latest alone.
         best: The best trial, or the Pareto front, with the values of all that is searched now, by override keys; empty
             while none is complete.
         running: Jobs in flight in this process.
@@ -70,6 +70,7 @@ class StudyState:
         seconds_left: Wall time that is left of the budget; None where it has none.
         counts: The trials by state, as `count_states` counts them; None: they are counted when asked for.
         repeats: Jobs of a trial.
+        replaced: The trials whose points were tried again.
     """
 
     name: str
@@ -85,6 +86,7 @@ class StudyState:
     seconds_left: float | None = None
     counts: Mapping[str, int] | None = None
     repeats: int = 1
+    replaced: Sequence[FrozenTrial] = ()
 
     def count(self) -> Counter[str]:
         """Count the trials by state."""
@@ -248,6 +250,9 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
         source = trial.user_attrs.get("reused_from", trial.user_attrs.get("adopted_from"))
         word = "trial " if "reused_from" in trial.user_attrs else ""
         reused = "" if source is None else f" (equal to {word}{source}, not run again)"
+        others = [job for job in list_jobs(trial, state.repeats) if job // state.repeats != trial.number]
+        if source is None and others:
+            reused = f" (with the results of the equal jobs {join_names([str(job) for job in others])})"
         return f"complete: {write_objectives(trial.values, state.metric_names)}{reused}"
     if trial.state == TrialState.PRUNED:
         if trial.last_step is not None:

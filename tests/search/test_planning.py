@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.current import current_trial
+from sentiment.search.study.history import read_study
 
 
 class Counting:
@@ -127,6 +128,55 @@ def test_runs_that_are_taken_from_several_trials_bring_their_numbers(sweep):
         study = sweep(*options, *allowed, task=run)
     assert [trial.user_attrs["size"] for trial in study.trials] == [5.0] * 3
     assert [trial.value for trial in study.trials] == [0.5, 2.5, 1.5]
+
+
+def read_jobs(study_dir):
+    return [trial.jobs for trial in read_study(None, study_dir).trials]
+
+
+def test_a_trial_that_is_tried_again_has_the_results_of_the_repeats_that_did_not_fail(sweep, study_dir):
+    """And an equal one is no measurement of its own, though its results come from jobs of two trials."""
+    runs = []
+
+    def run(config):
+        runs.append(config.seed)
+        if len(runs) == 3:
+            raise ValueError("not yet")
+        return float(config.seed)
+
+    options = [*ONE_POINT, "hydra.sweeper.repeats=3"]
+    with pytest.raises(StudyEndedError, match="not yet"):
+        sweep(*options, "hydra.sweeper.n_trials=1", "hydra.sweeper.max_failure_rate=1", task=run)
+    study = sweep(*options, "hydra.sweeper.n_trials=2", task=run)
+    assert runs == [0, 1, 2, 2]
+    assert [trial.value for trial in study.trials] == [None, 1.0, 1.0]
+    assert reused(study) == [None, None, 1]
+    assert read_jobs(study_dir) == [(0, 1, 5)] * 2
+
+
+def test_trials_share_the_repeats_of_equal_seeds(sweep, study_dir):
+    """Each has a job of its own but the last, which is equal to no other as a whole."""
+    runs = []
+    options = ["x=3", "hydra/sweeper/sampler=grid", "hydra.sweeper.repeats=2", "hydra.sweeper.n_trials=9"]
+    options += ["hydra.sweeper.allow_changes=true"]
+    for seeds in ("seed=0", "seed=0,2", "seed=0,2,1"):
+        study = sweep(*options, seeds, task=lambda config: runs.append(config.seed) or float(config.seed))
+    assert runs == [0, 1, 2, 3]
+    assert [trial.value for trial in study.trials] == [0.5, 2.5, 1.5]
+    assert reused(study) == [None] * 3
+    assert read_jobs(study_dir) == [(0, 1), (2, 3), (1, 2)]
+
+
+def test_the_pruner_compares_the_repeats_that_are_taken_over(sweep):
+    """As if their jobs had run: what they show is worse, so the other repeats are not needed."""
+    runs = []
+    options = ["x=3", "hydra/sweeper/sampler=grid", "hydra.sweeper.repeats=6", "hydra.sweeper.n_trials=9"]
+    options += ["hydra/sweeper/pruner=wilcoxon", "hydra.sweeper.allow_changes=true"]
+    for seeds in ("seed=0", "seed=0,2"):
+        study = sweep(*options, seeds, task=lambda config: runs.append(config.seed) or float(config.seed))
+    assert runs == [0, 1, 2, 3, 4, 5]
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert study.trials[1].intermediate_values == {0: 2.0, 1: 3.0, 2: 4.0, 3: 5.0}
 
 
 def test_limits_hold_the_means_of_the_repeats(sweep):

@@ -48,7 +48,9 @@ def keep_finished(runs: Sequence[StoredRun], table: SweepTable) -> tuple[list[St
     Returns:
         The finished ones (all of them where none is, for the error to name them), and what the reader must know.
     """
-    rows = {record.job_number: row for row in table.rows for record in row.runs}
+    # Several trials may have the result of one job: it counts where one of them is complete.
+    complete_last = sorted(table.rows, key=lambda row: row.state == "complete")
+    rows = {record.job_number: row for row in complete_last for record in row.runs}
     states = {number: row.state for number, row in rows.items()}
     finished = [run for run in runs if states.get(run.record.job_number) == "complete"]
     notes = list(table.notes)

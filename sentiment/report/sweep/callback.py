@@ -190,15 +190,18 @@ class SweepCallback(Callback):
 
 
 def _note_successor(trial: Any, state: StudyState) -> None:
+    """Tag the runs of the failed trial that a trial stands for, but not those whose results a trial has taken over."""
     from sentiment.search.space.points import REPLACES_KEY
+    from sentiment.search.study.outcome import list_jobs
     from sentiment.search.study.trial import read_folder
     from sentiment.tracking.recorder import note_successor
 
-    number = trial.user_attrs.get(REPLACES_KEY)
-    for earlier in (one for one in state.trials if one.number == number):
-        folders = (read_folder(earlier, state.study_dir, repeat) for repeat in range(state.repeats))
-        for folder in filter(None, folders):
-            note_successor(folder, trial.number)
+    named = {job for one in state.trials for job in list_jobs(one, state.repeats)}
+    for earlier in [one for one in state.replaced if one.number == trial.user_attrs.get(REPLACES_KEY)]:
+        for repeat, job in enumerate(list_jobs(earlier, state.repeats)):
+            folder = None if job in named else read_folder(earlier, state.study_dir, repeat)
+            if folder is not None:
+                note_successor(folder, trial.number)
 
 
 def explain_watching(config: DictConfig, study_dir: Path) -> str:

@@ -167,10 +167,15 @@ def collect_records(
     """Make the table of records, and of their study where there is one; arguments as in `collect_sweep`.
 
     The history `is_copy` where it is what MLflow was told when a command on the study last ended.
-    Records of trials whose points were tried again are left out: the later ones stand for them.
+    Records of trials whose points were tried again are left out, but for those whose results other trials have: the
+    later ones stand for them.
     """
     if history is not None and history.replaced:
-        records = [one for one in records if (one.job_number or 0) // history.repeats not in history.replaced]
+        named = {job for trial in history.trials for job in trial.jobs}
+        replaced = {
+            number * history.repeats + repeat for number in history.replaced for repeat in range(history.repeats)
+        }
+        records = [one for one in records if one.job_number not in replaced - named]
     known = find_objectives(records, objectives, history)
     if history is None:
         rows = make_job_rows(records, known, is_at_work=is_at_work)
@@ -249,6 +254,7 @@ class RunningStudy:
     objectives: Objectives
     repeats: int
     _rows: dict[int, tuple[Any, SweepRow]] = field(default_factory=dict)
+    _trials: dict[int, Any] = field(default_factory=dict)
 
     def collect(self, state: StudyState) -> SweepTable:
         """Collect the table: who ranks where. Of the runs it has what names them, and of the best trial all.
@@ -256,6 +262,7 @@ class RunningStudy:
         Args:
             state: The study, with all trials as the storage holds them: a trial that changes is another object.
         """
+        self._trials = {trial.number: trial for trial in (*state.replaced, *state.trials)}
         for trial in state.trials:
             known = self._rows.get(trial.number)
             if known is None or known[0] is not trial:
@@ -279,20 +286,18 @@ class RunningStudy:
     def _make_row(self, trial: Any) -> SweepRow:
         from sentiment.search.study.history import read_trial
 
-        told = read_trial(trial)
-        records = (self._read(trial, repeat) for repeat in range(self.repeats))
+        told = read_trial(trial, self.repeats)
+        records = map(self._read, told.jobs) if trial.state.is_finished() else ()
         runs = tuple(record for record in records if record is not None)
-        source = None if told.reused_from is None else self._rows.get(told.reused_from)
-        return make_trial_row(told, runs, self.objectives, source=None if source is None else source[1])
+        return make_trial_row(told, runs, self.objectives)
 
-    def _read(self, trial: Any, repeat: int) -> ResultRecord | None:
-        """Read the record of a job that has ended; None without one, or a damaged one: the report will say so."""
+    def _read(self, job: int) -> ResultRecord | None:
+        """Read the record of a job whose result a trial has; None without one, or a damaged one: the report says so."""
         from sentiment.search.study.trial import read_folder
 
-        if not trial.state.is_finished():
-            return None
-        folder = read_folder(trial, self.sweep_dir, repeat)  # None where it was taken over from another study
-        folder = folder or self.sweep_dir / str(trial.number * self.repeats + repeat)
+        number, repeat = divmod(job, self.repeats)
+        # None where it was taken over from another study.
+        folder = read_folder(self._trials[number], self.sweep_dir, repeat) or self.sweep_dir / str(job)
         try:
             return read_result(folder / RESULT_FILE) if (folder / RESULT_FILE).exists() else None
         except TrackingError:

@@ -107,30 +107,30 @@ def make_study_rows(
     only_model = next(iter(models)) if len(models) == 1 else ""
     lost = _find_lost(records, history, objectives, is_at_work=is_at_work, is_copy=is_copy)
     trials = {trial.number: trial for trial in history.trials} | lost
-    gathered = {number: _list_runs(number, by_job, history.repeats) for number in sorted(trials)}
-    starts = {number: _find_start(trials[number], runs) for number, runs in gathered.items()}
+    jobs = {number: _list_jobs(trials[number], history.repeats) for number in sorted(trials)}
+    gathered = {number: tuple(by_job[job] for job in found if job in by_job) for number, found in jobs.items()}
+    starts = {number: _find_start(trials[number], runs, history.repeats) for number, runs in gathered.items()}
     origin = min((start for start in starts.values() if start is not None), default=0.0)
     is_own = history.objectives is None or history.objectives == tuple(objectives)
     rows: dict[int, SweepRow] = {}
     for number, runs in gathered.items():
-        trial = replace(trials[number], started=starts[number])
-        source = None if trial.reused_from is None else rows.get(trial.reused_from)
-        row = make_trial_row(
-            trial, runs, objectives, source=source, model=only_model, origin=origin, is_own=is_own or number in lost
-        )
+        trial = replace(trials[number], started=starts[number], jobs=jobs[number])
+        row = make_trial_row(trial, runs, objectives, model=only_model, origin=origin, is_own=is_own or number in lost)
         rows[number] = replace(row, is_lost=number in lost)
     return list(rows.values())
 
 
-def _list_runs(trial: int, by_job: Mapping[int | None, ResultRecord], repeats: int) -> tuple[ResultRecord, ...]:
-    jobs = range(trial * repeats, (trial + 1) * repeats)
-    return tuple(by_job[job] for job in jobs if job in by_job)
+def _list_jobs(trial: TrialHistory, repeats: int) -> tuple[int, ...]:
+    """List the jobs whose results a trial has: where its study does not tell, its own, or those of its equal."""
+    first = repeats * (trial.number if trial.reused_from is None else trial.reused_from)
+    return trial.jobs or tuple(range(first, first + repeats))
 
 
-def _find_start(trial: TrialHistory, runs: Sequence[ResultRecord]) -> float | None:
+def _find_start(trial: TrialHistory, runs: Sequence[ResultRecord], repeats: int) -> float | None:
     """Return when a trial began: one that was paused starts anew for its storage when it goes on or is given up."""
-    own = [datetime.fromisoformat(run.started).timestamp() for run in runs if ADOPTED_TAG not in run.tags]
-    return min([*own, *([] if trial.started is None else [trial.started])], default=None)
+    own = [run for run in runs if (run.job_number or 0) // repeats == trial.number and ADOPTED_TAG not in run.tags]
+    starts = [datetime.fromisoformat(run.started).timestamp() for run in own]
+    return min([*starts, *([] if trial.started is None else [trial.started])], default=None)
 
 
 def _find_lost(
@@ -157,6 +157,8 @@ def _find_lost(
         is_open = number in known and known[number].state in (OPEN if is_copy else ("running",))
         if number in known and (is_at_work or not (is_open and state == "complete")):
             continue
+        if number in history.replaced:  # standing trials have the results of some of its jobs
+            continue
         first, changed = runs[0]
         metrics = [record.metrics for record, _ in runs]
         is_measured = all(name in one for one in metrics for name in objectives)
@@ -179,7 +181,6 @@ def make_trial_row(
     runs: tuple[ResultRecord, ...],
     objectives: Objectives,
     *,
-    source: SweepRow | None = None,
     model: str = "",
     origin: float = 0.0,
     is_own: bool = True,
@@ -188,19 +189,15 @@ def make_trial_row(
 
     Args:
         trial: The trial.
-        runs: Records of its own jobs.
+        runs: Records of the jobs whose results it has.
         objectives: What is reported on.
-        source: Row of the equal trial whose result it shares.
         model: The model's name where no record tells it.
         origin: When the study's clock began, in seconds since 1970.
         is_own: `objectives` are those of the study, whose values it holds over the repeats.
     """
-    runs = runs or (() if source is None else source.runs)
     first = runs[0] if runs else None
     model = str(trial.parameters.get("model", model)) if first is None else first.option
-    metrics = {
-        **({} if source is None else source.metrics), **trial.attributes, **_average_metrics(runs),
-    }  # fmt: skip
+    metrics = {**trial.attributes, **_average_metrics(runs)}
     row = SweepRow(
         number=trial.number,
         label=_label(trial, model),
@@ -217,6 +214,7 @@ def make_trial_row(
         reused_from=trial.reused_from,
         adopted_from=trial.adopted_from,
         runs=runs,
+        jobs=trial.jobs,
         model=model,
         continues=trial.continues,
     )

@@ -58,6 +58,8 @@ class SweepRow:
         reused_from: Number of the equal trial whose result it shares; None if it was trained itself.
         adopted_from: Folders of the equal jobs of other studies whose results it has; None if it was trained itself.
         runs: Records of its runs, one per repeat; those that left none are missing.
+        jobs: Numbers of the jobs whose results it has, one per repeat: its own, or equal ones that ran before; empty
+            in a plain multirun.
         model: The model's name; empty where nobody knows.
         on_front: No other trial is as good in every objective and better in one. With one objective: the best trial.
         is_lost: The study's storage has no result of it, but its runs' records do; whether it keeps the limits is
@@ -80,6 +82,7 @@ class SweepRow:
     reused_from: int | None = None
     adopted_from: str | None = None
     runs: tuple[ResultRecord, ...] = ()
+    jobs: tuple[int, ...] = ()
     model: str = ""
     on_front: bool = False
     is_lost: bool = False
@@ -224,7 +227,8 @@ class SweepTable:
     def job_of(self, row: SweepRow) -> int:
         """Return the number of the first job behind a trial: that of its record, or where its record would be."""
         job = None if row.record is None else row.record.job_number
-        return self.repeats * (row.number if row.reused_from is None else row.reused_from) if job is None else job
+        first = row.jobs[0] if row.jobs else self.repeats * row.number
+        return first if job is None else job
 
     def folder_of(self, row: SweepRow, sweep_dir: Path) -> Path:
         """Return the folder of the first job behind a trial: its record's, or where that would be by default."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sentiment.format import shorten_keys
+from sentiment.format import join_names, shorten_keys
 from sentiment.report.draw.table import Cell, Column, DataTable
 from sentiment.report.sweep.rows import KILLED_OUTRIGHT
 from sentiment.report.sweep.table import SweepRow, SweepTable
@@ -101,6 +101,8 @@ def explain_row(row: SweepRow) -> str | None:
         return "a try (debug), which nothing ranks"
     if row.reused_from is not None:
         return f"equal to trial {row.reused_from}, whose result it shares"
+    if others := [str(job) for job in row.jobs if job // len(row.jobs) != row.number]:
+        return f"has the results of the equal jobs {join_names(others)}"
     if row.adopted_from is not None:
         return f"equal to {row.adopted_from} of another study, whose result it has"
     if row.state in UNSUCCESSFUL:

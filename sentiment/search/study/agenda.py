@@ -106,6 +106,11 @@ class Ledger:
             return self._trials
         return [trial for trial in self._trials if trial.number not in self._replaced]
 
+    @property
+    def replaced(self) -> list[FrozenTrial]:
+        """The trials whose point a later trial has tried again."""
+        return [self._trials[number] for number in sorted(self._replaced)]
+
     def __len__(self) -> int:
         return len(self._states)
 

@@ -40,7 +40,7 @@ from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.agenda import list_standing
 from sentiment.search.study.limits import choose_best
-from sentiment.search.study.outcome import is_paused, read_described, read_outcomes_of
+from sentiment.search.study.outcome import is_paused, list_jobs, read_described, read_outcomes_of
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored import DEFINITION_KEY, list_commands
@@ -85,6 +85,8 @@ class TrialHistory:
         attributes: Numbers that the job described beside its objective.
         continues: Number of the trial from whose checkpoint it went on, a copy in a population: what it has is due to
             the settings of its whole line; None: it began anew.
+        jobs: Numbers of the jobs whose results it has, by repeat: its own, or equal ones that ran before; empty: an
+            earlier version did not write them.
     """
 
     number: int
@@ -101,6 +103,7 @@ class TrialHistory:
     excess: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, float] = field(default_factory=dict)
     continues: int | None = None
+    jobs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,8 @@ def parse_history(text: str) -> StudyHistory:
 
 def _parse_trial(content: dict[str, Any]) -> TrialHistory:
     intermediate = {int(step): value for step, value in content["intermediate"].items()}
-    return TrialHistory(**{**content, "values": tuple(content["values"]), "intermediate": intermediate})
+    known = {"values": tuple(content["values"]), "intermediate": intermediate, "jobs": tuple(content.get("jobs", ()))}
+    return TrialHistory(**{**content, **known})
 
 
 def has_study(study_dir: Path) -> bool:
@@ -272,7 +276,7 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
         name=study.study_name,
         objectives=None if names is None else tuple(names),
         directions=directions,
-        trials=tuple(_complete(read_trial(trial), trial, definition) for trial in list_standing(trials)),
+        trials=tuple(_complete(read_trial(trial, repeats), trial, definition) for trial in list_standing(trials)),
         best=tuple(trial.number for trial in choose_best(trials, directions)),
         log_scaled=frozenset(
             name_key(name)
@@ -292,8 +296,8 @@ def _write_budget(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial], 
     return budget.write(Meter(repeats).measure(trials, list_commands(attributes))) if budget else None
 
 
-def read_trial(trial: FrozenTrial) -> TrialHistory:
-    """Return a trial as its study's storage holds it, in plain data."""
+def read_trial(trial: FrozenTrial, repeats: int) -> TrialHistory:
+    """Return a trial of so many repeats as its study's storage holds it, in plain data."""
     attributes, state = trial.user_attrs, "paused" if is_paused(trial) else STATES[trial.state]
     if attributes.get("failure.kind") == "interrupted":
         state = "killed"
@@ -317,6 +321,7 @@ def read_trial(trial: FrozenTrial) -> TrialHistory:
         excess={name: excess for name, excess in trial.constraints.items() if excess > 0},
         attributes=read_described(trial),
         continues=None if origin is None else origin["trial"],
+        jobs=list_jobs(trial, repeats),
     )
 
 

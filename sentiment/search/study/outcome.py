@@ -37,7 +37,7 @@ class Outcome:
         kind: Kind of failure.
         reason: One line for people, where not complete.
         traceback: Where failed.
-        reused_from: Number of the trial whose values these are; None where the job ran itself.
+        reused_from: Number of the equal job of this study whose result this is; None where the job ran itself.
         adopted_from: Folder of the job of another study whose result this is; None otherwise.
         steps: Reports that it has made, where paused.
         seconds: Time that it ran, over all its attempts.
@@ -54,6 +54,11 @@ class Outcome:
     steps: int = 0
     seconds: float = 0.0
     share: float = 1.0
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the job itself came to this end: it is not the result of an equal one."""
+        return self.reused_from is None and self.adopted_from is None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a storage keeps."""
@@ -130,11 +135,9 @@ def finish(outcomes: Mapping[int, Outcome], repeats: RepeatPlan) -> Outcome | No
     if len(outcomes) < repeats.count:
         return None
     ordered = [outcomes[repeat] for repeat in sorted(outcomes)]
-    reused = {outcome.reused_from for outcome in ordered}
-    source = next(iter(reused)) if len(reused) == 1 else None
     adopted = [outcome.adopted_from for outcome in ordered if outcome.adopted_from is not None]
     origin = ", ".join(adopted) if len(adopted) == len(ordered) else None
-    return Outcome("complete", repeats.combine(ordered), reused_from=source, adopted_from=origin)
+    return Outcome("complete", repeats.combine(ordered), adopted_from=origin)
 
 
 def read_described(trial: FrozenTrial, repeat: int | None = None) -> dict[str, float]:
@@ -179,6 +182,16 @@ def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:
     }
     target = trial.system_attrs.get(TARGET_KEY, 0)
     return {repeat: outcome for repeat, outcome in kept.items() if outcome.state != "paused" or outcome.steps >= target}
+
+
+def list_jobs(trial: FrozenTrial, repeats: int) -> tuple[int, ...]:
+    """List the jobs whose results a trial has, by repeat: its own, or equal ones that ran before.
+
+    An earlier version noted of a trial that ran no job no more than the trial whose result it shares.
+    """
+    kept, first = read_outcomes_of(trial), repeats * int(trial.user_attrs.get("reused_from", trial.number))
+    taken = {repeat: outcome.reused_from for repeat, outcome in kept.items() if outcome.reused_from is not None}
+    return tuple(taken.get(repeat, first + repeat) for repeat in range(repeats))
 
 
 STATE_NAMES = {state: state.name.lower() for state in TrialState}

@@ -123,7 +123,7 @@ def _count_epochs(trial: FrozenTrial) -> float:
 
 def _count_unused(trial: FrozenTrial) -> float:
     """Return what complete jobs of a trial left of their epochs, in whole jobs: they stopped early."""
-    ran = [one for one in read_outcomes_of(trial).values() if one.state == "complete" and one.adopted_from is None]
+    ran = [one for one in read_outcomes_of(trial).values() if one.state == "complete" and one.has_run]
     return sum(1.0 - outcome.share for outcome in ran)
 
 
@@ -182,7 +182,7 @@ def count_jobs(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
     jobs = 0.0
     for repeat in [int(key.removeprefix(prefix)) for key in trial.system_attrs if key.startswith(prefix)]:
         kept = outcomes.get(repeat)
-        if kept is not None and kept.state == "complete" and kept.adopted_from is None:
+        if kept is not None and kept.state == "complete" and kept.has_run:
             jobs += 1.0
         else:
             told, steps = read_share(trial, repeat), count_steps(trial) if repeat == 0 else 0

@@ -24,6 +24,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.errors import RunPruned
 from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.budget import Spending
 from sentiment.search.space.parameters import name_key, show_values
@@ -39,6 +40,7 @@ from sentiment.search.study.outcome import (
     OUTCOME_KEY,
     Outcome,
     finish,
+    list_jobs,
     read_described,
     read_outcomes_of,
     write_described,
@@ -56,6 +58,7 @@ from sentiment.search.study.trial import (
     PROGRESS_KEY,
     STOP_KEY,
     TrialAddress,
+    finish_repeat,
     read_folder,
     read_seconds,
 )
@@ -597,9 +600,25 @@ class StoredStudy:
         """Write a user attribute of a trial."""
         self._storage.set_trial_user_attr(trial_id, key, value)
 
-    def describe(self, trial_id: int, repeat: int, numbers: Mapping[str, float]) -> None:
-        """Note what an equal job described beside its objectives: the one of this repeat does not run to do so."""
-        write_described(self._storage, trial_id, repeat, numbers)
+    def take_over(self, trial_id: int, repeat: int, outcome: Outcome, described: Mapping[str, float]) -> Outcome:
+        """Let a repeat, whose job does not run, have the result of an equal one.
+
+        Args:
+            trial_id: Its trial.
+            repeat: The repeat.
+            outcome: The equal job's result, and where it is from.
+            described: What the equal job described beside its objectives.
+
+        Returns:
+            How the repeat ends: the pruner may end its trial, as if the job had run.
+        """
+        write_described(self._storage, trial_id, repeat, described)
+        try:
+            finish_repeat(self._study, trial_id, repeat, outcome.values[0])
+        except RunPruned as error:
+            outcome = replace(outcome, state="pruned", values=(), reason=str(error))
+        self.write(trial_id, OUTCOME_KEY.format(repeat=repeat), outcome.to_json())
+        return outcome
 
     def write(self, trial_id: int, key: str, value: Any) -> None:
         """Write a system attribute of a trial."""
@@ -677,16 +696,17 @@ class StoredStudy:
         return controller is None or self._watch.is_dead(controller)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        described = self._read_described(trial, outcome)
+        described = read_described(trial)
         undescribed = list_undescribed(described, self.search.options.limits) if outcome.state == "complete" else []
         reason = explain_undescribed(self.trials(), described, undescribed) if undescribed else None
         if reason is not None:
             outcome = Outcome("failed", kind="exception", reason=reason)
         if outcome.state != "failed":  # of a pause too: who breaks a limit is not to be promoted before others
             self._write_described(trial, outcome, described)
-        for key in ("reused_from", "adopted_from"):
-            if getattr(outcome, key) is not None:
-                self.note(get_trial_id(trial), key, getattr(outcome, key))
+        source = self._find_source(trial) if outcome.state == "complete" else None
+        for key, value in (("reused_from", source), ("adopted_from", outcome.adopted_from)):
+            if value is not None:
+                self.note(get_trial_id(trial), key, value)
         if outcome.state == "failed":
             self._fail(get_trial_id(trial), outcome)
         elif outcome.state == "pruned":
@@ -696,12 +716,14 @@ class StoredStudy:
         else:
             self._study.tell(trial.number, list(outcome.values))
 
-    def _read_described(self, trial: FrozenTrial, outcome: Outcome) -> dict[str, float]:
-        """Return the means of what the repeats of a trial described."""
-        described = read_described(trial)
-        if outcome.reused_from is not None:  # its job did not run; the equal one described it
-            described = {**read_described(self.trials()[outcome.reused_from]), **described}
-        return described
+    def _find_source(self, trial: FrozenTrial) -> int | None:
+        """Return the equal trial whose result a trial shares: it ran no job, and has the results of the same ones."""
+        count = self.search.repeats.count
+        jobs = list_jobs(trial, count)
+        if any(job // count == trial.number for job in jobs):
+            return None
+        complete = (one for one in self.trials() if one.state == TrialState.COMPLETE)
+        return next((one.number for one in complete if list_jobs(one, count) == jobs), None)
 
     def _write_described(self, trial: FrozenTrial, outcome: Outcome, described: Mapping[str, float]) -> None:
         """Write the means of what the repeats described, and by how much they are above the limits.

@@ -151,7 +151,7 @@ class StoredTrial:
                 self._storage.set_trial_system_attr(self._trial_id, VALUES_KEY.format(step=step), values)
             self._storage.set_trial_intermediate_value(self._trial_id, step, values[0])
         if len(values) == 1:
-            self._prune(step, self._margin * error)
+            _prune(self._study, self._trial_id, step, self._margin * error)
 
     def saved(self, steps: int | None = None) -> None:
         """Take it that the job can go on from here, after so many reports, if it is stopped now.
@@ -164,14 +164,8 @@ class StoredTrial:
             raise RunPaused.after(steps)
 
     def finish_repeat(self, value: float) -> None:
-        """Take the final value of a repeat; the Wilcoxon pruner compares trials repeat by repeat.
-
-        Raises:
-            RunPruned: The pruner ends the trial, its further repeats are not needed.
-        """
-        if isinstance(self._study.pruner, WilcoxonPruner) and len(self._study.directions) == 1:
-            self._storage.set_trial_intermediate_value(self._trial_id, self.repeat, float(value))
-            self._prune(self.repeat)
+        """Take the final value of a repeat; see `finish_repeat`."""
+        finish_repeat(self._study, self._trial_id, self.repeat, value)
 
     def describe(self, metrics: Mapping[str, float]) -> None:
         """Note numbers beside the objective."""
@@ -213,21 +207,33 @@ class StoredTrial:
         self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, record)
         self.write_attempt()
 
-    def _prune(self, step: int, margin: float = 0.0) -> None:
-        trial = self._storage.get_trial(self._trial_id)
-        known, reported = set(trial.system_attrs), trial.intermediate_values[step]
-        if margin:  # what would be behind though it were better by so much is behind for sure
-            sign = 1.0 if self._study.direction == StudyDirection.MAXIMIZE else -1.0
-            trial = copy.copy(trial)
-            trial.intermediate_values = {**trial.intermediate_values, step: reported + sign * margin}
-        is_behind = self._study.pruner.prune(self._study, trial)
-        if margin:  # what a pruner notes of the trial, for others to be compared with, is what it reported
-            for key, value in self._storage.get_trial(self._trial_id).system_attrs.items():
-                if key not in known and value == trial.intermediate_values[step]:
-                    self._storage.set_trial_system_attr(self._trial_id, key, reported)
-        if is_behind:
-            pruner = type(self._study.pruner).__name__
-            raise RunPruned(f"pruned by {pruner} at step {step}")
+
+def finish_repeat(study: optuna.Study, trial_id: int, repeat: int, value: float) -> None:
+    """Take the final value of a repeat; the Wilcoxon pruner compares trials repeat by repeat.
+
+    Raises:
+        RunPruned: The pruner ends the trial, its further repeats are not needed.
+    """
+    if isinstance(study.pruner, WilcoxonPruner) and len(study.directions) == 1:
+        get_storage(study).set_trial_intermediate_value(trial_id, repeat, float(value))
+        _prune(study, trial_id, repeat)
+
+
+def _prune(study: optuna.Study, trial_id: int, step: int, margin: float = 0.0) -> None:
+    storage = get_storage(study)
+    trial = storage.get_trial(trial_id)
+    known, reported = set(trial.system_attrs), trial.intermediate_values[step]
+    if margin:  # what would be behind though it were better by so much is behind for sure
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        trial = copy.copy(trial)
+        trial.intermediate_values = {**trial.intermediate_values, step: reported + sign * margin}
+    is_behind = study.pruner.prune(study, trial)
+    if margin:  # what a pruner notes of the trial, for others to be compared with, is what it reported
+        for key, value in storage.get_trial(trial_id).system_attrs.items():
+            if key not in known and value == trial.intermediate_values[step]:
+                storage.set_trial_system_attr(trial_id, key, reported)
+    if is_behind:
+        raise RunPruned(f"pruned by {type(study.pruner).__name__} at step {step}")
 
 
 @dataclass(frozen=True)

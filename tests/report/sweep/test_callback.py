@@ -118,7 +118,7 @@ def test_a_failed_trial_is_noted_as_replaced_in_the_folder_that_it_had(make_conf
     earlier.number, later.number = 0, 1
     callback = SweepCallback()
     callback._parent = Parent("sqlite:///none.db", "1", "e" * 32)
-    state = StudyState("mine", tmp_path / "sweep", ["maximize"], 2, [earlier, later], [], 0, 0.0)
+    state = StudyState("mine", tmp_path / "sweep", ["maximize"], 2, [later], [], [], 0.0, replaced=[earlier])
     callback.on_trial_end(make_config("tracking=none"), later, state)
     assert [note["tags"] for _, note in Outbox(folder).read()] == [{}, {"trial.replaced_by": "1"}]
 

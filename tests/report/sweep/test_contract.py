@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -29,18 +30,20 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from sentiment.errors import RunPruned
+from sentiment.report.compare.groups import keep_finished
 from sentiment.report.record.store import collect_part
 from sentiment.report.sweep.best import BestError, choose_best
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.page import report_sweep
 from sentiment.report.sweep.table import SweepTable
+from sentiment.report.sweep.tables import explain_row
 from sentiment.search import register
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.current import current_trial
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import read_parent
-from sentiment.tracking.result_file import ResultRecord, write_result
+from sentiment.tracking.result_file import ResultRecord, read_results, write_result
 
 ACCURACIES = {1: 0.70, 2: 0.80, 3: 0.90, 4: 0.95, 5: 0.60, 6: 0.50, 7: 0.55, 8: 0.40}
 """By depth. The size grows with it, 1,000 parameters per layer; 4 breaks the limit where there is one."""
@@ -317,6 +320,48 @@ def test_a_grid_whose_failed_trial_was_tried_again(run_sweep, capsys, tmp_path):
     assert not table.notes
     part = collect_part("grid", tmp_path / "multirun/mine")
     assert [record.job_number for record in part.records] == [1, 2]
+
+
+class Failing(Interruption):
+    """Fails the third job, once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def strike(self, depth: int) -> None:
+        self.count += 1
+        if self.count == 3:
+            raise ValueError("not yet")
+
+
+def test_the_repeats_that_a_trial_takes_over_count_everywhere(run_sweep, capsys, tmp_path):
+    command = (
+        "search=grid", *STUDY, "hydra.sweeper.retry=failed", "model.depth=1", "hydra.sweeper.n_trials=1",
+        "hydra.sweeper.repeats=3", "hydra.sweep.subdir='job_${hydra:job.num}'",
+    )  # fmt: skip
+    failing, sweep_dir = Failing(), tmp_path / "multirun/mine"
+    with pytest.raises(Exception, match="not yet"):
+        run_sweep(*command, interruption=failing)
+    outboxes = [Outbox(sweep_dir / f"job_{number}") for number in range(3)]
+    for outbox in outboxes:
+        outbox.note("tags", tags={})  # as a job that is recorded in MLflow does
+    run_sweep(*command, interruption=failing)
+    assert failing.count == 4
+    assert check(sweep_dir, capsys.readouterr().out).states == {1: "complete"}
+    tagged = [{"trial.replaced_by": "1"} in [note["tags"] for _, note in outbox.read()] for outbox in outboxes]
+    assert tagged == [False, False, True]
+    table, _ = open_sweep(str(sweep_dir))
+    assert [record.job_number for record in table.records] == [0, 1, 5]
+    assert table.best.values["val/accuracy"] == pytest.approx(0.71)
+    assert table.best.metrics["val/loss"] == pytest.approx(0.29)
+    assert explain_row(table.best) == "has the results of the equal jobs 0, 1"
+    assert table.job_of(table.best) == choose_best(table, sweep_dir).record.job_number == 0
+    runs = [SimpleNamespace(record=record) for record in read_results(sweep_dir)[0]]
+    finished, notes = keep_finished(runs, table)
+    assert [run.record.job_number for run in finished] == [0, 1, 5]
+    assert notes == ["Left out, because they did not finish: jobs 2 (of no trial)."]
+    part = collect_part("grid", sweep_dir)
+    assert [record.job_number for record in part.records] == [0, 1, 5]
 
 
 def test_a_study_of_which_no_trial_keeps_the_limits(run_sweep, capsys, tmp_path):

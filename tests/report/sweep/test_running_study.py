@@ -32,7 +32,7 @@ def study(tmp_path):
 
 
 def stand(study):
-    return SimpleNamespace(trials=study.get_trials(deepcopy=False))
+    return SimpleNamespace(trials=study.get_trials(deepcopy=False), replaced=())
 
 
 def test_it_agrees_with_what_is_collected_at_the_end(study, make_record, tmp_path):

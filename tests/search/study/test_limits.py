@@ -118,8 +118,11 @@ def test_what_is_no_number_does_not_count_as_described(hold, value):
 def test_an_equal_trial_that_did_not_run_has_the_numbers_of_the_one_that_did(hold):
     with hold({"size": 10.0}) as study:
         first = run(study, complete(0.9), size=20.0)
-        run(study, Outcome("complete", (0.9,), reused_from=first))
+        second = study.claim().trial_id
+        outcome = study.take_over(second, 0, Outcome("complete", (0.9,), reused_from=first), {"size": 20.0})
+        study.settle(second, outcome)
         assert study.best() == []
+        assert study.trials()[1].user_attrs["reused_from"] == first
         assert study.trials()[1].user_attrs["size"] == 20.0
 
 

@@ -6,9 +6,10 @@ import json
 import math
 
 import pytest
+from optuna.trial import create_trial
 
 from sentiment.errors import NonFiniteLossError, OutOfMemoryError
-from sentiment.search.study.outcome import Outcome, RepeatPlan, complete, failed, finish
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan, complete, failed, finish, list_jobs
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,11 @@ def test_a_trial_ends_with_its_last_repeat_or_with_the_first_that_does_not_compl
     assert finish({0: pruned}, plan) == pruned
 
 
-def test_a_trial_is_reused_only_if_all_its_repeats_are():
+def test_a_trial_has_the_results_of_its_own_jobs_and_of_equal_ones():
     known, new = Outcome("complete", (1.0,), reused_from=4), Outcome("complete", (3.0,))
-    assert finish({0: known, 1: known}, RepeatPlan(2)).reused_from == 4
-    assert finish({0: known, 1: new}, RepeatPlan(2)).reused_from is None
+    kept = {OUTCOME_KEY.format(repeat=repeat): one.to_json() for repeat, one in {0: known, 1: new}.items()}
+    trial = create_trial(value=2.0, system_attrs=kept)
+    trial.number = 5
+    assert list_jobs(trial, 3) == (4, 16, 17)
+    trial = create_trial(value=2.0, user_attrs={"reused_from": 2})  # all that an earlier version noted
+    assert list_jobs(trial, 3) == (6, 7, 8)
