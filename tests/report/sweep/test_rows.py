@@ -141,7 +141,7 @@ def test_variants_of_a_model_are_told_apart_by_what_was_typed(make_record):
 
 
 def test_runs_of_different_data_are_told_wherever_the_table_is(make_record):
-    same = [make_record(number, tags={"data.fingerprint": "aaa"}) for number in range(2)]
+    same = [make_record(number, accuracy=0.7 + number / 10, tags={"data.fingerprint": "aaa"}) for number in range(2)]
     assert collect(same).notes == ()
     [note] = collect([same[0], replace(same[1], tags={"data.fingerprint": "bbb"})]).notes
     assert "did not read the same data" in note
