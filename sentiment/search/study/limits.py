@@ -66,8 +66,9 @@ def exceed(trial: FrozenTrial, described: Mapping[str, Any], limits: Mapping[str
         raise LimitError(
             f"hydra.sweeper.limits names {', '.join(missing)}, which trial {trial.number} did not describe; "
             f"it described {', '.join(numbers) or 'nothing'}.\n"
-            "-> correct the name, or let the application call current_trial().describe({NAME: number}); then start "
-            "the same command again with hydra.sweeper.allow_changes=true: the trial's result is kept"
+            "-> correct the name, and start the same command again with hydra.sweeper.allow_changes=true: the trial's "
+            "result is kept; or let the application call current_trial().describe({NAME: number}): the same command "
+            "runs the trial again"
         )
     return {name: float(described[name]) - bound for name, bound in sorted(limits.items())}  # GP: by place
 

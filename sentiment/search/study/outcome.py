@@ -178,7 +178,7 @@ def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:
     kept = {
         int(key.removeprefix(prefix)): Outcome.from_json(content)
         for key, content in trial.system_attrs.items()
-        if key.startswith(prefix)
+        if key.startswith(prefix) and content is not None
     }
     target = trial.system_attrs.get(TARGET_KEY, 0)
     return {repeat: outcome for repeat, outcome in kept.items() if outcome.state != "paused" or outcome.steps >= target}

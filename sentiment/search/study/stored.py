@@ -648,12 +648,30 @@ class StoredStudy:
         """Deal with running trials whose processes are dead: settle what they finished, let the rest run again."""
         for trial in self.look().list_open("running"):
             if self._is_dead(trial):
-                if self._tell_or_requeue(trial):
+                if self._drop_undescribed(trial):
+                    log.info("Trial %d is run again: it did not describe what a limit is on.", trial.number)
+                elif self._tell_or_requeue(trial):
                     log.info("Trial %d had finished when its process died; its result counts.", trial.number)
                 elif trial.system_attrs.get(JOB_KEY) is None:
                     log.info("Trial %d is run: its process died before it had begun.", trial.number)
                 elif not self._count_death(trial):
                     log.info("Trial %d is run again: its process is dead.", trial.number)
+
+    def _drop_undescribed(self, trial: FrozenTrial) -> bool:
+        """Let a trial run again that came to its end without a number that no trial has described, but a limit is on.
+
+        Its command ended for that. Either the name was wrong, and has been corrected, or the application is mended.
+        """
+        outcomes, described = read_outcomes_of(trial), read_described(trial)
+        outcome = finish(outcomes, self.search.repeats)
+        missing = list_undescribed(described, self.search.options.limits)
+        is_known = not missing or explain_undescribed(self.trials(), described, missing) is not None
+        if outcome is None or outcome.state != "complete" or is_known:
+            return False
+        for repeat in outcomes:
+            self.write(get_trial_id(trial), OUTCOME_KEY.format(repeat=repeat), None)
+        self._storage.set_trial_state_values(get_trial_id(trial), TrialState.WAITING)
+        return True
 
     def _count_death(self, trial: FrozenTrial) -> bool:
         """Count the deaths of commands that ran a trial; return whether they are too many, and it has failed.

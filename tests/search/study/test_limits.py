@@ -217,3 +217,23 @@ def test_a_name_that_no_trial_described_may_be_corrected(sweep):
     study = sweep(*options, "hydra.sweeper.limits={size: 10}", "hydra.sweeper.allow_changes=true", task=describe_size)
     assert set(study.trials[0].constraints) == {"size"}
     assert len(study.trials) == 1
+
+
+def test_a_trial_is_run_again_once_the_application_describes_what_the_limit_is_on(sweep):
+    runs = []
+
+    def forget_size(config):
+        runs.append(config.x)
+        return float(config.x)
+
+    def run(config):
+        runs.append(config.x)
+        return describe_size(config)
+
+    options = ("x=choice(1,2)", "hydra/sweeper/sampler=tpe", "hydra.sweeper.repeats=2", "hydra.sweeper.n_trials=1")
+    options += ("hydra.sweeper.limits={size: 10}",)
+    with pytest.raises(StudyEndedError, match="the same command runs the trial again"):
+        sweep(*options, task=forget_size)
+    study = sweep(*options, task=run)
+    assert len(runs) == 4
+    assert [trial.constraints["size"] for trial in study.trials] == [study.trials[0].params["x"] - 10]
