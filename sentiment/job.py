@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sentiment.models.bundle import Predictor
     from sentiment.pretraining.artifact import Words
     from sentiment.tracking.model_source import ModelSource
+    from sentiment.tracking.result_file import ResultRecord
     from sentiment.training.teachers import Answered
 
 prepare_process()  # here: jobs come to this module on whichever machine they run, and before they import torch
@@ -107,33 +108,23 @@ def count_share(run: RunContext) -> float:
 
 def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     """Train, evaluate and record; return the numbers that a search may look at."""
-    from sentiment.data.build import build_corpus  # torch and Lightning take seconds, which a faulty command saves
+    # Torch and Lightning take seconds, which a faulty command saves.
     from sentiment.pretraining.run import describe_words
     from sentiment.tracking.recorder import open_recorder
-    from sentiment.tracking.result_file import CONTINUES_TAG, LESSONS_TAG, REPEAT_TAG, START_TAG, TRIAL_TAG
-    from sentiment.training.debugging import limit_corpus
+    from sentiment.tracking.result_file import CONTINUES_TAG, REPEAT_TAG, TRIAL_TAG
     from sentiment.training.device import name_device
     from sentiment.training.replicas import train_on_devices
     from sentiment.training.reporter import Reporters
     from sentiment.training.result import describe_outcome
     from sentiment.training.resume import forget_attempts
-    from sentiment.training.start import hash_model
 
     settings = run.settings
     if trial is None:  # the folder of a job of a study may be this run's now
         (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
     with open_recorder(run) as recorder:
-        start = find_start(settings)
-        tokenizer = None if start is None else start.tokenizer
-        corpus = build_corpus(settings.data, tokenizer, partial(_tell_before, trial))
+        start, corpus, answered, tags = read_inputs(settings, trial)
         describe_data(corpus.description)
-        answered = hear_teachers(settings, corpus, trial)
-        corpus = limit_corpus(corpus, settings)
-        recorder.describe({"data.fingerprint": corpus.fingerprint, "data.description": corpus.description})
-        if start is not None:
-            recorder.describe({START_TAG: hash_model(start)})
-        if answered is not None:
-            recorder.describe({LESSONS_TAG: answered.lessons.fingerprint})
+        recorder.describe({"data.description": corpus.description, **tags})
         recorder.describe({"device": name_device(settings)})
         if trial is not None:
             recorder.describe({TRIAL_TAG: str(trial.number), REPEAT_TAG: str(trial.repeat)})
@@ -152,6 +143,30 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     if settings.trainer.resume != "keep":
         forget_attempts(run.output_dir)  # not before: a full disk must not cost the training
     return describe_outcome(result.metrics, result.parameters, result.seconds)
+
+
+def read_inputs(
+    settings: Settings, trial: RunningTrial | None
+) -> tuple[Predictor | None, Corpus, Answered | None, dict[str, str]]:
+    """Return the model that a run starts from, its reviews, what its teachers answer, and the tags that tell them.
+
+    Raises:
+        SentimentError: Reviews or models are not there, or cannot be read.
+    """
+    from sentiment.data.build import build_corpus
+    from sentiment.tracking.result_file import FINGERPRINT_TAG, LESSONS_TAG, START_TAG
+    from sentiment.training.debugging import limit_corpus
+    from sentiment.training.start import hash_model
+
+    start = find_start(settings)
+    tokenizer = None if start is None else start.tokenizer
+    corpus = build_corpus(settings.data, tokenizer, partial(_tell_before, trial))
+    answered = hear_teachers(settings, corpus, trial)
+    corpus = limit_corpus(corpus, settings)
+    tags = {FINGERPRINT_TAG: corpus.fingerprint}
+    tags |= {} if start is None else {START_TAG: hash_model(start)}
+    tags |= {} if answered is None else {LESSONS_TAG: answered.lessons.fingerprint}
+    return start, corpus, answered, tags
 
 
 def learn_words_first(run: RunContext, corpus: Corpus, trial: RunningTrial | None) -> Words | None:
@@ -285,20 +300,34 @@ def read_earlier(run: RunContext) -> dict[str, float] | None:
     Raises:
         RunPruned: The study had ended it early.
     """
-    from sentiment.data.build import fingerprint_data
     from sentiment.tracking.params import flatten_settings
-    from sentiment.tracking.result_file import FINGERPRINT_TAG, read_ended
-    from sentiment.training.debugging import find_whole
+    from sentiment.tracking.result_file import read_ended
     from sentiment.training.result import describe_outcome
 
     record = read_ended(run.output_dir, flatten_settings(run.settings))
-    seen = None if record is None else record.tags.get(FINGERPRINT_TAG)
-    if seen is not None and find_whole(seen) != fingerprint_data(run.settings.data):
+    if record is not None and _has_read_others(record, run.settings):
         log.warning("%s holds a result of other data; it is not taken.", run.output_dir)
         return None
     if record is not None and record.status == "PRUNED":
         raise RunPruned(record.reason or "pruned")
     return None if record is None else describe_outcome(record.metrics, record.parameters, record.seconds)
+
+
+def _has_read_others(record: ResultRecord, settings: Settings) -> bool:
+    """Return whether a run read other data, models or texts than those that its settings name now."""
+    from sentiment.data.build import fingerprint_data
+    from sentiment.pretraining.run import place_words
+    from sentiment.tracking.result_file import BEHIND_NAMES, FINGERPRINT_TAG, WORDS_TAG
+    from sentiment.training.debugging import find_whole
+
+    seen = record.tags.get(FINGERPRINT_TAG)
+    if seen is not None and find_whole(seen) != fingerprint_data(settings.data):
+        return True
+    if BEHIND_NAMES.keys().isdisjoint(record.tags):
+        return False
+    _, corpus, _, tags = read_inputs(settings, None)  # as a rule, all of it is in caches
+    tags |= {} if settings.pretrain is None else {WORDS_TAG: place_words(settings, corpus)[2].name}
+    return any(record.tags.get(tag, text) != text for tag, text in tags.items())
 
 
 def identify_code(config: DictConfig) -> str:

@@ -18,12 +18,22 @@ from sentiment.data.build import build_corpus
 from sentiment.errors import ConfigError, ModelFileError, RunPruned, SentimentError
 from sentiment.job import TrialReporter, watch_training
 from sentiment.models.build import build_model, count_parameters
+from sentiment.models.bundle import Predictor
+from sentiment.pretraining.run import place_words
 from sentiment.search.study.current import running
 from sentiment.tracking import runs
 from sentiment.tracking.params import flatten_settings
-from sentiment.tracking.result_file import FINGERPRINT_TAG, ResultRecord, write_result
+from sentiment.tracking.result_file import (
+    FINGERPRINT_TAG,
+    LESSONS_TAG,
+    START_TAG,
+    WORDS_TAG,
+    ResultRecord,
+    write_result,
+)
 from sentiment.training.debugging import limit_corpus
 from sentiment.training.resume import LAST_FILE
+from sentiment.training.run import build_module
 
 CORPUS = SimpleNamespace(
     validation=range(100), class_names=("neg", "pos"), tokenizer=SimpleNamespace(vocabulary_size=50)
@@ -243,6 +253,31 @@ def test_a_result_of_the_same_data_is_taken_and_one_of_others_is_not(tmp_path, d
     write_result(tmp_path, replace(record, tags={FINGERPRINT_TAG: other}))
     assert job.read_earlier(run) is None
     assert "holds a result of other data" in caplog.text
+
+
+@pytest.mark.parametrize(("origin", "tag"), [("pretrain=lm", WORDS_TAG), ("trainer.init_from=a", START_TAG)])
+def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_path, monkeypatch, origin, tag):
+    small = ["model=rnn", origin, "data.train_size=64", "data.test_size=32", "data.unlabelled_size=20"]
+    small += ["trainer.teachers=[b]", f"data.cache_dir={tmp_path}/cache", "tracking=none"]
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", small), tmp_path)
+    corpus = build_corpus(settings.data)
+    reading = corpus.class_names, settings.data.max_tokens, "head", 0.5
+    model = Predictor(build_module(settings, corpus).network, corpus.tokenizer, *reading)
+    monkeypatch.setattr(job, "load_model", lambda name, settings: model)
+    _, corpus, _, tags = job.read_inputs(settings, None)
+    tags |= {WORDS_TAG: place_words(settings, corpus)[2].name} if tag == WORDS_TAG else {}
+    assert tags.keys() == {FINGERPRINT_TAG, LESSONS_TAG, tag}
+    record = ResultRecord(
+        "a run", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings), tags=tags,
+        metrics={"val/accuracy": 0.5}, parameters=1, seconds=1.0,
+    )  # fmt: skip
+    run = SimpleNamespace(settings=settings, output_dir=tmp_path)
+    write_result(tmp_path, record)
+    assert job.read_earlier(run)["val/accuracy"] == 0.5
+    for name in tags:
+        write_result(tmp_path, replace(record, tags={**tags, name: "another"}))
+        assert job.read_earlier(run) is None
 
 
 def test_a_job_that_begins_takes_no_result_from_a_study_that_had_its_folder_before(monkeypatch):

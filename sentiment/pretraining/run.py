@@ -68,13 +68,7 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
     Raises:
         SentimentError: The unlabelled reviews cannot be read, the training failed, or its folder cannot be written.
     """
-    plan = plan_pretraining(run.settings)
-    assert plan.pretrain is not None
-    unlabelled = None if run.settings.trainer.debug else fingerprint_unlabelled(build_source(plan.data))
-    left_out = [corpus.dropped["validation_test"]] if corpus.dropped["validation_test"] else []  # once learned from
-    texts = hashlib.sha256(json.dumps([corpus.fingerprint, unlabelled, *left_out]).encode()).hexdigest()[:32]
-    folder = Path(plan.pretrain.cache_dir) / fingerprint_words(plan, texts, corpus.tokenizer.to_json())
-    is_more = unlabelled is not None
+    plan, texts, folder, is_more = place_words(run.settings, corpus)
     words = open_words(folder, partial(learn_words, run, plan, corpus, is_more, folder, texts, code, tell), tell)
     facts = words.facts
     log.info(
@@ -84,6 +78,20 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
     if facts.code != code:
         log.warning("Other code of this project learned these words; to learn them again, remove that folder.")
     return words
+
+
+def place_words(settings: Settings, corpus: Corpus) -> tuple[Settings, str, Path, bool]:
+    """Return the plan that a run's words are learned by, the fingerprint of their texts, and the folder named by both.
+
+    The last one tells whether unlabelled reviews are among the texts.
+    """
+    plan = plan_pretraining(settings)
+    assert plan.pretrain is not None
+    unlabelled = None if settings.trainer.debug else fingerprint_unlabelled(build_source(plan.data))
+    left_out = [corpus.dropped["validation_test"]] if corpus.dropped["validation_test"] else []  # once learned from
+    texts = hashlib.sha256(json.dumps([corpus.fingerprint, unlabelled, *left_out]).encode()).hexdigest()[:32]
+    folder = Path(plan.pretrain.cache_dir) / fingerprint_words(plan, texts, corpus.tokenizer.to_json())
+    return plan, texts, folder, unlabelled is not None
 
 
 def describe_words(words: Words) -> dict[str, str]:
