@@ -35,6 +35,9 @@ STUDY_TAG = "study"
 
 LOCK_TIMEOUT_SECONDS = 60.0
 
+SHOWN_VERSIONS = 8
+"""Versions that an error lists, the latest ones."""
+
 
 class RegistryError(TrackingError):
     """A model cannot be registered."""
@@ -138,15 +141,28 @@ def fetch_registered(uri: str, name: str, alias: str, version: str | None, folde
         location = client.get_model_version_download_uri(name, number)
     except MlflowException as error:
         with reading(uri):
-            known = sorted(found.name for found in client.search_registered_models())
+            remedy = _suggest_names(client, name)
         raise RegistryError(
-            f"{uri} has no model {name}, {f'version {version}' if version else alias}: {error.message}\n  -> "
-            + (f"registered are {', '.join(known)}" if known else "register one: python -m sentiment best STUDY")
+            f"{uri} has no model {name}, {f'version {version}' if version else alias}: {error.message}\n  -> {remedy}"
         ) from error
     with reading(uri):
         if location.startswith("models:/"):  # a version of a logged model
             location = client.get_logged_model(location.removeprefix("models:/")).artifact_location
         return number, fetch_bundle(uri, location, folder)
+
+
+def _suggest_names(client: MlflowClient, name: str) -> str:
+    """Return what there is: versions and aliases of the model, or else the models."""
+    known = sorted(found.name for found in client.search_registered_models())
+    if name not in known:
+        return f"registered are {', '.join(known)}" if known else "register one: python -m sentiment best STUDY"
+    versions = sorted((int(found.version) for found in client.search_model_versions(f"name = '{name}'")), reverse=True)
+    if not versions:
+        return f"{name} has no version: register one, python -m sentiment best STUDY --register-as {name}"
+    aliases = client.get_registered_model(name).aliases.items()
+    names = [f"{name}@{alias} (version {number})" for alias, number in aliases]
+    names += [f"{name}/{version}" for version in versions[:SHOWN_VERSIONS]]
+    return f"name what it has: {', '.join(names)}"
 
 
 def find_trainer(uri: str, name: str, version: str) -> str | None:

@@ -10,7 +10,14 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.mlflow.registry import CHALLENGER, CHAMPION, RegistryError, find_version, register_champion
+from sentiment.tracking.mlflow.registry import (
+    CHALLENGER,
+    CHAMPION,
+    RegistryError,
+    fetch_registered,
+    find_version,
+    register_champion,
+)
 
 
 @pytest.fixture
@@ -177,3 +184,18 @@ def test_a_try_is_never_registered(make_run, register, client):
     with pytest.raises(RegistryError, match=r"is a try(.|\n)*-> train it without debug"):
         register(make_run(**{"trainer.debug": "fast"}), 0.9)
     assert find_version(client, "reviews", CHAMPION) is None
+
+
+def test_what_a_model_has_is_told_where_it_has_not_what_was_asked_for(make_run, register, client, project, tmp_path):
+    for value in (0.9, 0.8):
+        register(make_run(), value)
+    client.delete_registered_model_alias("reviews", CHAMPION)
+    has = r"name what it has: reviews@challenger \(version 2\), reviews/2, reviews/1"
+    for name, version in ((CHAMPION, None), (CHAMPION, "7")):
+        with pytest.raises(RegistryError, match=rf"no model reviews, (champion|version 7)(.|\n)*-> {has}"):
+            fetch_registered(project.uri, "reviews", name, version, tmp_path)
+    with pytest.raises(RegistryError, match="-> registered are reviews"):
+        fetch_registered(project.uri, "other", CHAMPION, None, tmp_path)
+    client.create_registered_model("empty")
+    with pytest.raises(RegistryError, match="-> empty has no version"):
+        fetch_registered(project.uri, "empty", CHAMPION, None, tmp_path)
