@@ -8,7 +8,14 @@ from pathlib import Path
 
 from sentiment.errors import ModelFileError, TrackingError
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, read_result_of
-from sentiment.tracking.runs import BUNDLE_DIR, StoredRun, find_latest_run, find_stored_run, make_temporary_folder
+from sentiment.tracking.runs import (
+    BUNDLE_DIR,
+    StoredRun,
+    find_folder,
+    find_latest_run,
+    find_stored_run,
+    make_temporary_folder,
+)
 
 REGISTRY_URI = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))?")
 
@@ -69,7 +76,7 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
     try:
         return _of_run(find_stored_run(name, multirun_dir, tracking_uri))
     except TrackingError as error:
-        if registered is None or RUN_ID.fullmatch(name) or path.exists() or (multirun_dir / name).exists():
+        if registered is None or RUN_ID.fullmatch(name) or find_folder(name, multirun_dir) is not None:
             raise
         try:
             return _of_registry(name, registered, tracking_uri)

@@ -25,6 +25,7 @@ from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import DataError, ModelFileError, SentimentError, TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
+from sentiment.tracking.mlflow import registry
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, write_result
 
@@ -97,6 +98,31 @@ def test_every_way_to_name_a_model_gives_the_same_answers(predict, multirun, exp
     }
     model = [] if kind == "latest" else ["--model", names[kind]]
     check(predict("--format", "jsonl", *model, "--", *TEXTS), expected)
+
+
+@pytest.fixture
+def registered(multirun, monkeypatch):
+    """Let the registry hold ``imdb`` with a champion, version 3; gives what it was asked for."""
+    asked = []
+
+    def fetch(uri, name, alias, version, folder):
+        asked.append((name, alias, version))
+        if name != "imdb":
+            raise TrackingError(f"no model {name}")
+        return "3", multirun / "sweep/0/model"
+
+    monkeypatch.setattr(registry, "fetch_registered", fetch)
+    monkeypatch.setattr(registry, "find_trainer", lambda uri, name, version: RUN_ID)
+    return asked
+
+
+def test_a_folder_of_no_runs_does_not_hide_the_registered_model_of_its_name(
+    predict, registered, expected, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imdb").mkdir()
+    check(predict("--format", "jsonl", "--model", "imdb", "--", *TEXTS), expected)
+    assert registered == [("imdb", "champion", None)]
 
 
 def test_a_checkpoint_has_its_own_weights(predict, multirun, tmp_path):
