@@ -154,24 +154,22 @@ def search(name: str, overrides: Sequence[str] = (), *, n_trials: int | None = N
 
 
 def load(name: str | Path) -> Run | Sweep | Predictor:
-    """Find what is there by its name: a run, a sweep, or a registered model (``models:/NAME@champion``).
+    """Find what is there by its name: a run, a sweep, or else a model by whatever name ``predict --model`` takes.
 
-    A run may be named by its MLflow id, a sweep by that of its parent run.
+    A run may be named by its MLflow id, a sweep by that of its parent run; a model is a registered one (``imdb``,
+    ``imdb@ALIAS``, ``imdb/3``, each with or without ``models:/``), a bundle's folder or a checkpoint.
 
     Raises:
         SentimentError: There is nothing of that name, or it is a sweep of another machine.
     """
-    from sentiment.models.bundle import Predictor
-    from sentiment.tracking.model_source import find_model_source
-
     name, uri, root = str(name), stored_runs.choose_tracking_uri(None), stored_runs.MULTIRUN_DIR
-    if name.startswith("models:/"):
-        return Predictor.load(find_model_source(name, root, uri).bundle)
     folder = stored_runs.find_folder(name, root)
     if folder is None and RUN_ID.fullmatch(name):
         folder = stored_runs.find_sweep_folder(name, root)
     if folder is not None and not (folder / RESULT_FILE).exists():
         return Sweep(folder.absolute())
+    if folder is None and not RUN_ID.fullmatch(name):
+        return _load_model(name, root, uri)
     found, *others = stored_runs.find_stored_runs(name, root, uri)
     if others:
         raise SentimentError(
@@ -179,6 +177,16 @@ def load(name: str | Path) -> Run | Sweep | Predictor:
             f"  -> load one of its runs by its MLflow id; its report: python -m sentiment report {name}"
         )
     return Run(found.folder, found.record, found.tracking_uri)
+
+
+def _load_model(name: str, multirun_dir: Path, tracking_uri: str) -> Predictor:
+    from sentiment.models.bundle import Predictor
+    from sentiment.models.checkpoint import load_checkpoint
+    from sentiment.tracking.model_source import find_model_source
+
+    source = find_model_source(name, multirun_dir, tracking_uri)
+    file = source.checkpoint
+    return Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
 
 
 def load_run(folder: Path) -> Run:

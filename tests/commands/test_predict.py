@@ -17,6 +17,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
+from sentiment import api
 from sentiment.__main__ import main
 from sentiment.commands.predict import PredictError
 from sentiment.config.home import PROJECT_DIR
@@ -25,6 +26,7 @@ from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import DataError, ModelFileError, SentimentError, TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
+from sentiment.tracking import runs
 from sentiment.tracking.mlflow import registry
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, write_result
@@ -123,6 +125,17 @@ def test_a_folder_of_no_runs_does_not_hide_the_registered_model_of_its_name(
     (tmp_path / "imdb").mkdir()
     check(predict("--format", "jsonl", "--model", "imdb", "--", *TEXTS), expected)
     assert registered == [("imdb", "champion", None)]
+
+
+def test_python_loads_a_model_by_the_same_names(registered, multirun, expected, monkeypatch):
+    monkeypatch.setattr(runs, "MULTIRUN_DIR", multirun)
+    names = ["imdb", "imdb@champion", "imdb/3", "models:/imdb@champion"]
+    paths = [multirun / "sweep/0/model", multirun / "sweep/0/checkpoints/best.ckpt"]
+    for name in (*names, *paths):
+        np.testing.assert_array_equal(api.load(name).predict(TEXTS).probabilities, expected.probabilities)
+    assert [version for _, _, version in registered] == [None, None, "3", None]
+    with pytest.raises(TrackingError, match=r"no run 'nowhere'(.|\n)*Neither is it a registered model"):
+        api.load("nowhere")
 
 
 def test_a_checkpoint_has_its_own_weights(predict, multirun, tmp_path):
