@@ -50,6 +50,9 @@ TRIAL_TAG, REPEAT_TAG = "trial.number", "trial.repeat"
 ADOPTED_TAG = "trial.adopted"
 """The run was another study's, and was taken over with its folder; MLflow keeps it under that study's parent."""
 
+EVALUATED_TAG = "evaluation.of"
+"""Tag of a run that only evaluated a model: the run that trained it."""
+
 PARENT_FILE = "parent_run.json"
 """Names a sweep's parent run, in the sweep's folder; see `sentiment.tracking.mlflow.parent`."""
 

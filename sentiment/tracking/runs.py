@@ -22,6 +22,7 @@ from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.outbox import DELIVERY_FILE
 from sentiment.tracking.params import read_settings
 from sentiment.tracking.result_file import (
+    EVALUATED_TAG,
     PARENT_FILE,
     REPEAT_TAG,
     RESULT_FILE,
@@ -276,4 +277,9 @@ def _fetch_runs(run_id: str, tracking_uri: str) -> list[StoredRun]:
     from sentiment.tracking.mlflow.read import read_child_records, read_record
 
     records = read_child_records(tracking_uri, run_id) or [read_record(tracking_uri, run_id)]
+    if trained := records[0].tags.get(EVALUATED_TAG):
+        raise TrackingError(
+            f"The run {run_id} trained no model: it is an evaluation of that of the run {trained}.\n"
+            f"  -> name that one: {trained}"
+        )
     return [StoredRun(record, make_temporary_folder(), tracking_uri) for record in records]

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import RunPruned, TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
+from sentiment.tracking.mlflow.evaluation import record_evaluation
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import write_result
@@ -227,6 +229,18 @@ def test_a_run_without_a_logged_model_says_how_to_get_one(sweep, fetch):
         _ = run.bundle
     with pytest.raises(TrackingError, match="no test predictions"):
         run.read_test_predictions()
+
+
+def test_the_run_of_an_evaluation_leads_to_the_one_that_it_is_of(sweep, find, tmp_path):
+    trained = run_ids(sweep)[1]
+    evaluated = record_evaluation(sweep.uri, trained, "rev.csv", "d" * 32, {"accuracy": 0.5}, [], tmp_path)
+    try:
+        with pytest.raises(
+            TrackingError, match=f"evaluation of that of the run {trained}(.|\n)*name that one: {trained}"
+        ):
+            find(evaluated)
+    finally:
+        MlflowClient(tracking_uri=sweep.uri).delete_run(evaluated)
 
 
 def test_long_settings_come_back_whole(project, result):

@@ -12,9 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, Metric
 from sentiment.tracking.mlflow.read import find_model
 from sentiment.tracking.mlflow.store import get_run, open_client, recording
 from sentiment.tracking.mlflow.write import attach_files
-
-EVALUATED_TAG = "evaluation.of"
-"""The run that trained the model."""
+from sentiment.tracking.result_file import EVALUATED_TAG
 
 LEARNED_TAG = "evaluation.learned"
 """How many of the measured reviews the model was trained on or selected by."""
