@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,9 @@ MULTIRUN_FILE = "multirun.yaml"
 
 COMMAND_FILE = "command.txt"
 """What a plain multirun leaves there: its command, flags and all; a study has it in ``study.json``."""
+
+CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+"""Flags of Hydra that say where the configuration lies: without them a command composes to something else."""
 
 CALLER = "SENTIMENT_CALLER"
 """Variable by which `sentiment.api` asks its command for the folder: what it is to be of, and the file to write it in.
@@ -108,6 +112,19 @@ def write_multirun_command(sweep_dir: Path) -> None:
     """Leave the command of this process in the folder of its multirun."""
     sweep_dir.mkdir(parents=True, exist_ok=True)
     write_text(sweep_dir / COMMAND_FILE, f"{write_own_command()}\n")
+
+
+def list_config_flags(command: str) -> list[str]:
+    """Return the flags of a command that say where its configuration lies, with their values."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # MLflow cut a long one
+        return []
+    found: list[str] = []
+    for word, following in pairwise([*words, ""]):
+        if word.partition("=")[0] in CONFIG_FLAGS:
+            found += [word] if "=" in word else [word, following]
+    return found
 
 
 def read_multirun_command(sweep_dir: Path) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment.config.objective import Direction
-from sentiment.private import parse_arguments
+from sentiment.config.run_context import list_config_flags
 from sentiment.report.run_summary import name_folder
 from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, job_order
 
@@ -213,16 +213,7 @@ class SweepTable:
         if self.best is None or self.best.record is None or self.best.is_copy:
             return None
         kept = [item for item in self.best.record.overrides if not item.lstrip("+~").startswith("hydra")]
-        return shlex.join(["python", "run.py", *self._list_config_flags(), *kept])
-
-    def _list_config_flags(self) -> list[str]:
-        """Return the flags of the command that say where the configuration lies: its options compose nowhere else."""
-        try:
-            given = vars(parse_arguments(shlex.split(self.command or "")[2:]))
-        except (ValueError, SystemExit):  # MLflow cut a long one
-            return []
-        flags = ("--config-path", "--config-name", "--config-dir")
-        return [word for flag in flags if (place := given[flag[2:].replace("-", "_")]) for word in (flag, place)]
+        return shlex.join(["python", "run.py", *list_config_flags(self.command or ""), *kept])
 
     def job_of(self, row: SweepRow) -> int:
         """Return the number of the first job behind a trial: that of its record, or where its record would be."""
