@@ -17,18 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--collect",
         action=CollectPairs,
-        metavar="PART=MULTIRUN",
+        metavar="PART=SWEEP",
         type=check_part,
-        help="take in the results of this multirun first, as this part of the record; may be given several times",
+        help="take in the results of this sweep first (its folder, its name under multirun/ or its MLflow parent run), "
+        "as this part of the record; may be given several times",
     )
 
 
 def check_part(text: str) -> str:
-    """Return ``PART=FOLDER`` where it is such."""
+    """Return ``PART=SWEEP`` where it is such."""
     if not re.fullmatch(r"\w+=.+", text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not PART=MULTIRUN, e.g. transformer=multirun/pooling_transformer"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is not PART=SWEEP, e.g. transformer=multirun/pooling_transformer")
     return text
 
 
@@ -42,8 +41,8 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.report.record.store import collect_part, store_part
 
     require_readme(options.folder)
-    for name, sweep_dir in options.collect.items():
-        part = collect_part(name, Path(sweep_dir))
+    for name, sweep in options.collect.items():
+        part = collect_part(name, sweep)
         print(store_part(options.folder, part))
         print("".join(f"  {note}\n" for note in part.notes), end="")
     for file in write_record(options.folder):

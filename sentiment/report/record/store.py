@@ -16,8 +16,9 @@ from typing import Any
 from sentiment.atomic import read_json, write_json
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
+from sentiment.config.run_context import CONFIG_FLAGS
 from sentiment.errors import SentimentError
-from sentiment.report.sweep.collect import collect_sweep
+from sentiment.report.sweep.names import open_sweep
 from sentiment.tracking.result_file import ResultRecord, list_facts, make_record
 
 PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "pretrain.cache_dir", "tracking.")
@@ -25,6 +26,9 @@ PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "pretrain.cache_dir", "tracking.")
 
 FOLDER = "FOLDER"
 """What stands in a stored command where a path stood."""
+
+PATH_WORDS = (r"data\.\w*path", r"(?:data|pretrain)\.cache_dir", *CONFIG_FLAGS)
+"""What paths of a machine stand behind in a command: keys and flags, as regular expressions."""
 
 
 class RecordError(SentimentError):
@@ -52,28 +56,40 @@ class RecordPart:
     notes: tuple[str, ...] = ()
 
 
-def collect_part(name: str, sweep_dir: Path) -> RecordPart:
+def collect_part(name: str, sweep: str) -> RecordPart:
     """Read the runs of a sweep that have ended, and the command that started it, without paths of this machine.
 
+    Args:
+        name: Name of the part.
+        sweep: The sweep, as every command takes it: its folder, its name under ``multirun/``, or its MLflow parent run.
+
     Raises:
-        RecordError: There is no such folder, or its runs are tries.
-        SentimentError: The sweep cannot be read.
+        RecordError: Its folder is on another machine, or its runs are tries.
+        SentimentError: There is no such sweep, or it cannot be read.
     """
-    if not sweep_dir.is_dir():
-        raise RecordError(f"there is no folder {sweep_dir}\n  -> give the folder of a multirun, as it was printed")
-    table = collect_sweep(sweep_dir)
+    table, sweep_dir = open_sweep(sweep)
+    if sweep_dir is None:
+        raise RecordError(f"the folder of {sweep} is not on this machine\n  -> take it in on the one that has it")
     if any(row.is_try for row in table.rows):
         raise RecordError(f"{sweep_dir} holds tries (debug), which are no results\n  -> run it without debug")
-    words = shlex.split(table.command or "")
-    command = shlex.join(
-        re.sub(r"^(data\.\w*path|(?:data|pretrain)\.cache_dir)=.*", rf"\1={FOLDER}", word) for word in words
-    )
+    command = _write_portably(table.command or "")
     records = tuple(record for record in table.records if record.status != "RUNNING")
     over_limit = {run.job_number for row in table.rows if row.excess for run in row.runs if run.job_number is not None}
     left = len(table.records) - len(records)
     notes = [note.replace(f"{sweep_dir}/", "") for note in table.notes]
     notes += [f"{left} runs had not ended and are left out."] if left else []
     return RecordPart(name, command, table.log_scaled, records, frozenset(over_limit), tuple(notes))
+
+
+def _write_portably(command: str) -> str:
+    """Return a command with FOLDER for the paths of this machine: of its program, its data and its configuration."""
+    program, *words = shlex.split(command)[1:] or [""]
+    for position, word in enumerate(words):
+        if position and words[position - 1] in CONFIG_FLAGS:
+            words[position] = FOLDER
+        else:
+            words[position] = re.sub(rf"^({'|'.join(PATH_WORDS)})=.*", rf"\1={FOLDER}", word)
+    return shlex.join(["python", Path(program).name, *words]) if command else ""
 
 
 def store_part(folder: Path, part: RecordPart) -> Path:

@@ -134,7 +134,7 @@ def test_errors_say_what_to_do(experiment_dir, runs, tmp_path):
         write_record(experiment_dir)
     with pytest.raises(SentimentError, match="so it is no experiment"):
         main(["record", str(tmp_path)])
-    with pytest.raises(SentimentError, match="there is no folder"):
+    with pytest.raises(SentimentError, match="no sweep called"):
         main(["record", str(experiment_dir), "--collect", "pooling=nowhere"])
     with pytest.raises(SystemExit):
         main(["record", str(experiment_dir), "--collect", "nowhere"])

@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from sentiment.config.run_context import write_multirun_command
+from sentiment.errors import SentimentError
 from sentiment.report.record.store import RecordError, RecordPart, collect_part, differing_keys, read_parts, store_part
+from sentiment.tracking import runs
 from sentiment.tracking.result_file import write_result
 
 PARAMS = {
@@ -89,4 +92,16 @@ def test_seed_paths_and_what_comes_with_another_model_are_no_differences(make_ru
 def test_tries_are_not_taken_in(tmp_path, make_run):
     write_result(tmp_path / "0", make_run(0, trainer__debug="fast"))
     with pytest.raises(RecordError, match="holds tries"):
-        collect_part("tries", tmp_path)
+        collect_part("tries", str(tmp_path))
+
+
+def test_a_sweep_is_taken_in_by_its_name_and_no_path_of_this_machine_with_it(tmp_path, make_run, monkeypatch):
+    monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
+    write_result(tmp_path / "mine/0", make_run(0))
+    places = "--config-dir /my/conf -m data.path=/my/data --config-path=/my/other seed=0,1"
+    monkeypatch.setattr("sys.argv", ["/my/run.py", *places.split()])
+    write_multirun_command(tmp_path / "mine")
+    wanted = "python run.py --config-dir FOLDER -m data.path=FOLDER --config-path=FOLDER seed=0,1"
+    assert collect_part("grid", "mine").command == collect_part("grid", str(tmp_path / "mine")).command == wanted
+    with pytest.raises(SentimentError, match=r"no sweep called mime(.|\n)*did you mean mine"):
+        collect_part("grid", "mime")

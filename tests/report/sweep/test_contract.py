@@ -318,7 +318,7 @@ def test_a_grid_whose_failed_trial_was_tried_again(run_sweep, capsys, tmp_path):
     table, _ = open_sweep(str(tmp_path / "multirun/mine"))
     assert [record.job_number for record in table.records] == [1, 2]
     assert not table.notes
-    part = collect_part("grid", tmp_path / "multirun/mine")
+    part = collect_part("grid", str(tmp_path / "multirun/mine"))
     assert [record.job_number for record in part.records] == [1, 2]
 
 
@@ -360,7 +360,7 @@ def test_the_repeats_that_a_trial_takes_over_count_everywhere(run_sweep, capsys,
     finished, notes = keep_finished(runs, table)
     assert [run.record.job_number for run in finished] == [0, 1, 5]
     assert notes == ["Left out, because they did not finish: jobs 2 (of no trial)."]
-    part = collect_part("grid", sweep_dir)
+    part = collect_part("grid", str(sweep_dir))
     assert [record.job_number for record in part.records] == [0, 1, 5]
 
 
