@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
 import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from sentiment.config.group import DataGroup, Group, TrackingSettings
 from sentiment.config.home import PROJECT_DIR
@@ -242,22 +244,32 @@ def read_defaults(option: Option) -> dict[str, Any]:
         if field.is_required():
             values[name] = shared.get(name, "???") if name in rules.base.model_fields else "???"
         else:
-            default = field.get_default(call_default_factory=True)
-            values[name] = default.model_dump() if isinstance(default, BaseModel) else default
+            values[name] = _read_default(field)
     values["name"] = option.name
     own = [name for name in values if name not in rules.base.model_fields]
     return {name: values[name] for name in ("name", *own, *values)}
+
+
+def _read_default(field: FieldInfo) -> Any:
+    default = field.get_default(call_default_factory=True)
+    return default.model_dump() if isinstance(default, BaseModel) else default
 
 
 def _adding(group: Kind, settings: type[BaseModel]) -> Callable[[T], T]:
     def add(target: T) -> T:
         option = Option(group, _read_name(group, settings), settings, target)
         _check(option, target)
-        code = hashlib.sha256(Path(inspect.getfile(target)).read_bytes()).hexdigest()
-        OPTIONS[group, option.name] = replace(option, code=code)
+        OPTIONS[group, option.name] = replace(option, code=_hash_code(target))
         return target
 
     return add
+
+
+def _hash_code(target: type) -> str | None:
+    """Return the SHA-256 of a class's file, which may lie in an archive; None where it was typed at a prompt."""
+    module = sys.modules[target.__module__]
+    file, read = getattr(module, "__file__", None), getattr(module.__loader__, "get_data", None)
+    return None if file is None or read is None else hashlib.sha256(read(file)).hexdigest()
 
 
 def _read_name(group: Kind, settings: type[BaseModel]) -> str:
@@ -309,7 +321,8 @@ def _check_types(option: Option) -> None:
                 f"{option.settings.__name__}.{name} is of a type that YAML does not have: {field.annotation}",
                 f"declare it with {kinds}, and convert it in __init__ of the class",
             )
-    for name, default in read_defaults(option).items():
+    own = {name: field for name, field in option.settings.model_fields.items() if not field.is_required()}
+    for name, default in {name: _read_default(field) for name, field in own.items()}.items():
         try:
             returned = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create({name: default})))[name]
         except OmegaConfBaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -138,6 +139,19 @@ def test_the_file_is_known_as_it_was_imported(write, tmp_path):
     load_extensions(package)
     [found] = list_extensions()
     assert found.code == hashlib.sha256((tmp_path / package / "bag.py").read_bytes()).hexdigest()
+
+
+def test_the_archive_of_a_logged_model_is_enough(write, tmp_path, monkeypatch):
+    """A model in MLflow carries the code as a zip file, with neither folders nor the project's conf/ beside it."""
+    package = write(bag=MODEL, folder=DATA, diary=TRACKER)
+    code = (tmp_path / package / "bag.py").read_bytes()
+    archive = shutil.make_archive(str(tmp_path / "code"), "zip", tmp_path, package)
+    shutil.rmtree(tmp_path / package)
+    monkeypatch.syspath_prepend(archive)
+    monkeypatch.setattr("sentiment.config.extension.PROJECT_DIR", Path(archive))
+    load_extensions(package)
+    assert [found.name for found in list_extensions()] == ["bag", "diary", "folder"]
+    assert list_extensions()[0].code == hashlib.sha256(code).hexdigest()
 
 
 def test_no_files_no_extensions(write):
