@@ -141,6 +141,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="of run.py, for every training of both")
     arguments = parser.parse_args()
     seconds, overrides, results = arguments.seconds, arguments.overrides, arguments.results / FILE
+    results.parent.mkdir(parents=True, exist_ok=True)
+    # Where a shell has put this command into the background, its studies would not hear the Ctrl-C that ends them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     there = read_studies(results, seconds, overrides)
     for seed in range(0 if arguments.draw else arguments.seeds):
         for policy in ("stock", "default") if seed % 2 else ("default", "stock"):
