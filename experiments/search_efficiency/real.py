@@ -69,7 +69,8 @@ def search(policy: str, seed: int, seconds: float, overrides: Sequence[str]) -> 
     Raises:
         SystemExit: The study ended by itself, so that it tells nothing of what it would have found.
     """
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp(), "study")  # alone in its parent: studies beside each other share their results
+    folder.mkdir()
     try:
         command = [sys.executable, str(PROJECT_DIR / "run.py"), *list_commands(seed, folder, overrides)[policy]]
         began = time.time()
@@ -83,7 +84,7 @@ def search(policy: str, seed: int, seconds: float, overrides: Sequence[str]) -> 
         process.wait(GRACE_SECONDS)
         return sorted(one for one in _read_trials(folder, began) if one[0] <= seconds)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder.parent)
 
 
 def _read_trials(folder: Path, began: float) -> Iterator[tuple[float, float, float]]:
