@@ -80,6 +80,17 @@ def _hide(text: str, key: str, variable: str | None) -> str:
     return text[: found[0].start()] + (separator + rest[1:] if rest[:1] == "&" else rest)
 
 
+def take_tracking_uri(uri: str) -> str:
+    """Take a tracking URI that a person typed: see `hide_tracking_password`; the server is named by it.
+
+    Raises:
+        ConfigError: It is no URL, or holds several passwords.
+    """
+    hidden = hide_tracking_password(uri)
+    name_server(hidden)
+    return hidden
+
+
 _named: set[str] = set()
 """Servers that this process was told of by a person: on the command line, in the environment or the configuration."""
 

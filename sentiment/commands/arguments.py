@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sentiment.credentials import hide_tracking_password
+from sentiment.credentials import take_tracking_uri
 from sentiment.errors import SentimentError
 
 
@@ -62,14 +62,11 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
-def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
-    """Add the MLflow store in which runs are looked for."""
-    parser.add_argument(
-        "--tracking-uri",
-        type=hide_tracking_password,
-        metavar="URI",
-        help="MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)",
-    )
+def add_tracking_uri(
+    parser: argparse.ArgumentParser, meaning: str = "MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)"
+) -> None:
+    """Add an MLflow store; a password in it goes into the environment, and is for this server."""
+    parser.add_argument("--tracking-uri", type=take_tracking_uri, metavar="URI", help=meaning)
 
 
 def add_page_arguments(parser: argparse.ArgumentParser, *, output: str, log: str) -> None:

@@ -10,7 +10,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import whole_number
+from sentiment.commands.arguments import add_tracking_uri, whole_number
 
 if TYPE_CHECKING:
     from sentiment.report.sweep.best import BestTrial
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="replace an experiment of other content, and the present champion"
     )
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the one the run was recorded in)")
+    add_tracking_uri(parser, "MLflow store (default: the one the run was recorded in)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sentiment.commands.arguments import refuse_unread
+from sentiment.commands.arguments import add_tracking_uri, refuse_unread
 
 SUMMARY = "write a page about a sweep that opens offline, with its plots as PNG and its tables as CSV"
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, metavar="FOLDER", help="where to write; else report/ in the sweep's folder"
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store, for a sweep that ran on another machine")
+    add_tracking_uri(parser, "MLflow store, for a sweep that ran on another machine")
 
 
 def run(options: argparse.Namespace) -> None:

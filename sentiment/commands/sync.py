@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sentiment.commands.arguments import add_tracking_uri
+
 SUMMARY = "deliver to MLflow what is recorded in the runs' folders and did not get there"
 
 
@@ -17,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", nargs="?", metavar="FOLDER", help="a run's or a sweep's, or its name under multirun/; without: all"
     )
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", help="the store with its password, which no run writes down (else: as noted)"
-    )
+    add_tracking_uri(parser, "the store with its password, which no run writes down (else: as noted)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import os
 import socket
@@ -67,6 +68,26 @@ def test_a_command_takes_the_password_out_of_its_address_and_leaves_texts_as_the
         options = parser.parse_args(["predict", "see http://me:pw@host/x", *flag])
         assert (options.texts, options.tracking_uri) == (["see http://me:pw@host/x"], "http://me@host")
         assert read_password("SENTIMENT_TRACKING_PASSWORD") == "planted"
+
+
+def test_every_command_with_an_address_takes_it_so(monkeypatch: pytest.MonkeyPatch):
+    """The password is for the server that was typed, and is printed with no message."""
+    parser = build_parser()
+    [commands] = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    known = {
+        name: action
+        for name, command in commands.items()
+        for action in command._actions
+        if "--tracking-uri" in action.option_strings
+    }
+    assert {"best", "report", "sync", "predict", "compare"} <= known.keys()
+    for action in known.values():
+        monkeypatch.setattr(credentials, "_named", set())
+        assert action.type is not None
+        assert action.type("http://me:planted@host") == "http://me@host"
+        assert credentials.is_named("http://me@host")
+        with pytest.raises(ConfigError, match="is not a URL"):
+            action.type("me:planted@host")
 
 
 def test_a_password_in_the_environments_address_is_taken_out_too(monkeypatch: pytest.MonkeyPatch):
