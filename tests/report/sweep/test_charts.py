@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment.config.objective import find_direction
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.charts.axes import JITTER, shift
 from sentiment.report.sweep.charts.costs import make_fronts
@@ -338,6 +339,18 @@ def test_runs_with_their_test_interval(make_record):
     test = find_series(panel, "test accuracy")
     assert test.low[0] == pytest.approx(0.7223, abs=1e-3)  # Wilson's interval of 750 in 1000
     assert test.high[0] == pytest.approx(0.7759, abs=1e-3)
+
+
+@pytest.mark.parametrize(("measure", "value"), [("loss", 1.3), ("mcc", -0.02), ("auroc", math.nan)])
+def test_what_is_no_share_of_reviews_has_no_interval(make_record, measure, value):
+    objective, test = f"val/{measure}", f"test/{measure}"
+    row = SweepRow(
+        number=0, label="rnn", state="complete", values={objective: 0.7}, rank=1, parameters={},
+        metrics={objective: 0.7, test: value}, runs=(make_record(0),), on_front=True,
+    )  # fmt: skip
+    table = SweepTable("sweep", None, (objective,), (find_direction(objective),), (row,), ())
+    (panel,) = make_runs(table).panels
+    assert [series.low for series in panel.series] == [None, None]
 
 
 def test_runs_over_a_limit_come_last_and_are_named():

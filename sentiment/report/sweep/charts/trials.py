@@ -120,8 +120,9 @@ def _name_group(table: SweepTable, row: SweepRow, several_models: bool, write: C
 def _mark_runs(table: SweepTable, groups: Sequence[tuple[str, list[SweepRow]]], metric: str, by_seed: bool) -> Series:
     points = [(name, row, row.value_of(metric)) for name, group in groups for row in group]
     measured = [(name, row, value) for name, row, value in points if value is not None]
-    ends = [_interval(row, value) for _, row, value in measured]
-    has_intervals = metric == "test/accuracy" and not by_seed and any(math.isfinite(low) for low, _ in ends)
+    is_share = metric == "test/accuracy" and not by_seed  # of other metrics nobody has counted what was right
+    ends = [_interval(row, value) if is_share else (math.nan, math.nan) for _, row, value in measured]
+    has_intervals = any(math.isfinite(low) for low, _ in ends)
     return Series(
         name=name_metric(metric) + (", each seed" if by_seed else ""),
         kind="markers",
