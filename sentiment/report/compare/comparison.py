@@ -209,8 +209,8 @@ def _choose_metric(groups: Mapping[str, Sequence[ResultRecord]], metric: str | N
         note += "checkpoints were selected on it, so it flatters all of them a little."
         return _choose_metric(groups, "val/accuracy")[0], [note]
     for record in records:
-        if metric not in record.metrics:
-            shared = [name for name in record.metrics if all(name in other.metrics for other in records)]
+        if metric not in record.numbers:
+            shared = [name for name in record.numbers if all(name in other.numbers for other in records)]
             raise ComparisonError(
                 f"The run {record.name!r} has no {metric}.\n"
                 f"  -> choose a metric that all have: {join_names(shared) or 'none'}"
@@ -229,7 +229,7 @@ def _note_settings(groups: Mapping[str, Sequence[ResultRecord]]) -> list[str]:
 
 def _make_group(name: str, records: Sequence[ResultRecord], metric: str) -> Group:
     ordered = sorted(records, key=lambda record: int(record.params["seed"]))
-    values = tuple(record.metrics[metric] for record in ordered)
+    values = tuple(record.numbers[metric] for record in ordered)
     bad = [record.name for record, value in zip(ordered, values, strict=True) if not math.isfinite(value)]
     if bad:
         raise ComparisonError(

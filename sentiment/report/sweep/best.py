@@ -47,7 +47,7 @@ class BestTrial:
     @property
     def run_value(self) -> float:
         """The value of `record`."""
-        return self.record.metrics.get(self.objective, self.value)
+        return self.record.numbers.get(self.objective, self.value)
 
     @property
     def threads(self) -> int | None:

@@ -65,7 +65,7 @@ def make_job_rows(
             state="running" if is_running else STATES[record.status],
             rank=None,
             parameters={**model, **{key: read_value(text) for key, text in kept.items()}},
-            values=_pick(record.metrics, objectives),
+            values=_pick(record.numbers, objectives),
             metrics=record.numbers,
             curve=_read_curve(record, objectives),
             started_seconds=start - origin,
@@ -160,7 +160,7 @@ def _find_lost(
         if number in history.replaced:  # standing trials have the results of some of its jobs
             continue
         first, changed = runs[0]
-        metrics = [record.metrics for record, _ in runs]
+        metrics = [record.numbers for record, _ in runs]
         is_measured = all(name in one for one in metrics for name in objectives)
         started = datetime.fromisoformat(first.started).timestamp()
         described = {key: read_value(text) for key, text in changed.items() if key in varied or not varied}

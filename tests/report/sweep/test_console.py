@@ -131,7 +131,7 @@ def test_only_pruned_jobs(pruned):
 def test_the_front_of_several_objectives_is_marked(make_record):
     sizes = [(0.9, 300), (0.8, 200), (0.7, 250)]
     records = [
-        make_record(number, "rnn", f"seed={number}", metrics={"val/accuracy": accuracy, "model/parameters": size})
+        make_record(number, "rnn", f"seed={number}", metrics={"val/accuracy": accuracy}, parameters=size)
         for number, (accuracy, size) in enumerate(sizes)
     ]
     lines = printed(records, 120, ("val/accuracy", "model/parameters")).splitlines()
