@@ -26,13 +26,17 @@ log = logging.getLogger(__name__)
 READER_VERSION = 2  # raise it when the same file would give other reviews
 FIRST_READER_VERSION = 1  # of files that give what they gave to the first reader, so that old studies go on
 
-SPLIT_IN_NAME = re.compile(r"(?<![a-z])(train|test|valid|val|dev)(?![a-z])|(?<![a-z])(training|validation)(?![a-z])")
+SPLIT_IN_NAME = re.compile(
+    r"(?<![a-z])(train|test|valid|val|dev|eval|holdout|heldout)(ing|ation|uation|s|set|data)?(?![a-z])"
+)
 
 UNLABELLED_KEY = "data.unlabelled_path"
 
 LABEL_PATHS = ("label_path", "validation_label_path", "test_label_path")
 
-OWN_SPLITS = {"data.validation_path": {"val", "dev"}, "data.test_path": {"tes"}}
+HELD_OUT = {"eva", "hol", "hel"}
+
+OWN_SPLITS = {"data.validation_path": {"val", "dev", *HELD_OUT}, "data.test_path": {"tes", *HELD_OUT}}
 """How files of a path begin to name their split, where they do; those of other paths say that they are for training."""
 
 READ_OTHERWISE = {
@@ -232,7 +236,7 @@ def find_files(key: str, path: Path) -> list[Path]:
     _require_different(key, path, found)
     top = Path(os.path.commonpath([file.parent for file in found]))
     names = [file.relative_to(top).as_posix() for file in found]
-    splits = {match and (match[1] or match[2])[:3] for match in map(SPLIT_IN_NAME.search, map(str.lower, names))}
+    splits = {match and match[1][:3] for match in map(SPLIT_IN_NAME.search, map(str.lower, names))}
     others = splits - {None} - OWN_SPLITS.get(key, {"tra"})
     if len(splits - {None}) > 1 or (others and None in splits):
         raise DataError(

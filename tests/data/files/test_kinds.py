@@ -143,6 +143,10 @@ def test_several_files(tmp_path: Path):
         (("test/part.csv", "train/part.csv"), "*/part.csv"),
         (("deep/Dev/part.csv", "deep/part.csv"), "**/*.csv"),
         (("reviews.csv", "test.csv"), "*.csv"),
+        (("testing.csv", "training.csv"), "*.csv"),
+        (("testset.csv", "trainset.csv"), "*.csv"),
+        (("eval.csv", "reviews.csv"), "*.csv"),
+        (("holdout_data.csv", "train_data.csv"), "*.csv"),
     ],
 )
 def test_splits_in_one_folder_are_not_one_training_set(tmp_path: Path, names: tuple[str, ...], pattern: str):
