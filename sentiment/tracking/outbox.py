@@ -7,9 +7,11 @@ run or the sweep, or ``python -m sentiment sync``) the second.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -91,7 +93,9 @@ class Outbox:
                 file.seek(max(0, end - 1))
                 if end and file.read(1) != b"\n":  # its writer was killed within the line
                     line = b"\n" + line
-                file.write(line)
+                if file.write(line) < len(line):  # no error: the disk took what it had room for
+                    file.truncate(end)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise TrackingError(
                 f"{self._file} cannot be written: {error}\n  -> free space, or choose another folder: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from dataclasses import replace
 
 import pytest
@@ -183,6 +184,21 @@ def test_two_commands_do_not_deliver_the_same_at_once(project, server, result):
         assert is_mine
         assert not Deliverer(project.folder, [server.uri]).deliver()
     assert server.requests == []
+
+
+def test_a_note_that_does_not_fit_is_no_note(tmp_path):
+    """A disk that fills up within a write takes a part of it, without an error."""
+    outbox = Outbox(tmp_path)
+    outbox.note("tags", tags={"a": "1"})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / OUTBOX_FILE).stat().st_size + 100, before[1]))
+    try:
+        with pytest.raises(TrackingError, match="No space left"):
+            outbox.note("tags", tags={"b": "2" * 1000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    outbox.note("tags", tags={"c": "3"})
+    assert [note["tags"] for _, note in outbox.read()] == [{"a": "1"}, {"c": "3"}]
 
 
 def test_a_line_that_was_cut_off_is_left_out_and_the_next_one_whole(tmp_path):
