@@ -124,8 +124,13 @@ class Search:
         if options.limits:
             check_limits(options.limits, build_sampler(options.sampler, trial_number=0, space=space))
         sampler = FreshSampler(options.sampler, space, is_valid)
-        if sampler.grid is not None:
-            log.info("The grid has %d points to try.", min(options.n_trials, len(sampler.grid)))
+        if sampler.grid is not None and options.n_trials < len(sampler.grid):
+            log.warning(
+                "The grid has %d points, and hydra.sweeper.n_trials=%d lets no more of them be tried.",
+                len(sampler.grid), options.n_trials,
+            )  # fmt: skip
+        elif sampler.grid is not None:
+            log.info("The grid has %d points to try.", len(sampler.grid))
         working_dir = Path(config.hydra.runtime.cwd)
         return cls(
             options=options,

@@ -142,6 +142,13 @@ def test_a_grid_keeps_its_order(sweep):
     assert len(study.trials) == 2
 
 
+def test_a_grid_that_is_cut_says_so(sweep, caplog):
+    with caplog.at_level("WARNING"):
+        study = sweep("x=1,2,3", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=2")
+    assert len(study.trials) == 2
+    assert "The grid has 3 points, and hydra.sweeper.n_trials=2 lets no more of them be tried." in caplog.text
+
+
 def test_a_grid_that_would_not_try_a_point_first_is_refused(sweep):
     with pytest.raises(StudyEndedError, match="a grid has its own order"):
         sweep("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.start=[{x: 2}]", "hydra.sweeper.n_trials=2")
