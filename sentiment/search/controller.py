@@ -280,9 +280,9 @@ class Controller:
         active = self._active[job.address.number]
         slot = self._executor.name_slot(job)
         values = show_values(active.claimed.values)
-        return RunningJob(
-            job.address.number, slot, now - active.started, values, job.address.repeat, active.claimed.reports
-        )
+        repeat = job.address.repeat
+        reports = active.claimed.reports if repeat == 0 else 0  # the first one alone reports
+        return RunningJob(job.address.number, slot, now - active.started, values, repeat, reports)
 
     def _stop(self) -> None:
         """End what is in flight and give its trials back, so that the next command runs them again."""

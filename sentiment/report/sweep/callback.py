@@ -196,12 +196,14 @@ def _note_successor(trial: Any, state: StudyState) -> None:
     from sentiment.search.study.trial import read_folder
     from sentiment.tracking.recorder import note_successor
 
+    earlier = next((one for one in state.replaced if one.number == trial.user_attrs.get(REPLACES_KEY)), None)
+    if earlier is None:
+        return  # before all trials are looked at, of which there may be thousands
     named = {job for one in state.trials for job in list_jobs(one, state.repeats)}
-    for earlier in [one for one in state.replaced if one.number == trial.user_attrs.get(REPLACES_KEY)]:
-        for repeat, job in enumerate(list_jobs(earlier, state.repeats)):
-            folder = None if job in named else read_folder(earlier, state.study_dir, repeat)
-            if folder is not None:
-                note_successor(folder, trial.number)
+    for repeat, job in enumerate(list_jobs(earlier, state.repeats)):
+        folder = None if job in named else read_folder(earlier, state.study_dir, repeat)
+        if folder is not None:
+            note_successor(folder, trial.number)
 
 
 def explain_watching(config: DictConfig, study_dir: Path) -> str:
