@@ -1,6 +1,6 @@
 """Real studies, the stock sweeper against the default search: at equal wall time, with paired seeds.
 
-    python experiments/search_efficiency/real.py --seeds 10 --seconds 240    # an hour and a half of two idle cores
+    python experiments/search_efficiency/real.py --seeds 10 --seconds 180    # an hour of two idle cores
     python experiments/search_efficiency/real.py --draw                      # the table from what is there
     python experiments/search_efficiency/real.py trainer.max_epochs=3        # other trainings, for both
 
@@ -136,7 +136,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--draw", action="store_true", help="run nothing")
     parser.add_argument("--results", type=Path, default=FOLDER)
     parser.add_argument("overrides", nargs="*", help="of run.py, for every training of both")
