@@ -178,15 +178,18 @@ class SweepTable:
 
     @property
     def ties(self) -> tuple[SweepRow, ...]:
-        """Trials that share the value of the best one, it among them, by a result of their own.
+        """Trials that share the value of the best one, it among them; of trials that share one result, one.
 
         Empty with several objectives, where the front shows which are equally good.
         """
         if self.best is None or len(self.objectives) > 1:
             return ()
         (name,) = self.objectives
-        best = self.best.values[name]
-        return tuple(row for row in self.ranked if row.values[name] == best and row.reused_from is None)
+        found: dict[int, SweepRow] = {}  # one of those that share a result
+        for row in self.ranked:
+            if row.values[name] == self.best.values[name]:
+                found.setdefault(row.number if row.reused_from is None else row.reused_from, row)
+        return tuple(found.values())
 
     @property
     def ranked(self) -> tuple[SweepRow, ...]:

@@ -91,6 +91,12 @@ def test_a_trial_that_shares_a_result_is_no_tie():
     assert collect_records([], "mine", history=make_history(*trials)).notes == ()
 
 
+def test_the_best_is_among_its_ties_though_it_shares_a_result():
+    """Of two workers the one with the higher number may have trained it."""
+    trials = [make_trial(0, value=0.9, reused_from=2), make_trial(1, value=0.9), make_trial(2, value=0.9)]
+    assert [row.number for row in collect_records([], "mine", history=make_history(*trials)).ties] == [0, 1]
+
+
 def test_jobs_of_a_grid_that_are_equally_good_are_told(make_grid):
     assert any(
         note.startswith("The jobs 0, 2 share the best")
