@@ -310,8 +310,9 @@ def _check_types(option: Option) -> None:
                 f"{option.settings.__name__}.{name} is of a type that YAML does not have: {field.annotation}",
                 f"declare it with {kinds}, and convert it in __init__ of the class",
             )
-    own = {name: field for name, field in option.settings.model_fields.items() if not field.is_required()}
-    for name, default in {name: _read_default(field) for name, field in own.items()}.items():
+        if field.is_required():
+            continue
+        default = _read_default(field)
         try:
             returned = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create({name: default})))[name]
         except OmegaConfBaseException:
