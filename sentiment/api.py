@@ -180,13 +180,9 @@ def load(name: str | Path) -> Run | Sweep | Predictor:
 
 
 def _load_model(name: str, multirun_dir: Path, tracking_uri: str) -> Predictor:
-    from sentiment.models.bundle import Predictor
-    from sentiment.models.checkpoint import load_checkpoint
     from sentiment.tracking.model_source import find_model_source
 
-    source = find_model_source(name, multirun_dir, tracking_uri)
-    file = source.checkpoint
-    return Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
+    return find_model_source(name, multirun_dir, tracking_uri).load()
 
 
 def load_run(folder: Path) -> Run:

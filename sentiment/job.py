@@ -257,12 +257,7 @@ def load_model(name: str, settings: Settings) -> Predictor:
     Raises:
         ModelFileError: There is no such model, or it cannot be read.
     """
-    from sentiment.models.bundle import Predictor
-    from sentiment.models.checkpoint import load_checkpoint
-
-    source = _find_source(name, settings.tracking.uri, settings.trainer.debug is not None)
-    file = source.checkpoint
-    return Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
+    return _find_source(name, settings.tracking.uri, settings.trainer.debug is not None).load()
 
 
 @cache

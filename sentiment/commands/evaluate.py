@@ -73,8 +73,6 @@ def run(options: argparse.Namespace) -> None:
         SentimentError: The model or the reviews cannot be read, or a label is no class of the model.
     """
     from sentiment.data.labelled import read_data_set, read_labelled_file
-    from sentiment.models.bundle import Predictor
-    from sentiment.models.checkpoint import load_checkpoint
     from sentiment.report.errors.evaluation import evaluate, print_metrics
     from sentiment.report.errors.page import write_report
     from sentiment.report.errors.summary import print_findings
@@ -83,8 +81,7 @@ def run(options: argparse.Namespace) -> None:
 
     data = None if options.data is None else _read_data(options)
     source = find_model_source(options.model, MULTIRUN_DIR, choose_tracking_uri(options.tracking_uri))
-    file = source.checkpoint
-    predictor = Predictor.load(source.bundle) if file is None else load_checkpoint(file, source.bundle)
+    predictor = source.load()
     if data is None:
         columns = options.text_column or "text", options.label_column or "label"
         reviews = read_labelled_file(options.file, predictor.class_names, options.label, *columns, options.read)

@@ -154,8 +154,6 @@ def _read(options: argparse.Namespace) -> Iterator[str]:
 def _load(options: argparse.Namespace) -> tuple[Predictor, str]:
     import torch
 
-    from sentiment.models.bundle import Predictor
-    from sentiment.models.checkpoint import load_checkpoint
     from sentiment.tracking.model_source import find_model_source
     from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri
 
@@ -164,9 +162,7 @@ def _load(options: argparse.Namespace) -> tuple[Predictor, str]:
     device = _choose_device(options.device)
     uri = choose_tracking_uri(options.tracking_uri)
     source = find_model_source(options.model, options.multirun_dir or MULTIRUN_DIR, uri)
-    if source.checkpoint is not None:
-        return load_checkpoint(source.checkpoint, source.bundle, device), source.title
-    return Predictor.load(source.bundle, device), source.title
+    return source.load(device), source.title
 
 
 def _choose_device(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentiment.errors import ModelFileError, TrackingError
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, read_result_of
@@ -16,6 +17,9 @@ from sentiment.tracking.runs import (
     find_stored_run,
     make_temporary_folder,
 )
+
+if TYPE_CHECKING:
+    from sentiment.models.bundle import Predictor
 
 REGISTRY_URI = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))?")
 
@@ -41,6 +45,19 @@ class ModelSource:
     def title(self) -> str:
         """What it is, for people."""
         return f"{self.description}, which is a try (debug) and no result" if self.is_try else self.description
+
+    def load(self, device: str = "cpu") -> Predictor:
+        """Read the model.
+
+        Raises:
+            ModelFileError: A file is missing, damaged or of another network.
+        """
+        from sentiment.models.bundle import Predictor  # torch takes a second, which a name that is none saves
+        from sentiment.models.checkpoint import load_checkpoint
+
+        if self.checkpoint is None:
+            return Predictor.load(self.bundle, device)
+        return load_checkpoint(self.checkpoint, self.bundle, device)
 
 
 def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -> ModelSource:
