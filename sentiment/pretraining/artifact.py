@@ -39,7 +39,7 @@ class Facts:
         fingerprint: What they depend on, hashed; the folder's name.
         settings: The settings that they were trained with, flat.
         texts: Fingerprint of the reviews.
-        code: Digest of the code that trained them.
+        code: Digest of the code that trained them; of several, where an attempt went on from one of earlier code.
         curve: Every validation: step, epoch, and metrics.
         loss: Best mean negative log-likelihood of a word held out.
         seconds: Wall time of the training.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sentiment import atomic
 from sentiment.config.home import write_portable
 from sentiment.config.option import find_option
 from sentiment.config.run_context import RunContext
@@ -51,6 +52,9 @@ log = logging.getLogger(__name__)
 
 RUN_TAG = "pretrain.run_id"
 """Tag beside it: the MLflow run in which they were learned."""
+
+CODE_FILE = "code.txt"
+"""In the folder of words that are being learned: the code of each attempt that the next one goes on from."""
 
 TELL_SECONDS = 2.0
 """Time between two tellings of progress."""
@@ -138,6 +142,7 @@ def learn_words(
         with open_recorder(own) as recorder:
             recorder.describe({FINGERPRINT_TAG: texts, "device": name_device(plan), WORDS_TAG: folder.name})
             reporter = Reporters([recorder, WordsProgress(tell, plan.trainer.max_epochs)])
+            code = _note_code(folder, code)
             result, weights = train_words(plan, gather_pieces(corpus, unlabelled, plan), folder, reporter)
             record = read_result_of(folder)
             assert record is not None, "it has just been written"
@@ -145,9 +150,19 @@ def learn_words(
                 folder, weights, settings=flatten_settings(plan), texts=texts, code=code, curve=list(record.history),
                 loss=result.metrics["val/loss"], seconds=result.seconds,
             )  # fmt: skip
+            (folder / CODE_FILE).unlink()
             recorder.finished(result)
     except RunPaused as stopped:
         raise RunPruned(str(stopped)) from None
+
+
+def _note_code(folder: Path, code: str) -> str:
+    """Note the code that trains; return all that have, of which several are the code of no run."""
+    file = folder / CODE_FILE
+    earlier = file.read_text().split() if file.exists() else []
+    codes = " ".join(dict.fromkeys([*earlier, code]))
+    atomic.write_text(file, codes)
+    return codes
 
 
 def train_words(

@@ -37,7 +37,10 @@ DATA_KEY = "study:data"
 """System attribute of a trial: which data it read, as the application names it."""
 
 CODE_KEY = "study:code"
-"""System attribute of a trial: digest of the code that its result depends on."""
+"""System attribute of a trial: digest of the code that its result depends on, or `SEVERAL`."""
+
+SEVERAL = "several"
+"""Stands for the code of a trial that was begun under one and went on under another: it has the identity of neither."""
 
 IDENTITY_VERSION = 2
 """Raise it when what is compared changes: older results are then trained again."""
@@ -160,17 +163,21 @@ class JobPlanner:
         data = None if identify_data is None else identify_data(config)
         if data is not None and repeat == 0:
             self._study.write(claimed.trial_id, DATA_KEY, data)
-        if repeat == 0 and self._application.identify_code is not None:
-            self._study.write(claimed.trial_id, CODE_KEY, self._application.identify_code(config))
+        identify_code, stored = self._application.identify_code, self._study.read(claimed.trial_id)
+        code = None if identify_code is None else identify_code(config)
+        known = stored.system_attrs.get(CODE_KEY)
+        marked = code if known in (None, code) else SEVERAL
+        if marked != known:
+            self._study.write(claimed.trial_id, CODE_KEY, marked)
         config = number_job(config, number)
         epochs = read_epochs(config, search.options)
         if repeat == 0 and epochs is not None:
             self._study.write(claimed.trial_id, EPOCHS_KEY, epochs)
-        # What a copy ends with is due to what it goes on from, too.
-        is_comparable = search.options.reuse != "none" and find_origin(self._study.read(claimed.trial_id)) is None
-        identity = self._identify(config, data) if is_comparable else None
-        if identity is not None:
-            self._study.write(claimed.trial_id, IDENTITY_KEY.format(repeat=repeat), identity)
+        # What a trial ends with is due to what it goes on from, too: as a copy, or from an attempt of earlier code.
+        is_comparable = search.options.reuse != "none" and find_origin(stored) is None and marked == code
+        identity = self._identify(config, data, code) if is_comparable else None
+        if identity != stored.system_attrs.get(key := IDENTITY_KEY.format(repeat=repeat)):
+            self._study.write(claimed.trial_id, key, identity)
         address = self._study.address_of(claimed, repeat)
         return Job(number, overrides, config, address, identity)
 
@@ -232,9 +239,7 @@ class JobPlanner:
         outcome = Outcome("complete", result.values, adopted_from=result.folder)
         return self._study.take_over(job.address.trial_id, job.address.repeat, outcome, result.described)
 
-    def _identify(self, config: DictConfig, data: str | None) -> str:
-        identify_code = self._application.identify_code
-        code = None if identify_code is None else identify_code(config)
+    def _identify(self, config: DictConfig, data: str | None, code: str | None) -> str:
         with resolving(config):  # a setting that follows from the job's number makes every job another
             settings = self._search.composer.resolve(config)
         content = [IDENTITY_VERSION, settings, data, code]

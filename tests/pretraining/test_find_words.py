@@ -69,8 +69,9 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(compose_settings, 
         with pytest.raises(PowerCut):
             find(compose_settings(model), cut)
     torch.rand(100)  # another process has drawn other numbers
-    rest = find(compose_settings(model, "model.dropout=0.3"))
+    rest = find(compose_settings(model, "model.dropout=0.3"), code="later")
     assert "Goes on after epoch 1.5," in caplog.text
+    assert "Other code of this project learned these words" in caplog.text, "half of them"
     assert equal(whole, rest)
     assert rest.facts.curve == whole.facts.curve
 

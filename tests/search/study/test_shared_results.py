@@ -136,6 +136,28 @@ def test_a_study_tells_which_trials_have_results_of_other_code(study, applicatio
     assert application.take() == [(1, 0), (2, 0), (3, 0)]
 
 
+@pytest.mark.parametrize("later", [["second"], ["second", "first"]])
+def test_what_several_codes_trained_is_shared_as_the_result_of_none(study, application, caplog, later):
+    """The trial went on from what earlier code had left; it counts in its own study, which tells of it."""
+
+    def stop(config):
+        raise KeyboardInterrupt
+
+    stopping = searchable(identify_code=lambda config: application.code, identify_data=lambda config: "first")(stop)
+    for application.code in ["first", *later][:-1]:
+        with pytest.raises(KeyboardInterrupt):
+            study("one", task=stopping)
+    application.code = later[-1]
+    [mixed] = [trial.params["x"] for trial in study("one") if trial.number == 0]
+    assert len(application.take()) == 2
+    with caplog.at_level(logging.WARNING, "sentiment"):
+        study("one")
+    assert "has changed since 1 of 2 finished trials (0)" in caplog.text
+    for name, application.code in [("two", "first"), ("three", "second")]:
+        study(name)
+        assert (mixed, 0) in application.take()
+
+
 def test_an_application_that_does_not_tell_its_code_shares_nothing(study, tmp_path):
     runs = []
     study("one", task=lambda config: runs.append(config.x) or 1.0)
