@@ -144,7 +144,7 @@ def search(name: str, overrides: Sequence[str] = (), *, n_trials: int | None = N
     Args:
         name: Option of ``search``: ``transformer``, ``rnn``, ``both``, ...
         overrides: As typed: ``["trainer.max_epochs=3", "hydra.sweeper.n_jobs=4"]``.
-        n_trials: Trials in all; None: as the search says.
+        n_trials: Trials in all; None: as the search says, of a grid all.
 
     Raises:
         CommandFailedError: It failed, or some trials have no result.

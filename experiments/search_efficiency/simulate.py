@@ -164,7 +164,7 @@ class SimulatedSearch:
 
     @property
     def total(self) -> int:
-        return self.options.n_trials
+        return self.options.n_trials or UNLIMITED
 
     @property
     def repeats(self) -> RepeatPlan:
@@ -300,7 +300,7 @@ def simulate(
         other = seed + OTHER_DRAWS if policy.draws_again else seed
         return _simulate_stock(policy, problem, workers=workers, seconds=seconds, seed=other)
     options = {**read_sweeper_defaults(), "sampler": {}, "pruner": None, "direction": "maximize"}
-    options |= {"n_trials": policy.n_trials or UNLIMITED, "n_jobs": workers, "study_name": "simulated"}
+    options |= {"n_trials": policy.n_trials, "n_jobs": workers, "study_name": "simulated"}
     options["margin"] = policy.margin
     sampler = FreshSampler({**policy.sampler, "seed": seed}, problem.space)
     pruner = Oracle(problem) if policy.is_oracle else policy.pruner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ from sentiment.errors import ConfigError, Fault
 from sentiment.format import write_own_command
 from sentiment.private import begin_jobs
 from sentiment.search.application import application_of, find_home
-from sentiment.search.budget import UNLIMITED
 from sentiment.search.controller import Controller
 from sentiment.search.frozen import freeze
 from sentiment.search.options import StudyOptions, is_population
@@ -32,6 +32,8 @@ from sentiment.search.study.stored import StoredStudy
 from sentiment.search.workers.executor import Executor, InProcess
 from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import list_devices, take_slots
+
+log = logging.getLogger(__name__)
 
 
 def run_study(
@@ -99,26 +101,31 @@ def require_own_workers(search: Search) -> None:
         raise ConfigError(faults)
 
 
-def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
-    """Let a budget alone end a study, unless the command line gives a number of trials too.
+ENDS = ("n_trials", "budget", "full_trials", "epochs")
+"""What ends a study."""
 
-    A number of trials there alone takes the place of the budget that the configuration has.
+
+def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
+    """Let what the command line says of the end of a study take the place of all that the configuration says of it.
+
+    Where the command line says nothing, a budget of the configuration counts, and no number of trials beside it.
 
     Raises:
         ConfigError: A population is to be of no particular size.
     """
-    given = {str(line).partition("=")[0].lstrip("+") for line in config.hydra.overrides.hydra}
-    if not options.limit:
-        return options
-    if "hydra.sweeper.n_trials" not in given:
-        if is_population(options):
-            problem = "is the size of the population, and a budget alone leaves it open"
-            raise ConfigError([Fault("hydra.sweeper.n_trials", problem, "add hydra.sweeper.n_trials=8")])
-        return options.model_copy(update={"n_trials": UNLIMITED})
-    budgets = ("budget", "full_trials", "epochs")
-    if any(f"hydra.sweeper.{name}" in given for name in budgets):
-        return options
-    return options.model_copy(update=dict.fromkeys(budgets))
+    typed = {
+        str(line).partition("=")[0].lstrip("+").removeprefix("hydra.sweeper.") for line in config.hydra.overrides.hydra
+    }
+    told = {name: getattr(options, name) for name in ENDS if getattr(options, name) is not None}
+    left = told.keys() - typed
+    if left == told.keys():  # nothing is typed
+        left = told.keys() & {"n_trials"} if options.limit else set()
+    if "n_trials" in left and is_population(options):
+        problem = "is the size of the population, and a budget alone leaves it open"
+        raise ConfigError([Fault("hydra.sweeper.n_trials", problem, "add hydra.sweeper.n_trials=8")])
+    if unread := [f"{name}={told[name]:g}" for name in ENDS[1:] if name in left]:
+        log.info("The command line says when the study ends, in place of %s.", " and ".join(unread))
+    return options.model_copy(update=dict.fromkeys(left))
 
 
 @contextmanager

@@ -51,7 +51,11 @@ class StudyOptions(BaseModel):
     metric_names: list[str] | None = Field(
         description="Names of the objectives, for Optuna's dashboard; null: it numbers them."
     )
-    n_trials: int = Field(ge=1, description="Trials of the study in all, over every process and restart.")
+    n_trials: int | None = Field(
+        ge=1,
+        description="Trials of the study in all, over every process and restart; null: every point of a grid, or "
+        "what the budget allows.",
+    )
     budget: Annotated[float | None, BeforeValidator(read_duration)] = Field(
         description="Wall time of the study, over all commands, e.g. 2h, 90m, 60s; with a budget of any kind, n_trials "
         "counts only where the command line gives it."

@@ -33,6 +33,7 @@ from sentiment.flat import is_within
 from sentiment.private import BASIC_LAUNCHER
 from sentiment.search import prior
 from sentiment.search.application import Application
+from sentiment.search.budget import UNLIMITED
 from sentiment.search.composer import Composer
 from sentiment.search.options import StudyOptions
 from sentiment.search.pruners import build_pruner
@@ -57,6 +58,26 @@ _NOWHERE = object()
 
 CustomSpace = Callable[[DictConfig, optuna.Trial], None]
 """An application's own search space: draws further parameters of a trial."""
+
+
+def _check_number(options: StudyOptions, grid: Mapping[Key, Point] | None) -> None:
+    """Say how many points a grid has, and which of them `n_trials` leaves out.
+
+    Raises:
+        ConfigError: Nothing would ever end the search.
+    """
+    if grid is None:
+        if options.n_trials is None and not options.limit and options.extend is None:
+            problem = "is null, every point of a grid, and this sampler draws points without end"
+            remedy = "add hydra.sweeper.n_trials=20 or a budget, or take the grid: hydra/sweeper/sampler=grid"
+            raise ConfigError([Fault("hydra.sweeper.n_trials", problem, remedy)])
+    elif options.n_trials is not None and options.n_trials < len(grid):
+        log.warning(
+            "The grid has %d points, and hydra.sweeper.n_trials=%d lets no more of them be tried.",
+            len(grid), options.n_trials,
+        )  # fmt: skip
+    else:
+        log.info("The grid has %d points to try.", len(grid))
 
 
 @dataclass(frozen=True)
@@ -124,13 +145,7 @@ class Search:
         if options.limits:
             check_limits(options.limits, build_sampler(options.sampler, trial_number=0, space=space))
         sampler = FreshSampler(options.sampler, space, is_valid)
-        if sampler.grid is not None and options.n_trials < len(sampler.grid):
-            log.warning(
-                "The grid has %d points, and hydra.sweeper.n_trials=%d lets no more of them be tried.",
-                len(sampler.grid), options.n_trials,
-            )  # fmt: skip
-        elif sampler.grid is not None:
-            log.info("The grid has %d points to try.", len(sampler.grid))
+        _check_number(options, sampler.grid)
         working_dir = Path(config.hydra.runtime.cwd)
         return cls(
             options=options,
@@ -159,10 +174,13 @@ class Search:
 
     @property
     def total(self) -> int:
-        """Trials of the study: those that it extends, else the number asked for, or points of a grid where fewer."""
+        """Trials of the study: those that it extends, else the number asked for, or points of a grid where fewer.
+
+        `UNLIMITED` where the budget alone decides.
+        """
         if self.options.extend is not None:
             return len(self.starts)
-        number = self.options.n_trials
+        number = self.options.n_trials or UNLIMITED
         return number if self.grid is None else min(number, len(self.grid))
 
     def find_names(self, known: Mapping[str, str]) -> dict[str, str]:

@@ -149,6 +149,22 @@ def test_a_grid_that_is_cut_says_so(sweep, caplog):
     assert "The grid has 3 points, and hydra.sweeper.n_trials=2 lets no more of them be tried." in caplog.text
 
 
+def test_a_grid_without_a_number_tries_every_point(sweep, caplog):
+    grid = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=null"]
+    assert len(sweep("x=range(0,25)", *grid).trials) == 25
+    assert len(sweep("x=range(0,27)", *grid).trials) == 27
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_only_a_grid_has_an_end_of_its_own(sweep):
+    with pytest.raises(StudyEndedError, match=r"(?s)draws points without end.*hydra.sweeper.n_trials=20"):
+        sweep(*SPACE, "hydra.sweeper.n_trials=null")
+
+
+def test_a_budget_alone_ends_a_search_without_a_number(sweep):
+    assert len(sweep(*SPACE, "hydra.sweeper.n_trials=null", "hydra.sweeper.full_trials=3").trials) == 3
+
+
 def test_a_grid_that_would_not_try_a_point_first_is_refused(sweep):
     with pytest.raises(StudyEndedError, match="a grid has its own order"):
         sweep("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.start=[{x: 2}]", "hydra.sweeper.n_trials=2")

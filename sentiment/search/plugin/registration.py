@@ -53,6 +53,7 @@ class StudySweeperConf(OptunaSweeperConf):
     _target_: str = "sentiment.search.plugin.sweeper.StudySweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "multivariate_tpe"}, {"pruner": "none"}])
 
+    n_trials: Any = 20
     pruner: Any = MISSING
     margin: float = 0.0
     metric_names: Any = None

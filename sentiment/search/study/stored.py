@@ -296,7 +296,8 @@ class StoredStudy:
             inside = len(keys.keys() & grid.keys())
         outside = len(standing) - inside
         new = f"{self._agenda.count_free(self.trials())} {'trials' if grid is None else 'new points'} to run"
-        history = f", {outside} do not and stay as history" if outside else ""
+        counted = "" if grid is not None else " that n_trials and the budget count"
+        history = f", {outside} do not and stay as history{counted}" if outside else ""
         return f"{new}; {inside} trials there belong to the new space{history}."
 
     def claim(self) -> ClaimedTrial | None:

@@ -332,16 +332,20 @@ def test_work_is_counted_by_jobs(state, outcomes, progress, work):
 @pytest.mark.parametrize(
     ("given", "n_trials", "full_trials"),
     [
-        ([], UNLIMITED, 20.0),  # a budget of the configuration ends the study
+        ([], None, 20.0),  # a budget of the configuration ends the study
         (["hydra.sweeper.n_trials=5"], 5, None),  # who says how many wants so many
         (["hydra.sweeper.n_trials=5", "hydra.sweeper.full_trials=20"], 5, 20.0),
-        (["hydra.sweeper.full_trials=20"], UNLIMITED, 20.0),
+        (["hydra.sweeper.full_trials=20"], None, 20.0),
+        (["hydra.sweeper.epochs=300"], None, None),  # another kind
+        (["hydra.sweeper.epochs=300", "hydra.sweeper.n_trials=5"], 5, None),
+        (["hydra.sweeper.budget=null", "hydra.sweeper.n_trials=5"], 5, None),  # that one is none
     ],
 )
 def test_what_the_command_line_gives_takes_the_place_of_the_configurations_budget(
     make_search, given, n_trials, full_trials
 ):
-    options = make_search(full_trials=20.0, n_trials=5).options
+    epochs = 300.0 if "hydra.sweeper.epochs=300" in given else None
+    options = make_search(full_trials=20.0, n_trials=5, epochs=epochs).options
     ends = open_end(options, OmegaConf.create({"hydra": {"overrides": {"hydra": given}}}))
     assert (ends.n_trials, ends.full_trials) == (n_trials, full_trials)
 
