@@ -5,11 +5,13 @@ import dataclasses
 import hashlib
 import html
 import json
+import math
 import re
 from html.parser import HTMLParser
 
 import pytest
 
+from sentiment.report.draw.page import _sort_key
 from sentiment.report.sweep.page import MOST_ROWS, render_page
 from sentiment.report.sweep.table import CurvePoint
 
@@ -115,3 +117,12 @@ def test_a_table_of_thousands_of_rows_is_cut_and_says_so(example_table):
     row = dataclasses.replace(example_table.rows[0], curve=curve)
     page = render_page(dataclasses.replace(example_table, rows=(row,)), [])
     assert f"The first {MOST_ROWS} of {MOST_ROWS + 7} rows; learning_curves.csv has them all." in page
+
+
+@pytest.mark.parametrize(
+    ("cell", "key"),
+    [(None, ""), (math.nan, ""), (math.inf, "Infinity"), (-math.inf, "-Infinity"), (1e-5, "1e-05"), (3, "3"),
+     ("inf", "inf"), ("null", "null"), (True, "True")],
+)  # fmt: skip
+def test_what_is_sorted_by_is_a_number_for_the_browser_too(cell, key):
+    assert _sort_key(cell) == key

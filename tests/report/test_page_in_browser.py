@@ -96,6 +96,10 @@ def test_a_person_can_hover_hide_sort_and_switch_the_theme(open_page):
     numbers = [float(text) for text in losses.all_text_contents() if text != "–"]
     assert (heading.get_attribute("aria-sort"), numbers) == ("descending", sorted(numbers, reverse=True))
     assert losses.last.text_content() == "–"  # what was not measured stays last
+    mixed = ["text 10", "Infinity", "0.5", "null", "1e-05", "0.1", "text 9", "0.05", "-Infinity"]
+    assert page.evaluate("texts => texts.sort(compareValues)", mixed) == [
+        "-Infinity", "1e-05", "0.05", "0.1", "0.5", "Infinity", "null", "text 9", "text 10",
+    ]  # fmt: skip
 
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.locator("#theme").click()
@@ -160,6 +164,14 @@ def test_a_range_brushed_on_an_axis_keeps_its_trials_on_the_whole_page(visit, ex
     page = visit(file)
     page.wait_for_selector("html[data-drawn]", state="attached", timeout=DRAWING_MS)
     panel = page.locator("#parallel_coordinates-0")
+    buttons = panel.locator(".modebar-btn").evaluate_all("buttons => buttons.map((button) => button.dataset.title)")
+    assert buttons == ["Download plot as a PNG"]  # a zoomed axis would have its ranges elsewhere
+    pruned, points = page.locator("#slices .legend button", has_text="pruned"), page.locator("#slices path.point")
+    all_points = points.count()
+    pruned.click()
+    page.wait_for_timeout(300)
+    without_pruned = points.count()
+    assert without_pruned < all_points
     panel.scroll_into_view_if_needed()
     box = panel.locator(".nsewdrag").bounding_box()
     rows = page.locator("#table-ranking tbody tr:visible")
@@ -174,8 +186,11 @@ def test_a_range_brushed_on_an_axis_keeps_its_trials_on_the_whole_page(visit, ex
     values = [row.values["val/accuracy"] for row in example_table.ranked]
     least = 0.45 * min(values) + 0.55 * max(values)
     assert rows.count() == sum(value >= least for value in values) < all_rows
+    assert points.count() == without_pruned
+    pruned.click()  # the legend alone decides, whatever was hidden when the range was chosen
     page.locator("#all").click()
-    assert rows.count() == all_rows
+    page.wait_for_timeout(300)
+    assert (rows.count(), points.count()) == (all_rows, all_points)
     page.locator("a[href^='#curve-']").click()
     assert f"The learning curve of trial {example_table.best.number}" in page.locator("#chosen").text_content()
     opacities = page.evaluate(
@@ -186,26 +201,69 @@ def test_a_range_brushed_on_an_axis_keeps_its_trials_on_the_whole_page(visit, ex
     page.context.close()
 
 
-def test_the_live_page_takes_up_what_is_new_and_keeps_what_a_person_chose(browser, make_record, tmp_path):
-    write_result(tmp_path / "0", make_record(0, "rnn", "seed=0"))
-    write_result(tmp_path / "1", make_record(1, "rnn", "seed=1"))
+@pytest.fixture
+def follow(browser, tmp_path):
+    """Open the live page of the sweep in `tmp_path`; what it complains of is kept on it."""
     with LiveServer("127.0.0.1", 0, tmp_path, str) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         page = browser.new_context().new_page()
-        complaints = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(server.url)
-        page.wait_for_selector("html[data-drawn]", state="attached", timeout=DRAWING_MS)
-        page.locator("#theme").click()
-        page.locator("#table-ranking th button").nth(2).click()
-        page.evaluate("scrollTo({ top: 400, behavior: 'instant' })")
-        write_result(tmp_path / "2", make_record(2, "rnn", "seed=2"))
-        page.wait_for_selector(".counts:has-text('3 trials')", timeout=DRAWING_MS)
-        assert page.locator("#table-ranking tbody tr").count() == 3
-        assert page.locator("th[aria-sort=ascending]").count() == 1
-        assert page.evaluate("[scrollY, document.documentElement.dataset.theme]") == [400, "dark"]
-        page.wait_for_function("document.getElementById('learning_curves-0').data.length === 3", timeout=DRAWING_MS)
-        assert complaints == []
+        page.complaints = []
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+
+        def follow_(place=""):
+            page.goto(f"{server.url}{place}")
+            page.wait_for_selector("html[data-drawn]", state="attached", timeout=DRAWING_MS)
+            return page
+
+        yield follow_
+        assert page.complaints == []
         server.shutdown()
         page.context.close()
+
+
+def wait_for_curves(page, count):
+    curves = page.locator("#learning_curves-0 .scatterlayer .trace")
+    curves.nth(count - 1).wait_for(state="attached", timeout=DRAWING_MS)
+    page.wait_for_timeout(500)  # the charts after it
+
+
+def test_the_live_page_takes_up_what_is_new_and_keeps_what_a_person_chose(follow, make_record, tmp_path):
+    write_result(tmp_path / "0", make_record(0, "rnn", "seed=0"))
+    write_result(tmp_path / "1", make_record(1, "rnn", "seed=1"))
+    page = follow()
+    page.locator("#theme").click()
+    page.locator("#table-ranking th button").nth(2).click()
+    page.evaluate("scrollTo({ top: 400, behavior: 'instant' })")
+    write_result(tmp_path / "2", make_record(2, "rnn", "seed=2"))
+    page.wait_for_selector(".counts:has-text('3 trials')", timeout=DRAWING_MS)
+    assert page.locator("#table-ranking tbody tr").count() == 3
+    assert page.locator("th[aria-sort=ascending]").count() == 1
+    assert page.evaluate("[scrollY, document.documentElement.dataset.theme]") == [400, "dark"]
+    wait_for_curves(page, 3)
+
+
+def test_a_range_on_the_live_page_is_one_of_values(follow, make_record, tmp_path):
+    def write(number, heads):
+        overrides = (f"model.heads={heads}", f"seed={number % 3}")
+        accuracy = 0.7 + 0.01 * (number % 3)
+        write_result(tmp_path / str(number), make_record(number, "rnn", *overrides, accuracy=accuracy))
+
+    def count_ranges():
+        return page.evaluate("document.getElementById('parallel_coordinates-0').layout.shapes?.length ?? 0")
+
+    for number, heads in enumerate([1, 4, 8]):
+        write(number, heads)
+    page = follow("#curve-1")
+    rows = page.locator("#table-ranking tbody tr:visible")
+    assert "The learning curve of trial 1" in page.locator("#chosen").text_content()
+    page.locator("#all").click()
+    page.evaluate("takeRange(document.getElementById('parallel_coordinates-0'), { x: [0.4, 1], y: [-0.2, 0.2] })")
+    assert (rows.count(), count_ranges()) == (2, 1)
+    write(3, 6)  # within the range
+    wait_for_curves(page, 4)
+    assert (rows.count(), count_ranges()) == (3, 1)
+    assert "3 trials drawn in the chosen ranges" in page.locator("#chosen").text_content()  # not the address's curve
+    write(4, 16)  # the axis has another end: its places stand for other values
+    wait_for_curves(page, 5)
+    assert (rows.count(), count_ranges(), page.locator("#chosen").is_visible()) == (5, 0, False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -108,6 +109,19 @@ def shade_line(series: Series, scale: ColourRange | None) -> float | None:
     if series.kind != "line" or series.colour is None or scale is None or not math.isfinite(series.colour[0]):
         return None
     return scale.locate(series.colour[0])
+
+
+def wrap(text: str, width: int, most_lines: int) -> list[str]:
+    """Break a text after spaces and underscores, and leave the rest out: the hover text has it whole."""
+    lines = [""]
+    for word in re.findall(r"[^ _]+[ _]?|[ _]", text):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+    shown = [line.rstrip() for line in lines[:most_lines]]
+    if len(lines) > most_lines:
+        shown[-1] += " …"
+    return [line if len(line) <= width + 2 else f"{line[:width]}…" for line in shown]
 
 
 def list_numbers(panel: Panel, axis: Axis) -> list[float]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +32,7 @@ from sentiment.report.draw.look import (
     choose_looks,
     find_colour_ranges,
     shade_line,
+    wrap,
 )
 
 MARKERS = {"circle": "o", "diamond": "D", "cross": "x", "triangle": "v"}
@@ -123,7 +123,7 @@ def _draw_axis(axes: Axes, panel: Panel, axis: Axis) -> None:
     scale.get_label().set_fontsize(9)
     scale.set_tick_params(labelsize=8)
     if axis.categories is not None:
-        names = [textwrap.shorten(_plain(name), 40, placeholder=" …") for name in axis.categories]
+        names = [_plain(wrap(name, 40, 1)[0]) for name in axis.categories]
         is_crowded = which == "x" and sum(map(len, names)) > 40
         slant: dict[str, Any] = {"rotation": 30, "ha": "right"} if is_crowded else {}
         scale.set_ticks(range(len(names)), names, **slant)

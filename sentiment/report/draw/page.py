@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,5 +124,7 @@ def _write_figures(shown: Sequence[ShownChart]) -> Markup:
 
 
 def _sort_key(cell: Cell) -> str:
-    """Return what a click on a heading sorts by: numbers in full, nothing for an empty cell."""
+    """Return what a click on a heading sorts by: numbers in full, as JavaScript reads them; nothing for no value."""
+    if isinstance(cell, float):
+        return "" if math.isnan(cell) else str(cell).replace("inf", "Infinity")
     return "" if cell is None else str(cell)

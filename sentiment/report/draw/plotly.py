@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 import itertools
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ from sentiment.report.draw.look import (
     find_colour_ranges,
     list_numbers,
     shade_line,
+    wrap,
 )
 
 SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin-open", "triangle": "triangle-down"}
@@ -87,6 +87,8 @@ def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, C
         "xaxis": _draw_axis(panel, panel.x),
         "yaxis": _draw_axis(panel, panel.y),
     }
+    if panel.has_brush:
+        layout["meta"] = list(panel.y.categories or ())  # in full: the page's script knows the axes by them
     return go.Figure({"data": traces, "layout": layout})
 
 
@@ -96,6 +98,7 @@ def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
     drawn: dict[str, Any] = {
         "title": {"text": _wrap(axis.title, 28, 3), "standoff": 10},
         "automargin": True,
+        "fixedrange": panel.has_brush,  # zoomed, its ranges would lie elsewhere
         "zeroline": False,
         "showline": True,
         "ticks": "outside",
@@ -123,16 +126,7 @@ def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
 
 
 def _wrap(text: str, width: int, most_lines: int) -> str:
-    """Break a text after spaces and underscores, and leave the rest out: the hover text has it whole."""
-    lines = [""]
-    for word in re.findall(r"[^ _]+[ _]?|[ _]", text):
-        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
-            lines.append("")
-        lines[-1] += word
-    shown = [line.rstrip() for line in lines[:most_lines]]
-    if len(lines) > most_lines:
-        shown[-1] += " …"
-    return "<br>".join(html.escape(line if len(line) <= width + 2 else f"{line[:width]}…") for line in shown)
+    return "<br>".join(map(html.escape, wrap(text, width, most_lines)))
 
 
 def _draw_series(panel: Panel, series: Series, look: Look, scale: ColourRange | None) -> list[dict[str, Any]]:

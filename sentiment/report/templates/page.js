@@ -45,6 +45,7 @@ async function drawAll() {
     await Plotly.react(id, figure.data, figure.layout, {
       responsive: true,
       displaylogo: false,
+      showSendToCloud: false, // the button would upload the plot
       displayModeBar: hasMouse ? "hover" : false,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     });
@@ -68,21 +69,25 @@ function toggleSeries(button) {
   }
 }
 
+/** Order numbers by their values, and the texts beside them, which come last, as people do. */
+function compareValues(a, b) {
+  const [one, other] = [Number(a), Number(b)];
+  if (Number.isNaN(one) && Number.isNaN(other)) return a.localeCompare(b, "en", { numeric: true });
+  return Number.isNaN(one) || Number.isNaN(other) ? Number.isNaN(one) - Number.isNaN(other) : one - other;
+}
+
 /** Sort by the full values; empty cells stay last in either direction. */
 function sortBy(heading) {
   const table = heading.closest("table");
   const column = heading.cellIndex;
-  const isNumber = heading.classList.contains("number");
   const isFirst = heading.ariaSort !== "ascending";
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", isFirst ? "ascending" : "descending");
   const sign = isFirst ? 1 : -1;
   const key = (row) => row.cells[column].dataset.value;
-  const isEmpty = (value) => value === "" || (isNumber && Number.isNaN(Number(value)));
-  const compare = (a, b) => (isNumber ? Number(a) - Number(b) : a.localeCompare(b, "en", { numeric: true }));
   const rows = [...table.tBodies[0].rows].sort((one, other) => {
     const [a, b] = [key(one), key(other)];
-    return isEmpty(a) || isEmpty(b) ? isEmpty(a) - isEmpty(b) : sign * compare(a, b);
+    return a === "" || b === "" ? (a === "") - (b === "") : sign * compareValues(a, b);
   });
   table.tBodies[0].append(...rows);
 }

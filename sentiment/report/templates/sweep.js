@@ -3,7 +3,7 @@
 const brushed = "parallel_coordinates";
 const faded = 0.06;
 const margin = 0.015; // by which a range is wider than it was dragged: a point at its very end is meant
-const ranges = new Map(); // axis of the parallel coordinates, by its place, to [low, high]
+const ranges = new Map(); // axis of the parallel coordinates, by its title, to [low, high]
 let pressed = 0; // where the mouse went down, in axes of the parallel coordinates
 let shown = null; // numbers of the trials to show in `places`; null: all
 let places = ""; // where they alone are shown: everywhere, or in one chart
@@ -17,12 +17,13 @@ function showTrials(numbers, chart = "") {
     const traces = [];
     panel.data.forEach((trace, place) => {
       if (trace.meta === undefined && trace.customdata === undefined) return;
-      trace.whole ??= { opacity: trace.opacity, visible: trace.visible };
+      // What has a name is hidden and shown by the legend alone; what is folded has none.
+      trace.whole ??= { opacity: trace.opacity, isFolded: trace.visible === false && !trace.legendgroup };
       const isShown = here === null || here.has(trace.meta);
       const points = trace.customdata?.flatMap((number, point) => (here?.has(number) ? [point] : []));
       traces.push(place);
       change.opacity.push(isShown || points ? trace.whole.opacity : faded);
-      change.visible.push(trace.whole.visible === false ? here !== null && isShown : trace.visible ?? true);
+      change.visible.push(trace.whole.isFolded ? here !== null && isShown : trace.visible ?? true);
       change.selectedpoints.push(here === null ? null : (points ?? null));
     });
     if (traces.length) Plotly.restyle(panel, change, traces);
@@ -36,20 +37,23 @@ function showTrials(numbers, chart = "") {
   bar.hidden = numbers === null;
   if (numbers === null) return;
   const [first] = numbers;
-  const many = `${numbers.size} trial${numbers.size === 1 ? "" : "s"} drawn in the chosen ranges; all others are left out.`;
+  const many = `${numbers.size} trial${numbers.size === 1 ? "" : "s"} drawn in the chosen ranges. Others are faded, and left out of the ranking; lines over several trials stay.`;
   bar.firstElementChild.textContent = chart === "" ? many : `The learning curve of trial ${first}; the others are faded.`;
 }
 
-/** Keep the trials whose lines run through every chosen range. */
+/** Keep the trials whose lines run through every chosen range, less those of axes that have other ends by now. */
 function brush(panel) {
-  const shapes = [...ranges].map(([axis, [low, high]]) => ({
+  const titles = panel.layout.meta;
+  for (const title of ranges.keys()) if (!titles.includes(title)) ranges.delete(title);
+  const chosen = [...ranges].map(([title, ends]) => [titles.indexOf(title), ...ends]);
+  const shapes = chosen.map(([axis, low, high]) => ({
     type: "rect", x0: low, x1: high, y0: axis - 0.32, y1: axis + 0.32, line: { width: 1.5, color: "#7A828C" },
     fillcolor: "rgba(122,130,140,0.22)", layer: "below",
   }));
   Plotly.relayout(panel, { shapes, selections: [] });
   const lines = panel.data.filter((trace) => trace.meta !== undefined);
   const isInside = (trace) =>
-    [...ranges].every(([axis, [low, high]]) => trace.y.some((y, at) => y === axis && trace.x[at] >= low && trace.x[at] <= high));
+    chosen.every(([axis, low, high]) => trace.y.some((y, at) => y === axis && trace.x[at] >= low && trace.x[at] <= high));
   showTrials(ranges.size ? new Set(lines.filter(isInside).map((trace) => trace.meta)) : null);
 }
 
@@ -70,7 +74,7 @@ function takeRange(panel, range) {
   const passed = isLine ? [] : axes.filter((axis) => axis >= top && axis <= bottom);
   const distance = (axis) => Math.abs(axis - pressed);
   const nearest = axes.reduce((best, axis) => (distance(axis) < distance(best) ? axis : best));
-  for (const axis of [nearest, ...passed]) ranges.set(axis, [low - margin, high + margin]);
+  for (const axis of [nearest, ...passed]) ranges.set(panel.layout.meta[axis], [low - margin, high + margin]);
   brush(panel);
 }
 
@@ -106,6 +110,7 @@ root.addEventListener("drawn", () => {
     panel.on("plotly_doubleclick", showAll);
     panel.on("plotly_deselect", showAll);
   }
-  if (shown !== null) showTrials(shown, places);
-  else showCurve(location.hash);
+  if (places !== "") showTrials(shown, places);
+  else if (ranges.size && panel?.on) brush(panel);
 });
+root.addEventListener("drawn", () => showCurve(location.hash), { once: true });

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
-from sentiment.report.draw.look import PALETTE, ROLES, choose_log_ticks, choose_looks, find_colour_ranges
+from sentiment.report.draw.look import PALETTE, ROLES, choose_log_ticks, choose_looks, find_colour_ranges, wrap
 
 
 def chart_of(*panels):
@@ -55,3 +55,17 @@ def test_logarithmic_ticks_are_few_and_lie_about_the_points(low, factor):
     assert 1 <= len(ticks) <= 9
     assert ticks == sorted(ticks)
     assert all(low / 10 <= tick <= low * factor * 10 for tick in ticks)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("embedding_size (32 to 128)", ["embedding_", "size (32", "to 128)"]),
+        ("a b", ["a b"]),
+        ("", [""]),
+        ("/home/somebody_model", ["/home/some…", "model"]),
+        ("one two three four five six seven", ["one two", "three four", "five six …"]),
+    ],
+)
+def test_long_names_are_broken_and_then_cut(text, lines):
+    assert wrap(text, 10, 3) == lines

@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 
+from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.draw.matplotlib import draw_static, write_png
 
 
@@ -37,3 +38,11 @@ def test_empty_cells_stay_empty(example_charts):
 def test_a_legend_names_each_series_once(example_charts):
     (legend,) = draw_static(example_charts[0]).legends
     assert [text.get_text() for text in legend.get_texts()] == ["trials", "pruned", "failed", "best so far"]
+
+
+def test_a_long_category_is_cut_and_not_left_out():
+    path = "/a/folder/of/which/the/name/is/longer/than/there/is/room"
+    points = Series("", "markers", (0.1, 0.2), (path, "short"))
+    chart = Chart("c", "C", "", (Panel(Axis("x"), Axis("", categories=(path, "short")), (points,)),))
+    (axes,) = draw_static(chart).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [f"{path[:40]}…", "short"]

@@ -336,6 +336,7 @@ def test_runs_with_their_test_interval(make_record):
     (panel,) = make_runs(make_table(*rows)).panels
     assert panel.y.categories == ("1: heads=2", "0: heads=1")
     assert find_series(panel, "validation accuracy").x == (0.9, 0.8)
+    assert [series.trials for series in panel.series] == [(1, 0)] * 2  # a chosen range fades them, too
     test = find_series(panel, "test accuracy")
     assert test.low[0] == pytest.approx(0.7223, abs=1e-3)  # Wilson's interval of 750 in 1000
     assert test.high[0] == pytest.approx(0.7759, abs=1e-3)

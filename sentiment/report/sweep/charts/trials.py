@@ -131,6 +131,7 @@ def _mark_runs(table: SweepTable, groups: Sequence[tuple[str, list[SweepRow]]], 
         low=tuple(low for low, _ in ends) if has_intervals else None,
         high=tuple(high for _, high in ends) if has_intervals else None,
         hover=tuple(describe_row(table, row, write_metric(metric, value)) for _, row, value in measured),
+        trials=tuple(row.number for _, row, _ in measured),
     )
 
 
