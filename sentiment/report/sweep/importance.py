@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -66,7 +67,8 @@ def choose_values(rows: Sequence[SweepRow], objective: str) -> tuple[dict[int, f
     that is left has the right value.
 
     Returns:
-        Number of the trial to its value. One that shares another one's result is no second measurement of it.
+        Number of the trial to its value, where that is finite. One that shares another one's result is no second
+        measurement of it.
     """
     trained = [row for row in rows if row.reused_from is None]
     own = [row for row in trained if not row.is_copy]
@@ -85,7 +87,7 @@ def choose_values(rows: Sequence[SweepRow], objective: str) -> tuple[dict[int, f
                 how = f"ended trials, by what each had after epoch {format_number(least)}"
     if len(own) < len(trained):
         how += f"; {COPIES_LEFT_OUT}"
-    return values, how
+    return {number: value for number, value in values.items() if math.isfinite(value)}, how
 
 
 def find_opener(rows: Sequence[SweepRow], shared: Sequence[str], varied: Sequence[str]) -> str | None:

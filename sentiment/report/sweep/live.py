@@ -92,9 +92,9 @@ class LivePage:
             return render_page(table, make_charts(table), links, "live", **content)
 
     def _explain(self, table: SweepTable) -> SweepTable:
-        """Add the importances, which take long: they stay while no further trial is complete."""
-        complete = tuple((row.number, tuple(row.values.items())) for row in table.rows if row.state == "complete")
-        if self._importances is None or self._importances[0] != complete:
-            self._importances = complete, add_importances(table)
+        """Add the importances, which take long: they stay while no further trial is complete or pruned."""
+        measured = [(row.number, row.state, row.values) for row in table.rows if row.state in ("complete", "pruned")]
+        if self._importances is None or self._importances[0] != measured:
+            self._importances = measured, add_importances(table)
         known = self._importances[1]
         return replace(table, importances=known.importances, importance_note=known.importance_note)

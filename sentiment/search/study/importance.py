@@ -53,7 +53,7 @@ def measure_importances(
     Args:
         points: Parameter to value; every point has the same parameters. Text makes a category, a number a number.
         values: The objective, as many as there are points.
-        log_scaled: Parameters that were drawn on a logarithmic scale: they are measured on it.
+        log_scaled: Parameters that were drawn on a logarithmic scale: they are measured on it, if all are above 0.
         resamples: Number of resamples.
         seed: Makes the result repeatable.
 
@@ -66,7 +66,7 @@ def measure_importances(
     """
     finite = [(point, value) for point, value in zip(points, values, strict=True) if math.isfinite(value)]
     _check_enough(finite)
-    scaled = [_scale(point, log_scaled) for point, _ in finite]
+    scaled = _scale([point for point, _ in finite], log_scaled)
     distributions = _find_distributions(scaled)
     if not distributions:
         raise ImportanceError("Only one point was tried: no parameter has two values.")
@@ -91,11 +91,14 @@ def _check_enough(finite: Sequence[tuple[Mapping[str, float | str], float]]) -> 
         raise ImportanceError("Every trial has the same objective: no parameter explains a difference.")
 
 
-def _scale(point: Mapping[str, float | str], log_scaled: Collection[str]) -> dict[str, float | str]:
-    return {
-        name: math.log10(value) if name in log_scaled and not isinstance(value, str) and value > 0 else value
-        for name, value in point.items()
-    }
+def _scale(points: Sequence[Mapping[str, float | str]], log_scaled: Collection[str]) -> list[dict[str, float | str]]:
+    """Take the logarithms of the parameters of `log_scaled`; not where a trial has a value without one, such as 0."""
+    values = {name: [point.get(name, "") for point in points] for name in log_scaled}
+    chosen = {name for name, found in values.items() if all(not isinstance(one, str) and one > 0 for one in found)}
+    return [
+        {name: math.log10(float(value)) if name in chosen else value for name, value in point.items()}
+        for point in points
+    ]
 
 
 def _find_distributions(points: Sequence[Mapping[str, float | str]]) -> dict[str, BaseDistribution]:

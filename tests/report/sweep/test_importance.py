@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -134,3 +135,8 @@ def test_equal_work_is_counted_in_epochs(make_record):
     values, how = choose_values([*rows[:3], replace(rows[3], runs=(copy,))], "val/accuracy")
     assert values == {0: 0.2, 1: 0.6, 2: 0.9}
     assert how.startswith("ended trials, by what each had after epoch 2; copies are left out")
+
+
+def test_a_trial_without_a_finite_value_is_not_counted():
+    rows = [make_row(number, math.inf if number == 3 else 0.1 * number, a=number) for number in range(10)]
+    assert "over 9 complete trials." in measure_branches(rows, ("a",), (), "val/accuracy", resamples=2)[1]

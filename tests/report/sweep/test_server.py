@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
 
 from sentiment.errors import SentimentError
 from sentiment.report.sweep import live
+from sentiment.report.sweep.live import LivePage
 from sentiment.report.sweep.server import LiveServer, PortTakenError
 from sentiment.tracking.result_file import write_result
 
@@ -149,3 +151,14 @@ def test_a_port_that_is_taken_is_said_or_passed_over(server, sweep_dir, monkeypa
 def test_only_addresses_of_this_server_are_its_names(sweep_dir, host, name, is_own):
     with LiveServer(host, 0, sweep_dir, str) as server:
         assert server.is_own_name(name) is is_own
+
+
+def test_importances_are_measured_anew_when_a_pruned_trial_joins_them(example_table, tmp_path, monkeypatch):
+    counts = []
+    monkeypatch.setattr(live, "add_importances", lambda table: counts.append(len(table.rows)) or table)
+    page = LivePage(tmp_path)
+    pruned = next(row for row in example_table.rows if row.state == "pruned")
+    before = replace(example_table, rows=tuple(row for row in example_table.rows if row is not pruned))
+    for table in (before, before, example_table, replace(example_table, notes=("new",))):
+        page._explain(table)
+    assert counts == [11, 12]

@@ -99,3 +99,11 @@ def test_shares_are_shares(values):
     assert all(0 <= low <= mean <= high <= 1 for _, mean, low, high in rows)
     assert sum(mean for _, mean, _, _ in rows) <= 1 + 1e-6
     assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
+
+
+def test_a_value_without_a_logarithm_keeps_its_place_below_the_others():
+    """Zero is the least of a grown space's values; among the logarithms of the others it would be the largest."""
+    points = [{"decay": 0.0 if number < 10 else 10 ** (-5 + number % 5), "other": number % 3} for number in range(30)]
+    values = [point["decay"] for point in points]
+    expected = measure_importances(points, values, [], resamples=3)
+    assert measure_importances(points, values, ["decay", "nowhere"], resamples=3) == expected
