@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,8 +28,10 @@ MULTIRUN_FILE = "multirun.yaml"
 COMMAND_FILE = "command.txt"
 """What a plain multirun leaves there: its command, flags and all; a study has it in ``study.json``."""
 
-CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
-"""Flags of Hydra that say where the configuration lies: without them a command composes to something else."""
+FOLDER_FLAG = r"--config-[dp][a-z]*|-c[dp]"
+CONFIG_FLAG = rf"{FOLDER_FLAG}|--config-n[a-z]*|-cn|\+*hydra\.searchpath"
+"""What says in a command where its configuration lies, as regular expressions; the first one is of folders alone.
+Without them the rest of the command composes to something else."""
 
 CALLER = "SENTIMENT_CALLER"
 """Variable by which `sentiment.api` asks its command for the folder: what it is to be of, and the file to write it in.
@@ -115,14 +118,14 @@ def write_multirun_command(sweep_dir: Path) -> None:
 
 
 def list_config_flags(command: str) -> list[str]:
-    """Return the flags of a command that say where its configuration lies, with their values."""
+    """Return the words of a command that say where its configuration lies, flags with their values."""
     try:
         words = shlex.split(command)
     except ValueError:  # MLflow cut a long one
         return []
     found: list[str] = []
     for word, following in pairwise([*words, ""]):
-        if word.partition("=")[0] in CONFIG_FLAGS:
+        if re.fullmatch(CONFIG_FLAG, word.partition("=")[0]):
             found += [word] if "=" in word else [word, following]
     return found
 

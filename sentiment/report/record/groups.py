@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 from sentiment.config.objective import Direction
-from sentiment.format import format_number, format_points, format_setting, is_share, write_csv_cell
+from sentiment.format import format_number, format_points, format_setting, is_share, shorten_keys, write_csv_cell
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.record.store import differing_keys, read_setting
-from sentiment.tracking.result_file import BEHIND_NAMES, FINGERPRINT_TAG, ResultRecord, differ_in
+from sentiment.tracking.result_file import (
+    BEHIND_NAMES,
+    FINGERPRINT_TAG,
+    LESSONS_TAG,
+    START_TAG,
+    WORDS_TAG,
+    ResultRecord,
+    differ_in,
+)
 
 Point = tuple[Value, Value]
+
+NAMED_BY = {WORDS_TAG: "pretrain.name", START_TAG: "trainer.init_from", LESSONS_TAG: "trainer.teachers"}
+"""The settings behind whose names there is what a tag tells of: where one is null, there is nothing to tell."""
 
 LEAST_LINE_POINTS = 3
 """Distinct numbers of a setting from which a line over them tells more than a list."""
@@ -60,14 +71,9 @@ class RunGroup:
         """The metric of the test: the measure of the objective, or accuracy where that is a cost."""
         return name_test(self.objective)
 
-    @property
-    def label(self) -> str:
-        """Model and settings in a line."""
-        return self.write_label(format_setting)
-
-    def write_label(self, write: Callable[[object], str]) -> str:
-        """Write model and settings in a line, each setting by a function."""
-        parts = [f"{key.rpartition('.')[2]}={write(value)}" for key, value in self.settings.items()]
+    def write_label(self, names: Mapping[str, str], write: Callable[[object], str] = format_setting) -> str:
+        """Write model and the settings that have names in a line, each value by a function."""
+        parts = [f"{names[key]}={write(value)}" for key, value in self.settings.items() if key in names]
         return " ".join([self.model, *parts])
 
 
@@ -105,9 +111,15 @@ def _gather(
     for record in sorted(records, key=lambda run: int(run.params["seed"])):
         values = [(key, read_setting(record, key)) for key in keys]
         settings = [(key, value) for key, value in values if value is not None]
-        settings += [(tag, record.tags.get(tag, "unknown")[:12]) for tag in tags]
+        settings += [(tag, record.tags.get(tag, "unknown")[:12]) for tag in tags if _has_behind(record, tag)]
         gathered.setdefault((record.option, tuple(settings)), []).append(record)
     return gathered
+
+
+def _has_behind(record: ResultRecord, tag: str) -> bool:
+    """Return whether a run has what a tag tells of, though one of an earlier version may not tell it."""
+    key = NAMED_BY.get(tag)
+    return tag in record.tags or key is None or read_setting(record, key) not in (None, "null")
 
 
 def name_test(objective: str) -> str:
@@ -138,9 +150,9 @@ def _make_group(
 
 def format_groups(groups: Sequence[RunGroup], limit: int | None = None) -> str:
     """Write the groups as a Markdown table, shares in percent: mean ± standard deviation (each seed)."""
-    keys = list(dict.fromkeys(key for group in groups for key in group.settings))
+    keys = _name_keys(groups)
     is_tested = any(group.tested for group in groups)
-    names = ["model", *map(_shorten, keys), "seeds", _name_column("validation", groups[0].objective)]
+    names = ["model", *keys.values(), "seeds", _name_column("validation", groups[0].objective)]
     names += [_name_column("test", groups[0].tested_by)] if is_tested else []
     names += ["parameters", "minutes a run"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
@@ -156,7 +168,7 @@ def format_groups(groups: Sequence[RunGroup], limit: int | None = None) -> str:
 
 def format_csv(groups: Sequence[RunGroup]) -> str:
     """Write one line per run, numbers in full."""
-    keys = list(dict.fromkeys(key for group in groups for key in group.settings))
+    keys = list(_name_keys(groups))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     tested_by = groups[0].tested_by if groups else "test/accuracy"
@@ -179,9 +191,11 @@ def format_csv(groups: Sequence[RunGroup]) -> str:
     return stream.getvalue()
 
 
-def _shorten(key: str) -> str:
-    """Return the last part of a key; that of a group's option is the group."""
-    return key.removesuffix(".name").rpartition(".")[2]
+def _name_keys(groups: Sequence[RunGroup]) -> dict[str, str]:
+    """Name the settings of all groups, in order; the option of a group goes by the group's own name."""
+    keys = dict.fromkeys(key for group in groups for key in group.settings)
+    names = shorten_keys(key.removesuffix(".name") for key in keys)
+    return {key: names[key.removesuffix(".name")] for key in keys}
 
 
 def _name_column(split: str, metric: str) -> str:
@@ -195,7 +209,10 @@ def format_spread(metric: str, values: Sequence[float]) -> str:
         return "-"
     show = format_points if is_share(metric) else format_number
     each = ", ".join(map(show, values))
-    return f"{show(mean(values))} ± {show(stdev(values))} ({each})" if len(values) > 1 else each
+    if len(values) < 2:
+        return each
+    spread = stdev(values) if all(map(math.isfinite, values)) else math.nan
+    return f"{show(mean(values))} ± {show(spread)} ({each})"
 
 
 def _format_test(group: RunGroup) -> str:
@@ -216,9 +233,11 @@ def make_group_chart(groups: Sequence[RunGroup], name: str, title: str, metric: 
 
 def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
     series: list[Series] = []
-    labels = [group.label for group in groups]
-    counts = Counter(labels)  # two numbers may be equal to the digits that people read
-    labels = [group.write_label(str) if counts[group.label] > 1 else group.label for group in groups]
+    names = _name_keys(groups)
+    counts = Counter(group.write_label(names) for group in groups)
+    labels = [  # two numbers may be equal to the digits that people read
+        group.write_label(names, str if counts[group.write_label(names)] > 1 else format_setting) for group in groups
+    ]
     named = list(zip(labels, groups, strict=True))
     for name, values in (
         ("validation", [(label, group.validation) for label, group in named]),
@@ -234,10 +253,10 @@ def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
 
 
 def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:
+    names = {key: name for key, name in _name_keys(groups).items() if key != scale}
     lines: dict[str, list[RunGroup]] = {}
     for group in groups:
-        others = [f"{key.rpartition('.')[2]}={value}" for key, value in group.settings.items() if key != scale]
-        lines.setdefault(" ".join([group.model, *others]), []).append(group)
+        lines.setdefault(group.write_label(names, str), []).append(group)
     series: list[Series] = []
     for name in sorted(lines):
         ordered = sorted(
@@ -254,8 +273,7 @@ def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:
 
 
 def _find_scale(groups: Sequence[RunGroup]) -> str | None:
-    keys = dict.fromkeys(key for group in groups for key in group.settings)
-    for key in keys:
+    for key in _name_keys(groups):
         values = {group.settings.get(key) for group in groups}
         if len(values) >= LEAST_LINE_POINTS and all(_is_number(value) for value in values):
             return key

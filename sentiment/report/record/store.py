@@ -10,25 +10,30 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from sentiment.atomic import read_json, write_json
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
-from sentiment.config.run_context import CONFIG_FLAGS
+from sentiment.config.run_context import FOLDER_FLAG
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.names import open_sweep
 from sentiment.tracking.result_file import ResultRecord, list_facts, make_record
+from sentiment.tracking.run_name import parse_overrides, shorten
 
 PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "pretrain.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
 
 FOLDER = "FOLDER"
-"""What stands in a stored command where a path stood."""
+"""What stands in place of a path or an address of a machine."""
 
-PATH_WORDS = (r"data\.\w*path", r"(?:data|pretrain)\.cache_dir", *CONFIG_FLAGS)
-"""What paths of a machine stand behind in a command: keys and flags, as regular expressions."""
+PATH_WORD = re.compile(rf"^({FOLDER_FLAG}|\+*(?:data\.\w*path|(?:data|pretrain)\.cache_dir))=.*", re.DOTALL)
+"""A word of a command with a path behind it, be it a relative one."""
+
+PLACE = re.compile(r"(?<![^=\[(,'\"])(?:~?/|(?!pkg)[a-z][a-z+]*://)[^,\])'\"]+")
+"""An absolute path, or an address, anywhere in a setting; what lies in a Python package is on every machine."""
 
 
 class RecordError(SentimentError):
@@ -82,14 +87,17 @@ def collect_part(name: str, sweep: str) -> RecordPart:
 
 
 def _write_portably(command: str) -> str:
-    """Return a command with FOLDER for the paths of this machine: of its program, its data and its configuration."""
+    """Return a command with FOLDER for the paths and addresses of this machine."""
     program, *words = shlex.split(command)[1:] or [""]
-    for position, word in enumerate(words):
-        if position and words[position - 1] in CONFIG_FLAGS:
-            words[position] = FOLDER
-        else:
-            words[position] = re.sub(rf"^({'|'.join(PATH_WORDS)})=.*", rf"\1={FOLDER}", word)
-    return shlex.join(["python", Path(program).name, *words]) if command else ""
+    shown = [
+        FOLDER if re.fullmatch(FOLDER_FLAG, before) else _hide_places(PATH_WORD.sub(rf"\1={FOLDER}", word))
+        for before, word in pairwise(["", *words])
+    ]
+    return shlex.join(["python", Path(program).name, *shown]) if command else ""
+
+
+def _hide_places(text: str) -> str:
+    return PLACE.sub(FOLDER, text)
 
 
 def store_part(folder: Path, part: RecordPart) -> Path:
@@ -135,10 +143,12 @@ def read_parts(folder: Path) -> list[RecordPart]:
 
 def strip_paths(record: ResultRecord) -> ResultRecord:
     """Leave out where files lay, and the run's id in a store that nobody else has."""
-    kept = {key: value for key, value in record.params.items() if not key.startswith(PATH_KEYS)}
-    overrides = tuple(item for item in record.overrides if not item.lstrip("+").startswith(PATH_KEYS))
+    kept = {key: _hide_places(value) for key, value in record.params.items() if not key.startswith(PATH_KEYS)}
+    overrides = [_hide_places(item) for item in record.overrides if not item.lstrip("+").startswith(PATH_KEYS)]
     tags = {key: value for key, value in record.tags.items() if key != "data.description"}
-    return replace(record, name=_name(record, overrides), params=kept, overrides=overrides, tags=tags, run_id=None)
+    changed = {key: value for key, value in parse_overrides(overrides).items() if key not in ("experiment", "search")}
+    name = shorten(record.option, changed)
+    return replace(record, name=name, params=kept, overrides=tuple(overrides), tags=tags, run_id=None)
 
 
 def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
@@ -212,8 +222,3 @@ def _read_part(file: Path) -> RecordPart:
             f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})\n"
             "  -> it was edited, cut off or written by another version: collect the sweep again, or remove the file"
         ) from error
-
-
-def _name(record: ResultRecord, overrides: Sequence[str]) -> str:
-    changed = [item.rpartition(".")[2] for item in overrides if not item.startswith(("experiment=", "search="))]
-    return " ".join([record.option, *(item for item in changed if not item.startswith("model="))])

@@ -35,7 +35,7 @@ def test_seeds_are_gathered_and_the_best_mean_comes_first(pooled):
     assert best.seeds == (0, 1)
     assert best.validation == (0.86, 0.88)
     assert other.validation == (0.80, 0.90)
-    assert best.label == "rnn pooling=max"
+    assert best.write_label({"model.pooling": "pooling"}) == "rnn pooling=max"
     assert [group.settings for group in group_runs(pooled, "val/accuracy", "minimize")] == [
         {"model.pooling": "mean"},
         {"model.pooling": "max"},
@@ -187,4 +187,37 @@ def test_a_run_that_trained_on_is_no_seed_of_those_in_one_piece(make_run):
     groups = group_runs(runs, "val/accuracy", "maximize")
     assert [(group.settings, group.seeds) for group in groups] == [
         ({"trainer.trained_on": "null"}, (0, 1)), ({"trainer.trained_on": "2"}, (2,)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_seed_without_a_number_leaves_the_mean_undefined(make_run, bad):
+    runs = [make_run(seed, "rnn", seed, value) for seed, value in enumerate([bad, 0.9])]
+    text = format_groups(group_runs(runs, "val/accuracy", "maximize"))
+    assert "| undefined ± undefined (undefined, 90.00) |" in text
+
+
+def test_settings_with_one_last_part_keep_their_names_apart(make_run):
+    settings = [("0", "2", "adam"), ("1", "1", "sgd"), ("2", "2", "adam")]
+    runs = [
+        make_run(n, "rnn", 0, 0.5 + n / 10, model__dropout=one, pretrain__dropout=other, optimizer__name=name)
+        for n, (one, other, name) in enumerate(settings)
+    ]
+    groups = group_runs(runs, "val/accuracy", "maximize")
+    assert format_groups(groups).startswith("| model | model.dropout | pretrain.dropout | optimizer | seeds |")
+    [panel] = make_group_chart(groups[:2], "comparison", "dropout", "val/accuracy").panels
+    assert panel.y.categories[0] == "rnn model.dropout=2 pretrain.dropout=2 optimizer=adam"
+
+
+def test_what_a_run_has_not_is_not_unknown(make_run):
+    """Teachers of one name that differ tell runs apart; who has no teachers has no lessons that nobody knows."""
+    teachers = ["null", "null", '["mine"]', '["mine"]', '["mine"]']
+    lessons = [{}, {}, {"teachers.lessons": "a"}, {"teachers.lessons": "b"}, {}]
+    runs = [
+        replace(make_run(n, "rnn", n, 0.9 - n / 10, trainer__teachers=text), tags=tags)
+        for n, (text, tags) in enumerate(zip(teachers, lessons, strict=True))
+    ]
+    groups = group_runs(runs, "val/accuracy", "maximize")
+    assert [(group.settings.get("teachers.lessons"), group.seeds) for group in groups] == [
+        (None, (0, 1)), ("a", (2,)), ("b", (3,)), ("unknown", (4,)),
     ]  # fmt: skip

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
 
 from sentiment.config.run_context import write_multirun_command
 from sentiment.errors import SentimentError
-from sentiment.report.record.store import RecordError, RecordPart, collect_part, differing_keys, read_parts, store_part
+from sentiment.report.record.store import (
+    RecordError,
+    RecordPart,
+    collect_part,
+    differing_keys,
+    read_parts,
+    store_part,
+    strip_paths,
+)
 from sentiment.tracking import runs
 from sentiment.tracking.result_file import write_result
 
@@ -98,10 +107,26 @@ def test_tries_are_not_taken_in(tmp_path, make_run):
 def test_a_sweep_is_taken_in_by_its_name_and_no_path_of_this_machine_with_it(tmp_path, make_run, monkeypatch):
     monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
     write_result(tmp_path / "mine/0", make_run(0))
-    places = "--config-dir /my/conf -m data.path=/my/data --config-path=/my/other seed=0,1"
-    monkeypatch.setattr("sys.argv", ["/my/run.py", *places.split()])
+    words = {
+        "--config-dir": None, "my/conf": "FOLDER", "--config-path=../other": "--config-path=FOLDER",
+        "--config-name": None, "mine": None, "-m": None, "seed=0,1": None, "++data.path=data": "++data.path=FOLDER",
+        "trainer.teachers=[/my/a,models:/b@champion,'~/c']": "trainer.teachers=[FOLDER,models:/b@champion,'FOLDER']",
+        "hydra.searchpath=[pkg://x,file:///my/conf]": "hydra.searchpath=[pkg://x,FOLDER]",
+        "hydra.sweep.dir=/my/sweep": "hydra.sweep.dir=FOLDER", "trainer.init_from=multirun/a/0": None,
+        "tracking.uri=sqlite:////my/mlflow.db": "tracking.uri=FOLDER", "data.delimiter=/": None, "~pretrain": None,
+        "hydra.sweeper.storage=postgresql+psycopg://me@host/db": "hydra.sweeper.storage=FOLDER",
+    }  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["/my/run.py", *words])
     write_multirun_command(tmp_path / "mine")
-    wanted = "python run.py --config-dir FOLDER -m data.path=FOLDER --config-path=FOLDER seed=0,1"
-    assert collect_part("grid", "mine").command == collect_part("grid", str(tmp_path / "mine")).command == wanted
+    wanted = ["python", "run.py", *(shown or word for word, shown in words.items())]
+    for name in ("mine", str(tmp_path / "mine")):
+        assert shlex.split(collect_part("grid", name).command) == wanted
     with pytest.raises(SentimentError, match=r"no sweep called mime(.|\n)*did you mean mine"):
         collect_part("grid", "mime")
+
+
+def test_names_are_those_of_every_other_place(make_run):
+    run = make_run(0, optimizer__lr="0.007834365723786424", model__heads="2", trainer__init_from="/my/model")
+    run = strip_paths(run)
+    assert run.name == "rnn lr=0.007834 heads=2 init_from=FOLDER"
+    assert run.params["trainer.init_from"] == "FOLDER"
