@@ -56,6 +56,9 @@ EVALUATED_TAG = "evaluation.of"
 PARENT_FILE = "parent_run.json"
 """Names a sweep's parent run, in the sweep's folder; see `sentiment.tracking.mlflow.parent`."""
 
+CPU_THREADS = re.compile(r"cpu \((\d+) threads?\)")
+"""How `sentiment.training.device.name_device` names a processor."""
+
 RUN_ID = re.compile("[0-9a-f]{32}")
 """What MLflow's run ids look like."""
 
@@ -129,6 +132,12 @@ class ResultRecord:
     def option(self) -> str:
         """The option of ``model`` as it was typed, else its name; see `name_option`."""
         return name_option(self.model, self.overrides)
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads that it had, by which sums of floats are split; None where nobody knows, or it had a GPU."""
+        match = CPU_THREADS.fullmatch(self.tags.get("device", ""))
+        return None if match is None else int(match[1])
 
     @property
     def settings(self) -> dict[str, str]:

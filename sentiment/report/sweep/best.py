@@ -12,9 +12,6 @@ from sentiment.format import format_metric, format_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, write_commit
 
-CPU_THREADS = re.compile(r"cpu \((\d+) threads?\)")
-"""How `sentiment.training.device.name_device` names a processor."""
-
 
 class BestError(SentimentError):
     """There is no such trial, or nothing is left of it."""
@@ -48,12 +45,6 @@ class BestTrial:
     def run_value(self) -> float:
         """The value of `record`."""
         return self.record.numbers.get(self.objective, self.value)
-
-    @property
-    def threads(self) -> int | None:
-        """CPU threads that the run had; None where nobody knows, or it ran on a GPU."""
-        match = CPU_THREADS.fullmatch(self.record.tags.get("device", ""))
-        return None if match is None else int(match[1])
 
     def describe(self, *, in_full: bool = False) -> list[str]:
         """Say where it comes from, one sentence per line, without anything of this machine.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment.config.experiment_file import TESTED_KEY
 from sentiment.config.objective import Direction
 from sentiment.config.run_context import list_config_flags
 from sentiment.report.run_summary import name_folder
@@ -211,11 +212,17 @@ class SweepTable:
     def best_command(self) -> str | None:
         """Command that trains the best trial again, by itself; None while there is none, or its record is lost.
 
+        As that of ``python -m sentiment best``, it meets the test split, and has as many CPU threads as the trial had.
         None too where it went on from the checkpoint of another trial: its settings alone give another model.
         """
-        if self.best is None or self.best.record is None or self.best.is_copy:
+        record = None if self.best is None or self.best.is_copy else self.best.record
+        if record is None:
             return None
-        kept = [item for item in self.best.record.overrides if not item.lstrip("+~").startswith("hydra")]
+        again = {TESTED_KEY: "true"} if record.params.get(TESTED_KEY) == "false" else {}
+        again |= {} if record.threads is None else {"trainer.threads": str(record.threads)}
+        left_out = ("hydra", *(f"{key}=" for key in again))
+        kept = [item for item in record.overrides if not item.lstrip("+~").startswith(left_out)]
+        kept += [f"{key}={value}" for key, value in again.items()]
         return shlex.join(["python", "run.py", *list_config_flags(self.command or ""), *kept])
 
     def job_of(self, row: SweepRow) -> int:

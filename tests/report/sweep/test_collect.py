@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from sentiment import api
 from sentiment.config.home import PROJECT_DIR
-from sentiment.config.run_context import write_multirun_command
+from sentiment.config.run_context import list_config_flags, write_multirun_command
 from sentiment.errors import TrackingError
 from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
@@ -339,7 +339,23 @@ def test_the_best_command_composes_to_the_same_settings(tmp_path):
         words = shlex.split(collect_records([record], "one").best_command)
         assert words[:2] == ["python", "run.py"]
         assert "-m" not in words
-        assert flatten_settings(read_settings(compose("config", words[2:]), PROJECT_DIR)) == params
+        tested = {**params, "trainer.test": "true"}  # a search leaves the test split alone; its best trial meets it
+        assert flatten_settings(read_settings(compose("config", words[2:]), PROJECT_DIR)) == tested
+
+
+def test_the_best_command_trains_on_as_many_threads(make_record):
+    record = make_record(0, "rnn", "trainer.threads=4", "seed=1", tags={"device": "cpu (2 threads)"})
+    command = "python run.py -m model=rnn hydra.searchpath=[file:///my/conf]"
+    table = replace(collect_records([record], "one"), command=command)
+    assert shlex.split(table.best_command) == [
+        "python", "run.py", "hydra.searchpath=[file:///my/conf]", "model=rnn", "seed=1", "trainer.threads=2",
+    ]  # fmt: skip
+
+
+def test_what_says_where_the_configuration_lies_is_found_however_it_is_typed():
+    flags = ["--config-d", "mine", "-cn", "other", "--config-path=a b", "--config-name", "x", "++hydra.searchpath=[b]"]
+    command = shlex.join(["python", "run.py", "--multirun", *flags, "hydra.sweep.dir=c", "--config-file"])
+    assert list_config_flags(command) == flags
 
 
 def test_facts_say_where_runs_differ(make_grid):
