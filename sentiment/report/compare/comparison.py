@@ -130,11 +130,13 @@ def _require_disjoint(groups: Mapping[str, Sequence[StoredRun]]) -> None:
     group_of: dict[str, str] = {}
     for name, runs in groups.items():
         for run in runs:
-            identities = [str(run.folder.resolve()), *filter(None, [run.record.run_id])]
+            record = run.record  # a copy of a run elsewhere has its name, start and duration
+            training = None if record.seconds is None else f"{record.name} {record.started} {record.seconds}"
+            identities = list(filter(None, [str(run.folder.resolve()), record.run_id, training]))
             others = [group_of[identity] for identity in identities if group_of.get(identity, name) != name]
             if others:
                 raise ComparisonError(
-                    f"The run {run.record.name!r} ({run.folder}) is in {others[0]} and in {name}, so it would count "
+                    f"The run {record.name!r} ({run.folder}) is in {others[0]} and in {name}, so it would count "
                     "twice.\n  -> name each run in one group: A,B C,D"
                 )
             group_of |= dict.fromkeys(identities, name)

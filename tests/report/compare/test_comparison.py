@@ -36,6 +36,7 @@ def make_run(make_record, tmp_path):
             params={"model.name": model, "seed": str(seed), **SETTINGS, **dict(params)},
             tags={} if fingerprint is None else {"data.fingerprint": fingerprint, "data.description": "some reviews"},
             run_id=None,
+            seconds=60.0 + len(list(tmp_path.iterdir())),
             **{"metrics": {"val/accuracy": accuracy, "val/loss": 1 - accuracy, "test/accuracy": accuracy}, **changes},
         )
         folder = tmp_path / f"{model}{seed}{len(list(tmp_path.iterdir()))}"
@@ -210,6 +211,16 @@ def test_a_missing_metric_names_those_that_all_have(make_run):
 def test_a_metric_that_is_no_number_is_refused(make_run):
     with pytest.raises(ComparisonError, match="no finite number"):
         compare_runs(groups_of(make_run, metrics={"test/accuracy": math.nan}))
+
+
+def test_a_result_that_another_study_took_over_is_no_run_of_its_own(make_run):
+    """A copy lies in another folder, and MLflow may know of neither."""
+    first, second = ([make_run("rnn", seed) for seed in range(3)] for _ in range(2))
+    groups = {"before": first, "after": second}
+    assert compare_runs(groups).pairs[0].better is None
+    second[0] = StoredRun(replace(first[0].record, job_number=3), second[0].folder)
+    with pytest.raises(ComparisonError, match="would count twice"):
+        compare_runs(groups)
 
 
 def test_one_group_is_no_comparison(make_run):
