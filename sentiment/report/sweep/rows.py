@@ -40,8 +40,9 @@ OPEN = ("running", "waiting", "paused")
 
 KILLED_OUTRIGHT = "the process ended without a word (killed from outside, or still running)"
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
-WHOLE_NUMBER = re.compile(r"[+-]?\d+")
+NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d{1,2})?", re.IGNORECASE)
+WHOLE_NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)")
+"""``007`` is a text, as for Hydra, and so is what no float can hold."""
 
 
 def make_job_rows(

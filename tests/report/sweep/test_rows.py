@@ -16,7 +16,7 @@ from sentiment.report.sweep.charts.trials import group_by_settings
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.page import write_headline
-from sentiment.report.sweep.rows import KILLED_OUTRIGHT, find_changed
+from sentiment.report.sweep.rows import KILLED_OUTRIGHT, find_changed, read_value
 from sentiment.report.sweep.tables import make_ranking, order_metrics
 from sentiment.tracking.runs import StoredRun
 
@@ -158,3 +158,14 @@ def test_what_only_tried_a_run_has_no_rank_and_says_why(make_record):
     console = Console(file=io.StringIO(), width=120)
     print_table(alone, console)
     assert console.file.getvalue().split("\n")[1] == "1 finished", "and not: ranked by"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7", 7), ("007", "007"), ("-0", 0), ("0.50", 0.5), ("1e-05", 1e-5), (".5", 0.5), ("00.5", "00.5"),
+        ("9e999", "9e999"), ("5.", 5.0), ("null", "null"), ("1_000", "1_000"),
+    ],
+)  # fmt: skip
+def test_a_setting_is_a_number_where_two_texts_cannot_be_one(text, value):
+    assert (read_value(text), type(read_value(text))) == (value, type(value))
