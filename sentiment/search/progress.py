@@ -88,6 +88,16 @@ class StudyState:
     repeats: int = 1
     replaced: Sequence[FrozenTrial] = ()
 
+    @property
+    def ended(self) -> int:
+        """Trials that have ended."""
+        return sum(trial.state.is_finished() for trial in self.trials)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has all its trials, so that no job will run."""
+        return self.total is not None and self.ended >= self.total
+
     def count(self) -> Counter[str]:
         """Count the trials by state."""
         return count_states(self.trials) if self.counts is None else Counter(self.counts)
@@ -221,11 +231,11 @@ def write_results(study_dir: Path, best: Sequence[FrozenTrial], objectives: int)
 
 def write_beginning(state: StudyState) -> str:
     """Return which study it is, and whether it goes on."""
-    ended = sum(trial.state.is_finished() for trial in state.trials)
     of_total = "" if state.total is None else f" of {state.total}"
     planned = "trials as the budget allows" if state.total is None else f"{state.total} trials"
     has_begun = any(trial.datetime_start is not None for trial in state.trials)  # what is to be tried first waits
-    stand = f"goes on: {ended}{of_total} trials have ended" if has_begun else planned
+    goes_on = "" if state.is_full else "goes on: "
+    stand = f"{goes_on}{state.ended}{of_total} trials have ended" if has_begun else planned
     budget = "" if state.budget is None else f", {state.budget}"
     return f"Study {state.name}, {stand}{budget}, in {state.study_dir}"
 

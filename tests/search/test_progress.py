@@ -102,6 +102,10 @@ def test_a_study_that_goes_on_says_so_and_equal_trials_are_named(sweep, caplog):
         sweep("x=choice(3)", "hydra.sweeper.n_trials=2")
     assert "Study study, goes on: 1 of 2 trials have ended" in caplog.text
     assert "#1 complete: 10 (equal to trial 0, not run again)" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
+        sweep("x=choice(3)", "hydra.sweeper.n_trials=2")
+    assert "Study study, 2 of 2 trials have ended, in " in caplog.text
 
 
 def test_a_trial_that_breaks_a_limit_is_never_called_the_best(sweep, study_dir, caplog):

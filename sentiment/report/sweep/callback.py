@@ -77,9 +77,9 @@ class SweepCallback(Callback):
             _give_up(error)
 
     def on_study_start(self, config: DictConfig, state: StudyState) -> None:
-        """Start the parent run of a study, or take it up again, once its space is checked; say how to watch it."""
+        """Start the parent run of a study, or take it up again, once its space is checked; say how to watch it run."""
         self._start(config)
-        if config.hydra.sweeper.progress != "none":
+        if config.hydra.sweeper.progress != "none" and not state.is_full:
             log.info("%s", explain_watching(config, state.study_dir))
 
     def on_trial_job_end(self, config: DictConfig, finished: Finished) -> None:

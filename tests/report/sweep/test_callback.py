@@ -310,3 +310,13 @@ def test_a_launcher_can_send_it_to_its_jobs_while_it_delivers(make_config, store
     sent.on_multirun_end(config)  # the sweep is not its own: it ends nothing
     assert (PROJECT_DIR / config.hydra.sweep.dir / ALIVE_FILE).exists()
     callback.on_multirun_end(config)
+
+
+def test_a_study_that_has_all_its_trials_is_not_to_be_watched(make_config, tmp_path, caplog):
+    config, trial = make_config("search=study", "tracking=none"), create_trial(value=0.5)
+    with caplog.at_level("INFO"):
+        for total, is_told in ((2, True), (1, False), (None, True)):
+            caplog.clear()
+            state = StudyState("mine", tmp_path, ["maximize"], total, [trial], [trial], [], 0.0)
+            SweepCallback().on_study_start(config, state)
+            assert ("Watch it" in caplog.text) is is_told
