@@ -8,7 +8,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ from sentiment.search.space.parameters import Space
 from sentiment.search.space.points import PointReader
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.opening import close_storage, open_storage
-from sentiment.search.study.outcome import RepeatPlan
+from sentiment.search.study.outcome import Outcome, RepeatPlan
+from sentiment.search.study.stored import StoredStudy
 
 POSTGRESQL = "SENTIMENT_TEST_POSTGRESQL"
 
@@ -220,6 +221,27 @@ def sweep(study_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
     for storage in opened:
         close_storage(storage)
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def gone(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[object]]:
+    """Lets a command be gone when the jobs of a trial have ended, as where a launcher's jobs outlive it."""
+
+    @contextmanager
+    def lose(number: int) -> Iterator[None]:
+        settle = StoredStudy.settle
+
+        def end(study: StoredStudy, trial_id: int, outcome: Outcome) -> bool:
+            if study.read(trial_id).number == number:
+                raise EOFError
+            return settle(study, trial_id, outcome)
+
+        with monkeypatch.context() as patch, suppress(EOFError):
+            patch.setattr(StoredStudy, "settle", end)
+            patch.setattr(StoredStudy, "release", lambda study, trial_id: None)
+            yield
+
+    return lose
 
 
 @pytest.fixture

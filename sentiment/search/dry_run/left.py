@@ -18,7 +18,7 @@ from sentiment.search.search import Search
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import looks_alive
 from sentiment.search.study.agenda import Agenda
-from sentiment.search.study.history import StudyMissingError, open_for_reading
+from sentiment.search.study.history import StudyMissingError, open_for_reading, settle_ended
 from sentiment.search.study.spending import Meter
 from sentiment.search.study.stored import CONTROLLER_KEY, DEFINITION_KEY, list_commands, settle_definition
 from sentiment.search.study.trial import JOB_KEY, OWNER_KEY
@@ -78,7 +78,7 @@ def find_left(search: Search, application: Application) -> Left:
         try:
             with open_for_reading(read_address(search.storage_url, search.study_dir), name) as study:
                 attributes = get_storage(study).get_study_system_attrs(get_study_id(study))
-                trials = study.get_trials(deepcopy=False)
+                trials = settle_ended(study.get_trials(deepcopy=False), search.repeats, search.options.limits)
                 return _find_left(search, application, trials, attributes, study.metric_names or ())
         except StudyMissingError:
             pass

@@ -7,13 +7,14 @@ away from such trials, and the best trial of a study is the best of those that k
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
+from sentiment.search.study.outcome import Outcome, read_described
 from sentiment.search.study.ranking import Candidate, rank_trials
 
 KNOWING_SAMPLERS = (TPESampler, GPSampler, NSGAIISampler, NSGAIIISampler)
@@ -49,50 +50,47 @@ def check_limits(limits: Mapping[str, float], sampler: BaseSampler) -> None:
         raise ConfigError(faults)
 
 
-def exceed(trial: FrozenTrial, described: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str, float]:
-    """Return by how much a trial is above each limit; 0 or less keeps it.
+def hold_to_limits(
+    trial: FrozenTrial,
+    outcome: Outcome,
+    limits: Mapping[str, float],
+    list_trials: Callable[[], Sequence[FrozenTrial]],
+) -> tuple[Outcome, dict[str, float]]:
+    """Return how a trial ends under limits, and by how much it is above each; 0 or less keeps it.
+
+    Who came to its end without a number that has a limit has failed; who did not may lack some.
 
     Args:
-        trial: The trial that ends.
-        described: The numbers that its job described.
+        trial: The trial that ends or pauses.
+        outcome: How its jobs ended.
         limits: Name to upper bound.
+        list_trials: Lists the study's trials.
 
     Raises:
-        LimitError: A number was not described. A trial that did not run to its end may lack some.
+        LimitError: No trial has ever described the number: it is not the trial that is at fault, but the name.
     """
+    if outcome.state == "failed" or not limits:
+        return outcome, {}
+    described = read_described(trial)
     missing = list_undescribed(described, limits)
-    if missing:
-        numbers = sorted(name for name, value in described.items() if _is_number(value))
-        raise LimitError(
-            f"hydra.sweeper.limits names {', '.join(missing)}, which trial {trial.number} did not describe; "
-            f"it described {', '.join(numbers) or 'nothing'}.\n"
-            "-> correct the name, and start the same command again with hydra.sweeper.allow_changes=true: the trial's "
-            "result is kept; or let the application call current_trial().describe({NAME: number}): the same command "
-            "runs the trial again"
-        )
-    return {name: float(described[name]) - bound for name, bound in sorted(limits.items())}  # GP: by place
+    if not missing or outcome.state != "complete":
+        known = sorted(limits.keys() - set(missing))  # GP: by place
+        return outcome, {name: described[name] - limits[name] for name in known}
+    if all(name in described or any(name in one.constraints for one in list_trials()) for name in missing):
+        told = (f"{name} is {described[name]}" if name in described else f"{name} is missing" for name in missing)
+        return Outcome("failed", kind="exception", reason=f"a limit cannot be checked: {', '.join(told)}"), {}
+    raise LimitError(
+        f"hydra.sweeper.limits names {', '.join(missing)}, which trial {trial.number} did not describe; "
+        f"it described {', '.join(sorted(described.keys() - set(missing))) or 'nothing'}.\n"
+        "-> correct the name, and start the same command again with hydra.sweeper.allow_changes=true: the trial's "
+        "result is kept; or let the application call current_trial().describe({NAME: number}): the same command "
+        "runs the trial again"
+    )
 
 
 def list_undescribed(described: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
     """List the limited numbers that a trial did not describe, or described as NaN."""
     return [name for name in limits if not _is_number(described.get(name))]
-
-
-def explain_undescribed(
-    trials: Sequence[FrozenTrial], described: Mapping[str, Any], names: Sequence[str]
-) -> str | None:
-    """Say why a trial without some limited numbers has failed; None where no trial has ever described one of them.
-
-    Then it is not the trial that is at fault, but the name.
-
-    Args:
-        trials: The study's trials.
-        described: What the trial described.
-        names: From `list_undescribed`.
-    """
-    is_known = all(name in described or any(name in trial.constraints for trial in trials) for name in names)
-    told = ", ".join(f"{name} is {described[name]}" if name in described else f"{name} is missing" for name in names)
-    return f"a limit cannot be checked: {told}" if is_known else None
 
 
 def measure_breach(trial: FrozenTrial) -> float:

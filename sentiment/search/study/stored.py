@@ -35,7 +35,7 @@ from sentiment.search.storage.lease import Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
 from sentiment.search.study.agenda import Agenda, Ledger, Step
 from sentiment.search.study.definition import Definition, compare, require_same_limits, require_same_results
-from sentiment.search.study.limits import CONSTRAINT_KEY, exceed, explain_undescribed, list_undescribed
+from sentiment.search.study.limits import CONSTRAINT_KEY, LimitError, hold_to_limits
 from sentiment.search.study.outcome import (
     OUTCOME_KEY,
     Outcome,
@@ -663,16 +663,18 @@ class StoredStudy:
 
         Its command ended for that. Either the name was wrong, and has been corrected, or the application is mended.
         """
-        outcomes, described = read_outcomes_of(trial), read_described(trial)
+        outcomes = read_outcomes_of(trial)
         outcome = finish(outcomes, self.search.repeats)
-        missing = list_undescribed(described, self.search.options.limits)
-        is_known = not missing or explain_undescribed(self.trials(), described, missing) is not None
-        if outcome is None or outcome.state != "complete" or is_known:
+        if outcome is None:
             return False
-        for repeat in outcomes:
-            self.write(get_trial_id(trial), OUTCOME_KEY.format(repeat=repeat), None)
-        self._storage.set_trial_state_values(get_trial_id(trial), TrialState.WAITING)
-        return True
+        try:
+            hold_to_limits(trial, outcome, self.search.options.limits, self.trials)
+        except LimitError:
+            for repeat in outcomes:
+                self.write(get_trial_id(trial), OUTCOME_KEY.format(repeat=repeat), None)
+            self._storage.set_trial_state_values(get_trial_id(trial), TrialState.WAITING)
+            return True
+        return False
 
     def _count_death(self, trial: FrozenTrial) -> bool:
         """Count the deaths of commands that ran a trial; return whether they are too many, and it has failed.
@@ -715,23 +717,24 @@ class StoredStudy:
         return controller is None or self._watch.is_dead(controller)
 
     def _tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        described = read_described(trial)
-        undescribed = list_undescribed(described, self.search.options.limits) if outcome.state == "complete" else []
-        reason = explain_undescribed(self.trials(), described, undescribed) if undescribed else None
-        if reason is not None:
-            outcome = Outcome("failed", kind="exception", reason=reason)
+        trial_id = get_trial_id(trial)
+        outcome, excess = hold_to_limits(trial, outcome, self.search.options.limits, self.trials)
         if outcome.state != "failed":  # of a pause too: who breaks a limit is not to be promoted before others
-            self._write_described(trial, outcome, described)
+            for name, above in excess.items():  # for Optuna's samplers, and its choice of the best
+                self.write(trial_id, CONSTRAINT_KEY.format(name=name), above)
+            for name, mean in read_described(trial).items():
+                if trial.user_attrs.get(name) != mean:
+                    self.note(trial_id, name, mean)
         source = self._find_source(trial) if outcome.state == "complete" else None
         for key, value in (("reused_from", source), ("adopted_from", outcome.adopted_from)):
             if value is not None:
-                self.note(get_trial_id(trial), key, value)
+                self.note(trial_id, key, value)
         if outcome.state == "failed":
-            self._fail(get_trial_id(trial), outcome)
+            self._fail(trial_id, outcome)
         elif outcome.state == "pruned":
             self._study.tell(trial.number, state=TrialState.PRUNED)
         elif outcome.state == "paused":
-            self._storage.set_trial_state_values(get_trial_id(trial), TrialState.WAITING)
+            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
         else:
             self._study.tell(trial.number, list(outcome.values))
 
@@ -743,20 +746,6 @@ class StoredStudy:
             return None
         complete = (one for one in self.trials() if one.state == TrialState.COMPLETE)
         return next((one.number for one in complete if list_jobs(one, count) == jobs), None)
-
-    def _write_described(self, trial: FrozenTrial, outcome: Outcome, described: Mapping[str, float]) -> None:
-        """Write the means of what the repeats described, and by how much they are above the limits.
-
-        The latter is for Optuna's samplers and its choice of the best.
-        """
-        limits = self.search.options.limits
-        unknown = [] if outcome.state == "complete" else list_undescribed(described, limits)
-        known = {name: bound for name, bound in limits.items() if name not in unknown}
-        for name, excess in exceed(trial, described, known).items():
-            self.write(get_trial_id(trial), CONSTRAINT_KEY.format(name=name), excess)
-        for name, value in described.items():
-            if trial.user_attrs.get(name) != value:
-                self.note(get_trial_id(trial), name, value)
 
     def _fail(self, trial_id: int, outcome: Outcome) -> None:
         for key in ("kind", "reason", "traceback"):

@@ -97,6 +97,16 @@ def test_what_failed_or_was_interrupted_is_run_again(sweep, dry_run):
     assert count(dry_run(*command)) == 0
 
 
+def test_what_ended_after_its_command_was_gone_is_not_run_again(sweep, dry_run, gone):
+    command, task = ("x=interval(0,9)", SEED, "hydra.sweeper.n_trials=3"), Task()
+    with gone(1):
+        sweep(*command, task=task)
+    told = dry_run(*command)
+    assert (count(told), "2 complete" in told, "interrupted" in told) == (1, True, False)
+    sweep(*command, task=task)
+    assert len(task.runs) == 3
+
+
 def test_points_to_be_tried_first_beyond_a_lowered_number_are_not_told(sweep, dry_run):
     points = ", ".join(f"{{x: {number}}}" for number in range(8))
     command, task = ("x=interval(0,9)", SEED, "hydra.sweeper.n_trials=8"), Task()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sentiment.credentials import STORAGE_PASSWORD
+from sentiment.errors import RunPruned
 from sentiment.search.space.parameters import name_key
 from sentiment.search.storage.address import StorageError, read_address
 from sentiment.search.study.address_file import read_study_address, write_study_address
@@ -159,6 +161,35 @@ def test_a_running_trial_is_running(sweep, study_dir):
 
     sweep("x=1,2", "hydra.sweeper.n_trials=1", task=look)
     assert [(trial.state, trial.ended) for trial in seen] == [("running", None)]
+
+
+@pytest.mark.parametrize("ending", ["complete", "pruned", "failed"])
+def test_what_ended_after_its_command_was_gone_is_told_as_the_next_command_tells_it(sweep, study_dir, gone, ending):
+    def run(config):
+        trial = current_trial()
+        trial.describe({"size": float(config.x)})
+        trial.report(float(config.x), step=0)
+        if trial.number == 1 and ending == "pruned":
+            raise RunPruned("hopeless")
+        if trial.number == 1 and ending == "failed":
+            raise ValueError("no")
+        return float(config.x) - trial.number + float(config.seed) ** 2
+
+    options = [
+        "x=1,3", "hydra.sweeper.n_trials=3", "hydra.sweeper.repeats=2", "hydra.sweeper.repeat_value=bound",
+        "hydra.sweeper.limits={size: 2}", "hydra.sweeper.retry=none", "hydra.sweeper.max_failure_rate=1",
+        "hydra.sweeper.reuse=none", "hydra.sweeper.start=[{x: 3}, {x: 1}]",
+    ]  # fmt: skip
+    with gone(1):
+        sweep(*options, task=run)
+    between = read_study(None, study_dir)
+    assert [trial.state for trial in between.trials] == ["complete", ending, "waiting"][: len(between.trials)]
+    assert between.best == ((1,) if ending == "complete" else ())
+    sweep(*options, task=lambda config: current_trial().describe({"size": 1.0}) or 9.0)
+    after = read_study(None, study_dir)
+    for one, other in zip(between.trials[:2], after.trials, strict=False):
+        assert replace(one, ended=None) == replace(other, ended=None)
+    assert between.trials[1].ended >= between.trials[1].started
 
 
 def test_what_is_not_there_is_named(sweep, study_dir, tmp_path):
