@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.atomic import write_text
@@ -265,10 +266,11 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
             reused = f" (with the results of the equal jobs {join_names([str(job) for job in others])})"
         return f"complete: {write_objectives(trial.values, state.metric_names)}{reused}"
     if trial.state == TrialState.PRUNED:
+        outcomes = read_outcomes_of(trial).values()
+        reason = next((str(outcome.reason) for outcome in outcomes if outcome.state == "pruned"), "it did not report")
         if trial.last_step is not None:
-            return f"pruned after {count_steps(trial)} reports"
-        reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
-        return f"pruned: {reasons[0] if reasons else 'it did not report'}"
+            return f"pruned after {count_steps(trial)} {'seeds' if WilcoxonPruner.__name__ in reason else 'reports'}"
+        return f"pruned: {reason}"
     return f"failed: {write_failure(trial, state.study_dir)}"
 
 

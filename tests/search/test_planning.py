@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
@@ -167,14 +169,16 @@ def test_trials_share_the_repeats_of_equal_seeds(sweep, study_dir):
     assert read_jobs(study_dir) == [(0, 1), (2, 3), (1, 2)]
 
 
-def test_the_pruner_compares_the_repeats_that_are_taken_over(sweep):
+def test_the_pruner_compares_the_repeats_that_are_taken_over(sweep, caplog):
     """As if their jobs had run: what they show is worse, so the other repeats are not needed."""
     runs = []
     options = ["x=3", "hydra/sweeper/sampler=grid", "hydra.sweeper.repeats=6", "hydra.sweeper.n_trials=9"]
     options += ["hydra/sweeper/pruner=wilcoxon", "hydra.sweeper.allow_changes=true"]
-    for seeds in ("seed=0", "seed=0,2"):
-        study = sweep(*options, seeds, task=lambda config: runs.append(config.seed) or float(config.seed))
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
+        for seeds in ("seed=0", "seed=0,2"):
+            study = sweep(*options, seeds, task=lambda config: runs.append(config.seed) or float(config.seed))
     assert runs == [0, 1, 2, 3, 4, 5]
+    assert "#1 pruned after 4 seeds |" in caplog.text
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
     assert study.trials[1].intermediate_values == {0: 2.0, 1: 3.0, 2: 4.0, 3: 5.0}
 

@@ -328,7 +328,8 @@ class StoredStudy:
                 self._fail(get_trial_id(trial), outcome)
                 raise
         stored = self._storage.get_trial(get_trial_id(trial))
-        return ClaimedTrial(trial, values, read_outcomes_of(stored), trials, count_steps(stored))
+        steps, inherited = count_steps(stored), (find_origin(stored) or {"steps": 0})["steps"]
+        return ClaimedTrial(trial, values, read_outcomes_of(stored), trials, steps if steps > inherited else 0)
 
     def _adapt(self, step: Step) -> bool:
         """Let a trial that goes on have its point under the names of the space as it is now.
@@ -742,10 +743,12 @@ class StoredStudy:
         """Return the equal trial whose result a trial shares: it ran no job, and has the results of the same ones."""
         count = self.search.repeats.count
         jobs = list_jobs(trial, count)
-        if any(job // count == trial.number for job in jobs):
+        owners = sorted({job // count for job in jobs})
+        if trial.number in owners:
             return None
-        complete = (one for one in self.trials() if one.state == TrialState.COMPLETE)
-        return next((one.number for one in complete if list_jobs(one, count) == jobs), None)
+        trials = self.trials()
+        complete = (number for number in owners if trials[number].state == TrialState.COMPLETE)
+        return next((number for number in complete if list_jobs(trials[number], count) == jobs), None)
 
     def _fail(self, trial_id: int, outcome: Outcome) -> None:
         for key in ("kind", "reason", "traceback"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 
@@ -216,6 +217,15 @@ def test_copies_go_on_from_the_best_and_every_step_is_run_once(sweep, study_dir)
     again = Walking()
     sweep(*COMMAND, task=again)
     assert again.steps == [], "the same command has nothing left"
+
+
+def test_a_copy_begins_and_does_not_begin_again(sweep, caplog):
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
+        study = sweep(*COMMAND, "hydra.sweeper.progress=lines", task=Walking())
+    lines = [record.message for record in caplog.records if " started" in record.message]
+    for trial in study.trials:
+        own = [line for line in lines if line.startswith(f"#{trial.number} ")]
+        assert [" again " in line for line in own] == [False, *[True] * len(own)][: len(own)]
 
 
 def test_work_is_counted_once_though_a_copy_stands_for_the_whole_of_it(sweep):
