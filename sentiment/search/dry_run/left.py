@@ -21,7 +21,7 @@ from sentiment.search.study.agenda import Agenda
 from sentiment.search.study.history import StudyMissingError, open_for_reading, settle_ended
 from sentiment.search.study.spending import Meter
 from sentiment.search.study.stored import CONTROLLER_KEY, DEFINITION_KEY, list_commands, settle_definition
-from sentiment.search.study.trial import JOB_KEY, OWNER_KEY
+from sentiment.search.study.trial import OWNER_KEY, find_job
 
 
 @dataclass(frozen=True)
@@ -122,4 +122,4 @@ def _find_left(
 
 def _is_at_work(trial: FrozenTrial, attributes: Mapping[str, Any]) -> bool:
     command = attributes.get(CONTROLLER_KEY.format(id=trial.system_attrs.get(OWNER_KEY)))
-    return any(looks_alive(record) for record in (command, trial.system_attrs.get(JOB_KEY)) if record is not None)
+    return any(looks_alive(record) for record in (command, find_job(trial)) if record is not None)

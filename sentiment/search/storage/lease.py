@@ -29,6 +29,9 @@ FOLDER_PREFIX = "sentiment-leases-"
 
 MOST_FOLDERS = 100
 
+HEARTBEAT_SECONDS = 12.0
+"""Time between two heartbeats of a command, or of a job."""
+
 LITTER_SECONDS = 7 * 24 * 3600
 """Files of leases that ended longer ago than this are removed."""
 

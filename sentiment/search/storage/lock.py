@@ -14,12 +14,20 @@ from sentiment.search.storage.address import Address, LockHeldError, storage_err
 POLL_SECONDS = 0.005
 
 
-def hold_lock(address: Address, purpose: str, timeout_seconds: float = 120) -> AbstractContextManager[None]:
+def hold_lock(
+    address: Address, purpose: str, timeout_seconds: float = 120, *, is_once: bool = False
+) -> AbstractContextManager[None]:
     """Exclude every other process and thread that locks the same storage for the same purpose; not reentrant.
 
     The kernel releases a file's lock, and the server a session's lock, when the holder dies however it dies, so
     no lock is ever left behind and none has to be guessed stale. On a shared folder this needs a file system
     that passes locks on between machines (NFS 4 does).
+
+    Args:
+        address: The storage.
+        purpose: What is locked of it.
+        timeout_seconds: Longest wait.
+        is_once: Do not keep a server's session for the next time: a server has few, and there may be many jobs.
 
     Raises:
         StorageError: If the wait was in vain, or the lock cannot be taken or was lost.
@@ -28,7 +36,7 @@ def hold_lock(address: Address, purpose: str, timeout_seconds: float = 120) -> A
         return _hold_file_lock(address.path, purpose, timeout_seconds)
     from sentiment.search.storage.server_lock import hold_server_lock  # SQLAlchemy: a third of a worker's start
 
-    return hold_server_lock(address, purpose, timeout_seconds)
+    return hold_server_lock(address, purpose, timeout_seconds, is_once=is_once)
 
 
 @contextmanager

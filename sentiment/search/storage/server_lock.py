@@ -35,8 +35,10 @@ GIVE_BACK = {
 
 
 @contextmanager
-def hold_server_lock(address: Address, purpose: str, timeout_seconds: float) -> Iterator[None]:
-    """Hold a lock of a server for a purpose.
+def hold_server_lock(
+    address: Address, purpose: str, timeout_seconds: float, *, is_once: bool = False
+) -> Iterator[None]:
+    """Hold a lock of a server for a purpose; `is_once`: end its session then.
 
     Raises:
         StorageError: If the wait was in vain, or the lock cannot be taken or was lost.
@@ -49,7 +51,7 @@ def hold_server_lock(address: Address, purpose: str, timeout_seconds: float) -> 
     try:
         yield
     finally:
-        _give_back(address, connection, identity)
+        _give_back(address, connection, identity, is_once=is_once)
 
 
 def _take(address: Address, identity: dict[str, object], timeout_seconds: float) -> sqlalchemy.Connection:
@@ -84,14 +86,19 @@ def _is_lock_timeout(error: BaseException) -> bool:
     return "55P03" in (getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None))
 
 
-def _give_back(address: Address, connection: sqlalchemy.Connection, identity: dict[str, object]) -> None:
+def _give_back(
+    address: Address, connection: sqlalchemy.Connection, identity: dict[str, object], *, is_once: bool
+) -> None:
     try:
         with storage_errors(f"Unlocking {address}"):
             released = _run(connection, GIVE_BACK[address.dialect], identity)
     except BaseException:
         _end_session(connection)
         raise
-    connection.close()  # back to the engine, which keeps it for the next time
+    if is_once:
+        _end_session(connection)
+    else:
+        connection.close()  # back to the engine, which keeps it for the next time
     if not released:
         raise StorageError(
             f"{address} no longer held the lock of this study, so another worker may have claimed the same trial.\n"

@@ -30,9 +30,7 @@ from sentiment.search.budget import Spending
 from sentiment.search.space.parameters import name_key, show_values
 from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY, make_key
 from sentiment.search.space.sampling import derive_seed
-from sentiment.search.storage.address import read_address
-from sentiment.search.storage.lease import Heartbeat, Lease, Watch
-from sentiment.search.storage.lock import hold_lock
+from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, Watch
 from sentiment.search.study.agenda import Agenda, Ledger, Step
 from sentiment.search.study.definition import Definition, compare, require_same_limits, require_same_results
 from sentiment.search.study.limits import CONSTRAINT_KEY, LimitError, hold_to_limits
@@ -51,14 +49,15 @@ from sentiment.search.study.scheduler import NO_RUNG, Scheduler, Swap
 from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.trial import (
-    HEARTBEAT_SECONDS,
     JOB_KEY,
     OVER,
     OWNER_KEY,
     PROGRESS_KEY,
     STOP_KEY,
     TrialAddress,
+    find_job,
     finish_repeat,
+    hold_study,
     read_folder,
     read_seconds,
 )
@@ -228,6 +227,7 @@ class StoredStudy:
             target=stored.system_attrs.get(TARGET_KEY) if repeat == 0 else None,
             origin=None if origin is None else read_folder(self.trials()[origin["trial"]], self.search.study_dir),
             limited=tuple(self.search.options.limits),
+            grace_seconds=self.search.options.grace_seconds,
         )
 
     @property
@@ -644,7 +644,7 @@ class StoredStudy:
 
     def _lock(self, name: str) -> AbstractContextManager[None]:
         """Return the lock that all processes of the study share."""
-        return hold_lock(read_address(self._storage_url, self.search.study_dir), f"study {name}")
+        return hold_study(self._storage_url, self.search.study_dir, name)
 
     def _take_over(self) -> None:
         """Deal with running trials whose processes are dead: settle what they finished, let the rest run again."""
@@ -709,9 +709,8 @@ class StoredStudy:
         owner = trial.system_attrs.get(OWNER_KEY)
         if owner == self.owner:
             return False
-        job = trial.system_attrs.get(JOB_KEY)
-        has_ended = finish(read_outcomes_of(trial), self.search.repeats) is not None
-        if job is not None and not has_ended and not self._watch.is_dead(job):
+        job = find_job(trial)
+        if job is not None and not self._watch.is_dead(job):
             return False
         attributes = self._storage.get_study_system_attrs(get_study_id(self._study))
         controller = attributes.get(CONTROLLER_KEY.format(id=owner))

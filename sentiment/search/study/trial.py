@@ -7,12 +7,13 @@ every launcher.
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import socket
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,14 +27,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import RunPaused, RunPruned, SentimentError
 from sentiment.private import get_storage
-from sentiment.search.storage.lease import Heartbeat, Lease
+from sentiment.search.storage.address import read_address
+from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, Watch
+from sentiment.search.storage.lock import hold_lock
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of, write_described
 from sentiment.search.study.rungs import VALUES_KEY, count_steps
 from sentiment.search.study.shared_results import IDENTITY_FILE
 
+log = logging.getLogger(__name__)
+
 JOB_KEY = "study:job"
-"""System attribute: the record of the lease that the running job holds."""
+"""System attribute: the record of the lease that the running job holds, and the ``repeat`` whose job it is."""
 
 OWNER_KEY = "study:owner"
 """System attribute: which command runs the trial."""
@@ -51,7 +56,21 @@ ATTEMPT_KEY = "study:attempt:{repeat}"
 """System attribute: how often a job was begun (``count``), for how many ``seconds`` it has run in all, as its heartbeat
 tells, and its ``folder`` and ``log``, relative to the study's."""
 
-HEARTBEAT_SECONDS = 12.0
+LOOK_SECONDS = 1.0
+
+
+def find_job(trial: FrozenTrial) -> Mapping[str, Any] | None:
+    """Return the lease record of the job that was at work on a trial last; None: none was, or it has told its end."""
+    record: Mapping[str, Any] | None = trial.system_attrs.get(JOB_KEY)
+    # An earlier version did not write whose it is.
+    return None if record is None or record.get("repeat", 0) in read_outcomes_of(trial) else record
+
+
+def hold_study(
+    storage_url: str | None, study_dir: Path, name: str, *, is_once: bool = False
+) -> AbstractContextManager[None]:
+    """Return the lock under which trials of a study change hands; see `hold_lock`."""
+    return hold_lock(read_address(storage_url, study_dir), f"study {name}", is_once=is_once)
 
 
 def read_folder(trial: FrozenTrial, study_dir: Path, repeat: int = 0) -> Path | None:
@@ -188,23 +207,18 @@ class StoredTrial:
         content = replace(outcome, seconds=self._count_seconds(), share=self._share).to_json()
         self._storage.set_trial_system_attr(self._trial_id, OUTCOME_KEY.format(repeat=self.repeat), content)
 
-    def read_owner(self) -> str | None:
-        """Return the command that runs the trial."""
-        owner: str | None = self._storage.get_trial(self._trial_id).system_attrs.get(OWNER_KEY)
-        return owner
+    def read(self) -> FrozenTrial:
+        """Return the trial as it stands."""
+        return self._storage.get_trial(self._trial_id)
 
-    def take_up(self) -> bool:
-        """Make the trial run where it waits again: its job stood in a queue for longer than its command lived.
-
-        Returns:
-            Whether the job may go on; False where another command has just claimed the trial.
-        """
-        state = self._storage.get_trial(self._trial_id).state
-        return state != TrialState.WAITING or self._storage.set_trial_state_values(self._trial_id, TrialState.RUNNING)
+    def take_up(self) -> None:
+        """Make the trial run where it waits again: its job stood in a queue for longer than its command lived."""
+        if self.read().state == TrialState.WAITING:
+            self._storage.set_trial_state_values(self._trial_id, TrialState.RUNNING)
 
     def write_lease(self, record: dict[str, Any]) -> None:
         """Show that the job is alive, and for how long it has run: nobody else could tell when it is killed."""
-        self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, record)
+        self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, {**record, "repeat": self.repeat})
         self.write_attempt()
 
 
@@ -256,6 +270,7 @@ class TrialAddress:
         margin: Standard errors by which a report has to be behind before the trial is pruned.
         origin: Folder of the job from whose checkpoint this one goes on; None: it begins anew.
         limited: Names of the numbers that the study limits.
+        grace_seconds: Silence after which a job on another machine counts as dead.
     """
 
     storage_url: str | None
@@ -272,6 +287,7 @@ class TrialAddress:
     margin: float = 0.0
     origin: Path | None = None
     limited: tuple[str, ...] = ()
+    grace_seconds: float = 60.0
 
     def find(self) -> StoredTrial:
         """Open the storage (once per process) and find the trial."""
@@ -281,19 +297,34 @@ class TrialAddress:
 
     @contextmanager
     def attend(self) -> Iterator[StoredTrial]:
-        """Find the trial and hold a lease on it: nobody else takes a trial whose job is alive.
+        """Find the trial and hold the only lease on it: nobody else takes a trial whose job is alive.
+
+        A cluster may run a job twice: its answer to who submitted it got lost, or a node was only cut off. The later
+        one waits for the end of the other, whose outcome it then has.
 
         Raises:
             SupersededError: Another command has taken the trial over while this job waited in a queue.
         """
-        trial = self.find()
-        if trial.read_owner() != self.owner:
-            raise self._superseded()
+        trial, watch, is_told = self.find(), Watch(self.grace_seconds), False
         with Lease.take("job") as lease:
-            with Heartbeat(trial.write_lease, lease, HEARTBEAT_SECONDS):
-                # Asked again: another command may have claimed the trial before the lease could be seen.
-                if not trial.take_up() or trial.read_owner() != self.owner:
-                    raise self._superseded()
+            with ExitStack() as stack:
+                while True:
+                    with hold_study(self.storage_url, self.study_dir, self.study_name, is_once=True):
+                        stored = trial.read()
+                        if stored.system_attrs.get(OWNER_KEY) != self.owner:
+                            raise self._superseded()
+                        rival = find_job(stored)
+                        if rival is None or watch.is_dead(rival):
+                            stack.enter_context(Heartbeat(trial.write_lease, lease, HEARTBEAT_SECONDS))
+                            trial.take_up()
+                            break
+                    if not is_told:
+                        log.warning(
+                            "Trial %d is at work in another job (on %s, process %s); this one waits for its end.",
+                            *(self.number, rival["host"], rival["pid"]),
+                        )
+                        is_told = True
+                    time.sleep(LOOK_SECONDS)
                 try:
                     yield trial
                 except (KeyboardInterrupt, SystemExit):

@@ -33,6 +33,9 @@ OVER = {
 AWAY = ("Unable to contact slurm controller", "Socket timed out", "Zero Bytes were transmitted")
 """What `sbatch` says where Slurm is not there for the moment."""
 
+SILENT = AWAY[1:]
+"""What it says where Slurm may have taken the jobs all the same."""
+
 LOOK_SECONDS = 10.0
 
 RETRY_SECONDS = 20.0
@@ -102,6 +105,10 @@ class QueueWatcher:
                 log.warning("Slurm holds job %s (%s); it runs after: scontrol release %s", job_id, reason, job_id)
 
 
+def _is_silent(words: str) -> bool:
+    return any(sign in words for sign in SILENT)
+
+
 def _split(line: str) -> list[str]:
     return line.split("|", 2)
 
@@ -119,6 +126,8 @@ def prepare() -> None:
         )
     from hydra_plugins.hydra_submitit_launcher import submitit_launcher
     from submitit.slurm.slurm import SlurmJob
+
+    from sentiment.search.workers.job import TrialTask
 
     job: Any = SlurmJob
     launcher: Any = submitit_launcher.SlurmLauncher
@@ -138,7 +147,8 @@ def prepare() -> None:
                 if not isinstance(refusal, subprocess.CalledProcessError):
                     raise
                 words = str(refusal.stderr).strip()
-                if not any(sign in words for sign in AWAY):
+                is_alone = isinstance(self.task_function, TrialTask)  # it waits where it is submitted twice
+                if not any(sign in words for sign in AWAY) or (not is_alone and _is_silent(words)):
                     raise LauncherError(explain_refusal(words, len(job_overrides))) from error
             log.warning("Slurm takes no job (%s); it is asked again every %g s.", words, RETRY_SECONDS)
             time.sleep(RETRY_SECONDS)
@@ -179,6 +189,11 @@ def explain_refusal(words: str, jobs: int) -> str:
         jobs: Jobs that were to be submitted at once.
     """
     reason = words.removeprefix("sbatch: error: ")
+    if _is_silent(words):
+        return (
+            f"Slurm has not said whether it took the jobs: {reason}\n-> see with `squeue --me` whether they are there, "
+            "and end them with scancel, before you start the command again; search=grid runs each once in any case"
+        )
     if jobs == 1:
         remedy = (
             "look at hydra.launcher.partition, account, qos, timeout_min and what else the job asks for, then start "

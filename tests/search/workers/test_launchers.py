@@ -9,6 +9,8 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -16,7 +18,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, StoredTrial, SupersededError, TrialAddress
+from sentiment.search.study.outcome import Outcome
+from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, SupersededError, TrialAddress, hold_study
 from tests.search.faults.conftest import PROMOTION, ToyStudy
 from tests.search.faults.conftest import study as study
 
@@ -220,13 +223,48 @@ def test_a_job_that_starts_late_takes_up_its_trial(queued: TrialAddress, study_d
         assert read_trials(study_dir)[0].state == TrialState.RUNNING
 
 
-def test_a_job_that_another_command_claims_as_it_starts_leaves_it_alone(
-    queued: TrialAddress, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    owners = iter(["gone", "another"])
-    monkeypatch.setattr(StoredTrial, "read_owner", lambda trial: next(owners))
-    with pytest.raises(SupersededError, match="taken over by another command"), queued.attend():
-        pytest.fail("the job must not run")
+def read_outcome(address: TrialAddress) -> Outcome | None:
+    with address.attend() as trial:
+        return trial.read_outcome()
+
+
+def note(study_dir: Path, key: str, value: object) -> None:
+    study = optuna.load_study(study_name="study", storage=open_storage(None, study_dir))
+    study._storage.set_trial_system_attr(study.trials[0]._trial_id, key, value)
+
+
+def test_a_job_that_another_command_claims_as_it_starts_leaves_it_alone(queued: TrialAddress, study_dir: Path) -> None:
+    """A trial changes hands under one lock: who claims it sees its job, or the job sees who has claimed it."""
+    with ThreadPoolExecutor() as pool:
+        with hold_study(None, study_dir, "study"):
+            job = pool.submit(read_outcome, queued)
+            with pytest.raises(TimeoutError):
+                job.result(timeout=0.5)
+            note(study_dir, OWNER_KEY, "another")
+        with pytest.raises(SupersededError, match="taken over by another command"):
+            job.result(timeout=TIME_SECONDS)
+
+
+def test_a_job_that_is_started_twice_runs_once(queued: TrialAddress, caplog: pytest.LogCaptureFixture) -> None:
+    """As where Slurm takes a job and its answer is lost, or a node is cut off from the others for a time."""
+    with ThreadPoolExecutor() as pool:
+        with queued.attend() as first:
+            second = pool.submit(read_outcome, queued)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=1.5)
+            first.write_outcome(Outcome("complete", (0.5,)))
+        known = second.result(timeout=TIME_SECONDS)
+    assert known is not None
+    assert known.values == (0.5,)
+    assert "Trial 0 is at work in another job" in caplog.text
+
+
+def test_a_job_waits_no_longer_for_one_that_has_fallen_silent(queued: TrialAddress, study_dir: Path) -> None:
+    record = {"id": "a1", "host": "elsewhere", "pid": 1, "lock_path": "/nowhere/a1.lock", "beat": 3, "repeat": 0}
+    note(study_dir, JOB_KEY, record)
+    began = time.monotonic()
+    with replace(queued, grace_seconds=0.5).attend():
+        assert time.monotonic() - began >= 0.5
 
 
 @needs("submitit_local")
