@@ -47,7 +47,7 @@ BASE = [
 
 ROOMS = {
     "search": [
-        "budget", "options", "application", "frozen", "storage", "space", "composer", "study", "workers", "progress",
+        "budget", "storage", "options", "application", "frozen", "space", "composer", "study", "workers", "progress",
         "live_table", "starts", "prior", "search", "controller", "planning", "dry_run", "engine", "plugin",
     ],
     "tracking": [

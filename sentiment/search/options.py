@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sentiment.cores import count_cores
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.budget import Budget, read_duration
+from sentiment.search.storage.lease import HEARTBEAT_SECONDS
 
 
 def _listed(value: Any) -> Any:
@@ -142,7 +143,9 @@ class StudyOptions(BaseModel):
     threads_per_job: int | None = Field(ge=1, description="CPU threads per job; null: the cores shared out.")
     fresh_processes: bool = Field(description="Give every trial a process of its own instead of keeping the workers.")
     grace_seconds: float = Field(
-        gt=0, description="Time without a sign of life after which a process on another machine counts as dead."
+        ge=4 * HEARTBEAT_SECONDS,  # one of them may be slow to be written
+        description=f"Time without a sign of life after which a process on another machine counts as dead; it gives "
+        f"one every {HEARTBEAT_SECONDS:g} s.",
     )
     progress: Literal["auto", "table", "lines", "none"] = Field(
         description="auto: a live table on a terminal, one line per event elsewhere."

@@ -48,7 +48,7 @@ def test_minus_one_is_as_many_jobs_as_cores():
         ("trials_per_device", 0),
         ("devices_per_trial", 0),
         ("threads_per_job", 0),
-        ("grace_seconds", 0),
+        ("grace_seconds", 47),
         ("progress", "loud"),
         ("n_trails", 3),
     ],
