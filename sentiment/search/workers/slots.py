@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -69,31 +69,56 @@ def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list
     Raises:
         ConfigError: A GPU is named twice, or ``nvidia-smi`` does not answer.
     """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    allowed = None
+    if visible is not None:  # CUDA hides what stands behind a -1
+        allowed = list(takewhile(lambda name: name not in ("", "-1"), (name.strip() for name in visible.split(","))))
     if not isinstance(devices, str):
         named = [str(device) for device in devices]
         if twice := sorted({name for name in named if named.count(name) > 1}):
             remedy = "name each once; hydra.sweeper.trials_per_device=2 lets two trials share one"
             raise ConfigError([Fault("hydra.sweeper.devices", f"{', '.join(twice)} is named twice", remedy)])
+        if hidden := [name for name in named if allowed is not None and name not in allowed]:
+            problem = f"{', '.join(hidden)} is none of CUDA_VISIBLE_DEVICES={visible}"
+            remedy = "name GPUs that the variable names, or take them all: hydra.sweeper.devices=auto"
+            raise ConfigError([Fault("hydra.sweeper.devices", problem, remedy)])
         return named
     if devices == "none":
         return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        allowed = (name.strip() for name in visible.split(","))
-        return list(takewhile(lambda name: name not in ("", "-1"), allowed))  # CUDA hides what stands behind a -1
-    command = shutil.which("nvidia-smi")
-    if command is not None:
-        query = [command, "--query-gpu=index", "--format=csv,noheader"]
-        try:
-            listed = subprocess.run(query, capture_output=True, text=True, timeout=LISTING_SECONDS, check=False)
-        except subprocess.TimeoutExpired as error:
-            problem = f"is auto, and nvidia-smi has not listed the GPUs within {LISTING_SECONDS:g} s"
-            remedy = "name them, e.g. hydra.sweeper.devices=[0,1], or train on the CPU: none"
-            raise ConfigError([Fault("hydra.sweeper.devices", problem, remedy)]) from error
-        if listed.returncode == 0:
-            return listed.stdout.split()
+    if allowed is not None:
+        return allowed
+    known = _ask_driver()
+    if known is not None:
+        return list(known)
     # A driver without a GPU exits with an error, and a container may lack the command: the GPUs are there all the same.
     return [str(number) for number, _ in enumerate(DEVICE_FILES.parent.glob(DEVICE_FILES.name))]
+
+
+def _ask_driver() -> dict[str, str] | None:
+    """Ask the driver for the number and the UUID of each GPU; None where it does not say.
+
+    Raises:
+        ConfigError: It does not answer.
+    """
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return None
+    query = [command, "--query-gpu=index,uuid", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, timeout=LISTING_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        problem = f"nvidia-smi has not listed the GPUs within {LISTING_SECONDS:g} s"
+        remedy = "see what ails the driver, or train on the CPU: hydra.sweeper.devices=none"
+        raise ConfigError([Fault("hydra.sweeper.devices", problem, remedy)]) from error
+    if listed.returncode != 0:
+        return None
+    lines = (line.partition(",") for line in listed.stdout.splitlines())
+    return {index.strip(): uuid.strip() for index, _, uuid in lines}
+
+
+def _identify(device: str, known: Mapping[str, str]) -> str:
+    """Return a GPU's UUID, where it is known: two jobs of a node may each call their own 0, and one has two names."""
+    return known.get(device) or next((uuid for uuid in known.values() if uuid.startswith(device)), device)
 
 
 def take_slots(
@@ -121,11 +146,12 @@ def take_slots(
         return [Slot(index, "" if are_hidden else None, share) for index in range(count)]
     folder = lock_dir or make_own_folder("sentiment-devices-")
     folder.mkdir(parents=True, exist_ok=True)
+    known = _ask_driver() or {}
     slots: list[Slot] = []
     for part in range(trials_per_device):  # evenly: device by device
         taken: list[tuple[str, FileLock]] = []
         for device in devices if len(slots) < count else ():
-            lock = FileLock(folder / f"{re.sub(NOT_IN_NAMES, '_', device)}-{part}.lock")
+            lock = FileLock(folder / f"{re.sub(NOT_IN_NAMES, '_', _identify(device, known))}-{part}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:

@@ -107,6 +107,39 @@ def test_a_second_command_takes_the_places_that_are_left(tmp_path):
     assert len(deal(tmp_path, 3)) == 3
 
 
+@pytest.fixture
+def driver(no_gpu, monkeypatch, tmp_path):
+    """Makes a driver that lists GPUs by number and UUID."""
+
+    def make(*uuids):
+        lines = "\n".join(f"echo '{index}, {uuid}'" for index, uuid in enumerate(uuids))
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{lines}\n", encoding="utf-8")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return make
+
+
+def test_a_gpu_is_known_by_what_it_is_and_not_by_what_a_job_calls_it(driver, tmp_path):
+    """Slurm numbers the GPUs of each of its jobs from 0."""
+    held = []
+    for uuids in (["GPU-8f1"], ["GPU-3c2"]):
+        driver(*uuids)
+        held += deal(tmp_path / "locks", 1, devices=["0"], per_device=1)
+    driver("GPU-3c2", "GPU-8f1")
+    for name in ("0", "1", "GPU-8f"):
+        with pytest.raises(ConfigError, match="1 of them taken by another command"):
+            deal(tmp_path / "locks", 1, devices=[name], per_device=1)
+    assert [slot.environment()["CUDA_VISIBLE_DEVICES"] for slot in held] == ["0", "0"]
+
+
+def test_gpus_that_the_command_may_not_see_are_refused(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert list_devices([3]) == ["3"]
+    with pytest.raises(ConfigError, match="0, 1 is none of CUDA_VISIBLE_DEVICES=2,3"):
+        list_devices([0, 1, 2])
+
+
 def test_a_trial_on_several_devices_takes_all_of_them(tmp_path):
     """Five GPUs are two pairs, twice; the fifth is left to whoever needs one."""
     devices = ("0", "1", "2", "3", "4")
