@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
+    from optuna.storages.journal import JournalFileSymlinkLock
     from optuna.trial import FrozenTrial
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -143,6 +145,22 @@ def read_distribution(override: Override) -> Any:
 def get_storage(study: optuna.Study) -> BaseStorage:
     """Return the storage that a study reads and writes."""
     return study._storage
+
+
+def make_journal_lock(path: Path, grace_seconds: int) -> JournalFileSymlinkLock:
+    """Return Optuna's lock of a journal: a link beside it, removed where the journal does not change for a time.
+
+    Optuna waits for ever, without a pause, for a link that leads nowhere. Its own lead to the journal's path, and are
+    left behind by who is killed: here they lead to its name, which a moved folder keeps; older ones are removed.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    lock = JournalFileSymlinkLock(str(path), grace_period=grace_seconds)
+    lock._lock_target_file = path.name
+    link = Path(lock._lock_file)
+    if link.is_symlink() and not link.exists():
+        link.unlink(missing_ok=True)
+    return lock
 
 
 def get_study_id(study: optuna.Study) -> int:

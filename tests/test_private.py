@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import Mock, patch
 
 import optuna
@@ -134,6 +136,18 @@ def check_storage():
     assert storage.get_study_name_from_id(private.get_study_id(study)) == study.study_name
 
 
+def check_journal_lock():
+    with TemporaryDirectory() as folder:
+        path, link = Path(folder, "journal.log"), Path(folder, "journal.log.lock")
+        path.touch()
+        link.symlink_to("/nowhere")
+        lock = private.make_journal_lock(path, 3)
+        lock.acquire()
+        assert (link.readlink(), link.exists()) == (Path(path.name), True)
+        lock.release()
+        assert not link.is_symlink()
+
+
 def check_suggest():
     trial = optuna.create_study().ask()
     drawn = private.suggest(trial, "x", IntDistribution(3, 4))
@@ -236,6 +250,7 @@ CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "get_storage": ("optuna", check_storage),
     "get_study_id": ("optuna", check_storage),
     "get_trial_id": ("optuna", check_storage),
+    "make_journal_lock": ("optuna", check_journal_lock),
     "suggest": ("optuna", check_suggest),
     "contains": ("optuna", check_contains),
     "list_grid_points": ("optuna", check_grid),

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 
+from sentiment.private import make_journal_lock
 from sentiment.search.storage.address import StorageError, read_address, storage_errors
 from sentiment.search.storage.lock import hold_lock
 
@@ -116,13 +117,13 @@ class WholeLineJournal(JournalFileBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.absolute()  # Optuna's lock links to the path, and spins for ever on a relative one.
+        self._path = path.absolute()
         with storage_errors(f"Opening the journal file {self._path}"):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # Readers need neither, so a read-only study would go unnoticed until its first result.
             tempfile.TemporaryFile(dir=self._path.parent).close()
             self._path.open("ab").close()
-            self._link = JournalFileSymlinkLock(str(self._path), grace_period=GRACE_SECONDS)
+            self._link = make_journal_lock(self._path, GRACE_SECONDS)
             super().__init__(str(self._path), self._link)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:

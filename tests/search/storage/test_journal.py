@@ -110,6 +110,23 @@ def test_a_writer_killed_in_mid_append_costs_nothing_that_was_acknowledged(
     assert values(path) == [1.0, None, 3.0]
 
 
+def test_a_link_that_was_left_behind_where_the_journal_lay_before_is_no_lock_for_ever(
+    path: Path, start_python, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sentiment.search.storage.opening.GRACE_SECONDS", 3)
+    create_study(path)
+    assert start_python(DIE_IN_MID_APPEND, path).wait(30) == -9
+    moved = path.parent / "moved"
+    moved.mkdir()
+    for file in list(path.parent.glob("journal.log*")):
+        file.rename(moved / file.name)
+    create_study(moved / path.name).tell(0, 2.0)
+    assert values(moved / path.name) == [2.0]
+    (moved / "journal.log.lock").symlink_to("/nowhere/journal.log")  # as an earlier version left it
+    create_study(moved / path.name).ask()
+    assert values(moved / path.name) == [2.0, None]
+
+
 def test_a_full_disk_leaves_the_journal_as_it_was(path: Path, start_python):
     create_study(path)
     process = start_python(FILL_THE_DISK, path)
