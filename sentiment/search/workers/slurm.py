@@ -199,6 +199,8 @@ def explain_refusal(words: str, jobs: int) -> str:
             "look at hydra.launcher.partition, account, qos, timeout_min and what else the job asks for, then start "
             "the same command again"
         )
+        if "Submit" in words or "submit limit" in words:
+            remedy += "; where Slurm limits a person's jobs, have fewer at a time: hydra.sweeper.n_jobs=NUMBER"
     elif "Invalid job array specification" in words:
         limit = read_array_limit()
         reason = f"the grid has {jobs} jobs, and an array has at most {limit or 'MaxArraySize'} here ({reason})"

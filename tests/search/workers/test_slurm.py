@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hydra.core.utils import JobStatus
 from optuna.trial import TrialState
 
 from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.workers import slurm
 from sentiment.search.workers.executor import LauncherError
+from sentiment.search.workers.job import TrialTask
 from sentiment.search.workers.slurm import QueueWatcher, collect_losses, explain_refusal
 
 Say = Callable[..., None]
@@ -82,6 +88,46 @@ def test_a_grid_that_is_too_large_for_an_array_is_told_how_to_go_on(say: Say) ->
     assert "the grid has 1002 jobs, and an array has at most 1001 here" in text
     assert "search=grid" in text
     assert "hydra.sweeper.max_batch_size=1001" in text
+
+
+def test_a_study_with_more_jobs_than_slurm_lets_a_person_have_is_told_so() -> None:
+    words = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+    for line in (f"sbatch: error: Batch job submission failed: {words}", "sbatch: error: QOSMaxSubmitJobPerUserLimit"):
+        assert "hydra.sweeper.n_jobs=NUMBER" in explain_refusal(line, 1)
+
+
+@needs_submitit
+def test_what_slurm_may_have_taken_is_submitted_again_where_a_job_runs_once(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job of a study waits for its double; those of a grid would write into each other's folders."""
+    from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
+    from submitit.slurm.slurm import SlurmJob
+
+    answers: list[str | None] = []
+
+    def launch(self: object, job_overrides: object, initial_job_idx: int) -> str:
+        words = answers.pop(0)
+        if words is None:
+            return "done"
+        raise RuntimeError from subprocess.CalledProcessError(1, "sbatch", stderr=f"sbatch: error: {words}")
+
+    for command in ("sbatch", "srun"):
+        say(command)
+    monkeypatch.setattr(SlurmLauncher, "launch", launch)
+    monkeypatch.setattr(SlurmJob, "watcher", None)
+    monkeypatch.setattr(slurm, "RETRY_SECONDS", 0)
+    slurm.prepare()
+    launch_patiently: Any = SlurmLauncher.launch
+    job, silence = SimpleNamespace(task_function=TrialTask(print, Mock(), 1)), "Socket timed out on send/recv operation"
+    answers[:] = [silence, "Unable to contact slurm controller (connect failure)", None]
+    assert launch_patiently(job, [["x=1"]], 0) == "done"
+    grid = SimpleNamespace(task_function=print)
+    answers[:] = ["Unable to contact slurm controller (connect failure)", None]
+    assert launch_patiently(grid, [["x=1"], ["x=2"]], 0) == "done"
+    answers[:] = [silence]
+    with pytest.raises(LauncherError, match=r"not said whether it took the jobs: Socket timed out(.|\n)*squeue --me"):
+        launch_patiently(grid, [["x=1"], ["x=2"]], 0)
 
 
 @needs_submitit
