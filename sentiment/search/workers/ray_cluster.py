@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from sentiment.search.workers.executor import LauncherError
 
+log = logging.getLogger(__name__)
+
 RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
 
 OOM_RETRIES = "RAY_task_oom_retries"
 """Environment variable of Ray: how often a job is started again that its memory monitor has killed; for ever unless
 set, so that a job too large for every node would never end."""
+
+UNCHECKED = ("label_selector", "scheduling_strategy")
+"""Options of Ray for which a job may wait for ever."""
 
 USUAL_ATTEMPTS = 3
 """Starts of such a job where `hydra.sweeper.max_attempts` does not say how many: it is a study's."""
@@ -55,6 +61,9 @@ def connect(config: DictConfig) -> None:
             "-> ask for less with hydra.launcher.ray.remote.num_cpus, num_gpus and resources, or first start a node "
             "that has it: ray start --address=HOST:PORT --num-cpus=... --num-gpus=..."
         )
+    for option in UNCHECKED:
+        if OmegaConf.select(config, f"hydra.launcher.ray.remote.{option}"):
+            log.warning("Whether a node has what hydra.launcher.ray.remote.%s asks for is not checked.", option)
 
 
 def find_shortage(config: DictConfig) -> str | None:
@@ -76,6 +85,8 @@ def describe_shortage(remote: Mapping[str, Any], nodes: Sequence[Mapping[str, fl
     cpus = remote.get("num_cpus")
     all_kinds = {"CPU": 1 if cpus is None else cpus, "GPU": remote.get("num_gpus"), "memory": remote.get("memory")}
     all_kinds |= remote.get("resources") or {}
+    if remote.get("accelerator_type"):
+        all_kinds[f"accelerator_type:{remote['accelerator_type']}"] = 0.001  # as Ray does
     asked = {name: float(amount) for name, amount in all_kinds.items() if amount}
     if any(all(node.get(name, 0) >= amount for name, amount in asked.items()) for node in nodes):
         return None

@@ -144,6 +144,12 @@ def ask(**remote: float) -> list[str]:
             {"num_cpus": 2, "num_gpus": 1},
             "A job asks for CPU 2, GPU 1; of that the nodes have: CPU 2, GPU 0; CPU 1, GPU 2.",
         ),
+        ({"num_gpus": 1, "accelerator_type": "A100"}, None),
+        (
+            {"num_cpus": 0, "accelerator_type": "H100"},
+            "A job asks for accelerator_type:H100 0.001; of that the nodes have: accelerator_type:H100 0; "
+            "accelerator_type:H100 0.",
+        ),
         (
             {"num_cpus": 0, "resources": {"small": 1}},
             "A job asks for small 1; of that the nodes have: small 0; small 0.",
@@ -152,6 +158,7 @@ def ask(**remote: float) -> list[str]:
 )
 def test_what_no_node_has_is_told(remote: dict[str, Any], shortage: str | None) -> None:
     nodes = [{"CPU": 2.0, "memory": 8e9}, {"CPU": 1.0, "GPU": 2.0, "large": 1.0, "memory": 8e9}]
+    nodes[1]["accelerator_type:A100"] = 1.0
     assert describe_shortage(remote, nodes) == shortage
     assert describe_shortage(remote, []) is not None
 
