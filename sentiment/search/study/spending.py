@@ -110,9 +110,10 @@ class Meter:
         seconds = 0.0
         if self._first:
             seconds = _estimate_seconds(trial)
-        elif trial.state == TrialState.COMPLETE and trial.duration is not None and done:
-            # The duration of a trial that was interrupted is that of its last part.
-            seconds = max(trial.duration.total_seconds(), _sum_seconds(trial)) / done
+        elif trial.state == TrialState.COMPLETE and trial.datetime_start and trial.datetime_complete and done:
+            # Of a trial that was interrupted, that of its last part; as `duration`, which knows no summer time.
+            elapsed_seconds = trial.datetime_complete.timestamp() - trial.datetime_start.timestamp()
+            seconds = max(elapsed_seconds, _sum_seconds(trial)) / done
         if seconds:
             bisect.insort(self._lengths, seconds)
 

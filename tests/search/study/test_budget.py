@@ -196,6 +196,19 @@ def test_a_trial_of_another_command_whose_epochs_are_not_yet_told_counts():
     assert [Budget(epochs=limit).count_starts(spent, 1) for limit in (28, 30)] == [0, 1]
 
 
+def test_no_trial_is_longer_in_the_night_in_which_summer_time_begins(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Zurich")
+        time.tzset()
+        attributes = {ATTEMPT_KEY.format(repeat=0): {"count": 1, "log": None}}
+        attributes[OUTCOME_KEY.format(repeat=0)] = Outcome("complete", (1.0,)).to_json()
+        trial = create_trial(value=1.0, system_attrs=attributes)
+        trial.datetime_start, trial.datetime_complete = datetime(2026, 3, 29, 1, 50), datetime(2026, 3, 29, 3, 10)
+        spent = Meter(1).measure([trial], [])
+    time.tzset()
+    assert spent.trial_seconds == 20 * 60
+
+
 def test_time_ends_a_study_at_a_report(sweep, study_dir):
     task = Stepping(seconds=0.4)
     began = time.monotonic()
