@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import optuna
 from optuna.trial import TrialState
 
 from sentiment.errors import SentimentError
 from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.storage.address import storage_errors
 from sentiment.search.storage.lease import looks_alive
+from sentiment.search.storage.opening import close_storage, open_storage
 from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.stored import list_commands
-from sentiment.search.study.trial import STOP_KEY, open_study
+from sentiment.search.study.trial import STOP_KEY
 
 
 class StopError(SentimentError):
@@ -35,17 +37,25 @@ def request_stop(study_dir: Path, number: int | None = None) -> str:
     if known is None:
         raise StopError(f"{study_dir} holds no study.\n  -> name the folder of a study, or its name under multirun/")
     with storage_errors(f"Writing the study in {study_dir}"):
-        study = open_study(known.storage, study_dir, known.study_name)
-        storage, study_id = get_storage(study), get_study_id(study)
-        if number is None:
-            commands = list_commands(storage.get_study_system_attrs(study_id))
-            storage.set_study_system_attr(study_id, STOP_KEY, [command["id"] for command in commands])
-            if not any(map(looks_alive, commands)):
-                return "No command works on the study now; its own command, started again, goes on."
-            return "The study ends after its running jobs; its own command, started again, goes on."
-        running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
-        if number not in running:
-            others = ", ".join(map(str, running)) or "none"
-            raise StopError(f"Trial {number} of {known.study_name} does not run.\n  -> those that run: {others}")
-        storage.set_trial_system_attr(get_trial_id(running[number]), STOP_KEY, True)
+        # Anew each time: what a server has kept open may be of a study that was removed and made again.
+        opened = open_storage(known.storage, study_dir)
+        try:
+            return _request(optuna.load_study(study_name=known.study_name, storage=opened), number)
+        finally:
+            close_storage(opened)
+
+
+def _request(study: optuna.Study, number: int | None) -> str:
+    storage, study_id = get_storage(study), get_study_id(study)
+    if number is None:
+        commands = list_commands(storage.get_study_system_attrs(study_id))
+        storage.set_study_system_attr(study_id, STOP_KEY, [command["id"] for command in commands])
+        if not any(map(looks_alive, commands)):
+            return "No command works on the study now; its own command, started again, goes on."
+        return "The study ends after its running jobs; its own command, started again, goes on."
+    running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
+    if number not in running:
+        others = ", ".join(map(str, running)) or "none"
+        raise StopError(f"Trial {number} of {study.study_name} does not run.\n  -> those that run: {others}")
+    storage.set_trial_system_attr(get_trial_id(running[number]), STOP_KEY, True)
     return f"Trial {number} ends as pruned at its next report."

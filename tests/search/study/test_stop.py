@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
+import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sentiment.search.storage.opening import open_storage
+from sentiment.search.study.address_file import write_study_address
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.stop import StopError, request_stop
-from sentiment.search.study.trial import open_study
+from sentiment.search.study.trial import STOP_KEY, open_study
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +54,22 @@ def test_a_trial_ends_as_pruned_at_its_next_report(sweep, study_dir):
     assert set(study.trials[1].intermediate_values) == {0}
     with pytest.raises(StopError, match=r"Trial 0 of .* does not run"):
         request_stop(study_dir, 0)
+
+
+def test_a_study_that_was_removed_and_made_anew_is_the_one_that_is_asked(study_dir):
+    def make(trials):
+        study = optuna.create_study(study_name="mine", storage=open_storage(None, study_dir))
+        write_study_address(study_dir, "mine", None, None)
+        for _ in range(trials):
+            study.ask()
+        return study
+
+    make(1)
+    request_stop(study_dir, 0)
+    shutil.rmtree(study_dir)
+    study = make(3)
+    request_stop(study_dir, 2)
+    assert [trial.system_attrs for trial in study.trials] == [{}, {}, {STOP_KEY: True}]
 
 
 def test_a_folder_without_a_study_is_said(tmp_path):
