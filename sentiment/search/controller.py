@@ -356,7 +356,7 @@ class Controller:
         if counts["complete"] == 0:
             heading = f"No trial of the study {self._study.name!r} finished: {counts['fail']} failed, "
             heading += f"{counts['pruned']} were pruned."
-            if budget is not None:
+            if budget is not None and not (missing or self._failures):
                 raise StudyFailedError(f"{heading} Of the budget, {budget}.\n-> raise it: one trial has to fit into it")
         elif missing:
             trials = len(self._study.look())
@@ -364,8 +364,9 @@ class Controller:
         else:
             return
         listed = f"\n{_list_failures(missing or self._failures)}" if missing or self._failures else ""
+        room = "" if budget is None else f", as far as the budget has room ({budget})"
         raise StudyFailedError(
-            f"{heading}{listed}\n-> mend the cause and start the same command again: it tries them again; "
+            f"{heading}{listed}\n-> mend the cause and start the same command again: it tries them again{room}; "
             "hydra.sweeper.retry=none goes without them"
         )
 

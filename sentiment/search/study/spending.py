@@ -20,7 +20,7 @@ from sentiment.search.study.outcome import is_paused, read_outcomes_of
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, is_promoted
-from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY, read_share
+from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY, read_seconds, read_share
 
 BUDGET_KEY = "study:budget"
 """System attribute of a study: the budget of the command that was started last."""
@@ -41,7 +41,7 @@ class Meter:
         self._repeats = repeats
         self._first = pruner.find_target(0) if isinstance(pruner, Scheduler) else 0
         self._changes = Changes()
-        self._open: dict[int, FrozenTrial] = {}
+        self._open: dict[int, FrozenTrial] = {}  # failed ones too, whose cost follows from the length of others
         self._ended: set[int] = set()
         self._jobs = self._epochs = self._trial_epochs = 0.0
         self._steps_per_job = self._told_steps = 0.0  # of jobs that ended, and as others told
@@ -60,7 +60,7 @@ class Meter:
             own: The lease of this process, whose time runs on.
         """
         for trial in self._changes.take(trials):
-            if not trial.state.is_finished():
+            if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
                 self._open[trial.number] = trial
             elif trial.number not in self._ended:
                 self._ended.add(trial.number)
@@ -69,15 +69,16 @@ class Meter:
         opened = self._open.values()
         steps_per_job = self._steps_per_job or max([self._told_steps, *map(_guess_whole, opened)])
         ended = [(_share(steps, steps_per_job), epochs, count) for (steps, epochs), count in self._untold.items()]
-        done = {trial.number: count_jobs(trial, steps_per_job) for trial in opened}
+        lengths = list(self._lengths)
+        if self._first:
+            lengths += filter(None, (_estimate_seconds(trial, steps_per_job) for trial in filter(is_paused, opened)))
+        trial_seconds = statistics.median(lengths) if lengths else 0.0
+        done = {trial.number: count_jobs(trial, steps_per_job, trial_seconds) for trial in opened}
         committed = {trial.number: _commit(trial, done[trial.number], self._repeats, steps_per_job) for trial in opened}
         trial_epochs = max(self._trial_epochs, max(map(_count_epochs, opened), default=0.0))
         # Another command may have claimed a trial and not yet told its epochs: they are as many as any trial's.
         sizes = {trial.number: _count_epochs(trial) or trial_epochs for trial in opened}
         unused = {trial.number: _count_unused(trial) for trial in opened}
-        lengths = list(self._lengths)
-        if self._first:
-            lengths += filter(None, (_estimate_seconds(trial, steps_per_job) for trial in filter(is_paused, opened)))
         jobs = self._jobs + sum(share * count for share, _, count in ended)
         spent = self._epochs + sum(share * size * count for share, size, count in ended)
         return Spending(
@@ -86,7 +87,7 @@ class Meter:
             epochs=spent + sum((done[one] - unused[one]) * size for one, size in sizes.items()),
             committed_trials=jobs + sum(committed.values()),
             committed_epochs=spent + sum((committed[one] - unused[one]) * size for one, size in sizes.items()),
-            trial_seconds=statistics.median(lengths) if lengths else 0.0,
+            trial_seconds=trial_seconds,
             trial_epochs=trial_epochs,
             steps_per_job=steps_per_job,
             first_jobs=min(1.0, self._first / steps_per_job) if self._first and steps_per_job else None,
@@ -96,7 +97,7 @@ class Meter:
         )
 
     def _add(self, trial: FrozenTrial) -> None:
-        """Add a trial that has ended: it never changes any more."""
+        """Add a trial that is complete or pruned: it never changes any more."""
         done, epochs = count_jobs(trial), _count_epochs(trial)
         if _is_untold(trial):  # by its reports, of which nobody may know yet how many a whole job makes
             done = 0.0
@@ -108,8 +109,8 @@ class Meter:
         self._told_steps = max(self._told_steps, _guess_whole(trial))
         self._is_any_promoted |= is_promoted(trial)
         seconds = 0.0
-        if self._first:
-            seconds = _estimate_seconds(trial)
+        if self._first and (trial.state == TrialState.COMPLETE or count_steps(trial)):
+            seconds = _estimate_seconds(trial)  # who came to no report has told little but its start
         elif trial.state == TrialState.COMPLETE and trial.datetime_start and trial.datetime_complete and done:
             # Of a trial that was interrupted, that of its last part; as `duration`, which knows no summer time.
             elapsed_seconds = trial.datetime_complete.timestamp() - trial.datetime_start.timestamp()
@@ -140,7 +141,7 @@ def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float)
 
 def _may_lead(trial: FrozenTrial) -> bool:
     """Return whether a trial is on the ladder and may come to its end within the limits, as far as is known."""
-    return TARGET_KEY in trial.system_attrs and keeps_limits(trial)
+    return TARGET_KEY in trial.system_attrs and not trial.state.is_finished() and keeps_limits(trial)
 
 
 def _count_whole(trial: FrozenTrial) -> float:
@@ -169,15 +170,17 @@ def _sum_seconds(trial: FrozenTrial) -> float:
     return sum(outcome.seconds for outcome in read_outcomes_of(trial).values())
 
 
-def count_jobs(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
+def count_jobs(trial: FrozenTrial, steps_per_job: float = 0.0, seconds_per_job: float = 0.0) -> float:
     """Count the jobs of a trial that ran.
 
-    One that was not complete counts by the share that it told, or else by its reports; one that has ended with neither
-    counts whole. The share comes first, as jobs may differ in their length.
+    One that was not complete counts by the share that it told, or else by its reports; one that has failed with neither
+    by the time that it ran, where the length of others is known; else one that has ended counts whole. The share comes
+    first, as jobs may differ in their length.
 
     Args:
         trial: The trial.
         steps_per_job: Reports of a whole job; 0: nobody knows.
+        seconds_per_job: Time of a whole job; 0: nobody knows.
     """
     outcomes, prefix = read_outcomes_of(trial), ATTEMPT_KEY.format(repeat="")
     jobs = 0.0
@@ -189,12 +192,14 @@ def count_jobs(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
             told, steps = read_share(trial, repeat), count_steps(trial) if repeat == 0 else 0
             if steps and steps_per_job and not told:
                 told = _share(steps, steps_per_job)
+            if not told and trial.state == TrialState.FAIL:
+                told = _share(read_seconds(trial, repeat), seconds_per_job)
             jobs += float(trial.state.is_finished()) if told is None else told
     return max(0.0, jobs - _inherit(trial, steps_per_job))
 
 
-def _share(steps: int, steps_per_job: float) -> float:
-    return min(1.0, steps / steps_per_job) if steps_per_job else 1.0
+def _share(done: float, whole: float) -> float:
+    return min(1.0, done / whole) if whole else 1.0
 
 
 def _is_untold(trial: FrozenTrial) -> bool:

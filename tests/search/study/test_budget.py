@@ -286,10 +286,10 @@ def test_failed_trials_are_tried_again_within_the_budget_alone(sweep):
         return float(config.x)
 
     options = ("x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=1")
-    with pytest.raises(StudyEndedError):
-        sweep(*options, "hydra.sweeper.full_trials=2", task=fail_at_first)
-    with pytest.raises(StudyEndedError):
-        sweep(*options, "hydra.sweeper.full_trials=2", task=fail_at_first)
+    told = r"a bad row(.|\n)*mend the cause.* has room \(2 of 2 full trials used\)"
+    for _ in range(2):
+        with pytest.raises(StudyEndedError, match=told):
+            sweep(*options, "hydra.sweeper.full_trials=2", task=fail_at_first)
     assert len(runs) == 2, "its work is done, though in vain"
     study = sweep(*options, "hydra.sweeper.full_trials=4", task=fail_at_first)
     assert len(runs) == 4
@@ -340,6 +340,35 @@ def test_work_is_counted_by_jobs(state, outcomes, progress, work):
         distributions={"x": FloatDistribution(0, 1)}, system_attrs=attributes,
     )  # fmt: skip
     assert Meter(1).measure([trial], []).full_trials == work
+
+
+def make_failed(seconds, share):
+    attributes = {ATTEMPT_KEY.format(repeat=0): {"count": 1, "log": None}, EPOCHS_KEY: 4.0}
+    attributes[OUTCOME_KEY.format(repeat=0)] = Outcome("failed", seconds=seconds).to_json()
+    told = {} if share is None else {PROGRESS_KEY: [share, "", 0]}
+    return create_trial(state=TrialState.FAIL, system_attrs={**attributes, **told})
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.005])
+@pytest.mark.parametrize("pruner", [None, PromotionPruner(3)])
+def test_what_failed_in_its_first_steps_tells_no_length(pruner, share):
+    spent = Meter(1, pruner).measure([make_failed(25.0, share)], [])
+    assert spent.trial_seconds == 0
+    assert Budget(seconds=3600).count_starts(spent, 1) == UNLIMITED
+
+
+def test_what_failed_before_it_told_a_share_costs_its_time():
+    attributes = {ATTEMPT_KEY.format(repeat=0): {"count": 1, "log": None}, EPOCHS_KEY: 4.0}
+    attributes[OUTCOME_KEY.format(repeat=0)] = Outcome("complete", (1.0,), seconds=100.0).to_json()
+    whole = create_trial(value=1.0, system_attrs=attributes)
+    whole.datetime_complete = whole.datetime_start + timedelta(seconds=100)
+    trials = [make_failed(5.0, None), make_failed(5.0, 0.0), whole]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    meter = Meter(1)
+    assert meter.measure(trials[:2], []).full_trials == 2, "nobody knows yet how long a job takes"
+    spent = meter.measure(trials, [])
+    assert (spent.full_trials, spent.epochs) == (pytest.approx(1.1), pytest.approx(4.4))
 
 
 @pytest.mark.parametrize(
