@@ -224,11 +224,15 @@ class StoredStudy:
             pruner=self.search.pruner,
             deadline=self.deadline,
             margin=self.search.options.margin,
+            is_last=self._is_last(repeat),
             target=stored.system_attrs.get(TARGET_KEY) if repeat == 0 else None,
             origin=None if origin is None else read_folder(self.trials()[origin["trial"]], self.search.study_dir),
             limited=tuple(self.search.options.limits),
             grace_seconds=self.search.options.grace_seconds,
         )
+
+    def _is_last(self, repeat: int) -> bool:
+        return repeat == self.search.repeats.count - 1
 
     @property
     def owner(self) -> str:
@@ -616,7 +620,7 @@ class StoredStudy:
         """
         write_described(self._storage, trial_id, repeat, described)
         try:
-            finish_repeat(self._study, trial_id, repeat, outcome.values[0])
+            finish_repeat(self._study, trial_id, repeat, outcome.values[0], is_last=self._is_last(repeat))
         except RunPruned as error:
             outcome = replace(outcome, state="pruned", values=(), reason=str(error))
         self.write(trial_id, OUTCOME_KEY.format(repeat=repeat), outcome.to_json())

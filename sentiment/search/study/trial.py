@@ -114,6 +114,7 @@ class StoredTrial:
         self.origin = address.origin
         self.limited: Collection[str] = address.limited
         self._margin = address.margin
+        self._is_last = address.is_last
         self.is_to_pause = address.target is not None
         self._steps = 0
         self._began = time.monotonic()
@@ -184,7 +185,7 @@ class StoredTrial:
 
     def finish_repeat(self, value: float) -> None:
         """Take the final value of a repeat; see `finish_repeat`."""
-        finish_repeat(self._study, self._trial_id, self.repeat, value)
+        finish_repeat(self._study, self._trial_id, self.repeat, value, is_last=self._is_last)
 
     def describe(self, metrics: Mapping[str, float]) -> None:
         """Note numbers beside the objective."""
@@ -222,15 +223,16 @@ class StoredTrial:
         self.write_attempt()
 
 
-def finish_repeat(study: optuna.Study, trial_id: int, repeat: int, value: float) -> None:
-    """Take the final value of a repeat; the Wilcoxon pruner compares trials repeat by repeat.
+def finish_repeat(study: optuna.Study, trial_id: int, repeat: int, value: float, *, is_last: bool) -> None:
+    """Take the final value of a repeat; the Wilcoxon pruner compares trials repeat by repeat, up to the last.
 
     Raises:
         RunPruned: The pruner ends the trial, its further repeats are not needed.
     """
     if isinstance(study.pruner, WilcoxonPruner) and len(study.directions) == 1:
         get_storage(study).set_trial_intermediate_value(trial_id, repeat, float(value))
-        _prune(study, trial_id, repeat)
+        if not is_last:
+            _prune(study, trial_id, repeat)
 
 
 def _prune(study: optuna.Study, trial_id: int, step: int, margin: float = 0.0) -> None:
@@ -268,6 +270,7 @@ class TrialAddress:
         host: That machine.
         target: Reports after which the job is to pause; None: it does not.
         margin: Standard errors by which a report has to be behind before the trial is pruned.
+        is_last: Whether the trial has no further repeat.
         origin: Folder of the job from whose checkpoint this one goes on; None: it begins anew.
         limited: Names of the numbers that the study limits.
         grace_seconds: Silence after which a job on another machine counts as dead.
@@ -285,6 +288,7 @@ class TrialAddress:
     host: str = field(default_factory=socket.gethostname)
     target: int | None = None
     margin: float = 0.0
+    is_last: bool = False
     origin: Path | None = None
     limited: tuple[str, ...] = ()
     grace_seconds: float = 60.0

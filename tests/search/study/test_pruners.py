@@ -98,6 +98,15 @@ def test_wilcoxon_ends_a_trial_after_the_repeats_that_decide(sweep):
     assert 1 < runs.count(1) < 6
 
 
+def test_wilcoxon_leaves_a_trial_its_value_whose_repeats_have_all_run(sweep):
+    """Of four pairs the least p value is a sixteenth: it is below the threshold at the last repeat alone."""
+    pruner = ["hydra/sweeper/pruner=wilcoxon", "hydra.sweeper.repeats=4", "hydra.sweeper.n_trials=2"]
+    study = sweep("x=interval(0,1)", *pruner, task=lambda config: current_trial().number + config.seed / 100)
+    first, second = study.trials
+    assert second.state == TrialState.COMPLETE
+    assert second.value == pytest.approx(first.value + 1)
+
+
 def test_the_first_repeat_decides_for_the_others(sweep, study_dir):
     runs = []
 
