@@ -83,7 +83,8 @@ class SplitMetrics(nn.Module):
         support = values.pop("counts")[:, -1]  # (K,) reviews of each class
         present = support > 0
         values["f1"] = _average(values["f1"], present)
-        values["auroc"] = _average(values["auroc"], present & (support < support.sum()))
+        auroc = values["auroc"].clamp(max=1.0)  # a sum of float32 steps, which may come to 1.0000001
+        values["auroc"] = _average(auroc, present & (support < support.sum()))
         assert self._seen, "a split has reviews"
         probabilities, labels = (gather(torch.cat(parts)).cpu() for parts in zip(*self._seen, strict=True))
         if self.calibration:

@@ -149,6 +149,16 @@ def test_present_classes_agree_with_scikit_learn(classes, labels, random):
     assert found["val/auroc"] == pytest.approx(np.mean(each) if each else np.nan, abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.parametrize("reviews", [100, 248, 430, 780, 885])
+def test_no_order_is_better_than_perfect(reviews):
+    labels = (torch.arange(reviews) >= reviews - (reviews // 3 + 1)).long()
+    scores = torch.linspace(0, 1, reviews)
+    split = SplitMetrics(2, "val/")
+    split.update(torch.stack([1 - scores, scores], dim=1), labels)
+    assert float(split.compute()["val/auroc"]) == pytest.approx(1.0)
+    assert split.compute()["val/auroc"] <= 1
+
+
 @pytest.mark.parametrize("objective", ["val/auroc", "[val/accuracy,val/f1]"])
 def test_an_undefined_metric_is_no_objective(objective, small_settings, small_corpus, reporter, tmp_path):
     labels = np.zeros_like(small_corpus.validation.labels)
