@@ -57,7 +57,7 @@ def read_prior(
         problem = f"the objectives of {history.name} are {', '.join(history.objectives)}, here {', '.join(names)}"
         raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
     trials, lacking = [], set[str]()
-    complete = [trial for trial in history.trials if trial.state == "complete" and not trial.excess]
+    complete = [trial for trial in history.trials if trial.state == "complete"]
     copies = sum(trial.continues is not None for trial in complete)  # their points alone do not make what they have
     complete = [trial for trial in complete if trial.continues is None]
     for trial in complete:

@@ -144,15 +144,19 @@ def describe_size(config):
     return near(config)
 
 
+@pytest.mark.parametrize("earlier", [[], ["hydra.sweeper.limits={size: 1, depth: 2}"]])
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_what_earlier_trials_described_is_held_against_the_limits_of_the_study_that_learns(study, monkeypatch):
-    study("first", *SPACE, "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=3", task=describe_size)
+def test_what_earlier_trials_described_is_held_against_the_limits_of_the_study_that_learns(study, monkeypatch, earlier):
+    drawn = ["hydra/sweeper/sampler=tpe", "hydra.sweeper.n_trials=3"]
+    first = study("first", *SPACE, *drawn, *earlier, task=describe_size)
+    assert any(excess > 0 for trial in first.trials for excess in trial.constraints.values()) == bool(earlier)
     learnt = ("hydra.sweeper.prior=first", "hydra.sweeper.n_trials=2")
     options = [*SPACE, *learnt, "hydra/sweeper/sampler=gp", "hydra.sweeper.sampler.n_startup_trials=2"]
     shown = []
     monkeypatch.setattr(prior, "create_trial", lambda **told: shown.append(create_trial(**told)) or shown[-1])
     second = study("second", *options, "hydra.sweeper.limits={size: 1, depth: 2}", task=describe_size)
     assert [trial.state for trial in second.trials] == [TrialState.COMPLETE] * 2
+    assert {trial.value for trial in shown} == {trial.value for trial in first.trials}, "what breaks a limit, too"
     for trial in [*shown, *second.trials]:
         assert list(trial.constraints.items()) == [("depth", trial.params["y"] - 2), ("size", trial.params["x"] - 1)]
     with pytest.raises(StudyEndedError, match="trials of study did not describe seconds, which has a limit here"):
