@@ -72,18 +72,21 @@ class StoredRun:
         folder, has_finished = self.folder / BUNDLE_DIR, self.record.status == "FINISHED"
         if folder.is_dir() and has_finished:
             return folder
-        if self.tracking_uri is not None and self.record.run_id is not None:
-            from sentiment.tracking.mlflow.read import fetch_run_bundle
-
-            fetched = fetch_run_bundle(self.tracking_uri, self.record.run_id, make_temporary_folder())
-            if fetched is not None:
-                return fetched.rename(folder)
+        missing = "its folder was emptied"
+        try:
+            fetched = self._fetch_bundle() if has_finished else None
+        except TrackingError as error:
+            if self.tracking_uri is not None:
+                raise
+            fetched, missing = None, f"{missing}, and its store does not help ({str(error).splitlines()[0]})"
+        if fetched is not None:
+            return fetched
         if folder.is_dir():  # it trains on from a shorter run
             remedy = f"let it finish with the same command, or name that of the run before it: {folder}"
         elif not has_finished:
             remedy = "only finished runs have one: choose another, or let it finish with the same command"
         elif self.tracking_uri is None:
-            remedy = "its folder was emptied: run it again"
+            remedy = f"{missing}: run it again"
         else:
             remedy = "it was recorded with tracking.log_model=false: run it again with tracking.log_model=true"
         raise TrackingError(f"The run {self._describe()} has no model.\n  -> {remedy}")
@@ -92,7 +95,7 @@ class StoredRun:
     def store(self) -> str | None:
         """The MLflow store that has the run: where it was found, or else recorded; None where it is in none."""
         own = self.record.params.get("tracking.uri")
-        return None if own is None or self.record.run_id is None else self.tracking_uri or read_portable(own)
+        return None if self.record.run_id is None else self.tracking_uri or (own and read_portable(own))
 
     def read_test_predictions(self) -> TestPredictions:
         """Read the predictions for the test split.
@@ -124,6 +127,13 @@ class StoredRun:
 
     def _describe(self) -> str:
         return f"{self.record.name!r} ({self.record.status}, {self.folder if self.folder.exists() else 'MLflow'})"
+
+    def _fetch_bundle(self) -> Path | None:
+        if self.store is None or self.record.run_id is None:
+            return None
+        from sentiment.tracking.mlflow.read import fetch_run_bundle
+
+        return fetch_run_bundle(self.store, self.record.run_id, make_temporary_folder())
 
     def _fetch_predictions(self) -> bool:
         if self.tracking_uri is None or self.record.run_id is None:

@@ -164,7 +164,14 @@ def test_nothing_is_created_where_there_is_no_store(sweep, tmp_path):
     assert not (tmp_path / "none.db").exists()
 
 
-@pytest.mark.parametrize("damage", ["damaged", "missing"])
+def test_a_model_that_its_folder_has_no_more_is_that_of_the_store(find):
+    run = find("sweep/0")
+    shutil.rmtree(run.folder / "model")
+    assert len(Predictor.load(run.bundle).predict(TEXTS).labels) == 2
+    assert not (run.folder / "model").exists(), "who made room keeps it"
+
+
+@pytest.mark.parametrize("damage", ["damaged", "missing", "elsewhere"])
 def test_what_a_run_lacks_is_said_with_the_remedy(find, damage):
     pruned = find("sweep/1")
     with pytest.raises(TrackingError, match=r"PRUNED(.|\n)*only finished runs"):
@@ -179,8 +186,11 @@ def test_what_a_run_lacks_is_said_with_the_remedy(find, damage):
             whole.read_test_predictions()
     else:
         shutil.rmtree(whole.folder / "model")
-        with pytest.raises(TrackingError, match="emptied"):
-            _ = whole.bundle
+        params, run_id = whole.record.params, whole.record.run_id if damage == "elsewhere" else None
+        params = {**params, "tracking.uri": f"sqlite:///{whole.folder}/none.db"}
+        told = "emptied, and .*no MLflow store" if damage == "elsewhere" else "emptied: run it again"
+        with pytest.raises(TrackingError, match=told):
+            _ = replace(whole, record=replace(whole.record, params=params, run_id=run_id)).bundle
 
 
 def test_what_a_shorter_run_left_is_not_that_of_the_one_that_trains_on(find):
