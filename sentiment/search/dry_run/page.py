@@ -182,6 +182,9 @@ def print_estimate(
         if one.failure is not None:
             console.print(Text(f"{extreme.label} failed: {one.failure}", style="red"))
     console.print()
+    if not measured and not left.is_done:
+        console.print("No estimate: of the values that were tried, none keep the constraints, so that nothing was run.")
+        return
     for line in _write_expectation(expectation, trials, left, search):
         console.print(Text(line))
 
@@ -204,7 +207,8 @@ def _write_expectation(expectation: Expectation | None, trials: int, left: Left,
         return
     slots = search.options.n_jobs
     if trials < open_trials:
-        yield f"The budget: {limit.write(left.spent)}. So many whole trials fit; pruned ones make room for more."
+        most = "At most so many" if expectation.is_bound else "So many"
+        yield f"The budget: {limit.write(left.spent)}. {most} whole trials fit; pruned ones make room for more."
     kinds = {"interrupted": left.interrupted, "failed before": left.retried}
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
     if told:

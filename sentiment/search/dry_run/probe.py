@@ -65,7 +65,7 @@ class Probe:
 
     Args:
         file: Takes the samples, line by line, so that they outlive a process that is killed.
-        seconds: Time after the first sample in which the pace shows.
+        seconds: Time of training in which the pace shows: what comes before it tells that nothing is done.
     """
 
     number = repeat = trial_id = 0
@@ -123,9 +123,9 @@ class Probe:
             RunPruned: Enough is known.
         """
         now = self.sample(fraction)
-        if self._first is None:
+        if self._first is None and fraction > 0:
             self._first = now
-        if fraction >= 1 or now - self._first >= self._seconds:
+        if fraction >= 1 or (self._first is not None and now - self._first >= self._seconds):
             raise RunPruned("the probe has seen enough")
 
     def sample(self, fraction: float | None) -> float:
@@ -160,7 +160,7 @@ def measure(
 
 
 def interpret(samples: list[Sample], outcome: Outcome | None) -> Measured:
-    """Make an estimate from a job's samples: the time to the first one, then its pace from there.
+    """Make an estimate from a job's samples: the time up to its training, then its pace from there.
 
     Args:
         samples: What the job told, in order; those at its beginning and its end tell no fraction.
@@ -174,6 +174,7 @@ def interpret(samples: list[Sample], outcome: Outcome | None) -> Measured:
     if outcome is not None and outcome.state == "complete":
         return Measured(elapsed, False, host, device)
     told = [(sample.seconds, sample.fraction) for sample in samples if sample.fraction is not None]
+    told = told[max(0, sum(fraction <= 0 for _, fraction in told) - 1) :]  # words, teachers: nothing is done yet
     if told and told[-1][1] >= 1:
         return Measured(told[-1][0], False, host, device)
     if len(told) < 2 or told[-1][1] <= told[0][1]:

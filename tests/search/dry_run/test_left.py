@@ -142,6 +142,19 @@ def test_a_budget_of_time_is_what_is_left_of_it(sweep, dry_run):
     assert "Not one whole trial fits into the budget" in dry_run(*command, "hydra.sweeper.budget=5s")
 
 
+def test_a_length_that_is_only_a_bound_tells_how_many_trials_fit_at_most(dry_run, monkeypatch):
+    point = Extreme("smallest", {"x": 1, "steps": 4})
+    command = ("x=interval(0,9)", SEED, "hydra.sweeper.budget=100s")
+    assert "100 s used. So many whole trials fit" in dry_run(*command).replace("1 min 40 s", "100 s")
+    found = [(point, Measured(10.0, True, 100, None))]
+    monkeypatch.setattr("sentiment.search.dry_run.page.probe_search", lambda *_: found)
+    assert "At most so many whole trials fit" in dry_run(*command)
+    monkeypatch.setattr("sentiment.search.dry_run.page.probe_search", lambda *_: [])
+    told = dry_run(*command)
+    assert "none keep the constraints" in told
+    assert "failed" not in told
+
+
 def test_what_is_extended_is_told_and_not_pruned(sweep, dry_run, study_dir):
     sweep("x=choice(1,2,3,4)", GRID, task=Task())
     other = {"study_dir": study_dir.parent / "other"}

@@ -26,6 +26,13 @@ def test_the_pace_counts_from_the_first_sample_on():
     assert not measured.is_bound
 
 
+def test_what_comes_before_the_training_counts_once_and_not_in_its_pace():
+    """Words that the first job learns for all, in ten seconds; then 0.02 of the training take two."""
+    measured = interpret(samples((2.0, 0.0), (4.0, 0.0), (10.0, 0.0), (12.0, 0.02), end=12.1), PRUNED)
+    assert measured.seconds == pytest.approx(10 + 100)
+    assert interpret(samples((2.0, 0.0), (12.0, 0.0), end=12.1), None).is_bound
+
+
 def test_a_job_that_came_to_its_end_took_what_it_took():
     assert interpret(samples((1.0, 0.5), (2.0, 1.0), end=5.0), PRUNED).seconds == 2.0
     assert interpret(samples((1.0, 0.5), end=5.0), COMPLETE).seconds == 5.0
@@ -60,6 +67,7 @@ def test_a_job_is_ended_when_time_is_up_or_all_is_done(tmp_path):
     with pytest.raises(RunPruned):
         patient.progress(1.0)
     hasty = Probe(tmp_path / "others", seconds=0.0)
+    hasty.progress(0.0, "words are learned")
     with pytest.raises(RunPruned):
         hasty.progress(0.1)
     assert [json.loads(line)[1] for line in file.read_text().splitlines()] == [0.1, 0.2, 1.0]
