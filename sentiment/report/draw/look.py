@@ -112,9 +112,11 @@ def shade_line(series: Series, scale: ColourRange | None) -> float | None:
 
 
 def wrap(text: str, width: int, most_lines: int) -> list[str]:
-    """Break a text after spaces and underscores, and leave the rest out: the hover text has it whole."""
+    """Break a text after spaces, long words after underscores; leave the rest out: the hover text has it whole."""
+    words = re.findall(r"[^ ]+ ?| ", text)
+    pieces = [[word] if len(word.rstrip()) <= width else re.findall(r"[^_]+_*|_+", word) for word in words]
     lines = [""]
-    for word in re.findall(r"[^ _]+[ _]?|[ _]", text):
+    for word in itertools.chain(*pieces):
         if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
             lines.append("")
         lines[-1] += word

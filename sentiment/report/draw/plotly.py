@@ -36,14 +36,15 @@ SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin-open", "tr
 
 COLOURSCALE = [[index / (len(SCALE) - 1), colour] for index, colour in enumerate(SCALE)]
 
-LIST_LABEL, LINES_LABEL, TICK_LABEL = (28, 2), (17, 3), (12, 4)
-"""Most characters of a line, and lines, of a category's name: in a list, in one that lines run through, elsewhere."""
+POINTS_LABEL, NARROW_LABEL, LIST_LABEL, LINES_LABEL, TICK_LABEL = (46, 2), (22, 3), (28, 2), (17, 3), (12, 4)
+"""Most characters of a line, and lines, of a category's name: in a list of points, on a phone, in a list of bars, in
+one that lines run through, elsewhere."""
 
 MOST_LEVEL_LABELS = 7
 """Categories along an axis whose names are not turned, even on a phone."""
 
-ROW_PIXELS = 30
-"""Height of a row where the vertical axis lists categories."""
+ROW_PIXELS, LINES_ROW_PIXELS = 30, 44
+"""Height of a row where the vertical axis lists categories, and where lines run through them."""
 
 PANEL_PIXELS = 330
 
@@ -70,7 +71,8 @@ def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, C
         for series, look in zip(panel.series, looks, strict=True)
         for trace in _draw_series(panel, series, look, ranges.get(series.colour_axis))
     ]
-    height = PANEL_PIXELS if panel.listed is None else max(150, 70 + ROW_PIXELS * len(panel.listed))
+    row = LINES_ROW_PIXELS if panel.has_lines else ROW_PIXELS
+    height = PANEL_PIXELS if panel.listed is None else max(150, 70 + row * len(panel.listed))
     layout = {
         "height": max(PANEL_PIXELS, height) if panel.has_lines else height,
         "margin": {"l": 8, "r": 12, "t": top, "b": 8},
@@ -87,14 +89,19 @@ def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, C
         "xaxis": _draw_axis(panel, panel.x),
         "yaxis": _draw_axis(panel, panel.y),
     }
+    # What the page's script needs: the axes' titles in full, and names for where there is less room.
     if panel.has_brush:
-        layout["meta"] = list(panel.y.categories or ())  # in full: the page's script knows the axes by them
+        layout["meta"] = {"axes": list(panel.listed or ())}
+    elif _is_of_points(panel):
+        layout["meta"] = {"narrow": [_wrap(name, *NARROW_LABEL) for name in panel.listed or ()]}
     return go.Figure({"data": traces, "layout": layout})
 
 
 def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
     is_list = axis is panel.y and panel.listed is not None
-    label = TICK_LABEL if not is_list else LINES_LABEL if panel.has_lines else LIST_LABEL
+    label = TICK_LABEL
+    if is_list:
+        label = POINTS_LABEL if _is_of_points(panel) else LINES_LABEL if panel.has_lines else LIST_LABEL
     drawn: dict[str, Any] = {
         "title": {"text": _wrap(axis.title, 28, 3), "standoff": 10},
         "automargin": True,
@@ -123,6 +130,10 @@ def _draw_axis(panel: Panel, axis: Axis) -> dict[str, Any]:
         if len(found := set(list_numbers(panel, axis))) == 1 and 0 <= min(found) <= 1:
             drawn |= {"range": [0, 1]}  # left alone it is one wider on both sides: from -50 %
     return drawn
+
+
+def _is_of_points(panel: Panel) -> bool:
+    return panel.listed is not None and all(series.kind == "markers" for series in panel.series)
 
 
 def _wrap(text: str, width: int, most_lines: int) -> str:

@@ -1,6 +1,7 @@
 "use strict";
 // What every page does: draws the figures, follows the theme, hides series, sorts tables, copies the command.
 
+const NARROW = 500; // pixels, of a plot: a phone's
 const root = document.documentElement;
 const hasMouse = matchMedia("(pointer: fine)").matches;
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
@@ -34,6 +35,7 @@ function setNested(target, path, value) {
   target[last] = value;
 }
 
+
 /** Draw the figures, or draw them anew: what a person zoomed into or hid stays so. */
 async function drawAll() {
   const figures = JSON.parse(document.getElementById("figures").textContent);
@@ -42,6 +44,11 @@ async function drawAll() {
     for (const [path, value] of Object.entries(themeLayout())) setNested(figure.layout, path, value);
     if (!hasMouse) figure.layout.dragmode = false; // a finger scrolls the page
     figure.layout.uirevision = id;
+    const { meta, yaxis, xaxis } = figure.layout;
+    if (meta?.narrow && document.getElementById(id).clientWidth < NARROW) {
+      [yaxis.ticktext, xaxis.nticks] = [meta.narrow, 3];
+      figure.layout.height *= 1.5;
+    }
     await Plotly.react(id, figure.data, figure.layout, {
       responsive: true,
       displaylogo: false,

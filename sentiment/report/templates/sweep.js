@@ -43,7 +43,7 @@ function showTrials(numbers, chart = "") {
 
 /** Keep the trials whose lines run through every chosen range, less those of axes that have other ends by now. */
 function brush(panel) {
-  const titles = panel.layout.meta;
+  const titles = panel.layout.meta.axes;
   for (const title of ranges.keys()) if (!titles.includes(title)) ranges.delete(title);
   const chosen = [...ranges].map(([title, ends]) => [titles.indexOf(title), ...ends]);
   const shapes = chosen.map(([axis, low, high]) => ({
@@ -74,7 +74,7 @@ function takeRange(panel, range) {
   const passed = isLine ? [] : axes.filter((axis) => axis >= top && axis <= bottom);
   const distance = (axis) => Math.abs(axis - pressed);
   const nearest = axes.reduce((best, axis) => (distance(axis) < distance(best) ? axis : best));
-  for (const axis of [nearest, ...passed]) ranges.set(panel.layout.meta[axis], [low - margin, high + margin]);
+  for (const axis of [nearest, ...passed]) ranges.set(panel.layout.meta.axes[axis], [low - margin, high + margin]);
   brush(panel);
 }
 

@@ -62,6 +62,7 @@ def test_logarithmic_ticks_are_few_and_lie_about_the_points(low, factor):
     [
         ("embedding_size (32 to 128)", ["embedding_", "size (32", "to 128)"]),
         ("a b", ["a b"]),
+        ("a max_size=1", ["a", "max_size=1"]),
         ("", [""]),
         ("/home/somebody_model", ["/home/some…", "model"]),
         ("one two three four five six seven", ["one two", "three four", "five six …"]),

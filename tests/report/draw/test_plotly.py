@@ -65,7 +65,10 @@ def test_long_names_are_broken_and_hostile_ones_escaped():
     (figure,) = draw_interactive(Chart("c", "C", "", (Panel(Axis("x"), axis, (series,)),)))
     short, long = figure.layout.yaxis.ticktext
     assert short == "&lt;b&gt;bold&lt;/b&gt;"
-    assert all(len(line) <= 30 for line in long.split("<br>"))
+    assert all(len(line) <= 48 for line in long.split("<br>"))
+    short, long = figure.layout.meta["narrow"]  # for a phone
+    assert short == "&lt;b&gt;bold&lt;/b&gt;"
+    assert all(len(line) <= 24 for line in long.split("<br>"))
     assert long.endswith("…")
 
 
