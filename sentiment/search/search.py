@@ -139,8 +139,9 @@ class Search:
         chosen = config.hydra.runtime.choices
         choices = {str(group): str(chosen[group]) for group in chosen if not OmegaConf.is_missing(chosen, group)}
         loader = context.config_loader
-        space = read_space(lines, options.params or {}, options.branches or {}, loader, chosen=choices)
         composer = Composer(loader, config, options.ignore, application.simplify, home)
+        params, branches = options.params or {}, options.branches or {}
+        space = read_space(lines, params, branches, loader, chosen=choices, compose=composer.compose)
         is_valid = make_validity(options.constraints, space, config, composer.compose)
         if options.limits:
             check_limits(options.limits, build_sampler(options.sampler, trial_number=0, space=space))

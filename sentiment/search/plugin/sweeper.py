@@ -146,8 +146,9 @@ def list_search_points(
         OmegaConf.to_container(sweeper[key] or OmegaConf.create(empty), resolve=True)
         for key, empty in (("params", {}), ("branches", {}), ("constraints", []))
     )
-    space = read_space(lines, params, branches, loader, chosen=choices)  # type: ignore[arg-type]
-    is_valid = make_validity(constraints, space, config, Composer(loader, config, ()).compose)  # type: ignore[arg-type]
+    compose = Composer(loader, config, ()).compose
+    space = read_space(lines, params, branches, loader, chosen=choices, compose=compose)  # type: ignore[arg-type]
+    is_valid = make_validity(constraints, space, config, compose)  # type: ignore[arg-type]
     corners = list_corners(space, is_valid=is_valid or (lambda point: True))
     points = [space.to_overrides(corner) for corner in corners]
     if application is not None:

@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override, Quote, QuotedString
+from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from sentiment.composing import COMPOSE_ERRORS
 from sentiment.errors import ConfigError, Fault
 from sentiment.flat import flatten
+from sentiment.search.space.corners import extreme_values
 from sentiment.search.space.distributions import bare_key, build_distribution, parse_line
-from sentiment.search.space.parameters import Parameter, Space, read_value
+from sentiment.search.space.parameters import Parameter, Space, read_value, write_value
 from sentiment.search.space.points import find_value, write_meaning
 
 Result = TypeVar("Result")
@@ -27,12 +30,13 @@ def read_space(
     config_loader: ConfigLoader | None,
     *,
     chosen: Mapping[str, str] | None = None,
+    compose: Callable[[Sequence[str]], DictConfig] | None = None,
 ) -> Space:
     """Read a search space.
 
     The command line wins over `params`: a sweep there replaces one here, a fixed value removes the parameter from
-    the space. What it says about a key that only branches know counts inside those branches alone, so that
-    ``model.heads=4`` never reaches a model without heads.
+    the space. What it says about a parameter of a branch counts at every choice of the branch's condition that has the
+    key, and there alone: ``model.heads=4`` never reaches a model without heads.
 
     Args:
         lines: The task overrides of the command line.
@@ -42,11 +46,12 @@ def read_space(
         config_loader: Where ``glob`` finds the options of a config group.
         chosen: What the composed defaults choose, e.g. ``{"model": "rnn"}``; decides branches on keys that are
             neither swept nor set.
+        compose: Composes a point, to see which choices have a key; None: those that have a branch with it.
 
     Raises:
         ConfigError: Every fault of the space, at once.
     """
-    reader = _Reader(config_loader, dict(chosen or {}))
+    reader = _Reader(config_loader, dict(chosen or {}), compose)
     reader.read_base(lines, params)
     reader.read_branches(branches)
     return reader.finish()
@@ -64,6 +69,7 @@ class _Reader:
 
     config_loader: ConfigLoader | None
     chosen: dict[str, str]
+    compose: Callable[[Sequence[str]], DictConfig] | None
     faults: list[Fault] = field(default_factory=list)
     plain: list[str] = field(default_factory=list)
     written: dict[str, Override] = field(default_factory=dict)
@@ -174,14 +180,44 @@ class _Reader:
         return None if found is None else _Branch((override.get_key_element(), str(found[0])), overrides)
 
     def _pin_from_command_line(self) -> None:
-        for branch in self.branches:
-            if branch.condition is None:
-                continue
-            for key in branch.overrides.keys() & (self.command_line - self.in_params):
-                branch.overrides[key] = self._as_choice(self.written[key])
-        conditional = {key for branch in self.branches if branch.condition for key in branch.overrides}
-        for key in conditional & (self.command_line - self.in_params):
-            del self.written[key]
+        """Let what the command line says of a parameter of a branch count at every choice that has its key."""
+        written, typed = dict(self.written), self.command_line - self.in_params
+        homes = {
+            (key, branch.condition): branch
+            for branch in self.branches
+            if branch.condition
+            for key in branch.overrides
+            if key in typed
+        }
+        pinned = {key: self._as_choice(written[key]) for key, _ in homes}
+        self.written = {key: override for key, override in written.items() if key not in pinned}
+        for key, name in dict.fromkeys((key, condition[0]) for key, condition in homes):
+            choices = self._distribute(written[name.lstrip("+")])
+            assert choices is not None, "a branch has a condition on nothing else"
+            for choice in extreme_values(choices):
+                branch = homes.get((key, (name, str(choice))))
+                if branch is not None:
+                    branch.overrides[key] = pinned[key]
+                elif self._composes({name: write_value(choice), key: self._write_first(pinned[key])}):
+                    self.branches.append(_Branch((name, str(choice)), {key: pinned[key]}))
+
+    def _composes(self, settings: dict[str, str]) -> bool:
+        """Return whether a point with these settings composes, so that the configuration has each of their keys."""
+        point = {one.get_key_element(): self._write_first(one) for one in self.written.values()} | settings
+        if self.compose is None:
+            return False
+        try:
+            self.compose([f"{key}={text}" for key, text in point.items()])
+        except COMPOSE_ERRORS:
+            return False
+        return True
+
+    def _write_first(self, override: Override) -> str:
+        """Return the right side of an override, of a sweep that of its first value."""
+        distribution = self._distribute(override) if override.is_sweep_override() else None
+        if distribution is None:
+            return override.get_value_element_as_str()
+        return write_value(extreme_values(distribution)[0])
 
     def _check_overlaps(self) -> None:
         seen: dict[str, list[tuple[str, str] | None]] = defaultdict(list)

@@ -190,6 +190,31 @@ def test_the_command_line_sets_a_conditional_parameter_inside_its_branch_alone()
     assert space.fixed == {}
 
 
+@pytest.mark.parametrize(
+    ("typed", "models"),
+    [
+        ("model.heads=4", {"transformer"}), ("model.size=128", {"transformer", "rnn"}),
+        ("model.size=64,128", {"transformer", "rnn"}), ("++model.size=range(1,9)", {"transformer", "rnn"}),
+        ("seed=7", {"transformer", "rnn", "bag"}),
+    ],
+)  # fmt: skip
+def test_what_the_command_line_says_of_a_key_of_a_branch_counts_at_every_choice_that_has_it(tmp_path, typed, models):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "config.yaml").write_text("defaults: [{model: bag}]\nseed: 0\n", encoding="utf-8")
+    for name, content in (("transformer", "{heads: 1, size: 32}"), ("rnn", "{size: 32}"), ("bag", "{}")):
+        (tmp_path / "model" / f"{name}.yaml").write_text(content, encoding="utf-8")
+    branches = {"model=transformer": {"model.heads": "1,2", "model.size": "24,64", "seed": "1,2"}}
+    with initialize_config_dir(str(tmp_path)):
+        lines = [typed, "model.heads=2"] if "heads" not in typed else [typed]
+        params = {"model": "transformer,rnn,bag"}
+        space = read_space(lines, params, branches, None, compose=lambda point: compose("config", list(point)))
+        for point in draw_points(space, 20):
+            overrides = space.to_overrides(point)
+            key = typed.partition("=")[0]
+            assert any(line.startswith(f"{key}=") for line in overrides) == (point["model"] in models)
+            compose("config", list(overrides))
+
+
 def test_the_command_line_sets_a_parameter_of_a_branch_that_is_always_there():
     space = read_space(["model=rnn", "model.cell=gru"], {}, BRANCHES, None)
     assert space.fixed == {"model": "rnn", "model.cell": "gru"}
