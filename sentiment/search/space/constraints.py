@@ -195,13 +195,15 @@ def make_validity(
     composed: dict[tuple[str, ...], tuple[dict[str, Any], set[str]]] = {}
 
     def is_valid(point: Mapping[str, Any]) -> bool:
-        settings = space.settings(point)
+        written = space.settings(point)
+        settings = {key: value for key, value in written.items() if "${" not in str(value)}
         if names <= settings.keys():
             return constraints.holds(settings)
         choices = space.to_overrides(point, only=lambda key: key.startswith("+") or key in groups)
         if choices not in composed:
             composed[choices] = _read_keys(compose, choices, names)
         rest, linked = composed[choices]
+        linked = linked | (names & written.keys())
         if not linked <= settings.keys():  # what is interpolated may be made of what the point sets
             rest = rest | _read_keys(compose, space.to_overrides(point), linked)[0]
         return constraints.holds({**rest, **settings})

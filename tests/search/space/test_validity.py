@@ -48,6 +48,8 @@ def list_tried(sweep, tmp_path):
         ("shape.of_x > 1", [], [2, 3]),
         ("w == 1 or x == 1", [], [1]),  # null is a value
         ("w is None and x > 1", [], [2, 3]),
+        ("w != 2", ["w=${x}"], [1, 3]),  # what the command makes of others
+        ("w == 2 or w == 5", ["w=${x},7"], [2]),
         ("shape == 'round' or x == 3", [], [3]),  # a group has its option
         ("shape == 'round' or x == 3", ["shape=round"], [1, 2, 3]),
         ("x < shape.size", ["shape=flat"], [1]),
