@@ -60,7 +60,10 @@ UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] 
     (("data.text_column", "data.label_column"), {"data.format": lambda form: form in ("fasttext", "lines")}),
     (("hydra.sweeper.start",), {"hydra.sweeper.sampler._target_": lambda target: str(target).endswith(".GridSampler")}),
     (("hydra.sweeper.repeat_value", "hydra.sweeper.seed_key"), {"hydra.sweeper.repeats": lambda repeats: repeats == 1}),
-    (("hydra.sweeper.start", "hydra.sweeper.margin", "hydra.sweeper.n_trials"), {"hydra.sweeper.extend": _is_set}),
+    (
+        tuple(f"hydra.sweeper.{key}" for key in ("start", "margin", "n_trials", "pruner", "sampler", "prior")),
+        {"hydra.sweeper.extend": _is_set},  # what is extended draws nothing, and runs to its end
+    ),
     (("hydra.sweeper.margin",), {"hydra.sweeper.pruner": _is_null}),
     (("hydra.sweeper.margin",), {"hydra.sweeper.pruner._target_": lambda target: target.endswith(WITHOUT_MARGIN)}),
     (("hydra.sweeper.margin",), {"objective": lambda objective: not is_share(list_objectives(objective)[0])}),
@@ -101,7 +104,7 @@ class UnreadKeys:
         self._unread: dict[str, Fault | None] = {
             name: None
             for name in named
-            if any(are_related(name, key) for key in (*known, *(OF_STEPS if name in self._swept else ())))
+            if any(are_related(_dot(name), key) for key in (*known, *(OF_STEPS if name in self._swept else ())))
         }
 
     def look(self, settings: Settings, sweeper: Mapping[str, Any]) -> None:
@@ -111,7 +114,7 @@ class UnreadKeys:
             own = find_own_splits(Path(settings.data.path))
             flat |= {key: str(folder) for key, folder in own.items() if flat[key] is None}
         for name in list(self._unread):
-            keys = [key for key in flat if is_within(key, [name])]
+            keys = [key for key in flat if is_within(key, [_dot(name)])]
             found = [_find_causes(key, flat) or self._find_steps(name, key, settings) for key in keys]
             if not all(found):
                 del self._unread[name]
@@ -128,6 +131,11 @@ class UnreadKeys:
     def find_faults(self) -> list[Fault]:
         """Return the faults, once every run was looked at."""
         return [fault for fault in self._unread.values() if fault is not None]
+
+
+def _dot(name: str) -> str:
+    """Return the key that a group fills: ``hydra/sweeper/pruner``."""
+    return name.replace("/", ".")
 
 
 def _find_causes(key: str, flat: Mapping[str, Any]) -> list[str]:

@@ -355,6 +355,9 @@ def test_the_splits_of_a_saved_data_set_leave_nothing_to_split_off(tmp_path, spl
         (["-m", "search=rnn", "hydra.sweeper.repeat_value=bound"], "hydra.sweeper.repeat_value", "repeats=1"),
         (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra.sweeper.start=[]"], "hydra.sweeper.start", "extend=X"),
         (["-m", "search=rnn", "hydra.sweeper.extend=X:3", "hydra.sweeper.n_trials=2"], "hydra.sweeper.n_trials", "X:3"),
+        (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra.sweeper.prior=Y"], "hydra.sweeper.prior", "extend=X"),
+        (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra/sweeper/pruner=median"], "hydra/sweeper/pruner", "=X"),
+        (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra/sweeper/sampler=random"], "hydra/sweeper/sampler", "=X"),
         (["-m", "search=rnn", "hydra.sweeper.pruner.tolerance=1"], "hydra.sweeper.pruner.tolerance", "growing=false"),
     ],
 )
