@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,11 +92,14 @@ def _explain_cycle(folders: Sequence[Path], lines: Sequence[str]) -> Fault:
     return Fault("defaults", "a defaults list leads back to its own file", "remove the entry that names it again")
 
 
-def require_folders(config_dir: str | None, config_path: str | None) -> list[Fault]:
-    """Return the faults of folders that ``--config-dir`` and ``--config-path`` name and that are not there."""
+def require_folders(folders: Mapping[str, str | Path | None]) -> list[Fault]:
+    """Return the faults of folders that ``--config-dir`` and ``--config-path`` name and that are not there.
+
+    A relative one starts from the current folder, and that of ``--config-path`` from the folder of ``run.py``.
+    """
     return [
-        Fault(option, f"{shorten(folder)} is no folder", "name a folder with YAML files; relative to the current one")
-        for option, folder in (("--config-dir", config_dir), ("--config-path", config_path))
+        Fault(option, f"{shorten(str(folder))} is no folder", "name a folder with YAML files")
+        for option, folder in folders.items()
         if folder and not os.path.isdir(folder)  # noqa: PTH112 - it answers for any text
     ]
 

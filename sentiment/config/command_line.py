@@ -90,8 +90,9 @@ def check_command_line(
         return
     config_name = options.config_name or config_name
     if options.config_path:
-        config_dir = Path(options.config_path).resolve()
-    faults = require_folders(options.config_dir, options.config_path)
+        config_dir = (config_dir.parent / options.config_path).resolve()  # as Hydra does: from the folder of run.py
+    named = {"--config-dir": options.config_dir, "--config-path": config_dir if options.config_path else None}
+    faults = require_folders(named)
     folders = [config_dir, *([Path(options.config_dir)] if options.config_dir else [])]
     if not faults:
         with initialize_config_dir(str(config_dir)):
