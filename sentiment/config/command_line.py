@@ -42,7 +42,7 @@ from sentiment.config.extension import register_extension_options
 from sentiment.config.faults import explain_unknown_key, explain_unknown_option
 from sentiment.config.forbidden import find_forbidden
 from sentiment.config.home import PROJECT_DIR, register_resolvers
-from sentiment.config.points import explain_intervals, explain_sweep, find_endless, list_points, list_values
+from sentiment.config.points import explain_intervals, explain_sweep, find_unlisted, list_points, list_values
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
@@ -168,6 +168,7 @@ class CommandLineCheck:
             named = [override.key_or_group for override in [*space, *overrides] if not override.is_delete()]
             self.unread = UnreadKeys(named, [override.key_or_group for override in [*space, *swept]])
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
+        is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
             for find in (find_wrong_direction, find_other_names, find_shared_database, find_lost_pauses):
@@ -183,11 +184,10 @@ class CommandLineCheck:
             faults += found
         elif hydra_config.sweeper._target_ in self.searches:
             faults += self._check_search(composed, [*fixed, *swept])
-        elif found := find_endless([*space, *fixed, *swept]):
+        elif found := find_unlisted([*space, *fixed, *swept], is_grid=is_grid):
             faults += found
         else:
             faults += unreadable
-            is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
             for point in list_points([*space, *fixed, *swept], is_grid=is_grid):
                 faults += self._check_point(point)
         # Where a run is faulty, nobody knows what it would read.

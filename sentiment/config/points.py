@@ -53,11 +53,30 @@ def list_values(override: Override) -> list[Override]:
     return parser.parse_overrides([f"{key}={text}" for text in texts])
 
 
-def find_endless(overrides: Sequence[Override]) -> list[Fault]:
-    """Return the fault of a grid with more points than anybody trains: its list alone would fill the memory."""
+def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault]:
+    """Return the fault of a sweep that is no list of different points, or of more than anybody trains.
+
+    To Hydra ``seed`` and ``++seed`` are two keys: it would run each value of the one with each of the other, of which
+    only the later counts. Where the whole grid runs, it would refuse an interval when the sweep has begun, and the list
+    of very many points alone would fill the memory.
+
+    Args:
+        overrides: Fixed and swept overrides.
+        is_grid: Whether every combination runs.
+    """
+    by_key = {override.get_key_element(): override for override in overrides if not override.is_delete()}
+    for one, other in itertools.combinations(by_key.values(), 2):
+        is_swept = one.is_sweep_override() or other.is_sweep_override()
+        if is_swept and (one.key_or_group, one.package) == (other.key_or_group, other.package):
+            problem = f"{one.input_line} and {other.input_line} set the same key, so several jobs would be one"
+            return [Fault(one.key_or_group, problem, "leave one of them out")]
     points = 1
-    for override in {override.get_key_element(): override for override in overrides}.values():
-        sweep = override.value() if override.is_range_sweep() else None
+    for override in by_key.values():
+        sweep = override.value()
+        if is_grid and isinstance(sweep, IntervalSweep):
+            problem = f"{override.get_value_string()} draws numbers, and -m alone runs a list of them"
+            remedy = f"name them, {override.key_or_group}=A,B, or draw from them: search=study"
+            return [Fault(override.key_or_group, problem, remedy)]
         if isinstance(sweep, RangeSweep) and sweep.start is not None and sweep.stop is not None:
             if not sweep.step:
                 return [Fault(override.key_or_group, f"{override.get_value_string()} never ends", "give it a step")]
