@@ -177,5 +177,10 @@ def _check_input_paths(values: dict[str, Any]) -> list[Fault]:
     return [
         Fault(f"data.{key}", f"{path} does not exist", "correct the path; relative ones start from the current folder")
         for key, path in paths.items()
-        if isinstance(path, str) and path and not Path(path).exists() and not glob.glob(path)  # noqa: PTH207
+        if isinstance(path, str) and path and not is_there(path)
     ]
+
+
+def is_there(path: str) -> bool:
+    """Return whether a path leads to something, or matches something as a pattern."""
+    return Path(path).exists() or bool(glob.glob(path, recursive=True))  # noqa: PTH207

@@ -5,6 +5,7 @@ Training works on token ids; whoever shows people a review needs its text.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,12 +13,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.config.reading import INPUT_PATHS
+from sentiment.config.reading import INPUT_PATHS, is_there
 from sentiment.config.schema import DataSettings, FilesDataSettings
 from sentiment.data.build import build_source
 from sentiment.data.corpus import fingerprint_corpus
 from sentiment.data.splits import split_reviews
 from sentiment.errors import DataError
+from sentiment.format import join_names
 
 HeldOut = Literal["validation", "test"]
 """A split that a model did not learn from."""
@@ -68,7 +70,7 @@ def relocate_data(settings: DataSettings, place: Path) -> DataSettings:
     """Return the settings of a run's data where it lies now.
 
     For ``imdb``, `place` is its folder, for an extension what its ``path`` names. For ``files`` it is the folder that
-    holds the files under their old names, or the training file where it is the only one.
+    holds the files by their old names, side by side or in folders as they were, or the only file or folder itself.
 
     Raises:
         DataError: There is no such place, or the data has no path: it is generated, or of the Hub.
@@ -85,13 +87,18 @@ def relocate_data(settings: DataSettings, place: Path) -> DataSettings:
 
 
 def _relocate_files(settings: FilesDataSettings, place: Path) -> FilesDataSettings:
-    olds = {key: getattr(settings, key) for key in INPUT_PATHS}
-    named = {key: Path(old).name for key, old in olds.items() if old is not None}
-    if place.is_dir():
-        return settings.model_copy(update={key: str(place / name) for key, name in named.items()})
-    if len(named) > 1:
-        raise DataError(
-            f"--data-path={place} is one file, but the run read {len(named)}: {', '.join(named.values())}; "
-            "give the folder that holds them"
-        )
-    return settings.model_copy(update={"path": str(place)})
+    olds = {key: Path(old) for key in INPUT_PATHS if (old := getattr(settings, key)) is not None}
+    top = os.path.commonpath([old.parent for old in olds.values()])
+    inner = {key: str(old.relative_to(top)) for key, old in olds.items()}
+    layouts = [{key: str(place / name) for key, name in inner.items()}]
+    if len({old.name for old in olds.values()}) == len(olds):
+        layouts.append({key: str(place / old.name) for key, old in olds.items()})
+    if len(olds) == 1:
+        layouts.append({"path": str(place)})
+    for layout in layouts:
+        if all(map(is_there, layout.values())):
+            return settings.model_copy(update=layout)
+    raise DataError(
+        f"--data-path={place} does not hold what the run read: {join_names(list(inner.values()))}; give the folder "
+        "that holds them by these names"
+    )

@@ -79,7 +79,7 @@ def test_moved_files_are_read_where_they_lie_now(files, tmp_path):
 
 
 def test_one_file_cannot_stand_for_two(files, tmp_path):
-    with pytest.raises(DataError, match=r"read 2: train\.csv, test\.csv; give the folder"):
+    with pytest.raises(DataError, match=r"what the run read: train\.csv, test\.csv; give the folder"):
         relocate_data(files, tmp_path / "train.csv")
     alone = files.model_copy(update={"test_path": None})
     assert relocate_data(alone, tmp_path / "test.csv").path == str(tmp_path / "test.csv")
@@ -94,3 +94,27 @@ def test_imdb_is_moved_by_its_folder_and_generated_data_not_at_all(settings, tmp
         relocate_data(settings, tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         relocate_data(imdb, tmp_path / "nowhere")
+
+
+def test_moved_files_that_are_called_alike_are_told_apart_by_their_folders(files, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        (tmp_path / f"{split}.csv").rename(tmp_path / "data" / split / "reviews.csv")
+    named = {"path": str(tmp_path / "data" / "train" / "*.csv"), "test_path": str(tmp_path / "data/test/reviews.csv")}
+    apart = files.model_copy(update=named)
+    fingerprint = build_corpus(apart).fingerprint
+    (tmp_path / "data").rename(tmp_path / "moved")
+    found = read_split_texts(relocate_data(apart, tmp_path / "moved"), "test", fingerprint)
+    assert found.texts[0] == "review 100 is bad"
+
+
+def test_a_moved_folder_is_named_itself_or_as_what_holds_it(files, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "train.csv").rename(tmp_path / "old" / "train.csv")
+    folder = files.model_copy(update={"path": str(tmp_path / "old"), "test_path": None})
+    fingerprint = build_corpus(folder).fingerprint
+    (tmp_path / "place").mkdir()
+    (tmp_path / "old").rename(tmp_path / "place" / "new")
+    assert read_split_texts(relocate_data(folder, tmp_path / "place" / "new"), "test", fingerprint).texts
+    (tmp_path / "place" / "new").rename(tmp_path / "place" / "old")
+    assert read_split_texts(relocate_data(folder, tmp_path / "place"), "test", fingerprint).texts
