@@ -49,6 +49,7 @@ def find_forbidden(hydra: DictConfig) -> list[Fault]:
         *_find_targets(values, "hydra"),
         *_find_log_files(values),
         *_find_outside(hydra),
+        *_find_moving(values),
         *dict.fromkeys([*find_passwords(values, "hydra"), *find_passwords(storage, "hydra.sweeper")]),
     ]
 
@@ -93,6 +94,12 @@ def _find_outside(hydra: DictConfig) -> Iterator[Fault]:
             yield Fault(f"hydra.{key}", f"{name:.80} leads out of its folder", "take a plain name: no .. and no slash")
         elif any(len(part) > LONGEST_NAME for part in PurePath(name).parts):
             yield Fault(f"hydra.{key}", f"has {len(name)} characters", f"take a name of at most {LONGEST_NAME}")
+
+
+def _find_moving(values: dict[Any, Any]) -> Iterator[Fault]:
+    if (values.get("job") or {}).get("chdir"):
+        problem = "would move a job away from where the paths that it is given were checked, trainer.init_from=./mine"
+        yield Fault("hydra.job.chdir", problem, "leave it out: what a run writes lies in its own folder all the same")
 
 
 def is_folder_name(name: str) -> bool:

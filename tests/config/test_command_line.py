@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Literal
 
 import pytest
@@ -397,6 +398,44 @@ def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
 )
 def test_what_some_run_reads_may_be_set(arguments):
     assert find_faults(*arguments, searches=SEARCHES) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "problem"),
+    [
+        (["-m", "optimizer.lr=interval(1e-4,1e-2)"], "optimizer.lr", "draws numbers"),
+        (["-m", "+hydra.sweeper.params={optimizer.lr:'interval(0.1,1)'}"], "optimizer.lr", "draws numbers"),
+        (["-m", "seed=0,1,2", "++seed=5"], "seed", "++seed=5 and seed=0,1,2 set the same key"),
+        (["-m", "+hydra.sweeper.params={seed:'0,1,2'}", "++seed=5"], "seed", "set the same key"),
+        (["-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "seed=0,1", "++seed=5"], "seed", "same"),
+    ],
+)
+def test_what_hydra_would_stumble_over_in_the_middle_of_a_sweep_or_run_twice_is_a_fault_before(arguments, key, problem):
+    [(found, (told, remedy))] = find_faults(*arguments).items()
+    assert found == key
+    assert problem in told
+    assert remedy
+
+
+def test_a_relative_config_path_starts_from_the_program_as_in_hydra(tmp_path, monkeypatch):
+    program, elsewhere = tmp_path / "program", tmp_path / "elsewhere"
+    shutil.copytree(PROJECT_DIR / "conf", program / "mine")
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    check_command_line(["--config-path", "mine", "seed=1"], program / "conf", "config")
+    (program / "mine").rename(elsewhere / "mine")
+    with pytest.raises(ConfigError, match=f"{program}/mine is no folder"):
+        check_command_line(["--config-path", "mine", "seed=1"], program / "conf", "config")
+
+
+def test_a_pattern_for_files_in_any_depth_is_one_of_files_beside_it_too(tmp_path):
+    (tmp_path / "reviews.csv").touch()
+    assert find_faults("data=files", f"data.path={tmp_path}/**/*.csv") == {}
+    assert set(find_faults("data=files", f"data.path={tmp_path}/**/*.tsv")) == {"data.path"}
+
+
+def test_a_job_in_another_folder_would_not_find_what_was_checked():
+    assert set(find_faults("hydra.job.chdir=true")) == {"hydra.job.chdir"}
 
 
 def test_a_key_of_an_extension_may_be_called_as_a_built_in_one_that_would_not_be_read(monkeypatch):
