@@ -17,6 +17,7 @@ import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
@@ -255,10 +256,18 @@ def _adding(group: Kind, settings: type[BaseModel]) -> Callable[[T], T]:
 
 
 def _hash_code(target: type) -> str | None:
-    """Return the SHA-256 of a class's file, which may lie in an archive; None where it was typed at a prompt."""
-    module = sys.modules[target.__module__]
-    file, read = getattr(module, "__file__", None), getattr(module.__loader__, "get_data", None)
-    return None if file is None or read is None else hashlib.sha256(read(file)).hexdigest()
+    """Return the SHA-256 of a class's file and of the parts in its package; None where it was typed at a prompt."""
+    package = _being_loaded[-1].rpartition(".")[0]
+    names = sorted(found.name for found in pkgutil.iter_modules(sys.modules[package].__path__))
+    parts = [importlib.util.find_spec(f"{package}.{name}") for name in names if name.startswith("_")]
+    own, *others = map(_read_code, [sys.modules[target.__module__].__spec__, *parts])
+    return None if own is None else hashlib.sha256(b"".join([own, *filter(None, others)])).hexdigest()
+
+
+def _read_code(spec: ModuleSpec | None) -> bytes | None:
+    """Read the file of a module, which may lie in an archive; None where there is none."""
+    read: Callable[[str], bytes] | None = getattr(spec and spec.loader, "get_data", None)
+    return None if spec is None or spec.origin is None or read is None else read(spec.origin)
 
 
 def _read_name(group: Kind, settings: type[BaseModel]) -> str:

@@ -35,7 +35,7 @@ class Option:
         target: Class of the network, source or recorder; of a built-in option its import path, ``MODULE:CLASS``.
         fitter: Import path of the function that fits a model in one go, on the CPU and with a single validation at its
             end; None: by gradient steps, epoch after epoch.
-        code: SHA-256 of the file of an extension's class, as it was imported; None for a built-in option.
+        code: SHA-256 of the file of an extension's class and its package's parts; None for a built-in option.
     """
 
     group: Kind

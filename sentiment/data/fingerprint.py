@@ -1,4 +1,4 @@
-"""Identify data by content, so that a moved file keeps its token cache and a changed one loses it."""
+"""Identify data by content, so that a moved file keeps its token cache and a changed one loses it; reviews, too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 BLOCK_BYTES = 1 << 20
+HASH_BYTES = 8
 
 
 def hash_contents(named_files: Iterable[tuple[str, str | Path]]) -> str:
@@ -23,3 +27,10 @@ def hash_contents(named_files: Iterable[tuple[str, str | Path]]) -> str:
         finally:
             os.close(handle)
     return digest.hexdigest()
+
+
+def hash_reviews(reviews: Iterable[npt.NDArray[np.integer]]) -> npt.NDArray[np.uint64]:
+    """Return the (N,) hashes of the (T,) token ids of each of N reviews, at full length."""
+    contents = (np.asarray(ids, dtype="<u4").tobytes() for ids in reviews)
+    digests = b"".join(hashlib.blake2b(content, digest_size=HASH_BYTES).digest() for content in contents)
+    return np.frombuffer(digests, dtype="<u8")

@@ -11,8 +11,9 @@ import json
 import logging
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from sentiment.config.identity import REMOVED
 from sentiment.config.option import find_option
 from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Item, LengthBatches, collate, cut, cut_text
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
 from sentiment.errors import DataError, ModelFileError
 from sentiment.models.build import build_model
@@ -43,10 +45,8 @@ LEARNED_FILE, TRAINED_FILE = "learned.bin", "trained.bin"
 """The reviews that the model was trained on or selected by, and those of them that it was trained on: of each the hash
 of its token ids, 8 bytes, ascending."""
 
-HASH_BYTES = 8
-
 CODE = "extension"
-"""Stands among the checksums for the file of the extension that the network is of; earlier bundles lack it."""
+"""Stands among the checksums for the code of the extension that the network is of; earlier bundles lack it."""
 
 log = logging.getLogger(__name__)
 
@@ -261,13 +261,6 @@ class Predictor:
         return probabilities, sum(map(len, ids))
 
 
-def hash_reviews(reviews: Iterable[npt.NDArray[np.integer]]) -> npt.NDArray[np.uint64]:
-    """Return the (N,) hashes of the (T,) token ids of each of N reviews, at full length."""
-    contents = (np.asarray(ids, dtype="<u4").tobytes() for ids in reviews)
-    digests = b"".join(hashlib.blake2b(content, digest_size=HASH_BYTES).digest() for content in contents)
-    return np.frombuffer(digests, dtype="<u8")
-
-
 def _check_size(settings: _Settings, tokenizer: ReviewTokenizer, weights: Mapping[str, torch.Tensor]) -> None:
     """Refuse settings that ask for another network than the weights are, before its memory is taken.
 
@@ -342,11 +335,17 @@ def _compare_code(settings: _Settings, folder: Path) -> None:
     """Say so where an extension's file is not the one that its model was trained with: it may answer differently."""
     then, option = settings.sha256.get(CODE), find_option(settings.model)
     if None not in (then, option.code) and then != option.code:
-        log.warning(
-            "%s was trained with another file of the extension model=%s (SHA-256 %.12s) than there is now (%.12s), so "
-            "it may answer differently.\n  -> put the earlier file back, or train the model again",
-            folder, option.name, then, option.code,
-        )  # fmt: skip
+        _tell_of_other_code(folder, option.name, then, option.code)
+
+
+@cache
+def _tell_of_other_code(folder: Path, name: str, then: str | None, now: str | None) -> None:
+    """Tell it once a process: a study loads the models that its trials learn from again and again."""
+    log.warning(
+        "%s was trained with other code of the extension model=%s (SHA-256 %.12s) than there is now (%.12s), so it may "
+        "answer differently.\n  -> put the earlier files back, or train the model again",
+        folder, name, then, now,
+    )  # fmt: skip
 
 
 def _hash_settings(content: Mapping[str, Any]) -> str:

@@ -24,9 +24,10 @@ from sentiment.config.schema import Settings, TrainerSettings
 from sentiment.cores import describe_load
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import Reached, RunPruned, RunStopped
 from sentiment.models.build import build_model, count_parameters
-from sentiment.models.bundle import Predictor, hash_reviews, save_bundle
+from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.debugging import StepProfiler, list_callbacks
 from sentiment.training.device import count_threads, name_device

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from sentiment.data.corpus import Corpus
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import ModelFileError
-from sentiment.models.bundle import Predictor, hash_reviews
+from sentiment.models.bundle import Predictor
 from sentiment.models.naive_bayes import NaiveBayesFeatures
 
 ABSENT = "not there"

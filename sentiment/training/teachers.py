@@ -24,9 +24,10 @@ from sentiment.config.schema import Settings
 from sentiment.data.build import build_corpus, build_unlabelled
 from sentiment.data.cache import Entry, open_entry
 from sentiment.data.corpus import Corpus, EncodedSplit, Lessons, digest
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import DataError, ModelFileError
 from sentiment.format import format_percent
-from sentiment.models.bundle import Predictor, hash_reviews
+from sentiment.models.bundle import Predictor
 from sentiment.training.debugging import count_reviews
 from sentiment.training.device import choose_device, count_threads
 from sentiment.training.start import find_known, hash_model

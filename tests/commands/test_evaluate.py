@@ -17,9 +17,10 @@ from sentiment.commands.arguments import ArgumentsError
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.build import build_corpus
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.labelled import LabelledReviews
 from sentiment.errors import DataError
-from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor, hash_reviews
+from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor
 from sentiment.report.errors.evaluation import evaluate as evaluate_reviews
 from sentiment.tracking.result_file import ResultRecord, write_result
 from sentiment.training.run import build_module, write_bundle

@@ -141,6 +141,16 @@ def test_the_file_is_known_as_it_was_imported(write, tmp_path):
     assert found.code == hashlib.sha256((tmp_path / package / "bag.py").read_bytes()).hexdigest()
 
 
+def test_the_parts_of_a_file_are_its_code_too(write, tmp_path):
+    codes = []
+    for scale in ("1", "2", "2"):
+        package = write(bag=MODEL, _bag=f"SCALE = {scale}")
+        OPTIONS.pop(("model", "bag"), None)
+        load_extensions(package)
+        codes.append(OPTIONS["model", "bag"].code)
+    assert codes[0] != codes[1] == codes[2]
+
+
 def test_the_archive_of_a_logged_model_is_enough(write, tmp_path, monkeypatch):
     """A model in MLflow carries the code as a zip file, with neither folders nor the project's conf/ beside it."""
     package = write(bag=MODEL, folder=DATA, diary=TRACKER)

@@ -14,6 +14,7 @@ from torch import nn
 
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import RNNSettings, TransformerSettings
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer
 from sentiment.errors import ModelFileError
 from sentiment.models.build import build_model
@@ -23,7 +24,6 @@ from sentiment.models.bundle import (
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     Predictor,
-    hash_reviews,
     save_bundle,
 )
 
@@ -92,6 +92,7 @@ def test_another_file_of_its_extension_is_told_when_a_model_is_loaded(
     Predictor.load(bundle)
     assert not caplog.messages
     monkeypatch.setitem(OPTIONS, key, replace(option, code="b" * 64))
+    Predictor.load(bundle)
     Predictor.load(bundle)
     [told] = caplog.messages
     assert f"extension model={settings.name} (SHA-256 aaaaaaaaaaaa) than there is now (bbbbbbbbbbbb)" in told

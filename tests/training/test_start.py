@@ -11,8 +11,8 @@ from torch import nn
 
 from sentiment.data.batching import Item
 from sentiment.data.corpus import EncodedSplit
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import ModelFileError
-from sentiment.models.bundle import hash_reviews
 from sentiment.models.transformer import TextClassificationTransformer
 from sentiment.training.naive_bayes import learn_ratios
 from sentiment.training.start import find_known, take_weights

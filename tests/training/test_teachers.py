@@ -12,8 +12,9 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 from sentiment import once
 from sentiment.data.batching import collate
 from sentiment.data.build import build_corpus, build_unlabelled
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import DataError, ModelFileError
-from sentiment.models.bundle import Predictor, hash_reviews
+from sentiment.models.bundle import Predictor
 from sentiment.training.debugging import limit_corpus
 from sentiment.training.run import build_data, build_module, train_and_test
 from sentiment.training.teachers import ask_teachers
