@@ -7,6 +7,7 @@ reads neither texts nor the libraries that parse them.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import time
@@ -21,10 +22,14 @@ import numpy.typing as npt
 
 from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, be_silent, open_entry
 from sentiment.data.class_report import report_classes
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.reviews import Source, UnlabelledSource
 from sentiment.data.splits import Part, split_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer, train_tokenizer
 from sentiment.errors import DataError
+
+REPEATED_SHARE = 0.05
+"""Of the reviews of a split: more that repeat another one are told; some do in most collections."""
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +162,7 @@ def prepare_corpus(
     }
     entry = open_entry(cache_dir, digest(settings), lambda: recipe.make_entry(settings), tell)
     corpus = _corpus(entry, fingerprint, source.describe())
-    _log_corpus(corpus)
+    _log_corpus(corpus, entry.meta.get("alike", {}))  # entries of earlier versions lack it
     return corpus
 
 
@@ -260,11 +265,20 @@ class _Recipe:
             "description": self.source.describe(),
             "class_names": raw.class_names,
             "dropped": splits.dropped,
+            "alike": _count_alike({name: _encoded_split(arrays[name]) for name in SPLITS}),
             "skipped_rows": raw.skipped_rows,
             "notes": raw.notes,
         }
         log.info("Tokenised in %.1f s.", time.perf_counter() - started)
         return Entry(arrays=arrays, tokenizer=tokenizer.to_json(), meta=meta)
+
+
+def _count_alike(splits: Mapping[str, EncodedSplit]) -> dict[str, int]:
+    """Count the reviews that the model cannot tell from others: by two splits those in both, by one its repetitions."""
+    hashes = {name: hash_reviews(split) for name, split in splits.items()}
+    pairs = {f"{one}_{other}": np.isin(hashes[one], hashes[other]) for one, other in itertools.combinations(splits, 2)}
+    repeated = {name: len(found) - len(np.unique(found)) for name, found in hashes.items()}
+    return {**{pair: int(found.sum()) for pair, found in pairs.items()}, **repeated}
 
 
 def _corpus(entry: Entry, fingerprint: str, description: str) -> Corpus:
@@ -308,7 +322,7 @@ def _encode(part: Part, tokenizer: ReviewTokenizer) -> dict[str, npt.NDArray[np.
     return {"ids": ids, "offsets": offsets, "labels": part.labels, "rows": part.rows}
 
 
-def _log_corpus(corpus: Corpus) -> None:
+def _log_corpus(corpus: Corpus, alike: Mapping[str, int]) -> None:
     for note in corpus.notes:
         log.info("%s", note)
     sizes, dropped = [len(getattr(corpus, name)) for name in SPLITS], corpus.dropped
@@ -318,6 +332,19 @@ def _log_corpus(corpus: Corpus) -> None:
     )  # fmt: skip
     if dropped["validation_test"]:
         log.warning("%d validation reviews also stand in the test and are left out.", dropped["validation_test"])
+    for one, other in itertools.combinations(SPLITS, 2):
+        if alike.get(f"{one}_{other}"):
+            log.warning(
+                "%d reviews of %s are to the model the same as reviews of %s, though written otherwise (blanks, tags, "
+                "case, rare words): what is measured there is partly memory. Written alike, they are dropped.",
+                alike[f"{one}_{other}"], one, other,
+            )  # fmt: skip
+    for name, size in zip(SPLITS, sizes, strict=True):
+        if alike.get(name, 0) > REPEATED_SHARE * size:
+            log.warning(
+                "%d of the %d reviews of %s repeat another one; is a file there twice, or in two forms?",
+                alike[name], size, name,
+            )  # fmt: skip
     if corpus.skipped_rows:
         log.warning("Bad rows left out (data.on_bad_row=skip): %d.", corpus.skipped_rows)
     report_classes(corpus.class_names, {name: getattr(corpus, name).labels for name in SPLITS})

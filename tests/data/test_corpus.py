@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data import corpus as corpus_module
 from sentiment.data.corpus import Corpus, prepare_corpus
+from sentiment.data.reviews import Reviews
 from sentiment.data.tokenizer import UNK_ID
 from sentiment.errors import DataError
 
@@ -182,3 +184,20 @@ def test_reviews_can_be_read_by_the_tokenizer_of_another_model(prepare):
     corpus = prepare(tokenizer_json=other.tokenizer.to_json())
     assert corpus.tokenizer.to_json() == other.tokenizer.to_json()
     assert corpus.fingerprint == prepare().fingerprint
+
+
+def test_reviews_that_only_the_reader_can_tell_apart_are_told(prepare: Prepare, source, caplog):
+    texts = source.raw.train.texts
+    split = {"validation": len(prepare().validation)}
+    row = int(prepare().train.rows[0])
+    known = texts[row].upper().replace(" ", "<br />")
+    source.raw = replace(source.raw, test=Reviews([known, known, "a film"], np.array([0, 1, 0])))
+    source.identity = "another"
+    for _ in range(2):  # built, and from the cache
+        caplog.clear()
+        corpus = prepare()
+        assert (len(corpus.train), len(corpus.validation), len(corpus.test)) == (180, split["validation"], 3)
+        assert "1 reviews of train are to the model the same as reviews of test" in caplog.text
+        assert "of validation are to the model" not in caplog.text
+        assert "1 of the 3 reviews of test repeat another one" in caplog.text
+        assert "reviews of train repeat" not in caplog.text
