@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shlex
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -22,8 +23,9 @@ log = logging.getLogger(__name__)
 
 
 def fold(name: str) -> str:
-    """Return a class name without what may be a slip: case and blanks."""
-    return "".join(name.split()).casefold()
+    """Return a class name without what may be a slip: case, blanks and form in Unicode, invisible signs included."""
+    seen = (sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
+    return "".join("".join(seen).split()).casefold()
 
 
 def write_label_map(names: Mapping[str, str | None]) -> str:
@@ -73,8 +75,8 @@ def find_slips(totals: Mapping[str, int]) -> list[str]:
             kept = max(names, key=lambda name: (totals[name], name.islower()))
             remedy = write_label_map({name: kept for name in names if name != kept})
             warnings.append(
-                f"The classes {', '.join(map(repr, names))} differ only in case or blanks; they become one class with "
-                f"{remedy}"
+                f"The classes {', '.join(map(repr, names))} differ only in case, blanks or form in Unicode; they "
+                f"become one class with {remedy}"
             )
     rare = [f"{name!r} ({count})" for name, count in totals.items() if count < FEWEST_REVIEWS]
     if rare:

@@ -19,8 +19,7 @@ from sentiment.data.files.records import take_rows
 from sentiment.data.splits import split_reviews
 from sentiment.data.texts import make_options
 from sentiment.errors import DataError
-
-SHOWN_LABELS = 10
+from sentiment.format import join_names
 
 
 @dataclass(frozen=True)
@@ -115,14 +114,14 @@ def _match(
     aims = sorted({target for target in label_map.values() if target and target not in index})
     unused = sorted(set(label_map) - set(counts))
     if wrong or aims or unused:
-        shown = ", ".join(f"{label!r} ({counts[label]:,})" for label in wrong[:SHOWN_LABELS])
+        shown = join_names([f"{label!r} ({counts[label]:,})" for label in wrong])
         parts = [f"labels that are no class of the model: {shown}"] if wrong else []
         parts += [f"--label names what is no class of the model: {', '.join(aims)}"] if aims else []
         parts += [f"--label names what is no label there: {', '.join(unused)}"] if unused else []
         example = wrong[0] if wrong else next(iter(counts), "LABEL")
         raise DataError(
             f"{name}: {'; '.join(parts)}.\n"
-            f"  -> its classes are {', '.join(class_names)}: say which one a label stands for, "
+            f"  -> its classes are {join_names(class_names)}: say which one a label stands for, "
             f"--label {example}={class_names[0]}, or leave its reviews out, --label {example}="
         )
     rows = np.array([row for row, label in enumerate(labels) if classes[label]], dtype=np.int64)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sentiment.data.reviews import RawSplits
 from sentiment.errors import DataError
+from sentiment.format import join_names
 
 # One stream of random numbers a purpose, so that e.g. a new train_limit leaves the validation split as it was.
 TEST_STREAM, VALIDATION_STREAM, LIMIT_STREAM = 0, 1, 2
@@ -151,7 +152,8 @@ def _require_every_class(training: Part, class_names: tuple[str, ...]) -> None:
     counts = np.bincount(training.labels, minlength=len(class_names))
     missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
     if missing:
+        shown = join_names([repr(name) for name in missing])
         raise DataError(
-            f"no training review of class {', '.join(map(repr, missing))} is left among {len(training)}, "
-            "so it cannot be learned; give more reviews of it, raise data.train_limit, or leave it out"
+            f"no training review of class {shown} is left among {len(training)}, so it cannot be learned; give more "
+            "reviews of it, raise data.train_limit, or leave it out; if these are no classes, correct data.label_column"
         )

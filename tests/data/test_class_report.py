@@ -26,11 +26,14 @@ def test_every_class_is_logged_with_its_counts(caplog: pytest.LogCaptureFixture)
 @pytest.mark.parametrize(
     ("totals", "expected"),
     [
-        ({"Good": 20, "good": 30, "bad": 20}, r"'Good', 'good' differ only in case .*\{Good: good\}"),
+        ({"Good": 20, "good": 30, "bad": 20}, r"'Good', 'good' differ only in case, .*\{Good: good\}"),
         ({"so so": 20, "soso": 30}, r"\{so so: soso\}"),
         ({"bad": 20, "good": 3}, r"Fewer than 10 reviews of 'good' \(3\)"),
         ({"-1": 50, "0": 20, "1": 20}, r"'-1' \(50 reviews\) looks like 'no label'.*\{-1: null\}"),
         ({"-1": 50, "neg": 20, "pos": 20}, r"'-1' \(50 reviews\) looks like 'no label'.*\{-1: null\}"),
+        ({"Ne\u0301gatif": 50, "N\u00e9gatif": 60, "Positif": 99}, "form in Unicode; .*data.label_map="),
+        ({"pos": 50, "\ufeffpos": 20, "neg": 99}, "form in Unicode"),
+        ({"\uff50\uff4f\uff53": 50, "pos\u200b": 20, "neg": 99}, "form in Unicode"),
         ({"nan": 50, "bad": 20, "good": 20}, "'nan'"),
     ],
 )

@@ -144,3 +144,8 @@ def test_an_empty_split_is_an_error(data: RawSplits, name: str):
 def test_a_class_without_training_reviews_is_an_error():
     with pytest.raises(DataError, match=r"no training review of class 'class2' is left among 90.*data.train_limit"):
         split(raw(TRAIN, TEST, classes=3))
+
+
+def test_of_very_many_missing_classes_a_few_are_told():
+    with pytest.raises(DataError, match=r"'class9' and 990 more is left.*correct data.label_column"):
+        split(raw(TRAIN, TEST, classes=1000))

@@ -14,6 +14,7 @@ from sentiment.data.files.records import Table, name_class, suggest
 from sentiment.data.reviews import RawSplits, Reviews
 from sentiment.data.splits import TEST_STREAM, draw_stratified, held_out_count
 from sentiment.errors import DataError
+from sentiment.format import join_names
 
 SHOWN_ROWS = 10
 Label = str | int | float | bool
@@ -122,7 +123,7 @@ def _report_bad_rows(tables: Sequence[Table], index: Mapping[str, int], rules: L
             (number, label) for number, label in zip(table.numbers, table.labels, strict=True) if label not in index
         ]
         strange |= {label for _, label in unknown}
-        told = f"is none of the classes {', '.join(index)}"
+        told = f"is none of the classes {join_names(list(index))}"
         bad = sorted([*table.bad, *((number, f"the label {label!r} {told}") for number, label in unknown)])
         count += len(bad)
         if bad:
@@ -135,9 +136,8 @@ def _report_bad_rows(tables: Sequence[Table], index: Mapping[str, int], rules: L
     for label in sorted(strange):
         same = [name for name in index if fold(name) == fold(label)]
         if same:
-            reports.append(
-                f"Labels that differ only in case or blanks are one class with {write_label_map({label: same[0]})}."
-            )
+            remedy = write_label_map({label: same[0]})
+            reports.append(f"Labels that differ only in case, blanks or form in Unicode are one class with {remedy}.")
     if count and rules.on_bad_row == "error":
         remedy = "Mend them, or set data.on_bad_row=skip to leave them out (they are counted and logged)."
         raise DataError("\n".join([*reports, remedy]))
