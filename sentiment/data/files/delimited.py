@@ -217,8 +217,9 @@ def _take_sample(path: Path, dialect: Dialect) -> list[list[str]]:
 
 
 def _choose_delimiter(path: Path, samples: dict[str, list[list[str]]], options: ReadOptions) -> str:
-    """Choose the one that gives the wanted columns; where none does, the one that gives most: its fault says more."""
+    """Choose the one that gives the wanted columns; where none does, the one that nearly does: its fault says more."""
     wanted = options.wanted().values()
+    least = 0
     if all(map(str.isdecimal, wanted)):  # places, although a record may hold such values
         least = max(2, *map(int, wanted))
         fitting = [mark for mark, rows in samples.items() if len(rows[0]) >= least and len(set(map(len, rows))) == 1]
@@ -233,7 +234,13 @@ def _choose_delimiter(path: Path, samples: dict[str, list[list[str]]], options: 
             f"{path} can be read as separated by {' or by '.join(names)}, with other columns; "
             f"set {options.name('delimiter')} to one of them"
         )
-    return fitting[0] if fitting else max(samples, key=lambda mark: len(samples[mark][0]))
+    return fitting[0] if fitting else max(samples, key=lambda mark: _rate(samples[mark], least))
+
+
+def _rate(rows: list[list[str]], least: int) -> tuple[int, int]:
+    """Return how many rows have the usual number of fields, where that is enough, and the fields of the first."""
+    width, count = Counter(map(len, rows)).most_common(1)[0]
+    return count if width >= least > 0 else 0, len(rows[0])
 
 
 def _find_header(path: Path, sample: list[list[str]], options: ReadOptions) -> bool | None:

@@ -154,3 +154,12 @@ def test_many_lines_with_marks_out_of_order_take_linear_time():
     started = time.process_time()
     assert sum(len(record.lines) for record in split_records(lines, ",", "double") if record) == len(lines)
     assert time.process_time() - started < 20
+
+
+def test_one_ragged_row_among_columns_by_number_is_told_and_no_other_delimiter(tmp_path: Path):
+    rows = [f"a film, number {n}, that was {'fine' if n % 2 else 'dull, really'}\t{n % 2}\n" for n in range(40)]
+    rows[7] = "a tab\ttoo many\t1\n"
+    path = tmp_path / "reviews.tsv"
+    path.write_text("".join(rows))
+    table = read(path, ReadOptions("1", "2", header=False))
+    assert (table.bad, len(table.texts)) == ([(8, "it has 3 fields instead of 2")], 39)
