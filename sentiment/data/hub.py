@@ -20,6 +20,7 @@ from sentiment.errors import DataError
 
 READER_VERSION = 1  # raise it when the same data set would give other reviews
 PROBE_SECONDS = 5.0
+FORM = "check data.repository, which has the form OWNER/NAME"
 MESSAGE = (
     "the reviews {repository} at revision {revision} {problem}.\n"
     "  -> get online once (they are then kept in the Hugging Face cache; HF_HOME says where that lies), or\n"
@@ -143,7 +144,7 @@ def _probe_hub(repository: str, revision: str, message: Callable[[str], str]) ->
     In a thread, because a name server that does not answer holds a request beyond its timeout.
 
     Raises:
-        DataError: The Hub answers that it has no such data set or revision.
+        DataError: The Hub answers that it has no such revision, or that the name is none.
     """
     outcome: list[str | DataError | None] = []
     thread = threading.Thread(target=lambda: outcome.append(_ask_hub(repository, revision, message)), daemon=True)
@@ -164,8 +165,10 @@ def _ask_hub(repository: str, revision: str, message: Callable[[str], str]) -> s
         HfApi(library_name="sentiment").dataset_info(repository, revision=revision, timeout=PROBE_SECONDS)
     except RevisionNotFoundError:
         return DataError(message("do not exist on the Hub; check data.revision"))
-    except (RepositoryNotFoundError, HFValidationError):
-        return DataError(message("do not exist on the Hub; check data.repository, which has the form OWNER/NAME"))
+    except HFValidationError:
+        return DataError(message(f"do not exist on the Hub; {FORM}"))
+    except RepositoryNotFoundError:  # or one that is private, and an earlier download of it may be in the cache
+        return f"the Hub shows no such data set; {FORM}; a private one needs a token, HF_TOKEN or hf auth login"
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:  # OSError: HF_HUB_OFFLINE is set
         return str(error) or type(error).__name__
     return None

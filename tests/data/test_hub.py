@@ -13,7 +13,7 @@ import pytest
 from hub_server import HubServer, imdb_card, parquet_bytes, serve_hub
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.data.hub import HubSource
+from sentiment.data.hub import HubSource, _ask_hub
 from sentiment.errors import DataError
 
 REVISION = "e" * 40
@@ -95,3 +95,18 @@ def test_the_fingerprint_is_of_the_commit_and_of_all_that_changes_what_is_read()
     assert len({HubSource(**{**SETTINGS, **change}).fingerprint() for change in changes}) == len(changes)
     with pytest.raises(DataError, match=r"data.revision=main is no commit"):
         HubSource(**{**SETTINGS, "revision": "main"}).fingerprint()
+
+
+def test_a_data_set_that_the_hub_does_not_show_may_be_private_and_in_the_cache(monkeypatch: pytest.MonkeyPatch):
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.utils import httpx
+
+    response = httpx.Response(401, request=httpx.Request("GET", "http://hub"))
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise RepositoryNotFoundError("401", response=response)
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", refuse)
+    answer = _ask_hub("me/own", REVISION, str)
+    assert isinstance(answer, str), "a fault would end the run before the cache is asked"
+    assert "HF_TOKEN" in answer
