@@ -45,7 +45,19 @@ def explain_failure(path: Path) -> Iterator[None]:
     except UnicodeError as error:
         raise DataError(f"{path} cannot be decoded ({error}); name its encoding with data.encoding") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}); check the path and its rights") from error
+        remedy = "check the path and its rights" if error.errno else "it is damaged: copy it or write it again"
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error
+
+
+@contextmanager
+def explain_damage(path: Path) -> Iterator[None]:
+    """Turn what JSON and Arrow raise of a saved data set that is not whole into a `DataError` that names it."""
+    with explain_failure(path):
+        try:
+            yield
+        except (ValueError, LookupError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise DataError(f"{path} is damaged ({reason}); save it again, or copy it again") from error
 
 
 def open_bytes(path: Path) -> IO[bytes]:

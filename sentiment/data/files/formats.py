@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.data.files.delimited import Dialect, read_delimited
-from sentiment.data.files.encoding import PACKED, choose_encoding, explain_failure, open_bytes, read_lines
+from sentiment.data.files.encoding import (
+    PACKED,
+    choose_encoding,
+    explain_damage,
+    explain_failure,
+    open_bytes,
+    read_lines,
+)
 from sentiment.data.files.records import (
     USUAL,
     FileFormat,
@@ -35,7 +42,9 @@ USED: dict[FileFormat, tuple[str, ...]] = {
 }  # fmt: skip
 """The settings that decide how a file of each kind is read."""
 LABEL_MARK = "__label__"
-DATASET_FILES = ("state.json", "dataset_dict.json")
+STATE_FILE = "state.json"
+"""Of a saved data set: which files hold its rows."""
+DATASET_FILES = (STATE_FILE, "dataset_dict.json")
 BATCH_ROWS = 1000
 
 
@@ -326,7 +335,8 @@ def read_dataset(dataset: Any, name: str, how: str, options: ReadOptions) -> Rea
 def _read_dataset_folder(path: Path, options: ReadOptions) -> Reading:
     import datasets
 
-    found = datasets.load_from_disk(str(path))
+    with explain_damage(path):
+        found = datasets.load_from_disk(str(path))
     if isinstance(found, datasets.DatasetDict):
         raise DataError(f"{path} holds the splits {', '.join(found)}; give one: {path}/{next(iter(found), 'train')}")
     return read_dataset(found, str(path), "data set on disk", options)

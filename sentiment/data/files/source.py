@@ -14,9 +14,9 @@ from typing import Any
 from sentiment.config.reading import DATASET_DICT, find_own_splits
 from sentiment.data.files.classes import LabelledData, make_splits
 from sentiment.data.files.delimited import Dialect
-from sentiment.data.files.encoding import PACKED, is_utf8
-from sentiment.data.files.formats import ENDINGS, is_dataset, read_file
-from sentiment.data.files.records import FileFormat, Quoting, ReadOptions, Table, take_rows
+from sentiment.data.files.encoding import PACKED, explain_damage, is_utf8
+from sentiment.data.files.formats import ENDINGS, STATE_FILE, is_dataset, read_file
+from sentiment.data.files.records import SURROGATE, FileFormat, Quoting, ReadOptions, Table, take_rows
 from sentiment.data.fingerprint import hash_contents
 from sentiment.data.reviews import RawSplits, as_path
 from sentiment.errors import DataError
@@ -96,7 +96,7 @@ class FilesSource(LabelledData):
         named: list[tuple[str, Path]] = []
         for key, paths in splits.items():
             for path in paths:
-                for file in sorted(path.rglob("*.arrow")) if path.is_dir() else [path]:
+                for file in _list_contents(path):
                     named.append((_name_part(key, file, paths), file))
         labels = {f"data.{key}": getattr(self, key) for key in LABEL_PATHS}
         named += [(key, path) for key, path in labels.items() if path is not None]
@@ -145,11 +145,7 @@ class FilesSource(LabelledData):
         """
         if self.unlabelled_path is None:
             return None
-        files = [
-            file
-            for path in self._find_unlabelled()
-            for file in (sorted(path.rglob("*.arrow")) if path.is_dir() else [path])
-        ]
+        files = [file for path in self._find_unlabelled() for file in _list_contents(path)]
         settings = [READER_VERSION, str(self.text_column), self.on_bad_row, self._list_options()]
         return f"files:{hash_contents((file.name, file) for file in files)}:{json.dumps(settings)}"
 
@@ -203,11 +199,25 @@ def _name_part(key: str, file: Path, files: list[Path]) -> str:
     return key if [file] == files else f"{key}/{file.name}"
 
 
+def _list_contents(path: Path) -> list[Path]:
+    """Return the files that are read of a path: of a saved data set those that it names, not others beside them."""
+    state = path / STATE_FILE
+    if not state.is_file():
+        return sorted(path.rglob("*.arrow")) if path.is_dir() else [path]
+    with explain_damage(path):
+        parts = json.loads(state.read_text(encoding="utf-8"))["_data_files"]
+        files = sorted(path / part["filename"] for part in parts)
+        for file in files:
+            file.stat()  # a copy may lack one
+        return files
+
+
 def _read_class_names(folder: Path) -> dict[str, list[str]]:
     """Return what the indices in the columns of a saved data set stand for: its files of rows do not say."""
     file = folder / "dataset_info.json"
-    features = json.loads(file.read_text(encoding="utf-8")).get("features") if file.is_file() else None
-    return {column: feature["names"] for column, feature in (features or {}).items() if "names" in feature}
+    with explain_damage(folder):
+        features = json.loads(file.read_text(encoding="utf-8")).get("features") if file.is_file() else None
+        return {column: feature["names"] for column, feature in (features or {}).items() if "names" in feature}
 
 
 def find_files(key: str, path: Path) -> list[Path]:
@@ -217,8 +227,8 @@ def find_files(key: str, path: Path) -> list[Path]:
         DataError: There is none, or their names say that they are different splits.
     """
     if path.is_file() or (path.is_dir() and is_dataset(path)):
-        return [path]
-    if path.is_dir():
+        found = [path]
+    elif path.is_dir():
         endings = (*ENDINGS, *PACKED)
         found = [
             file
@@ -233,6 +243,8 @@ def find_files(key: str, path: Path) -> list[Path]:
     if not found:
         raise DataError(f"{key}={path} {problem} (looked at {path.absolute()}); give the path of a file")
     found = list({file.resolve(): file for file in reversed(found)}.values())[::-1]  # a link leads to another of them
+    if odd := next((file for file in found if SURROGATE.search(str(file))), None):
+        raise DataError(f"{key} stands for {str(odd)!a}, whose name is not UTF-8; give the file another name")
     _require_different(key, path, found)
     top = Path(os.path.commonpath([file.parent for file in found]))
     names = [file.relative_to(top).as_posix() for file in found]

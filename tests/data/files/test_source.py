@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,3 +242,49 @@ class TestUnlabelled:
             make(unlabelled_path=file).load_unlabelled()
         assert make(unlabelled_path=file, on_bad_row="skip").load_unlabelled() == ["one"]
         assert "Left out" in caplog.text
+
+
+def save_dataset(folder: Path, parts: list[str]) -> Path:
+    """Write what of a saved data set identifies it: its state, and files of rows."""
+    folder.mkdir()
+    for part in parts:
+        (folder / part).write_bytes(part.encode())
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": part} for part in parts]}))
+    return folder
+
+
+def test_what_the_library_keeps_beside_a_saved_data_set_is_no_other_data(make: Make, tmp_path: Path):
+    saved = save_dataset(tmp_path / "saved", ["data-0.arrow", "data-1.arrow"])
+    source = make(path=saved, unlabelled_path=saved)
+    before = source.fingerprint(), source.fingerprint_unlabelled()
+    (saved / "cache-0123.arrow").write_bytes(b"of a filter in a notebook")
+    assert (source.fingerprint(), source.fingerprint_unlabelled()) == before
+    (saved / "data-1.arrow").write_bytes(b"other rows")
+    assert source.fingerprint() != before[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("{", "is damaged"), ("{}", "is damaged"), ('{"_data_files": [{"filename": "gone.arrow"}]}', "cannot be read")],
+)
+def test_a_saved_data_set_that_is_not_whole_is_an_error_with_its_place(make: Make, tmp_path: Path, state, told):
+    saved = save_dataset(tmp_path / "saved", ["data-0.arrow"])
+    (saved / "state.json").write_text(state)
+    with pytest.raises(DataError, match=f"{saved} {told}"):
+        make(path=saved).fingerprint()
+
+
+@pytest.mark.parametrize("place", ["folder", "folder/{name}"])
+def test_a_file_whose_name_is_no_text_is_an_error(make: Make, tmp_path: Path, place: str):
+    (tmp_path / "folder").mkdir()
+    file = csv_file(tmp_path / "folder" / os.fsdecode(b"caf\xe9.csv"), [("a", "good"), ("b", "bad")])
+    with pytest.raises(DataError, match=r"caf\\udce9\.csv'?, whose name is not UTF-8"):
+        make(path=tmp_path / place.format(name=file.name)).fingerprint()
+
+
+def test_of_very_many_classes_a_few_are_told(make: Make, tmp_path: Path):
+    rows = [(f"review {n}", f"id{n}") for n in range(500)]
+    test = csv_file(tmp_path / "test.csv", [(f"t {n}", f"id{n + 500}") for n in range(500)])
+    with pytest.raises(DataError, match="500 of 500 rows") as error:
+        make(rows, test_path=test).load()
+    assert len(str(error.value)) < 5000
