@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -275,6 +276,11 @@ def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_pat
     run = SimpleNamespace(settings=settings, output_dir=tmp_path)
     write_result(tmp_path, record)
     assert job.read_earlier(run)["val/accuracy"] == 0.5
+    shutil.rmtree(tmp_path / "cache")
+    trial = Trial()
+    with running(trial):
+        assert job.read_earlier(run)["val/accuracy"] == 0.5
+    assert trial.told, "a study takes a job that asks its teachers in silence for one that hangs"
     for name in tags:
         write_result(tmp_path, replace(record, tags={**tags, name: "another"}))
         assert job.read_earlier(run) is None
