@@ -70,6 +70,21 @@ class Delivery:
     key: str | None = None
 
 
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Explain why a file in the folder of a run or of a sweep cannot be written.
+
+    Raises:
+        TrackingError: It cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrackingError(
+            f"{file} cannot be written: {error}\n  -> free space, or choose another folder: hydra.run.dir=FOLDER"
+        ) from error
+
+
 class Outbox:
     """The two files in the folder of a run, or of a sweep for its parent run."""
 
@@ -85,7 +100,7 @@ class Outbox:
         """
         note = {"kind": kind, "time": int(time.time() * 1000), **content}
         line = json.dumps(note, ensure_ascii=False).encode() + b"\n"
-        try:
+        with writing(self._file):
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._file.open("ab+", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -96,11 +111,6 @@ class Outbox:
                 if file.write(line) < len(line):  # no error: the disk took what it had room for
                     file.truncate(end)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise TrackingError(
-                f"{self._file} cannot be written: {error}\n  -> free space, or choose another folder: "
-                "hydra.run.dir=FOLDER"
-            ) from error
 
     def read(self, offset: int = 0) -> list[tuple[int, Note]]:
         """Return the whole lines from an offset on, each with the offset of its end; damaged ones are left out."""

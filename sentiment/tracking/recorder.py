@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
@@ -14,6 +14,7 @@ from sentiment.config.option import choice_of, find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.errors import FailureKind
+from sentiment.tracking.alive import RUN_FILE, Alive
 from sentiment.tracking.ending import FINISHED, Ending, Status, ending_of
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.outbox import Outbox
@@ -92,21 +93,25 @@ def open_recorder(context: RunContext) -> Iterator[Recorder]:
     Leaving the block marks the run FINISHED; an exception marks it FAILED, an interruption (Ctrl-C, SystemExit)
     KILLED, the end that a search decided PRUNED, or PAUSED where it may go on, with the reason, and goes on to the
     caller. An interrupted or paused run that is started again in its folder goes on in the same records.
+    A job waits for a process that still works in its folder, e.g. one of a command that was killed.
 
     Raises:
-        TrackingError: A store cannot be opened or written, or the folder holds a finished run.
+        TrackingError: A store cannot be opened or written, the folder holds a finished run, or another command works
+            there.
     """
     recorders = Recorders()
-    try:
-        folder = FolderRecorder(context)
-        recorders.add(folder)
-        for build in list_recorders(context.settings):
-            recorders.add(build(context, folder))
-        yield recorders
-        recorders.close(FINISHED)
-    except BaseException as error:
-        recorders.close_after(error)
-        raise
+    with ExitStack() as after:
+        after.callback(Alive(context.output_dir, RUN_FILE, waits=context.job_number is not None).end)
+        try:
+            folder = FolderRecorder(context)
+            recorders.add(folder)
+            for build in list_recorders(context.settings):
+                recorders.add(build(context, folder))
+            yield recorders
+            recorders.close(FINISHED)
+        except BaseException as error:
+            recorders.close_after(error)
+            raise
 
 
 def list_recorders(settings: Settings) -> list[RecorderBuilder]:

@@ -17,7 +17,7 @@ from sentiment import atomic
 from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError
 from sentiment.tracking.ending import FINAL, Status
-from sentiment.tracking.outbox import find_run_id
+from sentiment.tracking.outbox import find_run_id, writing
 from sentiment.tracking.run_name import name_option
 
 log = logging.getLogger(__name__)
@@ -329,9 +329,5 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
     Raises:
         TrackingError: The folder cannot be written.
     """
-    try:
+    with writing(file):
         atomic.write_json(file, content)
-    except OSError as error:
-        raise TrackingError(
-            f"{file} cannot be written: {error}\n  -> free space, or choose another folder: hydra.run.dir=FOLDER"
-        ) from error

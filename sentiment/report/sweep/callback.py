@@ -19,9 +19,10 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.run_context import take_answer_file, write_multirun_command
 from sentiment.errors import SentimentError, TrackingError
-from sentiment.report.sweep.closing import Alive, close_jobs, close_killed_beside, describe_parent, tell_parent
+from sentiment.report.sweep.closing import KILLED, close_jobs, close_killed_beside, describe_parent, tell_parent
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
+from sentiment.tracking.alive import ALIVE_FILE, Alive
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.parent_file import note_standing, note_sweep_end
 
@@ -58,7 +59,7 @@ class SweepCallback(Callback):
         self._alive: Alive | None = None
         self._answer: Path | None = None
         self._started = False
-        self._outlives_jobs = False
+        self._leaves_jobs = False
 
     def __reduce__(self) -> tuple[type[SweepCallback], tuple[()]]:
         """Launchers send it to their jobs, along with Hydra's other callbacks; the sweep stays with the command."""
@@ -71,9 +72,11 @@ class SweepCallback(Callback):
             if _is_study(config):
                 return  # not before the study has checked its space: see on_study_start
             freeze_loader(GlobalHydra.instance().config_loader())  # as a study is: an edit changes no later job
-            self._outlives_jobs = _prepare_launcher(config)
+            self._leaves_jobs = _prepare_launcher(config)
             self._start(config)
         except Exception as error:
+            if self._alive is not None:
+                self._alive.end()
             _give_up(error)
 
     def on_study_start(self, config: DictConfig, state: StudyState) -> None:
@@ -126,17 +129,20 @@ class SweepCallback(Callback):
         return self._study
 
     def _start(self, config: DictConfig) -> None:
+        sweep_dir = _sweep_dir(config)
+        if not _is_study(config):  # a study is taken up again by its own command, and notes it itself
+            self._alive = Alive(sweep_dir, ALIVE_FILE)  # first: what another command writes there stays
+            if self._alive.is_heir:
+                close_jobs(sweep_dir, KILLED)
+            write_multirun_command(sweep_dir)
+            close_killed_beside(sweep_dir, config.tracking.uri)
         if self._answer is not None:
-            self._answer.write_text(str(_sweep_dir(config)), encoding="utf-8")
+            self._answer.write_text(str(sweep_dir), encoding="utf-8")
         if config.tracking.mlflow:
             self._parent = _start_parent(config)
             from sentiment.tracking.mlflow.delivery import Deliverer
 
-            self._deliverer = Deliverer(_sweep_dir(config), [config.tracking.uri]).start()
-        if not _is_study(config):  # a study is taken up again by its own command, and notes it itself
-            write_multirun_command(_sweep_dir(config))
-            close_killed_beside(_sweep_dir(config), config.tracking.uri)
-            self._alive = Alive(_sweep_dir(config))
+            self._deliverer = Deliverer(sweep_dir, [config.tracking.uri]).start()
         self._started = True
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -157,11 +163,13 @@ class SweepCallback(Callback):
         files: list[Path] = []
         texts: dict[str, str] = {}
         ending = Ending("FAILED", "exception", "the report could not be made")
-        if self._outlives_jobs and (interruption is None or isinstance(interruption, Exception)):
+        is_cut = interruption is not None and not isinstance(interruption, Exception)
+        is_over = not (is_cut and self._leaves_jobs)
+        if self._alive is not None and is_over:
             close_jobs(_sweep_dir(config), "its process ended without a word")
         seconds = self._settle(interruption)
         try:
-            table = _collect(config)
+            table = _collect(config, is_over=is_over)
             ending = _ending(table, interruption)
             if self._parent is not None:
                 tell_parent(_sweep_dir(config), table, self._parent)
@@ -225,7 +233,7 @@ def _prepare_launcher(config: DictConfig) -> bool:
     """Make a launcher ready for a grid, as a study does by itself.
 
     Returns:
-        Whether all jobs are over when the launcher comes back, though one has died.
+        Whether an interruption leaves jobs to their cluster; any other end of the launcher is that of its jobs.
 
     Raises:
         LauncherError: There is no Slurm on this machine, or the Ray cluster cannot be reached, or cannot run the jobs.
@@ -250,14 +258,14 @@ def _describe_study(config: DictConfig) -> dict[str, str]:
     return {HISTORY_ARTIFACT: write_history(read_study(config.hydra.sweeper.storage, _sweep_dir(config)))}
 
 
-def _collect(config: DictConfig) -> SweepTable:
-    """Collect the table of the sweep that has just ended; it has no rows where no job began."""
+def _collect(config: DictConfig, *, is_over: bool) -> SweepTable:
+    """Collect the table of the sweep whose command ends; it has no rows where no job began."""
     from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 
     sweep_dir, objectives = _sweep_dir(config), list_objectives(config.objective)
     storage = config.hydra.sweeper.storage if _is_study(config) else None
     try:
-        return collect_sweep(sweep_dir, objectives, storage_url=storage)
+        return collect_sweep(sweep_dir, objectives, storage_url=storage, is_over=is_over)
     except SweepMissingError:
         return collect_records([], sweep_dir.name, objectives)
 

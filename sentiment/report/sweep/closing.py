@@ -8,14 +8,15 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import os
+import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, TrackingError
 from sentiment.format import format_metric
-from sentiment.report.sweep.collect import ALIVE_FILE, collect_sweep
+from sentiment.report.sweep.collect import collect_sweep
+from sentiment.tracking.alive import ALIVE_FILE, RUN_FILE, is_alive
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, note_standing, note_sweep_end, read_parent
@@ -30,29 +31,25 @@ log = logging.getLogger(__name__)
 KILLED = "the command was killed"
 
 
-class Alive:
-    """The sign that the command of a multirun lives."""
-
-    def __init__(self, sweep_dir: Path) -> None:
-        sweep_dir.mkdir(parents=True, exist_ok=True)
-        self._sign = sweep_dir / ALIVE_FILE
-        self._descriptor = os.open(self._sign, os.O_RDWR | os.O_CREAT, 0o644)  # closed with the process, not before
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def end(self) -> None:
-        """Take it away: the multirun has ended by itself."""
-        self._sign.unlink(missing_ok=True)
-        os.close(self._descriptor)
-
-
 def close_jobs(sweep_dir: Path, reason: str) -> None:
     """Close the records of jobs whose processes are gone, and could not do so themselves."""
-    for result in sorted(sweep_dir.rglob(RESULT_FILE)):
-        close_abandoned(result.parent, "worker_died", reason)
+    for folder in _list_jobs(sweep_dir):
+        try:
+            if not is_alive(folder, RUN_FILE):
+                close_abandoned(folder, "worker_died", reason)
+        except TrackingError as error:  # damaged, which the report says
+            log.debug("%s is not closed: %s", folder, error)
+
+
+def _list_jobs(sweep_dir: Path) -> list[Path]:
+    return [result.parent for result in sorted(sweep_dir.rglob(RESULT_FILE))]
 
 
 def close_killed(sweep_dir: Path) -> bool:
     """Close what the killed command of a plain multirun left running, for its folder and for MLflow.
+
+    Not while a job goes on without it, as one of a cluster may; nor that of another machine, whose locks may not be
+    seen from here.
 
     Returns:
         Whether there was anything to close; False also where the command lives.
@@ -61,6 +58,9 @@ def close_killed(sweep_dir: Path) -> bool:
     try:
         with sign.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_own = file.read() in ("", socket.gethostname())
+            if not is_own or any(is_alive(folder, RUN_FILE) for folder in _list_jobs(sweep_dir)):
+                return False
             close_jobs(sweep_dir, KILLED)
             if Outbox(sweep_dir).delivery.run_id is not None:
                 note_standing(sweep_dir, *describe_parent(collect_sweep(sweep_dir)))

@@ -5,7 +5,6 @@ Four ways in: the folder of a sweep, an MLflow parent run, records that are at h
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shlex
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from sentiment.format import format_metric, join_names
 from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, make_trial_row, rank_rows
 from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.tracking.alive import ALIVE_FILE, is_alive
 from sentiment.tracking.result_file import (
     ADOPTED_TAG,
     DEBUG,
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from sentiment.search.study.history import StudyHistory
 
 log = logging.getLogger(__name__)
-
-ALIVE_FILE = ".alive"
-"""Locked as long as the command of a multirun lives: the kernel lets it go, whatever ends the command."""
 
 Fact = Callable[[ResultRecord], str | None]
 """Reads a fact of a run; None where nobody knows."""
@@ -77,6 +74,7 @@ def collect_sweep(
     *,
     storage_url: str | None = None,
     needs_storage: bool = True,
+    is_over: bool = False,
 ) -> SweepTable:
     """Collect a sweep from its folder.
 
@@ -86,6 +84,7 @@ def collect_sweep(
         storage_url: The study's storage; None: what the folder says.
         needs_storage: Whether a study whose storage cannot be read is an error; else its runs' records suffice, and a
             note of the table says so.
+        is_over: Of a plain multirun: its own command asks, after the last job.
 
     Raises:
         SweepMissingError: The folder holds no run and no study.
@@ -114,7 +113,7 @@ def collect_sweep(
             f"{sweep_dir} holds several sweeps, whose jobs have the same numbers.\n"
             "  -> name the folder of one of them, e.g. multirun/NAME"
         )
-    is_at_work = is_alive(sweep_dir) if history is None else history.is_at_work
+    is_at_work = not is_over and is_alive(sweep_dir, ALIVE_FILE) if history is None else history.is_at_work
     table = collect_records(
         records, sweep_dir.name, objectives, history=history, command=command, is_at_work=is_at_work
     )
@@ -195,18 +194,6 @@ def collect_records(
         is_at_work=is_at_work,
     )
     return replace(table, notes=(*_note_lost(rows, is_copy), *_note_ties(table), *note_differences(records)))
-
-
-def is_alive(sweep_dir: Path) -> bool:
-    """Return whether the command of a plain multirun is at work: it holds its sign locked."""
-    try:
-        with (sweep_dir / ALIVE_FILE).open() as sign:
-            fcntl.flock(sign, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.closing import close_killed
-from sentiment.report.sweep.collect import ALIVE_FILE, collect_parent, collect_sweep, is_alive
+from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking import runs as stored_runs
+from sentiment.tracking.alive import ALIVE_FILE, is_alive
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import RUN_ID
 
@@ -116,7 +117,7 @@ def _is_at_work(sweep_dir: Path) -> bool:
     from sentiment.search.study.history import has_study, read_study
 
     try:
-        return read_study(None, sweep_dir).is_at_work if has_study(sweep_dir) else is_alive(sweep_dir)
+        return read_study(None, sweep_dir).is_at_work if has_study(sweep_dir) else is_alive(sweep_dir, ALIVE_FILE)
     except SentimentError:
         return False
 

@@ -19,12 +19,13 @@ from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import CALLER
 from sentiment.report.sweep.callback import SweepCallback, explain_watching
-from sentiment.report.sweep.closing import ALIVE_FILE, Alive
+from sentiment.report.sweep.closing import close_killed
 from sentiment.report.sweep.collect import collect_sweep
 from sentiment.search.progress import StudyState
 from sentiment.search.space.points import REPLACES_KEY
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.tracking import runs
+from sentiment.tracking.alive import ALIVE_FILE, RUN_FILE, Alive
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import Parent, read_parent
 from sentiment.tracking.result_file import read_result, write_result
@@ -247,8 +248,8 @@ def test_a_stopped_multirun_says_how_it_goes_on(make_config, run_sweep, caplog):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sentiment.report.sweep.closing import Alive
-alive = Alive(Path(sys.argv[1]))
+from sentiment.tracking.alive import ALIVE_FILE, Alive
+alive = Alive(Path(sys.argv[1]), ALIVE_FILE)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -264,7 +265,7 @@ def test_a_multirun_that_was_killed_is_closed_by_the_next_one(
     (killed / ALIVE_FILE).unlink()
     write_result(killed / "0", make_record(0, "rnn", "seed=0", accuracy=0.7))
     write_result(killed / "1", make_record(1, "rnn", "seed=1", accuracy=0.9, status="RUNNING"))
-    living = Alive(tmp_path / "living")
+    living = Alive(tmp_path / "living", ALIVE_FILE)
     write_result(tmp_path / "living/0", make_record(0, "rnn", "seed=0", accuracy=0.7, status="RUNNING"))
     subprocess.run([sys.executable, "-c", KILLED, str(killed)], cwd=project_dir, check=False, timeout=60)
 
@@ -320,3 +321,65 @@ def test_a_study_that_has_all_its_trials_is_not_to_be_watched(make_config, tmp_p
             state = StudyState("mine", tmp_path, ["maximize"], total, [trial], [trial], [], 0.0)
             SweepCallback().on_study_start(config, state)
             assert ("Watch it" in caplog.text) is is_told
+
+
+def start(callback, config):
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        callback.on_multirun_start(config)
+
+
+def kill(sweep_dir):
+    subprocess.run([sys.executable, "-c", KILLED, str(sweep_dir)], cwd=PROJECT_DIR, check=False, timeout=60)
+
+
+def test_a_second_multirun_leaves_the_folder_of_a_living_one_as_it_is(make_config, tmp_path, capsys):
+    first, config = SweepCallback(), make_config("tracking=none")
+    start(first, config)
+    (tmp_path / "sweep/command.txt").write_text("the first one's")
+    with pytest.raises(SystemExit):
+        start(SweepCallback(), config)
+    assert f"Another command works in {tmp_path}/sweep.\n  -> " in capsys.readouterr().err
+    assert (tmp_path / "sweep/command.txt").read_text() == "the first one's"
+    first.on_multirun_end(config)
+
+
+@pytest.mark.usefixtures("store", "short_report")
+def test_the_next_multirun_in_the_folder_of_a_killed_one_closes_its_jobs_alone(
+    make_config, run_sweep, make_record, tmp_path
+):
+    """And not its parent run, which is taken up again."""
+    kill(tmp_path / "sweep")
+    write_result(tmp_path / "sweep/2", make_record(2, "rnn", "seed=2", accuracy=0.9, status="RUNNING"))
+    run_sweep(make_config())
+    assert read_result(tmp_path / "sweep/2/result.json").reason == "the command was killed"
+    notes = [note for _, note in Outbox(tmp_path / "sweep").read() if note["kind"] == "sweep_end"]
+    assert [note["ending"]["reason"] for note in notes] == ["1 of 3 jobs: 1 failed"]
+
+
+@pytest.mark.usefixtures("short_report")
+def test_a_job_that_died_has_failed_in_the_report_of_its_own_command(make_config, run_sweep, tmp_path):
+    run_sweep(make_config("tracking=none"), status="RUNNING")
+    assert read_result(tmp_path / "sweep/1/result.json").status == "FAILED"
+    table = collect_sweep(tmp_path / "sweep")
+    assert [(row.state, row.reason) for row in table.rows if row.number == 1] == [
+        ("failed", "its process ended without a word")
+    ]
+
+
+def test_a_killed_multirun_is_not_closed_while_a_job_goes_on_without_it(make_record, tmp_path):
+    kill(tmp_path)
+    write_result(tmp_path / "0", make_record(0, "rnn", "seed=0", accuracy=0.7, status="RUNNING"))
+    job = Alive(tmp_path / "0", RUN_FILE)
+    assert not close_killed(tmp_path)
+    assert read_result(tmp_path / "0/result.json").status == "RUNNING"
+    job.end()
+    assert close_killed(tmp_path)
+    assert read_result(tmp_path / "0/result.json").status == "FAILED"
+
+
+def test_a_multirun_of_another_machine_is_not_closed_from_here(make_record, tmp_path):
+    """Its lock may not be seen from here: on some file systems locks end at the machine."""
+    write_result(tmp_path / "0", make_record(0, "rnn", "seed=0", accuracy=0.7, status="RUNNING"))
+    (tmp_path / ALIVE_FILE).write_text("node-17")
+    assert not close_killed(tmp_path)
+    assert read_result(tmp_path / "0/result.json").status == "RUNNING"
