@@ -105,6 +105,11 @@ def open_recorder(context: RunContext) -> Iterator[Recorder]:
         try:
             folder = FolderRecorder(context)
             recorders.add(folder)
+            if context.settings.tracking.mlflow and context.sweep_dir is None:
+                from sentiment.tracking.mlflow.delivery import delivering  # with mlflow: seconds
+
+                # Left after the recorders: while it waits for MLflow, the folder says already how the run ended.
+                after.enter_context(delivering(context))
             for build in list_recorders(context.settings):
                 recorders.add(build(context, folder))
             yield recorders

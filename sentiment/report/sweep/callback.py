@@ -167,8 +167,9 @@ class SweepCallback(Callback):
         is_over = not (is_cut and self._leaves_jobs)
         if self._alive is not None and is_over:
             close_jobs(_sweep_dir(config), "its process ended without a word")
-        seconds = self._settle(interruption)
+        seconds = 0.0
         try:
+            seconds = self._settle(is_cut=is_cut)
             table = _collect(config, is_over=is_over)
             ending = _ending(table, interruption)
             if self._parent is not None:
@@ -185,14 +186,13 @@ class SweepCallback(Callback):
                 note_sweep_end(_sweep_dir(config), ending, files, texts)
                 self._deliverer.finish(seconds)
 
-    def _settle(self, interruption: BaseException | None) -> float:
+    def _settle(self, *, is_cut: bool) -> float:
         """Deliver what the jobs noted, so that the report can name their runs; return for how long to wait later."""
         if self._deliverer is None:
             return 0.0
         from sentiment.tracking.mlflow.delivery import FINAL_SECONDS, HURRIED_SECONDS
 
-        is_hurried = interruption is not None and not isinstance(interruption, Exception)
-        seconds = HURRIED_SECONDS if is_hurried else FINAL_SECONDS
+        seconds = HURRIED_SECONDS if is_cut else FINAL_SECONDS
         self._deliverer.settle(seconds)
         return seconds
 

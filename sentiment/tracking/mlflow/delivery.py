@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from sentiment.config.home import read_portable
 from sentiment.config.identity import keep_determining
+from sentiment.config.run_context import RunContext
 from sentiment.credentials import name_server
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import Ending
@@ -48,6 +51,9 @@ FINAL_SECONDS = 60.0
 
 HURRIED_SECONDS = 5.0
 """The same after Ctrl-C and the like."""
+
+SILENT_SECONDS = 2.0
+"""A longer wait is told."""
 
 
 class Outboxes:
@@ -111,6 +117,7 @@ class Deliverer:
         self._stores: dict[tuple[str, str], Store] = {}
         self._thread = threading.Thread(target=self._run, name="mlflow-delivery", daemon=True)
         self._wanted, self._settled, self._stopping = threading.Event(), threading.Event(), threading.Event()
+        self._longest = math.inf
         self.failure: str | None = None
 
     def start(self) -> Deliverer:
@@ -119,12 +126,21 @@ class Deliverer:
         return self
 
     def settle(self, seconds: float) -> None:
-        """Wait until all is delivered, but no longer than the store gets on with it, nor than so many seconds."""
+        """Wait until all is delivered, but no longer than the store gets on with it, nor than so many seconds.
+
+        What interrupts the wait ends it, and nothing else: what is waited for is recorded in its folder.
+        """
         if not self._thread.is_alive():
             return
         self._settled.clear()
         self._wanted.set()
-        self._settled.wait(seconds)
+        seconds = min(seconds, self._longest)
+        try:
+            if not self._settled.wait(min(seconds, SILENT_SECONDS)):
+                log.info("Waiting for MLflow, %g s at most; Ctrl-C ends the wait.", seconds)
+                self._settled.wait(seconds - SILENT_SECONDS)
+        except (KeyboardInterrupt, SystemExit):
+            self._longest = HURRIED_SECONDS
 
     def finish(self, seconds: float) -> None:
         """Deliver the rest, end, and name what is left and how to deliver it."""
@@ -372,6 +388,27 @@ class OneDelivery:
         note = notes[-1]
         files = [file for file in map(self._locate, note["files"]) if file is not None]
         finish_sweep(client, run_id, Ending(**note["ending"]), files, note["texts"], note["time"])
+
+
+@contextmanager
+def delivering(context: RunContext) -> Iterator[None]:
+    """Deliver what a run notes that is no job of a sweep, for as long as the ``with`` block lasts, and then the rest.
+
+    Raises:
+        TrackingError: The store cannot be opened.
+    """
+    tracking = context.settings.tracking
+    deliverer = Deliverer(context.output_dir, [tracking.uri])
+    deliverer.open(write_uri(tracking.uri), tracking.experiment, tracking.artifact_dir)
+    deliverer.start()
+    seconds = FINAL_SECONDS
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        seconds = HURRIED_SECONDS
+        raise
+    finally:
+        deliverer.finish(seconds)
 
 
 def has_end_waiting(outbox: Outbox) -> bool:

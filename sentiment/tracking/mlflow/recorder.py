@@ -11,7 +11,6 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from sentiment.config.home import write_portable
 from sentiment.config.run_context import RunContext
@@ -24,9 +23,6 @@ from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.parent_file import PARENT_TAG, read_parent
 from sentiment.tracking.run_name import name_recorded
 from sentiment.training.result import RunResult
-
-if TYPE_CHECKING:
-    from sentiment.tracking.mlflow.delivery import Deliverer
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +52,6 @@ class MlflowRecorder:
         self._waiting: list[Point] = []  # training metrics not yet noted
         self._test: list[Point] = []  # for the logged model
         self._noted_at = time.monotonic()
-        self._deliverer = self._start_delivery()
         key, self._known = self._read_attempts(is_same=folder.earlier is not None)
         self._note_start(key, None if folder.earlier is None else folder.earlier.run_id)
 
@@ -128,33 +123,13 @@ class MlflowRecorder:
         return [point for key, point in noted.items() if key in wanted]
 
     def close(self, ending: Ending) -> None:
-        """Note what is still waiting, and how the run ended; a run that delivers by itself sees to the rest."""
+        """Note what is still waiting, and how the run ended."""
         if ending.reached is not None:
             self._summarise(ending.reached)
         self._note_points()
         if self._folder.inherited:  # now it is known whether the run went on or began anew
             self._outbox.note("tags", tags=self._folder.inherited)
-        is_job = self._context.job_number is not None
-        note_end(self._outbox, ending, is_job=is_job)
-        if self._deliverer is not None:
-            from sentiment.tracking.mlflow.delivery import FINAL_SECONDS, HURRIED_SECONDS
-
-            self._deliverer.finish(HURRIED_SECONDS if ending.status == "KILLED" else FINAL_SECONDS)
-
-    def _start_delivery(self) -> Deliverer | None:
-        """Start to deliver where no sweep does; the store has to be there at the start.
-
-        Raises:
-            TrackingError: The store cannot be opened.
-        """
-        if self._context.sweep_dir is not None:
-            return None
-        from sentiment.tracking.mlflow.delivery import Deliverer  # with mlflow: seconds
-
-        tracking = self._settings.tracking
-        deliverer = Deliverer(self._context.output_dir, [tracking.uri])
-        deliverer.open(write_uri(tracking.uri), tracking.experiment, tracking.artifact_dir)
-        return deliverer.start()
+        note_end(self._outbox, ending, is_job=self._context.job_number is not None)
 
     def _read_attempts(self, *, is_same: bool) -> tuple[str, set[tuple[str, float, int]]]:
         """Return the key of the run, and name, value and step of all points that earlier attempts at it noted."""

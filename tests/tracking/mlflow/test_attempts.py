@@ -28,9 +28,8 @@ KILLED = Ending("KILLED", "interrupted", "Ctrl-C")
 
 
 @pytest.fixture
-def attempt(project, result, monkeypatch):
+def attempt(project, result):
     """Make an attempt at a run: of some data, with validations by step and epoch of one accuracy."""
-    monkeypatch.setattr(MlflowRecorder, "_start_delivery", lambda self: None)  # the tests deliver themselves
 
     def make(*overrides, data="one", points=((1, 0.5), (2, 1.0)), accuracy=0.8, ending=FINISHED, job=None, bundle=None):
         context = project.context(project.settings(*overrides), *overrides, job_number=job)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -254,3 +257,36 @@ def test_no_password_is_written(project, server, monkeypatch):
     assert start["uri"] == uri
     with pytest.raises(ConfigError, match="holds a password"):
         project.settings(f"tracking.uri={uri.replace('user@', 'user:planted-secret@')}")
+
+
+def test_who_ends_the_wait_for_mlflow_ends_no_run(project, server, result, caplog, capsys, monkeypatch):
+    """All is done by then: the folder says so while the command waits, and after Ctrl-C."""
+    finish, seen = Deliverer.finish, []
+
+    def interrupted(deliverer, seconds):
+        seen.append(read_result(project.output_dir() / "result.json").status)
+        threading.Timer(0.5, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)).start()
+        finish(deliverer, seconds)
+
+    monkeypatch.setattr(Deliverer, "finish", interrupted)
+    began = time.monotonic()
+    train(context_of(project, server), result, between=lambda epoch: epoch == EPOCHS and server.gate.clear())
+    assert time.monotonic() - began < 20
+    assert (seen, read_result(project.output_dir() / "result.json").status) == (["FINISHED"], "FINISHED")
+    assert f"python -m sentiment sync {project.output_dir()}" in caplog.text
+    server.gate.set()
+    wait_until(lambda: not threads_of_delivery())
+    main(["sync", str(project.output_dir())])
+    capsys.readouterr()
+    check_whole(server)
+
+
+def threads_of_delivery():
+    return [thread for thread in threading.enumerate() if thread.name == "mlflow-delivery"]
+
+
+def wait_until(is_true):
+    deadline = time.monotonic() + 30
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
