@@ -112,7 +112,9 @@ def _locate(uri: str) -> str:
 
 def is_same_store(uri: str, other: str) -> bool:
     """Return whether two addresses are of one store: a server may be called with a user's name or without."""
-    return uri == other or (bool(urlsplit(uri).hostname) and _locate(uri) == _locate(other))
+    paths = {urlsplit(one).path.rstrip("/") for one in (uri, other)}
+    is_server = bool(urlsplit(uri).hostname)
+    return uri == other or (is_server and _locate(uri) == _locate(other) and len(paths) == 1)
 
 
 def read_password(variable: str) -> str | None:

@@ -13,6 +13,8 @@ from sentiment.commands.arguments import add_tracking_uri
 
 SUMMARY = "deliver to MLflow what is recorded in the runs' folders and did not get there"
 
+BUSY = "another command is at it"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -59,16 +61,15 @@ def run(options: argparse.Namespace) -> None:
         )
     waiting = [outbox for outbox in find_outboxes(folder) if not outbox.is_delivered]
     deliverer = Deliverer(folder, [uri])
-    is_whole = deliverer.deliver()
-    if is_whole and [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
-        is_whole = deliverer.deliver()
-    if not is_whole:
-        reason = deliverer.failure or "another command is delivering them"
-        left = [outbox.folder for outbox in find_outboxes(folder) if not outbox.is_delivered]
+    deliverer.deliver()
+    if [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
+        deliverer.deliver()
+    left = [outbox.folder for outbox in find_outboxes(folder) if not outbox.is_delivered]
+    if left:
         count = len({*left, *(outbox.folder for outbox in waiting)})
+        reasons = [f"  {name}: {deliverer.failures.get(name, BUSY)}" for name in left[: stored_runs.SHOWN_NAMES]]
         raise TrackingError(
-            f"Of {count} runs, {len(left)} are not delivered ({reason}):\n"
-            + "\n".join(f"  {name}" for name in left[: stored_runs.SHOWN_NAMES])
+            "\n".join([f"Of {count} runs, {len(left)} are not delivered:", *reasons])
             + "\n  -> see that the store answers, then start the same command again; what is delivered stays delivered"
         )
     print(f"{len(waiting)} delivered." if waiting else "Everything is delivered.")

@@ -114,21 +114,21 @@ class Outbox:
 
     def read(self, offset: int = 0) -> list[tuple[int, Note]]:
         """Return the whole lines from an offset on, each with the offset of its end; damaged ones are left out."""
+        return list(self._read(offset))
+
+    def _read(self, offset: int) -> Iterator[tuple[int, Note]]:
         if not self._file.exists():
-            return []
+            return
         with self._file.open("rb") as file:
             file.seek(offset)
-            content = file.read()
-        notes = []
-        for line in content.splitlines(keepends=True):
-            offset += len(line)
-            try:
-                note = json.loads(line)
-                notes.append((offset, note if is_sound(note) else {"kind": "damaged"}))
-            except (ValueError, RecursionError):
-                if line.endswith(b"\n"):  # else its writer is at it
-                    notes.append((offset, {"kind": "damaged"}))
-        return notes
+            for line in file:
+                offset += len(line)
+                try:
+                    note = json.loads(line)
+                    yield offset, note if is_sound(note) else {"kind": "damaged"}
+                except (ValueError, RecursionError):
+                    if line.endswith(b"\n"):  # else its writer is at it
+                        yield offset, {"kind": "damaged"}
 
     @property
     def delivery(self) -> Delivery:
@@ -164,9 +164,23 @@ class Outbox:
         return self._file.exists()
 
     @property
+    def waiting(self) -> Note | None:
+        """The note that is to be delivered next; None where nothing waits."""
+        offset = self.delivery.offset
+        if not self._file.exists() or offset >= self._file.stat().st_size:
+            return None
+        return next((note for _, note in self._read(offset)), None)
+
+    @property
     def is_delivered(self) -> bool:
         """Whether nothing waits."""
-        return not self._file.exists() or self.delivery.offset >= self._file.stat().st_size
+        return self.waiting is None
+
+    @property
+    def store(self) -> str | None:
+        """Where the note goes that is to be delivered next; None where nobody knows."""
+        note = self.waiting or {}
+        return note["uri"] if note.get("kind") == "start" else self.delivery.uri
 
     @contextmanager
     def delivering(self) -> Iterator[bool]:

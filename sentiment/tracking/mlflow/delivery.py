@@ -20,7 +20,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 from sentiment.config.home import read_portable
 from sentiment.config.identity import keep_determining
 from sentiment.config.run_context import RunContext
-from sentiment.credentials import name_server
+from sentiment.credentials import is_same_store, name_server
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
@@ -68,7 +68,7 @@ class Outboxes:
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._found: dict[str, Outbox] = {}
-        self._runs: set[str] = set()  # folders that are not looked into again: a run has none below it
+        self._runs: set[str] = set()  # folders that are looked into once: a run that goes on gets none below it
         self._delivered: dict[str, int] = {}  # size up to which all is delivered
 
     def list_grown(self) -> list[tuple[Outbox, int]]:
@@ -76,10 +76,9 @@ class Outboxes:
         for path, folders, files in os.walk(self._folder):
             if OUTBOX_FILE in files:
                 self._found.setdefault(path, Outbox(Path(path)))
-                if PARENT_FILE not in files and path != self._folder:
-                    self._runs.add(path)
-                    folders.clear()
             folders[:] = [name for name in folders if os.path.join(path, name) not in self._runs]  # noqa: PTH118
+            if OUTBOX_FILE in files and PARENT_FILE not in files and path != self._folder:
+                self._runs.add(path)
         grown = []
         for path in list(self._found):
             try:
@@ -105,20 +104,25 @@ class Deliverer:
         uris: Addresses that a person named, as they are to be used: what is noted has no passwords.
 
     Attributes:
-        failure: Why the last attempt failed, in a line; None: it did not.
+        failures: Folder to why nothing more of it was delivered at the last attempt, in a line.
     """
 
     def __init__(self, folder: Path, uris: Sequence[str] = ()) -> None:
         self.folder = folder
         self._outboxes = Outboxes(folder)
-        self._addresses = {write_uri(uri): uri for uri in uris}
+        self._uris = uris
         for uri in uris:
             name_server(uri)
         self._stores: dict[tuple[str, str], Store] = {}
         self._thread = threading.Thread(target=self._run, name="mlflow-delivery", daemon=True)
         self._wanted, self._settled, self._stopping = threading.Event(), threading.Event(), threading.Event()
         self._longest = math.inf
-        self.failure: str | None = None
+        self.failures: dict[Path, str] = {}
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last attempt failed, in a line; None: it did not."""
+        return "; ".join(dict.fromkeys(self.failures.values())) or None
 
     def start(self) -> Deliverer:
         """Start to deliver."""
@@ -160,30 +164,37 @@ class Deliverer:
     def deliver(self) -> bool:
         """Deliver what waits; return whether all that did was delivered.
 
-        A run that MLflow refuses, e.g. because somebody deleted it there, keeps no other one waiting.
+        Each store and each run stands for itself: what one does not take keeps no other one waiting.
         """
-        is_whole = True
+        if self.failures:
+            self._stores.clear()  # see first, and within seconds, whether they answer
+        is_whole, failures, away = True, dict[Path, str](), dict[str | None, str]()
         for outbox, size in self._outboxes.list_grown():
             if self._stopping.is_set():
                 return False
             try:
-                is_delivered = OneDelivery(outbox, self.open).run()
-                if is_delivered:
+                if away and (store := outbox.store) in away:
+                    failures[outbox.folder] = away[store]
+                elif OneDelivery(outbox, self.open).run():
                     self._outboxes.note(outbox, size)
-                is_whole &= is_delivered
+                else:
+                    is_whole = False
             except Exception as error:  # whatever it is, training goes on and the records stay
-                self._tell(error, outbox)
-                is_whole = False
-                if not is_refusal(error):
-                    break
-        return is_whole
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                if not self.failures and not failures:
+                    self._tell(reason, outbox, error)
+                failures[outbox.folder] = reason
+                if is_away(error):
+                    away[outbox.store] = reason
+        self.failures = failures
+        return is_whole and not failures
 
     def _run(self) -> None:
         pause, failures = EVERY_SECONDS, 0
         while not self._stopping.is_set():
             is_wanted = self._wanted.is_set()
             if self.deliver():
-                self.failure, failures, pause = None, 0, EVERY_SECONDS
+                failures, pause = 0, EVERY_SECONDS
             else:
                 failures, pause = failures + 1, min(2 * pause, LONGEST_PAUSE_SECONDS)
             if is_wanted and (failures == 0 or failures >= FAILURES):
@@ -207,12 +218,11 @@ class Deliverer:
         Raises:
             TrackingError: It cannot be opened.
         """
-        if self.failure is not None:
-            self._stores.clear()  # see first, and within seconds, whether it answers
         known = [store for (noted, name), store in self._stores.items() if noted == uri and experiment in ("", name)]
         if known:
             return known[0]
-        address = self._addresses.get(uri) or read_portable(uri)
+        named = read_portable(uri)
+        address = next((own for own in self._uris if is_same_store(own, named)), named)
         if experiment:
             store = open_store(address, experiment, read_portable(artifact_dir))
         else:
@@ -220,12 +230,9 @@ class Deliverer:
         self._stores[uri, experiment] = store
         return store
 
-    def _tell(self, error: Exception, outbox: Outbox) -> None:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        if self.failure is None:
-            log.warning("%s\n  -> the runs go on; their records wait in their folders, e.g. %s", reason, outbox.folder)
-            log.debug("Delivery failed", exc_info=error)
-        self.failure = reason
+    def _tell(self, reason: str, outbox: Outbox, error: Exception) -> None:
+        log.warning("%s\n  -> the runs go on; their records wait in their folders, e.g. %s", reason, outbox.folder)
+        log.debug("Delivery failed", exc_info=error)
 
 
 class OneDelivery:
@@ -417,10 +424,11 @@ def has_end_waiting(outbox: Outbox) -> bool:
     return any(note["kind"] in ("end", "sweep_end") for _, note in waiting)
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Return whether the store answers, and does not take this run."""
+def is_away(error: BaseException) -> bool:
+    """Return whether a store does not answer, or can take nothing: not where it refuses a run, or a folder fails."""
     cause = error.__cause__
-    return isinstance(cause, MlflowException) and cause.error_code in REFUSALS
+    is_refusal = isinstance(cause, MlflowException) and cause.error_code in REFUSALS
+    return isinstance(error, TrackingError) and cause is not None and not is_refusal
 
 
 def is_replaced(waiting: Sequence[Note], key: str | None) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from sentiment.__main__ import main
 from sentiment.errors import ConfigError, TrackingError
 from sentiment.tracking.ending import Ending, describe_ending
-from sentiment.tracking.mlflow import delivery
+from sentiment.tracking.mlflow import delivery, store
 from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.outbox import OUTBOX_FILE, Outbox, find_outboxes
 from sentiment.tracking.recorder import open_recorder
@@ -290,3 +290,53 @@ def wait_until(is_true):
     while not is_true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_each_store_and_each_folder_stands_for_itself(project, server, result, monkeypatch, capsys):
+    """One server that is gone for good, one deleted experiment, one folder that cannot be written: the rest arrives."""
+    away = f"tracking.uri={server.uri}"
+    for number, override in enumerate([away, away, "tracking.experiment=gone", "seed=3", "seed=4"]):
+        train(project.context(project.settings(override), override, job_number=number), result)
+    client = project.client()
+    client.delete_experiment(client.create_experiment("gone"))
+    (project.output_dir(3) / ".mlflow.json.lock").mkdir()
+    server.die()
+    tried = []
+    require_server = store.require_server
+    monkeypatch.setattr(store, "require_server", lambda uri: tried.append(uri) or require_server(uri))
+    with pytest.raises(TrackingError) as caught:
+        main(["sync", str(project.folder)])
+    told = str(caught.value).splitlines()
+    assert told[0] == "Of 5 runs, 4 are not delivered:"
+    assert [line.partition(":")[0].rpartition("/")[2] for line in told[1:5]] == ["0", "1", "2", "3"]
+    assert ("MLflow cannot record" in told[1], told[1].partition(": ")[2]) == (True, told[2].partition(": ")[2])
+    assert ("'gone'" in told[3], ".mlflow.json.lock" in told[4]) == (True, True)
+    assert Outbox(project.output_dir(4)).is_delivered
+    assert tried == [server.uri], "the second run for it is not tried after the first"
+
+
+def test_what_lies_below_the_folder_of_a_run_is_delivered_too(tmp_path):
+    """Folders that people name lie where they like; and a sweep may have lost the file that names its parent."""
+    outboxes = [Outbox(tmp_path / name) for name in ("a", "a/b/0", "a/b", "c")]
+    for outbox in outboxes:
+        outbox.note("tags", tags={"a": "1"})
+    assert Deliverer(tmp_path).deliver()
+    assert all(outbox.is_delivered for outbox in outboxes)
+
+
+def test_half_a_line_of_a_killed_process_waits_for_nobody(tmp_path, capsys):
+    Outbox(tmp_path).note("tags", tags={"a": "1"})
+    with (tmp_path / OUTBOX_FILE).open("ab") as file:
+        file.write(b'{"kind": "tags", "ta')
+    for said in ("1 delivered.\n", "Everything is delivered.\n"):
+        main(["sync", str(tmp_path)])
+        assert capsys.readouterr().out == said
+
+
+def test_an_address_with_a_name_is_used_for_a_record_without_it(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(delivery, "open_client", opened.append)
+    deliverer = Deliverer(tmp_path, ["http://me@host:5000"])
+    for noted in ("http://host:5000", "http://host:5000/", "http://host:6000", "http://host:5000/other"):
+        deliverer.open(noted, "", "")
+    assert opened == [*["http://me@host:5000"] * 2, "http://host:6000", "http://host:5000/other"]
