@@ -41,6 +41,8 @@ OUTPUT_PATHS = (
     ("data", "cache_dir"), ("pretrain", "cache_dir"), ("tracking", "artifact_dir"), ("tracking", "tensorboard_dir"),
 )  # fmt: skip
 
+SQLITE = "sqlite:///"
+
 
 def read_settings(config: DictConfig, working_dir: Path) -> Settings:
     """Check a composed configuration and give it its types.
@@ -160,7 +162,17 @@ def _make_paths_absolute(values: dict[str, Any], working_dir: Path) -> list[Faul
                 reason = reason if len(reason) < LONGEST_REASON else f"a name of {len(content[key])} characters"
                 faults.append(Fault(f"{group}.{key}", f"cannot be followed: {reason}", "name another path"))
                 content[key] = os.devnull
+    tracking = values.get("tracking")
+    if isinstance(tracking, dict) and isinstance(tracking.get("uri"), str):
+        tracking["uri"] = anchor_store(tracking["uri"], working_dir)
     return faults
+
+
+def anchor_store(uri: str, working_dir: Path) -> str:
+    """Return a tracking URI that names the same SQLite file wherever it is read."""
+    file = uri.removeprefix(SQLITE)
+    is_relative = file not in ("", uri) and not file.startswith(("/", ":memory:"))
+    return f"{SQLITE}{os.path.normpath(working_dir / file)}" if is_relative else uri
 
 
 def find_own_splits(path: Path) -> dict[str, Path]:

@@ -72,3 +72,17 @@ def test_relative_paths_start_where_the_command_was_started(compose_config, tmp_
     settings = read_settings(compose_config("data=files", "data.path=reviews.csv", "data.cache_dir=tokens"), tmp_path)
     assert settings.data.path == str(tmp_path / "reviews.csv")
     assert settings.data.cache_dir == str(tmp_path / "tokens")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("sqlite:///my.db", "sqlite:///{folder}/my.db"), ("sqlite:///../a/my.db", "sqlite:///{parent}/a/my.db"),
+        ("sqlite:////a/my.db", "sqlite:////a/my.db"), ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("http://host:5000", "http://host:5000"), ("postgresql://me@host/db", "postgresql://me@host/db"),
+    ],
+)  # fmt: skip
+def test_a_relative_database_starts_there_too(compose_config, tmp_path, typed, meant):
+    """Else it would be another one for every folder that a later command starts in."""
+    uri = read_settings(compose_config(f"tracking.uri={typed}"), tmp_path).tracking.uri
+    assert uri == meant.format(folder=tmp_path, parent=tmp_path.parent)

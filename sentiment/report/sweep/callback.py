@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
+from sentiment.config.reading import anchor_store
 from sentiment.config.run_context import take_answer_file, write_multirun_command
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.closing import KILLED, close_jobs, close_killed_beside, describe_parent, tell_parent
@@ -135,14 +136,14 @@ class SweepCallback(Callback):
             if self._alive.is_heir:
                 close_jobs(sweep_dir, KILLED)
             write_multirun_command(sweep_dir)
-            close_killed_beside(sweep_dir, config.tracking.uri)
+            close_killed_beside(sweep_dir, _tracking_uri(config))
         if self._answer is not None:
             self._answer.write_text(str(sweep_dir), encoding="utf-8")
         if config.tracking.mlflow:
             self._parent = _start_parent(config)
             from sentiment.tracking.mlflow.delivery import Deliverer
 
-            self._deliverer = Deliverer(sweep_dir, [config.tracking.uri]).start()
+            self._deliverer = Deliverer(sweep_dir, [_tracking_uri(config)]).start()
         self._started = True
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -275,7 +276,7 @@ def _start_parent(config: DictConfig) -> Parent:
 
     base = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     return start_sweep(
-        uri=config.tracking.uri,
+        uri=_tracking_uri(config),
         experiment=config.tracking.experiment,
         artifact_dir=str(_anchor(config, config.tracking.artifact_dir)),
         sweep_dir=_sweep_dir(config),
@@ -287,6 +288,10 @@ def _start_parent(config: DictConfig) -> Parent:
 
 def _sweep_dir(config: DictConfig) -> Path:
     return _anchor(config, config.hydra.sweep.dir)
+
+
+def _tracking_uri(config: DictConfig) -> str:
+    return anchor_store(config.tracking.uri, Path(config.hydra.runtime.cwd))
 
 
 def _anchor(config: DictConfig, path: str) -> Path:

@@ -302,6 +302,16 @@ def test_a_parent_names_the_runs_that_mlflow_was_given_after_the_sweep(make_conf
     assert capsys.readouterr().out == "Everything is delivered.\n"
 
 
+@pytest.mark.usefixtures("store", "short_report")
+def test_a_relative_database_of_a_multirun_starts_where_the_command_was_started(
+    make_config, run_sweep, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    run_sweep(make_config("tracking.uri=sqlite:///mlflow.db"))
+    assert read_parent(tmp_path / "sweep").uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert parent_of(tmp_path).info.status == "FINISHED"
+
+
 def test_a_launcher_can_send_it_to_its_jobs_while_it_delivers(make_config, store):
     callback = SweepCallback()
     config = make_config()
