@@ -58,12 +58,14 @@ class FolderRecorder:
         self.inherited = {} if before is None else _inherit(before, params, code["git.commit"])
         self.goes_on = before is not None
         self._read = {} if before is None else {tag: text for tag, text in before.tags.items() if tag in READ_TAGS}
+        uri = None if earlier is None else earlier.params.get("tracking.uri")
+        is_same_store = settings.tracking.mlflow and uri == params["tracking.uri"]
         self._record = ResultRecord(
             name=name_recorded(context),
             model=settings.model.name,
             status="RUNNING",
             started=earlier.started if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            run_id=earlier.run_id if earlier else None,
+            run_id=earlier.run_id if earlier and is_same_store else None,
             history=before.history if before else (),
             overrides=context.overrides,
             params=params,
@@ -77,11 +79,18 @@ class FolderRecorder:
         """Every validation of the run, those of attempts before this one included."""
         return self._record.history
 
+    @property
+    def run_id(self) -> str | None:
+        """The MLflow run that the attempts before this one had in the same store."""
+        return self._record.run_id
+
     def describe(self, tags: Mapping[str, str]) -> None:
         """Note tags; what was validated on other data is no part of the run's history."""
         if self.is_of_other_data(tags):
             self._begin_anew()
+            self._record = replace(self._record, run_id=None)
         self._record = replace(self._record, tags={**self._record.tags, **tags})
+        self._write()  # whatever ends it before the first validation, the next attempt sees what this one read
 
     def is_of_other_data(self, tags: Mapping[str, str]) -> bool:
         """Whether tags say that what is read has changed since an interrupted attempt, which is begun anew then."""

@@ -17,6 +17,8 @@ from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.params import flatten_settings
 from sentiment.training.result import RunResult
 
+EVENTS = "events.out.tfevents.*"
+
 
 class TensorBoardRecorder:
     """One folder of event files, ``<tensorboard_dir>/<run>`` or ``<tensorboard_dir>/<multirun>/<job>``.
@@ -34,8 +36,9 @@ class TensorBoardRecorder:
         self._goes_on = run.goes_on
         try:
             if not self._goes_on:
-                for file in folder.glob("events.out.tfevents.*"):  # of another run that used the folder
+                for file in folder.glob(EVENTS):  # of another run that used the folder
                     file.unlink()
+            is_first = not list(folder.glob(EVENTS))
             self._writer = SummaryWriter(str(folder))
         except OSError as error:
             raise TrackingError(
@@ -44,6 +47,9 @@ class TensorBoardRecorder:
             ) from error
         self._writer.add_text("config", f"```yaml\n{context.resolved_yaml}\n```")
         self._writer.add_text("overrides", " ".join(context.overrides) or "none")
+        for point in run.history if is_first else ():  # of attempts that were recorded elsewhere
+            for name in point.keys() - {"step"}:
+                self._writer.add_scalar(name, point[name], int(point["step"]))
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Show tags as text."""

@@ -120,3 +120,14 @@ def test_a_run_that_goes_on_has_each_step_once(project):
 def test_another_run_in_the_folder_takes_the_place_of_the_one_before(project):
     record(project, {1: 0.5, 2: 0.25}, "seed=1")
     assert record(project, {3: 0.75}, "seed=2") == ({3: 0.75}, 1)
+
+
+def test_a_run_that_was_recorded_elsewhere_before_is_whole(project):
+    for tracking, steps in [(("tracking=none",), (1, 2)), (TENSORBOARD, (3,))]:
+        context = project.context(project.settings(*tracking))
+        with pytest.raises(KeyboardInterrupt), open_recorder(context) as recorder:  # noqa: PT012
+            for step in steps:
+                recorder.validated({"val/accuracy": step / 4}, step=step, epoch=float(step))
+            raise KeyboardInterrupt
+    points = read_events(project.folder / "multirun/tensorboard/single").Scalars("val/accuracy")
+    assert [(point.step, point.value) for point in points] == [(1, 0.25), (2, 0.5), (3, 0.75)]

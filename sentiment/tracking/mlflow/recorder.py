@@ -6,6 +6,7 @@ Nothing here imports mlflow, which takes seconds: a job of a sweep only notes, t
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import time
@@ -52,8 +53,9 @@ class MlflowRecorder:
         self._waiting: list[Point] = []  # training metrics not yet noted
         self._test: list[Point] = []  # for the logged model
         self._noted_at = time.monotonic()
+        self._is_whole = False  # earlier attempts may have been recorded elsewhere
         key, self._known = self._read_attempts(is_same=folder.earlier is not None)
-        self._note_start(key, None if folder.earlier is None else folder.earlier.run_id)
+        self._note_start(key, folder.run_id)
 
     def _note_start(self, key: str, run_id: str | None) -> None:
         context, tracking = self._context, self._settings.tracking
@@ -88,9 +90,19 @@ class MlflowRecorder:
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Note metrics of a validation, and the training metrics before them."""
-        self._waiting += self._new(_points({"epoch": epoch}, step))
-        self._waiting += self._new(_points(metrics, step))
+        self._add_earlier(step)
+        self._waiting += self._new(_points({"epoch": epoch, **metrics}, step))
         self._note_points()
+
+    def _add_earlier(self, step: float) -> None:
+        """Add the validations before a step that attempts made which were recorded elsewhere, or nowhere but here."""
+        if self._is_whole:
+            return
+        self._is_whole = True
+        for point in self._folder.history:
+            if point["step"] < step:
+                metrics = {name: value for name, value in point.items() if name != "step"}
+                self._waiting += self._new(_points(metrics, int(point["step"])))
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Note metrics of the test; the epoch of the selected checkpoint is not where the run stands."""
@@ -100,6 +112,7 @@ class MlflowRecorder:
 
     def finished(self, result: RunResult) -> None:
         """Note what the run leaves behind: summary metrics, pictures, predictions, the model."""
+        self._add_earlier(math.inf)
         self._summarise(result)
         self._note_points()
         if result.test is not None:
@@ -119,7 +132,7 @@ class MlflowRecorder:
             if point["epoch"] == epoch and name != "epoch"
         }
         notes = [note for _, note in self._outbox.read() if note["kind"] == "metrics"]
-        noted = {(one[0], repr(float(one[1])), one[3]): one for note in notes for one in note["points"]}
+        noted = {_name(one): one for note in notes for one in note["points"]}
         return [point for key, point in noted.items() if key in wanted]
 
     def close(self, ending: Ending) -> None:
@@ -131,16 +144,16 @@ class MlflowRecorder:
             self._outbox.note("tags", tags=self._folder.inherited)
         note_end(self._outbox, ending, is_job=self._context.job_number is not None)
 
-    def _read_attempts(self, *, is_same: bool) -> tuple[str, set[tuple[str, float, int]]]:
-        """Return the key of the run, and name, value and step of all points that earlier attempts at it noted."""
+    def _read_attempts(self, *, is_same: bool) -> tuple[str, set[tuple[str, str, int]]]:
+        """Return the key of the run in its store, and all points that earlier attempts at it noted."""
         notes = [note for _, note in self._outbox.read()] if is_same else []
-        starts = [(place, note["key"]) for place, note in enumerate(notes) if note["kind"] == "start"]
-        if not starts:
+        starts = [(place, note) for place, note in enumerate(notes) if note["kind"] == "start"]
+        if not starts or starts[-1][1]["uri"] != write_uri(self._settings.tracking.uri):
             return uuid.uuid4().hex, set()
-        key = starts[-1][1]
-        notes = notes[next(place for place, known in starts if known == key) :]  # before it, the folder was another's
-        points = [point for note in notes if note["kind"] == "metrics" for point in note["points"]]
-        return key, {(name, value, step) for name, value, _, step in points if not name.startswith(OF_THE_WHOLE)}
+        key = starts[-1][1]["key"]
+        first = next(place for place, start in starts if start["key"] == key)  # before it, the folder was another's
+        points = [point for note in notes[first:] if note["kind"] == "metrics" for point in note["points"]]
+        return key, {_name(point) for point in points if not point[0].startswith(OF_THE_WHOLE)}
 
     def _first_tags(self) -> dict[str, str]:
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
@@ -155,7 +168,7 @@ class MlflowRecorder:
         return tags
 
     def _new(self, points: list[Point]) -> list[Point]:
-        return [point for point in points if (point[0], point[1], point[3]) not in self._known]
+        return [point for point in points if _name(point) not in self._known]
 
     def _note_points(self) -> None:
         if self._waiting:
@@ -174,6 +187,11 @@ class MlflowRecorder:
             elif name.startswith("time/"):
                 summary[name] = value
         self._waiting += _points(summary, 0)
+
+
+def _name(point: Point) -> tuple[str, str, int]:
+    """Return what makes two points one, whenever they were noted; a NaN equals no other, but by its name."""
+    return point[0], repr(float(point[1])), point[3]
 
 
 def note_end(outbox: Outbox, ending: Ending, *, is_job: bool) -> None:

@@ -16,13 +16,16 @@ from sentiment.models.bundle import WEIGHTS_FILE, save_bundle
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.folder import FolderRecorder
+from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.mlflow.read import fetch_predictions, fetch_run_bundle, read_record
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
 from sentiment.tracking.outbox import Outbox
+from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import read_result
 from sentiment.tracking.runs import StoredRun
 from sentiment.training.result import TestPredictions
+from tests.tracking.conftest import Project
 
 KILLED = Ending("KILLED", "interrupted", "Ctrl-C")
 
@@ -196,3 +199,59 @@ def test_files_are_delivered_while_a_longer_run_has_not_replaced_them(project, a
     assert fetch_predictions(project.uri, shorter.info.run_id, tmp_path)
     with np.load(tmp_path / "predictions/test.npz") as content:
         assert content["probabilities"][0].tolist() == [0.75, 0.25]
+
+
+def test_data_that_changed_before_the_first_validation_is_another_run(project, attempt):
+    """Long epochs: MLflow has points of the training, and the folder's record nothing but what it read."""
+    with pytest.raises(KeyboardInterrupt), open_recorder(project.context(project.settings(), job_number=0)) as recorder:  # noqa: PT012
+        recorder.describe({"data.fingerprint": "old"})
+        recorder.trained({"train/loss": 0.5}, step=1, epoch=0.1)
+        assert read_result(project.output_dir(0) / "result.json").tags["data.fingerprint"] == "old", "it may be killed"
+        raise KeyboardInterrupt
+    attempt(data="new", job=0)
+    assert [run.data.tags["data.fingerprint"] for run in project.runs()] == ["old", "new"]
+
+
+def test_a_run_of_other_data_does_not_have_the_mlflow_run_of_the_one_before_it(project, attempt):
+    """Until MLflow has its own: what is logged to its run meanwhile would go to the other one."""
+    attempt(data="old", ending=KILLED)
+    project.deliver()
+    context = attempt(data="new")
+    assert read_result(context.output_dir / "result.json").run_id is None
+    _, run = project.runs()
+    assert read_result(context.output_dir / "result.json").run_id == run.info.run_id
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_store_that_records_a_run_from_its_middle_on_has_all_of_it(project, attempt, delivered):
+    """The attempts before were recorded nowhere, or in another store."""
+    other = Project(project.folder / "other")
+    other.folder.mkdir()
+    shutil.copy(project.folder / "mlflow.db", other.folder / "mlflow.db")
+    attempt("tracking=none", points=[(1, 0.5)], ending=KILLED)
+    attempt(points=[(2, 1.0)], ending=KILLED)
+    if delivered:
+        project.deliver()
+    context = attempt(f"tracking.uri={other.uri}", points=[(3, 1.5)])
+    Deliverer(project.folder, [project.uri, other.uri]).deliver()
+    records = [read_record(one.uri, one.run().info.run_id) for one in (project, other)]
+    assert [[point["step"] for point in record.history] for record in records] == [[1, 2], [1, 2, 3]]
+    own = read_result(context.output_dir / "result.json")
+    assert own.history == records[1].history
+    assert own.run_id == other.run().info.run_id
+
+
+def test_what_one_store_has_is_not_noted_again(project, attempt):
+    for _ in range(2):
+        attempt(points=[(1, 0.5), (2, 1.0)], accuracy=float("nan"), ending=KILLED)
+    notes = [note for _, note in Outbox(project.output_dir()).read() if note["kind"] == "metrics"]
+    assert sorted((name, step) for note in notes for name, _, _, step in note["points"]) == [
+        (name, step) for name in ("epoch", "val/accuracy", "val/loss") for step in (1, 2)
+    ]
+
+
+def test_a_run_that_ends_without_mlflow_has_no_run_there(project, attempt):
+    attempt(ending=KILLED)
+    project.deliver()
+    context = attempt("tracking=none", points=[(3, 1.5)])
+    assert read_result(context.output_dir / "result.json").run_id is None
