@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment.errors import ModelFileError, TrackingError
-from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, read_result_of
+from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result_of
 from sentiment.tracking.runs import (
     BUNDLE_DIR,
     StoredRun,
@@ -86,7 +86,8 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
             "  -> give the folder of a run or of a bundle (weights.safetensors, settings.json, tokenizer.json)"
         )
     if (path / BUNDLE_SETTINGS).is_file():
-        return ModelSource(f"bundle {path}", path, is_try=_is_of_try(path.absolute().parent))
+        record = _read_run(path.absolute().parent)
+        return ModelSource(f"bundle {path}", path, is_try=record is not None and record.is_try)
     registered = REGISTRY_URI.fullmatch(name)
     if name.startswith("models:/"):
         return _of_registry(name, registered, tracking_uri)
@@ -106,13 +107,12 @@ def _of_run(run: StoredRun) -> ModelSource:
     return ModelSource(name, run.bundle, run_id=record.run_id, store=run.store, is_try=record.is_try)
 
 
-def _is_of_try(folder: Path) -> bool:
-    """Return whether a folder is that of a run which was a try; a damaged record tells nothing."""
+def _read_run(folder: Path) -> ResultRecord | None:
+    """Read the record of the run in a folder; a damaged one tells nothing."""
     try:
-        record = read_result_of(folder)
+        return read_result_of(folder)
     except TrackingError:
-        return False
-    return record is not None and record.is_try
+        return None
 
 
 def _of_checkpoint(file: Path) -> ModelSource:
@@ -120,10 +120,13 @@ def _of_checkpoint(file: Path) -> ModelSource:
         raise TrackingError(f"There is no checkpoint {file}.\n  -> see multirun/.../checkpoints/")
     for folder in file.absolute().parents:
         if (folder / RESULT_FILE).is_file():
-            if (folder / BUNDLE_DIR / BUNDLE_SETTINGS).is_file():
-                return ModelSource(f"checkpoint {file}", folder / BUNDLE_DIR, file, is_try=_is_of_try(folder))
+            record = _read_run(folder)
+            is_over = record is None or record.status == "FINISHED"  # else the bundle may be of a run before it
+            if is_over and (folder / BUNDLE_DIR / BUNDLE_SETTINGS).is_file():
+                is_try = record is not None and record.is_try
+                return ModelSource(f"checkpoint {file}", folder / BUNDLE_DIR, file, is_try=is_try)
             raise ModelFileError(
-                f"{file} holds weights only, and the tokenizer is not there yet: the run in {folder} is not over.\n"
+                f"{file} holds weights only, and its tokenizer is not there yet: the run in {folder} is not over.\n"
                 "  -> let the run finish with the same command, which writes them"
             )
     raise ModelFileError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -50,7 +51,8 @@ FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "standing": {"tags": dict, "metrics": dict},
     "sweep_end": {"ending": dict, "files": list, "texts": dict},
 }
-"""Kinds of notes to what each has; all have their ``time``."""
+"""Kinds of notes to what each has; all have their ``time``. Those of files have their ``digests`` by name; earlier
+versions noted none."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,8 @@ def is_sound(note: Any) -> bool:
     """Return whether a line is a note as `Outbox.note` writes it: who delivers need not look again."""
     if not isinstance(note, dict) or note.get("kind") not in list(FIELDS) or not isinstance(note.get("time"), int):
         return False
+    if not isinstance(note.get("digests", {}), dict):
+        return False
     if not all(isinstance(note.get(name, ...), kinds) for name, kinds in FIELDS[note["kind"]].items()):
         return False
     texts = [value for name in ("first_tags", "params", "tags", "texts") for value in note.get(name, {}).values()]
@@ -254,6 +258,12 @@ def find_run_id(folder: Path) -> str | None:
     waiting = [] if outbox.is_delivered else outbox.read(delivery.offset)
     keys = [note["key"] for _, note in waiting if note["kind"] == "start"]
     return delivery.run_id if keys[-1:] in ([], [delivery.key]) else None
+
+
+def hash_file(file: Path) -> str | None:
+    """Return the digest by which a noted file is known again; of a bundle, that of the checksums of its files."""
+    one = file / "settings.json" if file.is_dir() else file
+    return hashlib.sha256(one.read_bytes()).hexdigest() if one.is_file() else None
 
 
 def write_uri(uri: str) -> str:

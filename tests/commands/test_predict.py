@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -314,6 +315,12 @@ def test_what_cannot_be_done_is_said_with_the_remedy(predict, arguments, kind, t
 def test_a_checkpoint_without_its_run_or_tokenizer_says_so(predict, multirun, tmp_path):
     with pytest.raises(ModelFileError, match="tokenizer is not there yet"):
         predict("--model", str(multirun / "sweep/1/checkpoints/best.ckpt"), "a")
+    shutil.copytree(multirun / "sweep/0/model", multirun / "sweep/1/model")  # of a run before, which it trains on from
+    try:
+        with pytest.raises(ModelFileError, match="tokenizer is not there yet"):
+            predict("--model", str(multirun / "sweep/1/checkpoints/best.ckpt"), "a")
+    finally:
+        shutil.rmtree(multirun / "sweep/1/model")
     lost = tmp_path / "best.ckpt"
     lost.write_bytes((multirun / "sweep/0/checkpoints/best.ckpt").read_bytes())
     with pytest.raises(ModelFileError, match=r"no folder above it(.|\n)*--model RUN"):

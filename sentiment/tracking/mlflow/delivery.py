@@ -18,7 +18,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from sentiment.config.home import read_portable
-from sentiment.config.identity import keep_determining
 from sentiment.config.run_context import RunContext
 from sentiment.credentials import is_same_store, name_server
 from sentiment.errors import TrackingError
@@ -26,8 +25,8 @@ from sentiment.tracking.ending import Ending
 from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
 from sentiment.tracking.mlflow.store import Store, find_run, open_client, open_store, recording
 from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, join_overrides, write_ending, write_params, write_tags
-from sentiment.tracking.outbox import OUTBOX_FILE, Note, Outbox, find_outboxes, write_uri
-from sentiment.tracking.result_file import PARENT_FILE, read_result_of
+from sentiment.tracking.outbox import OUTBOX_FILE, Note, Outbox, find_outboxes, hash_file, write_uri
+from sentiment.tracking.result_file import PARENT_FILE
 
 log = logging.getLogger(__name__)
 
@@ -258,29 +257,11 @@ class OneDelivery:
             waiting = self._outbox.read(self._state.offset)
             while waiting:
                 count = count_alike(waiting)
-                if is_replaced([note for _, note in waiting], self._state.key) or self._is_of_another(waiting[0][1]):
-                    log.warning("Another run in %s replaced files before MLflow had them.", self._outbox.folder)
-                else:
-                    self._deliver([note for _, note in waiting[:count]])
+                self._deliver([note for _, note in waiting[:count]])
                 self._state = replace(self._state, offset=waiting[count - 1][0])
                 self._outbox.save(self._state)
                 waiting = waiting[count:]
         return True
-
-    def _is_of_another(self, note: Note) -> bool:
-        """Return whether a note is of files, and the folder is that of another run, which had nothing to note."""
-        if note["kind"] not in ("files", "model"):
-            return False
-        try:
-            record = read_result_of(self._outbox.folder)
-        except TrackingError:  # it is damaged, which whoever reads it is told
-            return False
-        starts = [one for _, one in self._outbox.read() if one["kind"] == "start" and one["key"] == self._state.key]
-        if record is None or not starts or not record.metrics:  # without a result, it has replaced nothing yet
-            return False
-        if note["kind"] == "files" and record.test_reviews is None:  # nor what is of the test, if it left that alone
-            return False
-        return keep_determining(starts[-1]["params"]) != keep_determining(record.params)
 
     def _deliver(self, notes: list[Note]) -> None:
         """Deliver some lines of one kind."""
@@ -350,8 +331,9 @@ class OneDelivery:
         write_tags(client, run_id, {name: value for note in notes for name, value in note["tags"].items()})
 
     def _files(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
-        for name, artifact_path in ((name, path) for note in notes for name, path in note["files"].items()):
-            file = self._locate(name)
+        note = notes[-1]
+        for name, artifact_path in note["files"].items():
+            file = self._locate(name, note)
             if file is not None:
                 client.log_artifact(run_id, str(file), artifact_path)
 
@@ -360,7 +342,7 @@ class OneDelivery:
         from sentiment.tracking.mlflow.read import find_model
 
         note = notes[-1]
-        run, bundle = client.get_run(run_id), self._locate(note["bundle"])
+        run, bundle = client.get_run(run_id), self._locate(note["bundle"], note)
         if bundle is None:
             return
         known, noted = find_model(client, run), str(note["time"])
@@ -370,10 +352,11 @@ class OneDelivery:
         points = [read_point(point) for point in note["points"]]
         log_model(store, run_id, bundle, note["class_names"], points, {NOTED_TAG: noted})
 
-    def _locate(self, name: str) -> Path | None:
+    def _locate(self, name: str, note: Note) -> Path | None:
         """Return a file or folder that is to be uploaded; None where it is gone, or leads out of the run's folder.
 
-        A note that somebody else wrote shall not upload a person's keys.
+        A note that somebody else wrote shall not upload a person's keys. Nor is a file uploaded that is not the one
+        that was noted: another run in the folder has written its own in its place.
         """
         file, folder = self._outbox.folder / name, self._outbox.folder.resolve()
         if not file.exists():
@@ -381,6 +364,9 @@ class OneDelivery:
             return None
         if not all(one.resolve().is_relative_to(folder) for one in (file, *file.rglob("*"))):
             log.warning("%s leads out of the run's folder; it is not uploaded.", file)
+            return None
+        if note.get("digests", {}).get(name) not in (None, hash_file(file)):
+            log.warning("Another run in %s replaced files before MLflow had them.", self._outbox.folder)
             return None
         return file
 
@@ -393,7 +379,7 @@ class OneDelivery:
 
     def _sweep_end(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
         note = notes[-1]
-        files = [file for file in map(self._locate, note["files"]) if file is not None]
+        files = [file for name in note["files"] if (file := self._locate(name, note)) is not None]
         finish_sweep(client, run_id, Ending(**note["ending"]), files, note["texts"], note["time"])
 
 
@@ -429,20 +415,6 @@ def is_away(error: BaseException) -> bool:
     cause = error.__cause__
     is_refusal = isinstance(cause, MlflowException) and cause.error_code in REFUSALS
     return isinstance(error, TrackingError) and cause is not None and not is_refusal
-
-
-def is_replaced(waiting: Sequence[Note], key: str | None) -> bool:
-    """Return whether the first of the notes is of files in whose place a later run in the folder has put its own.
-
-    `key` is that of the run whose notes are being delivered.
-    """
-    first, *later = waiting
-    keys = [note["key"] for note in later if note["kind"] == "start"]
-    return (
-        first["kind"] in ("files", "model")
-        and keys[-1:] not in ([], [key])
-        and any(note["kind"] == first["kind"] for note in later)
-    )
 
 
 def count_alike(waiting: Sequence[tuple[int, Note]]) -> int:

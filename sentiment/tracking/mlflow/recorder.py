@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sentiment.config.home import write_portable
 from sentiment.config.run_context import RunContext
@@ -19,7 +19,7 @@ from sentiment.errors import Reached
 from sentiment.tracking.ending import Ending, describe_ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
-from sentiment.tracking.outbox import Outbox, write_uri
+from sentiment.tracking.outbox import Outbox, hash_file, write_uri
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.parent_file import PARENT_TAG, read_parent
 from sentiment.tracking.run_name import name_recorded
@@ -117,11 +117,15 @@ class MlflowRecorder:
         self._note_points()
         if result.test is not None:
             files = {"confusion_matrix.png": None, "confusion_matrix.csv": None, PREDICTIONS_FILE: "predictions"}
-            self._outbox.note("files", files=files)
+            self._outbox.note("files", files=files, digests=self._hash(files))
         if self._settings.tracking.log_model:
             bundle = os.path.relpath(result.bundle, self._context.output_dir)
             points = [*self._find_selected(result.best_epoch), *self._test]
-            self._outbox.note("model", bundle=bundle, class_names=list(result.class_names), points=points)
+            names = list(result.class_names)
+            self._outbox.note("model", bundle=bundle, class_names=names, points=points, digests=self._hash([bundle]))
+
+    def _hash(self, names: Iterable[str]) -> dict[str, str | None]:
+        return {name: hash_file(self._context.output_dir / name) for name in names}
 
     def _find_selected(self, epoch: float) -> list[Point]:
         """Find the noted points of a validation, whichever attempt made it: MLflow links those that it has already."""

@@ -255,3 +255,18 @@ def test_a_run_that_ends_without_mlflow_has_no_run_there(project, attempt):
     project.deliver()
     context = attempt("tracking=none", points=[(3, 1.5)])
     assert read_result(context.output_dir / "result.json").run_id is None
+
+
+def test_a_model_that_the_next_run_has_written_is_not_logged_as_that_of_the_one_before(project, attempt, caplog):
+    """Though that was killed before it could say so: what is in the folder is not what was noted."""
+    settings, made = project.settings("model.embedding_size=8", "model.heads=1", "model.depth=1"), []
+    for text in ("a good film", "another film altogether"):
+        tokenizer = train_tokenizer([text], "word", 50, 1, lowercase=True)
+        network = build_model(settings.model, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=8)
+        names, data = ("negative", "positive"), settings.data
+        made.append((network, settings.model, tokenizer.to_json(), names, 8, data.keep, data.head_fraction))
+    bundle = save_bundle(project.output_dir() / "model", *made[0])
+    attempt("tracking.log_model=true", bundle=bundle)
+    save_bundle(bundle, *made[1])
+    assert fetch_run_bundle(project.uri, project.run().info.run_id, project.folder / "fetched") is None
+    assert "replaced files before MLflow had them" in caplog.text

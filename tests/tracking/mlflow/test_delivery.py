@@ -21,6 +21,7 @@ from sentiment.tracking.outbox import OUTBOX_FILE, Outbox, find_outboxes
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import read_result
 from sentiment.tracking.runs import find_stored_runs
+from sentiment.training.result import TestPredictions
 from tests.tracking.mlflow.fake_server import FakeServer
 
 EPOCHS = 8
@@ -138,8 +139,9 @@ def test_a_run_that_trains_on_is_not_taken_for_the_shorter_one(project, result, 
 
 
 def test_files_that_a_longer_run_replaced_are_not_delivered_as_those_of_the_shorter_one(project, result, caplog):
-    for epochs in (2, 4):
-        train_on(project, result, epochs)
+    train_on(project, result, 2)
+    better = TestPredictions(result.test.labels, result.test.probabilities[:, ::-1])
+    train_on(project, replace(result, test=better), 4)
     assert Deliverer(project.folder).deliver()
     found = {run.data.params["trainer.max_epochs"]: project.artifacts(run.info.run_id) for run in project.runs()}
     assert found == {"2": {"config"}, "4": {"config", "confusion_matrix.csv", "confusion_matrix.png", "predictions"}}
