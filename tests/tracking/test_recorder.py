@@ -233,3 +233,16 @@ def test_a_run_that_ended_itself_keeps_its_record(tmp_path, status):
 def test_a_run_that_was_killed_before_it_recorded_anything_has_nothing_to_close(tmp_path):
     close_abandoned(tmp_path, "worker_died", "killed")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_was_taken_for_dead_and_ends_well_has_not_failed_in_mlflow(project, result):
+    """As one of another machine may be."""
+    context = project.context(project.settings(), job_number=0)
+    with open_recorder(context) as recorder:
+        close_abandoned(context.output_dir, "worker_died", "the command was killed")
+        project.deliver()
+        assert project.run().data.tags["failure.reason"] == "the command was killed"
+        recorder.finished(result)
+    run = project.run()
+    assert (run.info.status, run.data.tags["trial.state"]) == ("FINISHED", "COMPLETE")
+    assert not [tag for tag in run.data.tags if tag.startswith("failure.")]

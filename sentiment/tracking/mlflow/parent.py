@@ -22,7 +22,7 @@ from sentiment.format import mask_passwords, write_own_command
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
-from sentiment.tracking.mlflow.write import write_tags
+from sentiment.tracking.mlflow.write import replace_tags, write_tags
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, read_parent
 from sentiment.tracking.result_file import PARENT_FILE, write_json
@@ -79,7 +79,7 @@ def start_sweep(
             if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
                 outbox.begin(known.run_id, uri)
             store.client.update_run(known.run_id, status="RUNNING")
-            _replace_tags(store.client, known.run_id, {}, (FAILURE, NOTE_TAG))
+            replace_tags(store.client, known.run_id, {}, (FAILURE, NOTE_TAG))
             return known
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
         run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
@@ -109,7 +109,7 @@ def update_sweep(
         time_ms: When it stood so.
     """
     own = {name: value for name, value in tags.items() if name != VIEW_TAG}
-    _replace_tags(client, run_id, own, (*STANDING, FAILURE))
+    replace_tags(client, run_id, own, (*STANDING, FAILURE))
     client.log_batch(run_id, metrics=[Metric(name, value, time_ms, 0) for name, value in metrics.items()])
     if VIEW_TAG in tags:
         with suppress(MlflowException):  # who may write runs may not change the experiment everywhere
@@ -143,14 +143,5 @@ def finish_sweep(
             client.log_artifact(run_id, str(file))
     for name, text in texts.items():
         client.log_text(run_id, text, name)
-    _replace_tags(client, run_id, failure, (FAILURE,))
+    replace_tags(client, run_id, failure, (FAILURE,))
     client.set_terminated(run_id, ending.status, time_ms)
-
-
-def _replace_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str], families: Sequence[str]) -> None:
-    """Write the tags of some families (or single ones, by name) and delete all others of them."""
-    known = client.get_run(run_id).data.tags
-    for name in known.keys() - tags.keys():
-        if name in families or name.partition(".")[0] in families:
-            client.delete_tag(run_id, name)
-    write_tags(client, run_id, {name: value for name, value in tags.items() if known.get(name) != value})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -55,6 +55,15 @@ def write_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> No
         client.log_batch(run_id, tags=batch[start : start + MAX_PARAMS_TAGS_PER_BATCH])
 
 
+def replace_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str], families: Collection[str]) -> None:
+    """Write the tags of some families (or single ones, by name) and delete all others of them."""
+    known = client.get_run(run_id).data.tags
+    for name in sorted(known.keys() - tags.keys()):
+        if name in families or name.partition(".")[0] in families:
+            client.delete_tag(run_id, name)
+    write_tags(client, run_id, {name: value for name, value in tags.items() if known.get(name) != value})
+
+
 def write_ending(client: MlflowClient, run_id: str, ending: Ending, *, is_job: bool, time_ms: int) -> None:
     """Write how and when a run ended, and why: ``trial.state`` has what MLflow's own status cannot say of a job."""
     status = {"PRUNED": "FINISHED", "PAUSED": "SCHEDULED"}.get(ending.status)  # MLflow has neither
@@ -63,7 +72,7 @@ def write_ending(client: MlflowClient, run_id: str, ending: Ending, *, is_job: b
         kind = {} if status else {"failure.kind": str(ending.kind)}
         tags |= {**kind, "pruned.reason" if status else "failure.reason": ending.reason}
     try:
-        write_tags(client, run_id, tags)
+        replace_tags(client, run_id, tags, END_TAGS)  # somebody else may have said before that its process had died
         if ending.traceback is not None:
             client.log_text(run_id, ending.traceback, "traceback.txt")
     finally:
