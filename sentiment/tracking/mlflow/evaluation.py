@@ -11,7 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, Metric
 
 from sentiment.tracking.mlflow.read import find_model
 from sentiment.tracking.mlflow.store import get_run, open_client, recording
-from sentiment.tracking.mlflow.write import attach_files
+from sentiment.tracking.mlflow.write import KEY_TAG, attach_files
 from sentiment.tracking.result_file import EVALUATED_TAG
 
 LEARNED_TAG = "evaluation.learned"
@@ -60,10 +60,12 @@ def record_evaluation(
         model = find_model(client, trained)
         known = {LEARNED_TAG: "unknown" if learned is None else str(learned), LEFT_OUT_TAG: str(left_out)}
         known |= {EVALUATED_TAG: run_id, "evaluation.data": name, UNLABELLED_TAG: str(left_out_labels)}
-        tags = {**known, "mlflow.source.type": "LOCAL"}
-        run = client.create_run(
-            trained.info.experiment_id, tags=tags, run_name=f"evaluation of {trained.info.run_name} on {name}"
-        )
+        tags = {**known, "mlflow.source.type": "LOCAL", KEY_TAG: f"{run_id}-{digest}"}
+        place = trained.info.experiment_id
+        begun = client.search_runs([place], f"attributes.status = 'RUNNING' and tags.`{KEY_TAG}` = '{tags[KEY_TAG]}'")
+        title = f"evaluation of {trained.info.run_name} on {name}"
+        # One that was cut off, as by a store that went away, is done again.
+        run = begun[0] if begun else client.create_run(place, tags=tags, run_name=title)
         evaluated = run.info.run_id
         short = Path(name).name
         client.log_inputs(evaluated, [DatasetInput(Dataset(short, digest, "local", name), tags=[])])

@@ -39,3 +39,26 @@ def test_an_evaluation_names_model_reviews_and_figures(uri, tmp_path):
 def test_a_model_of_another_store_is_refused(uri, tmp_path):
     with pytest.raises(TrackingError, match="--tracking-uri"):
         record_evaluation(uri, "f" * 32, "rev.csv", "d", {}, [], tmp_path)
+
+
+def test_an_evaluation_that_was_cut_off_is_done_again_and_counts_once(uri, tmp_path, monkeypatch):
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.create_experiment("e", artifact_location=str(tmp_path / "artifacts"))
+    trained = client.create_run(experiment, run_name="rnn").info.run_id
+    client.set_terminated(trained)
+
+    def evaluate():
+        return record_evaluation(uri, trained, "rev.csv", "d" * 32, {"accuracy": 0.75}, [], tmp_path)
+
+    def fail(*arguments, **more):
+        raise OSError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", fail)
+        with pytest.raises(TrackingError, match="away"):
+            evaluate()
+    first, second = evaluate(), evaluate()
+    assert first != second, "that one is an evaluation of its own"
+    assert {run.info.run_id: run.info.status for run in client.search_runs([experiment])} == dict.fromkeys(
+        [trained, first, second], "FINISHED"
+    )
