@@ -23,8 +23,8 @@ from sentiment import atomic
 from sentiment.errors import ModelFileError
 from sentiment.format import format_duration
 from sentiment.once import DamagedError, read_or_build
+from sentiment.tracking.result_file import RESULT_FILE
 from sentiment.training.result import CHECKPOINTS
-from sentiment.training.resume import LAST_FILE
 
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -77,11 +77,17 @@ def open_words(folder: Path, make: Callable[[], None], tell: Callable[[str], Non
         ModelFileError: The folder cannot be written.
     """
 
-    def learn() -> None:
-        if (folder / FACTS_FILE).exists() or not (folder / CHECKPOINTS / LAST_FILE).exists():
-            shutil.rmtree(folder, ignore_errors=True)  # damaged, or nothing that a training could go on from
-        make()
+    def forget() -> None:
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+    def learn() -> None:
+        if (folder / FACTS_FILE).exists():  # damaged; what MLflow is to have of the run before stays
+            forget()
+            with _explain_failure_to_write(folder):
+                for name in (FACTS_FILE, WEIGHTS_FILE, RESULT_FILE):
+                    (folder / name).unlink(missing_ok=True)
+        make()
+        forget()
 
     return read_or_build(
         folder,

@@ -12,6 +12,7 @@ from sentiment import once
 from sentiment.errors import ModelFileError
 from sentiment.pretraining import artifact
 from sentiment.pretraining.artifact import FACTS_FILE, WEIGHTS_FILE, open_words, save_words
+from sentiment.tracking.outbox import Outbox
 
 FACTS = {
     "settings": {"seed": "0"}, "texts": "abc", "code": "def", "curve": [{"step": 1, "epoch": 1.0, "val/loss": 2.0}],
@@ -57,6 +58,17 @@ def test_damaged_words_are_named_and_made_again(made, folder, caplog, file, dama
     assert times == 2
     assert f"learned words in {folder} is damaged" in caplog.text
     assert words.weights["a.weight"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_what_mlflow_is_to_have_of_the_attempt_before_is_kept(made, folder, is_damaged):
+    """Whether it was cut off before its first checkpoint, or what it made is damaged."""
+    if is_damaged:
+        made()
+        (folder / WEIGHTS_FILE).write_bytes(b"")
+    Outbox(folder).note("tags", tags={"a": "1"})
+    made()
+    assert [note["tags"] for _, note in Outbox(folder).read()] == [{"a": "1"}]
 
 
 def test_words_without_their_weights_or_under_another_name_are_not_used(made, folder):
