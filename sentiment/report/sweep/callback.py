@@ -20,7 +20,14 @@ from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.reading import anchor_store
 from sentiment.config.run_context import take_answer_file, write_multirun_command
 from sentiment.errors import SentimentError, TrackingError
-from sentiment.report.sweep.closing import KILLED, close_jobs, close_killed_beside, describe_parent, tell_parent
+from sentiment.report.sweep.closing import (
+    KILLED,
+    close_given_up,
+    close_jobs,
+    close_killed_beside,
+    describe_parent,
+    tell_parent,
+)
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.alive import ALIVE_FILE, Alive
@@ -172,6 +179,7 @@ class SweepCallback(Callback):
         try:
             seconds = self._settle(is_cut=is_cut)
             table = _collect(config, is_over=is_over)
+            close_given_up(table)
             ending = _ending(table, interruption)
             if self._parent is not None:
                 tell_parent(_sweep_dir(config), table, self._parent)

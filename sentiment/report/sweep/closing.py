@@ -20,7 +20,7 @@ from sentiment.tracking.alive import ALIVE_FILE, RUN_FILE, is_alive
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, note_standing, note_sweep_end, read_parent
-from sentiment.tracking.recorder import close_abandoned
+from sentiment.tracking.recorder import close_abandoned, close_paused
 from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE
 
 if TYPE_CHECKING:
@@ -80,6 +80,14 @@ def close_killed_beside(sweep_dir: Path, uri: str) -> None:
         from sentiment.tracking.mlflow.delivery import Deliverer
 
         threading.Thread(target=Deliverer(folder, [uri]).deliver, daemon=True).start()
+
+
+def close_given_up(table: SweepTable) -> None:
+    """Close the records of paused trials that were given up by who could not tell: a command that was killed."""
+    for row in table.rows:
+        for run in row.runs:
+            if row.state == "pruned" and run.status == "PAUSED" and run.folder is not None:
+                close_paused(run.folder, row.reason)
 
 
 def tell_parent(sweep_dir: Path, table: SweepTable, parent: Parent) -> None:

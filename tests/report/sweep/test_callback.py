@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import cloudpickle
 import pytest
@@ -19,7 +20,7 @@ from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import CALLER
 from sentiment.report.sweep.callback import SweepCallback, explain_watching
-from sentiment.report.sweep.closing import close_killed
+from sentiment.report.sweep.closing import close_given_up, close_killed
 from sentiment.report.sweep.collect import collect_sweep
 from sentiment.search.progress import StudyState
 from sentiment.search.space.points import REPLACES_KEY
@@ -393,3 +394,14 @@ def test_a_multirun_of_another_machine_is_not_closed_from_here(make_record, tmp_
     (tmp_path / ALIVE_FILE).write_text("node-17")
     assert not close_killed(tmp_path)
     assert read_result(tmp_path / "0/result.json").status == "RUNNING"
+
+
+def test_the_record_of_a_paused_trial_that_was_given_up_unheard_is_closed(example_table, make_record, tmp_path):
+    """Its command was killed before it could say so, or the space has changed."""
+    write_result(tmp_path, make_record(9, status="PAUSED"))
+    (tmp_path / "checkpoints").mkdir()
+    pruned = replace(example_table.rows[9], runs=(read_result(tmp_path / "result.json"),))
+    close_given_up(replace(example_table, rows=(pruned,)))
+    record = read_result(tmp_path / "result.json")
+    assert (record.status, record.reason) == ("PRUNED", "below the median at step 2")
+    assert not (tmp_path / "checkpoints").exists()
