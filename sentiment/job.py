@@ -361,9 +361,11 @@ def adopt(folder: Path, job_number: int) -> None:
     )
 
     record = read_result(folder / RESULT_FILE)
+    keys = [note["key"] for _, note in Outbox(folder).read() if note["kind"] == "start"]
     Outbox(folder).remove()  # what it records is delivered from the original
     kept = {name: text for name, text in record.tags.items() if name not in (TRIAL_TAG, REPEAT_TAG)}  # of its own study
-    write_result(folder, replace(record, job_number=job_number, tags={**kept, ADOPTED_TAG: "true"}))
+    kept[ADOPTED_TAG] = (keys or [kept.get(ADOPTED_TAG, "true")])[-1]
+    write_result(folder, replace(record, job_number=job_number, tags=kept))
 
 
 def identify_data(config: DictConfig) -> str:

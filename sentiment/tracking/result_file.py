@@ -48,7 +48,8 @@ TRIAL_TAG, REPEAT_TAG = "trial.number", "trial.repeat"
 """Tags of a job of a study: its trial, and which of the trial's repeats it is, from 0."""
 
 ADOPTED_TAG = "trial.adopted"
-"""The run was another study's, and was taken over with its folder; MLflow keeps it under that study's parent."""
+"""The run was another study's, and was taken over with its folder; MLflow keeps it under that study's parent. Its value
+is the key by which MLflow knows the run, or will; ``true`` without one."""
 
 EVALUATED_TAG = "evaluation.of"
 """Tag of a run that only evaluated a model: the run that trained it."""

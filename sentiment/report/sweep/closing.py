@@ -133,15 +133,17 @@ def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]
     Tags: ``study`` names it, where it is one; ``trials`` and ``trials.STATE`` count the trials, or the jobs of a plain
     multirun; ``best.trial``, ``best.objective``, ``best.value``, ``best.name`` and ``best.run_id`` say which is the
     best, as people read it; with several objectives ``front`` has the numbers of the trials on the front; ``adopted``
-    has the runs of jobs that were taken over from other studies. The metric ``best/OBJECTIVE`` is the best value in
-    full.
+    has the runs of jobs that were taken over from other studies, or their keys where MLflow did not have them yet.
+    The metric ``best/OBJECTIVE`` is the best value in full.
     """
     tags = {"study": table.name} if table.is_study else {}
     tags |= {"trials": str(len(table.rows))}
     tags |= {f"trials.{state}": str(count) for state, count in table.count_states().items()}
     if len(table.objectives) > 1 and table.front:
         tags["front"] = ", ".join(str(number) for number in sorted(row.number for row in table.front))
-    adopted = {run.job_number: run.run_id for run in table.records if ADOPTED_TAG in run.tags and run.run_id}
+    taken = [run for run in table.records if ADOPTED_TAG in run.tags]
+    known = {run.job_number: run.run_id or run.tags[ADOPTED_TAG] for run in taken}
+    adopted = {job: name for job, name in known.items() if name != "true"}
     if adopted:
         tags["adopted"] = json.dumps(adopted)
     best, objective = table.best, table.objectives[0]

@@ -24,7 +24,15 @@ from sentiment.errors import TrackingError
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
 from sentiment.tracking.mlflow.store import Store, find_run, open_client, open_store, recording
-from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, join_overrides, write_ending, write_params, write_tags
+from sentiment.tracking.mlflow.write import (
+    END_TAGS,
+    KEY_TAG,
+    join_overrides,
+    search_by_key,
+    write_ending,
+    write_params,
+    write_tags,
+)
 from sentiment.tracking.outbox import OUTBOX_FILE, Note, Outbox, find_outboxes, hash_file, write_uri
 from sentiment.tracking.result_file import PARENT_FILE
 
@@ -305,7 +313,7 @@ class OneDelivery:
                 # The folder has the last word, and it was not said: the process ended between the two.
                 log.warning("MLflow run %s ended before its folder said so: it is done again.", known)
             return run
-        return next(iter(self._search(store, note)), None)
+        return next(iter(search_by_key(store.client, store.experiment_id, note["key"])), None)
 
     def _create(self, store: Store, note: Note) -> Run:
         """Create the run; an answer that got lost leaves one behind of which mlflow, which tried again, knows nothing.
@@ -314,13 +322,10 @@ class OneDelivery:
         """
         tags = {**note["first_tags"], KEY_TAG: note["key"]}
         store.client.create_run(store.experiment_id, start_time=note["time"], tags=tags, run_name=note["name"])
-        run, *doubles = self._search(store, note)
+        run, *doubles = search_by_key(store.client, store.experiment_id, note["key"])
         for double in doubles:
             store.client.delete_run(double.info.run_id)
         return run
-
-    def _search(self, store: Store, note: Note) -> list[Run]:
-        return list(store.client.search_runs([store.experiment_id], f"tags.`{KEY_TAG}` = '{note['key']}'"))
 
     def _metrics(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
         points = [read_point(point) for note in notes for point in note["points"]]

@@ -11,7 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, Metric
 
 from sentiment.tracking.mlflow.read import find_model
 from sentiment.tracking.mlflow.store import get_run, open_client, recording
-from sentiment.tracking.mlflow.write import KEY_TAG, attach_files
+from sentiment.tracking.mlflow.write import KEY_TAG, attach_files, search_by_key
 from sentiment.tracking.result_file import EVALUATED_TAG
 
 LEARNED_TAG = "evaluation.learned"
@@ -62,7 +62,7 @@ def record_evaluation(
         known |= {EVALUATED_TAG: run_id, "evaluation.data": name, UNLABELLED_TAG: str(left_out_labels)}
         tags = {**known, "mlflow.source.type": "LOCAL", KEY_TAG: f"{run_id}-{digest}"}
         place = trained.info.experiment_id
-        begun = client.search_runs([place], f"attributes.status = 'RUNNING' and tags.`{KEY_TAG}` = '{tags[KEY_TAG]}'")
+        begun = [run for run in search_by_key(client, place, tags[KEY_TAG]) if run.info.status == "RUNNING"]
         title = f"evaluation of {trained.info.run_name} on {name}"
         # One that was cut off, as by a store that went away, is done again.
         run = begun[0] if begun else client.create_run(place, tags=tags, run_name=title)

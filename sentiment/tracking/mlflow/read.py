@@ -23,7 +23,7 @@ from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.mlflow.parent import ADOPTED
 from sentiment.tracking.mlflow.store import connect, find_run, get_run, open_client, quiet, reading
-from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, LONG_PARAMS_FILE, POINTER, split_overrides
+from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, LONG_PARAMS_FILE, POINTER, search_by_key, split_overrides
 from sentiment.tracking.parent_file import PARENT_TAG
 from sentiment.tracking.result_file import ResultRecord, job_order
 
@@ -66,9 +66,10 @@ def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:
     """
     with _open_run(uri, parent_run_id) as (client, parent):
         records = [_read_record(client, run) for run in _list_children(client, parent)]
+        place = parent.info.experiment_id
         adopted = json.loads(_read_whole(client, parent, parent.data.tags).get(ADOPTED, "{}"))
-        for job, run_id in adopted.items():
-            run = find_run(client, run_id)
+        for job, name in adopted.items():
+            run = find_run(client, name) or next(iter(search_by_key(client, place, name)), None)
             if run is not None:  # nobody has deleted it
                 records.append(replace(_read_record(client, run), job_number=int(job)))
         # A job that was run again with other settings has another run: the last one is the job's, as in its folder.

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Param, RunTag
+from mlflow.entities import Param, Run, RunTag
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH, MAX_TAG_VAL_LENGTH
 
 from sentiment.tracking.ending import TRIAL_STATES, Ending
@@ -53,6 +53,11 @@ def write_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> No
         batch.append(RunTag(name, value))
     for start in range(0, len(batch), MAX_PARAMS_TAGS_PER_BATCH):
         client.log_batch(run_id, tags=batch[start : start + MAX_PARAMS_TAGS_PER_BATCH])
+
+
+def search_by_key(client: MlflowClient, experiment_id: str, key: str) -> list[Run]:
+    """List the runs that call themselves so; more than one where an answer got lost."""
+    return list(client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{key}'"))
 
 
 def replace_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str], families: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 import time
 from dataclasses import replace
 
@@ -98,14 +99,30 @@ def test_runs_that_were_taken_over_from_another_sweep_are_read_with_its_own(proj
     adopt(tmp_path / "7", 7)
     adopted = read_result(tmp_path / "7/result.json")
     gone = replace(adopted, job_number=8, run_id="0123" * 8)
+    read = tell_another(project, tmp_path, [adopted, gone, replace(own, job_number=9)])
+    assert read == [replace(own, job_number=7)]
+
+
+def tell_another(project, tmp_path, records):
+    """Tell MLflow of another sweep with these jobs, and read them back."""
     other = start_sweep(
         uri=project.uri, experiment="sentiment", artifact_dir=f"{project.folder}/mlartifacts",
         sweep_dir=tmp_path / "other", project_dir=project.folder, overrides=[], base_yaml="",
     )  # fmt: skip
-    tags, metrics = describe_parent(collect_records([adopted, gone, replace(own, job_number=9)], "other"))
-    note_standing(tmp_path / "other", tags, metrics)
+    note_standing(tmp_path / "other", *describe_parent(collect_records(records, "other")))
     assert Deliverer(tmp_path / "other").deliver()
-    assert read_child_records(project.uri, other.run_id) == [replace(own, job_number=7)]
+    return read_child_records(project.uri, other.run_id)
+
+
+def test_a_run_that_was_taken_over_before_mlflow_had_it_is_found_by_its_key(project, parent, tmp_path):
+    shutil.copytree(project.sweep_dir / "0", tmp_path / "7")
+    (tmp_path / "7/mlflow.json").unlink()  # as it was while the store was away
+    for job in (6, 7):  # and taken over from there once more
+        adopt(tmp_path / "7", job)
+    adopted = read_result(tmp_path / "7/result.json")
+    assert adopted.run_id is None
+    own = read_child_records(project.uri, parent.run_id)[0]
+    assert tell_another(project, tmp_path, [adopted]) == [replace(own, job_number=7)]
 
 
 def test_an_unknown_parent_is_named(project):
