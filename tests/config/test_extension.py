@@ -153,8 +153,8 @@ def test_the_parts_of_a_file_are_its_code_too(write, tmp_path):
 
 def test_the_archive_of_a_logged_model_is_enough(write, tmp_path, monkeypatch):
     """A model in MLflow carries the code as a zip file, with neither folders nor the project's conf/ beside it."""
-    package = write(bag=MODEL, folder=DATA, diary=TRACKER)
-    code = (tmp_path / package / "bag.py").read_bytes()
+    package = write(bag=MODEL, folder=DATA, diary=TRACKER, _parts="SCALE = 1")
+    code = b"".join((tmp_path / package / file).read_bytes() for file in ("bag.py", "_parts.py"))
     archive = shutil.make_archive(str(tmp_path / "code"), "zip", tmp_path, package)
     shutil.rmtree(tmp_path / package)
     monkeypatch.syspath_prepend(archive)
