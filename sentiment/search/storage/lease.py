@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
@@ -43,6 +44,9 @@ OWN_LOCK = re.compile(r"[0-9a-f]{32}\.lock")
 _held: dict[str, int] = {}
 """The leases held here, with the process that took them: a forked child is not its parent. A module's state, because
 it is the process that holds a lock: every `Watch` in it has to know its own leases."""
+
+_heard: dict[str, tuple[int, float]] = {}
+"""Leases of other machines that people asked for: the count of each, and when it was seen to rise."""
 
 
 class LeaseError(SentimentError):
@@ -177,12 +181,21 @@ class Watch:
 
 
 def looks_alive(record: Mapping[str, Any]) -> bool:
-    """Return whether a lease seems to live, for people: from another machine, by when it was last heard of."""
+    """Return whether a lease seems to live, for people.
+
+    Of another machine the first look goes by when it was last heard of, by two clocks; who looks again sees its count
+    rise, whatever they show.
+    """
     lock_path = _find_lock_file(record)
     if lock_path is not None:
         return not _is_unlocked(lock_path)
+    now_seconds = time.monotonic()
     last_seconds: float = record.get("until", 0.0)  # the first versions wrote none: long ago
-    return time.time() - last_seconds < SILENT_SECONDS
+    beats, heard_seconds = _heard.get(record["id"], (record["beat"], -math.inf))
+    if beats != record["beat"]:
+        heard_seconds = now_seconds
+    _heard[record["id"]] = record["beat"], heard_seconds
+    return now_seconds - heard_seconds < SILENT_SECONDS or abs(time.time() - last_seconds) < SILENT_SECONDS
 
 
 class Heartbeat:

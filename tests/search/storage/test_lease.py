@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sentiment.search.storage.lease import LITTER_SECONDS, Heartbeat, Lease, LeaseError, Watch
+from sentiment.search.storage.lease import LITTER_SECONDS, Heartbeat, Lease, LeaseError, Watch, looks_alive
 
 HOLD_A_LEASE = """
 import json, os, sys, time
@@ -94,6 +94,14 @@ def test_another_machine_is_judged_by_its_beats(record: dict[str, Any]):
 def test_a_new_watch_gives_a_full_grace_whatever_the_clocks_say(record: dict[str, Any]):
     record["started"] = "1970-01-01T00:00:00+00:00"
     assert not Watch(grace_seconds=60).is_dead(record, now_seconds=1e9)
+
+
+@pytest.mark.parametrize("apart_seconds", [-600, 600])
+def test_who_looks_twice_sees_who_lives_though_clocks_are_apart(record: dict[str, Any], apart_seconds: float):
+    record |= {"id": f"apart{apart_seconds}"}
+    looks = [looks_alive({**record, "until": time.time() + apart_seconds, "beat": beat}) for beat in (3, 4, 4)]
+    assert looks == [False, True, True]
+    assert looks_alive({**record, "id": "b2", "until": time.time() - 20})
 
 
 def test_a_lost_lock_file_leaves_the_beats_to_judge():
