@@ -18,7 +18,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.outcome import Outcome
+from sentiment.search.study.history import read_study
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, SupersededError, TrialAddress, hold_study
 from tests.search.faults.conftest import PROMOTION, ToyStudy
 from tests.search.faults.conftest import study as study
@@ -133,10 +134,10 @@ def test_a_killed_job_costs_its_own_trial_alone(start_toy: StartToy, study_dir: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(("ending", "is_over"), [(signal.SIGKILL, False), (signal.SIGINT, True)])
 @needs("submitit_local")
 def test_jobs_that_outlive_their_command_are_not_run_again(
-    ending: signal.Signals, start_toy: StartToy, study_dir: Path, tmp_path: Path
+    ending: signal.Signals, is_over: bool, start_toy: StartToy, study_dir: Path, tmp_path: Path
 ) -> None:
     started, ended = tmp_path / "started", tmp_path / "ended"
     arguments = [
@@ -149,6 +150,10 @@ def test_jobs_that_outlive_their_command_are_not_run_again(
     first.send_signal(ending)
     first.wait(timeout=3)  # at once, though its jobs go on
     assert not count_lines(ended)
+    if is_over:
+        wait_for(lambda: all(OUTCOME_KEY.format(repeat=0) in trial.system_attrs for trial in read_trials(study_dir)))
+        told = read_study(None, study_dir)
+        assert ([trial.state for trial in told.trials], told.is_at_work) == (["complete"] * 2, False)
     end(start_toy(*arguments))
 
     assert [trial.state.name for trial in read_trials(study_dir)] == ["COMPLETE"] * 3
