@@ -48,6 +48,14 @@ def test_a_run_on_a_shared_machine_is_timed(tmp_path):
     assert "| alone | 1.00 |" in shown
 
 
+def test_starts_are_timed_beside_their_libraries(tmp_path):
+    shown = call("speed/start_up.py", "--rounds", "1", "--results", str(tmp_path))
+    seconds = json.loads((tmp_path / "start_up.json").read_text())["seconds"]
+    assert all(0 < processor < 600 for ((_, processor),) in seconds.values())
+    assert seconds["run.py --cfg job"][0][1] > seconds["import hydra"][0][1]
+    assert "| run.py, first step |" in shown
+
+
 def test_the_growth_of_work_is_measured(tmp_path):
     shown = call("speed/growth.py", "--tiny", "--results", str(tmp_path))
     curves = json.loads((tmp_path / "growth.json").read_text())["curves"]
