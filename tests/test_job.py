@@ -35,6 +35,7 @@ from sentiment.tracking.result_file import (
 from sentiment.training.debugging import limit_corpus
 from sentiment.training.resume import LAST_FILE
 from sentiment.training.run import build_module
+from tests.models.own import Reading, registered
 
 CORPUS = SimpleNamespace(
     validation=range(100), class_names=("neg", "pos"), tokenizer=SimpleNamespace(vocabulary_size=50)
@@ -204,6 +205,14 @@ def test_of_several_objectives_those_are_reported_that_a_validation_tells_or_tha
     assert parameters == count_parameters(network)
     assert not trial.described
     assert trial.told[-1][1] == "epoch 1/8, 0.9000"
+
+
+def test_the_size_of_a_network_that_reads_numbers_while_it_is_built_is_known_too():
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", ["model=rnn"]), Path.cwd())
+    with registered(Reading):
+        network = build_module(settings, CORPUS).network
+        assert job.count_ahead(settings, CORPUS) == count_parameters(network)
 
 
 def test_a_limited_size_is_described_before_training_so_that_it_is_known_at_the_first_rung():

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import lightning.pytorch as pl
@@ -74,7 +75,7 @@ def train_and_test(
         UndefinedObjectiveError: The validation reviews leave an objective undefined.
         RunPruned: The reporter ended the run early; how far it came is in `reached`, and its checkpoints are removed.
         RunPaused: The reporter stopped it at a checkpoint; the same call goes on from there.
-        ModelFileError: The selected checkpoint was damaged since it was written.
+        ModelFileError: The selected checkpoint was damaged since it was written, or no bundle can hold the network.
         NonFiniteLossError: The loss became NaN or infinite.
         OutOfMemoryError: The host or the accelerator ran out of memory.
         KeyboardInterrupt: Ctrl-C.
@@ -109,6 +110,9 @@ def train_replica(
     learn_ratios(module.network, data.list_training(), len(corpus.class_names))
     origins = [take_start(module.network, settings, corpus, start, words)]
     origins += [] if corpus.lessons is None else [corpus.lessons.fingerprint]
+    if find_option(settings.model).code is not None:  # what no bundle can hold of a network of one's own is said now
+        with TemporaryDirectory() as trial:
+            write_bundle(Path(trial) / "model", settings, corpus, module.network, settings.data.max_tokens, start)
     show_bar = wants_progress_bar(settings.trainer)
     reporting = build_reporting(settings, reporter, show_bar=show_bar)
     mode = settings.trainer.debug

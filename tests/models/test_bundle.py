@@ -26,6 +26,7 @@ from sentiment.models.bundle import (
     Predictor,
     save_bundle,
 )
+from tests.models.own import Masking, Reading, registered
 
 CLASSES = ("bad", "good", "so-so")
 TEXTS = [
@@ -188,6 +189,20 @@ def test_a_network_that_diverged_is_no_model(
         next(network.parameters()).view(-1)[0] = value
     with pytest.raises(ModelFileError, match="NaN or infinite"):
         save(bundle, network=network)
+
+
+@pytest.mark.parametrize("kind", [Masking, Reading])
+def test_a_network_of_one_s_own_may_hold_masks_and_read_numbers_while_it_is_built(
+    make_settings: Callable[..., Settings], tokenizer: ReviewTokenizer, tmp_path: Path, kind: type[nn.Module]
+) -> None:
+    with registered(kind):
+        settings = make_settings("rnn")
+        own = build_model(settings, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=16)
+        save_bundle(tmp_path / "own", own, settings, tokenizer.to_json(), ("bad", "good"), 16, "head", 0.5)
+        assert len(Predictor.load(tmp_path / "own").predict(TEXTS).labels) == len(TEXTS)
+        next(own.buffers(), own.words.weight.data).view(-1)[0] = torch.nan
+        with pytest.raises(ModelFileError, match="NaN or infinite"):
+            save_bundle(tmp_path / "own", own, settings, tokenizer.to_json(), ("bad", "good"), 16, "head", 0.5)
 
 
 def test_a_write_that_is_cut_short_leaves_the_old_bundle(

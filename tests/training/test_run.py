@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from sentiment.data.build import build_source
-from sentiment.errors import NonFiniteLossError, OutOfMemoryError
+from sentiment.errors import ModelFileError, NonFiniteLossError, OutOfMemoryError
 from sentiment.models.bundle import Predictor
 from sentiment.training import run
 from sentiment.training.device import DEFAULT_THREADS, DeviceError
@@ -22,6 +22,7 @@ from sentiment.training.metrics import SplitMetrics
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
+from tests.models.own import Remembering, registered
 
 METRICS = {"loss", "accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "mcc", "brier"}
 
@@ -241,6 +242,12 @@ def test_memory_errors_become_one_with_a_remedy(small_settings, small_corpus, re
     monkeypatch.setattr(TextClassificationModule, "forward", fail)
     with pytest.raises(OutOfMemoryError, match=r"data\.batch_size"):
         train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
+
+
+def test_what_no_bundle_can_hold_is_said_before_the_training(small_settings, small_corpus, reporter, tmp_path):
+    with registered(Remembering), pytest.raises(ModelFileError, match="_extra_state, which is no tensor"):
+        train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
+    assert reporter.reports == []
 
 
 def test_ctrl_c_reaches_the_caller_and_a_second_one_works(
