@@ -138,6 +138,11 @@ def attribute(
     return [_attribute_text(predictor, text, steps, target) for text in texts]
 
 
+def is_explainable(network: nn.Module) -> bool:
+    """Return whether `attribute` explains a network: one of one's own needs but its `forward` to predict."""
+    return isinstance(network, NgramClassifier | Divisible)
+
+
 def attend(predictor: Predictor, text: str) -> Attention:
     """Return the attention of every head of a Transformer while it reads a text.
 

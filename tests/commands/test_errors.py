@@ -14,14 +14,18 @@ from hydra import compose, initialize_config_dir
 from sentiment.commands import errors
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
+from sentiment.config.schema import RNNSettings
 from sentiment.data.build import build_corpus
 from sentiment.data.phenomena import find_negations
 from sentiment.data.split_texts import read_split_texts
 from sentiment.errors import DataError, SentimentError, TrackingError
-from sentiment.report.errors.analysis import AnalysisError
+from sentiment.report.errors.analysis import AnalysisError, analyse_run
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, read_result, write_result
+from sentiment.tracking.runs import find_stored_run
 from sentiment.training.run import build_module, write_bundle
+from tests.models.conftest import RNN
+from tests.models.own import Plain, registered
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,27 @@ def test_a_run_that_was_not_tested_is_looked_at_on_validation(copied, capsys):
     assert "validation reviews are right" in capsys.readouterr().out
     with pytest.raises(TrackingError, match=r"no test predictions.*\n.*trainer.test=true"):
         call(str(copied), "--split", "test")
+
+
+def test_the_words_are_weighed_for_the_class_that_stands_beside_them(copied):
+    """The model itself, which is not trained, answers otherwise than the predictions that were written by hand."""
+    found = analyse_run(find_stored_run(str(copied), copied.parent, ""), shown=9)
+    labels = [explanation.attribution.label for explanation in found.explanations]
+    assert labels == [review.predicted for review in found.tables.wrong_reviews]
+    assert set(labels) == {"negative", "positive"}
+
+
+def test_a_network_that_has_only_forward_has_tables_without_coloured_words(copied, capsys):
+    settings = find_stored_run(str(copied), copied.parent, "").read_settings()
+    corpus = build_corpus(settings.data)
+    settings = settings.model_copy(update={"model": RNNSettings.model_validate(RNN)})
+    with registered(Plain):
+        write_bundle(copied / "model", settings, corpus, build_module(settings, corpus).network, None)
+        call(str(copied))
+    assert "no words are coloured, as the network has no methods embed, encode" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert list(copied.glob("errors*/errors.html"))
 
 
 def test_other_data_is_refused(copied):

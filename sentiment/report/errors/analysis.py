@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,11 +12,17 @@ import numpy.typing as npt
 
 from sentiment.data.labelled import LabelledReviews
 from sentiment.data.split_texts import HeldOut, SplitTexts, read_split_texts, relocate_data
-from sentiment.models.attribution import Attribution, attend, attribute
+from sentiment.models.attribution import Attribution, attend, attribute, is_explainable
 from sentiment.models.bundle import Predictor
 from sentiment.models.transformer import TextClassificationTransformer
 from sentiment.report.errors.attention import AttentionView, view_attention
-from sentiment.report.errors.tables import AnalysisError, ErrorTables, LabelledPredictions, tabulate_errors
+from sentiment.report.errors.tables import (
+    AnalysisError,
+    ErrorTables,
+    LabelledPredictions,
+    WrongReview,
+    tabulate_errors,
+)
 from sentiment.tracking.result_file import DEBUG, FINGERPRINT_TAG
 
 if TYPE_CHECKING:
@@ -47,7 +53,7 @@ class RunErrors:
         source: Where the predictions are from, in words.
         max_tokens: Most tokens that the model sees of a review; None: all.
         tables: The tables.
-        explanations: One for each of the tables' wrong reviews; empty where none were asked for.
+        explanations: One for each of the tables' wrong reviews; empty where none were asked for, or can be given.
     """
 
     name: str
@@ -99,16 +105,9 @@ def analyse_run(
     else:
         _require_same_reviews(stored.labels, reviews, run.folder)
         probabilities, source = stored.probabilities, "as the run stored them"
-    tables, explanations = find_errors(predictor, reviews, probabilities, reviews.class_names, shown, explain=explain)
-    return RunErrors(
-        name=run.record.name,
-        run_id=run.record.run_id,
-        split=split,
-        source=source,
-        max_tokens=predictor.max_tokens,
-        tables=tables,
-        explanations=explanations,
-    )
+    classes, name = reviews.class_names, run.record.name
+    found = find_errors(predictor, reviews, probabilities, classes, shown, name, split, source, explain=explain)
+    return replace(found, run_id=run.record.run_id)
 
 
 def find_errors(
@@ -117,10 +116,16 @@ def find_errors(
     probabilities: npt.NDArray[np.float32],
     class_names: tuple[str, ...],
     shown: int,
+    name: str,
+    split: HeldOut | Literal["given"],
+    source: str,
     *,
     explain: bool,
-) -> tuple[ErrorTables, tuple[Explanation, ...]]:
-    """Tabulate where (N, K) probabilities are wrong, and weigh the words of the mistakes that are shown."""
+) -> RunErrors:
+    """Tabulate where (N, K) probabilities are wrong, and weigh the words of the mistakes that are shown.
+
+    The source says so where they cannot be weighed. What else is asked for is as in `RunErrors`.
+    """
     labelled = LabelledPredictions(
         texts=reviews.texts,
         labels=reviews.labels,
@@ -131,17 +136,18 @@ def find_errors(
         rows=reviews.rows,
     )
     tables = tabulate_errors(labelled, shown)
-    return tables, explain_texts(predictor, [wrong.text for wrong in tables.wrong_reviews]) if explain else ()
+    can_explain = is_explainable(predictor.network)
+    if explain and not can_explain:
+        source += "; no words are coloured, as the network has no methods embed, encode and classify"
+    wrong = tables.wrong_reviews if explain and can_explain else ()
+    explanations = tuple(_explain(predictor, review, class_names) for review in wrong)
+    return RunErrors(name, None, split, source, predictor.max_tokens, tables, explanations)
 
 
-def explain_texts(predictor: Predictor, texts: Sequence[str]) -> tuple[Explanation, ...]:
-    """Explain each prediction: what speaks for the class that was predicted, and where a Transformer looked."""
-    if not texts:
-        return ()
-    return tuple(
-        Explanation(attribution, _look(predictor, text))
-        for attribution, text in zip(attribute(predictor, texts), texts, strict=True)
-    )
+def _explain(predictor: Predictor, review: WrongReview, class_names: Sequence[str]) -> Explanation:
+    """Explain a prediction as it stands: at even odds, the same model elsewhere may have answered otherwise."""
+    [attribution] = attribute(predictor, [review.text], target=class_names.index(review.predicted))
+    return Explanation(attribution, _look(predictor, review.text))
 
 
 def _look(predictor: Predictor, text: str) -> AttentionView | None:

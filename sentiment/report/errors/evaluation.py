@@ -91,16 +91,8 @@ def evaluate(
             )
     probabilities = predictor.predict(reviews.texts).probabilities
     classes, notes = predictor.class_names, _list_notes(reviews, learned, left_out)
-    tables, explanations = find_errors(predictor, reviews, probabilities, classes, shown, explain=explain)
-    errors = RunErrors(
-        name=name,
-        run_id=None,
-        split="given",
-        source="; ".join(["made now", *notes]),
-        max_tokens=predictor.max_tokens,
-        tables=tables,
-        explanations=explanations,
-    )
+    source = "; ".join(["made now", *notes])
+    errors = find_errors(predictor, reviews, probabilities, classes, shown, name, "given", source, explain=explain)
     return Evaluation(bootstrap(reviews.labels, probabilities), errors, reviews, learned, left_out, notes)
 
 
