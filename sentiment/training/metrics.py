@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pkgutil import resolve_name
 from typing import Any
 
@@ -50,9 +52,11 @@ class SplitMetrics(nn.Module):
         classes: Number of classes K.
         prefix: ``val/`` or ``test/``.
         calibration: Also the expected calibration error, ``ece``.
+        is_resample: The reviews are drawn from those of a split, and may lack a class of it: what is measured by code
+            of one's own, which may insist on every class, is then undefined where that code fails.
     """
 
-    def __init__(self, classes: int, prefix: str, *, calibration: bool = False) -> None:
+    def __init__(self, classes: int, prefix: str, *, calibration: bool = False, is_resample: bool = False) -> None:
         super().__init__()
         self.prefix = prefix
         self.metrics = MetricCollection(
@@ -63,7 +67,7 @@ class SplitMetrics(nn.Module):
                 "counts": MulticlassStatScores(classes, average="none"),
             }
         )
-        self.classes, self.calibration = classes, calibration
+        self.classes, self.calibration, self.is_resample = classes, calibration, is_resample
         self._seen: list[tuple[Tensor, Tensor]] = []  # batches of probabilities and labels
         self._losses: list[Tensor] = []  # sums over batches
 
@@ -94,10 +98,19 @@ class SplitMetrics(nn.Module):
             values["loss"] = gather(sum(self._losses, torch.zeros(1).to(self._losses[0]))).sum() / len(labels)
         for metric in METRICS.values():
             if metric.target is not None:
-                values[metric.name] = torch.tensor(measure(metric, labels, probabilities.float()), dtype=torch.float32)
+                value = self._measure(metric, labels, probabilities.float())
+                values[metric.name] = torch.tensor(value, dtype=torch.float32)
         if not probabilities.isfinite().all():  # most metrics would count such reviews as of some class
             values = {name: torch.full_like(value, torch.nan) for name, value in values.items()}
         return {f"{self.prefix}{name}": value for name, value in values.items()}
+
+    def _measure(self, metric: Metric, labels: Tensor, probabilities: Tensor) -> float:
+        if not self.is_resample:
+            return measure(metric, labels, probabilities)
+        with suppress(MetricError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is said of the split itself
+            return measure(metric, labels, probabilities)
+        return math.nan
 
     def reset(self) -> None:
         """Forget all batches."""

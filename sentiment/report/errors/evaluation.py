@@ -122,7 +122,7 @@ def bootstrap(
     drawn: dict[str, list[float]] = {name: [] for name in values}
     for _ in range(RESAMPLES):
         rows = generator.integers(len(labels), size=len(labels))
-        for name, value in measure_all(labels[rows], probabilities[rows]).items():
+        for name, value in measure_all(labels[rows], probabilities[rows], is_resample=True).items():
             drawn[name].append(value)
     intervals = {}
     for name, value in values.items():
@@ -133,9 +133,11 @@ def bootstrap(
     return intervals
 
 
-def measure_all(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32]) -> dict[str, float]:
-    """Return the metrics that a run has of its test split, by the same code."""
-    metrics = SplitMetrics(probabilities.shape[1], "", calibration=True)
+def measure_all(
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32], *, is_resample: bool = False
+) -> dict[str, float]:
+    """Return the metrics that a run has of its test split, by the same code; `is_resample`: see `SplitMetrics`."""
+    metrics = SplitMetrics(probabilities.shape[1], "", calibration=True, is_resample=is_resample)
     truth, shares = torch.from_numpy(labels), torch.from_numpy(probabilities)
     metrics.update(shares, truth)
     loss = F.nll_loss(shares.clamp_min(LEAST_PROBABILITY).log(), truth)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
+from sentiment.config.objective import METRICS, Metric
 from sentiment.report.errors.evaluation import bootstrap, measure_all
+from sentiment.training.metrics import MetricError
 
 
 @pytest.fixture
@@ -43,6 +47,22 @@ def test_more_reviews_tell_more(answers):
     few = bootstrap(labels, probabilities)["accuracy"]
     many = bootstrap(np.tile(labels, 9), np.tile(probabilities, (9, 1)))["accuracy"]
     assert (many.high - many.low) < (few.high - few.low) / 2
+
+
+def test_a_metric_that_a_resample_leaves_undefined_has_the_interval_of_the_others(monkeypatch, recwarn):
+    def of_both(labels, probabilities):
+        warnings.warn(f"{labels.sum()} positive", UserWarning, stacklevel=1)
+        if not 0 < labels.sum() < len(labels):
+            raise ValueError("Only one class is there")
+        return labels.mean()
+
+    monkeypatch.setitem(METRICS, "own", Metric("own", "maximize", of_both))
+    labels = (np.arange(60) < 2).astype(np.int64)
+    found = bootstrap(labels, np.full((60, 2), 0.5, dtype=np.float32))["own"]
+    assert 0 < found.low <= found.value < found.high
+    assert len(recwarn) == 1, "of the reviews that there are"
+    with pytest.raises(MetricError, match="Only one class"):
+        bootstrap(np.zeros(60, dtype=np.int64), np.full((60, 2), 0.5, dtype=np.float32))
 
 
 def test_what_is_undefined_has_no_interval():
