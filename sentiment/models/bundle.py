@@ -27,7 +27,7 @@ from torch import nn
 
 from sentiment.config.group import Keep
 from sentiment.config.identity import REMOVED
-from sentiment.config.option import find_option
+from sentiment.config.option import Option, find_option
 from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Item, LengthBatches, collate, cut, cut_text
 from sentiment.data.fingerprint import hash_reviews
@@ -164,6 +164,15 @@ def save_bundle(
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # gone already where all went well
     return folder
+
+
+def read_option(folder: Path) -> Option:
+    """Return which model a bundle holds.
+
+    Raises:
+        ModelFileError: There is no bundle, or its settings are damaged.
+    """
+    return find_option(_read_settings(folder).model)
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 import zipfile
@@ -13,6 +14,8 @@ import pandas as pd
 from mlflow.entities import LoggedModelOutput, Metric
 
 import sentiment
+from sentiment.config.option import Option
+from sentiment.models.bundle import read_option
 from sentiment.tracking.mlflow.store import Store, quiet
 
 with warnings.catch_warnings():  # mlflow's own types warn about each other while they are imported
@@ -78,20 +81,43 @@ def _save(path: Path, model: Model, bundle: Path, class_names: Sequence[str]) ->
             str(path),
             mlflow_model=model,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
-            artifacts={"bundle": str(bundle), "code": str(_pack_code(path.with_name("code.zip")))},
+            artifacts={"bundle": str(bundle), "code": str(_pack_code(path.with_name("code.zip"), read_option(bundle)))},
             signature=ModelSignature(Schema([ColSpec("string", "text")]), outputs),
             input_example=pd.DataFrame({"text": ["A great film, but far too long."]}),
             pip_requirements=requirements(),  # named, because inferring them loads the model in another process
         )
 
 
-def _pack_code(file: Path) -> Path:
-    """Pack this package into one archive, which Python imports from: a server takes files one by one."""
+def _pack_code(file: Path, option: Option) -> Path:
+    """Pack this package into one archive, which Python imports from: a server takes files one by one.
+
+    Of the extensions only what the model needs goes along: the others may need what only this place has installed.
+    """
     package = Path(sentiment.__file__).parent
+    extensions = package / "extensions"
+    needed = _list_needed(extensions, option)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for source in sorted(package.rglob("*.py")):
-            archive.write(source, source.relative_to(package.parent))
+            if not source.is_relative_to(extensions) or source.relative_to(extensions).parts[0] in needed:
+                archive.write(source, source.relative_to(package.parent))
     return file
+
+
+def _list_needed(extensions: Path, option: Option) -> set[str]:
+    """Return the files and folders among the extensions that an option needs: its own, parts, and what these import."""
+    entries = {entry.name for entry in extensions.iterdir()}
+    own = [] if isinstance(option.target, str) else [option.target.__module__.split(".")[2]]
+    needed, unread = (
+        set[str](),
+        {entry for entry in entries if entry.startswith("_") or entry.removesuffix(".py") in own},
+    )
+    while unread:
+        needed |= unread
+        files = [file for name in unread for file in (extensions / name, *(extensions / name).rglob("*.py"))]
+        lines = [line for file in files if file.is_file() for line in file.read_text("utf-8").splitlines()]
+        imports = {word for line in lines if "import" in line for word in re.findall(r"\w+", line)}
+        unread = {entry for entry in entries - needed if entry.removesuffix(".py") in imports}
+    return needed
 
 
 def requirements() -> list[str]:

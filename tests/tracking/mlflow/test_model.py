@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
@@ -16,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 from packaging.requirements import Requirement
+from pydantic import BaseModel
 
+from sentiment.config.option import Option
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.tracking.mlflow.delivery import Deliverer
-from sentiment.tracking.mlflow.model import requirements
+from sentiment.tracking.mlflow.model import _pack_code, requirements
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import read_result
 
@@ -173,6 +176,23 @@ def test_what_prediction_imports_comes_with_the_requirements():
             unread += [one.name for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
     optional = {"dill", "tqdm"}  # torch takes them where they are
     assert {name.replace("_", "-") for name in imported} - needed <= optional
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("a:B", set()), (type("Net", (), {"__module__": "sentiment.extensions.net"}), {"net", "base"})],
+)
+def test_of_the_extensions_those_go_along_that_the_model_needs(tmp_path, monkeypatch, target, expected):
+    """Any other may import what the server does not have, and would keep all models from being loaded."""
+    folder = tmp_path / "sentiment" / "extensions"
+    folder.mkdir(parents=True)
+    files = {"__init__": "", "_part": "", "net": "from sentiment.extensions.base import Base", "base": "import torch"}
+    for name, content in {**files, "kappa": "import nowhere_installed"}.items():
+        (folder / f"{name}.py").write_text(content)
+    monkeypatch.setattr("sentiment.__file__", str(tmp_path / "sentiment" / "__init__.py"))
+    file = _pack_code(tmp_path / "code.zip", Option("model", "net", BaseModel, target))
+    packed = {Path(name).stem for name in zipfile.ZipFile(file).namelist()}
+    assert packed == {"__init__", "_part"} | expected
 
 
 def is_installed(name):
