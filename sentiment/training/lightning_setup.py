@@ -39,8 +39,6 @@ def lightning_setup() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         # Lightning 2.6 meets torch 2.13; drop this with the next Lightning.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
-        # Whoever wants Slurm takes its launcher; the others need not hear that the machine has it.
-        warnings.filterwarnings("ignore", message="The `srun` command is available")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # Where Slurm is installed: srun would start the command once per device, and each would be a run of its own.
         warnings.filterwarnings("ignore", message="The `srun` command is available")

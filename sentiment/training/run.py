@@ -15,6 +15,7 @@ from typing import cast
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from torch import Tensor, nn
 
@@ -323,6 +324,8 @@ def build_trainer(
         devices=trainer.devices,
         num_nodes=trainer.nodes,
         strategy="ddp" if trainer.replicas > 1 else "auto",
+        # One device is one process, whatever Slurm or MPI say of the machine; replicas have torchrun's names.
+        plugins=[LightningEnvironment()] if trainer.replicas == 1 else None,
         precision=trainer.precision,
         max_epochs=trainer.max_epochs * parts,
         gradient_clip_val=trainer.gradient_clip_norm,

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
@@ -248,6 +249,16 @@ def test_what_no_bundle_can_hold_is_said_before_the_training(small_settings, sma
     with registered(Remembering), pytest.raises(ModelFileError, match="_extra_state, which is no tensor"):
         train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
     assert reporter.reports == []
+
+
+@pytest.mark.parametrize("names", [{"SLURM_NTASKS": "8"}, {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}])
+def test_a_run_on_one_device_is_no_task_of_a_cluster(small_settings, tmp_path, monkeypatch, names):
+    """Lightning would refuse several tasks, and take its own checkpoint up from where a signal came in an epoch."""
+    for name, value in {"SLURM_JOB_NAME": "wrap", "SLURM_JOB_ID": "7", **names}.items():
+        monkeypatch.setenv(name, value)
+    trainer = run.build_trainer(small_settings("model=rnn"), tmp_path, [], show_bar=False)
+    assert isinstance(trainer._accelerator_connector.cluster_environment, LightningEnvironment)
+    assert trainer.world_size == 1
 
 
 def test_ctrl_c_reaches_the_caller_and_a_second_one_works(
