@@ -27,7 +27,7 @@ from torch import nn
 
 from sentiment.config.group import Keep
 from sentiment.config.identity import REMOVED
-from sentiment.config.option import Option, find_option
+from sentiment.config.option import OPTIONS, Option, find_option
 from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Item, LengthBatches, collate, cut, cut_text
 from sentiment.data.fingerprint import hash_reviews
@@ -347,12 +347,35 @@ def _read_settings(folder: Path) -> _Settings:
             )
         settings = _Settings.model_validate_json(content)
     except pydantic.ValidationError as error:
-        raise ModelFileError(f"{folder / SETTINGS_FILE} is damaged: {error}; copy the bundle again") from error
+        raise ModelFileError(_explain_invalid(folder, content, error)) from error
     if settings.sha256.get(SETTINGS_FILE, known := _hash_settings(json.loads(content))) != known:
         raise ModelFileError(
             f"{folder / SETTINGS_FILE} is damaged: it was altered since it was written; copy the bundle again"
         )
     return settings
+
+
+def _explain_invalid(folder: Path, content: bytes, error: pydantic.ValidationError) -> str:
+    """Tell settings that are damaged from whole ones, whose checksum is right, of a model that is not here."""
+    try:
+        whole = json.loads(content)
+        if whole["sha256"][SETTINGS_FILE] != _hash_settings(whole):
+            raise ValueError("they were altered")
+        name = whole["model"]["name"]
+    except (ValueError, TypeError, KeyError):
+        return f"{folder / SETTINGS_FILE} is damaged: {error}; copy the bundle again"
+    option = OPTIONS.get(("model", name))
+    if option is None:
+        return (
+            f"{folder} was made with model={name}, which is not known here.\n"
+            f"  -> put the file of that model back: sentiment/extensions/{name}.py"
+        )
+    faults = "; ".join(f"model.{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors(include_url=False))
+    remedy = "use the release that wrote it" if option.code is None else "put its earlier file back"
+    return (
+        f"{folder} was made with settings that model={name} does not take here ({faults}).\n"
+        f"  -> {remedy}, or train the model again"
+    )
 
 
 def _compare_code(settings: _Settings, folder: Path) -> None:

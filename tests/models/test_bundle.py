@@ -24,6 +24,7 @@ from sentiment.models.bundle import (
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     Predictor,
+    _hash_settings,
     save_bundle,
 )
 from tests.models.own import Masking, Reading, registered
@@ -278,6 +279,25 @@ def test_settings_that_were_altered_are_told_by_their_checksum(bundle: Path, cha
     Predictor.load(bundle)  # the order of keys and the blanks between them are no content
     change_settings(bundle, change, has_checksum=True)
     with pytest.raises(ModelFileError, match=f"{SETTINGS_FILE} is damaged: it was altered"):
+        Predictor.load(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"name": "cnn"}, r"made with model=cnn, which is not known here\.\n  -> put .*sentiment/extensions/cnn\.py"),
+        ({"depth": 0}, r"settings that model=\w+ does not take here \(model\.depth: .*\)\.\n  -> use the release"),
+        ({"width": 3}, r"does not take here \(model\.width: Extra inputs"),
+    ],
+)
+def test_whole_settings_of_a_model_that_is_not_here_are_no_damage(
+    bundle: Path, change: dict[str, Any], told: str
+) -> None:
+    content = json.loads((bundle / SETTINGS_FILE).read_text())
+    content["model"].update(change)
+    content["sha256"][SETTINGS_FILE] = _hash_settings(content)
+    (bundle / SETTINGS_FILE).write_text(json.dumps(content))
+    with pytest.raises(ModelFileError, match=told):
         Predictor.load(bundle)
 
 
