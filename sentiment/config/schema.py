@@ -524,6 +524,17 @@ class Settings(Group):
             raise conflict(
                 f"debug={trainer.debug} looks at training steps, and model={model.name} has none", "debug=fast"
             )
+        if trainer.debug == "nans" and trainer.precision == "16-mixed":
+            raise conflict(
+                "precision=16-mixed finds its scale by infinite gradients, and debug=nans stops at them",
+                "trainer.precision=bf16-mixed or 32-true",
+            )
+        if trainer.debug == "overfit" and trainer.label_smoothing:
+            raise conflict(
+                f"label_smoothing={trainer.label_smoothing}, but debug=overfit waits for a loss of all but 0, which "
+                "smoothed labels do not let come",
+                "leave it at 0",
+            )
         if trainer.init_from is not None and model is not None and find_option(model).fitter:
             raise conflict(f"init_from={trainer.init_from}, but model={model.name} is fitted in one go", "leave it out")
         return trainer

@@ -178,20 +178,22 @@ def train_words(
     """
     assert plan.pretrain is not None
     set_global_state(plan.seed, plan.trainer)
-    size = pieces.tokenizer.vocabulary_size
-    network = build_model(
-        plan.model, vocabulary_size=size, classes=len(pieces.class_names), max_tokens=plan.data.max_tokens
-    )
-    objective = find_option(plan.pretrain).build(plan.pretrain, network=network, counts=count_words(pieces.train, size))
-    module = WordsModule(objective, plan.optimizer, plan.scheduler, plan.seed)
-    show_bar = wants_progress_bar(plan.trainer)
-    reporting = build_reporting(plan, reporter, show_bar=show_bar)
-    checkpoints = folder / CHECKPOINTS
-    # The folder's name is the fingerprint; on another device, other numbers are drawn and a training begins anew.
-    device = plan.trainer.accelerator, plan.trainer.precision, plan.trainer.deterministic
-    identity = Identity(f"{folder.name} {device}", folder.name)
-    last = LastCheckpoint(checkpoints, plan.trainer.max_epochs, lambda _: identity, reporter, enabled=True)
     with lightning_setup():
+        size = pieces.tokenizer.vocabulary_size
+        network = build_model(
+            plan.model, vocabulary_size=size, classes=len(pieces.class_names), max_tokens=plan.data.max_tokens
+        )
+        objective = find_option(plan.pretrain).build(
+            plan.pretrain, network=network, counts=count_words(pieces.train, size)
+        )
+        module = WordsModule(objective, plan.optimizer, plan.scheduler, plan.seed)
+        show_bar = wants_progress_bar(plan.trainer)
+        reporting = build_reporting(plan, reporter, show_bar=show_bar)
+        checkpoints = folder / CHECKPOINTS
+        # The folder's name is the fingerprint; on another device, other numbers are drawn and a training begins anew.
+        device = plan.trainer.accelerator, plan.trainer.precision, plan.trainer.deterministic
+        identity = Identity(f"{folder.name} {device}", folder.name)
+        last = LastCheckpoint(checkpoints, plan.trainer.max_epochs, lambda _: identity, reporter, enabled=True)
         callbacks = [reporting, build_selection(plan, checkpoints), last]
         trainer = build_trainer(plan, folder, callbacks, show_bar=show_bar, parts=PARTS)
         try:

@@ -155,11 +155,12 @@ class StepProfiler(Profiler):
 
     Args:
         folder: Where trace and tables go.
+        is_on_gpu: Whether the run is, not whether the machine has one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_on_gpu: bool) -> None:
         super().__init__()
-        self.folder = folder
+        self.folder, self._is_on_gpu = folder, is_on_gpu
         self._torch: Any = torch.profiler.profile(profile_memory=True, record_shapes=False)
         self._open: dict[str, ExitStack] = {}
         self._running: list[str] = []
@@ -190,7 +191,9 @@ class StepProfiler(Profiler):
 
     def _charge(self) -> None:
         """Charge the innermost part with the time since the last change."""
-        now = _now()
+        if self._is_on_gpu:
+            torch.cuda.synchronize()  # else a part would be charged with the waiting for another
+        now = time.perf_counter()
         if self._running:
             self.seconds[self._running[-1]] += now - self._since
         self._since = now
@@ -201,7 +204,7 @@ class StepProfiler(Profiler):
         self.folder.mkdir(parents=True, exist_ok=True)
         trace = self.folder / "trace.json.gz"
         self._torch.export_chrome_trace(str(trace))
-        averages, on_gpu = self._torch.key_averages(), torch.cuda.is_available()
+        averages, on_gpu = self._torch.key_averages(), self._is_on_gpu
         table = averages.table("self_device_time_total" if on_gpu else "self_cpu_time_total", row_limit=200)
         (self.folder / "operators.txt").write_text(table, encoding="utf-8")
         heaviest = sorted(
@@ -234,12 +237,6 @@ class StepProfiler(Profiler):
 
 def _find_part(action_name: str) -> str | None:
     return next((part for key, part in PARTS if key in action_name), None)
-
-
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()  # else a part would be charged with the waiting for another
-    return time.perf_counter()
 
 
 def list_callbacks(mode: str | None) -> list[pl.Callback]:

@@ -33,7 +33,10 @@ def lightning_setup() -> Iterator[None]:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     handler = signal.getsignal(signal.SIGINT)
-    remedy = "lower data.batch_size, data.max_tokens or model.embedding_size, or use trainer.precision=bf16-mixed"
+    remedy = (
+        "lower data.batch_size, data.max_tokens, model.embedding_size or model.naive_bayes_ngrams, or use "
+        "trainer.precision=bf16-mixed"
+    )
     with memory_errors(remedy), warnings.catch_warnings():
         # Batches come from a memory map and are assembled faster than worker processes could hand them over.
         warnings.filterwarnings("ignore", message=".*does not have many workers")

@@ -32,7 +32,7 @@ from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.debugging import StepProfiler, list_callbacks
-from sentiment.training.device import count_threads, name_device
+from sentiment.training.device import choose_device, count_threads, name_device
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import OwnRandomNumbers, ValidationTimes, lightning_setup
 from sentiment.training.metrics import check_metrics
@@ -107,26 +107,29 @@ def train_replica(
     """
     device = name_device(settings)
     set_global_state(settings.seed, settings.trainer)
-    data, module = build_data(settings, corpus), build_module(settings, corpus)
-    learn_ratios(module.network, data.list_training(), len(corpus.class_names))
-    origins = [take_start(module.network, settings, corpus, start, words)]
-    origins += [] if corpus.lessons is None else [corpus.lessons.fingerprint]
-    if find_option(settings.model).code is not None:  # what no bundle can hold of a network of one's own is said now
-        with TemporaryDirectory() as trial:
-            write_bundle(Path(trial) / "model", settings, corpus, module.network, settings.data.max_tokens, start)
-    show_bar = wants_progress_bar(settings.trainer)
-    reporting = build_reporting(settings, reporter, show_bar=show_bar)
-    mode = settings.trainer.debug
-    profiler = StepProfiler(output_dir / "profile") if mode == "profile" else None
-    folder = output_dir / CHECKPOINTS
-    selected = folder / BEST_FILE
-    last = LastCheckpoint(
-        folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
-        enabled=bool(settings.trainer.resume), started_from=" ".join(filter(None, origins)),
-        origin=None if origin is None else origin / CHECKPOINTS,
-    )  # fmt: skip
-    parameters = count_parameters(module.network)
     with lightning_setup():
+        data, module = build_data(settings, corpus), build_module(settings, corpus)
+        learn_ratios(module.network, data.list_training(), len(corpus.class_names))
+        origins = [take_start(module.network, settings, corpus, start, words)]
+        origins += [] if corpus.lessons is None else [corpus.lessons.fingerprint]
+        if (
+            find_option(settings.model).code is not None
+        ):  # what no bundle can hold of a network of one's own is said now
+            with TemporaryDirectory() as trial:
+                write_bundle(Path(trial) / "model", settings, corpus, module.network, settings.data.max_tokens, start)
+        show_bar = wants_progress_bar(settings.trainer)
+        reporting = build_reporting(settings, reporter, show_bar=show_bar)
+        mode = settings.trainer.debug
+        is_on_gpu = choose_device(settings.trainer).type == "cuda"
+        profiler = StepProfiler(output_dir / "profile", is_on_gpu=is_on_gpu) if mode == "profile" else None
+        folder = output_dir / CHECKPOINTS
+        selected = folder / BEST_FILE
+        last = LastCheckpoint(
+            folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
+            enabled=bool(settings.trainer.resume), started_from=" ".join(filter(None, origins)),
+            origin=None if origin is None else origin / CHECKPOINTS,
+        )  # fmt: skip
+        parameters = count_parameters(module.network)
         callbacks = [*list_callbacks(mode), reporting, build_selection(settings, folder), last]
         trainer = build_trainer(settings, output_dir, callbacks, show_bar=show_bar, profiler=profiler)
         where = "; ".join(filter(None, [device, describe_load()]))

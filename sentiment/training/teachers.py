@@ -30,6 +30,7 @@ from sentiment.format import format_percent
 from sentiment.models.bundle import Predictor
 from sentiment.training.debugging import count_reviews
 from sentiment.training.device import choose_device, count_threads
+from sentiment.training.lightning_setup import memory_errors
 from sentiment.training.start import find_known, hash_model
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def ask_teachers(
     Raises:
         DataError: There are no reviews without labels, or none that does not also stand among the others.
         ModelFileError: A teacher knows other classes, or is another one under a second name.
+        OutOfMemoryError: A teacher does not fit.
     """
     unlabelled = build_unlabelled(settings.data, corpus.tokenizer, tell)
     if unlabelled is None:
@@ -108,7 +110,8 @@ def ask_teachers(
             )
     count = min(len(unlabelled), count_reviews(settings) or len(unlabelled))
     cache_dir = Path(settings.data.cache_dir).expanduser()
-    answers = [teacher.answer(corpus.class_names, count, code, cache_dir, device, tell) for teacher in asked]
+    with memory_errors("let the teachers answer on the CPU, trainer.accelerator=cpu, or take smaller ones"):
+        answers = [teacher.answer(corpus.class_names, count, code, cache_dir, device, tell) for teacher in asked]
     targets = np.stack(answers).mean(axis=0)  # (N, K)
     labelled = np.concatenate([own.labelled_hashes, hash_reviews(corpus.test)])  # nor is the test learned from
     rows = np.flatnonzero(~np.isin(own.unlabelled_hashes[:count], labelled))

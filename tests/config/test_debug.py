@@ -24,6 +24,16 @@ def test_a_model_without_steps_can_only_be_tried(compose_config, tmp_path):
         assert [fault.key for fault in caught.value.faults] == ["trainer"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "key", "remedy"),
+    [("nans", "trainer.precision=16-mixed", "bf16-mixed"), ("overfit", "trainer.label_smoothing=0.1", "leave it at 0")],
+)
+def test_a_setting_that_would_make_its_verdict_wrong_is_refused(compose_config, tmp_path, mode, key, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        read_settings(compose_config(f"debug={mode}", key), tmp_path)
+    read_settings(compose_config("debug=fast", key), tmp_path)
+
+
 def test_dropout_is_switched_off_where_there_is_any(compose_config, tmp_path, monkeypatch):
     """A model of one's own need not have both kinds; what is set to more than nothing is still a key that it lacks."""
     assert read_settings(compose_config("debug=overfit", "model=rnn"), tmp_path).model.dropout == 0

@@ -96,8 +96,9 @@ def test_a_gradient_that_is_not_finite_is_named():
         finder.on_after_backward(SimpleNamespace(global_step=0), module)
 
 
-def test_the_profile_has_the_parts_the_operators_and_a_trace(tmp_path):
-    profiler, parts = StepProfiler(tmp_path), ["data", "forward", "backward", "optimizer", "recording"]
+def test_the_profile_has_the_parts_the_operators_and_a_trace(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # of no matter to a run on the CPU
+    profiler, parts = StepProfiler(tmp_path, is_on_gpu=False), ["data", "forward", "backward", "optimizer", "recording"]
     for action in ("[_TrainingEpochLoop].train_dataloader_next", "[Callback]Bar.on_before_optimizer_step"):
         with profiler.profile(action):
             torch.rand(8, 8) @ torch.rand(8, 8)

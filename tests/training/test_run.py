@@ -236,11 +236,14 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_remedy(small_settings, sma
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes")])
-def test_memory_errors_become_one_with_a_remedy(small_settings, small_corpus, reporter, tmp_path, monkeypatch, error):
-    def fail(self, tokens, mask):
+@pytest.mark.parametrize("place", [(run, "build_module"), (run, "learn_ratios"), (TextClassificationModule, "forward")])
+def test_memory_errors_become_one_with_a_remedy(
+    small_settings, small_corpus, reporter, tmp_path, monkeypatch, error, place
+):
+    def fail(*given):
         raise error
 
-    monkeypatch.setattr(TextClassificationModule, "forward", fail)
+    monkeypatch.setattr(*place, fail)
     with pytest.raises(OutOfMemoryError, match=r"data\.batch_size"):
         train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
 

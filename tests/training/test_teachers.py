@@ -13,7 +13,7 @@ from sentiment import once
 from sentiment.data.batching import collate
 from sentiment.data.build import build_corpus, build_unlabelled
 from sentiment.data.fingerprint import hash_reviews
-from sentiment.errors import DataError, ModelFileError
+from sentiment.errors import DataError, ModelFileError, OutOfMemoryError
 from sentiment.models.bundle import Predictor
 from sentiment.training.debugging import limit_corpus
 from sentiment.training.run import build_data, build_module, train_and_test
@@ -64,6 +64,15 @@ def test_a_run_learns_the_mean_of_its_teachers_beside_the_labels(settings, corpu
     assert all(np.array_equal(taught[row], corpus.train[row]) for row in range(len(corpus.train)))
     assert all(np.array_equal(taught[len(corpus.train) + row], reviews[row]) for row in range(50))
     assert "Learns from 50 reviews without labels, too, as 2 teachers answer:" in caplog.text
+
+
+def test_a_teacher_that_does_not_fit_is_told_with_a_remedy(settings, corpus, make_teacher, monkeypatch):
+    def fail(self, reviews, batch_size=64):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Predictor, "answer", fail)
+    with pytest.raises(OutOfMemoryError, match=r"trainer\.accelerator=cpu"):
+        ask(settings, corpus, make_teacher(corpus))
 
 
 def test_the_loss_is_against_the_probabilities(settings, corpus, make_teacher):
