@@ -138,6 +138,12 @@ def collect(study_dir: Path, about: dict[str, str]) -> Curves:
     )
 
 
+def list_commits(study_dir: Path) -> list[str]:
+    """List the commits that a study's jobs ran at, the first one first."""
+    files = sorted(study_dir.glob(f"*/{RESULT_FILE}"), key=lambda file: int(file.parent.name))
+    return list(dict.fromkeys(read_result(file).tags["mlflow.source.git.commit"] for file in files))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("study_dir", type=Path)
@@ -145,7 +151,7 @@ if __name__ == "__main__":
     command = (folder / "study.json").read_text(encoding="utf-8")
     about = {
         "command": json.loads(command).get("command", "").replace(f"{folder.resolve().parents[1]}/", ""),
-        "commit": read_result(folder / "0" / RESULT_FILE).tags["mlflow.source.git.commit"],
+        "commit": ", ".join(list_commits(folder)),
         "hardware": str(describe_hardware()),
     }
     table = collect(folder, about)
