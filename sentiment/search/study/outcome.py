@@ -120,7 +120,7 @@ class RepeatPlan:
 
     def _combine(self, values: Sequence[float], maximize: bool) -> float:
         mean = math.fsum(values) / len(values)
-        if self.value == "mean" or len(values) < 2:
+        if self.value == "mean" or len(values) < 2 or math.isinf(mean):
             return mean
         variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
         error = math.sqrt(variance / len(values))

@@ -84,6 +84,8 @@ def test_the_bound_is_the_worse_end_of_one_standard_error():
 
 def test_one_repeat_has_no_error():
     assert RepeatPlan(1, "bound").combine([Outcome("complete", (4.0,))]) == (4.0,)
+    diverged = [Outcome("complete", (4.0,)), Outcome("complete", (float("inf"),))]
+    assert RepeatPlan(2, "bound").combine(diverged) == RepeatPlan(2).combine(diverged) == (float("inf"),)
 
 
 def test_a_trial_ends_with_its_last_repeat_or_with_the_first_that_does_not_complete():
