@@ -20,7 +20,7 @@ from sentiment.search.study.outcome import is_paused, read_outcomes_of
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, is_promoted
-from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY, read_seconds, read_share
+from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY, read_ahead_seconds, read_seconds, read_share
 
 BUDGET_KEY = "study:budget"
 """System attribute of a study: the budget of the command that was started last."""
@@ -114,7 +114,8 @@ class Meter:
         elif trial.state == TrialState.COMPLETE and trial.datetime_start and trial.datetime_complete and done:
             # Of a trial that was interrupted, that of its last part; as `duration`, which knows no summer time.
             elapsed_seconds = trial.datetime_complete.timestamp() - trial.datetime_start.timestamp()
-            seconds = max(elapsed_seconds, _sum_seconds(trial)) / done
+            ahead_seconds = sum(read_ahead_seconds(trial, repeat) for repeat in read_outcomes_of(trial))
+            seconds = max(elapsed_seconds - ahead_seconds, _sum_seconds(trial)) / done
         if seconds:
             bisect.insort(self._lengths, seconds)
 
@@ -147,7 +148,8 @@ def _may_lead(trial: FrozenTrial) -> bool:
 def _count_whole(trial: FrozenTrial) -> float:
     """Return how many reports the first job of a trial, which alone reports, makes; 0: it is not complete."""
     kept = read_outcomes_of(trial).get(0)
-    return float(round(count_steps(trial) / kept.share)) if kept is not None and kept.state == "complete" else 0.0
+    is_whole = kept is not None and kept.state == "complete" and kept.share > 0
+    return float(round(count_steps(trial) / kept.share)) if kept is not None and is_whole else 0.0
 
 
 def _guess_whole(trial: FrozenTrial) -> float:
@@ -167,7 +169,9 @@ def _estimate_seconds(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
 
 
 def _sum_seconds(trial: FrozenTrial) -> float:
-    return sum(outcome.seconds for outcome in read_outcomes_of(trial).values())
+    """Return for how long the jobs of a trial ran, without what the first job of a study does for all."""
+    outcomes = read_outcomes_of(trial)
+    return sum(kept.seconds - read_ahead_seconds(trial, repeat) for repeat, kept in outcomes.items())
 
 
 def count_jobs(trial: FrozenTrial, steps_per_job: float = 0.0, seconds_per_job: float = 0.0) -> float:

@@ -32,6 +32,7 @@ from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, 
 from sentiment.search.storage.lock import hold_lock
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of, write_described
+from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import VALUES_KEY, count_steps
 from sentiment.search.study.shared_results import IDENTITY_FILE
 
@@ -54,7 +55,8 @@ OVER = "the study's budget of time was over"
 
 ATTEMPT_KEY = "study:attempt:{repeat}"
 """System attribute: how often a job was begun (``count``), for how many ``seconds`` it has run in all, as its heartbeat
-tells, and its ``folder`` and ``log``, relative to the study's."""
+tells, for how many of them it told that nothing was done yet (``ahead_seconds``: words, teachers, which the first job
+of a study gets for all), and its ``folder`` and ``log``, relative to the study's."""
 
 LOOK_SECONDS = 1.0
 
@@ -92,6 +94,12 @@ def read_seconds(trial: FrozenTrial, repeat: int) -> float:
     return max(float(one.get("seconds", 0.0)) for one in kept)
 
 
+def read_ahead_seconds(trial: FrozenTrial, repeat: int) -> float:
+    """Return for how long the job of a repeat did what comes before its own work."""
+    attempt = trial.system_attrs.get(ATTEMPT_KEY.format(repeat=repeat)) or {}
+    return float(attempt.get("ahead_seconds", 0.0))
+
+
 class SupersededError(SentimentError):
     """A job starts whose trial belongs to another command by now."""
 
@@ -118,7 +126,7 @@ class StoredTrial:
         self.is_to_pause = address.target is not None
         self._steps = 0
         self._began = time.monotonic()
-        self._earlier_seconds = 0.0
+        self._earlier_seconds = self._earlier_ahead_seconds = self._ahead_seconds = 0.0
         self._attempt: dict[str, Any] | None = None
         self._share = 1.0
 
@@ -127,6 +135,7 @@ class StoredTrial:
         stored = self._storage.get_trial(self._trial_id)
         earlier = stored.system_attrs.get(ATTEMPT_KEY.format(repeat=self.repeat))
         self._earlier_seconds = read_seconds(stored, self.repeat)
+        self._earlier_ahead_seconds = self._ahead_seconds = read_ahead_seconds(stored, self.repeat)
         (folder / IDENTITY_FILE).unlink(missing_ok=True)  # of a job that had this folder before
         self.folder, self.attempt = folder, 1 if earlier is None else earlier["count"] + 1
         relative = None if log_file is None else os.path.relpath(log_file, self._study_dir)
@@ -136,7 +145,8 @@ class StoredTrial:
     def write_attempt(self) -> None:
         """Note for how long the job has run, once it has begun."""
         if self._attempt is not None:
-            attempt = {**self._attempt, "seconds": self._count_seconds()}
+            times = {"seconds": self._count_seconds(), "ahead_seconds": self._ahead_seconds}
+            attempt = {**self._attempt, **times}
             self._storage.set_trial_system_attr(self._trial_id, ATTEMPT_KEY.format(repeat=self.repeat), attempt)
 
     def _count_seconds(self) -> float:
@@ -164,6 +174,12 @@ class StoredTrial:
             if self.is_to_pause:  # it would wait at no rung
                 raise ValueError(f"{values} reported of {len(self._study.directions)} objectives: report them all")
             return
+        origin = find_origin(stored)
+        if origin is not None and self.attempt == 1 and step < origin["steps"]:  # they would count as made
+            raise ValueError(
+                f"the copy of trial {origin['trial']}, which had made {origin['steps']} reports, reports step {step}: "
+                "let the task go on from the checkpoint in trial.origin"
+            )
         self._steps = step + 1
         # A job that was restarted from its checkpoint may pass a step again; the first report counts, as in Optuna.
         if step not in stored.intermediate_values:
@@ -193,11 +209,14 @@ class StoredTrial:
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far the job is."""
-        self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [float(fraction), note, self.repeat])
+        share = _clip_share(fraction)
+        if share == 0:
+            self._ahead_seconds = self._earlier_ahead_seconds + time.monotonic() - self._began
+        self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [share, note, self.repeat])
 
     def stopped_early(self, share: float) -> None:
         """Take it that the job ends by itself after a share of its work."""
-        self._share = min(1.0, float(share))
+        self._share = _clip_share(share)
 
     def read_outcome(self) -> Outcome | None:
         """Return the outcome that an earlier process of this job wrote; None: it has not ended."""
@@ -205,6 +224,7 @@ class StoredTrial:
 
     def write_outcome(self, outcome: Outcome) -> None:
         """Keep the outcome, with the time that the job took in all, and the share of its work that it was."""
+        self.write_attempt()
         content = replace(outcome, seconds=self._count_seconds(), share=self._share).to_json()
         self._storage.set_trial_system_attr(self._trial_id, OUTCOME_KEY.format(repeat=self.repeat), content)
 
@@ -221,6 +241,10 @@ class StoredTrial:
         """Show that the job is alive, and for how long it has run: nobody else could tell when it is killed."""
         self._storage.set_trial_system_attr(self._trial_id, JOB_KEY, {**record, "repeat": self.repeat})
         self.write_attempt()
+
+
+def _clip_share(share: float) -> float:
+    return min(1.0, max(0.0, float(share)))
 
 
 def finish_repeat(study: optuna.Study, trial_id: int, repeat: int, value: float, *, is_last: bool) -> None:

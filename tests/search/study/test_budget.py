@@ -349,6 +349,46 @@ def make_failed(seconds, share):
     return create_trial(state=TrialState.FAIL, system_attrs={**attributes, **told})
 
 
+@pytest.mark.parametrize("pruner", [[], ["hydra/sweeper/pruner=promotion"]])
+def test_what_the_first_job_does_for_all_is_no_part_of_the_length_of_a_job(sweep, pruner):
+    """It learns words for 20 s at first, of which it has told at the last word."""
+
+    def task(config):
+        trial = current_trial()
+        if trial.number == 0:
+            trial._began -= 20
+            trial.progress(0.0, "learns words")
+        for step in range(4):
+            trial.report(abs(config.x), step=step)
+            trial.progress((step + 1) / 4)
+            trial.saved()
+        return abs(config.x)
+
+    [trial] = sweep(*SPACE, *pruner, "hydra.sweeper.n_trials=1", task=task).trials
+    kept = trial.system_attrs[OUTCOME_KEY.format(repeat=0)]
+    assert kept["seconds"] >= 20, "its own time limit has them"
+    trial.datetime_complete = trial.datetime_start + timedelta(seconds=kept["seconds"])
+    spent = Meter(1, PromotionPruner(3) if pruner else None).measure([trial], [])
+    assert 0 < spent.trial_seconds < 20
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 2.0, float("nan")])
+def test_a_share_that_is_none_is_no_error_in_each_later_command(sweep, study_dir, share):
+    """A job that finds all done has stopped early after nothing."""
+
+    def task(config):
+        current_trial().progress(share)
+        current_trial().report(abs(config.x), step=0)
+        current_trial().stopped_early(share)
+        return abs(config.x)
+
+    options = ("hydra.sweeper.epochs=8", "hydra.sweeper.epochs_key=steps", "steps=4", "hydra.sweeper.n_trials=2")
+    study = sweep(*SPACE, *options, task=task)
+    told = [trial.system_attrs[PROGRESS_KEY][0] for trial in study.trials]
+    assert told == [1.0 if share > 1 else 0.0] * 2
+    assert read_study(None, study_dir).budget == f"{8 if share > 1 else 0} of 8 epochs used"
+
+
 @pytest.mark.parametrize("share", [None, 0.0, 0.005])
 @pytest.mark.parametrize("pruner", [None, PromotionPruner(3)])
 def test_what_failed_in_its_first_steps_tells_no_length(pruner, share):

@@ -193,6 +193,16 @@ COMMAND = (
 )  # fmt: skip
 
 
+def test_a_task_that_would_begin_its_copies_anew_is_told_so(sweep):
+    class Anew(Walking):
+        def __call__(self, config):
+            current_trial().origin = None
+            return super().__call__(config)
+
+    with pytest.raises(StudyEndedError, match=r"had made 1 reports, reports step 0: let .* in trial\.origin"):
+        sweep(*COMMAND, task=Anew())
+
+
 def test_copies_go_on_from_the_best_and_every_step_is_run_once(sweep, study_dir):
     task = Walking()
     study = sweep(*COMMAND, task=task)
