@@ -21,6 +21,7 @@ from sentiment.search.progress import Observer, RunningJob, StudyState, write_fa
 from sentiment.search.space.parameters import show_values
 from sentiment.search.study.outcome import Outcome, failed, finish, is_paused
 from sentiment.search.study.stored import ClaimedTrial, StoredStudy
+from sentiment.search.study.trial import OVER
 from sentiment.search.workers.executor import Executor, uninterrupted
 from sentiment.search.workers.job import Finished, Job
 from sentiment.search.workers.patience import Patience
@@ -232,7 +233,9 @@ class Controller:
                 "database answers, then start the same command again: it finishes what was trained, and goes on"
             )
         active.outcomes[job.address.repeat] = outcome
-        whole = finish(active.outcomes, self._repeats)
+        whole, left = finish(active.outcomes, self._repeats), self._study.seconds_left()
+        if whole is None and left is not None and left <= 0:
+            whole = Outcome("pruned", reason=OVER)  # its next repeat would end at its first report
         if whole is None:
             self._ready.append(self._plan(active))
             return None

@@ -229,6 +229,19 @@ def test_a_job_that_is_over_time_ends_at_its_report_and_counts_as_pruned(sweep):
         sweep(*SPACE, "hydra.sweeper.budget=1.5s", task=Stepping(seconds=8))
 
 
+def test_no_further_repeat_begins_when_the_time_is_over(sweep):
+    runs = []
+
+    def task(config):
+        runs.append(config.x)
+        time.sleep(1.1)
+        return abs(config.x)
+
+    with pytest.raises(StudyEndedError, match=r"1 were pruned. Of the budget(.|\n)*raise it"):
+        sweep(*SPACE, "hydra.sweeper.budget=1s", "hydra.sweeper.repeats=2", task=task)
+    assert len(runs) == 1
+
+
 def test_a_job_on_a_machine_of_another_clock_ends_when_its_command_asks(study_dir):
     study = optuna.create_study(study_name="study", storage=open_storage(None, study_dir))
     trial = study.ask()
