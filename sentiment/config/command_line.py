@@ -34,6 +34,7 @@ from sentiment.config.conflicts import (
     find_other_devices,
     find_other_names,
     find_other_objective,
+    find_other_training,
     find_shared_database,
     find_unknown_names,
     find_wrong_direction,
@@ -171,7 +172,13 @@ class CommandLineCheck:
         is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
-            for find in (find_wrong_direction, find_other_names, find_shared_database, find_lost_pauses):
+            for find in (
+                find_wrong_direction,
+                find_other_names,
+                find_shared_database,
+                find_lost_pauses,
+                find_other_training,
+            ):
                 faults += find(composed)
         if not is_multirun:
             faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)

@@ -230,6 +230,17 @@ def find_lost_pauses(composed: DictConfig) -> list[Fault]:
     return [] if model is None or model.fitter else [explain_lost_pauses()]
 
 
+def find_other_training(composed: DictConfig) -> list[Fault]:
+    """Return the fault of a population whose copies could not go on from the checkpoints of others."""
+    target = str(OmegaConf.select(composed, "hydra.sweeper.pruner._target_") or "")
+    keys = OmegaConf.select(composed, "hydra.sweeper.pruner.keys")
+    if not target.endswith(PAUSING[1]) or not isinstance(keys, ListConfig):
+        return []
+    others = [str(key) for key in keys if not is_within(str(key), ["optimizer"])]
+    problem = f"{', '.join(others)}: a copy goes on from another trial's checkpoint, at another optimizer alone"
+    return [Fault("hydra.sweeper.pruner.keys", problem, "leave it at [optimizer]")] if others else []
+
+
 def explain_lost_pauses() -> Fault:
     """Return the fault of a trial that would have to go on from a checkpoint that it does not write."""
     problem = "is false, and the study's pruner goes on from the checkpoints that it would write"

@@ -521,6 +521,16 @@ def test_trials_that_pause_and_write_no_checkpoint_are_refused_before_the_first(
     assert find_faults("-m", "search=ngram", f"hydra/sweeper/pruner={pruner}", "trainer.resume=false") == {}
 
 
+def test_a_population_whose_copies_could_not_take_up_checkpoints_is_refused_before_the_first():
+    command = ("-m", "search=rnn", "hydra/sweeper/pruner=population", "hydra.sweeper.n_trials=4")
+    found = find_faults(*command, "hydra.sweeper.pruner.keys=[optimizer,model.dropout]")
+    [(key, (problem, remedy))] = found.items()
+    assert key == "hydra.sweeper.pruner.keys"
+    assert problem.startswith("model.dropout: a copy goes on from another trial's checkpoint")
+    assert remedy == "leave it at [optimizer]"
+    assert find_faults(*command, "hydra.sweeper.pruner.keys=[optimizer.lr]") == {}
+
+
 def test_many_faults_fit_on_a_screen_and_the_rest_are_counted():
     with pytest.raises(ConfigError) as refused:
         check_command_line([f"model.none{number}=1" for number in range(14)], PROJECT_DIR / "conf", "config")
