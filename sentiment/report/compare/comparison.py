@@ -120,8 +120,9 @@ def compare_runs(
     else:
         tested = [_test_seeds(*pair, chosen) for pair in itertools.combinations(rows, 2)]
     pairs = _correct(tested, direction)
-    if len(pairs) > 1:
-        notes.append(f"p values are corrected for {len(pairs)} pairs (Holm 1979); each interval stands for itself.")
+    count = sum(math.isfinite(pair.p_value) for pair in pairs)
+    if count > 1:
+        notes.append(f"p values are corrected for {count} pairs (Holm 1979); each interval stands for itself.")
     return Comparison(chosen, direction, tuple(rows), pairs, tuple(notes))
 
 

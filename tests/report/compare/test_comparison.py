@@ -123,6 +123,7 @@ def test_every_pair_that_allows_no_conclusion_has_its_reason_and_its_line(make_r
     comparison = compare_runs(groups)
     assert conclude(comparison).count("but nothing varies between their seeds") == 1
     assert conclude(comparison).count("nobody knows the spread between seeds") == 2
+    assert not any("Holm" in note for note in comparison.notes), "nothing was tested"
     write_csv(comparison, tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_text(encoding="utf-8").count("difference,") == 3
 
