@@ -76,7 +76,8 @@ def run_study(
         planner.tell_of_other_code(study.look().standing)
         study.search.tell_of_late_starts(study.trials())
         Controller(study, executor, planner, observers).run()
-        require_feasible(study.trials(), options.limits)
+        if not study.is_to_stop:  # on request: it may yet come to a trial within the limits
+            require_feasible(study.trials(), options.limits)
 
 
 def require_own_workers(search: Search) -> None:

@@ -269,7 +269,9 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
         outcomes = read_outcomes_of(trial).values()
         reason = next((str(outcome.reason) for outcome in outcomes if outcome.state == "pruned"), "it did not report")
         if trial.last_step is not None:
-            return f"pruned after {count_steps(trial)} {'seeds' if WilcoxonPruner.__name__ in reason else 'reports'}"
+            unit = "seeds" if WilcoxonPruner.__name__ in reason else "reports"
+            is_usual = reason.startswith(("pruned by", "not promoted"))
+            return f"pruned after {count_steps(trial)} {unit}{'' if is_usual else f': {reason}'}"
         return f"pruned: {reason}"
     return f"failed: {write_failure(trial, state.study_dir)}"
 

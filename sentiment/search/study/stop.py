@@ -58,4 +58,4 @@ def _request(study: optuna.Study, number: int | None) -> str:
         others = ", ".join(map(str, running)) or "none"
         raise StopError(f"Trial {number} of {study.study_name} does not run.\n  -> those that run: {others}")
     storage.set_trial_system_attr(get_trial_id(running[number]), STOP_KEY, True)
-    return f"Trial {number} ends as pruned at its next report."
+    return f"Trial {number} ends as pruned at its next report; one that makes none any more comes to its end."

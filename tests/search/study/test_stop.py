@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.address_file import write_study_address
 from sentiment.search.study.current import current_trial
@@ -39,7 +40,22 @@ def test_a_study_ends_after_its_running_job_and_its_command_goes_on(sweep, study
     assert [trial.state for trial in whole.trials] == [TrialState.COMPLETE] * 4
 
 
-def test_a_trial_ends_as_pruned_at_its_next_report(sweep, study_dir):
+def test_a_study_that_is_stopped_before_a_trial_keeps_the_limits_has_not_failed(sweep, study_dir):
+    def run(config):
+        current_trial().describe({"size": 5.0})
+        if current_trial().number == 1:
+            request_stop(study_dir)
+        return 1.0
+
+    options = ("x=interval(0,1)", "hydra.sweeper.limits={size: 1}", "hydra.sweeper.n_trials=3")
+    assert len(sweep(*options, task=run).trials) == 2
+    with pytest.raises(StudyEndedError, match="None of the 3"):
+        sweep(*options, task=run)
+
+
+def test_a_trial_ends_as_pruned_at_its_next_report(sweep, study_dir, caplog):
+    caplog.set_level("INFO", "sentiment.search.progress")
+
     def report(config):
         trial = current_trial()
         for step in range(3):
@@ -48,7 +64,8 @@ def test_a_trial_ends_as_pruned_at_its_next_report(sweep, study_dir):
             trial.report(1.0, step=step)
         return 1.0
 
-    study = sweep("x=interval(0,1)", "hydra.sweeper.n_trials=3", task=report)
+    study = sweep("x=interval(0,1)", "hydra.sweeper.n_trials=3", "hydra.sweeper.progress=lines", task=report)
+    assert "#1 pruned after 1 reports: ended on request |" in caplog.text
     states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
     assert [trial.state for trial in study.trials] == states
     assert set(study.trials[1].intermediate_values) == {0}
