@@ -136,7 +136,7 @@ class StartFinder:
         path = self.working_dir / Path(name).expanduser()
         try:
             if path.suffix == ".csv":
-                with path.open(encoding="utf-8", newline="") as stream:
+                with path.open(encoding="utf-8-sig", newline="") as stream:  # Excel begins it with a mark
                     reader = csv.DictReader(stream)
                     rows: Any = [_read_row(row, reader.line_num) for row in reader]
             else:
@@ -211,4 +211,6 @@ def read_other_study(name: str, study_dir: Path, working_dir: Path, key: str, re
     try:
         return read_study(None, found)
     except SentimentError as error:
-        raise ConfigError([Fault(key, str(error).splitlines()[0], "name a study that can be read")]) from error
+        problem, _, told = str(error).partition("\n")
+        remedy = told.strip().removeprefix("->").strip() or "name a study that can be read"
+        raise ConfigError([Fault(key, problem, remedy)]) from error

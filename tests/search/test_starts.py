@@ -72,11 +72,13 @@ def test_more_points_than_trials_are_cut(sweep):
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
 
 
-@pytest.mark.parametrize("suffix", ["csv", "json", "yaml"])
-def test_points_of_a_file(sweep, tmp_path, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "encoding"), [("csv", "utf-8"), ("csv", "utf-8-sig"), ("json", "utf-8"), ("yaml", "utf-8")]
+)
+def test_points_of_a_file(sweep, tmp_path, suffix, encoding):
     rows = [{"x": 0.5, "y": 2.0}, {"x": -0.5, "y": 1.0}]
     file = tmp_path / f"points.{suffix}"
-    file.write_text("x,y\n0.5,2.0\n-0.5,1.0\n" if suffix == "csv" else json.dumps(rows))
+    file.write_text("x,y\n0.5,2.0\n-0.5,1.0\n" if suffix == "csv" else json.dumps(rows), encoding=encoding)
     task = Noting()
     sweep(*SPACE, f"hydra.sweeper.start=[points.{suffix}]", "hydra.sweeper.n_trials=2", task=task)
     assert task.runs == [(0.5, 2.0), (-0.5, 1.0)]
