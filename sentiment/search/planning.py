@@ -66,7 +66,8 @@ def read_epochs(config: DictConfig, options: StudyOptions) -> float | None:
 def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], application: Application) -> None:
     """Insist that the trials which have a result read the data that is there now.
 
-    One trial of every combination of choices is asked: files and data sets are choices, not numbers.
+    One trial is asked of all that read the same data then and have the same choices: files and data sets are choices,
+    not numbers.
 
     Args:
         search: What is searched, as the study knows it.
@@ -77,22 +78,23 @@ def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], 
     Raises:
         StudyChangedError: The data has changed, whatever changes are allowed.
     """
-    identify, asked, changed = application.identify_data, set[Key](), []
+    identify, asked, changed = application.identify_data, set[tuple[str, Key]](), []
     if identify is None:
         return
     for trial in trials:
         point = search.reader.read(trial)
         if point is None or DATA_KEY not in trial.system_attrs or not trial.values:
             continue
-        choices = make_key({name: value for name, value in point.items() if not isinstance(value, float)})
-        if choices in asked:
+        stored = str(trial.system_attrs[DATA_KEY])
+        choices = make_key({name: value for name, value in point.items() if isinstance(value, str)})
+        if (stored, choices) in asked:
             continue
-        asked.add(choices)
+        asked.add((stored, choices))
         try:
             data = identify(search.composer.compose(search.to_overrides(point)))
         except SentimentError:
             continue  # it is not there any more; a trial that needs it will say so
-        if data != trial.system_attrs[DATA_KEY]:
+        if data != stored:
             changed.append(str(trial.number))
     if changed:
         raise refuse_other_data(name, changed)

@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -112,6 +112,7 @@ class Search:
     working_dir: Path
     study_dir: Path
     reader: PointReader
+    _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def read(
@@ -255,7 +256,10 @@ class Search:
             for key, known in options.items()
             if chosen.get(key) in known or OmegaConf.is_missing(choices, key)
         }
-        config = self.composer.compose([*needed.values(), *self._shared()])
+        overrides = (*needed.values(), *self._shared())
+        if overrides not in self._composed:  # trials of another study have few different options
+            self._composed[overrides] = self.composer.compose(overrides)
+        config = self._composed[overrides]
         found = {
             key: choices[key] if choices.get(key) else OmegaConf.select(config, key, default=_NOWHERE) for key in keys
         }

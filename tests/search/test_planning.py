@@ -234,6 +234,21 @@ def test_the_first_failed_repeat_ends_its_trial(sweep):
     assert runs == [0, 1]
 
 
+def test_trials_that_read_the_same_data_are_asked_once(sweep):
+    asked = []
+
+    def identify(config):
+        asked.append(config.x)
+        return str(config.x // 4)
+
+    task = searchable(identify_data=identify)(lambda config: float(config.x))
+    options = ("x=0,1,2,3,4,5,6,7", "hydra/sweeper/sampler=grid")
+    sweep(*options, task=task)
+    asked.clear()
+    sweep(*options, task=task)
+    assert len(asked) == 2
+
+
 def test_a_study_does_not_go_on_with_other_data(sweep):
     content = {"first": "1", "second": "1"}
     runs = []

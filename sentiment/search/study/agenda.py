@@ -246,7 +246,10 @@ class Agenda:
             return paused[0] if paused and self._may_begin(trials) else None
         maximize = self._search.repeats.maximize
         promotable = self._scheduler.list_promotable(standing, maximize=maximize, is_closing=is_closing)
-        return next((trial for trial in promotable if self._fits(trial, trials)), None)
+        if not self._budget:
+            return next(iter(promotable), None)
+        spent = self._measure(trials)  # once, for all candidates
+        return next((trial for trial in promotable if self._fits(trial, spent)), None)
 
     def _find_swap(self, standing: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> Swap | None:
         """Find the trial that gives its place to a copy of a better one, within the budget."""
@@ -256,13 +259,13 @@ class Agenda:
         if swap is not None and self._search.reader.read(swap.origin) is None:  # of a space that has changed since
             inside = [trial for trial in standing if self._search.reader.read(trial) is not None]
             swap = self._scheduler.find_swap(inside, maximize=self._search.repeats.maximize)
-        return swap if swap is not None and self._fits(swap.origin, trials) else None
+        return swap if swap is not None and self._fits(swap.origin, self._measure(trials)) else None
 
-    def _fits(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    def _fits(self, trial: FrozenTrial, spent: Spending) -> bool:
         """Return whether the budget lets a paused trial come to its next rung, and one trial to its end."""
         if not self._budget or self._scheduler is None:
             return True
-        spent, steps = self._measure(trials), count_steps(trial)
+        steps = count_steps(trial)
         whole, target = spent.steps_per_job or steps, self._scheduler.find_target(steps)
         goal = target / whole if target < whole else self._repeats  # who comes to the end is repeated
         kept = 0.0 if spent.is_any_promoted else self._repeats - max(spent.furthest_jobs, goal)
