@@ -46,6 +46,7 @@ from sentiment.search.study.outcome import RepeatPlan, finish, is_paused, list_j
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored import DEFINITION_KEY, list_commands
+from sentiment.search.study.trial import JOB_KEY
 
 Direction = Literal["minimize", "maximize"]
 
@@ -351,15 +352,15 @@ def read_trial(trial: FrozenTrial, repeats: int) -> TrialHistory:
     if state == "pruned":
         reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
         reason = next(iter(reasons), None)
-    origin = find_origin(trial)
+    origin, job = find_origin(trial), trial.system_attrs.get(JOB_KEY) or {}
     return TrialHistory(
         number=trial.number,
         state=state,
         parameters={name_key(name): _plain(value) for name, value in trial.params.items()},
         values=tuple(trial.values or ()) if state == "complete" else (),
         intermediate=dict(trial.intermediate_values),
-        started=_seconds(trial.datetime_start),
-        ended=_seconds(trial.datetime_complete),
+        started=_seconds(trial.datetime_start, None if job.get("repeat") else job.get("since")),
+        ended=_seconds(trial.datetime_complete, job.get("until")),
         reason=reason,
         kind=attributes.get("failure.kind"),
         reused_from=attributes.get("reused_from"),
@@ -409,8 +410,13 @@ def _plain(value: Any) -> float | str:
     return value if isinstance(value, int | float | str) else str(value)
 
 
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()  # Optuna's databases keep local time, its journals the zone
+def _seconds(moment: datetime | None, near_seconds: float | None) -> float | None:
+    """Return a local time of Optuna's in seconds since 1970; of an hour that is there twice, the time near another."""
+    if moment is None:
+        return None
+    first, second = moment.timestamp(), moment.replace(fold=1).timestamp()
+    near_seconds = first if near_seconds is None else near_seconds
+    return min((first, second), key=lambda one: abs(one - near_seconds))
 
 
 def _reading_url(address: Address) -> str:

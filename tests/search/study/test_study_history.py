@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from optuna.trial import create_trial
 
 from sentiment.credentials import STORAGE_PASSWORD
 from sentiment.errors import RunPruned
@@ -15,7 +18,8 @@ from sentiment.search.space.parameters import name_key
 from sentiment.search.storage.address import StorageError, read_address
 from sentiment.search.study.address_file import read_study_address, write_study_address
 from sentiment.search.study.current import current_trial
-from sentiment.search.study.history import StudyMissingError, has_study, read_study
+from sentiment.search.study.history import StudyMissingError, has_study, read_study, read_trial
+from sentiment.search.study.trial import JOB_KEY
 
 TOY_DIR = Path(__file__).parents[1] / "toy"
 
@@ -190,6 +194,18 @@ def test_what_ended_after_its_command_was_gone_is_told_as_the_next_command_tells
     for one, other in zip(between.trials[:2], after.trials, strict=False):
         assert replace(one, ended=None) == replace(other, ended=None)
     assert between.trials[1].ended >= between.trials[1].started
+
+
+def test_a_trial_of_the_hour_that_summer_time_ends_with_began_when_its_job_did(monkeypatch):
+    begun = datetime(2026, 10, 25, 1, 30, tzinfo=timezone.utc).timestamp()
+    trial = create_trial(value=1.0, system_attrs={JOB_KEY: {"repeat": 0, "since": begun + 9, "until": begun + 590}})
+    trial.datetime_start, trial.datetime_complete = datetime(2026, 10, 25, 2, 30), datetime(2026, 10, 25, 2, 40)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Zurich")
+        time.tzset()
+        told = read_trial(trial, 1)
+    time.tzset()
+    assert (told.started, told.ended) == (begun, begun + 600)
 
 
 def test_what_is_not_there_is_named(sweep, study_dir, tmp_path):
