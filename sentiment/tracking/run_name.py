@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sentiment.config.run_context import RunContext, read_fixed
-from sentiment.format import format_setting
+from sentiment.format import format_setting, shorten_keys
 
 NAME_LENGTH = 120
 """Most characters of a name; all overrides stand in a tag and in the resolved settings."""
@@ -43,9 +43,7 @@ def name_recorded(context: RunContext) -> str:
     changed = _leave_out_tracking(parse_overrides([*own, *(item for item in context.overrides if item in fixed)]))
     told = {key: value for key, value in changed.items() if key.split(".")[0] not in ("search", "experiment")}
     model = name_option(context.settings.model.name, context.overrides)
-    settings = [
-        model if key == "model" else f"{key.rpartition('.')[2]}={format_setting(value)}" for key, value in told.items()
-    ]
+    settings = [model if key == "model" else setting for key, setting in _write_settings(told).items()]
     kept = _cut(settings if "model" in told else [*settings, model], JOB_NAME_LENGTH)
     return f"{context.job_number}: {' '.join(kept)}"
 
@@ -57,11 +55,14 @@ def name_sweep(overrides: Sequence[str]) -> str:
 
 
 def shorten(model: str, changed: Mapping[str, str]) -> str:
-    """Join the model's name and the changed settings under the last part of their names."""
+    """Join the model's name and the changed settings under their short names."""
     settings = {key: value for key, value in _leave_out_tracking(changed).items() if key != "model"}
-    return " ".join(
-        [model, *_cut([f"{key.rpartition('.')[2]}={format_setting(value)}" for key, value in settings.items()])]
-    )
+    return " ".join([model, *_cut(list(_write_settings(settings).values()))])
+
+
+def _write_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    names = shorten_keys(settings)
+    return {key: f"{names[key]}={format_setting(value)}" for key, value in settings.items()}
 
 
 def _leave_out_tracking(changed: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sentiment.tracking.run_name import NAME_LENGTH, name_recorded, name_run, name_sweep, parse_overrides
+from sentiment.tracking.run_name import NAME_LENGTH, name_recorded, name_run, name_sweep, parse_overrides, shorten
 
 
 def test_names():
@@ -37,3 +37,8 @@ def test_jobs_are_told_apart_by_what_differs_between_them(project):
         "hydra: {overrides: {task: ['trainer.threads=1', 'seed=0,1', 'model=rnn']}}", encoding="utf-8"
     )
     assert name(1, "trainer.threads=1", "seed=1", "model=rnn") == "1: seed=1 threads=1 rnn"
+
+
+def test_settings_with_one_last_part_are_told_apart():
+    changed = {"model.dropout": "0.1", "pretrain.dropout": "0.2", "optimizer.lr": "0.01"}
+    assert shorten("rnn", changed) == "rnn model.dropout=0.1 pretrain.dropout=0.2 lr=0.01"
