@@ -112,18 +112,17 @@ def shade_line(series: Series, scale: ColourRange | None) -> float | None:
 
 
 def wrap(text: str, width: int, most_lines: int) -> list[str]:
-    """Break a text after spaces, long words after underscores; leave the rest out: the hover text has it whole."""
+    """Break a text after spaces, longer words after signs; leave the rest out: the hover text has it whole."""
     words = re.findall(r"[^ ]+ ?| ", text)
-    pieces = [[word] if len(word.rstrip()) <= width else re.findall(r"[^_]+_*|_+", word) for word in words]
+    part = rf"[^_/,=-]{{1,{width}}}[_/,=-]?|[_/,=-]"
+    pieces = [[word] if len(word.rstrip()) <= width else re.findall(part, word) for word in words]
     lines = [""]
-    for word in itertools.chain(*pieces):
-        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
+    for piece in itertools.chain(*pieces):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
             lines.append("")
-        lines[-1] += word
+        lines[-1] += piece
     shown = [line.rstrip() for line in lines[:most_lines]]
-    if len(lines) > most_lines:
-        shown[-1] += " …"
-    return [line if len(line) <= width + 2 else f"{line[:width]}…" for line in shown]
+    return shown if len(lines) <= most_lines else [*shown[:-1], f"{shown[-1]} …"]
 
 
 def list_numbers(panel: Panel, axis: Axis) -> list[float]:

@@ -64,7 +64,8 @@ def test_logarithmic_ticks_are_few_and_lie_about_the_points(low, factor):
         ("a b", ["a b"]),
         ("a max_size=1", ["a", "max_size=1"]),
         ("", [""]),
-        ("/home/somebody_model", ["/home/some…", "model"]),
+        ("/home/somebody_model", ["/home/", "somebody_", "model"]),
+        ("answerdotai/ModernBERT", ["answerdota", "i/", "ModernBERT"]),
         ("one two three four five six seven", ["one two", "three four", "five six …"]),
     ],
 )
