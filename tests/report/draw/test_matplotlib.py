@@ -45,4 +45,5 @@ def test_a_long_category_is_cut_and_not_left_out():
     points = Series("", "markers", (0.1, 0.2), (path, "short"))
     chart = Chart("c", "C", "", (Panel(Axis("x"), Axis("", categories=(path, "short")), (points,)),))
     (axes,) = draw_static(chart).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["/a/folder/of/which/the/name/is/longer/ …", "short"]
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert shown == ["/a/folder/of/which/the/name/is/longer/ …", "short"]
