@@ -205,15 +205,25 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
     if is_population(options) and (options.repeats > 1 or options.extend):
         problem = "population copies trainings, whose repeats would be others"
         faults.append(Fault("hydra.sweeper.pruner", problem, "leave repeats and extend at their defaults"))
-    if kind == "WilcoxonPruner" and options.repeats == 1:
-        problem = "wilcoxon compares trials repeat by repeat, and there is one repeat"
-        faults.append(Fault("hydra.sweeper.pruner", problem, "set hydra.sweeper.repeats=5, or take another pruner"))
+    least = _count_wilcoxon_repeats(**pruner) if kind == "WilcoxonPruner" else 0
+    if options.repeats <= least:
+        problem = (
+            f"wilcoxon ends a trial after {least} repeats at the earliest, and of {options.repeats} that saves none"
+        )
+        remedy = f"set hydra.sweeper.repeats={least + 1} or more, or take another pruner"
+        faults.append(Fault("hydra.sweeper.pruner", problem, remedy))
     if options.metric_names is not None and len(options.metric_names) != len(options.direction):
         problem = f"{options.metric_names} names {len(options.metric_names)} of {len(options.direction)} objectives"
         faults.append(Fault("hydra.sweeper.metric_names", problem, "name each once, in the order of the directions"))
     if faults:
         raise ConfigError(faults)
     return options
+
+
+def _count_wilcoxon_repeats(p_threshold: float = 0.1, n_startup_steps: int = 2, **others: Any) -> int:
+    """Return after how many repeats the Wilcoxon pruner may end a trial: of n pairs the least p value is 2**-n."""
+    fewest = next((count for count in range(1, 50) if 0.5**count < p_threshold), 50)
+    return max(2, n_startup_steps, fewest)
 
 
 def is_population(options: StudyOptions) -> bool:

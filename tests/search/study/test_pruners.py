@@ -99,12 +99,27 @@ def test_wilcoxon_ends_a_trial_after_the_repeats_that_decide(sweep):
 
 
 def test_wilcoxon_leaves_a_trial_its_value_whose_repeats_have_all_run(sweep):
-    """Of four pairs the least p value is a sixteenth: it is below the threshold at the last repeat alone."""
-    pruner = ["hydra/sweeper/pruner=wilcoxon", "hydra.sweeper.repeats=4", "hydra.sweeper.n_trials=2"]
-    study = sweep("x=interval(0,1)", *pruner, task=lambda config: current_trial().number + config.seed / 100)
-    first, second = study.trials
+    """One of five pairs is a little better: the p value is below the threshold at the last repeat alone."""
+
+    def evaluate(config):
+        return current_trial().number * (-0.01 if config.seed == 0 else 1 + config.seed)
+
+    pruner = ["hydra/sweeper/pruner=wilcoxon", "hydra.sweeper.repeats=5", "hydra.sweeper.n_trials=2"]
+    first, second = sweep("x=interval(0,1)", *pruner, task=evaluate).trials
     assert second.state == TrialState.COMPLETE
-    assert second.value == pytest.approx(first.value + 1)
+    assert second.value == pytest.approx(first.value + 13.99 / 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "least"), [([], 4), (["p_threshold=0.25"], 3), (["p_threshold=0.5"], 2), (["n_startup_steps=5"], 5)]
+)
+def test_a_wilcoxon_pruner_that_could_save_no_repeat_is_refused(sweep, options, least):
+    pruner = ["hydra/sweeper/pruner=wilcoxon", *(f"hydra.sweeper.pruner.{option}" for option in options)]
+    for repeats in (1, least):
+        with pytest.raises(
+            StudyEndedError, match=rf"after {least} repeats at the earliest(.|\n)*repeats={least + 1} or"
+        ):
+            sweep("x=interval(0,1)", *pruner, f"hydra.sweeper.repeats={repeats}")
 
 
 def test_the_first_repeat_decides_for_the_others(sweep, study_dir):
