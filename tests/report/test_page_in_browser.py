@@ -66,6 +66,7 @@ def test_the_page_draws_every_panel_without_a_complaint_or_a_request(open_page, 
         for number in range(len(chart.panels)):
             assert count_marks(page, f"{chart.name}-{number}").count() > 0, f"{chart.name}, panel {number}"
     assert page.title() == "example <study>: sweep report"  # the hostile reason did not run
+    assert page.locator("[data-title*='hare']").count() == 0  # plotly's button uploads a plot
 
 
 def test_a_person_can_hover_hide_sort_and_switch_the_theme(open_page):
