@@ -37,8 +37,15 @@ class ReportingCallback(pl.Callback):
         self.objective = objective
         self.print_validations = print_validations
         self.losses: list[Tensor] = []
+        self.rate = math.nan
         self.best: Mapping[str, float] | None = None
         self.best_epoch = 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate of the step; at its end Lightning has set that of the next."""
+        self.rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -92,8 +99,7 @@ class ReportingCallback(pl.Callback):
                 "-> lower optimizer.lr, lengthen scheduler.warmup_fraction, set trainer.gradient_clip_norm=1.0, "
                 "or use trainer.precision=32-true"
             )
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.reporter.trained({"train/loss": loss, "train/lr": rate}, step=step, epoch=epoch)
+        self.reporter.trained({"train/loss": loss, "train/lr": self.rate}, step=step, epoch=epoch)
 
 
 class ProgressBar(RichProgressBar):
