@@ -174,7 +174,10 @@ class AdamWSettings(Group):
     beta1: float = Field(ge=0, lt=1, description="Decay of the gradient's running mean.")
     beta2: float = Field(ge=0, lt=1, description="Decay of the squared gradient's running mean.")
     embedding_decay: float | None = Field(
-        default=None, ge=0, le=10, description="Decay of embeddings, which shrinks rare words most; null: none."
+        default=None,
+        ge=0,
+        le=10,
+        description="Decay of embeddings, of learned positions too, which shrinks rare words most; null: none.",
     )
 
 
