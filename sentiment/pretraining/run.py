@@ -81,6 +81,13 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
     )  # fmt: skip
     if facts.code != code:
         log.warning("Other code of this project learned these words; to learn them again, remove that folder.")
+    precision = facts.settings.get("trainer.precision", plan.trainer.precision)
+    if precision != plan.trainer.precision:
+        log.warning(
+            "They were learned at trainer.precision=%s, for all precisions; had this run come first, at %s, its figures"
+            " would be a little others.",
+            precision, plan.trainer.precision,
+        )  # fmt: skip
     return words
 
 

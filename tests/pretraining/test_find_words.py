@@ -54,6 +54,9 @@ def test_words_are_learned_once_and_recorded_with_their_curve(compose_settings, 
     assert "Other code" not in caplog.text
     find(compose_settings(model), code="another")
     assert "Other code of this project learned these words" in caplog.text
+    assert "trainer.precision" not in caplog.text
+    find(compose_settings(model, "trainer.precision=bf16-mixed"))
+    assert "They were learned at trainer.precision=32-true" in caplog.text
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(compose_settings, find, tmp_path, model, caplog):
