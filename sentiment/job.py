@@ -162,6 +162,8 @@ def read_inputs(
     start = find_start(settings)
     tokenizer = None if start is None else start.tokenizer
     corpus = build_corpus(settings.data, tokenizer, partial(_tell_before, trial))
+    if settings.data.train_limit is not None and len(corpus.train) < settings.data.train_limit:
+        warn_of_limit(settings.data.train_limit, len(corpus.train))
     answered = hear_teachers(settings, corpus, trial)
     corpus = limit_corpus(corpus, settings)
     tags = {FINGERPRINT_TAG: corpus.fingerprint}
@@ -265,6 +267,16 @@ def load_model(name: str, settings: Settings) -> Predictor:
 def describe_data(description: str) -> None:
     """Say what the reviews are: once a command, not once a job."""
     log.info("%s", description)
+
+
+@cache
+def warn_of_limit(limit: int, reviews: int) -> None:
+    """Say once a command that a limit of the training reviews is above what there is."""
+    log.warning(
+        "data.train_limit=%d: there are %d training reviews, and all are taken, as with null; yet it counts as another "
+        "setting of the data, so that the same training runs again under each of them.",
+        limit, reviews,
+    )  # fmt: skip
 
 
 def end_with_answer(run: RunContext) -> None:

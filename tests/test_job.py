@@ -207,6 +207,19 @@ def test_of_several_objectives_those_are_reported_that_a_validation_tells_or_tha
     assert trial.told[-1][1] == "epoch 1/8, 0.9000"
 
 
+def test_a_limit_above_what_there_is_is_said_once(tmp_path, caplog):
+    small = ("model=rnn", "data.train_size=60", "data.test_size=20", f"data.cache_dir={tmp_path}")
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        few, many = (
+            read_settings(compose("config", [*small, f"data.train_limit={limit}"]), tmp_path) for limit in (20, 59)
+        )
+    job.read_inputs(few, None)
+    assert "train_limit" not in caplog.text
+    for _ in range(2):
+        job.read_inputs(many, None)
+    assert caplog.text.count("data.train_limit=59: there are 54 training reviews, and all are taken") == 1
+
+
 def test_the_size_of_a_network_that_reads_numbers_while_it_is_built_is_known_too():
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         settings = read_settings(compose("config", ["model=rnn"]), Path.cwd())
