@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 from sentiment.config.schema import NgramSettings, Settings
 from sentiment.data.batching import Item, LengthBatches, collate
 from sentiment.data.corpus import Corpus, EncodedSplit
+from sentiment.errors import DataError
 from sentiment.models.build import count_parameters
 from sentiment.models.bundle import WEIGHTS_FILE
 from sentiment.models.ngram import NgramClassifier
@@ -97,6 +98,11 @@ def fit_ngram_classifier(corpus: Corpus, settings: Settings) -> NgramClassifier:
     network = NgramClassifier(vocabulary_size=size, classes=classes, max_n=model.max_n, keep_unknown=model.keep_unknown)
     ids, rows = _lay_out(corpus.train)
     network.learn(ids, rows, model.min_frequency)
+    if not network.weight.shape[1]:
+        raise DataError(
+            f"no n-gram stands in {model.min_frequency:,} of the {len(corpus.train):,} training reviews; lower "
+            "model.min_frequency"
+        )
     reviews, columns = (indices.numpy() for indices in network.find_features(ids, rows))
     ones = np.ones(len(reviews))
     features = csr_matrix((ones, (reviews, columns)), shape=(len(corpus.train), network.weight.shape[1]))

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.build import build_corpus, build_source
-from sentiment.errors import OutOfMemoryError
+from sentiment.errors import DataError, OutOfMemoryError
 from sentiment.models.bundle import Predictor
 from sentiment.training import linear
 from sentiment.training.device import name_device
@@ -143,6 +143,11 @@ def test_memory_errors_become_one_with_a_remedy(ngram_settings, small_corpus, re
     monkeypatch.setattr(linear.NgramClassifier, "learn", fail)
     with pytest.raises(OutOfMemoryError, match=r"lower model\.max_n.*raise model\.min_frequency"):
         train_and_test(ngram_settings(), small_corpus, tmp_path, reporter)
+
+
+def test_a_frequency_that_no_ngram_has_is_told(ngram_settings, small_corpus, reporter, tmp_path):
+    with pytest.raises(DataError, match=r"no n-gram stands in 9,999 of the 540 training .* lower model\.min_frequency"):
+        train_and_test(ngram_settings("model.min_frequency=9999"), small_corpus, tmp_path, reporter)
 
 
 def test_three_classes(reporter, tmp_path):
