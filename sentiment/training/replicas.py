@@ -87,9 +87,10 @@ def train_on_devices(
     if trainer.replicas == 1:
         return train_and_test(settings, corpus, output_dir, reporter, start, origin, words)
     check_metrics(settings, corpus)
-    least = min(len(split) for split in (corpus.train, corpus.validation, corpus.test))
+    splits = corpus.train, corpus.validation, *([corpus.test] if trainer.test else [])
+    least = min(map(len, splits))
     if least < trainer.replicas:
-        problem = f"{trainer.replicas} devices in all, and one of train, validation and test has {least} reviews"
+        problem = f"{trainer.replicas} devices in all, and one of the splits that the run reads has {least} reviews"
         raise ConfigError([Fault("trainer.devices", problem, "take fewer devices, or more reviews")])
     level = logging.getLogger().getEffectiveLevel()
     work = pickle.dumps((settings.model_dump_json(), corpus, output_dir.resolve(), start, origin, words, level))

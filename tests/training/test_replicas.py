@@ -89,8 +89,22 @@ def test_what_cannot_be_shared_is_refused_with_the_remedy(small_settings):
 
 def test_a_split_with_fewer_reviews_than_devices_is_refused(small_settings, small_corpus, reporter, tmp_path):
     settings = small_settings("model=rnn", "trainer.devices=61", "data.batch_size=64")
-    with pytest.raises(ConfigError, match="61 devices in all, and one of train, validation and test has 60 reviews"):
+    with pytest.raises(ConfigError, match="61 devices in all, and one of the splits that the run reads has 60 reviews"):
         train_on_devices(settings, small_corpus, tmp_path, reporter)
+
+
+def test_the_test_split_of_a_run_that_leaves_it_alone_may_be_smaller(
+    small_settings, small_corpus, reporter, tmp_path, monkeypatch
+):
+    def start(trainer):
+        raise ChildProcessError
+
+    monkeypatch.setattr("sentiment.training.replicas.started", start)
+    corpus = replace(small_corpus, test=small_corpus.test.take(np.array([0])))
+    for test, error in (("true", ConfigError), ("false", ChildProcessError)):
+        settings = small_settings("model=rnn", "trainer.devices=2", f"trainer.test={test}")
+        with pytest.raises(error):
+            train_on_devices(settings, corpus, tmp_path, reporter)
 
 
 def test_the_other_nodes_are_srun_s(small_settings, monkeypatch):
