@@ -319,7 +319,9 @@ def build_trainer(
         )  # fmt: skip
         callbacks = [*callbacks, stopping]
     if trainer.weight_averaging is not None:
-        callbacks = [*callbacks, WeightAveraging(multi_avg_fn=partial(move_average, decay=trainer.weight_averaging))]
+        averaging = partial(move_average, decay=trainer.weight_averaging)
+        # Lightning's own choice is where the network is before it moves: each step would copy all weights to the host.
+        callbacks = [*callbacks, WeightAveraging(device=choose_device(trainer), multi_avg_fn=averaging)]
     if show_bar:
         callbacks = [*callbacks, ProgressBar()]
     return pl.Trainer(

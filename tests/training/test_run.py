@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from torch import nn
 
 from sentiment.data.build import build_source
@@ -21,6 +21,7 @@ from sentiment.training.device import DEFAULT_THREADS, DeviceError
 from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.metrics import SplitMetrics
 from sentiment.training.module import TextClassificationModule
+from sentiment.training.optimization import learning_rate_factor
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
 from tests.models.own import Remembering, registered
@@ -188,6 +189,22 @@ def test_early_stopping_ends_a_run_without_progress(small_settings, small_corpus
     settings = small_settings("model=rnn", "trainer.max_epochs=20", "trainer.patience=2", "optimizer.lr=1e-12")
     result = train_and_test(settings, small_corpus, tmp_path, reporter)
     assert result.epochs < 20
+
+
+def test_each_step_is_told_with_its_own_learning_rate(small_settings, small_corpus, reporter, tmp_path):
+    settings = small_settings("model=rnn", "scheduler=warmup_cosine")
+    train_and_test(settings, small_corpus, tmp_path, reporter)
+    steps = [(step, metrics["train/lr"]) for step, _, metrics in reporter.of_kind("trained")]
+    factor = learning_rate_factor(settings.scheduler, 2 * 17)
+    assert [step for step, _ in steps] == list(range(1, 35))
+    assert [rate for _, rate in steps] == pytest.approx([settings.optimizer.lr * factor(step - 1) for step, _ in steps])
+
+
+def test_an_average_of_weights_lies_where_the_run_trains(small_settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "choose_device", lambda trainer: torch.device("cuda"))
+    settings = small_settings("model=rnn", "trainer.weight_averaging=0.9")
+    callbacks = run.build_trainer(settings, tmp_path, [], show_bar=False).callbacks
+    assert [one._device for one in callbacks if isinstance(one, WeightAveraging)] == [torch.device("cuda")]
 
 
 @pytest.mark.parametrize("more", [(), ("model.naive_bayes_ngrams=3",)])
