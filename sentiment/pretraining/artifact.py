@@ -126,7 +126,8 @@ def read_words(folder: Path) -> Words:
             raise ValueError(f"{FACTS_FILE} is of {facts.fingerprint}")
         if hashlib.sha256(content).hexdigest() != facts.sha256:
             raise ValueError(f"the checksum of {WEIGHTS_FILE} differs")
-        return Words(folder, facts, safetensors.torch.load(content))
+        weights = safetensors.torch.load(content)  # in another order each time, and a hash of them tells a start
+        return Words(folder, facts, dict(sorted(weights.items())))
     except (OSError, ValueError, TypeError, KeyError, safetensors.SafetensorError) as error:
         raise DamagedError(f"{type(error).__name__}: {error}") from error
 

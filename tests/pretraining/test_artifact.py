@@ -11,8 +11,9 @@ from filelock import FileLock
 from sentiment import once
 from sentiment.errors import ModelFileError
 from sentiment.pretraining import artifact
-from sentiment.pretraining.artifact import FACTS_FILE, WEIGHTS_FILE, open_words, save_words
+from sentiment.pretraining.artifact import FACTS_FILE, WEIGHTS_FILE, open_words, read_words, save_words
 from sentiment.tracking.outbox import Outbox
+from sentiment.training.start import hash_weights
 
 FACTS = {
     "settings": {"seed": "0"}, "texts": "abc", "code": "def", "curve": [{"step": 1, "epoch": 1.0, "val/loss": 2.0}],
@@ -47,6 +48,13 @@ def test_words_are_made_once_and_come_back(made):
     assert second.facts == first.facts
     assert second.facts.curve == FACTS["curve"]
     assert second.weights["a.weight"].tolist() == [0, 1, 2]
+
+
+def test_the_same_words_have_the_same_hash_each_time_that_they_are_read(folder):
+    """By it a run knows the checkpoint from which it goes on."""
+    weights = {f"layers.{number}.weight": torch.full((2,), float(number)) for number in range(12)}
+    save_words(folder, weights, **FACTS)
+    assert len({hash_weights(read_words(folder).weights) for _ in range(8)}) == 1
 
 
 @pytest.mark.parametrize("file", [WEIGHTS_FILE, FACTS_FILE])
