@@ -328,7 +328,7 @@ def build_trainer(
         accelerator=trainer.accelerator,
         devices=trainer.devices,
         num_nodes=trainer.nodes,
-        strategy="ddp" if trainer.replicas > 1 else "auto",
+        strategy=_choose_strategy(settings),
         # One device is one process, whatever Slurm or MPI say of the machine; replicas have torchrun's names.
         plugins=[LightningEnvironment()] if trainer.replicas == 1 else None,
         precision=trainer.precision,
@@ -346,6 +346,13 @@ def build_trainer(
         use_distributed_sampler=False,
         reload_dataloaders_every_n_epochs=1,  # batches are drawn anew from (seed, epoch)
     )
+
+
+def _choose_strategy(settings: Settings) -> str:
+    """Return Lightning's word for how replicas agree; of a network of one's own, a step may leave weights unused."""
+    if settings.trainer.replicas == 1:
+        return "auto"
+    return "ddp" if find_option(settings.model).code is None else "ddp_find_unused_parameters_true"
 
 
 def set_global_state(seed: int, trainer: TrainerSettings) -> None:

@@ -24,7 +24,7 @@ from sentiment.training.module import TextClassificationModule
 from sentiment.training.optimization import learning_rate_factor
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
-from tests.models.own import Remembering, registered
+from tests.models.own import Plain, Remembering, registered
 
 METRICS = {"loss", "accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "mcc", "brier"}
 
@@ -279,6 +279,14 @@ def test_a_run_on_one_device_is_no_task_of_a_cluster(small_settings, tmp_path, m
     trainer = run.build_trainer(small_settings("model=rnn"), tmp_path, [], show_bar=False)
     assert isinstance(trainer._accelerator_connector.cluster_environment, LightningEnvironment)
     assert trainer.world_size == 1
+
+
+def test_replicas_of_a_network_of_one_s_own_may_leave_weights_unused(small_settings, tmp_path):
+    settings = small_settings("model=rnn", "trainer.devices=2")
+    assert not run.build_trainer(settings, tmp_path, [], show_bar=False).strategy._ddp_kwargs
+    with registered(Plain):
+        strategy = run.build_trainer(settings, tmp_path, [], show_bar=False).strategy
+    assert strategy._ddp_kwargs == {"find_unused_parameters": True}
 
 
 def test_ctrl_c_reaches_the_caller_and_a_second_one_works(
