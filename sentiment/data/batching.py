@@ -19,12 +19,15 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from sentiment.config.group import Keep
+from sentiment.data.files.records import LONGEST_TEXT
 from sentiment.data.tokenizer import LINE_BREAK_TAG, PAD_ID
 
 CHUNK_BATCHES = 50  # batches drawn at random before sorting: more pads less, fewer mixes more
 
 
 TOKEN_CHARACTERS = 64
+
+LONG_WORD = re.compile(rf"\S{{{TOKEN_CHARACTERS}}}")
 
 BLANKS = re.compile(rf"(?:[^\S\x1c-\x1f]|{LINE_BREAK_TAG})+", re.IGNORECASE)
 """What separates tokens, however long it is; to the tokenizer's library, \x1c to \x1f are no blanks."""
@@ -57,15 +60,17 @@ def cut(
 def cut_text(text: str, max_tokens: int | None, keep: Keep, head_fraction: float) -> str:
     """Keep of a text what `cut` can need of it, so that a text of any length is tokenised at once.
 
-    A token is taken to have at most `TOKEN_CHARACTERS` characters, with a blank before it. The arguments are those of
-    `cut`.
+    A token is taken to have at most `TOKEN_CHARACTERS` characters, a blank before it among them; where more of them
+    stand without a blank, as in a language that writes none, all is kept of what a training would read. The arguments
+    are those of `cut`.
     """
     most = None if max_tokens is None else max_tokens * TOKEN_CHARACTERS
     if most is None or len(text) <= 2 * most or len(text := BLANKS.sub(" ", text)) <= 2 * most:
         return text
     head = {"head": most, "tail": 0}.get(keep, most)
     tail = {"head": 0, "tail": most}.get(keep, most)
-    return text[:head] + (" " if head and tail else "") + (text[-tail:] if tail else "")
+    kept = text[:head] + (" " if head and tail else "") + (text[-tail:] if tail else "")
+    return text if len(text) <= LONGEST_TEXT and LONG_WORD.search(kept) else kept
 
 
 class Item(NamedTuple):

@@ -41,6 +41,15 @@ def test_a_text_that_is_cut_before_it_is_tokenised_is_read_as_a_whole_one(keep: 
     assert cut(short, *reading).tolist() == cut(whole, *reading).tolist()
 
 
+@pytest.mark.parametrize("keep", ["head", "tail", "head_tail"])
+def test_a_long_text_without_blanks_is_cut_as_in_training(keep: str):
+    text = "，".join("字" * 300 + str(number) for number in range(100))
+    tokenizer = train_tokenizer([text], "word", 2000, 1, lowercase=True)
+    reading = 8, keep, 0.5
+    whole, short = tokenizer.encode([text, cut_text(text, *reading)])
+    assert cut(short, *reading).tolist() == cut(whole, *reading).tolist()
+
+
 @given(
     length=st.integers(1, 50),
     max_tokens=st.integers(2, 50),
