@@ -52,17 +52,18 @@ class BestTrial:
         Args:
             in_full: Numbers with all digits, to hold another run against; else as people read them.
         """
-        value, run_value = (
-            repr(number) if in_full else format_metric(self.objective, number)
-            for number in (self.value, self.run_value)
-        )
+
+        def write(name: str, value: float) -> str:
+            return repr(value) if in_full else format_metric(name, value)
+
+        reached = ", ".join(f"{name} {write(name, value)}" for name, value in self.row.values.items())
         lines = [
-            f"Trial {self.row.number} of {self.table.name}: {self.objective} {value}, "
-            f"rank {self.row.rank} of {len(self.table.ranked)}.",
-            f"Made by commit {write_commit(self.record)}.",
+            f"Trial {self.row.number} of {self.table.name}: {reached}, "
+            f"rank {self.row.rank} of {len(self.table.ranked)}."
         ]
-        if self.run_value != self.value:
-            lines.insert(1, f"That is over its repeats; this is the first of them, with {run_value}.")
+        lines += [f"W{front[1:]}."] if (front := self.table.tell_front()) else []
+        lines += filter(None, [self.table.tell_repeats(self.row, self.record, write)])
+        lines.append(f"Made by commit {write_commit(self.record)}.")
         if CONTINUES_TAG in self.record.tags:
             first = self.record.tags[CONTINUES_TAG]
             lines.append(

@@ -216,13 +216,11 @@ def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
 def _note_ties(table: SweepTable) -> tuple[str, ...]:
     if len(table.ties) < 2:
         return ()
-    (objective,) = table.objectives
     numbers = join_names([str(row.number) for row in table.ties])
-    return (
-        f"The {table.noun}s {numbers} share the best {objective}, "
-        f"{format_metric(objective, table.ties[0].values[objective])}: none of them is shown to be better; the lowest "
-        "number has rank 1.",
-    )
+    best, *others = (f"{name}, {format_metric(name, value)}" for name, value in table.ties[0].values.items())
+    shared = ", and ".join([f"the best {best}", *others])
+    told = "none of them is shown to be better; the lowest number has rank 1."
+    return (f"The {table.noun}s {numbers} share {shared}: {told}",)
 
 
 @dataclass

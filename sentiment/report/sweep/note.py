@@ -57,6 +57,7 @@ def write_note(table: SweepTable, parent: Parent) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     artifacts = f"{runs}/{parent.run_id}/artifacts"
     view = f"{runs}?{MODEL_TRAINING}&viewStateShareKey={parent.run_id}"
+    repeats = table.best and table.tell_repeats(table.best, table.best.record)
     more = len(ranking.rows) - SHOWN_ROWS
     text = "\n".join(
         [
@@ -66,6 +67,7 @@ def write_note(table: SweepTable, parent: Parent) -> str:
             *(["", f"... and {more} more"] if more > 0 else ()),
             "",
             f"[Its runs]({view}), with objective and varied parameters in view.",
+            *(["", f"The run of rank 1: {repeats}"] if repeats else ()),
             "",
             f"![The best runs](get-artifact?path=comparison.png&run_uuid={parent.run_id})",
             "",

@@ -115,6 +115,7 @@ def render_page(
         name=table.name,
         table=table,
         headline=write_headline(table),
+        repeats=table.best and table.tell_repeats(table.best, table.best.record),
         counts=count_trials(table),
         show_setting=format_setting,
         tables=tables,
@@ -138,15 +139,13 @@ def write_headline(table: SweepTable) -> str:
         return f"No trial has finished{lost}, so there is no best one."
     name = table.objectives[0]
     value = format_metric(name, best.values[name])
+    tied = join_names([str(row.number) for row in table.ties])
     if len(table.objectives) > 1:
-        numbers = sorted(row.number for row in table.front)
-        trials = f"trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-        others = " and ".join(table.objectives[1:])
-        return f"Trial {best.number} has the best {name}, {value}; with {others}, the front is {trials}."
+        who = f"Trials {tied} share" if len(table.ties) > 1 else f"Trial {best.number} has"
+        return f"{who} the best {name}, {value}; {table.tell_front()}."
     broken = sum(bool(row.excess) for row in finished)
     limits = f" ({broken} of them break{'s' if broken == 1 else ''} a limit)" if broken else ""
     if len(table.ties) > 1:
-        tied = join_names([str(row.number) for row in table.ties])
         return f"Trials {tied} are equally good, and the best of {len(finished)} that finished{limits}: {name} {value}."
     if len(finished) == 1:
         return f"Trial {best.number} reached {name} {value}; it is the only one that finished."

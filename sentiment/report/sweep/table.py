@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sentiment.config.experiment_file import TESTED_KEY
 from sentiment.config.objective import Direction
 from sentiment.config.run_context import list_config_flags
+from sentiment.format import format_metric
 from sentiment.report.run_summary import name_folder
 from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, job_order
 
@@ -179,16 +180,12 @@ class SweepTable:
 
     @property
     def ties(self) -> tuple[SweepRow, ...]:
-        """Trials that share the value of the best one, it among them; of trials that share one result, one.
-
-        Empty with several objectives, where the front shows which are equally good.
-        """
-        if self.best is None or len(self.objectives) > 1:
+        """Trials that share every objective with the best one, it among them; of trials that share one result, one."""
+        if self.best is None:
             return ()
-        (name,) = self.objectives
         found: dict[int, SweepRow] = {}  # one of those that share a result
         for row in self.ranked:
-            if row.values[name] == self.best.values[name]:
+            if all(row.values.get(name) == self.best.values.get(name) for name in self.objectives):
                 found.setdefault(row.number if row.reused_from is None else row.reused_from, row)
         return tuple(found.values())
 
@@ -201,6 +198,29 @@ class SweepTable:
     def front(self) -> tuple[SweepRow, ...]:
         """Trials on the front of several objectives, in the order of the table; with one objective the best one."""
         return tuple(row for row in self.rows if row.on_front)
+
+    def tell_front(self) -> str:
+        """Say which trials are on the front of several objectives; empty with one."""
+        if len(self.objectives) < 2 or not self.front:
+            return ""
+        numbers = [str(number) for number in sorted(row.number for row in self.front)]
+        trials = f"trial{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+        return f"with {' and '.join(self.objectives[1:])}, the front is {trials}"
+
+    def tell_repeats(
+        self, row: SweepRow, record: ResultRecord | None, write: Callable[[str, float], str] = format_metric
+    ) -> str:
+        """Say what a trial reached over its repeats, and what the first of them, which `record` is of; empty without.
+
+        `write` writes a metric's value.
+        """
+        name = self.objectives[0]
+        value = row.values[name]
+        first = value if record is None else record.numbers.get(name, value)
+        if record is None or (self.repeats == 1 and first == value):
+            return ""
+        mean, one = write(name, value), write(name, first)
+        return f"{name} {mean} is over its repeats; this is the first of them, with {one}."
 
     @property
     def records(self) -> tuple[ResultRecord, ...]:

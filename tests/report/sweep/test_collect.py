@@ -13,17 +13,21 @@ from sentiment import api
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import list_config_flags, write_multirun_command
 from sentiment.errors import TrackingError
+from sentiment.report.sweep.best import BestTrial
 from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.links import link_rows
 from sentiment.report.sweep.names import open_sweep
+from sentiment.report.sweep.note import write_note
+from sentiment.report.sweep.page import render_page, write_headline
 from sentiment.report.sweep.rows import LATER
 from sentiment.report.sweep.tables import make_ranking
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
-from sentiment.tracking.result_file import ADOPTED_TAG, write_json, write_result
+from sentiment.tracking.parent_file import Parent
+from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, write_json, write_result
 
 AIM = {"objectives": '["val/accuracy"]', "directions": '["maximize"]', "objective": "val/accuracy"}
 
@@ -72,6 +76,21 @@ def test_trials_that_are_as_good_as_the_best_are_told(values, expected):
     ]
     table = collect_records([], "mine", history=make_history(*trials))
     assert [note.partition(":")[0] for note in table.notes] == expected
+
+
+def test_a_tie_in_every_objective_is_told_everywhere():
+    trials = [
+        replace(make_trial(number), values=values) for number, values in enumerate([(0.9, 5.0), (0.7, 3.0), (0.9, 5.0)])
+    ]
+    both = {"objectives": ("val/accuracy", "model/parameters"), "directions": ("maximize", "minimize")}
+    table = collect_records([], "mine", history=make_history(*trials, **both))
+    tie = "The trials 0, 2 share the best val/accuracy, 90.00 %, and model/parameters, 5: none of them is shown to be"
+    assert [note.partition(" better")[0] for note in table.notes] == [tie]
+    front = "ith model/parameters, the front is trials 0, 1, 2."
+    assert write_headline(table) == f"Trials 0, 2 share the best val/accuracy, 90.00 %; w{front}"
+    first = BestTrial(table, table.rows[0], ResultRecord("a", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00"))
+    reached = "val/accuracy 90.00 %, model/parameters 5"
+    assert first.describe()[:2] == [f"Trial 0 of mine: {reached}, rank 1 of 3.", f"W{front}"]
 
 
 def test_a_copy_is_known_without_its_record():
@@ -254,6 +273,16 @@ def test_repeats_share_a_row_with_the_first_ones_record(make_record):
     assert [(row.values["val/accuracy"], [run.job_number for run in row.runs]) for row in rows] == [
         (0.25, [2, 3]), (0.05, [0, 1]),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "first"), [((0.5, 0.7), "50.00 %"), ((0.6, 0.6), "60.00 %")])
+def test_who_trains_the_best_again_is_told_that_it_is_the_first_of_its_repeats(make_record, values, first):
+    records = [make_record(number, accuracy=value, params=AIM) for number, value in enumerate(values)]
+    table = collect_records(records, "mine", history=make_history(make_trial(0, value=0.6), best=(0,), repeats=2))
+    told = f"val/accuracy 60.00 % is over its repeats; this is the first of them, with {first}."
+    assert told in BestTrial(table, table.rows[0], records[0]).describe()
+    assert f'<p class="note">{told}</p>' in render_page(table, [])
+    assert f"The run of rank 1: {told}" in write_note(table, Parent("sqlite:///mlflow.db", "7", "parent"))
 
 
 def test_metrics_beside_the_objective_are_over_the_same_repeats(make_record):
