@@ -120,9 +120,9 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     from sentiment.training.resume import forget_attempts
 
     settings = run.settings
-    if trial is None:  # the folder of a job of a study may be this run's now
-        (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
     with open_recorder(run) as recorder:
+        if trial is None:  # the folder of a job of a study may be this run's now
+            (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
         start, corpus, answered, tags = read_inputs(settings, trial)
         describe_data(corpus.description)
         recorder.describe({"data.description": corpus.description, **tags})

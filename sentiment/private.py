@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,8 +158,9 @@ def make_journal_lock(path: Path, grace_seconds: int) -> JournalFileSymlinkLock:
     lock = JournalFileSymlinkLock(str(path), grace_period=grace_seconds)
     lock._lock_target_file = path.name
     link = Path(lock._lock_file)
-    if link.is_symlink() and not link.exists():
-        link.unlink(missing_ok=True)
+    with suppress(OSError):  # it is another's by now
+        if str(link.readlink()) != path.name and not link.exists():  # never one that may be held: those have the name
+            link.unlink()
     return lock
 
 

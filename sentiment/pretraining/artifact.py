@@ -23,7 +23,8 @@ from sentiment import atomic
 from sentiment.errors import ModelFileError
 from sentiment.format import format_duration
 from sentiment.once import DamagedError, read_or_build
-from sentiment.tracking.result_file import RESULT_FILE
+from sentiment.tracking.ending import FINAL
+from sentiment.tracking.result_file import RESULT_FILE, read_result
 from sentiment.training.result import CHECKPOINTS
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -81,10 +82,11 @@ def open_words(folder: Path, make: Callable[[], None], tell: Callable[[str], Non
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
     def learn() -> None:
-        if (folder / FACTS_FILE).exists():  # damaged; what MLflow is to have of the run before stays
-            forget()
+        record = folder / RESULT_FILE
+        if (folder / FACTS_FILE).exists() or (record.exists() and read_result(record).status in FINAL):
+            forget()  # damaged, or in part; what MLflow is to have of the run before stays
             with _explain_failure_to_write(folder):
-                for name in (FACTS_FILE, WEIGHTS_FILE, RESULT_FILE):
+                for name in (RESULT_FILE, FACTS_FILE, WEIGHTS_FILE):
                     (folder / name).unlink(missing_ok=True)
         make()
         forget()

@@ -37,7 +37,7 @@ from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.reporter import Reporter, Reporters
 from sentiment.training.reporting import epochs_done
 from sentiment.training.result import CHECKPOINTS, RunResult
-from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
+from sentiment.training.resume import BEST_FILE, LAST_FILE, Identity, LastCheckpoint
 from sentiment.training.run import (
     build_data,
     build_reporting,
@@ -164,9 +164,9 @@ def learn_words(
 
 
 def _note_code(folder: Path, code: str) -> str:
-    """Note the code that trains; return all that have, of which several are the code of no run."""
+    """Note the code that trains; return all whose checkpoint goes on, of which several are the code of no run."""
     file = folder / CODE_FILE
-    earlier = file.read_text().split() if file.exists() else []
+    earlier = file.read_text().split() if file.exists() and (folder / CHECKPOINTS / LAST_FILE).exists() else []
     codes = " ".join(dict.fromkeys([*earlier, code]))
     atomic.write_text(file, codes)
     return codes

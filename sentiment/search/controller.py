@@ -233,8 +233,8 @@ class Controller:
                 "database answers, then start the same command again: it finishes what was trained, and goes on"
             )
         active.outcomes[job.address.repeat] = outcome
-        whole, left = finish(active.outcomes, self._repeats), self._study.seconds_left()
-        if whole is None and left is not None and left <= 0:
+        whole = finish(active.outcomes, self._repeats)
+        if whole is None and self._study.is_over:
             whole = Outcome("pruned", reason=OVER)  # its next repeat would end at its first report
         if whole is None:
             self._ready.append(self._plan(active))
@@ -298,8 +298,7 @@ class Controller:
 
     def _stop_overtime(self) -> None:
         """Ask the jobs to end that run when the budget of time is over; end those that come to no report soon after."""
-        left = self._study.seconds_left()
-        if left is not None and left <= 0:
+        if self._study.is_over:
             for active in self._active.values():
                 if not active.is_asked_to_end:
                     active.is_asked_to_end = True

@@ -121,7 +121,7 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
     left = told.keys() - typed
     if left == told.keys():  # nothing is typed
         left = told.keys() & {"n_trials"} if options.limit else set()
-    if "n_trials" in left and is_population(options):
+    if is_population(options) and (options.n_trials is None or "n_trials" in left):
         problem = "is the size of the population, and a budget alone leaves it open"
         raise ConfigError([Fault("hydra.sweeper.n_trials", problem, "add hydra.sweeper.n_trials=8")])
     if unread := [f"{name}={told[name]:g}" for name in ENDS[1:] if name in left]:

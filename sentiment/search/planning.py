@@ -167,7 +167,8 @@ class JobPlanner:
             self._study.write(claimed.trial_id, DATA_KEY, data)
         identify_code, stored = self._application.identify_code, self._study.read(claimed.trial_id)
         code = None if identify_code is None else identify_code(config)
-        known = stored.system_attrs.get(CODE_KEY)
+        has_begun = any(ATTEMPT_KEY.format(repeat=one) in stored.system_attrs for one in range(search.repeats.count))
+        known = stored.system_attrs.get(CODE_KEY) if has_begun else None
         marked = code if known in (None, code) else SEVERAL
         if marked != known:
             self._study.write(claimed.trial_id, CODE_KEY, marked)

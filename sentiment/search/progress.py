@@ -267,12 +267,12 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
         return f"complete: {write_objectives(trial.values, state.metric_names)}{reused}"
     if trial.state == TrialState.PRUNED:
         outcomes = read_outcomes_of(trial).values()
-        reason = next((str(outcome.reason) for outcome in outcomes if outcome.state == "pruned"), "it did not report")
-        if trial.last_step is not None:
-            unit = "seeds" if WilcoxonPruner.__name__ in reason else "reports"
-            is_usual = reason.startswith(("pruned by", "not promoted"))
-            return f"pruned after {count_steps(trial)} {unit}{'' if is_usual else f': {reason}'}"
-        return f"pruned: {reason}"
+        reason = next((str(outcome.reason) for outcome in outcomes if outcome.state == "pruned"), "")
+        if trial.last_step is None:
+            return f"pruned: {reason or 'it did not report'}"
+        unit = "seeds" if WilcoxonPruner.__name__ in reason else "reports"
+        is_told = bool(reason) and not reason.startswith(("pruned by", "not promoted"))
+        return f"pruned after {count_steps(trial)} {unit}{f': {reason}' if is_told else ''}"
     return f"failed: {write_failure(trial, state.study_dir)}"
 
 

@@ -47,12 +47,14 @@ class Alive:
         until = time.monotonic() + LOOK_SECONDS
         while not self._take():
             if time.monotonic() > until:
+                where = f"works in {folder}, on {self._sign.read_text() if self._sign.exists() else 'this machine'}"
                 if not waits:
                     key = "hydra.sweep.dir" if name == ALIVE_FILE else "hydra.run.dir"
                     raise TrackingError(
-                        f"Another command works in {folder}.\n  -> let it end, or choose another folder: {key}=FOLDER"
+                        f"Another command {where}.\n  -> let it end, or choose another folder: {key}=FOLDER. "
+                        f"Only where that machine is gone for good, remove {self._sign}"
                     )
-                log.info("Another process works in %s; waiting for its end.", folder)
+                log.info("Another process %s; waiting for its end.", where)
                 until = math.inf
             time.sleep(POLL_SECONDS)
 
@@ -60,7 +62,7 @@ class Alive:
         with writing(self._sign):
             self._sign.parent.mkdir(parents=True, exist_ok=True)
             self.is_heir = self._sign.exists()
-            self._descriptor = os.open(self._sign, os.O_RDWR | os.O_CREAT, 0o644)
+            self._descriptor = os.open(self._sign, os.O_RDWR | os.O_CREAT, 0o666)  # a group may share it
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_own = os.path.samestat(os.fstat(self._descriptor), self._sign.stat())  # else it was taken away meanwhile
@@ -69,18 +71,24 @@ class Alive:
         except OSError as error:
             log.warning("%s cannot be locked (%s): a second command there would not be noticed.", self._sign, error)
             is_own = True
-        with writing(self._sign):
-            if is_own:
+        if not is_own:
+            os.close(self._descriptor)
+            return False
+        try:
+            with writing(self._sign):
                 os.ftruncate(self._descriptor, 0)
                 os.write(self._descriptor, socket.gethostname().encode())
-            else:
-                os.close(self._descriptor)
-        return is_own
+        except TrackingError:
+            self.end()  # else a process that lives on would wait for itself
+            raise
+        return True
 
     def end(self) -> None:
         """Take it away: the work has ended by itself."""
-        self._sign.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        try:
+            self._sign.unlink(missing_ok=True)
+        finally:
+            os.close(self._descriptor)
 
 
 def is_alive(folder: Path, name: str) -> bool:

@@ -70,7 +70,7 @@ class FolderRecorder:
             overrides=context.overrides,
             params=params,
             job_number=context.job_number,
-            tags=dict(code),
+            tags={**code, **self._read},
         )
         self._write()
 

@@ -42,7 +42,7 @@ from sentiment.training.optimization import move_average
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
-from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
+from sentiment.training.resume import BEST_FILE, LAST_FILE, Identity, LastCheckpoint
 from sentiment.training.start import find_known, hash_model, hash_weights, take_weights, take_words
 
 log = logging.getLogger(__name__)
@@ -112,10 +112,10 @@ def train_replica(
         learn_ratios(module.network, data.list_training(), len(corpus.class_names))
         origins = [take_start(module.network, settings, corpus, start, words)]
         origins += [] if corpus.lessons is None else [corpus.lessons.fingerprint]
-        if (
-            find_option(settings.model).code is not None
-        ):  # what no bundle can hold of a network of one's own is said now
-            with TemporaryDirectory() as trial:
+        is_new = not (output_dir / CHECKPOINTS / LAST_FILE).exists()
+        if is_new and find_option(settings.model).code is not None:
+            # What no bundle can hold of a network of one's own is said now.
+            with TemporaryDirectory(dir=output_dir, prefix=".") as trial:
                 write_bundle(Path(trial) / "model", settings, corpus, module.network, settings.data.max_tokens, start)
         show_bar = wants_progress_bar(settings.trainer)
         reporting = build_reporting(settings, reporter, show_bar=show_bar)

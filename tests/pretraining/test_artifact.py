@@ -13,6 +13,7 @@ from sentiment.errors import ModelFileError
 from sentiment.pretraining import artifact
 from sentiment.pretraining.artifact import FACTS_FILE, WEIGHTS_FILE, open_words, read_words, save_words
 from sentiment.tracking.outbox import Outbox
+from sentiment.tracking.result_file import RESULT_FILE, ResultRecord, write_result
 from sentiment.training.start import hash_weights
 
 FACTS = {
@@ -113,3 +114,13 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelFileError, match=r"cannot be kept in .*\n  -> .*pretrain\.cache_dir=FOLDER"):
         open_words(tmp_path / "file" / "0123", None, print)
+
+
+def test_words_of_which_only_the_record_is_left_are_learned_anew(folder):
+    """The recorder would refuse to write into the folder of a run that is over."""
+    folder.mkdir(parents=True)
+    write_result(
+        folder, ResultRecord(name="words", model="rnn", status="FINISHED", started="2026-01-01T00:00:00+00:00")
+    )
+    open_words(folder, lambda: save_words(folder, {"a": torch.ones(1)}, **FACTS), lambda note: None)
+    assert not (folder / RESULT_FILE).exists()

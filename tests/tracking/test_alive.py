@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import socket
 import subprocess
 import sys
 import threading
@@ -28,7 +29,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.parametrize(("name", "key"), [(RUN_FILE, "hydra.run.dir"), (ALIVE_FILE, "hydra.sweep.dir")])
 def test_a_second_one_is_refused_until_the_first_has_ended(tmp_path, name, key):
     first = Alive(tmp_path, name)
-    with pytest.raises(TrackingError, match=rf"Another command works in {tmp_path}.\n  -> .*{key}=FOLDER"):
+    with pytest.raises(
+        TrackingError, match=rf"Another command works in {tmp_path}, on {socket.gethostname()}.\n  -> .*{key}=FOLDER"
+    ):
         Alive(tmp_path, name)
     assert is_alive(tmp_path, name)
     first.end()

@@ -27,12 +27,14 @@ PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "pretrain.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
 
 FOLDER = "FOLDER"
-"""What stands in place of a path or an address of a machine."""
+"""What stands in place of an address of a machine, or of the folder of a path."""
 
 PATH_WORD = re.compile(rf"^({FOLDER_FLAG}|\+*(?:data\.\w*path|(?:data|pretrain)\.cache_dir))=.*", re.DOTALL)
 """A word of a command with a path behind it, be it a relative one."""
 
-PLACE = re.compile(r"(?<![^=\[(,'\"])(?:~?/|(?!pkg)[a-z][a-z+]*://)[^,\])'\"]+")
+PLACE = re.compile(
+    r"(?<![^=\[(,'\" ])(?:(?!pkg)[a-z][a-z+]*://[^,\])'\"]+|~?/(?:[^,\])'\"]*/)?(?P<name>[^,\])'\"/]+)/?)"
+)
 """An absolute path, or an address, anywhere in a setting; what lies in a Python package is on every machine."""
 
 
@@ -97,7 +99,7 @@ def _write_portably(command: str) -> str:
 
 
 def _hide_places(text: str) -> str:
-    return PLACE.sub(FOLDER, text)
+    return PLACE.sub(lambda place: FOLDER if place["name"] is None else f"{FOLDER}/{place['name']}", text)
 
 
 def store_part(folder: Path, part: RecordPart) -> Path:

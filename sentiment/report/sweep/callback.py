@@ -30,7 +30,7 @@ from sentiment.report.sweep.closing import (
 )
 from sentiment.search.frozen import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
-from sentiment.tracking.alive import ALIVE_FILE, Alive
+from sentiment.tracking.alive import ALIVE_FILE, RUN_FILE, Alive, is_alive
 from sentiment.tracking.ending import FINISHED, Ending, ending_of
 from sentiment.tracking.parent_file import note_standing, note_sweep_end
 
@@ -101,7 +101,8 @@ class SweepCallback(Callback):
             from sentiment.tracking.recorder import close_abandoned
 
             folder = _sweep_dir(config) / read_subdir(finished.job.config)
-            close_abandoned(folder, outcome.kind, outcome.reason or "")
+            if not is_alive(folder, RUN_FILE):  # it may have waited for the one that works there
+                close_abandoned(folder, outcome.kind, outcome.reason or "")
 
     def on_trial_end(self, config: DictConfig, trial: Any, state: StudyState) -> None:
         """Close the record of a trial that was paused and is given up; tag a failed trial that this one replaces."""

@@ -179,7 +179,7 @@ class PatientPrunerConfig:
 
 @dataclass
 class WilcoxonPrunerConfig:
-    """Compare repeat by repeat with the best trial (Wilcoxon signed-rank test); for ``repeats`` of several."""
+    """Compare repeat by repeat with the best trial (Wilcoxon signed-rank test); for five ``repeats`` or more."""
 
     _target_: str = "optuna.pruners.WilcoxonPruner"
     p_threshold: float = 0.1

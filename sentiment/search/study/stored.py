@@ -512,6 +512,12 @@ class StoredStudy:
         return None if left is None else time.time() + left
 
     @property
+    def is_over(self) -> bool:
+        """Whether the budget of time is over."""
+        left = self.seconds_left()
+        return left is not None and left <= 0
+
+    @property
     def is_overdue(self) -> bool:
         """Whether jobs run on for too long after the budget of time."""
         deadline = self.deadline

@@ -71,8 +71,12 @@ def find_job(trial: FrozenTrial) -> Mapping[str, Any] | None:
 def hold_study(
     storage_url: str | None, study_dir: Path, name: str, *, is_once: bool = False
 ) -> AbstractContextManager[None]:
-    """Return the lock under which trials of a study change hands; see `hold_lock`."""
-    return hold_lock(read_address(storage_url, study_dir), f"study {name}", is_once=is_once)
+    """Return the lock under which trials of a study change hands; see `hold_lock`.
+
+    A job, which takes it once, waits for a command that draws a point or is stopped for a time.
+    """
+    longest_seconds = 3600 if is_once else 120
+    return hold_lock(read_address(storage_url, study_dir), f"study {name}", longest_seconds, is_once=is_once)
 
 
 def read_folder(trial: FrozenTrial, study_dir: Path, repeat: int = 0) -> Path | None:
@@ -126,6 +130,7 @@ class StoredTrial:
         self.is_to_pause = address.target is not None
         self._steps = 0
         self._began = time.monotonic()
+        self._waits_since = 0.0  # of the first sign before the work
         self._earlier_seconds = self._earlier_ahead_seconds = self._ahead_seconds = 0.0
         self._attempt: dict[str, Any] | None = None
         self._share = 1.0
@@ -210,8 +215,10 @@ class StoredTrial:
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far the job is."""
         share = _clip_share(fraction)
-        if share == 0:
-            self._ahead_seconds = self._earlier_ahead_seconds + time.monotonic() - self._began
+        if share == 0:  # since the first of such signs: what every job does before it is part of its length
+            now = time.monotonic()
+            self._waits_since = self._waits_since or now
+            self._ahead_seconds = self._earlier_ahead_seconds + now - self._waits_since
         self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [share, note, self.repeat])
 
     def stopped_early(self, share: float) -> None:
@@ -233,7 +240,11 @@ class StoredTrial:
         return self._storage.get_trial(self._trial_id)
 
     def take_up(self) -> None:
-        """Make the trial run where it waits again: its job stood in a queue for longer than its command lived."""
+        """Make the trial run where it waits again: its job stood in a queue for longer than its command lived.
+
+        Its time counts from here.
+        """
+        self._began = time.monotonic()
         if self.read().state == TrialState.WAITING:
             self._storage.set_trial_state_values(self._trial_id, TrialState.RUNNING)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -17,6 +18,8 @@ from filelock import FileLock, Timeout
 from sentiment.cores import count_cores
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.storage.lease import make_own_folder
+
+log = logging.getLogger(__name__)
 
 NOT_IN_NAMES = r"[^\w.-]"
 
@@ -87,7 +90,14 @@ def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list
         return []
     if allowed is not None:
         return allowed
-    known = _ask_driver()
+    try:
+        known = _ask_driver()
+    except subprocess.TimeoutExpired as error:
+        problem = f"nvidia-smi has not listed the GPUs within {LISTING_SECONDS:g} s"
+        remedy = (
+            "see what ails the driver, name the GPUs, hydra.sweeper.devices=[0,1], or train on the CPU: devices=none"
+        )
+        raise ConfigError([Fault("hydra.sweeper.devices", problem, remedy)]) from error
     if known is not None:
         return list(known)
     # A driver without a GPU exits with an error, and a container may lack the command: the GPUs are there all the same.
@@ -98,18 +108,13 @@ def _ask_driver() -> dict[str, str] | None:
     """Ask the driver for the number and the UUID of each GPU; None where it does not say.
 
     Raises:
-        ConfigError: It does not answer.
+        subprocess.TimeoutExpired: It does not answer.
     """
     command = shutil.which("nvidia-smi")
     if command is None:
         return None
     query = [command, "--query-gpu=index,uuid", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, timeout=LISTING_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        problem = f"nvidia-smi has not listed the GPUs within {LISTING_SECONDS:g} s"
-        remedy = "see what ails the driver, or train on the CPU: hydra.sweeper.devices=none"
-        raise ConfigError([Fault("hydra.sweeper.devices", problem, remedy)]) from error
+    listed = subprocess.run(query, capture_output=True, text=True, timeout=LISTING_SECONDS, check=False)
     if listed.returncode != 0:
         return None
     lines = (line.partition(",") for line in listed.stdout.splitlines())
@@ -146,7 +151,11 @@ def take_slots(
         return [Slot(index, "" if are_hidden else None, share) for index in range(count)]
     folder = lock_dir or make_own_folder("sentiment-devices-")
     folder.mkdir(parents=True, exist_ok=True)
-    known = _ask_driver() or {}
+    try:
+        known = _ask_driver() or {}
+    except subprocess.TimeoutExpired:
+        log.warning("nvidia-smi does not answer: a GPU that another command calls by another name may be taken twice.")
+        known = {}
     slots: list[Slot] = []
     for part in range(trials_per_device):  # evenly: device by device
         taken: list[tuple[str, FileLock]] = []

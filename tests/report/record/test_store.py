@@ -110,9 +110,11 @@ def test_a_sweep_is_taken_in_by_its_name_and_no_path_of_this_machine_with_it(tmp
     words = {
         "--config-dir": None, "my/conf": "FOLDER", "--config-path=../other": "--config-path=FOLDER",
         "--config-name": None, "mine": None, "-m": None, "seed=0,1": None, "++data.path=data": "++data.path=FOLDER",
-        "trainer.teachers=[/my/a,models:/b@champion,'~/c']": "trainer.teachers=[FOLDER,models:/b@champion,'FOLDER']",
+        "trainer.teachers=[/my/a,models:/b@champion,'~/c', /d/]": (
+            "trainer.teachers=[FOLDER/a,models:/b@champion,'FOLDER/c', FOLDER/d]"
+        ),
         "hydra.searchpath=[pkg://x,file:///my/conf]": "hydra.searchpath=[pkg://x,FOLDER]",
-        "hydra.sweep.dir=/my/sweep": "hydra.sweep.dir=FOLDER", "trainer.init_from=multirun/a/0": None,
+        "hydra.sweep.dir=/my/sweep": "hydra.sweep.dir=FOLDER/sweep", "trainer.init_from=multirun/a/0": None,
         "tracking.uri=sqlite:////my/mlflow.db": "tracking.uri=FOLDER", "data.delimiter=/": None, "~pretrain": None,
         "hydra.sweeper.storage=postgresql+psycopg://me@host/db": "hydra.sweeper.storage=FOLDER",
     }  # fmt: skip
@@ -128,5 +130,5 @@ def test_a_sweep_is_taken_in_by_its_name_and_no_path_of_this_machine_with_it(tmp
 def test_names_are_those_of_every_other_place(make_run):
     run = make_run(0, optimizer__lr="0.007834365723786424", model__heads="2", trainer__init_from="/my/model")
     run = strip_paths(run)
-    assert run.name == "rnn lr=0.007834 heads=2 init_from=FOLDER"
-    assert run.params["trainer.init_from"] == "FOLDER"
+    assert run.name == "rnn lr=0.007834 heads=2 init_from=FOLDER/model"
+    assert run.params["trainer.init_from"] == "FOLDER/model"

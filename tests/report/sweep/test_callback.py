@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
 import warnings
@@ -349,7 +350,7 @@ def test_a_second_multirun_leaves_the_folder_of_a_living_one_as_it_is(make_confi
     (tmp_path / "sweep/command.txt").write_text("the first one's")
     with pytest.raises(SystemExit):
         start(SweepCallback(), config)
-    assert f"Another command works in {tmp_path}/sweep.\n  -> " in capsys.readouterr().err
+    assert f"Another command works in {tmp_path}/sweep, on {socket.gethostname()}.\n  -> " in capsys.readouterr().err
     assert (tmp_path / "sweep/command.txt").read_text() == "the first one's"
     first.on_multirun_end(config)
 

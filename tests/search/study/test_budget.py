@@ -229,17 +229,22 @@ def test_a_job_that_is_over_time_ends_at_its_report_and_counts_as_pruned(sweep):
         sweep(*SPACE, "hydra.sweeper.budget=1.5s", task=Stepping(seconds=8))
 
 
-def test_no_further_repeat_begins_when_the_time_is_over(sweep):
+def test_no_further_repeat_begins_when_the_time_is_over(sweep, caplog):
     runs = []
 
     def task(config):
         runs.append(config.x)
+        current_trial().report(1.0, step=0)
         time.sleep(1.1)
         return abs(config.x)
 
-    with pytest.raises(StudyEndedError, match=r"1 were pruned. Of the budget(.|\n)*raise it"):
+    refused = pytest.raises(StudyEndedError, match=r"1 were pruned. Of the budget(.|\n)*raise it")
+    with caplog.at_level("INFO"), refused:
         sweep(*SPACE, "hydra.sweeper.budget=1s", "hydra.sweeper.repeats=2", task=task)
     assert len(runs) == 1
+    assert any(
+        line.startswith("#0 pruned after 1 reports") and "did not report" not in line for line in caplog.messages
+    )
 
 
 def test_a_job_on_a_machine_of_another_clock_ends_when_its_command_asks(study_dir):
@@ -369,7 +374,8 @@ def test_what_the_first_job_does_for_all_is_no_part_of_the_length_of_a_job(sweep
     def task(config):
         trial = current_trial()
         if trial.number == 0:
-            trial._began -= 20
+            trial.progress(0.0, "learns words")
+            trial._began, trial._waits_since = trial._began - 20, trial._waits_since - 20
             trial.progress(0.0, "learns words")
         for step in range(4):
             trial.report(abs(config.x), step=step)
@@ -500,3 +506,11 @@ def test_a_job_takes_the_time_of_all_its_attempts(sweep):
     assert seconds[2] >= 0.8
     alone = Meter(1).measure(study.trials[2:], [])
     assert alone.trial_seconds >= 0.8
+
+
+def test_a_population_has_to_have_a_size(make_search):
+    pruner = {"_target_": "sentiment.search.study.population.PopulationPruner"}
+    options = make_search(full_trials=6.0, n_trials=None, pruner=pruner).options
+    given = ["hydra.sweeper.n_trials=null", "hydra.sweeper.full_trials=6"]
+    with pytest.raises(ConfigError, match="the size of the population"):
+        open_end(options, OmegaConf.create({"hydra": {"overrides": {"hydra": given}}}))

@@ -20,7 +20,7 @@ EXTRA = {
     "patient": ["hydra.sweeper.pruner.patience=1"],
     "hyperband": [f"hydra.sweeper.pruner.max_resource={STEPS}"],
     "successive_halving": ["hydra.sweeper.pruner.reduction_factor=2", "hydra.sweeper.pruner.min_resource=1"],
-    "wilcoxon": ["hydra.sweeper.repeats=2"],
+    "wilcoxon": ["hydra.sweeper.repeats=5"],
     "population": ["hydra.sweeper.pruner.keys=[x]"],
 }
 
