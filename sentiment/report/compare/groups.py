@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
 from sentiment.errors import SentimentError
-from sentiment.format import join_names
+from sentiment.format import format_setting, join_names
+from sentiment.nearest import nearest
 from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.run_name import shorten
@@ -22,24 +23,44 @@ class ComparisonError(SentimentError):
 
 
 def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]:
-    """Group runs of a sweep by a setting: ``model``, ``model.pooling``.
+    """Group runs of a sweep by a setting: ``model``, ``model.pooling``, or ``pooling`` where no other ends so.
 
     Raises:
         ComparisonError: No run has the setting, or all have the same value.
     """
+    varying = _varying(runs)
+    settings = [run.record.settings for run in runs]
+    key = _complete(by, varying, dict.fromkeys(key for one in settings for key in one))
     groups: dict[str, list[StoredRun]] = {}
-    for run in runs:
-        settings = run.record.settings
-        value = run.record.option if by == "model" else settings.get(by, settings.get(f"{by}.name"))
+    for run, one in zip(runs, settings, strict=True):
+        value = run.record.option if by == "model" else one.get(key)
         if value is not None:
-            groups.setdefault(value if by == "model" else f"{by.rpartition('.')[2]}={value}", []).append(run)
+            groups.setdefault(value, []).append(run)
+    if by != "model":
+        shown = [format_setting(value) for value in groups]
+        # Two numbers may be equal to the digits that people read.
+        values = shown if len(set(shown)) == len(groups) else list(groups)
+        groups = {f"{by.rpartition('.')[2]}={text}": groups[value] for text, value in zip(values, groups, strict=True)}
     if len(groups) < 2:
         found = f"only {next(iter(groups))}" if groups else "no finished run that has it"
+        near = None if groups else nearest(by, ["model", *varying])
         raise ComparisonError(
-            f"The runs cannot be grouped by {by}: there is {found}.\n"
-            f"  -> group by a setting in which they differ: --by KEY, one of {join_names(_varying(runs)) or 'none'}"
+            f"The runs cannot be grouped by {by}: there is {found}.\n  -> "
+            + (f"did you mean --by {near}? " if near else "")
+            + f"group by a setting in which they differ: --by KEY, one of {join_names(varying) or 'none'}"
         )
     return groups
+
+
+def _complete(by: str, varying: Sequence[str], known: Collection[str]) -> str:
+    """Return the key that a person means, who may name a group (``optimizer``) or the last part of one key alone."""
+    if by in known or f"{by}.name" in known:
+        return by if by in known else f"{by}.name"
+    for keys in (varying, known):
+        named = [key for key in keys if key.rpartition(".")[2] == by]
+        if named:
+            return named[0] if len(named) == 1 else by
+    return by
 
 
 def keep_finished(runs: Sequence[StoredRun], table: SweepTable) -> tuple[list[StoredRun], list[str]]:

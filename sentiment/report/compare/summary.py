@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.errors import SentimentError
-from sentiment.format import format_difference, format_metric, is_share, name_metric
+from sentiment.format import format_difference, format_metric, is_share, join_names, name_metric
 from sentiment.report.compare.comparison import Comparison, Group, Pair
 from sentiment.report.draw.table import Cell, Column, DataTable, open_console, open_table, write_table
 
@@ -58,15 +58,17 @@ def _make_pair_table(comparison: Comparison) -> Table:
         if pair.difference is None:
             table.add_row(Text(name), "-", "-", "-", "none: a single run has no spread")
             continue
-        low, high = (format_difference(comparison.metric, end) for end in (pair.difference.low, pair.difference.high))
+        low, high = pair.difference.low, pair.difference.high
+        ends = [format_difference(comparison.metric, end) for end in (low, high)]
         value = format_difference(comparison.metric, pair.difference.value)
-        table.add_row(Text(name), value, f"{low} to {high}", _write_p_value(pair.p_value), Text(pair.difference.test))
+        interval = "-" if low == high else " to ".join(ends)  # nothing varies
+        table.add_row(Text(name), value, interval, _write_p_value(pair.p_value), Text(pair.difference.test))
     return table
 
 
 def _interval(metric: str, group: Group) -> str:
     low, high = group.estimate.low, group.estimate.high
-    return "-" if math.isnan(low) else f"{format_metric(metric, low)} to {format_metric(metric, high)}"
+    return "-" if len(set(group.values)) == 1 else f"{format_metric(metric, low)} to {format_metric(metric, high)}"
 
 
 def _write_p_value(p_value: float) -> str:
@@ -83,9 +85,16 @@ def conclude(comparison: Comparison) -> str:
         return f"{clauses[0]}."
     shown = [clause for clause, pair in zip(clauses, pairs, strict=True) if pair.better]
     silent = [f"{pair.first} and {pair.second}" for pair in pairs if not pair.better and not math.isnan(pair.p_value)]
-    untested = [clause for clause, pair in zip(clauses, pairs, strict=True) if math.isnan(pair.p_value)]
     parts = [*shown, *([f"no difference shown between {', '.join(silent)}"] if silent else [])]
-    parts += [f"{clause[0].lower()}{clause[1:]}" for clause in untested]
+    untested = [pair for pair in pairs if math.isnan(pair.p_value)]
+    for reason, some in (
+        ("nothing varies between their seeds", [pair for pair in untested if pair.difference is not None]),
+        ("nobody knows the spread between seeds of a single run", [pair for pair in untested if not pair.difference]),
+    ):
+        names = join_names([f"{pair.first} and {pair.second}" for pair in some])
+        parts += [f"nothing can be concluded on {name_metric(comparison.metric)} between {names}: {reason}"][
+            : len(some)
+        ]
     sentence = "; ".join(parts)
     return f"{sentence}." if shown else f"{sentence[0].upper()}{sentence[1:]}."
 
@@ -123,9 +132,9 @@ def _conclude_pair(metric: str, pair: Pair, groups: Mapping[str, Group]) -> str:
 
 
 def _evidence(metric: str, low: float, high: float, pair: Pair, first: Group, second: Group) -> str:
-    ends = f"{format_difference(metric, low)} to {format_difference(metric, high)}"
+    ends = f"95 % interval {format_difference(metric, low)} to {format_difference(metric, high)}, "
     p_value = f"p {'' if pair.p_value < 0.001 else '= '}{_write_p_value(pair.p_value)}"
-    return f"95 % interval {ends}, {p_value}, {_sample(pair, first, second)}"
+    return f"{'' if low == high else ends}{p_value}, {_sample(pair, first, second)}"
 
 
 def _sample(pair: Pair, first: Group, second: Group) -> str:

@@ -121,8 +121,11 @@ def test_single_runs_on_validation_allow_no_conclusion(make_run):
 def test_every_pair_that_allows_no_conclusion_has_its_reason_and_its_line(make_run, tmp_path):
     groups = groups_of(make_run, first=(0.9, 0.9, 0.9), second=(0.8, 0.8, 0.8)) | {"third": [make_run("third")]}
     comparison = compare_runs(groups)
-    assert conclude(comparison).count("but nothing varies between their seeds") == 1
-    assert conclude(comparison).count("nobody knows the spread between seeds") == 2
+    assert conclude(comparison) == (
+        "Nothing can be concluded on test accuracy between rnn and transformer: nothing varies between their seeds; "
+        "nothing can be concluded on test accuracy between rnn and third, transformer and third: nobody knows the "
+        "spread between seeds of a single run."
+    )
     assert not any("Holm" in note for note in comparison.notes), "nothing was tested"
     write_csv(comparison, tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_text(encoding="utf-8").count("difference,") == 3
@@ -141,6 +144,14 @@ def test_a_pair_whose_seeds_never_vary_is_not_decided(make_run):
     comparison = compare_runs(groups_of(make_run, (0.9, 0.9), (0.8, 0.8)))
     assert comparison.pairs[0].better is None
     assert "nothing varies between their seeds" in conclude(comparison)
+
+
+def test_where_nothing_varies_there_is_no_interval(make_run, capsys):
+    comparison = compare_runs(groups_of(make_run, (0.8, 0.8), (0.8, 0.8)))
+    print_comparison(comparison, Console(width=120, highlight=False))
+    printed = capsys.readouterr().out
+    assert " to " not in printed
+    assert printed.splitlines()[-1].endswith("is 0.00 points of test accuracy (p = 1, 2 seeds each)")
 
 
 def test_other_data_is_refused_with_what_differs(make_run):
@@ -242,6 +253,20 @@ def test_a_sweep_is_split_by_a_setting(make_run):
         "pooling=max": 2,
     }
     assert list(split_runs([*runs, make_run("transformer")], "model")) == ["rnn", "transformer"]
+
+
+def test_a_setting_may_be_named_by_its_last_part_and_drawn_numbers_are_read_by_people(make_run):
+    drawn = "0.2070978773939142"
+    runs = [make_run("rnn", 0, params={"model.dropout": dropout}) for dropout in (drawn, "0.1")]
+    assert (
+        list(split_runs(runs, "dropout"))
+        == list(split_runs(runs, "model.dropout"))
+        == ["dropout=0.2071", "dropout=0.1"]
+    )
+    near = [make_run("rnn", 0, params={"model.dropout": dropout}) for dropout in (drawn, f"{drawn}1")]
+    assert list(split_runs(near, "dropout")) == [f"dropout={drawn}", f"dropout={drawn}1"]
+    with pytest.raises(ComparisonError, match=r"no finished run that has it(.|\n)*did you mean --by model\.dropout\?"):
+        split_runs(runs, "droput")
 
 
 def test_runs_of_a_trial_that_did_not_finish_are_left_out(make_run):
