@@ -424,7 +424,7 @@ def test_a_relative_config_path_starts_from_the_program_as_in_hydra(tmp_path, mo
     monkeypatch.chdir(elsewhere)
     check_command_line(["--config-path", "mine", "seed=1"], program / "conf", "config")
     (program / "mine").rename(elsewhere / "mine")
-    with pytest.raises(ConfigError, match=f"{program}/mine is no folder"):
+    with pytest.raises(ConfigError, match=r"--config-path: .* is no folder"):
         check_command_line(["--config-path", "mine", "seed=1"], program / "conf", "config")
 
 

@@ -268,12 +268,10 @@ def test_who_ends_the_wait_for_mlflow_ends_no_run(project, server, result, caplo
     def interrupted(deliverer, seconds):
         seen.append(read_result(project.output_dir() / "result.json").status)
         threading.Timer(0.5, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)).start()
-        finish(deliverer, seconds)
+        finish(deliverer, 1e6)  # the store never answers: nothing else ends the wait
 
     monkeypatch.setattr(Deliverer, "finish", interrupted)
-    began = time.monotonic()
     train(context_of(project, server), result, between=lambda epoch: epoch == EPOCHS and server.gate.clear())
-    assert time.monotonic() - began < 20
     assert (seen, read_result(project.output_dir() / "result.json").status) == (["FINISHED"], "FINISHED")
     assert f"python -m sentiment sync {project.output_dir()}" in caplog.text
     server.gate.set()
