@@ -22,7 +22,8 @@ class Commit:
 
     Attributes:
         hash: In full.
-        is_dirty: Whether files differ from it; None where git does not tell.
+        is_dirty: Whether its files differ, or there is code that it lacks; None where git does not tell. A new file of
+            settings, as commands write them, is no code.
     """
 
     hash: str
@@ -37,8 +38,9 @@ def read_commit(folder: Path) -> Commit | None:
     commit = read_output([*GIT, "-C", str(folder), "rev-parse", "HEAD"])
     if commit is None:
         return None
-    changes = read_output([*GIT, "-C", str(folder), "status", "--porcelain"])
-    return Commit(commit, None if changes is None else bool(changes))
+    changes = read_output([*GIT, "-C", str(folder), "status", "--porcelain", "--untracked-files=no"])
+    added = read_output([*GIT, "-C", str(folder), "ls-files", "--others", "--exclude-standard", "--", "*.py"])
+    return Commit(commit, None if changes is None or added is None else bool(changes or added))
 
 
 def read_output(command: list[str]) -> str | None:
