@@ -151,7 +151,7 @@ def test_where_nothing_varies_there_is_no_interval(make_run, capsys):
     print_comparison(comparison, Console(width=120, highlight=False))
     printed = capsys.readouterr().out
     assert " to " not in printed
-    assert printed.splitlines()[-1].endswith("is 0.00 points of test accuracy (p = 1, 2 seeds each)")
+    assert printed.splitlines()[-1].endswith("is 0.00 points of test accuracy (p = 1, 2 seeds each).")
 
 
 def test_other_data_is_refused_with_what_differs(make_run):
