@@ -47,8 +47,14 @@ LONGEST_PAUSE_SECONDS = 60.0
 FAILURES = 3
 """Attempts in a row without any progress after which the end of a command waits no longer."""
 
-REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "BAD_REQUEST")
+REFUSALS = (
+    "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "BAD_REQUEST",
+    "PERMISSION_DENIED",
+)  # fmt: skip
 """MLflow's codes for what will not be taken at the next attempt either."""
+
+REFUSALS_OF_ALL = (401, 407, 408, 429)
+"""HTTP statuses 4xx that say nothing of what was sent: who sends is not let in, or sends too fast or too slowly."""
 
 NOTED_TAG = "sentiment.noted"
 """Tag of a logged model: time of the note by which it was logged, in ms."""
@@ -191,7 +197,7 @@ class Deliverer:
                 if not self.failures and not failures:
                     self._tell(reason, outbox, error)
                 failures[outbox.folder] = reason
-                if is_away(error):
+                if is_away(error, outbox.folder):
                     away[outbox.store] = reason
         self.failures = failures
         return is_whole and not failures
@@ -415,11 +421,16 @@ def has_end_waiting(outbox: Outbox) -> bool:
     return any(note["kind"] in ("end", "sweep_end") for _, note in waiting)
 
 
-def is_away(error: BaseException) -> bool:
-    """Return whether a store does not answer, or can take nothing: not where it refuses a run, or a folder fails."""
+def is_away(error: BaseException, folder: Path) -> bool:
+    """Return whether a store does not answer, or can take nothing: not where it refuses a run, or its folder fails."""
     cause = error.__cause__
-    is_refusal = isinstance(cause, MlflowException) and cause.error_code in REFUSALS
-    return isinstance(error, TrackingError) and cause is not None and not is_refusal
+    if isinstance(cause, MlflowException):
+        is_of_run = cause.error_code in REFUSALS
+    elif (response := getattr(cause, "response", None)) is not None:  # an HTTPError of `requests`, which sends files
+        is_of_run = 400 <= response.status_code < 500 and response.status_code not in REFUSALS_OF_ALL
+    else:
+        is_of_run = isinstance(cause, OSError) and f"{folder}/" in str(cause)  # a file of the run cannot be read
+    return isinstance(error, TrackingError) and cause is not None and not is_of_run
 
 
 def count_alike(waiting: Sequence[tuple[int, Note]]) -> int:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from sentiment.__main__ import main
 from sentiment.errors import ConfigError, TrackingError
@@ -313,6 +319,45 @@ def test_each_store_and_each_folder_stands_for_itself(project, server, result, m
     assert ("'gone'" in told[3], ".mlflow.json.lock" in told[4]) == (True, True)
     assert Outbox(project.output_dir(4)).is_delivered
     assert tried == [server.uri], "the second run for it is not tried after the first"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_store"),
+    [
+        (lambda file: PermissionError(13, "Permission denied", str(file)), False),
+        (lambda file: shutil.Error([(str(file), "/tmp/a", "Permission denied")]), False),
+        (lambda file: OSError(28, "No space left on device", "/mlartifacts/1"), True),
+        (lambda file: make_http_error(413), False),
+        (lambda file: make_http_error(401), True),
+        (lambda file: make_http_error(429), True),
+        (lambda file: make_http_error(503), True),
+        (lambda file: requests.ConnectionError("refused"), True),
+        (lambda file: MlflowException("not yours", PERMISSION_DENIED), False),
+        (lambda file: MlflowException("database is locked"), True),
+    ],
+)
+def test_what_fails_of_one_run_keeps_no_other_one_waiting(project, result, monkeypatch, error, is_of_store):
+    """A file of its own that cannot be read, or what the server refuses of it; and what says that the store is away."""
+    for number in (0, 1):
+        train(project.context(project.settings(), "seed=0", job_number=number), result)
+    first, second = find_outboxes(project.folder)
+    upload = MlflowClient.log_artifact
+
+    def log_artifact(client, run_id, file, *place):
+        if Path(file).is_relative_to(first.folder):
+            raise error(file)
+        upload(client, run_id, file, *place)
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", log_artifact)
+    deliverer = Deliverer(project.folder)
+    assert not deliverer.deliver()
+    assert (first.is_delivered, second.is_delivered) == (False, not is_of_store)
+
+
+def make_http_error(status):
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(f"{status} for http://host", response=response)
 
 
 def test_what_lies_below_the_folder_of_a_run_is_delivered_too(tmp_path):
