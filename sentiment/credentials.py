@@ -24,6 +24,8 @@ STORAGE_PASSWORD = "SENTIMENT_STORAGE_PASSWORD"
 ADDRESSES = {"tracking": TRACKING_PASSWORD, "hydra.sweeper": STORAGE_PASSWORD}
 """Groups with a key that takes an address."""
 
+SQLITE = "sqlite:///"
+
 LOST_PASSWORD = re.compile(r"(?P<before>[\w.+-]+):(?P<password>[^\s@'\"]+)@")
 """A password in what was to be a URL."""
 
@@ -83,10 +85,12 @@ def _hide(text: str, key: str, variable: str | None) -> str:
 def take_tracking_uri(uri: str) -> str:
     """Take a tracking URI that a person typed: see `hide_tracking_password`; the server is named by it.
 
+    A relative SQLite file is looked for where the command was started, as `tracking.uri` is.
+
     Raises:
         ConfigError: It is no URL, or holds several passwords.
     """
-    hidden = hide_tracking_password(uri)
+    hidden = anchor_store(hide_tracking_password(uri), Path.cwd())
     name_server(hidden)
     return hidden
 
@@ -108,6 +112,13 @@ def is_named(uri: str) -> bool:
 def _locate(uri: str) -> str:
     parts = urlsplit(uri)
     return f"{parts.scheme.partition('+')[0]}://{parts.netloc.rpartition('@')[2]}"
+
+
+def anchor_store(uri: str, working_dir: Path) -> str:
+    """Return a tracking URI that names the same SQLite file wherever it is read."""
+    file = uri.removeprefix(SQLITE)
+    is_relative = file not in ("", uri) and not file.startswith(("/", ":memory:"))
+    return f"{SQLITE}{os.path.normpath(working_dir / file)}" if is_relative else uri
 
 
 def is_same_store(uri: str, other: str) -> bool:

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
         SentimentError: There is no such folder, or the store does not take everything.
     """
     from sentiment.config.home import read_portable
-    from sentiment.credentials import is_same_store
+    from sentiment.credentials import anchor_store, is_same_store
     from sentiment.errors import TrackingError
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
@@ -53,7 +53,8 @@ def run(options: argparse.Namespace) -> None:
             + (f"did you mean {', '.join(near)}?" if near else "name the folder of a run or a sweep")
         )
     uri = stored_runs.choose_tracking_uri(options.tracking_uri)
-    stores = sorted({read_portable(store) for outbox in find_outboxes(folder) for store in outbox.stores})
+    noted = {store for outbox in find_outboxes(folder) for store in outbox.stores}
+    stores = sorted(anchor_store(read_portable(store), Path.cwd()) for store in noted)
     if options.tracking_uri is not None and not any(is_same_store(uri, store) for store in stores):
         raise TrackingError(
             f"Nothing in {folder} goes to {uri}: it is for {', '.join(stores)}.\n"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from sentiment.config.faults import read_faults
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import Settings
-from sentiment.credentials import find_passwords
+from sentiment.credentials import anchor_store, find_passwords
 from sentiment.errors import ConfigError, Fault
 
 INPUT_PATHS = (
@@ -40,8 +40,6 @@ LONGEST_REASON = 200
 OUTPUT_PATHS = (
     ("data", "cache_dir"), ("pretrain", "cache_dir"), ("tracking", "artifact_dir"), ("tracking", "tensorboard_dir"),
 )  # fmt: skip
-
-SQLITE = "sqlite:///"
 
 
 def read_settings(config: DictConfig, working_dir: Path) -> Settings:
@@ -166,13 +164,6 @@ def _make_paths_absolute(values: dict[str, Any], working_dir: Path) -> list[Faul
     if isinstance(tracking, dict) and isinstance(tracking.get("uri"), str):
         tracking["uri"] = anchor_store(tracking["uri"], working_dir)
     return faults
-
-
-def anchor_store(uri: str, working_dir: Path) -> str:
-    """Return a tracking URI that names the same SQLite file wherever it is read."""
-    file = uri.removeprefix(SQLITE)
-    is_relative = file not in ("", uri) and not file.startswith(("/", ":memory:"))
-    return f"{SQLITE}{os.path.normpath(working_dir / file)}" if is_relative else uri
 
 
 def find_own_splits(path: Path) -> dict[str, Path]:

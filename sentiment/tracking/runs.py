@@ -15,7 +15,7 @@ import numpy as np
 
 from sentiment.config.home import PROJECT_DIR, read_portable
 from sentiment.config.schema import Settings
-from sentiment.credentials import hide_tracking_password, name_server
+from sentiment.credentials import anchor_store, hide_tracking_password, name_server
 from sentiment.errors import TrackingError
 from sentiment.scratch import Scratch
 from sentiment.tracking.folder import PREDICTIONS_FILE
@@ -146,7 +146,8 @@ class StoredRun:
 def choose_tracking_uri(option: str | None) -> str:
     """Choose the MLflow store: the option, else ``MLFLOW_TRACKING_URI`` as in MLflow's own commands, else our own."""
     named = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = option or (hide_tracking_password(named, "MLFLOW_TRACKING_URI") if named else TRACKING_URI)
+    chosen = option or (hide_tracking_password(named, "MLFLOW_TRACKING_URI") if named else TRACKING_URI)
+    uri = anchor_store(chosen, Path.cwd())
     name_server(uri)
     return uri
 

@@ -39,15 +39,22 @@ def test_a_name_under_multirun_is_found_also_where_a_folder_here_is_called_so(mu
     assert capsys.readouterr().out == "Everything is delivered.\n"
 
 
-def test_a_store_that_nothing_goes_to_is_refused(multirun, capsys):
-    deliver(Outbox(multirun / "a" / "0"), "sqlite:///x.db")
+def test_a_store_that_nothing_goes_to_is_refused(multirun, tmp_path, capsys):
+    x, y = (f"sqlite:///{tmp_path}/{name}.db" for name in "xy")
+    deliver(Outbox(multirun / "a" / "0"), x)  # as it is noted, however it was typed
     deliver(Outbox(multirun / "b" / "0"), "http://mlflow.example:5000")
-    for uri in ("sqlite:///x.db", "http://me@mlflow.example:5000"):
+    for uri in (x, "sqlite:///x.db", "sqlite:///multirun/../x.db", "http://me@mlflow.example:5000"):
         main(["sync", "--tracking-uri", uri])
         assert capsys.readouterr().out == "Everything is delivered.\n"
-    for uri in ("sqlite:///y.db", "http://mlflow.example:6000"):
-        with pytest.raises(TrackingError, match=f"goes to {uri}: it is for http://mlflow.example:5000, sqlite:///x.db"):
-            main(["sync", "--tracking-uri", uri])
+    for typed, uri in (("sqlite:///y.db", y), *[("http://mlflow.example:6000",) * 2]):
+        with pytest.raises(TrackingError, match=f"goes to {uri}: it is for http://mlflow.example:5000, {x}"):
+            main(["sync", "--tracking-uri", typed])
+
+
+def test_a_store_that_an_earlier_version_noted_as_it_was_typed_is_found(multirun, capsys):
+    deliver(Outbox(multirun / "a" / "0"), "sqlite:///x.db")
+    main(["sync", "--tracking-uri", "sqlite:///x.db"])
+    assert capsys.readouterr().out == "Everything is delivered.\n"
 
 
 def test_where_nothing_was_run_there_is_nothing_to_deliver(multirun, capsys):

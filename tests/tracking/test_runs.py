@@ -282,9 +282,10 @@ def test_the_default_store_is_that_of_the_configuration():
         assert compose("config").tracking.uri == TRACKING_URI
 
 
-def test_the_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch):
+def test_the_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///env.db")
-    assert choose_tracking_uri("sqlite:///option.db") == "sqlite:///option.db"
-    assert choose_tracking_uri(None) == "sqlite:///env.db"
+    assert choose_tracking_uri("sqlite:///option.db") == f"sqlite:///{tmp_path}/option.db"
+    assert choose_tracking_uri(None) == f"sqlite:///{tmp_path}/env.db"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert choose_tracking_uri(None) == TRACKING_URI

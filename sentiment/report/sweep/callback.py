@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
-from sentiment.config.reading import anchor_store
 from sentiment.config.run_context import take_answer_file, write_multirun_command
+from sentiment.credentials import anchor_store
 from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.sweep.closing import (
     KILLED,

@@ -378,6 +378,14 @@ def test_half_a_line_of_a_killed_process_waits_for_nobody(tmp_path, capsys):
         assert capsys.readouterr().out == said
 
 
+def test_the_store_of_a_run_is_named_as_it_was_for_the_run(project, result, monkeypatch, capsys):
+    monkeypatch.chdir(project.folder)
+    with open_recorder(project.context(project.settings("tracking.uri=sqlite:///own.db"), job_number=0)) as recorder:
+        recorder.finished(result)
+    main(["sync", str(project.folder / "multirun"), "--tracking-uri", "sqlite:///own.db"])
+    assert capsys.readouterr().out == "1 delivered.\n"
+
+
 def test_an_address_with_a_name_is_used_for_a_record_without_it(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(delivery, "open_client", opened.append)
