@@ -259,6 +259,7 @@ class OneDelivery:
         self._outbox = outbox
         self._opening = opening
         self._state = outbox.delivery
+        self._later: list[tuple[int, Note]] = []
 
     def run(self) -> bool:
         """Return whether all is delivered; False where another process is at it."""
@@ -271,10 +272,11 @@ class OneDelivery:
             waiting = self._outbox.read(self._state.offset)
             while waiting:
                 count = count_alike(waiting)
+                self._later = waiting[count:]
                 self._deliver([note for _, note in waiting[:count]])
                 self._state = replace(self._state, offset=waiting[count - 1][0])
                 self._outbox.save(self._state)
-                waiting = waiting[count:]
+                waiting = self._later
         return True
 
     def _deliver(self, notes: list[Note]) -> None:
@@ -367,7 +369,8 @@ class OneDelivery:
         """Return a file or folder that is to be uploaded; None where it is gone, or leads out of the run's folder.
 
         A note that somebody else wrote shall not upload a person's keys. Nor is a file uploaded that is not the one
-        that was noted: another run in the folder has written its own in its place.
+        that was noted: another run in the folder has written its own in its place. Where an earlier version noted no
+        digest, that is taken for granted where another run has begun there since.
         """
         file, folder = self._outbox.folder / name, self._outbox.folder.resolve()
         if not file.exists():
@@ -376,7 +379,9 @@ class OneDelivery:
         if not all(one.resolve().is_relative_to(folder) for one in (file, *file.rglob("*"))):
             log.warning("%s leads out of the run's folder; it is not uploaded.", file)
             return None
-        if note.get("digests", {}).get(name) not in (None, hash_file(file)):
+        digest = note.get("digests", {}).get(name)
+        began = {later["key"] for _, later in self._later if later["kind"] == "start"}
+        if began - {self._state.key} if digest is None else digest != hash_file(file):
             log.warning("Another run in %s replaced files before MLflow had them.", self._outbox.folder)
             return None
         return file
