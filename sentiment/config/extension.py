@@ -249,7 +249,7 @@ def _adding(group: Kind, settings: type[BaseModel]) -> Callable[[T], T]:
     def add(target: T) -> T:
         option = Option(group, _read_name(group, settings), settings, target)
         _check(option, target)
-        OPTIONS[group, option.name] = replace(option, code=_hash_code(target))
+        OPTIONS[group, option.name] = replace(option, code=_hash_code(target), module=_being_loaded[-1])
         return target
 
     return add

@@ -36,6 +36,8 @@ class Option:
         fitter: Import path of the function that fits a model in one go, on the CPU and with a single validation at its
             end; None: by gradient steps, epoch after epoch.
         code: SHA-256 of the file of an extension's class and its package's parts; None for a built-in option.
+        module: The module of an extension by which it was registered, whatever its class is of; None for a built-in
+            option.
     """
 
     group: Kind
@@ -44,6 +46,7 @@ class Option:
     target: type | str
     fitter: str | None = None
     code: str | None = None
+    module: str | None = None
 
     def load(self) -> type:
         """Import the class that the option builds."""

@@ -139,6 +139,7 @@ def test_the_file_is_known_as_it_was_imported(write, tmp_path):
     load_extensions(package)
     [found] = list_extensions()
     assert found.code == hashlib.sha256((tmp_path / package / "bag.py").read_bytes()).hexdigest()
+    assert found.module == f"{package}.bag"
 
 
 def test_the_parts_of_a_file_are_its_code_too(write, tmp_path):

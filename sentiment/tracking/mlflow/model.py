@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tempfile
 import warnings
@@ -106,18 +107,27 @@ def _pack_code(file: Path, option: Option) -> Path:
 def _list_needed(extensions: Path, option: Option) -> set[str]:
     """Return the files and folders among the extensions that an option needs: its own, parts, and what these import."""
     entries = {entry.name for entry in extensions.iterdir()}
-    own = [] if isinstance(option.target, str) else [option.target.__module__.split(".")[2]]
+    own = "" if option.module is None else option.module.rpartition(".")[2]
     needed, unread = (
         set[str](),
-        {entry for entry in entries if entry.startswith("_") or entry.removesuffix(".py") in own},
+        {entry for entry in entries if entry.startswith("_") or entry.removesuffix(".py") == own},
     )
     while unread:
         needed |= unread
         files = [file for name in unread for file in (extensions / name, *(extensions / name).rglob("*.py"))]
-        lines = [line for file in files if file.is_file() for line in file.read_text("utf-8").splitlines()]
-        imports = {word for line in lines if "import" in line for word in re.findall(r"\w+", line)}
+        imports = {word for file in files if file.is_file() for word in _list_imports(file)}
         unread = {entry for entry in entries - needed if entry.removesuffix(".py") in imports}
     return needed
+
+
+def _list_imports(file: Path) -> set[str]:
+    """Return the words of a file's imports, ``import_module`` included; what cannot be parsed imports nothing."""
+    try:
+        nodes = ast.walk(ast.parse(file.read_bytes()))
+    except (SyntaxError, ValueError):
+        return set()
+    lines = [ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
+    return {word for line in lines if "import" in line for word in re.findall(r"\w+", line)}
 
 
 def requirements() -> list[str]:

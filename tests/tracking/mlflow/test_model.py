@@ -179,18 +179,25 @@ def test_what_prediction_imports_comes_with_the_requirements():
 
 
 @pytest.mark.parametrize(
-    ("target", "expected"),
-    [("a:B", set()), (type("Net", (), {"__module__": "sentiment.extensions.net"}), {"net", "base"})],
+    ("target", "module", "expected"),
+    [
+        ("a:B", None, set()),
+        (type("Net", (), {"__module__": "sentiment.extensions.net"}), "sentiment.extensions.net", {"net", "base"}),
+        (torch.nn.Linear, "sentiment.extensions.net", {"net", "base"}),
+        (type("Net", (), {"__module__": "library"}), "sentiment.extensions.loading", {"loading", "base"}),
+    ],
 )
-def test_of_the_extensions_those_go_along_that_the_model_needs(tmp_path, monkeypatch, target, expected):
+def test_of_the_extensions_those_go_along_that_the_model_needs(tmp_path, monkeypatch, target, module, expected):
     """Any other may import what the server does not have, and would keep all models from being loaded."""
     folder = tmp_path / "sentiment" / "extensions"
     folder.mkdir(parents=True)
-    files = {"__init__": "", "_part": "", "net": "from sentiment.extensions.base import Base", "base": "import torch"}
-    for name, content in {**files, "kappa": "import nowhere_installed"}.items():
+    imports = "from sentiment.extensions import (  # what it builds on\n    base,\n)\n# nor does it import kappa"
+    files = {"__init__": "", "_part": "", "net": imports, "base": "import torch", "kappa": "import nowhere_installed"}
+    loading = "import importlib\nbase = importlib.import_module('sentiment.extensions.base')"
+    for name, content in {**files, "loading": loading}.items():
         (folder / f"{name}.py").write_text(content)
     monkeypatch.setattr("sentiment.__file__", str(tmp_path / "sentiment" / "__init__.py"))
-    file = _pack_code(tmp_path / "code.zip", Option("model", "net", BaseModel, target))
+    file = _pack_code(tmp_path / "code.zip", Option("model", "net", BaseModel, target, module=module))
     packed = {Path(name).stem for name in zipfile.ZipFile(file).namelist()}
     assert packed == {"__init__", "_part"} | expected
 
