@@ -58,8 +58,17 @@ def close_killed(sweep_dir: Path) -> bool:
     try:
         with sign.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_own = file.read() in ("", socket.gethostname())
-            if not is_own or any(is_alive(folder, RUN_FILE) for folder in _list_jobs(sweep_dir)):
+            host = file.read()
+            if host not in ("", socket.gethostname()):
+                log.info(
+                    "%s is not closed: its command worked on %s, and whether it still does cannot be seen from here.\n"
+                    "  -> if it was killed: truncate -s 0 %s, then ask for the report again",
+                    sweep_dir,
+                    host,
+                    sign,
+                )
+                return False
+            if any(is_alive(folder, RUN_FILE) for folder in _list_jobs(sweep_dir)):
                 return False
             close_jobs(sweep_dir, KILLED)
             if Outbox(sweep_dir).delivery.run_id is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -389,12 +391,20 @@ def test_a_killed_multirun_is_not_closed_while_a_job_goes_on_without_it(make_rec
     assert read_result(tmp_path / "0/result.json").status == "FAILED"
 
 
-def test_a_multirun_of_another_machine_is_not_closed_from_here(make_record, tmp_path):
+def test_a_multirun_of_another_machine_is_not_closed_from_here_unless_a_person_says_that_it_was_killed(
+    make_record, tmp_path, caplog
+):
     """Its lock may not be seen from here: on some file systems locks end at the machine."""
+    caplog.set_level("INFO")
     write_result(tmp_path / "0", make_record(0, "rnn", "seed=0", accuracy=0.7, status="RUNNING"))
     (tmp_path / ALIVE_FILE).write_text("node-17")
     assert not close_killed(tmp_path)
     assert read_result(tmp_path / "0/result.json").status == "RUNNING"
+    assert "worked on node-17" in caplog.text
+    [remedy] = re.findall("truncate .*(?=, then)", caplog.text)
+    subprocess.run(shlex.split(remedy), check=True)
+    assert close_killed(tmp_path)
+    assert read_result(tmp_path / "0/result.json").status == "FAILED"
 
 
 def test_the_record_of_a_paused_trial_that_was_given_up_unheard_is_closed(example_table, make_record, tmp_path):
