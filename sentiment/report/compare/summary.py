@@ -91,10 +91,9 @@ def conclude(comparison: Comparison) -> str:
         ("nothing varies between their seeds", [pair for pair in untested if pair.difference is not None]),
         ("nobody knows the spread between seeds of a single run", [pair for pair in untested if not pair.difference]),
     ):
-        names = join_names([f"{pair.first} and {pair.second}" for pair in some])
-        parts += [f"nothing can be concluded on {name_metric(comparison.metric)} between {names}: {reason}"][
-            : len(some)
-        ]
+        if some:
+            names = join_names([f"{pair.first} and {pair.second}" for pair in some])
+            parts.append(f"nothing can be concluded on {name_metric(comparison.metric)} between {names}: {reason}")
     sentence = "; ".join(parts)
     return f"{sentence}." if shown else f"{sentence[0].upper()}{sentence[1:]}."
 
