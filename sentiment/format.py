@@ -74,6 +74,11 @@ def format_metric(name: str, value: float) -> str:
     return format_percent(value) if is_share(name) else format_number(value)
 
 
+def format_count(count: int, noun: str) -> str:
+    """Write how many there are of something: ``1 trial``, ``1,200 trials``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def join_names(names: Sequence[str]) -> str:
     """Write names in a line, the first few where they are many."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There is no such sweep, it cannot be read, or the report cannot be written.
     """
+    from sentiment.format import format_count
     from sentiment.report.sweep.names import open_sweep
     from sentiment.report.sweep.page import REPORT_FOLDER, count_trials, write_headline, write_report
     from sentiment.tracking import runs as stored_runs
@@ -41,8 +42,9 @@ def run(options: argparse.Namespace) -> None:
     folder = options.output or (sweep_dir or stored_runs.MULTIRUN_DIR / options.study) / REPORT_FOLDER
     page, *others = write_report(table, folder, sweep_dir)
     pictures = sum(file.suffix == ".png" for file in others)
+    shown, tables = format_count(pictures, "picture"), format_count(len(others) - pictures, "table")
     print("\n".join([write_headline(table), count_trials(table), *table.notes]))
-    print(f"{page}\n  with {pictures} pictures in plots/ and {len(others) - pictures} tables as CSV beside it")
+    print(f"{page}\n  with {shown} in plots/ and {tables} as CSV beside it")
     if options.open:
         import webbrowser
 

@@ -16,7 +16,7 @@ from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.atomic import write_text
-from sentiment.format import format_metric, format_setting, join_names
+from sentiment.format import format_count, format_metric, format_setting, join_names
 from sentiment.search.study.outcome import count_states, list_jobs, read_outcomes_of
 from sentiment.search.study.rungs import count_steps, find_stand
 from sentiment.search.study.trial import ATTEMPT_KEY
@@ -186,14 +186,18 @@ class ApplicationObserver(Observer):
 class EventLines(Observer):
     """Logs the events of a study: for where there is no terminal, or jobs print to it themselves."""
 
+    _repeats = 1
+
     def study_started(self, state: StudyState) -> None:
         """Log which study it is and how far it is."""
+        self._repeats = state.repeats
         log.info("%s", write_beginning(state))
 
     def job_started(self, job: RunningJob) -> None:
         """Log what runs where."""
-        begins = f"started again after {job.reports} reports" if job.reports else "started"
-        log.info("#%d %s (%s): %s", job.trial, begins, job.slot, write_values(job.values))
+        again = f" again after {format_count(job.reports, 'report')}" if job.reports else ""
+        repeat = f", repeat {job.repeat + 1} of {self._repeats}" if self._repeats > 1 else ""
+        log.info("#%d started%s%s (%s): %s", job.trial, again, repeat, job.slot, write_values(job.values))
 
     def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
         """Log how the trial ended and what the best is now."""
@@ -203,7 +207,8 @@ class EventLines(Observer):
         """Log how far the trial came."""
         stand = find_stand(trial, [direction == "maximize" for direction in state.directions])
         value = write_objectives(stand, state.metric_names)
-        log.info("#%d paused after %d reports: %s | %s", trial.number, count_steps(trial), value, write_stand(state))
+        steps = format_count(count_steps(trial), "report")
+        log.info("#%d paused after %s: %s | %s", trial.number, steps, value, write_stand(state))
 
     def study_ended(self, state: StudyState) -> None:
         """Log what was found."""
@@ -270,9 +275,9 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
         reason = next((str(outcome.reason) for outcome in outcomes if outcome.state == "pruned"), "")
         if trial.last_step is None:
             return f"pruned: {reason or 'it did not report'}"
-        unit = "seeds" if WilcoxonPruner.__name__ in reason else "reports"
+        unit = "seed" if WilcoxonPruner.__name__ in reason else "report"
         is_told = bool(reason) and not reason.startswith(("pruned by", "not promoted"))
-        return f"pruned after {count_steps(trial)} {unit}{f': {reason}' if is_told else ''}"
+        return f"pruned after {format_count(count_steps(trial), unit)}{f': {reason}' if is_told else ''}"
     return f"failed: {write_failure(trial, state.study_dir)}"
 
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState, create_trial
 
 from sentiment.search.plugin.sweeper import StudyEndedError
-from sentiment.search.progress import RESULTS_FILE, EventLines, StudyState, write_results
+from sentiment.search.progress import RESULTS_FILE, EventLines, RunningJob, StudyState, write_results
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.rungs import VALUES_KEY
 
@@ -92,7 +92,7 @@ def test_every_event_has_its_line(sweep, caplog):
     assert lines[1].endswith("+z=a")
     assert lines[2] == "#0 complete: 0 | 1 done of 3; best 0 (#0)"
     assert lines[4] == "#1 failed: ValueError: bad luck | 1 done, 1 failed of 3; best 0 (#0)"
-    assert lines[6] == "#2 pruned after 1 reports | 1 done, 1 pruned, 1 failed of 3; best 0 (#0)"
+    assert lines[6] == "#2 pruned after 1 report | 1 done, 1 pruned, 1 failed of 3; best 0 (#0)"
     assert lines[-1].startswith("Best parameters: x=1.")
 
 
@@ -204,6 +204,18 @@ def test_a_parameter_that_has_another_name_in_optuna_is_shown_by_its_key(sweep, 
     told = caplog.text + capsys.readouterr().out
     assert "x=1" in told
     assert "x[2]" not in told
+
+
+def test_each_repeat_says_which_it_is(caplog):
+    lines = EventLines()
+    lines.study_started(StudyState("s", Path("s"), ["maximize"], 5, [], [], [], 1.0, [], repeats=3))
+    with caplog.at_level(logging.INFO):
+        lines.job_started(RunningJob(0, "worker 0", 0.0, {"x": 1}, repeat=1))
+        lines.job_started(RunningJob(0, "worker 0", 0.0, {"x": 1}, repeat=2, reports=1))
+    assert [record.getMessage() for record in caplog.records] == [
+        "#0 started, repeat 2 of 3 (worker 0): x=1",
+        "#0 started again after 1 report, repeat 3 of 3 (worker 0): x=1",
+    ]
 
 
 @pytest.mark.parametrize(

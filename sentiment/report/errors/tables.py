@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from sentiment.data.phenomena import find_contrasts, find_negations
 from sentiment.errors import SentimentError
+from sentiment.format import format_count
 from sentiment.report.errors.measures import Calibration, Slice, bin_by_rank, calibrate, compare_slices
 from sentiment.report.statistics import Flags, Share, share_of
 
@@ -198,7 +199,8 @@ def tabulate_errors(predictions: LabelledPredictions, shown: int = 12) -> ErrorT
 
 
 def _name_lengths(lengths: npt.NDArray[np.int64]) -> str:
-    return f"of {lengths.min():,} to {lengths.max():,} tokens"
+    low, high = int(lengths.min()), int(lengths.max())
+    return f"of {format_count(high, 'token') if low == high else f'{low:,} to {high:,} tokens'}"
 
 
 def _describe_bin(predictions: LabelledPredictions, members: Flags) -> LengthBin:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sentiment.config.identity import is_incidental
 from sentiment.config.objective import Direction
-from sentiment.format import format_number
+from sentiment.format import format_count, format_number
 from sentiment.report.sweep.table import STOPPED, CurvePoint, SweepRow
 from sentiment.search.study.ranking import Candidate, rank_trials
 from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord
@@ -302,7 +302,8 @@ def _explain(trial: TrialHistory, runs: Sequence[ResultRecord]) -> str | None:
         broken = (f"{name} by {format_number(excess)}" for name, excess in trial.excess.items())
         return f"breaks a limit: {', '.join(broken)}"
     if trial.state == "paused":
-        return f"waits for its promotion after {len(trial.intermediate)} reports; the same command goes on"
+        steps = format_count(len(trial.intermediate), "report")
+        return f"waits for its promotion after {steps}; the same command goes on"
     if trial.state == "waiting":
         ended = [run.reason for run in runs if run.status == "KILLED" and run.reason]
         return "; ".join([*ended[-1:], "the same command runs it again"])

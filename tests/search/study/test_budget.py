@@ -242,9 +242,7 @@ def test_no_further_repeat_begins_when_the_time_is_over(sweep, caplog):
     with caplog.at_level("INFO"), refused:
         sweep(*SPACE, "hydra.sweeper.budget=1s", "hydra.sweeper.repeats=2", task=task)
     assert len(runs) == 1
-    assert any(
-        line.startswith("#0 pruned after 1 reports") and "did not report" not in line for line in caplog.messages
-    )
+    assert any(line.startswith("#0 pruned after 1 report") and "did not report" not in line for line in caplog.messages)
 
 
 def test_a_job_on_a_machine_of_another_clock_ends_when_its_command_asks(study_dir):

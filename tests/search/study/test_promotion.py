@@ -326,7 +326,9 @@ def test_the_line_of_a_promoted_trial_says_that_it_starts_again(sweep, caplog):
     steps = [count_steps(trial) for trial in study.trials]
     found = [re.search(r" (started.*) \(here\)", record.message) for record in caplog.records]
     starts = Counter(match[1] for match in found if match)
-    again = {f"started again after {rung} reports": sum(count > rung for count in steps) for rung in (1, 3)}
+    again = {
+        f"started again after {rung} report{s}": sum(count > rung for count in steps) for rung, s in ((1, ""), (3, "s"))
+    }
     assert starts == {"started": 9, **again}
 
 
