@@ -8,6 +8,8 @@ from sentiment.commands.arguments import whole_number
 
 SUMMARY = "end a study after its running jobs, or one running trial as pruned; the study's own command goes on later"
 
+ENDED = {"complete", "pruned", "failed"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -23,8 +25,17 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There is no such study, or the trial does not run.
     """
+    from sentiment.format import format_count
     from sentiment.report.sweep.names import find_sweep
+    from sentiment.search.study.history import has_study, read_study
     from sentiment.search.study.stop import request_stop
     from sentiment.tracking.runs import MULTIRUN_DIR
 
-    print(request_stop(find_sweep(options.study, MULTIRUN_DIR), options.trial))
+    folder = find_sweep(options.study, MULTIRUN_DIR)
+    if options.trial is None and has_study(folder):
+        study = read_study(None, folder)
+        if study.trials and not study.is_at_work and {trial.state for trial in study.trials} <= ENDED:
+            trials = format_count(len(study.trials), "trial")
+            print(f"Nothing is left to stop: no command works on the study, and what it has, {trials}, has ended.")
+            return
+    print(request_stop(folder, options.trial))

@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sentiment.__main__ import main
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.address_file import write_study_address
@@ -40,6 +41,14 @@ def test_a_study_ends_after_its_running_job_and_its_command_goes_on(sweep, study
     assert [trial.state for trial in whole.trials] == [TrialState.COMPLETE] * 4
 
 
+def test_of_a_study_whose_trials_have_ended_nothing_is_left_to_stop(sweep, study_dir, capsys):
+    sweep("x=interval(0,1)", "hydra.sweeper.n_trials=2", task=lambda config: 1.0)
+    capsys.readouterr()
+    main(["stop", str(study_dir)])
+    told = "Nothing is left to stop: no command works on the study, and what it has, 2 trials, has ended.\n"
+    assert capsys.readouterr().out == told
+
+
 def test_a_study_that_is_stopped_before_a_trial_keeps_the_limits_has_not_failed(sweep, study_dir):
     def run(config):
         current_trial().describe({"size": 5.0})
@@ -65,7 +74,7 @@ def test_a_trial_ends_as_pruned_at_its_next_report(sweep, study_dir, caplog):
         return 1.0
 
     study = sweep("x=interval(0,1)", "hydra.sweeper.n_trials=3", "hydra.sweeper.progress=lines", task=report)
-    assert "#1 pruned after 1 reports: ended on request |" in caplog.text
+    assert "#1 pruned after 1 report: ended on request |" in caplog.text
     states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
     assert [trial.state for trial in study.trials] == states
     assert set(study.trials[1].intermediate_values) == {0}
