@@ -13,8 +13,6 @@ from sentiment.commands.arguments import add_tracking_uri
 
 SUMMARY = "deliver to MLflow what is recorded in the runs' folders and did not get there"
 
-BUSY = "another command is at it"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -25,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Deliver, and say how many runs MLflow has now.
+    """Deliver, and say how many runs MLflow has now; what another process is at is delivered by that.
 
     Raises:
         SentimentError: There is no such folder, or the store does not take everything.
@@ -33,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.config.home import read_portable
     from sentiment.credentials import anchor_store, is_same_store
     from sentiment.errors import TrackingError
+    from sentiment.format import join_names
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
     from sentiment.tracking.mlflow.delivery import Deliverer
@@ -65,12 +64,16 @@ def run(options: argparse.Namespace) -> None:
     deliverer.deliver()
     if [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
         deliverer.deliver()
-    left = [outbox.folder for outbox in find_outboxes(folder) if not outbox.is_delivered]
+    open_ones = {outbox.folder for outbox in find_outboxes(folder) if not outbox.is_delivered}
+    left = [name for name in sorted(open_ones) if name in deliverer.failures]
+    if busy := [str(name) for name in sorted(open_ones.difference(left))]:
+        print(f"Another command is at work on {join_names(busy)}, and delivers it itself.")
     if left:
         count = len({*left, *(outbox.folder for outbox in waiting)})
-        reasons = [f"  {name}: {deliverer.failures.get(name, BUSY)}" for name in left[: stored_runs.SHOWN_NAMES]]
+        reasons = [f"  {name}: {deliverer.failures[name]}" for name in left[: stored_runs.SHOWN_NAMES]]
         raise TrackingError(
             "\n".join([f"Of {count} runs, {len(left)} are not delivered:", *reasons])
             + "\n  -> see that the store answers, then start the same command again; what is delivered stays delivered"
         )
-    print(f"{len(waiting)} delivered." if waiting else "Everything is delivered.")
+    done = sum(outbox.folder not in open_ones for outbox in waiting)
+    print(f"{done} delivered." if done else f"Everything{' else' if busy else ''} is delivered.")

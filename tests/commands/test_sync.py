@@ -62,3 +62,13 @@ def test_where_nothing_was_run_there_is_nothing_to_deliver(multirun, capsys):
     assert f"no run for MLflow under {multirun} yet" in capsys.readouterr().out
     with pytest.raises(TrackingError, match="\n  -> name the folder of a run or a sweep"):
         main(["sync", "docs"])
+
+
+def test_what_another_command_is_at_is_left_to_it(multirun, capsys):
+    deliver(Outbox(multirun / "a" / "0"))
+    busy = Outbox(multirun / "a" / "1")
+    busy.note("tags", tags={})
+    with busy.delivering():
+        main(["sync", "a"])
+    told = f"Another command is at work on {busy.folder}, and delivers it itself.\nEverything else is delivered.\n"
+    assert capsys.readouterr().out == told
