@@ -20,6 +20,7 @@ from sentiment.data.splits import split_reviews
 from sentiment.data.texts import make_options
 from sentiment.errors import DataError
 from sentiment.format import join_names
+from sentiment.nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,12 @@ def _match(
         parts = [f"labels that are no class of the model: {shown}"] if wrong else []
         parts += [f"--label names what is no class of the model: {', '.join(aims)}"] if aims else []
         parts += [f"--label names what is no label there: {', '.join(unused)}"] if unused else []
+        near = nearest(aims[0], class_names) if aims else None
         example = wrong[0] if wrong else next(iter(counts), "LABEL")
         raise DataError(
-            f"{name}: {'; '.join(parts)}.\n"
-            f"  -> its classes are {join_names(class_names)}: say which one a label stands for, "
+            f"{name}: {'; '.join(parts)}.\n  -> "
+            + (f"did you mean {near}? " if near else "")
+            + f"its classes are {join_names(class_names)}: say which one a label stands for, "
             f"--label {example}={class_names[0]}, or leave its reviews out, --label {example}="
         )
     rows = np.array([row for row, label in enumerate(labels) if classes[label]], dtype=np.int64)

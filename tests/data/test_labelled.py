@@ -40,6 +40,10 @@ def test_labels_are_matched_with_classes(reviews):
     ("label_map", "problem"),
     [
         ({"pos": "positive", "neg": "negative"}, r"no class of the model: 'unsure' \(1\)"),
+        (
+            {"pos": "positiv", "neg": "negative", "unsure": ""},
+            r"of the model: positiv\.\n  -> did you mean positive\? its",
+        ),
         ({"pos": "good", "neg": "negative", "unsure": ""}, "--label names what is no class of the model: good"),
         ({"pos": "positive", "neg": "negative", "unsure": "", "x": "positive"}, "no label there: x"),
     ],
