@@ -105,8 +105,17 @@ def find_colour_ranges(chart: Chart) -> dict[Axis | None, ColourRange]:
 
 
 def shade_line(series: Series, scale: ColourRange | None) -> float | None:
-    """Return where a line's one colour, that of its first value, lies on the scale; None where it has the look's."""
-    if series.kind != "line" or series.colour is None or scale is None or not math.isfinite(series.colour[0]):
+    """Return where a line's one colour, that of its first value, lies on the scale; None where it has the look's.
+
+    The best has the look's, and its value is one of those between the ends of the scale.
+    """
+    if (
+        series.kind != "line"
+        or series.role == "best"
+        or series.colour is None
+        or scale is None
+        or not math.isfinite(series.colour[0])
+    ):
         return None
     return scale.locate(series.colour[0])
 

@@ -106,7 +106,8 @@ def _show_chart(chart: Chart) -> ShownChart:
     for panel, looks in zip(chart.panels, choose_looks(chart), strict=True):
         for series, look in zip(panel.series, looks, strict=True):
             if series.name and not series.is_grid:
-                legend.setdefault(series.name, LegendEntry(series.name, series.kind, look, series.colour is not None))
+                is_scaled = series.colour is not None and series.role != "best"
+                legend.setdefault(series.name, LegendEntry(series.name, series.kind, look, is_scaled))
     ids = tuple(f"{chart.name}-{number}" for number in range(len(chart.panels)))
     return ShownChart(chart, ids, tuple(legend.values()), tuple(find_colour_ranges(chart).values()))
 

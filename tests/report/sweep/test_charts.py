@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment.config.objective import find_direction
+from sentiment.report.draw.look import find_colour_ranges, shade_line
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.charts.axes import JITTER, shift
 from sentiment.report.sweep.charts.costs import make_fronts
@@ -234,7 +235,8 @@ def test_parallel_lines_run_from_the_lowest_to_the_highest():
         make_row(1, 0.7, parameters={"lr": 0.01, "cell": "lstm", "heads": 3}),
         make_row(2, 0.9, parameters={"lr": 0.1, "cell": "lstm"}),
     ]
-    (panel,) = make_parallel(make_table(*rows, log_scaled=frozenset({"lr"}))).panels
+    chart = make_parallel(make_table(*rows, log_scaled=frozenset({"lr"})))
+    (panel,) = chart.panels
     assert panel.y.categories == (
         "lr (0.001 to 0.1, log)", "cell (gru, lstm)", "heads (1 to 3)", "accuracy (50.00 % to 90.00 %)",
     )  # fmt: skip
@@ -243,6 +245,9 @@ def test_parallel_lines_run_from_the_lowest_to_the_highest():
     assert middle.x == (pytest.approx(0.5), 1, 1, pytest.approx(0.5))
     assert (best.role, best.x, len(best.y)) == ("best", (1, 1, 1), 3)  # it has no heads
     assert worst.colour == (0.5,) * 4
+    (scale,) = find_colour_ranges(chart).values()
+    assert (scale.low, scale.high) == (0.5, 0.9), "the best is between its ends, too"
+    assert (shade_line(middle, scale), shade_line(best, scale)) == (pytest.approx(0.5), None)
 
 
 def test_numbers_beside_a_word_stand_in_their_own_order_on_their_line():
