@@ -20,7 +20,11 @@ IMPORTANCE = (
     "trial", "job", "test/accuracy", "time", "parameters", "test/f1", "test/auroc", "val/accuracy", "val/f1",
     "val/auroc", "test/loss", "val/loss",
 )  # fmt: skip
-"""Which columns are kept where the line is too short for all, after rank, front, model, objectives and settings."""
+"""Which columns are kept where the line is too short for all, after rank, front, model, objectives, settings, and what
+a trial breaks a limit on."""
+
+OWN = {"model/parameters": "parameters", "time/fit_seconds": "time"}
+"""Metrics with a heading of their own."""
 
 MOST_ROWS = 100
 """Rows that are printed; the files have them all."""
@@ -100,7 +104,8 @@ def choose_columns(table: SweepTable, rows: tuple[SweepRow, ...], width: int) ->
         columns = [replace(column, is_broken=column.is_setting) for column in columns]
     free = width + PADDING - sum(column.width(rows) for column in columns if column.is_kept)
     chosen = {column.heading for column in columns if column.is_kept}
-    order = {heading: position for position, heading in enumerate(IMPORTANCE)}
+    limited = {OWN.get(name, name) for row in rows for name in row.excess}
+    order = {name: place for place, name in enumerate(IMPORTANCE)} | dict.fromkeys(limited, -1)
     for column in sorted(columns, key=lambda column: (not column.is_setting, order.get(column.heading, len(order)))):
         if column.heading not in chosen and column.width(rows) <= free:
             chosen.add(column.heading)
@@ -112,8 +117,7 @@ def _list_columns(table: SweepTable) -> list[PrintedColumn]:
     names = shorten_keys(key for key in table.varied if key != "model")
     front = [PrintedColumn("front", lambda row: "yes" if row.on_front else "", is_kept=True)]
     settings = [(name, partial(_write_setting, key)) for key, name in names.items()]
-    own = {"model/parameters": "parameters", "time/fit_seconds": "time"}
-    measured = [name for name in order_metrics(table) if name not in own]
+    measured = [name for name in order_metrics(table) if name not in OWN]
     return [
         PrintedColumn("", _write_rank, is_kept=True),
         *(front if len(table.objectives) > 1 else ()),
@@ -124,7 +128,7 @@ def _list_columns(table: SweepTable) -> list[PrintedColumn]:
         *(PrintedColumn(name, partial(_write_metric, name)) for name in measured),
         *(
             PrintedColumn(heading, partial(_write_metric, name))
-            for name, heading in own.items()
+            for name, heading in OWN.items()
             if name not in table.objectives
         ),
     ]

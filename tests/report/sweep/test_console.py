@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from sentiment.report.sweep.collect import collect_records
-from sentiment.report.sweep.console import print_table
+from sentiment.report.sweep.console import choose_columns, print_table
 
 
 def printed(records, width=None, objectives=("val/accuracy",), history=None, **options):
@@ -61,6 +61,14 @@ def test_no_value_is_broken_and_a_setting_that_does_not_fit_is_named(make_record
     assert max(map(len, table)) <= width
     missing = [f"quite_long_name_{number}" for number in range(shown, 12)]
     assert f"The line is too short for {', '.join(missing)}: ranking.csv" in text
+
+
+def test_what_a_trial_breaks_a_limit_on_is_shown_before_other_figures(records):
+    table = collect_records(records[:2], "sweep")
+    rows = tuple(dataclasses.replace(row, excess={"model/parameters": 5.0}) for row in table.rows)
+    for width in range(60, 130):
+        shown = [column.heading for column in choose_columns(table, rows, width)]
+        assert "parameters" in shown or not {"time", "test/accuracy"} & {*shown}
 
 
 def test_plain_text_where_the_output_is_no_terminal(records):
