@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from sentiment.format import mask_passwords
+from sentiment.format import format_count, mask_passwords
 
 
 class SentimentError(Exception):
@@ -120,7 +120,7 @@ class RunPaused(RunStopped):
     @classmethod
     def after(cls, steps: int) -> RunPaused:
         """Make one; not by arguments, which exceptions lose on their way between processes."""
-        paused = cls(f"paused after {steps} reports")
+        paused = cls(f"paused after {format_count(steps, 'report')}")
         paused.steps = steps
         return paused
 

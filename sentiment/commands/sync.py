@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.config.home import read_portable
     from sentiment.credentials import anchor_store, is_same_store
     from sentiment.errors import TrackingError
-    from sentiment.format import join_names
+    from sentiment.format import format_count, join_names
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
     from sentiment.tracking.mlflow.delivery import Deliverer
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
         count = len({*left, *(outbox.folder for outbox in waiting)})
         reasons = [f"  {name}: {deliverer.failures[name]}" for name in left[: stored_runs.SHOWN_NAMES]]
         raise TrackingError(
-            "\n".join([f"Of {count} runs, {len(left)} are not delivered:", *reasons])
+            "\n".join([f"Of {format_count(count, 'run')}, {len(left)} not delivered:", *reasons])
             + "\n  -> see that the store answers, then start the same command again; what is delivered stays delivered"
         )
     done = sum(outbox.folder not in open_ones for outbox in waiting)

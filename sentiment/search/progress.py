@@ -238,7 +238,7 @@ def write_results(study_dir: Path, best: Sequence[FrozenTrial], objectives: int)
 def write_beginning(state: StudyState) -> str:
     """Return which study it is, and whether it goes on."""
     of_total = "" if state.total is None else f" of {state.total}"
-    planned = "trials as the budget allows" if state.total is None else f"{state.total} trials"
+    planned = "trials as the budget allows" if state.total is None else format_count(state.total, "trial")
     has_begun = any(trial.datetime_start is not None for trial in state.trials)  # what is to be tried first waits
     goes_on = "" if state.is_full else "goes on: "
     stand = f"{goes_on}{state.ended}{of_total} trials have ended" if has_begun else planned

@@ -19,6 +19,7 @@ from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
 from sentiment.config.run_context import FOLDER_FLAG
 from sentiment.errors import SentimentError
+from sentiment.format import format_count
 from sentiment.report.sweep.names import open_sweep
 from sentiment.tracking.result_file import ResultRecord, list_facts, make_record
 from sentiment.tracking.run_name import parse_overrides, shorten
@@ -84,7 +85,7 @@ def collect_part(name: str, sweep: str) -> RecordPart:
     over_limit = {run.job_number for row in table.rows if row.excess for run in row.runs if run.job_number is not None}
     left = len(table.records) - len(records)
     notes = [note.replace(f"{sweep_dir}/", "") for note in table.notes]
-    notes += [f"{left} runs had not ended and are left out."] if left else []
+    notes += [f"{format_count(left, 'run')} had not ended: left out."] if left else []
     return RecordPart(name, command, table.log_scaled, records, frozenset(over_limit), tuple(notes))
 
 

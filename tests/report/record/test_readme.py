@@ -100,7 +100,7 @@ def test_what_was_left_out_and_uncommitted_changes_are_said(experiment_dir, runs
     text = (experiment_dir / "README.md").read_text(encoding="utf-8")
     for place in (said, text):
         assert "0/result.json cannot be read" in place
-        assert "1 runs had not ended and are left out." in place
+        assert "1 run had not ended: left out." in place
     assert " with uncommitted changes; " in text
 
 

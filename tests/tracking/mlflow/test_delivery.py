@@ -92,7 +92,7 @@ def test_a_server_that_dies_in_mid_training_costs_the_run_nothing(project, serve
     record = read_result(folder / "result.json")
     assert (record.status, len(record.history)) == ("FINISHED", EPOCHS)
     assert f"python -m sentiment sync {folder}" in caplog.text
-    with pytest.raises(TrackingError, match=r"(?s)Of 1 runs, 1 are not delivered.*see that the store answers"):
+    with pytest.raises(TrackingError, match=r"(?s)Of 1 run, 1 not delivered.*see that the store answers"):
         main(["sync", str(folder)])
     server.start()
     main(["sync", str(folder)])
@@ -328,7 +328,7 @@ def test_each_store_and_each_folder_stands_for_itself(project, server, result, m
     with pytest.raises(TrackingError) as caught:
         main(["sync", str(project.folder)])
     told = str(caught.value).splitlines()
-    assert told[0] == "Of 5 runs, 4 are not delivered:"
+    assert told[0] == "Of 5 runs, 4 not delivered:"
     assert [line.partition(":")[0].rpartition("/")[2] for line in told[1:5]] == ["0", "1", "2", "3"]
     assert ("MLflow cannot record" in told[1], told[1].partition(": ")[2]) == (True, told[2].partition(": ")[2])
     assert ("'gone'" in told[3], ".mlflow.json.lock" in told[4]) == (True, True)
