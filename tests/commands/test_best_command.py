@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -88,7 +89,7 @@ def test_the_run_is_registered_with_its_own_figure(project, monkeypatch, capsys)
     options = {
         "objective": "val/accuracy", "value": 0.9, "direction": "maximize", "study": "sweep", "force": True,
     }  # fmt: skip
-    assert calls == [("sqlite:///elsewhere.db", "sentiment-synthetic", "a" * 32, options)]
+    assert calls == [(f"sqlite:///{Path.cwd()}/elsewhere.db", "sentiment-synthetic", "a" * 32, options)]
     assert "sentiment-synthetic version 3 as challenger: the champion stays." in capsys.readouterr().out
 
 
