@@ -209,6 +209,7 @@ def test_a_parameter_that_has_another_name_in_optuna_is_shown_by_its_key(sweep, 
 def test_each_repeat_says_which_it_is(caplog):
     lines = EventLines()
     lines.study_started(StudyState("s", Path("s"), ["maximize"], 5, [], [], [], 1.0, [], repeats=3))
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         lines.job_started(RunningJob(0, "worker 0", 0.0, {"x": 1}, repeat=1))
         lines.job_started(RunningJob(0, "worker 0", 0.0, {"x": 1}, repeat=2, reports=1))

@@ -284,10 +284,11 @@ def test_no_password_is_written(project, server, monkeypatch):
 
 def test_who_ends_the_wait_for_mlflow_ends_no_run(project, server, result, caplog, capsys, monkeypatch):
     """All is done by then: the folder says so while the command waits, and after Ctrl-C."""
-    finish, seen = Deliverer.finish, []
+    finish, seen, deliverers = Deliverer.finish, [], []
 
     def interrupted(deliverer, seconds):
         seen.append(read_result(project.output_dir() / "result.json").status)
+        deliverers.append(deliverer)
         threading.Timer(0.5, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)).start()
         finish(deliverer, 1e6)  # the store never answers: nothing else ends the wait
 
@@ -296,21 +297,10 @@ def test_who_ends_the_wait_for_mlflow_ends_no_run(project, server, result, caplo
     assert (seen, read_result(project.output_dir() / "result.json").status) == (["FINISHED"], "FINISHED")
     assert f"python -m sentiment sync {project.output_dir()}" in caplog.text
     server.gate.set()
-    wait_until(lambda: not threads_of_delivery())
+    deliverers[0]._thread.join()
     main(["sync", str(project.output_dir())])
     capsys.readouterr()
     check_whole(server)
-
-
-def threads_of_delivery():
-    return [thread for thread in threading.enumerate() if thread.name == "mlflow-delivery"]
-
-
-def wait_until(is_true):
-    deadline = time.monotonic() + 30
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_each_store_and_each_folder_stands_for_itself(project, server, result, monkeypatch, capsys):
