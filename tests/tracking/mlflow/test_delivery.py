@@ -8,7 +8,6 @@ import resource
 import shutil
 import signal
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
