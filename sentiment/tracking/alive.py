@@ -47,7 +47,7 @@ class Alive:
         until = time.monotonic() + LOOK_SECONDS
         while not self._take():
             if time.monotonic() > until:
-                where = f"works in {folder}, on {self._sign.read_text() if self._sign.exists() else 'this machine'}"
+                where = f"works in {folder}, on {self._holder or 'some machine'}"
                 if not waits:
                     key = "hydra.sweep.dir" if name == ALIVE_FILE else "hydra.run.dir"
                     raise TrackingError(
@@ -72,6 +72,7 @@ class Alive:
             log.warning("%s cannot be locked (%s): a second command there would not be noticed.", self._sign, error)
             is_own = True
         if not is_own:
+            self._holder = os.read(self._descriptor, 256).decode()
             os.close(self._descriptor)
             return False
         try:

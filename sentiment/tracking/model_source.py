@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment.errors import ModelFileError, TrackingError
+from sentiment.tracking.outbox import BUNDLE_SETTINGS
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result_of
 from sentiment.tracking.runs import (
     BUNDLE_DIR,
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from sentiment.models.bundle import Predictor
 
 REGISTRY_URI = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))?")
-
-BUNDLE_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)

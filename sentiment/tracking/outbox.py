@@ -28,6 +28,9 @@ from sentiment.tracking.ending import Ending
 
 log = logging.getLogger(__name__)
 
+BUNDLE_SETTINGS = "settings.json"
+"""The file by which a folder is known to be a bundle: `sentiment.models.bundle` would bring torch along."""
+
 OUTBOX_FILE = "mlflow.jsonl"
 
 DELIVERY_FILE = "mlflow.json"
@@ -262,7 +265,7 @@ def find_run_id(folder: Path) -> str | None:
 
 def hash_file(file: Path) -> str | None:
     """Return the digest by which a noted file is known again; of a bundle, that of the checksums of its files."""
-    one = file / "settings.json" if file.is_dir() else file
+    one = file / BUNDLE_SETTINGS if file.is_dir() else file
     return hashlib.sha256(one.read_bytes()).hexdigest() if one.is_file() else None
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal
@@ -111,8 +112,12 @@ def _ask_driver() -> dict[str, str] | None:
         subprocess.TimeoutExpired: It does not answer.
     """
     command = shutil.which("nvidia-smi")
-    if command is None:
-        return None
+    return None if command is None else _list_gpus(command)
+
+
+@cache
+def _list_gpus(command: str) -> dict[str, str] | None:
+    """Run it once: a study asks for the GPUs, and then which they are."""
     query = [command, "--query-gpu=index,uuid", "--format=csv,noheader"]
     listed = subprocess.run(query, capture_output=True, text=True, timeout=LISTING_SECONDS, check=False)
     if listed.returncode != 0:

@@ -108,10 +108,8 @@ def _list_needed(extensions: Path, option: Option) -> set[str]:
     """Return the files and folders among the extensions that an option needs: its own, parts, and what these import."""
     entries = {entry.name for entry in extensions.iterdir()}
     own = "" if option.module is None else option.module.rpartition(".")[2]
-    needed, unread = (
-        set[str](),
-        {entry for entry in entries if entry.startswith("_") or entry.removesuffix(".py") == own},
-    )
+    needed = set[str]()
+    unread = {entry for entry in entries if entry.startswith("_") or entry.removesuffix(".py") == own}
     while unread:
         needed |= unread
         files = [file for name in unread for file in (extensions / name, *(extensions / name).rglob("*.py"))]

@@ -115,6 +115,7 @@ def driver(no_gpu, monkeypatch, tmp_path):
         lines = "\n".join(f"echo '{index}, {uuid}'" for index, uuid in enumerate(uuids))
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{lines}\n", encoding="utf-8")
         (tmp_path / "nvidia-smi").chmod(0o755)
+        slots._list_gpus.cache_clear()  # a process asks once
 
     monkeypatch.setenv("PATH", str(tmp_path))
     return make

@@ -145,6 +145,10 @@ def test_a_run_that_trains_on_is_not_taken_for_the_shorter_one(project, result, 
 
 def test_files_that_a_longer_run_replaced_are_not_delivered_as_those_of_the_shorter_one(project, result, caplog):
     train_on(project, result, 2)
+    train_longer_and_check_whose_files_are_delivered(project, result, caplog)
+
+
+def train_longer_and_check_whose_files_are_delivered(project, result, caplog):
     better = TestPredictions(result.test.labels, result.test.probabilities[:, ::-1])
     train_on(project, replace(result, test=better), 4)
     assert Deliverer(project.folder).deliver()
@@ -160,12 +164,7 @@ def test_files_that_an_earlier_version_noted_are_not_delivered_once_another_run_
     notes = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert any(note.pop("digests", None) for note in notes)
     file.write_text("".join(f"{json.dumps(note)}\n" for note in notes), encoding="utf-8")
-    better = TestPredictions(result.test.labels, result.test.probabilities[:, ::-1])
-    train_on(project, replace(result, test=better), 4)
-    assert Deliverer(project.folder).deliver()
-    found = {run.data.params["trainer.max_epochs"]: project.artifacts(run.info.run_id) for run in project.runs()}
-    assert found == {"2": {"config"}, "4": {"config", "confusion_matrix.csv", "confusion_matrix.png", "predictions"}}
-    assert "replaced files before MLflow had them" in caplog.text
+    train_longer_and_check_whose_files_are_delivered(project, result, caplog)
 
 
 def test_a_run_that_was_deleted_there_keeps_no_other_one_waiting(project, result, caplog):
