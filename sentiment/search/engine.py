@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from sentiment.checkout import read_commit
 from sentiment.errors import ConfigError, Fault
-from sentiment.format import write_own_command
+from sentiment.format import format_duration, format_number, write_own_command
 from sentiment.private import begin_jobs
 from sentiment.search.application import application_of, find_home
 from sentiment.search.controller import Controller
@@ -124,7 +124,8 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
     if is_population(options) and (options.n_trials is None or "n_trials" in left):
         problem = "is the size of the population, and a budget alone leaves it open"
         raise ConfigError([Fault("hydra.sweeper.n_trials", problem, "add hydra.sweeper.n_trials=8")])
-    if unread := [f"{name}={told[name]:g}" for name in ENDS[1:] if name in left]:
+    write = {"budget": format_duration}
+    if unread := [f"{name}={write.get(name, format_number)(told[name])}" for name in ENDS[1:] if name in left]:
         log.info("The command line says when the study ends, in place of %s.", " and ".join(unread))
     return options.model_copy(update=dict.fromkeys(left))
 

@@ -506,6 +506,15 @@ def test_a_job_takes_the_time_of_all_its_attempts(sweep):
     assert alone.trial_seconds >= 0.8
 
 
+def test_a_budget_that_does_not_count_is_named(make_search, caplog):
+    options = make_search(budget="2h", full_trials=20.0).options
+    with caplog.at_level("INFO"):
+        open_end(options, OmegaConf.create({"hydra": {"overrides": {"hydra": ["hydra.sweeper.n_trials=5"]}}}))
+    assert caplog.messages == [
+        "The command line says when the study ends, in place of budget=2 h 0 min and full_trials=20."
+    ]
+
+
 def test_a_population_has_to_have_a_size(make_search):
     pruner = {"_target_": "sentiment.search.study.population.PopulationPruner"}
     options = make_search(full_trials=6.0, n_trials=None, pruner=pruner).options
