@@ -68,6 +68,15 @@ def test_a_small_branch_says_so_and_the_others_speak(conditional_rows):
     assert "model=rnn: 3 trials have a result" in note
 
 
+def test_a_model_that_was_drawn_once_beside_many_of_another_is_measured(conditional_rows):
+    rows = [row for row in conditional_rows if row.parameters["model"] == "rnn"][:9] + conditional_rows[:1]
+    rows = [replace(row, parameters=dict(row.parameters)) for row in rows]
+    for row in rows:
+        del row.parameters["model.depth"]  # nothing is shared but the model
+    importances, _ = measure_branches(rows, VARIED, (), "val/accuracy")
+    assert {(item.parameter, item.group) for item in importances} == {("model", None), ("model.cell", "model=rnn")}
+
+
 def test_parameters_that_are_not_measured_are_named(conditional_rows):
     # Neither the model nor anything else decides who has it.
     rows = [replace(row, parameters={**row.parameters, "a.x": 1.0}) for row in conditional_rows[:5]]

@@ -107,3 +107,17 @@ def test_a_value_without_a_logarithm_keeps_its_place_below_the_others():
     values = [point["decay"] for point in points]
     expected = measure_importances(points, values, [], resamples=3)
     assert measure_importances(points, values, ["decay", "nowhere"], resamples=3) == expected
+
+
+@pytest.mark.parametrize("often", [9, 30])
+def test_a_point_that_nearly_all_trials_share_leaves_resamples_of_it_alone(often):
+    """A forest of such a resample has no split, and Optuna refuses it: as when one model was drawn nearly always."""
+    points = [{"heads": 8}] * often + [{"heads": 4}]
+    rows = measure_importances(points, [0.95 + 0.001 * number for number in range(len(points))], [])
+    assert [row[0] for row in rows] == ["heads"]
+    assert rows[0][2] > 0
+
+
+def test_an_objective_that_differs_by_less_than_a_forest_can_measure_says_so():
+    with pytest.raises(ImportanceError, match="hardly differs"):
+        measure_importances(draw_points(10), [1e-200 * number for number in range(10)], [], resamples=1)
