@@ -50,7 +50,7 @@ def _parsed_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_wait_for_the_disk() -> Iterator[None]:
-    """What a test process writes is not forced on to the disk, milliseconds for every report: no test pulls the plug."""
+    """What a test process writes is not forced on to disk, milliseconds for every report: no test pulls the plug."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield

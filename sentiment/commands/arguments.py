@@ -11,10 +11,6 @@ from sentiment.credentials import take_tracking_uri
 from sentiment.errors import SentimentError
 
 
-class ArgumentsError(SentimentError):
-    """Arguments that do not go together."""
-
-
 class CollectPairs(argparse.Action):
     """Collects the ``KEY=VALUE`` of a flag that may be repeated; a key that is given twice is refused."""
 
@@ -43,11 +39,11 @@ def refuse_unread(options: argparse.Namespace, names: Iterable[str], reason: str
         reason: Why, and what to give instead.
 
     Raises:
-        ArgumentsError: One of them is given.
+        SentimentError: One of them is given.
     """
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
     if given:
-        raise ArgumentsError(f"{', '.join(given)} would be ignored.\n  -> {reason}")
+        raise SentimentError(f"{', '.join(given)} would be ignored.\n  -> {reason}")
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:

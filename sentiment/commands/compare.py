@@ -58,11 +58,12 @@ def find_groups(
     """Find the groups that a command line names, and what the reader must know of how they were found.
 
     Raises:
-        ComparisonError: They make no groups.
+        SentimentError: They make no groups.
         TrackingError: There is no such run.
     """
+    from sentiment.errors import SentimentError
     from sentiment.format import join_names
-    from sentiment.report.compare.groups import ComparisonError, name_groups, split_runs
+    from sentiment.report.compare.groups import name_groups, split_runs
 
     found: list[list[StoredRun]] = []
     notes: list[str] = []
@@ -74,7 +75,7 @@ def find_groups(
             notes += told
     if len(found) == 1:
         if len(found[0]) == 1:
-            raise ComparisonError(
+            raise SentimentError(
                 f"{arguments[0]} is a single run, and there is nothing to compare it with.\n"
                 "  -> name a second one, or a sweep"
             )
@@ -83,7 +84,7 @@ def find_groups(
         lacking = [run.record.name for run in found[0] if id(run) not in kept]
         return groups, [*notes, *([f"Left out, because they have no {by}: {join_names(lacking)}."] if lacking else [])]
     if by is not None:
-        raise ComparisonError(
+        raise SentimentError(
             f"--by {by} groups one sweep, but {len(arguments)} are named, and each is a group by itself.\n"
             "  -> leave --by out, or name one sweep"
         )

@@ -11,13 +11,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import (
-    ArgumentsError,
-    CollectPairs,
-    add_page_arguments,
-    add_tracking_uri,
-    refuse_unread,
-)
+from sentiment.commands.arguments import CollectPairs, add_page_arguments, add_tracking_uri, refuse_unread
+from sentiment.errors import SentimentError
 
 if TYPE_CHECKING:
     from sentiment.config.schema import DataSettings
@@ -130,7 +125,7 @@ def _read_data(options: argparse.Namespace) -> DataSettings:
     )
     others = [override for override in options.data if not override.lstrip("+~").startswith(("data=", "data."))]
     if others:
-        raise ArgumentsError(
+        raise SentimentError(
             f"--data takes settings of data alone, and {', '.join(others)} would be ignored: the model is trained.\n"
             "  -> leave them out"
         )
@@ -139,7 +134,7 @@ def _read_data(options: argparse.Namespace) -> DataSettings:
     keys = [override.lstrip("+~").partition("=")[0] for override in options.data]
     unread = [key for key in keys if key != "data" and not takes(source, key.split(".")[1])]
     if unread:
-        raise ArgumentsError(
+        raise SentimentError(
             f"--data takes what reads the reviews of data={data.name}, and {', '.join(unread)} would be ignored: they "
             "say how a model that is trained takes them, and this one is trained.\n"
             "  -> leave them out; all of the test reviews are measured"

@@ -31,10 +31,6 @@ BROKEN_PIPE_EXIT_CODE = 141
 """128 + SIGPIPE, as of any program whose reader has gone: ``| head``."""
 
 
-class PredictError(SentimentError):
-    """The command cannot do what its arguments ask for."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts; without any, and without --file: stdin")
@@ -79,9 +75,9 @@ def run(options: argparse.Namespace) -> None:
 
     form = _choose_format(options)
     if options.texts and options.file:
-        raise PredictError("Texts and --file are given together.\n  -> give one of the two")
+        raise SentimentError("Texts and --file are given together.\n  -> give one of the two")
     if options.file and options.output and options.output.resolve() == options.file.resolve():
-        raise PredictError(
+        raise SentimentError(
             f"--output={options.output} is --file: its other columns, labels among them, would be lost.\n"
             "  -> choose another file"
         )
@@ -176,7 +172,7 @@ def _choose_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         found = "cpu" if accelerator is None else f"cpu and {accelerator.type}"
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PredictError(
+        raise SentimentError(
             f"--device={name} cannot be used: {reason}\n  -> here torch has {found}; auto takes the best"
         ) from error
     return name
@@ -196,7 +192,9 @@ def _choose_format(options: argparse.Namespace) -> Format:
         chosen = by_ending.get(options.output.suffix.lower())
         if chosen is None or (options.format or chosen) != chosen:
             given = f" with --format={options.format}" if options.format else ""
-            raise PredictError(f"--output={options.output}{given}: the ending decides.\n  -> end it in .csv or .jsonl")
+            raise SentimentError(
+                f"--output={options.output}{given}: the ending decides.\n  -> end it in .csv or .jsonl"
+            )
     if chosen == "csv" and options.explain:
-        raise PredictError("--explain has no place in a CSV.\n  -> take --format=jsonl, which lists words and shares")
+        raise SentimentError("--explain has no place in a CSV.\n  -> take --format=jsonl, which lists words and shares")
     return chosen or "table"

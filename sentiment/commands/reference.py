@@ -12,10 +12,6 @@ from sentiment.errors import SentimentError
 SUMMARY = "write the pages on the configuration, docs/configuration/, from the schemas"
 
 
-class PagesError(SentimentError):
-    """The pages are stale, or cannot be written."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--check", action="store_true", help="write nothing; fail and name the pages that are stale")
@@ -31,8 +27,8 @@ def run(options: argparse.Namespace) -> None:
     """Write the pages, or check them.
 
     Raises:
-        PagesError: With ``--check``, a page is missing, differs, or is of a group that is gone; without it, the folder
-            cannot be written.
+        SentimentError: With ``--check``, a page is missing, differs, or is of a group that is gone; without it, the
+            folder cannot be written.
     """
     from sentiment.config.home import PROJECT_DIR
 
@@ -44,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         return
     stale = find_stale_pages(pages, folder)
     if stale:
-        raise PagesError(
+        raise SentimentError(
             f"{len(stale)} page{'s' if len(stale) != 1 else ''} of {folder} {'do' if len(stale) != 1 else 'does'} not "
             f"say what the schemas and conf/ say: {', '.join(stale)}\n"
             "  -> write them again: python -m sentiment reference"
@@ -93,7 +89,7 @@ def write_pages(pages: Mapping[str, str], folder: Path) -> list[Path]:
         The files that were written or removed.
 
     Raises:
-        PagesError: The folder cannot be written.
+        SentimentError: The folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +100,7 @@ def write_pages(pages: Mapping[str, str], folder: Path) -> list[Path]:
             else:
                 (folder / name).unlink()
     except OSError as error:
-        raise PagesError(
+        raise SentimentError(
             f"the pages cannot be written to {folder}: {error}\n  -> free space, or choose another: --output FOLDER"
         ) from error
     return [folder / name for name in stale]

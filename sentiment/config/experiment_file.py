@@ -34,10 +34,6 @@ TESTED_KEY = "trainer.test"
 EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
-class ExperimentFileError(SentimentError):
-    """An experiment file cannot be written, or does not compose to the run that it stands for."""
-
-
 @dataclass(frozen=True)
 class Experiment:
     """An experiment file that was written.
@@ -73,11 +69,11 @@ def write_experiment(
         force: Replace a file of other content.
 
     Raises:
-        ExperimentFileError: The name is none, a file of other content is there, the defaults have changed so that
+        SentimentError: The name is none, a file of other content is there, the defaults have changed so that
             the run cannot be composed any more, or the file cannot be written.
     """
     if not EXPERIMENT_NAME.fullmatch(name):
-        raise ExperimentFileError(
+        raise SentimentError(
             f"{name!r} cannot be the name of an experiment.\n  -> take letters, digits, _ . and -: --name NAME"
         )
     command = ["python", "run.py", f"experiment={name}", *([] if threads is None else [f"trainer.threads={threads}"])]
@@ -90,14 +86,14 @@ def write_experiment(
     if file.exists() and _drop_comments(file.read_text(encoding="utf-8")) == _drop_comments(text):
         return Experiment(file, tuple(command), is_new=False)
     if file.exists() and not force:
-        raise ExperimentFileError(
+        raise SentimentError(
             f"{file} is there already, and holds something else.\n"
             "  -> choose another name with --name NAME, or replace it with --force"
         )
     try:
         atomic.write_text(file, text)
     except OSError as error:
-        raise ExperimentFileError(
+        raise SentimentError(
             f"{file} cannot be written: {error}\n  -> make the folder writable, or free some space"
         ) from error
     return Experiment(file, tuple(command), is_new=True)
@@ -168,7 +164,7 @@ def _check_text(text: str, settings: Settings, places: Mapping[str, str], config
         except COMPOSE_ERRORS as error:
             changed = [str(error).splitlines()[0]]
     if changed:
-        raise ExperimentFileError(
+        raise SentimentError(
             f"The experiment would not be the run again: {', '.join(changed)} cannot be set in a file.\n"
             "  -> the defaults have changed, or a value holds ${...}: check out the commit that made the run"
         )

@@ -38,10 +38,6 @@ OVERLAY_PURPOSES = {
 """Groups that no settings class stands behind: their options lay keys of other groups over a run."""
 
 
-class UndescribedError(SentimentError):
-    """Nothing says what a config group is for, or which keys an option has."""
-
-
 @dataclass(frozen=True)
 class OptionFile:
     """What the YAML file of an option says, without what it starts from; interpolations stay as they are.
@@ -98,12 +94,12 @@ class ConfigGroup:
         """Return the settings class of an option's values: the one that all share, or the one that they name.
 
         Raises:
-            UndescribedError: There is no class of that name.
+            SentimentError: There is no class of that name.
         """
         schemas = {choice_of(schema): schema for schema in self.schemas}
         name = None if None in schemas else values.get("name")
         if name not in schemas:
-            raise UndescribedError(
+            raise SentimentError(
                 f"conf/{self.name}/ holds an option with name: {name}, which no settings class stands behind\n"
                 f"  -> name one of {', '.join(map(str, schemas))}, or write its class in sentiment/config/schema.py"
             )
@@ -139,7 +135,7 @@ def render_pages(config_dir: Path) -> dict[str, str]:
         File name to Markdown.
 
     Raises:
-        UndescribedError: A group has no sentence that says what it is for, or an option no settings class.
+        SentimentError: A group has no sentence that says what it is for, or an option no settings class.
     """
     groups = read_groups(config_dir)
     defaults = _compose_defaults(config_dir, [group for group in groups if group.schemas])
@@ -190,14 +186,14 @@ def read_groups(config_dir: Path) -> list[ConfigGroup]:
     """Read the config groups, in the order of config.yaml.
 
     Raises:
-        UndescribedError: A group has no sentence that says what it is for.
+        SentimentError: A group has no sentence that says what it is for.
     """
     groups: list[ConfigGroup] = []
     for name, default in read_default_options(config_dir).items():
         field = Settings.model_fields.get(name)
         purpose = (field.description if field is not None else None) or OVERLAY_PURPOSES.get(name)
         if purpose is None:
-            raise UndescribedError(
+            raise SentimentError(
                 f"nothing says what the config group {name} is for\n"
                 "  -> describe its field of Settings in sentiment/config/schema.py, or add it to OVERLAY_PURPOSES in "
                 "sentiment/config/reference.py"

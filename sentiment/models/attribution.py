@@ -34,10 +34,6 @@ STEPS_AT_ONCE = 32
 """Points of the path that are computed together, which bounds the memory."""
 
 
-class AttributionError(SentimentError):
-    """A model that cannot be explained in the way asked for."""
-
-
 @dataclass(frozen=True)
 class Attribution:
     """The share of every word in a prediction.
@@ -127,7 +123,7 @@ def attribute(
     explain; None: the predicted class of each text.
 
     Raises:
-        AttributionError: A network that this cannot explain.
+        SentimentError: A network that this cannot explain.
         ValueError: A class that does not exist, or less than one step.
     """
     classes = len(predictor.class_names)
@@ -147,11 +143,11 @@ def attend(predictor: Predictor, text: str) -> Attention:
     """Return the attention of every head of a Transformer while it reads a text.
 
     Raises:
-        AttributionError: The model is no Transformer.
+        SentimentError: The model is no Transformer.
     """
     network = predictor.network
     if not isinstance(network, TextClassificationTransformer):
-        raise AttributionError(
+        raise SentimentError(
             f"{type(network).__name__} has no attention to show; choose a run with model=transformer, "
             "or look at the words' shares, which every model has"
         )
@@ -191,7 +187,7 @@ def _share(network: nn.Module, tokens: Tensor, target: int, steps: int) -> _Shar
     if isinstance(network, NgramClassifier):
         return _share_weights(network, tokens, target)
     if not isinstance(network, Divisible):
-        raise AttributionError(
+        raise SentimentError(
             f"{type(network).__name__} cannot be explained: it has neither an embedding to integrate over nor weights "
             "of words; give it the methods embed, encode and classify, as in sentiment/models/recurrent.py"
         )

@@ -26,10 +26,6 @@ PLAIN_WIDTH = 120
 Format = Literal["table", "csv", "jsonl"]
 
 
-class OutputError(SentimentError):
-    """The predictions cannot be written."""
-
-
 class PredictionWriter(Protocol):
     """Takes predictions chunk by chunk."""
 
@@ -44,7 +40,7 @@ def open_writer(form: Format, file: Path | None, class_names: Sequence[str]) -> 
     The file gets its name when it is whole; after an error nothing is left of it.
 
     Raises:
-        OutputError: The file cannot be written.
+        SentimentError: The file cannot be written.
     """
     with ExitStack() as stack:
         stream: TextIO = sys.stdout
@@ -53,7 +49,7 @@ def open_writer(form: Format, file: Path | None, class_names: Sequence[str]) -> 
                 unfinished = stack.enter_context(replacing(file))
                 stream = stack.enter_context(unfinished.open("w", encoding="utf-8", newline=""))
             except OSError as error:
-                raise OutputError(
+                raise SentimentError(
                     f"{file} cannot be written ({error.strerror or error}).\n  -> choose another folder"
                 ) from error
         yield WRITERS[form](stream, class_names)

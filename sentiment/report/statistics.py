@@ -35,10 +35,6 @@ Flags = npt.NDArray[np.bool_]
 """(N,) one truth value per review."""
 
 
-class StatisticsError(SentimentError):
-    """Values that a test cannot be asked about."""
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A mean over seeds.
@@ -140,10 +136,10 @@ def mean_interval(values: Sequence[float], bounds: tuple[float, float] = UNBOUND
     Assumes values that are about normal, which accuracies over seeds are (few of them: nobody can check it).
 
     Raises:
-        StatisticsError: There are no values.
+        SentimentError: There are no values.
     """
     if not values:
-        raise StatisticsError("A mean of no values was asked for.\n  -> give at least one finished run")
+        raise SentimentError("A mean of no values was asked for.\n  -> give at least one finished run")
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return Estimate(mean, math.nan, math.nan, 1)
@@ -178,10 +174,10 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> Difference:
     than Welch's. Three pairs leave two degrees of freedom: the mean difference must be 4.3 standard errors to show.
 
     Raises:
-        StatisticsError: There are fewer than two pairs, or one value has no partner.
+        SentimentError: There are fewer than two pairs, or one value has no partner.
     """
     if len(first) != len(second) or len(first) < 2:
-        raise StatisticsError(
+        raise SentimentError(
             f"Pairs of {len(first)} and {len(second)} values were asked for.\n"
             "  -> give both the same seeds, at least two"
         )
@@ -198,11 +194,11 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
     two to four degrees of freedom, and little power.
 
     Raises:
-        StatisticsError: A sample has fewer than two values.
+        SentimentError: A sample has fewer than two values.
     """
     counts = len(first), len(second)
     if min(counts) < 2:
-        raise StatisticsError(
+        raise SentimentError(
             f"Samples of {counts[0]} and {counts[1]} values were asked for.\n  -> give each at least two seeds"
         )
     shares = [float(np.var(values, ddof=1)) / len(values) for values in (first, second)]
@@ -223,7 +219,7 @@ def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES,
     is McNemar's: where few reviews tell the models apart, a share of the resamples would be too small.
 
     Raises:
-        StatisticsError: The vectors differ in length or are empty.
+        SentimentError: The vectors differ in length or are empty.
     """
     only_first, only_second, count = _count_discordant(first, second)
     value = (only_first - only_second) / count
@@ -248,7 +244,7 @@ def mcnemar_p_value(first: Flags, second: Flags) -> float:
     Of the reviews that only one model gets right, each model would get half if they were equally good.
 
     Raises:
-        StatisticsError: The vectors differ in length or are empty.
+        SentimentError: The vectors differ in length or are empty.
     """
     only_first, only_second, _ = _count_discordant(first, second)
     discordant = only_first + only_second
@@ -293,7 +289,7 @@ def _t_quantile(freedom: float) -> float:
 def _count_discordant(first: Flags, second: Flags) -> tuple[int, int, int]:
     """Count the reviews that only the first gets right, that only the second gets right, and all."""
     if first.shape != second.shape or first.ndim != 1 or not len(first):
-        raise StatisticsError(
+        raise SentimentError(
             f"Correctness of shapes {first.shape} and {second.shape} cannot be compared in pairs.\n"
             "  -> both models must have predicted the same reviews"
         )

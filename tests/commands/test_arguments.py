@@ -3,7 +3,7 @@
 import pytest
 
 from sentiment.__main__ import build_parser, main
-from sentiment.commands.arguments import ArgumentsError
+from sentiment.errors import SentimentError
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_of_a_key_that_is_given_twice_neither_value_wins(capsys, command, first,
     ],
 )
 def test_what_nothing_would_read_is_refused(words, ignored):
-    with pytest.raises(ArgumentsError, match=f"{ignored} would be ignored.*\n  -> "):
+    with pytest.raises(SentimentError, match=f"{ignored} would be ignored.*\n  -> "):
         main(words)
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from sentiment.__main__ import main
-from sentiment.errors import TrackingError
+from sentiment.errors import SentimentError, TrackingError
 from sentiment.report.compare.comparison import compare_runs
-from sentiment.report.compare.groups import ComparisonError
 from sentiment.search.study.address_file import write_study_address
 from sentiment.search.study.history import StudyMissingError
 from sentiment.tracking import runs as stored_runs
@@ -107,13 +106,13 @@ def test_a_study_whose_database_is_gone_is_compared_by_its_records_and_it_is_sai
     ],
 )
 def test_what_cannot_be_compared_is_explained(sweep, arguments, message):
-    with pytest.raises(ComparisonError, match=message):
+    with pytest.raises(SentimentError, match=message):
         main(["compare", *arguments])
 
 
 def test_a_run_that_is_found_by_another_name_in_another_folder_is_the_same(sweep):
     runs = [StoredRun(replace(read_result(sweep / name / RESULT_FILE), run_id="f" * 32), sweep / name) for name in "03"]
-    with pytest.raises(ComparisonError, match="would count twice"):
+    with pytest.raises(SentimentError, match="would count twice"):
         compare_runs({"a": runs[:1], "b": runs[1:]})
 
 

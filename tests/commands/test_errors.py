@@ -19,7 +19,7 @@ from sentiment.data.build import build_corpus
 from sentiment.data.phenomena import find_negations
 from sentiment.data.split_texts import read_split_texts
 from sentiment.errors import DataError, SentimentError, TrackingError
-from sentiment.report.errors.analysis import AnalysisError, analyse_run
+from sentiment.report.errors.analysis import analyse_run
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 from sentiment.tracking.runs import find_stored_run
@@ -127,7 +127,7 @@ def test_other_data_is_refused(copied):
     with pytest.raises(DataError, match="f" * 32):
         call(str(copied), "--no-explain")
     write_result(copied, replace(record, tags={}))
-    with pytest.raises(AnalysisError, match=r"no tag data\.fingerprint"):
+    with pytest.raises(SentimentError, match=r"no tag data\.fingerprint"):
         call(str(copied), "--no-explain")
 
 
@@ -136,10 +136,10 @@ def test_predictions_of_other_reviews_are_refused(copied):
     with np.load(file) as content:
         stored = dict(content)
     np.savez(file, **{**stored, "labels": 1 - stored["labels"]})
-    with pytest.raises(AnalysisError, match="60 of 60 labels differ"):
+    with pytest.raises(SentimentError, match="60 of 60 labels differ"):
         call(str(copied), "--no-explain")
     np.savez(file, **{name: array[:10] if len(array) == 60 else array for name, array in stored.items()})
-    with pytest.raises(AnalysisError, match="10 stored, 60 read"):
+    with pytest.raises(SentimentError, match="10 stored, 60 read"):
         call(str(copied), "--no-explain")
 
 

@@ -13,13 +13,12 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 
 from sentiment.commands import evaluate
-from sentiment.commands.arguments import ArgumentsError
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.build import build_corpus
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.labelled import LabelledReviews
-from sentiment.errors import DataError
+from sentiment.errors import DataError, SentimentError
 from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor
 from sentiment.report.errors.evaluation import evaluate as evaluate_reviews
 from sentiment.tracking.result_file import ResultRecord, write_result
@@ -86,7 +85,7 @@ def test_reviews_that_the_model_learned_from_are_left_out_of_the_figures_and_cou
 )  # fmt: skip
 def test_settings_that_change_nothing_of_the_reviews_are_refused(call, change):
     key = change.lstrip("+").partition("=")[0]
-    with pytest.raises(ArgumentsError, match=rf"data=files, and {key} would be ignored(.|\n)*-> leave them out"):
+    with pytest.raises(SentimentError, match=rf"data=files, and {key} would be ignored(.|\n)*-> leave them out"):
         call("model", change)
 
 

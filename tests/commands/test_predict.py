@@ -20,7 +20,6 @@ from hydra import compose, initialize_config_dir
 
 from sentiment import api
 from sentiment.__main__ import main
-from sentiment.commands.predict import PredictError
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.tokenizer import train_tokenizer
@@ -241,7 +240,7 @@ def test_the_file_that_is_read_is_not_replaced(predict, tmp_path, monkeypatch):
     file.write_text("text,label\nfine,good\n")
     (tmp_path / "linked.csv").symlink_to(file)
     for other in ("texts.csv", str(file), "linked.csv"):
-        with pytest.raises(PredictError, match=r"is --file: its other columns(.|\n)*-> choose another"):
+        with pytest.raises(SentimentError, match=r"is --file: its other columns(.|\n)*-> choose another"):
             predict("--file", str(file), "--output", other)
     assert file.read_text() == "text,label\nfine,good\n"
 

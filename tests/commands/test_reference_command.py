@@ -5,14 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sentiment.__main__ import main
-from sentiment.commands.reference import (
-    PagesError,
-    find_stale_pages,
-    make_pages,
-    write_pages,
-)
+from sentiment.commands.reference import find_stale_pages, make_pages, write_pages
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reference import MARKER
+from sentiment.errors import SentimentError
 from sentiment.search.options import StudyOptions
 from sentiment.search.plugin.registration import PRUNERS, SAMPLERS
 
@@ -79,7 +75,9 @@ def test_check_names_the_stale_pages_and_writes_nothing(tmp_path, capsys):
     assert "are current" in capsys.readouterr().out
     (tmp_path / "model.md").unlink()
     (tmp_path / "data.md").write_text("edited by hand")
-    with pytest.raises(PagesError, match=r"2 pages .* say: data.md, model.md\n  -> .*python -m sentiment reference$"):
+    with pytest.raises(
+        SentimentError, match=r"2 pages .* say: data.md, model.md\n  -> .*python -m sentiment reference$"
+    ):
         main(["reference", "--check", "--output", str(tmp_path)])
     assert not (tmp_path / "model.md").exists()
     assert (tmp_path / "data.md").read_text() == "edited by hand"
@@ -87,5 +85,5 @@ def test_check_names_the_stale_pages_and_writes_nothing(tmp_path, capsys):
 
 def test_a_folder_that_cannot_be_written_is_said(pages, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PagesError, match="choose another: --output FOLDER"):
+    with pytest.raises(SentimentError, match="choose another: --output FOLDER"):
         write_pages(pages, tmp_path / "file")

@@ -9,7 +9,7 @@ import pytest
 import sentiment.tracking.runs
 from sentiment.__main__ import main
 from sentiment.errors import SentimentError
-from sentiment.report.sweep.names import UnknownSweepError, find_latest, find_sweep, list_sweeps
+from sentiment.report.sweep.names import find_latest, find_sweep, list_sweeps
 from sentiment.tracking.result_file import ResultRecord, write_result
 
 
@@ -74,15 +74,15 @@ def test_sweeps_are_folders_that_hold_runs_and_the_latest_comes_first(multirun_d
 
 
 def test_an_unknown_name_is_answered_with_near_ones(multirun_dir):
-    with pytest.raises(UnknownSweepError, match=r"called transfomer(.|\n)*did you mean transformer\?"):
+    with pytest.raises(SentimentError, match=r"called transfomer(.|\n)*did you mean transformer\?"):
         find_sweep("transfomer", multirun_dir)
-    with pytest.raises(UnknownSweepError, match="the latest are later, transformer"):
+    with pytest.raises(SentimentError, match="the latest are later, transformer"):
         find_sweep("0123", multirun_dir)
 
 
 def test_where_there_is_no_sweep_the_remedy_is_to_start_one(tmp_path):
     for find in (lambda: find_latest(tmp_path / "none"), lambda: find_sweep("x", tmp_path / "none")):
-        with pytest.raises(UnknownSweepError, match=r"python run\.py -m"):
+        with pytest.raises(SentimentError, match=r"python run\.py -m"):
             find()
 
 

@@ -13,10 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from sentiment.config.experiment_file import ExperimentFileError, list_differences, write_experiment
+from sentiment.config.experiment_file import list_differences, write_experiment
 from sentiment.config.group import TrackingSettings
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
+from sentiment.errors import SentimentError
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.params import read_settings as read_settings_again
 
@@ -129,7 +130,7 @@ def test_another_file_is_not_replaced_unless_forced(conf):
     write_experiment(read(conf, "seed=1"), "taken", conf, origin=["one"])
     again = write_experiment(read(conf, "seed=1"), "taken", conf, origin=["another comment"])
     assert not again.is_new
-    with pytest.raises(ExperimentFileError, match="holds something else"):
+    with pytest.raises(SentimentError, match="holds something else"):
         write_experiment(read(conf, "seed=2"), "taken", conf, origin=[])
     assert "seed: 1" in again.file.read_text()
     write_experiment(read(conf, "seed=2"), "taken", conf, origin=[], force=True)
@@ -139,13 +140,13 @@ def test_another_file_is_not_replaced_unless_forced(conf):
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", "a b", "a=b", ".a"])
 def test_a_name_is_a_file_name(conf, name):
-    with pytest.raises(ExperimentFileError, match="cannot be the name"):
+    with pytest.raises(SentimentError, match="cannot be the name"):
         write_experiment(read(conf), name, conf, origin=[])
 
 
 def test_a_run_that_does_not_compose_any_more_is_refused_and_leaves_no_file(conf):
     settings = read(conf, "data=imdb")
     broken = settings.model_copy(update={"data": settings.data.model_copy(update={"repository": "${seed}"})})
-    with pytest.raises(ExperimentFileError, match=r"repository"):
+    with pytest.raises(SentimentError, match=r"repository"):
         write_experiment(broken, "broken", conf, origin=[])
     assert not (conf / "experiment" / "broken.yaml").exists()

@@ -12,16 +12,9 @@ from pydantic import BaseModel
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.key_table import KeyRow
 from sentiment.config.option import choice_of, group_members
-from sentiment.config.reference import (
-    INDEX_PAGE,
-    MARKER,
-    OptionFile,
-    UndescribedError,
-    read_option_file,
-    render,
-    render_pages,
-)
+from sentiment.config.reference import INDEX_PAGE, MARKER, OptionFile, read_option_file, render, render_pages
 from sentiment.config.schema import Settings
+from sentiment.errors import SentimentError
 
 CONF = PROJECT_DIR / "conf"
 GROUPS = {
@@ -147,14 +140,14 @@ def test_a_new_option_and_a_changed_default_change_the_page(copied_conf, pages):
 
 def test_an_option_that_no_class_stands_behind_is_refused_with_the_remedy(copied_conf):
     (copied_conf / "model" / "cnn.yaml").write_text("# python run.py model=cnn\nname: cnn\n")
-    with pytest.raises(UndescribedError, match=r"name: cnn.*\n  -> name one of transformer, .* or write its class"):
+    with pytest.raises(SentimentError, match=r"name: cnn.*\n  -> name one of transformer, .* or write its class"):
         render_pages(copied_conf)
 
 
 def test_a_group_without_a_purpose_is_refused_with_the_remedy(copied_conf):
     config = copied_conf / "config.yaml"
     config.write_text(config.read_text().replace("  - search: null\n", "  - search: null\n  - flavour: null\n"))
-    with pytest.raises(UndescribedError, match=r"flavour is for\n  -> describe"):
+    with pytest.raises(SentimentError, match=r"flavour is for\n  -> describe"):
         render_pages(copied_conf)
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sentiment.data.tokenizer import UNK_ID, train_tokenizer
-from sentiment.models.attribution import AttributionError, attend, attribute
+from sentiment.errors import SentimentError
+from sentiment.models.attribution import attend, attribute
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor
 from sentiment.models.ngram import NgramClassifier
@@ -164,7 +165,7 @@ def test_attention_is_that_of_every_head_over_the_tokens_kept(make_settings, tok
 
 def test_what_cannot_be_explained_is_said(make_settings, tokenizer):
     predictor = make_predictor(make_settings, tokenizer, "rnn")
-    with pytest.raises(AttributionError, match=r"no attention(.|\n)*model=transformer"):
+    with pytest.raises(SentimentError, match=r"no attention(.|\n)*model=transformer"):
         attend(predictor, "a")
     with pytest.raises(ValueError, match="0 to 1, not 2"):
         attribute(predictor, ["a"], target=2)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from sentiment.errors import SentimentError
 from sentiment.report.statistics import (
     LEVEL,
-    StatisticsError,
     compare_seeds,
     correct_p_values,
     count_share,
@@ -179,7 +179,7 @@ def test_bootstrap_of_the_same_seed_is_the_same():
 
 
 def test_predictions_of_other_reviews_are_refused():
-    with pytest.raises(StatisticsError, match="same reviews"):
+    with pytest.raises(SentimentError, match="same reviews"):
         paired_bootstrap(np.ones(3, dtype=bool), np.ones(4, dtype=bool))
 
 

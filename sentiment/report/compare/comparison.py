@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sentiment.config.objective import Direction, find_direction
+from sentiment.errors import SentimentError
 from sentiment.format import find_bounds, join_names
-from sentiment.report.compare.groups import NEUTRAL, ComparisonError, list_differing
+from sentiment.report.compare.groups import NEUTRAL, list_differing
 from sentiment.report.statistics import (
     LEVEL,
     Difference,
@@ -98,7 +99,7 @@ def compare_runs(
         notes: What the reader must know of how the groups were found.
 
     Raises:
-        ComparisonError: There are fewer than two groups, a run is in two of them, is a try, has not finished or lacks
+        SentimentError: There are fewer than two groups, a run is in two of them, is a try, has not finished or lacks
             the metric, runs of a group differ in more than the seed, or the runs do not share their data.
         TrackingError: The test predictions of two single runs are missing or cannot be read.
     """
@@ -136,7 +137,7 @@ def _require_disjoint(groups: Mapping[str, Sequence[StoredRun]]) -> None:
             identities = list(filter(None, [str(run.folder.resolve()), record.run_id, training]))
             others = [group_of[identity] for identity in identities if group_of.get(identity, name) != name]
             if others:
-                raise ComparisonError(
+                raise SentimentError(
                     f"The run {record.name!r} ({run.folder}) is in {others[0]} and in {name}, so it would count "
                     "twice.\n  -> name each run in one group: A,B C,D"
                 )
@@ -145,35 +146,35 @@ def _require_disjoint(groups: Mapping[str, Sequence[StoredRun]]) -> None:
 
 def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
     if len(groups) < 2 or not all(groups.values()):
-        raise ComparisonError(
+        raise SentimentError(
             f"A comparison needs two groups with a run each; there are {len(groups)}.\n"
             "  -> name two runs or groups, or a multirun with two models"
         )
     for name, records in groups.items():
         for record in records:
             if record.is_try:
-                raise ComparisonError(
+                raise SentimentError(
                     f"The run {record.name!r} of {name} is a try (debug), and its figures say nothing.\n"
                     "  -> leave it out, or train it without debug"
                 )
             if record.status != "FINISHED":
-                raise ComparisonError(
+                raise SentimentError(
                     f"The run {record.name!r} of {name} is {record.status}; only finished runs are compared.\n"
                     "  -> leave it out, or run it again"
                 )
         varying = [key for key in list_differing(records) if key not in NEUTRAL]
         if varying:
-            raise ComparisonError(
+            raise SentimentError(
                 f"The runs of {name} differ in more than the seed: {join_names(varying)}.\n"
                 f"  -> group by what is the question: --by {varying[0]}; or name the runs of each group: A,B C,D"
             )
         for tag, how in BEHIND_NAMES.items():
             if differ_in(tag, records):
-                raise ComparisonError(f"The runs of {name} {how}.\n  -> make a group of those that share them: A,B C,D")
+                raise SentimentError(f"The runs of {name} {how}.\n  -> make a group of those that share them: A,B C,D")
         seeds = [record.params.get("seed") for record in records]
         doubled = sorted({str(seed) for seed in seeds if seeds.count(seed) > 1})
         if doubled:
-            raise ComparisonError(
+            raise SentimentError(
                 f"{name} has several runs of seed {join_names(doubled)}: they are the same run again, and no sample.\n"
                 "  -> name each seed once"
             )
@@ -186,14 +187,14 @@ def _require_same_data(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
         mine, theirs = first.tags.get(FINGERPRINT_TAG), record.tags.get(FINGERPRINT_TAG)
         if mine is None or theirs is None:
             nameless = first if mine is None else record
-            raise ComparisonError(
+            raise SentimentError(
                 f"The run {nameless.name!r} has no data fingerprint, so nobody knows what it was trained on.\n"
                 "  -> run it again with this version"
             )
         if mine != theirs:
             keys = [key for key in list_differing([first, record]) if key.startswith("data.")]
             settings = [f"{key} is {first.params.get(key, '-')} and {record.params.get(key, '-')}" for key in keys]
-            raise ComparisonError(
+            raise SentimentError(
                 "The runs were not trained and tested on the same data, so their metrics do not compare:\n"
                 f"  {first_name}: {first.name!r}: {mine[:12]}, {first.tags.get('data.description', 'no description')}\n"
                 f"  {name}: {record.name!r}: {theirs[:12]}, {record.tags.get('data.description', 'no description')}\n"
@@ -214,7 +215,7 @@ def _choose_metric(groups: Mapping[str, Sequence[ResultRecord]], metric: str | N
     for record in records:
         if metric not in record.numbers:
             shared = [name for name in record.numbers if all(name in other.numbers for other in records)]
-            raise ComparisonError(
+            raise SentimentError(
                 f"The run {record.name!r} has no {metric}.\n"
                 f"  -> choose a metric that all have: {join_names(shared) or 'none'}"
             )
@@ -235,7 +236,7 @@ def _make_group(name: str, records: Sequence[ResultRecord], metric: str) -> Grou
     values = tuple(record.numbers[metric] for record in ordered)
     bad = [record.name for record, value in zip(ordered, values, strict=True) if not math.isfinite(value)]
     if bad:
-        raise ComparisonError(
+        raise SentimentError(
             f"{metric} of {join_names(bad)} is no finite number.\n  -> choose another --metric, or leave it out"
         )
     seeds = tuple(int(record.params["seed"]) for record in ordered)
@@ -249,7 +250,7 @@ def _read_correctness(runs: Mapping[str, StoredRun]) -> dict[str, Flags]:
     (first, one), *others = stored.items()
     for name, other in others:
         if len(one.labels) != len(other.labels) or not np.array_equal(one.labels, other.labels):
-            raise ComparisonError(
+            raise SentimentError(
                 f"The test predictions of {first} and {name} are of different reviews ({len(one.labels):,} and "
                 f"{len(other.labels):,}, or their labels differ).\n  -> run both on the same data: one of the folders "
                 "holds predictions of another run"

@@ -18,15 +18,11 @@ NEUTRAL = ("seed", "trainer.test", "trainer.log_every_n_steps", *DATA_PATHS)
 """Settings in which runs of one group may differ: the fingerprint, not the path, tells what a file holds."""
 
 
-class ComparisonError(SentimentError):
-    """Runs that cannot be compared."""
-
-
 def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]:
     """Group runs of a sweep by a setting: ``model``, ``model.pooling``, or ``pooling`` where no other ends so.
 
     Raises:
-        ComparisonError: No run has the setting, or all have the same value.
+        SentimentError: No run has the setting, or all have the same value.
     """
     varying = _varying(runs)
     settings = [run.record.settings for run in runs]
@@ -44,7 +40,7 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
     if len(groups) < 2:
         found = f"only {next(iter(groups))}" if groups else "no finished run that has it"
         near = None if groups else nearest(by, ["model", *varying])
-        raise ComparisonError(
+        raise SentimentError(
             f"The runs cannot be grouped by {by}: there is {found}.\n  -> "
             + (f"did you mean --by {near}? " if near else "")
             + f"group by a setting in which they differ: --by KEY, one of {join_names(varying) or 'none'}"

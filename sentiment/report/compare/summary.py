@@ -21,10 +21,6 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class TableFileError(SentimentError):
-    """The table cannot be written."""
-
-
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
     """Print groups, pairs, notes and the conclusion."""
     console = console or open_console()
@@ -154,14 +150,14 @@ def write_csv(comparison: Comparison, file: Path) -> None:
     """Write the groups, a line per run, then the pairs, numbers in full; atomically.
 
     Raises:
-        TableFileError: The file cannot be written.
+        SentimentError: The file cannot be written.
     """
     columns = tuple(Column(name, name) for name in COLUMNS)
     rows = [tuple(row.get(name) for name in COLUMNS) for row in _list_rows(comparison)]
     try:
         write_table(DataTable("comparison", comparison.metric, columns, tuple(rows)), file)
     except OSError as error:
-        raise TableFileError(f"{file} cannot be written: {error}\n  -> name another file: --csv FILE") from error
+        raise SentimentError(f"{file} cannot be written: {error}\n  -> name another file: --csv FILE") from error
 
 
 def _list_rows(comparison: Comparison) -> Iterator[dict[str, Cell]]:

@@ -12,17 +12,12 @@ import numpy.typing as npt
 
 from sentiment.data.labelled import LabelledReviews
 from sentiment.data.split_texts import HeldOut, SplitTexts, read_split_texts, relocate_data
+from sentiment.errors import SentimentError
 from sentiment.models.attribution import Attribution, attend, attribute, is_explainable
 from sentiment.models.bundle import Predictor
 from sentiment.models.transformer import TextClassificationTransformer
 from sentiment.report.errors.attention import AttentionView, view_attention
-from sentiment.report.errors.tables import (
-    AnalysisError,
-    ErrorTables,
-    LabelledPredictions,
-    WrongReview,
-    tabulate_errors,
-)
+from sentiment.report.errors.tables import ErrorTables, LabelledPredictions, WrongReview, tabulate_errors
 from sentiment.tracking.result_file import DEBUG, FINGERPRINT_TAG
 
 if TYPE_CHECKING:
@@ -86,10 +81,10 @@ def analyse_run(
     Raises:
         TrackingError: The run lacks the predictions or the model.
         DataError: Its data cannot be read, or is another by now.
-        AnalysisError: Stored predictions and texts are of different reviews.
+        SentimentError: Stored predictions and texts are of different reviews.
     """
     if run.record.is_try:
-        raise AnalysisError(
+        raise SentimentError(
             f"The run was made with debug={run.record.params[DEBUG]}, on a few reviews: its errors say "
             "nothing.\n  -> train it without debug"
         )
@@ -160,7 +155,7 @@ def _look(predictor: Predictor, text: str) -> AttentionView | None:
 def _read_fingerprint(run: StoredRun) -> str:
     fingerprint = run.record.tags.get(FINGERPRINT_TAG)
     if fingerprint is None:
-        raise AnalysisError(
+        raise SentimentError(
             f"The run {run.record.name!r} has no tag {FINGERPRINT_TAG}: it ended before its data was read, or was "
             "recorded by other means.\n  -> choose a finished run of this project"
         )
@@ -175,7 +170,7 @@ def _require_same_reviews(labels: npt.NDArray[np.int64], reviews: SplitTexts, fo
         if len(labels) != len(reviews.labels)
         else f"{int((labels != reviews.labels).sum()):,} of {len(labels):,} labels differ"
     )
-    raise AnalysisError(
+    raise SentimentError(
         f"The test predictions of {folder} are not of the test reviews that its settings lead to ({differing}).\n"
         "  -> the file was replaced or the code that splits changed: run it again, or look at --split validation"
     )

@@ -39,10 +39,6 @@ STEPS = 999
 """Attention travels as whole numbers up to this: three digits are all that a shade can show."""
 
 
-class ErrorsFileError(SentimentError):
-    """The page and its files cannot be written."""
-
-
 def write_report(analysis: RunErrors, folder: Path) -> list[Path]:
     """Write ``errors.html``, ``tables/NAME.csv`` and ``plots/NAME.png``.
 
@@ -50,7 +46,7 @@ def write_report(analysis: RunErrors, folder: Path) -> list[Path]:
         The files, the page first.
 
     Raises:
-        ErrorsFileError: The folder cannot be written.
+        SentimentError: The folder cannot be written.
     """
     page = folder / PAGE_FILE
     try:
@@ -66,7 +62,7 @@ def write_report(analysis: RunErrors, folder: Path) -> list[Path]:
             write_table(table, tables[-1])
         write_text(page, render_page(analysis))
     except OSError as error:
-        raise ErrorsFileError(
+        raise SentimentError(
             f"{folder} cannot be written: {error}\n  -> free space, or choose another folder: --output FOLDER"
         ) from error
     return [page, *tables, *pictures]

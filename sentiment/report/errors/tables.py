@@ -23,10 +23,6 @@ SUM_TOLERANCE = 1e-3
 """How far the probabilities of a review may be from one; half precision is not exact."""
 
 
-class AnalysisError(SentimentError):
-    """Predictions and reviews that do not belong together."""
-
-
 @dataclass(frozen=True)
 class LabelledPredictions:
     """Reviews with what a model said about them.
@@ -53,13 +49,13 @@ class LabelledPredictions:
         reviews, classes = len(self.texts), len(self.class_names)
         shapes = (self.labels.shape, self.probabilities.shape, self.lengths.shape)
         if shapes != ((reviews,), (reviews, classes), (reviews,)) or not reviews:
-            raise AnalysisError(
+            raise SentimentError(
                 f"{reviews} texts of {classes} classes, but labels, probabilities and lengths of shapes {shapes}: they "
                 "are of different runs or splits, or there is nothing to analyse\n"
                 "  -> give the predictions of one model on the reviews that it predicted, one at least"
             )
         if not np.isfinite(self.probabilities).all() or abs(self.probabilities.sum(axis=1) - 1).max() > SUM_TOLERANCE:
-            raise AnalysisError(
+            raise SentimentError(
                 "Some probabilities are no numbers or do not add up to one over the classes.\n"
                 "  -> predict again; a model whose loss became NaN has no errors to look at"
             )

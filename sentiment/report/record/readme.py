@@ -14,10 +14,11 @@ from pathlib import Path
 
 from sentiment.atomic import write_text
 from sentiment.config.objective import Direction, read_objectives
+from sentiment.errors import SentimentError
 from sentiment.format import is_share
 from sentiment.report.draw.chart import Chart
 from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
-from sentiment.report.record.store import RecordError, RecordPart, read_parts
+from sentiment.report.record.store import RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.importance import add_importances
@@ -34,11 +35,11 @@ def require_readme(folder: Path) -> Path:
     """Return the experiment's README.md.
 
     Raises:
-        RecordError: There is none.
+        SentimentError: There is none.
     """
     readme = folder / "README.md"
     if not readme.is_file():
-        raise RecordError(
+        raise SentimentError(
             f"{folder} holds no README.md, so it is no experiment on record\n"
             "  -> write one with the question, and the lines <!-- part: NAME --> and <!-- end of NAME --> for each part"
         )
@@ -49,13 +50,14 @@ def write_record(folder: Path) -> list[Path]:
     """Write table, CSV and figures of each part, and return the files.
 
     Raises:
-        RecordError: There are no results, README.md is missing or has no place for a part, or a file cannot be written.
+        SentimentError: There are no results, README.md is missing or has no place for a part, or a file cannot be
+            written.
     """
     readme = require_readme(folder)
     try:
         return _write_parts(readme, folder)
     except OSError as error:
-        raise RecordError(f"{folder} cannot be written: {error}\n  -> free space, or mind who owns it") from error
+        raise SentimentError(f"{folder} cannot be written: {error}\n  -> free space, or mind who owns it") from error
 
 
 def _write_parts(readme: Path, folder: Path) -> list[Path]:
@@ -138,7 +140,7 @@ def _replace_part(text: str, readme: Path, name: str, content: str) -> str:
     before, after = f"<!-- part: {name} -->", f"<!-- end of {name} -->"
     pattern = re.compile(f"{re.escape(before)}.*?{re.escape(after)}", re.DOTALL)
     if not pattern.search(text):
-        raise RecordError(f"{readme} has no place for the part {name!r}\n  -> add the lines {before} and {after}")
+        raise SentimentError(f"{readme} has no place for the part {name!r}\n  -> add the lines {before} and {after}")
     return pattern.sub(lambda _: f"{before}\n\n{content}\n\n{after}", text, count=1)
 
 

@@ -39,10 +39,6 @@ PLACE = re.compile(
 """An absolute path, or an address, anywhere in a setting; what lies in a Python package is on every machine."""
 
 
-class RecordError(SentimentError):
-    """An experiment's folder has no results, or its README no place for them."""
-
-
 @dataclass(frozen=True)
 class RecordPart:
     """One sweep of an experiment.
@@ -72,14 +68,14 @@ def collect_part(name: str, sweep: str) -> RecordPart:
         sweep: The sweep, as every command takes it: its folder, its name under ``multirun/``, or its MLflow parent run.
 
     Raises:
-        RecordError: Its folder is on another machine, or its runs are tries.
+        SentimentError: Its folder is on another machine, or its runs are tries.
         SentimentError: There is no such sweep, or it cannot be read.
     """
     table, sweep_dir = open_sweep(sweep)
     if sweep_dir is None:
-        raise RecordError(f"the folder of {sweep} is not on this machine\n  -> take it in on the one that has it")
+        raise SentimentError(f"the folder of {sweep} is not on this machine\n  -> take it in on the one that has it")
     if any(row.is_try for row in table.rows):
-        raise RecordError(f"{sweep_dir} holds tries (debug), which are no results\n  -> run it without debug")
+        raise SentimentError(f"{sweep_dir} holds tries (debug), which are no results\n  -> run it without debug")
     command = _write_portably(table.command or "")
     records = tuple(record for record in table.records if record.status != "RUNNING")
     over_limit = {run.job_number for row in table.rows if row.excess for run in row.runs if run.job_number is not None}
@@ -107,10 +103,10 @@ def store_part(folder: Path, part: RecordPart) -> Path:
     """Write a part; settings that all runs share are written once.
 
     Raises:
-        RecordError: There is nothing to store, or the folder cannot be written.
+        SentimentError: There is nothing to store, or the folder cannot be written.
     """
     if not part.records:
-        raise RecordError(f"part {part.name!r} has no runs to store; give the folder of a sweep that has ended runs")
+        raise SentimentError(f"part {part.name!r} has no runs to store; give the folder of a sweep that has ended runs")
     records = [strip_paths(record) for record in part.records]
     shared = _find_shared([record.params for record in records])
     content = {
@@ -125,7 +121,9 @@ def store_part(folder: Path, part: RecordPart) -> Path:
     try:
         write_json(file, content)
     except OSError as error:
-        raise RecordError(f"{file} cannot be written: {error}\n  -> free space, or mind who owns the folder") from error
+        raise SentimentError(
+            f"{file} cannot be written: {error}\n  -> free space, or mind who owns the folder"
+        ) from error
     return file
 
 
@@ -133,11 +131,11 @@ def read_parts(folder: Path) -> list[RecordPart]:
     """Read all parts of an experiment, in the order of their names.
 
     Raises:
-        RecordError: There are none, or a file is damaged.
+        SentimentError: There are none, or a file is damaged.
     """
     files = sorted((folder / "results").glob("*.json"))
     if not files:
-        raise RecordError(
+        raise SentimentError(
             f"{folder}/results holds no results of a sweep\n  -> take one in: "
             f"python -m sentiment record {folder} --collect PART=multirun/DIR"
         )
@@ -221,7 +219,7 @@ def _read_part(file: Path) -> RecordPart:
         log_scaled, notes = frozenset(content["log_scaled"]), tuple(content.get("notes", ()))
         return RecordPart(file.stem, content["command"], log_scaled, tuple(records), over_limit, notes)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RecordError(
+        raise SentimentError(
             f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})\n"
             "  -> it was edited, cut off or written by another version: collect the sweep again, or remove the file"
         ) from error

@@ -13,10 +13,6 @@ from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, write_commit
 
 
-class BestError(SentimentError):
-    """There is no such trial, or nothing is left of it."""
-
-
 @dataclass(frozen=True)
 class BestTrial:
     """One trial of a sweep, chosen by its rank.
@@ -80,15 +76,15 @@ def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> Bes
     be on another machine.
 
     Raises:
-        BestError: No trial with a number has this rank, it breaks a limit of its study, or its settings are lost.
+        SentimentError: No trial with a number has this rank, it breaks a limit of its study, or its settings are lost.
         TrackingError: The store that was asked for a lost record cannot be read.
     """
     row = table.find_rank(rank)
     if row is None:
-        raise BestError(f"{table.name} has no trial of rank {rank}: {_write_reason(table)}")
+        raise SentimentError(f"{table.name} has no trial of rank {rank}: {_write_reason(table)}")
     record = row.record or _recover_record(table.job_of(row), sweep_dir)
     if record is None:
-        raise BestError(
+        raise SentimentError(
             f"Trial {row.number} of {table.name} is the one, but its folder is gone, and MLflow has no run of it.\n"
             f"  -> its parameters were {_write_parameters(row)}; or choose the next one: --rank {rank + 1}"
         )

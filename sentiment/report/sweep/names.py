@@ -27,10 +27,6 @@ MOST_NAMES = 8
 """Names that an error lists."""
 
 
-class UnknownSweepError(SentimentError):
-    """No sweep goes by the name."""
-
-
 def open_sweep(
     name: str | None, tracking_uri: str | None = None, *, needs_storage: bool = True
 ) -> tuple[SweepTable, Path | None]:
@@ -65,7 +61,7 @@ def find_sweep(name: str, multirun_dir: Path) -> Path:
     """Find a sweep by its folder, or by its name under multirun/.
 
     Raises:
-        UnknownSweepError: There is none; the message names those that are called alike.
+        SentimentError: There is none; the message names those that are called alike.
     """
     for folder in (Path(name).expanduser(), multirun_dir / name):
         if folder.is_dir():
@@ -78,7 +74,7 @@ def find_sweep(name: str, multirun_dir: Path) -> Path:
         remedy = f"the latest are {', '.join(known[:MOST_NAMES])}"
     else:
         remedy = "there is none yet; start one: python run.py -m model=transformer,rnn"
-    raise UnknownSweepError(
+    raise SentimentError(
         f"There is no sweep called {name}: no such folder, neither here nor under {multirun_dir}.\n  -> {remedy}"
     )
 
@@ -87,11 +83,11 @@ def find_latest(multirun_dir: Path) -> Path:
     """Find the sweep in which a run was recorded last.
 
     Raises:
-        UnknownSweepError: There is none.
+        SentimentError: There is none.
     """
     names = list_sweeps(multirun_dir)
     if not names:
-        raise UnknownSweepError(
+        raise SentimentError(
             f"There is no sweep under {multirun_dir}.\n"
             "  -> start one: python run.py -m model=transformer,rnn; or name one: python -m sentiment report FOLDER"
         )
@@ -102,7 +98,7 @@ def find_newest(multirun_dir: Path) -> Path:
     """Find the newest sweep that a command works on, or else the newest one; one that has no run yet, too.
 
     Raises:
-        UnknownSweepError: There is none.
+        SentimentError: There is none.
     """
     latest = {
         folder: max(file.stat().st_mtime for file in files)

@@ -33,10 +33,6 @@ MOST_ROWS = 500
 """Rows of a table that the page shows; the CSV file has them all, and the page says so."""
 
 
-class ReportFileError(SentimentError):
-    """The report cannot be written where it should go."""
-
-
 def report_sweep(table: SweepTable, sweep_dir: Path) -> list[Path]:
     """Print the ranked table; write ``ranking.csv``, ``comparison.png`` and ``report/`` into the sweep's folder.
 
@@ -44,7 +40,7 @@ def report_sweep(table: SweepTable, sweep_dir: Path) -> list[Path]:
         What was written: the two files, the picture only where a trial is complete, and the folder.
 
     Raises:
-        ReportFileError: They cannot be written.
+        SentimentError: They cannot be written.
     """
     print_table(table)
     files, picture = [sweep_dir / TABLE_FILE], make_runs(table)
@@ -67,7 +63,7 @@ def write_report(table: SweepTable, folder: Path, sweep_dir: Path | None = None)
     Returns the files, the page first.
 
     Raises:
-        ReportFileError: The folder cannot be written.
+        SentimentError: The folder cannot be written.
     """
     table = add_importances(table)
     charts = make_charts(table)
@@ -93,7 +89,7 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ReportFileError(
+        raise SentimentError(
             f"The report cannot be written to {folder}: {error}\n"
             "  -> free space there, or choose another folder: python -m sentiment report STUDY --output FOLDER"
         ) from error

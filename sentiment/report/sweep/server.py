@@ -57,10 +57,6 @@ Stop = Callable[[int | None], str]
 """Asks the study to end, or one of its trials; returns when it takes effect."""
 
 
-class PortTakenError(SentimentError):
-    """Nothing can be served there."""
-
-
 class LiveServer(ThreadingHTTPServer):
     """Serves one sweep.
 
@@ -71,7 +67,7 @@ class LiveServer(ThreadingHTTPServer):
         stop: What the page's buttons do.
 
     Raises:
-        PortTakenError: The port is taken, or the address is none of this machine's.
+        SentimentError: The port is taken, or the address is none of this machine's.
     """
 
     daemon_threads = True
@@ -92,7 +88,7 @@ class LiveServer(ThreadingHTTPServer):
             except (OSError, OverflowError) as error:
                 failure = error
         tried = f"port {ports[0]}" if len(ports) == 1 else f"none of the ports {ports[0]} to {ports[-1]}"
-        raise PortTakenError(
+        raise SentimentError(
             f"Nothing can be served on {host}, {tried}: {failure}\n"
             "  -> choose another: --port 0 takes any that is free; --host has to be an address of this machine"
         )

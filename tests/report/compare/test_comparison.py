@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from sentiment.errors import SentimentError
 from sentiment.report.compare.comparison import compare_runs
-from sentiment.report.compare.groups import ComparisonError, keep_finished, name_groups, split_runs
+from sentiment.report.compare.groups import keep_finished, name_groups, split_runs
 from sentiment.report.compare.summary import conclude, print_comparison, write_csv
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.folder import PREDICTIONS_FILE
@@ -157,7 +158,7 @@ def test_where_nothing_varies_there_is_no_interval(make_run, capsys):
 def test_other_data_is_refused_with_what_differs(make_run):
     groups = groups_of(make_run)
     groups["transformer"] = [make_run("transformer", 0, fingerprint="0" * 64, params={"data.train_size": "200"})]
-    with pytest.raises(ComparisonError, match="not trained and tested on the same data") as caught:
+    with pytest.raises(SentimentError, match="not trained and tested on the same data") as caught:
         compare_runs(groups)
     assert "data.train_size is 100 and 200" in str(caught.value)
     assert "ffffffffffff" in str(caught.value)
@@ -165,7 +166,7 @@ def test_other_data_is_refused_with_what_differs(make_run):
 
 
 def test_runs_without_a_fingerprint_are_refused(make_run):
-    with pytest.raises(ComparisonError, match="no data fingerprint"):
+    with pytest.raises(SentimentError, match="no data fingerprint"):
         compare_runs(groups_of(make_run, fingerprint=None))
 
 
@@ -173,14 +174,14 @@ def test_runs_without_a_fingerprint_are_refused(make_run):
 def test_predictions_of_other_reviews_are_refused(make_run, labels):
     one = make_run("rnn", right=np.ones(50, dtype=bool))
     other = make_run("transformer", right=np.ones(len(labels), dtype=bool), labels=labels)
-    with pytest.raises(ComparisonError, match="different reviews"):
+    with pytest.raises(SentimentError, match="different reviews"):
         compare_runs({"a": [one], "b": [other]})
 
 
 def test_runs_of_a_group_differ_in_the_seed_alone(make_run):
     groups = groups_of(make_run)
     groups["rnn"][1] = make_run("rnn", 1, params={"model.pooling": "max"})
-    with pytest.raises(ComparisonError, match=r"differ in more than the seed: model\.pooling") as caught:
+    with pytest.raises(SentimentError, match=r"differ in more than the seed: model\.pooling") as caught:
         compare_runs(groups)
     assert "--by model.pooling" in str(caught.value)
 
@@ -194,7 +195,7 @@ def test_runs_that_one_name_gave_different_models_or_texts_are_no_seeds(make_run
         for run, text in ((first, "a"), (second, "b"))
     )
     assert compare_runs({**groups, "rnn": [first, old]}).pairs
-    with pytest.raises(ComparisonError, match=f"The runs of rnn {BEHIND_NAMES[tag]}"):
+    with pytest.raises(SentimentError, match=f"The runs of rnn {BEHIND_NAMES[tag]}"):
         compare_runs({**groups, "rnn": [first, second, old]})
 
 
@@ -205,23 +206,23 @@ def test_where_a_run_is_done_makes_no_other_group(make_run):
 
 
 def test_a_seed_counts_once(make_run):
-    with pytest.raises(ComparisonError, match="several runs of seed 0"):
+    with pytest.raises(SentimentError, match="several runs of seed 0"):
         compare_runs({"a": [make_run(), make_run()], "b": [make_run("transformer")]})
 
 
 def test_unfinished_runs_are_refused(make_run):
-    with pytest.raises(ComparisonError, match="is PRUNED; only finished runs"):
+    with pytest.raises(SentimentError, match="is PRUNED; only finished runs"):
         compare_runs({"a": [make_run(status="PRUNED")], "b": [make_run("transformer")]})
 
 
 def test_a_missing_metric_names_those_that_all_have(make_run):
-    with pytest.raises(ComparisonError, match="has no test/f1") as caught:
+    with pytest.raises(SentimentError, match="has no test/f1") as caught:
         compare_runs(groups_of(make_run), "test/f1")
     assert "val/accuracy, val/loss, test/accuracy" in str(caught.value)
 
 
 def test_a_metric_that_is_no_number_is_refused(make_run):
-    with pytest.raises(ComparisonError, match="no finite number"):
+    with pytest.raises(SentimentError, match="no finite number"):
         compare_runs(groups_of(make_run, metrics={"test/accuracy": math.nan}))
 
 
@@ -231,12 +232,12 @@ def test_a_result_that_another_study_took_over_is_no_run_of_its_own(make_run):
     groups = {"before": first, "after": second}
     assert compare_runs(groups).pairs[0].better is None
     second[0] = StoredRun(replace(first[0].record, job_number=3), second[0].folder)
-    with pytest.raises(ComparisonError, match="would count twice"):
+    with pytest.raises(SentimentError, match="would count twice"):
         compare_runs(groups)
 
 
 def test_one_group_is_no_comparison(make_run):
-    with pytest.raises(ComparisonError, match="two groups"):
+    with pytest.raises(SentimentError, match="two groups"):
         compare_runs({"a": [make_run()]})
 
 
@@ -265,7 +266,7 @@ def test_a_setting_may_be_named_by_its_last_part_and_drawn_numbers_are_read_by_p
     )
     near = [make_run("rnn", 0, params={"model.dropout": dropout}) for dropout in (drawn, f"{drawn}1")]
     assert list(split_runs(near, "dropout")) == [f"dropout={drawn}", f"dropout={drawn}1"]
-    with pytest.raises(ComparisonError, match=r"no finished run that has it(.|\n)*did you mean --by model\.dropout\?"):
+    with pytest.raises(SentimentError, match=r"no finished run that has it(.|\n)*did you mean --by model\.dropout\?"):
         split_runs(runs, "droput")
 
 
@@ -316,7 +317,7 @@ def test_intervals_of_shares_end_at_0_and_100_percent(make_run):
 
 def test_a_sweep_of_one_model_names_the_settings_that_would_split_it(make_run):
     runs = [make_run("rnn", 0, params={"model.pooling": pooling}) for pooling in ("mean", "max")]
-    with pytest.raises(ComparisonError, match="only rnn") as caught:
+    with pytest.raises(SentimentError, match="only rnn") as caught:
         split_runs(runs, "model")
     assert "one of model.pooling" in str(caught.value)
 
@@ -349,7 +350,7 @@ def test_the_csv_has_every_number_in_full(make_run, tmp_path):
 
 def test_a_try_is_not_compared(make_run):
     groups = groups_of(make_run) | {"third": [make_run("third", params={"trainer.debug": "fast"})]}
-    with pytest.raises(ComparisonError, match=r"of third is a try(.|\n)*-> leave it out, or train it without debug"):
+    with pytest.raises(SentimentError, match=r"of third is a try(.|\n)*-> leave it out, or train it without debug"):
         compare_runs(groups)
 
 
@@ -357,7 +358,7 @@ def test_a_run_that_trained_on_is_no_seed_of_those_in_one_piece(make_run):
     groups = groups_of(make_run)
     last = groups["rnn"].pop()
     longer = replace(last, record=replace(last.record, tags={**last.record.tags, "trainer.trained_on": "2"}))
-    with pytest.raises(ComparisonError, match=r"differ in more than the seed: trainer\.trained_on"):
+    with pytest.raises(SentimentError, match=r"differ in more than the seed: trainer\.trained_on"):
         compare_runs({**groups, "rnn": [*groups["rnn"], longer]})
     assert name_groups([groups["rnn"], [longer]]) == ["rnn trained_on=null", "rnn trained_on=2"]
 

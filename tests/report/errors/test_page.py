@@ -10,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sentiment.errors import SentimentError
 from sentiment.models.attribution import Attribution
 from sentiment.report.errors.analysis import Explanation, RunErrors
 from sentiment.report.errors.attention import view_attention
 from sentiment.report.errors.charts import make_charts
-from sentiment.report.errors.page import ErrorsFileError, render_page, write_report
+from sentiment.report.errors.page import render_page, write_report
 from sentiment.report.errors.summary import make_tables, summarize
 from sentiment.report.errors.tables import LabelledPredictions, tabulate_errors
 
@@ -150,7 +151,7 @@ def test_files_are_the_tables_of_the_page(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ErrorsFileError, match=r"file/errors cannot be written.*\n.*--output FOLDER"):
+    with pytest.raises(SentimentError, match=r"file/errors cannot be written.*\n.*--output FOLDER"):
         write_report(make_analysis(explained=False), tmp_path / "file" / "errors")
 
 

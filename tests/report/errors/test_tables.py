@@ -10,8 +10,9 @@ from sklearn.metrics import confusion_matrix
 
 from sentiment.data.phenomena import find_contrasts, find_negations
 from sentiment.data.synthetic import SyntheticSource
+from sentiment.errors import SentimentError
 from sentiment.report.errors.measures import find_worst
-from sentiment.report.errors.tables import AnalysisError, LabelledPredictions, tabulate_errors
+from sentiment.report.errors.tables import LabelledPredictions, tabulate_errors
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +107,9 @@ def test_confusion_is_sklearns_for_several_classes():
 
 def test_predictions_of_other_reviews_are_refused(reviews):
     predictions = judge(reviews, wrong=np.zeros(len(reviews), dtype=bool))
-    with pytest.raises(AnalysisError, match=r"599 texts of 2 classes.*\(600,\)"):
+    with pytest.raises(SentimentError, match=r"599 texts of 2 classes.*\(600,\)"):
         replace(predictions, texts=reviews.texts[:-1])
-    with pytest.raises(AnalysisError, match="at least"):
+    with pytest.raises(SentimentError, match="at least"):
         LabelledPredictions(
             [], np.zeros(0, dtype=np.int64), np.zeros((0, 2), np.float32), np.zeros(0, np.int64), ("a", "b")
         )
@@ -119,5 +120,5 @@ def test_probabilities_that_are_none_are_refused(reviews, value):
     predictions = judge(reviews, wrong=np.zeros(len(reviews), dtype=bool))
     broken = predictions.probabilities.copy()
     broken[3, 1] = value
-    with pytest.raises(AnalysisError, match="add up to one"):
+    with pytest.raises(SentimentError, match="add up to one"):
         replace(predictions, probabilities=broken)

@@ -9,7 +9,7 @@ import pytest
 from sentiment.__main__ import main
 from sentiment.errors import SentimentError
 from sentiment.report.record.readme import write_record
-from sentiment.report.record.store import RecordError, RecordPart, store_part
+from sentiment.report.record.store import RecordPart, store_part
 from sentiment.tracking.result_file import write_result
 
 PARAMS = {"objective": "val/accuracy", "direction": "maximize", "data.path": "/somewhere/imdb"}
@@ -130,7 +130,7 @@ def test_the_command_takes_a_sweep_in_without_its_paths(experiment_dir, runs, tm
 def test_errors_say_what_to_do(experiment_dir, runs, tmp_path):
     store(experiment_dir, runs)
     (experiment_dir / "README.md").write_text("# Question\n", encoding="utf-8")
-    with pytest.raises(RecordError, match="add the lines <!-- part: pooling -->"):
+    with pytest.raises(SentimentError, match="add the lines <!-- part: pooling -->"):
         write_record(experiment_dir)
     with pytest.raises(SentimentError, match="so it is no experiment"):
         main(["record", str(tmp_path)])

@@ -10,15 +10,7 @@ import pytest
 
 from sentiment.config.run_context import write_multirun_command
 from sentiment.errors import SentimentError
-from sentiment.report.record.store import (
-    RecordError,
-    RecordPart,
-    collect_part,
-    differing_keys,
-    read_parts,
-    store_part,
-    strip_paths,
-)
+from sentiment.report.record.store import RecordPart, collect_part, differing_keys, read_parts, store_part, strip_paths
 from sentiment.tracking import runs
 from sentiment.tracking.result_file import write_result
 
@@ -75,13 +67,13 @@ def test_several_parts_come_in_the_order_of_their_names(tmp_path, make_run):
 
 
 def test_errors_say_what_to_do(tmp_path, make_run):
-    with pytest.raises(RecordError, match="--collect PART="):
+    with pytest.raises(SentimentError, match="--collect PART="):
         read_parts(tmp_path)
-    with pytest.raises(RecordError, match="no runs to store"):
+    with pytest.raises(SentimentError, match="no runs to store"):
         store_part(tmp_path, make_part())
     file = store_part(tmp_path, make_part(make_run(0)))
     file.write_text(file.read_text(encoding="utf-8")[:-20], encoding="utf-8")
-    with pytest.raises(RecordError, match="collect the sweep again"):
+    with pytest.raises(SentimentError, match="collect the sweep again"):
         read_parts(tmp_path)
 
 
@@ -100,7 +92,7 @@ def test_seed_paths_and_what_comes_with_another_model_are_no_differences(make_ru
 
 def test_tries_are_not_taken_in(tmp_path, make_run):
     write_result(tmp_path / "0", make_run(0, trainer__debug="fast"))
-    with pytest.raises(RecordError, match="holds tries"):
+    with pytest.raises(SentimentError, match="holds tries"):
         collect_part("tries", str(tmp_path))
 
 

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from sentiment.report.sweep.best import BestError, choose_best, name_experiment, name_model
+from sentiment.errors import SentimentError
+from sentiment.report.sweep.best import choose_best, name_experiment, name_model
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.table import SweepRow, SweepTable
 
@@ -50,19 +51,21 @@ def test_another_rank(make_table):
 
 @pytest.mark.parametrize("rank", [0, 4])
 def test_a_rank_that_nobody_has(make_table, rank):
-    with pytest.raises(BestError, match="3 of 4 trials finished") as caught:
+    with pytest.raises(SentimentError, match="3 of 4 trials finished") as caught:
         choose_best(make_table(), None, rank)
     assert "--rank 1 to 3" in str(caught.value)
 
 
 def test_a_trial_that_breaks_a_limit_is_no_best(make_table):
     over = {"rank": None, "reason": "breaks a limit: model/parameters by 5", "excess": {"model/parameters": 5.0}}
-    with pytest.raises(BestError, match=r"1 of those break a limit, as trial 4 breaks a limit: model/parameters by 5"):
+    with pytest.raises(
+        SentimentError, match=r"1 of those break a limit, as trial 4 breaks a limit: model/parameters by 5"
+    ):
         choose_best(make_table(**over), None)
 
 
 def test_a_trial_of_which_nothing_is_left_is_named_with_its_parameters(make_table, tmp_path):
-    with pytest.raises(BestError, match=r"its folder is gone(.|\n)*model\.depth=1(.|\n)*--rank 2"):
+    with pytest.raises(SentimentError, match=r"its folder is gone(.|\n)*model\.depth=1(.|\n)*--rank 2"):
         choose_best(make_table(runs=()), tmp_path)
 
 
@@ -74,7 +77,7 @@ def test_the_value_over_repeats_is_told_apart_from_the_first_ones(make_table):
 
 def test_a_try_is_no_best(make_record):
     table = collect_records([make_record(0, params={"trainer.debug": "overfit"})], "tries")
-    with pytest.raises(BestError, match=r"only tried a run \(debug\)(.|\n)*-> train without debug"):
+    with pytest.raises(SentimentError, match=r"only tried a run \(debug\)(.|\n)*-> train without debug"):
         choose_best(table, None)
 
 
@@ -82,7 +85,9 @@ def test_a_trial_without_a_number_is_no_best(make_record):
     records = [make_record(number, accuracy=value) for number, value in enumerate([math.nan, 0.5])]
     table = collect_records(records, "half", ["val/accuracy"])
     assert choose_best(table, None).row.number == 1
-    with pytest.raises(BestError, match=r"1 of those have no number for val/accuracy\.\n  -> choose --rank 1 to 1"):
+    with pytest.raises(
+        SentimentError, match=r"1 of those have no number for val/accuracy\.\n  -> choose --rank 1 to 1"
+    ):
         choose_best(table, None, 2)
-    with pytest.raises(BestError, match="have no number"):
+    with pytest.raises(SentimentError, match="have no number"):
         choose_best(collect_records(records[:1], "none", ["val/accuracy"]), None)

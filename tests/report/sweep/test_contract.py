@@ -29,10 +29,10 @@ from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sentiment.errors import RunPruned
+from sentiment.errors import RunPruned, SentimentError
 from sentiment.report.compare.groups import keep_finished
 from sentiment.report.record.store import collect_part
-from sentiment.report.sweep.best import BestError, choose_best
+from sentiment.report.sweep.best import choose_best
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.page import report_sweep
@@ -227,12 +227,12 @@ def check_parent(sweep_dir: Path, told: Told, content: bytes, best: int | None, 
 
 def check_best(table: SweepTable, sweep_dir: Path, told: Told, best: int | None) -> None:
     if best is None:
-        with pytest.raises(BestError):
+        with pytest.raises(SentimentError, match="has no trial of rank"):
             choose_best(table, sweep_dir)
         return
     for number, rank in told.ranks.items():
         assert choose_best(table, sweep_dir, rank).row.number == number
-    with pytest.raises(BestError):
+    with pytest.raises(SentimentError, match="has no trial of rank"):
         choose_best(table, sweep_dir, len(told.ranks) + 1)
 
 

@@ -8,16 +8,10 @@ import math
 
 import pytest
 
+from sentiment.errors import SentimentError
 from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.sweep.links import link_rows
-from sentiment.report.sweep.page import (
-    ReportFileError,
-    measure_seconds,
-    render_page,
-    report_sweep,
-    write_headline,
-    write_report,
-)
+from sentiment.report.sweep.page import measure_seconds, render_page, report_sweep, write_headline, write_report
 
 TABLES = {"ranking.csv", "failures.csv", "trials.csv", "importance.csv", "pareto.csv", "learning_curves.csv"}
 
@@ -61,7 +55,7 @@ def test_of_two_objectives_the_page_shows_the_front_and_no_best_trial(example_ta
 
 def test_a_folder_that_cannot_be_written_is_an_error_with_a_remedy(example_table, tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with pytest.raises(ReportFileError, match=r"cannot be written to .*file(.|\n)*--output FOLDER"):
+    with pytest.raises(SentimentError, match=r"cannot be written to .*file(.|\n)*--output FOLDER"):
         write_report(example_table, tmp_path / "file")
 
 

@@ -13,7 +13,7 @@ import pytest
 from sentiment.errors import SentimentError
 from sentiment.report.sweep import live
 from sentiment.report.sweep.live import LivePage
-from sentiment.report.sweep.server import LiveServer, PortTakenError
+from sentiment.report.sweep.server import LiveServer
 from sentiment.tracking.result_file import write_result
 
 
@@ -134,7 +134,7 @@ def test_the_buttons_ask_for_a_stop_and_no_other_page_can(ask, server, asked):
 
 def test_a_port_that_is_taken_is_said_or_passed_over(server, sweep_dir, monkeypatch):
     taken = server.server_address[1]
-    with pytest.raises(PortTakenError, match=r"port \d+: .*in use(.|\n)*--port 0"):
+    with pytest.raises(SentimentError, match=r"port \d+: .*in use(.|\n)*--port 0"):
         LiveServer("127.0.0.1", taken, sweep_dir, str)
     monkeypatch.setattr("sentiment.report.sweep.server.PORT", taken)
     with LiveServer("127.0.0.1", None, sweep_dir, str) as other:
