@@ -193,7 +193,8 @@ def collect_records(
         repeats=1 if history is None else history.repeats,
         is_at_work=is_at_work,
     )
-    return replace(table, notes=(*_note_lost(rows, is_copy), *_note_ties(table), *note_differences(records)))
+    notes = (*_note_lost(rows, is_copy), *_note_bounds(table), *_note_ties(table), *note_differences(records))
+    return replace(table, notes=notes)
 
 
 def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
@@ -210,6 +211,15 @@ def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
         f"The study's storage has no result of {trials}, but the runs' records have: the table shows what they "
         "recorded, and does not rank it. The storage was cut off, or is an older copy: restore it, or trust the "
         "result files.",
+    )
+
+
+def _note_bounds(table: SweepTable) -> tuple[str, ...]:
+    if not table.bounded:
+        return ()
+    return (
+        f"{join_names(table.bounded)}: means over a trial's repeats. The study ranks by their bound, which is one "
+        "standard error worse (repeat_value=bound); ranking.csv has both.",
     )
 
 

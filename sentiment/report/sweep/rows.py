@@ -218,6 +218,7 @@ def make_trial_row(
         jobs=trial.jobs,
         model=model,
         continues=trial.continues,
+        bounds=dict(zip(objectives, trial.values, strict=True)) if is_own and trial.means else {},
     )
     return _insist_on_value(row, objectives)
 
@@ -232,7 +233,7 @@ def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow
     candidates = [
         Candidate(
             index,
-            tuple(row.values.get(name, math.nan) for name in objectives),
+            tuple(row.scores.get(name, math.nan) for name in objectives),
             is_eligible=not (row.excess or row.is_lost or row.is_try),
         )
         for index, row in enumerate(rows)
@@ -250,7 +251,7 @@ def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow
             return 0, ranks[index]
         if row.state not in ("complete", *STOPPED):
             return 3, row.number
-        value = sign * row.values.get(first, math.nan)
+        value = sign * row.scores.get(first, math.nan)
         return (1 if row.state == "complete" else 2), math.inf if math.isnan(value) else value
 
     for index, row in enumerate(rows):
@@ -270,11 +271,11 @@ def read_value(text: str) -> float | str:
 def _read_values(
     trial: TrialHistory, metrics: Mapping[str, float], objectives: Objectives, *, is_own: bool
 ) -> dict[str, float]:
-    """Return the objectives of a trial: the study's own values, over its repeats, or else metrics of its runs."""
+    """Return the objectives of a trial: the study's own, means over its repeats, or else metrics of its runs."""
     if trial.state not in ("complete", *STOPPED):
         return {}
     if is_own and trial.values:
-        return dict(zip(objectives, trial.values, strict=True))
+        return dict(zip(objectives, trial.means or trial.values, strict=True))
     values = _pick(metrics, objectives)
     if not values and is_own and trial.state in STOPPED and trial.intermediate:
         first, direction = next(iter(objectives.items()))

@@ -51,6 +51,8 @@ class SweepRow:
         parameters: What was varied: full key to value (a number where the value is one). Keys of another branch are
             missing.
         values: Objective to value, of the selected checkpoint (the best validation, for a pruned trial); empty without.
+            The mean of repeats.
+        bounds: Objective to the bound of the repeats, where the study optimised that and not their mean; else empty.
         metrics: Numbers of the run: ``val/...``, ``test/...``, ``model/parameters``, ``time/...``; means of repeats.
         curve: Validations of the first objective, in order.
         started_seconds: Start, seconds after the sweep's first start; None if it never started.
@@ -89,6 +91,12 @@ class SweepRow:
     on_front: bool = False
     is_lost: bool = False
     continues: int | None = None
+    bounds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """What ranks it: its bounds, where the study optimised those, else its values."""
+        return self.bounds or self.values
 
     @property
     def is_copy(self) -> bool:
@@ -185,9 +193,14 @@ class SweepTable:
             return ()
         found: dict[int, SweepRow] = {}  # one of those that share a result
         for row in self.ranked:
-            if all(row.values.get(name) == self.best.values.get(name) for name in self.objectives):
+            if all(row.scores.get(name) == self.best.scores.get(name) for name in self.objectives):
                 found.setdefault(row.number if row.reused_from is None else row.reused_from, row)
         return tuple(found.values())
+
+    @property
+    def bounded(self) -> tuple[str, ...]:
+        """The objectives, where the study ranks by bounds of its repeats and not by their means; else empty."""
+        return self.objectives if any(row.bounds for row in self.rows) else ()
 
     @property
     def ranked(self) -> tuple[SweepRow, ...]:

@@ -35,6 +35,7 @@ def make_ranking(table: SweepTable) -> DataTable:
     columns = [
         Column("rank", "rank", True), *_front_column(table), *_trial_column(table),
         *(Column(name, name, True) for name in table.objectives),
+        *(Column(f"bound of {name}", f"bound of {name}", True) for name in table.bounded),
         Column("model", "model"), *(_column_of(table, key) for key in varied), Column("status", "status"),
         *(Column(name, name, True) for name in metrics), Column("parameters", "parameters", True),
         Column("seconds", "seconds", True), Column("epochs", "epochs", True),
@@ -81,7 +82,8 @@ def _rank_row(table: SweepTable, row: SweepRow, varied: Sequence[str], metrics: 
         ends = (record.parameters, seconds, record.epochs, record.best_epoch)
     return (
         row.rank, *(row.on_front for _ in _front_column(table)), *(row.number for _ in _trial_column(table)),
-        *(row.value_of(name) for name in table.objectives), row.model or None,
+        *(row.value_of(name) for name in table.objectives), *(row.scores.get(name) for name in table.bounded),
+        row.model or None,
         *(row.parameters.get(key) for key in varied), state_in_capitals(row),
         *(row.value_of(name) for name in metrics), *ends, table.job_of(row),
         None if record is None else record.run_id, explain_row(row),

@@ -96,6 +96,7 @@ class TrialHistory:
             the settings of its whole line; None: it began anew.
         jobs: Numbers of the jobs whose results it has, by repeat: its own, or equal ones that ran before; empty: an
             earlier version did not write them.
+        means: The plain means of the repeats, where `values` are their bounds; empty where they are these means.
     """
 
     number: int
@@ -113,6 +114,7 @@ class TrialHistory:
     attributes: Mapping[str, float] = field(default_factory=dict)
     continues: int | None = None
     jobs: tuple[int, ...] = ()
+    means: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,8 @@ def parse_history(text: str) -> StudyHistory:
 
 def _parse_trial(content: dict[str, Any]) -> TrialHistory:
     intermediate = {int(step): value for step, value in content["intermediate"].items()}
-    known = {"values": tuple(content["values"]), "intermediate": intermediate, "jobs": tuple(content.get("jobs", ()))}
-    return TrialHistory(**{**content, **known})
+    lists = {name: tuple(content.get(name, ())) for name in ("values", "means", "jobs")}
+    return TrialHistory(**{**content, **lists, "intermediate": intermediate})
 
 
 def has_study(study_dir: Path) -> bool:
@@ -353,11 +355,15 @@ def read_trial(trial: FrozenTrial, repeats: int) -> TrialHistory:
         reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
         reason = next(iter(reasons), None)
     origin, job = find_origin(trial), trial.system_attrs.get(JOB_KEY) or {}
+    values, means = tuple(trial.values or ()) if state == "complete" else (), tuple[float, ...]()
+    if values and (outcomes := read_outcomes_of(trial)):
+        means = RepeatPlan(repeats, maximize=(True,) * len(values)).combine(list(outcomes.values()))
     return TrialHistory(
         number=trial.number,
         state=state,
         parameters={name_key(name): _plain(value) for name, value in trial.params.items()},
-        values=tuple(trial.values or ()) if state == "complete" else (),
+        values=values,
+        means=() if means == values else means,
         intermediate=dict(trial.intermediate_values),
         started=_seconds(trial.datetime_start, None if job.get("repeat") else job.get("since")),
         ended=_seconds(trial.datetime_complete, job.get("until")),

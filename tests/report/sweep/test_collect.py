@@ -59,6 +59,24 @@ def make_trial(number, state="complete", value=None, **changes):
     return TrialHistory(number, state, parameters, values, started=100.0 + number, ended=110.0 + number, **changes)
 
 
+def test_a_bound_ranks_and_the_mean_is_what_stands_under_the_name_of_the_metric():
+    trials = [make_trial(0, value=0.90, means=(0.95,)), make_trial(1, value=0.92, means=(0.93,))]
+    trials.append(make_trial(2, value=0.9))
+    table = collect_records([], "mine", history=make_history(*trials, repeats=3))
+    assert [row.number for row in table.rows] == [1, 0, 2]
+    assert len(table.ties) == 1
+    assert table.best.values == {"val/accuracy": 0.93}
+    assert write_headline(table).endswith("val/accuracy 93.00 %.")
+    assert "one standard error worse (repeat_value=bound)" in table.notes[0]
+    ranking = make_ranking(table)
+    columns = {column.name: [row[place] for row in ranking.rows] for place, column in enumerate(ranking.columns)}
+    assert columns["val/accuracy"] == [0.93, 0.95, 0.9]
+    assert columns["bound of val/accuracy"] == [0.92, 0.9, 0.9]
+    best = make_history_chart(table).panels[0].series[-1]
+    assert (best.name, best.x, best.y) == ("best so far", (0.0, 1.0, 2.0), (0.95, 0.93, 0.93))
+    assert make_runs(table).panels[0].y.categories[0].startswith("1:")
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

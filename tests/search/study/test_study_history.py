@@ -18,7 +18,14 @@ from sentiment.search.space.parameters import name_key
 from sentiment.search.storage.address import StorageError, read_address
 from sentiment.search.study.address_file import read_study_address, write_study_address
 from sentiment.search.study.current import current_trial
-from sentiment.search.study.history import StudyMissingError, has_study, read_study, read_trial
+from sentiment.search.study.history import (
+    StudyMissingError,
+    has_study,
+    parse_history,
+    read_study,
+    read_trial,
+    write_history,
+)
 from sentiment.search.study.trial import JOB_KEY
 
 TOY_DIR = Path(__file__).parents[1] / "toy"
@@ -79,6 +86,18 @@ def test_reused_trials_name_their_source(sweep, study_dir):
     reused = [trial for trial in trials if trial.reused_from is not None]
     assert len(reused) >= 4
     assert all(trials[trial.reused_from].parameters == trial.parameters for trial in reused)
+
+
+@pytest.mark.parametrize("value", ["mean", "bound"])
+def test_of_repeats_the_plain_mean_is_told_beside_the_bound_that_ranks(sweep, study_dir, value):
+    options = ["x=1,2", "hydra/sweeper/sampler=grid", "hydra.sweeper.repeats=2", f"hydra.sweeper.repeat_value={value}"]
+    sweep(*options, task=lambda config: float(config.x) * (1 + float(config.seed)))
+    history = read_study(None, study_dir)
+    means = {trial.parameters["x"]: trial.means or trial.values for trial in history.trials}
+    assert means == {1: (1.5,), 2: (3.0,)}
+    bounds = {trial.parameters["x"]: trial.values for trial in history.trials if trial.means}
+    assert bounds == ({1: (2.0,), 2: (4.0,)} if value == "bound" else {})
+    assert parse_history(write_history(history)) == history
 
 
 BRANCHED = """# @package _global_

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import mean
 
 from sentiment.format import format_metric, format_number, format_setting, name_metric, shorten_keys
@@ -92,7 +93,7 @@ def group_by_settings(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[list
     def order(group: Sequence[SweepRow]) -> tuple[bool, float, int]:
         return (
             bool(group[0].excess),
-            sign * mean(value_of(table, row) for row in group),
+            sign * mean(row.scores[table.objectives[0]] for row in group),
             min(row.number for row in group),
         )
 
@@ -216,9 +217,9 @@ def _follow_search(table: SweepTable, axis: Axis, position: Callable[[SweepRow],
     series += mark("failed (no value)", failed, "failed", edge)
     if ranked := [row for row in complete if row.rank is not None]:
         better = max if table.directions[0] == "maximize" else min
-        best = list(itertools.accumulate((value_of(table, row) for row in ranked), better))
-        steps = [place for place, value in enumerate(best) if place == 0 or value != best[place - 1]]
-        xs, ys = [positions[ranked[place].number] for place in steps], [best[place] for place in steps]
+        best = itertools.accumulate(ranked, partial(better, key=lambda row: row.scores[table.objectives[0]]))
+        steps = {row.number: row for row in best}
+        xs, ys = [positions[number] for number in steps], [value_of(table, row) for row in steps.values()]
         last = max(positions[row.number] for row in [*complete, *pruned])
         if last > xs[-1]:
             xs, ys = [*xs, last], [*ys, ys[-1]]
