@@ -28,6 +28,9 @@ from sentiment.models.transformer import TextClassificationTransformer
 TOLERANCE = 0.05
 """Largest part of the margin's change (or of 1, if that is more) that may be missing from the sum of all shares."""
 
+SMALL_BASELINE = 0.2
+"""Part of the change of the margin (or of 1, if that is more) from which the margin without a known word is told."""
+
 MOST_STEPS = 256
 
 STEPS_AT_ONCE = 32
@@ -65,6 +68,15 @@ class Attribution:
     def is_complete(self) -> bool:
         """Whether the shares add up to the change of the margin, within `TOLERANCE`."""
         return _is_complete(self.delta, self.margin - self.baseline)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the shares has to know: that they start far from even odds, or do not add up."""
+        notes = () if self.is_complete else (f"shares are inexact: off by {self.delta:+.2f}",)
+        if abs(self.baseline) <= SMALL_BASELINE * max(1.0, abs(self.margin - self.baseline)):
+            return notes
+        start = f"without a known word the margin is {self.baseline:+.2f}, with these {self.margin:+.2f}"
+        return (*notes, f"{start}: shares tell the difference only")
 
 
 class Attention(NamedTuple):
@@ -114,9 +126,11 @@ def attribute(
 ) -> list[Attribution]:
     """Return the share of every word in the prediction of each text.
 
-    The baseline is the unknown word at every position: positions and length stay, and word dropout has trained its
-    vector to stand for a word that says nothing. Padding's zero vector never stands where a word stands, and from all
-    zeros, positions too, the integral converged several times more slowly (Transformers on IMDB).
+    The baseline is the unknown word at every position: positions and length stay. Its vector starts at zero, and is
+    trained by word dropout and by words that the tokenizer does not know. Where there is neither, nothing has taught
+    the network to call such a text even, and the shares are measured from what it says of it: `Attribution.notes`.
+    Padding never stands where a word stands, and from all zeros, positions too, the integral converged several times
+    more slowly (Transformers on IMDB).
 
     The path from the baseline has `steps` points. Where the shares do not add up to the change of the margin
     (`TOLERANCE`), it is walked again with twice as many, up to `MOST_STEPS`. `target` is the index of the class to

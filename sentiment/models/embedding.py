@@ -17,8 +17,8 @@ class TokenEmbedding(nn.Module):
 
     Word dropout (Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods"; here by replacing a
     token, as in Bowman et al. 2016, so that positions stay) keeps a classifier from leaning on a few telling
-    words. It also trains the unknown token's vector, which training texts alone hardly ever meet. The padding
-    token's vector is zero and is never trained.
+    words. It also trains the unknown token's vector, which training texts alone hardly ever meet: that vector starts at
+    zero, so that words which were never seen do not say what the seed drew. The padding token's vector stays zero.
 
     Args:
         vocabulary_size: Number of token ids, padding and unknown included.
@@ -39,7 +39,7 @@ class TokenEmbedding(nn.Module):
         self.table = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PAD_ID)
         nn.init.normal_(self.table.weight, std=INITIAL_DEVIATION)
         with torch.no_grad():
-            self.table.weight[PAD_ID].zero_()
+            self.table.weight[[PAD_ID, UNK_ID]] = 0.0
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embed (B, T) token ids as (B, T, D) vectors; torch's global generator draws the dropped words."""

@@ -18,7 +18,7 @@ from sentiment.config.schema import AdamWSettings, Settings, WarmupCosineSetting
 from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.data.splits import held_out_count
 
-VERSION = 3
+VERSION = 4
 """Raise it when the same settings would learn other words."""
 
 PARTS = 4

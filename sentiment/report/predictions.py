@@ -79,8 +79,7 @@ class TableWriter:
             else:
                 self._stream.write(start)
                 self._console.print(format_terminal(attribution, self._console), soft_wrap=True)
-                if not attribution.is_complete:
-                    self._stream.write(f"{'':<{len(start)}}(shares are inexact: off by {attribution.delta:+.2f})\n")
+                self._stream.writelines(f"{'':<{len(start)}}({note})\n" for note in attribution.notes)
         self._stream.flush()
 
 
@@ -117,7 +116,7 @@ class JsonLinesWriter:
             }
             if attribution is not None:
                 content["words"] = list(zip(attribution.words, attribution.scores, strict=True))
-                content["words_delta"] = attribution.delta
+                content |= {"words_baseline": attribution.baseline, "words_delta": attribution.delta}
             self._stream.write(json.dumps(content, ensure_ascii=False) + "\n")
 
 

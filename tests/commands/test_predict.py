@@ -249,6 +249,7 @@ def test_explain_shows_the_words_that_mattered(predict):
     (row,) = [json.loads(line) for line in predict("--explain", "--format", "jsonl", "a great film").splitlines()]
     assert [word for word, _ in row["words"]] == ["a", "great", "film"]
     largest = max(row["words"], key=lambda pair: abs(pair[1]))
+    assert {"words_baseline", "words_delta"} < row.keys()
     table = predict("--explain", "a great film")
     assert f"[{'+' if largest[1] > 0 else '-'}{largest[0]}" in table
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from sentiment.data.tokenizer import UNK_ID, train_tokenizer
 from sentiment.errors import SentimentError
-from sentiment.models.attribution import attend, attribute
+from sentiment.models.attribution import Attribution, attend, attribute
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor
 from sentiment.models.ngram import NgramClassifier
@@ -102,6 +102,35 @@ def test_the_unknown_word_and_the_other_class(make_settings, tokenizer):
     np.testing.assert_allclose(one.scores, -np.array(other.scores), atol=1e-4)
     assert one.probability + other.probability == pytest.approx(1)
     assert one.scores[2] == pytest.approx(0, abs=1e-6)  # zzz is unknown: the baseline itself
+
+
+@pytest.mark.parametrize(
+    ("baseline", "margin", "delta", "told"),
+    [
+        (0.2, 0.4, 0.0, []),
+        (-1.0, 5.0, 0.0, []),
+        (2.6, 4.6, 0.0, ["without a known word the margin is +2.60, with these +4.60"]),
+        (0.0, 1.0, 0.3, ["shares are inexact: off by +0.30"]),
+        (-2.0, 1.0, 0.3, ["shares are inexact: off by +0.30", "without a known word the margin is -2.00, with these"]),
+    ],
+)
+def test_shares_say_where_they_start_far_from_even_odds_and_do_not_add_up(baseline, margin, delta, told):
+    shares = Attribution("good", "positive", 0.9, ("good",), ((0, 4),), (1.0,), baseline, margin, delta)
+    assert [note[: len(start)] for note, start in zip(shares.notes, told, strict=True)] == told
+
+
+@pytest.mark.parametrize("name", ["transformer", "rnn"])
+def test_no_draw_stands_behind_the_shares_of_a_network_that_met_no_unknown_word(make_settings, tokenizer, name):
+    """The seed that built the network decided by an untrained vector which word had told most."""
+    predictor = make_predictor(make_settings, tokenizer, name)
+    optimizer = torch.optim.Adam(predictor.network.parameters(), lr=0.01)
+    tokens = torch.tensor(np.array(tokenizer.encode(["a fine film", "a dull film"])))  # (B, T)
+    for _ in range(3):
+        optimizer.zero_grad()
+        logits = predictor.network(tokens, torch.ones_like(tokens).bool())
+        nn.functional.cross_entropy(logits, torch.tensor([1, 0])).backward()
+        optimizer.step()
+    assert predictor.network.token_embedding.table.weight[UNK_ID].abs().max() == 0
 
 
 def test_words_are_those_of_the_text_as_written(make_settings, tokenizer):

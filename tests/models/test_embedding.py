@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sentiment.data.tokenizer import PAD_ID, UNK_ID
-from sentiment.models.embedding import TokenEmbedding
+from sentiment.models.embedding import INITIAL_DEVIATION, TokenEmbedding
 
 
 def test_the_padding_vector_is_zero_and_gets_no_gradient() -> None:
@@ -20,6 +21,17 @@ def test_the_padding_vector_is_zero_and_gets_no_gradient() -> None:
     assert gradient is not None
     assert gradient[PAD_ID].abs().max() == 0
     assert (gradient[2:5].abs().sum(dim=1) > 0).all()
+
+
+def test_the_unknown_vector_starts_at_zero_and_no_other_number_moves() -> None:
+    """Untrained, it would otherwise tell unseen words, and every share of a word, by what the seed drew for it."""
+    torch.manual_seed(3)
+    ours, after = TokenEmbedding(7, 3).table.weight, torch.rand(3)
+    torch.manual_seed(3)
+    drawn = nn.init.normal_(nn.Embedding(7, 3).weight, std=INITIAL_DEVIATION)
+    assert ours[[PAD_ID, UNK_ID]].abs().max() == 0
+    assert torch.equal(ours[UNK_ID + 1 :], drawn[UNK_ID + 1 :])
+    assert torch.equal(after, torch.rand(3))
 
 
 @settings(deadline=None)  # a busy machine is no fault

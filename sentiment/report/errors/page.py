@@ -94,9 +94,7 @@ def _describe(analysis: RunErrors, number: int) -> dict[str, Any]:
         "review": review,
         "is_cut": analysis.max_tokens is not None and review.tokens > analysis.max_tokens,
         "text": re.sub(LINE_BREAK_TAG, "\n", review.text),
-        "inexact": None
-        if explanation is None or explanation.attribution.is_complete
-        else explanation.attribution.delta,
+        "notes": () if explanation is None else explanation.attribution.notes,
         "marked": None if explanation is None else Markup(format_html(explanation.attribution)),
         "attention": None if explanation is None else explanation.attention,
     }

@@ -97,6 +97,14 @@ def test_without_wrong_reviews_or_explanations_the_page_says_so():
     assert "None was asked for" in render_page(none)
 
 
+def test_what_a_reader_of_the_shares_has_to_know_stands_beside_the_review():
+    analysis = make_analysis()
+    first, *others = analysis.explanations
+    far = replace(first, attribution=replace(first.attribution, baseline=-2.0))
+    page = render_page(replace(analysis, explanations=(far, *others)))
+    assert page.count("without a known word the margin is -2.00, with these +1.00") == 1
+
+
 def test_many_classes_are_drawn_instead_of_written():
     page = render_page(make_analysis(classes=tuple(f"class {n}" for n in range(13))))
     assert 'id="confusion-0"' in page
