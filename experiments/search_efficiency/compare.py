@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from multiprocessing import Pool
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ import optuna
 from curves import FOLDER as CURVES
 from curves import Curves
 from omegaconf import OmegaConf
+from scipy.stats import spearmanr
 from simulate import TPE, Policy, Progress, sample, simulate
 
 from sentiment.config.home import PROJECT_DIR
@@ -102,7 +104,7 @@ def find_horizon(curves: Curves) -> float:
 _tables: dict[str, Curves] = {}
 
 
-def run(task: Task) -> tuple[Task, Progress]:
+def run(task: Task) -> tuple[Task, Progress, float]:
     """Simulate one study."""
     name, policy, workers, seed = task
     warnings.simplefilter("ignore")
@@ -113,8 +115,8 @@ def run(task: Task) -> tuple[Task, Progress]:
     curves = _tables[name]
     params = OmegaConf.load(PROJECT_DIR / "conf" / "search" / f"{TABLES[name]}.yaml").hydra.sweeper.params
     seconds = find_horizon(curves) * (LONGEST if BY_NAME[policy].n_trials else 1)
-    progress = simulate(BY_NAME[policy], curves, dict(params), workers=workers, seconds=seconds, seed=seed)
-    return task, progress
+    progress, end = simulate(BY_NAME[policy], curves, dict(params), workers=workers, seconds=seconds, seed=seed)
+    return task, progress, end
 
 
 def run_all(tasks: Iterable[Task], processes: int) -> None:
@@ -122,8 +124,8 @@ def run_all(tasks: Iterable[Task], processes: int) -> None:
     FOLDER.mkdir(exist_ok=True)
     missing = [task for task in tasks if task not in read_results(task[0])]
     with Pool(processes) as pool:
-        for task, progress in pool.imap_unordered(run, missing):
-            line = json.dumps([*task, [[round(float(x), 4) for x in row] for row in progress]])
+        for task, progress, end in pool.imap_unordered(run, missing):
+            line = json.dumps([*task, [[round(float(x), 4) for x in row] for row in progress], round(float(end), 4)])
             with find_file(task[0]).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
@@ -134,13 +136,20 @@ def find_file(name: str) -> Path:
     return FOLDER / f"{name}-{digest[:8]}.jsonl"
 
 
-def read_results(name: str) -> dict[Task, Progress]:
+class Found(NamedTuple):
+    """What a study had found and when, and at which second it ended; None: from before that was kept."""
+
+    progress: Progress
+    end: float | None = None
+
+
+def read_results(name: str) -> dict[Task, Found]:
     """Read the results of a table."""
     file = find_file(name)
     if not file.exists():
         return {}
     rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-    return {(row[0], row[1], row[2], row[3]): [tuple(one) for one in row[4]] for row in rows}
+    return {(row[0], row[1], row[2], row[3]): Found([tuple(one) for one in row[4]], *row[5:]) for row in rows}
 
 
 GRID = np.linspace(0, 1, 401)
@@ -151,9 +160,9 @@ def gather(name: str, workers: int) -> dict[str, npt.NDArray[np.float64]]:
     """Return, per policy, (S, 401) what each seed's study had found over time; seeds that every policy has."""
     horizon = find_horizon(Curves.load(name))
     found: dict[str, dict[int, npt.NDArray[np.float64]]] = defaultdict(dict)
-    for (_, policy, count, seed), progress in read_results(name).items():
+    for (_, policy, count, seed), study in read_results(name).items():
         if count == workers and BY_NAME[policy].n_trials is None:
-            found[policy][seed] = sample(progress, GRID * horizon)
+            found[policy][seed] = sample(study.progress, GRID * horizon)
     if not found:
         return {}
     seeds = sorted(set.intersection(*(set(one) for one in found.values())))
@@ -193,32 +202,61 @@ def print_table(name: str, workers: int) -> None:
         speed, low, high = bootstrap(stock, values)
         cells = [f"{speed:.2f} [{low:.2f}, {high:.2f}]"]
         for quarter in QUARTERS:
-            more = 100 * (values[:, quarter] - stock[:, quarter])
-            cells.append(f"{more.mean():+.2f} ± {1.96 * more.std(ddof=1) / np.sqrt(len(more)):.2f}")
+            cells.append(write_difference(values[:, quarter] - stock[:, quarter]))
         print(f"| {policy} | {' | '.join(cells)} |")
+    for ahead, behind in PAIRS:
+        if ahead in found and behind in found:
+            difference = write_difference(found[behind][:, -1] - found[ahead][:, -1])
+            print(f"\n{behind}, at the end, less {ahead}: {difference}")
+
+
+def write_difference(more: npt.NDArray[np.float64]) -> str:
+    """Write the mean of differences between pairs of seeds in points, with its 95 % interval."""
+    return f"{100 * more.mean():+.2f} ± {196 * more.std(ddof=1) / np.sqrt(len(more)):.2f}"
 
 
 def print_equal_trials(name: str, workers: int) -> None:
-    """Print what was found with equally many trials, and in how much of the stock sweeper's time."""
-    ends: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
-    for (_, policy, count, seed), progress in read_results(name).items():
-        if count == workers and BY_NAME[policy].n_trials and progress:
-            ends[policy][seed] = progress[-1][0], progress[-1][2]
+    """Print what was found with equally many trials, when the last of it was found, and when the study ended.
+
+    A policy that stops finding early has an early last find, however long it then goes on.
+    """
+    ends: dict[str, dict[int, Found]] = defaultdict(dict)
+    for (_, policy, count, seed), study in read_results(name).items():
+        if count == workers and BY_NAME[policy].n_trials and study.progress:
+            ends[policy][seed] = study
     stock = ends.get("stock, 20 trials")
     if stock is None:
         return
-    print(f"\n{name}, {workers} workers, equally many trials\n")
-    print(
-        "| policy | found | less stock, points | its last find, in the time of the stock sweeper's |\n|---|---|---|---|"
-    )
+    print(f"\n{name}, {workers} workers, equally many trials; moments over those of the stock sweeper\n")
+    print("| policy | found | less stock, points | moment of the last find | end |\n|---|---|---|---|---|")
     for policy, found in sorted(ends.items()):
-        seeds = sorted(stock.keys() & found.keys())
-        values = 100 * np.array([found[seed][1] for seed in seeds])
-        more = values - 100 * np.array([stock[seed][1] for seed in seeds])
-        times = np.mean([found[seed][0] for seed in seeds]) / np.mean([stock[seed][0] for seed in seeds])
-        error = 1.96 * more.std(ddof=1) / np.sqrt(len(more))
-        print(f"| {policy} | {values.mean():.2f} % | {more.mean():+.2f} ± {error:.2f} | {times:.2f} |")
+        pairs = [(found[seed], stock[seed]) for seed in sorted(stock.keys() & found.keys())]
+        values, theirs = (np.array([one.progress[-1][2] for one in side]) for side in zip(*pairs, strict=True))
+        last = [np.mean([one.progress[-1][0] for one in side]) for side in zip(*pairs, strict=True)]
+        closing = [[one.end for one in side if one.end is not None] for side in zip(*pairs, strict=True)]
+        is_kept = all(len(one) == len(pairs) for one in closing)
+        end = f"{np.mean(closing[0]) / np.mean(closing[1]):.2f}" if is_kept else "not kept"
+        cells = f"{100 * values.mean():.2f} %", write_difference(values - theirs), f"{last[0] / last[1]:.2f}", end
+        print(f"| {policy} | {' | '.join(cells)} |")
 
+
+def print_recorded(name: str) -> None:
+    """Print what early validations of the recorded trainings say of their end, and how near the best they end."""
+    accuracy = Curves.load(name).accuracy
+    best = accuracy.max(axis=1)
+    correlations = ", ".join(f"{spearmanr(column, best).statistic:.2f}" for column in accuracy.T)
+    near = int((best > best.max() - 0.01).sum())
+    print(f"\n{name}: rank correlation of each validation with the end {correlations}; {near} of {len(best)} trainings")
+    print("end within a point of the best")
+
+
+PAIRS = (
+    ("default", "median"),
+    ("default", "median, margin 1"),
+    ("default", "no pruning"),
+    ("promotion, eta 3, first rung 3, random", "promotion, eta 3, first rung 3"),
+)
+"""Policies that are compared with each other, not with the stock sweeper."""
 
 QUARTERS = (100, 200, 300, 400)
 """Indices of `GRID`."""
@@ -277,6 +315,7 @@ def main() -> None:
             arguments.processes,
         )
     for name in arguments.tables:
+        print_recorded(name)
         for workers in arguments.workers:
             print_table(name, workers)
             print_equal_trials(name, workers)

@@ -142,7 +142,8 @@ def make_landscape(curves: Curves, distributions: Mapping[str, Any]) -> Landscap
 
 
 Progress = list[tuple[float, float, float]]
-"""What a study had found and when: seconds, the observed and the true accuracy of its best whole training."""
+"""What a study had found and when: seconds, the observed and the true accuracy of its best whole training. A line for
+each time that it found something better: the last one is not the end of the study."""
 
 
 class TimeOver(Exception):  # noqa: N818 - the simulated time, no error
@@ -293,8 +294,8 @@ class SimulatedWorkers:
 
 def simulate(
     policy: Policy, curves: Curves, params: Mapping[str, str], *, workers: int, seconds: float, seed: int
-) -> Progress:
-    """Simulate one study; return what it had found and when."""
+) -> tuple[Progress, float]:
+    """Simulate one study; return what it had found and when, and at which second it ended."""
     problem = Problem.draw(curves, params, seed)
     if policy.in_batches:
         other = seed + OTHER_DRAWS if policy.draws_again else seed
@@ -312,10 +313,12 @@ def simulate(
     executor = SimulatedWorkers(workers, problem, study._study, seconds)
     with suppress(TimeOver):
         Controller(study, executor, Lookup(study), []).run()
-    return executor.progress
+    return executor.progress, min(executor.now, seconds)
 
 
-def _simulate_stock(policy: Policy, problem: Problem, *, workers: int, seconds: float, seed: int) -> Progress:
+def _simulate_stock(
+    policy: Policy, problem: Problem, *, workers: int, seconds: float, seed: int
+) -> tuple[Progress, float]:
     """Simulate the stock sweeper's algorithm: batches of univariate TPE, whole trainings."""
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, multivariate=False, constant_liar=False)
@@ -335,7 +338,7 @@ def _simulate_stock(policy: Policy, problem: Problem, *, workers: int, seconds: 
         for trial, index in zip(batch, found, strict=True):
             study.tell(trial, problem.select(index)[0])
         now = max(ends)
-    return progress
+    return progress, min(now, seconds)
 
 
 def sample(progress: Progress, times: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -67,18 +67,46 @@ def test_a_simulated_study_is_reproducible_and_finds_better_ones(simulation, tab
     policy = simulate.Policy("one", pruner or optuna.pruners.NopPruner())
     first, second = (simulate.simulate(policy, table, PARAMS, workers=2, seconds=120, seed=3) for _ in range(2))
     assert first == second
-    times, observed, _ = zip(*first, strict=True)
+    progress, end = first
+    times, observed, _ = zip(*progress, strict=True)
     assert list(times) == sorted(times)
     assert list(observed) == sorted(observed)
-    assert times[-1] <= 120
+    assert times[-1] <= end <= 120
 
 
 def test_the_stock_algorithm_waits_for_its_batch(simulation, table):
     _, simulate = simulation
     policy = simulate.Policy("stock", in_batches=True, n_trials=4)
-    progress = simulate.simulate(policy, table, PARAMS, workers=2, seconds=1000, seed=0)
+    progress, end = simulate.simulate(policy, table, PARAMS, workers=2, seconds=1000, seed=0)
     whole = 9 + 9 * 0.1 * 300 / 1500 + simulate.START_SECONDS
     assert {round(moment / whole, 6) for moment, *_ in progress} <= {1.0, 2.0}
+    assert end == pytest.approx(2 * whole)
+
+
+def test_a_study_whose_first_trials_are_its_best_ends_when_all_have_run(simulation, table):
+    _, simulate = simulation
+    table.hits[:] = True  # nobody is ever better than the first
+    whole = 9 + 9 * 0.1 * 300 / 1500 + simulate.START_SECONDS
+    for in_batches in (False, True):
+        policy = simulate.Policy("one", in_batches=in_batches, n_trials=8)
+        progress, end = simulate.simulate(policy, table, PARAMS, workers=2, seconds=1000, seed=0)
+        assert (progress[-1][0], end) == pytest.approx((whole, 4 * whole))
+
+
+def test_of_equally_many_trials_the_last_find_is_told_apart_from_the_end(simulation, monkeypatch, capsys):
+    import compare
+
+    stock, other = [(10.0, 0.8, 0.8), (90.0, 0.9, 0.9)], [(20.0, 0.8, 0.9)]
+    rows = {
+        ("some", f"{name}, 20 trials", 2, seed): compare.Found(progress, end)
+        for seed in (0, 1)
+        for name, progress, end in (("stock", stock, 100.0), ("default", other, 80.0), ("median", other, None))
+    }
+    monkeypatch.setattr(compare, "read_results", lambda _: rows)
+    compare.print_equal_trials("some", 2)
+    shown = capsys.readouterr().out
+    assert "| default, 20 trials | 90.00 % | +0.00 ± 0.00 | 0.22 | 0.80 |" in shown
+    assert "| median, 20 trials | 90.00 % | +0.00 ± 0.00 | 0.22 | not kept |" in shown
 
 
 @pytest.mark.slow
