@@ -23,7 +23,8 @@ def main(config: DictConfig) -> float:
     if trial is not None:
         for step in range(config.steps):
             trial.report(config.rate + step, step=step)
-            trial.saved()
+            if step + 1 < config.steps:
+                trial.saved()
     return float(config.rate)
 
 

@@ -57,6 +57,7 @@ class RunningTrial(Protocol):
 
         Without such calls a trial is never paused: under ``hydra/sweeper/pruner=promotion`` it runs to its end. A job
         that takes up a checkpoint says so too: an earlier process may have been stopped before it could pause there.
+        Not after the last report: a job that has come to its end returns its value, or it would wait without one.
 
         Args:
             steps: Reports that the checkpoint holds; None: all that this process has made.

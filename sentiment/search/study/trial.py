@@ -134,6 +134,7 @@ class StoredTrial:
         self._earlier_seconds = self._earlier_ahead_seconds = self._ahead_seconds = 0.0
         self._attempt: dict[str, Any] | None = None
         self._share = 1.0
+        self._is_done = False
 
     def begin(self, folder: Path, log_file: Path | None) -> None:
         """Note that the job starts to work in its folder, and which file is its log."""
@@ -197,11 +198,13 @@ class StoredTrial:
     def saved(self, steps: int | None = None) -> None:
         """Take it that the job can go on from here, after so many reports, if it is stopped now.
 
+        One that has told that its work is done has nothing to wait for.
+
         Raises:
             RunPaused: The trial has come to the rung where it waits for its promotion, as its reports tell.
         """
         steps, target = self._steps if steps is None else steps, self._target
-        if target is not None and min(steps, count_steps(self._storage.get_trial(self._trial_id))) >= target:
+        if target is not None and not self._is_done and min(steps, count_steps(self._storage.get_trial(self._trial_id))) >= target:
             raise RunPaused.after(steps)
 
     def finish_repeat(self, value: float) -> None:
@@ -219,6 +222,7 @@ class StoredTrial:
             now = time.monotonic()
             self._waits_since = self._waits_since or now
             self._ahead_seconds = self._earlier_ahead_seconds + now - self._waits_since
+        self._is_done = share == 1
         self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [share, note, self.repeat])
 
     def stopped_early(self, share: float) -> None:

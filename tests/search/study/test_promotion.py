@@ -13,6 +13,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from sentiment.config.home import PROJECT_DIR
 from sentiment.search.budget import UNLIMITED, Budget, Spending
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.points import TARGET_KEY
@@ -228,6 +229,42 @@ def test_nine_trials_cost_less_than_half_of_their_work_and_the_best_comes_to_its
     assert len(task.steps) == len(set(task.steps)) == sum(map(count_steps, study.trials)) < 81 / 2, "each step once"
     assert abs(study.best_trial.params["x"]) == min(abs(trial.params["x"]) for trial in study.trials)
     assert {trial.state for trial in read_study(storage_url, study_dir).trials} == {"complete", "pruned"}
+
+
+@pytest.mark.parametrize("rung", [1, 3])
+def test_who_follows_the_documented_recipe_loses_no_training_that_has_come_to_its_end(sweep, rung):
+    page = (PROJECT_DIR / "docs" / "search.md").read_text()
+    [recipe] = [code for code in re.findall(r"```python\n(.*?)```", page, re.S) if "current_trial()" in code]
+
+    def load_checkpoint(folder):
+        file = folder / "checkpoint.json"
+        return json.loads(file.read_text()) if file.exists() else 0
+
+    def task(config):
+        exec(recipe, {
+            "epochs": 9, "load_checkpoint": load_checkpoint, "train_epoch": lambda epoch: abs(config.x) + 9 - epoch,
+            "save_checkpoint": lambda folder, done: (folder / "checkpoint.json").write_text(json.dumps(done)),
+        })  # fmt: skip
+        return abs(config.x) + 1
+
+    ladder = f"hydra.sweeper.pruner.min_resource={rung}"
+    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=20", ladder, task=task)
+    whole = [trial for trial in study.trials if count_steps(trial) == 9]
+    assert len(whole) > 1, "more than the one that always comes to its end"
+    assert {trial.state for trial in whole} == {TrialState.COMPLETE}
+
+
+def test_a_job_that_says_that_its_work_is_done_does_not_wait(sweep):
+    def task(config):
+        trial = current_trial()
+        for step in range(3):
+            trial.progress((step + 1) / 3)
+            trial.report(abs(config.x), step=step)
+            trial.saved(step + 1)
+        return abs(config.x)
+
+    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=4", "hydra.sweeper.pruner.min_resource=3", task=task)
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
 
 
 def test_what_is_tried_first_comes_to_its_end_in_a_piece(sweep):
