@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -43,6 +44,7 @@ from sentiment.config.schema import Settings
 from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Corpus
 from sentiment.format import format_bytes
+from sentiment.search.workers.slots import list_devices
 from sentiment.training.run import train_and_test
 
 TARGET = 0.885
@@ -172,12 +174,13 @@ def measure_study(device: str, trials_at_once: int, overrides: Sequence[str], fo
         "hydra.sweeper.reuse=none", "hydra/sweeper/pruner=none", "hydra.sweeper.start=[]", *overrides,
     ]  # fmt: skip
     memory = []
-    with subprocess.Popen(command, cwd=PROJECT_DIR, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as study:
+    with tempfile.TemporaryFile() as errors:  # a pipe that nobody reads would hold the study up
+        study = subprocess.Popen(command, cwd=PROJECT_DIR, stdout=subprocess.DEVNULL, stderr=errors)
         while study.poll() is None:
             memory.append(_read_memory())
             time.sleep(1)
-        assert study.stderr is not None
-        assert study.returncode == 0, study.stderr.read().decode()
+        errors.seek(0)
+        assert study.returncode == 0, errors.read().decode()
     records = [json.loads(file.read_text()) for file in folder.glob("*/result.json")]
     assert len(records) == trials, f"{len(records)} of {trials} trials ended"
     starts = [datetime.fromisoformat(record["started"]).timestamp() for record in records]
@@ -186,12 +189,22 @@ def measure_study(device: str, trials_at_once: int, overrides: Sequence[str], fo
     return {"trials": trials, "trials_per_hour": trials / hours, "memory_bytes": max(memory) or None}
 
 
+def keep_to_one_card() -> None:
+    """Let this process, the studies that it starts and the question for memory mean the same one card.
+
+    A study would share its trials out among all cards of the machine, and torch counts them in another order than the
+    driver unless told.
+    """
+    if cards := list_devices("auto"):
+        os.environ |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": cards[0]}
+
+
 def _read_memory() -> int:
-    """Return the bytes in use on the first card, 0 where there is none to ask."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
+    """Return the bytes in use on the card, 0 where there is none to ask."""
+    tool, card = shutil.which("nvidia-smi"), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if tool is None or not card:
         return 0
-    query = [tool, "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"]
+    query = [tool, "--query-gpu=memory.used", "--format=csv,noheader,nounits", f"--id={card}"]
     return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout) * 2**20
 
 
@@ -274,6 +287,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="sizes that show that the script works")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
+    if options.device == "cuda":
+        keep_to_one_card()  # before torch asks for them
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch finds no GPU; try the script itself with --device cpu --tiny")
     data = {"synthetic": ["data=synthetic", *(["data.train_size=100", "data.test_size=20"] if options.tiny else [])]}

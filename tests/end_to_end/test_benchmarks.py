@@ -11,6 +11,7 @@ import pytest
 from hub_server import parquet_bytes
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.search.workers.slots import list_devices, take_slots
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -30,6 +31,22 @@ def test_the_gpu_script_measures_every_part(tmp_path):
     assert all(0 <= row["test"] <= 1 for row in record["trainings"])
     assert [(row["at_once"], row["trials"]) for row in record["studies"]] == [(1, 2), (2, 4)]
     assert "| trials at once | trials an hour |" in shown
+
+
+def test_trials_at_once_on_the_card_are_all_on_one_card(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT_DIR / "experiments" / "gpu"))
+    import measure
+
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\n[ "$3" = --id=2 ] && echo 5\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0,1,3")
+    measure.keep_to_one_card()
+    slots = take_slots(4, list_devices("auto"), trials_per_device=4, threads=1, lock_dir=tmp_path / "locks")
+    assert {slot.device for slot in slots} == {"2"}
+    assert measure._read_memory() == 5 * 2**20
 
 
 def test_a_step_is_timed_beside_the_peers_on_the_same_batches(tmp_path):

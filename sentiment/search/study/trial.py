@@ -204,7 +204,11 @@ class StoredTrial:
             RunPaused: The trial has come to the rung where it waits for its promotion, as its reports tell.
         """
         steps, target = self._steps if steps is None else steps, self._target
-        if target is not None and not self._is_done and min(steps, count_steps(self._storage.get_trial(self._trial_id))) >= target:
+        if (
+            target is not None
+            and not self._is_done
+            and min(steps, count_steps(self._storage.get_trial(self._trial_id))) >= target
+        ):
             raise RunPaused.after(steps)
 
     def finish_repeat(self, value: float) -> None:
