@@ -3,9 +3,10 @@
     python experiments/speed/growth.py
 
 One quantity at a time, the rest as it stands in `BASE`; each point in a process of its own. Time is processor seconds a
-review (for the number of reviews: of reading them and of an epoch), memory the largest of the process. The exponent is
-the slope of logarithms between the two largest points: 1 is linear. Attention grows with the square of the length, the
-matrices with the square of the width; nothing else may be above 1, but for what a machine's caches add.
+review (for the number of reviews: of reading them and of an epoch), memory the largest of the process, and how much of
+it came after the libraries were there. The exponent of time is the slope of logarithms between the two largest points:
+1 is linear. Attention grows with the square of the length, the matrices with the square of the width; nothing else may
+be above 1, but for what a machine's caches add.
 """
 
 from __future__ import annotations
@@ -22,15 +23,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from results import RESULTS, keep
-from steps import Stepper
 
 from sentiment.config.command_line import compose_settings
 from sentiment.config.home import PROJECT_DIR
-from sentiment.data.batching import Item, collate
 from sentiment.format import format_bytes
-from sentiment.models.build import build_model
 from sentiment.process import prepare_process
 
 STEPS = 12
@@ -69,17 +66,29 @@ TINY = {"length": [8, 16]}
 
 
 def measure(work: Work) -> dict[str, float]:
-    """Train some steps in this process; return seconds a review and the largest memory."""
+    """Train some steps in this process; return seconds a review, the largest memory and that of the libraries."""
+    # Here only: the largest memory of a process is never told as less than that of the one which started it.
+    import torch
+    from steps import Stepper
+
+    from sentiment.data.batching import Item, collate
+    from sentiment.models.build import build_model
+
     torch.set_num_threads(1)
     shape = [f"model={work.model}", f"model.embedding_size={work.width}", f"model.depth={work.depth}"]
     settings = compose_settings([*shape, f"data.max_tokens={work.length}", "tracking=none"])
+    before = read_peak()
     network = build_model(settings.model, vocabulary_size=work.vocabulary, classes=2, max_tokens=work.length)
     random = np.random.default_rng(0)
     ids = random.integers(2, work.vocabulary, size=(STEPS, work.batch, work.length))
     batches = [collate([Item(review, row % 2, row) for row, review in enumerate(batch)]) for batch in ids]
     timing = Stepper(network, settings, torch.device("cpu")).time(batches)
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": timing.seconds / timing.reviews, "memory": float(peak)}
+    return {"seconds": timing.seconds / timing.reviews, "memory": read_peak(), "before": before}
+
+
+def read_peak() -> float:
+    """Return the largest memory of this process so far, in bytes."""
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def measure_data(reviews: int) -> dict[str, float]:
@@ -120,11 +129,12 @@ def find_exponent(sizes: list[int], values: list[float]) -> float:
 
 def show(name: str, sizes: list[int], rows: list[dict[str, float]]) -> None:
     """Print one curve."""
-    seconds, memory = ([row[key] for row in rows] for key in ("seconds", "memory"))
-    exponents = f"{find_exponent(sizes, seconds):.2f} | {find_exponent(sizes, memory):.2f}"
-    times = ", ".join(f"{1000 * value:,.0f}" for value in seconds)
-    sizes_text, peaks = ", ".join(f"{size:,}" for size in sizes), ", ".join(map(format_bytes, map(int, memory)))
-    print(f"| {name} | {sizes_text} | {times} | {peaks} | {exponents} |", flush=True)
+    times = ", ".join(f"{1000 * row['seconds']:,.0f}" for row in rows)
+    peaks = ", ".join(format_bytes(int(row["memory"])) for row in rows)
+    own = ", ".join(format_bytes(int(row["memory"] - row["before"])) for row in rows if "before" in row)
+    exponent = find_exponent(sizes, [row["seconds"] for row in rows])
+    cells = name, ", ".join(f"{size:,}" for size in sizes), times, peaks, own, f"{exponent:.2f}"
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -138,7 +148,7 @@ def main() -> None:
     if options.one is not None:
         print(json.dumps(measure(Work(**json.loads(options.one)))))
         return
-    print("| quantity | sizes | ms a review | memory | exponent of time | of memory |\n|---|---|---|---|---|---|")
+    print("| quantity | sizes | ms a review | memory | above libraries | exponent of time |\n|---|---|---|---|---|---|")
     curves = {}
     for model in ("transformer", "rnn"):
         for quantity, sizes in (TINY if options.tiny else QUANTITIES).items():

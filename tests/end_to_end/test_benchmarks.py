@@ -79,6 +79,7 @@ def test_the_growth_of_work_is_measured(tmp_path):
     assert [(name, len(rows)) for name, rows in curves.items()] == [
         ("transformer, length", 2), ("rnn, length", 2), ("reviews", 2),
     ]  # fmt: skip
+    assert all(0 < row["before"] < row["memory"] for row in curves["transformer, length"])
     assert "| reviews: whole command | 100, 200 |" in shown
 
 
