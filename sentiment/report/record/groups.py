@@ -78,7 +78,7 @@ class RunGroup:
 
 
 def group_runs(
-    records: Sequence[ResultRecord], objective: str, direction: Direction, over_limit: Collection[int] = ()
+    records: Sequence[ResultRecord], objective: str, direction: Direction, over_limit: Collection[int | None] = ()
 ) -> list[RunGroup]:
     """Gather the finished runs of each setting; the best mean of the objective first, jobs over a limit last."""
     finished = [record for record in records if record.status == "FINISHED" and objective in record.numbers]

@@ -6,10 +6,8 @@ answer around it are written by hand, what stands in it never is.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from sentiment.atomic import write_text
@@ -20,9 +18,7 @@ from sentiment.report.draw.chart import Chart
 from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
 from sentiment.report.record.store import RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
-from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.importance import add_importances
-from sentiment.report.sweep.rows import rank_rows
 from sentiment.tracking.result_file import ResultRecord, write_commit
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
@@ -76,7 +72,7 @@ def _write_parts(readme: Path, folder: Path) -> list[Path]:
 
 def is_search(part: RecordPart) -> bool:
     """Return whether a part is a search, whose points were drawn, and no grid, whose settings each have their seeds."""
-    return bool(part.log_scaled) or any(record.status == "PRUNED" for record in part.records)
+    return bool(part.table.log_scaled) or any(record.status == "PRUNED" for record in part.records)
 
 
 def _draw(part: RecordPart) -> list[Chart]:
@@ -86,14 +82,7 @@ def _draw(part: RecordPart) -> list[Chart]:
         if not groups:
             return []
         return [make_group_chart(groups, "comparison", part.name.replace("_", " "), objective)]
-    table = collect_records(part.records, part.name)
-    if part.over_limit:
-        broken = {"a limit of the study": math.inf}
-        rows = [replace(row, excess=broken if row.number in part.over_limit else {}) for row in table.rows]
-        ranked = rank_rows(rows, dict(zip(table.objectives, table.directions, strict=True)))
-        table = replace(table, rows=tuple(ranked))
-    table = replace(table, log_scaled=part.log_scaled)
-    return [chart for chart in make_charts(add_importances(table)) if chart.name in SEARCH_CHARTS]
+    return [chart for chart in make_charts(add_importances(part.table)) if chart.name in SEARCH_CHARTS]
 
 
 def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:

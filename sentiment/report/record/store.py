@@ -6,10 +6,12 @@ these files alone, so that whoever has the repository can make them again.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,20 @@ from sentiment.config.reading import DATA_PATHS
 from sentiment.config.run_context import FOLDER_FLAG
 from sentiment.errors import SentimentError
 from sentiment.format import format_count
+from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.names import open_sweep
-from sentiment.tracking.result_file import ResultRecord, list_facts, make_record
+from sentiment.report.sweep.table import SweepTable
+from sentiment.search.study.history import StudyHistory, parse_history, read_study, write_history
+from sentiment.tracking.result_file import TRIAL_TAG, ResultRecord, list_facts, make_record
 from sentiment.tracking.run_name import parse_overrides, shorten
 
 PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "pretrain.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
+
+WITHOUT_STUDY = (
+    "The study itself was not stored (by an earlier version): in the figures every repeat stands alone, and which "
+    "trials break a limit is unknown; collect it again."
+)
 
 FOLDER = "FOLDER"
 """What stands in place of an address of a machine, or of the folder of a path."""
@@ -46,18 +56,30 @@ class RecordPart:
     Attributes:
         name: Its name, as in ``results/NAME.json``.
         command: The command that ran it, with FOLDER for paths.
-        log_scaled: Keys that were drawn on a logarithmic scale.
         records: What became of each run.
-        over_limit: Numbers of the jobs whose trial breaks a limit of its study.
+        history: Its study: which runs are repeats of a trial, which trials break a limit, how they were drawn. None for
+            a plain multirun, and in files of earlier versions.
+        drawn_on_log: Keys that were drawn on a logarithmic scale, as files of earlier versions tell them.
         notes: What the reader must know, a sentence each: what could not be read, or was left out.
     """
 
     name: str
     command: str
-    log_scaled: frozenset[str]
     records: tuple[ResultRecord, ...]
-    over_limit: frozenset[int] = frozenset()
+    history: StudyHistory | None = None
+    drawn_on_log: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def table(self) -> SweepTable:
+        """The table of the sweep, as its report has it."""
+        table = collect_records(self.records, self.name, history=self.history)
+        return replace(table, log_scaled=table.log_scaled | self.drawn_on_log)
+
+    @property
+    def over_limit(self) -> set[int | None]:
+        """Numbers of the jobs whose trial breaks a limit of its study."""
+        return {run.job_number for row in self.table.rows if row.excess for run in row.runs}
 
 
 def collect_part(name: str, sweep: str) -> RecordPart:
@@ -78,11 +100,11 @@ def collect_part(name: str, sweep: str) -> RecordPart:
         raise SentimentError(f"{sweep_dir} holds tries (debug), which are no results\n  -> run it without debug")
     command = _write_portably(table.command or "")
     records = tuple(record for record in table.records if record.status != "RUNNING")
-    over_limit = {run.job_number for row in table.rows if row.excess for run in row.runs if run.job_number is not None}
+    history = read_study(None, sweep_dir) if table.is_study else None
     left = len(table.records) - len(records)
     notes = [note.replace(f"{sweep_dir}/", "") for note in table.notes]
     notes += [f"{format_count(left, 'run')} had not ended: left out."] if left else []
-    return RecordPart(name, command, table.log_scaled, records, frozenset(over_limit), tuple(notes))
+    return RecordPart(name, command, records, history, notes=tuple(notes))
 
 
 def _write_portably(command: str) -> str:
@@ -111,9 +133,8 @@ def store_part(folder: Path, part: RecordPart) -> Path:
     shared = _find_shared([record.params for record in records])
     content = {
         "command": part.command,
-        "log_scaled": sorted(part.log_scaled),
-        "over_limit": sorted(part.over_limit),
         "notes": list(part.notes),
+        "study": None if part.history is None else json.loads(write_history(_strip_places(part.history))),
         "shared_params": shared,
         "runs": [_shorten(list_facts(record), shared) for record in records],
     }
@@ -150,6 +171,15 @@ def strip_paths(record: ResultRecord) -> ResultRecord:
     changed = {key: value for key, value in parse_overrides(overrides).items() if key not in ("experiment", "search")}
     name = shorten(record.option, changed)
     return replace(record, name=name, params=kept, overrides=tuple(overrides), tags=tags, run_id=None)
+
+
+def _strip_places(history: StudyHistory) -> StudyHistory:
+    trials = []
+    for trial in history.trials:
+        told = {key: _hide_places(one) if isinstance(one, str) else one for key, one in trial.parameters.items()}
+        adopted_from = None if trial.adopted_from is None else _hide_places(trial.adopted_from)
+        trials.append(replace(trial, parameters=told, adopted_from=adopted_from))
+    return replace(history, trials=tuple(trials), is_at_work=False)
 
 
 def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
@@ -215,10 +245,13 @@ def _read_part(file: Path) -> RecordPart:
         for run in content["runs"]:
             run["params"] = {**content["shared_params"], **run["params"]}
             records.append(make_record(run))
-        over_limit = frozenset(content.get("over_limit", ()))  # files of earlier versions do not tell
-        log_scaled, notes = frozenset(content["log_scaled"]), tuple(content.get("notes", ()))
-        return RecordPart(file.stem, content["command"], log_scaled, tuple(records), over_limit, notes)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        study, log_scaled, notes = content.get("study"), content.get("log_scaled", ()), content.get("notes", ())
+        history = None if study is None else parse_history(json.dumps(study))
+        if history is None and any(TRIAL_TAG in record.tags for record in records):
+            notes = [*notes, WITHOUT_STUDY]
+        command = content["command"]
+        return RecordPart(file.stem, command, tuple(records), history, frozenset(log_scaled), tuple(notes))
+    except (OSError, ValueError, TypeError, KeyError, SentimentError) as error:
         raise SentimentError(
             f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})\n"
             "  -> it was edited, cut off or written by another version: collect the sweep again, or remove the file"

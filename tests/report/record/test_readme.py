@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import mean
 
 import pytest
 
 from sentiment.__main__ import main
+from sentiment.atomic import read_json, write_json
 from sentiment.errors import SentimentError
+from sentiment.report.record import readme
 from sentiment.report.record.readme import write_record
 from sentiment.report.record.store import RecordPart, store_part
-from sentiment.tracking.result_file import write_result
+from sentiment.report.sweep.rows import read_value
+from sentiment.search.study.history import StudyHistory, TrialHistory
+from sentiment.tracking.result_file import REPEAT_TAG, TRIAL_TAG, write_result
 
 PARAMS = {"objective": "val/accuracy", "direction": "maximize", "data.path": "/somewhere/imdb"}
 README = "# Question\n\n<!-- part: pooling -->\nold\n<!-- end of pooling -->\n\nAnswer.\n"
@@ -38,7 +43,23 @@ def experiment_dir(tmp_path):
 
 def store(experiment_dir, runs):
     command = "python run.py -m experiment=pooling data.path=FOLDER"
-    store_part(experiment_dir, RecordPart("pooling", command, frozenset(), tuple(runs)))
+    store_part(experiment_dir, RecordPart("pooling", command, tuple(runs)))
+
+
+def make_study(runs, keys, repeats=1, **changes):
+    """Make the study of runs: a trial for each so many of them, with the settings of the first."""
+    trials = [
+        TrialHistory(
+            number,
+            "complete",
+            {key: read_value(part[0].params[key]) for key in keys},
+            (mean(run.metrics["val/accuracy"] for run in part),),
+            excess={"parameters": 1.0} if number == changes.get("over_limit") else {},
+        )
+        for number, part in enumerate(runs[first : first + repeats] for first in range(0, len(runs), repeats))
+    ]
+    is_log = frozenset({"optimizer.lr"} & set(keys))
+    return StudyHistory("mine", ("val/accuracy",), ("maximize",), tuple(trials), (), is_log, {}, repeats)
 
 
 def test_the_readme_gets_command_table_figure_and_origin(experiment_dir, runs):
@@ -64,21 +85,51 @@ def test_a_search_has_the_charts_of_its_report(experiment_dir, make_record):
         params = {**PARAMS, "seed": "0", "model.name": "rnn", "optimizer.lr": lr, "model.depth": str(number % 3)}
         return make_record(number, "rnn", *overrides, accuracy=0.6 + 0.02 * (number % 7), params=params)
 
-    part = RecordPart("pooling", "python run.py -m", frozenset({"optimizer.lr"}), tuple(map(make, range(20))))
-    store_part(experiment_dir, part)
+    runs = tuple(map(make, range(20)))
+    history = make_study(runs, ["optimizer.lr", "model.depth"])
+    store_part(experiment_dir, RecordPart("pooling", "python run.py -m", runs, history))
     names = {file.name for file in write_record(experiment_dir)}
     charts = {"optimisation_history", "parameter_importance", "slices", "pairs"}
     assert names >= {f"pooling_{chart}.png" for chart in charts}
 
 
 def test_what_breaks_a_limit_is_not_called_the_best(experiment_dir, runs):
-    store_part(experiment_dir, RecordPart("pooling", "python", frozenset({"lr"}), tuple(runs), frozenset({2})))
+    history = make_study(runs, ["model.pooling"], repeats=2, over_limit=1)
+    store_part(experiment_dir, RecordPart("pooling", "python", tuple(runs), replace(history, log_scaled={"lr"})))
     write_record(experiment_dir)
     text = (experiment_dir / "README.md").read_text(encoding="utf-8")
     assert text.index("| rnn | mean | 0, 1 | 85.00 ± 7.07") < text.index(
         "| rnn (over a limit) | max | 0, 1 | 87.00 ± 1.41"
     )
     assert "the best complete trial so far that keeps every limit" in text
+
+
+def test_repeats_are_one_trial_as_in_the_report(experiment_dir, make_record, monkeypatch):
+    def make(number):
+        lr = f"{0.001 * (1 + number // 3)}"
+        params = {**PARAMS, "seed": str(number % 3), "model.name": "rnn", "optimizer.lr": lr}
+        overrides = (f"optimizer.lr={lr}", f"seed={number % 3}")
+        return make_record(number, "rnn", *overrides, accuracy=0.8 + 0.01 * number, params=params)
+
+    runs = tuple(map(make, range(6)))
+    store_part(experiment_dir, RecordPart("pooling", "python", runs, make_study(runs, ["optimizer.lr"], repeats=3)))
+    drawn = {}
+    monkeypatch.setattr(readme, "_write_figure", lambda chart, file: drawn.update({chart.name: chart}) or file)
+    write_record(experiment_dir)
+    points = [one for one in drawn["optimisation_history"].panels[0].series if one.kind == "markers"]
+    assert [(one.x, one.y) for one in points] == [((0.0, 1.0), (pytest.approx(0.81), pytest.approx(0.84)))]
+    assert [panel.x.title for panel in drawn["slices"].panels] == ["lr"]
+
+
+def test_a_file_of_an_earlier_version_says_that_its_study_is_missing(experiment_dir, runs):
+    store(experiment_dir, [replace(run, tags={TRIAL_TAG: "0", REPEAT_TAG: "1"}) for run in runs])
+    file = experiment_dir / "results/pooling.json"
+    content = {key: value for key, value in read_json(file).items() if key != "study"}
+    write_json(file, {**content, "log_scaled": ["model.pooling"], "over_limit": [2]})
+    write_record(experiment_dir)
+    text = (experiment_dir / "README.md").read_text(encoding="utf-8")
+    assert "every repeat stands alone, and which trials break a limit is unknown" in text
+    assert "](figures/pooling_optimisation_history.png)" in text
 
 
 def test_only_shares_are_in_percent(experiment_dir, runs):

@@ -11,6 +11,7 @@ import pytest
 from sentiment.config.run_context import write_multirun_command
 from sentiment.errors import SentimentError
 from sentiment.report.record.store import RecordPart, collect_part, differing_keys, read_parts, store_part, strip_paths
+from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs
 from sentiment.tracking.result_file import write_result
 
@@ -35,7 +36,8 @@ def make_run(make_record):
 
 
 def make_part(*records, name="rnn"):
-    return RecordPart(name, "python run.py -m data.path=FOLDER", frozenset({"optimizer.lr"}), tuple(records))
+    history = StudyHistory("mine", ("val/accuracy",), ("maximize",), (), (), frozenset({"optimizer.lr"}), {})
+    return RecordPart(name, "python run.py -m data.path=FOLDER", tuple(records), history)
 
 
 def test_what_is_stored_comes_back_without_paths(tmp_path, make_run):
@@ -43,7 +45,7 @@ def test_what_is_stored_comes_back_without_paths(tmp_path, make_run):
     file = store_part(tmp_path, part)
     assert "somewhere" not in file.read_text(encoding="utf-8")
     [read] = read_parts(tmp_path)
-    assert (read.name, read.command, read.log_scaled) == (part.name, part.command, part.log_scaled)
+    assert (read.name, read.command, read.history) == (part.name, part.command, part.history)
     assert [record.params["seed"] for record in read.records] == ["0", "1", "2"]
     for stored, given in zip(read.records, part.records, strict=True):
         kept = {key: value for key, value in given.params.items() if "somewhere" not in value}
@@ -51,6 +53,15 @@ def test_what_is_stored_comes_back_without_paths(tmp_path, make_run):
         assert replace(stored, name="", params={}, overrides=(), tags={}, run_id=None) == replace(
             given, name="", params={}, overrides=(), tags={}, run_id=None
         )
+
+
+def test_the_study_is_stored_without_paths(tmp_path, make_run):
+    part = make_part(make_run(0))
+    trial = TrialHistory(0, "complete", {"init_from": "/my/model", "x": 1.0}, (0.8,), adopted_from="/my/a/3, /my/b/4")
+    store_part(tmp_path, replace(part, history=replace(part.history, trials=(trial,), is_at_work=True)))
+    [read] = read_parts(tmp_path)
+    hidden = replace(trial, parameters={"init_from": "FOLDER/model", "x": 1.0}, adopted_from="FOLDER/3, FOLDER/4")
+    assert read.history == replace(part.history, trials=(hidden,))
 
 
 def test_settings_that_all_runs_share_are_written_once(tmp_path, make_run):

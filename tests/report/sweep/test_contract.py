@@ -31,7 +31,7 @@ from optuna.trial import TrialState
 
 from sentiment.errors import RunPruned, SentimentError
 from sentiment.report.compare.groups import keep_finished
-from sentiment.report.record.store import collect_part
+from sentiment.report.record.store import collect_part, read_parts, store_part
 from sentiment.report.sweep.best import choose_best
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.report.sweep.names import open_sweep
@@ -301,6 +301,10 @@ def test_a_study_with_limits_repeats_and_every_state(run_sweep, capsys, tmp_path
     assert {row.parameters["model.depth"] for row in over} == {4}
     assert {row.rank for row in over} == {None}
     assert any(row.reused_from is not None for row in table.rows)
+    store_part(tmp_path, collect_part("mine", str(tmp_path / "multirun/mine")))
+    [part] = read_parts(tmp_path)
+    assert tell(part.table) == tell(table)
+    assert part.over_limit == {run.job_number for row in over for run in row.runs}
 
 
 def test_a_grid_whose_failed_trial_was_tried_again(run_sweep, capsys, tmp_path):
