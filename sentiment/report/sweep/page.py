@@ -15,7 +15,7 @@ from sentiment.report.draw.chart import Chart
 from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import render
 from sentiment.report.draw.table import write_table
-from sentiment.report.sweep.charts import make_charts
+from sentiment.report.sweep.charts import NAMES, make_charts
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.importance import add_importances
@@ -78,8 +78,8 @@ def write_report(table: SweepTable, folder: Path, sweep_dir: Path | None = None)
         write_text(page, render_page(table, charts, links))
         for file, chart in plots.items():
             write_png(chart, file)
-        for file in set((folder / PLOTS_FOLDER).glob("*.png")) - set(plots):
-            file.unlink()
+        for file in {folder / PLOTS_FOLDER / f"{name}.png" for name in NAMES} - set(plots):
+            file.unlink(missing_ok=True)
     return [page, *tables, *plots]
 
 

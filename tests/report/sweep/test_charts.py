@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sentiment.config.objective import find_direction
 from sentiment.report.draw.look import find_colour_ranges, shade_line
-from sentiment.report.sweep.charts import make_charts
+from sentiment.report.sweep.charts import NAMES, make_charts
 from sentiment.report.sweep.charts.axes import JITTER, shift
 from sentiment.report.sweep.charts.costs import make_fronts
 from sentiment.report.sweep.charts.parameters import (
@@ -53,6 +53,10 @@ def make_table(*rows, direction="maximize", **changes):
 def find_series(panel, name):
     (series,) = [one for one in panel.series if one.name == name]
     return series
+
+
+def test_every_chart_has_its_name_in_the_list_by_which_a_report_removes_pictures(example_table):
+    assert {chart.name for chart in make_charts(example_table)} == set(NAMES)
 
 
 def test_the_best_so_far_over_trials_and_over_time():

@@ -24,11 +24,12 @@ def test_page_pictures_and_tables_are_written_and_written_again(example_table, t
     assert {file.name for file in others} - pictures == TABLES
     assert "optimisation_history.png" in pictures
     assert all(file.stat().st_size > 0 for file in (page, *others))
-    (tmp_path / "report/plots/gone.png").write_bytes(b"of an earlier report")
+    (tmp_path / "report/plots/mine.png").write_bytes(b"of a person, or of another command")
     fewer = dataclasses.replace(example_table, rows=example_table.rows[-1:])
     write_report(fewer, tmp_path / "report")
     left = {file.name for file in (tmp_path / "report/plots").iterdir()}
-    assert "gone.png" not in left
+    assert "mine.png" in left
+    assert "slices.png" not in left
     assert {file.name for file in (tmp_path / "report").iterdir()} == {"report.html", "plots", *TABLES}
     assert "No trial has finished" in page.read_text(encoding="utf-8")
 

@@ -16,6 +16,12 @@ FAMILIES = (
 )  # fmt: skip
 """In the order of the report. A family gives None where there is nothing to show."""
 
+NAMES = (
+    "runs", "optimisation_history", "parameter_importance", "slices", "pairs", "parallel_coordinates",
+    "learning_curves", "pareto_fronts",
+)  # fmt: skip
+"""The names of their charts: what a report may have written."""
+
 
 def make_charts(table: SweepTable) -> list[Chart]:
     """Make every chart that a sweep has something to show for; where not every trial is marked, its caption says so."""
