@@ -36,7 +36,9 @@ from sentiment.search.space.points import PointReader
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler
 from sentiment.search.study.outcome import Outcome, RepeatPlan, complete
-from sentiment.search.study.stored import START_KEY, ClaimedTrial, StoredStudy
+from sentiment.search.study.stored.claims import ClaimedTrial
+from sentiment.search.study.stored.store import START_KEY, TrialStore
+from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import StoredTrial, TrialAddress
 from sentiment.search.workers.job import Finished, Job
 
@@ -192,10 +194,10 @@ class Oracle(BasePruner):
         return self._problem.select(self._problem.landscape.find(trial.params))[0] <= best
 
 
-class UnlockedStudy(StoredStudy):
+class UnlockedStore(TrialStore):
     """A study in the memory of one process, which nobody else claims trials of."""
 
-    def _lock(self, name: str) -> AbstractContextManager[None]:
+    def lock(self, name: str | None = None) -> AbstractContextManager[None]:
         return nullcontext()
 
 
@@ -306,11 +308,12 @@ def simulate(
     sampler = FreshSampler({**policy.sampler, "seed": seed}, problem.space)
     pruner = Oracle(problem) if policy.is_oracle else policy.pruner
     search = SimulatedSearch(read_options(options), problem.space, sampler, pruner, Path("simulated"))
-    study = UnlockedStudy(InMemoryStorage(), None, search)
+    store = UnlockedStore(InMemoryStorage(), None, search)
+    study = StoredStudy(store, search)
     if policy.starts_at_defaults:
         noted = {START_KEY: "defaults"} if policy.has_yardstick else None
-        study._study.enqueue_trial(curves.points[problem.default], user_attrs=noted)
-    executor = SimulatedWorkers(workers, problem, study._study, seconds)
+        store.study.enqueue_trial(curves.points[problem.default], user_attrs=noted)
+    executor = SimulatedWorkers(workers, problem, store.study, seconds)
     with suppress(TimeOver):
         Controller(study, executor, Lookup(study), []).run()
     return executor.progress, min(executor.now, seconds)

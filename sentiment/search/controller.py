@@ -20,7 +20,8 @@ from sentiment.search.budget import UNLIMITED
 from sentiment.search.progress import Observer, RunningJob, StudyState, write_failure
 from sentiment.search.space.parameters import show_values
 from sentiment.search.study.outcome import Outcome, failed, finish, is_paused
-from sentiment.search.study.stored import ClaimedTrial, StoredStudy
+from sentiment.search.study.stored.claims import ClaimedTrial
+from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import OVER
 from sentiment.search.workers.executor import Executor, uninterrupted
 from sentiment.search.workers.job import Finished, Job
@@ -124,7 +125,7 @@ class Controller:
                     self._end_hung()
                 elif self._study.is_served:
                     break
-                elif self._study.is_to_stop:
+                elif self._study.store.is_to_stop:
                     log.info("Stopped on request; the same command goes on.")
                     return
                 else:
@@ -213,7 +214,7 @@ class Controller:
         for observer in self._observers:
             observer.job_ended(finished)
         with uninterrupted():
-            trial = self._study.read(self._active[finished.job.address.number].claimed.trial_id)
+            trial = self._study.store.read(self._active[finished.job.address.number].claimed.trial_id)
             self._planner.keep(finished.job, trial, finished.outcome)
             return self._take(finished.job, finished.outcome)
 
@@ -247,7 +248,7 @@ class Controller:
         del self._active[number]
         if not self._study.settle(trial_id, outcome):
             return None
-        trial = self._study.read(trial_id)
+        trial = self._study.store.read(trial_id)
         if trial.state == TrialState.FAIL:  # also one that came to its end, and whose limits cannot be checked
             self._failures.append(self._write_failure(trial))
             if outcome.traceback and os.environ.get("HYDRA_FULL_ERROR") == "1":

@@ -28,7 +28,8 @@ from sentiment.search.storage.address import storage_errors
 from sentiment.search.storage.opening import close_storage, open_storage
 from sentiment.search.study.address_file import require_own_folder, write_study_address
 from sentiment.search.study.limits import require_feasible
-from sentiment.search.study.stored import StoredStudy
+from sentiment.search.study.stored.store import TrialStore
+from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.workers.executor import Executor, InProcess
 from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import list_devices, take_slots
@@ -76,7 +77,7 @@ def run_study(
         planner.tell_of_other_code(study.look().standing)
         study.search.tell_of_late_starts(study.trials())
         Controller(study, executor, planner, observers).run()
-        if not study.is_to_stop:  # on request: it may yet come to a trial within the limits
+        if not study.store.is_to_stop:  # on request: it may yet come to a trial within the limits
             require_feasible(study.trials(), options.limits)
 
 
@@ -136,8 +137,9 @@ def open_study(search: Search, home: Path | None) -> Iterator[StoredStudy]:
     commit = None if home is None else read_commit(home)
     storage = open_storage(search.storage_url, search.study_dir)
     try:
-        with StoredStudy(storage, search.storage_url, search, None if commit is None else str(commit)) as study:
-            study.define(search, allow_changes=search.options.allow_changes)
+        store = TrialStore(storage, search.storage_url, search, None if commit is None else str(commit))
+        with StoredStudy(store, search) as study:
+            study.define(search)
             yield study
     finally:
         close_storage(storage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -24,7 +24,9 @@ from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.shared_results import SharedResult, SharedResults
 from sentiment.search.study.spending import EPOCHS_KEY
-from sentiment.search.study.stored import ClaimedTrial, StoredStudy
+from sentiment.search.study.stored.claims import ClaimedTrial
+from sentiment.search.study.stored.endings import give_result
+from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Job, number_job, read_subdir, resolving
 
@@ -164,23 +166,23 @@ class JobPlanner:
         identify_data = self._application.identify_data
         data = None if identify_data is None else identify_data(config)
         if data is not None and repeat == 0:
-            self._study.write(claimed.trial_id, DATA_KEY, data)
-        identify_code, stored = self._application.identify_code, self._study.read(claimed.trial_id)
+            self._study.store.write(claimed.trial_id, DATA_KEY, data)
+        identify_code, stored = self._application.identify_code, self._study.store.read(claimed.trial_id)
         code = None if identify_code is None else identify_code(config)
         has_begun = any(ATTEMPT_KEY.format(repeat=one) in stored.system_attrs for one in range(search.repeats.count))
         known = stored.system_attrs.get(CODE_KEY) if has_begun else None
         marked = code if known in (None, code) else SEVERAL
         if marked != known:
-            self._study.write(claimed.trial_id, CODE_KEY, marked)
+            self._study.store.write(claimed.trial_id, CODE_KEY, marked)
         config = number_job(config, number)
         epochs = read_epochs(config, search.options)
         if repeat == 0 and epochs is not None:
-            self._study.write(claimed.trial_id, EPOCHS_KEY, epochs)
+            self._study.store.write(claimed.trial_id, EPOCHS_KEY, epochs)
         # What a trial ends with is due to what it goes on from, too: as a copy, or from an attempt of earlier code.
         is_comparable = search.options.reuse != "none" and find_origin(stored) is None and marked == code
         identity = self._identify(config, data, code) if is_comparable else None
         if identity != stored.system_attrs.get(key := IDENTITY_KEY.format(repeat=repeat)):
-            self._study.write(claimed.trial_id, key, identity)
+            self._study.store.write(claimed.trial_id, key, identity)
         address = self._study.address_of(claimed, repeat)
         return Job(number, overrides, config, address, identity)
 
@@ -197,7 +199,7 @@ class JobPlanner:
         trial, repeat = known
         values = Outcome.from_json(trial.system_attrs[OUTCOME_KEY.format(repeat=repeat)]).values
         outcome = Outcome("complete", values, reused_from=trial.number * self._search.repeats.count + repeat)
-        return self._study.take_over(job.address.trial_id, job.address.repeat, outcome, read_described(trial, repeat))
+        return self._give(job, outcome, read_described(trial, repeat))
 
     def _note_complete(self, trial: FrozenTrial) -> None:
         """Note the jobs of a trial that ran to their end; of equal ones, that of the first trial counts.
@@ -240,7 +242,11 @@ class JobPlanner:
             log.warning("%s is run again: the equal %s cannot be taken over (%s).", folder, result.folder, error)
             return None
         outcome = Outcome("complete", result.values, adopted_from=result.folder)
-        return self._study.take_over(job.address.trial_id, job.address.repeat, outcome, result.described)
+        return self._give(job, outcome, result.described)
+
+    def _give(self, job: Job, outcome: Outcome, described: Mapping[str, float]) -> Outcome:
+        trial_id, repeat = job.address.trial_id, job.address.repeat
+        return give_result(self._study.store, self._search, trial_id, repeat, outcome, described)
 
     def _identify(self, config: DictConfig, data: str | None, code: str | None) -> str:
         with resolving(config):  # a setting that follows from the job's number makes every job another

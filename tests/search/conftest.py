@@ -33,7 +33,7 @@ from sentiment.search.space.points import PointReader
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.opening import close_storage, open_storage
 from sentiment.search.study.outcome import Outcome, RepeatPlan
-from sentiment.search.study.stored import StoredStudy
+from sentiment.search.study.stored.study import StoredStudy
 
 POSTGRESQL = "SENTIMENT_TEST_POSTGRESQL"
 
@@ -232,7 +232,7 @@ def gone(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextMana
         settle = StoredStudy.settle
 
         def end(study: StoredStudy, trial_id: int, outcome: Outcome) -> bool:
-            if study.read(trial_id).number == number:
+            if study.store.read(trial_id).number == number:
                 raise EOFError
             return settle(study, trial_id, outcome)
 

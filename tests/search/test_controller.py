@@ -13,7 +13,8 @@ from sentiment.search.progress import Observer
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, failed
-from sentiment.search.study.stored import StoredStudy
+from sentiment.search.study.stored.store import TrialStore
+from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import OVER, OWNER_KEY, STOP_KEY
 from sentiment.search.workers.job import Finished, Job
 
@@ -92,7 +93,7 @@ def run_study(study_dir, make_search):
     def run(executor, total=4, repeats=1, known=None, failures_allowed=0, misfits=(), retry="none", **options):
         rate = failures_allowed / total
         search = make_search(n_trials=total, repeats=repeats, max_failure_rate=rate, retry=retry, **options)
-        with StoredStudy(storage, None, search) as study:
+        with StoredStudy(TrialStore(storage, None, search), search) as study:
             try:
                 Controller(study, executor, Planner(repeats, known, misfits), [Recording(executor.events)]).run()
             finally:
@@ -295,7 +296,7 @@ def test_jobs_that_run_when_the_budget_of_time_is_over_are_asked_to_end_and_late
 
 def test_a_job_that_ended_just_before_it_was_stopped_over_time_keeps_its_result(run_study, monkeypatch):
     def read_outcomes(study, trial_id):
-        return {0: Outcome("complete", (1.0,))} if study.read(trial_id).number == 0 else {}
+        return {0: Outcome("complete", (1.0,))} if study.store.read(trial_id).number == 0 else {}
 
     monkeypatch.setattr(StoredStudy, "is_overdue", True)
     monkeypatch.setattr(StoredStudy, "read_outcomes", read_outcomes)

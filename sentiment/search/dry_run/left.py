@@ -18,9 +18,11 @@ from sentiment.search.search import Search
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import looks_alive
 from sentiment.search.study.agenda import Agenda
-from sentiment.search.study.history import StudyMissingError, open_for_reading, settle_ended
+from sentiment.search.study.history import StudyMissingError, open_for_reading
 from sentiment.search.study.spending import Meter
-from sentiment.search.study.stored import CONTROLLER_KEY, DEFINITION_KEY, list_commands, settle_definition
+from sentiment.search.study.stored.conclusion import settle_ended
+from sentiment.search.study.stored.joining import settle_definition
+from sentiment.search.study.stored.store import CONTROLLER_KEY, DEFINITION_KEY, list_commands
 from sentiment.search.study.trial import OWNER_KEY, find_job
 
 
@@ -93,16 +95,14 @@ def _find_left(
     objectives: Sequence[str],
 ) -> Left:
     trials, options = stored or [], search.options
-    definition, _ = settle_definition(
-        search, str(options.known_name), attributes.get(DEFINITION_KEY), trials, objectives,
-        allow_changes=options.allow_changes,
-    )  # fmt: skip
+    name = str(options.known_name)
+    definition, _ = settle_definition(search, name, attributes.get(DEFINITION_KEY), trials, objectives)
     grown = search.continue_from(definition)
     meter = Meter(search.repeats.count, search.pruner)
     failed = [trial.number for trial in trials if trial.state.name == "FAIL"]
     agenda = Agenda(grown, failed, lambda known: meter.measure(known, list_commands(attributes)))
     ledger = agenda.follow(trials)
-    require_same_data(grown, str(options.known_name), ledger.standing, application)
+    require_same_data(grown, name, ledger.standing, application)
     waiting, running, paused = (
         [trial for trial in ledger.list_open(state) if not grown.reader.is_left_behind(trial)]
         for state in ("waiting", "running", "paused")

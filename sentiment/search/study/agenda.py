@@ -1,6 +1,6 @@
 """What a study does next: which trial goes on, is tried again, is promoted or begins, and whether anything is left.
 
-Decisions only, from the trials as they stand: claims are made by `sentiment.search.study.stored`.
+Decisions only, from the trials as they stand: claims are made by `sentiment.search.study.stored.claims`.
 """
 
 from __future__ import annotations

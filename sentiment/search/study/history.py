@@ -5,14 +5,13 @@ Nothing is created, locked or written: a study that runs does not notice its rea
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -41,11 +40,12 @@ from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.agenda import list_standing
 from sentiment.search.study.definition import LIMIT_KEY
-from sentiment.search.study.limits import CONSTRAINT_KEY, LimitError, choose_best, hold_to_limits
-from sentiment.search.study.outcome import RepeatPlan, finish, is_paused, list_jobs, read_described, read_outcomes_of
+from sentiment.search.study.limits import choose_best
+from sentiment.search.study.outcome import RepeatPlan, is_paused, list_jobs, read_described, read_outcomes_of
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.spending import BUDGET_KEY, Meter
-from sentiment.search.study.stored import DEFINITION_KEY, list_commands
+from sentiment.search.study.stored.conclusion import settle_ended
+from sentiment.search.study.stored.store import DEFINITION_KEY, list_commands
 from sentiment.search.study.trial import JOB_KEY
 
 Direction = Literal["minimize", "maximize"]
@@ -59,12 +59,6 @@ STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
-
-ENDED = {
-    "complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL,
-    "paused": TrialState.WAITING,
-}  # fmt: skip
-"""The state that a study gives a trial for how its jobs ended."""
 
 CONDITION = re.compile(r" if (?P<conditions>\S+=.*)$")
 """How `sentiment.search.space.parameters.Space.describe` ends for a parameter of a branch."""
@@ -303,41 +297,6 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
         budget=_write_budget(attributes, trials, repeats),
         is_at_work=any(map(looks_alive, list_commands(attributes))),
     )
-
-
-def settle_ended(
-    trials: Sequence[FrozenTrial], repeats: RepeatPlan, limits: Mapping[str, float]
-) -> Sequence[FrozenTrial]:
-    """List trials as the next command on their study finds them: told where their jobs ended after their own was gone.
-
-    Args:
-        trials: All trials of a study, as its storage has them.
-        repeats: Its seeds of a point.
-        limits: Its limits.
-    """
-
-    def settle(trial: FrozenTrial) -> FrozenTrial:
-        outcomes = read_outcomes_of(trial) if trial.state == TrialState.RUNNING else {}
-        outcome = finish(outcomes, repeats) if outcomes else None
-        if outcome is None:
-            return trial
-        try:
-            outcome, excess = hold_to_limits(trial, outcome, limits, lambda: trials)
-        except LimitError:  # it is run again
-            return trial
-        told = copy.copy(trial)
-        told.state, told.values = ENDED[outcome.state], outcome.values or None
-        if told.state.is_finished() and trial.datetime_start is not None:
-            seconds = sum(one.seconds for one in outcomes.values())
-            told.datetime_complete = trial.datetime_start + timedelta(seconds=seconds)
-        constraints = {CONSTRAINT_KEY.format(name=name): above for name, above in excess.items()}
-        told.system_attrs = {**trial.system_attrs, **constraints}
-        if outcome.state == "failed":
-            failure = {"failure.kind": outcome.kind, "failure.reason": outcome.reason}
-            told.user_attrs = {**trial.user_attrs, **failure}
-        return told
-
-    return [settle(trial) for trial in trials]
 
 
 def _write_budget(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial], repeats: int) -> str | None:

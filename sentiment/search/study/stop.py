@@ -13,7 +13,7 @@ from sentiment.search.storage.address import storage_errors
 from sentiment.search.storage.lease import looks_alive
 from sentiment.search.storage.opening import close_storage, open_storage
 from sentiment.search.study.address_file import read_study_address
-from sentiment.search.study.stored import list_commands
+from sentiment.search.study.stored.store import list_commands
 from sentiment.search.study.trial import STOP_KEY
 
 

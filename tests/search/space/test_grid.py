@@ -18,7 +18,8 @@ from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import Outcome
-from sentiment.search.study.stored import StoredStudy
+from sentiment.search.study.stored.store import TrialStore
+from sentiment.search.study.stored.study import StoredStudy
 
 GRID = OmegaConf.structured(stock.GridSamplerConfig(seed=3))
 SPACE = read_space(["a=range(1,5)", "b=x,y,z", "c=range(0,1,0.25)"], {}, {}, None)
@@ -95,7 +96,7 @@ def test_workers_at_once_never_run_a_point_twice(study_dir, make_search):
     def work(worker):
         search = Grid(make_search(n_trials=100).options, study_dir, SPACE.suggest, FreshSampler(GRID, SPACE, is_valid))
         points = []
-        with StoredStudy(open_storage(None, study_dir), None, search) as study:
+        with StoredStudy(TrialStore(open_storage(None, study_dir), None, search), search) as study:
             while (claimed := study.claim()) is not None:
                 points.append(claimed.values)
                 study.settle(claimed.trial_id, Outcome("complete", (1.0,)))

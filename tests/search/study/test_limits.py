@@ -16,7 +16,9 @@ from sentiment.search.space.sampling import FreshSampler, build_sampler
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.limits import LimitError, check_limits, require_feasible
 from sentiment.search.study.outcome import Outcome
-from sentiment.search.study.stored import StoredStudy
+from sentiment.search.study.stored.endings import give_result
+from sentiment.search.study.stored.store import TrialStore
+from sentiment.search.study.stored.study import StoredStudy
 
 SPACE = read_space(["x=interval(0.0,1.0)", "y=interval(0.0,1.0)"], {}, {}, None)
 
@@ -36,7 +38,8 @@ def hold(make_search):
     def open_one(limits, *, sampler=None, directions=("maximize",), storage=None):
         drawn_by = FreshSampler(OmegaConf.structured(sampler or stock.TPESamplerConfig(seed=1)), SPACE)
         options = {"direction": list(directions), "n_trials": 100, "limits": limits}
-        return StoredStudy(storage or InMemoryStorage(), None, make_search(SPACE.suggest, drawn_by, **options))
+        search = make_search(SPACE.suggest, drawn_by, **options)
+        return StoredStudy(TrialStore(storage or InMemoryStorage(), None, search), search)
 
     return open_one
 
@@ -44,7 +47,7 @@ def hold(make_search):
 def run(study, outcome, **described):
     trial = study.claim().trial
     for name, value in described.items():
-        study.note(trial._trial_id, name, value)
+        study.store.note(trial._trial_id, name, value)
     study.settle(trial._trial_id, outcome)
     return trial.number
 
@@ -59,7 +62,7 @@ def test_the_best_trial_is_the_best_of_those_that_keep_every_limit(hold):
         run(study, complete(0.9), size=11.0, latency=1.0)
         run(study, complete(0.8), size=5.0, latency=2.5)
         run(study, complete(0.6), size=1.0, latency=1.0)
-        assert [trial.number for trial in study.best()] == [0]
+        assert [trial.number for trial in study.look().best] == [0]
         assert study.trials()[1].constraints == {"size": 1.0, "latency": -1.0}
         require_feasible(study.trials(), {"size": 10.0, "latency": 2.0})
 
@@ -70,14 +73,14 @@ def test_the_pareto_front_keeps_the_limits(hold):
         run(study, complete(0.7, 2.0), size=5.0)
         run(study, complete(0.6, 1.5), size=5.0)
         run(study, complete(0.5, 3.0), size=5.0)
-        assert [trial.number for trial in study.best()] == [1, 2]
+        assert [trial.number for trial in study.look().best] == [1, 2]
 
 
 def test_where_no_trial_keeps_the_limits_there_is_no_best_and_the_end_says_so(hold):
     with hold({"size": 10.0}) as study:
         run(study, complete(0.9), size=40.0)
         run(study, complete(0.7), size=15.0)
-        assert study.best() == []
+        assert study.look().best == []
         with pytest.raises(LimitError, match=r"None of the 2 .* nearest is trial 1: size is 15, the limit 10"):
             require_feasible(study.trials(), {"size": 10.0})
 
@@ -86,14 +89,14 @@ def test_a_number_that_was_not_described_is_named_and_the_result_is_not_lost(hol
     storage = InMemoryStorage()
     with hold({"parameters": 10.0}, storage=storage) as study:
         trial = study.claim().trial
-        study.note(trial._trial_id, "model/parameters", 5.0)
-        study.write(trial._trial_id, "study:outcome:0", complete(0.9).to_json())  # as the job does
+        study.store.note(trial._trial_id, "model/parameters", 5.0)
+        study.store.write(trial._trial_id, "study:outcome:0", complete(0.9).to_json())  # as the job does
         with pytest.raises(LimitError, match=r"names parameters, .* trial 0 .* described model/parameters"):
             study.settle(trial._trial_id, complete(0.9))
         assert study.trials()[0].state == TrialState.RUNNING
     with hold({"model/parameters": 10.0}, storage=storage) as study:
         study.claim()
-        assert [trial.value for trial in study.best()] == [0.9]
+        assert [trial.value for trial in study.look().best] == [0.9]
         assert study.trials()[0].constraints == {"model/parameters": -5.0}
 
 
@@ -106,7 +109,7 @@ def test_a_trial_without_the_number_that_others_have_has_failed_and_the_study_go
         assert [trial.state.name for trial in study.trials()] == ["FAIL", "COMPLETE", "FAIL", "PRUNED"]
         reasons = [study.trials()[number].user_attrs["failure.reason"] for number in (0, 2)]
         assert reasons == [f"a limit cannot be checked: size is {what}" for what in ("nan", "missing")]
-        assert [trial.value for trial in study.best()] == [0.8]
+        assert [trial.value for trial in study.look().best] == [0.8]
 
 
 @pytest.mark.parametrize("value", [None, "5", True])
@@ -119,9 +122,11 @@ def test_an_equal_trial_that_did_not_run_has_the_numbers_of_the_one_that_did(hol
     with hold({"size": 10.0}) as study:
         first = run(study, complete(0.9), size=20.0)
         second = study.claim().trial_id
-        outcome = study.take_over(second, 0, Outcome("complete", (0.9,), reused_from=first), {"size": 20.0})
+        outcome = give_result(
+            study.store, study.search, second, 0, Outcome("complete", (0.9,), reused_from=first), {"size": 20.0}
+        )
         study.settle(second, outcome)
-        assert study.best() == []
+        assert study.look().best == []
         assert study.trials()[1].user_attrs["reused_from"] == first
         assert study.trials()[1].user_attrs["size"] == 20.0
 
@@ -147,7 +152,7 @@ def test_samplers_draw_away_from_what_breaks_a_limit(hold, name):
             for _ in range(count):
                 claim = study.claim()
                 x = claim.values["x"]
-                study.note(claim.trial._trial_id, "size", x)
+                study.store.note(claim.trial._trial_id, "size", x)
                 study.settle(claim.trial._trial_id, complete(x))
             later = [trial.params["x"] for trial in study.trials()[count // 2 :]]
         shares.append(sum(x <= 0.25 for x in later) / len(later))

@@ -15,7 +15,8 @@ from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.address_file import write_study_address
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.stop import request_stop
-from sentiment.search.study.stored import StoredStudy
+from sentiment.search.study.stored.store import TrialStore
+from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import JOB_KEY, OWNER_KEY
 
 
@@ -28,7 +29,7 @@ def open_study(study_dir, make_search):
         def open_one(total=4, repeats=1, direction="minimize", metric_names=None, **options):
             known = {"direction": direction, "metric_names": metric_names, **options}
             search = make_search(n_trials=total, repeats=repeats, **known)
-            return stack.enter_context(StoredStudy(storage, None, search))
+            return stack.enter_context(StoredStudy(TrialStore(storage, None, search), search))
 
         yield open_one
 
@@ -106,7 +107,7 @@ def test_a_trial_that_takes_its_command_with_it_fails_after_so_many(open_study, 
         claim = dead.claim()
         assert claim.number == 0
         with Lease.take("job") as lease:
-            dead.write(claim.trial_id, "study:job", lease.record())
+            dead.store.write(claim.trial_id, "study:job", lease.record())
         die(dead)
     assert open_study(total=2, max_attempts=2).claim().number == 1  # the study is not stopped for ever
     failed = dead.trials()[0]
@@ -135,7 +136,7 @@ def test_a_trial_whose_job_lives_on_is_left_alone_though_its_command_is_dead(ope
     dead, living = open_study(), open_study()
     orphan = dead.claim().trial
     with Lease.take("job") as lease:
-        living.write(orphan._trial_id, "study:job", lease.record())
+        living.store.write(orphan._trial_id, "study:job", lease.record())
         die(dead)
         assert living.claim().trial.number == 1
     assert living.claim().trial.number == 0  # the job has died as well
@@ -145,7 +146,7 @@ def test_the_lease_of_an_earlier_job_does_not_speak_for_the_next(open_study):
     first = open_study()
     claim = first.claim()
     lease = Lease.take("job")
-    first.write(claim.trial._trial_id, JOB_KEY, lease.record())
+    first.store.write(claim.trial._trial_id, JOB_KEY, lease.record())
     lease.release()
     die(first)
     second = open_study()
@@ -174,7 +175,7 @@ def test_the_time_of_a_job_that_is_killed_is_known_by_its_heartbeats(open_study,
 
 def test_a_claim_that_was_cut_off_is_run_again(open_study):
     study = open_study()
-    study._study.ask()  # a power cut before the claim had its owner
+    study.store.study.ask()  # a power cut before the claim had its owner
     assert study.claim().trial.number == 0
     assert study.claim().trial.number == 1
 
@@ -182,17 +183,17 @@ def test_a_claim_that_was_cut_off_is_run_again(open_study):
 def test_a_result_that_was_kept_but_not_told_counts(open_study):
     dead, living = open_study(total=1), open_study(total=1)
     claim = dead.claim()
-    dead.write(claim.trial._trial_id, OUTCOME_KEY.format(repeat=0), Outcome("complete", (0.25,)).to_json())
+    dead.store.write(claim.trial._trial_id, OUTCOME_KEY.format(repeat=0), Outcome("complete", (0.25,)).to_json())
     die(dead)
     assert living.claim() is None
-    assert living.best()[0].value == 0.25
+    assert living.look().best[0].value == 0.25
 
 
 def test_finished_repeats_come_with_the_claim(open_study):
     dead, living = open_study(repeats=3), open_study(repeats=3)
     claim = dead.claim()
     kept = Outcome("complete", (1.0,))
-    dead.write(claim.trial._trial_id, OUTCOME_KEY.format(repeat=0), kept.to_json())
+    dead.store.write(claim.trial._trial_id, OUTCOME_KEY.format(repeat=0), kept.to_json())
     die(dead)
     assert living.claim().outcomes == {0: kept}
 
@@ -200,7 +201,7 @@ def test_finished_repeats_come_with_the_claim(open_study):
 def test_a_result_of_a_trial_that_another_took_over_is_dropped(open_study, caplog):
     slow, quick = open_study(), open_study()
     claim = slow.claim()
-    slow.write(claim.trial._trial_id, OWNER_KEY, quick.owner)
+    slow.store.write(claim.trial._trial_id, OWNER_KEY, quick.store.owner)
     slow.settle(claim.trial._trial_id, Outcome("complete", (1.0,)))
     assert list_states(slow) == ["running"]
     assert "taken over by another process" in caplog.text
@@ -225,9 +226,9 @@ def test_a_released_trial_waits_for_the_next_claim(open_study):
 def test_a_released_trial_whose_job_had_just_ended_is_settled(open_study):
     study = open_study()
     trial_id = study.claim().trial._trial_id
-    study.write(trial_id, OUTCOME_KEY.format(repeat=0), Outcome("complete", (2.0,)).to_json())
+    study.store.write(trial_id, OUTCOME_KEY.format(repeat=0), Outcome("complete", (2.0,)).to_json())
     study.release(trial_id)
-    assert study.best()[0].value == 2.0
+    assert study.look().best[0].value == 2.0
 
 
 def test_a_failure_keeps_kind_reason_and_traceback(open_study):
@@ -248,11 +249,11 @@ def test_a_pruned_trial_is_pruned_and_no_failure(open_study):
 @pytest.mark.parametrize(("direction", "best"), [("minimize", 0), ("maximize", 2)])
 def test_the_best_is_the_best_of_the_complete(open_study, direction, best):
     study = open_study(direction=direction)
-    assert study.best() == []
+    assert study.look().best == []
     for value in (1.0, 2.0, 3.0):
         study.settle(study.claim().trial._trial_id, Outcome("complete", (value,)))
     study.settle(study.claim().trial._trial_id, Outcome("failed", reason="no"))
-    assert [trial.number for trial in study.best()] == [best]
+    assert [trial.number for trial in study.look().best] == [best]
     assert study.count() == {"complete": 3, "fail": 1}
 
 
@@ -260,9 +261,9 @@ def test_a_point_that_cannot_be_drawn_is_a_failed_trial_and_an_error(study_dir, 
     def refuse(trial):
         raise ValueError("nothing left to draw")
 
-    storage = open_storage(None, study_dir)
+    storage, search = open_storage(None, study_dir), make_search(suggest=refuse)
     with (
-        StoredStudy(storage, None, make_search(suggest=refuse)) as study,
+        StoredStudy(TrialStore(storage, None, search), search) as study,
         pytest.raises(ValueError, match="nothing left"),
     ):
         study.claim()

@@ -1,0 +1,1 @@
+"""One command's hold on a study: how it joins, claims trials, and ends them; see `study`."""

@@ -1,0 +1,184 @@
+"""How a command ends trials: those that it runs, those of dead commands, and those that wait for no promotion."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from optuna.trial import FrozenTrial, TrialState
+
+from sentiment.errors import RunPruned
+from sentiment.private import get_trial_id
+from sentiment.search.study.agenda import Agenda, Ledger
+from sentiment.search.study.limits import LimitError, hold_to_limits
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, finish, read_outcomes_of, write_described
+from sentiment.search.study.rungs import count_steps
+from sentiment.search.study.scheduler import Scheduler
+from sentiment.search.study.searched import Searched
+from sentiment.search.study.stored.conclusion import conclude
+from sentiment.search.study.stored.store import TrialStore
+from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, finish_repeat
+
+log = logging.getLogger(__name__)
+
+DEATHS_KEY = "study:deaths"
+"""System attribute of a trial: how many commands died while they ran it."""
+
+
+def end(store: TrialStore, search: Searched, trial: FrozenTrial, outcome: Outcome) -> None:
+    """Tell the study how a trial, which runs, ended, or that it pauses."""
+    trial_id = get_trial_id(trial)
+    concluded = conclude(trial, outcome, search.repeats, search.options.limits, store.trials)
+    for key, value in concluded.attributes.items():
+        store.write(trial_id, key, value)
+    for key, value in concluded.notes.items():
+        store.note(trial_id, key, value)
+    if concluded.state == TrialState.WAITING:
+        store.set_state(trial_id, TrialState.WAITING)
+    elif concluded.state == TrialState.COMPLETE:
+        store.study.tell(trial.number, list(concluded.values))
+    else:
+        store.study.tell(trial.number, state=concluded.state)
+
+
+def settle(store: TrialStore, search: Searched, trial_id: int, outcome: Outcome) -> bool:
+    """Tell the study how a trial ended; return whether that counts: another command may have taken it over."""
+    with store.lock():
+        stored = store.read(trial_id)
+        if stored.state.is_finished() or stored.system_attrs.get(OWNER_KEY) != store.owner:
+            # This process was silent for so long that another took its trial over; the other one's result counts.
+            log.warning("Trial %d was taken over by another process; its result here is dropped.", stored.number)
+            return False
+        if stored.state == TrialState.WAITING:  # given up for dead, but not started again yet
+            store.set_state(trial_id, TrialState.RUNNING)
+        end(store, search, stored, outcome)
+        return True
+
+
+def release(store: TrialStore, search: Searched, trial_id: int) -> None:
+    """Give a trial back that was stopped: it waits, with its parameters, for the next process.
+
+    If its jobs ended all the same, just before they were stopped, their result counts.
+    """
+    with store.lock():
+        stored = store.read(trial_id)
+        if stored.state == TrialState.RUNNING and stored.system_attrs.get(OWNER_KEY) == store.owner:
+            _end_or_requeue(store, search, stored)
+
+
+def _end_or_requeue(store: TrialStore, search: Searched, trial: FrozenTrial) -> bool:
+    """End a trial that nobody works on any more by what its jobs left, else let it run again."""
+    outcome = finish(read_outcomes_of(trial), search.repeats)
+    if outcome is None:
+        store.set_state(get_trial_id(trial), TrialState.WAITING)
+        return False
+    end(store, search, trial, outcome)
+    return True
+
+
+def take_over_dead(store: TrialStore, search: Searched, ledger: Ledger) -> None:
+    """Deal with running trials whose processes are dead: settle what they finished, let the rest run again."""
+    for trial in ledger.list_open("running"):
+        if store.is_dead(trial):
+            if _drop_undescribed(store, search, trial):
+                log.info("Trial %d is run again: it did not describe what a limit is on.", trial.number)
+            elif _end_or_requeue(store, search, trial):
+                log.info("Trial %d had finished when its process died; its result counts.", trial.number)
+            elif trial.system_attrs.get(JOB_KEY) is None:
+                log.info("Trial %d is run: its process died before it had begun.", trial.number)
+            elif not _count_death(store, search, trial):
+                log.info("Trial %d is run again: its process is dead.", trial.number)
+
+
+def _drop_undescribed(store: TrialStore, search: Searched, trial: FrozenTrial) -> bool:
+    """Let a trial run again that came to its end without a number that no trial has described, but a limit is on.
+
+    Its command ended for that. Either the name was wrong, and has been corrected, or the application is mended.
+    """
+    outcomes = read_outcomes_of(trial)
+    outcome = finish(outcomes, search.repeats)
+    if outcome is None:
+        return False
+    try:
+        hold_to_limits(trial, outcome, search.options.limits, store.trials)
+    except LimitError:
+        for repeat in outcomes:
+            store.write(get_trial_id(trial), OUTCOME_KEY.format(repeat=repeat), None)
+        store.set_state(get_trial_id(trial), TrialState.WAITING)
+        return True
+    return False
+
+
+def _count_death(store: TrialStore, search: Searched, trial: FrozenTrial) -> bool:
+    """Count the deaths of commands that ran a trial; return whether they are too many, and it has failed.
+
+    A trial that takes more memory than there is may end its whole command, at every start.
+    """
+    deaths, limit = trial.system_attrs.get(DEATHS_KEY, 0) + 1, search.options.max_attempts
+    store.write(get_trial_id(trial), DEATHS_KEY, deaths)
+    if deaths < limit:
+        return False
+    reason = f"{deaths} commands died while they ran it (hydra.sweeper.max_attempts={limit})"
+    store.set_state(get_trial_id(trial), TrialState.RUNNING)
+    end(store, search, trial, Outcome("failed", kind="worker_died", reason=reason))
+    log.warning("Trial %d has failed: %s.", trial.number, reason)
+    return True
+
+
+def give_up_paused(store: TrialStore, search: Searched, agenda: Agenda, *, is_over: bool) -> list[FrozenTrial]:
+    """Prune the paused trials that nobody will promote any more: all where the study is over, else the excess."""
+    pruner = search.pruner
+    if not isinstance(pruner, Scheduler):
+        return []
+    maximize = search.repeats.maximize
+    if not is_over and not pruner.list_excess(agenda.follow(store.trials()).standing, maximize=maximize):
+        return []
+    given_up = []
+    with store.lock():
+        trials = store.trials()
+        ledger = agenda.follow(trials)
+        if not is_over:
+            paused = pruner.list_excess(ledger.standing, maximize=maximize)
+        else:
+            paused = ledger.list_open("paused") if agenda.is_done(trials) else []
+        for trial in paused:
+            reason = f"not promoted after {count_steps(trial)} reports"
+            outcome = Outcome("pruned", reason=reason, seconds=read_outcomes_of(trial)[0].seconds)
+            give_up(store, search, trial, outcome)
+            given_up.append(store.read(get_trial_id(trial)))
+    return given_up
+
+
+def give_up(store: TrialStore, search: Searched, trial: FrozenTrial, outcome: Outcome) -> None:
+    """End a trial that waits."""
+    trial_id = get_trial_id(trial)
+    store.set_state(trial_id, TrialState.RUNNING)
+    store.write(trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
+    end(store, search, trial, outcome)
+
+
+def give_result(
+    store: TrialStore, search: Searched, trial_id: int, repeat: int, outcome: Outcome, described: Mapping[str, float]
+) -> Outcome:
+    """Let a repeat, whose job does not run, have the result of an equal one.
+
+    Args:
+        store: The study.
+        search: What is searched.
+        trial_id: The trial.
+        repeat: The repeat.
+        outcome: The equal job's result, and where it is from.
+        described: What the equal job described beside its objectives.
+
+    Returns:
+        How the repeat ends: the pruner may end its trial, as if the job had run.
+    """
+    write_described(store.storage, trial_id, repeat, described)
+    is_last = repeat == search.repeats.count - 1
+    try:
+        finish_repeat(store.study, trial_id, repeat, outcome.values[0], is_last=is_last)
+    except RunPruned as error:
+        outcome = replace(outcome, state="pruned", values=(), reason=str(error))
+    store.write(trial_id, OUTCOME_KEY.format(repeat=repeat), outcome.to_json())
+    return outcome

@@ -1,0 +1,214 @@
+"""A study in its storage, shared by any number of processes, as one of them holds it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from optuna.trial import FrozenTrial, TrialState
+
+from sentiment.search.budget import Spending
+from sentiment.search.space.parameters import show_values
+from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat
+from sentiment.search.study.agenda import Agenda, Ledger
+from sentiment.search.study.outcome import Outcome, read_outcomes_of
+from sentiment.search.study.population import find_origin
+from sentiment.search.study.searched import GrowingSearch, Searched
+from sentiment.search.study.spending import BUDGET_KEY, Meter
+from sentiment.search.study.stored.claims import ClaimedTrial, claim
+from sentiment.search.study.stored.endings import give_up_paused, release, settle
+from sentiment.search.study.stored.joining import describe_growth, join, tell_of_other_code
+from sentiment.search.study.stored.store import TrialStore, list_commands
+from sentiment.search.study.trial import OVER, PROGRESS_KEY, STOP_KEY, TrialAddress, read_folder, read_seconds
+
+log = logging.getLogger(__name__)
+
+
+class StoredStudy:
+    """One process' hold on a study; use as a context manager.
+
+    Args:
+        store: The study's trials.
+        search: What is searched.
+
+    Attributes:
+        search: What is searched.
+        name: Name of the study.
+    """
+
+    def __init__(self, store: TrialStore, search: Searched) -> None:
+        self.store = store
+        self.search = search
+        self.name = store.name
+        self._budget = search.options.limit
+        self._heartbeat = Heartbeat(store.write_lease, store.lease, HEARTBEAT_SECONDS)
+        self._failed_before = {trial.number for trial in store.trials() if trial.state == TrialState.FAIL}
+        self._agenda = Agenda(search, self._failed_before, self.spent)
+        self._meter = Meter(search.repeats.count, search.pruner)
+
+    def __enter__(self) -> StoredStudy:
+        self._heartbeat.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._heartbeat.stop()
+        self.store.write_lease(self.store.lease.record())  # until when it was at work
+        self.store.lease.release()
+
+    @property
+    def directions(self) -> list[str]:
+        """``minimize`` or ``maximize``, for every objective."""
+        return [direction.name.lower() for direction in self.store.study.directions]
+
+    @property
+    def metric_names(self) -> list[str] | None:
+        """Names of the objectives, where they have some."""
+        return self.store.study.metric_names
+
+    def address_of(self, claimed: ClaimedTrial, repeat: int) -> TrialAddress:
+        """Return where the job of a repeat finds its trial."""
+        stored, options = self.store.read(claimed.trial_id), self.search.options
+        origin = find_origin(stored)
+        return TrialAddress(
+            storage_url=self.store.url,
+            study_dir=self.search.study_dir,
+            study_name=self.name,
+            trial_id=claimed.trial_id,
+            number=claimed.number,
+            repeat=repeat,
+            owner=self.store.owner,
+            pruner=self.search.pruner,
+            deadline=self.deadline,
+            margin=options.margin,
+            is_last=repeat == self.search.repeats.count - 1,
+            target=stored.system_attrs.get(TARGET_KEY) if repeat == 0 else None,
+            origin=None if origin is None else read_folder(self.trials()[origin["trial"]], self.search.study_dir),
+            limited=tuple(options.limits),
+            grace_seconds=options.grace_seconds,
+        )
+
+    def define(self, search: GrowingSearch) -> None:
+        """Hold the search against the stored definition, store it where it is new, and search as the study knows it.
+
+        Raises:
+            StudyChangedError: They differ in more than the space, and changes are not allowed.
+        """
+        self.search, changes = join(self.store, search)
+        self._agenda = Agenda(self.search, self._failed_before, self.spent)
+        self.store.write_attribute(BUDGET_KEY, asdict(self._budget))
+        tell_of_other_code(self.store)
+        if changes:
+            log.info("Study %s has changed: %s", self.name, "; ".join(changes))
+            log.info("%s", describe_growth(self.search, self._agenda, self.trials()))
+
+    def claim(self) -> ClaimedTrial | None:
+        """Take the next trial; None where there is nothing to do now."""
+        return claim(self.store, self.search, self._agenda)
+
+    def settle(self, trial_id: int, outcome: Outcome) -> bool:
+        """Tell the study how a trial ended; return whether that counts: another command may have taken it over."""
+        return settle(self.store, self.search, trial_id, outcome)
+
+    def release(self, trial_id: int) -> None:
+        """Give a trial back that was stopped: it waits, with its parameters, for the next process."""
+        release(self.store, self.search, trial_id)
+
+    def give_up_paused(self, *, is_over: bool) -> list[FrozenTrial]:
+        """Prune the paused trials that nobody will promote any more: all where the study is over, else the excess."""
+        return give_up_paused(self.store, self.search, self._agenda, is_over=is_over)
+
+    def trials(self) -> list[FrozenTrial]:
+        """List all trials; they are the storage's own, not to be changed."""
+        return self.store.trials()
+
+    def look(self, trials: Sequence[FrozenTrial] | None = None) -> Ledger:
+        """Return how the trials stand.
+
+        Args:
+            trials: All trials, where the caller has read them already.
+        """
+        return self._agenda.follow(self.trials() if trials is None else trials)
+
+    def count(self) -> Counter[str]:
+        """Count the trials by state: complete, pruned, fail, running, waiting, paused."""
+        return self.look().counts
+
+    def count_total(self, trials: Sequence[FrozenTrial]) -> int | None:
+        """Return the trials of the study in the end, those of an earlier space included; None: its budget decides."""
+        return self._agenda.count_total(trials)
+
+    def list_failed(self) -> list[FrozenTrial]:
+        """List the trials without a result that the study is to have one of, and that may be tried again."""
+        return self._agenda.list_failed(self.trials())
+
+    @property
+    def is_served(self) -> bool:
+        """Whether all trials have ended, but those that are paused for good."""
+        return self._agenda.is_done(self.trials())
+
+    def describe_left(self) -> str:
+        """Return which trials wait though nothing is left to do: number or budget have no room; empty: none does."""
+        ledger = self.look()
+        first = len(ledger.list_first())
+        parts = {"were to be tried first": first, "were interrupted": ledger.counts["waiting"] - first}
+        told = " and ".join(f"{what} ({count})" for what, count in parts.items() if count)
+        return f"Left out, as n_trials or the budget has no room for them: trials that {told}." if told else ""
+
+    def show(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return a trial as people know it: with all that is searched now, by override keys."""
+        shown = copy.copy(trial)
+        shown.params = show_values({**trial.params, **(self.search.reader.read(trial) or {})})
+        return shown
+
+    def read_outcomes(self, trial_id: int) -> dict[int, Outcome]:
+        """Return what the trial's jobs have kept, by repeat."""
+        return read_outcomes_of(self.store.read(trial_id))
+
+    def read_progress(self, trial_id: int) -> str:
+        """Return what changes whenever a trial's job gets on."""
+        trial = self.store.read(trial_id)
+        return f"{trial.system_attrs.get(PROGRESS_KEY)} {len(trial.intermediate_values)} {sorted(trial.user_attrs)}"
+
+    def read_seconds(self, trial_id: int, repeat: int) -> float:
+        """Return for how long a trial's job has run, earlier attempts included."""
+        return read_seconds(self.store.read(trial_id), repeat)
+
+    def end_at_report(self, trial_id: int) -> None:
+        """Ask a running trial to end at its next report, as the budget of time is over."""
+        self.store.write(trial_id, STOP_KEY, OVER)
+
+    def spent(self, trials: Sequence[FrozenTrial] | None = None) -> Spending:
+        """Measure what the study has cost so far."""
+        known = self.trials() if trials is None else trials
+        return self._meter.measure(known, list_commands(self.store.read_attributes()), own=self.store.owner)
+
+    def seconds_left(self) -> float | None:
+        """Return the wall time that is left of the budget; None where it has none."""
+        return self._budget.seconds_left(self.spent()) if self._budget.seconds is not None else None
+
+    @property
+    def deadline(self) -> float | None:
+        """When the budget of time is over, if this command goes on: seconds since 1970; None: there is none."""
+        left = self.seconds_left()
+        return None if left is None else time.time() + left
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the budget of time is over."""
+        left = self.seconds_left()
+        return left is not None and left <= 0
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether jobs run on for too long after the budget of time."""
+        left = self.seconds_left()
+        return left is not None and -left > self._budget.overtime_seconds()
+
+    def describe_budget(self) -> str | None:
+        """Return how much of the budget is used, for people; None where there is none."""
+        return self._budget.write(self.spent()) if self._budget else None
