@@ -52,8 +52,10 @@ def test_trials_at_once_on_the_card_are_all_on_one_card(tmp_path, monkeypatch):
 def test_a_step_is_timed_beside_the_peers_on_the_same_batches(tmp_path):
     shown = call("speed/step.py", "--rounds", "1", "--steps", "1", "--results", str(tmp_path))
     seconds = json.loads((tmp_path / "step.json").read_text())["seconds"]
-    assert list(seconds["Transformer"]) == ["ours", "ours again", "plain attention", "nn.TransformerEncoder"]
-    assert list(seconds["LSTM"]) == ["ours", "ours again", "nn.LSTM, padded", "nn.LSTM, packed"]
+    products = "ours, matrix products alone"
+    assert list(seconds["Transformer"]) == ["ours", "ours again", "plain attention", "nn.TransformerEncoder", products]
+    assert list(seconds["LSTM"]) == ["ours", "ours again", "nn.LSTM, padded", "nn.LSTM, packed", products]
+    assert all(0 < network[products][0] < network["ours"][0] for network in seconds.values())
     assert "| LSTM, nn.LSTM, packed |" in shown
 
 
