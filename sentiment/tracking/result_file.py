@@ -142,8 +142,8 @@ class ResultRecord:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Every setting, and what else tells runs of one group apart: epochs after which one trained on."""
-        return {**self.params, TRAINED_ON_TAG: self.tags.get(TRAINED_ON_TAG, "null")}
+        """Every setting, and what else made it what it is: epochs after which it trained on, whose copy it is."""
+        return {**self.params, **{tag: self.tags.get(tag, "null") for tag in (TRAINED_ON_TAG, CONTINUES_TAG)}}
 
     @property
     def numbers(self) -> dict[str, float]:

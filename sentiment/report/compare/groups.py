@@ -80,9 +80,6 @@ def keep_finished(runs: Sequence[StoredRun], table: SweepTable) -> tuple[list[St
     over = [str(number) for run in finished if rows[number := run.record.job_number].excess]
     if over:
         notes.append(f"These break a limit of their study: jobs {join_names(over)}.")
-    copies = [str(number) for run in finished if rows[number := run.record.job_number].is_copy]
-    if copies:
-        notes.append(f"These went on from checkpoints that had other settings: jobs {join_names(copies)}.")
     return finished, notes
 
 

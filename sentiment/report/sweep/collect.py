@@ -193,8 +193,8 @@ def collect_records(
         repeats=1 if history is None else history.repeats,
         is_at_work=is_at_work,
     )
-    notes = (*_note_lost(rows, is_copy), *_note_bounds(table), *_note_ties(table), *note_differences(records))
-    return replace(table, notes=notes)
+    notes = (*_note_lost(rows, is_copy), *_note_bounds(table), *_note_copies(table), *_note_ties(table))
+    return replace(table, notes=(*notes, *note_differences(records)))
 
 
 def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
@@ -220,6 +220,16 @@ def _note_bounds(table: SweepTable) -> tuple[str, ...]:
     return (
         f"{join_names(table.bounded)}: means over a trial's repeats. The study ranks by their bound, which is one "
         "standard error worse (repeat_value=bound); ranking.csv has both.",
+    )
+
+
+def _note_copies(table: SweepTable) -> tuple[str, ...]:
+    numbers = sorted(row.number for row in table.rows if row.is_copy)
+    if not numbers:
+        return ()
+    return (
+        f"Copies, which went on from checkpoints that had other settings: {join_names([str(one) for one in numbers])}; "
+        "ranking.csv says of which trial each is one.",
     )
 
 

@@ -99,9 +99,15 @@ class SweepRow:
         return self.bounds or self.values
 
     @property
+    def origin(self) -> str | None:
+        """The trial from whose checkpoint it went on, a copy in a population; None: it began anew."""
+        tags = [run.tags[CONTINUES_TAG] for run in self.runs if CONTINUES_TAG in run.tags]
+        return next(iter(tags), None) if self.continues is None else str(self.continues)
+
+    @property
     def is_copy(self) -> bool:
         """Whether it went on from another trial's checkpoint: what it has is due to that one's settings, too."""
-        return self.continues is not None or any(CONTINUES_TAG in run.tags for run in self.runs)
+        return self.origin is not None
 
     @property
     def record(self) -> ResultRecord | None:

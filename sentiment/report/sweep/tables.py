@@ -96,7 +96,12 @@ def state_in_capitals(row: SweepRow) -> str:
 
 
 def explain_row(row: SweepRow) -> str | None:
-    """Say why a trial has no rank, or whose result it shares."""
+    """Say why a trial has no rank, whose result it shares, or which one it is a copy of."""
+    origin = None if row.origin is None else f"a copy, went on from a checkpoint of trial {row.origin}"
+    return "; ".join(filter(None, [_explain(row), origin])) or None
+
+
+def _explain(row: SweepRow) -> str | None:
     if row.reason is not None:
         return row.reason
     if row.is_try:

@@ -16,7 +16,7 @@ from sentiment.report.compare.groups import keep_finished, name_groups, split_ru
 from sentiment.report.compare.summary import conclude, print_comparison, write_csv
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.folder import PREDICTIONS_FILE
-from sentiment.tracking.result_file import BEHIND_NAMES
+from sentiment.tracking.result_file import BEHIND_NAMES, CONTINUES_TAG
 from sentiment.tracking.runs import StoredRun
 
 SETTINGS = {
@@ -294,14 +294,12 @@ def test_runs_over_a_limit_are_named(make_run):
     assert keep_finished(runs, table) == (runs, ["Look here.", "These break a limit of their study: jobs 1."])
 
 
-def test_runs_that_went_on_from_other_trials_are_named(make_run):
-    runs = [make_run("rnn", 0), make_run("rnn", 1)]
-    rows = [
-        SweepRow(n, "rnn", "complete", None, {}, {"val/accuracy": 0.8}, {}, continues=origin, runs=(run.record,))
-        for n, (run, origin) in enumerate(zip(runs, (None, 0), strict=True))
-    ]
-    table = SweepTable("sweep", None, ("val/accuracy",), ("maximize",), tuple(rows), ())
-    assert keep_finished(runs, table)[1] == ["These went on from checkpoints that had other settings: jobs 1."]
+def test_a_copy_is_no_seed_of_its_settings(make_run):
+    own, copy, other = make_run("rnn", 0), make_run("rnn", 1), make_run("transformer", 0)
+    copy = replace(copy, record=replace(copy.record, tags={**copy.record.tags, CONTINUES_TAG: "0"}))
+    with pytest.raises(SentimentError, match=r"differ in more than the seed: trial\.continues"):
+        compare_runs({"rnn": [own, copy], "transformer": [other]})
+    assert name_groups([[own], [copy]]) == ["rnn seed=0 continues=null", "rnn seed=1 continues=0"]
 
 
 def test_intervals_of_shares_end_at_0_and_100_percent(make_run):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
-from sentiment.tracking.result_file import BEHIND_NAMES
+from sentiment.tracking.result_file import BEHIND_NAMES, CONTINUES_TAG
 
 
 @pytest.fixture
@@ -179,6 +179,16 @@ def test_a_bar_in_a_setting_ends_no_cell(make_run):
     runs = [make_run(n, "rnn", 0, 0.5, data__delimiter=mark) for n, mark in enumerate("|;")]
     _, rule, *lines = format_groups(group_runs(runs, "val/accuracy", "maximize")).splitlines()
     assert [line.replace("\\|", "").count("|") for line in lines] == [rule.count("|")] * 2
+
+
+def test_a_copy_of_another_run_is_no_result_of_its_own_settings(make_run):
+    own, copy = (make_run(number, "rnn", 0, value) for number, value in enumerate((0.5, 0.96)))
+    copy = replace(copy, tags={**copy.tags, CONTINUES_TAG: "1"})
+    groups = group_runs([own, copy], "val/accuracy", "maximize")
+    assert [(group.settings, group.validation, group.again) for group in groups] == [
+        ({"trial.continues": "1"}, (0.96,), 0),
+        ({"trial.continues": "null"}, (0.5,), 0),
+    ]
 
 
 def test_a_run_that_trained_on_is_no_seed_of_those_in_one_piece(make_run):

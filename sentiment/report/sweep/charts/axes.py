@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sentiment.format import format_metric, format_setting, is_share, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis, Role, Series
 from sentiment.report.sweep.table import STATES, STOPPED, SweepRow, SweepTable
+from sentiment.report.sweep.tables import explain_row
 
 FEW = 6
 """Up to this many different numbers stand side by side as categories: 1, 2, 4 and 8 heads."""
@@ -76,7 +77,7 @@ def describe_row(table: SweepTable, row: SweepRow, *further: str) -> str:
     state = "" if row.state == "complete" else f", {row.state}"
     values = [write_metric(name, value) for name, value in row.values.items()]
     settings = [f"{names.get(key, key)} = {format_setting(value)}" for key, value in row.parameters.items()]
-    reason = [row.reason] if row.reason else []
+    reason = filter(None, [explain_row(row)])
     return "\n".join([f"trial {row.number}{state}", *values, *settings, *further, *reason])
 
 

@@ -87,7 +87,7 @@ def group_by_settings(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[list
         told = frozenset((key, value) for key, value in row.parameters.items() if key != SEED)
         seed = row.parameters.get(SEED, row.number)  # equal settings drawn twice stay two trials
         own = row.number if SEED not in row.parameters else None
-        groups.setdefault((own, row.model, bool(row.excess), told), {}).setdefault(seed, row)
+        groups.setdefault((own, row.model, bool(row.excess), row.origin, told), {}).setdefault(seed, row)
     sign = -1.0 if table.directions[0] == "maximize" else 1.0
 
     def order(group: Sequence[SweepRow]) -> tuple[bool, float, int]:
@@ -111,11 +111,11 @@ def group_by_settings(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[list
 
 def _name_group(table: SweepTable, row: SweepRow, several_models: bool, write: Callable[[object], str]) -> str:
     names = shorten_keys(table.varied)
-    told = {key: value for key, value in row.parameters.items() if key not in (SEED, "model")}
-    settings = [f"{names[key]}={write(value)}" for key, value in told.items()]
+    shown = {key: value for key, value in row.parameters.items() if key not in (SEED, "model")}
+    settings = [f"{names[key]}={write(value)}" for key, value in shown.items()]
     name = " ".join([row.model, *settings] if several_models or not settings else settings)
-    limit = " (over a limit)" if row.excess else ""
-    return (f"{name}{limit}" if SEED in row.parameters else f"{row.number}{limit}: {name}").strip()
+    told = (" (over a limit)" if row.excess else "") + (f" (a copy of {row.origin})" if row.is_copy else "")
+    return (f"{name}{told}" if SEED in row.parameters else f"{row.number}{told}: {name}").strip()
 
 
 def _mark_runs(table: SweepTable, groups: Sequence[tuple[str, list[SweepRow]]], metric: str, by_seed: bool) -> Series:
