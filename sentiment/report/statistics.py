@@ -215,8 +215,10 @@ def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES,
 
     Assumes that the N reviews are an independent sample of what the models will meet. Says nothing about other seeds.
     A resample of N reviews is fully described by how many of them only the first or only the second model gets right,
-    so it is drawn as one multinomial number instead of N indices. The interval is the percentile interval. The p value
-    is McNemar's: where few reviews tell the models apart, a share of the resamples would be too small.
+    so it is drawn as one multinomial number instead of N indices. The p value is McNemar's: where few reviews tell the
+    models apart, a share of the resamples would be too small. So would be the percentile interval, which is widened to
+    what that test leaves open (Clopper-Pearson, of the reviews that tell them apart): it holds zero if the test shows
+    no difference.
 
     Raises:
         SentimentError: The vectors differ in length or are empty.
@@ -228,9 +230,13 @@ def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES,
     shares = [only_first / count, only_second / count, (count - only_first - only_second) / count]
     draws = np.random.default_rng(seed).multinomial(count, shares, size=resamples)
     differences = (draws[:, 0] - draws[:, 1]) / count
-    if only_first == only_second:  # a symmetric distribution keeps a symmetric interval
-        differences = np.concatenate([differences, -differences])
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if discordant := only_first + only_second:
+        open_ends = stats.binomtest(only_first, discordant).proportion_ci(LEVEL, method="exact")
+        low = min(low, (2 * open_ends.low - 1) * discordant / count)
+        high = max(high, (2 * open_ends.high - 1) * discordant / count)
+    if only_first == only_second:  # a symmetric distribution keeps a symmetric interval
+        high = -low
     error = float(np.std(differences))
     detectable = (stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)) * error
     p_value = mcnemar_p_value(first, second)

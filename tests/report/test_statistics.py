@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -171,6 +172,16 @@ def test_the_p_value_is_exact_where_few_reviews_tell_two_runs_apart(count, only_
     first[only_first : only_first + only_second] = False
     assert paired_bootstrap(first, second).p_value == pytest.approx(p_value, rel=1e-5)
     assert mcnemar_p_value(first, second) == pytest.approx(p_value, rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [60, 2000])
+def test_the_interval_of_two_runs_holds_zero_where_the_test_shows_no_difference(count):
+    for only_first, only_second in itertools.product(range(0, 30, 3), range(0, 30, 2)):
+        first, second = np.ones(count, dtype=bool), np.ones(count, dtype=bool)
+        second[:only_first] = False
+        first[only_first : only_first + only_second] = False
+        found = paired_bootstrap(first, second, resamples=1000)
+        assert (found.low > 0 or found.high < 0) == (found.p_value < 0.05), (only_first, only_second)
 
 
 def test_bootstrap_of_the_same_seed_is_the_same():
