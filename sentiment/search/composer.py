@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.composing import MergingComposer
-from sentiment.flat import flatten, is_within
+from sentiment.flat import are_related, flatten, is_within
 from sentiment.search.space.points import write_setting
 
 OWN_FOLDER = "${project_dir:}"
@@ -75,11 +75,15 @@ class Composer:
         """
         return self.loader.load_sweep_config(self._study, list(overrides))
 
-    def resolve(self, config: DictConfig) -> dict[str, str]:
-        """Flatten what determines a result, as text that tells types apart: all but Hydra's node and ignored keys."""
+    def resolve(self, config: DictConfig, drawn: Collection[str] = ()) -> dict[str, str]:
+        """Flatten what determines a result, as text that tells types apart: all but Hydra's node and ignored keys.
+
+        Keys that were drawn are never ignored, nor is what belongs to them: they are what a study asks about.
+        """
+        ignored = [key for key in self._ignored if not any(are_related(key, one) for one in drawn)]
         names = [name for name in map(str, config) if name != "hydra" and not OmegaConf.is_missing(config, name)]
         flat = self.simplify(flatten({name: _resolve(config, name) for name in names}))
-        written = {key: write_setting(value) for key, value in flat.items() if not is_within(key, self._ignored)}
+        written = {key: write_setting(value) for key, value in flat.items() if not is_within(key, ignored)}
         return self.make_portable(written)
 
     def make_portable(self, settings: Mapping[str, str]) -> dict[str, str]:

@@ -122,9 +122,12 @@ class StudyOptions(BaseModel):
     seed_key: str = Field(description="Key that repeats change.")
     reuse: Annotated[Literal["folder", "study", "none"], BeforeValidator(_read_reuse)] = Field(
         description="Do not train again what was finished with the same settings, seed, data and code, in this study "
-        "or (folder) in another one whose folder lies beside its own.",
+        "or (folder) in another one whose folder lies beside its own. Nothing is shared where an objective or a limit "
+        "is a time (time/...): it belongs to the run that was timed.",
     )
-    ignore: list[str] = Field(description="Keys and groups that do not change a result.")
+    ignore: list[str] = Field(
+        description="Keys and groups that do not change a result, as long as they are not searched."
+    )
     allow_changes: bool = Field(
         description="Go on though fixed settings differ from the stored study's; a space may always change."
     )

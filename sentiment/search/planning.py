@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +17,7 @@ from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.options import StudyOptions
 from sentiment.search.search import Search
+from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import Changes, Key, make_key
 from sentiment.search.study.definition import SHOWN, refuse_other_data
 from sentiment.search.study.limits import list_undescribed
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 IDENTITY_KEY = "study:identity:{repeat}"
 """System attribute of a trial: digest of all that determines the result of a job."""
+
+TIMED = "time/"
+"""How the name of an objective or a limit begins that is a time, which belongs to the one run that was timed."""
 
 DATA_KEY = "study:data"
 """System attribute of a trial: which data it read, as the application names it."""
@@ -116,7 +120,10 @@ class JobPlanner:
         self._search = search
         self._study = study
         self._application = application
-        is_shared = search.options.reuse == "folder" and application.identify_code is not None
+        options = search.options
+        is_timed = any(name.startswith(TIMED) for name in (*(options.metric_names or ()), *options.limits))
+        self._is_reusing = options.reuse != "none" and not is_timed
+        is_shared = self._is_reusing and options.reuse == "folder" and application.identify_code is not None
         self._shared = SharedResults(search.study_dir) if is_shared else None
         self._changes = Changes()
         self._known: dict[str, tuple[FrozenTrial, int]] = {}  # identity of a complete job to its trial and repeat
@@ -179,8 +186,9 @@ class JobPlanner:
         if repeat == 0 and epochs is not None:
             self._study.store.write(claimed.trial_id, EPOCHS_KEY, epochs)
         # What a trial ends with is due to what it goes on from, too: as a copy, or from an attempt of earlier code.
-        is_comparable = search.options.reuse != "none" and find_origin(stored) is None and marked == code
-        identity = self._identify(config, data, code) if is_comparable else None
+        is_comparable = self._is_reusing and find_origin(stored) is None and marked == code
+        drawn = set(map(name_key, claimed.values))
+        identity = self._identify(config, drawn, data, code) if is_comparable else None
         if identity != stored.system_attrs.get(key := IDENTITY_KEY.format(repeat=repeat)):
             self._study.store.write(claimed.trial_id, key, identity)
         address = self._study.address_of(claimed, repeat)
@@ -248,8 +256,8 @@ class JobPlanner:
         trial_id, repeat = job.address.trial_id, job.address.repeat
         return give_result(self._study.store, self._search, trial_id, repeat, outcome, described)
 
-    def _identify(self, config: DictConfig, data: str | None, code: str | None) -> str:
+    def _identify(self, config: DictConfig, drawn: Collection[str], data: str | None, code: str | None) -> str:
         with resolving(config):  # a setting that follows from the job's number makes every job another
-            settings = self._search.composer.resolve(config)
+            settings = self._search.composer.resolve(config, drawn)
         content = [IDENTITY_VERSION, settings, data, code]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

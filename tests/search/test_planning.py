@@ -71,6 +71,27 @@ def test_ignored_keys_and_hydras_own_make_no_difference(sweep):
     assert reused(study) == [None, 0]
 
 
+def test_what_is_searched_is_never_ignored(sweep):
+    task = Counting()
+    options = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=null", "hydra.sweeper.ignore=[seconds,shape]"]
+    study = sweep(*options, "x=3", "seconds=0.1,0.2", "shape=round,flat", task=task)
+    assert len(task.runs) == 4
+    assert reused(study) == [None] * 4
+
+
+@pytest.mark.parametrize("timed", ["hydra.sweeper.metric_names=[time/fit]", "hydra.sweeper.limits={time/fit: 9}"])
+def test_a_time_belongs_to_the_run_that_was_timed(sweep, timed):
+    count = Counting()
+
+    def task(config):
+        current_trial().describe({"time/fit": 1.0})
+        return count(config)
+
+    study = sweep("x=choice(3)", "hydra.sweeper.n_trials=2", timed, task=task)
+    assert len(count.runs) == 2
+    assert reused(study) == [None, None]
+
+
 def test_failed_trials_are_no_result_to_reuse(sweep):
     runs = []
 
