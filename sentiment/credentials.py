@@ -21,6 +21,9 @@ TRACKING_PASSWORD = "SENTIMENT_TRACKING_PASSWORD"
 STORAGE_PASSWORD = "SENTIMENT_STORAGE_PASSWORD"
 """Environment variables with the passwords of the two servers; with ``_FILE`` behind it, one names a file instead."""
 
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+"""Environment variable with the MLflow store, as in MLflow's own commands."""
+
 ADDRESSES = {"tracking": TRACKING_PASSWORD, "hydra.sweeper": STORAGE_PASSWORD}
 """Groups with a key that takes an address."""
 
@@ -33,11 +36,12 @@ LOST_PASSWORD = re.compile(r"(?P<before>[\w.+-]+):(?P<password>[^\s@'\"]+)@")
 def hide_passwords(arguments: Sequence[str]) -> list[str]:
     """Move the passwords of a command's arguments into the environment, and return the arguments without them.
 
-    ``tracking.uri=http://me:password@host`` becomes ``tracking.uri=http://me@host``.
+    ``tracking.uri=http://me:password@host`` becomes ``tracking.uri=http://me@host``; likewise ``MLFLOW_TRACKING_URI``.
 
     Raises:
         ConfigError: A password stands where no key takes one, in a text that is no URL, or beside another one.
     """
+    read_tracking_uri()
     return [_hide(argument, _read_key(argument), _choose_variable(argument)) for argument in arguments]
 
 
@@ -48,6 +52,18 @@ def hide_tracking_password(uri: str, name: str = "--tracking-uri") -> str:
         ConfigError: It is no URL, or holds several; `name` is how the error calls it.
     """
     return _hide(uri, name, TRACKING_PASSWORD)
+
+
+def read_tracking_uri() -> str | None:
+    """Return the MLflow store that the environment names, and leave it there, without its password; None: it does not.
+
+    Raises:
+        ConfigError: It is no URL, or holds several passwords.
+    """
+    named = os.environ.get(TRACKING_URI)
+    if named:
+        os.environ[TRACKING_URI] = hide_tracking_password(named, TRACKING_URI)
+    return os.environ.get(TRACKING_URI) or None
 
 
 def _read_key(argument: str) -> str:

@@ -68,7 +68,11 @@ class TrackingSettings(Group):
 
     mlflow: bool = Field(description="Record in MLflow.")
     tensorboard: bool = Field(description="Record in TensorBoard.")
-    uri: str = Field(min_length=1, description="MLflow tracking URI.")
+    uri: str = Field(
+        min_length=1,
+        description="MLflow tracking URI; where nothing names it, as in all commands that of the environment variable "
+        "MLFLOW_TRACKING_URI, else sqlite:///${project_dir:}/mlflow.db.",
+    )
     artifact_dir: str = Field(min_length=1, description="Folder of MLflow's artifacts, for a store without a server.")
     tensorboard_dir: str = Field(min_length=1, description="Folder of TensorBoard's event files.")
     experiment: str = Field(min_length=1, description="MLflow experiment.")

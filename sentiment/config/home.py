@@ -11,6 +11,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from sentiment.config.objective import find_directions, list_objectives
+from sentiment.credentials import read_tracking_uri
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 """The folder of `run.py`: `mlflow.db`, artifacts, caches and `multirun/` lie there, wherever a command starts."""
@@ -33,18 +34,30 @@ def read_portable(text: str) -> str:
 def register_resolvers() -> None:
     """Make the project's interpolations known to OmegaConf; safe to call again.
 
-    ``${project_dir:}`` the project's folder; ``${process_id:}`` the process that started the command, the same for
-    all its jobs (cached in the config, which travels to worker processes); ``${objectives:${objective}}`` the list of
-    the objectives and ``${directions:${objective}}`` which way each is better; ``${study_name:SEARCH,OVERRIDES}`` the
-    name of the study that a command stands for (cached likewise: the jobs of a study have overrides of their own);
-    ``${third:EPOCHS,VALIDATIONS_PER_EPOCH}`` a third of a training, in validations.
+    ``${project_dir:}`` the project's folder; ``${tracking_uri:}`` the MLflow store that neither the command nor a file
+    names (cached in the config: jobs on other machines may have another environment); ``${process_id:}`` the process
+    that started the command, the same for all its jobs (cached in the config, which travels to worker processes);
+    ``${objectives:${objective}}`` the list of the objectives and ``${directions:${objective}}`` which way each is
+    better; ``${study_name:SEARCH,OVERRIDES}`` the name of the study that a command stands for (cached likewise: the
+    jobs of a study have overrides of their own); ``${third:EPOCHS,VALIDATIONS_PER_EPOCH}`` a third of a training, in
+    validations.
     """
     OmegaConf.register_resolver("project_dir", lambda: str(PROJECT_DIR), replace=True)
+    OmegaConf.register_resolver("tracking_uri", find_tracking_uri, use_cache=True, replace=True)
     OmegaConf.register_resolver("process_id", os.getpid, use_cache=True, replace=True)
     OmegaConf.register_resolver("objectives", lambda objective: list(list_objectives(objective)), replace=True)
     OmegaConf.register_resolver("directions", find_directions, replace=True)
     OmegaConf.register_resolver("third", find_third, replace=True)
     OmegaConf.register_resolver("study_name", name_study, use_cache=True, replace=True)
+
+
+def find_tracking_uri() -> str:
+    """Return the MLflow store of ``MLFLOW_TRACKING_URI``, else the project's own: of every run and every command.
+
+    Raises:
+        ConfigError: The variable holds no URL, or several passwords.
+    """
+    return read_tracking_uri() or f"sqlite:///{PROJECT_DIR}/mlflow.db"
 
 
 def find_third(max_epochs: int, validations_per_epoch: int) -> int:

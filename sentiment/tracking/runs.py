@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import zipfile
 from collections.abc import Sequence
@@ -13,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sentiment.config.home import PROJECT_DIR, read_portable
+from sentiment.config.home import PROJECT_DIR, find_tracking_uri, read_portable
 from sentiment.config.schema import Settings
-from sentiment.credentials import anchor_store, hide_tracking_password, name_server
+from sentiment.credentials import anchor_store, name_server
 from sentiment.errors import TrackingError
 from sentiment.scratch import Scratch
 from sentiment.tracking.folder import PREDICTIONS_FILE
@@ -41,9 +40,6 @@ SHOWN_NAMES = 8
 
 MULTIRUN_DIR = PROJECT_DIR / "multirun"
 """Folder that runs and sweeps write their own folders into."""
-
-TRACKING_URI = f"sqlite:///{PROJECT_DIR}/mlflow.db"
-"""MLflow store of ``conf/tracking/mlflow.yaml``."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +140,8 @@ class StoredRun:
 
 
 def choose_tracking_uri(option: str | None) -> str:
-    """Choose the MLflow store: the option, else ``MLFLOW_TRACKING_URI`` as in MLflow's own commands, else our own."""
-    named = os.environ.get("MLFLOW_TRACKING_URI")
-    chosen = option or (hide_tracking_password(named, "MLFLOW_TRACKING_URI") if named else TRACKING_URI)
-    uri = anchor_store(chosen, Path.cwd())
+    """Choose the MLflow store: the option, else what ``tracking.uri`` is where nothing names it."""
+    uri = anchor_store(option or find_tracking_uri(), Path.cwd())
     name_server(uri)
     return uri
 

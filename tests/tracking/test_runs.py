@@ -22,12 +22,13 @@ from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import write_result
 from sentiment.tracking.runs import (
-    TRACKING_URI,
     choose_tracking_uri,
     find_latest_run,
     find_stored_run,
     find_stored_runs,
 )
+
+OWN_STORE = f"sqlite:///{PROJECT_DIR}/mlflow.db"
 
 TEXTS = ["a great film", "a terrible, terrible film"]
 
@@ -277,9 +278,14 @@ def test_a_try_is_not_the_latest_run(find, tmp_path):
         find_latest_run(tmp_path / "multirun")
 
 
-def test_the_default_store_is_that_of_the_configuration():
+@pytest.mark.parametrize("named", ["", "http://me:planted@host:5000"])
+def test_runs_and_commands_have_one_store(monkeypatch: pytest.MonkeyPatch, named):
+    monkeypatch.setenv("SENTIMENT_TRACKING_PASSWORD", "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", named)
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
-        assert compose("config").tracking.uri == TRACKING_URI
+        recorded, typed = compose("config").tracking.uri, compose("config", ["tracking.uri=http://other"]).tracking.uri
+    assert recorded == choose_tracking_uri(None) == ("http://me@host:5000" if named else OWN_STORE)
+    assert typed == choose_tracking_uri("http://other") == "http://other"
 
 
 def test_the_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path):
@@ -288,4 +294,4 @@ def test_the_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch
     assert choose_tracking_uri("sqlite:///option.db") == f"sqlite:///{tmp_path}/option.db"
     assert choose_tracking_uri(None) == f"sqlite:///{tmp_path}/env.db"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert choose_tracking_uri(None) == TRACKING_URI
+    assert choose_tracking_uri(None) == OWN_STORE
