@@ -31,9 +31,9 @@ from sentiment.config.conflicts import (
     UnreadKeys,
     find_lost_interpolations,
     find_lost_pauses,
-    find_other_devices,
     find_other_names,
     find_other_objective,
+    find_other_share,
     find_other_training,
     find_shared_database,
     find_unknown_names,
@@ -233,7 +233,7 @@ class CommandLineCheck:
             composable, config, found = self._keep_composable([*hydra_overrides, *overrides])
             explained |= {str(override.input_line) for override in overrides if override not in composable}
             known |= dict.fromkeys(list_keys(config))
-            faults += found + find_other_devices(config, sweeper) + find_other_objective(config, composed)
+            faults += found + find_other_share(config, sweeper) + find_other_objective(config, composed)
             faults += self._check_settings(config, options)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 

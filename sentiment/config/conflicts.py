@@ -247,14 +247,17 @@ def explain_lost_pauses() -> Fault:
     return Fault("trainer.resume", problem, "leave it at true, or choose another pruner")
 
 
-def find_other_devices(config: DictConfig, sweeper: DictConfig) -> list[Fault]:
-    """Return the fault of a study's point whose run takes more or fewer devices than the study gives a trial."""
-    wanted, given = OmegaConf.select(config, "trainer.devices"), sweeper.devices_per_trial
-    if wanted == given:
-        return []
-    problem = f"{wanted}, and every trial of the study is given {given} (hydra.sweeper.devices_per_trial)"
-    remedy = "give all trials of a study the same number; a plain grid, without search=..., takes several"
-    return [Fault("trainer.devices", problem, remedy)]
+def find_other_share(config: DictConfig, sweeper: DictConfig) -> list[Fault]:
+    """Return the faults of a study's point whose run takes other devices or threads than the study gives a trial."""
+    several = "give all trials of a study the same number; a plain grid, without search=..., takes several"
+    single = "say it once: set the one that is not to count to null"
+    faults = []
+    for key, option, remedy in (("devices", "devices_per_trial", several), ("threads", "threads_per_job", single)):
+        wanted, given = OmegaConf.select(config, f"trainer.{key}"), sweeper[option]
+        if None not in (wanted, given) and wanted != given:
+            problem = f"{wanted}, and every trial of the study is given {given} (hydra.sweeper.{option})"
+            faults.append(Fault(f"trainer.{key}", problem, remedy))
+    return faults
 
 
 def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]:

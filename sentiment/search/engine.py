@@ -171,7 +171,7 @@ def build_executor(search: Search, runner: JobRunner) -> Executor:
         return Launches(runner, options.n_jobs)
     devices = list_devices(options.devices)
     has_own = options.threads_per_job is not None or options.fresh_processes or options.has_patience
-    has_own |= options.is_without_devices and bool(list_devices("auto"))  # which this process sees
+    has_own |= options.is_without_devices  # this process may see some; the driver is not asked: it may be ill
     if options.n_jobs == 1 and not devices and not has_own:
         return InProcess(runner)
     from sentiment.search.workers.processes import WorkerProcesses

@@ -215,6 +215,13 @@ def test_sweeps_from_the_configuration_are_checked_too():
     assert faults["trainer.max_epochs"][0] == "0 is out of range"
 
 
+@pytest.mark.parametrize(("own", "is_fault"), [("null", False), ("2", False), ("1", True)])
+def test_threads_that_a_run_would_not_take_from_its_study_are_a_fault(own, is_fault):
+    threads = [f"trainer.threads={own}", "hydra.sweeper.threads_per_job=2"]
+    faults = find_faults("-m", "search=study", "model.depth=1,2", *threads, searches=SEARCHES)
+    assert ("trainer.threads" in faults) == is_fault, faults
+
+
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [

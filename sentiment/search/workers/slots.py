@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import takewhile
@@ -82,7 +83,7 @@ def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list
         if twice := sorted({name for name in named if named.count(name) > 1}):
             remedy = "name each once; hydra.sweeper.trials_per_device=2 lets two trials share one"
             raise ConfigError([Fault("hydra.sweeper.devices", f"{', '.join(twice)} is named twice", remedy)])
-        if hidden := [name for name in named if allowed is not None and name not in allowed]:
+        if hidden := _find_hidden(named, allowed):
             problem = f"{', '.join(hidden)} is none of CUDA_VISIBLE_DEVICES={visible}"
             remedy = "name GPUs that the variable names, or take them all: hydra.sweeper.devices=auto"
             raise ConfigError([Fault("hydra.sweeper.devices", problem, remedy)])
@@ -103,6 +104,17 @@ def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list
         return list(known)
     # A driver without a GPU exits with an error, and a container may lack the command: the GPUs are there all the same.
     return [str(number) for number, _ in enumerate(DEVICE_FILES.parent.glob(DEVICE_FILES.name))]
+
+
+def _find_hidden(named: Sequence[str], allowed: Sequence[str] | None) -> list[str]:
+    """Return those of the named GPUs that are none of the allowed ones, by whatever name; None allows all."""
+    if allowed is None or set(named) <= set(allowed):
+        return []
+    known: Mapping[str, str] = {}
+    with suppress(subprocess.TimeoutExpired):  # then only equal names are known to be the same
+        known = _ask_driver() or {}
+    visible = {_identify(name, known) for name in allowed}
+    return [name for name in named if _identify(name, known) not in visible]
 
 
 def _ask_driver() -> dict[str, str] | None:

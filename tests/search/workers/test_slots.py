@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from sentiment.errors import ConfigError
-from sentiment.search.workers import slots
+from sentiment.search.engine import build_executor
+from sentiment.search.workers import processes, slots
 from sentiment.search.workers.slots import list_devices, take_slots
 
 CORES = len(os.sched_getaffinity(0))
@@ -68,6 +70,15 @@ def test_a_driver_that_does_not_answer_is_a_fault(no_gpu, monkeypatch, tmp_path)
     monkeypatch.setattr(slots, "LISTING_SECONDS", 0.1)
     with pytest.raises(ConfigError, match="nvidia-smi has not listed the GPUs"):
         list_devices("auto")
+    monkeypatch.setattr(slots, "_list_gpus", lambda command: pytest.fail("asked, though the GPUs do not matter"))
+    options = SimpleNamespace(
+        devices="none", is_without_devices=True, n_jobs=1, threads_per_job=None, fresh_processes=False,
+        has_patience=False, trials_per_device=1, devices_per_trial=1,
+    )  # fmt: skip
+    search = SimpleNamespace(options=options, has_launcher=False, study_dir=tmp_path)
+    monkeypatch.setattr(processes, "WorkerProcesses", lambda runner, slots, *_, **__: slots)
+    (slot,) = build_executor(search, runner=None)
+    assert slot.environment()["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_a_device_is_named_once():
@@ -134,7 +145,17 @@ def test_a_gpu_is_known_by_what_it_is_and_not_by_what_a_job_calls_it(driver, tmp
     assert [slot.environment()["CUDA_VISIBLE_DEVICES"] for slot in held] == ["0", "0"]
 
 
-def test_gpus_that_the_command_may_not_see_are_refused(monkeypatch):
+def test_a_gpu_that_the_command_may_see_is_named_by_number_or_uuid(driver, monkeypatch):
+    driver("GPU-8f1", "GPU-3c2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert list_devices(["GPU-8f1"]) == ["GPU-8f1"]
+    with pytest.raises(ConfigError, match="GPU-3c2 is none of CUDA_VISIBLE_DEVICES=0"):
+        list_devices(["GPU-3c2"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-3c2")
+    assert list_devices([1]) == ["1"]
+
+
+def test_gpus_that_the_command_may_not_see_are_refused(no_gpu, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     assert list_devices([3]) == ["3"]
     with pytest.raises(ConfigError, match="0, 1 is none of CUDA_VISIBLE_DEVICES=2,3"):
