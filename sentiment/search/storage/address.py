@@ -28,6 +28,8 @@ SERVERS = ("postgresql", "mysql", "mariadb")
 
 WRITABLE = "make the file and its folder writable, or name another storage"
 USER = "check the user and the password in the URL, and that the user may open this database"
+PASSWORD = f"set {STORAGE_PASSWORD}_FILE, or {STORAGE_PASSWORD}, where this runs: the command and its jobs need it"
+CROWD = "give the study fewer jobs (hydra.sweeper.n_jobs), or the server more connections (max_connections)"
 DATABASE = "create the database first, or correct its name in the URL"
 SPACE = "free some disk space and run the same command again; the study goes on where it stopped"
 REMEDIES = {
@@ -41,6 +43,8 @@ REMEDIES = {
     "(permission|command) denied (for|to)": "let the user in the URL make, read and write tables there (GRANT)",
     "permission denied": WRITABLE,
     "read-only file system": "name a storage on a writable file system",
+    r"no password supplied|using password: no\b": PASSWORD,
+    "too many (clients|connections)|connection slots|max_user_connections": CROWD,
     "authentication failed|access denied for user": USER,
     'role ".*" does not exist': USER,
     'database ".*" does not exist|unknown database': DATABASE,
@@ -64,6 +68,17 @@ class LockHeldError(StorageError):
         )
 
 
+WAITING = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+"""How long libpq waits for PostgreSQL, in seconds, the last in milliseconds: a machine that is gone is noticed within a
+minute or two, instead of the two hours that a system takes."""
+
+
 @dataclass(frozen=True)
 class Address:
     """A storage, resolved: either a file of this machine (or of a shared folder) or a server.
@@ -82,12 +97,15 @@ class Address:
     def connection_url(self) -> str:
         """What SQLAlchemy connects to, password included: never print it."""
         assert self.url is not None, "a journal file has no URL"
-        return self.url.render_as_string(hide_password=False)
+        url = self.url
+        if self.dialect == "postgresql" and url.get_driver_name().startswith("psycopg"):
+            url = url.update_query_dict({name: value for name, value in WAITING.items() if name not in url.query})
+        return url.render_as_string(hide_password=False)
 
     def __str__(self) -> str:
         if self.url is None:
             return f"journal file {self.path}"
-        return mask_passwords(self.connection_url)
+        return mask_passwords(self.url.render_as_string(hide_password=False))
 
 
 def read_address(url: str | None, study_dir: Path, working_dir: Path | None = None) -> Address:

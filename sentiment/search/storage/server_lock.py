@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from sentiment.search.storage.address import Address, LockHeldError, StorageError, storage_errors
 
 LIBPQ_OPTIONS: dict[str, Any] = {
-    "connect_timeout": 10,
     # Lets the server notice within a minute that a holder's machine is gone, and release its locks.
     "options": "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
 }

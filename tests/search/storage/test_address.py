@@ -52,7 +52,8 @@ def test_an_unreadable_url_is_not_repeated_since_it_may_hold_a_password(tmp_path
 def test_passwords_are_hidden_wherever_they_stand(tmp_path: Path):
     for url in ["postgresql+psycopg://me:secret@host/db", "postgresql+psycopg://me@host/db?password=secret"]:
         address = read_address(url, tmp_path)
-        assert address.connection_url == url
+        assert sqlalchemy.make_url(address.connection_url).translate_connect_args()["host"] == "host"
+        assert "secret" in address.connection_url
         assert "secret" not in str(address)
         assert "host/db" in str(address)
 
@@ -67,6 +68,15 @@ def test_a_plain_postgresql_url_uses_the_driver_that_is_installed(tmp_path: Path
         assert url.drivername == expected
 
 
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg"])
+def test_nobody_waits_for_hours_for_a_server_that_is_gone(driver: str, tmp_path: Path):
+    address = read_address(f"{driver}://me@host/db?connect_timeout=3&options=-csearch_path%3Dmine", tmp_path)
+    query = sqlalchemy.make_url(address.connection_url).query
+    assert (query["connect_timeout"], query["keepalives_idle"]) == ("3", "30"), "what the URL says itself stands"
+    assert query["options"] == "-csearch_path=mine"
+    assert "keepalives" not in str(address)
+
+
 @pytest.mark.parametrize(
     ("reason", "remedy"),
     [
@@ -74,6 +84,17 @@ def test_a_plain_postgresql_url_uses_the_driver_that_is_installed(tmp_path: Path
         ('connection to server at "h", port 5432 failed: FATAL:  database "x" does not exist', "create the database"),
         ('FATAL:  password authentication failed for user "u"', "check the user"),
         ("(1045, \"Access denied for user 'u'@'h' (using password: YES)\")", "check the user"),
+        ("(1045, \"Access denied for user 'u'@'h' (using password: NO)\")", "set SENTIMENT_STORAGE_PASSWORD_FILE"),
+        (
+            'connection to server at "127.0.0.1", port 5432 failed: fe_sendauth: no password supplied',
+            "set SENTIMENT_STORAGE_PASSWORD_FILE",
+        ),
+        ('connection to server at "h" failed: FATAL:  sorry, too many clients already', "give the study fewer jobs"),
+        (
+            'connection to server at "h" failed: FATAL:  remaining connection slots are reserved for roles with ...',
+            "give the study fewer jobs",
+        ),
+        ("(1040, 'Too many connections')", "give the study fewer jobs"),
         ("(1049, \"Unknown database 'x'\")", "create the database"),
         ("permission denied for schema public", "let the user in the URL make"),
         ("(1142, \"CREATE command denied to user 'u'@'h' for table 'studies'\")", "let the user in the URL make"),
