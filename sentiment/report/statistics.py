@@ -152,16 +152,17 @@ def compare_seeds(
 ) -> Difference | None:
     """Compare two groups of runs over seeds: in pairs where their seeds are the same, else as two samples.
 
+    As two samples too where all pairs differ by the same, so that their t value would be infinite.
     Groups hold seed to value; the interval is cut at what the bounds of a value allow. None where a group has a single
     run, whose spread nobody knows. Every run counts: pairs of the seeds that both happen to have would leave runs out,
     and may say the opposite of the means.
     """
     if min(len(first), len(second)) < 2:
         return None
+    found = welch(list(first.values()), list(second.values()))
     if first.keys() == second.keys():
-        found = paired_t(list(first.values()), [second[seed] for seed in first])
-    else:
-        found = welch(list(first.values()), list(second.values()))
+        paired = paired_t(list(first.values()), [second[seed] for seed in first])
+        found = found if math.isnan(paired.p_value) else paired
     widest = bounds[1] - bounds[0]
     return replace(found, low=max(found.low, -widest), high=min(found.high, widest))
 

@@ -162,6 +162,14 @@ def test_seeds_that_both_happen_to_have_do_not_decide_for_the_others():
     assert found.value == pytest.approx(np.mean(list(first.values())) - np.mean(list(second.values())))
 
 
+def test_pairs_that_all_differ_by_the_same_are_compared_as_two_samples():
+    found = compare_seeds({0: 0.95, 1: 0.96}, {0: 0.94, 1: 0.95})
+    assert found == compare_seeds({0: 0.95, 1: 0.96}, {2: 0.94, 3: 0.95})
+    assert 0.05 < found.p_value < 1
+    assert math.isnan(compare_seeds({0: 0.95, 1: 0.95}, {0: 0.94, 1: 0.94}).p_value)
+    assert compare_seeds({0: 0.95, 1: 0.96}, {0: 0.95, 1: 0.96}).p_value == 1.0
+
+
 @pytest.mark.parametrize(
     ("count", "only_first", "only_second", "p_value"),
     [(1000, 60, 0, 2 * 0.5**60), (60, 5, 0, 0.0625), (25_000, 5, 0, 0.0625), (60, 9, 2, 0.0654297)],
