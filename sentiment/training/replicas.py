@@ -22,8 +22,9 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partialmethod
 from logging.handlers import QueueHandler
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, answer_challenge, deliver_challenge, wait
@@ -240,11 +241,13 @@ def is_complaint(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and not isinstance(error, SentimentError)
 
 
-def _answer(reporter: Reporter, name: str, arguments: Mapping[str, Any]) -> RunStopped | None:
+def _answer(
+    reporter: Reporter, name: str, metrics: Sequence[Mapping[str, float]], at: Mapping[str, Any]
+) -> RunStopped | None:
     if name == "saved" and not isinstance(reporter, Stopper):
         return None
     try:
-        getattr(reporter, name)(**arguments)
+        getattr(reporter, name)(*metrics, **at)
     except RunStopped as stopped:
         return stopped
     return None
@@ -301,28 +304,15 @@ class DistantReporter:
         self._line = line
         self._number = number
 
-    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Report training metrics."""
-        self._ask("trained", metrics=metrics, step=step, epoch=epoch)
-
-    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Report validation metrics."""
-        self._ask("validated", metrics=metrics, step=step, epoch=epoch)
-
-    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Report test metrics."""
-        self._ask("tested", metrics=metrics, step=step, epoch=epoch)
-
-    def saved(self, *, epoch: float) -> None:
-        """Report a checkpoint."""
-        self._ask("saved", epoch=epoch)
-
-    def _ask(self, name: str, **arguments: Any) -> None:
+    def _ask(self, name: str, *metrics: Mapping[str, float], **at: Any) -> None:
         if self._number == 0:
-            self._line.tell("report", (name, arguments))
+            self._line.tell("report", (name, metrics, at))
         answer = self._line.receive()
         if answer is not None:
             raise answer
+
+    trained, validated = partialmethod(_ask, "trained"), partialmethod(_ask, "validated")
+    tested, saved = partialmethod(_ask, "tested"), partialmethod(_ask, "saved")
 
 
 def serve(address: str | list[Any], first: int) -> None:

@@ -7,7 +7,8 @@ search may raise from `validated` to end the run early.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from functools import partialmethod
+from typing import Any, Protocol, runtime_checkable
 
 
 class Reporter(Protocol):
@@ -47,23 +48,10 @@ class Reporters:
     def __init__(self, reporters: Sequence[Reporter]) -> None:
         self.reporters = reporters
 
-    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Pass on training metrics."""
+    def _pass_on(self, report: str, *metrics: Mapping[str, float], **at: Any) -> None:
         for reporter in self.reporters:
-            reporter.trained(metrics, step=step, epoch=epoch)
+            if report != "saved" or isinstance(reporter, Stopper):
+                getattr(reporter, report)(*metrics, **at)
 
-    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Pass on validation metrics."""
-        for reporter in self.reporters:
-            reporter.validated(metrics, step=step, epoch=epoch)
-
-    def saved(self, *, epoch: float) -> None:
-        """Pass on that the run can go on from here."""
-        for reporter in self.reporters:
-            if isinstance(reporter, Stopper):
-                reporter.saved(epoch=epoch)
-
-    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Pass on test metrics."""
-        for reporter in self.reporters:
-            reporter.tested(metrics, step=step, epoch=epoch)
+    trained, validated = partialmethod(_pass_on, "trained"), partialmethod(_pass_on, "validated")
+    tested, saved = partialmethod(_pass_on, "tested"), partialmethod(_pass_on, "saved")

@@ -147,7 +147,7 @@ def told(reporter):
 
 
 def test_the_first_replica_reports_and_all_get_the_answer(told, reporter):
-    report = ("report", ("validated", {"metrics": {"val/loss": 0.5}, "step": 3, "epoch": 1.0}))
+    report = ("report", ("validated", [{"val/loss": 0.5}], {"step": 3, "epoch": 1.0}))
     result, answers = told([report, ("ended", "a result")], [("ended", None)])
     assert result == "a result"
     assert reporter.reports == [("validated", 3, 1.0, {"val/loss": 0.5})]
@@ -162,7 +162,7 @@ def test_a_reporter_s_stop_reaches_all_and_comes_back_with_how_far_the_run_came(
     monkeypatch.setattr(reporter, "validated", stop)
     reached = RunPruned("no use")
     reached.reached = "as far as that"
-    report = ("report", ("validated", {"metrics": {}, "step": 3, "epoch": 1.0}))
+    report = ("report", ("validated", [{}], {"step": 3, "epoch": 1.0}))
     with pytest.raises(RunPruned) as caught:
         told([report, ("ended", reached)], [("ended", RunPruned("no use"))])
     assert caught.value.reached == "as far as that"
