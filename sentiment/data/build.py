@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from sentiment.config.option import find_option
 from sentiment.config.schema import DataSettings
@@ -27,19 +27,14 @@ def build_corpus(
     Raises:
         DataError: The data cannot be read; the message names the remedy.
     """
-    return prepare_corpus(
-        build_source(settings),
-        tokenizer_kind=settings.tokenizer.kind,
-        vocabulary_size=settings.tokenizer.vocabulary_size,
-        min_frequency=settings.tokenizer.min_frequency,
-        lowercase=settings.tokenizer.lowercase,
-        validation_fraction=settings.validation_fraction,
-        split_seed=settings.split_seed,
-        train_limit=settings.train_limit,
-        cache_dir=Path(settings.cache_dir).expanduser(),
-        tokenizer_json=None if tokenizer is None else tokenizer.to_json(),
-        tell=tell,
-    )
+    made_by = settings.tokenizer.model_dump() if tokenizer is None else {"trained": tokenizer.to_json()}
+    cache_dir = Path(settings.cache_dir).expanduser()
+    return prepare_corpus(build_source(settings), made_by, split_of(settings), cache_dir, tell)
+
+
+def split_of(settings: DataSettings) -> dict[str, Any]:
+    """Return what `sentiment.data.splits.split_reviews` splits by."""
+    return settings.model_dump(include={"validation_fraction", "split_seed", "train_limit"})
 
 
 def fingerprint_data(settings: DataSettings) -> str:
@@ -48,8 +43,7 @@ def fingerprint_data(settings: DataSettings) -> str:
     Raises:
         DataError: The data cannot be found.
     """
-    split = settings.validation_fraction, settings.split_seed, settings.train_limit
-    return fingerprint_corpus(build_source(settings), *split)
+    return fingerprint_corpus(build_source(settings), split_of(settings))
 
 
 def build_unlabelled(

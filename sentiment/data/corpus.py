@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -125,54 +125,62 @@ class Lessons:
 
 def prepare_corpus(
     source: Source,
-    *,
-    tokenizer_kind: Literal["word", "bpe"],
-    vocabulary_size: int,
-    min_frequency: int,
-    lowercase: bool,
-    validation_fraction: float,
-    split_seed: int,
-    train_limit: int | None,
+    tokenizer: Mapping[str, Any],
+    split: Mapping[str, Any],
     cache_dir: Path,
-    tokenizer_json: str | None = None,
     tell: Callable[[str], None] = be_silent,
 ) -> Corpus:
     """Read the reviews as token ids from the cache; the first time, load, split, tokenise and store them.
 
-    The tokenizer's settings are those of `train_tokenizer`, those of the split of `split_reviews`. With a trained
-    tokenizer, `tokenizer_json`, none is trained. `tell` hears of a wait for another process that does the same.
+    `tokenizer` has the arguments of `train_tokenizer` by name, or a trained one as JSON under ``trained``; `split` has
+    those of `split_reviews`. `tell` hears of a wait for another process that does the same.
 
     Raises:
         DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
     """
-    tokenizer: dict[str, Any] = {
-        "kind": tokenizer_kind, "vocabulary_size": vocabulary_size,
-        "min_frequency": min_frequency, "lowercase": lowercase,
-    }  # fmt: skip
-    if tokenizer_json is not None:
-        tokenizer = {"trained": tokenizer_json}
-    split = {"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit}
-    recipe = _Recipe(source, tokenizer, split)
-    fingerprint = fingerprint_corpus(source, **recipe.split)
+    fingerprint = fingerprint_corpus(source, split)
     settings = {
         "fingerprint": fingerprint,
-        "tokenizer": recipe.tokenizer,
+        "tokenizer": tokenizer,
         "format_version": FORMAT_VERSION,
         "made_by": _list_versions(),
     }
-    entry = open_entry(cache_dir, digest(settings), lambda: recipe.make_entry(settings), tell)
+
+    def make_entry() -> Entry:
+        started = time.perf_counter()
+        log.info("Reading and tokenising the reviews, once for all later runs.")
+        raw = source.load()
+        splits = split_reviews(raw, **split)
+        trained = tokenizer.get("trained")
+        made = load_tokenizer(trained) if trained else train_tokenizer(splits.train.texts, **tokenizer)
+        arrays = {name: _encode(getattr(splits, name), made) for name in SPLITS}
+        _require_unchanged(fingerprint, fingerprint_corpus(source, split))
+        meta = {
+            "settings": settings,
+            "description": source.describe(),
+            "class_names": raw.class_names,
+            "dropped": splits.dropped,
+            "alike": _count_alike({name: _encoded_split(arrays[name]) for name in SPLITS}),
+            "skipped_rows": raw.skipped_rows,
+            "notes": raw.notes,
+        }
+        log.info("Tokenised in %.1f s.", time.perf_counter() - started)
+        return Entry(arrays=arrays, tokenizer=made.to_json(), meta=meta)
+
+    entry = open_entry(cache_dir, digest(settings), make_entry, tell)
     corpus = _corpus(entry, fingerprint, source.describe())
     _log_corpus(corpus, entry.meta.get("alike", {}))  # entries of earlier versions lack it
     return corpus
 
 
-def fingerprint_corpus(source: Source, validation_fraction: float, split_seed: int, train_limit: int | None) -> str:
+def fingerprint_corpus(source: Source, split: Mapping[str, Any]) -> str:
     """Return the `Corpus.fingerprint` of a source's reviews under a split, without reading or splitting them.
+
+    `split` has the arguments of `split_reviews` by name.
 
     Raises:
         DataError: The data cannot be found.
     """
-    split = {"validation_fraction": validation_fraction, "split_seed": split_seed, "train_limit": train_limit}
     return digest({"source": source.fingerprint(), **split})
 
 
@@ -240,37 +248,6 @@ def fingerprint_unlabelled(source: Source) -> str | None:
         DataError: They cannot be found.
     """
     return source.fingerprint_unlabelled() if isinstance(source, UnlabelledSource) else None
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """How a source's reviews become a cache entry: arguments of `split_reviews` and `train_tokenizer` by name."""
-
-    source: Source
-    tokenizer: dict[str, Any]
-    split: dict[str, Any]
-
-    def make_entry(self, settings: Mapping[str, Any]) -> Entry:
-        """Load, split and tokenise; `settings` are kept beside the result for whoever looks into the folder."""
-        started = time.perf_counter()
-        log.info("Reading and tokenising the reviews, once for all later runs.")
-        raw = self.source.load()
-        splits = split_reviews(raw, **self.split)
-        trained = self.tokenizer.get("trained")
-        tokenizer = load_tokenizer(trained) if trained else train_tokenizer(splits.train.texts, **self.tokenizer)
-        arrays = {name: _encode(getattr(splits, name), tokenizer) for name in SPLITS}
-        _require_unchanged(settings["fingerprint"], fingerprint_corpus(self.source, **self.split))
-        meta = {
-            "settings": settings,
-            "description": self.source.describe(),
-            "class_names": raw.class_names,
-            "dropped": splits.dropped,
-            "alike": _count_alike({name: _encoded_split(arrays[name]) for name in SPLITS}),
-            "skipped_rows": raw.skipped_rows,
-            "notes": raw.notes,
-        }
-        log.info("Tokenised in %.1f s.", time.perf_counter() - started)
-        return Entry(arrays=arrays, tokenizer=tokenizer.to_json(), meta=meta)
 
 
 def _count_alike(splits: Mapping[str, EncodedSplit]) -> dict[str, int]:

@@ -6,18 +6,14 @@ Training works on token ids; whoever shows people a review needs its text.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from sentiment.config.reading import INPUT_PATHS, is_there
 from sentiment.config.schema import DataSettings, FilesDataSettings
-from sentiment.data.build import build_source
+from sentiment.data.build import build_source, split_of
 from sentiment.data.corpus import fingerprint_corpus
-from sentiment.data.splits import split_reviews
+from sentiment.data.splits import Part, split_reviews
 from sentiment.errors import DataError
 from sentiment.format import join_names
 
@@ -25,25 +21,8 @@ HeldOut = Literal["validation", "test"]
 """A split that a model did not learn from."""
 
 
-@dataclass(frozen=True)
-class SplitTexts:
-    """The reviews of one split, in the order of the run's own split.
-
-    Attributes:
-        texts: N raw texts.
-        labels: (N,) class indices, int64.
-        rows: (N,) index of each review within the source's split that it comes from, int64.
-        class_names: K names in index order.
-    """
-
-    texts: list[str]
-    labels: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    class_names: tuple[str, ...]
-
-
-def read_split_texts(settings: DataSettings, split: HeldOut, fingerprint: str) -> SplitTexts:
-    """Read one split as a run saw it.
+def read_split_texts(settings: DataSettings, split: HeldOut, fingerprint: str) -> tuple[Part, tuple[str, ...]]:
+    """Read one split as a run saw it, in its order, and the names of the classes.
 
     `fingerprint` is the one that the run recorded for its data.
 
@@ -51,8 +30,7 @@ def read_split_texts(settings: DataSettings, split: HeldOut, fingerprint: str) -
         DataError: The data cannot be read, or is not that of the run.
     """
     source = build_source(settings)
-    amount = (settings.validation_fraction, settings.split_seed, settings.train_limit)
-    found = fingerprint_corpus(source, *amount)
+    found = fingerprint_corpus(source, split_of(settings))
     if found != fingerprint:
         raise DataError(
             f"The run was made on data with fingerprint {fingerprint}, but what is there now has {found} "
@@ -61,9 +39,8 @@ def read_split_texts(settings: DataSettings, split: HeldOut, fingerprint: str) -
             "(the same files; a copy from the Hub and local files count as different data)"
         )
     raw = source.load()
-    splits = split_reviews(raw, *amount)
-    part = splits.test if split == "test" else splits.validation
-    return SplitTexts(part.texts, part.labels, part.rows, raw.class_names)
+    splits = split_reviews(raw, **split_of(settings))
+    return splits.test if split == "test" else splits.validation, raw.class_names
 
 
 def relocate_data(settings: DataSettings, place: Path) -> DataSettings:

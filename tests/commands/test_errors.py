@@ -40,12 +40,12 @@ def run_folder(tmp_path_factory) -> Path:
         settings = read_settings(compose("config", overrides), folder)
     corpus = build_corpus(settings.data)
     write_bundle(folder / "model", settings, corpus, build_module(settings, corpus).network, settings.data.max_tokens)
-    test = read_split_texts(settings.data, "test", corpus.fingerprint)
+    test, class_names = read_split_texts(settings.data, "test", corpus.fingerprint)
     wrong = np.array([bool(find_negations(text)) for text in test.texts])
     probabilities = np.full((60, 2), 0.2, dtype=np.float32)
     probabilities[np.arange(60), np.where(wrong, 1 - test.labels, test.labels)] = 0.8
     (folder / "predictions").mkdir()
-    names = np.array(test.class_names)
+    names = np.array(class_names)
     np.savez(folder / "predictions/test.npz", labels=test.labels, probabilities=probabilities, class_names=names)
     record = ResultRecord(
         "transformer", "transformer", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings),

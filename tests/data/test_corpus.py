@@ -19,21 +19,19 @@ from sentiment.data.reviews import Reviews
 from sentiment.data.tokenizer import UNK_ID
 from sentiment.errors import DataError
 
-SETTINGS = {
-    "tokenizer_kind": "word",
-    "vocabulary_size": 500,
-    "min_frequency": 1,
-    "lowercase": True,
-    "validation_fraction": 0.1,
-    "split_seed": 0,
-    "train_limit": None,
-}
+TOKENIZER = {"kind": "word", "vocabulary_size": 500, "min_frequency": 1, "lowercase": True}
+SPLIT = {"validation_fraction": 0.1, "split_seed": 0, "train_limit": None}
 Prepare = Callable[..., Corpus]
 
 
 @pytest.fixture
 def prepare(source, tmp_path: Path) -> Prepare:
-    return lambda **changed: prepare_corpus(source, **{**SETTINGS, "cache_dir": tmp_path, **changed})
+    def prepare(trained: str | None = None, **changed: object) -> Corpus:
+        tokenizer, split = ({key: changed.pop(key, kept[key]) for key in kept} for kept in (TOKENIZER, SPLIT))
+        assert not changed
+        return prepare_corpus(source, tokenizer if trained is None else {"trained": trained}, split, tmp_path)
+
+    return prepare
 
 
 def test_data_that_changes_while_it_is_read_is_not_kept(prepare: Prepare, source, monkeypatch, tmp_path: Path):
@@ -97,7 +95,7 @@ def test_the_tokenizer_knows_the_training_part_only(prepare: Prepare, source):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"tokenizer_kind": "bpe"},
+        {"kind": "bpe"},
         {"vocabulary_size": 400},
         {"min_frequency": 2},
         {"lowercase": False},
@@ -132,7 +130,7 @@ def test_another_version_has_its_own_entry(prepare: Prepare, source, thing: str,
 
 def test_the_fingerprint_is_of_data_and_split_but_not_of_the_tokenizer(prepare: Prepare, source):
     fingerprint = prepare().fingerprint
-    assert fingerprint == prepare(tokenizer_kind="bpe").fingerprint
+    assert fingerprint == prepare(kind="bpe").fingerprint
     assert fingerprint == prepare(vocabulary_size=400, min_frequency=2, lowercase=False).fingerprint
     others = [prepare(validation_fraction=0.2), prepare(split_seed=1), prepare(train_limit=100)]
     source.identity = "other"
@@ -165,7 +163,7 @@ from sentiment.data.corpus import prepare_corpus
 from sentiment.data.imdb import ImdbSource
 started = time.perf_counter()
 source = ImdbSource(Path({str(real_imdb)!r}), "", "")
-prepare_corpus(source, cache_dir=Path({str(tmp_path)!r}), **{SETTINGS!r})
+prepare_corpus(source, {TOKENIZER!r}, {SPLIT!r}, Path({str(tmp_path)!r}))
 print(time.perf_counter() - started, *sorted({{"datasets", "pandas", "pyarrow", "torch"}} & set(sys.modules)))
 """
     command = [sys.executable, "-c", code]
@@ -181,7 +179,7 @@ print(time.perf_counter() - started, *sorted({{"datasets", "pandas", "pyarrow", 
 
 def test_reviews_can_be_read_by_the_tokenizer_of_another_model(prepare):
     other = prepare(vocabulary_size=20)
-    corpus = prepare(tokenizer_json=other.tokenizer.to_json())
+    corpus = prepare(trained=other.tokenizer.to_json())
     assert corpus.tokenizer.to_json() == other.tokenizer.to_json()
     assert corpus.fingerprint == prepare().fingerprint
 

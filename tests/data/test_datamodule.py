@@ -15,10 +15,9 @@ from sentiment.data.datamodule import ReviewDataModule
 
 @pytest.fixture
 def corpus(source, tmp_path: Path) -> Corpus:
-    return prepare_corpus(
-        source, tokenizer_kind="word", vocabulary_size=500, min_frequency=1, lowercase=True,
-        validation_fraction=0.1, split_seed=0, train_limit=None, cache_dir=tmp_path,
-    )  # fmt: skip
+    tokenizer = {"kind": "word", "vocabulary_size": 500, "min_frequency": 1, "lowercase": True}
+    split = {"validation_fraction": 0.1, "split_seed": 0, "train_limit": None}
+    return prepare_corpus(source, tokenizer, split, tmp_path)
 
 
 def make(corpus: Corpus, **changed: object) -> ReviewDataModule:

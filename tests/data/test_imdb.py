@@ -302,9 +302,9 @@ from sentiment.data.corpus import prepare_corpus
 from sentiment.data.imdb import ImdbSource
 started = time.perf_counter()
 prepare_corpus(
-    ImdbSource(Path({str(folder)!r}), "", ""), tokenizer_kind="word", vocabulary_size=1000, min_frequency=1,
-    lowercase=True, validation_fraction=0.1, split_seed=0, train_limit=None,
-    cache_dir=Path({str(tmp_path / "cache")!r}),
+    ImdbSource(Path({str(folder)!r}), "", ""),
+    dict(kind="word", vocabulary_size=1000, min_frequency=1, lowercase=True),
+    dict(validation_fraction=0.1, split_seed=0, train_limit=None), Path({str(tmp_path / "cache")!r}),
 )
 print(time.perf_counter() - started, *sorted({{"datasets", "pandas", "pyarrow", "torch"}} & set(sys.modules)))
 """

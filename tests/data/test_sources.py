@@ -84,10 +84,9 @@ class TestContract:
         assert "reviews" in make(tmp_path).describe()
 
     def test_becomes_a_corpus(self, make: Callable[[Path], Source], tmp_path: Path):
-        corpus = prepare_corpus(
-            make(tmp_path), tokenizer_kind="word", vocabulary_size=300, min_frequency=1, lowercase=True,
-            validation_fraction=0.2, split_seed=0, train_limit=None, cache_dir=tmp_path / "cache",
-        )  # fmt: skip
+        tokenizer = {"kind": "word", "vocabulary_size": 300, "min_frequency": 1, "lowercase": True}
+        split = {"validation_fraction": 0.2, "split_seed": 0, "train_limit": None}
+        corpus = prepare_corpus(make(tmp_path), tokenizer, split, tmp_path / "cache")
         for split in (corpus.train, corpus.validation, corpus.test):
             assert split.lengths.min() >= 1
             assert split.ids.max() < corpus.tokenizer.vocabulary_size

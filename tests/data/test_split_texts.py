@@ -49,11 +49,11 @@ def files(tmp_path: Path) -> FilesDataSettings:
 @pytest.mark.parametrize("split", ["test", "validation"])
 def test_texts_are_those_that_the_corpus_encoded_in_its_order(settings, split):
     corpus = build_corpus(settings)
-    found = read_split_texts(settings, split, corpus.fingerprint)
+    found, class_names = read_split_texts(settings, split, corpus.fingerprint)
     encoded = getattr(corpus, split)
     assert np.array_equal(found.labels, encoded.labels)
     assert np.array_equal(found.rows, encoded.rows)
-    assert found.class_names == corpus.class_names
+    assert class_names == corpus.class_names
     ours = corpus.tokenizer.encode(found.texts)
     assert all(np.array_equal(ours[place], encoded[place]) for place in range(len(encoded)))
 
@@ -73,7 +73,7 @@ def test_moved_files_are_read_where_they_lie_now(files, tmp_path):
         (tmp_path / name).rename(moved / name)
     with pytest.raises(DataError, match="does not exist"):
         read_split_texts(files, "test", corpus.fingerprint)
-    found = read_split_texts(relocate_data(files, moved), "test", corpus.fingerprint)
+    found, _ = read_split_texts(relocate_data(files, moved), "test", corpus.fingerprint)
     assert found.texts[0] == "review 100 is bad"
     assert len(found.texts) == 10
 
@@ -104,7 +104,7 @@ def test_moved_files_that_are_called_alike_are_told_apart_by_their_folders(files
     apart = files.model_copy(update=named)
     fingerprint = build_corpus(apart).fingerprint
     (tmp_path / "data").rename(tmp_path / "moved")
-    found = read_split_texts(relocate_data(apart, tmp_path / "moved"), "test", fingerprint)
+    found, _ = read_split_texts(relocate_data(apart, tmp_path / "moved"), "test", fingerprint)
     assert found.texts[0] == "review 100 is bad"
 
 
@@ -115,6 +115,6 @@ def test_a_moved_folder_is_named_itself_or_as_what_holds_it(files, tmp_path):
     fingerprint = build_corpus(folder).fingerprint
     (tmp_path / "place").mkdir()
     (tmp_path / "old").rename(tmp_path / "place" / "new")
-    assert read_split_texts(relocate_data(folder, tmp_path / "place" / "new"), "test", fingerprint).texts
+    assert read_split_texts(relocate_data(folder, tmp_path / "place" / "new"), "test", fingerprint)[0].texts
     (tmp_path / "place" / "new").rename(tmp_path / "place" / "old")
-    assert read_split_texts(relocate_data(folder, tmp_path / "place"), "test", fingerprint).texts
+    assert read_split_texts(relocate_data(folder, tmp_path / "place"), "test", fingerprint)[0].texts

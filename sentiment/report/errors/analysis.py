@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment.data.labelled import LabelledReviews
-from sentiment.data.split_texts import HeldOut, SplitTexts, read_split_texts, relocate_data
+from sentiment.data.split_texts import HeldOut, read_split_texts, relocate_data
+from sentiment.data.splits import Part
 from sentiment.errors import SentimentError
 from sentiment.models.attribution import Attribution, attend, attribute, is_explainable
 from sentiment.models.bundle import Predictor
@@ -94,20 +95,20 @@ def analyse_run(
     # What is missing is said before the data is read, which may take long.
     stored = run.read_test_predictions() if split == "test" else None
     predictor = Predictor.load(run.bundle)
-    reviews = read_split_texts(data, split, _read_fingerprint(run))
+    reviews, class_names = read_split_texts(data, split, _read_fingerprint(run))
     if stored is None:
         probabilities, source = predictor.predict(reviews.texts).probabilities, "predicted now, with the stored model"
     else:
         _require_same_reviews(stored.labels, reviews, run.folder)
         probabilities, source = stored.probabilities, "as the run stored them"
-    classes, name = reviews.class_names, run.record.name
-    found = find_errors(predictor, reviews, probabilities, classes, shown, name, split, source, explain=explain)
+    name = run.record.name
+    found = find_errors(predictor, reviews, probabilities, class_names, shown, name, split, source, explain=explain)
     return replace(found, run_id=run.record.run_id)
 
 
 def find_errors(
     predictor: Predictor,
-    reviews: SplitTexts | LabelledReviews,
+    reviews: Part | LabelledReviews,
     probabilities: npt.NDArray[np.float32],
     class_names: tuple[str, ...],
     shown: int,
@@ -162,7 +163,7 @@ def _read_fingerprint(run: StoredRun) -> str:
     return fingerprint
 
 
-def _require_same_reviews(labels: npt.NDArray[np.int64], reviews: SplitTexts, folder: Path) -> None:
+def _require_same_reviews(labels: npt.NDArray[np.int64], reviews: Part, folder: Path) -> None:
     if np.array_equal(labels, reviews.labels):
         return
     differing = (

@@ -253,12 +253,12 @@ def test_a_file_that_was_moved_is_told_by_where_it_lies_now(tmp_path: Path, capl
     caplog.set_level(logging.INFO)
     paths = tmp_path / "old.csv", tmp_path / "new.csv"
     paths[0].write_text(CSV)
-    rules: dict[str, Any] = {"tokenizer_kind": "word", "vocabulary_size": 64, "min_frequency": 1, "lowercase": True}
+    rules: dict[str, Any] = {"kind": "word", "vocabulary_size": 64, "min_frequency": 1, "lowercase": True}
     split: dict[str, Any] = {"validation_fraction": 0.2, "split_seed": 0, "train_limit": None}
-    first = prepare_corpus(make(paths[0]), **rules, **split, cache_dir=tmp_path / "cache")
+    first = prepare_corpus(make(paths[0]), rules, split, tmp_path / "cache")
     paths[0].rename(paths[1])
     caplog.clear()
-    again = prepare_corpus(make(paths[1]), **rules, **split, cache_dir=tmp_path / "cache")
+    again = prepare_corpus(make(paths[1]), rules, split, tmp_path / "cache")
     assert "Reading and tokenising" not in caplog.text
     assert again.notes == first.notes == ("data.path read as: ,-separated, utf-8, header, 20 rows",)
     assert str(paths[1]) in again.description
