@@ -12,14 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassF1Score,
-    MulticlassStatScores,
-)
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_auroc, multiclass_f1_score
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from sentiment.config.objective import METRICS, Metric
@@ -39,7 +33,7 @@ class MetricError(SentimentError):
     """A metric's own code failed."""
 
 
-class SplitMetrics(nn.Module):
+class SplitMetrics:
     """Accuracy, F1 and AUROC of a split, under names such as ``val/accuracy``.
 
     The others of `sentiment.config.objective.METRICS`, one's own among them, follow from all labels and probabilities.
@@ -57,40 +51,36 @@ class SplitMetrics(nn.Module):
     """
 
     def __init__(self, classes: int, prefix: str, *, calibration: bool = False, is_resample: bool = False) -> None:
-        super().__init__()
-        self.prefix = prefix
-        self.metrics = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(classes, average="micro"),
-                "f1": MulticlassF1Score(classes, average="none"),
-                "auroc": MulticlassAUROC(classes, average="none"),
-                "counts": MulticlassStatScores(classes, average="none"),
-            }
-        )
-        self.classes, self.calibration, self.is_resample = classes, calibration, is_resample
+        self.classes, self.prefix = classes, prefix
+        self.calibration, self.is_resample = calibration, is_resample
         self._seen: list[tuple[Tensor, Tensor]] = []  # batches of probabilities and labels
         self._losses: list[Tensor] = []  # sums over batches
 
     def update(self, probabilities: Tensor, labels: Tensor, loss: Tensor | None = None) -> None:
         """Add a batch of (B, K) probabilities and (B,) labels, and its mean loss for the ``loss`` of the split."""
-        self.metrics.update(probabilities, labels)
         self._seen.append((probabilities.detach(), labels))
         if loss is not None:
             self._losses.append(loss.detach() * len(labels))
 
     def compute(self) -> dict[str, Tensor]:
         """Return the metrics of all batches since the last reset."""
+        assert self._seen, "a split has reviews"
+        probabilities, labels = (gather(torch.cat(parts)) for parts in zip(*self._seen, strict=True))
         with warnings.catch_warnings():
             # It warns of classes without a review, and counts them as 0; here they do not count.
             warnings.filterwarnings("ignore", "No (positive|negative) samples in targets", UserWarning)
-            values = self.metrics.compute()
-        support = values.pop("counts")[:, -1]  # (K,) reviews of each class
+            accuracy = multiclass_accuracy(probabilities, labels, self.classes, average="micro")
+            f1 = multiclass_f1_score(probabilities, labels, self.classes, average="none")
+            auroc = multiclass_auroc(probabilities, labels, self.classes, average="none")
+        support = torch.bincount(labels, minlength=self.classes)  # (K,) reviews of each class
         present = support > 0
-        values["f1"] = _average(values["f1"], present)
-        auroc = values["auroc"].clamp(max=1.0)  # a sum of float32 steps, which may come to 1.0000001
-        values["auroc"] = _average(auroc, present & (support < support.sum()))
-        assert self._seen, "a split has reviews"
-        probabilities, labels = (gather(torch.cat(parts)).cpu() for parts in zip(*self._seen, strict=True))
+        auroc = auroc.clamp(max=1.0)  # a sum of float32 steps, which may come to 1.0000001
+        values = {
+            "accuracy": accuracy,
+            "auroc": _average(auroc, present & (support < support.sum())),
+            "f1": _average(f1, present),
+        }
+        probabilities, labels = probabilities.cpu(), labels.cpu()
         if self.calibration:
             error = measure_calibration_error(labels.numpy(), probabilities.float().numpy())
             values["ece"] = torch.tensor(error, dtype=torch.float32)
@@ -114,7 +104,6 @@ class SplitMetrics(nn.Module):
 
     def reset(self) -> None:
         """Forget all batches."""
-        self.metrics.reset()
         self._seen.clear()
         self._losses.clear()
 
