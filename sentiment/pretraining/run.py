@@ -26,8 +26,7 @@ from sentiment.format import format_duration
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.pretraining.artifact import WEIGHTS_FILE, Words, open_words, save_words
-from sentiment.pretraining.module import WordsModule
-from sentiment.pretraining.objectives import take_encoder
+from sentiment.pretraining.objectives import WordsModule, take_encoder
 from sentiment.pretraining.plan import PARTS, count_words, fingerprint_words, gather_pieces, plan_pretraining
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.recorder import open_recorder
