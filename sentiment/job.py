@@ -16,11 +16,10 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache, partial
 from importlib import metadata
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
@@ -43,7 +42,6 @@ from sentiment.search.study.shared_results import IDENTITY_FILE
 if TYPE_CHECKING:
     from sentiment.data.corpus import Corpus
     from sentiment.models.bundle import Predictor
-    from sentiment.pretraining.artifact import Words
     from sentiment.tracking.model_source import ModelSource
     from sentiment.tracking.result_file import ResultRecord
     from sentiment.training.teachers import Answered
@@ -110,7 +108,7 @@ def count_share(run: RunContext) -> float:
 def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     """Train, evaluate and record; return the numbers that a search may look at."""
     # Torch and Lightning take seconds, which a faulty command saves.
-    from sentiment.pretraining.run import describe_words
+    from sentiment.pretraining.run import describe_words, find_words
     from sentiment.tracking.recorder import open_recorder
     from sentiment.tracking.result_file import CONTINUES_TAG, REPEAT_TAG, TRIAL_TAG
     from sentiment.training.device import name_device
@@ -134,10 +132,11 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         origin = None if trial is None else trial.origin
         if origin is not None:
             recorder.describe({CONTINUES_TAG: origin.name})
-        words = learn_words_first(run, corpus, trial)
-        if words is not None:
+        weights = None
+        if settings.pretrain is not None:
+            words = find_words(run, corpus, _identify_code(), partial(_tell_before, trial))
             recorder.describe(describe_words(words))
-        weights = None if words is None else words.weights
+            weights = words.weights
         corpus = corpus if answered is None else answered.add_to(corpus)  # after the words, which read each review once
         result = train_on_devices(settings, corpus, run.output_dir, reporter, start, origin, weights)
         recorder.finished(result)
@@ -159,12 +158,18 @@ def read_inputs(
     from sentiment.training.debugging import limit_corpus
     from sentiment.training.start import hash_model
 
-    start = find_start(settings)
+    trainer, tell = settings.trainer, partial(_tell_before, trial)
+    start = None if trainer.init_from is None else load_model(trainer.init_from, settings)
     tokenizer = None if start is None else start.tokenizer
-    corpus = build_corpus(settings.data, tokenizer, partial(_tell_before, trial))
+    corpus = build_corpus(settings.data, tokenizer, tell)
     if settings.data.train_limit is not None and len(corpus.train) < settings.data.train_limit:
         warn_of_limit(settings.data.train_limit, len(corpus.train))
-    answered = hear_teachers(settings, corpus, trial)
+    answered = None
+    if trainer.teachers is not None:
+        from sentiment.training.teachers import ask_teachers
+
+        teachers = {name: load_model(name, settings) for name in trainer.teachers}
+        answered = ask_teachers(settings, corpus, teachers, _identify_code(), tell)
     corpus = limit_corpus(corpus, settings)
     tags = {FINGERPRINT_TAG: corpus.fingerprint}
     tags |= {} if start is None else {START_TAG: hash_model(start)}
@@ -172,46 +177,10 @@ def read_inputs(
     return start, corpus, answered, tags
 
 
-def learn_words_first(run: RunContext, corpus: Corpus, trial: RunningTrial | None) -> Words | None:
-    """Return the words that a run starts from, learned now where nobody has yet; None where it starts without.
-
-    Raises:
-        SentimentError: They cannot be learned or kept.
-    """
-    if run.settings.pretrain is None:
-        return None
-    from sentiment.pretraining.run import find_words
-
-    return find_words(run, corpus, _identify_code(), partial(_tell_before, trial))
-
-
-def hear_teachers(settings: Settings, corpus: Corpus, trial: RunningTrial | None) -> Answered | None:
-    """Return the reviews without labels as a run's teachers answer them; None where it has none.
-
-    Raises:
-        SentimentError: There are no such reviews, or no such models.
-    """
-    if settings.trainer.teachers is None:
-        return None
-    from sentiment.training.teachers import ask_teachers
-
-    teachers = {name: load_model(name, settings) for name in settings.trainer.teachers}
-    return ask_teachers(settings, corpus, teachers, _identify_code(), partial(_tell_before, trial))
-
-
 def _tell_before(trial: RunningTrial | None, note: str) -> None:
     """Tell how far it is with what comes before a trial's own training, of which nothing is done."""
     if trial is not None:
         trial.progress(0.0, note)
-
-
-def find_start(settings: Settings) -> Predictor | None:
-    """Find the trained model that a run starts from; None where it starts from fresh weights.
-
-    Raises:
-        SentimentError: There is no such model, or it cannot be read.
-    """
-    return None if settings.trainer.init_from is None else load_model(settings.trainer.init_from, settings)
 
 
 def list_models(settings: Settings) -> list[tuple[str, str]]:
@@ -449,10 +418,11 @@ def count_ahead(settings: Settings, corpus: Corpus) -> int:
     return count_parameters(build_module(settings, corpus).network)  # one of one's own, which reads numbers meanwhile
 
 
+@dataclass
 class TrialReporter:
     """A `sentiment.training.reporter.Reporter` that lets a study prune.
 
-    Args:
+    Attributes:
         trial: The job's trial.
         objectives: Metrics that the study compares; what a validation does not tell, and `known` does not, is NaN.
         reviews: Number of validation reviews: the standard error of a share follows from it.
@@ -463,26 +433,15 @@ class TrialReporter:
         known: Metrics that are known from the start.
     """
 
-    def __init__(
-        self,
-        trial: RunningTrial,
-        objectives: Sequence[str],
-        reviews: int,
-        validations_per_epoch: int,
-        max_epochs: int,
-        *,
-        is_pruned: bool = True,
-        known: Mapping[str, float] = MappingProxyType({}),
-    ) -> None:
-        self._trial = trial
-        self._objectives = objectives
-        self._reviews = reviews
-        self._validations_per_epoch = validations_per_epoch
-        self._max_epochs = max_epochs
-        self._is_pruned = is_pruned
-        self._known = known
-        self._told = 0.0
-        self._last = ""
+    trial: RunningTrial
+    objectives: Sequence[str]
+    reviews: int
+    validations_per_epoch: int
+    max_epochs: int
+    is_pruned: bool = True
+    known: Mapping[str, float] = field(default_factory=dict)
+    _told: float = field(default=0.0, init=False)
+    _last: str = field(default="", init=False)
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Tell how far training is, now and then; a pruner compares validations.
@@ -490,7 +449,7 @@ class TrialReporter:
         Raises:
             RunPruned: The trial is a probe that has seen enough.
         """
-        if time.monotonic() - self._told >= PROGRESS_SECONDS and epoch < self._max_epochs:
+        if time.monotonic() - self._told >= PROGRESS_SECONDS and epoch < self.max_epochs:
             self._tell(epoch)
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
@@ -499,17 +458,17 @@ class TrialReporter:
         Raises:
             RunPruned: The study has no use for this trial.
         """
-        values = [{**self._known, **metrics}.get(name, math.nan) for name in self._objectives]
-        self._last = f", {metrics[select_objective(self._objectives)]:.4f}"
+        values = [{**self.known, **metrics}.get(name, math.nan) for name in self.objectives]
+        self._last = f", {metrics[select_objective(self.objectives)]:.4f}"
         self._tell(epoch)
-        if not self._is_pruned:
+        if not self.is_pruned:
             return
-        step = round(epoch * self._validations_per_epoch) - 1
+        step = round(epoch * self.validations_per_epoch) - 1
         if len(values) > 1:
-            self._trial.report(values, step=step)
+            self.trial.report(values, step=step)
         else:
-            error = math.sqrt(values[0] * (1 - values[0]) / self._reviews) if is_share(self._objectives[0]) else 0.0
-            self._trial.report(values[0], step=step, error=error)
+            error = math.sqrt(values[0] * (1 - values[0]) / self.reviews) if is_share(self.objectives[0]) else 0.0
+            self.trial.report(values[0], step=step, error=error)
 
     def saved(self, *, epoch: float) -> None:
         """Tell that the run can go on from here.
@@ -517,11 +476,11 @@ class TrialReporter:
         Raises:
             RunPaused: The trial waits for its promotion.
         """
-        self._trial.saved(round(epoch * self._validations_per_epoch))
+        self.trial.saved(round(epoch * self.validations_per_epoch))
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Nothing: a study must not see the test split."""
 
     def _tell(self, epoch: float) -> None:
         self._told = time.monotonic()
-        self._trial.progress(epoch / self._max_epochs, f"epoch {epoch:.3g}/{self._max_epochs}{self._last}")
+        self.trial.progress(epoch / self.max_epochs, f"epoch {epoch:.3g}/{self.max_epochs}{self._last}")

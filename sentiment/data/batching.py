@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -135,6 +136,7 @@ def collate(items: Sequence[Item], replica: int = 0, replicas: int = 1) -> Batch
     )
 
 
+@dataclass(eq=False)
 class LengthBatches(Sampler[list[int]]):
     """Batch sampler: every review exactly once an epoch, reviews of similar length together.
 
@@ -143,7 +145,7 @@ class LengthBatches(Sampler[list[int]]):
     (seed, epoch). Without a seed (validation, test), reviews are sorted by length, the longest first, so that a
     batch that is too large for the memory fails at once.
 
-    Args:
+    Attributes:
         lengths: (N,) lengths as the model sees them, i.e. after `cut`.
         batch_size: Reviews B per batch; the last one may be smaller.
         seed: Seed of the shuffling; None: no shuffling.
@@ -153,24 +155,17 @@ class LengthBatches(Sampler[list[int]]):
         parts: Into how many parts a pass is cut.
     """
 
-    def __init__(
-        self,
-        lengths: npt.NDArray[np.integer],
-        batch_size: int,
-        *,
-        seed: int | None = None,
-        epoch: int = 0,
-        part: int = 0,
-        parts: int = 1,
-    ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, got {batch_size}; set data.batch_size")
-        self.lengths = np.asarray(lengths)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = epoch
-        self.part = part
-        self.parts = parts
+    lengths: npt.NDArray[np.integer]
+    batch_size: int
+    seed: int | None = None
+    epoch: int = 0
+    part: int = 0
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        """Insist on whole batches."""
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {self.batch_size}; set data.batch_size")
 
     def __len__(self) -> int:
         """Number of batches a part."""

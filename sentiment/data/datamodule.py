@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,14 +15,14 @@ from sentiment.data.batching import Item, LengthBatches, collate, cut
 from sentiment.data.corpus import Corpus, EncodedSplit
 
 
+@dataclass(eq=False)
 class CutReviews(Dataset[Item]):
     """The reviews of one split, cut to what a model sees; for the last three arguments see `cut`."""
 
-    def __init__(self, split: EncodedSplit, max_tokens: int, keep: Keep, head_fraction: float) -> None:
-        self.split = split
-        self.max_tokens = max_tokens
-        self.keep = keep
-        self.head_fraction = head_fraction
+    split: EncodedSplit
+    max_tokens: int
+    keep: Keep
+    head_fraction: float
 
     def __len__(self) -> int:
         """Number of reviews N."""
