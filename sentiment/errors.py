@@ -219,6 +219,15 @@ def refusing_exit() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def explaining(problem: str, remedy: str, kind: type[SentimentError] = SentimentError) -> Iterator[None]:
+    """Say of what the system refuses in the block, e.g. to write a file, what it means and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{problem}: {error}\n  -> {remedy}") from error
+
+
 def _find_kind(error: Exception) -> FailureKind:
     if find_full_disk(error) is not None:
         return "not_stored"

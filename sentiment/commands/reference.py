@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sentiment import atomic
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, explaining
 
 SUMMARY = "write the pages on the configuration, docs/configuration/, from the schemas"
 
@@ -91,7 +91,7 @@ def write_pages(pages: Mapping[str, str], folder: Path) -> list[Path]:
     Raises:
         SentimentError: The folder cannot be written.
     """
-    try:
+    with explaining(f"the pages cannot be written to {folder}", "free space, or choose another: --output FOLDER"):
         folder.mkdir(parents=True, exist_ok=True)
         stale = find_stale_pages(pages, folder)
         for name in stale:
@@ -99,8 +99,4 @@ def write_pages(pages: Mapping[str, str], folder: Path) -> list[Path]:
                 atomic.write_text(folder / name, pages[name])
             else:
                 (folder / name).unlink()
-    except OSError as error:
-        raise SentimentError(
-            f"the pages cannot be written to {folder}: {error}\n  -> free space, or choose another: --output FOLDER"
-        ) from error
     return [folder / name for name in stale]

@@ -25,7 +25,7 @@ from sentiment.config.home import register_resolvers
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS, read_default_options
 from sentiment.config.schema import Settings
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, explaining
 from sentiment.flat import flatten, flatten_model
 
 TESTED_KEY = "trainer.test"
@@ -90,12 +90,8 @@ def write_experiment(
             f"{file} is there already, and holds something else.\n"
             "  -> choose another name with --name NAME, or replace it with --force"
         )
-    try:
+    with explaining(f"{file} cannot be written", "make the folder writable, or free some space"):
         atomic.write_text(file, text)
-    except OSError as error:
-        raise SentimentError(
-            f"{file} cannot be written: {error}\n  -> make the folder writable, or free some space"
-        ) from error
     return Experiment(file, tuple(command), is_new=True)
 
 

@@ -15,14 +15,14 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sentiment.atomic import build, read_json, write_json
 from sentiment.config.home import write_portable
-from sentiment.errors import TrackingError
+from sentiment.errors import TrackingError, explaining
 from sentiment.format import mask_passwords
 from sentiment.tracking.ending import Ending
 
@@ -75,19 +75,10 @@ class Delivery:
     key: str | None = None
 
 
-@contextmanager
-def writing(file: Path) -> Iterator[None]:
-    """Explain why a file in the folder of a run or of a sweep cannot be written.
-
-    Raises:
-        TrackingError: It cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise TrackingError(
-            f"{file} cannot be written: {error}\n  -> free space, or choose another folder: hydra.run.dir=FOLDER"
-        ) from error
+def writing(file: Path) -> AbstractContextManager[None]:
+    """Explain why a file in the folder of a run or of a sweep cannot be written, as a `TrackingError`."""
+    remedy = "free space, or choose another folder: hydra.run.dir=FOLDER"
+    return explaining(f"{file} cannot be written", remedy, TrackingError)
 
 
 class Outbox:

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
-from sentiment.errors import TrackingError
+from sentiment.errors import TrackingError, explaining
 from sentiment.flat import flatten_model
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.folder import FolderRecorder
@@ -34,17 +34,13 @@ class TensorBoardRecorder:
         folder = Path(settings.tracking.tensorboard_dir) / _name_folder(context)
         self._params = list_hyperparameters(settings)
         self._goes_on = run.goes_on
-        try:
+        remedy = "choose another folder with tracking.tensorboard_dir=FOLDER, or tracking=mlflow"
+        with explaining(f"TensorBoard cannot record in {folder}", remedy, TrackingError):
             if not self._goes_on:
                 for file in folder.glob(EVENTS):  # of another run that used the folder
                     file.unlink()
             is_first = not list(folder.glob(EVENTS))
             self._writer = SummaryWriter(str(folder))
-        except OSError as error:
-            raise TrackingError(
-                f"TensorBoard cannot record in {folder}: {error}\n"
-                "  -> choose another folder with tracking.tensorboard_dir=FOLDER, or tracking=mlflow"
-            ) from error
         self._writer.add_text("config", f"```yaml\n{context.resolved_yaml}\n```")
         self._writer.add_text("overrides", " ".join(context.overrides) or "none")
         for point in run.history if is_first else ():  # of attempts that were recorded elsewhere

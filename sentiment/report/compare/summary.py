@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sentiment.errors import SentimentError
+from sentiment.errors import explaining
 from sentiment.format import format_difference, format_metric, is_share, join_names, name_metric
 from sentiment.report.compare.comparison import Comparison, Group, Pair
 from sentiment.report.draw.table import Cell, Column, DataTable, open_console, open_table, write_table
@@ -154,10 +154,8 @@ def write_csv(comparison: Comparison, file: Path) -> None:
     """
     columns = tuple(Column(name, name) for name in COLUMNS)
     rows = [tuple(row.get(name) for name in COLUMNS) for row in _list_rows(comparison)]
-    try:
+    with explaining(f"{file} cannot be written", "name another file: --csv FILE"):
         write_table(DataTable("comparison", comparison.metric, columns, tuple(rows)), file)
-    except OSError as error:
-        raise SentimentError(f"{file} cannot be written: {error}\n  -> name another file: --csv FILE") from error
 
 
 def _list_rows(comparison: Comparison) -> Iterator[dict[str, Cell]]:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from sentiment.atomic import write_text
 from sentiment.data.tokenizer import LINE_BREAK_TAG
-from sentiment.errors import SentimentError
+from sentiment.errors import explaining
 from sentiment.format import format_percent
 from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import render, write_json
@@ -49,7 +49,7 @@ def write_report(analysis: RunErrors, folder: Path) -> list[Path]:
         SentimentError: The folder cannot be written.
     """
     page = folder / PAGE_FILE
-    try:
+    with explaining(f"{folder} cannot be written", "free space, or choose another folder: --output FOLDER"):
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         (folder / "plots").mkdir(exist_ok=True)
         pictures = []
@@ -61,10 +61,6 @@ def write_report(analysis: RunErrors, folder: Path) -> list[Path]:
             tables.append(folder / "tables" / f"{table.name}.csv")
             write_table(table, tables[-1])
         write_text(page, render_page(analysis))
-    except OSError as error:
-        raise SentimentError(
-            f"{folder} cannot be written: {error}\n  -> free space, or choose another folder: --output FOLDER"
-        ) from error
     return [page, *tables, *pictures]
 
 

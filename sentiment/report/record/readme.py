@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sentiment.atomic import write_text
 from sentiment.config.objective import Direction, read_objectives
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, explaining
 from sentiment.format import is_share
 from sentiment.report.draw.chart import Chart
 from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
@@ -50,10 +50,8 @@ def write_record(folder: Path) -> list[Path]:
             written.
     """
     readme = require_readme(folder)
-    try:
+    with explaining(f"{folder} cannot be written", "free space, or mind who owns it"):
         return _write_parts(readme, folder)
-    except OSError as error:
-        raise SentimentError(f"{folder} cannot be written: {error}\n  -> free space, or mind who owns it") from error
 
 
 def _write_parts(readme: Path, folder: Path) -> list[Path]:

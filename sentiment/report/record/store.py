@@ -20,7 +20,7 @@ from sentiment.atomic import read_json, write_json
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
 from sentiment.config.run_context import FOLDER_FLAG
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, explaining
 from sentiment.format import format_count
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.names import open_sweep
@@ -139,12 +139,8 @@ def store_part(folder: Path, part: RecordPart) -> Path:
         "runs": [_shorten(list_facts(record), shared) for record in records],
     }
     file = folder / "results" / f"{part.name}.json"
-    try:
+    with explaining(f"{file} cannot be written", "free space, or mind who owns the folder"):
         write_json(file, content)
-    except OSError as error:
-        raise SentimentError(
-            f"{file} cannot be written: {error}\n  -> free space, or mind who owns the folder"
-        ) from error
     return file
 
 

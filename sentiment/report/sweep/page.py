@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sentiment.atomic import write_text
-from sentiment.errors import SentimentError
+from sentiment.errors import explaining
 from sentiment.format import format_duration, format_metric, format_setting, join_names
 from sentiment.report.draw.chart import Chart
 from sentiment.report.draw.matplotlib import write_png
@@ -83,16 +83,9 @@ def write_report(table: SweepTable, folder: Path, sweep_dir: Path | None = None)
     return [page, *tables, *plots]
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turn what keeps a file from being written into an error with a remedy."""
-    try:
-        yield
-    except OSError as error:
-        raise SentimentError(
-            f"The report cannot be written to {folder}: {error}\n"
-            "  -> free space there, or choose another folder: python -m sentiment report STUDY --output FOLDER"
-        ) from error
+def _writing(folder: Path) -> AbstractContextManager[None]:
+    remedy = "free space there, or choose another folder: python -m sentiment report STUDY --output FOLDER"
+    return explaining(f"The report cannot be written to {folder}", remedy)
 
 
 def render_page(
