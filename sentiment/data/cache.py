@@ -101,16 +101,13 @@ def _read(folder: Path) -> Entry:
         _check_content(folder, meta)
         arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
         for split, name, _ in (file.split(".") for file in meta["bytes"] if file.endswith(".npy")):
-            arrays.setdefault(split, {})[name] = _map(folder / f"{split}.{name}.npy")
+            mapped = np.load(folder / f"{split}.{name}.npy", mmap_mode="r", allow_pickle=False)
+            # A plain array over the same mapping: slicing a np.memmap costs several times as much, a review at a time.
+            arrays.setdefault(split, {})[name] = np.asarray(mapped)
         tokenizer = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # what half a file or other JSON gives
         raise DamagedError(f"{type(error).__name__}: {error}") from error
     return Entry(arrays=arrays, tokenizer=tokenizer, meta=meta)
-
-
-def _map(path: Path) -> npt.NDArray[Any]:
-    # As a plain array over the same mapping: slicing a np.memmap costs several times as much, a review at a time.
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _check_content(folder: Path, meta: Mapping[str, Any]) -> None:

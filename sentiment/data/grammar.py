@@ -53,26 +53,6 @@ NOUNS: dict[Polarity, tuple[str, ...]] = {
     -1: ("disaster", "failure", "mess"),
 }
 
-NEGATIONS = frozenset(
-    (
-        "not", "no", "never", "nobody", "none", "nothing", "nowhere", "neither", "nor", "cannot", "hardly", "barely",
-        "scarcely", "without",
-    )
-)  # fmt: skip
-CONTRASTS = frozenset(("but", "yet", "however", "although", "though", "despite", "nevertheless", "whereas"))
-_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
-
-
-def has_negation(text: str) -> bool:
-    """Return whether a text, generated or real, holds a word that negates; lexical, scope is not looked at."""
-    lowered = text.lower().replace("\u2019", "'")
-    return "far from" in lowered or any(w in NEGATIONS or w.endswith("n't") for w in _WORD.findall(lowered))
-
-
-def has_contrast(text: str) -> bool:
-    """Return whether a text, generated or real, holds a word that sets one clause against another."""
-    return any(word in CONTRASTS for word in _WORD.findall(text.lower()))
-
 
 @dataclass(frozen=True)
 class Form:

@@ -83,7 +83,9 @@ class ImdbSource:
                 for split, dataset in zip(PARQUET_FILES, found, strict=True)
             }
         elif parquet := _find_parquet(self.path):
-            splits = {split: _read_parquet(file) for split, file in parquet.items()}
+            splits = {
+                split: _reviews(_open_parquet(file, ["text", "label"]), str(file)) for split, file in parquet.items()
+            }
         else:
             tree = _require_tree(self.path)
             splits = {split: _read_tree(tree / split) for split in PARQUET_FILES}
@@ -164,10 +166,6 @@ def _require_tree(path: Path) -> Path:
         "plain_text/), or the aclImdb/ folder of the original archive with train/neg, train/pos, test/neg and "
         "test/pos; or leave data.path out to read from the Hugging Face Hub"
     )
-
-
-def _read_parquet(file: Path) -> Reviews:
-    return _reviews(_open_parquet(file, ["text", "label"]), str(file))
 
 
 def _open_parquet(file: Path, columns: list[str]) -> pa.Table:

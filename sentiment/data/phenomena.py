@@ -6,8 +6,6 @@ contractions in ``n't`` (with and without the apostrophe), the approximate negat
 comparison of the Penn Discourse Treebank (Prasad et al. 2008) that are seldom anything else: "while", "still" and
 "rather" mostly do not contrast and are left out. Expressions that hold a cue and do not mean it ("not only", "no
 doubt", "nothing but") are listed and passed over.
-
-`sentiment.data.grammar` has its own detector for what its generator writes; it counts lures such as "no doubt".
 """
 
 from __future__ import annotations
@@ -15,19 +13,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sentiment.data.grammar import CONTRASTS, NEGATIONS
-
-NEGATION_CUES = NEGATIONS | {
-    "nought", "rarely", "seldom", "few", "aint", "arent", "cant", "couldnt", "didnt", "doesnt", "dont", "hadnt",
-    "hasnt", "havent", "isnt", "shouldnt", "wasnt", "werent", "wouldnt", "no one", "far from", "anything but",
-    "by no means", "in no way", "lack of", "fail to", "fails to", "failed to",
-}  # fmt: skip
+NEGATION_CUES = frozenset((
+    "not", "no", "never", "nobody", "none", "nothing", "nowhere", "neither", "nor", "cannot", "hardly", "barely",
+    "scarcely", "without", "nought", "rarely", "seldom", "few", "aint", "arent", "cant", "couldnt", "didnt", "doesnt",
+    "dont", "hadnt", "hasnt", "havent", "isnt", "shouldnt", "wasnt", "werent", "wouldnt", "no one", "far from",
+    "anything but", "by no means", "in no way", "lack of", "fail to", "fails to", "failed to",
+))  # fmt: skip
 """What negates, lower case; every contraction in ``n't`` does too."""
 
-CONTRAST_CUES = CONTRASTS | {
-    "albeit", "nonetheless", "notwithstanding", "conversely", "in spite of", "even so", "on the other hand",
-    "on the contrary", "in contrast", "except that", "that said", "having said that",
-}  # fmt: skip
+CONTRAST_CUES = frozenset((
+    "but", "yet", "however", "although", "though", "despite", "nevertheless", "whereas", "albeit", "nonetheless",
+    "notwithstanding", "conversely", "in spite of", "even so", "on the other hand", "on the contrary", "in contrast",
+    "except that", "that said", "having said that",
+))  # fmt: skip
 """What sets one clause against another, lower case."""
 
 NOT_NEGATIVE = (

@@ -153,7 +153,10 @@ def train_tokenizer(
     Raises:
         DataError: A bpe vocabulary that cannot hold the bytes, or texts without a single token to learn.
     """
-    tokenizer = Tokenizer(_word_model() if kind == "word" else models.BPE(unk_token=UNK_TOKEN))
+    special = {PAD_TOKEN: PAD_ID, UNK_TOKEN: UNK_ID}
+    tokenizer = Tokenizer(
+        models.WordLevel(special, unk_token=UNK_TOKEN) if kind == "word" else models.BPE(unk_token=UNK_TOKEN)
+    )
     tokenizer.normalizer = _normalizer(lowercase)
     words = pre_tokenizers.Split(Regex(WORD_OR_MARK), behavior="removed", invert=True)
     trainer: trainers.Trainer
@@ -183,10 +186,6 @@ def _normalizer(lowercase: bool) -> normalizers.Normalizer:
         normalizers.NFC(),
     ]
     return normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
-
-
-def _word_model() -> models.WordLevel:
-    return models.WordLevel(vocab={PAD_TOKEN: PAD_ID, UNK_TOKEN: UNK_ID}, unk_token=UNK_TOKEN)
 
 
 def _word_trainer(vocabulary_size: int, min_frequency: int) -> trainers.WordLevelTrainer:

@@ -28,8 +28,6 @@ from sentiment.data.grammar import (
     draw_opposition,
     draw_review,
     draw_single,
-    has_contrast,
-    has_negation,
     opposite,
 )
 
@@ -39,6 +37,24 @@ polarities = st.sampled_from(POLARITIES)
 PRAISE = {*ADJECTIVES[1], *VERBS[1], *NOUNS[1]}
 BLAME = {*ADJECTIVES[-1], *VERBS[-1], *NOUNS[-1]}
 OPENINGS = ("The story follows", "The plot concerns", "It is the tale", "The film tells", "The hero is", "In the first")
+
+NEGATIONS = (
+    "not", "no", "never", "nobody", "none", "nothing", "nowhere", "neither", "nor", "cannot", "hardly", "barely",
+    "scarcely", "without",
+)  # fmt: skip
+CONTRASTS = ("but", "yet", "however", "although", "though", "despite", "nevertheless", "whereas")
+WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+
+
+def has_negation(text: str) -> bool:
+    """Return whether a text holds a word that negates, lures such as "no doubt" included."""
+    lowered = text.lower().replace("\u2019", "'")
+    return "far from" in lowered or any(w in NEGATIONS or w.endswith("n't") for w in WORD.findall(lowered))
+
+
+def has_contrast(text: str) -> bool:
+    """Return whether a text holds a word that sets one clause against another."""
+    return any(word in CONTRASTS for word in WORD.findall(text.lower()))
 
 
 def read_sentence(sentence: str) -> Polarity | None:

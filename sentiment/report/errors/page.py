@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +67,7 @@ def render_page(analysis: RunErrors) -> str:
     """Render the page as HTML; nothing outside it is needed to show it."""
     draws_confusion = len(analysis.tables.class_names) > LARGEST_MATRIX
     charts = [chart for chart in make_charts(analysis.tables) if draws_confusion or chart.name != "confusion"]
+    views = [explanation.attention for explanation in analysis.explanations]
     return render(
         "errors",
         charts,
@@ -77,7 +77,7 @@ def render_page(analysis: RunErrors) -> str:
         draws_confusion=draws_confusion,
         tables={table.name: table for table in make_tables(analysis.tables)},
         wrong_reviews=[_describe(analysis, number) for number in range(len(analysis.tables.wrong_reviews))],
-        attention=_write_attention([explanation.attention for explanation in analysis.explanations]),
+        attention=write_json({str(number): _shrink(view) for number, view in enumerate(views) if view is not None}),
         percent=format_percent,
     )
 
@@ -94,10 +94,6 @@ def _describe(analysis: RunErrors, number: int) -> dict[str, Any]:
         "marked": None if explanation is None else Markup(format_html(explanation.attribution)),
         "attention": None if explanation is None else explanation.attention,
     }
-
-
-def _write_attention(views: Sequence[AttentionView | None]) -> Markup:
-    return write_json({str(number): _shrink(view) for number, view in enumerate(views) if view is not None})
 
 
 def _shrink(view: AttentionView) -> dict[str, Any]:

@@ -376,17 +376,15 @@ def find_objectives(
 ) -> Objectives:
     """Find what was optimised: what is asked for, what the study says, or else what the runs' settings say."""
     if history is not None:
-        names = history.objectives or _name_objectives(len(history.directions))
+        count = len(history.directions)
+        unnamed = ("objective",) if count == 1 else tuple(f"objective {number}" for number in range(1, count + 1))
+        names = history.objectives or unnamed
         own = dict(zip(names, history.directions, strict=True))
         return own if objectives is None else {name: own.get(name) or find_direction(name) for name in objectives}
     if objectives is not None:
         return {name: find_direction(name) for name in objectives}
     params = next((record.params for record in records if "objective" in record.params), {})
     return dict(zip(*read_objectives(params), strict=True))
-
-
-def _name_objectives(count: int) -> tuple[str, ...]:
-    return ("objective",) if count == 1 else tuple(f"objective {number}" for number in range(1, count + 1))
 
 
 def _describe(records: Sequence[ResultRecord], fact: Fact) -> str | None:

@@ -146,7 +146,8 @@ def _make_table(rows: tuple[SweepRow, ...], columns: list[PrintedColumn], in_col
         )
     for row in rows:
         cells = [Text(column.cell(row)) for column in columns]
-        printed.add_row(*cells, style=_choose_style(row) if in_colour else None)
+        style = "dim" if row.rank is None else "green" if row.rank == 1 or row.on_front else None
+        printed.add_row(*cells, style=style if in_colour else None)
     return printed
 
 
@@ -175,10 +176,6 @@ def _print_reasons(console: Console, table: SweepTable, heading: str, rows: tupl
 def _print_more(console: Console, count: int) -> None:
     if count > MOST_ROWS:
         console.print(Text(f"  ... and {count - MOST_ROWS:,} more, in ranking.csv"), soft_wrap=True)
-
-
-def _choose_style(row: SweepRow) -> str | None:
-    return "dim" if row.rank is None else ("green" if row.rank == 1 or row.on_front else None)
 
 
 def _write_rank(row: SweepRow) -> str:
