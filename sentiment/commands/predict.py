@@ -135,10 +135,12 @@ def _predict_all(options: argparse.Namespace, predictor: Predictor, writer: Pred
 
 
 def _read(options: argparse.Namespace) -> Iterator[str]:
-    from sentiment.data.texts import check_text, make_options, read_lines, read_texts
+    from sentiment.data.files.records import make_row
+    from sentiment.data.texts import make_options, read_lines, read_texts, take_texts
 
     if options.texts:
-        return (check_text(text, "command line", f"text {n}") for n, text in enumerate(options.texts, start=1))
+        rows = (make_row(n, text, None, has_label=False) for n, text in enumerate(options.texts, start=1))
+        return take_texts(rows, "command line", "text")
     if options.file:
         return read_texts(options.file, make_options(options.text_column or "text", options.read))
     if sys.stdin.isatty():

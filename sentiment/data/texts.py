@@ -9,7 +9,7 @@ from typing import Any, TextIO, get_args
 
 from sentiment.data.files.encoding import explain_failure
 from sentiment.data.files.formats import read_file, split_texts
-from sentiment.data.files.records import FileFormat, Quoting, ReadOptions, Row, find_text_fault
+from sentiment.data.files.records import FileFormat, Quoting, ReadOptions, Row
 from sentiment.errors import DataError
 
 READ_VALUES = {"format": get_args(FileFormat), "quoting": get_args(Quoting), "header": ("true", "false")}
@@ -43,7 +43,7 @@ def read_texts(path: Path, options: ReadOptions) -> Iterator[str]:
         path.stat()
     reading, _ = read_file(path, options)
     options.require_used(path, reading.used)
-    yield from _take_texts(reading.rows, str(path), reading.unit)
+    yield from take_texts(reading.rows, str(path), reading.unit)
 
 
 def read_lines(stream: TextIO, name: str) -> Iterator[str]:
@@ -54,10 +54,15 @@ def read_lines(stream: TextIO, name: str) -> Iterator[str]:
     Raises:
         DataError: A line that is not valid UTF-8.
     """
-    return _take_texts(split_texts(stream), name, "line")
+    return take_texts(split_texts(stream), name, "line")
 
 
-def _take_texts(rows: Iterable[Row | None], name: str, unit: str) -> Iterator[str]:
+def take_texts(rows: Iterable[Row | None], name: str, unit: str) -> Iterator[str]:
+    """Yield the texts of records, of which None is none.
+
+    Raises:
+        DataError: A record is bad.
+    """
     for row in rows:
         if row is not None and row.fault is not None:
             raise DataError(f"{name}, {unit} {row.number}: {row.fault}; mend or remove it")
@@ -70,15 +75,3 @@ def take_chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     iterator = iter(texts)
     while chunk := list(islice(iterator, size)):
         yield chunk
-
-
-def check_text(text: Any, name: str, place: str) -> str:
-    """Return a text if it is one.
-
-    Raises:
-        DataError: It is none, or not valid UTF-8.
-    """
-    fault = find_text_fault(text)
-    if fault is not None:
-        raise DataError(f"{name}, {place}: {fault}; mend or remove it")
-    return str(text)
