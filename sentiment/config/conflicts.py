@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,30 +31,22 @@ WITHOUT_MARGIN = (*PAUSING, ".NopPruner", ".WilcoxonPruner")
 """Pruners that end no trial for being behind at a validation."""
 
 
-def _is_null(value: Any) -> bool:
-    return value is None
-
-
-def _is_set(value: Any) -> bool:
-    return value is not None
-
+_is_null: Callable[[Any], bool] = partial(operator.is_, None)
+_is_set: Callable[[Any], bool] = partial(operator.is_not, None)
 
 UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] = (
     (("data.head_fraction",), {"data.keep": lambda keep: keep != "head_tail"}),
     (("data.tokenizer",), {"trainer.init_from": _is_set}),
     (("data.unlabelled_size", "data.unlabelled_path"), {"pretrain": _is_null, "trainer.teachers": _is_null}),
     (("data.repository", "data.revision"), {"data.path": _is_set}),
-    (("data.validation_fraction",), {"data.validation_path": _is_set}),
-    (("data.validation_fraction",), {"data.validation_split": _is_set}),
-    (("data.test_fraction",), {"data.test_path": _is_set}),
-    (("data.test_fraction",), {"data.test_split": _is_set}),
-    (
-        ("data.split_seed",),
-        {"data.validation_path": _is_set, "data.test_path": _is_set, "data.train_limit": _is_null},
-    ),
-    (
-        ("data.split_seed",),
-        {"data.validation_split": _is_set, "data.test_split": _is_set, "data.train_limit": _is_null},
+    *((("data.validation_fraction",), {f"data.validation_{by}": _is_set}) for by in ("path", "split")),
+    *((("data.test_fraction",), {f"data.test_{by}": _is_set}) for by in ("path", "split")),
+    *(
+        (
+            ("data.split_seed",),
+            {f"data.validation_{by}": _is_set, f"data.test_{by}": _is_set, "data.train_limit": _is_null},
+        )
+        for by in ("path", "split")
     ),
     (("data.validation_label_path",), {"data.validation_path": _is_null}),
     (("data.test_label_path",), {"data.test_path": _is_null}),
