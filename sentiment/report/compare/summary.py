@@ -11,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.errors import explaining
-from sentiment.format import format_difference, format_metric, is_share, join_names, name_metric
+from sentiment.format import (
+    find_bounds,
+    format_difference,
+    format_metric,
+    format_number,
+    is_share,
+    join_names,
+    name_metric,
+)
 from sentiment.report.compare.comparison import Comparison, Group, Pair
 from sentiment.report.draw.table import Cell, Column, DataTable, open_console, open_table, write_table
 
@@ -123,7 +131,11 @@ def _conclude_pair(metric: str, pair: Pair, groups: Mapping[str, Group]) -> str:
     )
     if difference.detectable == 0.0:
         return f"{text} ({evidence})"
-    return f"{text} ({evidence}); only differences above about {_round_up(metric, difference.detectable)} would show"
+    low, high = find_bounds(metric)
+    if difference.detectable >= high - low:
+        return f"{text} ({evidence}); values that vary so much would show no difference, however large"
+    least = _write_roughly(metric, difference.detectable)
+    return f"{text} ({evidence}); only differences above about {least} would show"
 
 
 def _evidence(metric: str, low: float, high: float, pair: Pair, first: Group, second: Group) -> str:
@@ -141,9 +153,10 @@ def _sample(pair: Pair, first: Group, second: Group) -> str:
     return f"{len(first.seeds)} and {len(second.seeds)} seeds"
 
 
-def _round_up(metric: str, value: float) -> str:
+def _write_roughly(metric: str, value: float) -> str:
     """Write to two digits: a threshold with four would promise too much."""
-    return f"{100 * value:.2g} points" if is_share(metric) else f"{value:.2g}"
+    value, unit = (100 * value, " points") if is_share(metric) else (value, "")
+    return f"{format_number(float(f'{value:.2g}'))}{unit}"
 
 
 def write_csv(comparison: Comparison, file: Path) -> None:

@@ -81,7 +81,18 @@ def test_no_difference_says_what_would_have_shown(make_run):
     comparison = compare_runs(groups_of(make_run, second=(0.92, 0.90, 0.90)))
     assert comparison.pairs[0].better is None
     assert conclude(comparison).startswith("No difference shown: rnn less transformer is 0.33 points of test accuracy")
-    assert "would show" in conclude(comparison)
+    assert "only differences above about 6.4 points would show" in conclude(comparison)
+
+
+def test_a_difference_that_would_show_is_one_that_can_be(make_run):
+    said = conclude(compare_runs(groups_of(make_run, first=(0.95, 0.96), second=(0.50, 0.955))))
+    assert said.endswith("values that vary so much would show no difference, however large.")
+    times = {"rnn": (100.0, 180.0), "transformer": (120.0, 110.0)}
+    groups = {
+        name: [make_run(name, seed, metrics={"time/latency_ms": value}) for seed, value in enumerate(values)]
+        for name, values in times.items()
+    }
+    assert "above about 630 would show" in conclude(compare_runs(groups, "time/latency_ms"))
 
 
 def test_the_lower_loss_is_better(make_run):
