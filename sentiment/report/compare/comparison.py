@@ -108,7 +108,7 @@ def compare_runs(
     _require_groups(records)
     _require_same_data(records)
     chosen, found = _choose_metric(records, metric)
-    told = note_differences([record for members in records.values() for record in members])
+    told = note_differences([record for members in records.values() for record in members], [chosen])
     notes = [*dict.fromkeys([*notes, *told]), *found, *_note_settings(records)]  # a sweep may have told it of its own
     direction = find_direction(chosen)
     rows = [_make_group(name, members, chosen) for name, members in records.items()]
@@ -120,6 +120,8 @@ def compare_runs(
         notes.append("One run each: the test is over the reviews, and says nothing about other seeds.")
     else:
         tested = [_test_seeds(*pair, chosen) for pair in itertools.combinations(rows, 2)]
+        if chosen.startswith(("val/", "test/")) and any(pair.difference for pair in tested):
+            notes.append("The test is over the seeds, on these reviews alone: what depends on them is not in it.")
     pairs = _correct(tested, direction)
     count = sum(math.isfinite(pair.p_value) for pair in pairs)
     if count > 1:

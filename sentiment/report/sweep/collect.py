@@ -63,6 +63,8 @@ WARNINGS = {
 }
 """What it means where the runs differ in a fact."""
 
+OTHER_MACHINES = "The runs were not timed on one hardware and device: a difference in time may come from it."
+
 
 class SweepMissingError(SentimentError):
     """There is nothing to report on."""
@@ -194,7 +196,7 @@ def collect_records(
         is_at_work=is_at_work,
     )
     notes = (*_note_lost(rows, is_copy), *_note_bounds(table), *_note_copies(table), *_note_ties(table))
-    return replace(table, notes=(*notes, *note_differences(records)))
+    return replace(table, notes=(*notes, *note_differences(records, tuple(known))))
 
 
 def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
@@ -338,9 +340,11 @@ def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:
     return facts
 
 
-def note_differences(records: Sequence[ResultRecord]) -> tuple[str, ...]:
-    """Say what makes a comparison of runs doubtful: other data, other code."""
-    return tuple(text for name, text in WARNINGS.items() if len(_values(records, FACTS[name])) > 1)
+def note_differences(records: Sequence[ResultRecord], metrics: Sequence[str]) -> tuple[str, ...]:
+    """Say what makes a comparison of runs by metrics doubtful: other data, other code; of times, other machines."""
+    is_timed = any(name.startswith("time/") for name in metrics)
+    warnings = WARNINGS | (dict.fromkeys(("hardware", "device"), OTHER_MACHINES) if is_timed else {})
+    return tuple({text: None for name, text in warnings.items() if len(_values(records, FACTS[name])) > 1})
 
 
 def _read_study(sweep_dir: Path, storage_url: str | None) -> tuple[StudyHistory | None, str | None, str | None]:

@@ -69,6 +69,7 @@ def test_a_clear_difference_over_seeds(make_run):
     assert pair.difference.value == pytest.approx(0.1)
     assert conclude(comparison).startswith("rnn is better than transformer by 10.00 points of test accuracy (95 %")
     assert conclude(comparison).endswith("3 seeds each).")
+    assert any("on these reviews alone" in note for note in comparison.notes)
 
 
 def test_the_sentence_is_the_same_whichever_way_round(make_run):
@@ -385,4 +386,19 @@ def test_runs_of_other_code_are_told_once(make_run):
         }
         notes = compare_runs(groups).notes
         assert len([note for note in notes if "not made by the same code" in note]) == is_told
-        assert compare_runs(groups, notes=notes).notes == notes
+        assert set(compare_runs(groups, notes=notes).notes) == set(notes)
+
+
+@pytest.mark.parametrize(("metric", "is_told"), [("time/fit_seconds", True), ("val/loss", False)])
+def test_times_of_other_machines_are_compared_with_a_warning(make_run, metric, is_told):
+    groups = groups_of(make_run)
+    tags = {"device": "cuda", "hardware": "another"}
+    groups["rnn"] = [
+        replace(run, record=replace(run.record, tags={**run.record.tags, **tags})) for run in groups["rnn"]
+    ]
+    own = {"device": "cpu (4 threads)", "hardware": "this"}
+    groups["transformer"] = [
+        replace(run, record=replace(run.record, tags={**run.record.tags, **own})) for run in groups["transformer"]
+    ]
+    told = [note for note in compare_runs(groups, metric).notes if "not timed on one hardware and device" in note]
+    assert len(told) == is_told
