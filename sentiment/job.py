@@ -292,13 +292,13 @@ def read_earlier(run: RunContext) -> dict[str, float] | None:
 
 def _has_read_others(record: ResultRecord, settings: Settings) -> bool:
     """Return whether a run read other data, models or texts than those that its settings name now."""
-    from sentiment.data.build import fingerprint_data
+    from sentiment.data.build import build_splits
     from sentiment.pretraining.run import place_words
     from sentiment.tracking.result_file import BEHIND_NAMES, FINGERPRINT_TAG, WORDS_TAG
     from sentiment.training.debugging import find_whole
 
     seen = record.tags.get(FINGERPRINT_TAG)
-    if seen is not None and find_whole(seen) != fingerprint_data(settings.data):
+    if seen is not None and find_whole(seen) != build_splits(settings.data).fingerprint:
         return True
     if BEHIND_NAMES.keys().isdisjoint(record.tags):
         return False
@@ -373,13 +373,16 @@ def _fingerprint(settings_json: str, reads_unlabelled: bool) -> str:
     Where words are learned before, or teachers answer them, reviews without labels count too. The settings come as
     JSON because a list among them (``data.labels``) cannot be the key of a cache.
     """
-    from sentiment.data.build import build_source
+    from sentiment.data.build import build_splits
     from sentiment.data.corpus import fingerprint_unlabelled
 
     adapter: TypeAdapter[DataSettings] = TypeAdapter(DataSettings)
-    source = build_source(adapter.validate_json(settings_json))
-    unlabelled = fingerprint_unlabelled(source) if reads_unlabelled else None
-    return source.fingerprint() if unlabelled is None else f"{source.fingerprint()}:{unlabelled}"
+    splits = build_splits(adapter.validate_json(settings_json))
+    unlabelled = fingerprint_unlabelled(splits.source) if reads_unlabelled else None
+    parts = [splits.content, *([] if unlabelled is None else [unlabelled])]
+    with suppress(Exception):  # what cannot be read has no splits, and the job that needs them says why
+        parts += [] if splits.draw_version == 1 else [f"draw version {splits.draw_version}"]
+    return ":".join(parts)
 
 
 def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> TrialReporter:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from sentiment.config.option import find_option
 from sentiment.config.schema import DataSettings
 from sentiment.data.cache import be_silent
-from sentiment.data.corpus import Corpus, EncodedSplit, fingerprint_corpus, prepare_corpus, prepare_unlabelled
+from sentiment.data.corpus import Corpus, EncodedSplit, SplitSource, prepare_corpus, prepare_unlabelled
 from sentiment.data.reviews import Source
 from sentiment.data.tokenizer import ReviewTokenizer
 
@@ -37,13 +37,9 @@ def split_of(settings: DataSettings) -> dict[str, Any]:
     return settings.model_dump(include={"validation_fraction", "split_seed", "train_limit"})
 
 
-def fingerprint_data(settings: DataSettings) -> str:
-    """Return the `Corpus.fingerprint` that these settings lead to, without reading the data.
-
-    Raises:
-        DataError: The data cannot be found.
-    """
-    return fingerprint_corpus(build_source(settings), split_of(settings))
+def build_splits(settings: DataSettings) -> SplitSource:
+    """Build the source, with how its reviews are split; nothing is read yet."""
+    return SplitSource(build_source(settings), split_of(settings), Path(settings.cache_dir).expanduser())
 
 
 def build_unlabelled(

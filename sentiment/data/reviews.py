@@ -37,6 +37,7 @@ class RawSplits:
         class_names: K names in index order.
         skipped_rows: Bad rows left out at the user's wish (``data.on_bad_row=skip``).
         notes: How files were read, a sentence each; printed at the start of a run.
+        draw_version: Where test reviews were drawn from train: see `sentiment.data.splits.Splits`.
     """
 
     train: Reviews
@@ -45,6 +46,7 @@ class RawSplits:
     class_names: tuple[str, ...]
     skipped_rows: int = 0
     notes: tuple[str, ...] = ()
+    draw_version: int = 1
 
 
 class Source(Protocol):

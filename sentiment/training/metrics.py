@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pkgutil import resolve_name
 from typing import Any
@@ -20,6 +20,7 @@ from sentiment.config.objective import METRICS, Metric
 from sentiment.config.schema import Settings
 from sentiment.data.corpus import Corpus
 from sentiment.errors import SentimentError
+from sentiment.format import join_names
 from sentiment.training.measures import measure_calibration_error
 
 log = logging.getLogger(__name__)
@@ -149,36 +150,26 @@ def check_metrics(settings: Settings, corpus: Corpus) -> None:
     for prefix, split in (("val/", corpus.validation), ("test/", corpus.test if settings.trainer.test else None)):
         if split is None:
             continue
-        counts = np.bincount(split.labels, minlength=len(corpus.class_names))
-        for name, reason, is_undefined in find_gaps(counts, corpus.class_names):
-            metric = f"{prefix}{name}"
-            if is_undefined and metric in settings.objectives:
+        absent, undefined = find_gaps(np.bincount(split.labels, minlength=len(corpus.class_names)), corpus.class_names)
+        reason = f"no review is of the class {join_names(absent)}"
+        for metric in (f"{prefix}{name}" for name in undefined):
+            if metric in settings.objectives:
                 faults.append(f"  {metric}: {reason}")
             else:
-                log.warning("%s %s: %s.", metric, "is undefined" if is_undefined else "lacks a class", reason)
+                log.warning("%s is undefined: %s.", metric, reason)
+        if absent:
+            log.warning("%saccuracy, and all that is measured beside it, lacks a class: %s.", prefix, reason)
     if faults:
         raise UndefinedObjectiveError(
             "An objective is undefined on these validation reviews:\n"
             + "\n".join(faults)
             + "\n-> choose another, e.g. objective=val/accuracy or val/loss, or let validation have every class: "
-            "a larger data.validation_fraction, or another data.split_seed"
+            "a larger data.validation_fraction, or more reviews of it where validation is a split of the data's own"
         )
 
 
-def find_gaps(counts: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
-    """Find the metrics that a split's classes leave undefined or incomplete, from the (K,) reviews of each class.
-
-    Yields:
-        Metric without its prefix, why, and whether it is undefined.
-    """
+def find_gaps(counts: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the classes without a review, of (K,) reviews of each, and the metrics that they leave undefined."""
     absent = [name for name, count in zip(class_names, counts, strict=True) if not count]
-    if not absent:
-        return
-    reason = f"no review is of the class {', '.join(absent)}"
-    is_single = len(absent) == len(class_names) - 1
-    if is_single or len(class_names) > 2:
-        yield "auroc", reason, is_single
-    if is_single:
-        yield "mcc", reason, True
-    if len(class_names) > 2 or not counts[1]:
-        yield "f1", reason, len(class_names) == 2
+    undefined = ["auroc", "mcc"] if len(absent) == len(class_names) - 1 else []
+    return absent, [*undefined, *(["f1"] if len(class_names) == 2 and not counts[1] else [])]

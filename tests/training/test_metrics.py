@@ -16,7 +16,7 @@ from sentiment.config import objective
 from sentiment.config.schema import AdamSettings, ConstantSettings
 from sentiment.data.batching import Batch
 from sentiment.training import metrics as metrics_module
-from sentiment.training.metrics import MetricError, SplitMetrics, UndefinedObjectiveError
+from sentiment.training.metrics import MetricError, SplitMetrics, UndefinedObjectiveError, check_metrics
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.run import train_and_test
 
@@ -166,6 +166,13 @@ def test_an_undefined_metric_is_no_objective(objective, small_settings, small_co
     with pytest.raises(UndefinedObjectiveError, match=r"val/(auroc|f1): no review is of the class "):
         train_and_test(small_settings("model=rnn", f"objective={objective}"), corpus, tmp_path, reporter)
     assert reporter.reports == []
+
+
+def test_a_class_that_a_split_lacks_is_told_of_all_metrics(small_settings, small_corpus, caplog):
+    corpus = replace(small_corpus, class_names=("negative", "positive", "mixed"))
+    check_metrics(small_settings("model=rnn"), corpus)
+    lacking = "accuracy, and all that is measured beside it, lacks a class: no review is of the class mixed."
+    assert [record.message for record in caplog.records] == [f"val/{lacking}", f"test/{lacking}"]
 
 
 def test_an_undefined_metric_is_said_once_and_recorded_as_such(
