@@ -7,6 +7,7 @@ that is closed (SIGHUP) with 129. An error written for people (`SentimentError`)
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -16,6 +17,11 @@ from types import FrameType, TracebackType
 
 from sentiment.errors import SIGHUP_EXIT_CODE, SIGTERM_EXIT_CODE, SentimentError, find_full_disk
 from sentiment.format import mask_passwords
+
+OF_A_NAME = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+"""What the system says of a file that a person named, or closed."""
+
+LONGEST_NAME = 200
 
 
 def install_exits() -> None:
@@ -36,6 +42,10 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
             return
         if isinstance(error, SentimentError):
             print(f"\n{mask_passwords(str(error))}", file=sys.stderr)
+            return
+        if isinstance(error, OSError) and error.filename is not None and error.errno in OF_A_NAME:
+            name = str(error.filename)[:LONGEST_NAME]
+            print(f"\n{name}: {error.strerror}\n-> mind who owns it and what it is, or name another", file=sys.stderr)
             return
         if isinstance(error, KeyboardInterrupt):
             print("\nStopped by Ctrl-C.", file=sys.stderr)

@@ -58,6 +58,13 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def read_path(text: str) -> Path:
+    """Read a path, as the `type` of an argument: in ``--output=~/a`` no shell writes the ``~`` out."""
+    from sentiment.config.home import expand_home
+
+    return expand_home(text)
+
+
 def add_tracking_uri(
     parser: argparse.ArgumentParser, meaning: str = "MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)"
 ) -> None:
@@ -73,7 +80,7 @@ def add_page_arguments(parser: argparse.ArgumentParser, *, output: str, log: str
         output: The default of ``--output``, in words.
         log: What ``--log`` does.
     """
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"where to write (default: {output})")
+    parser.add_argument("--output", type=read_path, metavar="FOLDER", help=f"where to write (default: {output})")
     parser.add_argument(
         "--mistakes", type=whole_number(0), default=12, metavar="N",
         help="mistakes shown, the most confident first (12)",

@@ -9,10 +9,9 @@ python -m sentiment compare SWEEP/0,SWEEP/1,SWEEP/2 OTHER_SWEEP       # two grou
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import add_tracking_uri
+from sentiment.commands.arguments import add_tracking_uri, read_path
 
 if TYPE_CHECKING:
     from sentiment.tracking.runs import StoredRun
@@ -31,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--by", metavar="KEY", help="group one sweep by this setting, e.g. model.pooling")
     parser.add_argument("--metric", help="what to compare (default: test/accuracy where all have it, else validation)")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table, numbers in full, to this file")
+    parser.add_argument("--csv", type=read_path, metavar="FILE", help="write the table, numbers in full, to this file")
     add_tracking_uri(parser)
 
 

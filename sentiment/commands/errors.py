@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sentiment.commands.arguments import add_page_arguments, add_tracking_uri
+from sentiment.commands.arguments import add_page_arguments, add_tracking_uri, read_path
 
 SUMMARY = "see where a run is wrong: confusion, calibration, length, negation, and its most confident mistakes"
 
@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("run_name", metavar="RUN", help="a run: its folder, SWEEP/NUMBER, or its MLflow run id")
     parser.add_argument("--split", choices=("test", "validation"), help="default: test where the run was tested")
-    parser.add_argument("--data-path", type=Path, metavar="PATH", help="where the run's data lies now, if it moved")
+    parser.add_argument(
+        "--data-path", type=read_path, metavar="PATH", help="where the run's data lies now, if it moved"
+    )
     add_page_arguments(parser, output="errors_SPLIT in its folder", log="log the page on the run in MLflow")
     add_tracking_uri(parser)
 

@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import CollectPairs, add_page_arguments, add_tracking_uri, refuse_unread
+from sentiment.commands.arguments import CollectPairs, add_page_arguments, add_tracking_uri, read_path, refuse_unread
 from sentiment.errors import SentimentError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run, bundle, checkpoint or registered model, as for predict (default: latest run)",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--file", type=Path, help="labelled reviews: whatever data=files reads")
+    what.add_argument("--file", type=read_path, help="labelled reviews: whatever data=files reads")
     what.add_argument(
         "--data",
         nargs="+",

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 
-from sentiment.commands.arguments import CollectPairs
+from sentiment.commands.arguments import CollectPairs, read_path
 
 SUMMARY = "write the tables and figures of an experiment in experiments/ from its stored results"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the experiment's, e.g. experiments/pooling")
+    parser.add_argument("folder", type=read_path, metavar="FOLDER", help="the experiment's, e.g. experiments/pooling")
     parser.add_argument(
         "--collect",
         action=CollectPairs,

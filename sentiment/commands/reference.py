@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sentiment import atomic
+from sentiment.commands.arguments import read_path
 from sentiment.errors import SentimentError, explaining
 
 SUMMARY = "write the pages on the configuration, docs/configuration/, from the schemas"
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; fail and name the pages that are stale")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=read_path,
         metavar="FOLDER",
         help="folder of the pages (default: docs/configuration/ of the project)",
     )

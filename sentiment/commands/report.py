@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from sentiment.commands.arguments import add_tracking_uri, refuse_unread
+from sentiment.commands.arguments import add_tracking_uri, read_path, refuse_unread
 
 SUMMARY = "write a page about a sweep that opens offline, with its plots as PNG and its tables as CSV"
 
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a sweep's folder, its name under multirun/, or its MLflow parent run; without it: the latest sweep",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="where to write; else report/ in the sweep's folder"
+        "--output", type=read_path, metavar="FOLDER", help="where to write; else report/ in the sweep's folder"
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     add_tracking_uri(parser, "MLflow store, for a sweep that ran on another machine")

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There is no such folder, or the store does not take everything.
     """
-    from sentiment.config.home import read_portable
+    from sentiment.config.home import expand_home, read_portable
     from sentiment.credentials import anchor_store, is_same_store
     from sentiment.errors import TrackingError
     from sentiment.format import format_count, join_names
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.tracking.result_file import PARENT_FILE
 
     root = stored_runs.MULTIRUN_DIR
-    places = [root] if options.folder is None else [Path(options.folder).expanduser(), root / options.folder]
+    places = [root] if options.folder is None else [expand_home(options.folder), root / options.folder]
     folder = next(filter(find_outboxes, places), None)
     if folder is None and options.folder is None:
         print(f"Nothing is to be delivered: there is no run for MLflow under {root} yet.")

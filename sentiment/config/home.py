@@ -22,6 +22,11 @@ OWN_FOLDER = "${project_dir:}"
 """How the project's folder is written in YAML and in every record, so that a project can be moved."""
 
 
+def expand_home(text: str) -> Path:
+    """Return a path with ``~`` as a shell writes it out; where there is no such person, as it stands."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises where there is no such person
+
+
 def write_portable(text: str) -> str:
     """Return text with the project's folder written as `OWN_FOLDER`."""
     return re.sub(rf"(?<![\w.-]){re.escape(str(PROJECT_DIR))}(?![\w.-])", lambda _: OWN_FOLDER, text)

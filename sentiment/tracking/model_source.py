@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment.config.home import expand_home
 from sentiment.errors import ModelFileError, TrackingError
 from sentiment.tracking.outbox import BUNDLE_SETTINGS
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result_of
@@ -75,7 +76,7 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
     """
     if name is None:
         return _of_run(find_latest_run(multirun_dir))
-    path = Path(name).expanduser()
+    path = expand_home(name)
     if path.suffix == ".ckpt":
         return _of_checkpoint(path)
     if path.is_file():

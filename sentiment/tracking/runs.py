@@ -6,13 +6,14 @@ import difflib
 import re
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from sentiment.config.home import PROJECT_DIR, find_tracking_uri, read_portable
+from sentiment.config.home import PROJECT_DIR, expand_home, find_tracking_uri, read_portable
 from sentiment.config.schema import Settings
 from sentiment.credentials import anchor_store, name_server
 from sentiment.errors import TrackingError
@@ -179,7 +180,7 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
     folder = find_folder(name, multirun_dir)
     if folder is not None:
         found = _read_folder(folder)
-        if folder != Path(name).expanduser():
+        if folder != expand_home(name):
             _refuse_mistaken_trial(name, found, folder)
         return found
     if RUN_ID.fullmatch(name):
@@ -229,7 +230,7 @@ def make_temporary_folder() -> Path:
 
 def find_folder(name: str, multirun_dir: Path) -> Path | None:
     """Find the folder of a run, or of runs, by its path or its name under `multirun_dir`; None where there is none."""
-    for folder in (Path(name).expanduser(), multirun_dir / name):
+    for folder in (expand_home(name), multirun_dir / name):
         if name and folder.is_dir() and next(folder.rglob(RESULT_FILE), None) is not None:
             return folder
     return None
@@ -238,8 +239,9 @@ def find_folder(name: str, multirun_dir: Path) -> Path | None:
 def _find_id(run_id: str, multirun_dir: Path, name: str) -> Path | None:
     """Find the folder whose file names an MLflow run; read as text, so that a damaged record is no hindrance."""
     for file in sorted(multirun_dir.rglob(name)):
-        if re.search(rf'"run_id":\s*"{run_id}"', file.read_text(encoding="utf-8", errors="replace")):
-            return file.parent
+        with suppress(PermissionError):  # a run of somebody else, who keeps it closed
+            if re.search(rf'"run_id":\s*"{run_id}"', file.read_text(encoding="utf-8", errors="replace")):
+                return file.parent
     return None
 
 

@@ -27,6 +27,13 @@ def test_a_number_outside_its_bounds_is_refused(capsys, words, refused):
     assert refused in capsys.readouterr().err
 
 
+def test_home_is_written_out_where_a_shell_does_not(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    parse = build_parser().parse_args
+    assert parse(["report", "x", "--output=~/y"]).output == parse(["report", "x", "--output", "/home/me/y"]).output
+    assert str(parse(["compare", "x", "--csv=~nobody-at-all/y"]).csv) == "~nobody-at-all/y"
+
+
 def test_a_label_alone_does_not_leave_its_reviews_out(capsys):
     for label in ("pos", "=positive", " ="):
         with pytest.raises(SystemExit):

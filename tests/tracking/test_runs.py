@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.tracking.mlflow.evaluation import record_evaluation
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.result_file import write_result
+from sentiment.tracking.result_file import RESULT_FILE, write_result
 from sentiment.tracking.runs import (
     choose_tracking_uri,
     find_latest_run,
@@ -147,6 +148,26 @@ def test_the_number_of_a_job_is_not_taken_for_that_of_a_trial(find, tmp_path, mo
 def test_a_name_for_several_runs_is_refused_where_one_is_needed(find):
     with pytest.raises(TrackingError, match=r"holds 2 runs, but one is needed(.|\n)*sweep/0"):
         find("sweep")
+
+
+def test_a_closed_file_of_somebody_else_hides_no_other_run(sweep, find, tmp_path, monkeypatch):
+    closed = tmp_path / "multirun/a/0" / RESULT_FILE
+    closed.parent.mkdir(parents=True)
+    closed.touch()
+    read = Path.read_text
+
+    def refuse(file, *arguments, **options):
+        if file == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return read(file, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)  # root may read whatever there is
+    assert find(run_ids(sweep)[1]).folder == tmp_path / "multirun/sweep/0"
+
+
+def test_nobody_is_at_home_where_there_is_no_such_person(find):
+    with pytest.raises(TrackingError, match="no run '~nobody-at-all/sweep'"):
+        find("~nobody-at-all/sweep")
 
 
 def test_an_unknown_name_lists_what_is_near(find):

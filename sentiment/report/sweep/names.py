@@ -6,6 +6,7 @@ import difflib
 import logging
 from pathlib import Path
 
+from sentiment.config.home import expand_home
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.closing import close_killed
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
@@ -63,7 +64,7 @@ def find_sweep(name: str, multirun_dir: Path) -> Path:
     Raises:
         SentimentError: There is none; the message names those that are called alike.
     """
-    for folder in (Path(name).expanduser(), multirun_dir / name):
+    for folder in (expand_home(name), multirun_dir / name):
         if folder.is_dir():
             return folder.resolve()
     known = list_sweeps(multirun_dir)
