@@ -54,6 +54,17 @@ def replace_repository(loader: ConfigLoader, make: Callable[[Any], Any]) -> None
     loader.repository = make(loader.repository)
 
 
+def read_folder(loader: ConfigLoader, folder: Path) -> None:
+    """Let a loader read the config files of one more folder, as ``--config-dir`` does."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.config_search_path import SearchPathQuery
+
+    assert isinstance(loader, ConfigLoaderImpl), f"unknown kind of config loader: {type(loader).__name__}"
+    path = loader.config_search_path
+    path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    loader.repository.initialize_sources(path)
+
+
 def begin_jobs() -> None:
     """Register Hydra's resolvers, as a sweeper does before its first job."""
     from hydra.core.utils import setup_globals

@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hydra import compose
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.global_hydra import GlobalHydra
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
@@ -69,10 +70,11 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def composed_once() -> Iterator[None]:
     """The check of a command line composes equal choices once for all tests of a module."""
-    composed: dict[tuple[tuple[str, ...], bool], bytes] = {}
+    composed: dict[tuple[object, ...], bytes] = {}
 
     def compose_once(name: str, overrides: list[str], *, return_hydra_config: bool) -> DictConfig:
-        key = (*overrides,), return_hydra_config
+        folders = (source.path for source in GlobalHydra.instance().config_loader().get_sources())
+        key = (name, *folders, *overrides, return_hydra_config)
         if key not in composed:
             composed[key] = pickle.dumps(compose(name, overrides, return_hydra_config=return_hydra_config))
         config: DictConfig = pickle.loads(composed[key])

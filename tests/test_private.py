@@ -69,6 +69,13 @@ def check_repository():
     assert "config" in {str(path).removesuffix(".yaml") for path in asked}
 
 
+def check_folder():
+    with initialize_config_dir(CONF), TemporaryDirectory() as folder:
+        (Path(folder) / "own.yaml").write_text("seed: 7")
+        private.read_folder(GlobalHydra.instance().config_loader(), Path(folder))
+        assert compose("own").seed == 7
+
+
 def check_resolvers():
     OmegaConf.clear_resolver("hydra")
     private.begin_jobs()
@@ -238,6 +245,7 @@ def check_launcher():
 CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "parse_arguments": ("hydra-core", check_arguments),
     "replace_repository": ("hydra-core", check_repository),
+    "read_folder": ("hydra-core", check_folder),
     "begin_jobs": ("hydra-core", check_resolvers),
     "run_job": ("hydra-core", check_run_job),
     "copying_quickly": ("omegaconf", check_copies),

@@ -104,6 +104,25 @@ def require_folders(folders: Mapping[str, str | Path | None]) -> list[Fault]:
     ]
 
 
+def find_hidden(folders: Sequence[Path], groups: Sequence[str]) -> list[Fault]:
+    """Return the faults of files that Hydra would not read, as one of that name lies in a folder that comes before.
+
+    Args:
+        folders: Folders of config files, in the order in which Hydra looks; who names one means what is in it.
+        groups: The config groups.
+    """
+    faults, patterns = [], ("*.yaml", *(f"{group}/*.yaml" for group in groups), "hydra/**/*.yaml")
+    for number, folder in enumerate(folders):
+        for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
+            found = [before / file.relative_to(folder) for before in folders[:number]]
+            hiding = next((other for other in found if other.is_file()), None)
+            if hiding is not None and hiding.read_bytes() != file.read_bytes():
+                faults.append(
+                    Fault(str(file), f"is hidden by {hiding}, which Hydra finds first", "give it another name")
+                )
+    return faults
+
+
 def require_config(loader: ConfigLoader, name: str) -> list[Fault]:
     """Return the fault of a primary config, ``--config-name``, that is not there."""
     known = [option for option in loader.get_group_options("") if not option.startswith("_")]

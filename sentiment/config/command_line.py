@@ -26,7 +26,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
-from sentiment.config.broken import explaining_breaks, require_config, require_folders, shorten
+from sentiment.config.broken import explaining_breaks, find_hidden, require_config, require_folders, shorten
 from sentiment.config.conflicts import (
     UnreadKeys,
     find_lost_interpolations,
@@ -47,7 +47,7 @@ from sentiment.config.points import explain_intervals, explain_sweep, find_unlis
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
-from sentiment.private import parse_arguments
+from sentiment.private import parse_arguments, read_folder
 
 UNCOMPOSABLE = (*COMPOSE_ERRORS, ValueError)
 """What composing raises; ValueError: a group that is set to null or to a number."""
@@ -94,10 +94,12 @@ def check_command_line(
         config_dir = (config_dir.parent / options.config_path).resolve()  # as Hydra does: from the folder of run.py
     named = {"--config-dir": options.config_dir, "--config-path": config_dir if options.config_path else None}
     faults = require_folders(named)
-    folders = [config_dir, *([Path(options.config_dir)] if options.config_dir else [])]
+    folders = [config_dir, *([Path(options.config_dir).resolve()] if options.config_dir else [])]
     if not faults:
         with initialize_config_dir(str(config_dir)):
             loader = GlobalHydra.instance().config_loader()
+            for folder in folders[1:]:
+                read_folder(loader, folder)
             faults = require_config(loader, config_name)
             if not faults:
                 with explaining_breaks(folders, options.overrides):
@@ -136,10 +138,6 @@ class CommandLineCheck:
         self.searches = searches
         self.multirun: bool = options.multirun
         self.lines: list[str] = list(options.overrides)
-        self.search_path: list[str] = []
-        self.config_dirs = [Path(options.config_dir).resolve()] if options.config_dir else []
-        if self.config_dirs:
-            self.search_path = [f"hydra.searchpath=[file://{self.config_dirs[0]}]"]
         self.loader = GlobalHydra.instance().config_loader()
         self.groups = [group for group in self.loader.list_groups("") if group != "hydra"]
         self.composers = {
@@ -170,6 +168,8 @@ class CommandLineCheck:
             self.unread = UnreadKeys(named, [override.key_or_group for override in [*space, *swept]])
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
+        sources = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
+        faults += find_hidden(sources, self.groups)
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
             for find in (
@@ -309,7 +309,7 @@ class CommandLineCheck:
     def _list_files(self, group: str, option: str) -> list[Path]:
         """List where the file of an option may be."""
         folders = [Path(source.path) for source in self.loader.get_sources() if source.scheme() == "file"]
-        return [folder / group / f"{option}.yaml" for folder in [*folders, *self.config_dirs]]
+        return [folder / group / f"{option}.yaml" for folder in folders]
 
     def _explain_value(self, override: Override, choices: list[Override]) -> Fault:
         key = override.key_or_group
@@ -354,4 +354,4 @@ class CommandLineCheck:
         return config
 
     def _compose_pickled(self, overrides: tuple[str, ...]) -> bytes:
-        return pickle.dumps(compose(self.config_name, [*self.search_path, *overrides], return_hydra_config=True))
+        return pickle.dumps(compose(self.config_name, list(overrides), return_hydra_config=True))

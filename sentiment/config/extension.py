@@ -303,6 +303,11 @@ def _check(option: Option, target: type) -> None:
             else f"registered in {_show(Path(inspect.getfile(other)))} already"
         )
         raise ExtensionError(f"{group}={name} is {where}", f"choose another name than {', '.join(sorted(taken))}")
+    file = PROJECT_DIR / "conf" / group / f"{name}.yaml"
+    if file.is_file() and OmegaConf.load(file).get("name") != name:  # one of the extension itself comes first, too
+        raise ExtensionError(
+            f"{_show(file)} comes before {group}={name}, and says nothing of it", f"name: {name} in it, or another name"
+        )
     absent = [method for method in rules.methods if not callable(getattr(target, method, None))]
     if absent:
         raise ExtensionError(f"{target.__name__} has no {', '.join(absent)}", f"write it: {group} takes a {rules.form}")

@@ -242,6 +242,37 @@ def test_options_that_leave_the_sweep_alone_can_be_swept(tmp_path):
     assert find_faults("--config-dir", str(tmp_path), "-m", "experiment=seed1,seed2") == {}
 
 
+def write_options(folder, **files: str):
+    for name, text in files.items():
+        group, _, option = name.partition("_")
+        (folder / group).mkdir(parents=True, exist_ok=True)
+        (folder / group / f"{option}.yaml").write_text(text)
+    return str(folder)
+
+
+def test_a_file_that_another_one_hides_is_refused(tmp_path):
+    mine = write_options(tmp_path / "mine", trainer_auto="max_epochs: 3\n", trainer_short="max_epochs: 3\n")
+    theirs = write_options(tmp_path / "theirs", model_rnn="depth: 2\n", trainer_short="max_epochs: 4\n")
+    pruners = write_options(tmp_path / "theirs/hydra/sweeper", pruner_promotion="min_resource: 2\n")
+    shutil.copy(PROJECT_DIR / "conf/trainer/cpu.yaml", tmp_path / "mine/trainer")  # the same is no other
+    (problem, _) = find_faults("--config-dir", mine)[f"{mine}/trainer/auto.yaml"]
+    assert problem == f"is hidden by {PROJECT_DIR}/conf/trainer/auto.yaml, which Hydra finds first"
+    hidden = find_faults("--config-dir", mine, f"hydra.searchpath=[file://{theirs}]")
+    assert list(hidden) == [
+        f"{mine}/trainer/auto.yaml", f"{pruners}/pruner/promotion.yaml", f"{theirs}/model/rnn.yaml",
+        f"{theirs}/trainer/short.yaml",
+    ]  # fmt: skip
+
+
+def test_folders_of_ones_own_are_read_as_hydra_reads_them(tmp_path):
+    mine = write_options(tmp_path / "mine", **{"_mine": "defaults: [config, _self_]\nmodel: {depth: 999}\n"})
+    theirs = write_options(tmp_path / "theirs", model_big="defaults: [rnn, _self_]\ndepth: 98\n")
+    faults = find_faults("--config-dir", mine, "--config-name", "mine")
+    assert "999 is out of range" in faults["model.depth"][0]
+    faults = find_faults("--config-dir", mine, f"hydra.searchpath=[file://{theirs}]", "model=big")
+    assert "98 is out of range" in faults["model.depth"][0]
+
+
 def test_an_experiment_that_does_not_say_where_its_keys_belong_is_explained(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("model:\n  depth: 3\nseed: 4\n")

@@ -318,6 +318,13 @@ def test_the_name_of_a_built_in_option_is_refused(write):
     assert "ngram, rnn, transformer" in remedy
 
 
+@pytest.mark.parametrize("name", ["both", "mlflow", "tensorboard", "none"])
+def test_the_name_of_a_file_that_would_come_before_is_refused(write, name):
+    [(_, problem, remedy)] = read_faults(write(diary=TRACKER.replace('"diary"', f'"{name}"')))
+    assert problem == f"conf/tracking/{name}.yaml comes before tracking={name}, and says nothing of it"
+    assert "another name" in remedy
+
+
 def test_nothing_can_be_added_later(write):
     write()
 
