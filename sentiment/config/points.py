@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -54,7 +55,7 @@ def list_values(override: Override) -> list[Override]:
 
 
 def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault]:
-    """Return the fault of a sweep that is no list of different points, or of more than anybody trains.
+    """Return the fault of a sweep that is no list of different points, of none, or of more than anybody trains.
 
     To Hydra ``seed`` and ``++seed`` are two keys: it would run each value of the one with each of the other, of which
     only the later counts. Where the whole grid runs, it would refuse an interval when the sweep has begun, and the list
@@ -70,7 +71,7 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
         if is_swept and (one.key_or_group, one.package) == (other.key_or_group, other.package):
             problem = f"{one.input_line} and {other.input_line} set the same key, so several jobs would be one"
             return [Fault(one.key_or_group, problem, "leave one of them out")]
-    points = 1
+    points = 1.0
     for override in by_key.values():
         sweep = override.value()
         if is_grid and isinstance(sweep, IntervalSweep):
@@ -80,12 +81,21 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
         if isinstance(sweep, RangeSweep) and sweep.start is not None and sweep.stop is not None:
             if not sweep.step:
                 return [Fault(override.key_or_group, f"{override.get_value_string()} never ends", "give it a step")]
-            count = int(abs(float(sweep.stop) - float(sweep.start)) / abs(float(sweep.step)))
+            count = max(0.0, (float(sweep.stop) - float(sweep.start)) / float(sweep.step))
         else:
-            count = len(list_values(override)) if override.is_sweep_override() else 1
+            values = Counter(repr(one.value()) for one in list_values(override))
+            count = values.total()
+            if doubled := [value for value, times in values.items() if times > 1]:
+                problem = (
+                    f"{override.get_value_string()} names {doubled[0]} more than once, so several jobs would be one"
+                )
+                return [Fault(override.key_or_group, problem, "name each value once")]
+        if not count:
+            problem = f"{override.get_value_string()} stands for no value, so nothing would run"
+            return [Fault(override.key_or_group, problem, "name one or several: KEY=A,B, range(FIRST,END) or glob(a*)")]
         points *= max(count, 1)
         if points > MOST_POINTS:
-            problem = f"{override.get_value_string()} makes it {points:,} jobs, more than {MOST_POINTS:,}"
+            problem = f"{override.get_value_string()} makes it {points:,.0f} jobs, more than {MOST_POINTS:,}"
             return [Fault(override.key_or_group, problem, "name fewer values, or draw from them: search=study")]
     return []
 

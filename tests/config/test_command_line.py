@@ -446,6 +446,10 @@ def test_what_some_run_reads_may_be_set(arguments):
         (["-m", "seed=0,1,2", "++seed=5"], "seed", "++seed=5 and seed=0,1,2 set the same key"),
         (["-m", "+hydra.sweeper.params={seed:'0,1,2'}", "++seed=5"], "seed", "set the same key"),
         (["-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "seed=0,1", "++seed=5"], "seed", "same"),
+        (["-m", "model=glob(x*)"], "model", "glob(x*) stands for no value, so nothing would run"),
+        (["-m", "seed=range(3,0)", "model=rnn"], "seed", "range(3,0) stands for no value"),
+        (["-m", "+hydra.sweeper.params={seed:'range(2,2)'}"], "seed", "range(2,2) stands for no value"),
+        (["-m", "optimizer.lr=1e-3,0.001"], "optimizer.lr", "names 0.001 more than once"),
     ],
 )
 def test_what_hydra_would_stumble_over_in_the_middle_of_a_sweep_or_run_twice_is_a_fault_before(arguments, key, problem):
