@@ -304,7 +304,9 @@ def _check(option: Option, target: type) -> None:
         )
         raise ExtensionError(f"{group}={name} is {where}", f"choose another name than {', '.join(sorted(taken))}")
     file = PROJECT_DIR / "conf" / group / f"{name}.yaml"
-    if file.is_file() and OmegaConf.load(file).get("name") != name:  # one of the extension itself comes first, too
+    if (
+        file.is_file() and OmegaConf.select(OmegaConf.load(file), "name") != name
+    ):  # one of the extension itself comes first, too
         raise ExtensionError(
             f"{_show(file)} comes before {group}={name}, and says nothing of it", f"name: {name} in it, or another name"
         )

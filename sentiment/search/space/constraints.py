@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ MOST_BITS = 2048
 
 MOST_DIGITS = 100
 
+NO_TEXT = re.compile(r"[-+]?[\d_.]+(e[-+]?\d+)?|true|false|null", re.IGNORECASE)
+"""What a configuration reads as a number, a boolean or null where no quotes keep it a text."""
+
 
 def _calculate(operation: Callable[..., Any]) -> Callable[..., Any]:
     """Bound an operation: it takes numbers alone, neither texts nor lists, and gives no number beyond `MOST_BITS`."""
@@ -48,6 +52,19 @@ def _calculate(operation: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return bounded
+
+
+def _compare(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse a text that reads like a number against a number: ``4 != '4'`` is always true, whatever was meant."""
+
+    def compared(one: Any, other: Any) -> Any:
+        for value in other if isinstance(other, list | tuple) else [other]:
+            text, plain = (one, value) if isinstance(one, str) else (value, one)
+            if isinstance(text, str) and not isinstance(plain, str) and NO_TEXT.fullmatch(text):
+                raise TypeError(f"the text {text!r} is never {plain!r}")
+        return operation(one, other)
+
+    return compared
 
 
 def _round(number: float, digits: int = 0) -> float:
@@ -81,10 +98,10 @@ _ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
     ast.UAdd: operator.pos, ast.USub: operator.neg, ast.Invert: operator.invert,
 }  # fmt: skip
 _COMPARISONS: dict[type[ast.AST], Callable[..., Any]] = {
-    ast.Not: operator.not_, ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.Not: operator.not_, ast.Eq: _compare(operator.eq), ast.NotEq: _compare(operator.ne),
     ast.Is: operator.is_, ast.IsNot: operator.is_not,
     ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Lt: operator.lt, ast.LtE: operator.le,
-    ast.In: lambda item, items: item in items, ast.NotIn: lambda item, items: item not in items,
+    ast.In: _compare(lambda item, items: item in items), ast.NotIn: _compare(lambda item, items: item not in items),
 }  # fmt: skip
 _OPERATORS = {**{kind: _calculate(operation) for kind, operation in _ARITHMETIC.items()}, **_COMPARISONS}
 _SYNTAX = (

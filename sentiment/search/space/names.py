@@ -17,6 +17,11 @@ from sentiment.nearest import nearest
 from sentiment.search.options import StudyOptions
 from sentiment.search.space.constraints import Constraints
 
+SEED_KEY = "hydra.sweeper.seed_key"
+
+WORDS = {"true": "True", "false": "False", "null": "None"}
+"""What YAML and a constraint call differently."""
+
 
 def find_unknown_names(
     options: StudyOptions,
@@ -34,7 +39,7 @@ def find_unknown_names(
     """
     names = {(item.text, key) for item in Constraints.parse(options.constraints).items for key in item.keys}
     if options.repeats > 1 or options.seed_key != "seed":  # the default: who repeats nothing needs no such key
-        names.add(("hydra.sweeper.seed_key", options.seed_key))
+        names.add((SEED_KEY, options.seed_key))
     branches = options.branches or {}
     # A command line may narrow the space to options that lack a key: those that the files let choose count, too.
     written = [f"{key}={option}" for key in options.params or {} for option in loader.get_group_options(key)]
@@ -55,6 +60,10 @@ def find_unknown_names(
         if name not in known:
             guess = nearest(name, sorted(known))
             remedy = f"did you mean {guess}?" if guess else "name a key that some point of the search has"
+            if "." not in name and place != SEED_KEY:
+                remedy = (
+                    f"write {WORDS[name]}" if name in WORDS else f"a text stands in quotes: '{name}'; else {remedy}"
+                )
             faults.append(Fault(place, f"there is no key {name}", remedy))
     for condition in branches:
         group, _, option = condition.partition("=")

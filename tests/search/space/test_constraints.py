@@ -22,6 +22,9 @@ from sentiment.search.space.constraints import Constraints
         ("x == (2 if y else 3)", {"x": 3, "y": False}, True),
         ("  x > 1 ", {"x": 1}, False),
         ("x is not None", {"x": None}, False),
+        ("x != 'wide'", {"x": 3}, True),
+        ("x != None", {"x": 3}, True),
+        ("x in (None, 2, 'auto')", {"x": 2}, True),
     ],
 )
 def test_an_expression_holds_or_not(text, values, holds):
@@ -82,7 +85,16 @@ def test_every_unreadable_constraint_is_told_at_once():
 
 @pytest.mark.parametrize(
     ("text", "values"),
-    [("x % y == 0", {"x": 1, "y": 0}), ("x < 3", {"x": "a"}), ("x ** y > 1", {"x": 9, "y": 10**9})],
+    [
+        ("x % y == 0", {"x": 1, "y": 0}),
+        ("x < 3", {"x": "a"}),
+        ("x ** y > 1", {"x": 9, "y": 10**9}),
+        ("x != '4'", {"x": 4}),
+        ("x not in ['1', '2']", {"x": 1}),
+        ("x == 4", {"x": "4"}),
+        ("x != 'true'", {"x": True}),
+        ("x != 'null'", {"x": None}),
+    ],
 )
 def test_a_constraint_that_cannot_be_evaluated_says_where(text, values):
     with pytest.raises(ConfigError, match="cannot be evaluated at x=") as caught:

@@ -68,6 +68,14 @@ def test_a_constraint_holds_of_the_configuration_that_the_point_composes(list_tr
         assert list_tried(constraint, *overrides) == tried
 
 
+@pytest.mark.parametrize(
+    ("constraint", "remedy"), [("x != true", "write True"), ("shape == round", "a text stands in quotes: 'round'")]
+)
+def test_a_word_without_quotes_is_no_key(list_tried, constraint, remedy):
+    with pytest.raises(StudyEndedError, match=remedy):
+        list_tried(constraint)
+
+
 def test_a_searched_option_goes_with_what_it_says(list_tried, sweep, tmp_path):
     study = sweep(
         "x=1,2,3", "shape=flat,round", GRID, "hydra.sweeper.constraints=['x < shape.size']",
