@@ -29,7 +29,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
-from sentiment.flat import is_within
+from sentiment.flat import flatten, is_within
 from sentiment.private import BASIC_LAUNCHER
 from sentiment.search import prior
 from sentiment.search.application import Application
@@ -55,6 +55,9 @@ from sentiment.search.study.population import PopulationPruner, can_change
 log = logging.getLogger(__name__)
 
 _NOWHERE = object()
+
+NOTHING = "optuna.pruners.NopPruner"
+"""What ``hydra/sweeper/pruner=none`` stands for, and no pruner at all."""
 
 CustomSpace = Callable[[DictConfig, optuna.Trial], None]
 """An application's own search space: draws further parameters of a trial."""
@@ -161,7 +164,7 @@ class Search:
             repeats=RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize),
             working_dir=working_dir,
             study_dir=(working_dir / str(config.hydra.sweep.dir)).resolve(),
-            reader=PointReader(space),
+            reader=PointReader(space, is_valid=is_valid),
         )
 
     @property
@@ -206,7 +209,7 @@ class Search:
         is_valid = make_validity(self.options.constraints, space, self.config, self.composer.compose)
         known = frozenset(map(name_key, names)) | {self.repeats.seed_key}
         fixed = self._read_fixed(known - {name_key(parameter.name) for parameter in space.parameters})
-        reader = PointReader(space, definition.defaults, fixed, known)
+        reader = PointReader(space, definition.defaults, fixed, known, is_valid)
         return replace(
             self,
             space=space,
@@ -427,7 +430,19 @@ class Search:
             repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
             objectives=self.options.metric_names or (),
             defaults=self._read_fixed({self.repeats.seed_key}),
+            constraints=list(self.options.constraints),
+            way=self._describe_way(),
         )
+
+    def _describe_way(self) -> dict[str, str]:
+        """Write how the study is searched: the sampler and the pruner with their keys, and the pruner's margin."""
+        options = self.options
+        parts = {"sampler": options.sampler, "pruner": None if options.extend else options.pruner}
+        found: dict[str, str] = {"margin": f"{options.margin:g}"}
+        for name, part in parts.items():
+            keys = {f"{name}.{key}": str(value) for key, value in flatten(part or {}).items()}
+            found |= {name: keys.pop(f"{name}._target_", NOTHING), **keys}
+        return {key: text for key, text in found.items() if not key.endswith(".seed")}
 
     def _describe_settings(self) -> dict[str, str]:
         """Resolve what the trials share.

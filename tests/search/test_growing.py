@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from optuna.trial import TrialState
 from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.current import current_trial
+from sentiment.search.study.definition import Definition
 from sentiment.search.study.history import read_study
 from sentiment.search.study.trial import open_study
 
@@ -322,6 +324,62 @@ def test_an_interrupted_trial_of_a_searched_key_that_is_fixed_now_does_not_go_on
     assert states[1] == TrialState.PRUNED
     inside = [trial for trial in study.trials if trial.state == TrialState.COMPLETE and trial.params]
     assert all(trial.value == pytest.approx(trial.params["x"]) for trial in inside)
+
+
+SMALL = "hydra.sweeper.constraints=['x * y <= 8']"
+
+
+def test_what_a_new_constraint_forbids_is_not_trained_again(sweep, caplog):
+    space = ["x=range(1,5)", "y=choice(1,2,4,8)", "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.reuse=none"]
+
+    def task(config):
+        runs.append((int(config.x), int(config.y)))
+        if config.x * config.y > 8:
+            raise MemoryError("too large")
+        return float(config.x)
+
+    runs = []
+    with pytest.raises(StudyEndedError, match="too large"):
+        sweep(*space, "hydra.sweeper.n_trials=6", task=task)
+    runs = []
+    with caplog.at_level(logging.INFO):
+        study = sweep(*space, SMALL, "hydra.sweeper.n_trials=8", task=task)
+    assert len(runs) == 2
+    assert all(x * y <= 8 for x, y in runs)
+    assert len(study.trials) == 8
+    assert "has changed: constraint x * y <= 8: stored without, now kept" in caplog.text
+    assert "do not and stay as history" in caplog.text
+
+
+@pytest.mark.parametrize("pruner", ["none", "promotion"])
+def test_an_interrupted_trial_that_a_new_constraint_forbids_does_not_go_on(sweep, pruner):
+    command = [
+        "x=range(1,9)", "y=range(1,9)", "hydra.sweeper.n_trials=6", f"hydra/sweeper/pruner={pruner}",
+        "hydra.sweeper.start=[{x: 5, y: 5}, {x: 6, y: 5}, {x: 5, y: 6}]", "hydra.sweeper.reuse=none",
+    ]  # fmt: skip
+    interrupt(sweep, *command, task=Training(at=3))
+    study = sweep(*command, SMALL, task=(task := Training()))
+    assert task.trained.keys() == {3, 4, 5}, "none of the first goes on"
+    ended = TrialState.PRUNED if pruner == "promotion" else TrialState.COMPLETE
+    assert [trial.state for trial in study.trials[:3]] == [TrialState.COMPLETE, ended, TrialState.PRUNED]
+
+
+def test_constraints_that_an_earlier_version_did_not_keep_are_no_change(sweep, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(Definition, "to_json", lambda self: OLD(replace(self, constraints=None, way={})))
+        sweep("x=range(1,5)", "hydra.sweeper.n_trials=1")
+    with caplog.at_level(logging.INFO):
+        sweep(
+            "x=range(1,5)",
+            "hydra.sweeper.n_trials=2",
+            "hydra.sweeper.constraints=['x < 4']",
+            "hydra/sweeper/sampler=tpe",
+        )
+    assert "has changed" not in caplog.text
+    assert "another way" not in caplog.text
+
+
+OLD = Definition.to_json
 
 
 def test_a_point_to_be_tried_first_is_tried_though_the_space_has_grown(sweep):

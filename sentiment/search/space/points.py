@@ -18,6 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.private import contains
+from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import DIGITS, Parameter, Space, name_key, read_value, write_value
 
 Point = dict[str, Any]
@@ -71,13 +72,15 @@ class PointReader:
         defaults: Setting to the value, written, of trials that were drawn before it was searched.
         fixed: The same for keys that are not searched now: what a trial has to have, if it has the key at all.
         known: Every key that the study has ever searched.
+        is_valid: Whether a point satisfies the constraints, which are of the space; None: there are none.
     """
 
     space: Space
     defaults: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
-    _points: dict[int, Point] = field(default_factory=dict, compare=False)
+    is_valid: Validity | None = None
+    _points: dict[int, Point | None] = field(default_factory=dict, compare=False)
 
     def list_changed(self) -> dict[str, str]:
         """Return what has to be noted of a new trial, as overrides: earlier ones that lack it had something else."""
@@ -93,9 +96,14 @@ class PointReader:
         if trial.number in self._points:
             return self._points[trial.number]
         point = self._read(trial)
-        if point is not None and (trial.state.is_finished() or "fixed_params" in trial.system_attrs):
+        if point is not None and not self._allows(point):
+            point = None
+        if trial.state.is_finished() or (point is not None and "fixed_params" in trial.system_attrs):
             self._points[trial.number] = point  # it never changes
         return point
+
+    def _allows(self, point: Point) -> bool:
+        return self.is_valid is None or self.is_valid(point)
 
     def is_left_behind(self, trial: FrozenTrial) -> bool:
         """Return whether a trial that has not ended cannot go on: what it has drawn is none of the space as it is now.
@@ -103,8 +111,11 @@ class PointReader:
         That may be less than a point. A trial that has begun had, of a key that is searched since, what was set then.
         """
         drawn = _list_drawn(trial)
-        if not drawn or self.read(trial) is not None:
+        if not drawn:
             return False
+        point = self._read(trial)
+        if point is not None:
+            return not self._allows(point)
         names = {name_key(name) for name in drawn}
         for item in self.space.parameters if trial.params else ():
             key = name_key(item.name)

@@ -1,7 +1,7 @@
 """What a study is about: its space and its fixed settings, so that nobody goes on with another study by mistake.
 
-A space may change: the trials that are points of the new one count, and the points that no trial has are run. Nothing
-else may change without a word.
+A space may change, its constraints with it: the trials that are points of the new one count, and the points that no
+trial has are run. Another sampler or pruner is told. Nothing else may change without a word.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Definition:
         defaults: Setting to the value that trials have which were drawn before it was searched.
         names: Every name that a parameter has ever had in Optuna, to its distribution as JSON.
         has_grown: The study has had another space.
+        constraints: What every point has to satisfy; None: an earlier version did not keep it.
+        way: How it is searched: sampler, pruner, their keys, and margin; empty: an earlier version did not keep it.
     """
 
     space: Mapping[str, str]
@@ -49,6 +51,8 @@ class Definition:
     defaults: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     has_grown: bool = False
+    constraints: Sequence[str] | None = None
+    way: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a storage keeps."""
@@ -68,7 +72,7 @@ class Definition:
             self,
             defaults={**self.defaults, **found, **options, **stored.defaults},
             names=stored.names,
-            has_grown=stored.has_grown or stored.space != self.space,
+            has_grown=stored.has_grown or bool(list_space_changes(stored, self)),
         )
 
     def _find_option(self, group: str, settings: Mapping[str, str]) -> str | None:
@@ -81,7 +85,9 @@ class Definition:
         return next((option for option, count in differing.items() if not count), None)
 
 
-def compare(name: str, stored: Definition, now: Definition, ignored: Collection[str] = ()) -> list[str]:
+def compare(
+    name: str, stored: Definition, now: Definition, ignored: Collection[str] = (), *, allow_changes: bool = False
+) -> list[str]:
     """Hold two definitions against each other.
 
     Args:
@@ -89,6 +95,7 @@ def compare(name: str, stored: Definition, now: Definition, ignored: Collection[
         stored: What is stored.
         now: What the command says.
         ignored: Keys and groups that do not change a result; the study may have been stored before they were ignored.
+        allow_changes: Whether settings may differ.
 
     Returns:
         What has changed in the space; with it a study goes on.
@@ -108,7 +115,7 @@ def compare(name: str, stored: Definition, now: Definition, ignored: Collection[
         today = {key: value if then.get(key) != _unquote(value) else then[key] for key, value in today.items()}
     require_same_results(name, stored, now)
     differences = _compare("setting", then, today)
-    if differences:
+    if differences and not allow_changes:
         more = len(differences) - SHOWN
         lines = [f"  {line}" for line in differences[:SHOWN]] + ([f"  ... and {more} more"] if more > 0 else [])
         raise StudyChangedError(
@@ -117,7 +124,31 @@ def compare(name: str, stored: Definition, now: Definition, ignored: Collection[
             + f"\n-> repeat the settings of the stored study, start another one:\n   {_write_other(name)},\n"
             "   or go on with the new ones all the same: hydra.sweeper.allow_changes=true"
         )
-    return _compare("space", stored.space, now.space)
+    return list_space_changes(stored, now)
+
+
+def list_space_changes(stored: Definition, now: Definition) -> list[str]:
+    """List what has changed in the space and its constraints."""
+    constraints = () if stored.constraints is None or now.constraints is None else (stored.constraints, now.constraints)
+    kept = (dict.fromkeys(one, "kept") for one in constraints)
+    return _compare("space", stored.space, now.space) + (_compare("constraint", *kept) if constraints else [])
+
+
+def describe_other_way(name: str, stored: Definition, now: Definition) -> str | None:
+    """Return in one line how a command searches in another way than its study was searched; None: in no other known."""
+    parts = [part for part in ("sampler", "pruner") if stored.way.get(part) != now.way.get(part)]
+    then, today = (  # the keys of two samplers do not compare
+        {key: text for key, text in one.way.items() if not is_within(key, parts) or key in parts}
+        for one in (stored, now)
+    )
+    differences = _compare("", then, today) if stored.way and now.way else []
+    if not differences:
+        return None
+    listed = "; ".join(line.strip() for line in differences)
+    return (
+        f"The study {name} was searched in another way than this command searches: {listed}. What has ended stays; "
+        f"{_write_other(name)} starts another."
+    )
 
 
 def _keep_common_options(*settings: Mapping[str, str]) -> list[dict[str, str]]:

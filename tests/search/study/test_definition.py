@@ -87,6 +87,29 @@ def test_a_command_that_differs_from_the_stored_study_stops_unless_told_to_go_on
         assert len(study.trials) == 2
 
 
+@pytest.mark.parametrize("total", [2, 4])
+def test_another_way_of_searching_is_told_also_of_a_study_that_has_ended(sweep, caplog, total):
+    command = ["x=interval(-5,5)", "hydra/sweeper/pruner=none"]
+    sweep(*command, "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=2")
+    caplog.clear()
+    sweep(*command, "hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=2", "hydra.sweeper.n_trials=2")
+    assert "another way" not in caplog.text, "the seed alone"
+    other = ["hydra/sweeper/sampler=tpe", "hydra/sweeper/pruner=median", "hydra.sweeper.margin=1"]
+    sweep(*command[:-1], *other, f"hydra.sweeper.n_trials={total}")
+    [line] = [record.getMessage() for record in caplog.records if "another way" in record.getMessage()]
+    assert "sampler: stored optuna.samplers.RandomSampler, now optuna.samplers.TPESampler" in line
+    assert "pruner: stored optuna.pruners.NopPruner, now optuna.pruners.MedianPruner; " in line
+    assert "margin: stored 0, now 1;" in line
+    assert "What has ended stays; hydra.sweeper.study_name=" in line
+
+
+def test_another_value_of_a_sampler_s_key_is_told(sweep, caplog):
+    command = ["x=interval(-5,5)", "hydra/sweeper/sampler=tpe", "hydra.sweeper.n_trials=1"]
+    sweep(*command)
+    sweep(*command, "hydra.sweeper.sampler.n_startup_trials=3")
+    assert "this command searches: sampler.n_startup_trials: stored 10, now 3. What" in caplog.text
+
+
 def test_what_does_not_change_a_result_may_change(sweep):
     ignored = ["x=interval(-5,5)", "hydra.sweeper.ignore=[seconds,shape]"]
     sweep(*ignored, "hydra.sweeper.n_trials=1")

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.space.points import make_key
 from sentiment.search.study.agenda import Agenda, Ledger
-from sentiment.search.study.definition import Definition, compare, require_same_limits, require_same_results
+from sentiment.search.study.definition import Definition, compare, describe_other_way, require_same_limits
 from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
 from sentiment.search.study.stored.store import COMMIT_KEY, DEFINITION_KEY, START_KEY, TrialStore
 
@@ -69,10 +69,9 @@ def settle_definition(
         stored = replace(search.read_definition(content), objectives=objectives)
         if any(trial.state == TrialState.COMPLETE or trial.constraints for trial in trials):
             require_same_limits(name, stored, now)
-        if search.options.allow_changes:
-            require_same_results(name, stored, now)
-        else:
-            changes = compare(name, stored, now, search.options.ignore)
+        changes = compare(name, stored, now, search.options.ignore, allow_changes=search.options.allow_changes)
+        if other := describe_other_way(name, stored, now):
+            log.warning("%s", other)
         now = now.follow(stored)
         now = replace(now, names=stored.names or _read_names(trials, stored.space))
     return replace(now, names=search.find_names(now.names)), changes
