@@ -113,7 +113,8 @@ def bootstrap(
     """Measure (N,) labels and (N, K) probabilities, and how much that hangs on which reviews there were.
 
     The intervals are those of a bootstrap over the reviews, but for two: accuracy has Wilson's, as wherever a share is
-    told, and the calibration error none, since resampling adds to it what is no fault of the model.
+    told, and the calibration error none, since resampling adds to it what is no fault of the model. Nor has one what is
+    the same in all resamples, as where no review is wrong: what the reviews lack, they cannot tell.
     """
     generator = np.random.default_rng(seed)
     values = measure_all(labels, probabilities)
@@ -128,7 +129,7 @@ def bootstrap(
     for name, value in values.items():
         defined = [one for one in drawn[name] if np.isfinite(one)]
         low, high = np.percentile(defined, [2.5, 97.5]) if defined and np.isfinite(value) else (np.nan, np.nan)
-        low, high = known.get(name, (low, high))
+        low, high = known.get(name, (low, high) if low < high else (np.nan, np.nan))
         intervals[name] = Interval(value, float(low), float(high))
     return intervals
 
@@ -150,9 +151,11 @@ def print_metrics(evaluation: Evaluation, console: Console | None = None) -> Non
     for heading in ("value", "95 % from", "to"):
         table.add_column(heading, justify="right")
     for name, interval in evaluation.metrics.items():
-        cells = (format_metric(name, value) for value in (interval.value, interval.low, interval.high))
-        table.add_row(name, *cells)
+        ends = ["-" if np.isnan(end) else format_metric(name, end) for end in (interval.low, interval.high)]
+        table.add_row(name, format_metric(name, interval.value), *ends)
     console = console or open_console()
     console.print(table)
+    if any(np.isnan(interval.low) for interval in evaluation.metrics.values()):
+        console.print("-: no interval, as every resample of these reviews gives the same, or adds to it (ece).")
     for note in evaluation.notes:
         console.print(f"Attention: {note}.", highlight=False)

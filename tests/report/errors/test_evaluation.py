@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from sentiment.config.objective import METRICS, Metric
-from sentiment.report.errors.evaluation import bootstrap, measure_all
+from sentiment.report.errors.evaluation import bootstrap, measure_all, print_metrics
 from sentiment.training.metrics import MetricError
 
 
@@ -37,9 +40,17 @@ def test_every_metric_has_an_interval_that_holds_it(answers):
 
 def test_all_right_is_no_certainty():
     right = np.tile(np.array([[0.9, 0.1], [0.1, 0.9]], dtype=np.float32), (10, 1))
-    found = bootstrap(np.tile([0, 1], 10), right)["accuracy"]
-    assert (found.value, found.high) == (1.0, 1.0)
-    assert found.low == pytest.approx(0.8389, abs=1e-3), "Wilson's interval of 20 of 20"
+    found = bootstrap(np.tile([0, 1], 10), right)
+    accuracy = found["accuracy"]
+    assert (accuracy.value, accuracy.high) == (1.0, 1.0)
+    assert accuracy.low == pytest.approx(0.8389, abs=1e-3), "Wilson's interval of 20 of 20"
+    assert found["f1"].value == 1.0
+    assert np.isnan([found[name].low for name in ("f1", "macro_f1", "balanced_accuracy", "auroc", "mcc")]).all()
+    console = Console(file=io.StringIO(), width=120)
+    print_metrics(SimpleNamespace(metrics=found, notes=[]), console)
+    printed = console.file.getvalue().splitlines()
+    assert [line.split() for line in printed if line.startswith("f1")] == [["f1", "100.00", "%", "-", "-"]]
+    assert printed[-1].startswith("-: no interval")
 
 
 def test_more_reviews_tell_more(answers):
