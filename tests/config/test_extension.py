@@ -30,6 +30,7 @@ from sentiment.config.group import DataGroup, Group, TrackingSettings
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.option import OPTIONS, find_option, join_choices, list_options, list_required
 from sentiment.config.schema import DataSettings
+from sentiment.data.build import build_corpus, build_unlabelled
 from sentiment.errors import ConfigError
 
 MODEL = """
@@ -70,6 +71,31 @@ DATA = """
         def describe(self): ...
         def fingerprint(self): ...
         def load(self): ...
+"""
+
+WORDS = """
+    from typing import Literal
+    import numpy as np
+    from sentiment.config.extension import add_data
+    from sentiment.config.group import DataGroup
+    from sentiment.data.reviews import RawSplits, Reviews
+
+    class Settings(DataGroup):
+        name: Literal["words"] = "words"
+
+    @add_data(Settings)
+    class Words:
+        def describe(self):
+            return "words"
+        def fingerprint(self):
+            return "of no file"
+        def fingerprint_unlabelled(self):
+            return "of no file"
+        def load(self):
+            train, test = ([f"WORD {split} {n}" for n in range(20)] for split in ("train", "test"))
+            return RawSplits(Reviews(train, np.arange(20) % 2), None, Reviews(test, np.arange(20) % 2), ("no", "yes"))
+        def load_unlabelled(self):
+            return ["WORD film"]
 """
 
 TRACKER = """
@@ -203,6 +229,23 @@ def test_a_source_gets_its_keys_and_the_shared_ones_it_names(write):
     [found] = list_extensions()
     values = {**read_defaults(found), "path": "here", "cache_dir": "there", "split_seed": 5}
     assert found.build(found.settings.model_validate(values)).given == {"path": "here", "split_seed": 5}
+
+
+def test_other_code_of_a_source_is_other_data(write, tmp_path):
+    """After an edit of load() a run trained on the old reviews, under the name of the new code."""
+    read = []
+    for word in ("good", "great", "great"):
+        OPTIONS.pop(("data", "words"), None)
+        load_extensions(write(words=WORDS.replace("WORD", word)))
+        [found] = list_extensions()
+        values = {**read_defaults(found), "cache_dir": str(tmp_path / "cache"), "split_seed": 0}
+        settings = found.settings.model_validate(values)
+        corpus = build_corpus(settings)
+        unlabelled = build_unlabelled(settings, corpus.tokenizer)
+        tokens = {token for ids in (corpus.train[0], unlabelled[0]) for token in corpus.tokenizer.tokens(ids)}
+        read.append((corpus.fingerprint, word in tokens))
+    assert [is_new for _, is_new in read] == [True] * 3
+    assert read[0][0] != read[1][0] == read[2][0]
 
 
 def test_defaults_are_an_option_of_hydra(write, tmp_path):
