@@ -9,6 +9,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.data.files.records import find_text_fault
+from sentiment.errors import DataError
+
 
 @dataclass(frozen=True)
 class Reviews:
@@ -28,7 +31,7 @@ class Reviews:
 
 @dataclass(frozen=True)
 class RawSplits:
-    """What a source holds before validation is split off and duplicates are dropped.
+    """What a source holds before validation is split off and duplicates are dropped; refused where that is no data set.
 
     Attributes:
         train: Training reviews.
@@ -38,6 +41,9 @@ class RawSplits:
         skipped_rows: Bad rows left out at the user's wish (``data.on_bad_row=skip``).
         notes: How files were read, a sentence each; printed at the start of a run.
         draw_version: Where test reviews were drawn from train: see `sentiment.data.splits.Splits`.
+
+    Raises:
+        DataError: Labels do not fit their texts or the classes, or a text is none.
     """
 
     train: Reviews
@@ -47,6 +53,34 @@ class RawSplits:
     skipped_rows: int = 0
     notes: tuple[str, ...] = ()
     draw_version: int = 1
+
+    def __post_init__(self) -> None:
+        names, fault = self.class_names, None
+        if len(names) < 2 or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+            fault = f"the class names are {names!r:.200}, not two or more different texts"
+        for split in ("train", "validation", "test"):
+            reviews = getattr(self, split)
+            if fault is None and reviews is not None and (found := _find_fault(reviews, len(names))):
+                fault = f"in {split}, {found}"
+        if fault is not None:
+            raise DataError(
+                f"these reviews are no data set: {fault}.\n"
+                "  -> correct load() of the source: a text and a label of the same row for every review"
+            )
+
+
+def _find_fault(reviews: Reviews, classes: int) -> str | None:
+    texts, labels = reviews.texts, reviews.labels
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or not np.can_cast(labels.dtype, np.int64):
+        kind = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
+        return f"the labels are no numpy array of int64, but {kind}"
+    if labels.shape != (len(texts),):
+        return f"there are {len(texts):,} texts, and labels of shape {labels.shape}"
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        return f"review {wrong[0]} has the label {labels[wrong[0]]}, and the {classes} classes are 0 to {classes - 1}"
+    faults = ((row, find_text_fault(text)) for row, text in enumerate(texts))
+    return next((f"of review {row} {fault}" for row, fault in faults if fault), None)
 
 
 class Source(Protocol):
