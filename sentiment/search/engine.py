@@ -119,15 +119,19 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
         str(line).partition("=")[0].lstrip("+").removeprefix("hydra.sweeper.") for line in config.hydra.overrides.hydra
     }
     told = {name: getattr(options, name) for name in ENDS if getattr(options, name) is not None}
-    left = told.keys() - typed
+    left, first = told.keys() - typed, "the command line"
     if left == told.keys():  # nothing is typed
-        left = told.keys() & {"n_trials"} if options.limit else set()
+        left, first = told.keys() & {"n_trials"} if options.limit else set(), "a budget"
     if is_population(options) and (options.n_trials is None or "n_trials" in left):
         problem = "is the size of the population, and a budget alone leaves it open"
         raise ConfigError([Fault("hydra.sweeper.n_trials", problem, "add hydra.sweeper.n_trials=8")])
     write = {"budget": format_duration}
-    if unread := [f"{name}={write.get(name, format_number)(told[name])}" for name in ENDS[1:] if name in left]:
-        log.info("The command line says when the study ends, in place of %s.", " and ".join(unread))
+    lines = {name: f"{name}={write.get(name, format_number)(value)}" for name, value in told.items()}
+    if left:
+        counted, unread = (
+            " and ".join(lines[name] for name in told if (name in left) == is_left) for is_left in (0, 1)
+        )
+        log.info("The study ends with %s; %s does not count, as %s comes first.", counted, unread, first)
     return options.model_copy(update=dict.fromkeys(left))
 
 

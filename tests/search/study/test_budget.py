@@ -506,13 +506,21 @@ def test_a_job_takes_the_time_of_all_its_attempts(sweep):
     assert alone.trial_seconds >= 0.8
 
 
-def test_a_budget_that_does_not_count_is_named(make_search, caplog):
-    options = make_search(budget="2h", full_trials=20.0).options
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            ["hydra.sweeper.n_trials=5"],
+            "n_trials=5; budget=2 h 0 min and full_trials=20 does not count, as the command line comes first.",
+        ),
+        ([], "budget=2 h 0 min and full_trials=20; n_trials=5 does not count, as a budget comes first."),
+    ],
+)
+def test_an_end_that_does_not_count_is_named(make_search, caplog, given, told):
+    options = make_search(budget="2h", full_trials=20.0, n_trials=5).options
     with caplog.at_level("INFO"):
-        open_end(options, OmegaConf.create({"hydra": {"overrides": {"hydra": ["hydra.sweeper.n_trials=5"]}}}))
-    assert caplog.messages == [
-        "The command line says when the study ends, in place of budget=2 h 0 min and full_trials=20."
-    ]
+        open_end(options, OmegaConf.create({"hydra": {"overrides": {"hydra": given}}}))
+    assert caplog.messages == [f"The study ends with {told}"]
 
 
 def test_a_population_has_to_have_a_size(make_search):
