@@ -51,9 +51,7 @@ class MergingComposer:
             OmegaConfBaseException: A value does not fit its key.
         """
         values = [override for override in overrides if self._is_value(override)]
-        others = [
-            override for override in overrides if override not in values and not self._is_group(override.key_or_group)
-        ]
+        others = [override for override in overrides if override not in values and not self._is_choice(override)]
         if any(are_related(one.key_or_group, other.key_or_group) for one in values for other in others):
             return self._compose([str(override.input_line) for override in overrides])  # their order decides
         structure = tuple(str(override.input_line) for override in overrides if override not in values)
@@ -64,6 +62,10 @@ class MergingComposer:
         for override in values:
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         return config
+
+    def _is_choice(self, override: Override) -> bool:
+        """Return whether an override chooses an option; a mapping sets values, also where its key is a group."""
+        return self._is_group(override.key_or_group) and not isinstance(override.value(), dict)
 
     def _is_value(self, override: Override) -> bool:
         """Return whether an override only sets a value that is there: no group, nothing added, deleted or moved.

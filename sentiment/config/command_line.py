@@ -156,6 +156,7 @@ class CommandLineCheck:
         swept = [override for override in overrides if override.is_sweep_override()]
         fixed, _, found = self._keep_composable([override for override in overrides if override not in swept])
         faults += found
+        typed = [override for override in overrides if override in fixed or override in swept]  # the later one counts
         composed = self._compose(fixed, with_hydra=True)
         hydra_config = composed.hydra
         if hydra_config.sweeper is None or hydra_config.launcher is None:
@@ -190,12 +191,12 @@ class CommandLineCheck:
         elif found := self._find_swept_sweepers(fixed, swept, hydra_config.sweeper):
             faults += found
         elif hydra_config.sweeper._target_ in self.searches:
-            faults += self._check_search(composed, [*fixed, *swept])
-        elif found := find_unlisted([*space, *fixed, *swept], is_grid=is_grid):
+            faults += self._check_search(composed, typed)
+        elif found := find_unlisted([*space, *typed], is_grid=is_grid):
             faults += found
         else:
             faults += unreadable
-            for point in list_points([*space, *fixed, *swept], is_grid=is_grid):
+            for point in list_points([*space, *typed], is_grid=is_grid):
                 faults += self._check_point(point)
         # Where a run is faulty, nobody knows what it would read.
         return explain_intervals(list(dict.fromkeys(faults or self.unread.find_faults())), [*space, *swept])

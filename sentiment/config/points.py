@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from sentiment.config.faults import WHOLE_NUMBER
 from sentiment.errors import Fault
+from sentiment.flat import are_related, flatten
 
 MOST_POINTS = 100_000
 """Jobs of a plain multirun."""
@@ -68,8 +69,9 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
     by_key = {override.get_key_element(): override for override in overrides if not override.is_delete()}
     for one, other in itertools.combinations(by_key.values(), 2):
         is_swept = one.is_sweep_override() or other.is_sweep_override()
-        if is_swept and (one.key_or_group, one.package) == (other.key_or_group, other.package):
-            problem = f"{one.input_line} and {other.input_line} set the same key, so several jobs would be one"
+        is_same = (one.key_or_group, one.package) == (other.key_or_group, other.package)
+        if is_swept and (is_same or _is_overwritten(one, other)):
+            problem = f"{one.input_line} and {other.input_line} set the same, so several jobs would be one"
             return [Fault(one.key_or_group, problem, "leave one of them out")]
     points = 1.0
     for override in by_key.values():
@@ -98,6 +100,18 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
             problem = f"{override.get_value_string()} makes it {points:,.0f} jobs, more than {MOST_POINTS:,}"
             return [Fault(override.key_or_group, problem, "name fewer values, or draw from them: search=study")]
     return []
+
+
+def _is_overwritten(one: Override, later: Override) -> bool:
+    """Return whether nothing is left of a sweep, as a later override sets all of it: ``trainer={max_epochs: 3}``."""
+    if not one.is_sweep_override() or not are_related(one.key_or_group, later.key_or_group):
+        return False
+    own, others = ([_list_keys(value) for value in list_values(override)] for override in (one, later))
+    return bool(own and others) and set[str]().union(*own) <= set.intersection(*others)
+
+
+def _list_keys(override: Override) -> set[str]:
+    return set(flatten({override.key_or_group: override.value()}))
 
 
 def explain_sweep(override: Override) -> Fault:

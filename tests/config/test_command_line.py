@@ -443,9 +443,11 @@ def test_what_some_run_reads_may_be_set(arguments):
     [
         (["-m", "optimizer.lr=interval(1e-4,1e-2)"], "optimizer.lr", "draws numbers"),
         (["-m", "+hydra.sweeper.params={optimizer.lr:'interval(0.1,1)'}"], "optimizer.lr", "draws numbers"),
-        (["-m", "seed=0,1,2", "++seed=5"], "seed", "++seed=5 and seed=0,1,2 set the same key"),
-        (["-m", "+hydra.sweeper.params={seed:'0,1,2'}", "++seed=5"], "seed", "set the same key"),
+        (["-m", "seed=0,1,2", "++seed=5"], "seed", "seed=0,1,2 and ++seed=5 set the same,"),
+        (["-m", "+hydra.sweeper.params={seed:'0,1,2'}", "++seed=5"], "seed", "set the same"),
         (["-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "seed=0,1", "++seed=5"], "seed", "same"),
+        (["-m", "trainer.max_epochs=1,2", "trainer={max_epochs: 3}"], "trainer.max_epochs", "set the same"),
+        (["-m", "trainer={max_epochs: 3},{max_epochs: 4}", "trainer.max_epochs=5"], "trainer", "set the same"),
         (["-m", "model=glob(x*)"], "model", "glob(x*) stands for no value, so nothing would run"),
         (["-m", "seed=range(3,0)", "model=rnn"], "seed", "range(3,0) stands for no value"),
         (["-m", "+hydra.sweeper.params={seed:'range(2,2)'}"], "seed", "range(2,2) stands for no value"),
@@ -457,6 +459,12 @@ def test_what_hydra_would_stumble_over_in_the_middle_of_a_sweep_or_run_twice_is_
     assert found == key
     assert problem in told
     assert remedy
+
+
+def test_of_two_settings_of_a_key_the_one_that_hydra_takes_is_checked():
+    assert list(find_faults("trainer.max_epochs=5", "trainer={max_epochs: 0}")) == ["trainer.max_epochs"]
+    assert find_faults("trainer.max_epochs=0", "trainer={max_epochs: 5}") == {}
+    assert find_faults("-m", "trainer={max_epochs: 3},{max_epochs: 4}", "trainer.patience=5") == {}
 
 
 def test_a_relative_config_path_starts_from_the_program_as_in_hydra(tmp_path, monkeypatch):

@@ -66,7 +66,20 @@ def test_both_ways_agree_on_every_kind_of_override(composer: Composer, overrides
     assert as_plain(composer.compose(overrides)) == as_plain(composer.compose_slowly(overrides))
 
 
-PIECES = ["a=5", "++a=6", "l=[8]", "l=extend_list(3)", "d={p:9}", "d.p=7", "++d={p:3}", "++d.r=4", "~d.q", "kind=two"]
+PIECES = [
+    "a=5",
+    "++a=6",
+    "l=[8]",
+    "l=extend_list(3)",
+    "d={p:9}",
+    "d.p=7",
+    "++d={p:3}",
+    "++d.r=4",
+    "~d.q",
+    "kind=two",
+    "kind={t: 1}",
+    "kind.t=5",
+]
 
 
 @pytest.mark.filterwarnings("ignore:extend_list")
@@ -74,7 +87,7 @@ def test_both_ways_agree_on_every_order_of_overrides(tmp_path: Path):
     (tmp_path / "kind").mkdir()
     (tmp_path / "config.yaml").write_text("defaults: [_self_, {kind: one}]\na: 1\nl: [9]\nd: {p: 1, q: 2}\n")
     for name in ("one", "two"):
-        (tmp_path / "kind" / f"{name}.yaml").write_text(f"# @package _global_\nd: {{s: {name}}}\n")
+        (tmp_path / "kind" / f"{name}.yaml").write_text(f"# @package _global_\nd: {{s: {name}}}\nkind: {{t: 0}}\n")
 
     def attempt(compose, overrides):
         try:
@@ -94,6 +107,8 @@ def test_both_ways_agree_on_every_order_of_overrides(tmp_path: Path):
         ["model=rnn", "model.embedding_size=32", "optimizer.lr=0.01"],
         ["model=transformer", "model.heads=8", "seed=3"],
         ["data=imdb", "data.tokenizer.kind=bpe"],
+        ["trainer.max_epochs=5", "trainer={max_epochs: 3}"],
+        ["optimizer={lr: 1e-2}", "optimizer.lr=1e-3"],
     ],
     ids=" ".join,
 )
