@@ -57,7 +57,7 @@ def run_study(
     require_named_by_a_person(options.sampler, config)
     search = Search.read(options, lines, context, config, application, home)
     search.check(application)
-    require_own_folder(search.study_dir, options.known_name)
+    require_own_folder(search.study_dir, options.known_name, search.storage_url)
     require_own_workers(search)
     runner = JobRunner(task, len(options.direction), context, config)
     if options.dry_run:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 JOURNAL_NAME = "journal.log"
 
-SERVERS = ("postgresql", "mysql", "mariadb")
-"""The servers whose locks are known here (see `sentiment.search.storage.lock`)."""
+PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
+"""The servers whose locks are known here (see `sentiment.search.storage.lock`), and where they listen unless told."""
 
 WRITABLE = "make the file and its folder writable, or name another storage"
 USER = "check the user and the password in the URL, and that the user may open this database"
@@ -102,6 +102,14 @@ class Address:
             url = url.update_query_dict({name: value for name, value in WAITING.items() if name not in url.query})
         return url.render_as_string(hide_password=False)
 
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Where it is: addresses of one place are one storage, whoever opens it and by which driver."""
+        if self.path is not None:
+            return self.dialect, self.path.resolve()
+        assert self.url is not None
+        return self.dialect, self.url.host, self.url.port or PORTS[self.dialect], self.url.database
+
     def __str__(self) -> str:
         if self.url is None:
             return f"journal file {self.path}"
@@ -140,7 +148,7 @@ def read_address(url: str | None, study_dir: Path, working_dir: Path | None = No
     dialect = parsed.get_backend_name()
     if dialect == "sqlite":
         return _sqlite_address(parsed, working_dir)
-    if dialect not in SERVERS:
+    if dialect not in PORTS:
         raise StorageError(
             f"The storage {mask_passwords(url)} is of a kind ({dialect}) on which workers cannot exclude each "
             "other.\n    -> use a journal file, sqlite, postgresql, mysql or mariadb"

@@ -75,19 +75,31 @@ def read_study_address(study_dir: Path) -> StudyAddress | None:
         ) from error
 
 
-def require_own_folder(study_dir: Path, study_name: str | None) -> None:
-    """Insist that a folder holds no other study: the jobs of both would have the same folders.
+def require_own_folder(study_dir: Path, study_name: str | None, storage_url: str | None) -> None:
+    """Insist that a folder holds no other study, nor one of the name elsewhere: jobs of both would have equal folders.
 
     Raises:
         StorageError: It does.
     """
     known = read_study_address(study_dir)
-    if known is not None and known.study_name != study_name:
+    if known is None:
+        return
+    if known.study_name != study_name:
         raise StorageError(
             f"{study_dir} holds the study {known.study_name!r}, and this one is {study_name or 'to get a new name'}: "
             "their jobs would overwrite each other's files.\n"
             "  -> give it a folder of its own with hydra.sweep.dir=FOLDER, or go on with the one that is there: "
             f"hydra.sweeper.study_name={known.study_name}"
+        )
+    then, now = (read_address(url, study_dir) for url in (known.storage, storage_url))
+    is_gone = then.path is not None and not then.path.exists()
+    if then.place != now.place and not is_gone:
+        named = "leave hydra.sweeper.storage out" if known.storage is None else f"hydra.sweeper.storage={known.storage}"
+        raise StorageError(
+            f"{study_dir} holds the study {study_name!r}, stored in {then}, and this command stores it in {now}: it "
+            "would begin anew there, and its jobs overwrite the files of the other's.\n"
+            f"  -> go on with the one that is there: {named}; or give the new one a folder of its own with "
+            f"hydra.sweep.dir=FOLDER. Where the trials themselves were moved to there, remove {study_dir / STUDY_FILE}"
         )
 
 

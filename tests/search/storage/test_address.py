@@ -68,6 +68,19 @@ def test_a_plain_postgresql_url_uses_the_driver_that_is_installed(tmp_path: Path
         assert url.drivername == expected
 
 
+def test_a_place_is_the_same_whoever_opens_it_and_by_which_driver(tmp_path: Path):
+    one = read_address("postgresql://me:secret@host/db", tmp_path)
+    assert one.place == read_address("postgresql+psycopg://you@host:5432/db?sslmode=require", tmp_path).place
+    others = [
+        "postgresql://host:5433/db",
+        "postgresql://other/db",
+        "postgresql://host/da",
+        "mysql://host:5432/db",
+        None,
+    ]
+    assert one.place not in [read_address(url, tmp_path).place for url in others]
+
+
 @pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg"])
 def test_nobody_waits_for_hours_for_a_server_that_is_gone(driver: str, tmp_path: Path):
     address = read_address(f"{driver}://me@host/db?connect_timeout=3&options=-csearch_path%3Dmine", tmp_path)

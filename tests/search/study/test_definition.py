@@ -110,6 +110,28 @@ def test_another_value_of_a_sampler_s_key_is_told(sweep, caplog):
     assert "this command searches: sampler.n_startup_trials: stored 10, now 3. What" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "remedy"),
+    [
+        (None, "sqlite:///s.db", "leave hydra.sweeper.storage out"),
+        ("sqlite:///s.db", None, "hydra.sweeper.storage=sqlite:////"),
+        ("sqlite:///s.db", "sqlite:///other.db", "hydra.sweeper.storage=sqlite:////"),
+    ],
+)
+def test_a_study_does_not_begin_anew_in_its_folder_in_another_storage(
+    sweep, tmp_path, study_dir, first, second, remedy
+):
+    """Its first jobs' folders would be overwritten, and its first trials shown nowhere."""
+    command = ["x=interval(-5,5)", "hydra.sweeper.study_name=s"]
+    sweep(*command, "hydra.sweeper.n_trials=2", storage=first)
+    with pytest.raises(StudyEndedError, match="would begin anew there") as caught:
+        sweep(*command, "hydra.sweeper.n_trials=2", storage=second)
+    assert remedy in str(caught.value)
+    same = f"sqlite:///{tmp_path}/./s.db" if first else f"journal://{study_dir}/journal.log"
+    study = sweep(*command, "hydra.sweeper.n_trials=3", storage=same)
+    assert len(study.trials) == 3
+
+
 def test_what_does_not_change_a_result_may_change(sweep):
     ignored = ["x=interval(-5,5)", "hydra.sweeper.ignore=[seconds,shape]"]
     sweep(*ignored, "hydra.sweeper.n_trials=1")
