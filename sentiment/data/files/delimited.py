@@ -195,7 +195,7 @@ def find_dialect(path: Path, options: ReadOptions, prior: Dialect | None) -> Dia
     header = _find_header(path, sample, options)
     width = len(sample[0]) if header else Counter(map(len, sample)).most_common(1)[0][0]
     columns = sample[0] if header else [str(number) for number in range(1, width + 1)]
-    text, *label = find_columns(path, columns, options, number_first=True)
+    text, *label = find_columns(path, columns, options)
     draft = replace(draft, delimiter=delimiter, width=width, text=text, label=label[0] if label else None)
     quoted = _count(path, replace(draft, quoting="double"), skip_first=bool(header))
     if header is None:
@@ -258,7 +258,7 @@ def _find_header(path: Path, sample: list[list[str]], options: ReadOptions) -> b
     if options.header is not None or by_number:
         return options.header
     try:
-        find_columns(path, sample[0], options, number_first=True)
+        find_columns(path, sample[0], options)
     except DataError as error:
         if not sample[0]:
             raise  # it is empty

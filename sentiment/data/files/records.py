@@ -249,8 +249,8 @@ def require_columns(name: object, columns: Iterable[str], options: ReadOptions) 
     return [names[index] for index in find_columns(name, names, options)]
 
 
-def find_columns(name: object, columns: list[str], options: ReadOptions, number_first: bool = False) -> list[int]:
-    """Return the indices of the wanted columns, text first; `number_first`: a number is a place before it is a name.
+def find_columns(name: object, columns: list[str], options: ReadOptions) -> list[int]:
+    """Return the indices of the wanted columns, text first: of that name, or else at the place of that number, from 1.
 
     Raises:
         DataError: There is none at all; one is not there, stands there twice, or is both text and label.
@@ -259,8 +259,7 @@ def find_columns(name: object, columns: list[str], options: ReadOptions, number_
         raise DataError(f"{name} is empty, it has neither columns nor rows: name another file, or fill it")
     found = []
     for key, column in options.wanted().items():
-        is_number = column.isdecimal() and 1 <= int(column) <= len(columns)
-        if is_number and (number_first or column not in columns):
+        if column not in columns and column.isdecimal() and 1 <= int(column) <= len(columns):
             found.append(int(column) - 1)
         elif columns.count(column) == 1:
             found.append(columns.index(column))

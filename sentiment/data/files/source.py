@@ -23,8 +23,9 @@ from sentiment.errors import DataError
 
 log = logging.getLogger(__name__)
 
-READER_VERSION = 2  # raise it when the same file would give other reviews
+READER_VERSION = 3  # raise it when the same file would give other reviews; now: of columns whose names are numbers
 FIRST_READER_VERSION = 1  # of files that give what they gave to the first reader, so that old studies go on
+SECOND_READER_VERSION = 2  # of files that it read otherwise than the first
 
 SPLIT_IN_NAME = re.compile(
     r"(?<![a-z])(train|test|valid|val|dev|eval|holdout|heldout)(ing|ation|uation|s|set|data)?(?![a-z])"
@@ -101,7 +102,10 @@ class FilesSource(LabelledData):
         labels = {f"data.{key}": getattr(self, key) for key in LABEL_PATHS}
         named += [(key, path) for key, path in labels.items() if path is not None]
         carved = None if "data.test_path" in splits else [self.test_fraction, self.split_seed]
-        version = READER_VERSION if any(_is_read_otherwise(path) for _, path in named) else FIRST_READER_VERSION
+        is_second = any(_is_read_otherwise(path) for _, path in named)
+        version = SECOND_READER_VERSION if is_second else FIRST_READER_VERSION
+        if any(self._names_a_number(path, self.label_column) for paths in splits.values() for path in paths):
+            version = READER_VERSION
         settings: list[object] = [
             version, carved, str(self.text_column), str(self.label_column), self.labels, self.on_bad_row,
             [path.suffix.lower() for paths in splits.values() for path in paths],
@@ -146,7 +150,9 @@ class FilesSource(LabelledData):
         if self.unlabelled_path is None:
             return None
         files = [file for path in self._find_unlabelled() for file in _list_contents(path)]
-        settings = [READER_VERSION, str(self.text_column), self.on_bad_row, self._list_options()]
+        is_named = any(self._names_a_number(path, None) for path in self._find_unlabelled())
+        version = READER_VERSION if is_named else SECOND_READER_VERSION
+        settings = [version, str(self.text_column), self.on_bad_row, self._list_options()]
         return f"files:{hash_contents((file.name, file) for file in files)}:{json.dumps(settings)}"
 
     def load_unlabelled(self) -> list[str]:
@@ -170,6 +176,17 @@ class FilesSource(LabelledData):
 
     def _find_unlabelled(self) -> list[Path]:
         return [] if self.unlabelled_path is None else find_files(UNLABELLED_KEY, self.unlabelled_path)
+
+    def _names_a_number(self, path: Path, label_column: str | int | None) -> bool:
+        """Return whether a wanted column has a number as its name, at another place, which the second reader took."""
+        options = ReadOptions(self.text_column, label_column, **self._list_options())
+        columns = list(options.wanted().values())
+        if not self.header or not any(map(str.isdecimal, columns)):
+            return False
+        dialect = read_file(path, options)[1]
+        found = [] if dialect is None else [dialect.text, dialect.label]
+        pairs = zip(columns, found, strict=False)  # of a file in no columns there are none
+        return any(column.isdecimal() and int(column) - 1 != index for column, index in pairs)
 
     def _list_options(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in ("format", "delimiter", "quoting", "encoding", "header")}

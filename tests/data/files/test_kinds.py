@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -101,8 +102,24 @@ def test_a_number_is_a_place_whatever_the_first_record_holds(tmp_path: Path):
         tmp_path / "a.csv", "".join(f"{n % 2 + 1},2,film {n}\n" for n in range(20)), text_column=3, label_column=1
     )
     assert (texts(raw), raw.class_names) == (TEXTS, ("1", "2"))
-    content = "2,1,3\n" + "".join(f"{'ab'[n % 2]},x,film {n}\n" for n in range(20))
-    assert texts(load(tmp_path / "a.csv", content, text_column=3, label_column=1, header=True)) == TEXTS
+
+
+def test_a_number_that_is_a_name_is_the_name_in_every_kind_of_file(tmp_path: Path):
+    """The same table had other texts and classes as CSV than as Parquet and JSON."""
+    frame = pd.DataFrame({"0": range(20), "1": ["x"] * 20, "2": TEXTS, "3": ["a", "b"] * 10})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    for ending, keys in (("csv", {"header": True}), ("parquet", {}), ("jsonl", {})):
+        raw = load(tmp_path / f"a.{ending}", text_column=2, label_column=3, **keys)
+        assert (texts(raw), raw.class_names) == (TEXTS, ("a", "b")), ending
+    by_name = make(tmp_path / "a.csv", text_column=2, label_column=3, header=True)
+    assert ":[3, [0.2, 0], " in by_name.fingerprint(), "other reviews than an earlier reader gave"
+    frame.columns = ["1", "2", "3", "4"]
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    at_place = make(tmp_path / "a.csv", text_column=3, label_column=4, header=True, unlabelled_path=tmp_path / "a.csv")
+    assert ":[1, [0.2, 0], " in at_place.fingerprint()
+    assert str(at_place.fingerprint_unlabelled()).partition(":[")[2].startswith("2, ")
 
 
 @pytest.mark.parametrize("content", [LINES, json.dumps(OBJECTS)])
