@@ -71,7 +71,7 @@ def find_groups(
         for name in argument.split(","):
             runs, told = find_runs(name.strip(), tracking_uri)
             found[-1] += runs
-            notes += told
+            notes += [f"{name.strip()}: {note}" for note in told] if len(arguments) > 1 or "," in argument else told
     if len(found) == 1:
         if len(found[0]) == 1:
             raise SentimentError(

@@ -69,7 +69,8 @@ def _write_metrics(record: ResultRecord) -> Iterator[str]:
 def _list_commands(record: ResultRecord, folder: Path, name: str) -> Iterator[str]:
     yield shlex.join(["python", "-m", "sentiment", "errors", name])
     yield shlex.join(["python", "-m", "sentiment", "predict", "--model", name]) + ' "Not a dull moment."'
-    other = find_comparable(record, folder)
+    # Without their tests, one run each allows no conclusion.
+    other = None if record.test_reviews is None else find_comparable(record, folder)
     if other is not None:
         yield shlex.join(["python", "-m", "sentiment", "compare", name, name_folder(other)])
 

@@ -21,7 +21,10 @@ from scipy import stats
 
 from sentiment.errors import SentimentError
 
-LEVEL = 0.95
+ALPHA = 0.05
+"""A difference is shown where the p value is below."""
+
+LEVEL = 1 - ALPHA
 """Level of every interval that names no other."""
 
 POWER = 0.8

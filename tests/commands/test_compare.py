@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -76,7 +77,18 @@ def test_commas_make_groups(sweep, capsys, tmp_path):
 
 def test_jobs_that_did_not_finish_are_left_out_with_a_word(sweep, capsys):
     main(["compare", "sweep"])
-    assert "jobs 6 (failed)" in capsys.readouterr().out
+    assert "\nLeft out, because they did not finish: jobs 6 (failed)" in capsys.readouterr().out
+    main(["compare", "sweep/0,sweep/1,sweep/2", "sweep/3,sweep/4,sweep/5"])
+    assert "Left out" not in capsys.readouterr().out
+    shutil.copytree(sweep, sweep.with_name("again"))
+    for name in "012":
+        shutil.rmtree(sweep / name)
+        shutil.rmtree(sweep.with_name("again") / str(int(name) + 3))
+    main(["compare", "sweep", "again"])
+    printed = capsys.readouterr().out
+    assert all(
+        f"\n{name}: Left out, because they did not finish: jobs 6 (failed)" in printed for name in ("sweep", "again")
+    )
 
 
 def test_a_study_whose_database_is_gone_is_compared_by_its_records_and_it_is_said(sweep, capsys):

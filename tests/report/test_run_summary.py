@@ -64,3 +64,8 @@ def test_the_commands_that_come_next_are_filled_in(finish):
 
 def test_without_a_comparable_run_there_is_no_comparison(finish):
     assert not any("compare" in line for line in write_summary(*finish("mine")))
+
+
+def test_runs_that_were_not_tested_are_not_offered_for_a_comparison(finish):
+    finish("other", test_reviews=None)
+    assert not any("compare" in line for line in write_summary(*finish("mine", test_reviews=None)))

@@ -14,7 +14,7 @@ from sentiment.errors import SentimentError
 from sentiment.format import find_bounds, join_names
 from sentiment.report.compare.groups import NEUTRAL, list_differing
 from sentiment.report.statistics import (
-    LEVEL,
+    ALPHA,
     Difference,
     Estimate,
     Flags,
@@ -166,9 +166,12 @@ def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
                 )
         varying = [key for key in list_differing(records) if key not in NEUTRAL]
         if varying:
+            everywhere = list_differing([record for members in groups.values() for record in members])
+            is_one = [key for key in everywhere if key not in NEUTRAL] == varying[:1]
             raise SentimentError(
-                f"The runs of {name} differ in more than the seed: {join_names(varying)}.\n"
-                f"  -> group by what is the question: --by {varying[0]}; or name the runs of each group: A,B C,D"
+                f"The runs of {name} differ in more than the seed: {join_names(varying)}.\n  -> "
+                + (f"group by what is the question: --by {varying[0]}; or " if is_one else "")
+                + "name the runs of each group: A,B C,D"
             )
         for tag, how in BEHIND_NAMES.items():
             if differ_in(tag, records):
@@ -277,7 +280,7 @@ def _correct(pairs: Sequence[Pair], direction: Direction) -> tuple[Pair, ...]:
     found = []
     for pair, p_value in zip(pairs, corrected, strict=True):
         better = None
-        if pair.difference is not None and p_value < 1 - LEVEL:
+        if pair.difference is not None and p_value < ALPHA:
             is_first = (pair.difference.value > 0) == (direction == "maximize")
             better = pair.first if is_first else pair.second
         found.append(replace(pair, p_value=p_value, better=better))

@@ -67,20 +67,26 @@ def keep_finished(runs: Sequence[StoredRun], table: SweepTable) -> tuple[list[St
     """
     # Several trials may have the result of one job: it counts where one of them is complete.
     complete_last = sorted(table.rows, key=lambda row: row.state == "complete")
-    rows = {record.job_number: row for row in complete_last for record in row.runs}
-    states = {number: row.state for number, row in rows.items()}
-    finished = [run for run in runs if states.get(run.record.job_number) == "complete"]
+    rows = {_identify(record): row for row in complete_last for record in row.runs}
+    states = [rows[one].state if (one := _identify(run.record)) in rows else "of no trial" for run in runs]
+    finished = [run for run, state in zip(runs, states, strict=True) if state == "complete"]
     notes = list(table.notes)
     if not finished:
         return list(runs), notes
-    if len(finished) < len(runs):
-        others = [run.record.job_number for run in runs if run not in finished]
-        names = [f"{number} ({states.get(number, 'of no trial')})" for number in others]
-        notes.append(f"Left out, because they did not finish: jobs {join_names(names)}.")
-    over = [str(number) for run in finished if rows[number := run.record.job_number].excess]
-    if over:
+    told = zip(runs, states, strict=True)
+    if others := [f"{_name_job(run.record)} ({state})" for run, state in told if state != "complete"]:
+        notes.append(f"Left out, because they did not finish: jobs {join_names(others)}.")
+    if over := [_name_job(run.record) for run in finished if rows[_identify(run.record)].excess]:
         notes.append(f"These break a limit of their study: jobs {join_names(over)}.")
     return finished, notes
+
+
+def _identify(record: ResultRecord) -> tuple[int | None, str, str]:
+    return record.job_number, record.name, record.started  # single runs beside each other have no number
+
+
+def _name_job(record: ResultRecord) -> str:
+    return record.name if record.job_number is None else str(record.job_number)
 
 
 def name_groups(groups: Sequence[Sequence[StoredRun]]) -> list[str]:

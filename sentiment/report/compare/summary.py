@@ -22,6 +22,7 @@ from sentiment.format import (
 )
 from sentiment.report.compare.comparison import Comparison, Group, Pair
 from sentiment.report.draw.table import Cell, Column, DataTable, open_console, open_table, write_table
+from sentiment.report.statistics import ALPHA
 
 COLUMNS = (
     "kind", "metric", "group", "run", "seed", "value", "other_group", "low", "high", "count", "p_value",
@@ -66,7 +67,7 @@ def _make_pair_table(comparison: Comparison) -> Table:
         ends = [format_difference(comparison.metric, end) for end in (low, high)]
         value = format_difference(comparison.metric, pair.difference.value)
         interval = "-" if low == high else " to ".join(ends)  # nothing varies
-        table.add_row(Text(name), value, interval, _write_p_value(pair.p_value), Text(pair.difference.test))
+        table.add_row(Text(name), value, interval, write_p_value(pair.p_value), Text(pair.difference.test))
     return table
 
 
@@ -75,10 +76,13 @@ def _interval(metric: str, group: Group) -> str:
     return "-" if len(set(group.values)) == 1 else f"{format_metric(metric, low)} to {format_metric(metric, high)}"
 
 
-def _write_p_value(p_value: float) -> str:
+def write_p_value(p_value: float) -> str:
+    """Write to two digits; to more where two would be on the other side of the level."""
     if math.isnan(p_value):
         return "-"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+    text = f"{p_value:.2g}"
+    is_told = (float(text) < ALPHA) == (p_value < ALPHA)
+    return "< 0.001" if p_value < 0.001 else text if is_told else f"{p_value:.6g}"
 
 
 def conclude(comparison: Comparison) -> str:
@@ -140,7 +144,7 @@ def _conclude_pair(metric: str, pair: Pair, groups: Mapping[str, Group]) -> str:
 
 def _evidence(metric: str, low: float, high: float, pair: Pair, first: Group, second: Group) -> str:
     ends = f"95 % interval {format_difference(metric, low)} to {format_difference(metric, high)}, "
-    p_value = f"p {'' if pair.p_value < 0.001 else '= '}{_write_p_value(pair.p_value)}"
+    p_value = f"p {'' if pair.p_value < 0.001 else '= '}{write_p_value(pair.p_value)}"
     return f"{'' if low == high else ends}{p_value}, {_sample(pair, first, second)}"
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from sentiment.errors import SentimentError
 from sentiment.report.compare.comparison import compare_runs
 from sentiment.report.compare.groups import keep_finished, name_groups, split_runs
-from sentiment.report.compare.summary import conclude, print_comparison, write_csv
+from sentiment.report.compare.summary import conclude, print_comparison, write_csv, write_p_value
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.result_file import BEHIND_NAMES, CONTINUES_TAG
@@ -195,7 +195,28 @@ def test_runs_of_a_group_differ_in_the_seed_alone(make_run):
     groups["rnn"][1] = make_run("rnn", 1, params={"model.pooling": "max"})
     with pytest.raises(SentimentError, match=r"differ in more than the seed: model\.pooling") as caught:
         compare_runs(groups)
-    assert "--by model.pooling" in str(caught.value)
+    assert "--by" not in str(caught.value), "it would compare models"
+    del groups["transformer"]
+    groups["again"] = [make_run("rnn", 2, params={"model.pooling": "max"})]
+    with pytest.raises(SentimentError, match=r"differ in more than the seed: model\.pooling(.|\n)*--by model\.pooling"):
+        compare_runs(groups)
+
+
+def test_single_runs_beside_each_other_are_told_apart_without_numbers(make_run):
+    runs = [make_run("rnn", 0), make_run("rnn", 1)]
+    runs = [replace(run, record=replace(run.record, job_number=None)) for run in runs]
+    rows = [
+        SweepRow(n, "rnn", state, None, {}, {"val/accuracy": 0.8}, {}, runs=(run.record,))
+        for n, (run, state) in enumerate(zip(runs, ("complete", "killed"), strict=True))
+    ]
+    table = SweepTable("sweep", None, ("val/accuracy",), ("maximize",), tuple(rows), ())
+    notes = ["Left out, because they did not finish: jobs rnn 1 (killed)."]
+    assert keep_finished(runs, table) == (runs[:1], notes)
+
+
+def test_a_p_value_just_below_the_level_reads_so():
+    written = [write_p_value(value) for value in (math.nan, 0.0004, 0.0496, 0.05, 0.0512)]
+    assert written == ["-", "< 0.001", "0.0496", "0.05", "0.051"]
 
 
 @pytest.mark.parametrize("tag", BEHIND_NAMES)
