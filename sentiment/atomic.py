@@ -6,6 +6,7 @@ within a folder. What cannot be written raises OSError, for the caller to say wh
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -29,6 +30,8 @@ def replacing(file: Path) -> Iterator[Path]:
     Raises:
         OSError: The folder or the file cannot be written.
     """
+    if file.is_dir():  # else it would be told after all was written
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}")
     try:

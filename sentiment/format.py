@@ -33,7 +33,7 @@ COSTS = {
 }
 """How people call the parts of metrics' names, where they call them otherwise."""
 
-DRAWN = re.compile(r"-?\d(\.\d{7,}(e-?\d+)?|(\.\d+)?e-0\d)")
+DRAWN = re.compile(r"-?\d+(\.\d{7,}(e-?\d+)?|(\.\d+)?e-0\d)")
 """A number as a search draws it, with more digits than anybody types, or as Python writes a small one: ``1e-05``."""
 
 USER_PASSWORD = re.compile(r"(?P<before>(?:\w://|models:/)[^\s:/@'\"]*):(?P<password>[^\s'\"]*)@")

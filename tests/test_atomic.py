@@ -29,6 +29,11 @@ def test_a_failure_leaves_the_old_file_and_no_remains(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_folder_of_that_name_is_told_before_anything_is_written(tmp_path: Path):
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)), replacing(tmp_path):
+        pytest.fail("all was written")
+
+
 def test_what_cannot_be_written_is_an_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):

@@ -34,9 +34,10 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.report.sweep.names import open_sweep
     from sentiment.report.sweep.page import REPORT_FOLDER, count_trials, write_headline, write_report
     from sentiment.tracking import runs as stored_runs
+    from sentiment.tracking.result_file import RUN_ID
 
-    if options.study is None:
-        refuse_unread(options, ("tracking_uri",), "it says where a STUDY lies that ran on another machine: name it")
+    if not RUN_ID.fullmatch(options.study or ""):
+        refuse_unread(options, ("tracking_uri",), "it says where the MLflow parent run of a STUDY lies: name its id")
     table, sweep_dir = open_sweep(options.study, options.tracking_uri)
     folder = options.output or (sweep_dir or stored_runs.MULTIRUN_DIR / options.study) / REPORT_FOLDER
     page, *others = write_report(table, folder, sweep_dir)

@@ -73,7 +73,7 @@ class TableWriter:
             self._has_begun = True
         rows = zip(texts, predictions.labels, predictions.probabilities.max(axis=1), attributions, strict=True)
         for text, label, probability, attribution in rows:
-            start = f"{label:<{self._label_width}}  {probability:>11.4f}  "
+            start = f"{shorten(label, self._label_width):<{self._label_width}}  {probability:>11.4f}  "
             if attribution is None:
                 self._stream.write(f"{start}{shorten(text, self._line_width - len(start))}\n")
             else:

@@ -71,6 +71,7 @@ def test_of_a_key_that_is_given_twice_neither_value_wins(capsys, command, first,
         (["evaluate", "--data", "data=synthetic", "model.depth=1", "+seed=3"], "model.depth=1, [+]seed=3"),
         (["evaluate", "--data", "data=synthetic", "experiment=pooling"], "experiment=pooling"),
         (["report", "--tracking-uri", "sqlite:///x.db"], "--tracking-uri"),
+        (["report", "multirun/mine", "--tracking-uri", "sqlite:///x.db"], "--tracking-uri"),
     ],
 )
 def test_what_nothing_would_read_is_refused(words, ignored):

@@ -19,7 +19,7 @@ from sentiment.report.record.groups import format_csv, format_groups, group_runs
 from sentiment.report.record.store import RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.importance import add_importances
-from sentiment.tracking.result_file import ResultRecord, write_commit
+from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, write_commit
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
 """Which charts of a search's report stand on record."""
@@ -107,9 +107,11 @@ def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
 def _count(records: Sequence[ResultRecord]) -> str:
     names = {"FINISHED": "finished", "PRUNED": "pruned", "PAUSED": "paused", "FAILED": "failed", "KILLED": "killed"}
     counts = {name: sum(record.status == status for record in records) for status, name in names.items()}
-    hours = sum(record.seconds or 0.0 for record in records) / 3600
+    own = [record for record in records if ADOPTED_TAG not in record.tags]
+    hours = sum(record.seconds or 0.0 for record in own) / 3600
     endings = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return f"{len(records)} runs: {endings}; {hours:.1f} hours of computing"
+    taken = f" (not counting {len(records) - len(own)} of another study)" if len(own) < len(records) else ""
+    return f"{len(records)} runs: {endings}; {hours:.1f} hours of computing{taken}"
 
 
 def _made_with(records: Sequence[ResultRecord]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import mean
 
-from sentiment.format import format_metric, format_percent, format_setting, name_metric, shorten_keys
+from sentiment.format import format_count, format_metric, format_percent, format_setting, name_metric, shorten_keys
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.sweep.charts.axes import (
     choose_marked,
@@ -188,7 +188,7 @@ def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
         colour=colour,
         colour_axis=make_value_axis(objective),
         hover=tuple(
-            f"mean of {len(cell)} trials\n{write_metric(objective, value)}" if cell else "not tried"
+            f"mean of {format_count(len(cell), 'trial')}\n{write_metric(objective, value)}" if cell else "not tried"
             for cell, value in zip(cells, colour, strict=True)
         ),
     )
