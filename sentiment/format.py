@@ -10,8 +10,11 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 from urllib.parse import quote
+
+Item = TypeVar("Item")
 
 SHARES = ("accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy")
 """Last parts of the names of metrics that are shares of one: they are read in percent."""
@@ -136,6 +139,12 @@ def format_setting(value: object) -> str:
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else _write_digits(value)
     text = str(value)
     return _write_digits(float(text)) if DRAWN.fullmatch(text) else text
+
+
+def tell_apart(items: Sequence[Item], short: Callable[[Item], str], full: Callable[[Item], str]) -> list[str]:
+    """Write items in short, and in full those that are then alike: two numbers may be equal to the digits shown."""
+    names = [short(item) for item in items]
+    return [full(item) if names.count(name) > 1 else name for item, name in zip(items, names, strict=True)]
 
 
 def format_duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sentiment import format
 from sentiment.errors import SentimentError
 
 Direction = Literal["maximize", "minimize"]
@@ -47,8 +48,8 @@ METRICS = {
 }  # fmt: skip
 """What every split is measured by; those of sentiment/extensions/ join them (`sentiment.config.extension`)."""
 
-COSTS = ("model/parameters", "time/fit_seconds", "time/latency_ms")
-"""What a model costs; less is better."""
+COSTS = tuple(format.COSTS)
+"""What a model costs, and a better value may: less is better."""
 
 
 def list_measured() -> tuple[str, ...]:

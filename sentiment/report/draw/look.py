@@ -153,8 +153,7 @@ def choose_log_ticks(panel: Panel, axis: Axis) -> list[float]:
 
     Drawers choose too many for a narrow screen, or none where the points lie within one decade.
     """
-    columns = (series.x if axis is panel.x else series.y for series in panel.series)
-    values = [value for column in columns for value in column if isinstance(value, (int, float)) and value > 0]
+    values = [value for value in list_numbers(panel, axis) if value > 0]
     if not values:
         return [1.0, 10.0]
     low, high = math.log10(min(values)), math.log10(max(values))

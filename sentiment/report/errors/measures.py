@@ -98,18 +98,13 @@ class Calibration:
     ece: float
 
 
-def calibrate(
-    confidences: npt.NDArray[np.floating],
-    correct: Flags,
-    bins: int = CALIBRATION_BINS,
-    *,
-    equal_mass: bool = False,
-) -> Calibration:
+def calibrate(confidences: npt.NDArray[np.floating], correct: Flags, *, equal_mass: bool = False) -> Calibration:
     """Compare (N,) confidences with accuracy, in bins of equal width.
 
     Bins of equal mass hold equally many reviews, so that none is nearly empty (Nguyen & O'Connor 2015); equal
     confidences share a bin.
     """
+    bins = CALIBRATION_BINS
     indices = bin_by_rank(confidences, bins) if equal_mass else bin_by_width(confidences, bins)
     members = [(index, indices == index) for index in np.unique(indices)]
     found = tuple(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import textwrap
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -99,9 +98,9 @@ def _say_points(difference: float, low: float, high: float) -> str:
     return f"{value} points, interval {least} to {most}".replace("-", "\u2212")  # a line does not break after it
 
 
-def print_findings(analysis: RunErrors, console: Console | None = None) -> None:
+def print_findings(analysis: RunErrors) -> None:
     """Print the main findings, and the parts of the reviews that are most surely worse than the rest."""
-    console = console or open_console()
+    console = open_console()
     width = min(console.width, WIDEST_LINE)
     console.print(Text(f"{analysis.name}\n"))
     for sentence in summarize(analysis):

@@ -16,6 +16,7 @@ from sentiment.errors import SentimentError
 from sentiment.format import format_count
 from sentiment.report.errors.measures import Calibration, Slice, bin_by_rank, calibrate, compare_slices
 from sentiment.report.statistics import Flags, Share, share_of
+from sentiment.training.measures import count_confusion
 
 LENGTH_BINS = 8
 
@@ -180,12 +181,10 @@ def tabulate_errors(predictions: LabelledPredictions, shown: int = 12) -> ErrorT
     if predictions.max_tokens is not None and (cut := predictions.lengths > predictions.max_tokens).any():
         parts.append((f"that were cut (over {predictions.max_tokens:,} tokens)", cut))
     slices = compare_slices(predictions.correct, parts)
-    classes = len(predictions.class_names)
-    counts = np.bincount(predictions.labels * classes + predictions.predicted, minlength=classes**2)
     return ErrorTables(
         class_names=predictions.class_names,
         overall=share_of(predictions.correct),
-        confusion=counts.reshape(classes, classes),
+        confusion=count_confusion(predictions.labels, predictions.probabilities),
         equal_width=calibrate(predictions.confidences, predictions.correct),
         equal_mass=calibrate(predictions.confidences, predictions.correct, equal_mass=True),
         lengths=tuple(_describe_bin(predictions, members) for members in length_bins),

@@ -5,13 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
 from sentiment.config.objective import Direction
-from sentiment.format import format_number, format_points, format_setting, is_share, shorten_keys, write_csv_cell
+from sentiment.format import (
+    format_number,
+    format_points,
+    format_setting,
+    is_share,
+    shorten_keys,
+    tell_apart,
+    write_csv_cell,
+)
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.record.store import differing_keys, read_setting
 from sentiment.tracking.result_file import (
@@ -234,10 +241,7 @@ def make_group_chart(groups: Sequence[RunGroup], name: str, title: str, metric: 
 def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
     series: list[Series] = []
     names = _name_keys(groups)
-    counts = Counter(group.write_label(names) for group in groups)
-    labels = [  # two numbers may be equal to the digits that people read
-        group.write_label(names, str if counts[group.write_label(names)] > 1 else format_setting) for group in groups
-    ]
+    labels = tell_apart(groups, lambda group: group.write_label(names), lambda group: group.write_label(names, str))
     named = list(zip(labels, groups, strict=True))
     for name, values in (
         ("validation", [(label, group.validation) for label, group in named]),

@@ -18,13 +18,13 @@ MOST_TRIALS = 500
 """Trials that importance is measured over; its interval is narrow by then, and forests take minutes beyond."""
 
 
-def add_importances(table: SweepTable, *, resamples: int = RESAMPLES) -> SweepTable:
+def add_importances(table: SweepTable) -> SweepTable:
     """Return the table with the importance of its varied parameters for the first objective; it takes seconds.
 
     Where all complete trials have all parameters, they are measured together. In a conditional space, the parameter
     that opens the branches is measured over all trials, and the parameters of each branch within it.
     """
-    found, note = measure_branches(table.rows, table.varied, table.log_scaled, table.objectives[0], resamples=resamples)
+    found, note = measure_branches(table.rows, table.varied, table.log_scaled, table.objectives[0])
     return replace(table, importances=found, importance_note=note)
 
 

@@ -15,18 +15,21 @@ from sentiment.tracking.parent_file import MODEL_TRAINING, Parent, read_parent
 LOCAL_SERVER = "http://127.0.0.1:5000"
 """Where ``mlflow ui`` answers unless it is told otherwise."""
 
+MOST_ROWS = 500
+"""Rows of a table that the page shows; the CSV file has them all, and the page says so."""
+
 Links = Mapping[tuple[int, str], tuple[Link, ...]]
 """Position of a row and name of a column to what its cell links."""
 
 
-def link_rows(table: SweepTable, sweep_dir: Path, page_dir: Path, most_rows: int | None = None) -> Links:
+def link_rows(table: SweepTable, sweep_dir: Path, page_dir: Path) -> Links:
     """Link the cells ``job`` and ``run_id`` of the first rows; folders and pages that are not there have no link."""
     try:
         parent = read_parent(sweep_dir)
     except TrackingError:
         parent = None  # the page is no less a page
     links = {}
-    for position, row in enumerate(table.rows[:most_rows]):
+    for position, row in enumerate(table.rows[:MOST_ROWS]):
         curve = (Link("curve", f"#curve-{row.number if row.reused_from is None else row.reused_from}"),)
         if found := (*_link_files(table.folder_of(row, sweep_dir), page_dir), *(curve if row.curve else ())):
             links[position, "job"] = found

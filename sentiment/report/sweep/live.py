@@ -14,7 +14,7 @@ from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.links import link_rows
-from sentiment.report.sweep.page import MOST_ROWS, REPORT_FOLDER, render_page
+from sentiment.report.sweep.page import REPORT_FOLDER, render_page
 from sentiment.report.sweep.table import SweepTable
 
 LEAST_SECONDS = 1.0
@@ -87,7 +87,7 @@ class LivePage:
         mark, standing = self.look()
         with self._lock:
             table = self._explain(self._table)
-            links = link_rows(table, self._sweep_dir, self._sweep_dir / REPORT_FOLDER, MOST_ROWS)
+            links = link_rows(table, self._sweep_dir, self._sweep_dir / REPORT_FOLDER)
             content = {"has_scripts": has_scripts, "mark": mark, "standing": standing}
             return render_page(table, make_charts(table), links, "live", **content)
 

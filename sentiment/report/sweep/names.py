@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from sentiment.config.home import expand_home
@@ -18,7 +19,9 @@ from sentiment.tracking.result_file import RUN_ID
 
 log = logging.getLogger(__name__)
 
-SIGNS = (ALIVE_FILE, "study.json", "journal.log", "*/result.json")
+RUN_SIGN = "*/result.json"
+
+SIGNS = (ALIVE_FILE, "study.json", "journal.log", RUN_SIGN)
 """Files by which a folder is a sweep's; the latest change of any is when it was at work last."""
 
 LOOKED_AT = 20
@@ -101,12 +104,7 @@ def find_newest(multirun_dir: Path) -> Path:
     Raises:
         SentimentError: There is none.
     """
-    latest = {
-        folder: max(file.stat().st_mtime for file in files)
-        for folder in (multirun_dir.iterdir() if multirun_dir.is_dir() else ())
-        if (files := [file for sign in SIGNS for file in folder.glob(sign)])
-    }
-    newest = sorted(latest, key=lambda folder: latest[folder], reverse=True)
+    newest = _rank(multirun_dir, SIGNS)
     return next(filter(_is_at_work, newest[:LOOKED_AT]), newest[0] if newest else None) or find_latest(multirun_dir)
 
 
@@ -121,9 +119,14 @@ def _is_at_work(sweep_dir: Path) -> bool:
 
 def list_sweeps(multirun_dir: Path) -> list[str]:
     """List the names of the sweeps under a folder, the latest first: folders that hold folders of runs."""
+    return [folder.name for folder in _rank(multirun_dir, (RUN_SIGN,))]
+
+
+def _rank(multirun_dir: Path, signs: Sequence[str]) -> list[Path]:
+    """Return the folders that hold one of these files, the one that was changed last first."""
     latest = {
-        folder.name: max(file.stat().st_mtime for file in files)
+        folder: max(file.stat().st_mtime for file in files)
         for folder in (multirun_dir.iterdir() if multirun_dir.is_dir() else ())
-        if folder.is_dir() and (files := list(folder.glob("*/result.json")))
+        if (files := [file for sign in signs for file in folder.glob(sign)])
     }
-    return sorted(latest, key=lambda name: latest[name], reverse=True)
+    return sorted(latest, key=lambda folder: latest[folder], reverse=True)

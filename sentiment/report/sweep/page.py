@@ -19,7 +19,7 @@ from sentiment.report.sweep.charts import NAMES, make_charts
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.importance import add_importances
-from sentiment.report.sweep.links import Links, link_rows
+from sentiment.report.sweep.links import MOST_ROWS, Links, link_rows
 from sentiment.report.sweep.table import SweepTable
 from sentiment.report.sweep.tables import make_front, make_ranking, make_tables
 
@@ -28,9 +28,6 @@ PICTURE_FILE = "comparison.png"
 REPORT_FOLDER = "report"
 PAGE_FILE = "report.html"
 PLOTS_FOLDER = "plots"
-
-MOST_ROWS = 500
-"""Rows of a table that the page shows; the CSV file has them all, and the page says so."""
 
 
 def report_sweep(table: SweepTable, sweep_dir: Path) -> list[Path]:
@@ -74,7 +71,7 @@ def write_report(table: SweepTable, folder: Path, sweep_dir: Path | None = None)
         (folder / PLOTS_FOLDER).mkdir(parents=True, exist_ok=True)
         for file, data in tables.items():
             write_table(data, file)
-        links = {} if sweep_dir is None else link_rows(table, sweep_dir, folder, MOST_ROWS)
+        links = {} if sweep_dir is None else link_rows(table, sweep_dir, folder)
         write_text(page, render_page(table, charts, links))
         for file, chart in plots.items():
             write_png(chart, file)

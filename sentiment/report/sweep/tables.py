@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from sentiment.config.objective import COSTS
 from sentiment.format import join_names, shorten_keys
 from sentiment.report.draw.table import Cell, Column, DataTable
 from sentiment.report.sweep.rows import KILLED_OUTRIGHT
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.search.study.ranking import find_front
-
-COSTS = ("model/parameters", "time/fit_seconds", "time/latency_ms")
-"""What a better value may cost, each a Pareto front of its own: less is better."""
 
 UNSUCCESSFUL = ("failed", "killed")
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sentiment.format import format_metric, format_setting, is_share, name_metric, shorten_keys
+from sentiment.format import format_metric, format_setting, is_share, name_metric, shorten_keys, tell_apart
 from sentiment.report.draw.chart import Axis, Role, Series
 from sentiment.report.sweep.table import STATES, STOPPED, SweepRow, SweepTable
 from sentiment.report.sweep.tables import explain_row
@@ -162,9 +162,7 @@ def shift(number: int) -> float:
 def _make_categories(key: str, title: str, values: Sequence[float | str]) -> Scale:
     ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
     indices = {value: index for index, value in enumerate(ordered)}
-    names = [format_setting(value) for value in ordered]
-    # Two numbers may be equal to the digits that people read.
-    names = [str(value) if names.count(name) > 1 else name for name, value in zip(names, ordered, strict=True)]
+    names = tell_apart(ordered, format_setting, str)
     return Scale(
         Axis(title, categories=tuple(names)),
         locate=lambda row: indices[row.parameters[key]] + shift(row.number),

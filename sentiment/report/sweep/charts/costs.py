@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from sentiment.config.objective import COSTS
 from sentiment.format import name_metric
 from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series
 from sentiment.report.sweep.charts.axes import (
@@ -15,7 +16,7 @@ from sentiment.report.sweep.charts.axes import (
     write_metric,
 )
 from sentiment.report.sweep.table import SweepRow, SweepTable
-from sentiment.report.sweep.tables import COSTS, find_cost_front
+from sentiment.report.sweep.tables import find_cost_front
 
 WIDE = 10.0
 """Ratio of the largest to the smallest cost from which its axis is logarithmic."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import mean
 
-from sentiment.format import format_metric, format_number, format_setting, name_metric, shorten_keys
+from sentiment.format import format_metric, format_number, format_setting, name_metric, shorten_keys, tell_apart
 from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series
 from sentiment.report.statistics import wilson_interval
 from sentiment.report.sweep.charts.axes import (
@@ -99,17 +98,12 @@ def group_by_settings(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[list
 
     ordered = sorted((list(group.values()) for group in groups.values()), key=order)
     several_models = len({row.model for row in rows}) > 1
-    firsts = [group[0] for group in ordered]
-    names = [_name_group(table, row, several_models, format_setting) for row in firsts]
-    counts = Counter(names)
-    names = [  # two numbers may be equal to the digits that people read
-        _name_group(table, row, several_models, str) if counts[name] > 1 else name
-        for name, row in zip(names, firsts, strict=True)
-    ]
+    name = partial(_name_group, table, several_models)
+    names = tell_apart([group[0] for group in ordered], partial(name, format_setting), partial(name, str))
     return list(zip(names, ordered, strict=True)), len(rows) - sum(map(len, ordered))
 
 
-def _name_group(table: SweepTable, row: SweepRow, several_models: bool, write: Callable[[object], str]) -> str:
+def _name_group(table: SweepTable, several_models: bool, write: Callable[[object], str], row: SweepRow) -> str:
     names = shorten_keys(table.varied)
     shown = {key: value for key, value in row.parameters.items() if key not in (SEED, "model")}
     settings = [f"{names[key]}={write(value)}" for key, value in shown.items()]
