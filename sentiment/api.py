@@ -169,7 +169,9 @@ def load(name: str | Path) -> Run | Sweep | Predictor:
     if folder is not None and not (folder / RESULT_FILE).exists():
         return Sweep(folder.absolute())
     if folder is None and not RUN_ID.fullmatch(name):
-        return _load_model(name, root, uri)
+        from sentiment.tracking.model_source import find_model_source
+
+        return find_model_source(name, root, uri).load()
     found, *others = stored_runs.find_stored_runs(name, root, uri)
     if others:
         raise SentimentError(
@@ -177,12 +179,6 @@ def load(name: str | Path) -> Run | Sweep | Predictor:
             f"  -> load one of its runs by its MLflow id; its report: python -m sentiment report {name}"
         )
     return Run(found.folder, found.record, found.tracking_uri)
-
-
-def _load_model(name: str, multirun_dir: Path, tracking_uri: str) -> Predictor:
-    from sentiment.tracking.model_source import find_model_source
-
-    return find_model_source(name, multirun_dir, tracking_uri).load()
 
 
 def load_run(folder: Path) -> Run:

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 import pytest
 from hydra import compose, initialize_config_dir
 
-from sentiment import job
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.build import build_corpus
 from sentiment.errors import ConfigError, ModelFileError, RunPruned, SentimentError
-from sentiment.job import TrialReporter, watch_training
+from sentiment.job import find_missing_models, identity, models, reporter, run_job
+from sentiment.job import run as job
+from sentiment.job.reporter import TrialReporter, count_ahead, watch_training
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor
 from sentiment.pretraining.run import place_words
@@ -81,7 +82,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(job, "time", clock)
+    monkeypatch.setattr(reporter, "time", clock)
     return clock
 
 
@@ -103,7 +104,7 @@ def test_models_that_are_not_there_are_faults_before_anything_starts(tmp_path, m
             "data.unlabelled_size=9",
         ]
         settings = read_settings(compose("config", [*names, f"tracking.uri=sqlite:///{tmp_path}/none.db"]), tmp_path)
-    faults = job.find_missing_models(settings)
+    faults = find_missing_models(settings)
     assert [(fault.key, "There is no run" in fault.problem) for fault in faults] == [
         ("trainer.init_from", True), ("trainer.teachers", True),
     ]  # fmt: skip
@@ -122,11 +123,11 @@ def test_a_try_is_no_teacher_but_for_another_try(tmp_path, monkeypatch):
         with initialize_config_dir(str(PROJECT_DIR / "conf")):
             configs = [compose("config", [f"trainer.init_from={name}", *more]) for more in ((), ("debug=fast",))]
         settings, trying = (read_settings(config, tmp_path) for config in configs)
-        [fault] = job.find_missing_models(settings)
+        [fault] = find_missing_models(settings)
         assert (fault.key, fault.remedy) == ("trainer.init_from", "train it without debug")
         with pytest.raises(ModelFileError, match=r"is a try \(debug\), and no result"):
-            job.load_model(name, settings)
-        assert job.find_missing_models(trying) == []
+            models.load_model(name, settings)
+        assert find_missing_models(trying) == []
 
 
 def report(trial):
@@ -225,7 +226,7 @@ def test_the_size_of_a_network_that_reads_numbers_while_it_is_built_is_known_too
         settings = read_settings(compose("config", ["model=rnn"]), Path.cwd())
     with registered(Reading):
         network = build_module(settings, CORPUS).network
-        assert job.count_ahead(settings, CORPUS) == count_parameters(network)
+        assert count_ahead(settings, CORPUS) == count_parameters(network)
 
 
 def test_a_limited_size_is_described_before_training_so_that_it_is_known_at_the_first_rung():
@@ -239,13 +240,13 @@ def test_a_limited_size_is_described_before_training_so_that_it_is_known_at_the_
 
 
 def test_a_part_of_an_extension_is_code_that_a_result_depends_on(monkeypatch, tmp_path):
-    monkeypatch.setattr(job, "PROJECT_DIR", tmp_path)
+    monkeypatch.setattr(identity, "PROJECT_DIR", tmp_path)
     part = tmp_path / "sentiment" / "extensions" / "_layers.py"
     part.parent.mkdir(parents=True)
     digests = []
     for text in ("SCALE = 1", "SCALE = 2", "SCALE = 1"):
         part.write_text(text)
-        digests.append(job._identify_code.__wrapped__())
+        digests.append(identity.digest_code.__wrapped__())
     assert digests[0] == digests[2] != digests[1]
 
 
@@ -254,7 +255,7 @@ def test_a_job_that_slurm_starts_again_after_its_end_keeps_its_result(monkeypatc
     monkeypatch.setattr(job, "read_earlier", lambda run: {"val/accuracy": 0.7})
     monkeypatch.setattr(job, "train", lambda run, trial: pytest.fail("it was trained again"))
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert job.run_job(SimpleNamespace(settings=settings)) == (0.7,)
+    assert run_job(SimpleNamespace(settings=settings)) == (0.7,)
 
 
 @pytest.mark.parametrize("debug", [None, "fast", "nans"])
@@ -317,7 +318,7 @@ def test_a_job_that_begins_takes_no_result_from_a_study_that_had_its_folder_befo
     told = SimpleNamespace(describe=lambda metrics: None, stopped_early=lambda share: None)
     for attempt, value in ((1, 0.6), (2, 0.7)):
         with running(SimpleNamespace(attempt=attempt, **vars(told))):
-            assert job.run_job(SimpleNamespace(settings=settings)) == (value,)
+            assert run_job(SimpleNamespace(settings=settings)) == (value,)
 
 
 @pytest.mark.parametrize("code", [0, None, 1, "no data"])
@@ -325,8 +326,8 @@ def test_a_run_that_ends_its_process_has_failed(monkeypatch, code):
     settings = SimpleNamespace(tracking=SimpleNamespace(uri="sqlite:///mlflow.db"), objectives=["val/accuracy"])
     monkeypatch.setattr(job, "train", lambda run, trial: sys.exit(code))
     with pytest.raises(SentimentError, match=r"The run called sys.exit\("):
-        job.run_job(SimpleNamespace(settings=settings, job_number=0))
+        run_job(SimpleNamespace(settings=settings, job_number=0))
     for passed in (143, 144, -1):  # SIGTERM; submitit's, for a job that is queued again
         monkeypatch.setattr(job, "train", lambda run, trial, passed=passed: sys.exit(passed))
         with pytest.raises(SystemExit):
-            job.run_job(SimpleNamespace(settings=settings, job_number=0))
+            run_job(SimpleNamespace(settings=settings, job_number=0))

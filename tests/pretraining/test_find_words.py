@@ -8,9 +8,9 @@ import re
 import pytest
 import torch
 
-from sentiment import job
 from sentiment.config.run_context import RunContext
 from sentiment.errors import ModelFileError, NonFiniteLossError, RunPruned
+from sentiment.job import run as job
 from sentiment.models.bundle import Predictor
 from sentiment.pretraining import run as pretraining
 from sentiment.pretraining.artifact import Words

@@ -1,0 +1,62 @@
+"""The trained models that a run needs: found, and read."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from sentiment.config.schema import Settings
+from sentiment.errors import Fault, ModelFileError, SentimentError
+
+if TYPE_CHECKING:
+    from sentiment.models.bundle import Predictor
+    from sentiment.tracking.model_source import ModelSource
+
+
+def list_models(settings: Settings) -> list[tuple[str, str]]:
+    """List the trained models that a run needs: the key of each, and its name."""
+    trainer = settings.trainer
+    starts = [] if trainer.init_from is None else [trainer.init_from]
+    return [("trainer.init_from", name) for name in starts] + [
+        ("trainer.teachers", name) for name in trainer.teachers or ()
+    ]
+
+
+def find_missing_models(settings: Settings) -> list[Fault]:
+    """Return a fault for each trained model that a run would look for in vain."""
+    uri, is_try = settings.tracking.uri, settings.trainer.debug is not None
+    faults = [(key, _explain_missing(name, uri, is_try)) for key, name in list_models(settings)]
+    return [Fault(key, *problem) for key, problem in faults if problem is not None]
+
+
+@cache
+def _explain_missing(name: str, uri: str, is_try: bool) -> tuple[str, str] | None:
+    """Return why there is no such model, and the remedy; None: there is one. A registered one is looked for later."""
+    if name.startswith("models:/"):
+        return None
+    try:
+        _find_source(name, uri, is_try)
+    except SentimentError as error:
+        problem, _, remedy = str(error).partition("\n")
+        return problem, remedy.partition("\n")[0].strip().removeprefix("->").strip()
+    return None
+
+
+def _find_source(name: str, uri: str, is_try: bool) -> ModelSource:
+    """Find a trained model; one of a try (debug) is no result, but another try may learn from it."""
+    from sentiment.tracking.model_source import find_model_source
+    from sentiment.tracking.runs import MULTIRUN_DIR
+
+    source = find_model_source(name, MULTIRUN_DIR, uri)
+    if source.is_try and not is_try:
+        raise ModelFileError(f"The model {name} is a try (debug), and no result.\n  -> train it without debug")
+    return source
+
+
+def load_model(name: str, settings: Settings) -> Predictor:
+    """Read a trained model by the name of its run, bundle, checkpoint or registered version.
+
+    Raises:
+        ModelFileError: There is no such model, or it cannot be read.
+    """
+    return _find_source(name, settings.tracking.uri, settings.trainer.debug is not None).load()

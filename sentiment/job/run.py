@@ -1,0 +1,222 @@
+"""Run one job from its data to its record, or read what an earlier process of it has left."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from sentiment.composing import write_override
+from sentiment.config.option import find_option
+from sentiment.config.run_context import RunContext
+from sentiment.config.schema import Settings
+from sentiment.credentials import name_server
+from sentiment.errors import RunPruned, refusing_exit
+from sentiment.job.identity import digest_code
+from sentiment.job.models import load_model
+from sentiment.job.reporter import watch_training
+from sentiment.search.study.current import RunningTrial, current_trial
+from sentiment.search.study.shared_results import IDENTITY_FILE
+
+if TYPE_CHECKING:
+    from sentiment.data.corpus import Corpus
+    from sentiment.models.bundle import Predictor
+    from sentiment.tracking.result_file import ResultRecord
+    from sentiment.training.teachers import Answered
+
+log = logging.getLogger(__package__)
+
+JOB_MODULES = (
+    "sentiment.data.build", "sentiment.models.recurrent", "sentiment.models.transformer", "sentiment.tracking.recorder",
+    "sentiment.training.run",
+)  # fmt: skip
+"""What a job imports before its first step, torch and Lightning with it: seconds, which its workers share."""
+
+
+def run_job(run: RunContext) -> tuple[float, ...]:
+    """Run one job, or read what an earlier process of the same job has left; return its objectives.
+
+    Raises:
+        RunPruned: The study has no use for the trial.
+        RunPaused: The trial waits for its promotion; the same job goes on from its checkpoint.
+        SentimentError: What stopped the run, with the remedy.
+    """
+    name_server(run.settings.tracking.uri)
+    trial = current_trial()
+    # Slurm may restart a job that has just ended. Of a study, a job that begins may find the folder of a study that is
+    # gone, whose results are none of its own.
+    is_again = "SLURM_RESTART_COUNT" in os.environ if trial is None else trial.attempt > 1
+    outcome = read_earlier(run) if is_again else None
+    if outcome is None:
+        try:
+            with refusing_exit():
+                outcome = train(run, trial)
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM or a terminal that was closed
+            if run.job_number is None:
+                log.info("Stopped. %s", explain_resuming(run))
+            raise
+        end_with_answer(run)
+    if trial is not None:
+        trial.describe(outcome)
+        trial.stopped_early(count_share(run))
+    return tuple(outcome[name] for name in run.settings.objectives)
+
+
+def count_share(run: RunContext) -> float:
+    """Return the share of its epochs that a run which has ended trained; a model that is fitted in one go has none."""
+    from sentiment.tracking.result_file import read_result_of
+
+    record = read_result_of(run.output_dir)
+    if record is None or record.epochs is None or find_option(run.settings.model).fitter:
+        return 1.0
+    return record.epochs / run.settings.trainer.max_epochs
+
+
+def read_earlier(run: RunContext) -> dict[str, float] | None:
+    """Read the numbers of a job that ended, but whose process was killed before it told the study; None: it has none.
+
+    Raises:
+        RunPruned: The study had ended it early.
+    """
+    from sentiment.tracking.params import flatten_settings
+    from sentiment.tracking.result_file import read_ended
+    from sentiment.training.result import describe_outcome
+
+    record = read_ended(run.output_dir, flatten_settings(run.settings))
+    if record is not None and _has_read_others(record, run.settings):
+        log.warning("%s holds a result of other data; it is not taken.", run.output_dir)
+        return None
+    if record is not None and record.status == "PRUNED":
+        raise RunPruned(record.reason or "pruned")
+    return None if record is None else describe_outcome(record.metrics, record.parameters, record.seconds)
+
+
+def _has_read_others(record: ResultRecord, settings: Settings) -> bool:
+    """Return whether a run read other data, models or texts than those that its settings name now."""
+    from sentiment.data.build import build_splits
+    from sentiment.pretraining.run import place_words
+    from sentiment.tracking.result_file import BEHIND_NAMES, FINGERPRINT_TAG, WORDS_TAG
+    from sentiment.training.debugging import find_whole
+
+    seen = record.tags.get(FINGERPRINT_TAG)
+    if seen is not None and find_whole(seen) != build_splits(settings.data).fingerprint:
+        return True
+    if BEHIND_NAMES.keys().isdisjoint(record.tags):
+        return False
+    _, corpus, _, tags = read_inputs(settings, current_trial())  # as a rule, all of it is in caches
+    tags |= {} if settings.pretrain is None else {WORDS_TAG: place_words(settings, corpus)[2].name}
+    return any(record.tags.get(tag, text) != text for tag, text in tags.items())
+
+
+def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
+    """Train, evaluate and record; return the numbers that a search may look at."""
+    # Torch and Lightning take seconds, which a faulty command saves.
+    from sentiment.pretraining.run import describe_words, find_words
+    from sentiment.tracking.recorder import open_recorder
+    from sentiment.tracking.result_file import CONTINUES_TAG, REPEAT_TAG, TRIAL_TAG
+    from sentiment.training.device import name_device
+    from sentiment.training.replicas import train_on_devices
+    from sentiment.training.reporter import Reporters
+    from sentiment.training.result import describe_outcome
+    from sentiment.training.resume import forget_attempts
+
+    settings = run.settings
+    with open_recorder(run) as recorder:
+        if trial is None:  # the folder of a job of a study may be this run's now
+            (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
+        start, corpus, answered, tags = read_inputs(settings, trial)
+        _say_once(logging.INFO, corpus.description)
+        recorder.describe({"data.description": corpus.description, **tags})
+        recorder.describe({"device": name_device(settings)})
+        if trial is not None:
+            recorder.describe({TRIAL_TAG: str(trial.number), REPEAT_TAG: str(trial.repeat)})
+        # The recorder first: the validation that ends a trial early is recorded too.
+        reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings, corpus)])
+        origin = None if trial is None else trial.origin
+        if origin is not None:
+            recorder.describe({CONTINUES_TAG: origin.name})
+        weights = None
+        if settings.pretrain is not None:
+            words = find_words(run, corpus, digest_code(), partial(_tell_before, trial))
+            recorder.describe(describe_words(words))
+            weights = words.weights
+        corpus = corpus if answered is None else answered.add_to(corpus)  # after the words, which read each review once
+        result = train_on_devices(settings, corpus, run.output_dir, reporter, start, origin, weights)
+        recorder.finished(result)
+    if settings.trainer.resume != "keep":
+        forget_attempts(run.output_dir)  # not before: a full disk must not cost the training
+    return describe_outcome(result.metrics, result.parameters, result.seconds)
+
+
+def read_inputs(
+    settings: Settings, trial: RunningTrial | None
+) -> tuple[Predictor | None, Corpus, Answered | None, dict[str, str]]:
+    """Return the model that a run starts from, its reviews, what its teachers answer, and the tags that tell them.
+
+    Raises:
+        SentimentError: Reviews or models are not there, or cannot be read.
+    """
+    from sentiment.data.build import build_corpus
+    from sentiment.tracking.result_file import FINGERPRINT_TAG, LESSONS_TAG, START_TAG
+    from sentiment.training.debugging import limit_corpus
+    from sentiment.training.start import hash_model
+
+    trainer, tell = settings.trainer, partial(_tell_before, trial)
+    start = None if trainer.init_from is None else load_model(trainer.init_from, settings)
+    tokenizer = None if start is None else start.tokenizer
+    corpus = build_corpus(settings.data, tokenizer, tell)
+    limit, count = settings.data.train_limit, len(corpus.train)
+    if limit is not None and count < limit:
+        _say_once(
+            logging.WARNING,
+            f"data.train_limit={limit}: there are {count} training reviews, and all are taken, as with null; yet it "
+            "counts as another setting of the data, so that the same training runs again under each of them.",
+        )
+    answered = None
+    if trainer.teachers is not None:
+        from sentiment.training.teachers import ask_teachers
+
+        teachers = {name: load_model(name, settings) for name in trainer.teachers}
+        answered = ask_teachers(settings, corpus, teachers, digest_code(), tell)
+    corpus = limit_corpus(corpus, settings)
+    tags = {FINGERPRINT_TAG: corpus.fingerprint}
+    tags |= {} if start is None else {START_TAG: hash_model(start)}
+    tags |= {} if answered is None else {LESSONS_TAG: answered.lessons.fingerprint}
+    return start, corpus, answered, tags
+
+
+def _tell_before(trial: RunningTrial | None, note: str) -> None:
+    """Tell how far it is with what comes before a trial's own training, of which nothing is done."""
+    if trial is not None:
+        trial.progress(0.0, note)
+
+
+@cache
+def _say_once(level: int, text: str) -> None:
+    """Say what is true of a whole command: once, not once a job."""
+    log.log(level, "%s", text)
+
+
+def end_with_answer(run: RunContext) -> None:
+    """Say how a run ended: a single one with what comes next, a job in a line, as its sweep has a table."""
+    from sentiment.report.run_summary import write_selection, write_summary
+    from sentiment.tracking.result_file import read_result_of
+
+    record = read_result_of(run.output_dir)
+    assert record is not None, "the run has just ended"
+    if run.job_number is None:
+        is_result = run.settings.trainer.debug is None
+        log.info("%s", "\n".join(write_summary(record, run.output_dir, is_result=is_result)))
+        return
+    shown = {name: record.metrics[name] for name in (run.settings.selection, "test/accuracy") if name in record.metrics}
+    log.info("  %s: %s", write_selection(record), "  ".join(f"{name} {value:.4f}" for name, value in shown.items()))
+
+
+def explain_resuming(run: RunContext) -> str:
+    """Return how an interrupted single run goes on: a run without checkpoints starts anew."""
+    if not run.settings.trainer.resume or not (run.output_dir / "checkpoints" / "last.ckpt").exists():
+        return "No epoch was whole yet: the same command starts anew."
+    folder = shlex.quote(write_override("hydra.run.dir", str(run.output_dir)))
+    return f"The same command goes on after its last whole epoch with {folder}"
