@@ -51,8 +51,8 @@ ROOMS = {
         "live_table", "starts", "prior", "search", "controller", "planning", "dry_run", "engine", "plugin",
     ],
     "tracking": [
-        "ending", "environment", "params", "run_name", "outbox", "alive", "result_file", "parent_file", "confusion",
-        "folder", "tensorboard", "mlflow", "recorder", "runs", "model_source",
+        "ending", "environment", "params", "run_name", "outbox", "alive", "result_file", "parent_file", "folder",
+        "tensorboard", "mlflow", "recorder", "runs", "model_source",
     ],
     "report": ["statistics", "draw", "sweep", "compare", "errors", "record"],
 }  # fmt: skip

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sentiment.atomic import replacing
 from sentiment.config.run_context import RunContext
 from sentiment.errors import Reached
+from sentiment.format import format_percent, write_csv_cell
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
@@ -23,14 +27,19 @@ from sentiment.tracking.result_file import (
     TRAINED_ON_TAG,
     ResultRecord,
     list_commits,
-    read_shorter,
-    read_unfinished,
+    read_left,
     write_result,
 )
 from sentiment.tracking.run_name import name_recorded
 from sentiment.training.result import RunResult
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 PREDICTIONS_FILE = "predictions/test.npz"
+
+LARGEST_ANNOTATED = 20
+"""With more classes K the numbers would not be readable; the CSV has them."""
 
 READ_TAGS = (FINGERPRINT_TAG, *BEHIND_NAMES)
 """Tags of what a run reads; one that goes on has read the same before."""
@@ -52,9 +61,9 @@ class FolderRecorder:
         settings, params = context.settings, flatten_settings(context.settings)
         code = describe_environment(context.project_dir)
         self._folder = context.output_dir
-        self.earlier = earlier = read_unfinished(context.output_dir, params)
+        before, is_shorter = read_left(context.output_dir, params)
         # One that trains on has a run of its own in MLflow, where parameters are written once.
-        before = earlier or read_shorter(context.output_dir, params)
+        self.earlier = earlier = None if is_shorter else before
         self.inherited = {} if before is None else _inherit(before, params, code["git.commit"])
         self.goes_on = before is not None
         self._read = {} if before is None else {tag: text for tag, text in before.tags.items() if tag in READ_TAGS}
@@ -117,8 +126,6 @@ class FolderRecorder:
     def finished(self, result: RunResult) -> None:
         """Write the result; where the run was tested, predictions and confusion matrix too."""
         if result.test is not None:
-            from sentiment.tracking.confusion import write_confusion  # matplotlib takes a second to import
-
             write_confusion(self._folder, result.test.confusion(), result.class_names)
             write_predictions(self._folder / PREDICTIONS_FILE, result)
             self._record = replace(self._record, test_reviews=len(result.test.labels))
@@ -169,3 +176,41 @@ def write_predictions(file: Path, result: RunResult) -> None:
             probabilities=result.test.probabilities,
             class_names=np.array(result.class_names, dtype=np.str_),
         )
+
+
+def write_confusion(folder: Path, counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> tuple[Path, Path]:
+    """Write ``confusion_matrix.png`` and ``confusion_matrix.csv``; (K, K) counts, rows are true classes."""
+    picture, table = folder / "confusion_matrix.png", folder / "confusion_matrix.csv"
+    draw_confusion(counts, class_names).savefig(picture, dpi=150)
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["true \\ predicted", *map(write_csv_cell, class_names)])
+        writer.writerows([write_csv_cell(name), *row] for name, row in zip(class_names, counts.tolist(), strict=True))
+    return picture, table
+
+
+def draw_confusion(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
+    """Draw the (K, K) counts; colour is the share of the true class, so classes of any size compare."""
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no window system; it takes a second to import
+
+    classes = len(class_names)
+    reviews = counts.sum(axis=1, keepdims=True)  # (K, 1)
+    shares = np.divide(counts, reviews, out=np.full(counts.shape, np.nan), where=reviews > 0)  # (K, K)
+    side = 2.6 + 0.8 * min(classes, 14)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(classes)
+    axes.set_xticks(ticks, class_names, rotation=0 if classes <= 3 else 45, ha="center" if classes <= 3 else "right")
+    axes.set_yticks(ticks, class_names)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    correct, total = int(np.trace(counts)), int(counts.sum())
+    axes.set_title(f"{correct:,} of {total:,} right ({format_percent(correct / max(total, 1))})", fontsize=11)
+    for row in ticks if classes <= LARGEST_ANNOTATED else ():
+        for column in ticks:
+            ink = "white" if shares[row, column] > 0.55 else "#1a1a1a"
+            text = f"{counts[row, column]:,}\n{format_percent(shares[row, column])}"
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=11 if classes <= 6 else 7)
+    figure.colorbar(image, ax=axes, shrink=0.8, format="{x:.0%}", label="share of the true class")
+    return figure

@@ -221,38 +221,30 @@ def read_result(file: Path) -> ResultRecord:
         ) from error
 
 
-def read_unfinished(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:
-    """Read what an interrupted attempt at the same run left in the run's folder.
+def read_left(output_dir: Path, params: Mapping[str, str]) -> tuple[ResultRecord | None, bool]:
+    """Read what a run may go on from in its folder, and tell whether it is a finished run of fewer epochs.
 
-    None where there is nothing, or where it is of another run: its settings differ from `params`, those of the run that
-    starts now, in more than where and how a run is done.
+    Else it is what an interrupted attempt at the same run left. None where there is nothing, or where it is of another
+    run: its settings differ from `params`, those of the run that starts now, in more than where and how a run is done.
 
     Raises:
-        TrackingError: A run has already finished in this folder.
+        TrackingError: A run has already finished in this folder, and does not go on.
     """
     record = _read_own(output_dir)
-    if record is None:
-        return None
-    if record.status in FINAL and (longer := _raises_epochs(record, params)) and _has_last(output_dir):
-        return None  # what it reached is in `read_shorter`
-    if record.status in FINAL:
-        missing = (
-            f"; it cannot train on, as {output_dir / LAST_CHECKPOINT} is missing: train with trainer.resume=keep"
-            if longer
-            else ""
-        )
-        raise TrackingError(
-            f"{output_dir / RESULT_FILE} holds a run that is {record.status}; it would be overwritten.\n"
-            f"  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again{missing}"
-        )
-    return record if _is_same_run(output_dir, record, params) else None
-
-
-def read_shorter(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:
-    """Read the finished run of fewer epochs that goes on in its folder; None where there is none."""
-    record = _read_own(output_dir)
-    is_found = record is not None and record.status in FINAL and _raises_epochs(record, params)
-    return record if is_found and _has_last(output_dir) else None
+    if record is None or record.status not in FINAL:
+        return (record if record is not None and _is_same_run(output_dir, record, params) else None), False
+    longer = _raises_epochs(record, params)
+    if longer and (output_dir / LAST_CHECKPOINT).exists():
+        return record, True
+    missing = (
+        f"; it cannot train on, as {output_dir / LAST_CHECKPOINT} is missing: train with trainer.resume=keep"
+        if longer
+        else ""
+    )
+    raise TrackingError(
+        f"{output_dir / RESULT_FILE} holds a run that is {record.status}; it would be overwritten.\n"
+        f"  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again{missing}"
+    )
 
 
 def _raises_epochs(record: ResultRecord, params: Mapping[str, str]) -> bool:
@@ -261,10 +253,6 @@ def _raises_epochs(record: ResultRecord, params: Mapping[str, str]) -> bool:
     epochs, fewer = now.pop(EPOCHS, ""), then.pop(EPOCHS, "")
     is_more = epochs.isdecimal() and fewer.isdecimal() and int(epochs) > int(fewer)
     return is_more and now == then and record.status == "FINISHED" and record.job_number is None
-
-
-def _has_last(output_dir: Path) -> bool:
-    return (output_dir / LAST_CHECKPOINT).exists()
 
 
 def read_ended(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:

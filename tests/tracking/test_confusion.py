@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sentiment.tracking.confusion import draw_confusion, write_confusion
+from sentiment.tracking.folder import draw_confusion, write_confusion
 
 
 def test_the_picture_shows_counts_and_shares():
