@@ -11,9 +11,9 @@ import json
 import logging
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -219,14 +219,13 @@ class Predictor:
                 np.frombuffer(contents[name], dtype="<u8") if name in contents else None
                 for name in (LEARNED_FILE, TRAINED_FILE)
             )
+            build = partial(
+                build_model, settings.model, vocabulary_size=tokenizer.vocabulary_size,
+                classes=len(settings.class_names), max_tokens=settings.max_tokens,
+            )  # fmt: skip
             with torch.random.fork_rng(devices=[]):  # fresh weights draw random numbers: take none from the caller
-                _check_size(settings, tokenizer, weights)
-                network = build_model(
-                    settings.model,
-                    vocabulary_size=tokenizer.vocabulary_size,
-                    classes=len(settings.class_names),
-                    max_tokens=settings.max_tokens,
-                )
+                _check_size(settings.model, build, weights)
+                network = build()
             network.load_state_dict(weights)
         # Checksums passed, so what fails here was already wrong when the bundle was written.
         except (DataError, RuntimeError, ValueError, TypeError, safetensors.SafetensorError) as error:
@@ -277,7 +276,7 @@ class Predictor:
         return probabilities, sum(map(len, ids))
 
 
-def _check_size(settings: _Settings, tokenizer: ReviewTokenizer, weights: Mapping[str, torch.Tensor]) -> None:
+def _check_size(settings: ModelSettings, build: Callable[[], nn.Module], weights: Mapping[str, torch.Tensor]) -> None:
     """Refuse settings that ask for another network than the weights are, before its memory is taken.
 
     Raises:
@@ -285,14 +284,9 @@ def _check_size(settings: _Settings, tokenizer: ReviewTokenizer, weights: Mappin
     """
     try:
         with torch.device("meta"):  # shapes alone
-            planned = build_model(
-                settings.model,
-                vocabulary_size=tokenizer.vocabulary_size,
-                classes=len(settings.class_names),
-                max_tokens=settings.max_tokens,
-            )
+            planned = build()
     except Exception:
-        if find_option(settings.model).code is None:
+        if find_option(settings).code is None:
             raise
         return  # one of one's own, which reads numbers while it is built; its shapes are held against the weights later
     wanted, found = (
