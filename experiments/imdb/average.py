@@ -15,9 +15,7 @@ import numpy as np
 
 from sentiment.api import load_run
 from sentiment.config.command_line import compose_settings
-from sentiment.data.build import build_source, split_of
-from sentiment.data.corpus import fingerprint_corpus
-from sentiment.data.splits import split_reviews
+from sentiment.data.build import build_splits
 from sentiment.tracking.result_file import FINGERPRINT_TAG
 
 
@@ -28,12 +26,12 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
     options = parser.parse_args()
     data = compose_settings(["data=imdb", f"data.path={options.path}"]).data
-    source, split = build_source(data), {**split_of(data), "train_limit": None}
+    splits = build_splits(data.model_copy(update={"train_limit": None}))
     runs = {str(run): load_run(run) for run in options.runs}
     for name, run in runs.items():
-        if run.record.tags.get(FINGERPRINT_TAG) != fingerprint_corpus(source, split):
+        if run.record.tags.get(FINGERPRINT_TAG) != splits.fingerprint:
             parser.error(f"{name} was trained on another split of the reviews, so it may know these ones")
-    validation = split_reviews(source.load(), **split).validation
+    validation = splits.loaded[1].validation
     probabilities = {name: run.predict(validation.texts).probabilities for name, run in runs.items()}
     print(f"| mean of | accuracy on {len(validation.texts):,} reviews |\n|---|---|")
     for size in sorted({1, min(2, len(runs)), len(runs)}):
