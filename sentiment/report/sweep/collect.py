@@ -195,7 +195,8 @@ def collect_records(
         repeats=1 if history is None else history.repeats,
         is_at_work=is_at_work,
     )
-    notes = (*_note_lost(rows, is_copy), *_note_bounds(table), *_note_copies(table), *_note_ties(table))
+    notes = (*_note_lost(rows, is_copy), *_note_gone(table), *_note_bounds(table), *_note_copies(table))
+    notes = (*notes, *_note_ties(table))
     return replace(table, notes=(*notes, *note_differences(records, tuple(known))))
 
 
@@ -213,6 +214,17 @@ def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
         f"The study's storage has no result of {trials}, but the runs' records have: the table shows what they "
         "recorded, and does not rank it. The storage was cut off, or is an older copy: restore it, or trust the "
         "result files.",
+    )
+
+
+def _note_gone(table: SweepTable) -> tuple[str, ...]:
+    rows = [row for row in table.rows if row.state == "complete" and 0 < len(row.runs) < table.repeats]
+    if not rows:
+        return ()
+    numbers = join_names([str(number) for number in sorted(row.number for row in rows)])
+    return (
+        f"Some runs are gone of the trials {numbers}: what they measured beside the objectives is the mean of the "
+        "runs that are left.",
     )
 
 

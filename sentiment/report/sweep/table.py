@@ -229,7 +229,7 @@ class SweepTable:
     def tell_repeats(
         self, row: SweepRow, record: ResultRecord | None, write: Callable[[str, float], str] = format_metric
     ) -> str:
-        """Say what a trial reached over its repeats, and what the first of them, which `record` is of; empty without.
+        """Say what a trial reached over its repeats, and what the one of them did that `record` is of; empty without.
 
         `write` writes a metric's value.
         """
@@ -239,7 +239,8 @@ class SweepTable:
         if record is None or (self.repeats == 1 and first == value):
             return ""
         mean, one = write(name, value), write(name, first)
-        return f"{name} {mean} is over its repeats; this is the first of them, with {one}."
+        which = "one of them, as the first is gone" if record.job_number not in row.jobs[:1] else "the first of them"
+        return f"{name} {mean} is over its repeats; this is {which}, with {one}."
 
     @property
     def records(self) -> tuple[ResultRecord, ...]:

@@ -307,6 +307,15 @@ def test_who_trains_the_best_again_is_told_that_it_is_the_first_of_its_repeats(m
     assert f"The run of rank 1: {told}" in write_note(table, Parent("sqlite:///mlflow.db", "7", "parent"))
 
 
+def test_a_repeat_whose_run_is_gone_is_told(make_record):
+    records = [make_record(number, accuracy=0.1 * number, params=AIM) for number in (1, 2, 3)]
+    history = make_history(make_trial(0, value=0.05), make_trial(1, value=0.25), best=(1,), repeats=2)
+    table = collect_records(records, "mine", history=history)
+    assert [note[:37] for note in table.notes] == ["Some runs are gone of the trials 0: w"]
+    (row,) = [row for row in table.rows if row.number == 0]
+    assert "this is one of them, as the first is gone, with 10.00 %." in table.tell_repeats(row, row.record)
+
+
 def test_metrics_beside_the_objective_are_over_the_same_repeats(make_record):
     metrics = [{"val/accuracy": 0.1 * number, "test/accuracy": 0.2 * number} for number in range(4)]
     records = [make_record(n, metrics=metrics[n], seconds=10.0 * n, params=AIM, test_reviews=100) for n in range(4)]
