@@ -16,6 +16,7 @@ from typing import Protocol
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import SentimentError
+from sentiment.format import format_count
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.progress import Observer, RunningJob, StudyState, write_failure
 from sentiment.search.space.parameters import show_values
@@ -123,7 +124,7 @@ class Controller:
                     self._stop_after_failures()
                     self._stop_overtime()
                     self._end_hung()
-                elif self._study.is_served:
+                elif self._study.is_served or self._study.is_overdue:
                     break
                 elif self._study.store.is_to_stop:
                     log.info("Stopped on request; the same command goes on.")
@@ -134,6 +135,10 @@ class Controller:
             self._give_up(is_over=True)
             if left := self._study.describe_left():
                 log.info("%s", left)
+            if running := self._study.count()["running"]:
+                log.info(
+                    "Run on for other commands, beyond what this one asks for: %s.", format_count(running, "trial")
+                )
         finally:
             with uninterrupted():
                 self._stop()

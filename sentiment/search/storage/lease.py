@@ -69,6 +69,7 @@ class Lease:
         self._since = time.time()
         self._pid = os.getpid()
         self._beats = 0
+        self.is_ending = False
 
     @classmethod
     def take(cls, kind: str) -> Lease:
@@ -108,6 +109,7 @@ class Lease:
             "since": self._since,
             "until": time.time(),
             "beat": self._beats,
+            **({"ending": True} if self.is_ending else {}),
         }
 
     def beat(self) -> None:

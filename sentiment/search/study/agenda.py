@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.budget import UNLIMITED, Spending
-from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY, Changes, TakenPoints
+from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY, Changes, TakenPoints, make_key
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import name_state
 from sentiment.search.study.population import find_origin
@@ -171,6 +171,29 @@ class Agenda:
     def is_done(self, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether nothing runs and nothing is left to run."""
         return not self.follow(trials).list_open("running") and self.choose(trials) is None
+
+    def is_served(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Return whether nothing is left to run, and nothing runs that this command's number of trials counts.
+
+        Another command may go on to more trials: its own.
+        """
+        return not self._has_awaited(trials) and self.choose(trials) is None
+
+    def _has_awaited(self, trials: Sequence[FrozenTrial]) -> bool:
+        ledger, grid, place = self.follow(trials), self._search.grid, 0
+        if not ledger.list_open("running"):
+            return False
+        for trial in ledger.standing:
+            is_counted = find_origin(trial) is None  # a copy takes another's place
+            if grid is not None:
+                point = self._search.reader.read(trial)
+                is_counted = not trial.params if point is None else make_key(point) in grid
+            place += is_counted
+            if place > self._search.total:
+                return False
+            if trial.state == TrialState.RUNNING and (is_counted or grid is None):
+                return True
+        return False
 
     def count_open(self, trials: Sequence[FrozenTrial]) -> int:
         """Count the trials that the study is still to begin, whatever they cost."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -14,7 +15,9 @@ from sentiment.search.storage.lease import Lease
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.address_file import write_study_address
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.stop import request_stop
+from sentiment.search.study.stored.endings import give_up_paused
 from sentiment.search.study.stored.store import TrialStore
 from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import JOB_KEY, OWNER_KEY
@@ -26,9 +29,10 @@ def open_study(study_dir, make_search):
     storage = open_storage(None, study_dir)
     with contextlib.ExitStack() as stack:
 
-        def open_one(total=4, repeats=1, direction="minimize", metric_names=None, **options):
+        def open_one(total=4, repeats=1, direction="minimize", metric_names=None, pruner=None, **options):
             known = {"direction": direction, "metric_names": metric_names, **options}
             search = make_search(n_trials=total, repeats=repeats, **known)
+            search.pruner = pruner or search.pruner
             return stack.enter_context(StoredStudy(TrialStore(storage, None, search), search))
 
         yield open_one
@@ -55,6 +59,39 @@ def test_a_stop_ends_the_commands_at_work_and_none_that_joins_later(open_study, 
     request_stop(study_dir)
     joined = open_study()
     assert (asked.claim(), joined.claim().number) == (None, 0)
+
+
+def test_who_has_its_own_total_does_not_wait_for_another_command_s(open_study):
+    small, large = open_study(total=2), open_study(total=6)
+    for number in range(2):
+        assert not small.is_served, "the other one runs what counts here, too"
+        claimed = large.claim()
+        assert not small.is_served
+        large.settle(claimed.trial_id, Outcome("complete", values=(float(number),)))
+    assert large.claim().number == 2
+    assert small.claim() is None
+    assert small.is_served
+    assert not large.is_served
+
+
+def test_the_last_command_at_work_ends_what_is_paused_and_no_other(open_study):
+    """To the others it may yet be of use."""
+    one, other = (open_study(total=4, pruner=PromotionPruner()) for _ in range(2))
+    claimed, outcome = one.claim(), Outcome("paused", steps=1)
+    one.store.storage.set_trial_intermediate_value(claimed.trial_id, 0, 0.5)
+    one.store.write(claimed.trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
+    one.settle(claimed.trial_id, outcome)
+    for study, given_up in ((one, []), (other, [0])):
+        agenda = SimpleNamespace(follow=study.look, is_done=lambda trials: True)
+        found = give_up_paused(study.store, study.search, agenda, is_over=True)
+        assert [trial.number for trial in found] == given_up
+
+
+def test_a_dead_command_leaves_the_end_of_what_is_paused_to_the_next(open_study):
+    one, other = open_study(), open_study()
+    assert not one.store.is_last()
+    other.store.lease.release()
+    assert one.store.is_last()
 
 
 def test_no_more_trials_are_claimed_than_there_are_in_total(open_study):

@@ -127,7 +127,10 @@ def _count_death(store: TrialStore, search: Searched, trial: FrozenTrial) -> boo
 
 
 def give_up_paused(store: TrialStore, search: Searched, agenda: Agenda, *, is_over: bool) -> list[FrozenTrial]:
-    """Prune the paused trials that nobody will promote any more: all where the study is over, else the excess."""
+    """Prune the paused trials that nobody will promote any more: all where the study is over, else the excess.
+
+    The study is over for the last of its commands: to others their paused trials may yet be of use.
+    """
     pruner = search.pruner
     if not isinstance(pruner, Scheduler):
         return []
@@ -141,7 +144,7 @@ def give_up_paused(store: TrialStore, search: Searched, agenda: Agenda, *, is_ov
         if not is_over:
             paused = pruner.list_excess(ledger.standing, maximize=maximize)
         else:
-            paused = ledger.list_open("paused") if agenda.is_done(trials) else []
+            paused = ledger.list_open("paused") if store.is_last() and agenda.is_done(trials) else []
         for trial in paused:
             reason = f"not promoted after {count_steps(trial)} reports"
             outcome = Outcome("pruned", reason=reason, seconds=read_outcomes_of(trial)[0].seconds)

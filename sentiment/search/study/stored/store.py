@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.private import get_study_id
-from sentiment.search.storage.lease import Lease, Watch
+from sentiment.search.storage.lease import Lease, Watch, looks_alive
 from sentiment.search.study.searched import Searched
 from sentiment.search.study.trial import OWNER_KEY, STOP_KEY, find_job, hold_study
 
@@ -113,6 +113,16 @@ class TrialStore:
     def write_lease(self, record: Mapping[str, Any]) -> None:
         """Show that the command is at work, and until when it was."""
         self.write_attribute(CONTROLLER_KEY.format(id=record["id"]), dict(record))
+
+    def is_last(self) -> bool:
+        """Return whether no other command is at work on the study, and note that this one comes to its end.
+
+        Under the lock: of two that come to their end at once one is the last.
+        """
+        self.lease.is_ending = True
+        self.write_lease(self.lease.record())
+        others = (record for record in list_commands(self.read_attributes()) if record["id"] != self.owner)
+        return not any(looks_alive(record) for record in others if not record.get("ending"))
 
     @property
     def is_to_stop(self) -> bool:

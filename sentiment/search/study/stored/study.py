@@ -57,6 +57,7 @@ class StoredStudy:
 
     def __exit__(self, *exception: object) -> None:
         self._heartbeat.stop()
+        self.store.lease.is_ending = True
         self.store.write_lease(self.store.lease.record())  # until when it was at work
         self.store.lease.release()
 
@@ -148,8 +149,8 @@ class StoredStudy:
 
     @property
     def is_served(self) -> bool:
-        """Whether all trials have ended, but those that are paused for good."""
-        return self._agenda.is_done(self.trials())
+        """Whether all trials that this command is to see to have ended, but those that are paused for good."""
+        return self._agenda.is_served(self.trials())
 
     def describe_left(self) -> str:
         """Return which trials wait though nothing is left to do: number or budget have no room; empty: none does."""
