@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
-from omegaconf import ListConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.credentials import read_tracking_uri
-from sentiment.flat import is_within
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 """The folder of `run.py`: `mlflow.db`, artifacts, caches and `multirun/` lie there, wherever a command starts."""
@@ -37,16 +36,6 @@ def read_portable(text: str) -> str:
     return text.replace(OWN_FOLDER, str(PROJECT_DIR))
 
 
-DECIDING = tuple(
-    f"hydra.sweeper.{name}"
-    for name in (
-        "sampler", "pruner", "margin", "direction", "start", "extend", "prior", "params", "custom_search_space",
-        "branches", "constraints", "limits", "repeats", "repeat_value", "seed_key", "reuse", "ignore",
-    )
-)  # fmt: skip
-"""Keys of a study that decide which trials are drawn, and how they are judged: another one makes another search."""
-
-
 def register_resolvers() -> None:
     """Make the project's interpolations known to OmegaConf; safe to call again.
 
@@ -54,9 +43,9 @@ def register_resolvers() -> None:
     names (cached in the config: jobs on other machines may have another environment); ``${process_id:}`` the process
     that started the command, the same for all its jobs (cached in the config, which travels to worker processes);
     ``${objectives:${objective}}`` the list of the objectives and ``${directions:${objective}}`` which way each is
-    better; ``${study_name:SEARCH,OVERRIDES,HYDRA_OVERRIDES}`` the name of the study that a command stands for (cached
-    likewise: the jobs of a study have overrides of their own); ``${third:EPOCHS,VALIDATIONS_PER_EPOCH}`` a third of a
-    training, in validations.
+    better; ``${study_name:SEARCH,OVERRIDES}`` the name of the study that a command stands for (cached likewise: the
+    jobs of a study have overrides of their own); ``${third:EPOCHS,VALIDATIONS_PER_EPOCH}`` a third of a training, in
+    validations.
     """
     OmegaConf.register_resolver("project_dir", lambda: str(PROJECT_DIR), replace=True)
     OmegaConf.register_resolver("tracking_uri", find_tracking_uri, use_cache=True, replace=True)
@@ -81,26 +70,17 @@ def find_third(max_epochs: int, validations_per_epoch: int) -> int:
     return max(1, round(max_epochs * validations_per_epoch / 3))
 
 
-def name_study(search: str, overrides: ListConfig, hydra_overrides: ListConfig) -> str:
+def name_study(search: str, overrides: Sequence[str]) -> str:
     """Name the study of a command: the same command, the same study.
 
     Args:
         search: Option of the group ``search``.
-        overrides: The command's overrides, as they are written: what ``${...}`` in one stands for does not count.
-        hydra_overrides: Hydra's own, of which `DECIDING` count; the others say how much runs, and where.
+        overrides: The command's overrides, Hydra's own (``hydra.sweeper.n_jobs=4``) not among them.
 
     Returns:
         The search, and a few letters that stand for the other overrides, if there are any.
     """
-    lines, hydra_lines = (
-        cast(list[str], OmegaConf.to_container(one, resolve=False)) for one in (overrides, hydra_overrides)
-    )
-    others = [line for line in lines if line != f"search={search}"]
-    others += [line for line in hydra_lines if is_within(_read_key(line), DECIDING)]
+    others = sorted(override for override in overrides if override != f"search={search}")
     if not others:
         return search
-    return f"{search}-{hashlib.sha256(' '.join(sorted(others)).encode()).hexdigest()[:6]}"
-
-
-def _read_key(line: str) -> str:
-    return line.partition("=")[0].lstrip("+~").replace("/", ".")
+    return f"{search}-{hashlib.sha256(' '.join(others).encode()).hexdigest()[:6]}"

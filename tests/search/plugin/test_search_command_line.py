@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import ListConfig
 
 from sentiment.config.command_line import check_command_line
-from sentiment.config.home import DECIDING, PROJECT_DIR, name_study
+from sentiment.config.home import PROJECT_DIR, name_study
 from sentiment.errors import ConfigError
-from sentiment.search.options import StudyOptions
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
 
 pytestmark = pytest.mark.usefixtures("composed_once")
@@ -74,45 +71,12 @@ def test_a_space_that_cannot_be_drawn_from_is_a_fault():
     assert list(find_faults("-m", "search=rnn", "model.depth=range(3,3)")) == ["model.depth"]
 
 
-def name(*task: str, hydra: tuple[str, ...] = ()) -> str:
-    return name_study("rnn", ListConfig(["search=rnn", *task]), ListConfig(["hydra.mode=MULTIRUN", *hydra]))
-
-
 def test_the_same_command_names_the_same_study():
-    assert name() == "rnn"
-    named = name("seed=1", "data=imdb")
+    assert name_study("rnn", ["search=rnn"]) == "rnn"
+    named = name_study("rnn", ["search=rnn", "seed=1", "data=imdb"])
     assert named.startswith("rnn-")
-    assert named == name("data=imdb", "seed=1"), "the order of overrides is no matter"
-    assert named != name("seed=2", "data=imdb")
-    assert name("data.path=${oc.env:NOPE}") == name("data.path=${oc.env:NOPE}"), "whatever the variable holds"
-
-
-HOW_MUCH_AND_WHERE = {
-    "storage", "study_name", "metric_names", "n_trials", "budget", "full_trials", "epochs", "epochs_key", "n_jobs",
-    "max_failure_rate", "trial_timeout", "progress_timeout", "max_attempts", "retry", "allow_changes", "dry_run",
-    "probe_seconds", "probe_overrides", "devices", "trials_per_device", "devices_per_trial", "threads_per_job",
-    "fresh_processes", "grace_seconds", "progress",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("key", sorted(StudyOptions.model_fields))
-def test_what_decides_on_the_trials_of_a_study_is_in_its_name(key: str):
-    is_same = key in HOW_MUCH_AND_WHERE
-    for line in (f"hydra.sweeper.{key}=x", f"+hydra.sweeper.{key}.part=x", f"hydra/sweeper/{key}=x"):
-        assert (name(hydra=(line,)) == "rnn") == is_same
-    assert is_same != (f"hydra.sweeper.{key}" in DECIDING), "a new key is to be decided on"
-
-
-def test_another_sampler_is_another_study_and_its_folder():
-    search = ["search=rnn", "trainer.max_epochs=${oc.env:NOPE}"]
-    other = ["hydra/sweeper/sampler=random", "hydra/sweeper/pruner=none"]
-    with initialize_config_dir(str(PROJECT_DIR / "conf")):
-        first, second, third = (
-            compose("config", [*search, *more], return_hydra_config=True).hydra
-            for more in ([], other, ["hydra.sweeper.n_jobs=4"])
-        )
-    assert first.sweeper.study_name == third.sweeper.study_name != second.sweeper.study_name
-    assert second.sweep.dir.endswith(second.sweeper.study_name)
+    assert named == name_study("rnn", ["data=imdb", "search=rnn", "seed=1"]), "the order of overrides is no matter"
+    assert named != name_study("rnn", ["search=rnn", "seed=2", "data=imdb"])
 
 
 @pytest.mark.parametrize(
