@@ -233,18 +233,16 @@ def _note_bounds(table: SweepTable) -> tuple[str, ...]:
         return ()
     return (
         f"{join_names(table.bounded)}: means over a trial's repeats. The study ranks by their bound, which is one "
-        "standard error worse (repeat_value=bound); ranking.csv has both.",
+        "standard error worse (repeat_value=bound).",
     )
 
 
 def _note_copies(table: SweepTable) -> tuple[str, ...]:
-    numbers = sorted(row.number for row in table.rows if row.is_copy)
-    if not numbers:
+    copies = sorted((row.number, row.origin) for row in table.rows if row.is_copy)
+    if not copies:
         return ()
-    return (
-        f"Copies, which went on from checkpoints that had other settings: {join_names([str(one) for one in numbers])}; "
-        "ranking.csv says of which trial each is one.",
-    )
+    named = join_names([f"{number} (of {origin})" for number, origin in copies])
+    return (f"Copies, which went on from checkpoints that had other settings: {named}.",)
 
 
 def _note_ties(table: SweepTable) -> tuple[str, ...]:

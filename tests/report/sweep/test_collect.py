@@ -116,7 +116,7 @@ def test_a_copy_is_known_without_its_record():
         [], "mine", history=make_history(make_trial(0, value=0.7), make_trial(1, value=0.9, continues=0))
     )
     assert {row.number: row.is_copy for row in table.rows} == {0: False, 1: True}
-    assert table.notes[0].startswith("Copies, which went on from checkpoints that had other settings: 1;")
+    assert table.notes == ("Copies, which went on from checkpoints that had other settings: 1 (of 0).",)
     told = make_ranking(table)
     assert [row[-1] for row in told.rows] == ["a copy, went on from a checkpoint of trial 0", None]
     assert make_runs(table).panels[0].y.categories[0].startswith("1 (a copy of 0):")
