@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +67,8 @@ def run_study(
         report_dry_run(search, runner, application)
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    executor = build_executor(search, runner)  # it may refuse, and a refused command shall leave no folder
+    with storage_errors(f"Preparing workers, whose files are in {tempfile.gettempdir()},"):
+        executor = build_executor(search, runner)  # it may refuse, and a refused command shall leave no folder
     with storage_errors(f"The study in {search.study_dir}"), open_study(search, home) as study:
         search.study_dir.mkdir(parents=True, exist_ok=True)
         write_study_address(search.study_dir, study.name, search.storage_url, write_own_command())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from sentiment.errors import ConfigError
 from sentiment.search.engine import build_executor
+from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.workers import processes, slots
 from sentiment.search.workers.slots import list_devices, take_slots
 
@@ -204,6 +206,13 @@ def test_a_shortage_is_said_and_takes_no_place(tmp_path, count, taken):
 def read_marks(file):
     """Give device, threads and time of every job that began."""
     return [line.split()[1:4] for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_full_temporary_folder_is_explained(sweep, monkeypatch):
+    monkeypatch.setattr(processes, "Scratch", raise_full := Mock(side_effect=OSError(28, "No space left on device")))
+    with pytest.raises(StudyEndedError, match=r"Preparing workers, whose files are in .*\n    -> free some disk space"):
+        sweep("x=interval(-5,5)", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "hydra.sweeper.devices=none")
+    assert raise_full.called
 
 
 def test_a_command_deals_its_jobs_over_the_devices(start_toy, tmp_path):
