@@ -7,6 +7,7 @@ numbers. Batches are not in it: they follow from (seed, epoch).
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -66,6 +67,7 @@ class LastCheckpoint(pl.Callback):
         enabled: False: write nothing and always start anew.
         started_from: Hashes of the weights at the start and of the teachers' answers; empty: fresh ones, and
             no teachers. A file of a run of others is not taken up: its tokens may be others, too.
+        tokenizer_json: The run's tokenizer: another release of its library may give the same words other ids.
         origin: Folder of the checkpoints of another run, from which this one goes on where it has none of its own: at
             other settings of the optimizer, and of nothing else.
     """
@@ -79,12 +81,14 @@ class LastCheckpoint(pl.Callback):
         *,
         enabled: bool,
         started_from: str = "",
+        tokenizer_json: str = "",
         origin: Path | None = None,
     ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
         self._identities = identify(max_epochs)
         self.identity = {"run": self._identities.run, "folder": str(folder.resolve())}
         self._origin, self._started_from = origin, started_from
+        self._tokenizer = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         self._max_epochs, self._identify = max_epochs, identify
         self.enabled = enabled
         self._reporter = reporter
@@ -126,6 +130,9 @@ class LastCheckpoint(pl.Callback):
                 "%s is of a run of other weights at the start or other answers of teachers; the run starts anew.",
                 self.file,
             )
+            return None
+        if part.get("tokenizer", self._tokenizer) != self._tokenizer:  # files of earlier versions lack it
+            log.warning("%s is of a run whose words have other ids; the run starts anew.", self.file)
             return None
         if trains_on:
             log.info(
@@ -238,6 +245,7 @@ class LastCheckpoint(pl.Callback):
             "identity": self.identity,
             "training": self._identities.training,
             "started_from": self._started_from,
+            "tokenizer": self._tokenizer,
             "max_epochs": self._max_epochs,
             "seconds": self.seconds,
             "should_stop": trainer.should_stop,

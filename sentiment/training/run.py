@@ -127,7 +127,7 @@ def train_replica(
         last = LastCheckpoint(
             folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
             enabled=bool(settings.trainer.resume), started_from=" ".join(filter(None, origins)),
-            origin=None if origin is None else origin / CHECKPOINTS,
+            tokenizer_json=corpus.tokenizer.to_json(), origin=None if origin is None else origin / CHECKPOINTS,
         )  # fmt: skip
         parameters = count_parameters(module.network)
         callbacks = [*list_callbacks(mode), reporting, build_selection(settings, folder), last]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import torch
 
 from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Lessons
+from sentiment.data.tokenizer import load_tokenizer
 from sentiment.errors import ModelFileError, RunPaused, RunPruned
 from sentiment.models.bundle import Predictor
 from sentiment.training.module import TextClassificationModule
@@ -445,6 +447,22 @@ def test_only_a_run_that_started_from_the_same_weights_goes_on(
         train_and_test(settings, output_dir=folder, reporter=rest, **start_from(seed))
         assert [epoch for _, epoch, _ in rest.of_kind("validated")] == epochs
     assert "is of a run of other weights at the start or other answers of teachers; the run starts anew" in caplog.text
+
+
+def test_a_run_whose_words_have_other_ids_starts_anew(
+    small_settings, small_corpus, interrupt, reporter, tmp_path, caplog
+):
+    """Another release of the library made another vocabulary of the same texts, as large as the one before."""
+    settings = small_settings("model=rnn")
+    interrupt(settings, tmp_path, 2)
+    content = json.loads(small_corpus.tokenizer.to_json())
+    words = content["model"]["vocab"]
+    one, other = list(words)[-2:]
+    words[one], words[other] = words[other], words[one]
+    corpus = replace(small_corpus, tokenizer=load_tokenizer(json.dumps(content)))
+    train_and_test(settings, corpus, tmp_path, reporter)
+    assert reporter.of_kind("validated")[0][1] == 1
+    assert "is of a run whose words have other ids; the run starts anew" in caplog.text
 
 
 def test_resume_can_be_switched_off(small_settings, small_corpus, reporter, interrupt, tmp_path):
