@@ -62,18 +62,19 @@ def relocate_data(settings: DataSettings, place: Path) -> DataSettings:
 
 
 def _relocate_files(settings: FilesDataSettings, place: Path) -> FilesDataSettings:
-    olds = {key: Path(old) for key in INPUT_PATHS if (old := getattr(settings, key)) is not None}
-    top = os.path.commonpath([old.parent for old in olds.values()])
-    inner = {key: str(old.relative_to(top)) for key, old in olds.items()}
-    layouts = [{key: str(place / name) for key, name in inner.items()}]
+    everything = {key: Path(old) for key in INPUT_PATHS if (old := getattr(settings, key)) is not None}
+    olds = {key: old for key, old in everything.items() if key != "unlabelled_path"}  # of which nothing is asked here
+    tops = [os.path.commonpath([old.parent for old in paths.values()]) for paths in (everything, olds)]
+    layouts = [{key: place / old.relative_to(top) for key, old in olds.items()} for top in tops]
     if len({old.name for old in olds.values()}) == len(olds):
-        layouts.append({key: str(place / old.name) for key, old in olds.items()})
+        layouts.append({key: place / old.name for key, old in olds.items()})
     if len(olds) == 1:
-        layouts.append({"path": str(place)})
+        layouts.append({"path": place})
     for layout in layouts:
-        if all(map(is_there, layout.values())):
-            return settings.model_copy(update=layout)
+        if all(map(is_there, map(str, layout.values()))):
+            return settings.model_copy(update={key: str(path) for key, path in layout.items()})
+    missing = [str(path.relative_to(place)) for path in layouts[1].values() if not is_there(str(path))]
     raise DataError(
-        f"--data-path={place} does not hold what the run read: {join_names(list(inner.values()))}; give the folder "
-        "that holds them by these names"
+        f"--data-path={place} does not hold what the run read: {join_names(missing)}; give the folder that holds "
+        "them by these names"
     )

@@ -118,3 +118,19 @@ def test_a_moved_folder_is_named_itself_or_as_what_holds_it(files, tmp_path):
     assert read_split_texts(relocate_data(folder, tmp_path / "place" / "new"), "test", fingerprint)[0].texts
     (tmp_path / "place" / "new").rename(tmp_path / "place" / "old")
     assert read_split_texts(relocate_data(folder, tmp_path / "place"), "test", fingerprint)[0].texts
+
+
+def test_reviews_without_labels_may_be_left_behind(files, tmp_path):
+    """They are the large part of many data sets, and no text of them is asked for here."""
+    (tmp_path / "more.txt").write_text("one\ntwo\n")
+    taught = files.model_copy(update={"unlabelled_path": str(tmp_path / "more.txt")})
+    fingerprint = build_corpus(taught).fingerprint
+    (tmp_path / "more.txt").unlink()
+    assert len(read_split_texts(taught, "test", fingerprint)[0].texts) == 10
+    (tmp_path / "moved").mkdir()
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    assert len(read_split_texts(relocate_data(taught, tmp_path / "moved"), "test", fingerprint)[0].texts) == 10
+    (tmp_path / "moved" / "test.csv").unlink()
+    with pytest.raises(DataError, match=r"does not hold what the run read: test\.csv; give the folder"):
+        relocate_data(taught, tmp_path / "moved")

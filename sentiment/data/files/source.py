@@ -136,9 +136,12 @@ class FilesSource(LabelledData):
                 used.update(reading.used)
                 table = take_rows(reading, str(path), self.rename())
                 tables[key].append(replace(table, title=_name_part(key, path, paths)))
-        for path in self._find_unlabelled():  # a setting may be for them alone
-            used.update(read_file(path, replace(options, label_column=None))[0].used)
-        options.require_used(self.path, used)
+        try:
+            options.require_used(self.path, used)
+        except DataError:  # a setting may be for the reviews without labels alone, which need not be there for others
+            for path in self._find_unlabelled():
+                used.update(read_file(path, replace(options, label_column=None))[0].used)
+            options.require_used(self.path, used)
         return make_splits(tables["data.path"], tables.get("data.validation_path"), tables.get("data.test_path"), self)
 
     def fingerprint_unlabelled(self) -> str | None:
