@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from sentiment.data.batching import cut
 from sentiment.data.tokenizer import UNK_ID, AlignedText
 from sentiment.errors import SentimentError
-from sentiment.models.bundle import Predictor
+from sentiment.models.bundle import Predictor, check_texts
 from sentiment.models.ngram import NgramClassifier
 from sentiment.models.transformer import TextClassificationTransformer
 
@@ -140,6 +140,7 @@ def attribute(
         SentimentError: A network that this cannot explain.
         ValueError: A class that does not exist, or less than one step.
     """
+    check_texts(texts)
     classes = len(predictor.class_names)
     if target is not None and not 0 <= target < classes:
         raise ValueError(f"target must be one of the class indices 0 to {classes - 1}, not {target}")

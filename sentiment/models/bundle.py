@@ -30,6 +30,7 @@ from sentiment.config.identity import REMOVED
 from sentiment.config.option import OPTIONS, Option, find_option
 from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Item, LengthBatches, collate, cut, cut_text
+from sentiment.data.files.records import SURROGATE
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
 from sentiment.errors import DataError, ModelFileError
@@ -251,7 +252,7 @@ class Predictor:
         Raises:
             TypeError: A single string instead of a sequence, or something that is not a string.
         """
-        _check_texts(texts)
+        check_texts(texts)
         kept = [cut_text(text, self.max_tokens, self.keep, self.head_fraction) for text in texts]
         probabilities, tokens = self.answer(self.tokenizer.encode(kept), batch_size)
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
@@ -317,14 +318,22 @@ def require_finite(network: nn.Module, source: Path) -> None:
         )
 
 
-def _check_texts(texts: Sequence[str]) -> None:
+def check_texts(texts: Sequence[str]) -> None:
+    """Refuse what is no sequence of texts.
+
+    Raises:
+        TypeError: A single string instead of a sequence, or something that is not a string.
+        DataError: A text that UTF-8 cannot write.
+    """
     if isinstance(texts, str):
-        raise TypeError(f"predict takes a sequence of texts, not the single text {texts[:40]!r}; give [text]")
+        raise TypeError(f"a model takes a sequence of texts, not the single text {texts[:40]!r}; give [text]")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(
-                f"predict takes texts, but number {row} is {text!r} ({type(text).__name__}); fill or drop missing texts"
+                f"a model takes texts, but number {row} is {text!r} ({type(text).__name__}); fill or drop missing texts"
             )
+        if not text.isascii() and SURROGATE.search(text):
+            raise DataError(f"text number {row}, counted from 0, is not valid Unicode: {text[:60]!a}; mend or drop it")
 
 
 def _read_settings(folder: Path) -> _Settings:

@@ -16,7 +16,8 @@ from sentiment.config.option import OPTIONS
 from sentiment.config.schema import RNNSettings, TransformerSettings
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer
-from sentiment.errors import ModelFileError
+from sentiment.errors import DataError, ModelFileError
+from sentiment.models.attribution import attribute
 from sentiment.models.build import build_model
 from sentiment.models.bundle import (
     LEARNED_FILE,
@@ -328,6 +329,10 @@ def test_what_is_no_text_is_refused(bundle: Path) -> None:
         predictor.predict("fine")
     with pytest.raises(TypeError, match=r"number 1 is nan \(float\); fill or drop missing texts"):
         predictor.predict(["fine", float("nan")])  # type: ignore[list-item]
+    with pytest.raises(DataError, match=r"text number 1, counted from 0, is not valid Unicode: 'bad \\ud800'"):
+        predictor.predict(["fine", "bad \ud800"])
+    with pytest.raises(TypeError, match="not the single text 'fine'"):
+        attribute(predictor, "fine")
 
 
 @pytest.mark.parametrize(
