@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run, bundle, checkpoint or registered model, as for predict (default: latest run)",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--file", type=read_path, help="labelled reviews: whatever data=files reads")
+    what.add_argument("--file", type=read_path, help="labelled reviews: one file of any kind that data=files reads")
     what.add_argument(
         "--data",
         nargs="+",

@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run (NAME/NUMBER, folder, MLflow run id), bundle folder, checkpoints/best.ckpt, or registered model "
         "(imdb, imdb/3, models:/imdb@champion); default: the latest finished run",
     )
-    parser.add_argument("--file", type=read_path, help="whatever data=files reads, or .txt with one text per line")
+    parser.add_argument(
+        "--file", type=read_path, help="one file of any kind that data=files reads, or .txt with one text per line"
+    )
     parser.add_argument("--text-column", metavar="NAME", help="name or number (default: text)")
     parser.add_argument(
         "--read",

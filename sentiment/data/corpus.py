@@ -32,6 +32,8 @@ from sentiment.errors import DataError
 REPEATED_SHARE = 0.05
 """Of the reviews of a split: more that repeat another one are told; some do in most collections."""
 
+OWN_VALIDATION = "Validation reviews are the data's own: data.validation_fraction is not read."
+
 log = logging.getLogger(__name__)
 
 
@@ -161,7 +163,7 @@ def prepare_corpus(
             "dropped": splits.dropped,
             "alike": _count_alike({name: _encoded_split(arrays[name]) for name in SPLITS}),
             "skipped_rows": raw.skipped_rows,
-            "notes": raw.notes,
+            "notes": [*raw.notes, *([] if raw.validation is None else [OWN_VALIDATION])],
         }
         log.info("Tokenised in %.1f s.", time.perf_counter() - started)
         return Entry(arrays=arrays, tokenizer=made.to_json(), meta=meta)

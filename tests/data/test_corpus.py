@@ -18,6 +18,7 @@ from sentiment.data.corpus import Corpus, SplitSource, digest, prepare_corpus
 from sentiment.data.reviews import Reviews
 from sentiment.data.tokenizer import UNK_ID
 from sentiment.errors import DataError
+from tests.data.conftest import make_reviews
 
 TOKENIZER = {"kind": "word", "vocabulary_size": 500, "min_frequency": 1, "lowercase": True}
 SPLIT = {"validation_fraction": 0.1, "split_seed": 0, "train_limit": None}
@@ -149,6 +150,14 @@ def test_data_that_is_split_as_it_was_keeps_its_name_and_other_data_has_another(
     loads = source.loads
     found = SplitSource(source, SPLIT, tmp_path)
     assert (found.fingerprint, source.loads) == (corpus.fingerprint, loads), "known from the cache"
+
+
+def test_a_fraction_that_is_not_read_is_told(prepare: Prepare, source, caplog: pytest.LogCaptureFixture):
+    """What an extension hands over is known only once it is read."""
+    source.raw, source.identity = replace(source.raw, validation=make_reviews(30, 3)), "own validation"
+    with caplog.at_level(logging.INFO):
+        assert len(prepare().validation) == 30
+    assert "Validation reviews are the data's own: data.validation_fraction is not read." in caplog.text
 
 
 def test_the_log_tells_sizes_and_what_was_left_out(prepare: Prepare, caplog: pytest.LogCaptureFixture):

@@ -90,6 +90,8 @@ def read_file(
     with explain_failure(path):
         if path.is_dir() and is_dataset(path):
             return _read_dataset_folder(path, options), None
+        if path.is_dir():
+            raise DataError(f"{path} is a folder of files, and one is read; give one of them")
         kind = "lines" if label_path else find_format(path, options)
         if kind == "lines" and label_path is None:
             kind = _look_into(path, options) if options.label_column is not None else _require_texts(path, options)

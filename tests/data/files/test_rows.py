@@ -221,5 +221,5 @@ def test_wide_encodings_are_read(tmp_path: Path, encoding: str):
 
 def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path):
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(DataError, match=r"folder.csv cannot be read \(Is a directory\)"):
+    with pytest.raises(DataError, match=r"folder.csv is a folder of files, and one is read; give one of them"):
         read(tmp_path / "folder.csv")
