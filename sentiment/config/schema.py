@@ -148,7 +148,7 @@ class NgramSettings(Group):
     """``model=ngram``: a linear classifier on naive-Bayes-weighted word n-grams (Wang & Manning 2012).
 
     It reads whole reviews and has neither epochs nor learning rate: ``data.max_tokens``, ``optimizer``, ``scheduler``
-    and, of ``trainer``, all but ``test`` and ``threads`` are no matter to it.
+    and, of ``trainer``, all but ``test``, ``threads`` and ``debug`` are no matter to it.
     """
 
     name: Literal["ngram"]
@@ -252,7 +252,10 @@ class SyntheticDataSettings(DataGroup):
     label_noise: float = Field(ge=0, lt=0.5, description="Share of labels flipped: the best accuracy is 1 minus it.")
     generator_seed: int = Field(ge=0, lt=2**32, description="Seed of the generator.")
     unlabelled_size: int | None = Field(
-        default=None, ge=1, le=10_000_000, description="Reviews without a label for `pretrain`; null: none."
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="Reviews without a label, for `pretrain` and teachers; null: none.",
     )
 
     @field_validator("max_sentences")
@@ -329,7 +332,7 @@ class FilesDataSettings(LabelledDataGroup):
     unlabelled_path: str | None = Field(
         default=None,
         min_length=1,
-        description="Reviews for `pretrain`, of whose file the text alone is read; null: none.",
+        description="Reviews for `pretrain` and teachers, of whose file the text alone is read; null: none.",
     )
     format: Literal["csv", "json", "parquet", "fasttext", "lines"] | None = Field(
         default=None, description="Kind of file; null: by its ending. csv: any text in columns."

@@ -6,6 +6,7 @@ what a word is, so that they differ in their vocabulary only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -22,6 +23,7 @@ PAD_TOKEN = "[PAD]"
 UNK_TOKEN = "[UNK]"
 
 LINE_BREAK_TAG = r"<br\s*/?>"  # of either case
+LINE_BREAK = re.compile(LINE_BREAK_TAG, re.IGNORECASE)
 LETTER = r"[^\W_]"  # IMDB writes _emphasis_ with underscores, so they are marks here, not letters
 CONTRACTION = r"n't|'(?:s|m|d|re|ve|ll)"
 WORD_OR_MARK = "|".join(
@@ -171,7 +173,8 @@ def train_tokenizer(
         tokenizer.decoder = decoders.ByteLevel()
         trainer = _bpe_trainer(vocabulary_size, min_frequency)
     tokenizer.train_from_iterator(texts, trainer, length=len(texts))
-    if tokenizer.get_vocab_size() <= 2:
+    least = 2 if kind == "word" else 2 + BYTES
+    if tokenizer.get_vocab_size() <= least and (kind == "word" or vocabulary_size > least):
         raise DataError(
             f"no {'word' if kind == 'word' else 'pair'} occurs {min_frequency} times or more in {len(texts)} training "
             "reviews, so the vocabulary is empty; lower data.tokenizer.min_frequency or give more reviews"

@@ -6,14 +6,13 @@ Blue speaks for the class, orange against it: a pair that people with any kind o
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
-from sentiment.data.tokenizer import LINE_BREAK_TAG
+from sentiment.data.tokenizer import LINE_BREAK
 from sentiment.models.attribution import Attribution
 
 FOR_RGB, AGAINST_RGB = (0, 114, 178), (213, 94, 0)
@@ -74,7 +73,7 @@ def format_html(attribution: Attribution) -> str:
     """
     parts = []
     shown = list(attribution.text)
-    for tag in re.finditer(LINE_BREAK_TAG, attribution.text):
+    for tag in LINE_BREAK.finditer(attribution.text):
         shown[tag.start() : tag.end()] = ["\n", *[""] * (len(tag[0]) - 1)]
     end = 0
     for piece in split_text(attribution):

@@ -128,6 +128,12 @@ def test_rare_words_are_unknown():
     assert tokenizer.encode(["once twice"])[0].tolist() == [UNK_ID, 2]
 
 
+@pytest.mark.parametrize(("kind", "told"), [("word", "no word occurs 9 times"), ("bpe", "no pair occurs 9 times")])
+def test_an_empty_vocabulary_is_refused(kind: str, told: str):
+    with pytest.raises(DataError, match=told):
+        train_tokenizer(["twice twice once"], kind, 300, 9, True)
+
+
 def test_bytes_leave_nothing_unknown():
     assert UNK_ID not in train("bpe").encode(["\u4e2d\u6587 \U0001f525 zzz"])[0]
 

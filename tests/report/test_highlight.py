@@ -81,10 +81,10 @@ WORD = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1)
 SCORE = st.none() | st.floats(-5, 5)
 
 
-@given(st.lists(st.tuples(WORD, SCORE)), st.sampled_from([" ", "", "<br />"]))
+@given(st.lists(st.tuples(WORD, SCORE)), st.sampled_from([" ", "", "<br />", "<BR>"]))
 def test_the_pieces_are_the_text(parts, between):
     attribution = make_attribution(parts, between)
     assert "".join(piece.text for piece in split_text(attribution)) == attribution.text
     assert all(-1 <= piece.strength <= 1 for piece in split_text(attribution))
     shown = html.unescape(re.sub("<[^>]*>", "", format_html(attribution)))
-    assert shown == attribution.text.replace("<br />", "\n")
+    assert shown == attribution.text.replace("<br />", "\n").replace("<BR>", "\n")

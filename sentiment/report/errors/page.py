@@ -6,7 +6,6 @@ may hold any text at all; it is escaped, and what scripts need of it travels as 
 
 from __future__ import annotations
 
-import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from sentiment.atomic import write_text
-from sentiment.data.tokenizer import LINE_BREAK_TAG
+from sentiment.data.tokenizer import LINE_BREAK
 from sentiment.errors import explaining
 from sentiment.format import format_percent
 from sentiment.report.draw.matplotlib import write_png
@@ -89,7 +88,7 @@ def _describe(analysis: RunErrors, number: int) -> dict[str, Any]:
     return {
         "review": review,
         "is_cut": analysis.max_tokens is not None and review.tokens > analysis.max_tokens,
-        "text": re.sub(LINE_BREAK_TAG, "\n", review.text),
+        "text": LINE_BREAK.sub("\n", review.text),
         "notes": () if explanation is None else explanation.attribution.notes,
         "marked": None if explanation is None else Markup(format_html(explanation.attribution)),
         "attention": None if explanation is None else explanation.attention,
