@@ -166,6 +166,7 @@ class Controller:
             counts=dict(ledger.counts),
             repeats=self._repeats.count,
             replaced=ledger.replaced,
+            is_bound=self._repeats.count > 1 and self._repeats.value == "bound",
         )
 
     def _fill(self) -> None:

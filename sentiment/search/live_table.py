@@ -21,7 +21,7 @@ from sentiment.search.progress import (
     StudyState,
     write_beginning,
     write_ending,
-    write_objectives,
+    write_result,
     write_stand,
     write_values,
 )
@@ -138,7 +138,7 @@ def summarize(state: StudyState) -> RenderableType:
     elif state.best:
         lines.append(f"{len(state.best)} trials on the Pareto front")
         for trial in state.best:
-            lines.append(f"  #{trial.number}: {write_objectives(trial.values, state.metric_names)}")
+            lines.append(f"  #{trial.number}: {write_result(trial, state)}")
     return Text("\n".join(lines))
 
 

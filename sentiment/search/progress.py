@@ -72,6 +72,7 @@ class StudyState:
         counts: The trials by state, as `count_states` counts them; None: they are counted when asked for.
         repeats: Jobs of a trial.
         replaced: The trials whose points were tried again.
+        is_bound: A trial's values are bounds of its repeats, which reports show beside their means.
     """
 
     name: str
@@ -88,6 +89,7 @@ class StudyState:
     counts: Mapping[str, int] | None = None
     repeats: int = 1
     replaced: Sequence[FrozenTrial] = ()
+    is_bound: bool = False
 
     @property
     def ended(self) -> int:
@@ -254,7 +256,7 @@ def write_stand(state: StudyState) -> str:
     parts += [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]
     line = ", ".join(parts) + ("" if state.total is None else f" of {state.total}")
     if len(state.best) == 1:
-        line += f"; best {write_objectives(state.best[0].values, state.metric_names)} (#{state.best[0].number})"
+        line += f"; best {write_result(state.best[0], state)} (#{state.best[0].number})"
     elif counts["complete"] and not state.best:
         line += "; none keeps the limits"
     return line if state.budget is None else f"{line}; {state.budget}"
@@ -269,7 +271,7 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
         others = [job for job in list_jobs(trial, state.repeats) if job // state.repeats != trial.number]
         if source is None and others:
             reused = f" (with the results of the equal jobs {join_names([str(job) for job in others])})"
-        return f"complete: {write_objectives(trial.values, state.metric_names)}{reused}"
+        return f"complete: {write_result(trial, state)}{reused}"
     if trial.state == TrialState.PRUNED:
         outcomes = read_outcomes_of(trial).values()
         reason = next((str(outcome.reason) for outcome in outcomes if outcome.state == "pruned"), "")
@@ -289,6 +291,11 @@ def write_failure(trial: FrozenTrial, study_dir: Path) -> str:
     if attempts and (log_file := attempts[max(attempts)]["log"]):
         line += f" (log: {os.path.normpath(study_dir / log_file)})"
     return line
+
+
+def write_result(trial: FrozenTrial, state: StudyState) -> str:
+    """Return the objectives of a complete trial as people read them, and whether they are no means."""
+    return f"{write_objectives(trial.values, state.metric_names)}{' (bound)' if state.is_bound else ''}"
 
 
 def write_objectives(values: Sequence[float], metric_names: Sequence[str]) -> str:

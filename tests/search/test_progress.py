@@ -206,6 +206,15 @@ def test_a_parameter_that_has_another_name_in_optuna_is_shown_by_its_key(sweep, 
     assert "x[2]" not in told
 
 
+@pytest.mark.parametrize(("value", "shown"), [("mean", "best 0.5 (#0)"), ("bound", "best 0 (bound) (#0)")])
+def test_a_bound_of_repeats_is_not_shown_as_their_mean(sweep, caplog, value, shown):
+    options = ["x=1", "hydra.sweeper.n_trials=1", "hydra.sweeper.repeats=2", "hydra.sweeper.direction=maximize"]
+    options += [f"hydra.sweeper.repeat_value={value}", "hydra.sweeper.progress=lines"]
+    with caplog.at_level(logging.INFO, "sentiment.search.progress"):
+        sweep(*options, task=lambda config: float(config.seed))
+    assert shown in caplog.text
+
+
 def test_each_repeat_says_which_it_is(caplog):
     lines = EventLines()
     lines.study_started(StudyState("s", Path("s"), ["maximize"], 5, [], [], [], 1.0, [], repeats=3))
