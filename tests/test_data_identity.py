@@ -33,15 +33,3 @@ def test_other_content_has_another_name(tmp_path):
     other.write_text("text,label\na,x\nc,y\n")
     assert identify(one) != identify(other)
     assert identify(one, "model=rnn", "data.batch_size=4") == identify(one), "no matter which model reads it"
-
-
-def test_data_that_is_split_otherwise_than_by_an_earlier_version_has_another_name(tmp_path):
-    """A study would go on over two splits; one whose splits are what they were goes on."""
-    names = {}
-    for rare in (20, 3):
-        rows = [f"review {n},{'x' if n < 20 else 'y'}" for n in range(20 + rare)]
-        (tmp_path / f"{rare}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-        names[rare] = identify(tmp_path / f"{rare}.csv", f"data.cache_dir={tmp_path}/cache")
-    assert names[20].startswith("files:")
-    assert "draw version" not in names[20]
-    assert names[3].endswith(":draw version 2")

@@ -15,7 +15,8 @@ import numpy as np
 
 from sentiment.api import load_run
 from sentiment.config.command_line import compose_settings
-from sentiment.data.build import build_splits
+from sentiment.data.build import build_source, fingerprint_data, split_of
+from sentiment.data.splits import split_reviews
 from sentiment.tracking.result_file import FINGERPRINT_TAG
 
 
@@ -25,13 +26,12 @@ def main() -> None:
     parser.add_argument("path", help="folder of the reviews")
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
     options = parser.parse_args()
-    data = compose_settings(["data=imdb", f"data.path={options.path}"]).data
-    splits = build_splits(data.model_copy(update={"train_limit": None}))
+    data = compose_settings(["data=imdb", f"data.path={options.path}"]).data.model_copy(update={"train_limit": None})
     runs = {str(run): load_run(run) for run in options.runs}
     for name, run in runs.items():
-        if run.record.tags.get(FINGERPRINT_TAG) != splits.fingerprint:
+        if run.record.tags.get(FINGERPRINT_TAG) != fingerprint_data(data):
             parser.error(f"{name} was trained on another split of the reviews, so it may know these ones")
-    validation = splits.loaded[1].validation
+    validation = split_reviews(build_source(data).load(), **split_of(data)).validation
     probabilities = {name: run.predict(validation.texts).probabilities for name, run in runs.items()}
     print(f"| mean of | accuracy on {len(validation.texts):,} reviews |\n|---|---|")
     for size in sorted({1, min(2, len(runs)), len(runs)}):

@@ -13,7 +13,7 @@ from sentiment.data.cache import be_silent
 from sentiment.data.corpus import (
     Corpus,
     EncodedSplit,
-    SplitSource,
+    fingerprint_corpus,
     fingerprint_unlabelled,
     prepare_corpus,
     prepare_unlabelled,
@@ -81,9 +81,13 @@ def split_of(settings: DataSettings) -> dict[str, Any]:
     return settings.model_dump(include={"validation_fraction", "split_seed", "train_limit"})
 
 
-def build_splits(settings: DataSettings) -> SplitSource:
-    """Build the source, with how its reviews are split; nothing is read yet."""
-    return SplitSource(build_source(settings), split_of(settings), Path(settings.cache_dir).expanduser())
+def fingerprint_data(settings: DataSettings) -> str:
+    """Return the `Corpus.fingerprint` that these settings lead to, without reading the data.
+
+    Raises:
+        DataError: The data cannot be found.
+    """
+    return fingerprint_corpus(build_source(settings), split_of(settings))
 
 
 def build_unlabelled(

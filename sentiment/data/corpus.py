@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ import numpy.typing as npt
 from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, be_silent, open_entry
 from sentiment.data.class_report import report_classes
 from sentiment.data.fingerprint import hash_reviews
-from sentiment.data.reviews import RawSplits, Source, UnlabelledSource
-from sentiment.data.splits import DRAW_VERSION, Part, Splits, split_reviews
+from sentiment.data.reviews import Source, UnlabelledSource
+from sentiment.data.splits import Part, split_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer, train_tokenizer
 from sentiment.errors import DataError
 
@@ -141,9 +140,9 @@ def prepare_corpus(
     Raises:
         DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
     """
-    reviews = SplitSource(source, split, cache_dir, tell)
+    fingerprint = fingerprint_corpus(source, split)
     settings = {
-        "fingerprint": reviews.fingerprint,
+        "fingerprint": fingerprint,
         "tokenizer": tokenizer,
         "format_version": FORMAT_VERSION,
         "made_by": _list_versions(),
@@ -152,10 +151,12 @@ def prepare_corpus(
     def make_entry() -> Entry:
         started = time.perf_counter()
         log.info("Reading and tokenising the reviews, once for all later runs.")
-        raw, splits = reviews.loaded
+        raw = source.load()
+        splits = split_reviews(raw, **split)
         trained = tokenizer.get("trained")
         made = load_tokenizer(trained) if trained else train_tokenizer(splits.train.texts, **tokenizer)
         arrays = {name: _encode(getattr(splits, name), made) for name in SPLITS}
+        _require_unchanged(fingerprint, fingerprint_corpus(source, split))
         meta = {
             "settings": settings,
             "description": source.describe(),
@@ -169,72 +170,20 @@ def prepare_corpus(
         return Entry(arrays=arrays, tokenizer=made.to_json(), meta=meta)
 
     entry = open_entry(cache_dir, digest(settings), make_entry, tell)
-    corpus = _corpus(entry, reviews.fingerprint, source.describe())
+    corpus = _corpus(entry, fingerprint, source.describe())
     _log_corpus(corpus, entry.meta.get("alike", {}))  # entries of earlier versions lack it
     return corpus
 
 
-@dataclass(frozen=True)
-class SplitSource:
-    """A source's reviews under a split: what identifies them, and they themselves, read once where they are asked for.
+def fingerprint_corpus(source: Source, split: Mapping[str, Any]) -> str:
+    """Return the `Corpus.fingerprint` of a source's reviews under a split, without reading or splitting them.
 
-    Attributes:
-        source: Where they come from.
-        split: Arguments of `split_reviews` by name.
-        cache_dir: The token cache, which remembers by which rules they are drawn.
-        tell: Hears of a wait for another process that reads them.
+    `split` has the arguments of `split_reviews` by name.
+
+    Raises:
+        DataError: The data cannot be found.
     """
-
-    source: Source
-    split: Mapping[str, Any]
-    cache_dir: Path
-    tell: Callable[[str], None] = be_silent
-
-    @cached_property
-    def content(self) -> str:
-        """`Source.fingerprint`.
-
-        Raises:
-            DataError: The data cannot be found.
-        """
-        return self.source.fingerprint()
-
-    @cached_property
-    def loaded(self) -> tuple[RawSplits, Splits]:
-        """What the source holds, and the parts of a run.
-
-        Raises:
-            DataError: They cannot be read or split, or changed while they were read.
-        """
-        named, raw = self.content, self.source.load()
-        splits = split_reviews(raw, **self.split)
-        _require_unchanged(named, self.source.fingerprint())
-        return raw, splits
-
-    @cached_property
-    def draw_version(self) -> int:
-        """`Splits.draw_version`, for which they are read the first time.
-
-        Raises:
-            DataError: As for `loaded`, or the cache cannot be written.
-        """
-
-        def make_entry() -> Entry:
-            return Entry({}, "", {"draw_version": self.loaded[1].draw_version})
-
-        named = {"source": self.content, "version": DRAW_VERSION, **self.split}
-        entry = open_entry(self.cache_dir / "draws", digest(named), make_entry, self.tell)
-        return int(entry.meta["draw_version"])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """`Corpus.fingerprint`: that of the first rules where they split as the rules of now do.
-
-        Raises:
-            DataError: As for `draw_version`.
-        """
-        later = {} if self.draw_version == 1 else {"draw_version": self.draw_version}
-        return digest({"source": self.content, **self.split, **later})
+    return digest({"source": source.fingerprint(), **split})
 
 
 def prepare_unlabelled(

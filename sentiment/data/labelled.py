@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment.config.schema import DataSettings
-from sentiment.data.build import build_splits
+from sentiment.data.build import build_source, split_of
 from sentiment.data.files.formats import read_file
 from sentiment.data.files.records import take_rows
+from sentiment.data.splits import split_reviews
 from sentiment.data.texts import make_options
 from sentiment.errors import DataError
 from sentiment.format import join_names
@@ -93,8 +94,8 @@ def read_data_set(settings: DataSettings, class_names: Sequence[str], label_map:
     Raises:
         DataError: They cannot be read, or a label is no class.
     """
-    raw, splits = build_splits(settings).loaded
-    test = splits.test
+    raw = build_source(settings).load()
+    test = split_reviews(raw, **split_of(settings)).test
     labels = [raw.class_names[label] for label in test.labels]
     return _match(f"the test reviews of {settings.name}", settings.name, test.texts, labels, class_names, label_map)
 

@@ -40,7 +40,6 @@ class RawSplits:
         class_names: K names in index order.
         skipped_rows: Bad rows left out at the user's wish (``data.on_bad_row=skip``).
         notes: How files were read, a sentence each; printed at the start of a run.
-        draw_version: Where test reviews were drawn from train: see `sentiment.data.splits.Splits`.
 
     Raises:
         DataError: Labels do not fit their texts or the classes, or a text is none.
@@ -52,7 +51,6 @@ class RawSplits:
     class_names: tuple[str, ...]
     skipped_rows: int = 0
     notes: tuple[str, ...] = ()
-    draw_version: int = 1
 
     def __post_init__(self) -> None:
         names, fault = self.class_names, None

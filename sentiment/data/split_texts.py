@@ -11,8 +11,9 @@ from typing import Literal
 
 from sentiment.config.reading import INPUT_PATHS, is_there
 from sentiment.config.schema import DataSettings, FilesDataSettings
-from sentiment.data.build import build_splits
-from sentiment.data.splits import Part
+from sentiment.data.build import build_source, split_of
+from sentiment.data.corpus import fingerprint_corpus
+from sentiment.data.splits import Part, split_reviews
 from sentiment.errors import DataError
 from sentiment.format import join_names
 
@@ -28,16 +29,17 @@ def read_split_texts(settings: DataSettings, split: HeldOut, fingerprint: str) -
     Raises:
         DataError: The data cannot be read, or is not that of the run.
     """
-    found = build_splits(settings)
-    if found.fingerprint != fingerprint:
+    source = build_source(settings)
+    found = fingerprint_corpus(source, split_of(settings))
+    if found != fingerprint:
         raise DataError(
-            f"The run was made on data with fingerprint {fingerprint}, but what is there now has {found.fingerprint} "
-            f"({found.source.describe()}).\n"
+            f"The run was made on data with fingerprint {fingerprint}, but what is there now has {found} "
+            f"({source.describe()}).\n"
             "  -> its predictions cannot be matched with these texts: give the run's own data with --data-path PATH "
-            "(the same files; a copy from the Hub and local files count as different data), or, where an earlier "
-            "version split them otherwise (classes of few reviews), use that version"
+            "(the same files; a copy from the Hub and local files count as different data)"
         )
-    raw, splits = found.loaded
+    raw = source.load()
+    splits = split_reviews(raw, **split_of(settings))
     return splits.test if split == "test" else splits.validation, raw.class_names
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import metadata
@@ -75,16 +74,13 @@ def _fingerprint(settings_json: str, reads_unlabelled: bool) -> str:
     Where words are learned before, or teachers answer them, reviews without labels count too. The settings come as
     JSON because a list among them (``data.labels``) cannot be the key of a cache.
     """
-    from sentiment.data.build import build_splits
+    from sentiment.data.build import build_source
     from sentiment.data.corpus import fingerprint_unlabelled
 
     adapter: TypeAdapter[DataSettings] = TypeAdapter(DataSettings)
-    splits = build_splits(adapter.validate_json(settings_json))
-    unlabelled = fingerprint_unlabelled(splits.source) if reads_unlabelled else None
-    parts = [splits.content, *([] if unlabelled is None else [unlabelled])]
-    with suppress(Exception):  # what cannot be read has no splits, and the job that needs them says why
-        parts += [] if splits.draw_version == 1 else [f"draw version {splits.draw_version}"]
-    return ":".join(parts)
+    source = build_source(adapter.validate_json(settings_json))
+    unlabelled = fingerprint_unlabelled(source) if reads_unlabelled else None
+    return source.fingerprint() if unlabelled is None else f"{source.fingerprint()}:{unlabelled}"
 
 
 def adopt(folder: Path, job_number: int) -> None:

@@ -95,13 +95,13 @@ def read_earlier(run: RunContext) -> dict[str, float] | None:
 
 def _has_read_others(record: ResultRecord, settings: Settings) -> bool:
     """Return whether a run read other data, models or texts than those that its settings name now."""
-    from sentiment.data.build import build_splits
+    from sentiment.data.build import fingerprint_data
     from sentiment.pretraining.run import place_words
     from sentiment.tracking.result_file import BEHIND_NAMES, FINGERPRINT_TAG, WORDS_TAG
     from sentiment.training.debugging import find_whole
 
     seen = record.tags.get(FINGERPRINT_TAG)
-    if seen is not None and find_whole(seen) != build_splits(settings.data).fingerprint:
+    if seen is not None and find_whole(seen) != fingerprint_data(settings.data):
         return True
     if BEHIND_NAMES.keys().isdisjoint(record.tags):
         return False

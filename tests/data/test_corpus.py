@@ -14,7 +14,7 @@ import pytest
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data import corpus as corpus_module
-from sentiment.data.corpus import Corpus, SplitSource, digest, prepare_corpus
+from sentiment.data.corpus import Corpus, prepare_corpus
 from sentiment.data.reviews import Reviews
 from sentiment.data.tokenizer import UNK_ID
 from sentiment.errors import DataError
@@ -137,19 +137,6 @@ def test_the_fingerprint_is_of_data_and_split_but_not_of_the_tokenizer(prepare: 
     source.identity = "other"
     others.append(prepare())
     assert len({fingerprint, *(corpus.fingerprint for corpus in others)}) == 5
-
-
-def test_data_that_is_split_as_it_was_keeps_its_name_and_other_data_has_another(prepare: Prepare, source, tmp_path):
-    """The first version's name of the data, by which studies and caches of then are found."""
-    assert prepare().fingerprint == digest({"source": "memory", **SPLIT})
-    few = Reviews([f"review {n}" for n in range(23)], np.array([0] * 20 + [1] * 3))
-    source.raw, source.identity = replace(source.raw, train=few), "few"
-    corpus = prepare()
-    assert corpus.fingerprint == digest({"source": "few", **SPLIT, "draw_version": 2})
-    assert sorted(corpus.validation.labels.tolist()) == [0, 1]
-    loads = source.loads
-    found = SplitSource(source, SPLIT, tmp_path)
-    assert (found.fingerprint, source.loads) == (corpus.fingerprint, loads), "known from the cache"
 
 
 def test_a_fraction_that_is_not_read_is_told(prepare: Prepare, source, caplog: pytest.LogCaptureFixture):

@@ -92,13 +92,12 @@ def make_splits(
             "check data.label_column"
         )
     reviews, own_validation = _join(train, index), None if validation is None else _join(validation, index)
-    version = 1
     if test is not None:
         held_out = _join(test, index)
     else:
-        reviews, held_out, version = _carve(reviews, rules.test_fraction, rules.split_seed)
+        reviews, held_out = _carve(reviews, rules.test_fraction, rules.split_seed)
     notes = tuple(table.describe() for table in tables)
-    return RawSplits(reviews, own_validation, held_out, names, skipped, notes, version)
+    return RawSplits(reviews, own_validation, held_out, names, skipped_rows=skipped, notes=notes)
 
 
 def sort_names(names: set[str]) -> tuple[str, ...]:
@@ -154,11 +153,11 @@ def _join(tables: Sequence[Table], index: Mapping[str, int]) -> Reviews:
     return Reviews(texts, np.array([index[table.labels[position]] for table, position in pairs], dtype=np.int64))
 
 
-def _carve(train: Reviews, fraction: float, seed: int) -> tuple[Reviews, Reviews, int]:
-    """Hold a stratified part of the training reviews out; return what stays, what is held out, and `Draw.version`."""
-    held_out, version = draw_stratified(train.labels, held_out_count(len(train), fraction), seed, TEST_STREAM)
+def _carve(train: Reviews, fraction: float, seed: int) -> tuple[Reviews, Reviews]:
+    """Hold a stratified part of the training reviews out; return what stays and what is held out."""
+    held_out = draw_stratified(train.labels, held_out_count(len(train), fraction), seed, TEST_STREAM)
     stays = np.setdiff1d(np.arange(len(train)), held_out)
     kept, taken = (
         Reviews([train.texts[index] for index in indices], train.labels[indices]) for indices in (stays, held_out)
     )
-    return kept, taken, version
+    return kept, taken
