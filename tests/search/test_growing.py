@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.definition import Definition
 from sentiment.search.study.history import read_study
+from sentiment.search.study.stored.store import DEFINITION_KEY
 from sentiment.search.study.trial import open_study
 
 GRID = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=1000"]
@@ -364,22 +364,25 @@ def test_an_interrupted_trial_that_a_new_constraint_forbids_does_not_go_on(sweep
     assert [trial.state for trial in study.trials[:3]] == [TrialState.COMPLETE, ended, TrialState.PRUNED]
 
 
-def test_constraints_that_an_earlier_version_did_not_keep_are_no_change(sweep, monkeypatch, caplog):
+def test_a_constraint_on_a_study_of_an_earlier_version_which_kept_none_is_new(sweep, monkeypatch, caplog):
+    def write_as_before(definition):
+        content = write(definition)
+        return {key: content[key] for key in content.keys() - {"constraints", "way"}}
+
+    write = Definition.to_json
     with monkeypatch.context() as patch:
-        patch.setattr(Definition, "to_json", lambda self: OLD(replace(self, constraints=None, way={})))
-        sweep("x=range(1,5)", "hydra.sweeper.n_trials=1")
+        patch.setattr(Definition, "to_json", write_as_before)
+        sweep("x=range(1,5)", "hydra.sweeper.n_trials=6", "hydra.sweeper.start=[{x: 4}]")
+    other = ["x=range(1,5)", "hydra/sweeper/sampler=tpe"]
     with caplog.at_level(logging.INFO):
-        sweep(
-            "x=range(1,5)",
-            "hydra.sweeper.n_trials=2",
-            "hydra.sweeper.constraints=['x < 4']",
-            "hydra/sweeper/sampler=tpe",
-        )
-    assert "has changed" not in caplog.text
+        sweep(*other, "hydra.sweeper.n_trials=7")
+        assert "has changed" not in caplog.text, "there is none to be new"
+        for total in (8, 9):
+            study = sweep(*other, f"hydra.sweeper.n_trials={total}", "hydra.sweeper.constraints=['x < 4']")
+    assert caplog.text.count("has changed: constraint x < 4: stored without, now kept") == 1
+    assert caplog.text.count("do not and stay as history") == 1
     assert "another way" not in caplog.text
-
-
-OLD = Definition.to_json
+    assert study._storage.get_study_system_attrs(study._study_id)[DEFINITION_KEY]["has_grown"]
 
 
 def test_a_point_to_be_tried_first_is_tried_though_the_space_has_grown(sweep):

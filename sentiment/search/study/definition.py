@@ -39,7 +39,7 @@ class Definition:
         defaults: Setting to the value that trials have which were drawn before it was searched.
         names: Every name that a parameter has ever had in Optuna, to its distribution as JSON.
         has_grown: The study has had another space.
-        constraints: What every point has to satisfy; None: an earlier version did not keep it.
+        constraints: What every point has to satisfy; what an earlier version did not keep counts as new.
         way: How it is searched: sampler, pruner, their keys, and margin; empty: an earlier version did not keep it.
     """
 
@@ -51,7 +51,7 @@ class Definition:
     defaults: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     has_grown: bool = False
-    constraints: Sequence[str] | None = None
+    constraints: Sequence[str] = ()
     way: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -129,9 +129,8 @@ def compare(
 
 def list_space_changes(stored: Definition, now: Definition) -> list[str]:
     """List what has changed in the space and its constraints."""
-    constraints = () if stored.constraints is None or now.constraints is None else (stored.constraints, now.constraints)
-    kept = (dict.fromkeys(one, "kept") for one in constraints)
-    return _compare("space", stored.space, now.space) + (_compare("constraint", *kept) if constraints else [])
+    kept = (dict.fromkeys(one.constraints, "kept") for one in (stored, now))
+    return _compare("space", stored.space, now.space) + _compare("constraint", *kept)
 
 
 def describe_other_way(name: str, stored: Definition, now: Definition) -> str | None:
