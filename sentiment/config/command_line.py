@@ -304,6 +304,10 @@ class CommandLineCheck:
         file = next((file for file in self._list_files(group, option) if file.is_file()), None)
         if (option not in options and file is None) or not isinstance(override.value(), str):  # nan: a number to Hydra
             return explain_unknown_option(group, shorten(option), options)
+        clash = next((choice for choice in choices if not self._can_compose([choice, override])), None)
+        if clash is not None and self._can_compose([override]):
+            problem = f"{option} does not go with {clash.input_line}, which sets what it lacks, or sets it up otherwise"
+            return Fault(group, problem, f"leave out {override.input_line}, or {clash.input_line}")
         remedy = f"correct {file or 'its YAML file'}"
         return Fault(group, f"{option} cannot be composed ({self._reason([*choices, override])})", remedy)
 

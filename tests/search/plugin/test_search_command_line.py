@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from sentiment.config.command_line import check_command_line
 from sentiment.config.home import PROJECT_DIR, name_study
-from sentiment.errors import ConfigError
+from sentiment.errors import ConfigError, Fault
+from sentiment.search.plugin.registration import PRUNERS
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
 
 pytestmark = pytest.mark.usefixtures("composed_once")
@@ -15,13 +17,17 @@ FEW_CORNERS = ("model.cell=lstm", "model.depth=1", "model.embedding_size=32", "m
 """Leave one key of ``search=rnn`` to be drawn, where the corners are not the point."""
 
 
-def find_faults(*arguments: str) -> dict[str, str]:
+def check(*arguments: str) -> dict[str, Fault]:
     searches = {STUDY_SWEEPER: list_search_points}
     try:
         check_command_line(list(arguments), PROJECT_DIR / "conf", "config", searches=searches)
     except ConfigError as error:
-        return {fault.key: fault.problem for fault in error.faults}
+        return {fault.key: fault for fault in error.faults}
     return {}
+
+
+def find_faults(*arguments: str) -> dict[str, str]:
+    return {key: fault.problem for key, fault in check(*arguments).items()}
 
 
 @pytest.mark.parametrize("search", ["transformer", "rnn", "both"])
@@ -60,6 +66,18 @@ def test_combinations_that_constraints_exclude_are_no_faults():
     assert find_faults("-m", "search=transformer", *space) == {}
     without = find_faults("-m", "search=transformer", *space, "hydra.sweeper.constraints=[]")
     assert list(without) == ["model.heads"]
+
+
+@pytest.mark.parametrize("search", sorted(file.stem for file in (PROJECT_DIR / "conf/search").glob("*.yaml")))
+def test_every_search_goes_with_every_pruner(search: str):
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        for pruner in PRUNERS:
+            compose("config", [f"search={search}", f"hydra/sweeper/pruner={pruner}"])
+
+
+def test_a_sweeper_that_a_search_does_not_go_with_is_told_with_it():
+    faults = check("-m", "search=rnn", "hydra/sweeper=optuna")
+    assert faults["hydra/sweeper"].remedy == "leave out hydra/sweeper=optuna, or search=rnn"
 
 
 def test_a_constraint_that_cannot_be_read_is_a_fault():
