@@ -65,7 +65,8 @@ def explain_unknown_option(group: str, option: str, options: Sequence[str]) -> F
     guess = nearest(option, options)
     listed = ", ".join(options)
     if option == "null":
-        return Fault(group, "null is no option on the command line", f"~{group} leaves it out; options: {listed}")
+        leaving = f"{group}=none" if "none" in options else f"~{group}"
+        return Fault(group, "null is no option on the command line", f"{leaving} leaves it out; options: {listed}")
     remedy = f"did you mean {group}={guess}? options: {listed}" if guess else f"options: {listed}"
     if group == "hydra/launcher":
         extras = sorted({extra for launcher, extra in LAUNCHER_EXTRAS.items() if launcher not in options})

@@ -253,6 +253,8 @@ def _compose_defaults(config_dir: Path, groups: list[ConfigGroup]) -> dict[str, 
 def _describe_option(group: ConfigGroup, file: OptionFile, defaults: Mapping[str, Any]) -> DescribedOption:
     """Describe an option: by its own class, or by what sets it apart from the default where all share one."""
     first, own = (defaults.get(f"{group.name}={name}", {}) for name in (group.default, file.name))
+    if own is None:
+        return DescribedOption(file, "leaves it out", [], [], [])
     schema = group.schema_of(own)
     paragraphs: list[str] = []
     if choice_of(schema):

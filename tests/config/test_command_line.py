@@ -49,6 +49,8 @@ def find_faults(*arguments: str, searches=None) -> dict[str, tuple[str, str]]:
         ["hydra.verbose=true"],
         ["model=rnn", "pretrain=lm"],
         ["pretrain=mlm", "-m", "pretrain.mask_fraction=0.1,0.2"],
+        ["-m", "model=rnn", "pretrain=lm,none"],
+        ["experiment=imdb_rnn_pretrained", "pretrain=none", "data=synthetic"],
         [
             "hydra/sweeper=optuna",
             "hydra.sweeper.direction=maximize",
@@ -83,7 +85,12 @@ def test_valid_commands_pass(arguments):
         ),
         (["optimzer=sgd"], "optimzer", "no such key", "did you mean optimizer?"),
         (["hydra.sweper=3"], "hydra.sweper", "no such key", "did you mean hydra.sweeper?"),
-        (["pretrain=null"], "pretrain", "null is no option on the command line", "~pretrain leaves it out"),
+        (
+            ["pretrain=null"],
+            "pretrain",
+            "null is no option on the command line",
+            "pretrain=none leaves it out; options: lm, mlm, none",
+        ),
         (["model=transfomer"], "model", "no option 'transfomer'", "did you mean model=transformer?"),
         (["experiment=nope"], "experiment", "no option 'nope'", "options: "),
         (["model=rnn", "model.heads=4"], "model.heads", "no such key in model=rnn", "belongs to model=transformer"),

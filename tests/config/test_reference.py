@@ -63,6 +63,9 @@ def test_every_folder_of_conf_has_a_page(pages):
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_key_stands_there_once_with_default_values_and_meaning(pages, group, option):
     rows = read_rows(section(pages[f"{group}.md"], option))
+    if (group, option) == ("pretrain", "none"):  # it leaves the group out
+        assert not rows
+        return
     assert [row[0].strip("`") for row in rows] == names_of(schema_of(group, option))
     assert all(len(row) == 4 and all(row) for row in rows), rows
 

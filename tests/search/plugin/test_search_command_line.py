@@ -35,6 +35,10 @@ def test_the_searches_of_this_project_are_valid_at_every_corner(search: str):
     assert find_faults("-m", f"search={search}") == {}
 
 
+def test_with_and_without_pretraining_is_one_search():
+    assert find_faults("-m", "search=grid", "model=rnn", "pretrain=lm,none") == {}
+
+
 @pytest.mark.parametrize(
     "option",
     [f"pruner={name}" for name in ("none", "successive_halving", "patient")]
