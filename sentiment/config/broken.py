@@ -31,10 +31,13 @@ YAML_REMEDIES = {
 SHOWN_LENGTH = 80
 
 
-def shorten(text: str) -> str:
-    """Cut an argument to what a fault can show."""
+LONGEST_REASON = 300
+
+
+def shorten(text: str, length: int = SHOWN_LENGTH) -> str:
+    """Cut an argument, or a reason, to what a fault can show."""
     text = text.encode(errors="backslashreplace").decode()
-    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}... ({len(text)} characters)"
+    return text if len(text) <= length else f"{text[:length]}... ({len(text)} characters)"
 
 
 @contextmanager
@@ -61,9 +64,9 @@ def explaining_breaks(folders: Sequence[Path] = (), lines: Sequence[str] = ()) -
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = shorten(f"{type(error).__name__}: {' '.join(str(error).split())}", LONGEST_REASON)
         remedy = "correct what was written last; HYDRA_FULL_ERROR=1 shows where it broke"
-        raise ConfigError([Fault("the configuration", f"cannot be composed ({shorten(reason)})", remedy)]) from error
+        raise ConfigError([Fault("the configuration", f"cannot be composed ({reason})", remedy)]) from error
 
 
 def explain_yaml(error: yaml.YAMLError) -> Fault:

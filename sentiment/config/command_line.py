@@ -24,6 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.broken import explaining_breaks, find_hidden, require_config, require_folders, shorten
@@ -36,6 +37,8 @@ from sentiment.config.conflicts import (
     find_other_share,
     find_other_training,
     find_shared_database,
+    find_shared_name,
+    find_shared_seeds,
     find_unknown_names,
     find_wrong_direction,
 )
@@ -43,7 +46,14 @@ from sentiment.config.extension import register_extension_options
 from sentiment.config.faults import explain_unknown_key, explain_unknown_option
 from sentiment.config.forbidden import find_forbidden
 from sentiment.config.home import PROJECT_DIR, register_resolvers
-from sentiment.config.points import explain_intervals, explain_sweep, find_unlisted, list_points, list_values
+from sentiment.config.points import (
+    explain_intervals,
+    explain_sweep,
+    find_nested,
+    find_unlisted,
+    list_points,
+    list_values,
+)
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault
@@ -128,6 +138,23 @@ def compose_settings(overrides: Sequence[str], config_dir: Path = PROJECT_DIR / 
         return read_settings(compose("config", list(overrides)), Path.cwd())
 
 
+PARAMS = "hydra.sweeper.params"
+
+
+def _is_lost_param(override: Override) -> bool:
+    """Return whether an override is a parameter that Hydra would take for another one, for its dots or its values."""
+    start, _, key = override.key_or_group.rpartition(f"{PARAMS}.")
+    return not start and key != override.key_or_group and ("." in key or override.is_sweep_override())
+
+
+def _explain_param(param: Override) -> Fault:
+    """Return the fault of a parameter that is written on the command line as in a file."""
+    key = param.key_or_group.removeprefix(f"{PARAMS}.")
+    values = param.value() if isinstance(param.value(), str) else param.get_value_string()
+    problem = "is no key: a parameter stands by its own key on the command line"
+    return Fault(param.key_or_group, problem, f"write {key}={values}")
+
+
 class CommandLineCheck:
     """One parsed command: which points it stands for, and what is wrong with them."""
 
@@ -153,6 +180,9 @@ class CommandLineCheck:
         """List the faults of all points, each once, in the order they were met."""
         faults: list[Fault] = []
         overrides = self._parse(self.lines, faults)
+        unread = [one for one in overrides if _is_lost_param(one)]
+        faults += [_explain_param(override) for override in unread]
+        overrides = [override for override in overrides if override not in unread]
         swept = [override for override in overrides if override.is_sweep_override()]
         fixed, _, found = self._keep_composable([override for override in overrides if override not in swept])
         faults += found
@@ -162,6 +192,7 @@ class CommandLineCheck:
         if hydra_config.sweeper is None or hydra_config.launcher is None:
             return [*faults, Fault("hydra.sweeper, hydra.launcher", "one of them is null", "leave it as it is")]
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
+        faults += find_nested(params)
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
         if not OmegaConf.select(hydra_config, "sweeper.custom_search_space"):  # it may set what decides on the others
@@ -178,6 +209,7 @@ class CommandLineCheck:
                 find_other_names,
                 find_shared_database,
                 find_lost_pauses,
+                find_shared_name,
                 find_other_training,
             ):
                 faults += find(composed)
@@ -216,15 +248,19 @@ class CommandLineCheck:
                 faults.append(Fault(group, problem, f"{joint}run them one after the other: {', then '.join(lines)}"))
         return faults
 
-    def _check_search(self, composed: DictConfig, overrides: list[Override]) -> list[Fault]:
+    def _check_search(self, composed: DictConfig, typed: list[Override]) -> list[Fault]:
         sweeper = composed.hydra.sweeper
-        lines = [str(override.input_line) for override in overrides if not override.is_hydra_override()]
-        hydra_overrides = [override for override in overrides if override.is_hydra_override()]
+        lines = [str(override.input_line) for override in typed if not override.is_hydra_override()]
+        hydra_overrides = [override for override in typed if override.is_hydra_override()]
         faults: list[Fault] = []
         try:
             points = self.searches[sweeper._target_](composed, lines, composed.hydra.runtime.choices, self.loader)
         except ConfigError as error:
             return list(error.faults)
+        except OmegaConfBaseException:  # of what the sweeper follows from: ${third:${trainer.max_epochs},...}
+            if found := self._check_point([one for one in typed if not one.is_sweep_override()]):
+                return found
+            raise
         options = cast(dict[str, Any], OmegaConf.to_container(sweeper, resolve=True))
         known: dict[str, None] = {}
         composable: list[Override] = []
@@ -234,8 +270,12 @@ class CommandLineCheck:
             composable, config, found = self._keep_composable([*hydra_overrides, *overrides])
             explained |= {str(override.input_line) for override in overrides if override not in composable}
             known |= dict.fromkeys(list_keys(config))
+            hydra_overrides = [override for override in hydra_overrides if override in composable]
             faults += found + find_other_share(config, sweeper) + find_other_objective(config, composed)
             faults += self._check_settings(config, options)
+        fixed = {one.key_or_group for one in typed if not one.is_sweep_override()}
+        searched = {one.key_or_group for one in typed} | set(options["params"] or {})
+        faults += find_shared_seeds(sweeper, searched - fixed)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 
     def _check_probe(self, sweeper: DictConfig, point: list[Override]) -> list[Fault]:
@@ -318,6 +358,8 @@ class CommandLineCheck:
 
     def _explain_value(self, override: Override, choices: list[Override]) -> Fault:
         key = override.key_or_group
+        if key.startswith(f"{PARAMS}."):
+            return _explain_param(override)
         known = list_keys(self._compose(choices, with_hydra=override.is_hydra_override()))
         if key in known:
             reason = self._reason([*choices, override])

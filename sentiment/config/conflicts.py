@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -252,6 +252,23 @@ def find_other_share(config: DictConfig, sweeper: DictConfig) -> list[Fault]:
             problem = f"{wanted}, and every trial of the study is given {given} (hydra.sweeper.{option})"
             faults.append(Fault(f"trainer.{key}", problem, remedy))
     return faults
+
+
+def find_shared_name(composed: DictConfig) -> list[Fault]:
+    """Return the fault of a study without a name whose folder is called by it: all such ones would share that."""
+    folder = str(OmegaConf.to_container(composed.hydra.sweep, resolve=False)["dir"])  # type: ignore[index, call-overload]
+    if "hydra.sweeper.study_name" not in folder or OmegaConf.select(composed, "hydra.sweeper.study_name") is not None:
+        return []
+    problem = f"is null, and the folder {composed.hydra.sweep.dir} would be that of every study without a name"
+    return [Fault("hydra.sweeper.study_name", problem, "leave it out, or name the study")]
+
+
+def find_shared_seeds(sweeper: DictConfig, searched: Collection[str]) -> list[Fault]:
+    """Return the fault of seeds that are searched and repeated: the best would be the luckiest window of them."""
+    if sweeper.repeats == 1 or sweeper.seed_key not in searched:
+        return []
+    problem = f"counts up from each {sweeper.seed_key} that is searched, so that trials share seeds"
+    return [Fault("hydra.sweeper.repeats", problem, f"leave one out: repeats, or the search over {sweeper.seed_key}")]
 
 
 def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]:

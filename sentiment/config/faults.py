@@ -13,9 +13,12 @@ from sentiment.config.objective import RETIRED
 from sentiment.config.option import UNNAMED, choice_of, group_members
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault
+from sentiment.flat import is_within
 from sentiment.nearest import nearest
 
 WHOLE_NUMBER = "must be a whole number"
+
+FROM_VARIABLE = "without quotes; of an environment variable ${oc.decode:${oc.env:NAME}}"
 
 LAUNCHER_EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 """Launchers that this project runs with, and its extra that installs each."""
@@ -98,10 +101,8 @@ def _explain(detail: dict[str, Any], known: Sequence[str], choices: dict[str, st
         misplaced = [name for name in value if name in TOP_LEVEL_KEYS] if isinstance(value, dict) else []
         if misplaced and "." not in key:
             problem = f"holds keys of the whole configuration ({', '.join(misplaced)}) as keys of its own"
-            return Fault(
-                key, problem, f"begin its file in conf/{key}/ with the line: # @package _global_ (docs/extending.md)"
-            )
-        return explain_unknown_key(key, [name for name in known if name != key], choices)
+            return Fault(key, problem, "begin its file with the line: # @package _global_ (docs/extending.md)")
+        return explain_unknown_key(key, [name for name in known if not is_within(name, [key])], choices)
     if kind == "literal_error":
         allowed = [part.strip().strip("'") for part in context["expected"].replace(" or ", ", ").split(",")]
         guess = nearest(str(value), allowed)
@@ -113,7 +114,8 @@ def _explain(detail: dict[str, Any], known: Sequence[str], choices: dict[str, st
         words, name = _BOUNDS[kind]
         return Fault(key, f"{value} is out of range", f"must be {words} {context[name]:g}")
     if kind in ("int_type", "int_from_float"):
-        return Fault(key, f"{value!r} is {_name_type(value)}", WHOLE_NUMBER)
+        remedy = f"{WHOLE_NUMBER}: {FROM_VARIABLE}" if isinstance(value, str) and value.isdecimal() else WHOLE_NUMBER
+        return Fault(key, f"{value!r} is {_name_type(value)}", remedy)
     if kind in _TYPES:
         return Fault(key, f"{value!r} is {_name_type(value)}", f"must be {_TYPES[kind]}")
     return Fault(key, f"{value!r}: {detail['msg']}", "see python run.py --help")

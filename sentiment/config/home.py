@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -65,9 +66,12 @@ def find_tracking_uri() -> str:
     return read_tracking_uri() or f"sqlite:///{PROJECT_DIR}/mlflow.db"
 
 
-def find_third(max_epochs: int, validations_per_epoch: int) -> int:
-    """Return how many validations are a third of a training, one at least."""
-    return max(1, round(max_epochs * validations_per_epoch / 3))
+def find_third(max_epochs: Any, validations_per_epoch: Any) -> int:
+    """Return how many validations are a third of a training, one at least; of what is no number the schema tells."""
+    if not all(isinstance(number, int) for number in (max_epochs, validations_per_epoch)):
+        return 1
+    third: int = round(max_epochs * validations_per_epoch / 3)
+    return max(1, third)
 
 
 def name_study(search: str, overrides: Sequence[str]) -> str:

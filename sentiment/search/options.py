@@ -33,7 +33,7 @@ def _read_jobs(value: Any) -> Any:
 class StudyOptions(BaseModel):
     """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `StudySweeperConf` has their defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     sampler: dict[str, Any] = Field(description="What draws the points; chosen with hydra/sweeper/sampler=NAME.")
     pruner: dict[str, Any] | None = Field(

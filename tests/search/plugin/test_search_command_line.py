@@ -84,6 +84,48 @@ def test_a_sweeper_that_a_search_does_not_go_with_is_told_with_it():
     assert faults["hydra/sweeper"].remedy == "leave out hydra/sweeper=optuna, or search=rnn"
 
 
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("hydra.sweeper.params.seed=0,1", "write seed=0,1"),
+        ("+hydra.sweeper.params.model.depth='2,3'", "write model.depth=2,3"),
+        ("++hydra.sweeper.params.model.depth=2", "write model.depth=2"),
+    ],
+)
+def test_a_parameter_has_its_own_key_on_the_command_line(line: str, remedy: str):
+    [fault] = check("-m", "search=rnn", line, *FEW_CORNERS).values()
+    assert fault.remedy == remedy
+
+
+@pytest.mark.parametrize("sweeper", ["search=study", "seed=0,1"])
+def test_parameters_in_groups_are_told_to_take_one_key(sweeper: str):
+    faults = check("-m", sweeper, "+hydra.sweeper.params={model: {depth: '2,3', heads: 4}}")
+    assert faults["hydra.sweeper.params.model"].remedy == "write one key: model.depth: 2,3"
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "problem"),
+    [
+        (["trainer.max_epochs=abc"], "trainer.max_epochs", "'abc' is text"),
+        (["trainer.max_epochs=${oc.env:NOPE}"], "trainer.max_epochs", "NOPE"),
+        (["hydra.sweeper.study_name=null"], "hydra.sweeper.study_name", "every study without a name"),
+        (["seed=0,1", "hydra.sweeper.repeats=2"], "hydra.sweeper.repeats", "trials share seeds"),
+        (["hydra.sweeper.full_trials=true"], "hydra.sweeper.full_trials", "should be a valid number"),
+        (["hydra.sweeper.n_trials=true"], "hydra.sweeper.n_trials", "should be a valid integer"),
+    ],
+)
+def test_a_fault_behind_a_search_stands_at_its_key(recwarn, lines: list[str], key: str, problem: str):
+    assert problem in find_faults("-m", "search=rnn", *lines, *FEW_CORNERS)[key]
+    assert not [warning for warning in recwarn if "Resolver" in str(warning.message)]
+
+
+def test_seeds_that_an_experiment_searches_are_not_repeated_but_a_fixed_one_is():
+    assert list(find_faults("-m", "experiment=heads", "data=synthetic", "hydra.sweeper.repeats=2")) == [
+        "hydra.sweeper.repeats"
+    ]
+    assert find_faults("-m", "experiment=heads", "data=synthetic", "seed=1", "hydra.sweeper.repeats=2") == {}
+
+
 def test_a_constraint_that_cannot_be_read_is_a_fault():
     faults = find_faults("-m", "search=transformer", "hydra.sweeper.constraints=['model.heads %']")
     assert len(faults) == 1
