@@ -39,6 +39,7 @@ from sentiment.config.conflicts import (
     find_shared_database,
     find_shared_name,
     find_shared_seeds,
+    find_tested_trials,
     find_unknown_names,
     find_wrong_direction,
 )
@@ -275,7 +276,7 @@ class CommandLineCheck:
             faults += self._check_settings(config, options)
         fixed = {one.key_or_group for one in typed if not one.is_sweep_override()}
         searched = {one.key_or_group for one in typed} | set(options["params"] or {})
-        faults += find_shared_seeds(sweeper, searched - fixed)
+        faults += find_shared_seeds(sweeper, searched - fixed) + find_tested_trials(composed, fixed)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 
     def _check_probe(self, sweeper: DictConfig, point: list[Override]) -> list[Fault]:

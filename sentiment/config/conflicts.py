@@ -263,6 +263,20 @@ def find_shared_name(composed: DictConfig) -> list[Fault]:
     return [Fault("hydra.sweeper.study_name", problem, "leave it out, or name the study")]
 
 
+def find_tested_trials(composed: DictConfig, typed: Collection[str]) -> list[Fault]:
+    """Return the fault of a search whose trials read the test split, as an experiment says: it is composed later.
+
+    ``best`` writes such a file: it tests the one that was selected.
+    """
+    if OmegaConf.select(composed, "trainer.test") is not True or not {"search", "experiment"} <= {*typed}:
+        return []
+    if "trainer.test" in typed:
+        return []
+    experiment = composed.hydra.runtime.choices.experiment
+    problem = f"is true by experiment={experiment}, which comes after the search: every trial would read the test split"
+    return [Fault("trainer.test", problem, "add trainer.test=false, or =true if each is to be tested")]
+
+
 def find_shared_seeds(sweeper: DictConfig, searched: Collection[str]) -> list[Fault]:
     """Return the fault of seeds that are searched and repeated: the best would be the luckiest window of them."""
     if sweeper.repeats == 1 or sweeper.seed_key not in searched:

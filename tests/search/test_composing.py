@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -122,6 +123,16 @@ def test_both_ways_agree_on_this_project(real: Composer, overrides: list[str]):
 def test_an_interpolation_follows_the_value_that_is_merged_last(real: Composer):
     flat = real.resolve(real.compose(["model=rnn", "model.embedding_size=48"]))
     assert flat["model.hidden_size"] == "48"
+
+
+def test_jobs_have_the_store_of_their_command_whatever_environment_they_run_in(project_dir: Path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here:5000")
+    with initialize_config_dir(str(project_dir / "conf")):
+        real = make_composer(project_dir / "conf")
+        assert real._study.tracking.uri == "http://here:5000"  # as what starts a sweep asks
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
+        for compose in (real.compose, real.compose_slowly):
+            assert pickle.loads(pickle.dumps(compose(["seed=3"]))).tracking.uri == "http://here:5000"
 
 
 def test_a_job_does_not_change_the_next_one(composer: Composer):

@@ -119,6 +119,14 @@ def test_a_fault_behind_a_search_stands_at_its_key(recwarn, lines: list[str], ke
     assert not [warning for warning in recwarn if "Resolver" in str(warning.message)]
 
 
+def test_an_experiment_that_tests_is_asked_whether_a_search_is_to_test():
+    tiny = ("data=synthetic", *FEW_CORNERS)
+    search = ("-m", "experiment=transformer_vs_rnn", "search=rnn", "model=rnn", *tiny)
+    assert "every trial would read the test split" in find_faults(*search)["trainer.test"]
+    for choice in ("false", "true"):
+        assert "trainer.test" not in find_faults(*search, f"trainer.test={choice}")
+
+
 def test_seeds_that_an_experiment_searches_are_not_repeated_but_a_fixed_one_is():
     assert list(find_faults("-m", "experiment=heads", "data=synthetic", "hydra.sweeper.repeats=2")) == [
         "hydra.sweeper.repeats"
