@@ -18,6 +18,7 @@ from sentiment.errors import ConfigError, Fault
 from sentiment.format import format_duration, format_number, write_own_command
 from sentiment.private import begin_jobs
 from sentiment.search.application import application_of, find_home
+from sentiment.search.check import check_search
 from sentiment.search.controller import Controller
 from sentiment.search.frozen import freeze
 from sentiment.search.options import StudyOptions, is_population
@@ -57,7 +58,7 @@ def run_study(
     options = open_end(options, config)
     require_named_by_a_person(options.sampler, config)
     search = Search.read(options, lines, context, config, application, home)
-    search.check(application)
+    check_search(search, application)
     require_own_folder(search.study_dir, options.known_name, search.storage_url)
     require_own_workers(search)
     runner = JobRunner(task, len(options.direction), context, config)

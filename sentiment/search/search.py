@@ -1,26 +1,22 @@
-"""A search: what may be chosen, how a point becomes a job, and whether all of it can be composed."""
+"""A search: what may be chosen, what is tried first, and how a point becomes a job."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import optuna
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import InstantiationException
 from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import (
-    CategoricalDistribution,
     check_distribution_compatibility,
     distribution_to_json,
     json_to_distribution,
@@ -29,7 +25,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
-from sentiment.flat import flatten, is_within
+from sentiment.flat import flatten
 from sentiment.private import BASIC_LAUNCHER
 from sentiment.search import prior
 from sentiment.search.application import Application
@@ -37,24 +33,19 @@ from sentiment.search.budget import UNLIMITED
 from sentiment.search.composer import Composer
 from sentiment.search.options import StudyOptions
 from sentiment.search.pruners import build_pruner
+from sentiment.search.settings import SharedSettings
 from sentiment.search.space.constraints import Validity, make_validity
-from sentiment.search.space.corners import list_corners
-from sentiment.search.space.names import find_unknown_names
 from sentiment.search.space.parameters import Parameter, Space, name_key, write_value
-from sentiment.search.space.points import Key, Point, PointReader, read_setting, write_setting
+from sentiment.search.space.points import Key, Point, PointReader
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
 from sentiment.search.starts import DEFAULTS, Start, StartFinder, read_other_study
 from sentiment.search.storage.address import read_address
 from sentiment.search.study.definition import LIMIT_KEY, Definition
-from sentiment.search.study.history import has_study
 from sentiment.search.study.limits import check_limits
 from sentiment.search.study.outcome import RepeatPlan
-from sentiment.search.study.population import PopulationPruner, can_change
 
 log = logging.getLogger(__name__)
-
-_NOWHERE = object()
 
 NOTHING = "optuna.pruners.NopPruner"
 """What ``hydra/sweeper/pruner=none`` stands for, and no pruner at all."""
@@ -115,7 +106,6 @@ class Search:
     working_dir: Path
     study_dir: Path
     reader: PointReader
-    _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def read(
@@ -167,6 +157,11 @@ class Search:
             reader=PointReader(space, is_valid=is_valid),
         )
 
+    @cached_property
+    def settings(self) -> SharedSettings:
+        """What the configuration sets beside the search."""
+        return SharedSettings(self.config, self.space, self.composer)
+
     @property
     def grid(self) -> Mapping[Key, Point] | None:
         """The points of a grid; None where points are drawn."""
@@ -208,7 +203,7 @@ class Search:
         space = self.space.rename({one.name: _choose_name(one, names) for one in self.space.parameters})
         is_valid = make_validity(self.options.constraints, space, self.config, self.composer.compose)
         known = frozenset(map(name_key, names)) | {self.repeats.seed_key}
-        fixed = self._read_fixed(known - {name_key(parameter.name) for parameter in space.parameters})
+        fixed = self.settings.read(known - {name_key(parameter.name) for parameter in space.parameters})
         reader = PointReader(space, definition.defaults, fixed, known, is_valid)
         return replace(
             self,
@@ -217,11 +212,11 @@ class Search:
             reader=reader,
             sampler=FreshSampler(
                 self.options.sampler, space, is_valid, reader,
-                has_grown=definition.has_grown, prior=self._read_prior(space),
+                has_grown=definition.has_grown, prior=self.read_prior(space),
             ),
         )  # fmt: skip
 
-    def _read_prior(self, space: Space) -> list[FrozenTrial]:
+    def read_prior(self, space: Space) -> list[FrozenTrial]:
         """Read the trials of the earlier study that the sampler is to learn from.
 
         Raises:
@@ -234,7 +229,7 @@ class Search:
         target = str(self.options.sampler.get("_target_"))
         options = self.options
         trials = prior.read_prior(
-            history, space, self._read_fixed, options.direction, target, options.limits, options.metric_names
+            history, space, self.settings.read, options.direction, target, options.limits, options.metric_names
         )
         if space is not self.space:  # once, when the study has begun
             log.info("The sampler learns from %d trials of %s.", len(trials), history.name)
@@ -246,32 +241,6 @@ class Search:
         settings = {key: str(text) for key, text in self.composer.simplify(stored.settings).items()}
         return replace(stored, settings=self.composer.make_portable(settings))
 
-    def _read_fixed(self, keys: Collection[str], chosen: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-        """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack."""
-        choices = self.config.hydra.runtime.choices
-        options = {
-            item.key: item.distribution.choices
-            for item in self.space.parameters
-            if isinstance(item.distribution, CategoricalDistribution) and item.key in list(choices)
-        }
-        needed = {
-            key: f"{key}={chosen[key] if chosen.get(key) in known else known[0]}"
-            for key, known in options.items()
-            if chosen.get(key) in known or OmegaConf.is_missing(choices, key)
-        }
-        overrides = (*needed.values(), *self._shared())
-        if overrides not in self._composed:  # trials of another study have few different options
-            self._composed[overrides] = self.composer.compose(overrides)
-        config = self._composed[overrides]
-        found = {
-            key: choices[key] if choices.get(key) else OmegaConf.select(config, key, default=_NOWHERE) for key in keys
-        }
-        return {key: write_setting(value) for key, value in found.items() if value is not _NOWHERE}
-
-    def _shared(self) -> list[str]:
-        """Return the overrides that every trial has."""
-        return [*(f"{key}={text}" for key, text in self.space.fixed.items()), *self.space.plain]
-
     @property
     def storage_url(self) -> str | None:
         """The storage, absolute, for jobs in other folders; None: the journal in the study's folder."""
@@ -280,82 +249,6 @@ class Search:
             return None
         address = read_address(url, self.study_dir, self.working_dir)
         return url if address.path is None or address.url is None else address.connection_url
-
-    def check(self, application: Application) -> None:
-        """Compose every corner of the space, and validate it where the application can.
-
-        That is every choice, both ends of every interval and every branch, less the points that the application has
-        checked already.
-
-        Raises:
-            ConfigError: With every fault of every corner, each once.
-        """
-        corners = list_corners(self.space, is_valid=self.is_valid or _any_point)
-        points = [self.space.to_overrides(corner) for corner in corners]
-        loader = self.composer.loader
-        # A constraint that no corner keeps may name keys all the same.
-        known = points or [self.space.to_overrides(corner) for corner in list_corners(self.space, is_valid=_any_point)]
-        faults = dict.fromkeys(find_unknown_names(self.options, known, self.composer.compose, loader))
-        for overrides in points:
-            if overrides in application.checked:
-                continue
-            try:
-                config = self.composer.compose(overrides)
-            except (HydraException, OmegaConfBaseException) as error:
-                faults[_blame(overrides, error)] = None
-                continue
-            if application.find_faults is not None:
-                faults |= dict.fromkeys(application.find_faults(config))
-        if not faults:
-            faults = dict.fromkeys([*self._check_seed(), *self._check_epochs(), *self._check_population()])
-        if faults:
-            raise ConfigError(list(faults))
-        self._read_prior(self.space)  # it may be faulty, as the points to begin with
-        if self.options.extend is not None or not has_study(self.study_dir):
-            _ = self.starts
-
-    def _check_seed(self) -> list[Fault]:
-        """Return what is wrong with the seed that repeats count up from."""
-        key, repeats = self.repeats.seed_key, self.repeats.count
-        if repeats == 1 or key in {name_key(parameter.name) for parameter in self.space.parameters}:
-            return []
-        seed = read_setting(self._read_fixed({key}).get(key, "None"))
-        if isinstance(seed, int) and not isinstance(seed, bool):
-            return []
-        return [Fault(key, f"{repeats} repeats count up from a whole number, and it is {seed!r}", f"set {key}=0")]
-
-    def _check_epochs(self) -> list[Fault]:
-        """Return what is wrong with a budget of epochs that no trial could keep to."""
-        limit, key, repeats = self.options.epochs, self.options.epochs_key, self.repeats.count
-        if limit is None or key in {name_key(parameter.name) for parameter in self.space.parameters}:
-            return []
-        epochs = read_setting(self._read_fixed({key}).get(key, "None"))
-        if not isinstance(epochs, int | float):
-            problem = f"needs a number of epochs, and {key} is {epochs!r}"
-            return [Fault("hydra.sweeper.epochs", problem, "name the key that has it: hydra.sweeper.epochs_key=KEY")]
-        if epochs * repeats > limit:
-            problem = f"is {limit:g}, and one trial takes {epochs * repeats:g} ({key}, with each of {repeats} seeds)"
-            return [Fault("hydra.sweeper.epochs", problem, "raise it: one trial has to fit into it")]
-        return []
-
-    def _check_population(self) -> list[Fault]:
-        """Return why a population would replace nobody, or change nothing in its copies."""
-        if not isinstance(self.pruner, PopulationPruner):
-            return []
-        faults, quantile = [], self.pruner.quantile
-        if self.total * quantile < 1:
-            problem = f"{self.total} trials are a population of which a quantile of {quantile:g} is nobody to replace"
-            remedy = f"set hydra.sweeper.n_trials={math.ceil(1 / quantile)} or more, or a larger quantile, at most 0.5"
-            faults.append(Fault("hydra.sweeper.pruner.quantile", problem, remedy))
-        numbers = {name_key(one.name) for one in self.space.parameters if can_change(one.distribution)}
-        for key in self.pruner.keys:
-            if not any(is_within(number, [key]) for number in numbers):
-                problem = (
-                    f"no number that is searched as an interval or a range lies under {key}: copies would not change"
-                )
-                remedy = f"name some of {', '.join(sorted(numbers)) or 'them, of which there are none yet'}"
-                faults.append(Fault("hydra.sweeper.pruner.keys", problem, remedy))
-        return faults
 
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]:
         """Draw the parameters of a trial, those of the application's own space included.
@@ -388,7 +281,7 @@ class Search:
                 problem = f"a grid has its own order, and would not try {others[0]} first"
                 raise ConfigError([Fault("hydra.sweeper.start", problem, "leave it out, or choose another sampler")])
             return []
-        finder = StartFinder(self.space, self.is_valid, self._read_fixed, self.study_dir, self.working_dir)
+        finder = StartFinder(self.space, self.is_valid, self.settings.read, self.study_dir, self.working_dir)
         found = finder.find(self.options.started_with)
         starts = found if self.options.extend is not None else found[: self.options.n_trials]
         if len(starts) < len(found):
@@ -425,11 +318,11 @@ class Search:
         limits = {f"{LIMIT_KEY}{name}": str(bound) for name, bound in self.options.limits.items()}
         return Definition(
             space=self.space.describe(),
-            settings={**self._describe_settings(), **limits},
+            settings={**self.settings.describe(self.repeats.seed_key), **limits},
             directions=self.options.direction,
             repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
             objectives=self.options.metric_names or (),
-            defaults=self._read_fixed({self.repeats.seed_key}),
+            defaults=self.settings.read({self.repeats.seed_key}),
             constraints=list(self.options.constraints),
             way=self._describe_way(),
         )
@@ -444,37 +337,6 @@ class Search:
             found |= {name: keys.pop(f"{name}._target_", NOTHING), **keys}
         return {key: text for key, text in found.items() if not key.endswith(".seed")}
 
-    def _describe_settings(self) -> dict[str, str]:
-        """Resolve what the trials share.
-
-        That is the base configuration less what is searched; and of a searched config group, what each option says.
-        """
-        space, composer, chosen = self.space, self.composer, self.config.hydra.runtime.choices
-        shared = self._shared()
-        searched = {parameter.key.lstrip("+") for parameter in space.parameters} | {self.repeats.seed_key}
-        options = {
-            item.key: [f"{item.key}={option}" for option in item.distribution.choices]
-            for item in space.parameters
-            if item.key in list(chosen) and isinstance(item.distribution, CategoricalDistribution)
-        }
-        # A group without a default is always searched; what the trials share has any of its options.
-        needed = {key: lines[0] for key, lines in options.items() if OmegaConf.is_missing(chosen, key)}
-        base = composer.resolve(composer.compose([*needed.values(), *shared]))
-        settings = {key: value for key, value in base.items() if not is_within(key, searched)}
-        for group, lines in options.items():
-            for line in lines:
-                content = composer.resolve(composer.compose([*{**needed, group: line}.values(), *shared]))
-                settings |= {
-                    f"{key} ({line})": value
-                    for key, value in content.items()
-                    if key.startswith(f"{group}.") and key not in searched
-                }
-        return settings
-
-
-def _any_point(point: Mapping[str, Any]) -> bool:
-    return True
-
 
 def _choose_name(parameter: Parameter, names: dict[str, str]) -> str:
     """Choose the first name under which Optuna can keep a parameter, and add it to those that the study has."""
@@ -487,16 +349,6 @@ def _choose_name(parameter: Parameter, names: dict[str, str]) -> str:
             continue
         return name
     raise AssertionError("there is always another number")
-
-
-def _blame(overrides: tuple[str, ...], error: Exception) -> Fault:
-    """Name the override that the reason speaks of, else the whole point."""
-    reason = str(error.__cause__ or error).splitlines()[0]
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key.lstrip("+~") in reason or (value and value in reason):
-            return Fault(key, f"cannot be composed with {override} ({reason})", "correct the search space")
-    return Fault(" ".join(overrides), f"cannot be composed ({reason})", "correct the search space")
 
 
 def _write_drawn(value: Any) -> str:
