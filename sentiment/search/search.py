@@ -35,11 +35,11 @@ from sentiment.search.options import StudyOptions
 from sentiment.search.pruners import build_pruner
 from sentiment.search.settings import SharedSettings
 from sentiment.search.space.constraints import Validity, make_validity
-from sentiment.search.space.parameters import Parameter, Space, name_key, write_value
-from sentiment.search.space.points import Key, Point, PointReader
+from sentiment.search.space.parameters import LabelledPoint, Parameter, Point, Space, name_key, write_value
+from sentiment.search.space.points import Key, PointReader
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
-from sentiment.search.starts import DEFAULTS, Start, StartFinder, read_other_study
+from sentiment.search.starts import DEFAULTS, StartFinder, read_other_study
 from sentiment.search.storage.address import read_address
 from sentiment.search.study.definition import LIMIT_KEY, Definition
 from sentiment.search.study.limits import check_limits
@@ -270,7 +270,7 @@ class Search:
         return {**values, **own}
 
     @cached_property
-    def starts(self) -> list[Start]:
+    def starts(self) -> list[LabelledPoint]:
         """The points that a new study tries first, or those that it extends; a grid has its own order.
 
         Raises:

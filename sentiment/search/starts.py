@@ -16,8 +16,8 @@ from yaml import YAMLError
 from sentiment.errors import ConfigError, Fault, SentimentError
 from sentiment.nearest import nearest
 from sentiment.search.space.constraints import Validity
-from sentiment.search.space.parameters import Space, name_key, read_value
-from sentiment.search.space.points import Point, ReadSettings, find_other_point, find_value, write_setting, write_told
+from sentiment.search.space.parameters import LabelledPoint, Point, Space, name_key, read_value
+from sentiment.search.space.points import ReadSettings, find_other_point, find_value, write_setting, write_told
 from sentiment.search.study.history import StudyHistory, has_study, read_study
 from sentiment.search.study.ranking import Candidate, rank_trials
 
@@ -29,19 +29,6 @@ DEFAULTS = "defaults"
 """Entry that stands for the configuration's own values."""
 
 FILES = (".yaml", ".yml", ".json", ".csv")
-
-
-@dataclass(frozen=True)
-class Start:
-    """A point to try first.
-
-    Attributes:
-        label: Where it is from, for people.
-        point: Parameter names to values; the sampler draws those that are missing.
-    """
-
-    label: str
-    point: Point
 
 
 @dataclass(frozen=True)
@@ -62,13 +49,13 @@ class StartFinder:
     study_dir: Path
     working_dir: Path
 
-    def find(self, entries: Sequence[Any]) -> list[Start]:
+    def find(self, entries: Sequence[Any]) -> list[LabelledPoint]:
         """Return the points, in order, each once.
 
         Raises:
             ConfigError: With a fault for every entry that names no point of the space.
         """
-        starts: list[Start] = []
+        starts: list[LabelledPoint] = []
         faults: list[Fault] = []
         for entry in entries:
             try:
@@ -79,9 +66,9 @@ class StartFinder:
             raise ConfigError(faults)
         return [start for index, start in enumerate(starts) if start.point not in [one.point for one in starts[:index]]]
 
-    def _find(self, entry: Any) -> list[Start]:
+    def _find(self, entry: Any) -> list[LabelledPoint]:
         if isinstance(entry, Mapping):
-            return [Start("a given point", self._read_given(entry, str(dict(entry))))]
+            return [LabelledPoint("a given point", self._read_given(entry, str(dict(entry))))]
         text = str(entry)
         if text == DEFAULTS:
             return self._keep("the configuration's own values", self._read_defaults({}))
@@ -92,14 +79,14 @@ class StartFinder:
     def _read_defaults(self, written: Mapping[str, str]) -> Mapping[str, str]:
         return self.read_defaults({name_key(parameter.name) for parameter in self.space.parameters}, written)
 
-    def _keep(self, label: str, settings: Mapping[str, str]) -> list[Start]:
+    def _keep(self, label: str, settings: Mapping[str, str]) -> list[LabelledPoint]:
         """Return the point that settings mean; none, which is said, where the space has no such point."""
         point = find_other_point(self.space, settings, self.read_defaults)
         if point is None or not (self.is_valid is None or self.is_valid(point)):
             written = " ".join(f"{key}={text}" for key, text in settings.items())
             log.info("Not tried first: %s are no point of the space (%s).", label, written)
             return []
-        return [Start(label, point)]
+        return [LabelledPoint(label, point)]
 
     def _read_given(self, entry: Mapping[Any, Any], told: str) -> Point:
         """Read a point that people wrote, which has to be one."""
@@ -132,7 +119,7 @@ class StartFinder:
             raise ConfigError([Fault(KEY, f"{told} breaks a constraint", "correct the point, or leave it out")])
         return point
 
-    def _read_file(self, name: str) -> list[Start]:
+    def _read_file(self, name: str) -> list[LabelledPoint]:
         path = self.working_dir / Path(name).expanduser()
         try:
             if path.suffix == ".csv":
@@ -148,9 +135,9 @@ class StartFinder:
             problem = f"{path} is no list of points"
             raise ConfigError([Fault(KEY, problem, "write one point per line of a CSV file, or a list of mappings")])
         points = [self._read_given(row, f"{path.name}, point {number}") for number, row in enumerate(rows, 1)]
-        return [Start(f"{path.name}, point {number}", point) for number, point in enumerate(points, 1)]
+        return [LabelledPoint(f"{path.name}, point {number}", point) for number, point in enumerate(points, 1)]
 
-    def _read_study(self, text: str) -> list[Start]:
+    def _read_study(self, text: str) -> list[LabelledPoint]:
         """Read ``STUDY`` or ``STUDY:3``: the best trial of another study, or its best three."""
         name, _, count = text.partition(":")
         if count and not (count.isdecimal() and int(count)):

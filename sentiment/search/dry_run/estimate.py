@@ -20,11 +20,9 @@ from sentiment.errors import ConfigError, Fault
 from sentiment.search.dry_run.probe import Measured, measure
 from sentiment.search.search import Search
 from sentiment.search.space.constraints import Validity
-from sentiment.search.space.parameters import Space
+from sentiment.search.space.parameters import LabelledPoint, Point, Space
 from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import Slot
-
-Point = dict[str, Any]
 
 TRIED = 10_000
 """Points that are tried where the extreme one breaks a constraint."""
@@ -74,8 +72,8 @@ def expect(measured: Sequence[Measured], *, trials: int, slots: int, repeats: in
 
 
 def probe_search(
-    search: Search, runner: JobRunner, slot: Slot, announce: Callable[[Extreme], None]
-) -> list[tuple[Extreme, Measured]]:
+    search: Search, runner: JobRunner, slot: Slot, announce: Callable[[LabelledPoint], None]
+) -> list[tuple[LabelledPoint, Measured]]:
     """Measure the smallest and the largest configuration of every branch, one after the other.
 
     Everything that the jobs write goes to a temporary folder. `announce` is told before each measurement, which may
@@ -115,32 +113,19 @@ def _compose(search: Search, overrides: Sequence[str]) -> DictConfig:
         raise ConfigError([Fault("hydra.sweeper.probe_overrides", problem, "correct the overrides")]) from error
 
 
-@dataclass(frozen=True)
-class Extreme:
-    """One configuration to measure.
-
-    Attributes:
-        label: What it is: smallest or largest, and of which branch.
-        point: Parameter names to values.
-    """
-
-    label: str
-    point: Point
-
-
-def list_extremes(space: Space, is_valid: Validity | None = None) -> list[Extreme]:
+def list_extremes(space: Space, is_valid: Validity | None = None) -> list[LabelledPoint]:
     """List the smallest and the largest valid point of every branch.
 
     Small is the low end of a range, the least of a choice among numbers, the first of any other choice. Where that
     point breaks a constraint, the valid one next to it stands for it.
     """
-    extremes: list[Extreme] = []
+    extremes: list[LabelledPoint] = []
     for branch in _list_branches(space):
         name = ", ".join(f"{key}={value}" for key, value in branch.items())
         for label, is_large in (("smallest", False), ("largest", True)):
             point = _find(space, branch, is_large, is_valid)
             if point is not None and all(point != other.point for other in extremes):
-                extremes.append(Extreme(f"{label} {name}".strip(), point))
+                extremes.append(LabelledPoint(f"{label} {name}".strip(), point))
     return extremes
 
 

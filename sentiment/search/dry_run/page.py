@@ -14,14 +14,14 @@ from rich.text import Text
 from sentiment.format import format_bytes, format_duration
 from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
-from sentiment.search.dry_run.estimate import Expectation, Extreme, expect, probe_search
+from sentiment.search.dry_run.estimate import Expectation, expect, probe_search
 from sentiment.search.dry_run.left import Left, find_left
 from sentiment.search.dry_run.probe import Measured
 from sentiment.search.planning import read_epochs
 from sentiment.search.search import Search
 from sentiment.search.space.distributions import describe_distribution
 from sentiment.search.space.grid import list_values
-from sentiment.search.space.parameters import show_values, write_value
+from sentiment.search.space.parameters import LabelledPoint, show_values, write_value
 from sentiment.search.storage.address import read_address
 from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import Slot, list_devices, take_slots
@@ -49,7 +49,7 @@ def report_dry_run(search: Search, runner: JobRunner, application: Application) 
         console.print(Text("Dry run: nothing is trained but a short probe\n", style="bold"))
         print_search(search, left, slots, console)
 
-        def announce(extreme: Extreme) -> None:
+        def announce(extreme: LabelledPoint) -> None:
             console.print(Text(f"Measuring {extreme.label} ...", style="dim"), soft_wrap=True)
 
         measured = probe_search(search, runner, slots[0], announce)
@@ -158,7 +158,7 @@ def _describe_workers(slots: Sequence[Slot]) -> str:
 
 
 def print_estimate(
-    measured: Sequence[tuple[Extreme, Measured]],
+    measured: Sequence[tuple[LabelledPoint, Measured]],
     expectation: Expectation | None,
     trials: int,
     left: Left,

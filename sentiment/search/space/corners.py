@@ -11,9 +11,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sentiment.search.space.constraints import Validity
-from sentiment.search.space.parameters import Parameter, Space, holds_condition
+from sentiment.search.space.parameters import Parameter, Point, Space, holds_condition
 
-Point = dict[str, Any]
 Setting = tuple[str, int]
 """A parameter's name and the position of a value among its extreme ones (values may be 1 and True, which are equal)."""
 

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial
 from sentiment.errors import ConfigError, Fault
 from sentiment.private import get_storage, get_study_id, get_trial_id, list_grid_points
 from sentiment.search.space.constraints import Validity
-from sentiment.search.space.parameters import Space
-from sentiment.search.space.points import Key, Point, PointReader, TakenPoints, make_part
+from sentiment.search.space.parameters import Point, Space
+from sentiment.search.space.points import Key, PointReader, TakenPoints, make_part
 
 if TYPE_CHECKING:
     from optuna.study import Study

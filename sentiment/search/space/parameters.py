@@ -29,6 +29,23 @@ _CAST = re.compile(r"(bool|int|float)\([^()]*\)")
 """A choice that equals an earlier one in Python only; see `sentiment.search.space.distributions`."""
 
 
+Point = dict[str, Any]
+"""Parameter names to values, those of the space as it is now."""
+
+
+@dataclass(frozen=True)
+class LabelledPoint:
+    """A point that people are told of.
+
+    Attributes:
+        label: Where it is from, or what it is.
+        point: The point; of one that is tried first, the sampler draws what is missing.
+    """
+
+    label: str
+    point: Point
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One dimension of the space.

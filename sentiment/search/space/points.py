@@ -19,10 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.private import contains
 from sentiment.search.space.constraints import Validity
-from sentiment.search.space.parameters import DIGITS, Parameter, Space, name_key, read_value, write_value
-
-Point = dict[str, Any]
-"""Parameter names to values, those of the space as it is now."""
+from sentiment.search.space.parameters import DIGITS, Parameter, Point, Space, name_key, read_value, write_value
 
 Key = tuple[tuple[str, str], ...]
 """A point as something that can be compared: settings to values, types kept."""

@@ -23,8 +23,8 @@ from sentiment.private import construct, contains, list_all_trials, pass_search_
 from sentiment.search.space import hub
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.grid import ValidGridSampler, list_grid
-from sentiment.search.space.parameters import Space, name_key
-from sentiment.search.space.points import TARGET_KEY, Key, Point, PointReader
+from sentiment.search.space.parameters import Point, Space, name_key
+from sentiment.search.space.points import TARGET_KEY, Key, PointReader
 
 if TYPE_CHECKING:
     from optuna.study import Study

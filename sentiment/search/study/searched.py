@@ -12,19 +12,10 @@ from optuna.samplers import BaseSampler
 
 from sentiment.search.options import StudyOptions
 from sentiment.search.space.constraints import Validity
-from sentiment.search.space.points import Key, Point, PointReader
+from sentiment.search.space.parameters import LabelledPoint, Point
+from sentiment.search.space.points import Key, PointReader
 from sentiment.search.study.definition import Definition
 from sentiment.search.study.outcome import RepeatPlan
-
-
-class StartPoint(Protocol):
-    """A point to try first; see `sentiment.search.starts.Start`."""
-
-    @property
-    def label(self) -> str: ...  # noqa: D102
-
-    @property
-    def point(self) -> Point: ...  # noqa: D102
 
 
 class Searched(Protocol):
@@ -66,7 +57,7 @@ class GrowingSearch(Searched, Protocol):
     def describe(self) -> Definition: ...  # noqa: D102
 
     @property
-    def starts(self) -> Sequence[StartPoint]: ...  # noqa: D102
+    def starts(self) -> Sequence[LabelledPoint]: ...  # noqa: D102
 
     def read_definition(self, content: Mapping[str, Any]) -> Definition: ...  # noqa: D102
 

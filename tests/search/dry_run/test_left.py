@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from sentiment.search.dry_run.estimate import Extreme
 from sentiment.search.dry_run.probe import Measured
 from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.space.parameters import LabelledPoint
 from sentiment.search.study.current import current_trial
 
 SEED = "hydra.sweeper.sampler.seed=1"
@@ -37,7 +37,7 @@ class Task:
 @pytest.fixture
 def dry_run(sweep, capsys, monkeypatch):
     """Makes a dry run whose probe is known: jobs of ten seconds."""
-    measured = [(Extreme("smallest", {"x": 1, "steps": 4}), Measured(10.0, False, 100, None))]
+    measured = [(LabelledPoint("smallest", {"x": 1, "steps": 4}), Measured(10.0, False, 100, None))]
     monkeypatch.setattr("sentiment.search.dry_run.page.probe_search", lambda *_: measured)
 
     def tell(*overrides, **where):
@@ -143,7 +143,7 @@ def test_a_budget_of_time_is_what_is_left_of_it(sweep, dry_run):
 
 
 def test_a_length_that_is_only_a_bound_tells_how_many_trials_fit_at_most(dry_run, monkeypatch):
-    point = Extreme("smallest", {"x": 1, "steps": 4})
+    point = LabelledPoint("smallest", {"x": 1, "steps": 4})
     command = ("x=interval(0,9)", SEED, "hydra.sweeper.budget=100s")
     assert "100 s used. So many whole trials fit" in dry_run(*command).replace("1 min 40 s", "100 s")
     found = [(point, Measured(10.0, True, 100, None))]

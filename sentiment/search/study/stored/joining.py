@@ -11,10 +11,11 @@ from typing import Any
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.search.space.parameters import LabelledPoint
 from sentiment.search.space.points import make_key
 from sentiment.search.study.agenda import Agenda, Ledger
 from sentiment.search.study.definition import Definition, compare, describe_other_way, require_same_limits
-from sentiment.search.study.searched import GrowingSearch, Searched, StartPoint
+from sentiment.search.study.searched import GrowingSearch, Searched
 from sentiment.search.study.stored.store import COMMIT_KEY, DEFINITION_KEY, START_KEY, TrialStore
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,9 @@ def _read_names(trials: Sequence[FrozenTrial], space: Collection[str]) -> dict[s
     return {name: distribution_to_json(distribution) for name, distribution in found.items()}
 
 
-def _enqueue(store: TrialStore, search: Searched, starts: Sequence[StartPoint], trials: Sequence[FrozenTrial]) -> None:
+def _enqueue(
+    store: TrialStore, search: Searched, starts: Sequence[LabelledPoint], trials: Sequence[FrozenTrial]
+) -> None:
     """Let points be tried first that no trial was to try; a command may have died between two of them."""
     known = {make_key(trial.system_attrs.get("fixed_params", {})) for trial in trials}
     starts = [start for start in starts if make_key(start.point) not in known]
