@@ -10,7 +10,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from optuna.trial import FrozenTrial, TrialState
@@ -61,23 +60,6 @@ class Planner(Protocol):
         """Keep the result of a job that ran for other studies, given its trial as it is now."""
 
 
-@dataclass
-class ActiveTrial:
-    """A trial that this process runs.
-
-    Attributes:
-        claimed: The claimed trial.
-        outcomes: Repeats that have ended.
-        started: When its present job was handed over, monotonic.
-        is_asked_to_end: Whether it is to end at its next report.
-    """
-
-    claimed: ClaimedTrial
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
-    is_asked_to_end: bool = False
-
-
 class Controller:
     """Runs a study's trials on an executor.
 
@@ -94,7 +76,7 @@ class Controller:
         self._planner = planner
         self._observers = observers
         self._repeats = study.search.repeats
-        self._active: dict[int, ActiveTrial] = {}
+        self._active: dict[int, ClaimedTrial] = {}
         self._ready: deque[Job] = deque()
         self._failures: list[str] = []
         options = study.search.options
@@ -188,30 +170,29 @@ class Controller:
             if self._ready:
                 job = self._ready.popleft()
             else:
-                claimed = self._study.claim()
-                if claimed is None:
+                active = self._study.claim()
+                if active is None:
                     return None
-                active = ActiveTrial(claimed, dict(claimed.outcomes))
-                self._active[claimed.number] = active
+                self._active[active.number] = active
                 try:
                     job = self._plan(active)
                 except PlanError as error:
                     self._tell(self._settle(active, failed(error)))
                     self._stop_after_failures()
                     continue
-            known = self._planner.find_equal(job, self._active[job.address.number].claimed.earlier)
+            known = self._planner.find_equal(job, self._active[job.address.number].earlier)
             if known is None:
                 return job
             self._tell(self._take(job, known))
 
-    def _plan(self, active: ActiveTrial) -> Job:
+    def _plan(self, active: ClaimedTrial) -> Job:
         repeat = next(number for number in range(self._repeats.count) if number not in active.outcomes)
-        return self._planner.plan(active.claimed, repeat)
+        return self._planner.plan(active, repeat)
 
     def _end_job(self, finished: Finished) -> FrozenTrial | None:
         if finished.outcome.state == "failed":  # perhaps between keeping its outcome and handing it over
             address = finished.job.address
-            kept = self._study.read_outcomes(self._active[address.number].claimed.trial_id).get(address.repeat)
+            kept = self._study.read_outcomes(self._active[address.number].trial_id).get(address.repeat)
             finished = Finished(finished.job, kept or finished.outcome)
         self._patience.forget(finished.job.number)
         reason = self._hung.pop(finished.job.number, None)
@@ -220,7 +201,7 @@ class Controller:
         for observer in self._observers:
             observer.job_ended(finished)
         with uninterrupted():
-            trial = self._study.store.read(self._active[finished.job.address.number].claimed.trial_id)
+            trial = self._study.store.read(self._active[finished.job.address.number].trial_id)
             self._planner.keep(finished.job, trial, finished.outcome)
             return self._take(finished.job, finished.outcome)
 
@@ -236,7 +217,7 @@ class Controller:
             raise StudyFailedError(f"{outcome.reason}")
         if outcome.kind == "not_stored":
             raise StudyFailedError(
-                f"Trial {active.claimed.number} waits to be stored: {outcome.reason}\n-> free space, or see that the "
+                f"Trial {active.number} waits to be stored: {outcome.reason}\n-> free space, or see that the "
                 "database answers, then start the same command again: it finishes what was trained, and goes on"
             )
         active.outcomes[job.address.repeat] = outcome
@@ -248,9 +229,9 @@ class Controller:
             return None
         return self._settle(active, whole)
 
-    def _settle(self, active: ActiveTrial, outcome: Outcome) -> FrozenTrial | None:
+    def _settle(self, active: ClaimedTrial, outcome: Outcome) -> FrozenTrial | None:
         """Tell the study how a trial ended; return it, but not where it is another command's by now."""
-        number, trial_id = active.claimed.number, active.claimed.trial_id
+        number, trial_id = active.number, active.trial_id
         del self._active[number]
         if not self._study.settle(trial_id, outcome):
             return None
@@ -289,9 +270,9 @@ class Controller:
     def _describe(self, job: Job, now: float) -> RunningJob:
         active = self._active[job.address.number]
         slot = self._executor.name_slot(job)
-        values = show_values(active.claimed.values)
+        values = show_values(active.values)
         repeat = job.address.repeat
-        reports = active.claimed.reports if repeat == 0 else 0  # the first one alone reports
+        reports = active.reports if repeat == 0 else 0  # the first one alone reports
         return RunningJob(job.address.number, slot, now - active.started, values, repeat, reports)
 
     def _stop(self) -> None:
@@ -300,7 +281,7 @@ class Controller:
         stopped = {job.address.number for job in self._executor.stop()}
         for number, active in list(self._active.items()):
             if number in stopped or number not in left:
-                self._study.release(active.claimed.trial_id)
+                self._study.release(active.trial_id)
                 del self._active[number]
 
     def _stop_overtime(self) -> None:
@@ -309,7 +290,7 @@ class Controller:
             for active in self._active.values():
                 if not active.is_asked_to_end:
                     active.is_asked_to_end = True
-                    self._study.end_at_report(active.claimed.trial_id)
+                    self._study.end_at_report(active.trial_id)
         running = {job.number for job in self._executor.running}
         if running <= self._let_go or not self._study.is_overdue:
             return
@@ -319,7 +300,7 @@ class Controller:
         for number in sorted(stopped & self._active.keys()):
             active = self._active[number]
             reason = "the study's budget of time was over, and the trial did not report"
-            ended = finish(self._study.read_outcomes(active.claimed.trial_id), self._repeats)  # just before
+            ended = finish(self._study.read_outcomes(active.trial_id), self._repeats)  # just before
             self._tell(self._settle(active, ended or Outcome("pruned", reason=reason)))
 
     def _end_hung(self) -> None:
@@ -327,7 +308,7 @@ class Controller:
         if not self._patience:
             return
         for job in self._executor.running:
-            trial_id = self._active[job.address.number].claimed.trial_id
+            trial_id = self._active[job.address.number].trial_id
             sign = self._study.read_progress(trial_id)
             earlier = self._study.read_seconds(trial_id, job.address.repeat)
             reason = self._patience.judge(job.number, sign, time.monotonic(), earlier)

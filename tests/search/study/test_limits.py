@@ -45,10 +45,10 @@ def hold(make_search):
 
 
 def run(study, outcome, **described):
-    trial = study.claim().trial
+    trial = study.claim()
     for name, value in described.items():
-        study.store.note(trial._trial_id, name, value)
-    study.settle(trial._trial_id, outcome)
+        study.store.note(trial.trial_id, name, value)
+    study.settle(trial.trial_id, outcome)
     return trial.number
 
 
@@ -88,11 +88,11 @@ def test_where_no_trial_keeps_the_limits_there_is_no_best_and_the_end_says_so(ho
 def test_a_number_that_was_not_described_is_named_and_the_result_is_not_lost(hold):
     storage = InMemoryStorage()
     with hold({"parameters": 10.0}, storage=storage) as study:
-        trial = study.claim().trial
-        study.store.note(trial._trial_id, "model/parameters", 5.0)
-        study.store.write(trial._trial_id, "study:outcome:0", complete(0.9).to_json())  # as the job does
+        trial = study.claim()
+        study.store.note(trial.trial_id, "model/parameters", 5.0)
+        study.store.write(trial.trial_id, "study:outcome:0", complete(0.9).to_json())  # as the job does
         with pytest.raises(LimitError, match=r"names parameters, .* trial 0 .* described model/parameters"):
-            study.settle(trial._trial_id, complete(0.9))
+            study.settle(trial.trial_id, complete(0.9))
         assert study.trials()[0].state == TrialState.RUNNING
     with hold({"model/parameters": 10.0}, storage=storage) as study:
         study.claim()
@@ -152,8 +152,8 @@ def test_samplers_draw_away_from_what_breaks_a_limit(hold, name):
             for _ in range(count):
                 claim = study.claim()
                 x = claim.values["x"]
-                study.store.note(claim.trial._trial_id, "size", x)
-                study.settle(claim.trial._trial_id, complete(x))
+                study.store.note(claim.trial_id, "size", x)
+                study.settle(claim.trial_id, complete(x))
             later = [trial.params["x"] for trial in study.trials()[count // 2 :]]
         shares.append(sum(x <= 0.25 for x in later) / len(later))
     assert shares[0] > 0.5 > shares[1]

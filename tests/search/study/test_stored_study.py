@@ -97,11 +97,11 @@ def test_a_dead_command_leaves_the_end_of_what_is_paused_to_the_next(open_study)
 def test_no_more_trials_are_claimed_than_there_are_in_total(open_study):
     one, other = open_study(total=3), open_study(total=3)
     claims = [one.claim(), other.claim(), one.claim()]
-    assert [claim.trial.number for claim in claims] == [0, 1, 2]
+    assert [claim.number for claim in claims] == [0, 1, 2]
     assert one.claim() is other.claim() is None
     assert not one.is_served
     for study, claim in zip((one, other, one), claims, strict=True):
-        study.settle(claim.trial._trial_id, Outcome("complete", (1.0,)))
+        study.settle(claim.trial_id, Outcome("complete", (1.0,)))
     assert one.is_served
     assert other.is_served
 
@@ -112,7 +112,7 @@ def test_claims_of_many_threads_are_never_too_many(open_study):
 
     def claim_all(study):
         while (claim := study.claim()) is not None:
-            numbers.append(claim.trial.number)
+            numbers.append(claim.number)
 
     threads = [threading.Thread(target=claim_all, args=(study,)) for study in studies]
     for thread in threads:
@@ -127,14 +127,14 @@ def test_a_trial_of_a_dead_process_is_run_again_with_its_parameters(open_study):
     lost = dead.claim()
     die(dead)
     found = living.claim()
-    assert (found.trial.number, found.values) == (lost.trial.number, lost.values)
+    assert (found.number, found.values) == (lost.number, lost.values)
     assert len(living.trials()) == 1
 
 
 def test_a_trial_of_a_living_process_is_left_alone(open_study):
     one, other = open_study(), open_study()
-    assert one.claim().trial.number == 0
-    assert other.claim().trial.number == 1
+    assert one.claim().number == 0
+    assert other.claim().number == 1
 
 
 def test_a_trial_that_takes_its_command_with_it_fails_after_so_many(open_study, caplog):
@@ -171,26 +171,26 @@ def test_a_trial_that_was_stopped_politely_keeps_its_attempts(open_study):
 
 def test_a_trial_whose_job_lives_on_is_left_alone_though_its_command_is_dead(open_study):
     dead, living = open_study(), open_study()
-    orphan = dead.claim().trial
+    orphan = dead.claim()
     with Lease.take("job") as lease:
-        living.store.write(orphan._trial_id, "study:job", lease.record())
+        living.store.write(orphan.trial_id, "study:job", lease.record())
         die(dead)
-        assert living.claim().trial.number == 1
-    assert living.claim().trial.number == 0  # the job has died as well
+        assert living.claim().number == 1
+    assert living.claim().number == 0  # the job has died as well
 
 
 def test_the_lease_of_an_earlier_job_does_not_speak_for_the_next(open_study):
     first = open_study()
     claim = first.claim()
     lease = Lease.take("job")
-    first.store.write(claim.trial._trial_id, JOB_KEY, lease.record())
+    first.store.write(claim.trial_id, JOB_KEY, lease.record())
     lease.release()
     die(first)
     second = open_study()
-    assert second.claim().trial.number == 0
+    assert second.claim().number == 0
     die(second)  # before its job has begun
     Path(lease.record()["lock_path"]).unlink()  # so nobody can tell at once any more that the first job is dead
-    assert open_study().claim().trial.number == 0
+    assert open_study().claim().number == 0
 
 
 def test_the_time_of_a_job_that_is_killed_is_known_by_its_heartbeats(open_study, study_dir, monkeypatch):
@@ -213,14 +213,14 @@ def test_the_time_of_a_job_that_is_killed_is_known_by_its_heartbeats(open_study,
 def test_a_claim_that_was_cut_off_is_run_again(open_study):
     study = open_study()
     study.store.study.ask()  # a power cut before the claim had its owner
-    assert study.claim().trial.number == 0
-    assert study.claim().trial.number == 1
+    assert study.claim().number == 0
+    assert study.claim().number == 1
 
 
 def test_a_result_that_was_kept_but_not_told_counts(open_study):
     dead, living = open_study(total=1), open_study(total=1)
     claim = dead.claim()
-    dead.store.write(claim.trial._trial_id, OUTCOME_KEY.format(repeat=0), Outcome("complete", (0.25,)).to_json())
+    dead.store.write(claim.trial_id, OUTCOME_KEY.format(repeat=0), Outcome("complete", (0.25,)).to_json())
     die(dead)
     assert living.claim() is None
     assert living.look().best[0].value == 0.25
@@ -230,7 +230,7 @@ def test_finished_repeats_come_with_the_claim(open_study):
     dead, living = open_study(repeats=3), open_study(repeats=3)
     claim = dead.claim()
     kept = Outcome("complete", (1.0,))
-    dead.store.write(claim.trial._trial_id, OUTCOME_KEY.format(repeat=0), kept.to_json())
+    dead.store.write(claim.trial_id, OUTCOME_KEY.format(repeat=0), kept.to_json())
     die(dead)
     assert living.claim().outcomes == {0: kept}
 
@@ -238,15 +238,15 @@ def test_finished_repeats_come_with_the_claim(open_study):
 def test_a_result_of_a_trial_that_another_took_over_is_dropped(open_study, caplog):
     slow, quick = open_study(), open_study()
     claim = slow.claim()
-    slow.store.write(claim.trial._trial_id, OWNER_KEY, quick.store.owner)
-    slow.settle(claim.trial._trial_id, Outcome("complete", (1.0,)))
+    slow.store.write(claim.trial_id, OWNER_KEY, quick.store.owner)
+    slow.settle(claim.trial_id, Outcome("complete", (1.0,)))
     assert list_states(slow) == ["running"]
     assert "taken over by another process" in caplog.text
 
 
 def test_a_settled_trial_stays_as_it_is(open_study):
     study = open_study()
-    trial_id = study.claim().trial._trial_id
+    trial_id = study.claim().trial_id
     study.settle(trial_id, Outcome("complete", (1.0,)))
     study.settle(trial_id, Outcome("failed", reason="late"))
     assert list_states(study) == ["complete"]
@@ -255,14 +255,14 @@ def test_a_settled_trial_stays_as_it_is(open_study):
 def test_a_released_trial_waits_for_the_next_claim(open_study):
     one, other = open_study(), open_study()
     claim = one.claim()
-    one.release(claim.trial._trial_id)
+    one.release(claim.trial_id)
     assert list_states(one) == ["waiting"]
     assert other.claim().values == claim.values
 
 
 def test_a_released_trial_whose_job_had_just_ended_is_settled(open_study):
     study = open_study()
-    trial_id = study.claim().trial._trial_id
+    trial_id = study.claim().trial_id
     study.store.write(trial_id, OUTCOME_KEY.format(repeat=0), Outcome("complete", (2.0,)).to_json())
     study.release(trial_id)
     assert study.look().best[0].value == 2.0
@@ -271,7 +271,7 @@ def test_a_released_trial_whose_job_had_just_ended_is_settled(open_study):
 def test_a_failure_keeps_kind_reason_and_traceback(open_study):
     study = open_study()
     outcome = Outcome("failed", kind="out_of_memory", reason="too large", traceback="line 1")
-    study.settle(study.claim().trial._trial_id, outcome)
+    study.settle(study.claim().trial_id, outcome)
     attributes = study.trials()[0].user_attrs
     assert attributes == {"failure.kind": "out_of_memory", "failure.reason": "too large", "failure.traceback": "line 1"}
     assert study.trials()[0].state == TrialState.FAIL
@@ -279,7 +279,7 @@ def test_a_failure_keeps_kind_reason_and_traceback(open_study):
 
 def test_a_pruned_trial_is_pruned_and_no_failure(open_study):
     study = open_study()
-    study.settle(study.claim().trial._trial_id, Outcome("pruned", reason="hopeless"))
+    study.settle(study.claim().trial_id, Outcome("pruned", reason="hopeless"))
     assert (list_states(study), study.trials()[0].user_attrs) == (["pruned"], {})
 
 
@@ -288,8 +288,8 @@ def test_the_best_is_the_best_of_the_complete(open_study, direction, best):
     study = open_study(direction=direction)
     assert study.look().best == []
     for value in (1.0, 2.0, 3.0):
-        study.settle(study.claim().trial._trial_id, Outcome("complete", (value,)))
-    study.settle(study.claim().trial._trial_id, Outcome("failed", reason="no"))
+        study.settle(study.claim().trial_id, Outcome("complete", (value,)))
+    study.settle(study.claim().trial_id, Outcome("failed", reason="no"))
     assert [trial.number for trial in study.look().best] == [best]
     assert study.count() == {"complete": 3, "fail": 1}
 

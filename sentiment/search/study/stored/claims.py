@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -31,33 +32,29 @@ from sentiment.search.study.trial import JOB_KEY, OVER, OWNER_KEY, STOP_KEY
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class ClaimedTrial:
-    """A trial that this process is to run.
+    """A trial that this process runs.
 
     Attributes:
-        trial: Optuna's trial.
+        number: Its number in the study.
+        trial_id: Its id in the storage.
         values: Its parameters by name.
-        outcomes: Repeats that an earlier process finished.
+        outcomes: Repeats that have ended, some of them in an earlier process.
         earlier: All trials as they stood when it was taken.
         reports: How many reports it had made by then: it was paused, or cut off.
+        started: When its present job was handed over, monotonic.
+        is_asked_to_end: Whether it is to end at its next report.
     """
 
-    trial: optuna.Trial
+    number: int
+    trial_id: int
     values: Mapping[str, Any]
-    outcomes: Mapping[int, Outcome]
-    earlier: Sequence[FrozenTrial] = ()
-    reports: int = 0
-
-    @property
-    def number(self) -> int:
-        """Number of the trial in its study."""
-        return self.trial.number
-
-    @property
-    def trial_id(self) -> int:
-        """The trial's id in the storage."""
-        return get_trial_id(self.trial)
+    outcomes: dict[int, Outcome]
+    earlier: Sequence[FrozenTrial]
+    reports: int
+    started: float = field(default_factory=time.monotonic)
+    is_asked_to_end: bool = False
 
 
 def claim(store: TrialStore, search: Searched, agenda: Agenda) -> ClaimedTrial | None:
@@ -90,7 +87,8 @@ def claim(store: TrialStore, search: Searched, agenda: Agenda) -> ClaimedTrial |
             raise
     stored = store.read(trial_id)
     steps, inherited = count_steps(stored), (find_origin(stored) or {"steps": 0})["steps"]
-    return ClaimedTrial(trial, values, read_outcomes_of(stored), trials, steps if steps > inherited else 0)
+    reports = steps if steps > inherited else 0
+    return ClaimedTrial(trial.number, trial_id, values, read_outcomes_of(stored), trials, reports)
 
 
 def _adapt(store: TrialStore, search: Searched, step: Step) -> bool:
