@@ -6,12 +6,16 @@ Hydra reads its YAML files anew for every job of a sweep: an edit during the swe
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.types import HydraContext
 
 from sentiment.private import replace_repository
+
+REMEMBERED = {"load_config", "group_exists", "config_exists", "get_group_options"}
+"""The questions that a repository is asked, by method."""
 
 
 class FrozenRepository:
@@ -23,25 +27,6 @@ class FrozenRepository:
     def __init__(self, repository: Any, answers: dict[Any, Any] | None = None) -> None:
         self._repository = repository
         self._answers: dict[Any, Any] = {} if answers is None else answers
-
-    def load_config(self, config_path: str) -> Any:
-        """Read a file once; a copy each time, as composing changes what it gets."""
-        key = ("load_config", config_path)
-        if key not in self._answers:
-            self._answers[key] = self._repository.load_config(config_path)
-        return copy.deepcopy(self._answers[key])
-
-    def group_exists(self, config_path: str) -> Any:
-        """Return whether a group is there."""
-        return self._remember("group_exists", config_path)
-
-    def config_exists(self, config_path: str) -> Any:
-        """Return whether a file is there."""
-        return self._remember("config_exists", config_path)
-
-    def get_group_options(self, group_name: str, *arguments: Any, **named: Any) -> Any:
-        """List a group's options."""
-        return self._remember("get_group_options", group_name, *arguments, **named)
 
     def initialize_sources(self, config_search_path: Any) -> None:
         """Take another search path; what was read under the old one is forgotten by this copy."""
@@ -55,13 +40,13 @@ class FrozenRepository:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "_repository":
             raise AttributeError(name)
-        return getattr(self._repository, name)
+        return partial(self._remember, name) if name in REMEMBERED else getattr(self._repository, name)
 
     def _remember(self, method: str, *arguments: Any, **named: Any) -> Any:
         key = (method, *arguments, *sorted(named.items()))
         if key not in self._answers:
             self._answers[key] = getattr(self._repository, method)(*arguments, **named)
-        return self._answers[key]
+        return copy.deepcopy(self._answers[key])  # composing changes what it gets
 
 
 def freeze_loader(loader: ConfigLoader) -> None:
