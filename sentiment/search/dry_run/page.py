@@ -133,7 +133,7 @@ def _describe(search: Search, left: Left, slots: Sequence[Slot]) -> Iterator[tup
 
 
 def _describe_points(search: Search) -> str:
-    points = search.space.point_count()
+    points = search.space.count_points()
     if points is None:
         return "not finite: a parameter is continuous"
     if search.is_valid is None:

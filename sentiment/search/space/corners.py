@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sentiment.search.space.constraints import Validity
-from sentiment.search.space.parameters import Parameter, Point, Space, holds_condition
+from sentiment.search.space.parameters import Parameter, Point, Space
 
 Setting = tuple[str, int]
 """A parameter's name and the position of a value among its extreme ones (values may be 1 and True, which are equal)."""
@@ -34,7 +33,9 @@ def list_corners(space: Space, *, is_valid: Validity, limit: int = 400) -> list[
             are pairs of values for which no valid point is found in 200 tries.
         limit: The largest product that is listed in full.
     """
-    if _count_corners(space) <= limit:
+    count = space.count_points(lambda distribution: len(extreme_values(distribution)))
+    assert count is not None, "the extreme values are always few"
+    if count <= limit:
         return [point for point in space.list_points(extreme_values) if is_valid(point)]
     return _PairwiseCover(space, is_valid).build()
 
@@ -45,20 +46,6 @@ def extreme_values(distribution: BaseDistribution) -> list[Any]:
         return list(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     return [distribution.low] if distribution.single() else [distribution.low, distribution.high]
-
-
-def _count_corners(space: Space) -> int:
-    total = 1
-    for parameter in space.parameters:
-        if parameter.condition is None:
-            values = extreme_values(parameter.distribution)
-            total *= sum(_count_branch(space, parameter.name, value) for value in values)
-    return total
-
-
-def _count_branch(space: Space, name: str, value: Any) -> int:
-    branch = [item for item in space.parameters if item.condition and holds_condition(item.condition, {name: value})]
-    return math.prod(len(extreme_values(item.distribution)) for item in branch)
 
 
 class _PairwiseCover:

@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 from hydra.core.override_parser.types import Quote, QuotedString, Transformer
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from sentiment.errors import ConfigError
 from sentiment.flat import are_related, flatten
@@ -158,22 +158,23 @@ class Space:
             for branch in _product([item for item in self.active(trunk) if item.condition is not None], list_values):
                 yield {**trunk, **branch}
 
-    def point_count(self) -> int | None:
-        """Count the points, every branch on its own; None where some parameter is continuous."""
-        total = 1
-        for parameter in self.parameters:
-            if parameter.condition is None:
-                counts = [self._branch_count(parameter.name, choice) for choice in _choices(parameter)]
-                opened = count_values(parameter.distribution) if not counts else _sum(counts)
-                if opened is None:
-                    return None
-                total *= opened
-        return total
+    def count_points(self, count: Callable[[BaseDistribution], int | None] = count_values) -> int | None:
+        """Count the points, every branch on its own; None where the values of some parameter cannot be counted.
 
-    def _branch_count(self, name: str, choice: Any) -> int | None:
-        branch = [item for item in self.parameters if item.condition == (name, str(choice))]
-        counts = [count_values(item.distribution) for item in branch]
-        return None if None in counts else math.prod(count for count in counts if count is not None)
+        Args:
+            count: Counts the values of a parameter that take part; those of an interval have no number.
+        """
+        counted = [(item, number) for item in self.parameters if (number := count(item.distribution)) is not None]
+        if len(counted) < len(self.parameters):
+            return None
+        total = 1
+        for trunk, number in counted:
+            if trunk.condition is None:
+                choices = getattr(trunk.distribution, "choices", ())
+                names = [(trunk.name, str(choice)) for choice in choices]
+                opened = [math.prod(inner for item, inner in counted if item.condition == name) for name in names]
+                total *= sum(opened) if opened else number
+        return total
 
     def rename(self, names: Mapping[str, str]) -> Space:
         """Return the space with other names in Optuna."""
@@ -253,12 +254,3 @@ def _product(
     names = [parameter.name for parameter in parameters]
     for values in itertools.product(*(list_values(parameter.distribution) for parameter in parameters)):
         yield dict(zip(names, values, strict=True))
-
-
-def _choices(parameter: Parameter) -> tuple[Any, ...]:
-    distribution = parameter.distribution
-    return tuple(distribution.choices) if isinstance(distribution, CategoricalDistribution) else ()
-
-
-def _sum(counts: list[int | None]) -> int | None:
-    return None if None in counts else sum(count for count in counts if count is not None)

@@ -157,16 +157,16 @@ def test_branches_with_one_distribution_share_the_name():
     space = read_space([], {"m": "a,b,c"}, branches, None)
     assert {parameter.name for parameter in space.parameters} == {"m", "x"}
     assert space.describe()["x"] == "choice(1, 2) if m=a or m=b"
-    assert space.point_count() == 2 + 2 + 1
+    assert space.count_points() == 2 + 2 + 1
 
 
 def test_points_are_counted_branch_by_branch():
     space = read_space([], {"model": "transformer,rnn", "seed": "range(0,3)"}, BRANCHES, None)
-    assert space.point_count() == 3 * (3 * 4 + 2 * 2)
-    assert read_space(["lr=interval(0.0,1.0)"], {}, {}, None).point_count() is None
+    assert space.count_points() == 3 * (3 * 4 + 2 * 2)
+    assert read_space(["lr=interval(0.0,1.0)"], {}, {}, None).count_points() is None
     inner = read_space([], {"m": "a,b"}, {"m=a": {"x": "interval(0.0,1.0)"}}, None)
-    assert inner.point_count() is None
-    assert read_space([], {}, {}, None).point_count() == 1
+    assert inner.count_points() is None
+    assert read_space([], {}, {}, None).count_points() == 1
 
 
 @pytest.mark.parametrize("options", [{"lines": ["model=rnn"]}, {"lines": [], "chosen": {"model": "rnn"}}])
