@@ -55,6 +55,15 @@ class ConfigError(SentimentError):
         super().__init__("\n".join([heading, "", *(f"  {fault}" for fault in self.faults[:MOST_SHOWN]), *rest]))
 
 
+@contextmanager
+def gathering(faults: list[Fault]) -> Iterator[None]:
+    """Add the faults that end the block to others, instead of raising them: all are told together."""
+    try:
+        yield
+    except ConfigError as error:
+        faults += error.faults
+
+
 class DataError(SentimentError):
     """The data cannot be read or does not have the expected form."""
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sentiment.errors import ConfigError, Fault, SentimentError
+from sentiment.errors import ConfigError, Fault, SentimentError, gathering
 from sentiment.nearest import nearest
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import LabelledPoint, Point, Space, name_key, read_value
@@ -58,10 +58,8 @@ class StartFinder:
         starts: list[LabelledPoint] = []
         faults: list[Fault] = []
         for entry in entries:
-            try:
+            with gathering(faults):
                 starts += self._find(entry)
-            except ConfigError as error:
-                faults += error.faults
         if faults:
             raise ConfigError(faults)
         return [start for index, start in enumerate(starts) if start.point not in [one.point for one in starts[:index]]]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from simpleeval import EvalWithCompoundTypes  # type: ignore[import-untyped]
 
-from sentiment.errors import ConfigError, Fault
+from sentiment.errors import ConfigError, Fault, gathering
 from sentiment.search.space.parameters import Space
 
 Validity = Callable[[Mapping[str, Any]], bool]
@@ -156,10 +156,8 @@ class Constraints:
         items: list[Constraint] = []
         faults: list[Fault] = []
         for line in lines:
-            try:
+            with gathering(faults):
                 items.append(_parse(str(line)))
-            except ConfigError as error:
-                faults.extend(error.faults)
         if faults:
             raise ConfigError(faults)
         return cls(tuple(items))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -13,14 +13,12 @@ from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sentiment.composing import COMPOSE_ERRORS
-from sentiment.errors import ConfigError, Fault
+from sentiment.errors import ConfigError, Fault, gathering
 from sentiment.flat import flatten
 from sentiment.search.space.corners import extreme_values
 from sentiment.search.space.distributions import bare_key, build_distribution, parse_line
 from sentiment.search.space.parameters import Parameter, Space, read_value, write_value
 from sentiment.search.space.points import find_value, write_meaning
-
-Result = TypeVar("Result")
 
 
 def read_space(
@@ -89,7 +87,9 @@ class _Reader:
     def _parse(self, lines: Iterable[str]) -> dict[str, Override]:
         overrides: dict[str, Override] = {}
         for line in lines:
-            override = self._attempt(lambda line=line: parse_line(line, self.config_loader))  # type: ignore[misc]
+            override = None
+            with gathering(self.faults):
+                override = parse_line(line, self.config_loader)
             if override is None:
                 self.failed_keys.add(line.partition("=")[0].lstrip("+~"))
                 continue
@@ -101,22 +101,13 @@ class _Reader:
             self.places = [place for place in self.places if place != element] + [element]
         return overrides
 
-    def _attempt(self, action: Callable[[], Result]) -> Result | None:
-        try:
-            return action()
-        except ConfigError as error:
-            self.faults.extend(error.faults)
-            return None
-
     def read_branches(self, branches: Mapping[str, Mapping[str, Any]]) -> None:
         names = {condition: self._parse_branch(condition, settings) for condition, settings in branches.items()}
         inner_keys = {key for overrides in names.values() for key in overrides}
         for condition, overrides in names.items():
-            branch = self._attempt(
-                lambda condition=condition, overrides=overrides: self._resolve(condition, overrides, inner_keys)  # type: ignore[misc]
-            )
-            if branch is not None:
-                self.branches.append(branch)
+            with gathering(self.faults):
+                if (branch := self._resolve(condition, overrides, inner_keys)) is not None:
+                    self.branches.append(branch)
         self._pin_from_command_line()
         self._check_overlaps()
 
@@ -235,7 +226,9 @@ class _Reader:
     def _distribute(self, override: Override) -> BaseDistribution | None:
         # Kept with its override, because an id is unique only among objects that live.
         if id(override) not in self.distributions:
-            self.distributions[id(override)] = (override, self._attempt(lambda: build_distribution(override)))
+            self.distributions[id(override)] = override, None
+            with gathering(self.faults):
+                self.distributions[id(override)] = override, build_distribution(override)
         return self.distributions[id(override)][1]
 
     def finish(self) -> Space:
