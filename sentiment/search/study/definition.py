@@ -170,9 +170,7 @@ def require_same_results(name: str, stored: Definition, now: Definition) -> None
     if now.repeats != stored.repeats:  # their values do not compare, and their jobs have other numbers
         differences.append(f"repeats: stored {stored.repeats}, now {now.repeats}")
     if differences:
-        raise StudyChangedError(
-            _write_heading(name) + "\n".join(f"  {line}" for line in differences) + _write_remedy(name)
-        )
+        raise _refuse(name, differences)
 
 
 def require_same_limits(name: str, stored: Definition, now: Definition) -> None:
@@ -186,25 +184,21 @@ def require_same_limits(name: str, stored: Definition, now: Definition) -> None:
     )
     differences = _compare("setting", then, today)
     if differences:
-        raise StudyChangedError(
-            _write_heading(name) + "\n".join(f"  {line}" for line in differences) + _write_remedy(name)
-        )
+        raise _refuse(name, differences)
 
 
 def refuse_other_data(name: str, trials: Sequence[str]) -> StudyChangedError:
     """Return the error of a study some of whose trials read other data than their settings name now."""
     shown = ", ".join(trials[:SHOWN]) + (", ..." if len(trials) > SHOWN else "")
+    return _refuse(name, [f"data: trials like {shown} read other data than their settings name now"])
+
+
+def _refuse(name: str, differences: Sequence[str]) -> StudyChangedError:
+    """Return the error of differences with which no study goes on."""
+    lines = "\n".join(f"  {line}" for line in differences)
     return StudyChangedError(
-        _write_heading(name)
-        + f"  data: trials like {shown} read other data than their settings name now"
-        + _write_remedy(name)
-    )
-
-
-def _write_remedy(name: str) -> str:
-    return (
-        "\n-> its results cannot stand beside new ones; start another study, which takes over what is equal in all "
-        f"(see hydra.sweeper.reuse): {_write_other(name)}"
+        f"{_write_heading(name)}{lines}\n-> its results cannot stand beside new ones; start another study, which takes "
+        f"over what is equal in all (see hydra.sweeper.reuse): {_write_other(name)}"
     )
 
 
