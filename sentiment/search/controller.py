@@ -344,7 +344,7 @@ class Controller:
         missing = [self._write_failure(trial) for trial in self._study.list_failed()]
         budget = self._study.describe_budget()
         if counts["complete"] == 0:
-            heading = f"No trial of the study {self._study.name!r} finished: {counts['fail']} failed, "
+            heading = f"No trial of the study {self._study.name!r} finished: {counts['failed']} failed, "
             heading += f"{counts['pruned']} were pruned."
             if budget is not None and not (missing or self._failures):
                 raise StudyFailedError(f"{heading} Of the budget, {budget}.\n-> raise it: one trial has to fit into it")

@@ -252,8 +252,7 @@ def write_stand(state: StudyState) -> str:
     """Return how far a study is and what its best trial is."""
     counts = state.count()
     parts = [f"{counts['complete']} done"]
-    words = {"paused": "paused", "pruned": "pruned", "fail": "failed"}
-    parts += [f"{counts[kind]} {word}" for kind, word in words.items() if counts[kind]]
+    parts += [f"{counts[state]} {state}" for state in ("paused", "pruned", "failed") if counts[state]]
     line = ", ".join(parts) + ("" if state.total is None else f" of {state.total}")
     if len(state.best) == 1:
         line += f"; best {write_result(state.best[0], state)} (#{state.best[0].number})"

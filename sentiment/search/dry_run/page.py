@@ -123,9 +123,7 @@ def _describe(search: Search, left: Left, slots: Sequence[Slot]) -> Iterator[tup
     yield "pruner", pruner if options.extend is None else "none: what is extended runs to its end"
     yield "storage", str(read_address(search.storage_url, search.study_dir))
     name = options.known_name or "a new name"
-    words = {"fail": "failed"}
-    stored = sorted((words.get(state, state), count) for state, count in (left.stored or {}).items())
-    counts = ", ".join(f"{count} {word}" for word, count in stored) or "no trial yet"
+    counts = ", ".join(f"{count} {state}" for state, count in sorted((left.stored or {}).items())) or "no trial yet"
     yield "study", f"{name}, new" if left.stored is None else f"{name}, stored: {counts}"
     launcher = choices.get("hydra/launcher")
     told = f"{options.n_jobs} jobs at a time under hydra/launcher={launcher}, which chooses where; measured here"

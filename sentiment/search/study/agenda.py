@@ -52,7 +52,7 @@ class Ledger:
         directions: ``minimize`` or ``maximize``, for every objective.
 
     Attributes:
-        counts: Standing trials by state: Optuna's in small letters, and paused.
+        counts: Standing trials by state, as `name_state` names it.
         copies: Standing trials that took the place of others.
         best: The best trial, or the Pareto front; see `choose_best`.
     """
@@ -224,7 +224,7 @@ class Agenda:
 
     def list_failed(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """List the trials without a result that the study is to have one of, and that may be tried again."""
-        return [trial for trial in self.follow(trials).list_open("fail") if self._may_run_again(trial)]
+        return [trial for trial in self.follow(trials).list_open("failed") if self._may_run_again(trial)]
 
     def _may_run_again(self, trial: FrozenTrial) -> bool:
         """Return whether a trial, which failed, did so at a point of the space as it is now."""
@@ -236,7 +236,7 @@ class Agenda:
         """List what failed before this command began: one that fails again waits for the next command."""
         if not self._failed_before:
             return []
-        failed = ledger.list_open("fail")
+        failed = ledger.list_open("failed")
         return [trial for trial in failed if trial.number in self._failed_before and self._may_run_again(trial)]
 
     def _may_begin(self, trials: Sequence[FrozenTrial]) -> bool:

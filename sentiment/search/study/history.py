@@ -20,7 +20,7 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from sentiment.credentials import STORAGE_PASSWORD
 from sentiment.private import get_storage, get_study_id
@@ -41,7 +41,7 @@ from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.agenda import list_standing
 from sentiment.search.study.definition import LIMIT_KEY
 from sentiment.search.study.limits import choose_best
-from sentiment.search.study.outcome import RepeatPlan, is_paused, list_jobs, read_described, read_outcomes_of
+from sentiment.search.study.outcome import RepeatPlan, list_jobs, name_state, read_described, read_outcomes_of
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored.conclusion import settle_ended
@@ -51,14 +51,6 @@ from sentiment.search.study.trial import JOB_KEY
 Direction = Literal["minimize", "maximize"]
 
 State = Literal["complete", "pruned", "paused", "failed", "killed", "running", "waiting"]
-
-STATES: dict[TrialState, State] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
 
 CONDITION = re.compile(r" if (?P<conditions>\S+=.*)$")
 """How `sentiment.search.space.parameters.Space.describe` ends for a parameter of a branch."""
@@ -306,7 +298,7 @@ def _write_budget(attributes: Mapping[str, Any], trials: Sequence[FrozenTrial], 
 
 def read_trial(trial: FrozenTrial, repeats: int) -> TrialHistory:
     """Return a trial of so many repeats as its study's storage holds it, in plain data."""
-    attributes, state = trial.user_attrs, "paused" if is_paused(trial) else STATES[trial.state]
+    attributes, state = trial.user_attrs, cast(State, name_state(trial))
     if attributes.get("failure.kind") == "interrupted":
         state = "killed"
     reason = attributes.get("failure.reason")

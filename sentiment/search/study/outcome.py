@@ -194,11 +194,11 @@ def list_jobs(trial: FrozenTrial, repeats: int) -> tuple[int, ...]:
     return tuple(taken.get(repeat, first + repeat) for repeat in range(repeats))
 
 
-STATE_NAMES = {state: state.name.lower() for state in TrialState}
+STATE_NAMES = {state: "failed" if state == TrialState.FAIL else state.name.lower() for state in TrialState}
 
 
 def name_state(trial: FrozenTrial) -> str:
-    """Return the state of a trial in a word: Optuna's in small letters, or paused."""
+    """Return the state of a trial in a word: complete, pruned, failed, running, waiting or paused."""
     return "paused" if is_paused(trial) else STATE_NAMES[trial.state]
 
 

@@ -47,7 +47,7 @@ def test_it_says_what_counting_anew_says(study):
         assert ledger.best == choose_best(trials, directions)
         for state, kind in (
             ("running", TrialState.RUNNING),
-            ("fail", TrialState.FAIL),
+            ("failed", TrialState.FAIL),
             ("waiting", TrialState.WAITING),
         ):
             assert ledger.list_open(state) == [trial for trial in standing if trial.state == kind]

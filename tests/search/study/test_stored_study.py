@@ -291,7 +291,7 @@ def test_the_best_is_the_best_of_the_complete(open_study, direction, best):
         study.settle(study.claim().trial_id, Outcome("complete", (value,)))
     study.settle(study.claim().trial_id, Outcome("failed", reason="no"))
     assert [trial.number for trial in study.look().best] == [best]
-    assert study.count() == {"complete": 3, "fail": 1}
+    assert study.count() == {"complete": 3, "failed": 1}
 
 
 def test_a_point_that_cannot_be_drawn_is_a_failed_trial_and_an_error(study_dir, make_search):

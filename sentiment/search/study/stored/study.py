@@ -136,7 +136,7 @@ class StoredStudy:
         return self._agenda.follow(self.trials() if trials is None else trials)
 
     def count(self) -> Counter[str]:
-        """Count the trials by state: complete, pruned, fail, running, waiting, paused."""
+        """Count the trials by state: complete, pruned, failed, running, waiting, paused."""
         return self.look().counts
 
     def count_total(self, trials: Sequence[FrozenTrial]) -> int | None:
