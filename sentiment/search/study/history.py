@@ -192,17 +192,7 @@ def read_study(storage_url: str | None, study_dir: Path, study_name: str | None 
     if known is not None:
         storage_url = storage_url or known.storage
         study_name = study_name or known.study_name
-    return read_study_at(read_address(storage_url, study_dir), study_name)
-
-
-def read_study_at(address: Address, study_name: str | None = None) -> StudyHistory:
-    """Read a study from its storage; see `read_study`.
-
-    Raises:
-        StorageError: The storage cannot be read.
-        StudyMissingError: The storage or the study is not there.
-    """
-    with open_for_reading(address, study_name) as study:
+    with open_for_reading(read_address(storage_url, study_dir), study_name) as study:
         return _read_history(study, get_storage(study))
 
 
