@@ -21,7 +21,7 @@ from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import Changes, Key, make_key
 from sentiment.search.study.definition import SHOWN, refuse_other_data
 from sentiment.search.study.limits import list_undescribed
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described, read_repeats
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.shared_results import SharedResult, SharedResults
 from sentiment.search.study.spending import EPOCHS_KEY
@@ -176,8 +176,7 @@ class JobPlanner:
             self._study.store.write(claimed.trial_id, DATA_KEY, data)
         identify_code, stored = self._application.identify_code, self._study.store.read(claimed.trial_id)
         code = None if identify_code is None else identify_code(config)
-        has_begun = any(ATTEMPT_KEY.format(repeat=one) in stored.system_attrs for one in range(search.repeats.count))
-        known = stored.system_attrs.get(CODE_KEY) if has_begun else None
+        known = stored.system_attrs.get(CODE_KEY) if read_repeats(stored, ATTEMPT_KEY) else None
         marked = code if known in (None, code) else SEVERAL
         if marked != known:
             self._study.store.write(claimed.trial_id, CODE_KEY, marked)

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.atomic import write_text
 from sentiment.format import format_count, format_metric, format_setting, join_names
-from sentiment.search.study.outcome import count_states, list_jobs, read_outcomes_of
+from sentiment.search.study.outcome import count_states, list_jobs, read_outcomes_of, read_repeats
 from sentiment.search.study.rungs import count_steps, find_stand
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
@@ -285,8 +285,7 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
 def write_failure(trial: FrozenTrial, study_dir: Path) -> str:
     """Return why a trial failed, and where its last job has its log."""
     line: str = trial.user_attrs.get("failure.reason", "unknown reason")
-    prefix = ATTEMPT_KEY.format(repeat="")
-    attempts = {int(key.removeprefix(prefix)): one for key, one in trial.system_attrs.items() if key.startswith(prefix)}
+    attempts = read_repeats(trial, ATTEMPT_KEY)
     if attempts and (log_file := attempts[max(attempts)]["log"]):
         line += f" (log: {os.path.normpath(study_dir / log_file)})"
     return line

@@ -140,6 +140,13 @@ def finish(outcomes: Mapping[int, Outcome], repeats: RepeatPlan) -> Outcome | No
     return Outcome("complete", repeats.combine(ordered), adopted_from=origin)
 
 
+def read_repeats(trial: FrozenTrial, key: str) -> dict[int, Any]:
+    """Return by repeat what a system attribute of a trial, of which each repeat has its own, is."""
+    prefix = key.format(repeat="")
+    names = [name for name in trial.system_attrs if name.startswith(prefix)]
+    return {int(name.removeprefix(prefix)): trial.system_attrs[name] for name in names}
+
+
 def read_described(trial: FrozenTrial, repeat: int | None = None) -> dict[str, float]:
     """Return the numbers that the job of a repeat described beside its objectives; None: their means over all repeats.
 
@@ -150,9 +157,9 @@ def read_described(trial: FrozenTrial, repeat: int | None = None) -> dict[str, f
         for name, value in trial.user_attrs.items()
         if name not in ("reused_from", REPLACES_KEY) and isinstance(value, int | float) and not isinstance(value, bool)
     }
-    prefix, found = DESCRIBED_KEY.format(repeat=""), dict[str, list[float]]()
-    for key, numbers in trial.system_attrs.items():
-        if key.startswith(prefix) and repeat in (None, int(key.removeprefix(prefix))):
+    found = dict[str, list[float]]()
+    for one, numbers in read_repeats(trial, DESCRIBED_KEY).items():
+        if repeat in (None, one):
             for name, value in numbers.items():
                 found.setdefault(name, []).append(value)
     return known | {name: math.fsum(values) / len(values) for name, values in found.items()}
@@ -174,13 +181,8 @@ def write_described(storage: BaseStorage, trial_id: int, repeat: int, numbers: M
 
 def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:
     """Return what the jobs of a trial have kept, by repeat; not a pause that is over."""
-    prefix = OUTCOME_KEY.format(repeat="")
-    kept = {
-        int(key.removeprefix(prefix)): Outcome.from_json(content)
-        for key, content in trial.system_attrs.items()
-        if key.startswith(prefix) and content is not None
-    }
-    target = trial.system_attrs.get(TARGET_KEY, 0)
+    told, target = read_repeats(trial, OUTCOME_KEY), trial.system_attrs.get(TARGET_KEY, 0)
+    kept = {repeat: Outcome.from_json(content) for repeat, content in told.items() if content is not None}
     return {repeat: outcome for repeat, outcome in kept.items() if outcome.state != "paused" or outcome.steps >= target}
 
 

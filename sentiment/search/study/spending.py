@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.search.budget import Spending
 from sentiment.search.space.points import TARGET_KEY, Changes
 from sentiment.search.study.limits import keeps_limits
-from sentiment.search.study.outcome import is_paused, read_outcomes_of
+from sentiment.search.study.outcome import is_paused, read_outcomes_of, read_repeats
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, is_promoted
@@ -186,9 +186,8 @@ def count_jobs(trial: FrozenTrial, steps_per_job: float = 0.0, seconds_per_job: 
         steps_per_job: Reports of a whole job; 0: nobody knows.
         seconds_per_job: Time of a whole job; 0: nobody knows.
     """
-    outcomes, prefix = read_outcomes_of(trial), ATTEMPT_KEY.format(repeat="")
-    jobs = 0.0
-    for repeat in [int(key.removeprefix(prefix)) for key in trial.system_attrs if key.startswith(prefix)]:
+    outcomes, jobs = read_outcomes_of(trial), 0.0
+    for repeat in read_repeats(trial, ATTEMPT_KEY):
         kept = outcomes.get(repeat)
         if kept is not None and kept.state == "complete" and kept.has_run:
             jobs += 1.0
