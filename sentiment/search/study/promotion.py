@@ -59,15 +59,11 @@ class PromotionPruner(Scheduler):
 
     def find_target(self, steps: int) -> int:
         """Return the first rung above `steps` reports."""
-        rung = self.min_resource
-        while rung <= steps:
-            rung *= self.reduction_factor
-        return rung
+        return self.find_rung(steps) * self.reduction_factor or self.min_resource
 
     def find_rung(self, steps: int) -> int:
         """Return the last rung that a trial of `steps` reports has reached; 0: none."""
-        target = self.find_target(steps)
-        return 0 if target == self.min_resource else target // self.reduction_factor
+        return max(self.list_rungs(steps), default=0)
 
     def list_promotable(
         self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool], is_closing: bool
