@@ -117,7 +117,7 @@ def choose_best(trials: Sequence[FrozenTrial], directions: Sequence[str]) -> lis
         Candidate(trial.number, tuple(trial.values or ()), trial.state == TrialState.COMPLETE and keeps_limits(trial))
         for trial in trials
     ]
-    best = set(rank_trials(candidates, directions).best)
+    best = set(rank_trials(candidates, directions).front)
     return [trial for trial in trials if trial.number in best]
 
 

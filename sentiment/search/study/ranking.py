@@ -38,11 +38,6 @@ class Ranking:
     numbers: tuple[int, ...]
     front: tuple[int, ...]
 
-    @property
-    def best(self) -> tuple[int, ...]:
-        """Number of the best trial, or those of the front; empty where no trial is eligible."""
-        return self.front
-
 
 def rank_trials(candidates: Sequence[Candidate], directions: Sequence[str]) -> Ranking:
     """Rank trials by the first objective, equal ones by the next, and find the front of several.

@@ -24,7 +24,7 @@ def rank(*values, directions=("maximize",), broken=()):
 def test_the_first_objective_ranks_and_equal_trials_keep_their_order(direction: str, expected: tuple[int, ...]):
     ranking = rank([0.1], [0.9], [0.9], directions=[direction])
     assert ranking.numbers == expected
-    assert ranking.best == expected[:1]
+    assert ranking.front == expected[:1]
 
 
 def test_of_trials_that_the_first_objective_cannot_tell_apart_the_best_is_on_the_front():
@@ -34,12 +34,12 @@ def test_of_trials_that_the_first_objective_cannot_tell_apart_the_best_is_on_the
 
 def test_a_trial_that_breaks_a_limit_has_no_rank_and_is_never_the_best():
     assert rank([0.9], [0.5], broken={0}).numbers == (1,)
-    assert rank([0.9], broken={0}).best == ()
+    assert rank([0.9], broken={0}).front == ()
 
 
 def test_no_number_comes_last_and_is_never_the_best():
     assert rank([math.nan], [0.1]).numbers == (1, 0)
-    assert rank([math.nan]).best == ()
+    assert rank([math.nan]).front == ()
 
 
 def test_a_trial_without_a_result_does_not_take_part():
