@@ -160,10 +160,5 @@ def _without_password(storage_url: str) -> str:
     address = read_address(storage_url, Path())
     if address.url is None:
         return storage_url
-    from sqlalchemy import URL
-
-    bare = URL.create(
-        address.url.drivername, address.url.username, None, address.url.host, address.url.port, address.url.database
-    )
-    kept = {key: value for key, value in address.url.query.items() if "passw" not in key.lower()}
-    return bare.update_query_dict(kept).render_as_string()
+    hidden = [key for key in address.url.query if "passw" in key.lower()]
+    return address.url._replace(password=None).difference_update_query(hidden).render_as_string()
