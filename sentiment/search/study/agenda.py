@@ -39,12 +39,6 @@ class Step:
     swap: Swap | None = None
 
 
-def list_standing(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """List the trials whose point no later trial has tried again: one for every point, its latest attempt."""
-    replaced = {trial.user_attrs.get(REPLACES_KEY) for trial in trials}
-    return [trial for trial in trials if trial.number not in replaced]
-
-
 class Ledger:
     """How the trials of a study stand, counted on from what changed: a large study is as quickly looked at as a small.
 

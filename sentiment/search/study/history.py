@@ -38,9 +38,8 @@ from sentiment.search.storage.address import (
 from sentiment.search.storage.lease import looks_alive
 from sentiment.search.storage.opening import close_storage
 from sentiment.search.study.address_file import read_study_address
-from sentiment.search.study.agenda import list_standing
+from sentiment.search.study.agenda import Ledger
 from sentiment.search.study.definition import LIMIT_KEY
-from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import RepeatPlan, list_jobs, name_state, read_described, read_outcomes_of
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.spending import BUDGET_KEY, Meter
@@ -261,13 +260,13 @@ def _read_history(study: optuna.Study, storage: BaseStorage) -> StudyHistory:
     settings: Mapping[str, str] = definition.get("settings", {})
     limits = {key.removeprefix(LIMIT_KEY): float(text) for key, text in settings.items() if key.startswith(LIMIT_KEY)}
     trials = settle_ended(study.get_trials(deepcopy=False), plan, limits)
-    repeats, names = plan.count, study.metric_names
+    repeats, names, ledger = plan.count, study.metric_names, Ledger(directions).follow(trials)
     return StudyHistory(
         name=study.study_name,
         objectives=None if names is None else tuple(names),
         directions=directions,
-        trials=tuple(_complete(read_trial(trial, repeats), trial, definition) for trial in list_standing(trials)),
-        best=tuple(trial.number for trial in choose_best(trials, directions)),
+        trials=tuple(_complete(read_trial(trial, repeats), trial, definition) for trial in ledger.standing),
+        best=tuple(trial.number for trial in ledger.best),
         log_scaled=frozenset(
             name_key(name)
             for trial in trials

@@ -19,8 +19,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.search.space.points import REPLACES_KEY
 from sentiment.search.storage.opening import close_storage, open_storage
-from sentiment.search.study.agenda import list_standing
 
 APP = PROJECT_DIR / "tests" / "search" / "toy" / "app.py"
 
@@ -209,7 +209,7 @@ class ToyStudy:
         """
         trials = self.trials()
         assert [trial.number for trial in trials] == list(range(len(trials)))
-        standing = {trial.number for trial in list_standing(trials)}
+        standing = {trial.number for trial in trials} - {trial.user_attrs.get(REPLACES_KEY) for trial in trials}
         assert len(standing) == n_trials
         assert all(trial.state == TrialState.FAIL for trial in trials if trial.number not in standing)
         assert all(trial.state.is_finished() for trial in trials)

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from sentiment.search.space.points import REPLACES_KEY, Changes
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study import agenda
-from sentiment.search.study.agenda import Ledger, list_standing
+from sentiment.search.study.agenda import Ledger
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import count_states
 
@@ -21,6 +21,12 @@ STATES = [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED, None, TrialSt
 def study(request, tmp_path):
     url = None if request.param is None else request.param.format(folder=tmp_path)
     return optuna.create_study(storage=open_storage(url, tmp_path), directions=["minimize", "maximize"])
+
+
+def list_standing(trials):
+    """List the trials whose point no later trial has tried again: one for every point, its latest attempt."""
+    replaced = {trial.user_attrs.get(REPLACES_KEY) for trial in trials}
+    return [trial for trial in trials if trial.number not in replaced]
 
 
 def grow(study, number):
