@@ -87,6 +87,12 @@ def join_names(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
+def list_first(lines: Sequence[str], most: int = 5) -> str:
+    """List lines below each other, as many as an error has room for, and count the others."""
+    others = [f"  ... and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join([*(f"  {line}" for line in lines[:most]), *others])
+
+
 def name_metric(metric: str) -> str:
     """Name a metric for people, a cost with its unit: ``val/f1`` is ``validation F1``."""
     split, _, measure = metric.rpartition("/")

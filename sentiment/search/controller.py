@@ -15,7 +15,7 @@ from typing import Protocol
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import SentimentError
-from sentiment.format import format_count
+from sentiment.format import format_count, list_first
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.progress import Observer, RunningJob, StudyState, write_failure
 from sentiment.search.space.parameters import show_values
@@ -331,7 +331,7 @@ class Controller:
         if self._has_failed:
             raise StudyFailedError(
                 f"{len(self._failures)} trials of the study {self._study.name!r} failed in this command, "
-                f"{self._failures_allowed} may:\n{_list_failures(self._failures)}\n"
+                f"{self._failures_allowed} may:\n{list_first(self._failures)}\n"
                 "-> the finished trials are kept; mend the cause and start the same command again, "
                 "or allow more with hydra.sweeper.max_failure_rate=0.5"
             )
@@ -353,15 +353,9 @@ class Controller:
             heading = f"{len(missing)} of {trials} trials of the study {self._study.name!r} have no result:"
         else:
             return
-        listed = f"\n{_list_failures(missing or self._failures)}" if missing or self._failures else ""
+        listed = f"\n{list_first(missing or self._failures)}" if missing or self._failures else ""
         room = "" if budget is None else f", as far as the budget has room ({budget})"
         raise StudyFailedError(
             f"{heading}{listed}\n-> mend the cause and start the same command again: it tries them again{room}; "
             "hydra.sweeper.retry=none goes without them"
         )
-
-
-def _list_failures(failures: Sequence[str], shown: int = 5) -> str:
-    lines = [f"  {failure}" for failure in failures[:shown]]
-    more = len(failures) - shown
-    return "\n".join(lines + ([f"  ... and {more} more"] if more > 0 else []))

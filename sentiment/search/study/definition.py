@@ -14,6 +14,7 @@ from typing import Any
 
 from sentiment.errors import SentimentError
 from sentiment.flat import is_within
+from sentiment.format import list_first
 from sentiment.search.space.parameters import name_key
 
 LIMIT_KEY = "hydra.sweeper.limits."
@@ -116,11 +117,9 @@ def compare(
     require_same_results(name, stored, now)
     differences = _compare("setting", then, today)
     if differences and not allow_changes:
-        more = len(differences) - SHOWN
-        lines = [f"  {line}" for line in differences[:SHOWN]] + ([f"  ... and {more} more"] if more > 0 else [])
         raise StudyChangedError(
             _write_heading(name)
-            + "\n".join(lines)
+            + list_first(differences, SHOWN)
             + f"\n-> repeat the settings of the stored study, start another one:\n   {_write_other(name)},\n"
             "   or go on with the new ones all the same: hydra.sweeper.allow_changes=true"
         )
