@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sentiment.format import format_duration, shorten_keys
 from sentiment.search.progress import (
+    SHARE,
     Observer,
     StudyState,
     write_beginning,
@@ -31,9 +32,6 @@ from sentiment.search.study.trial import PROGRESS_KEY, read_seconds, read_share
 
 REDRAW_SECONDS = 0.2
 """Time between two drawings at least: thousands of short trials must not wait for the terminal."""
-
-SHARE = 0.05
-"""Share of the time that drawing may take: the time left is estimated from all trials, and they may be thousands."""
 
 BAR_WIDTH = 10
 

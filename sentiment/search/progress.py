@@ -25,7 +25,7 @@ from sentiment.search.workers.job import Finished
 log = logging.getLogger(__name__)
 
 SHARE = 0.05
-"""Share of the time that telling of changes of a study may take: it looks at all trials, and they may be thousands."""
+"""Share of the time that telling or drawing a study may take: it looks at all trials, and they may be thousands."""
 
 RESULTS_FILE = "optimization_results.yaml"
 """The file of the stock plugin, written whenever there is a better trial, so that an aborted study has one."""
