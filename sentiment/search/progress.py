@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.atomic import write_text
 from sentiment.format import format_count, format_metric, format_setting, join_names
-from sentiment.search.study.outcome import count_states, list_jobs, read_outcomes_of, read_repeats
+from sentiment.search.study.outcome import count_states, find_pruned_reason, list_jobs, read_repeats
 from sentiment.search.study.rungs import count_steps, find_stand
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Finished
@@ -272,8 +272,7 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
             reused = f" (with the results of the equal jobs {join_names([str(job) for job in others])})"
         return f"complete: {write_result(trial, state)}{reused}"
     if trial.state == TrialState.PRUNED:
-        outcomes = read_outcomes_of(trial).values()
-        reason = next((str(outcome.reason) for outcome in outcomes if outcome.state == "pruned"), "")
+        reason = find_pruned_reason(trial) or ""
         if trial.last_step is None:
             return f"pruned: {reason or 'it did not report'}"
         unit = "seed" if WilcoxonPruner.__name__ in reason else "report"

@@ -13,6 +13,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import optuna
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -59,6 +62,11 @@ def open_storage(url: str | None, study_dir: Path) -> BaseStorage:
             raise StorageError(
                 f"{address} cannot be used: {error}\n    -> upgrade it with optuna storage upgrade, or name another"
             ) from error
+
+
+def load_study(storage: BaseStorage, name: str) -> optuna.Study:
+    """Load a study in which nothing is drawn or pruned here: what Optuna would build for that takes time and memory."""
+    return optuna.load_study(study_name=name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())
 
 
 def close_storage(storage: BaseStorage) -> None:

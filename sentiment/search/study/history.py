@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
-from optuna.pruners import NopPruner
-from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
@@ -36,11 +34,18 @@ from sentiment.search.storage.address import (
     storage_failures,
 )
 from sentiment.search.storage.lease import looks_alive
-from sentiment.search.storage.opening import close_storage
+from sentiment.search.storage.opening import close_storage, load_study
 from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.agenda import Ledger
 from sentiment.search.study.definition import LIMIT_KEY
-from sentiment.search.study.outcome import RepeatPlan, list_jobs, name_state, read_described, read_outcomes_of
+from sentiment.search.study.outcome import (
+    RepeatPlan,
+    find_pruned_reason,
+    list_jobs,
+    name_state,
+    read_described,
+    read_outcomes_of,
+)
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored.conclusion import settle_ended
@@ -209,8 +214,7 @@ def open_for_reading(address: Address, study_name: str | None = None) -> Iterato
             study_name = names[0]
         if study_name not in names:
             raise _missing(study_name, names, address)
-        # Neither draws here; without them Optuna would build its own, which takes time and memory.
-        yield optuna.load_study(study_name=study_name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())
+        yield load_study(storage, study_name)
 
 
 @contextmanager
@@ -290,10 +294,7 @@ def read_trial(trial: FrozenTrial, repeats: int) -> TrialHistory:
     attributes, state = trial.user_attrs, cast(State, name_state(trial))
     if attributes.get("failure.kind") == "interrupted":
         state = "killed"
-    reason = attributes.get("failure.reason")
-    if state == "pruned":
-        reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
-        reason = next(iter(reasons), None)
+    reason = find_pruned_reason(trial) if state == "pruned" else attributes.get("failure.reason")
     origin, job = find_origin(trial), trial.system_attrs.get(JOB_KEY) or {}
     values, means = tuple(trial.values or ()) if state == "complete" else (), tuple[float, ...]()
     if values and (outcomes := read_outcomes_of(trial)):

@@ -186,6 +186,11 @@ def read_outcomes_of(trial: FrozenTrial) -> dict[int, Outcome]:
     return {repeat: outcome for repeat, outcome in kept.items() if outcome.state != "paused" or outcome.steps >= target}
 
 
+def find_pruned_reason(trial: FrozenTrial) -> str | None:
+    """Return why the job that ended a trial early did so; None where no job did, or none knows."""
+    return next((one.reason for one in read_outcomes_of(trial).values() if one.state == "pruned"), None)
+
+
 def list_jobs(trial: FrozenTrial, repeats: int) -> tuple[int, ...]:
     """List the jobs whose results a trial has, by repeat: its own, or equal ones that ran before.
 

@@ -83,7 +83,7 @@ class PopulationPruner(Scheduler):
         for loser in _list_waiting(trials, maximize):
             steps = count_steps(loser)
             # Who came here themselves, also who gave up their places here: else the next worst would be the worst.
-            here = [trial for trial in trials if steps > (find_origin(trial) or {"steps": 0})["steps"]]
+            here = [trial for trial in trials if steps > count_inherited(trial)]
             ranked = rank_rung(here, steps, maximize)
             count = int(len(ranked) * self.quantile)
             if loser.number in held or loser.number not in ranked[len(ranked) - count :]:
@@ -144,6 +144,12 @@ def find_origin(trial: FrozenTrial) -> Mapping[str, int] | None:
     """Return what a copy goes on from (`CONTINUES_KEY`); None: the trial began anew."""
     origin: Mapping[str, int] | None = trial.system_attrs.get(CONTINUES_KEY)
     return origin
+
+
+def count_inherited(trial: FrozenTrial) -> int:
+    """Return how many reports of a copy are its origin's; 0: it is none."""
+    origin = find_origin(trial)
+    return 0 if origin is None else origin["steps"]
 
 
 def _list_waiting(trials: Sequence[FrozenTrial], maximize: Sequence[bool]) -> list[FrozenTrial]:

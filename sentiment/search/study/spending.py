@@ -17,7 +17,7 @@ from sentiment.search.budget import Spending
 from sentiment.search.space.points import TARGET_KEY, Changes
 from sentiment.search.study.limits import keeps_limits
 from sentiment.search.study.outcome import is_paused, read_outcomes_of, read_repeats
-from sentiment.search.study.population import find_origin
+from sentiment.search.study.population import count_inherited
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, is_promoted
 from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY, read_ahead_seconds, read_seconds, read_share
@@ -101,7 +101,7 @@ class Meter:
         done, epochs = count_jobs(trial), _count_epochs(trial)
         if _is_untold(trial):  # by its reports, of which nobody may know yet how many a whole job makes
             done = 0.0
-            self._untold[count_steps(trial) - (find_origin(trial) or {"steps": 0})["steps"], epochs] += 1
+            self._untold[count_steps(trial) - count_inherited(trial), epochs] += 1
         self._jobs += done
         self._epochs += max(0.0, done - _count_unused(trial)) * epochs
         self._trial_epochs = max(self._trial_epochs, epochs)
@@ -216,8 +216,8 @@ def _is_untold(trial: FrozenTrial) -> bool:
 
 def _inherit(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
     """Return the share of its job that a copy did not run itself."""
-    origin, whole = find_origin(trial), steps_per_job or _guess_whole(trial)
-    return origin["steps"] / whole if origin is not None and whole else 0.0
+    inherited, whole = count_inherited(trial), steps_per_job or _guess_whole(trial)
+    return inherited / whole if inherited and whole else 0.0
 
 
 def _unite(commands: Iterable[Mapping[str, Any]], own: str | None) -> float:

@@ -11,7 +11,7 @@ from sentiment.errors import SentimentError
 from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.storage.address import storage_errors
 from sentiment.search.storage.lease import looks_alive
-from sentiment.search.storage.opening import close_storage, open_storage
+from sentiment.search.storage.opening import close_storage, load_study, open_storage
 from sentiment.search.study.address_file import read_study_address
 from sentiment.search.study.stored.store import list_commands
 from sentiment.search.study.trial import STOP_KEY
@@ -40,7 +40,7 @@ def request_stop(study_dir: Path, number: int | None = None) -> str:
         # Anew each time: what a server has kept open may be of a study that was removed and made again.
         opened = open_storage(known.storage, study_dir)
         try:
-            return _request(optuna.load_study(study_name=known.study_name, storage=opened), number)
+            return _request(load_study(opened, known.study_name), number)
         finally:
             close_storage(opened)
 

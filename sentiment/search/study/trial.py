@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
-from optuna.samplers import RandomSampler
+from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -30,7 +29,7 @@ from sentiment.private import get_storage
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
-from sentiment.search.storage.opening import open_storage
+from sentiment.search.storage.opening import load_study, open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of, write_described
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import VALUES_KEY, count_steps
@@ -391,6 +390,4 @@ def open_study(url: str | None, study_dir: Path, name: str) -> optuna.Study:
     """Open a study for its jobs, once a process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = open_storage(url, study_dir)
-        # Neither draws here: sampling is the controller's task.
-        return optuna.load_study(study_name=name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())
+        return load_study(open_storage(url, study_dir), name)

@@ -21,7 +21,7 @@ from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY
 from sentiment.search.space.sampling import derive_seed
 from sentiment.search.study.agenda import Agenda, Step
 from sentiment.search.study.outcome import Outcome, read_outcomes_of
-from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, find_origin
+from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, count_inherited, find_origin
 from sentiment.search.study.rungs import VALUES_KEY, count_steps
 from sentiment.search.study.scheduler import NO_RUNG, Scheduler, Swap
 from sentiment.search.study.searched import Searched
@@ -86,8 +86,8 @@ def claim(store: TrialStore, search: Searched, agenda: Agenda) -> ClaimedTrial |
             end(store, search, store.read(trial_id), outcome)
             raise
     stored = store.read(trial_id)
-    steps, inherited = count_steps(stored), (find_origin(stored) or {"steps": 0})["steps"]
-    reports = steps if steps > inherited else 0
+    steps = count_steps(stored)
+    reports = steps if steps > count_inherited(stored) else 0
     return ClaimedTrial(trial.number, trial_id, values, read_outcomes_of(stored), trials, reports)
 
 
