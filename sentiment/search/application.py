@@ -16,9 +16,15 @@ from sentiment.errors import Fault
 Task = TypeVar("Task", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Application:
-    """What an application may tell.
+    """What an application may tell; as a decorator it tells it of a task function.
+
+    The decorator stands below ``hydra.main``::
+
+        @hydra.main(config_path="conf", config_name="config")
+        @searchable(find_faults=find_faults)
+        def main(config: DictConfig) -> float:
 
     Attributes:
         find_faults: Lists what is wrong with one composed configuration; asked about every corner of a search before
@@ -41,36 +47,17 @@ class Application:
     simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     identify_code: Callable[[DictConfig], str] | None = None
     adopt: Callable[[Path, int], None] | None = None
-    preload: tuple[str, ...] = ()
+    preload: Sequence[str] = ()
     checked: set[tuple[str, ...]] = field(default_factory=set)
 
-
-def searchable(
-    *,
-    find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None,
-    identify_data: Callable[[DictConfig], str] | None = None,
-    simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
-    identify_code: Callable[[DictConfig], str] | None = None,
-    adopt: Callable[[Path, int], None] | None = None,
-    preload: Sequence[str] = (),
-) -> Callable[[Task], Task]:
-    """Tell the engine about the configurations of a task function; for others it changes nothing.
-
-    The decorator stands below ``hydra.main``::
-
-        @hydra.main(config_path="conf", config_name="config")
-        @searchable(find_faults=find_faults)
-        def main(config: DictConfig) -> float:
-
-    The arguments are those of `Application`.
-    """
-
-    def tell(task: Task) -> Task:
-        told = Application(find_faults, identify_data, simplify, identify_code, adopt, tuple(preload))
-        task.application = told  # type: ignore[attr-defined]
+    def __call__(self, task: Task) -> Task:
+        """Tell the engine of a task function's configurations."""
+        task.application = self  # type: ignore[attr-defined]
         return task
 
-    return tell
+
+searchable = Application
+"""The decorator by its name: what it tells is told of a task function, and of others it changes nothing."""
 
 
 def application_of(task: Callable[..., Any]) -> Application:
