@@ -95,19 +95,18 @@ class StartFinder:
             near = nearest(key, searched)
             remedy = f"name one of {', '.join(searched)}" if near is None else f"did you mean {near}?"
             faults.append(Fault(KEY, f"{told}: {key} is not searched", remedy))
-        for is_branch in (False, True):
-            for parameter in self.space.active(point):
-                key = name_key(parameter.name)
-                if (parameter.condition is not None) != is_branch or key not in settings:
-                    continue
-                found = find_value(parameter.distribution, settings[key])
-                known = self.space.describe()[parameter.name]
-                if found is not None:
-                    point[parameter.name] = found[0]
-                elif key in given:
-                    faults.append(Fault(KEY, f"{told}: {key} has no value {given[key]}", f"choose one of: {known}"))
-                else:
-                    log.info("%s: %s is drawn, as its own value %s is none of %s.", told, key, settings[key], known)
+        for parameter in self.space.walk(point):
+            key = name_key(parameter.name)
+            if key not in settings:
+                continue
+            found = find_value(parameter.distribution, settings[key])
+            known = self.space.describe()[parameter.name]
+            if found is not None:
+                point[parameter.name] = found[0]
+            elif key in given:
+                faults.append(Fault(KEY, f"{told}: {key} has no value {given[key]}", f"choose one of: {known}"))
+            else:
+                log.info("%s: %s is drawn, as its own value %s is none of %s.", told, key, settings[key], known)
         active = {parameter.name for parameter in self.space.active(point)}
         for key in [] if faults else [key for key in given if key not in map(name_key, active)]:
             faults.append(Fault(KEY, f"{told}: there is no {key} at this point", "name the choice that has it, too"))

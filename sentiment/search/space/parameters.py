@@ -94,16 +94,21 @@ class Space:
             if parameter.condition is None or holds_condition(parameter.condition, values)
         ]
 
+    def walk(self, values: Mapping[str, Any]) -> Iterator[Parameter]:
+        """List the parameters of a point which the caller fills meanwhile: what always exists, then what that opens."""
+        yield from (item for item in self.parameters if item.condition is None)
+        yield from [item for item in self.active(values) if item.condition is not None]
+
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """Draw a point for a trial: first what always exists, then the branches that this opens.
 
         Returns:
             Parameter names to values.
         """
-        unconditional = [parameter for parameter in self.parameters if parameter.condition is None]
-        values = {item.name: suggest(trial, item.name, item.distribution) for item in unconditional}
-        branches = [parameter for parameter in self.active(values) if parameter.condition is not None]
-        return values | {item.name: suggest(trial, item.name, item.distribution) for item in branches}
+        values: dict[str, Any] = {}
+        for item in self.walk(values):
+            values[item.name] = suggest(trial, item.name, item.distribution)
+        return values
 
     def to_overrides(
         self, values: Mapping[str, Any], only: Callable[[str], bool] = lambda key: True

@@ -143,14 +143,12 @@ class PointReader:
     def find_point(self, settings: Mapping[str, str]) -> Point | None:
         """Return the point that written settings mean; None where it is none of the space as it is now."""
         point: Point = {}
-        for is_branch in (False, True):
-            for parameter in self.space.active(point):
-                if (parameter.condition is not None) == is_branch:
-                    text = self._find(parameter, settings)
-                    found = None if text is None else find_value(parameter.distribution, text)
-                    if found is None:
-                        return None
-                    point[parameter.name] = found[0]
+        for parameter in self.space.walk(point):
+            text = self._find(parameter, settings)
+            found = None if text is None else find_value(parameter.distribution, text)
+            if found is None:
+                return None
+            point[parameter.name] = found[0]
         for key in self.known - {name_key(parameter.name) for parameter in self.space.parameters}:
             text = settings.get(key, self.defaults.get(key))
             if text is not None and _canonical(text) != _canonical(self.fixed.get(key)):

@@ -408,20 +408,17 @@ class AvoidingSampler(BaseSampler):
     ) -> dict[str, Any]:
         fixed = trial.system_attrs.get("fixed_params", {})
         point: dict[str, Any] = {}
-        for is_branch in (False, True):
-            for parameter in self._space.active(point):
-                name, distribution = parameter.name, parameter.distribution
-                if (parameter.condition is not None) != is_branch:
-                    continue
-                if name in fixed:
-                    point[name] = fixed[name]
-                elif distribution.single():
-                    point[name] = _only_value(distribution)
-                # A change of the space between two starts of a study leaves the inner sampler with the old ends.
-                elif name in relative and contains(distribution, relative[name]):
-                    point[name] = relative[name]
-                else:
-                    point[name] = sampler.sample_independent(study, trial, name, distribution)
+        for parameter in self._space.walk(point):
+            name, distribution = parameter.name, parameter.distribution
+            if name in fixed:
+                point[name] = fixed[name]
+            elif distribution.single():
+                point[name] = _only_value(distribution)
+            # A change of the space between two starts of a study leaves the inner sampler with the old ends.
+            elif name in relative and contains(distribution, relative[name]):
+                point[name] = relative[name]
+            else:
+                point[name] = sampler.sample_independent(study, trial, name, distribution)
         return point
 
     def sample_independent(
