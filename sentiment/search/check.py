@@ -16,7 +16,7 @@ from sentiment.flat import flatten, is_within
 from sentiment.nearest import nearest
 from sentiment.search.application import Application
 from sentiment.search.search import Search
-from sentiment.search.space.constraints import Constraints
+from sentiment.search.space.constraints import parse_constraints
 from sentiment.search.space.corners import list_corners
 from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import read_setting
@@ -128,7 +128,7 @@ def _find_unknown_names(search: Search, points: Sequence[Sequence[str]]) -> list
     """
     options, composer = search.options, search.composer
     loader = composer.loader
-    names = {(item.text, key) for item in Constraints.parse(options.constraints).items for key in item.keys}
+    names = {(item.text, key) for item in parse_constraints(options.constraints) for key in item.keys}
     if options.repeats > 1 or options.seed_key != "seed":  # the default: who repeats nothing needs no such key
         names.add((SEED_KEY, options.seed_key))
     branches = options.branches or {}

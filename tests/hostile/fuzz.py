@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["sentiment", "simpleeval", "hydra.core.
     from sentiment.credentials import hide_passwords
     from sentiment.data.files.source import FilesSource
     from sentiment.errors import SentimentError
-    from sentiment.search.space.constraints import Constraints
+    from sentiment.search.space.constraints import holds, parse_constraints
     from sentiment.search.space.distributions import parse_line
     from sentiment.search.space.reading import read_space
     from sentiment.tracking.mlflow.delivery import read_point
@@ -42,7 +42,7 @@ SECONDS, MEGABYTES = 20, 4096
 
 def read_constraint(content: bytes) -> None:
     """Read an expression and evaluate it."""
-    Constraints.parse([write_text(content)]).holds({"a": 10**6, "b": "x" * 100, "a.b": 0.5})
+    holds(parse_constraints([write_text(content)]), {"a": 10**6, "b": "x" * 100, "a.b": 0.5})
 
 
 def read_lines(content: bytes) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sentiment.credentials import hide_passwords
 from sentiment.data.files.source import FilesSource
-from sentiment.search.space.constraints import Constraints
+from sentiment.search.space.constraints import holds, parse_constraints
 from sentiment.search.space.reading import read_space
 from sentiment.search.study.address_file import STUDY_FILE, read_study_address
 from sentiment.search.study.history import parse_history
@@ -34,7 +34,7 @@ ARGUMENTS = st.lists(st.text(alphabet="ab:/@?&=passwrd.%0'\" \\", max_size=40), 
 @given(EXPRESSIONS)
 def test_any_constraint_is_read_or_refused(text: str):
     values = {"a": 10**6, "b": "x" * 100, "a.b": 0.5}
-    outcome = observe("constraints, drawn", lambda: Constraints.parse([text]).holds(values))
+    outcome = observe("constraints, drawn", lambda: holds(parse_constraints([text]), values))
     assert outcome.is_sound, outcome
 
 

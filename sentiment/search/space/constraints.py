@@ -140,47 +140,35 @@ class Constraint:
     keys: frozenset[str]
 
 
-@dataclass(frozen=True)
-class Constraints:
-    """Expressions that must all be true of a point; `simpleeval` evaluates them, so they cannot run code."""
+def parse_constraints(lines: Sequence[str]) -> list[Constraint]:
+    """Parse expressions such as ``model.embedding_size % model.heads == 0``.
 
-    items: tuple[Constraint, ...] = ()
+    Raises:
+        ConfigError: One fault for each expression that cannot be read or uses more than the syntax allows.
+    """
+    constraints: list[Constraint] = []
+    faults: list[Fault] = []
+    for line in lines:
+        with gathering(faults):
+            constraints.append(_parse(str(line)))
+    if faults:
+        raise ConfigError(faults)
+    return constraints
 
-    @classmethod
-    def parse(cls, lines: Sequence[str]) -> Constraints:
-        """Parse expressions such as ``model.embedding_size % model.heads == 0``.
 
-        Raises:
-            ConfigError: One fault for each expression that cannot be read or uses more than the syntax allows.
-        """
-        items: list[Constraint] = []
-        faults: list[Fault] = []
-        for line in lines:
-            with gathering(faults):
-                items.append(_parse(str(line)))
-        if faults:
-            raise ConfigError(faults)
-        return cls(tuple(items))
+def holds(constraints: Sequence[Constraint], values: Mapping[str, Any]) -> bool:
+    """Return whether a point satisfies every constraint.
 
-    def names(self) -> set[str]:
-        """List every configuration key that the constraints name."""
-        return {key for item in self.items for key in item.keys}
+    Args:
+        constraints: The constraints; `simpleeval` evaluates them, so they cannot run code.
+        values: Dotted keys to values, the swept ones and the rest of the configuration. A constraint that names a key
+            which is absent (its branch is not active) counts as satisfied.
 
-    def holds(self, values: Mapping[str, Any]) -> bool:
-        """Return whether a point satisfies every constraint.
-
-        Args:
-            values: Dotted keys to values, the swept ones and the rest of the configuration. A constraint that names
-                a key which is absent (its branch is not active) counts as satisfied.
-
-        Raises:
-            ConfigError: A constraint cannot be evaluated for these values, e.g. it compares a text to a number.
-        """
-        return not self.broken(values)
-
-    def broken(self, values: Mapping[str, Any]) -> list[str]:
-        """List the constraints that a point breaks, as written; see `holds`."""
-        return [item.text for item in self.items if item.keys <= values.keys() and not _evaluate(item, values)]
+    Raises:
+        ConfigError: A constraint cannot be evaluated for these values, e.g. it compares a text to a number.
+    """
+    broken = [one for one in constraints if one.keys <= values.keys() and not _evaluate(one, values)]
+    return not broken
 
 
 def make_validity(
@@ -205,15 +193,15 @@ def make_validity(
     """
     if not lines:
         return None
-    constraints = Constraints.parse(lines)
-    names, groups = constraints.names(), set(map(str, _read_choices(config)))
+    constraints = parse_constraints(lines)
+    names, groups = {key for one in constraints for key in one.keys}, set(map(str, _read_choices(config)))
     composed: dict[tuple[str, ...], tuple[dict[str, Any], set[str]]] = {}
 
     def is_valid(point: Mapping[str, Any]) -> bool:
         written = space.settings(point)
         settings = {key: value for key, value in written.items() if "${" not in str(value)}
         if names <= settings.keys():
-            return constraints.holds(settings)
+            return holds(constraints, settings)
         choices = space.to_overrides(point, only=lambda key: key.startswith("+") or key in groups)
         if choices not in composed:
             composed[choices] = _read_keys(compose, choices, names)
@@ -221,7 +209,7 @@ def make_validity(
         linked = linked | (names & written.keys())
         if not linked <= settings.keys():  # what is interpolated may be made of what the point sets
             rest = rest | _read_keys(compose, space.to_overrides(point), linked)[0]
-        return constraints.holds({**rest, **settings})
+        return holds(constraints, {**rest, **settings})
 
     return is_valid
 
