@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from sentiment.flat import flatten, is_within
 from sentiment.nearest import nearest
 from sentiment.search.application import Application
 from sentiment.search.search import Search
-from sentiment.search.space.constraints import parse_constraints
+from sentiment.search.space.constraints import any_point, parse_constraints
 from sentiment.search.space.corners import list_corners
 from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import read_setting
@@ -38,10 +38,10 @@ def check_search(search: Search, application: Application) -> None:
     Raises:
         ConfigError: With every fault of every corner, each once.
     """
-    corners = list_corners(search.space, is_valid=search.is_valid or _any_point)
+    corners = list_corners(search.space, is_valid=search.is_valid)
     points = [search.space.to_overrides(corner) for corner in corners]
     # A constraint that no corner keeps may name keys all the same.
-    known = points or [search.space.to_overrides(corner) for corner in list_corners(search.space, is_valid=_any_point)]
+    known = points or [search.space.to_overrides(corner) for corner in list_corners(search.space, is_valid=any_point)]
     faults = dict.fromkeys(_find_unknown_names(search, known))
     for overrides in points:
         if overrides in application.checked:
@@ -104,10 +104,6 @@ def _check_population(search: Search) -> list[Fault]:
             remedy = f"name some of {', '.join(sorted(numbers)) or 'them, of which there are none yet'}"
             faults.append(Fault("hydra.sweeper.pruner.keys", problem, remedy))
     return faults
-
-
-def _any_point(point: Mapping[str, Any]) -> bool:
-    return True
 
 
 def _blame(overrides: tuple[str, ...], error: Exception) -> Fault:

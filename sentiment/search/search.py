@@ -82,7 +82,7 @@ class Search:
         options: The study's options.
         config: The composed configuration of the sweep.
         space: What may be chosen.
-        is_valid: Whether a point satisfies the constraints; None: there are none.
+        is_valid: Whether a point satisfies the constraints.
         extend: The application's own search space; None: there is none.
         composer: Composes jobs.
         sampler: Draws the points.
@@ -97,7 +97,7 @@ class Search:
     options: StudyOptions
     config: DictConfig
     space: Space
-    is_valid: Validity | None
+    is_valid: Validity
     extend: CustomSpace | None
     composer: Composer
     sampler: FreshSampler

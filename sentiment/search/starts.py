@@ -37,14 +37,14 @@ class StartFinder:
 
     Attributes:
         space: What may be chosen.
-        is_valid: Whether a point satisfies the constraints; None: there are none.
+        is_valid: Whether a point satisfies the constraints.
         read_defaults: Reads the configuration's own settings of some keys.
         study_dir: The study's own folder; others have theirs beside it.
         working_dir: Where the paths of files start.
     """
 
     space: Space
-    is_valid: Validity | None
+    is_valid: Validity
     read_defaults: ReadSettings
     study_dir: Path
     working_dir: Path
@@ -80,7 +80,7 @@ class StartFinder:
     def _keep(self, label: str, settings: Mapping[str, str]) -> list[LabelledPoint]:
         """Return the point that settings mean; none, which is said, where the space has no such point."""
         point = find_other_point(self.space, settings, self.read_defaults)
-        if point is None or not (self.is_valid is None or self.is_valid(point)):
+        if point is None or not self.is_valid(point):
             written = " ".join(f"{key}={text}" for key, text in settings.items())
             log.info("Not tried first: %s are no point of the space (%s).", label, written)
             return []
@@ -112,7 +112,7 @@ class StartFinder:
             faults.append(Fault(KEY, f"{told}: there is no {key} at this point", "name the choice that has it, too"))
         if faults:
             raise ConfigError(faults)
-        if self.is_valid is not None and active <= point.keys() and not self.is_valid(point):
+        if active <= point.keys() and not self.is_valid(point):
             raise ConfigError([Fault(KEY, f"{told} breaks a constraint", "correct the point, or leave it out")])
         return point
 

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from sentiment.errors import ConfigError
 from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.space.constraints import any_point
 from sentiment.search.space.reading import read_space
 from sentiment.search.starts import StartFinder
 
@@ -266,7 +267,7 @@ def find(tmp_path):
     """Finds given points in a space with branches."""
     space = read_space(["shape=flat,round"], {}, BRANCHES, None)
     own = {"shape": "flat", "y": "1.0"}
-    return lambda *points: StartFinder(space, None, lambda keys, chosen: own, tmp_path, tmp_path).find(points)
+    return lambda *points: StartFinder(space, any_point, lambda keys, chosen: own, tmp_path, tmp_path).find(points)
 
 
 def test_given_points_are_read_in_their_own_branch(find):

@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.dry_run.probe import Measured, measure
 from sentiment.search.search import Search
-from sentiment.search.space.constraints import Validity
+from sentiment.search.space.constraints import Validity, any_point
 from sentiment.search.space.parameters import LabelledPoint, Point, Space
 from sentiment.search.workers.job import JobRunner
 from sentiment.search.workers.slots import Slot
@@ -113,7 +113,7 @@ def _compose(search: Search, overrides: Sequence[str]) -> DictConfig:
         raise ConfigError([Fault("hydra.sweeper.probe_overrides", problem, "correct the overrides")]) from error
 
 
-def list_extremes(space: Space, is_valid: Validity | None = None) -> list[LabelledPoint]:
+def list_extremes(space: Space, is_valid: Validity = any_point) -> list[LabelledPoint]:
     """List the smallest and the largest valid point of every branch.
 
     Small is the low end of a range, the least of a choice among numbers, the first of any other choice. Where that
@@ -136,14 +136,14 @@ def _list_branches(space: Space) -> Iterator[Point]:
         yield {parent.name: value for parent, value in zip(parents, values, strict=True)}
 
 
-def _find(space: Space, branch: Point, is_large: bool, is_valid: Validity | None) -> Point | None:
+def _find(space: Space, branch: Point, is_large: bool, is_valid: Validity) -> Point | None:
     active = space.active(branch)
     ranked = [
         [branch[item.name]] if item.name in branch else _rank_values(item.distribution, is_large) for item in active
     ]
     for positions in itertools.islice(_near_first([len(values) for values in ranked]), TRIED):
         point = {item.name: values[position] for item, values, position in zip(active, ranked, positions, strict=True)}
-        if is_valid is None or is_valid(point):
+        if is_valid(point):
             return point
     return None
 

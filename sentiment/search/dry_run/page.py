@@ -19,6 +19,7 @@ from sentiment.search.dry_run.left import Left, find_left
 from sentiment.search.dry_run.probe import Measured
 from sentiment.search.planning import read_epochs
 from sentiment.search.search import Search
+from sentiment.search.space.constraints import any_point
 from sentiment.search.space.distributions import describe_distribution
 from sentiment.search.space.grid import list_values
 from sentiment.search.space.parameters import LabelledPoint, show_values, write_value
@@ -134,7 +135,7 @@ def _describe_points(search: Search) -> str:
     points = search.space.count_points()
     if points is None:
         return "not finite: a parameter is continuous"
-    if search.is_valid is None:
+    if search.is_valid is any_point:
         return f"{points:,}"
     if points > COUNTED:
         return f"{points:,}, constraints aside"

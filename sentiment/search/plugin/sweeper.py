@@ -149,7 +149,7 @@ def list_search_points(
     compose = Composer(loader, config, ()).compose
     space = read_space(lines, params, branches, loader, chosen=choices, compose=compose)  # type: ignore[arg-type]
     is_valid = make_validity(constraints, space, config, compose)  # type: ignore[arg-type]
-    corners = list_corners(space, is_valid=is_valid or (lambda point: True))
+    corners = list_corners(space, is_valid=is_valid)
     points = [space.to_overrides(corner) for corner in corners]
     if application is not None:
         application.checked.update(points)

@@ -171,9 +171,14 @@ def holds(constraints: Sequence[Constraint], values: Mapping[str, Any]) -> bool:
     return not broken
 
 
+def any_point(point: Mapping[str, Any]) -> bool:
+    """Return that a point is valid: the `Validity` of a study without constraints, which can be told by it."""
+    return True
+
+
 def make_validity(
     lines: Sequence[str], space: Space, config: DictConfig, compose: Callable[[Sequence[str]], DictConfig]
-) -> Validity | None:
+) -> Validity:
     """Make the test of a point.
 
     A constraint may name keys that are not searched: they have the value of the configuration that the point composes,
@@ -186,13 +191,13 @@ def make_validity(
         compose: Composes overrides.
 
     Returns:
-        Whether a point (parameter names to values) is valid; None: there are no constraints.
+        Whether a point (parameter names to values) is valid; `any_point` where there are no constraints.
 
     Raises:
         ConfigError: With every constraint that cannot be read.
     """
     if not lines:
-        return None
+        return any_point
     constraints = parse_constraints(lines)
     names, groups = {key for one in constraints for key in one.keys}, set(map(str, _read_choices(config)))
     composed: dict[tuple[str, ...], tuple[dict[str, Any], set[str]]] = {}

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault
 from sentiment.private import get_storage, get_study_id, get_trial_id, list_grid_points
-from sentiment.search.space.constraints import Validity
+from sentiment.search.space.constraints import Validity, any_point
 from sentiment.search.space.parameters import Point, Space
 from sentiment.search.space.points import Key, PointReader, TakenPoints, make_part
 
@@ -40,7 +40,7 @@ class Grid(Mapping[Key, Point]):
         return len(self._values)
 
 
-def list_grid(space: Space, is_valid: Validity | None = None, *, seed: int | None = None) -> Grid:
+def list_grid(space: Space, is_valid: Validity = any_point, *, seed: int | None = None) -> Grid:
     """List the valid points of the grid, each once, in the order of Optuna's grid sampler.
 
     Raises:
@@ -52,7 +52,7 @@ def list_grid(space: Space, is_valid: Validity | None = None, *, seed: int | Non
     parts = [{id(value): make_part(name, value) for value in values[name]} for name in names]
     found: dict[Key, tuple[Any, ...]] = {}
     for point in points:
-        if is_valid is None or is_valid(dict(zip(names, point, strict=True))):
+        if is_valid(dict(zip(names, point, strict=True))):
             found[tuple(sorted([known[id(value)] for known, value in zip(parts, point, strict=True)]))] = point
     return Grid(names, found)
 

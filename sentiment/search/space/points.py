@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.private import contains
-from sentiment.search.space.constraints import Validity
+from sentiment.search.space.constraints import Validity, any_point
 from sentiment.search.space.parameters import DIGITS, Parameter, Point, Space, name_key, read_value, write_value
 
 Key = tuple[tuple[str, str], ...]
@@ -69,14 +69,14 @@ class PointReader:
         defaults: Setting to the value, written, of trials that were drawn before it was searched.
         fixed: The same for keys that are not searched now: what a trial has to have, if it has the key at all.
         known: Every key that the study has ever searched.
-        is_valid: Whether a point satisfies the constraints, which are of the space; None: there are none.
+        is_valid: Whether a point satisfies the constraints, which are of the space.
     """
 
     space: Space
     defaults: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
-    is_valid: Validity | None = None
+    is_valid: Validity = any_point
     _points: dict[int, Point | None] = field(default_factory=dict, compare=False)
 
     def list_changed(self) -> dict[str, str]:
@@ -93,14 +93,11 @@ class PointReader:
         if trial.number in self._points:
             return self._points[trial.number]
         point = self._read(trial)
-        if point is not None and not self._allows(point):
+        if point is not None and not self.is_valid(point):
             point = None
         if trial.state.is_finished() or (point is not None and "fixed_params" in trial.system_attrs):
             self._points[trial.number] = point  # it never changes
         return point
-
-    def _allows(self, point: Point) -> bool:
-        return self.is_valid is None or self.is_valid(point)
 
     def is_left_behind(self, trial: FrozenTrial) -> bool:
         """Return whether a trial that has not ended cannot go on: what it has drawn is none of the space as it is now.
@@ -112,7 +109,7 @@ class PointReader:
             return False
         point = self._read(trial)
         if point is not None:
-            return not self._allows(point)
+            return not self.is_valid(point)
         names = {name_key(name) for name in drawn}
         for item in self.space.parameters if trial.params else ():
             key = name_key(item.name)

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.errors import ConfigError, Fault, SentimentError
 from sentiment.private import construct, contains, list_all_trials, pass_search_space, serve_trials
 from sentiment.search.space import hub
-from sentiment.search.space.constraints import Validity
+from sentiment.search.space.constraints import Validity, any_point
 from sentiment.search.space.grid import ValidGridSampler, list_grid
 from sentiment.search.space.parameters import Point, Space, name_key
 from sentiment.search.space.points import TARGET_KEY, Key, PointReader
@@ -45,7 +45,7 @@ def build_sampler(
     *,
     trial_number: int,
     space: Space,
-    is_valid: Validity | None = None,
+    is_valid: Validity = any_point,
     reader: PointReader | None = None,
 ) -> BaseSampler:
     """Build the sampler of one trial.
@@ -58,8 +58,8 @@ def build_sampler(
         config: The ``hydra.sweeper.sampler`` node.
         trial_number: The trial's number in its study.
         space: The space to draw from.
-        is_valid: Tells whether a complete point (names to values) satisfies the constraints; None: there are none,
-            and the draws are those of the plain sampler.
+        is_valid: Tells whether a complete point (names to values) satisfies the constraints; where there are none,
+            the draws are those of the plain sampler.
         reader: Reads the points of the study's trials, for a grid; None: the study was always about this space.
 
     Raises:
@@ -79,7 +79,7 @@ def build_sampler(
     if not isinstance(sampler, BaseSampler):
         problem = f"{node.get('_target_')} gives {type(sampler).__name__}, which is no Optuna sampler"
         raise ConfigError([Fault("hydra.sweeper.sampler", problem, "choose hydra/sweeper/sampler=tpe, random, ...")])
-    if is_valid is None:
+    if is_valid is any_point:
         return sampler
     return AvoidingSampler(sampler, space, is_valid, seed=derive_seed(seed, trial_number, 1))
 
@@ -168,7 +168,7 @@ class FreshSampler(BaseSampler):
         self,
         config: DictConfig | Mapping[str, Any],
         space: Space,
-        is_valid: Validity | None = None,
+        is_valid: Validity = any_point,
         reader: PointReader | None = None,
         *,
         has_grown: bool = False,

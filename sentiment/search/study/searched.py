@@ -46,7 +46,7 @@ class Searched(Protocol):
     def grid(self) -> Mapping[Key, Point] | None: ...  # noqa: D102
 
     @property
-    def is_valid(self) -> Validity | None: ...  # noqa: D102
+    def is_valid(self) -> Validity: ...  # noqa: D102
 
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]: ...  # noqa: D102
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment.search.dry_run.estimate import _near_first, list_extremes
+from sentiment.search.space.constraints import any_point
 from sentiment.search.space.reading import read_space
 
 
-def extremes(lines, params=None, branches=None, is_valid=None):
+def extremes(lines, params=None, branches=None, is_valid=any_point):
     space = read_space(lines, params or {}, branches or {}, None)
     return {extreme.label: extreme.point for extreme in list_extremes(space, is_valid)}
 

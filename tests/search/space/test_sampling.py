@@ -12,6 +12,7 @@ from hydra_plugins.hydra_optuna_sweeper import config as stock
 from omegaconf import OmegaConf
 
 from sentiment.errors import ConfigError, SentimentError
+from sentiment.search.space.constraints import any_point
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import AvoidingSampler, FreshSampler, build_sampler, derive_seed
 
@@ -132,7 +133,7 @@ def test_a_new_process_goes_on_as_if_the_study_had_not_stopped(tmp_path, request
     assert first + json.loads(output.stdout) == straight
 
 
-@pytest.mark.parametrize("is_valid", [None, is_odd_and_right], ids=["free", "constrained"])
+@pytest.mark.parametrize("is_valid", [any_point, is_odd_and_right], ids=["free", "constrained"])
 @pytest.mark.parametrize("name", ["tpe_joint", "random", "cmaes", "nsgaii", "qmc"])
 def test_a_restarted_study_draws_what_an_uninterrupted_one_draws(name, is_valid):
     config = OmegaConf.structured(SAMPLERS[name])
