@@ -142,13 +142,9 @@ def list_search_points(
     read_address(options.storage, Path())
     require_parts(options)
     build_pruner(options.pruner)
-    params, branches, constraints = (
-        OmegaConf.to_container(sweeper[key] or OmegaConf.create(empty), resolve=True)
-        for key, empty in (("params", {}), ("branches", {}), ("constraints", []))
-    )
     compose = Composer(loader, config, ()).compose
-    space = read_space(lines, params, branches, loader, chosen=choices, compose=compose)  # type: ignore[arg-type]
-    is_valid = make_validity(constraints, space, config, compose)  # type: ignore[arg-type]
+    space = read_space(lines, options.params or {}, options.branches or {}, loader, chosen=choices, compose=compose)
+    is_valid = make_validity(options.constraints, space, config, compose)
     corners = list_corners(space, is_valid=is_valid)
     points = [space.to_overrides(corner) for corner in corners]
     if application is not None:
