@@ -215,6 +215,17 @@ def test_what_ended_after_its_command_was_gone_is_told_as_the_next_command_tells
     assert between.trials[1].ended >= between.trials[1].started
 
 
+def test_whose_result_a_trial_shares_is_told_before_the_next_command_tells_it(sweep, study_dir, gone):
+    options = ["x=choice(1)", "hydra.sweeper.n_trials=2"]
+    with gone(1):
+        sweep(*options)
+    between = read_study(None, study_dir)
+    sweep(*options)
+    after = read_study(None, study_dir)
+    assert [trial.reused_from for trial in between.trials] == [None, 0]
+    assert [replace(one, ended=None) for one in between.trials] == [replace(one, ended=None) for one in after.trials]
+
+
 def test_a_trial_of_the_hour_that_summer_time_ends_with_began_when_its_job_did(monkeypatch):
     begun = datetime(2026, 10, 25, 1, 30, tzinfo=timezone.utc).timestamp()
     trial = create_trial(value=1.0, system_attrs={JOB_KEY: {"repeat": 0, "since": begun + 9, "until": begun + 590}})
