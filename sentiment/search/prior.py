@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -30,8 +29,8 @@ def read_prior(
     read_defaults: ReadSettings,
     directions: Sequence[str],
     sampler: str,
-    limits: Mapping[str, float] = MappingProxyType({}),
-    names: Sequence[str] | None = None,
+    limits: Mapping[str, float],
+    names: Sequence[str] | None,
 ) -> list[FrozenTrial]:
     """Return the complete trials of another study that are points of a space, less copies in a population.
 
