@@ -7,6 +7,7 @@ these files alone, so that whoever has the repository can make them again.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from sentiment.errors import SentimentError, explaining
 from sentiment.format import format_count
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.names import open_sweep
+from sentiment.report.sweep.rows import rank_rows
 from sentiment.report.sweep.table import SweepTable
 from sentiment.search.study.history import StudyHistory, parse_history, read_study, write_history
 from sentiment.tracking.result_file import TRIAL_TAG, ResultRecord, list_facts, make_record
@@ -33,8 +35,8 @@ PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "pretrain.cache_dir", "tracking.")
 """Settings that tell where files lie on a machine: they change no result and are not stored."""
 
 WITHOUT_STUDY = (
-    "The study itself was not stored (by an earlier version): in the figures every repeat stands alone, and which "
-    "trials break a limit is unknown; collect it again."
+    "The study itself was not stored (by an earlier version): in the figures every repeat stands alone; collect it "
+    "again."
 )
 
 FOLDER = "FOLDER"
@@ -60,6 +62,7 @@ class RecordPart:
         history: Its study: which runs are repeats of a trial, which trials break a limit, how they were drawn. None for
             a plain multirun, and in files of earlier versions.
         drawn_on_log: Keys that were drawn on a logarithmic scale, as files of earlier versions tell them.
+        judged_over: Numbers of the jobs whose trial breaks a limit, as such files tell them.
         notes: What the reader must know, a sentence each: what could not be read, or was left out.
     """
 
@@ -68,12 +71,18 @@ class RecordPart:
     records: tuple[ResultRecord, ...]
     history: StudyHistory | None = None
     drawn_on_log: frozenset[str] = frozenset()
+    judged_over: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
 
     @cached_property
     def table(self) -> SweepTable:
         """The table of the sweep, as its report has it."""
         table = collect_records(self.records, self.name, history=self.history)
+        if self.judged_over:
+            broken = {"a limit of the study": math.inf}
+            rows = [replace(row, excess=broken) if row.number in self.judged_over else row for row in table.rows]
+            ranked = rank_rows(rows, dict(zip(table.objectives, table.directions, strict=True)))
+            table = replace(table, rows=tuple(ranked))
         return replace(table, log_scaled=table.log_scaled | self.drawn_on_log)
 
     @property
@@ -241,12 +250,13 @@ def _read_part(file: Path) -> RecordPart:
         for run in content["runs"]:
             run["params"] = {**content["shared_params"], **run["params"]}
             records.append(make_record(run))
-        study, log_scaled, notes = content.get("study"), content.get("log_scaled", ()), content.get("notes", ())
+        study, notes = content.get("study"), content.get("notes", ())
+        log_scaled, over_limit = (frozenset(content.get(name, ())) for name in ("log_scaled", "over_limit"))
         history = None if study is None else parse_history(json.dumps(study))
         if history is None and any(TRIAL_TAG in record.tags for record in records):
             notes = [*notes, WITHOUT_STUDY]
         command = content["command"]
-        return RecordPart(file.stem, command, tuple(records), history, frozenset(log_scaled), tuple(notes))
+        return RecordPart(file.stem, command, tuple(records), history, log_scaled, over_limit, tuple(notes))
     except (OSError, ValueError, TypeError, KeyError, SentimentError) as error:
         raise SentimentError(
             f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})\n"

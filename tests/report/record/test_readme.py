@@ -12,7 +12,7 @@ from sentiment.atomic import read_json, write_json
 from sentiment.errors import SentimentError
 from sentiment.report.record import readme
 from sentiment.report.record.readme import write_record
-from sentiment.report.record.store import RecordPart, store_part
+from sentiment.report.record.store import RecordPart, read_parts, store_part
 from sentiment.report.sweep.rows import read_value
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking.result_file import ADOPTED_TAG, REPEAT_TAG, TRIAL_TAG, write_result
@@ -121,15 +121,31 @@ def test_repeats_are_one_trial_as_in_the_report(experiment_dir, make_record, mon
     assert [panel.x.title for panel in drawn["slices"].panels] == ["lr"]
 
 
-def test_a_file_of_an_earlier_version_says_that_its_study_is_missing(experiment_dir, runs):
-    store(experiment_dir, [replace(run, tags={TRIAL_TAG: "0", REPEAT_TAG: "1"}) for run in runs])
+def store_as_before(experiment_dir, runs, **told):
+    store(experiment_dir, runs)
     file = experiment_dir / "results/pooling.json"
     content = {key: value for key, value in read_json(file).items() if key != "study"}
-    write_json(file, {**content, "log_scaled": ["model.pooling"], "over_limit": [2]})
+    write_json(file, {**content, "log_scaled": [], "over_limit": [], **told})
+
+
+def test_a_file_of_an_earlier_version_says_that_its_study_is_missing(experiment_dir, runs):
+    tagged = [replace(run, tags={TRIAL_TAG: "0", REPEAT_TAG: "1"}) for run in runs]
+    store_as_before(experiment_dir, tagged, log_scaled=["model.pooling"])
     write_record(experiment_dir)
     text = (experiment_dir / "README.md").read_text(encoding="utf-8")
-    assert "every repeat stands alone, and which trials break a limit is unknown" in text
+    assert "every repeat stands alone; collect it again" in text
     assert "](figures/pooling_optimisation_history.png)" in text
+
+
+@pytest.mark.parametrize("keys", [[], ["model.pooling"]])
+def test_a_file_of_an_earlier_version_tells_who_breaks_a_limit(experiment_dir, runs, keys):
+    store_as_before(experiment_dir, runs, over_limit=[2], log_scaled=keys)
+    [part] = read_parts(experiment_dir)
+    assert part.over_limit == {2}
+    assert [(row.number, row.rank) for row in part.table.rows] == [(1, 1), (3, 2), (0, 3), (2, None)]
+    write_record(experiment_dir)
+    text = (experiment_dir / "README.md").read_text(encoding="utf-8")
+    assert text.index("| rnn | mean ") < text.index("| rnn (over a limit) | max "), "max has the better mean"
 
 
 def test_only_shares_are_in_percent(experiment_dir, runs):
