@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -107,22 +107,17 @@ def require_folders(folders: Mapping[str, str | Path | None]) -> list[Fault]:
     ]
 
 
-def find_hidden(folders: Sequence[Path], groups: Sequence[str]) -> list[Fault]:
-    """Return the faults of files that Hydra would not read, as one of that name lies in a folder that comes before.
+def find_hidden(folders: Sequence[Path], names: Iterable[str]) -> list[Fault]:
+    """Return the faults of files that a command means, by names as ``trainer/gpu``, and Hydra does not read.
 
-    Args:
-        folders: Folders of config files, in the order in which Hydra looks; who names one means what is in it.
-        groups: The config groups.
+    One of that name lies in a folder that comes before: folders are in the order in which Hydra looks.
     """
-    faults, patterns = [], ("*.yaml", *(f"{group}/*.yaml" for group in groups), "hydra/**/*.yaml")
-    for number, folder in enumerate(folders):
-        for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
-            found = [before / file.relative_to(folder) for before in folders[:number]]
-            hiding = next((other for other in found if other.is_file()), None)
-            if hiding is not None and hiding.read_bytes() != file.read_bytes():
-                faults.append(
-                    Fault(str(file), f"is hidden by {hiding}, which Hydra finds first", "give it another name")
-                )
+    faults = []
+    for name in names:
+        first, *others = [file for folder in folders if (file := folder / f"{name}.yaml").is_file()] or [Path()]
+        hidden = [other for other in others if other.read_bytes() != first.read_bytes()]
+        problem = f"is hidden by {first}, which Hydra finds first"
+        faults += [Fault(str(other), problem, "give it another name") for other in hidden]
     return faults
 
 

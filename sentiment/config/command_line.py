@@ -23,6 +23,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -163,6 +164,8 @@ class CommandLineCheck:
         self, options: Namespace, config_name: str, searches: Mapping[str, SearchPoints], find_more: FindFaults
     ) -> None:
         self.config_name, self.find_more = config_name, find_more
+        self.is_named = options.config_name is not None
+        self.hidden: dict[Fault, None] = {}
         self.searches = searches
         self.multirun: bool = options.multirun
         self.lines: list[str] = list(options.overrides)
@@ -201,8 +204,6 @@ class CommandLineCheck:
             self.unread = UnreadKeys(named, [override.key_or_group for override in [*space, *swept]])
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
-        sources = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
-        faults += find_hidden(sources, self.groups)
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
             for find in (
@@ -231,6 +232,7 @@ class CommandLineCheck:
             faults += unreadable
             for point in list_points([*space, *typed], is_grid=is_grid):
                 faults += self._check_point(point)
+        faults += self.hidden
         # Where a run is faulty, nobody knows what it would read.
         return explain_intervals(list(dict.fromkeys(faults or self.unread.find_faults())), [*space, *swept])
 
@@ -402,4 +404,10 @@ class CommandLineCheck:
         return config
 
     def _compose_pickled(self, overrides: tuple[str, ...]) -> bytes:
-        return pickle.dumps(compose(self.config_name, list(overrides), return_hydra_config=True))
+        config = compose(self.config_name, list(overrides), return_hydra_config=True)
+        sources = [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
+        if len(sources) > 1:
+            files = self.loader.compute_defaults_list(self.config_name, list(overrides), RunMode.RUN).defaults
+            meant = [str(file.config_path) for file in files if self.is_named or not file.primary]
+            self.hidden |= dict.fromkeys(find_hidden(sources, meant))
+        return pickle.dumps(config)

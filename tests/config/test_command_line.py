@@ -257,18 +257,27 @@ def write_options(folder, **files: str):
     return str(folder)
 
 
-def test_a_file_that_another_one_hides_is_refused(tmp_path):
+def test_a_file_that_a_command_means_and_another_one_hides_is_refused(tmp_path):
     mine = write_options(tmp_path / "mine", trainer_auto="max_epochs: 3\n", trainer_short="max_epochs: 3\n")
     theirs = write_options(tmp_path / "theirs", model_rnn="depth: 2\n", trainer_short="max_epochs: 4\n")
+    write_options(tmp_path / "theirs", search_study="a: 2\n")
     pruners = write_options(tmp_path / "theirs/hydra/sweeper", pruner_promotion="min_resource: 2\n")
     shutil.copy(PROJECT_DIR / "conf/trainer/cpu.yaml", tmp_path / "mine/trainer")  # the same is no other
     (problem, _) = find_faults("--config-dir", mine)[f"{mine}/trainer/auto.yaml"]
     assert problem == f"is hidden by {PROJECT_DIR}/conf/trainer/auto.yaml, which Hydra finds first"
-    hidden = find_faults("--config-dir", mine, f"hydra.searchpath=[file://{theirs}]")
-    assert list(hidden) == [
-        f"{mine}/trainer/auto.yaml", f"{pruners}/pruner/promotion.yaml", f"{theirs}/model/rnn.yaml",
-        f"{theirs}/trainer/short.yaml",
-    ]  # fmt: skip
+    more = f"hydra.searchpath=[file://{theirs}]"
+    assert find_faults(more, "model=ngram") == {}
+    faults = find_faults("--config-dir", mine, more, "-m", "trainer=auto,short")
+    assert {f"{mine}/trainer/auto.yaml", f"{theirs}/trainer/short.yaml"} == {key for key in faults if "/" in key}
+    assert set(find_faults(more, "-m", "search=rnn")) == {
+        f"{pruners}/pruner/promotion.yaml", f"{theirs}/model/rnn.yaml", f"{theirs}/search/study.yaml",
+    }  # fmt: skip
+
+
+def test_a_primary_config_that_another_one_hides_is_refused_where_it_is_named(tmp_path):
+    folder = write_options(tmp_path, **{"_config": "depth: 2\n", "experiment_own": "# @package _global_\nseed: 3\n"})
+    assert find_faults("--config-dir", folder, "experiment=own") == {}
+    assert list(find_faults("--config-dir", folder, "--config-name", "config")) == [f"{folder}/config.yaml"]
 
 
 def test_folders_of_ones_own_are_read_as_hydra_reads_them(tmp_path):
