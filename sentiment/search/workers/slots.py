@@ -80,14 +80,16 @@ def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list
         allowed = list(takewhile(lambda name: name not in ("", "-1"), (name.strip() for name in visible.split(","))))
     if not isinstance(devices, str):
         named = [str(device) for device in devices]
-        if twice := sorted({name for name in named if named.count(name) > 1}):
-            remedy = "name each once; hydra.sweeper.trials_per_device=2 lets two trials share one"
-            raise ConfigError([Fault("hydra.sweeper.devices", f"{', '.join(twice)} is named twice", remedy)])
-        if hidden := _find_hidden(named, allowed):
+        visible_names = _find_visible(named, allowed)
+        if hidden := [name for name in named if name not in visible_names]:
             problem = f"{', '.join(hidden)} is none of CUDA_VISIBLE_DEVICES={visible}"
             remedy = "name GPUs that the variable names, or take them all: hydra.sweeper.devices=auto"
             raise ConfigError([Fault("hydra.sweeper.devices", problem, remedy)])
-        return named
+        found = [visible_names[name] for name in named]
+        if twice := sorted({name for name in found if found.count(name) > 1}):
+            remedy = "name each once; hydra.sweeper.trials_per_device=2 lets two trials share one"
+            raise ConfigError([Fault("hydra.sweeper.devices", f"{', '.join(twice)} is named twice", remedy)])
+        return found
     if devices == "none":
         return []
     if allowed is not None:
@@ -106,15 +108,19 @@ def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list
     return [str(number) for number, _ in enumerate(DEVICE_FILES.parent.glob(DEVICE_FILES.name))]
 
 
-def _find_hidden(named: Sequence[str], allowed: Sequence[str] | None) -> list[str]:
-    """Return those of the named GPUs that are none of the allowed ones, by whatever name; None allows all."""
+def _find_visible(named: Sequence[str], allowed: Sequence[str] | None) -> dict[str, str]:
+    """Return those of the named GPUs that are among the allowed ones, by whatever name; None allows all.
+
+    With each is the name for CUDA, which may count in another order than the driver: a UUID, where either has one.
+    """
     if allowed is None or set(named) <= set(allowed):
-        return []
+        return {name: name for name in named}
     known: Mapping[str, str] = {}
     with suppress(subprocess.TimeoutExpired):  # then only equal names are known to be the same
         known = _ask_driver() or {}
-    visible = {_identify(name, known) for name in allowed}
-    return [name for name in named if _identify(name, known) not in visible]
+    visible = {_identify(name, known): name for name in allowed}
+    found = {name: visible.get(_identify(name, known)) for name in named}
+    return {name: other if name.isdecimal() else name for name, other in found.items() if other is not None}
 
 
 def _ask_driver() -> dict[str, str] | None:

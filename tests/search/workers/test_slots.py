@@ -153,8 +153,10 @@ def test_a_gpu_that_the_command_may_see_is_named_by_number_or_uuid(driver, monke
     assert list_devices(["GPU-8f1"]) == ["GPU-8f1"]
     with pytest.raises(ConfigError, match="GPU-3c2 is none of CUDA_VISIBLE_DEVICES=0"):
         list_devices(["GPU-3c2"])
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-3c2")
-    assert list_devices([1]) == ["1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,GPU-3c2")
+    assert list_devices([0, 1]) == ["0", "GPU-3c2"], "CUDA may count in another order than the driver"
+    with pytest.raises(ConfigError, match="GPU-3c2 is named twice"):
+        list_devices([1, "GPU-3c2"])
 
 
 def test_gpus_that_the_command_may_not_see_are_refused(no_gpu, monkeypatch):
