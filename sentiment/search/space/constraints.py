@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import operator
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from hydra.errors import HydraException
@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from simpleeval import EvalWithCompoundTypes  # type: ignore[import-untyped]
 
 from sentiment.errors import ConfigError, Fault, gathering
-from sentiment.search.space.parameters import Space
+from sentiment.search.space.parameters import Space, read_value
 
 Validity = Callable[[Mapping[str, Any]], bool]
 """Whether a complete point (names to values) satisfies the constraints."""
@@ -27,9 +27,6 @@ MOST_BITS = 2048
 """Largest expression, nesting and whole number: each keeps a constraint in microseconds."""
 
 MOST_DIGITS = 100
-
-NO_TEXT = re.compile(r"[-+]?[\d_.]+(e[-+]?\d+)?|true|false|null", re.IGNORECASE)
-"""What a configuration reads as a number, a boolean or null where no quotes keep it a text."""
 
 
 def _calculate(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,16 +52,27 @@ def _calculate(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compare(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse a text that reads like a number against a number: ``4 != '4'`` is always true, whatever was meant."""
+    """Refuse a text that reads like a number against a number: ``4 != '4'`` is always true, whatever was meant.
+
+    So are true, false and null: the text, without its quotes, is of the other side's kind.
+    """
 
     def compared(one: Any, other: Any) -> Any:
-        for value in other if isinstance(other, list | tuple) else [other]:
-            text, plain = (one, value) if isinstance(one, str) else (value, one)
-            if isinstance(text, str) and not isinstance(plain, str) and NO_TEXT.fullmatch(text):
+        ones, others = (side if isinstance(side, list | tuple) else [side] for side in (one, other))
+        for text, plain in [*product(ones, others), *product(others, ones)]:
+            if isinstance(text, str) and not isinstance(plain, str) and _find_kind(text) is _find_kind(plain):
                 raise TypeError(f"the text {text!r} is never {plain!r}")
         return operation(one, other)
 
     return compared
+
+
+def _find_kind(value: Any) -> type:
+    """Return the type of a value, of a text the one that it has where no quotes keep it a text; a number's is float."""
+    if isinstance(value, str):
+        with suppress(ConfigError):  # it is nothing without quotes
+            value = read_value(value)
+    return float if type(value) is int else type(value)
 
 
 def _round(number: float, digits: int = 0) -> float:

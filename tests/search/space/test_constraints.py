@@ -25,6 +25,12 @@ from sentiment.search.space.constraints import holds, parse_constraints
         ("x != 'wide'", {"x": 3}, True),
         ("x != None", {"x": 3}, True),
         ("x in (None, 2, 'auto')", {"x": 2}, True),
+        ("x != '2021'", {"x": None}, True),
+        ("x in ['4', 'auto']", {"x": None}, False),
+        ("x != '16' or x is None", {"x": None}, True),
+        ("x != '1'", {"x": True}, True),
+        ("x != '_' and x != '.' and x != '4 # x' and x != '1,2'", {"x": 4}, True),
+        ("x == ['a', 4]", {"x": ["a", 4]}, True),
     ],
 )
 def test_an_expression_holds_or_not(text, values, is_kept):
@@ -92,6 +98,9 @@ def test_every_unreadable_constraint_is_told_at_once():
         ("x == 4", {"x": "4"}),
         ("x != 'true'", {"x": True}),
         ("x != 'null'", {"x": None}),
+        ("x == [4]", {"x": ["4"]}),
+        ("x != 'inf'", {"x": 1.5}),
+        ("x in ['auto', '1_000']", {"x": 1000}),
     ],
 )
 def test_a_constraint_that_cannot_be_evaluated_says_where(text, values):
