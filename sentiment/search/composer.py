@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.composing import MergingComposer
-from sentiment.flat import are_related, flatten, is_within
+from sentiment.flat import flatten, is_within
 from sentiment.search.space.points import write_setting
 
 OWN_FOLDER = "${project_dir:}"
@@ -44,7 +44,7 @@ class Composer:
     ) -> None:
         self.loader = loader
         self._study = study
-        self._ignored = tuple(ignored)
+        self.ignored = tuple(ignored)
         self.simplify = simplify or dict
         self._home = None if home is None else re.compile(rf"(?<![\w.-]){re.escape(str(home))}(?![\w.-])")
         self._parser = OverridesParser.create(config_loader=loader)
@@ -78,13 +78,12 @@ class Composer:
     def resolve(self, config: DictConfig, drawn: Collection[str] = ()) -> dict[str, str]:
         """Flatten what determines a result, as text that tells types apart: all but Hydra's node and ignored keys.
 
-        Keys that were drawn are never ignored, nor is what belongs to them: they are what a study asks about.
+        Keys that were drawn are never ignored, nor is what is within them: they are what a study asks about.
         """
-        ignored = [key for key in self._ignored if not any(are_related(key, one) for one in drawn)]
         names = [name for name in map(str, config) if name != "hydra" and not OmegaConf.is_missing(config, name)]
         flat = self.simplify(flatten({name: _resolve(config, name) for name in names}))
-        written = {key: write_setting(value) for key, value in flat.items() if not is_within(key, ignored)}
-        return self.make_portable(written)
+        kept = [key for key in flat if is_within(key, drawn) or not is_within(key, self.ignored)]
+        return self.make_portable({key: write_setting(flat[key]) for key in kept})
 
     def make_portable(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Write the application's folder as `OWN_FOLDER`: an application that is moved goes on with its studies."""

@@ -186,7 +186,7 @@ class JobPlanner:
             self._study.store.write(claimed.trial_id, EPOCHS_KEY, epochs)
         # What a trial ends with is due to what it goes on from, too: as a copy, or from an attempt of earlier code.
         is_comparable = self._is_reusing and find_origin(stored) is None and marked == code
-        drawn = set(map(name_key, claimed.values))
+        drawn = [one for key in map(name_key, claimed.values) for one in search.settings.asked.get(key, [key])]
         identity = self._identify(config, drawn, data, code) if is_comparable else None
         if identity != stored.system_attrs.get(key := IDENTITY_KEY.format(repeat=repeat)):
             self._study.store.write(claimed.trial_id, key, identity)

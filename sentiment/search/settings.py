@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -63,8 +64,21 @@ class SharedSettings:
                 }
         return settings
 
-    def _resolve(self, chosen: Mapping[str, str]) -> dict[str, str]:
-        return self.composer.resolve(self.composer.compose([*chosen.values(), *self._shared]))
+    @cached_property
+    def asked(self) -> dict[str, list[str]]:
+        """The searched config groups that are not ignored, each with the keys that its options set differently."""
+        found = {}
+        for group, options in self._groups.items():
+            if is_within(group, self.composer.ignored):
+                continue
+            tables = [self._resolve({**self._choose({}), group: f"{group}={option}"}, [group]) for option in options]
+            tables = [table for table in tables if group not in table]  # pretrain=none has no keys
+            keys = {key for table in tables for key in table if is_within(key, [group])}
+            found[group] = [key for key in sorted(keys) if len({table.get(key) for table in tables}) > 1]
+        return found
+
+    def _resolve(self, chosen: Mapping[str, str], drawn: Collection[str] = ()) -> dict[str, str]:
+        return self.composer.resolve(self.composer.compose([*chosen.values(), *self._shared]), drawn)
 
     def _choose(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """Return overrides by searched config group: the option `chosen`; of a group without a default any option."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 
 import pytest
 from omegaconf import OmegaConf
@@ -12,6 +13,7 @@ from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
+from tests.search.conftest import TOY_DIR
 
 
 class Counting:
@@ -77,6 +79,24 @@ def test_what_is_searched_is_never_ignored(sweep):
     study = sweep(*options, "x=3", "seconds=0.1,0.2", "shape=round,flat", task=task)
     assert len(task.runs) == 4
     assert reused(study) == [None] * 4
+
+
+@pytest.mark.parametrize(("names", "runs"), [(("red", "red", None), 3), (("red", "blue", None), 4)])
+def test_of_a_searched_group_what_all_options_set_alike_stays_ignored(sweep, tmp_path, names, runs):
+    conf = tmp_path / "conf"
+    shutil.copytree(TOY_DIR / "conf", conf)
+    for number, name in enumerate(names):
+        content = "# @package _global_\nshape: null\n" if name is None else f"color: {name}\nsize: {number % 2}\n"
+        (conf / "shape" / f"own{number}.yaml").write_text(content)
+    task = Counting()
+    options = ["x=3", "shape=own0,own1,own2", "hydra.sweeper.ignore=[seconds,shape.color]"]
+    grid = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=3"]
+    sweep(*options, *grid, task=task, config_dir=conf)
+    for file in (conf / "shape").glob("own*"):
+        file.write_text(file.read_text().replace("color: red", "color: green"))
+    study = sweep(*options, "seconds=0.1", "hydra.sweeper.n_trials=9", task=task, config_dir=conf)
+    assert len(task.runs) == runs
+    assert reused(study).count(None) == runs
 
 
 @pytest.mark.parametrize("timed", ["hydra.sweeper.metric_names=[time/fit]", "hydra.sweeper.limits={time/fit: 9}"])
