@@ -22,6 +22,7 @@ from typing import Any
 
 from sentiment.atomic import build, read_json, write_json
 from sentiment.config.home import write_portable
+from sentiment.credentials import is_same_store
 from sentiment.errors import TrackingError, explaining
 from sentiment.format import mask_passwords
 from sentiment.tracking.ending import Ending
@@ -269,3 +270,10 @@ def find_outboxes(folder: Path) -> list[Outbox]:
     """List the outboxes in a folder and below it: those of runs in order of their folders, then the sweep's own."""
     files = sorted(folder.rglob(OUTBOX_FILE), key=lambda file: (file.parent == folder, file))
     return [Outbox(file.parent) for file in files]
+
+
+def tell_other_store(before: str, now: str) -> None:
+    """Log where the earlier part of what goes on is recorded, if that is another store."""
+    if not is_same_store(before, now):
+        told = "It was recorded in %s so far, and goes on in %s; tracking.uri=%s goes on in the first."
+        log.info(told, *map(mask_passwords, (before, now, before)))

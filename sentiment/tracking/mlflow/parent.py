@@ -23,7 +23,7 @@ from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
 from sentiment.tracking.mlflow.write import replace_tags, write_tags
-from sentiment.tracking.outbox import Outbox
+from sentiment.tracking.outbox import Outbox, tell_other_store
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, read_parent
 from sentiment.tracking.result_file import PARENT_FILE, write_json
 from sentiment.tracking.run_name import name_sweep
@@ -75,6 +75,8 @@ def start_sweep(
     with recording(uri):
         outbox = Outbox(sweep_dir)
         known = read_parent(sweep_dir)
+        if known is not None:
+            tell_other_store(known.uri, uri)
         if known is not None and known.uri == uri and find_run(store.client, known.run_id):
             if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
                 outbox.begin(known.run_id, uri)

@@ -13,13 +13,13 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 
-from sentiment.config.home import write_portable
+from sentiment.config.home import read_portable, write_portable
 from sentiment.config.run_context import RunContext
 from sentiment.errors import Reached
 from sentiment.tracking.ending import Ending, describe_ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
-from sentiment.tracking.outbox import Outbox, hash_file, write_uri
+from sentiment.tracking.outbox import Outbox, hash_file, tell_other_store, write_uri
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.parent_file import PARENT_TAG, read_parent
 from sentiment.tracking.run_name import name_recorded
@@ -53,6 +53,9 @@ class MlflowRecorder:
         self._waiting: list[Point] = []  # training metrics not yet noted
         self._test: list[Point] = []  # for the logged model
         self._noted_at = time.monotonic()
+        before = {} if folder.earlier is None else folder.earlier.params
+        if before.get("tracking.mlflow") == "true":
+            tell_other_store(read_portable(before["tracking.uri"]), self._settings.tracking.uri)
         self._is_whole = False  # earlier attempts may have been recorded elsewhere
         key, self._known = self._read_attempts(is_same=folder.earlier is not None)
         self._note_start(key, folder.run_id)

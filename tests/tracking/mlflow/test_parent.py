@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from sentiment.errors import TrackingError
@@ -9,6 +11,7 @@ from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, note_standing, note_sweep_end, read_parent
 from sentiment.tracking.result_file import PARENT_FILE
+from tests.tracking.conftest import Project
 
 
 def start(project):
@@ -81,6 +84,21 @@ def test_a_second_start_takes_the_parent_up_again(project):
     assert start(project) == first
     assert project.run().info.status == "RUNNING"
     assert NOTE_TAG not in project.run().data.tags, "it told how the sweep ended, and it goes on"
+
+
+def test_another_store_than_before_is_told(project, caplog):
+    start(project)
+    other = Project(project.folder / "other")
+    other.sweep_dir.parent.mkdir(parents=True)
+    shutil.move(project.sweep_dir, other.sweep_dir)
+    with caplog.at_level("INFO"):
+        start(other)
+        assert caplog.messages == [
+            f"It was recorded in {project.uri} so far, and goes on in {other.uri}; "
+            f"tracking.uri={project.uri} goes on in the first."
+        ]
+        start(other)
+    assert len(caplog.messages) == 1
 
 
 def test_a_deleted_parent_is_replaced(project):
