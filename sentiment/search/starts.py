@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ class StartFinder:
         return point
 
     def _read_file(self, name: str) -> list[LabelledPoint]:
-        path = self.working_dir / Path(name).expanduser()
+        path = self.working_dir / os.path.expanduser(name)  # noqa: PTH111 - pathlib's raises where there is no such person
         try:
             if path.suffix == ".csv":
                 with path.open(encoding="utf-8-sig", newline="") as stream:  # Excel begins it with a mark

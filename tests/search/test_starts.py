@@ -122,6 +122,7 @@ def test_constraints_hold_for_points_too(sweep):
         ("firsd", "did you mean first"),
         ("first:0", "is no study"),
         ("points.csv", "cannot be read"),
+        ("'~no-such-person/points.csv'", "~no-such-person/points.csv cannot be read"),
     ],
 )
 def test_an_entry_that_names_no_point_is_a_fault_before_anything_starts(sweep, tmp_path, entry, told):

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.config.home import PROJECT_DIR
+from sentiment.config.home import PROJECT_DIR, expand_home
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.run_context import take_answer_file, write_multirun_command
 from sentiment.credentials import anchor_store
@@ -305,7 +305,7 @@ def _tracking_uri(config: DictConfig) -> str:
 
 def _anchor(config: DictConfig, path: str) -> Path:
     """Resolve a path against the folder where the command was started."""
-    return (Path(config.hydra.runtime.cwd) / Path(path).expanduser()).resolve()
+    return (Path(config.hydra.runtime.cwd) / expand_home(path)).resolve()
 
 
 def _is_study(config: DictConfig) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -174,7 +175,7 @@ def _sqlite_address(parsed: sqlalchemy.URL, working_dir: Path) -> Address:
             f"The storage {parsed} is not a plain file, so several processes cannot share it.\n"
             "    -> write sqlite:///study.db, or null for a journal in the study's folder"
         )
-    path = working_dir / Path(database).expanduser()
+    path = working_dir / os.path.expanduser(database)  # noqa: PTH111 - pathlib's raises where there is no such person
     return Address("sqlite", path, parsed.set(database=str(path)))
 
 

@@ -31,6 +31,10 @@ def test_a_relative_sqlite_file_belongs_to_the_folder_of_the_command(tmp_path: P
     assert address.connection_url == f"sqlite:///{tmp_path}/studies/a.db"
 
 
+def test_a_home_of_nobody_is_a_folder_of_that_name(tmp_path: Path):
+    assert read_address("sqlite:///~no-such-person/a.db", tmp_path, tmp_path).path == tmp_path / "~no-such-person/a.db"
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:a?mode=memory&uri=true"])
 def test_sqlite_in_memory_is_refused(url: str, tmp_path: Path):
     with pytest.raises(StorageError, match="cannot share it"):
