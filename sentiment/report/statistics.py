@@ -165,7 +165,8 @@ def compare_seeds(
     found = welch(list(first.values()), list(second.values()))
     if first.keys() == second.keys():
         paired = paired_t(list(first.values()), [second[seed] for seed in first])
-        found = found if math.isnan(paired.p_value) else paired
+        alike = replace(found, test=f"{found.test} (all pairs differ by the same)")
+        found = alike if math.isnan(paired.p_value) else paired
     widest = bounds[1] - bounds[0]
     return replace(found, low=max(found.low, -widest), high=min(found.high, widest))
 
@@ -240,7 +241,7 @@ def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES,
         low = min(low, (2 * open_ends.low - 1) * discordant / count)
         high = max(high, (2 * open_ends.high - 1) * discordant / count)
     if only_first == only_second:  # a symmetric distribution keeps a symmetric interval
-        high = -low
+        high = abs(low)
     error = float(np.std(differences))
     detectable = (stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)) * error
     p_value = mcnemar_p_value(first, second)

@@ -96,6 +96,10 @@ def test_of_thousands_of_trials_some_are_marked_and_the_caption_says_so(monkeypa
     assert len(points.x) == len(points.colour) == 20
     counts = [int(text.split()[2]) for text in cells.hover]
     assert sum(counts) == 60, "cells count all trials"
+    bounded = [replace(row, bounds={OBJECTIVE: 1 - row.values[OBJECTIVE]}) for row in rows]
+    marked = find_series(make_history(make_table(*bounded)).panels[0], "complete")
+    best = {row.number for row in sorted(bounded, key=lambda row: -row.scores[OBJECTIVE])[:10]}
+    assert best <= set(marked.trials), "the best are those that rank first"
     few = make_table(*rows[:20])
     assert all("are marked" not in chart.caption for chart in make_charts(few))
 

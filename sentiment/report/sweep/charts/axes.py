@@ -86,7 +86,7 @@ def choose_marked(table: SweepTable, rows: Sequence[SweepRow]) -> list[SweepRow]
     if len(rows) <= MOST_MARKS:
         return list(rows)
     sign = -1.0 if table.directions[0] == "maximize" else 1.0
-    ordered = sorted(rows, key=lambda row: (sign * row.values.get(table.objectives[0], math.inf), row.number))
+    ordered = sorted(rows, key=lambda row: (sign * row.scores.get(table.objectives[0], math.inf), row.number))
     half = MOST_MARKS // 2
     others = sorted(ordered[half:], key=lambda row: row.number)
     taken = {others[place * len(others) // half].number for place in range(half)}
