@@ -304,9 +304,8 @@ def _check(option: Option, target: type) -> None:
         )
         raise ExtensionError(f"{group}={name} is {where}", f"choose another name than {', '.join(sorted(taken))}")
     file = PROJECT_DIR / "conf" / group / f"{name}.yaml"
-    if (
-        file.is_file() and OmegaConf.select(OmegaConf.load(file), "name") != name
-    ):  # one of the extension itself comes first, too
+    told = OmegaConf.select(OmegaConf.load(file), "name") if file.is_file() else name
+    if told != name:  # a file of the extension itself comes first, too
         raise ExtensionError(
             f"{_show(file)} comes before {group}={name}, and says nothing of it", f"name: {name} in it, or another name"
         )

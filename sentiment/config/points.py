@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -87,9 +86,10 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
                 return [Fault(override.key_or_group, f"{override.get_value_string()} never ends", "give it a step")]
             count = max(0.0, (float(sweep.stop) - float(sweep.start)) / float(sweep.step))
         else:
-            values = Counter(repr(one.value()) for one in list_values(override))
-            count = values.total()
-            if doubled := [value for value, times in values.items() if times > 1]:
+            values = list_values(override)
+            count = len(values)
+            first = {repr(one.value()): one for one in reversed(values)}
+            if doubled := [one.get_value_string() for one in values if one is not first[repr(one.value())]]:
                 problem = (
                     f"{override.get_value_string()} names {doubled[0]} more than once, so several jobs would be one"
                 )

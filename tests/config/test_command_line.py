@@ -468,6 +468,7 @@ def test_what_some_run_reads_may_be_set(arguments):
         (["-m", "seed=range(3,0)", "model=rnn"], "seed", "range(3,0) stands for no value"),
         (["-m", "+hydra.sweeper.params={seed:'range(2,2)'}"], "seed", "range(2,2) stands for no value"),
         (["-m", "optimizer.lr=1e-3,0.001"], "optimizer.lr", "names 0.001 more than once"),
+        (["-m", "trainer.patience=4,null,null"], "trainer.patience", "names null more than once"),
     ],
 )
 def test_what_hydra_would_stumble_over_in_the_middle_of_a_sweep_or_run_twice_is_a_fault_before(arguments, key, problem):
