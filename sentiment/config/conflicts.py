@@ -244,7 +244,7 @@ def explain_lost_pauses() -> Fault:
 def find_other_share(config: DictConfig, sweeper: DictConfig) -> list[Fault]:
     """Return the faults of a study's point whose run takes other devices or threads than the study gives a trial."""
     several = "give all trials of a study the same number; a plain grid, without search=..., takes several"
-    single = "say it once: set the one that is not to count to null"
+    single = "say it once: leave out the one that is not to count"
     faults = []
     for key, option, remedy in (("devices", "devices_per_trial", several), ("threads", "threads_per_job", single)):
         wanted, given = OmegaConf.select(config, f"trainer.{key}"), sweeper[option]

@@ -227,6 +227,8 @@ def test_threads_that_a_run_would_not_take_from_its_study_are_a_fault(own, is_fa
     threads = [f"trainer.threads={own}", "hydra.sweeper.threads_per_job=2"]
     faults = find_faults("-m", "search=study", "model.depth=1,2", *threads, searches=SEARCHES)
     assert ("trainer.threads" in faults) == is_fault, faults
+    if is_fault:
+        assert "leave out the one" in faults["trainer.threads"][1], "one that is searched cannot be null"
 
 
 @pytest.mark.parametrize(
