@@ -225,7 +225,7 @@ class StoredTrial:
             now = time.monotonic()
             self._waits_since = self._waits_since or now
             self._ahead_seconds = self._earlier_ahead_seconds + now - self._waits_since
-        self._is_done = share == 1
+        self._is_done = share >= 1 - 1e-9  # shares that are added up end beside 1
         self._storage.set_trial_system_attr(self._trial_id, PROGRESS_KEY, [share, note, self.repeat])
 
     def stopped_early(self, share: float) -> None:

@@ -256,14 +256,15 @@ def test_who_follows_the_documented_recipe_loses_no_training_that_has_come_to_it
 
 def test_a_job_that_says_that_its_work_is_done_does_not_wait(sweep):
     def task(config):
-        trial = current_trial()
-        for step in range(3):
-            trial.progress((step + 1) / 3)
+        trial, share = current_trial(), 0.0
+        for step in range(10):
+            share += 0.1  # to 0.9999999999999999
+            trial.progress(share)
             trial.report(abs(config.x), step=step)
             trial.saved(step + 1)
         return abs(config.x)
 
-    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=4", "hydra.sweeper.pruner.min_resource=3", task=task)
+    study = sweep(*OPTIONS, "hydra.sweeper.n_trials=4", "hydra.sweeper.pruner.min_resource=10", task=task)
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
 
 
