@@ -106,7 +106,7 @@ def require_own_workers(search: Search) -> None:
         raise ConfigError(faults)
 
 
-ENDS = ("n_trials", "budget", "full_trials", "epochs")
+END_KEYS = ("n_trials", "budget", "full_trials", "epochs")
 """What ends a study."""
 
 
@@ -121,7 +121,7 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
     typed = {
         str(line).partition("=")[0].lstrip("+").removeprefix("hydra.sweeper.") for line in config.hydra.overrides.hydra
     }
-    told = {name: getattr(options, name) for name in ENDS if getattr(options, name) is not None}
+    told = {name: getattr(options, name) for name in END_KEYS if getattr(options, name) is not None}
     left, first = told.keys() - typed, "the command line"
     if left == told.keys():  # nothing is typed
         left, first = told.keys() & {"n_trials"} if options.limit else set(), "a budget"
