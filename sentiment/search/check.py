@@ -57,7 +57,7 @@ def check_search(search: Search, application: Application) -> None:
         faults = dict.fromkeys([*_check_seed(search), *_check_epochs(search), *_check_population(search)])
     if faults:
         raise ConfigError(list(faults))
-    search.read_prior(search.space)  # it may be faulty, as the points to begin with
+    search.read_prior(search.space, search.is_valid)  # it may be faulty, as the points to begin with
     if search.options.extend is not None or not has_study(search.study_dir):
         _ = search.starts
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import Space
 from sentiment.search.space.points import ReadSettings, find_other_point, write_told
 from sentiment.search.study.history import StudyHistory
@@ -26,6 +27,7 @@ LEARNERS = ("TPESampler", "GPSampler")
 def read_prior(
     history: StudyHistory,
     space: Space,
+    is_valid: Validity,
     read_defaults: ReadSettings,
     directions: Sequence[str],
     sampler: str,
@@ -37,6 +39,7 @@ def read_prior(
     Args:
         history: The other study.
         space: The space of the study that is to learn.
+        is_valid: Whether a point satisfies its constraints.
         read_defaults: Reads what a trial has of keys that it did not draw.
         directions: Which way is better, per objective, in the study that is to learn.
         sampler: Import path of its sampler.
@@ -61,7 +64,7 @@ def read_prior(
     complete = [trial for trial in complete if trial.continues is None]
     for trial in complete:
         written = {key: write_told(value) for key, value in trial.parameters.items()}
-        point = find_other_point(space, written, read_defaults)
+        point = find_other_point(space, is_valid, written, read_defaults)
         unknown = {name for name in limits if math.isnan(trial.attributes.get(name, math.nan))}
         lacking |= unknown
         if point is not None and not unknown:

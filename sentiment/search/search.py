@@ -212,11 +212,11 @@ class Search:
             reader=reader,
             sampler=FreshSampler(
                 self.options.sampler, space, is_valid, reader,
-                has_grown=definition.has_grown, prior=self.read_prior(space),
+                has_grown=definition.has_grown, prior=self.read_prior(space, is_valid),
             ),
         )  # fmt: skip
 
-    def read_prior(self, space: Space) -> list[FrozenTrial]:
+    def read_prior(self, space: Space, is_valid: Validity) -> list[FrozenTrial]:
         """Read the trials of the earlier study that the sampler is to learn from.
 
         Raises:
@@ -229,7 +229,14 @@ class Search:
         target = str(self.options.sampler.get("_target_"))
         options = self.options
         trials = prior.read_prior(
-            history, space, self.settings.read, options.direction, target, options.limits, options.metric_names
+            history,
+            space,
+            is_valid,
+            self.settings.read,
+            options.direction,
+            target,
+            options.limits,
+            options.metric_names,
         )
         if space is not self.space:  # once, when the study has begun
             log.info("The sampler learns from %d trials of %s.", len(trials), history.name)

@@ -80,8 +80,8 @@ class StartFinder:
 
     def _keep(self, label: str, settings: Mapping[str, str]) -> list[LabelledPoint]:
         """Return the point that settings mean; none, which is said, where the space has no such point."""
-        point = find_other_point(self.space, settings, self.read_defaults)
-        if point is None or not self.is_valid(point):
+        point = find_other_point(self.space, self.is_valid, settings, self.read_defaults)
+        if point is None:
             written = " ".join(f"{key}={text}" for key, text in settings.items())
             log.info("Not tried first: %s are no point of the space (%s).", label, written)
             return []

@@ -68,6 +68,15 @@ def test_only_points_of_the_space_teach_and_how_many_is_said(study, caplog):
     assert 0 < count < 8
 
 
+def test_what_a_constraint_forbids_teaches_nothing(study, caplog):
+    start = "hydra.sweeper.start=[{x: -1}, {x: 1}, {x: 2}]"
+    study("first", "x=interval(-5,5)", "hydra.sweeper.n_trials=3", start, task=near)
+    constraint = ["hydra.sweeper.constraints=['x > 0']", "hydra.sweeper.prior=first"]
+    with caplog.at_level("INFO"):
+        study("second", "x=interval(-5,5)", "hydra.sweeper.n_trials=1", *constraint, task=near)
+    assert "learns from 2 trials of" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [

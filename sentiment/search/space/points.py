@@ -179,13 +179,14 @@ ReadSettings = Callable[[Collection[str], Mapping[str, str]], Mapping[str, str]]
 """Reads the settings of keys, written, in the configuration with the options that other settings choose."""
 
 
-def find_other_point(space: Space, written: Mapping[str, str], read: ReadSettings) -> Point | None:
-    """Return the point of a space that settings mean which were drawn elsewhere; None where it is none.
+def find_other_point(space: Space, is_valid: Validity, written: Mapping[str, str], read: ReadSettings) -> Point | None:
+    """Return the valid point of a space that settings mean which were drawn elsewhere; None where it is none.
 
     What was not drawn is as it is set here; what was, and is not searched here, has to be.
     """
     fixed = read({*written, *(name_key(parameter.name) for parameter in space.parameters)}, written)
-    return PointReader(space, fixed=fixed, known=frozenset(written)).find_point({**fixed, **written})
+    point = PointReader(space, fixed=fixed, known=frozenset(written)).find_point({**fixed, **written})
+    return point if point is None or is_valid(point) else None
 
 
 class Changes:
