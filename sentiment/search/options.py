@@ -137,7 +137,8 @@ class StudyOptions(BaseModel):
         description="What the probe changes in a job, e.g. no tracking: [tracking=none]."
     )
     devices: Literal["auto", "none"] | list[int | str] = Field(
-        description="auto: the GPUs there are; none: no device; or their indices, e.g. [0,1]."
+        description="auto: the GPUs there are; none: no device (jobs run in worker processes, which see none); or "
+        "their indices, e.g. [0,1]."
     )
     trials_per_device: int = Field(ge=1, description="Trials per device.")
     devices_per_trial: int = Field(
