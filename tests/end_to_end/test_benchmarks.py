@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import torch
 from hub_server import parquet_bytes
 
 from sentiment.config.home import PROJECT_DIR
@@ -57,6 +58,17 @@ def test_a_step_is_timed_beside_the_peers_on_the_same_batches(tmp_path):
     assert list(seconds["LSTM"]) == ["ours", "ours again", "nn.LSTM, padded", "nn.LSTM, packed", products]
     assert all(network[products][0] > 0 for network in seconds.values())
     assert "| LSTM, nn.LSTM, packed |" in shown
+
+
+def test_matrix_products_take_no_more_than_the_work_that_they_are_a_part_of(monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT_DIR / "experiments" / "speed"))
+    from steps import ProductClock
+
+    layer, batch = torch.nn.Linear(300, 300), torch.ones(300, 300)
+    clock, began = ProductClock(), time.process_time()
+    with clock:
+        layer(batch).relu().sum().backward()
+    assert 0 < clock.seconds <= time.process_time() - began
 
 
 def test_a_run_on_a_shared_machine_is_timed(tmp_path):
