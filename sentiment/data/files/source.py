@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sentiment.data.files.classes import LabelledData, make_splits
 from sentiment.data.files.delimited import Dialect
 from sentiment.data.files.encoding import PACKED, explain_damage, is_utf8
 from sentiment.data.files.formats import ENDINGS, STATE_FILE, is_dataset, read_file
-from sentiment.data.files.records import SURROGATE, FileFormat, Quoting, ReadOptions, Table, take_rows
+from sentiment.data.files.records import SURROGATE, FileFormat, Quoting, Reading, ReadOptions, Table, take_rows
 from sentiment.data.fingerprint import hash_contents
 from sentiment.data.reviews import RawSplits, as_path
 from sentiment.errors import DataError
@@ -104,7 +105,7 @@ class FilesSource(LabelledData):
         carved = None if "data.test_path" in splits else [self.test_fraction, self.split_seed]
         is_second = any(_is_read_otherwise(path) for _, path in named)
         version = SECOND_READER_VERSION if is_second else FIRST_READER_VERSION
-        if any(self._names_a_number(path, self.label_column) for paths in splits.values() for path in paths):
+        if self._names_a_number(splits, self.label_column):
             version = READER_VERSION
         settings: list[object] = [
             version, carved, str(self.text_column), str(self.label_column), self.labels, self.on_bad_row,
@@ -125,17 +126,13 @@ class FilesSource(LabelledData):
             DataError: A file or a column is missing; bad rows, unless they are skipped; fewer than two classes.
         """
         options = ReadOptions(self.text_column, self.label_column, **self._list_options())
-        tables: dict[str, list[Table]] = {}
-        prior: Dialect | None = None
+        splits = self._find_splits()
+        tables: dict[str, list[Table]] = {key: [] for key in splits}
         used: set[str] = set()
-        for key, paths in self._find_splits().items():
-            tables[key], label_key = [], key.removeprefix("data.").replace("path", "label_path")
-            for path in paths:
-                reading, dialect = read_file(path, options, getattr(self, label_key), prior)
-                prior = prior or dialect
-                used.update(reading.used)
-                table = take_rows(reading, str(path), self.rename())
-                tables[key].append(replace(table, title=_name_part(key, path, paths)))
+        for key, path, reading, _ in self._open_files(splits, options):
+            used.update(reading.used)
+            table = take_rows(reading, str(path), self.rename())
+            tables[key].append(replace(table, title=_name_part(key, path, splits[key])))
         try:
             options.require_used(self.path, used)
         except DataError:  # a setting may be for the reviews without labels alone, which need not be there for others
@@ -153,7 +150,7 @@ class FilesSource(LabelledData):
         if self.unlabelled_path is None:
             return None
         files = [file for path in self._find_unlabelled() for file in _list_contents(path)]
-        is_named = any(self._names_a_number(path, None) for path in self._find_unlabelled())
+        is_named = any(self._names_a_number({UNLABELLED_KEY: [path]}, None) for path in self._find_unlabelled())
         version = READER_VERSION if is_named else SECOND_READER_VERSION
         settings = [version, str(self.text_column), self.on_bad_row, self._list_options()]
         return f"files:{hash_contents((file.name, file) for file in files)}:{json.dumps(settings)}"
@@ -180,16 +177,31 @@ class FilesSource(LabelledData):
     def _find_unlabelled(self) -> list[Path]:
         return [] if self.unlabelled_path is None else find_files(UNLABELLED_KEY, self.unlabelled_path)
 
-    def _names_a_number(self, path: Path, label_column: str | int | None) -> bool:
+    def _names_a_number(self, splits: Mapping[str, list[Path]], label_column: str | int | None) -> bool:
         """Return whether a wanted column has a number as its name, at another place, which the second reader took."""
         options = ReadOptions(self.text_column, label_column, **self._list_options())
         columns = list(options.wanted().values())
-        if not self.header or not any(map(str.isdecimal, columns)):
+        are_places = self.header is False or (self.header is None and all(map(str.isdecimal, columns)))
+        if are_places or not any(map(str.isdecimal, columns)):
             return False
-        dialect = read_file(path, options)[1]
-        found = [] if dialect is None else [dialect.text, dialect.label]
-        pairs = zip(columns, found, strict=False)  # of a file in no columns there are none
-        return any(column.isdecimal() and int(column) - 1 != index for column, index in pairs)
+        for _, _, _, dialect in self._open_files(splits, options):
+            found = [] if dialect is None else [dialect.text, dialect.label]
+            pairs = zip(columns, found, strict=False)  # of a file in no columns there are none
+            if any(column.isdecimal() and int(column) - 1 != index for column, index in pairs):
+                return True
+        return False
+
+    def _open_files(
+        self, splits: Mapping[str, list[Path]], options: ReadOptions
+    ) -> Iterator[tuple[str, Path, Reading, Dialect | None]]:
+        """Yield each file with the key of its split and what `read_file` finds; the first in columns is the prior."""
+        prior: Dialect | None = None
+        for key, paths in splits.items():
+            label_key = key.removeprefix("data.").replace("path", "label_path")
+            for path in paths:
+                reading, dialect = read_file(path, options, getattr(self, label_key, None), prior)
+                prior = prior or dialect
+                yield key, path, reading, dialect
 
     def _list_options(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in ("format", "delimiter", "quoting", "encoding", "header")}

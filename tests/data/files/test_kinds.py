@@ -115,6 +115,13 @@ def test_a_number_that_is_a_name_is_the_name_in_every_kind_of_file(tmp_path: Pat
         assert (texts(raw), raw.class_names) == (TEXTS, ("a", "b")), ending
     by_name = make(tmp_path / "a.csv", text_column=2, label_column=3, header=True)
     assert ":[3, [0.2, 0], " in by_name.fingerprint(), "other reviews than an earlier reader gave"
+    frame.rename(columns={"2": "text", "3": "2"}).to_csv(tmp_path / "mixed.csv", index=False)
+    for keys in ({}, {"header": True}):
+        mixed = make(tmp_path / "mixed.csv", label_column=2, **keys)
+        assert mixed.load().class_names == ("a", "b")
+        assert ":[3, [0.2, 0], " in mixed.fingerprint(), "by a name, the header is found"
+    at_places = make(tmp_path / "mixed.csv", text_column=3, label_column=4)
+    assert ":[1, [0.2, 0], " in at_places.fingerprint()
     frame.columns = ["1", "2", "3", "4"]
     frame.to_csv(tmp_path / "a.csv", index=False)
     at_place = make(tmp_path / "a.csv", text_column=3, label_column=4, header=True, unlabelled_path=tmp_path / "a.csv")
