@@ -3,64 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from sentiment.config.option import find_option
 from sentiment.config.schema import DataSettings
 from sentiment.data.cache import be_silent
-from sentiment.data.corpus import (
-    Corpus,
-    EncodedSplit,
-    fingerprint_corpus,
-    fingerprint_unlabelled,
-    prepare_corpus,
-    prepare_unlabelled,
-)
-from sentiment.data.reviews import RawSplits, Source, UnlabelledSource
+from sentiment.data.corpus import Corpus, EncodedSplit, fingerprint_corpus, prepare_corpus, prepare_unlabelled
+from sentiment.data.reviews import Source
 from sentiment.data.tokenizer import ReviewTokenizer
-
-
-@dataclass(frozen=True)
-class OwnSource:
-    """The source of an extension, whose reviews follow from its code as well: other code is other data.
-
-    Attributes:
-        source: What the extension builds.
-        code: `Option.code`.
-    """
-
-    source: Source
-    code: str
-
-    def describe(self) -> str:
-        """Return what the source says of itself."""
-        return self.source.describe()
-
-    def fingerprint(self) -> str:
-        """Identify the content and the code that reads it."""
-        return f"{self.source.fingerprint()}:code {self.code}"
-
-    def load(self) -> RawSplits:
-        """Read everything."""
-        return self.source.load()
-
-    def fingerprint_unlabelled(self) -> str | None:
-        """Identify the reviews without labels and the code that reads them; None: there are none."""
-        found = fingerprint_unlabelled(self.source)
-        return None if found is None else f"{found}:code {self.code}"
-
-    def load_unlabelled(self) -> list[str]:
-        """Read their texts."""
-        return cast(UnlabelledSource, self.source).load_unlabelled()
 
 
 def build_source(settings: DataSettings) -> Source:
     """Build the source that ``data=NAME`` names; nothing is read yet."""
-    option = find_option(settings)
-    source = cast(Source, option.build(settings))
-    return source if option.code is None else OwnSource(source, option.code)
+    return cast(Source, find_option(settings).build(settings))
 
 
 def build_corpus(
@@ -72,8 +28,8 @@ def build_corpus(
         DataError: The data cannot be read; the message names the remedy.
     """
     made_by = settings.tokenizer.model_dump() if tokenizer is None else {"trained": tokenizer.to_json()}
-    cache_dir = Path(settings.cache_dir).expanduser()
-    return prepare_corpus(build_source(settings), made_by, split_of(settings), cache_dir, tell)
+    cache_dir, code = Path(settings.cache_dir).expanduser(), find_option(settings).code
+    return prepare_corpus(build_source(settings), made_by, split_of(settings), cache_dir, tell, code)
 
 
 def split_of(settings: DataSettings) -> dict[str, Any]:
@@ -98,4 +54,5 @@ def build_unlabelled(
     Raises:
         DataError: They cannot be read; the message names the remedy.
     """
-    return prepare_unlabelled(build_source(settings), tokenizer, Path(settings.cache_dir).expanduser(), tell)
+    cache_dir = Path(settings.cache_dir).expanduser()
+    return prepare_unlabelled(build_source(settings), tokenizer, cache_dir, tell, find_option(settings).code)

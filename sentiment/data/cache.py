@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,6 +80,15 @@ def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry], tell: Call
         folder, name="token cache entry", is_there=folder.exists, read=partial(_read, folder), build=write, guard=guard,
         tell=lambda seconds: tell(f"waits for tokens or answers, {format_duration(seconds)}"),
     )  # fmt: skip
+
+
+def list_settings(cache_dir: Path) -> Iterator[dict[str, Any]]:
+    """Yield the settings that the entries of a cache were made with; one that cannot be read is passed over."""
+    for file in cache_dir.glob(f"*/{META_FILE}"):
+        with suppress(OSError, ValueError):
+            settings = read_json(file).get("settings")
+            if isinstance(settings, dict):
+                yield settings
 
 
 @contextmanager

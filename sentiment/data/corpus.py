@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, be_silent, open_entry
+from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, be_silent, list_settings, open_entry
 from sentiment.data.class_report import report_classes
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.reviews import Source, UnlabelledSource
@@ -32,6 +32,12 @@ REPEATED_SHARE = 0.05
 """Of the reviews of a split: more that repeat another one are told; some do in most collections."""
 
 OWN_VALIDATION = "Validation reviews are the data's own: data.validation_fraction is not read."
+
+OTHER_CODE = (
+    "The code of this data set's extension is not that which made the tokens in the cache (or an earlier version did "
+    "not note it), so the reviews are read again. By their fingerprint they are the same data, to comparisons, studies "
+    "and interrupted runs: where the code gives other reviews now, let fingerprint() tell them apart."
+)
 
 log = logging.getLogger(__name__)
 
@@ -131,11 +137,13 @@ def prepare_corpus(
     split: Mapping[str, Any],
     cache_dir: Path,
     tell: Callable[[str], None] = be_silent,
+    code: str | None = None,
 ) -> Corpus:
     """Read the reviews as token ids from the cache; the first time, load, split, tokenise and store them.
 
     `tokenizer` has the arguments of `train_tokenizer` by name, or a trained one as JSON under ``trained``; `split` has
-    those of `split_reviews`. `tell` hears of a wait for another process that does the same.
+    those of `split_reviews`. `tell` hears of a wait for another process that does the same. `code` is a digest of the
+    code of an extension's source, None of a built-in one: tokens that other code made are not taken.
 
     Raises:
         DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
@@ -146,11 +154,15 @@ def prepare_corpus(
         "tokenizer": tokenizer,
         "format_version": FORMAT_VERSION,
         "made_by": _list_versions(),
+        **_note_code(code),
     }
 
     def make_entry() -> Entry:
         started = time.perf_counter()
         log.info("Reading and tokenising the reviews, once for all later runs.")
+        same_data = [stored for stored in list_settings(cache_dir) if stored.get("fingerprint") == fingerprint]
+        if any(stored.get("code") != code for stored in same_data):
+            log.warning(OTHER_CODE)
         raw = source.load()
         splits = split_reviews(raw, **split)
         trained = tokenizer.get("trained")
@@ -187,7 +199,11 @@ def fingerprint_corpus(source: Source, split: Mapping[str, Any]) -> str:
 
 
 def prepare_unlabelled(
-    source: Source, tokenizer: ReviewTokenizer, cache_dir: Path, tell: Callable[[str], None] = be_silent
+    source: Source,
+    tokenizer: ReviewTokenizer,
+    cache_dir: Path,
+    tell: Callable[[str], None] = be_silent,
+    code: str | None = None,
 ) -> EncodedSplit | None:
     """Read a source's reviews without labels as token ids, from the cache as the others are.
 
@@ -210,6 +226,7 @@ def prepare_unlabelled(
         "tokenizer": hashlib.sha256(tokenizer_json.encode()).hexdigest(),
         "format_version": FORMAT_VERSION,
         "made_by": _list_versions(),
+        **_note_code(code),
     }
 
     def make_entry() -> Entry:
@@ -231,6 +248,11 @@ def prepare_unlabelled(
     unlabelled = _encoded_split(entry.arrays["unlabelled"])
     log.info("%d reviews without labels; %d more stand in the test too.", len(unlabelled), entry.meta["dropped"])
     return unlabelled
+
+
+def _note_code(code: str | None) -> dict[str, str]:
+    """Return what a cache entry's settings say of the code of an extension; of built-in sources, nothing."""
+    return {} if code is None else {"code": code}
 
 
 def _require_unchanged(before: object, after: object) -> None:

@@ -30,7 +30,9 @@ from sentiment.config.group import DataGroup, Group, TrackingSettings
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.option import OPTIONS, find_option, join_choices, list_options, list_required
 from sentiment.config.schema import DataSettings
-from sentiment.data.build import build_corpus, build_unlabelled
+from sentiment.data.build import build_corpus, build_unlabelled, split_of
+from sentiment.data.cache import list_settings
+from sentiment.data.corpus import OTHER_CODE, digest
 from sentiment.errors import ConfigError
 
 MODEL = """
@@ -231,9 +233,12 @@ def test_a_source_gets_its_keys_and_the_shared_ones_it_names(write):
     assert found.build(found.settings.model_validate(values)).given == {"path": "here", "split_seed": 5}
 
 
-def test_other_code_of_a_source_is_other_data(write, tmp_path):
-    """After an edit of load() a run trained on the old reviews, under the name of the new code."""
-    read = []
+def test_other_code_of_a_source_reads_again_and_says_so(write, tmp_path, caplog):
+    """After an edit of load() a run trained on the old reviews, from the token cache.
+
+    The fingerprint is the source's own, as it always was: runs and studies of earlier versions are of the same data.
+    """
+    read, told = [], []
     for word in ("good", "great", "great"):
         OPTIONS.pop(("data", "words"), None)
         load_extensions(write(words=WORDS.replace("WORD", word)))
@@ -244,8 +249,11 @@ def test_other_code_of_a_source_is_other_data(write, tmp_path):
         unlabelled = build_unlabelled(settings, corpus.tokenizer)
         tokens = {token for ids in (corpus.train[0], unlabelled[0]) for token in corpus.tokenizer.tokens(ids)}
         read.append((corpus.fingerprint, word in tokens))
-    assert [is_new for _, is_new in read] == [True] * 3
-    assert read[0][0] != read[1][0] == read[2][0]
+        told.append(caplog.text.count(OTHER_CODE))
+    named = digest({"source": "of no file", **split_of(settings)})
+    assert read == [(named, True)] * 3
+    assert told == [0, 1, 1]
+    assert all(settings["code"] for settings in list_settings(tmp_path / "cache"))
 
 
 def test_defaults_are_an_option_of_hydra(write, tmp_path):

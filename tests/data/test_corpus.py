@@ -14,7 +14,7 @@ import pytest
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data import corpus as corpus_module
-from sentiment.data.corpus import Corpus, prepare_corpus
+from sentiment.data.corpus import OTHER_CODE, Corpus, prepare_corpus
 from sentiment.data.reviews import Reviews
 from sentiment.data.tokenizer import UNK_ID
 from sentiment.errors import DataError
@@ -48,6 +48,15 @@ def test_data_that_changes_while_it_is_read_is_not_kept(prepare: Prepare, source
     monkeypatch.setattr(source, "load", load)
     monkeypatch.undo()
     assert len(prepare().train) == 180
+
+
+def test_tokens_of_other_code_or_of_a_version_that_noted_none_are_not_taken(source, tmp_path: Path, caplog):
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "meta.json").write_text("[")
+    found = [prepare_corpus(source, TOKENIZER, SPLIT, tmp_path, code=code) for code in (None, "a", "b", "a", None)]
+    assert source.loads == 3
+    assert caplog.messages.count(OTHER_CODE) == 2
+    assert len({corpus.fingerprint for corpus in found}) == 1, "studies and runs of that version go on"
 
 
 def test_splits_hold_the_ids_of_their_texts(prepare: Prepare, source):
