@@ -118,9 +118,7 @@ class Controller:
             if left := self._study.describe_left():
                 log.info("%s", left)
             if running := self._study.count()["running"]:
-                log.info(
-                    "Run on for other commands, beyond what this one asks for: %s.", format_count(running, "trial")
-                )
+                log.info("Run on for other commands: %s.", format_count(running, "trial"))
         finally:
             with uninterrupted():
                 self._stop()
@@ -344,6 +342,8 @@ class Controller:
         missing = [self._write_failure(trial) for trial in self._study.list_failed()]
         budget = self._study.describe_budget()
         if counts["complete"] == 0:
+            if counts["running"] and not (missing or self._failures):
+                return  # another command, of a larger budget, may yet finish one
             heading = f"No trial of the study {self._study.name!r} finished: {counts['failed']} failed, "
             heading += f"{counts['pruned']} were pruned."
             if budget is not None and not (missing or self._failures):

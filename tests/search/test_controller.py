@@ -324,6 +324,16 @@ def test_jobs_that_only_their_launcher_could_end_are_let_go_once(run_study, monk
     assert [event for event in executor.events if event.startswith("let go")] == ["let go of 2", "let go of 0"]
 
 
+def test_a_trial_that_runs_on_for_a_larger_budget_is_no_failure_of_this_command(
+    run_study, study_dir, make_search, monkeypatch
+):
+    monkeypatch.setattr(StoredStudy, "is_overdue", True)
+    search = make_search(n_trials=1)
+    with StoredStudy(TrialStore(open_storage(None, study_dir), None, search), search) as other:
+        other.claim()
+        assert list_states(run_study(Slots(succeed), total=1)) == ["running"]
+
+
 def test_a_share_of_trials_that_may_fail_is_rounded_as_people_do(run_study):
     def fail(running):
         return 0, Outcome("failed", reason="bad luck") if running[0].number < 29 else Outcome("complete", (1.0,))
