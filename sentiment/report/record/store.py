@@ -7,7 +7,6 @@ these files alone, so that whoever has the repository can make them again.
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,6 @@ from sentiment.errors import SentimentError, explaining
 from sentiment.format import format_count
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.names import open_sweep
-from sentiment.report.sweep.rows import rank_rows
 from sentiment.report.sweep.table import SweepTable
 from sentiment.search.study.history import StudyHistory, parse_history, read_study, write_history
 from sentiment.tracking.result_file import TRIAL_TAG, ResultRecord, list_facts, make_record
@@ -77,12 +75,7 @@ class RecordPart:
     @cached_property
     def table(self) -> SweepTable:
         """The table of the sweep, as its report has it."""
-        table = collect_records(self.records, self.name, history=self.history)
-        if self.judged_over:
-            broken = {"a limit of the study": math.inf}
-            rows = [replace(row, excess=broken) if row.number in self.judged_over else row for row in table.rows]
-            ranked = rank_rows(rows, dict(zip(table.objectives, table.directions, strict=True)))
-            table = replace(table, rows=tuple(ranked))
+        table = collect_records(self.records, self.name, history=self.history, judged_over=self.judged_over)
         return replace(table, log_scaled=table.log_scaled | self.drawn_on_log)
 
     @property

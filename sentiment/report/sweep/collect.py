@@ -6,8 +6,9 @@ Four ways in: the folder of a sweep, an MLflow parent run, records that are at h
 from __future__ import annotations
 
 import logging
+import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,10 +165,12 @@ def collect_records(
     command: str | None = None,
     is_at_work: bool = False,
     is_copy: bool = False,
+    judged_over: Collection[int] = (),
 ) -> SweepTable:
     """Make the table of records, and of their study where there is one; arguments as in `collect_sweep`.
 
-    The history `is_copy` where it is what MLflow was told when a command on the study last ended.
+    The history `is_copy` where it is what MLflow was told when a command on the study last ended. Without one, jobs may
+    be `judged_over` a limit.
     Records of trials whose points were tried again are left out, but for those whose results other trials have: the
     later ones stand for them.
     """
@@ -180,6 +183,8 @@ def collect_records(
     known = find_objectives(records, objectives, history)
     if history is None:
         rows = make_job_rows(records, known, is_at_work=is_at_work)
+        broken = {"a limit of the study": math.inf}
+        rows = [replace(row, excess=broken) if row.number in judged_over else row for row in rows]
     else:
         rows = make_study_rows(records, history, known, is_at_work=is_at_work, is_copy=is_copy)
     table = SweepTable(

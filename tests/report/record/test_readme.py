@@ -148,6 +148,16 @@ def test_a_file_of_an_earlier_version_tells_who_breaks_a_limit(experiment_dir, r
     assert text.index("| rnn | mean ") < text.index("| rnn (over a limit) | max "), "max has the better mean"
 
 
+def test_a_trial_over_a_limit_shares_no_rank_in_a_file_of_an_earlier_version(experiment_dir, runs):
+    tied = [replace(run, metrics={**run.metrics, "val/accuracy": 0.8}) for run in runs[:2]]
+    told = []
+    for over_limit in ([], [1]):
+        store_as_before(experiment_dir, tied, over_limit=over_limit)
+        [part] = read_parts(experiment_dir)
+        told.append(any("share the best" in note for note in part.table.notes))
+    assert told == [True, False]
+
+
 def test_only_shares_are_in_percent(experiment_dir, runs):
     store(experiment_dir, [replace(run, params={**run.params, "objective": "val/loss"}) for run in runs])
     write_record(experiment_dir)
