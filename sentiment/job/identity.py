@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter
@@ -19,9 +18,6 @@ from sentiment.config.objective import METRICS
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import DataSettings
 from sentiment.job.models import list_models, load_model
-
-if TYPE_CHECKING:
-    pass
 
 CODE = ("data", "extensions", "models", "pretraining", "training")
 """Packages that a result depends on."""

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -70,8 +71,15 @@ def _compare(operation: Callable[..., Any]) -> Callable[..., Any]:
 def _find_kind(value: Any) -> type:
     """Return the type of a value, of a text the one that it has where no quotes keep it a text; a number's is float."""
     if isinstance(value, str):
-        with suppress(ConfigError):  # it is nothing without quotes
-            value = read_value(value)
+        return _find_kind_without_quotes(value)
+    return float if type(value) is int else type(value)
+
+
+@cache  # a sampler asks of thousands of points, which have few texts
+def _find_kind_without_quotes(text: str) -> type:
+    value: Any = text
+    with suppress(ConfigError):  # it is nothing without quotes
+        value = read_value(text)
     return float if type(value) is int else type(value)
 
 
