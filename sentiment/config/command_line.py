@@ -43,6 +43,7 @@ from sentiment.config.conflicts import (
     find_tested_trials,
     find_unknown_names,
     find_wrong_direction,
+    has_study,
 )
 from sentiment.config.extension import register_extension_options
 from sentiment.config.faults import explain_unknown_key, explain_unknown_option
@@ -152,8 +153,10 @@ def _is_lost_param(override: Override) -> bool:
 def _explain_param(param: Override) -> Fault:
     """Return the fault of a parameter that is written on the command line as in a file."""
     key = param.key_or_group.removeprefix(f"{PARAMS}.")
-    values = param.value() if isinstance(param.value(), str) else param.get_value_string()
     problem = "is no key: a parameter stands by its own key on the command line"
+    if param.is_delete():
+        return Fault(param.key_or_group, problem, f"write {key}=VALUE: with one value it is not searched")
+    values = param.value() if isinstance(param.value(), str) else param.get_value_string()
     return Fault(param.key_or_group, problem, f"write {key}={values}")
 
 
@@ -278,7 +281,8 @@ class CommandLineCheck:
             faults += self._check_settings(config, options)
         fixed = {one.key_or_group for one in typed if not one.is_sweep_override()}
         searched = {one.key_or_group for one in typed} | set(options["params"] or {})
-        faults += find_shared_seeds(sweeper, searched - fixed) + find_tested_trials(composed, fixed)
+        if not has_study(composed, lines):
+            faults += find_shared_seeds(sweeper, searched - fixed) + find_tested_trials(composed, fixed)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 
     def _check_probe(self, sweeper: DictConfig, point: list[Override]) -> list[Fault]:

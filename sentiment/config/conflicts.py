@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError
+from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from sentiment.config.extension import RULES, list_extensions
 from sentiment.config.faults import explain_unknown_key
@@ -23,6 +24,9 @@ from sentiment.errors import Fault
 from sentiment.flat import are_related, flatten, flatten_model, is_within
 from sentiment.format import is_share
 from sentiment.nearest import nearest
+
+STUDY_FILE = "study.json"
+"""What lies in the folder of a study that has begun."""
 
 PAUSING = ("promotion.PromotionPruner", "population.PopulationPruner")
 """Pruners whose trials pause at checkpoints, and go on from them."""
@@ -53,7 +57,10 @@ UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] 
     (("data.delimiter", "data.quoting", "data.header"), {"data.format": lambda form: form not in (None, "csv")}),
     (("data.text_column", "data.label_column"), {"data.format": lambda form: form in ("fasttext", "lines")}),
     (("hydra.sweeper.start",), {"hydra.sweeper.sampler._target_": lambda target: str(target).endswith(".GridSampler")}),
-    (("hydra.sweeper.repeat_value", "hydra.sweeper.seed_key"), {"hydra.sweeper.repeats": lambda repeats: repeats == 1}),
+    (
+        ("hydra.sweeper.repeat_value", "hydra.sweeper.seed_key"),
+        {"hydra.sweeper.repeats": lambda repeats: int(repeats) == 1},
+    ),
     (
         tuple(f"hydra.sweeper.{key}" for key in ("start", "margin", "n_trials", "pruner", "sampler", "prior")),
         {"hydra.sweeper.extend": _is_set},  # what is extended draws nothing, and runs to its end
@@ -248,7 +255,7 @@ def find_other_share(config: DictConfig, sweeper: DictConfig) -> list[Fault]:
     faults = []
     for key, option, remedy in (("devices", "devices_per_trial", several), ("threads", "threads_per_job", single)):
         wanted, given = OmegaConf.select(config, f"trainer.{key}"), sweeper[option]
-        if None not in (wanted, given) and wanted != given:
+        if None not in (wanted, given) and str(wanted) != str(given):
             problem = f"{wanted}, and every trial of the study is given {given} (hydra.sweeper.{option})"
             faults.append(Fault(f"trainer.{key}", problem, remedy))
     return faults
@@ -261,6 +268,21 @@ def find_shared_name(composed: DictConfig) -> list[Fault]:
         return []
     problem = f"is null, and the folder {composed.hydra.sweep.dir} would be that of every study without a name"
     return [Fault("hydra.sweeper.study_name", problem, "leave it out, or name the study")]
+
+
+def has_study(composed: DictConfig, lines: Sequence[str]) -> bool:
+    """Return whether the study that a command names has been begun: an earlier version asked less, and it goes on.
+
+    Args:
+        composed: The composed configuration of the search.
+        lines: All of the command's overrides, Hydra's own not among them: the study's name follows from them.
+    """
+    whole = composed.copy()
+    OmegaConf.clear_cache(whole)  # it has the name of a command without what is searched
+    with suppress(OmegaConfBaseException), flag_override(whole, ["readonly", "struct"], False):
+        whole.hydra.overrides.task = list(lines)
+        return (Path(whole.hydra.sweep.dir) / STUDY_FILE).exists()
+    return False
 
 
 def find_tested_trials(composed: DictConfig, typed: Collection[str]) -> list[Fault]:
@@ -279,7 +301,7 @@ def find_tested_trials(composed: DictConfig, typed: Collection[str]) -> list[Fau
 
 def find_shared_seeds(sweeper: DictConfig, searched: Collection[str]) -> list[Fault]:
     """Return the fault of seeds that are searched and repeated: the best would be the luckiest window of them."""
-    if sweeper.repeats == 1 or sweeper.seed_key not in searched:
+    if int(sweeper.repeats) == 1 or sweeper.seed_key not in searched:
         return []
     problem = f"counts up from each {sweeper.seed_key} that is searched, so that trials share seeds"
     return [Fault("hydra.sweeper.repeats", problem, f"leave one out: repeats, or the search over {sweeper.seed_key}")]
@@ -288,7 +310,7 @@ def find_shared_seeds(sweeper: DictConfig, searched: Collection[str]) -> list[Fa
 def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]:
     """Return the faults of keys that a sweeper names and no point has, and of limits on what no job measures."""
     faults = []
-    named = [("seed_key", sweeper.repeats > 1), ("epochs_key", sweeper.epochs is not None)]
+    named = [("seed_key", int(sweeper.repeats) > 1), ("epochs_key", sweeper.epochs is not None)]
     for option in [option for option, is_used in named if is_used]:
         if sweeper[option] not in known:
             fault = explain_unknown_key(str(sweeper[option]), known, {})

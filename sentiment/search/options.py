@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticKnownError
 
 from sentiment.cores import count_cores
 from sentiment.errors import ConfigError, Fault
@@ -30,10 +31,15 @@ def _read_jobs(value: Any) -> Any:
     return count_cores() if value == -1 else value
 
 
+def _takes_numbers(annotation: Any) -> bool:
+    """Return whether a number is among the forms of an option."""
+    return annotation in (int, float) or any(map(_takes_numbers, get_args(annotation)))
+
+
 class StudyOptions(BaseModel):
     """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `StudySweeperConf` has their defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sampler: dict[str, Any] = Field(description="What draws the points; chosen with hydra/sweeper/sampler=NAME.")
     pruner: dict[str, Any] | None = Field(
@@ -154,6 +160,16 @@ class StudyOptions(BaseModel):
     progress: Literal["auto", "table", "lines", "none"] = Field(
         description="auto: a live table on a terminal, one line per event elsewhere."
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for a number, which pydantic reads as 1 and 0; the texts of variables are numbers."""
+        values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+        field = cls.model_fields[str(info.field_name)]
+        if _takes_numbers(field.annotation) and any(isinstance(one, bool) for one in values):
+            raise PydanticKnownError("float_type")
+        return value
 
     @property
     def limit(self) -> Budget:

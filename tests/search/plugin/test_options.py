@@ -28,6 +28,21 @@ def test_a_direction_is_one_or_several(written, maximize):
     assert read_options({**LEAST, "direction": written}).maximize == maximize
 
 
+@pytest.mark.parametrize(("given", "number"), [("4", 4), (20.0, 20), ("2.0", 2)])
+@pytest.mark.parametrize("key", ["n_trials", "n_jobs", "repeats", "full_trials", "threads_per_job"])
+def test_a_number_may_be_the_text_of_a_variable(key, given, number):
+    assert getattr(read_options({**LEAST, key: given}), key) == number
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("n_jobs", True), ("n_trials", False), ("margin", True), ("limits", {"size": True}), ("devices", [True])],
+)
+def test_true_is_no_number(key, value):
+    (fault,) = read_faults(**{key: value})
+    assert (fault.key, "should be a valid number" in fault.problem) == (f"hydra.sweeper.{key}", True)
+
+
 def test_minus_one_is_as_many_jobs_as_cores():
     assert read_options({**LEAST, "n_jobs": -1}).n_jobs == count_cores()
 

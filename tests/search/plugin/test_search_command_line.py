@@ -10,6 +10,7 @@ from sentiment.config.home import PROJECT_DIR, name_study
 from sentiment.errors import ConfigError, Fault
 from sentiment.search.plugin.registration import PRUNERS
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
+from sentiment.search.study.address_file import write_study_address
 
 pytestmark = pytest.mark.usefixtures("composed_once")
 
@@ -90,6 +91,7 @@ def test_a_sweeper_that_a_search_does_not_go_with_is_told_with_it():
         ("hydra.sweeper.params.seed=0,1", "write seed=0,1"),
         ("+hydra.sweeper.params.model.depth='2,3'", "write model.depth=2,3"),
         ("++hydra.sweeper.params.model.depth=2", "write model.depth=2"),
+        ("~hydra.sweeper.params.model.depth", "write model.depth=VALUE: with one value it is not searched"),
     ],
 )
 def test_a_parameter_has_its_own_key_on_the_command_line(line: str, remedy: str):
@@ -111,7 +113,7 @@ def test_parameters_in_groups_are_told_to_take_one_key(sweeper: str):
         (["hydra.sweeper.study_name=null"], "hydra.sweeper.study_name", "every study without a name"),
         (["seed=0,1", "hydra.sweeper.repeats=2"], "hydra.sweeper.repeats", "trials share seeds"),
         (["hydra.sweeper.full_trials=true"], "hydra.sweeper.full_trials", "should be a valid number"),
-        (["hydra.sweeper.n_trials=true"], "hydra.sweeper.n_trials", "should be a valid integer"),
+        (["hydra.sweeper.n_trials=true"], "hydra.sweeper.n_trials", "should be a valid number"),
     ],
 )
 def test_a_fault_behind_a_search_stands_at_its_key(recwarn, lines: list[str], key: str, problem: str):
@@ -125,6 +127,39 @@ def test_an_experiment_that_tests_is_asked_whether_a_search_is_to_test():
     assert "every trial would read the test split" in find_faults(*search)["trainer.test"]
     for choice in ("false", "true"):
         assert "trainer.test" not in find_faults(*search, f"trainer.test={choice}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "named", "key"),
+    [
+        (["search=rnn", "model=rnn", "experiment=transformer_vs_rnn", "seed=0"], "transformer_vs_rnn", "trainer.test"),
+        (["search=rnn", "seed=0,1"], None, "hydra.sweeper.repeats"),
+    ],
+)
+def test_a_study_that_has_begun_goes_on_though_its_trials_test_or_share_seeds(tmp_path, lines, named, key):
+    lines = [*lines, "data=synthetic", *FEW_CORNERS]
+    command = ("-m", *lines, f"hydra.sweep.dir={tmp_path}/${{hydra.sweeper.study_name}}", "hydra.sweeper.repeats=2")
+    assert list(find_faults(*command)) == [key]
+    folder = tmp_path / (named or name_study("rnn", lines))
+    folder.mkdir()
+    assert list(find_faults(*command)) == [key]
+    write_study_address(folder, folder.name, None, "python run.py")
+    assert find_faults(*command) == {}
+    assert list(find_faults(*command, "hydra.sweeper.study_name=other")) == [key]
+
+
+def test_numbers_of_a_sweeper_may_be_texts(monkeypatch):
+    monkeypatch.setenv("TASKS", "2")
+    given = (f"hydra.sweeper.{key}='${{oc.env:TASKS}}'" for key in ("n_jobs", "n_trials", "repeats", "epochs"))
+    assert find_faults("-m", "search=rnn", *given, *FEW_CORNERS) == {}
+    assert find_faults("-m", "search=rnn", "hydra.sweeper.devices_per_trial='1'", *FEW_CORNERS) == {}
+
+
+@pytest.mark.parametrize("search", ["transformer", "rnn", "both"])
+def test_a_search_without_its_budget_has_the_trials_of_all_searches(search: str):
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        lines = [f"search={search}", "hydra.sweeper.full_trials=null"]
+        assert compose("config", lines, return_hydra_config=True).hydra.sweeper.n_trials == 20
 
 
 def test_seeds_that_an_experiment_searches_are_not_repeated_but_a_fixed_one_is():
