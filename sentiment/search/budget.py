@@ -13,6 +13,9 @@ from typing import Any
 
 from sentiment.format import format_duration, format_number
 
+DEFAULT_TRIALS = 20
+"""Trials of a study of which nothing says how it ends."""
+
 UNLIMITED = 10**9
 """Trials of a study that only its budget ends."""
 

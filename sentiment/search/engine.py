@@ -18,6 +18,7 @@ from sentiment.errors import ConfigError, Fault
 from sentiment.format import format_duration, format_number, write_own_command
 from sentiment.private import begin_jobs
 from sentiment.search.application import application_of, find_home
+from sentiment.search.budget import DEFAULT_TRIALS
 from sentiment.search.check import check_search
 from sentiment.search.controller import Controller
 from sentiment.search.frozen import freeze
@@ -123,6 +124,7 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
     }
     told = {name: getattr(options, name) for name in END_KEYS if getattr(options, name) is not None}
     left, first = told.keys() - typed, "the command line"
+    is_default = left == told.keys() and options.n_trials == DEFAULT_TRIALS  # which is nobody's wish
     if left == told.keys():  # nothing is typed
         left, first = told.keys() & {"n_trials"} if options.limit else set(), "a budget"
     if is_population(options) and (options.n_trials is None or "n_trials" in left):
@@ -130,7 +132,7 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
         raise ConfigError([Fault("hydra.sweeper.n_trials", problem, "add hydra.sweeper.n_trials=8")])
     write = {"budget": format_duration}
     lines = {name: f"{name}={write.get(name, format_number)(value)}" for name, value in told.items()}
-    if left:
+    if left and not is_default:
         counted, unread = (
             " and ".join(lines[name] for name in told if (name in left) == is_left) for is_left in (0, 1)
         )

@@ -21,6 +21,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf, TPESamplerConfig
 from omegaconf import MISSING, OmegaConf
 
+from sentiment.search.budget import DEFAULT_TRIALS
 from sentiment.search.plugin.sweeper import StudySweeper
 
 MACHINERY = ("_target_", "_partial_", "defaults")
@@ -53,7 +54,7 @@ class StudySweeperConf(OptunaSweeperConf):
     _target_: str = "sentiment.search.plugin.sweeper.StudySweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "multivariate_tpe"}, {"pruner": "none"}])
 
-    n_trials: Any = 20
+    n_trials: Any = DEFAULT_TRIALS
     pruner: Any = MISSING
     margin: float = 0.0
     metric_names: Any = None

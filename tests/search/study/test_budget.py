@@ -17,7 +17,7 @@ from optuna.pruners import NopPruner
 from optuna.trial import TrialState, create_trial
 
 from sentiment.errors import ConfigError, RunPruned
-from sentiment.search.budget import UNLIMITED, Budget, Spending, read_duration
+from sentiment.search.budget import DEFAULT_TRIALS, UNLIMITED, Budget, Spending, read_duration
 from sentiment.search.engine import open_end
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.points import TARGET_KEY
@@ -521,6 +521,13 @@ def test_an_end_that_does_not_count_is_named(make_search, caplog, given, told):
     with caplog.at_level("INFO"):
         open_end(options, OmegaConf.create({"hydra": {"overrides": {"hydra": given}}}))
     assert caplog.messages == [f"The study ends with {told}"]
+
+
+def test_a_default_number_of_trials_beside_a_budget_is_nobodys_wish(make_search, caplog):
+    options = make_search(full_trials=20.0, n_trials=DEFAULT_TRIALS).options
+    with caplog.at_level("INFO"):
+        ended = open_end(options, OmegaConf.create({"hydra": {"overrides": {"hydra": []}}}))
+    assert (ended.n_trials, ended.full_trials, caplog.messages) == (None, 20.0, [])
 
 
 def test_a_population_has_to_have_a_size(make_search):
