@@ -37,6 +37,7 @@ FOLDER = Path(__file__).parent / "results"
 TABLES = {
     "transformer_synthetic": "transformer",
     "rnn_synthetic": "rnn",
+    "transformer_reviews": "transformer",
 }
 """Recorded tables, and the search in conf/search that they were drawn from."""
 
