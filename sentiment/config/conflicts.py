@@ -59,7 +59,7 @@ UNREAD: tuple[tuple[tuple[str, ...], Mapping[str, Callable[[Any], bool]]], ...] 
     (("hydra.sweeper.start",), {"hydra.sweeper.sampler._target_": lambda target: str(target).endswith(".GridSampler")}),
     (
         ("hydra.sweeper.repeat_value", "hydra.sweeper.seed_key"),
-        {"hydra.sweeper.repeats": lambda repeats: int(repeats) == 1},
+        {"hydra.sweeper.repeats": lambda repeats: repeats == 1},
     ),
     (
         tuple(f"hydra.sweeper.{key}" for key in ("start", "margin", "n_trials", "pruner", "sampler", "prior")),
@@ -301,7 +301,7 @@ def find_tested_trials(composed: DictConfig, typed: Collection[str]) -> list[Fau
 
 def find_shared_seeds(sweeper: DictConfig, searched: Collection[str]) -> list[Fault]:
     """Return the fault of seeds that are searched and repeated: the best would be the luckiest window of them."""
-    if int(sweeper.repeats) == 1 or sweeper.seed_key not in searched:
+    if sweeper.repeats == 1 or sweeper.seed_key not in searched:
         return []
     problem = f"counts up from each {sweeper.seed_key} that is searched, so that trials share seeds"
     return [Fault("hydra.sweeper.repeats", problem, f"leave one out: repeats, or the search over {sweeper.seed_key}")]
@@ -310,7 +310,7 @@ def find_shared_seeds(sweeper: DictConfig, searched: Collection[str]) -> list[Fa
 def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]:
     """Return the faults of keys that a sweeper names and no point has, and of limits on what no job measures."""
     faults = []
-    named = [("seed_key", int(sweeper.repeats) > 1), ("epochs_key", sweeper.epochs is not None)]
+    named = [("seed_key", sweeper.repeats > 1), ("epochs_key", sweeper.epochs is not None)]
     for option in [option for option, is_used in named if is_used]:
         if sweeper[option] not in known:
             fault = explain_unknown_key(str(sweeper[option]), known, {})

@@ -123,16 +123,16 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
         str(line).partition("=")[0].lstrip("+").removeprefix("hydra.sweeper.") for line in config.hydra.overrides.hydra
     }
     told = {name: getattr(options, name) for name in END_KEYS if getattr(options, name) is not None}
-    left, first = told.keys() - typed, "the command line"
-    is_default = left == told.keys() and options.n_trials == DEFAULT_TRIALS  # which is nobody's wish
+    left, first, is_wished = told.keys() - typed, "the command line", True
     if left == told.keys():  # nothing is typed
         left, first = told.keys() & {"n_trials"} if options.limit else set(), "a budget"
+        is_wished = options.n_trials != DEFAULT_TRIALS  # a default is nobody's wish
     if is_population(options) and (options.n_trials is None or "n_trials" in left):
         problem = "is the size of the population, and a budget alone leaves it open"
         raise ConfigError([Fault("hydra.sweeper.n_trials", problem, "add hydra.sweeper.n_trials=8")])
     write = {"budget": format_duration}
     lines = {name: f"{name}={write.get(name, format_number)(value)}" for name, value in told.items()}
-    if left and not is_default:
+    if left and is_wished:
         counted, unread = (
             " and ".join(lines[name] for name in told if (name in left) == is_left) for is_left in (0, 1)
         )

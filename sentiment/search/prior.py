@@ -49,15 +49,7 @@ def read_prior(
     Raises:
         ConfigError: Nothing can be learnt from it.
     """
-    if not sampler.endswith(LEARNERS):
-        problem = f"is set, and the sampler {sampler.rpartition('.')[2]} learns from no trials but its own"
-        raise ConfigError([Fault(KEY, problem, "choose hydra/sweeper/sampler=multivariate_tpe, tpe or gp")])
-    if list(history.directions) != list(directions):
-        problem = f"the objectives of {history.name} are better by {list(history.directions)}, here {list(directions)}"
-        raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
-    if names is not None and history.objectives is not None and tuple(names) != history.objectives:
-        problem = f"the objectives of {history.name} are {', '.join(history.objectives)}, here {', '.join(names)}"
-        raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
+    _require_comparable(history, directions, sampler, names)
     trials, lacking = [], set[str]()
     complete = [trial for trial in history.trials if trial.state == "complete"]
     copies = sum(trial.continues is not None for trial in complete)  # their points alone do not make what they have
@@ -87,3 +79,17 @@ def read_prior(
         problem += f"; {copies} copies in its population teach nothing" if copies else ""
         raise ConfigError([Fault(KEY, problem, "name a study of an overlapping space")])
     return trials
+
+
+def _require_comparable(
+    history: StudyHistory, directions: Sequence[str], sampler: str, names: Sequence[str] | None
+) -> None:
+    if not sampler.endswith(LEARNERS):
+        problem = f"is set, and the sampler {sampler.rpartition('.')[2]} learns from no trials but its own"
+        raise ConfigError([Fault(KEY, problem, "choose hydra/sweeper/sampler=multivariate_tpe, tpe or gp")])
+    if list(history.directions) != list(directions):
+        problem = f"the objectives of {history.name} are better by {list(history.directions)}, here {list(directions)}"
+        raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
+    if names is not None and history.objectives is not None and tuple(names) != history.objectives:
+        problem = f"the objectives of {history.name} are {', '.join(history.objectives)}, here {', '.join(names)}"
+        raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])

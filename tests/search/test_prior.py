@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 
 from sentiment.search import prior
 from sentiment.search.plugin.sweeper import StudyEndedError
-from sentiment.search.space.sampling import _level
+from sentiment.search.space.seen import _level
 from sentiment.search.study.current import current_trial
 
 SPACE = ("x=interval(-5,5)", "y=interval(-5,5)")

@@ -134,7 +134,7 @@ class SweepCallback(Callback):
 
         if self._study is None:
             objectives = dict(zip(list_objectives(config.objective), find_directions(config.objective), strict=True))
-            self._study = RunningStudy(state.name, _sweep_dir(config), objectives, int(config.hydra.sweeper.repeats))
+            self._study = RunningStudy(state.name, _sweep_dir(config), objectives, config.hydra.sweeper.repeats)
         return self._study
 
     def _start(self, config: DictConfig) -> None:
