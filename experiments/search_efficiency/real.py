@@ -3,11 +3,12 @@
     python experiments/search_efficiency/real.py --seeds 10 --seconds 180    # an hour of two idle cores
     python experiments/search_efficiency/real.py --draw                      # the table from what is there
     python experiments/search_efficiency/real.py trainer.max_epochs=3        # other trainings, for both
+    python experiments/search_efficiency/real.py data=imdb ...               # other reviews
 
-Both search the same space on the same synthetic reviews with two workers; after the time they are stopped (Ctrl-C).
-What had been found at a moment is the trial that was then the best on validation; how good it is, its accuracy on the
-2,000 test reviews tells, which no study sees. A study is appended to results/ as soon as it is over: the command goes
-on where it was interrupted.
+Both search the same space on the same reviews, synthetic ones if no others are named, with two workers; after the
+time they are stopped (Ctrl-C). What had been found at a moment is the trial that was then the best on validation; how
+good it is, its accuracy on the test reviews tells, which no study sees. A study is appended to results/ as soon as it
+is over: the command goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ from sentiment.tracking.result_file import RESULT_FILE, read_result
 FILE = "real.jsonl"
 
 TRAINING = [
-    "data.train_size=1500", "data.validation_fraction=0.2", "trainer.max_epochs=9", "trainer.patience=null",
-    "trainer.threads=1", "trainer.test=true", "tracking=none",
+    "trainer.max_epochs=9", "trainer.patience=null", "trainer.threads=1", "trainer.test=true", "tracking=none",
 ]  # fmt: skip
 """What every trial is; the test split is for the comparison alone, a study selects on validation."""
+
+REVIEWS = ["data.train_size=1500", "data.validation_fraction=0.2"]
+"""Where the overrides choose no other data: so many synthetic ones."""
 
 GRACE_SECONDS = 120
 
@@ -50,7 +53,8 @@ def list_commands(seed: int, folder: Path, overrides: Sequence[str]) -> dict[str
     """Return the arguments of run.py per policy."""
     search = OmegaConf.load(PROJECT_DIR / "conf" / "search" / "transformer.yaml").hydra.sweeper
     space = [f"{key}={value}" for key, value in search.params.items()]  # every combination is valid
-    common = [*TRAINING, *overrides, f"seed={seed}", f"hydra.sweep.dir={folder}", "hydra.sweeper.n_jobs=2"]
+    reviews = [] if any(override.startswith("data=") for override in overrides) else REVIEWS
+    common = [*TRAINING, *reviews, *overrides, f"seed={seed}", f"hydra.sweep.dir={folder}", "hydra.sweeper.n_jobs=2"]
     return {
         "stock": [
             "-m", "hydra/sweeper=optuna", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=transformer",

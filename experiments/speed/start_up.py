@@ -72,9 +72,10 @@ training.build_trainer = lambda settings, folder, callbacks, **rest: build(
 run.main()
 """
 
-HYDRA, COMMAND, STEP, MAIN = "import hydra", "run.py --cfg job", "Lightning, first step", "run.py, first step"
+HYDRA, BARE, COMMAND = "import hydra", "a bare Hydra program, --cfg job", "run.py --cfg job"
+STEP, MAIN = "a bare Lightning program, first step", "run.py, first step"
 
-GROUPS = {HYDRA: [HYDRA, COMMAND], STEP: [STEP, MAIN]}
+GROUPS = {HYDRA: [HYDRA, BARE, COMMAND], STEP: [STEP, MAIN]}
 """What each case is divided by, and the cases."""
 
 
@@ -84,12 +85,27 @@ def build_command(case: str, folder: Path) -> list[str]:
     where = [f"hydra.run.dir={own}", f"tracking.uri=sqlite:///{folder}/mlflow.db", "trainer.threads=1"]
     commands = {
         HYDRA: [sys.executable, "-c", f"import hydra; {TELL}"],
-        COMMAND: [sys.executable, "-c", f"import atexit; atexit.register(lambda: exec({TELL!r}))\n{LIKE_A_SCRIPT}"],
+        BARE: [sys.executable, "-c", f"{TELL_LAST}\n{BARE_PROGRAM}"],
+        COMMAND: [sys.executable, "-c", f"{TELL_LAST}\n{LIKE_A_SCRIPT}"],
         STEP: [sys.executable, "-c", PEER],
         MAIN: [sys.executable, "-c", OURS, *where],
     }
     return commands[case]
 
+
+TELL_LAST = f"import atexit; atexit.register(lambda: exec({TELL!r}))"
+
+BARE_PROGRAM = f"""
+import hydra, sys
+sys.argv = ["run.py", "--cfg", "job"]
+
+@hydra.main(config_path={str(PROJECT_DIR / "conf")!r}, config_name="config")
+def main(config):
+    pass
+
+main()
+"""
+"""Hydra alone on the same configuration, unchecked: it finds its plugins and composes."""
 
 LIKE_A_SCRIPT = f"""
 import runpy, sys
