@@ -3,11 +3,11 @@
     python experiments/speed/step.py                        # synthetic reviews, made as long as real ones
     python experiments/speed/step.py --data-path FOLDER     # the reviews of IMDB
 
-A Transformer 128 wide, 8 heads, 6 deep, 512 tokens; a recurrent network 128 wide; 45,000 words (synthetic reviews have
-fewer). Every network trains on the same batches of 32 reviews of similar length with the same optimizer, in turn, round
-by round; the control is ours once more. Each ratio is a peer's time over ours of the same round: above 1, ours is faster.
-On a CPU times are processor seconds. Our matrix products, timed one by one within a step, are the bound: nothing that
-makes the same ones is faster.
+A Transformer 128 wide, 8 heads, 6 deep, 512 tokens; a recurrent network 128 wide; 45,000 words (synthetic reviews
+have fewer). Every network trains on the same batches of 32 reviews of similar length with the same optimizer, in
+turn, round by round; the control is ours once more. Each ratio is a peer's time over ours of the same round: above 1,
+ours is faster. On a CPU times are processor seconds. Our matrix products, timed one by one within a step, are the
+bound: nothing that makes the same ones is faster.
 """
 
 from __future__ import annotations
