@@ -12,7 +12,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hydra import compose
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
@@ -46,6 +49,25 @@ def _parsed_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FileConfigSource, "load_config", load_config)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _merged_once() -> Iterator[None]:
+    """Hydra merges the same contents of the same files once in a test process: a quarter of a small study's time."""
+    merged: dict[bytes, bytes] = {}
+    merge = ConfigLoaderImpl._compose_config_from_defaults_list
+
+    def merge_once(loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
+        parts = [(default, repo.load_config(str(default.config_path))) for default in defaults]
+        key = pickle.dumps(parts)
+        if key not in merged:
+            merged[key] = pickle.dumps(merge(loader, defaults, repo))
+        config: DictConfig = pickle.loads(merged[key])
+        return config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_once)
         yield
 
 

@@ -84,8 +84,9 @@ POLICIES = [
     Policy("median, 20 trials", optuna.pruners.MedianPruner(), n_trials=20),
     Policy("default, 20 trials", PromotionPruner(3, 3), sampler=LATE_TPE, has_yardstick=True, n_trials=20),
     Policy("no pruning, random", sampler=RANDOM),
-    Policy("oracle", is_oracle=True),
-    Policy("oracle, random", is_oracle=True, sampler=RANDOM),
+    Policy("oracle", oracle_from=1),
+    Policy("oracle, random", oracle_from=1, sampler=RANDOM),
+    Policy("oracle from validation 3, random", oracle_from=3, sampler=RANDOM),
 ]
 BY_NAME = {policy.name: policy for policy in POLICIES}
 

@@ -75,7 +75,8 @@ class Policy:
         has_yardstick: Whether that trial runs to its end in a piece, as ``hydra.sweeper.start`` has it.
         n_trials: Trials at most; None: as many as the time allows.
         margin: Standard errors by which a trial has to be behind before it is pruned.
-        is_oracle: Trials end at their first validation unless their end, which the oracle knows, is the best so far.
+        oracle_from: Trials end at this validation, counted from 1, unless their end, which the oracle knows, is the best
+            so far; None: there is no oracle.
         in_batches: The stock sweeper: trials are drawn in batches of all workers, and a batch ends with its last trial.
         draws_again: Its sampler has other random numbers, on the same reviews: a control.
     """
@@ -89,7 +90,7 @@ class Policy:
     margin: float = 0.0
     in_batches: bool = False
     draws_again: bool = False
-    is_oracle: bool = False
+    oracle_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -185,11 +186,13 @@ class SimulatedSearch:
 class Oracle(BasePruner):
     """Knows how every training ends: the ceiling of what ending trials early can bring."""
 
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
+    def __init__(self, problem: Problem, validation: int) -> None:
+        self._problem, self._validation = problem, validation
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Prune what will not be the best."""
+        """Prune what will not be the best, from a validation on."""
+        if trial.last_step is None or trial.last_step + 1 < self._validation:
+            return False
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         best = max((float(one.values[0]) for one in complete), default=0.0)
         return self._problem.select(self._problem.landscape.find(trial.params))[0] <= best
@@ -307,7 +310,7 @@ def simulate(
     options |= {"n_trials": policy.n_trials, "n_jobs": workers, "study_name": "simulated"}
     options["margin"] = policy.margin
     sampler = FreshSampler({**policy.sampler, "seed": seed}, problem.space)
-    pruner = Oracle(problem) if policy.is_oracle else policy.pruner
+    pruner = policy.pruner if policy.oracle_from is None else Oracle(problem, policy.oracle_from)
     search = SimulatedSearch(read_options(options), problem.space, sampler, pruner, Path("simulated"))
     store = UnlockedStore(InMemoryStorage(), None, search)
     study = StoredStudy(store, search)
