@@ -54,7 +54,7 @@ def _parsed_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _merged_once() -> Iterator[None]:
-    """Hydra merges the same contents of the same files once in a test process: a quarter of a small study's time."""
+    """Hydra merges the same contents of the same files once in a test process: a quarter of a small study."""
     merged: dict[bytes, bytes] = {}
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
 
