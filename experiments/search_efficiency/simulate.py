@@ -75,8 +75,8 @@ class Policy:
         has_yardstick: Whether that trial runs to its end in a piece, as ``hydra.sweeper.start`` has it.
         n_trials: Trials at most; None: as many as the time allows.
         margin: Standard errors by which a trial has to be behind before it is pruned.
-        oracle_from: Trials end at this validation, counted from 1, unless their end, which the oracle knows, is the best
-            so far; None: there is no oracle.
+        oracle_from: Trials end at this validation, counted from 1, unless their end, which an oracle knows, is the
+            best so far; None: there is no oracle.
         in_batches: The stock sweeper: trials are drawn in batches of all workers, and a batch ends with its last trial.
         draws_again: Its sampler has other random numbers, on the same reviews: a control.
     """
