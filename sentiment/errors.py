@@ -208,7 +208,7 @@ def _write_one_line(error: BaseException) -> str:
 
 @contextmanager
 def refusing_exit() -> Iterator[None]:
-    """Take a job that ends its process, whatever the code, for one that failed: its sweep would end with it unheard.
+    """Turn `sys.exit` in a job into a failure of that job. Otherwise the whole sweep would end without a message.
 
     What interrupts the process goes through: Ctrl-C, of which Lightning makes an exit, and handlers of signals, whose
     codes are 128 and more; below 0 is submitit's, for a job that is queued again.

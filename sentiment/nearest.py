@@ -1,4 +1,4 @@
-"""The known name that a person most likely meant by one that nobody knows: for faults in keys, options and metrics."""
+"""Find the known name that is nearest to an unknown one, for the faults of keys, options and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is built once and kept in a folder, for all processes that need it: token caches, learned words."""
+"""Build a folder once for all processes that need its content: token caches, learned words."""
 
 from __future__ import annotations
 

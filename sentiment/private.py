@@ -1,8 +1,8 @@
-"""What the project takes from other packages though they do not promise it: all of that, here.
+"""All that the project uses of other packages without a promise that it stays.
 
-Private names, a few public ones that Hydra documents for its plugins alone, and what only its pre-release 1.4 has. A
-release of theirs may change any of it without notice: `tests/test_private.py` tries each and says who needs it. So as
-to import nothing heavy at start-up, each function imports what it needs.
+That is private names, a few public ones that Hydra documents for its plugins alone, and what only its pre-release 1.4
+has. A release may change any of it without notice: `tests/test_private.py` tries each and says who needs it. Each
+function imports what it needs, so that nothing heavy is imported at start-up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What torch's libraries keep cores and memory for, set before torch is imported."""
+"""Limit the cores and the memory that torch's libraries keep without using them; set before torch is imported."""
 
 from __future__ import annotations
 

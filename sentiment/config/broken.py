@@ -1,4 +1,4 @@
-"""Files and arguments that break whatever reads them, as one fault each: which file and line, why, what to do."""
+"""Report files and arguments that cannot be read, as one fault each: which file and line, why, what to do."""
 
 from __future__ import annotations
 

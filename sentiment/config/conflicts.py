@@ -1,4 +1,4 @@
-"""Faults between keys of a command that are right each by itself."""
+"""Faults of keys that are valid alone and contradict each other."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def find_wrong_direction(composed: DictConfig) -> list[Fault]:
 
 
 def find_other_names(composed: DictConfig) -> list[Fault]:
-    """Return the fault of names by which a study would call its objectives what they are not."""
+    """Return the fault of metric names that differ from the objectives."""
     written = OmegaConf.select(composed, "hydra.sweeper.metric_names")
     names = list_objectives(OmegaConf.select(composed, "objective"))
     if written is None or not names or tuple(map(str, written)) == names:
@@ -300,7 +300,7 @@ def find_tested_trials(composed: DictConfig, typed: Collection[str]) -> list[Fau
 
 
 def find_shared_seeds(sweeper: DictConfig, searched: Collection[str]) -> list[Fault]:
-    """Return the fault of seeds that are searched and repeated: the best would be the luckiest window of them."""
+    """Return the fault of seeds that are searched and repeated: neighbouring trials would share seeds."""
     if sweeper.repeats == 1 or sweeper.seed_key not in searched:
         return []
     problem = f"counts up from each {sweeper.seed_key} that is searched, so that trials share seeds"

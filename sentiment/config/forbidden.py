@@ -1,6 +1,6 @@
 """What a configuration may not ask of Hydra: to run a program, to write outside its folders, to keep a password.
 
-Hydra itself constructs nothing but what `run.py` trusts; here is what its plain values could do.
+Hydra itself refuses to construct objects that `run.py` does not trust; here its plain values are checked.
 """
 
 from __future__ import annotations

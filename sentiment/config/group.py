@@ -1,4 +1,4 @@
-"""What the settings classes of config groups build on: built-in ones and those of sentiment/extensions/."""
+"""Base classes for the settings of config groups, built-in ones and those of sentiment/extensions/."""
 
 from __future__ import annotations
 

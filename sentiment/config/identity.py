@@ -1,4 +1,4 @@
-"""Which settings make a run the run it is: two runs that agree in them compute the same."""
+"""Which settings identify a run: two runs that agree in them compute the same result."""
 
 from __future__ import annotations
 

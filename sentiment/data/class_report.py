@@ -1,4 +1,4 @@
-"""The classes of a run and their counts, and what about them looks like a slip."""
+"""Log the classes of a run with their counts, and warn of classes that look like a mistake."""
 
 from __future__ import annotations
 

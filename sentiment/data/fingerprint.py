@@ -1,4 +1,4 @@
-"""Identify data by content, so that a moved file keeps its token cache and a changed one loses it; reviews, too."""
+"""Identify files and reviews by their content: a moved file keeps its token cache, a changed file gets a new one."""
 
 from __future__ import annotations
 

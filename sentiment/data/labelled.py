@@ -1,4 +1,4 @@
-"""Labelled reviews for a model that is there already: their labels are matched with its classes."""
+"""Labelled reviews for a trained model: their labels are matched with its classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a result is the same: the code and the data behind it, and a record taken over from an equal run."""
+"""Identify the code and the data that a result depends on, and take over the record of an equal run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def identify_code(config: DictConfig) -> str:
 
 @cache
 def digest_code() -> str:
-    """Return the same, of which a process has one."""
+    """Return the digest; computed once per process."""
     from sentiment.tracking.environment import LIBRARIES
 
     folders = [PROJECT_DIR / "sentiment" / name for name in CODE]

@@ -1,4 +1,4 @@
-"""The trained models that a run needs: found, and read."""
+"""Find and read the trained models that a run needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def list_models(settings: Settings) -> list[tuple[str, str]]:
 
 
 def find_missing_models(settings: Settings) -> list[Fault]:
-    """Return a fault for each trained model that a run would look for in vain."""
+    """Return a fault for each trained model that does not exist."""
     uri, is_try = settings.tracking.uri, settings.trainer.debug is not None
     faults = [(key, _explain_missing(name, uri, is_try)) for key, name in list_models(settings)]
     return [Fault(key, *problem) for key, problem in faults if problem is not None]

@@ -1,4 +1,4 @@
-"""What a trial's study hears of training."""
+"""Report a run's metrics to the study of its trial."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PROGRESS_SECONDS = 2.0
 def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> TrialReporter:
     """Let a trial's study watch one training run.
 
-    A model that is fitted in one go has a single validation, at its end: there is nothing left to prune, and a pruner
-    that took it for a first epoch would hold networks against it.
+    A model that is fitted in one go has a single validation, at its end: it cannot be pruned, and a pruner would
+    compare the first epoch of networks with it.
 
     Raises:
         ConfigError: The trial is to pause, and the run would write no checkpoint.

@@ -188,7 +188,7 @@ def read_inputs(
 
 
 def _tell_before(trial: RunningTrial | None, note: str) -> None:
-    """Tell how far it is with what comes before a trial's own training, of which nothing is done."""
+    """Report progress 0 with a note while data, words or teachers are prepared."""
     if trial is not None:
         trial.progress(0.0, note)
 

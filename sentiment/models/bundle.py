@@ -77,7 +77,7 @@ class _Settings(_Version):
     @pydantic.field_validator("model", mode="before")
     @classmethod
     def without_removed_keys(cls, model: object) -> object:
-        """Leave out keys of earlier versions that say nothing."""
+        """Drop removed keys whose value is null."""
         if not isinstance(model, dict):
             return model
         for key in (key for key in model if f"model.{key}" in REMOVED and model[key] is not None):

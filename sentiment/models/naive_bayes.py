@@ -1,4 +1,4 @@
-"""What the n-grams of a review say by naive Bayes, as features of its words."""
+"""Naive-Bayes ratios of the n-grams of a review, as features of its words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recurrent rival: a text classifier of LSTM or GRU layers."""
+"""A text classifier of LSTM or GRU layers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a run's words are learned with: the settings of a training of their own, and the texts as pieces of reviews.
+"""The settings and the texts with which a run's words are learned, in a training of their own.
 
-Runs that differ in nothing of it share what is learned: pooling, dropout, the head, and all of the classification's
-own training are no part of it.
+Runs whose plans are equal share the learned words. Pooling, dropout, the head, and the settings by which classes are
+learned are no part of the plan.
 """
 
 from __future__ import annotations

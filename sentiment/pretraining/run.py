@@ -163,7 +163,10 @@ def learn_words(
 
 
 def _note_code(folder: Path, code: str) -> str:
-    """Note the code that trains; return all whose checkpoint goes on, of which several are the code of no run."""
+    """Note the code that trains; return the digests of all code versions that trained this checkpoint.
+
+    They are separated by spaces: words that several versions trained are taken for those of none.
+    """
     file = folder / CODE_FILE
     earlier = file.read_text().split() if file.exists() and (folder / CHECKPOINTS / LAST_FILE).exists() else []
     codes = " ".join(dict.fromkeys([*earlier, code]))

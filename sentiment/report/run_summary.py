@@ -1,4 +1,4 @@
-"""How a run ends on the screen: its answer, where it lies, and the commands that come next."""
+"""What is printed when a run ends: its metrics, its folder, and the commands that come next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sweep engine: an Optuna study behind a Hydra sweeper that prunes, never waits, survives and resumes.
+"""The sweep engine: an Optuna study behind a Hydra sweeper that keeps all workers busy, prunes and resumes.
 
 For any Hydra application: select the sweeper with ``hydra/sweeper=study``. Where this package is installed, that is
 all; where it is only importable, call `register` before ``hydra.main``. What the engine may ask an application about

@@ -57,7 +57,7 @@ class Application:
 
 
 searchable = Application
-"""The decorator by its name: what it tells is told of a task function, and of others it changes nothing."""
+"""The class as a decorator: it sets ``task.application`` and returns the task itself."""
 
 
 def application_of(task: Callable[..., Any]) -> Application:

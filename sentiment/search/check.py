@@ -1,4 +1,4 @@
-"""Whether a whole search can be run: every corner of its space composes, and what its options name is there."""
+"""Check a search before it runs: every corner of its space composes, and all that its options name exists."""
 
 from __future__ import annotations
 

@@ -63,11 +63,11 @@ class LiveTable(Observer):
         self._draw(state)
 
     def trial_paused(self, trial: FrozenTrial, state: StudyState) -> None:
-        """Draw."""
+        """Draw the table anew."""
         self._draw(state)
 
     def waited(self, state: StudyState) -> None:
-        """Draw."""
+        """Draw the table anew, with the time that passed."""
         self._draw(state)
 
     def study_ended(self, state: StudyState) -> None:

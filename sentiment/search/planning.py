@@ -46,7 +46,7 @@ CODE_KEY = "study:code"
 """System attribute of a trial: digest of the code that its result depends on, or `SEVERAL`."""
 
 SEVERAL = "several"
-"""Stands for the code of a trial that was begun under one and went on under another: it has the identity of neither."""
+"""Code of a trial that was trained by more than one version of the code. Its result is never reused."""
 
 IDENTITY_VERSION = 2
 """Raise it when what is compared changes: older results are then trained again."""

@@ -1,4 +1,4 @@
-"""What an earlier study teaches the sampler of another: its trials, as points of this space; here they count nothing.
+"""Trials of an earlier study from which the sampler of this one learns; they do not count as trials of this one.
 
 It helps where the same settings are good in both: other data of the same kind, fewer epochs, a part of the reviews. It
 misleads where a parameter means something else by now, or where another objective decides.

@@ -1,4 +1,4 @@
-"""What a configuration sets beside a search: the settings that its trials share."""
+"""The settings that all trials of a search share: those of the configuration that the search does not choose."""
 
 from __future__ import annotations
 

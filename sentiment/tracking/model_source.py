@@ -1,4 +1,4 @@
-"""From what a person calls a model to the files that prediction needs."""
+"""Find the files of a trained model by what people type: a folder, a run, or a registered version."""
 
 from __future__ import annotations
 

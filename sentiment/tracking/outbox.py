@@ -1,4 +1,4 @@
-"""What MLflow is to have of a run is noted in the run's folder first: nothing that MLflow does stands in a run's way.
+"""All that MLflow is to record of a run is noted in the run's folder first, so that MLflow cannot delay or end a run.
 
 ``mlflow.jsonl`` has a line for everything that is to be delivered, in order; ``mlflow.json`` says how far delivery has
 come, and which run in MLflow it goes to. Who runs a job writes the first, who delivers (the command that started the

@@ -1,4 +1,4 @@
-"""Runs that are over, found by what a person would call them: a folder, ``NAME/NUMBER``, or an MLflow run id."""
+"""Find runs that have ended by what people type: a folder, ``NAME/NUMBER``, or an MLflow run id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics of a split, from torchmetrics; what the split's classes leave undefined is NaN, and no objective."""
+"""The metrics of a split, from torchmetrics; one that the split's classes leave undefined is NaN, and no objective."""
 
 from __future__ import annotations
 

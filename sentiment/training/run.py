@@ -283,8 +283,8 @@ def write_bundle(
 ) -> Path:
     """Write all that prediction needs; return the folder. The network reads `max_tokens` of a review, or all (None).
 
-    `start` is the trained model that it started from: what that one learned from, this one has, too; and so it is with
-    those that taught it.
+    `start` is the trained model that it started from. The bundle also lists the reviews that `start` and the teachers
+    learned from.
     """
     data, tokenizer_json = settings.data, corpus.tokenizer.to_json()
     cutting = max_tokens, data.keep, data.head_fraction

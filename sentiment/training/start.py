@@ -63,7 +63,7 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
 
 
 def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str]:
-    """Say how many of the reviews that a run is measured by the trained model has learned from; nothing: none of them.
+    """Return a warning for each split of the run that holds reviews which the trained model has seen, or may have.
 
     Splits are drawn by `data.split_seed`: with another one, they are other reviews. A validation review that selected
     the trained model as well may select again; one whose tokens are those of a training review of the run is known to

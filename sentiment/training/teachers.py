@@ -1,4 +1,4 @@
-"""Learn from trained models what they make of reviews without labels (``trainer.teachers``).
+"""Learn from the answers of trained models to reviews without labels (``trainer.teachers``).
 
 A run with teachers learns the mean of their probabilities for each review without a label, beside the labels of the
 others (Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network"; Xie et al. 2020, "Self-training

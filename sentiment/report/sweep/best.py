@@ -1,4 +1,4 @@
-"""The best trial of a sweep: which one it is, and what is left of it."""
+"""Choose the best trial of a sweep, and read its record."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What the parent run of a sweep says, and who says it where the command of a plain multirun was killed.
+"""Describe a sweep on its parent run, and close what the killed command of a plain multirun left open.
 
-A killed command leaves jobs and a parent that run for ever. The next multirun beside it closes them, or the report.
+A killed command leaves records of jobs and a parent run that say RUNNING. The next multirun in a folder beside it
+closes them, or `report` does.
 """
 
 from __future__ import annotations

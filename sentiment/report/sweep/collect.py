@@ -169,10 +169,18 @@ def collect_records(
 ) -> SweepTable:
     """Make the table of records, and of their study where there is one; arguments as in `collect_sweep`.
 
-    The history `is_copy` where it is what MLflow was told when a command on the study last ended. Without one, jobs may
-    be `judged_over` a limit.
     Records of trials whose points were tried again are left out, but for those whose results other trials have: the
     later ones stand for them.
+
+    Args:
+        records: Records of the sweep's jobs.
+        name: The sweep's name.
+        objectives: As in `collect_sweep`.
+        history: The study; None: the sweep is no study, or its storage is gone.
+        command: As in `collect_sweep`.
+        is_at_work: Whether the sweep's command runs.
+        is_copy: The history is MLflow's copy, made when a command last ended.
+        judged_over: Jobs over a limit, where there is no history.
     """
     if history is not None and history.replaced:
         named = {job for trial in history.trials for job in trial.jobs}

@@ -1,4 +1,4 @@
-"""What a command would run in its study as it stands: by the study's own rules, which read here and write nothing."""
+"""Find what a command would still run in its study, by the study's own rules and without writing anything."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a study is about: its space and its fixed settings, so that nobody goes on with another study by mistake.
 
-A space may change, its constraints with it: the trials that are points of the new one count, and the points that no
-trial has are run. Another sampler or pruner is told. Nothing else may change without a word.
+The space and its constraints may change: the trials that are points of the new space count, and its points that no
+trial has are run. Another sampler or pruner is logged. Any other change is refused, or needs ``allow_changes``.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Jaderberg et al. 2017, Population Based Training of Neural Networks. All trials of the population train side by side,
 and pause every so many reports. Then one of the worst gives its place to a copy of one of the best (*exploit*): a new
-trial that goes on from its checkpoint, with some numbers changed (*explore*). What such a trial ends with is due to all
-settings that its line has had.
+trial that goes on from its checkpoint, with some numbers changed (*explore*). The result of such a trial depends on
+all settings that it and those before it in its line were trained with.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which of the trials that have come to a rung are the best: by their objective, or by fronts of several.
 
-Who is known to break a limit stands behind all who are not, by how much it is above (Deb 2000, An efficient constraint
-handling method for genetic algorithms).
+Trials that are known to break a limit rank behind all others, ordered by how much they are above it (Deb 2000, An
+efficient constraint handling method for genetic algorithms).
 """
 
 from __future__ import annotations

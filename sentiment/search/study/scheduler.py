@@ -1,4 +1,4 @@
-"""What pauses trials at checkpoints and chooses which of them go on: the contract of promotion and of populations."""
+"""Interface of the pruners that pause trials at checkpoints and choose which go on: promotion and populations."""
 
 from __future__ import annotations
 

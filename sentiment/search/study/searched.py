@@ -1,4 +1,4 @@
-"""What a stored study has to know of its search; `sentiment.search.search.Search` has it all."""
+"""Protocols for what a stored study has to know of its search; `sentiment.search.search.Search` fulfils them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Results that studies share: what one has finished, another in a folder beside it need not run again.
 
 Each finished job leaves a small file under its identity (settings, seed, data and code), next to the studies' folders,
-and the identity in its own folder, which may come to hold another job, of a study or of none. A study that comes to an
-equal job takes over the whole folder of that job, so that all that reads folders finds the job's record, model and
-predictions as if it had run there.
+and the identity in its own folder, as another job may use that folder later. A study that comes to an equal job takes
+over the whole folder of that job, so that all that reads folders finds the job's record, model and predictions as if it
+had run there.
 """
 
 from __future__ import annotations

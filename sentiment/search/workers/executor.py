@@ -1,4 +1,4 @@
-"""What runs jobs: the contract, the simplest kind, in the study's own process, and handing over without a break."""
+"""Executors run jobs: their interface, the one in the study's own process, and a hand-over that no signal breaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For how long a job may take, and for how long it may not get on."""
+"""How long a job may take, and how long it may go without progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Ray cluster that jobs run on: reached once, asked whether it can run them at all, and left."""
+"""The Ray cluster that jobs run on: connect to it once, check that it can run them, disconnect."""
 
 from __future__ import annotations
 

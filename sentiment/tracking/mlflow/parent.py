@@ -1,7 +1,7 @@
 """The parent run of a sweep: one MLflow run that the runs of all jobs hang from.
 
-What its tags and numbers say is derived elsewhere, from the sweep's table; here they are written, and whatever of their
-families is not said any more is deleted, so that nothing of an earlier start stays.
+Its tags and numbers are computed elsewhere, from the sweep's table. Here they are written, and those that an earlier
+start wrote and that no longer hold are deleted.
 """
 
 from __future__ import annotations

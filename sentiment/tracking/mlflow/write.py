@@ -1,4 +1,4 @@
-"""What a run looks like in MLflow: params, tags and files of any number and length, of which nothing may be cut."""
+"""Write params, tags and files of a run to MLflow, of any number and length, without cutting any."""
 
 from __future__ import annotations
 

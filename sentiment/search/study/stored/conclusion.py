@@ -1,4 +1,4 @@
-"""What the end of its jobs makes of a trial: written by the command that ends it, shown to who only reads the study."""
+"""How a trial ends, by how its jobs ended: the command that ends it writes this, and readers of the study show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command joins a study: held against what the study is about, which grows with it, and said what has changed."""
+"""Join a stored study: compare the search with the stored definition, store the grown one, log the changes."""
 
 from __future__ import annotations
 

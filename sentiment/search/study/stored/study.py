@@ -149,7 +149,7 @@ class StoredStudy:
 
     @property
     def is_served(self) -> bool:
-        """Whether all trials that this command is to see to have ended, but those that are paused for good."""
+        """Whether every trial of this command has ended or stays paused."""
         return self._agenda.is_served(self.trials())
 
     def describe_left(self) -> str:
