@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -151,6 +152,14 @@ def test_imports_go_against_the_flow_only(path: Path):
     packages = {name.split(".")[1] for name in read_own_imports(path) if "." in name} - {*BASE, "exits"}
     allowed = set() if package is None else set(FLOW[: FLOW.index(package) + 1])
     assert packages <= allowed
+
+
+def test_the_map_of_the_layers_names_them_all():
+    text = (PROJECT_DIR / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    layers = text.partition("## Layers")[2].partition("```text\n")[2].partition("```")[0]
+    base, _, flow = layers.partition("\n\n")
+    assert {*BASE} <= {*re.findall(r"\w+", base)}
+    assert {*FLOW, "exits"} <= {*re.findall(r"\w+", flow)}
 
 
 def test_the_base_knows_nothing_of_the_project():

@@ -1,8 +1,8 @@
 """The sweep engine: an Optuna study behind a Hydra sweeper that keeps all workers busy, prunes and resumes.
 
 For any Hydra application: select the sweeper with ``hydra/sweeper=study``. Where this package is installed, that is
-all; where it is only importable, call `register` before ``hydra.main``. What the engine may ask an application about
-its configurations is told by a decorator, `sentiment.search.application.searchable`.
+all; where it is only importable, call `register` before ``hydra.main``. The decorator
+`sentiment.search.application.searchable` tells the engine what it has to know of an application's configurations.
 """
 
 from __future__ import annotations
