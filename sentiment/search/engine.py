@@ -23,7 +23,7 @@ from sentiment.search.check import check_search
 from sentiment.search.controller import Controller
 from sentiment.search.frozen import freeze
 from sentiment.search.options import StudyOptions, is_population
-from sentiment.search.planning import JobPlanner, require_same_data
+from sentiment.search.planning import JobPlanner, require_same_data, warn_of_changed_code
 from sentiment.search.progress import ApplicationObserver, EventLines, Observer
 from sentiment.search.search import Search
 from sentiment.search.space.hub import require_named_by_a_person
@@ -78,7 +78,7 @@ def run_study(
         assert isinstance(study.search, Search), "with the parameters' names in this study"
         planner = JobPlanner(study.search, study, application)
         require_same_data(study.search, study.name, study.look().standing, application)
-        planner.tell_of_other_code(study.look().standing)
+        warn_of_changed_code(study.search, study.store, study.look().standing, application)
         study.search.tell_of_late_starts(study.trials())
         Controller(study, executor, planner, observers).run()
         if not study.store.is_to_stop:  # on request: it may yet come to a trial within the limits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from hydra.errors import HydraException
@@ -13,13 +14,14 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import SentimentError
+from sentiment.format import join_names
 from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.options import StudyOptions
 from sentiment.search.search import Search
 from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import Changes, Key, make_key
-from sentiment.search.study.definition import SHOWN, refuse_other_data
+from sentiment.search.study.definition import refuse_other_data
 from sentiment.search.study.limits import list_undescribed
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_described, read_repeats
 from sentiment.search.study.population import find_origin
@@ -27,6 +29,7 @@ from sentiment.search.study.shared_results import SharedResult, SharedResults
 from sentiment.search.study.spending import EPOCHS_KEY
 from sentiment.search.study.stored.claims import ClaimedTrial
 from sentiment.search.study.stored.endings import give_result
+from sentiment.search.study.stored.store import COMMIT_KEY, TrialStore
 from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.search.workers.job import Job, number_job, read_subdir, resolving
@@ -106,6 +109,36 @@ def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], 
         raise refuse_other_data(name, changed)
 
 
+def warn_of_changed_code(
+    search: Search, store: TrialStore, trials: Sequence[FrozenTrial], application: Application
+) -> None:
+    """Say which trials have a result of other code, and from which commits they are.
+
+    Where the application identifies its code, that decides: a commit does not tell one uncommitted change from another,
+    and may change nothing that a result depends on.
+    """
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    if not ended:
+        return
+    code = None if application.identify_code is None else application.identify_code(search.config)
+    known = [trial for trial in ended if code is not None and trial.values and CODE_KEY in trial.system_attrs]
+    other = [str(trial.number) for trial in known if trial.system_attrs[CODE_KEY] != code]
+    unequal = [trial for trial in ended if code is None or trial.system_attrs.get(CODE_KEY) != code]
+    commits = Counter(trial.system_attrs.get(COMMIT_KEY) for trial in unequal)
+    listed = [f"{count} at {commit}" for commit, count in commits.most_common() if commit not in (None, store.commit)]
+    told = []
+    if other:
+        told.append(
+            f"The code that results depend on has changed since {len(other)} of {len(known)} finished trials "
+            f"({join_names(other)}); they count all the same. Another study runs them again: "
+            "hydra.sweeper.study_name=NAME."
+        )
+    if listed and store.commit is not None:
+        told.append(f"Trials of other code: {', '.join(listed)}; now it is {store.commit}.")
+    if told:
+        log.log(logging.WARNING if other else logging.INFO, "%s", " ".join(told))
+
+
 class JobPlanner:
     """Plans the jobs of a study.
 
@@ -127,24 +160,6 @@ class JobPlanner:
         self._shared = SharedResults(search.study_dir) if is_shared else None
         self._changes = Changes()
         self._known: dict[str, tuple[FrozenTrial, int]] = {}  # identity of a complete job to its trial and repeat
-
-    def tell_of_other_code(self, trials: Sequence[FrozenTrial]) -> None:
-        """Say which trials have a result of other code: a commit does not tell one uncommitted change from another."""
-        identify = self._application.identify_code
-        ended = [trial for trial in trials if trial.values and CODE_KEY in trial.system_attrs]
-        if identify is None or not ended:
-            return
-        code = identify(self._search.config)
-        other = [str(trial.number) for trial in ended if trial.system_attrs[CODE_KEY] != code]
-        if other:
-            listed = ", ".join(other[:SHOWN]) + (", ..." if len(other) > SHOWN else "")
-            log.warning(
-                "The code that results depend on has changed since %d of %d finished trials (%s); they count all the "
-                "same. Another study runs them again: hydra.sweeper.study_name=NAME.",
-                len(other),
-                len(ended),
-                listed,
-            )
 
     def plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         """Compose one repeat of a trial.

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sentiment.errors import SentimentError
+from sentiment.search import engine
 from sentiment.search.application import searchable
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
@@ -134,6 +135,21 @@ def test_a_study_tells_which_trials_have_results_of_other_code(study, applicatio
             study("one", "x=1,2,3", f"hydra.sweeper.n_trials={total}")
         assert caplog.text.count("has changed since 2 of") == expected
     assert application.take() == [(1, 0), (2, 0), (3, 0)]
+
+
+def test_other_code_is_told_once_with_its_commits_and_another_commit_of_equal_code_is_not(
+    study, application, caplog, monkeypatch
+):
+    for commit, code in [("one", "first"), ("two", "first"), ("three", "second")]:
+        monkeypatch.setattr(engine, "read_commit", lambda home, commit=commit: commit)
+        application.code = code
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "sentiment"):
+            study("one")
+        told = [record.getMessage() for record in caplog.records if record.name.endswith("planning")]
+        assert len(told) == (code == "second")
+    assert "has changed since 2 of 2 finished trials (0, 1)" in told[0]
+    assert told[0].endswith("Trials of other code: 2 at one; now it is three.")
 
 
 @pytest.mark.parametrize("later", [["second"], ["second", "first"]])

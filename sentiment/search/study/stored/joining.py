@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from sentiment.search.space.points import make_key
 from sentiment.search.study.agenda import Agenda, Ledger
 from sentiment.search.study.definition import Definition, compare, describe_other_way, require_same_limits
 from sentiment.search.study.searched import GrowingSearch, Searched
-from sentiment.search.study.stored.store import COMMIT_KEY, DEFINITION_KEY, START_KEY, TrialStore
+from sentiment.search.study.stored.store import DEFINITION_KEY, START_KEY, TrialStore
 
 log = logging.getLogger(__name__)
 
@@ -102,15 +101,6 @@ def _enqueue(
         store.study.enqueue_trial(start.point, user_attrs={START_KEY: start.label})
     if starts:
         log.info("Tried first: %s.", "; ".join(start.label for start in starts))
-
-
-def tell_of_other_code(store: TrialStore) -> None:
-    """Say which code the trials that have ended came from, where it is not the code that runs now."""
-    ended = [trial.system_attrs.get(COMMIT_KEY) for trial in store.trials() if trial.state.is_finished()]
-    others = Counter(commit for commit in ended if commit not in (None, store.commit))
-    if store.commit is not None and others:
-        listed = ", ".join(f"{count} at {commit}" for commit, count in others.most_common())
-        log.info("Trials of other code: %s; now it is %s.", listed, store.commit)
 
 
 def describe_growth(search: Searched, agenda: Agenda, trials: Sequence[FrozenTrial]) -> str:

@@ -22,7 +22,7 @@ from sentiment.search.study.searched import GrowingSearch, Searched
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored.claims import ClaimedTrial, claim
 from sentiment.search.study.stored.endings import give_up_paused, release, settle
-from sentiment.search.study.stored.joining import describe_growth, join, tell_of_other_code
+from sentiment.search.study.stored.joining import describe_growth, join
 from sentiment.search.study.stored.store import TrialStore, list_commands
 from sentiment.search.study.trial import OVER, PROGRESS_KEY, STOP_KEY, TrialAddress, read_folder, read_seconds
 
@@ -102,7 +102,6 @@ class StoredStudy:
         self.search, changes = join(self.store, search)
         self._agenda = Agenda(self.search, self._failed_before, self.spent)
         self.store.write_attribute(BUDGET_KEY, asdict(self._budget))
-        tell_of_other_code(self.store)
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
             log.info("%s", describe_growth(self.search, self._agenda, self.trials()))
