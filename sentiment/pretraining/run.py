@@ -44,7 +44,6 @@ from sentiment.training.run import (
     build_trainer,
     fit,
     set_global_state,
-    wants_progress_bar,
 )
 
 log = logging.getLogger(__name__)
@@ -196,15 +195,14 @@ def train_words(
             plan.pretrain, network=network, counts=count_words(pieces.train, size)
         )
         module = WordsModule(objective, plan.optimizer, plan.scheduler, plan.seed)
-        show_bar = wants_progress_bar(plan.trainer)
-        reporting = build_reporting(plan, reporter, show_bar=show_bar)
+        reporting = build_reporting(plan, reporter)
         checkpoints = folder / CHECKPOINTS
         # The folder's name is the fingerprint; on another device, other numbers are drawn and a training begins anew.
         device = plan.trainer.accelerator, plan.trainer.precision, plan.trainer.deterministic
         identity = Identity(f"{folder.name} {device}", folder.name)
         last = LastCheckpoint(checkpoints, plan.trainer.max_epochs, lambda _: identity, reporter, enabled=True)
         callbacks = [reporting, build_selection(plan, checkpoints), last]
-        trainer = build_trainer(plan, folder, callbacks, show_bar=show_bar, parts=PARTS)
+        trainer = build_trainer(plan, folder, callbacks, parts=PARTS)
         try:
             fit(trainer, module, build_data(plan, pieces, PARTS), reporting, last)
         except NonFiniteLossError as error:

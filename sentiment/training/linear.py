@@ -30,7 +30,7 @@ from sentiment.training.naive_bayes import fit_linear
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import write_line
 from sentiment.training.result import RunResult, TestPredictions
-from sentiment.training.run import write_bundle
+from sentiment.training.run import save_run_bundle
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
             device=torch.device("cpu"),
             precision=nullcontext(),
         )
-        bundle = write_bundle(output_dir / "model", settings, corpus, network, max_tokens=None)  # as in training
+        bundle = save_run_bundle(output_dir / "model", settings, corpus, network, max_tokens=None)  # as in training
     return RunResult(
         metrics={**metrics, "time/latency_ms": latency_ms},
         parameters=parameters,

@@ -105,64 +105,73 @@ def train_replica(
     All of them take the same steps: each hears of the same metrics, and its reporter has to answer as the others'.
     Arguments and errors are those of `train_and_test`.
     """
-    device = name_device(settings)
+    device, folder = name_device(settings), output_dir / CHECKPOINTS
     set_global_state(settings.seed, settings.trainer)
     with lightning_setup():
         data, module = build_data(settings, corpus), build_module(settings, corpus)
         learn_ratios(module.network, data.list_training(), len(corpus.class_names))
-        origins = [take_start(module.network, settings, corpus, start, words)]
-        origins += [] if corpus.lessons is None else [corpus.lessons.fingerprint]
-        is_new = not (output_dir / CHECKPOINTS / LAST_FILE).exists()
-        if is_new and find_option(settings.model).code is not None:
-            # What no bundle can hold of a network of one's own is said now.
-            with TemporaryDirectory(dir=output_dir, prefix=".") as trial:
-                write_bundle(Path(trial) / "model", settings, corpus, module.network, settings.data.max_tokens, start)
-        show_bar = wants_progress_bar(settings.trainer)
-        reporting = build_reporting(settings, reporter, show_bar=show_bar)
-        mode = settings.trainer.debug
-        is_on_gpu = choose_device(settings.trainer).type == "cuda"
-        profiler = StepProfiler(output_dir / "profile", is_on_gpu=is_on_gpu) if mode == "profile" else None
-        folder = output_dir / CHECKPOINTS
-        selected = folder / BEST_FILE
-        last = LastCheckpoint(
-            folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
-            enabled=bool(settings.trainer.resume), started_from=" ".join(filter(None, origins)),
-            tokenizer_json=corpus.tokenizer.to_json(), origin=None if origin is None else origin / CHECKPOINTS,
-        )  # fmt: skip
+        started_from = take_start(module.network, settings, corpus, start, words)
+        _require_savable(settings, corpus, module.network, output_dir, start)
+        reporting = build_reporting(settings, reporter)
+        last = _build_last(settings, corpus, folder, reporter, started_from, origin)
+        callbacks = [*list_callbacks(settings.trainer.debug), reporting, build_selection(settings, folder), last]
+        trainer = build_trainer(settings, output_dir, callbacks, profiler=_build_profiler(settings, output_dir))
         parameters = count_parameters(module.network)
-        callbacks = [*list_callbacks(mode), reporting, build_selection(settings, folder), last]
-        trainer = build_trainer(settings, output_dir, callbacks, show_bar=show_bar, profiler=profiler)
         where = "; ".join(filter(None, [device, describe_load()]))
         log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", where)
         fit(trainer, module, data, reporting, last)
-        if profiler is not None:
-            log.info("%s", profiler.report())
         epochs = epochs_done(trainer)
-        module.load_state_dict(read_checkpoint(selected)["state_dict"])
+        module.load_state_dict(read_checkpoint(folder / BEST_FILE)["state_dict"])
         if settings.trainer.test:
             trainer.test(module, datamodule=data, verbose=False)
-        seconds = last.seconds
+        seconds = last.seconds  # before the latency is measured: the clock runs on
         if not trainer.is_global_zero:
             return None
-        # Of the selected weights: every sweep can then show what its accuracy costs.
-        latency_ms = measure_latency_ms(
-            module.network,
-            tokens=settings.data.max_tokens,
-            vocabulary_size=corpus.tokenizer.vocabulary_size,
-            device=trainer.strategy.root_device,
-            precision=trainer.precision_plugin.forward_context(),
-        )
+        latency_ms = _measure_latency(settings, corpus, module.network, trainer)
     assert reporting.best is not None, "fit returned without a validation"
     return RunResult(
         metrics={**reporting.best, **read_metrics(trainer, "test/"), "time/latency_ms": latency_ms},
-        parameters=parameters,
-        seconds=seconds,
-        epochs=epochs,
-        best_epoch=reporting.best_epoch,
-        checkpoint=selected,
-        bundle=write_bundle(output_dir / "model", settings, corpus, module.network, settings.data.max_tokens, start),
-        class_names=corpus.class_names,
-        test=module.test_predictions,
+        parameters=parameters, seconds=seconds, epochs=epochs, best_epoch=reporting.best_epoch,
+        checkpoint=folder / BEST_FILE, class_names=corpus.class_names, test=module.test_predictions,
+        bundle=save_run_bundle(output_dir / "model", settings, corpus, module.network, settings.data.max_tokens, start),
+    )  # fmt: skip
+
+
+def _require_savable(
+    settings: Settings, corpus: Corpus, network: nn.Module, output_dir: Path, start: Predictor | None
+) -> None:
+    """Say before a new run trains what no bundle can hold of a network of one's own."""
+    if find_option(settings.model).code is not None and not (output_dir / CHECKPOINTS / LAST_FILE).exists():
+        with TemporaryDirectory(dir=output_dir, prefix=".") as trial:
+            save_run_bundle(Path(trial) / "model", settings, corpus, network, settings.data.max_tokens, start)
+
+
+def _build_last(
+    settings: Settings, corpus: Corpus, folder: Path, reporter: Reporter, started_from: str, origin: Path | None
+) -> LastCheckpoint:
+    """Build the callback that writes the last checkpoint, which a run of other weights or teachers never takes up."""
+    taught_by = "" if corpus.lessons is None else corpus.lessons.fingerprint
+    return LastCheckpoint(
+        folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
+        enabled=bool(settings.trainer.resume), started_from=" ".join(filter(None, [started_from, taught_by])),
+        tokenizer_json=corpus.tokenizer.to_json(), origin=None if origin is None else origin / CHECKPOINTS,
+    )  # fmt: skip
+
+
+def _build_profiler(settings: Settings, output_dir: Path) -> StepProfiler | None:
+    if settings.trainer.debug != "profile":
+        return None
+    return StepProfiler(output_dir / "profile", is_on_gpu=choose_device(settings.trainer).type == "cuda")
+
+
+def _measure_latency(settings: Settings, corpus: Corpus, network: nn.Module, trainer: pl.Trainer) -> float:
+    """Measure the latency of the selected weights: every sweep can then show what its accuracy costs."""
+    return measure_latency_ms(
+        network,
+        tokens=settings.data.max_tokens,
+        vocabulary_size=corpus.tokenizer.vocabulary_size,
+        device=trainer.strategy.root_device,
+        precision=trainer.precision_plugin.forward_context(),
     )
 
 
@@ -218,12 +227,16 @@ def fit(
         if isinstance(stopped, RunPruned) and is_there and trainer.is_global_zero:
             shutil.rmtree(last.folder)
         raise
+    profiler = trainer.profiler  # type: ignore[attr-defined]  # set from outside of its class
+    if isinstance(profiler, StepProfiler):
+        log.info("%s", profiler.report())
 
 
-def build_reporting(settings: Settings, reporter: Reporter, *, show_bar: bool) -> ReportingCallback:
+def build_reporting(settings: Settings, reporter: Reporter) -> ReportingCallback:
     """Build the callback that tells the reporter; where there is no bar, it prints the validations."""
     every, objective = settings.trainer.log_every_n_steps, settings.selection
-    return ReportingCallback(reporter, every_n_steps=every, objective=objective, print_validations=not show_bar)
+    prints = not wants_progress_bar(settings.trainer)
+    return ReportingCallback(reporter, every_n_steps=every, objective=objective, print_validations=prints)
 
 
 def build_selection(settings: Settings, folder: Path) -> ModelCheckpoint:
@@ -273,7 +286,7 @@ def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule
     )
 
 
-def write_bundle(
+def save_run_bundle(
     folder: Path,
     settings: Settings,
     corpus: Corpus,
@@ -304,7 +317,6 @@ def build_trainer(
     output_dir: Path,
     callbacks: list[pl.Callback],
     *,
-    show_bar: bool,
     profiler: StepProfiler | None = None,
     parts: int = 1,
 ) -> pl.Trainer:
@@ -322,6 +334,7 @@ def build_trainer(
         averaging = partial(move_average, decay=trainer.weight_averaging)
         # Lightning's own choice is where the network is before it moves: each step would copy all weights to the host.
         callbacks = [*callbacks, WeightAveraging(device=choose_device(trainer), multi_avg_fn=averaging)]
+    show_bar = wants_progress_bar(trainer)
     if show_bar:
         callbacks = [*callbacks, ProgressBar()]
     return pl.Trainer(

@@ -23,7 +23,7 @@ from sentiment.report.errors.analysis import analyse_run
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 from sentiment.tracking.runs import find_stored_run
-from sentiment.training.run import build_module, write_bundle
+from sentiment.training.run import build_module, save_run_bundle
 from tests.models.conftest import RNN
 from tests.models.own import Plain, registered
 
@@ -39,7 +39,9 @@ def run_folder(tmp_path_factory) -> Path:
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         settings = read_settings(compose("config", overrides), folder)
     corpus = build_corpus(settings.data)
-    write_bundle(folder / "model", settings, corpus, build_module(settings, corpus).network, settings.data.max_tokens)
+    save_run_bundle(
+        folder / "model", settings, corpus, build_module(settings, corpus).network, settings.data.max_tokens
+    )
     test, class_names = read_split_texts(settings.data, "test", corpus.fingerprint)
     wrong = np.array([bool(find_negations(text)) for text in test.texts])
     probabilities = np.full((60, 2), 0.2, dtype=np.float32)
@@ -113,7 +115,7 @@ def test_a_network_that_has_only_forward_has_tables_without_coloured_words(copie
     corpus = build_corpus(settings.data)
     settings = settings.model_copy(update={"model": RNNSettings.model_validate(RNN)})
     with registered(Plain):
-        write_bundle(copied / "model", settings, corpus, build_module(settings, corpus).network, None)
+        save_run_bundle(copied / "model", settings, corpus, build_module(settings, corpus).network, None)
         call(str(copied))
     assert "no words are coloured, as the network has no methods embed, encode" in " ".join(
         capsys.readouterr().out.split()

@@ -22,7 +22,7 @@ from sentiment.errors import DataError, SentimentError
 from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor
 from sentiment.report.errors.evaluation import evaluate as evaluate_reviews
 from sentiment.tracking.result_file import ResultRecord, write_result
-from sentiment.training.run import build_module, write_bundle
+from sentiment.training.run import build_module, save_run_bundle
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def train(data, tmp_path):
             settings = read_settings(compose("config", [*data, *small, "data.split_seed=1"]), tmp_path)
         corpus = build_corpus(settings.data)
         network = build_module(settings, corpus).network
-        return write_bundle(tmp_path / "model", settings, corpus, network, settings.data.max_tokens, start)
+        return save_run_bundle(tmp_path / "model", settings, corpus, network, settings.data.max_tokens, start)
 
     return write
 

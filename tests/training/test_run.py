@@ -203,7 +203,7 @@ def test_each_step_is_told_with_its_own_learning_rate(small_settings, small_corp
 def test_an_average_of_weights_lies_where_the_run_trains(small_settings, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "choose_device", lambda trainer: torch.device("cuda"))
     settings = small_settings("model=rnn", "trainer.weight_averaging=0.9")
-    callbacks = run.build_trainer(settings, tmp_path, [], show_bar=False).callbacks
+    callbacks = run.build_trainer(settings, tmp_path, []).callbacks
     assert [one._device for one in callbacks if isinstance(one, WeightAveraging)] == [torch.device("cuda")]
 
 
@@ -217,7 +217,7 @@ def test_weight_averaging_selects_and_stores_the_averaged_weights(
     module.load_state_dict(torch.load(result.checkpoint, weights_only=True)["state_dict"])
     data = run.build_data(settings, small_corpus)
     with lightning_setup():
-        trainer = run.build_trainer(settings, tmp_path, [], show_bar=False)
+        trainer = run.build_trainer(settings, tmp_path, [])
         [metrics] = trainer.validate(module, datamodule=data, verbose=False)
     assert metrics["val/loss"] == pytest.approx(result.metrics["val/loss"], rel=1e-6)
 
@@ -276,16 +276,16 @@ def test_a_run_on_one_device_is_no_task_of_a_cluster(small_settings, tmp_path, m
     """Lightning would refuse several tasks, and take its own checkpoint up from where a signal came in an epoch."""
     for name, value in {"SLURM_JOB_NAME": "wrap", "SLURM_JOB_ID": "7", **names}.items():
         monkeypatch.setenv(name, value)
-    trainer = run.build_trainer(small_settings("model=rnn"), tmp_path, [], show_bar=False)
+    trainer = run.build_trainer(small_settings("model=rnn"), tmp_path, [])
     assert isinstance(trainer._accelerator_connector.cluster_environment, LightningEnvironment)
     assert trainer.world_size == 1
 
 
 def test_replicas_of_a_network_of_one_s_own_may_leave_weights_unused(small_settings, tmp_path):
     settings = small_settings("model=rnn", "trainer.devices=2")
-    assert not run.build_trainer(settings, tmp_path, [], show_bar=False).strategy._ddp_kwargs
+    assert not run.build_trainer(settings, tmp_path, []).strategy._ddp_kwargs
     with registered(Plain):
-        strategy = run.build_trainer(settings, tmp_path, [], show_bar=False).strategy
+        strategy = run.build_trainer(settings, tmp_path, []).strategy
     assert strategy._ddp_kwargs == {"find_unused_parameters": True}
 
 
@@ -334,6 +334,6 @@ def test_the_progress_bar_shows_on_a_terminal_only(small_settings, monkeypatch, 
 
 def test_the_checkpoint_of_the_best_objective_is_kept(small_settings, tmp_path):
     settings = small_settings("model=rnn", "objective=val/loss")
-    trainer = run.build_trainer(settings, tmp_path, [ModelCheckpoint(monitor="val/loss")], show_bar=False)
+    trainer = run.build_trainer(settings, tmp_path, [ModelCheckpoint(monitor="val/loss")])
     stopping = [callback for callback in trainer.callbacks if type(callback).__name__ == "EarlyStopping"]
     assert stopping[0].mode == "min"
