@@ -16,6 +16,10 @@ from sentiment.errors import Fault
 Task = TypeVar("Task", bound=Callable[..., Any])
 
 
+def tell_nothing(config: DictConfig) -> None:
+    """Stand for what an application does not tell of a configuration."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Application:
     """What an application may tell; as a decorator it tells it of a task function.
@@ -43,9 +47,9 @@ class Application:
     """
 
     find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None
-    identify_data: Callable[[DictConfig], str] | None = None
+    identify_data: Callable[[DictConfig], str | None] = tell_nothing
     simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
-    identify_code: Callable[[DictConfig], str] | None = None
+    identify_code: Callable[[DictConfig], str | None] = tell_nothing
     adopt: Callable[[Path, int], None] | None = None
     preload: Sequence[str] = ()
     checked: set[tuple[str, ...]] = field(default_factory=set)
@@ -54,6 +58,11 @@ class Application:
         """Tell the engine of a task function's configurations."""
         task.application = self  # type: ignore[attr-defined]
         return task
+
+    @property
+    def identifies_code(self) -> bool:
+        """Whether studies may take results from each other: only what is known to be of equal code is equal."""
+        return self.identify_code is not tell_nothing
 
 
 searchable = Application

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -87,12 +87,12 @@ def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], 
     Raises:
         StudyChangedError: The data has changed, whatever changes are allowed.
     """
-    identify, asked, changed = application.identify_data, set[tuple[str, Key]](), []
-    if identify is None:
-        return
+    asked, changed = set[tuple[str, Key]](), []
     for trial in trials:
+        if DATA_KEY not in trial.system_attrs or not trial.values:
+            continue
         point = search.reader.read(trial)
-        if point is None or DATA_KEY not in trial.system_attrs or not trial.values:
+        if point is None:
             continue
         stored = str(trial.system_attrs[DATA_KEY])
         choices = make_key({name: value for name, value in point.items() if isinstance(value, str)})
@@ -100,10 +100,10 @@ def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], 
             continue
         asked.add((stored, choices))
         try:
-            data = identify(search.composer.compose(search.to_overrides(point)))
+            data = application.identify_data(search.composer.compose(search.to_overrides(point)))
         except SentimentError:
             continue  # it is not there any more; a trial that needs it will say so
-        if data != stored:
+        if data not in (None, stored):
             changed.append(str(trial.number))
     if changed:
         raise refuse_other_data(name, changed)
@@ -120,7 +120,7 @@ def warn_of_changed_code(
     ended = [trial for trial in trials if trial.state.is_finished()]
     if not ended:
         return
-    code = None if application.identify_code is None else application.identify_code(search.config)
+    code = application.identify_code(search.config)
     known = [trial for trial in ended if code is not None and trial.values and CODE_KEY in trial.system_attrs]
     other = [str(trial.number) for trial in known if trial.system_attrs[CODE_KEY] != code]
     unequal = [trial for trial in ended if code is None or trial.system_attrs.get(CODE_KEY) != code]
@@ -156,7 +156,7 @@ class JobPlanner:
         options = search.options
         is_timed = any(name.startswith(TIMED) for name in (*(options.metric_names or ()), *options.limits))
         self._is_reusing = options.reuse != "none" and not is_timed
-        is_shared = self._is_reusing and options.reuse == "folder" and application.identify_code is not None
+        is_shared = self._is_reusing and options.reuse == "folder" and application.identifies_code
         self._shared = SharedResults(search.study_dir) if is_shared else None
         self._changes = Changes()
         self._known: dict[str, tuple[FrozenTrial, int]] = {}  # identity of a complete job to its trial and repeat
@@ -184,29 +184,42 @@ class JobPlanner:
             others = (line for line in overrides if not line.startswith(f"{seed_key}="))
             overrides = (*others, f"{seed_key}={seed}")
             config = search.composer.compose(overrides)
-        number = claimed.number * search.repeats.count + repeat
-        identify_data = self._application.identify_data
-        data = None if identify_data is None else identify_data(config)
-        if data is not None and repeat == 0:
-            self._study.store.write(claimed.trial_id, DATA_KEY, data)
-        identify_code, stored = self._application.identify_code, self._study.store.read(claimed.trial_id)
-        code = None if identify_code is None else identify_code(config)
+        store, number = self._study.store, claimed.number * search.repeats.count + repeat
+        stored = store.read(claimed.trial_id)
+        data, code = self._application.identify_data(config), self._mark_code(claimed, stored, config)
+        config = number_job(config, number)
+        told = {DATA_KEY: data, EPOCHS_KEY: read_epochs(config, search.options)}
+        for key, value in told.items():
+            if value is not None and repeat == 0:  # all repeats have the same
+                store.write(claimed.trial_id, key, value)
+        identity = self._identify(claimed, stored, config, data, code)
+        key = IDENTITY_KEY.format(repeat=repeat)
+        if identity != stored.system_attrs.get(key):
+            store.write(claimed.trial_id, key, identity)
+        return Job(number, overrides, config, self._study.address_of(claimed, repeat), identity)
+
+    def _mark_code(self, claimed: ClaimedTrial, stored: FrozenTrial, config: DictConfig) -> str | None:
+        """Return the code that trains a trial, which is noted; `SEVERAL` where an earlier attempt was by another."""
+        code = self._application.identify_code(config)
         known = stored.system_attrs.get(CODE_KEY) if read_repeats(stored, ATTEMPT_KEY) else None
         marked = code if known in (None, code) else SEVERAL
         if marked != known:
             self._study.store.write(claimed.trial_id, CODE_KEY, marked)
-        config = number_job(config, number)
-        epochs = read_epochs(config, search.options)
-        if repeat == 0 and epochs is not None:
-            self._study.store.write(claimed.trial_id, EPOCHS_KEY, epochs)
+        return marked
+
+    def _identify(
+        self, claimed: ClaimedTrial, stored: FrozenTrial, config: DictConfig, data: str | None, code: str | None
+    ) -> str | None:
+        """Return the digest of all that determines a job's result; None where no other job can have an equal one."""
         # What a trial ends with is due to what it goes on from, too: as a copy, or from an attempt of earlier code.
-        is_comparable = self._is_reusing and find_origin(stored) is None and marked == code
-        drawn = [one for key in map(name_key, claimed.values) for one in search.settings.asked.get(key, [key])]
-        identity = self._identify(config, drawn, data, code) if is_comparable else None
-        if identity != stored.system_attrs.get(key := IDENTITY_KEY.format(repeat=repeat)):
-            self._study.store.write(claimed.trial_id, key, identity)
-        address = self._study.address_of(claimed, repeat)
-        return Job(number, overrides, config, address, identity)
+        if not self._is_reusing or find_origin(stored) is not None or code == SEVERAL:
+            return None
+        groups = self._search.settings.keys_of_groups
+        drawn = [one for key in map(name_key, claimed.values) for one in groups.get(key, [key])]
+        with resolving(config):  # a setting that follows from the job's number makes every job another
+            settings = self._search.composer.resolve(config, drawn)
+        content = [IDENTITY_VERSION, settings, data, code]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
         """Look for a complete job that had the same settings, seed and data."""
@@ -269,9 +282,3 @@ class JobPlanner:
     def _give(self, job: Job, outcome: Outcome, described: Mapping[str, float]) -> Outcome:
         trial_id, repeat = job.address.trial_id, job.address.repeat
         return give_result(self._study.store, self._search, trial_id, repeat, outcome, described)
-
-    def _identify(self, config: DictConfig, drawn: Collection[str], data: str | None, code: str | None) -> str:
-        with resolving(config):  # a setting that follows from the job's number makes every job another
-            settings = self._search.composer.resolve(config, drawn)
-        content = [IDENTITY_VERSION, settings, data, code]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

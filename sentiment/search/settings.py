@@ -65,7 +65,7 @@ class SharedSettings:
         return settings
 
     @cached_property
-    def asked(self) -> dict[str, list[str]]:
+    def keys_of_groups(self) -> dict[str, list[str]]:
         """The searched config groups that are not ignored, each with the keys that its options set differently."""
         found = {}
         for group, options in self._groups.items():
