@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from sentiment.config.objective import Direction
 from sentiment.format import (
     format_number,
     format_points,
@@ -21,6 +20,7 @@ from sentiment.format import (
 )
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.record.store import differing_keys, read_setting
+from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.result_file import (
     BEHIND_NAMES,
     FINGERPRINT_TAG,
@@ -53,6 +53,7 @@ class RunGroup:
         test: The metric `tested_by` of each; None where a run left the test split alone.
         parameters: Trainable parameters.
         minutes: Wall time of fitting and testing, of each seed.
+        score: What orders it: the mean of `validation`, or of the bounds by which its study ranks.
         is_over_limit: A run of it breaks a limit of its study.
         again: Further runs of seeds that it has: the first one of a seed counts, as the others are no new sample.
     """
@@ -65,6 +66,7 @@ class RunGroup:
     test: tuple[float | None, ...]
     parameters: int
     minutes: tuple[float, ...]
+    score: float
     is_over_limit: bool = False
     again: int = 0
 
@@ -84,11 +86,16 @@ class RunGroup:
         return " ".join([self.model, *parts])
 
 
-def group_runs(
-    records: Sequence[ResultRecord], objective: str, direction: Direction, over_limit: Collection[int | None] = ()
-) -> list[RunGroup]:
-    """Gather the finished runs of each setting; the best mean of the objective first, jobs over a limit last."""
-    finished = [record for record in records if record.status == "FINISHED" and objective in record.numbers]
+def group_runs(table: SweepTable) -> list[RunGroup]:
+    """Gather the runs of each setting; the best score of the first objective comes first, those over a limit last.
+
+    A repeat may have finished although its trial was pruned, failed or was cut off: complete trials alone count.
+    """
+    objective = table.objectives[0]
+    complete = {id(run): row for row in table.rows if row.state == "complete" for run in row.runs}
+    finished = [
+        run for run in table.records if id(run) in complete and run.status == "FINISHED" and objective in run.numbers
+    ]
     keys = differing_keys(finished)
     # Records have no paths: what the files held tells them apart.
     data = {record.tags.get(FINGERPRINT_TAG) for record in finished}
@@ -98,14 +105,14 @@ def group_runs(
     if told:
         gathered = _gather(finished, keys, [*tags, *told])
     groups = [
-        _make_group(model, dict(settings), runs, objective, any(run.job_number in over_limit for run in runs))
+        _make_group(model, dict(settings), [(run, complete[id(run)]) for run in runs], objective)
         for (model, settings), runs in gathered.items()
     ]
-    sign = -1.0 if direction == "maximize" else 1.0
+    sign = -1.0 if table.directions[0] == "maximize" else 1.0
 
     def order(group: RunGroup) -> tuple[bool, bool, float]:
-        value = mean(group.validation)
-        return group.is_over_limit, math.isnan(value), 0.0 if math.isnan(value) else sign * value
+        is_undefined = math.isnan(group.score)
+        return group.is_over_limit, is_undefined, 0.0 if is_undefined else sign * group.score
 
     return sorted(groups, key=order)
 
@@ -135,12 +142,12 @@ def name_test(objective: str) -> str:
 
 
 def _make_group(
-    model: str, settings: Mapping[str, str], runs: Sequence[ResultRecord], objective: str, is_over_limit: bool
+    model: str, settings: Mapping[str, str], found: Sequence[tuple[ResultRecord, SweepRow]], objective: str
 ) -> RunGroup:
-    first: dict[str, ResultRecord] = {}
-    for run in runs:
-        first.setdefault(run.params["seed"], run)
-    again, runs = len(runs) - len(first), list(first.values())
+    first: dict[str, tuple[ResultRecord, SweepRow]] = {}
+    for run, row in found:
+        first.setdefault(run.params["seed"], (run, row))
+    runs = [run for run, _ in first.values()]
     return RunGroup(
         model=model,
         settings=settings,
@@ -150,8 +157,9 @@ def _make_group(
         test=tuple(run.metrics.get(name_test(objective)) for run in runs),
         parameters=max(run.parameters or 0 for run in runs),
         minutes=tuple((run.seconds or math.nan) / 60 for run in runs),
-        is_over_limit=is_over_limit,
-        again=again,
+        score=mean(row.bounds.get(objective, run.numbers[objective]) for run, row in first.values()),
+        is_over_limit=any(row.excess for _, row in found),
+        again=len(found) - len(first),
     )
 
 

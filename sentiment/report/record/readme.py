@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentiment.atomic import write_text
-from sentiment.config.objective import Direction, read_objectives
 from sentiment.errors import SentimentError, explaining
-from sentiment.format import is_share
+from sentiment.format import is_share, join_names
 from sentiment.report.draw.chart import Chart
-from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
+from sentiment.report.record.groups import RunGroup, format_csv, format_groups, group_runs, make_group_chart
 from sentiment.report.record.store import RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.importance import add_importances
+from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, write_commit
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
@@ -58,11 +58,12 @@ def _write_parts(readme: Path, folder: Path) -> list[Path]:
     text = readme.read_text(encoding="utf-8")
     files = [readme]
     for part in read_parts(folder):
-        charts = _draw(part)
+        groups = group_runs(part.table)
+        charts = _draw(part, groups)
         figures = [_write_figure(chart, folder / "figures" / f"{part.name}_{chart.name}.png") for chart in charts]
         table = folder / "tables" / f"{part.name}.csv"
-        write_text(table, format_csv(group_runs(part.records, *_objective(part), part.over_limit)))
-        text = _replace_part(text, readme, part.name, _describe(part, charts))
+        write_text(table, format_csv(groups))
+        text = _replace_part(text, readme, part.name, _describe(part, groups, charts))
         files += [*figures, table]
     write_text(readme, text)
     return files
@@ -70,22 +71,19 @@ def _write_parts(readme: Path, folder: Path) -> list[Path]:
 
 def is_search(part: RecordPart) -> bool:
     """Return whether a part is a search, whose points were drawn, and no grid, whose settings each have their seeds."""
-    return bool(part.table.log_scaled) or any(record.status == "PRUNED" for record in part.records)
+    return bool(part.table.log_scaled) or any(row.state == "pruned" for row in part.table.rows)
 
 
-def _draw(part: RecordPart) -> list[Chart]:
-    objective, direction = _objective(part)
+def _draw(part: RecordPart, groups: Sequence[RunGroup]) -> list[Chart]:
     if not is_search(part):
-        groups = group_runs(part.records, objective, direction, part.over_limit)
         if not groups:
             return []
-        return [make_group_chart(groups, "comparison", part.name.replace("_", " "), objective)]
+        return [make_group_chart(groups, "comparison", part.name.replace("_", " "), part.table.objectives[0])]
     return [chart for chart in make_charts(add_importances(part.table)) if chart.name in SEARCH_CHARTS]
 
 
-def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
-    objective, direction = _objective(part)
-    groups = group_runs(part.records, objective, direction, part.over_limit)
+def _describe(part: RecordPart, groups: Sequence[RunGroup], charts: Sequence[Chart]) -> str:
+    objective = part.table.objectives[0]
     limit = SHOWN_OF_A_SEARCH if is_search(part) else None
     lines = ["```bash", part.command, "```", "", f"{_count(part.records)}.", ""]
     lines += [format_groups(groups, limit) if groups else f"No run has finished with a {objective}.", ""]
@@ -94,6 +92,8 @@ def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
         lines += [f"{unit}: mean over the seeds ± standard deviation (each seed).", ""]
     if again := sum(group.again for group in groups):
         lines += [f"A seed counts once, by its first run: {again} more trained the same settings and seed again.", ""]
+    if left := _find_left(part.table):
+        lines += [f"Finished runs of trials that are not complete are left out: {join_names(left)}.", ""]
     if part.notes:
         lines += [" ".join(part.notes), ""]
     if limit is not None and len(groups) > limit:
@@ -102,6 +102,17 @@ def _describe(part: RecordPart, charts: Sequence[Chart]) -> str:
     for chart in charts:
         lines += [f"![{chart.title}](figures/{part.name}_{chart.name}.png)", "", chart.caption, ""]
     return "\n".join([*lines, _made_with(part.records)])
+
+
+def _find_left(table: SweepTable) -> list[str]:
+    """Find the trials of which some repeats finished, but not all: number and state."""
+    rows = sorted(table.rows if table.is_study else (), key=lambda row: row.number)
+    shown = {id(run) for row in rows if row.state == "complete" for run in row.runs}  # equal trials share theirs
+    return [
+        f"{row.number} ({row.state})"
+        for row in rows
+        if any(run.status == "FINISHED" and id(run) not in shown for run in row.runs)
+    ]
 
 
 def _count(records: Sequence[ResultRecord]) -> str:
@@ -118,11 +129,6 @@ def _made_with(records: Sequence[ResultRecord]) -> str:
     commits = sorted({write_commit(record) for record in records})
     machines = sorted({record.tags.get("hardware", "unknown") for record in records})
     return f"Commit {', '.join(commits)}; {', '.join(machines)}."
-
-
-def _objective(part: RecordPart) -> tuple[str, Direction]:
-    names, directions = read_objectives(part.records[0].params)
-    return names[0], directions[0]
 
 
 def _replace_part(text: str, readme: Path, name: str, content: str) -> str:

@@ -78,11 +78,6 @@ class RecordPart:
         table = collect_records(self.records, self.name, history=self.history, judged_over=self.judged_over)
         return replace(table, log_scaled=table.log_scaled | self.drawn_on_log)
 
-    @property
-    def over_limit(self) -> set[int | None]:
-        """Numbers of the jobs whose trial breaks a limit of its study."""
-        return {run.job_number for row in self.table.rows if row.excess for run in row.runs}
-
 
 def collect_part(name: str, sweep: str) -> RecordPart:
     """Read the runs of a sweep that have ended, and the command that started it, without paths of this machine.

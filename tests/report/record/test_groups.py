@@ -7,8 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from sentiment.report.record.groups import format_csv, format_groups, group_runs, make_group_chart
+from sentiment.report.record import groups as record_groups
+from sentiment.report.record.groups import format_csv, format_groups, make_group_chart
+from sentiment.report.sweep.rows import make_job_rows, rank_rows
+from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking.result_file import BEHIND_NAMES, CONTINUES_TAG
+
+
+def group_runs(records, objective, direction):
+    """Group the runs of a plain multirun."""
+    objectives = {objective: direction}
+    rows = rank_rows(make_job_rows(records, objectives), objectives)
+    return record_groups.group_runs(SweepTable("mine", None, (objective,), (direction,), tuple(rows), ()))
 
 
 @pytest.fixture

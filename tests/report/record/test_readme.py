@@ -121,6 +121,38 @@ def test_repeats_are_one_trial_as_in_the_report(experiment_dir, make_record, mon
     assert [panel.x.title for panel in drawn["slices"].panels] == ["lr"]
 
 
+@pytest.mark.parametrize(("state", "is_drawn"), [("failed", "comparison"), ("pruned", "optimisation_history")])
+def test_a_repeat_of_a_trial_that_did_not_come_to_its_end_is_no_result(experiment_dir, runs, state, is_drawn):
+    """It finished; its trial failed in the next repeat, was pruned by Wilcoxon's test, or ran out of time."""
+    history = make_study(runs, ["model.pooling"], repeats=2)
+    whole, part = history.trials
+    history = replace(history, trials=(whole, replace(part, state=state, values=())))
+    last = replace(runs[3], status="FAILED", metrics={})
+    store_part(experiment_dir, RecordPart("pooling", "python", (*runs[:3], last), history))
+    names = {file.name for file in write_record(experiment_dir)}
+    assert f"pooling_{is_drawn}.png" in names
+    text = (experiment_dir / "README.md").read_text(encoding="utf-8")
+    assert "| rnn | 0, 1 | 85.00 ± 7.07" in text
+    assert "86.00" not in text
+    assert f"Finished runs of trials that are not complete are left out: 1 ({state})." in text
+    assert len((experiment_dir / "tables/pooling.csv").read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_what_a_study_ranks_by_its_bound_is_in_that_order(experiment_dir, runs):
+    """max has the better mean; here the study found that of mean surer."""
+    history = make_study(runs, ["model.pooling"], repeats=2)
+    bounded = [
+        replace(trial, values=(bound,), means=trial.values)
+        for trial, bound in zip(history.trials, (0.84, 0.83), strict=True)
+    ]
+    store_part(experiment_dir, RecordPart("pooling", "python", tuple(runs), replace(history, trials=tuple(bounded))))
+    [part] = read_parts(experiment_dir)
+    assert [(row.number, row.rank) for row in part.table.rows] == [(0, 1), (1, 2)]
+    write_record(experiment_dir)
+    text = (experiment_dir / "README.md").read_text(encoding="utf-8")
+    assert text.index("| rnn | mean | 0, 1 | 85.00 ± 7.07") < text.index("| rnn | max | 0, 1 | 87.00 ± 1.41")
+
+
 def store_as_before(experiment_dir, runs, **told):
     store(experiment_dir, runs)
     file = experiment_dir / "results/pooling.json"
@@ -141,7 +173,7 @@ def test_a_file_of_an_earlier_version_says_that_its_study_is_missing(experiment_
 def test_a_file_of_an_earlier_version_tells_who_breaks_a_limit(experiment_dir, runs, keys):
     store_as_before(experiment_dir, runs, over_limit=[2], log_scaled=keys)
     [part] = read_parts(experiment_dir)
-    assert part.over_limit == {2}
+    assert [row.number for row in part.table.rows if row.excess] == [2]
     assert [(row.number, row.rank) for row in part.table.rows] == [(1, 1), (3, 2), (0, 3), (2, None)]
     write_record(experiment_dir)
     text = (experiment_dir / "README.md").read_text(encoding="utf-8")

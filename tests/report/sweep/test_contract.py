@@ -304,7 +304,7 @@ def test_a_study_with_limits_repeats_and_every_state(run_sweep, capsys, tmp_path
     store_part(tmp_path, collect_part("mine", str(tmp_path / "multirun/mine")))
     [part] = read_parts(tmp_path)
     assert tell(part.table) == tell(table)
-    assert part.over_limit == {run.job_number for row in over for run in row.runs}
+    assert [row.number for row in part.table.rows if row.excess] == [row.number for row in over]
 
 
 def test_a_grid_whose_failed_trial_was_tried_again(run_sweep, capsys, tmp_path):
