@@ -19,7 +19,7 @@ from sentiment.report.record.store import RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.table import SweepTable
-from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, write_commit
+from sentiment.tracking.result_file import ADOPTED_TAG, CONTINUES_TAG, ResultRecord, write_commit
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
 """Which charts of a search's report stand on record."""
@@ -119,10 +119,18 @@ def _count(records: Sequence[ResultRecord]) -> str:
     names = {"FINISHED": "finished", "PRUNED": "pruned", "PAUSED": "paused", "FAILED": "failed", "KILLED": "killed"}
     counts = {name: sum(record.status == status for record in records) for status, name in names.items()}
     own = [record for record in records if ADOPTED_TAG not in record.tags]
-    hours = sum(record.seconds or 0.0 for record in own) / 3600
-    endings = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    taken = f" (not counting {len(records) - len(own)} of another study)" if len(own) < len(records) else ""
-    return f"{len(records)} runs: {endings}; {hours:.1f} hours of computing{taken}"
+    anew = [record for record in own if CONTINUES_TAG not in record.tags]
+    seconds = [record.seconds for record in anew if record.seconds is not None]  # what failed or was killed has none
+    left = {
+        "of another study": len(records) - len(own),
+        "whose time includes another trial's": len(own) - len(anew),
+        "whose time is unknown": len(anew) - len(seconds),
+    }
+    endings, others = (
+        ", ".join(f"{count} {name}" for name, count in named.items() if count) for named in (counts, left)
+    )
+    told = f" (not counting {others})" if others else ""
+    return f"{len(records)} runs: {endings}; {sum(seconds) / 3600:.1f} hours of computing{told}"
 
 
 def _made_with(records: Sequence[ResultRecord]) -> str:

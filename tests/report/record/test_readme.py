@@ -15,7 +15,7 @@ from sentiment.report.record.readme import write_record
 from sentiment.report.record.store import RecordPart, read_parts, store_part
 from sentiment.report.sweep.rows import read_value
 from sentiment.search.study.history import StudyHistory, TrialHistory
-from sentiment.tracking.result_file import ADOPTED_TAG, REPEAT_TAG, TRIAL_TAG, write_result
+from sentiment.tracking.result_file import ADOPTED_TAG, CONTINUES_TAG, REPEAT_TAG, TRIAL_TAG, write_result
 
 PARAMS = {"objective": "val/accuracy", "direction": "maximize", "data.path": "/somewhere/imdb"}
 README = "# Question\n\n<!-- part: pooling -->\nold\n<!-- end of pooling -->\n\nAnswer.\n"
@@ -218,6 +218,19 @@ def test_runs_of_another_study_were_computed_there(experiment_dir, runs):
     write_record(experiment_dir)
     text = (experiment_dir / "README.md").read_text(encoding="utf-8")
     assert "4 runs: 4 finished; 0.1 hours of computing (not counting 1 of another study)." in text
+
+
+def test_hours_of_computing_say_whose_times_they_do_not_hold(experiment_dir, runs):
+    """A copy's time begins with that of its origin; a run that failed has none on record."""
+    failed = replace(runs[0], status="FAILED", metrics={}, seconds=None)
+    copy = replace(runs[1], tags={CONTINUES_TAG: "2"}, seconds=36000.0)
+    store(experiment_dir, [failed, copy, *runs[2:]])
+    write_record(experiment_dir)
+    text = (experiment_dir / "README.md").read_text(encoding="utf-8")
+    assert (
+        "4 runs: 3 finished, 1 failed; 0.0 hours of computing (not counting 1 whose time includes another trial's, "
+        "1 whose time is unknown)." in text
+    )
 
 
 def test_a_part_without_a_result_says_so(experiment_dir, runs):
