@@ -199,14 +199,16 @@ def make_trial_row(
     first = runs[0] if runs else None
     model = str(trial.parameters.get("model", model)) if first is None else first.option
     metrics = {**trial.attributes, **_average_metrics(runs)}
+    values = _read_values(trial, metrics, objectives, is_own=is_own)
     row = SweepRow(
         number=trial.number,
         label=_label(trial, model),
         state=trial.state,
         rank=None,
         parameters=trial.parameters,
-        values=_read_values(trial, metrics, objectives, is_own=is_own),
-        metrics=metrics,
+        values=values,
+        # What a repeat measured before another one failed is no value of the trial.
+        metrics=metrics if values else {name: one for name, one in metrics.items() if name not in objectives},
         curve=() if first is None else _read_curve(first, objectives),
         started_seconds=None if trial.started is None else trial.started - origin,
         ended_seconds=None if trial.ended is None else trial.ended - origin,

@@ -54,6 +54,7 @@ class SweepRow:
             The mean of repeats.
         bounds: Objective to the bound of the repeats, where the study optimised that and not their mean; else empty.
         metrics: Numbers of the run: ``val/...``, ``test/...``, ``model/parameters``, ``time/...``; means of repeats.
+            Without the objectives where there are no values.
         curve: Validations of the first objective, in order.
         started_seconds: Start, seconds after the sweep's first start; None if it never started.
         ended_seconds: End, on the same clock; None while it runs.

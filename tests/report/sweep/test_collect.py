@@ -23,7 +23,7 @@ from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.note import write_note
 from sentiment.report.sweep.page import render_page, write_headline
 from sentiment.report.sweep.rows import LATER
-from sentiment.report.sweep.tables import make_ranking
+from sentiment.report.sweep.tables import make_ranking, make_trials
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.parent_file import Parent
@@ -217,6 +217,18 @@ def test_a_study_counts_trials_that_left_no_record(make_grid):
     assert table.rows[3].reason == "worker died"
     assert (table.rows[0].started_seconds, table.rows[0].ended_seconds) == (0.0, 10.0)
     assert table.log_scaled == {"optimizer.lr"}
+
+
+@pytest.mark.parametrize("state", ["failed", "killed", "waiting", "running"])
+def test_a_trial_has_no_value_by_one_of_its_repeats(make_grid, make_record, state):
+    """The first repeat of trial 1 finished."""
+    records = [*make_grid(0.7, 0.7, 0.9), make_record(3, status="FAILED", params=AIM)]
+    trials = make_trial(0, value=0.7), make_trial(1, state)
+    table = collect_records(records, "folder", history=make_history(*trials, repeats=2), is_at_work=True)
+    for told in (make_ranking(table), make_trials(table)):
+        place = [column.name for column in told.columns].index("val/accuracy")
+        assert [row[place] for row in told.rows] == [0.7, None]
+    assert table.rows[1].value_of("val/accuracy") is None
 
 
 def test_a_trial_that_was_paused_began_with_its_run_and_was_measured_while_it_ran(make_grid):
