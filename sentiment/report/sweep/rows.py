@@ -134,6 +134,19 @@ def _find_start(trial: TrialHistory, runs: Sequence[ResultRecord], repeats: int)
     return min([*starts, *([] if trial.started is None else [trial.started])], default=None)
 
 
+def _find_measured(trial: TrialHistory, runs: Sequence[ResultRecord]) -> float | None:
+    """Return when a trial was measured last: one that was paused may have waited for long before it was given up.
+
+    No repeat but the first is ever paused. That one may have waited at several rungs: it was at work when it was heard
+    of last, and for as long as it ran.
+    """
+    if trial.state not in STOPPED or trial.started is None or len(runs) != 1 or runs[0].seconds is None:
+        return trial.ended
+    ran = runs[0].seconds if trial.continues is None else 0.0  # that of a copy includes its origin's time
+    last = max(trial.started + ran, trial.worked_until or 0.0)
+    return last if trial.ended is None else min(last, trial.ended)
+
+
 def _find_lost(
     records: Sequence[ResultRecord], history: StudyHistory, objectives: Objectives, *, is_at_work: bool, is_copy: bool
 ) -> dict[int, TrialHistory]:
@@ -212,6 +225,7 @@ def make_trial_row(
         curve=() if first is None else _read_curve(first, objectives),
         started_seconds=None if trial.started is None else trial.started - origin,
         ended_seconds=None if trial.ended is None else trial.ended - origin,
+        measured_seconds=None if (measured := _find_measured(trial, runs)) is None else measured - origin,
         reason=_explain(trial, runs),
         excess=trial.excess if trial.state == "complete" else {},
         reused_from=trial.reused_from,

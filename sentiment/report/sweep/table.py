@@ -58,6 +58,7 @@ class SweepRow:
         curve: Validations of the first objective, in order.
         started_seconds: Start, seconds after the sweep's first start; None if it never started.
         ended_seconds: End, on the same clock; None while it runs.
+        measured_seconds: When a trial of a study was measured last, on the same clock; None where nobody knows.
         reason: Why it has no rank: it breaks a limit, was pruned, failed or killed; None otherwise.
         excess: Limit to by how much it is broken; empty where all are kept.
         reused_from: Number of the equal trial whose result it shares; None if it was trained itself.
@@ -82,6 +83,7 @@ class SweepRow:
     curve: tuple[CurvePoint, ...] = ()
     started_seconds: float | None = None
     ended_seconds: float | None = None
+    measured_seconds: float | None = None
     reason: str | None = None
     excess: Mapping[str, float] = field(default_factory=dict)
     reused_from: int | None = None

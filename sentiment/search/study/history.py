@@ -87,6 +87,7 @@ class TrialHistory:
         jobs: Numbers of the jobs whose results it has, by repeat: its own, or equal ones that ran before; empty: an
             earlier version did not write them.
         means: The plain means of the repeats, where `values` are their bounds; empty where they are these means.
+        worked_until: When its last job was heard of last, on the same clock; None where nobody knows.
     """
 
     number: int
@@ -105,6 +106,7 @@ class TrialHistory:
     continues: int | None = None
     jobs: tuple[int, ...] = ()
     means: tuple[float, ...] = ()
+    worked_until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -316,6 +318,7 @@ def read_trial(trial: FrozenTrial, repeats: int) -> TrialHistory:
         attributes=read_described(trial),
         continues=None if origin is None else origin["trial"],
         jobs=list_jobs(trial, repeats),
+        worked_until=job.get("until"),
     )
 
 

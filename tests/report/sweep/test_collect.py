@@ -245,7 +245,26 @@ def test_a_trial_that_was_paused_began_with_its_run_and_was_measured_while_it_ra
     rows = {row.number: (row.started_seconds, row.ended_seconds) for row in table.rows}
     assert rows == {0: (0.0, 500.0), 1: (0.0, pytest.approx(900.1)), 2: (10.0, 11.0)}
     _, by_time = make_history_chart(table).panels
-    assert [x for series in by_time.series if series.role == "pruned" for x in series.x] == [75.4 / 60]
+    assert [x for series in by_time.series if series.role == "pruned" for x in series.x] == [pytest.approx(75.4 / 60)]
+
+
+def test_a_stopped_trial_stands_where_it_was_measured_last(make_grid):
+    """It had three repeats, one after the other; or went on at a second rung, and was given up there much later."""
+    begun = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()  # as the records say
+    whole = replace(make_trial(0, value=0.7), started=begun, ended=begun + 80)
+
+    def locate(state, runs, ended, **changes):
+        trial = replace(make_trial(1, state, intermediate={0: 0.6}), started=ended and begun + ended, **changes)
+        trials, repeats = (whole, replace(trial, ended=ended and begun + ended)), len(runs)
+        records = [replace(run, job_number=number) for number, run in enumerate([*runs, *runs])]
+        table = collect_records(records, "folder", history=make_history(*trials, repeats=repeats))
+        _, by_time = make_history_chart(table).panels
+        return [60 * x for series in by_time.series if series.role == "pruned" for x in series.x]
+
+    assert locate("pruned", make_grid(0.6, 0.6, 0.6), 226.0) == [pytest.approx(226)]
+    assert locate("pruned", make_grid(0.6), 9000.0, worked_until=begun + 4200) == [pytest.approx(4200)]
+    assert locate("paused", make_grid(0.6), None, worked_until=begun + 4200) == [pytest.approx(4200)]
+    assert locate("pruned", make_grid(0.6), 9000.0, worked_until=begun + 20, continues=0) == [pytest.approx(20)]
 
 
 def test_the_first_is_the_best_that_keeps_the_limits(make_grid):

@@ -41,7 +41,7 @@ def test_it_agrees_with_what_is_collected_at_the_end(study, make_record, tmp_pat
     now = RunningStudy("mine", tmp_path, OBJECTIVES, 1).collect(stand(study))
     end = collect_sweep(tmp_path)
     assert [(row.number, row.rank, row.on_front) for row in now.rows] == [(2, 1, True), (0, 2, False), (1, None, False)]
-    clock = {"started_seconds": None, "ended_seconds": None}
+    clock = {"started_seconds": None, "ended_seconds": None, "measured_seconds": None}
     assert replace(now.best, **clock) == replace(end.best, **clock)
     left_out = {**clock, "metrics": {}, "curve": (), "runs": ()}
     assert [replace(row, **left_out) for row in now.rows] == [replace(row, **left_out) for row in end.rows]

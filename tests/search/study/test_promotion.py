@@ -228,7 +228,9 @@ def test_nine_trials_cost_less_than_half_of_their_work_and_the_best_comes_to_its
     assert {count_steps(trial) for trial in study.trials} == {1, 3, 9}
     assert len(task.steps) == len(set(task.steps)) == sum(map(count_steps, study.trials)) < 81 / 2, "each step once"
     assert abs(study.best_trial.params["x"]) == min(abs(trial.params["x"]) for trial in study.trials)
-    assert {trial.state for trial in read_study(storage_url, study_dir).trials} == {"complete", "pruned"}
+    told = read_study(storage_url, study_dir).trials
+    assert {trial.state for trial in told} == {"complete", "pruned"}
+    assert all(trial.worked_until <= trial.started for trial in told if trial.state == "pruned"), "given up after it"
 
 
 @pytest.mark.parametrize("rung", [1, 3])

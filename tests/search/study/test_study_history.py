@@ -235,7 +235,7 @@ def test_a_trial_of_the_hour_that_summer_time_ends_with_began_when_its_job_did(m
         time.tzset()
         told = read_trial(trial, 1)
     time.tzset()
-    assert (told.started, told.ended) == (begun, begun + 600)
+    assert (told.started, told.ended, told.worked_until) == (begun, begun + 600, begun + 590)
 
 
 def test_what_is_not_there_is_named(sweep, study_dir, tmp_path):

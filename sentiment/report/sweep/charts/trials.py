@@ -22,7 +22,7 @@ from sentiment.report.sweep.charts.axes import (
     value_of,
     write_metric,
 )
-from sentiment.report.sweep.table import STOPPED, SweepRow, SweepTable
+from sentiment.report.sweep.table import SweepRow, SweepTable
 
 MOST_RUNS = 12
 
@@ -171,10 +171,8 @@ def make_history(table: SweepTable) -> Chart | None:
     def end(row: SweepRow) -> float | None:
         if row.started_seconds is None:
             return None
-        # One that was paused may have waited for long before it was given up: it was measured while it ran.
-        ran = row.metrics.get("time/fit_seconds") if row.state in STOPPED else None
-        moments = [row.ended_seconds, None if ran is None else row.started_seconds + ran]
-        return min((moment for moment in moments if moment is not None), default=row.started_seconds) / seconds
+        moments = (row.measured_seconds, row.ended_seconds, row.started_seconds)
+        return next(moment for moment in moments if moment is not None) / seconds
 
     by_number = _follow_search(table, Axis("trial", is_whole=True), lambda row: float(row.number))
     by_time = _follow_search(table, Axis(f"{unit} since the start"), end)
