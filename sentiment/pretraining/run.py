@@ -144,7 +144,7 @@ def learn_words(
         resolved_yaml=write_portable(json.dumps(plan.model_dump(mode="json"), indent=1)),  # JSON is YAML
     )
     try:
-        with open_recorder(own) as recorder:
+        with open_recorder(own, is_inner=True) as recorder:
             recorder.describe({FINGERPRINT_TAG: texts, "device": name_device(plan), WORDS_TAG: folder.name})
             reporter = Reporters([recorder, WordsProgress(tell, plan.trainer.max_epochs)])
             code = _note_code(folder, code)

@@ -87,13 +87,17 @@ class Recorders(Reporters):
 
 
 @contextmanager
-def open_recorder(context: RunContext) -> Iterator[Recorder]:
+def open_recorder(context: RunContext, *, is_inner: bool = False) -> Iterator[Recorder]:
     """Record a run for as long as the ``with`` block lasts.
 
     Leaving the block marks the run FINISHED; an exception marks it FAILED, an interruption (Ctrl-C, SystemExit)
     KILLED, the end that a search decided PRUNED, or PAUSED where it may go on, with the reason, and goes on to the
     caller. An interrupted or paused run that is started again in its folder goes on in the same records.
     A job waits for a process that still works in its folder, e.g. one of a command that was killed.
+
+    Args:
+        context: The run.
+        is_inner: As in `sentiment.tracking.mlflow.delivery.delivering`.
 
     Raises:
         TrackingError: A store cannot be opened or written, the folder holds a finished run, or another command works
@@ -109,7 +113,7 @@ def open_recorder(context: RunContext) -> Iterator[Recorder]:
                 from sentiment.tracking.mlflow.delivery import delivering  # with mlflow: seconds
 
                 # Left after the recorders: while it waits for MLflow, the folder says already how the run ended.
-                after.enter_context(delivering(context))
+                after.enter_context(delivering(context, is_inner=is_inner))
             for build in list_recorders(context.settings):
                 recorders.add(build(context, folder))
             yield recorders

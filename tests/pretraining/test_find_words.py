@@ -15,6 +15,7 @@ from sentiment.models.bundle import Predictor
 from sentiment.pretraining import run as pretraining
 from sentiment.pretraining.artifact import Words
 from sentiment.pretraining.objectives import CLASSIFYING
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import read_result_of
 from sentiment.training import run
 from sentiment.training.run import build_module, train_and_test
@@ -91,6 +92,15 @@ def test_a_dry_run_that_has_seen_enough_costs_nobody_what_was_learned(compose_se
         find(compose_settings("rnn"), stop)
     assert find(compose_settings("rnn")).facts.curve[-1]["epoch"] == 2
     assert "Goes on after epoch 1" in caplog.text
+
+
+def test_a_store_that_is_away_stands_in_no_runs_way(compose_settings, find, caplog):
+    """The run that waits for the words may be a job of a sweep, which itself only notes what MLflow is to have."""
+    words = find(compose_settings("rnn", "tracking.mlflow=true", "tracking.uri=http://127.0.0.1:9"))
+    assert read_result_of(words.folder).status == "FINISHED"
+    assert Outbox(words.folder).read()[-1][1]["kind"] == "end"
+    assert not Outbox(words.folder).is_delivered
+    assert f"python -m sentiment sync {words.folder}" in caplog.text
 
 
 def test_the_weights_reach_the_network_that_classifies(

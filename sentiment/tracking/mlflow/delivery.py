@@ -63,7 +63,7 @@ FINAL_SECONDS = 60.0
 """Longest wait for the store at the end of a command."""
 
 HURRIED_SECONDS = 5.0
-"""The same after Ctrl-C and the like."""
+"""The same after Ctrl-C and the like, and at the end of a run that another one waits for."""
 
 SILENT_SECONDS = 2.0
 """A longer wait is told."""
@@ -400,17 +400,23 @@ class OneDelivery:
 
 
 @contextmanager
-def delivering(context: RunContext) -> Iterator[None]:
+def delivering(context: RunContext, *, is_inner: bool) -> Iterator[None]:
     """Deliver what a run notes that is no job of a sweep, for as long as the ``with`` block lasts, and then the rest.
+
+    Args:
+        context: The run.
+        is_inner: Another run, or a job of a sweep, waits for this one, which learns its words. So a store that is away
+            neither fails it nor holds it up; what is left waits in its folder.
 
     Raises:
         TrackingError: The store cannot be opened.
     """
     tracking = context.settings.tracking
     deliverer = Deliverer(context.output_dir, [tracking.uri])
-    deliverer.open(write_uri(tracking.uri), tracking.experiment, tracking.artifact_dir)
+    if not is_inner:
+        deliverer.open(write_uri(tracking.uri), tracking.experiment, tracking.artifact_dir)
     deliverer.start()
-    seconds = FINAL_SECONDS
+    seconds = HURRIED_SECONDS if is_inner else FINAL_SECONDS
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
