@@ -1,6 +1,6 @@
 """``python -m sentiment sync``: deliver to MLflow what runs have noted and a store that was away did not take.
 
-python -m sentiment sync                       # all runs and sweeps under multirun/
+python -m sentiment sync                       # all under multirun/, debug/ and .cache/pretrained/
 python -m sentiment sync multirun/NAME         # those of a folder
 """
 
@@ -17,7 +17,11 @@ SUMMARY = "deliver to MLflow what is recorded in the runs' folders and did not g
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "folder", nargs="?", metavar="FOLDER", help="a run's or a sweep's, or its name under multirun/; without: all"
+        "folder",
+        nargs="?",
+        metavar="FOLDER",
+        help="a run's or a sweep's, or its name under multirun/; without: all under multirun/, debug/ and "
+        ".cache/pretrained/",
     )
     add_tracking_uri(parser, "the store with its password, which no run writes down (else: as noted)")
 
@@ -35,16 +39,20 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
     from sentiment.tracking.mlflow.delivery import Deliverer
-    from sentiment.tracking.outbox import find_outboxes
+    from sentiment.tracking.outbox import Outbox, find_outboxes
     from sentiment.tracking.result_file import PARENT_FILE
 
     root = stored_runs.MULTIRUN_DIR
-    places = [root] if options.folder is None else [expand_home(options.folder), root / options.folder]
-    folder = next(filter(find_outboxes, places), None)
-    if folder is None and options.folder is None:
-        print(f"Nothing is to be delivered: there is no run for MLflow under {root} yet.")
-        return
-    if folder is None:
+    if options.folder is None:
+        own = [root, *stored_runs.OTHER_DIRS]
+        folders = list(filter(find_outboxes, own))
+        if not folders:
+            names = join_names([str(folder) for folder in own])
+            print(f"Nothing is to be delivered: there is no run for MLflow under {names} yet.")
+            return
+    else:
+        folders = list(filter(find_outboxes, [expand_home(options.folder), root / options.folder]))[:1]
+    if not folders:
         near = stored_runs.name_near(options.folder, root)
         raise TrackingError(
             f"There is nothing for MLflow in {options.folder}: no run that was recorded with tracking=mlflow, neither "
@@ -52,25 +60,33 @@ def run(options: argparse.Namespace) -> None:
             + (f"did you mean {', '.join(near)}?" if near else "name the folder of a run or a sweep")
         )
     uri = stored_runs.choose_tracking_uri(options.tracking_uri)
-    noted = {store for outbox in find_outboxes(folder) for store in outbox.stores}
+
+    def list_outboxes() -> list[Outbox]:
+        return [outbox for folder in folders for outbox in find_outboxes(folder)]
+
+    noted = {store for outbox in list_outboxes() for store in outbox.stores}
     stores = sorted(anchor_store(read_portable(store), Path.cwd()) for store in noted)
     if options.tracking_uri is not None and not any(is_same_store(uri, store) for store in stores):
+        places = [str(folder) for folder in folders]
         raise TrackingError(
-            f"Nothing in {folder} goes to {uri}: it is for {', '.join(stores)}.\n"
+            f"Nothing in {join_names(places)} goes to {uri}: it is for {', '.join(stores)}.\n"
             "  -> leave --tracking-uri out, or give that address with its password"
         )
-    waiting = [outbox for outbox in find_outboxes(folder) if not outbox.is_delivered]
-    deliverer = Deliverer(folder, [uri])
-    deliverer.deliver()
-    if [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
+    waiting = [outbox for outbox in list_outboxes() if not outbox.is_delivered]
+    failures: dict[Path, str] = {}
+    for folder in folders:
+        deliverer = Deliverer(folder, [uri])
         deliverer.deliver()
-    open_ones = {outbox.folder for outbox in find_outboxes(folder) if not outbox.is_delivered}
-    left = [name for name in sorted(open_ones) if name in deliverer.failures]
+        if [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
+            deliverer.deliver()
+        failures |= deliverer.failures
+    open_ones = {outbox.folder for outbox in list_outboxes() if not outbox.is_delivered}
+    left = [name for name in sorted(open_ones) if name in failures]
     if busy := [str(name) for name in sorted(open_ones.difference(left))]:
         print(f"Another command is at work on {join_names(busy)}, and delivers it itself.")
     if left:
         count = len({*left, *(outbox.folder for outbox in waiting)})
-        reasons = [f"  {name}: {deliverer.failures[name]}" for name in left[: stored_runs.SHOWN_NAMES]]
+        reasons = [f"  {name}: {failures[name]}" for name in left[: stored_runs.SHOWN_NAMES]]
         raise TrackingError(
             "\n".join([f"Of {format_count(count, 'run')}, {len(left)} not delivered:", *reasons])
             + "\n  -> see that the store answers, then start the same command again; what is delivered stays delivered"

@@ -42,6 +42,9 @@ SHOWN_NAMES = 8
 MULTIRUN_DIR = PROJECT_DIR / "multirun"
 """Folder that runs and sweeps write their own folders into."""
 
+OTHER_DIRS = (PROJECT_DIR / "debug", PROJECT_DIR / ".cache" / "pretrained")
+"""Folders of the other runs that conf/ gives a place: those with ``debug=...``, and those that learn words."""
+
 
 @dataclass(frozen=True)
 class StoredRun:

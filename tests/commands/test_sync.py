@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sentiment.__main__ import main
+from sentiment.config.home import PROJECT_DIR, read_portable
+from sentiment.config.reference import read_option_file
 from sentiment.errors import TrackingError
 from sentiment.tracking import runs
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import RESULT_FILE
 
+OWN_DIRS = (runs.MULTIRUN_DIR, *runs.OTHER_DIRS)
+
 
 @pytest.fixture(autouse=True)
 def multirun(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path / "multirun")
+    monkeypatch.setattr(runs, "OTHER_DIRS", (tmp_path / "debug", tmp_path / "words"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "multirun"
 
@@ -59,9 +66,30 @@ def test_a_store_that_an_earlier_version_noted_as_it_was_typed_is_found(multirun
 
 def test_where_nothing_was_run_there_is_nothing_to_deliver(multirun, capsys):
     main(["sync"])
-    assert f"no run for MLflow under {multirun} yet" in capsys.readouterr().out
+    assert f"no run for MLflow under {multirun}, " in capsys.readouterr().out
     with pytest.raises(TrackingError, match="\n  -> name the folder of a run or a sweep"):
         main(["sync", "docs"])
+
+
+def test_runs_that_lie_elsewhere_in_the_project_are_delivered_too(multirun, tmp_path, capsys):
+    """Words that were learned while the server was away, and runs of ``debug=...``."""
+    deliver(Outbox(multirun / "a" / "0"))
+    waiting = [Outbox(tmp_path / "debug" / "b"), Outbox(tmp_path / "words" / "c")]
+    for outbox in waiting:
+        outbox.note("tags", tags={})  # of no run: nothing is written anywhere for it
+    main(["sync"])
+    assert capsys.readouterr().out == "2 delivered.\n"
+    assert all(outbox.is_delivered for outbox in waiting)
+
+
+def test_every_place_that_conf_gives_a_run_is_delivered_from():
+    places = set()
+    for file in (PROJECT_DIR / "conf").rglob("*.yaml"):
+        keys = ("hydra.run.dir", "hydra.sweep.dir", *(["cache_dir"] if file.parent.name == "pretrain" else []))
+        settings = read_option_file(file).settings
+        places |= {read_portable(settings[key]) for key in keys if key in settings}
+    assert len(places) >= 4, places
+    assert not [place for place in places if not any(Path(place).is_relative_to(own) for own in OWN_DIRS)]
 
 
 def test_what_another_command_is_at_is_left_to_it(multirun, capsys):
