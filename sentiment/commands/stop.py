@@ -13,7 +13,9 @@ ENDED = {"complete", "pruned", "failed"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("study", metavar="STUDY", help="a study's folder, or its name under multirun/")
+    parser.add_argument(
+        "study", metavar="STUDY", help="a study's folder, its name under multirun/, or its MLflow parent run"
+    )
     parser.add_argument(
         "trial", nargs="?", type=whole_number(0), metavar="TRIAL", help="number of a trial; without it: the study"
     )

@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "study",
         nargs="?",
         metavar="STUDY",
-        help="a sweep's folder, or its name under multirun/; without it: the newest one that runs, or else the newest",
+        help="a sweep's folder, its name under multirun/, or its MLflow parent run; without it: the newest one that "
+        "runs, or else the newest",
     )
     parser.add_argument(
         "--host",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -10,7 +11,7 @@ import sentiment.tracking.runs
 from sentiment.__main__ import main
 from sentiment.errors import SentimentError
 from sentiment.report.sweep.names import find_latest, find_sweep, list_sweeps
-from sentiment.tracking.result_file import ResultRecord, write_result
+from sentiment.tracking.result_file import PARENT_FILE, ResultRecord, write_result
 
 
 def make_record(number, accuracy):
@@ -71,6 +72,14 @@ def test_sweeps_are_folders_that_hold_runs_and_the_latest_comes_first(multirun_d
     assert list_sweeps(multirun_dir) == ["later", "transformer"]
     assert find_latest(multirun_dir) == multirun_dir / "later"
     assert find_sweep(str(multirun_dir / "transformer"), multirun_dir) == multirun_dir / "transformer"
+
+
+def test_a_sweep_is_found_by_the_id_of_its_parent_run(multirun_dir):
+    """For `stop` and `watch` too, which need its folder."""
+    (multirun_dir / "later" / PARENT_FILE).write_text(json.dumps({"run_id": "c" * 32}))
+    assert find_sweep("c" * 32, multirun_dir) == multirun_dir / "later"
+    with pytest.raises(SentimentError, match="nor the parent run of one there"):
+        find_sweep("d" * 32, multirun_dir)
 
 
 def test_an_unknown_name_is_answered_with_near_ones(multirun_dir):

@@ -48,28 +48,25 @@ def open_sweep(
         SentimentError: There is no such sweep, or it cannot be read.
     """
     if name is None:
-        sweep_dir: Path | None = find_latest(stored_runs.MULTIRUN_DIR)
-    elif RUN_ID.fullmatch(name) and not Path(name).is_dir():
-        sweep_dir = stored_runs.find_sweep_folder(name, stored_runs.MULTIRUN_DIR)
-        if sweep_dir is None:
-            return collect_parent(name, stored_runs.choose_tracking_uri(tracking_uri)), None
+        sweep_dir = find_latest(stored_runs.MULTIRUN_DIR)
+    elif RUN_ID.fullmatch(name) and _find_folder(name, stored_runs.MULTIRUN_DIR) is None:
+        return collect_parent(name, stored_runs.choose_tracking_uri(tracking_uri)), None
     else:
         sweep_dir = find_sweep(name, stored_runs.MULTIRUN_DIR)
-    assert sweep_dir is not None
     if close_killed(sweep_dir) and Outbox(sweep_dir).is_used:
         log.info("Tell MLflow: python -m sentiment sync %s", sweep_dir)
     return collect_sweep(sweep_dir, needs_storage=needs_storage), sweep_dir
 
 
 def find_sweep(name: str, multirun_dir: Path) -> Path:
-    """Find a sweep by its folder, or by its name under multirun/.
+    """Find the folder of a sweep by its path, by its name under multirun/, or by the id of its MLflow parent run.
 
     Raises:
         SentimentError: There is none; the message names those that are called alike.
     """
-    for folder in (expand_home(name), multirun_dir / name):
-        if folder.is_dir():
-            return folder.resolve()
+    folder = _find_folder(name, multirun_dir)
+    if folder is not None:
+        return folder
     known = list_sweeps(multirun_dir)
     near = difflib.get_close_matches(name, known, n=MOST_NAMES, cutoff=0.6)
     if near:
@@ -79,8 +76,16 @@ def find_sweep(name: str, multirun_dir: Path) -> Path:
     else:
         remedy = "there is none yet; start one: python run.py -m model=transformer,rnn"
     raise SentimentError(
-        f"There is no sweep called {name}: no such folder, neither here nor under {multirun_dir}.\n  -> {remedy}"
+        f"There is no sweep called {name}: no such folder, neither here nor under {multirun_dir}, nor the parent run "
+        f"of one there.\n  -> {remedy}"
     )
+
+
+def _find_folder(name: str, multirun_dir: Path) -> Path | None:
+    for folder in (expand_home(name), multirun_dir / name):
+        if folder.is_dir():
+            return folder.resolve()
+    return stored_runs.find_sweep_folder(name, multirun_dir) if RUN_ID.fullmatch(name) else None
 
 
 def find_latest(multirun_dir: Path) -> Path:
