@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentiment import atomic
 from sentiment.commands.arguments import read_path
 from sentiment.errors import SentimentError, explaining
+
+if TYPE_CHECKING:
+    from sentiment.search.plugin.registration import Part
 
 SUMMARY = "write the pages on the configuration, docs/configuration/, from the schemas"
 
@@ -68,10 +72,25 @@ def make_pages(config_dir: Path) -> dict[str, str]:
         about=(StudySweeperConf.__doc__ or "").partition(" Here are the defaults")[0],
         keys=list_keys_of(StudyOptions, defaults),
         defaults=defaults,
-        pruners=list_pruners(),
-        samplers=list_samplers(),
+        pruners=lay_over(list_pruners(), config_dir, "pruner"),
+        samplers=lay_over(list_samplers(), config_dir, "sampler"),
     )
     return pages
+
+
+def lay_over(parts: Sequence[Part], config_dir: Path, group: str) -> list[Part]:
+    """Return the pruners or samplers that commands choose from: a file of conf/ comes before the engine's option."""
+    from sentiment.config.reference import compose_sweeper_options
+    from sentiment.search import register
+    from sentiment.search.plugin.registration import MACHINERY, Part
+
+    register()
+    chosen = {part.name: part for part in parts}
+    for file, values in compose_sweeper_options(config_dir, group):
+        doc = f"{chosen[file.name].doc} {file.remark}" if file.name in chosen else file.remark
+        defaults = {key: value for key, value in values.items() if key not in MACHINERY}
+        chosen[file.name] = Part(file.name, values["_target_"].rpartition(".")[2], doc, defaults)
+    return list(chosen.values())
 
 
 def find_stale_pages(pages: Mapping[str, str], folder: Path) -> list[str]:

@@ -250,6 +250,18 @@ def _compose_defaults(config_dir: Path, groups: list[ConfigGroup]) -> dict[str, 
     return values
 
 
+def compose_sweeper_options(config_dir: Path, group: str) -> list[tuple[OptionFile, dict[str, Any]]]:
+    """Return the options of a group of the sweeper that have a file in conf/, with the values that they compose to."""
+    options: list[tuple[OptionFile, dict[str, Any]]] = []
+    with initialize_config_dir(str(config_dir.resolve())):
+        for file in sorted((config_dir / "hydra" / "sweeper" / group).glob("*.yaml")):
+            choices = ["hydra/sweeper=study", f"hydra/sweeper/{group}={file.stem}"]
+            composed = compose("config", choices, return_hydra_config=True).hydra.sweeper[group]
+            values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=False))
+            options.append((read_option_file(file), values))
+    return options
+
+
 def _describe_option(group: ConfigGroup, file: OptionFile, defaults: Mapping[str, Any]) -> DescribedOption:
     """Describe an option: by its own class, or by what sets it apart from the default where all share one."""
     first, own = (defaults.get(f"{group.name}={name}", {}) for name in (group.default, file.name))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from sentiment.__main__ import main
 from sentiment.commands.reference import find_stale_pages, make_pages, write_pages
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.key_table import type_value
 from sentiment.config.reference import MARKER
 from sentiment.errors import SentimentError
 from sentiment.search.options import StudyOptions
 from sentiment.search.plugin.registration import PRUNERS, SAMPLERS
+
+SWEEPER_FILES = sorted((PROJECT_DIR / "conf" / "hydra" / "sweeper").glob("*/*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +51,20 @@ def test_pruners_and_samplers_have_rows_without_those_that_are_gone(pages):
     for name in [*PRUNERS, *SAMPLERS, "tpe", "random", "grid", "qmc"]:
         assert text.count(f"| `{name}` | ") == 1, name
     assert "motpe" not in text
+
+
+@pytest.mark.parametrize("file", SWEEPER_FILES, ids=lambda file: file.stem)
+def test_options_of_conf_have_the_keys_and_defaults_that_a_command_has(pages, file):
+    """They come before the engine's options of the same name, whose defaults no command of this project has."""
+    group = file.parent.name
+    _, text = pages["search.md"].split("## Pruners")
+    [row] = [line for line in text.splitlines() if line.startswith(f"| `{file.stem}` | ")]
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        overrides = ["hydra/sweeper=study", f"hydra/sweeper/{group}={file.stem}"]
+        config = compose("config", overrides, return_hydra_config=True).hydra.sweeper[group]
+    values = OmegaConf.to_container(config, resolve=False)
+    for key, value in values.items():
+        assert key == "_target_" or f"`{key}` `{type_value(value)}`" in row, key
 
 
 def test_writing_changes_what_differs_and_nothing_else(pages, tmp_path):
