@@ -405,8 +405,8 @@ class MaskedWordsSettings(PretrainGroup):
 class NextWordsSettings(PretrainGroup):
     """``pretrain=lm``: an RNN learns each direction's next word (Peters et al. 2018), then classifies.
 
-    The words' vectors and the first recurrent layer learn; pairs of words, the convolution and further layers would
-    show a cell the word that it predicts, and start fresh.
+    The words' vectors and the first recurrent layer learn; the convolution and further layers would show a cell the
+    word that it predicts, and start fresh.
     """
 
     name: Literal["lm"]

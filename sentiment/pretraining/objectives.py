@@ -67,7 +67,7 @@ class MaskedWords(nn.Module):
     """A Transformer fills in masked words (Devlin et al. 2019, "BERT"), of which alone logits are computed.
 
     Of the words of a piece, `mask_fraction` are drawn; 80 % of those are masked, 10 % become another word, 10 % stay.
-    Neither padding nor the unknown word is ever drawn. Pairs of words and the convolution see the masked text only.
+    Neither padding nor the unknown word is ever drawn. The convolution sees the masked text only.
 
     Args:
         network: The network, whose weights but those of pooling and head learn.
