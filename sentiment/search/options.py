@@ -76,7 +76,10 @@ class StudyOptions(BaseModel):
         ge=1, le=10_000, description="Trials at a time; -1: as many as there are CPU cores."
     )
     max_failure_rate: float = Field(
-        ge=0, le=1, description="Share of n_trials that may fail in one command before it ends."
+        ge=0,
+        le=1,
+        description="Share of n_trials that may fail in one command before it ends; where a budget alone decides, of "
+        "the trials so far, counted as 20 at least; with extend, of those that it trains.",
     )
     trial_timeout: Annotated[float | None, BeforeValidator(read_duration)] = Field(
         description="Longest time of one training, interrupted attempts included, e.g. 2h: then it is ended, and its "
