@@ -59,7 +59,7 @@ def check_search(search: Search, application: Application) -> None:
         raise ConfigError(list(faults))
     search.read_prior(search.space, search.is_valid)  # it may be faulty, as the points to begin with
     if search.options.extend is not None or not has_study(search.study_dir):
-        _ = search.starts
+        search.list_starts()  # an entry may be faulty
 
 
 def _check_seed(search: Search) -> list[Fault]:

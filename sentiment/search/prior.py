@@ -7,11 +7,11 @@ misleads where a parameter means something else by now, or where another objecti
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sentiment.errors import ConfigError, Fault
+from sentiment.search.options import StudyOptions
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import Space
 from sentiment.search.space.points import ReadSettings, find_other_point, write_told
@@ -24,33 +24,23 @@ LEARNERS = ("TPESampler", "GPSampler")
 """Samplers that learn from any trial that they are shown; others keep notes of their own on each."""
 
 
-def read_prior(
-    history: StudyHistory,
-    space: Space,
-    is_valid: Validity,
-    read_defaults: ReadSettings,
-    directions: Sequence[str],
-    sampler: str,
-    limits: Mapping[str, float],
-    names: Sequence[str] | None,
+def list_trials(
+    history: StudyHistory, space: Space, is_valid: Validity, read_defaults: ReadSettings, options: StudyOptions
 ) -> list[FrozenTrial]:
-    """Return the complete trials of another study that are points of a space, less copies in a population.
+    """List the complete trials of another study that are points of a space, less copies in a population.
 
     Args:
         history: The other study.
         space: The space of the study that is to learn.
         is_valid: Whether a point satisfies its constraints.
         read_defaults: Reads what a trial has of keys that it did not draw.
-        directions: Which way is better, per objective, in the study that is to learn.
-        sampler: Import path of its sampler.
-        limits: Its limits: what the earlier trials described is held against them.
-        names: Names of its objectives; None: it has none.
+        options: Options of that study: its limits are held against what the earlier trials described.
 
     Raises:
         ConfigError: Nothing can be learnt from it.
     """
-    _require_comparable(history, directions, sampler, names)
-    trials, lacking = [], set[str]()
+    _require_comparable(history, options)
+    trials, lacking, limits = [], set[str](), options.limits
     complete = [trial for trial in history.trials if trial.state == "complete"]
     copies = sum(trial.continues is not None for trial in complete)  # their points alone do not make what they have
     complete = [trial for trial in complete if trial.continues is None]
@@ -81,14 +71,13 @@ def read_prior(
     return trials
 
 
-def _require_comparable(
-    history: StudyHistory, directions: Sequence[str], sampler: str, names: Sequence[str] | None
-) -> None:
+def _require_comparable(history: StudyHistory, options: StudyOptions) -> None:
+    sampler, directions, names = str(options.sampler.get("_target_")), options.direction, options.metric_names
     if not sampler.endswith(LEARNERS):
         problem = f"is set, and the sampler {sampler.rpartition('.')[2]} learns from no trials but its own"
         raise ConfigError([Fault(KEY, problem, "choose hydra/sweeper/sampler=multivariate_tpe, tpe or gp")])
-    if list(history.directions) != list(directions):
-        problem = f"the objectives of {history.name} are better by {list(history.directions)}, here {list(directions)}"
+    if list(history.directions) != directions:
+        problem = f"the objectives of {history.name} are better by {list(history.directions)}, here {directions}"
         raise ConfigError([Fault(KEY, problem, "name a study of the same objectives")])
     if names is not None and history.objectives is not None and tuple(names) != history.objectives:
         problem = f"the objectives of {history.name} are {', '.join(history.objectives)}, here {', '.join(names)}"

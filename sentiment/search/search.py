@@ -47,7 +47,7 @@ from sentiment.search.study.outcome import RepeatPlan
 
 log = logging.getLogger(__name__)
 
-NOTHING = "optuna.pruners.NopPruner"
+NO_PRUNER = "optuna.pruners.NopPruner"
 """What ``hydra/sweeper/pruner=none`` stands for, and no pruner at all."""
 
 CustomSpace = Callable[[DictConfig, optuna.Trial], None]
@@ -87,8 +87,7 @@ class Search:
         composer: Composes jobs.
         sampler: Draws the points.
         pruner: Ends trials early.
-        total: Trials of the study; of a grid, its points that are to run.
-        repeats: Jobs of a trial.
+        repeats: How many seeds a point is trained under, and how their values are combined.
         working_dir: Where the command was started.
         study_dir: The study's folder.
         reader: Reads the points of stored trials.
@@ -179,7 +178,7 @@ class Search:
         `UNLIMITED` where the budget alone decides.
         """
         if self.options.extend is not None:
-            return len(self.starts)
+            return len(self.list_starts())
         number = self.options.n_trials or UNLIMITED
         return number if self.grid is None else min(number, len(self.grid))
 
@@ -226,18 +225,7 @@ class Search:
             return []
         remedy = "name a study beside this one, or the path of its folder"
         history = read_other_study(self.options.prior, self.study_dir, self.working_dir, prior.KEY, remedy)
-        target = str(self.options.sampler.get("_target_"))
-        options = self.options
-        trials = prior.read_prior(
-            history,
-            space,
-            is_valid,
-            self.settings.read,
-            options.direction,
-            target,
-            options.limits,
-            options.metric_names,
-        )
+        trials = prior.list_trials(history, space, is_valid, self.settings.read, self.options)
         if space is not self.space:  # once, when the study has begun
             log.info("The sampler learns from %d trials of %s.", len(trials), history.name)
         return trials
@@ -276,13 +264,18 @@ class Search:
         own = {name: value for name, value in trial.params.items() if name_key(name) not in self.reader.searched}
         return {**values, **own}
 
-    @cached_property
-    def starts(self) -> list[LabelledPoint]:
-        """The points that a new study tries first, or those that it extends; a grid has its own order.
+    def list_starts(self) -> list[LabelledPoint]:
+        """List the points that a new study tries first, or those that it extends; a grid has its own order.
+
+        The first call reads the other studies that are named, and warns of points that are too many.
 
         Raises:
             ConfigError: An entry of ``hydra.sweeper.start`` names no point of the space.
         """
+        return self._starts
+
+    @cached_property
+    def _starts(self) -> list[LabelledPoint]:
         if self.grid is not None and self.options.extend is None:
             if others := [entry for entry in self.options.start if entry != DEFAULTS]:
                 problem = f"a grid has its own order, and would not try {others[0]} first"
@@ -308,7 +301,7 @@ class Search:
             return
         known = [trial.system_attrs.get("fixed_params", {}).items() for trial in trials]
         try:
-            late = [one.label for one in self.starts if not any(one.point.items() <= fixed for fixed in known)]
+            late = [one.label for one in self.list_starts() if not any(one.point.items() <= fixed for fixed in known)]
         except ConfigError as error:
             late = [fault.problem for fault in error.faults]
         if late:
@@ -341,7 +334,7 @@ class Search:
         found: dict[str, str] = {"margin": f"{options.margin:g}"}
         for name, part in parts.items():
             keys = {f"{name}.{key}": str(value) for key, value in flatten(part or {}).items()}
-            found |= {name: keys.pop(f"{name}._target_", NOTHING), **keys}
+            found |= {name: keys.pop(f"{name}._target_", NO_PRUNER), **keys}
         return {key: text for key, text in found.items() if not key.endswith(".seed")}
 
 

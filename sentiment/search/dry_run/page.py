@@ -112,8 +112,8 @@ def _describe(search: Search, left: Left, slots: Sequence[Slot]) -> Iterator[tup
     repeats = f", {options.repeats} seeds each ({options.repeat_value})" if options.repeats > 1 else ""
     total = "as the budget allows" if search.total == UNLIMITED else f"{search.total} in all"
     yield "trials", f"{total}, {options.n_jobs} at a time{repeats}"
-    if left.stored is None and search.starts:
-        yield "tried first" if options.extend is None else "extended", "; ".join(one.label for one in search.starts)
+    if starts := search.list_starts() if left.stored is None else []:
+        yield "tried first" if options.extend is None else "extended", "; ".join(one.label for one in starts)
     if options.prior is not None:
         yield "prior", options.prior
     if options.limit:

@@ -56,8 +56,7 @@ class GrowingSearch(Searched, Protocol):
 
     def describe(self) -> Definition: ...  # noqa: D102
 
-    @property
-    def starts(self) -> Sequence[LabelledPoint]: ...  # noqa: D102
+    def list_starts(self) -> Sequence[LabelledPoint]: ...  # noqa: D102
 
     def read_definition(self, content: Mapping[str, Any]) -> Definition: ...  # noqa: D102
 

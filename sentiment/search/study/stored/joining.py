@@ -38,7 +38,7 @@ def join(store: TrialStore, search: GrowingSearch) -> tuple[GrowingSearch, list[
         store.study.sampler = grown.sampler
         trials = store.trials()
         if search.options.extend is not None or not any(trial.datetime_start for trial in trials):
-            _enqueue(store, grown, (grown if trials else search).starts, trials)
+            _enqueue(store, grown, (grown if trials else search).list_starts(), trials)
     return grown, changes
 
 
