@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,7 +21,7 @@ from mlflow.exceptions import MlflowException
 
 from sentiment.config.objective import Direction
 from sentiment.errors import TrackingError
-from sentiment.format import format_metric
+from sentiment.format import format_metric, tell_apart
 from sentiment.tracking.mlflow.read import fetch_bundle, find_model
 from sentiment.tracking.mlflow.store import find_run, open_client, quiet, reading, sqlite_file
 from sentiment.tracking.result_file import FINGERPRINT_TAG, is_try
@@ -252,11 +253,14 @@ def _choose_alias(
             )
     mine, theirs_value = float(tags[VALUE_TAG]), float(champion.tags.get(VALUE_TAG, "nan"))
     objective = tags[OBJECTIVE_TAG]
-    values = f"{objective} {format_metric(objective, mine)}, {holder} has {format_metric(objective, theirs_value)}"
+    if mine == theirs_value:
+        told = f"{holder} has {objective} {format_metric(objective, mine)}, too"
+        return CHALLENGER, f"the champion stays, because this one is equal, not better: {told}"
+    shown, held = tell_apart((mine, theirs_value), partial(format_metric, objective), repr)
     is_better = mine > theirs_value if tags[DIRECTION_TAG] == "maximize" else mine < theirs_value
     if is_better:
-        return CHAMPION, f"it is better: {values}"
-    return CHALLENGER, f"the champion stays, because this one is not better: {values}"
+        return CHAMPION, f"it is better: {objective} {shown}, {holder} has {held}"
+    return CHALLENGER, f"the champion stays, because this one is not better: {objective} {shown}, {holder} has {held}"
 
 
 def _set_alias(client: MlflowClient, name: str, version: int, alias: str) -> None:

@@ -86,6 +86,19 @@ def test_one_that_is_not_better_is_a_challenger(make_run, register, client, valu
     assert client.get_model_version_by_alias("reviews", CHAMPION).version in (1, "1")
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (0.97973, "it is better: val/auroc 0.97973, version 1 has 0.97971"),
+        (0.97969, "this one is not better: val/auroc 0.97969, version 1 has 0.97971"),
+        (0.97971, "this one is equal, not better: version 1 has val/auroc 97.97 %, too"),
+    ],
+)
+def test_what_is_told_of_two_shows_which_is_better(make_run, register, value, told):
+    register(make_run(), 0.97971, objective="val/auroc")
+    assert register(make_run(), value, objective="val/auroc").reason.endswith(told)
+
+
 def test_a_lower_loss_is_better(make_run, register):
     loss = {"objective": "val/loss", "direction": "minimize"}
     register(make_run(), 0.5, **loss)
