@@ -165,20 +165,27 @@ def make_pareto(table: SweepTable) -> DataTable:
     cells = [
         (
             row.number, row.label, row.values.get(table.objectives[0]),
-            *(cell for name in costs for cell in (row.metrics.get(name), row.number in fronts[name])),
+            *(cell for name in costs for cell in (row.metrics.get(name), fronts[name].get(row.number))),
         )
         for row in table.ranked
     ]  # fmt: skip
     return DataTable("pareto", "Quality against cost", tuple(columns), tuple(cells))
 
 
-def find_cost_front(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> set[int]:
-    """Find those of some ranked trials that no other beats in both the first objective and a cost, by their numbers."""
+def find_cost_front(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> dict[int, bool]:
+    """Tell of ranked trials, by their numbers, whether no other beats them in both the first objective and a cost.
+
+    What cost nothing, or has no finite number, is missing: it has no place beside the others, and beats none of them.
+    """
     sign = -1.0 if table.directions[0] == "maximize" else 1.0
-    points = {
-        row.number: (row.metrics[cost], sign * row.values[table.objectives[0]]) for row in rows if cost in row.metrics
+    points: dict[int, tuple[float, ...]] = {
+        row.number: (spent, sign * value)
+        for row in rows
+        if 0 < (spent := row.metrics.get(cost, math.nan)) < math.inf
+        and math.isfinite(value := row.values[table.objectives[0]])
     }
-    return find_front({number: point for number, point in points.items() if not any(map(math.isnan, point))})
+    front = find_front(points)
+    return {number: number in front for number in points}
 
 
 def make_failures(table: SweepTable) -> DataTable:

@@ -327,7 +327,7 @@ def test_the_front_agrees_with_its_definition(points, direction):
         )
     }
     front = find_cost_front(table, table.ranked, "model/parameters")
-    assert {point for number, point in enumerate(points) if number in front} == undominated
+    assert {point for number, point in enumerate(points) if front[number]} == undominated
 
 
 def test_what_cost_nothing_is_neither_drawn_nor_beats_what_is():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +63,16 @@ def test_quality_against_cost(example_table):
     assert "time/latency_ms" not in names  # nobody measured it
 
 
+def test_what_has_no_place_among_costs_is_on_no_front_and_beats_nobody():
+    measured = [(0.9, 0.0), (0.5, 10.0), (0.6, 200.0), (0.4, 300.0), (math.inf, 5.0)]
+    rows = tuple(
+        SweepRow(number, "", "complete", number + 1, {}, {"val/accuracy": value}, {"model/parameters": cost})
+        for number, (value, cost) in enumerate(measured)
+    )
+    table = make_pareto(SweepTable("s", None, ("val/accuracy",), ("maximize",), rows, ()))
+    assert [row[-1] for row in table.rows] == [None, True, True, False, None]
+
+
 def test_every_report_has_the_same_tables_and_rows_as_wide_as_their_headings(example_table):
     tables = make_tables(example_table)
     assert [table.name for table in tables] == [
@@ -78,7 +89,7 @@ def test_every_report_has_the_same_tables_and_rows_as_wide_as_their_headings(exa
     ]
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12), st.booleans())
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=12), st.booleans())
 def test_a_front_is_what_no_other_dominates(points, is_minimized):
     direction = "minimize" if is_minimized else "maximize"
     rows = tuple(
@@ -88,7 +99,7 @@ def test_a_front_is_what_no_other_dominates(points, is_minimized):
     table = SweepTable("s", None, ("val/loss",), (direction,), rows, ())
     front = find_cost_front(table, table.ranked, "cost")
     sign = -1 if is_minimized else 1
-    assert front
+    assert any(front.values())
     for number, (cost, value) in enumerate(points):
         dominated = any(c <= cost and sign * v >= sign * value and (c, v) != (cost, value) for c, v in points)
-        assert (number in front) == (not dominated)
+        assert front[number] == (not dominated)

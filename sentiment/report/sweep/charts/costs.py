@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from sentiment.config.objective import COSTS
 from sentiment.format import name_metric
 from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series
@@ -40,7 +38,8 @@ def make_fronts(table: SweepTable) -> Chart | None:
 def _draw_front(table: SweepTable, cost: str) -> Panel | None:
     # A trial that shares another's result cost nothing itself and would only hide it.
     shown = [row for row in complete_rows(table) if row.rank is not None and row.reused_from is None]
-    rows = [row for row in shown if 0 < row.metrics.get(cost, math.nan) < math.inf]
+    on_front = find_cost_front(table, shown, cost)
+    rows = [row for row in shown if row.number in on_front]
     costs = [row.metrics[cost] for row in rows]
     if cost == table.objectives[0] or len(set(costs)) < 2:
         return None
@@ -49,9 +48,8 @@ def _draw_front(table: SweepTable, cost: str) -> Panel | None:
         x = [row.metrics[cost] for row in part]
         return mark_rows(table, name, part, x, role, further=lambda row: write_metric(cost, row.metrics[cost]))
 
-    on_front = find_cost_front(table, rows, cost)
-    front = sorted((row for row in rows if row.number in on_front), key=lambda row: (row.metrics[cost], row.number))
-    beaten = split_by_model([row for row in rows if row.number not in on_front], "")
+    front = sorted((row for row in rows if on_front[row.number]), key=lambda row: (row.metrics[cost], row.number))
+    beaten = split_by_model([row for row in rows if not on_front[row.number]], "")
     line = Series(
         name="Pareto front",
         kind="step",
