@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,7 +210,8 @@ def collect_records(
     )
     notes = (*_note_lost(rows, is_copy), *_note_gone(table), *_note_bounds(table), *_note_copies(table))
     notes = (*notes, *_note_ties(table))
-    return replace(table, notes=(*notes, *note_differences(records, tuple(known))))
+    judged_by = (*known, *(name for row in rows for name in row.excess))  # a limit on a time depends on the machine
+    return replace(table, notes=(*notes, *note_differences(records, judged_by)))
 
 
 def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
@@ -365,9 +366,14 @@ def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:
 
 def note_differences(records: Sequence[ResultRecord], metrics: Sequence[str]) -> tuple[str, ...]:
     """Say what makes a comparison of runs by metrics doubtful: other data, other code; of times, other machines."""
-    is_timed = any(name.startswith("time/") for name in metrics)
-    warnings = WARNINGS | (dict.fromkeys(("hardware", "device"), OTHER_MACHINES) if is_timed else {})
-    return tuple({text: None for name, text in warnings.items() if len(_values(records, FACTS[name])) > 1})
+    told = [text for name, text in WARNINGS.items() if len(_values(records, FACTS[name])) > 1]
+    return (*told, *note_machines(records, metrics))
+
+
+def note_machines(records: Sequence[ResultRecord], metrics: Iterable[str]) -> tuple[str, ...]:
+    """Say so where there are times among the metrics, and the runs were timed on several machines."""
+    is_mixed = any(len(_values(records, FACTS[name])) > 1 for name in ("hardware", "device"))
+    return (OTHER_MACHINES,) if is_mixed and any(name.startswith("time/") for name in metrics) else ()
 
 
 def _read_study(sweep_dir: Path, storage_url: str | None) -> tuple[StudyHistory | None, str | None, str | None]:

@@ -337,6 +337,23 @@ def test_what_cost_nothing_is_neither_drawn_nor_beats_what_is():
     assert (line.x, line.y) == ((10, 200, 200), (0.5, 0.6, 0.6))
 
 
+@pytest.mark.parametrize(
+    ("cost", "devices", "is_told"),
+    [
+        ("time/fit_seconds", ("cpu", "cuda"), True),
+        ("time/fit_seconds", ("cpu", "cpu"), False),
+        ("model/parameters", ("cpu", "cuda"), False),
+    ],
+)
+def test_times_of_several_machines_are_drawn_with_a_warning(make_record, cost, devices, is_told):
+    records = [make_record(number, tags={"device": device}) for number, device in enumerate(devices)]
+    rows = [
+        make_row(number, 0.5 + number / 10, metrics={cost: 10.0 + number}, runs=(record,))
+        for number, record in enumerate(records)
+    ]
+    assert ("not timed on one hardware and device" in make_fronts(make_table(*rows)).caption) == is_told
+
+
 def test_no_cost_no_front():
     assert make_fronts(make_table(make_row(0, 0.5), make_row(1, 0.6))) is None
 

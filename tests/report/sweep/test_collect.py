@@ -466,6 +466,17 @@ def test_facts_say_where_runs_differ(make_grid):
     assert "not made by the same code" in table.notes[0]
 
 
+@pytest.mark.parametrize(("limited", "is_told"), [("time/fit_seconds", True), ("model/parameters", False)])
+def test_a_limit_on_a_time_is_not_judged_on_several_machines_without_a_word(make_grid, limited, is_told):
+    records = [
+        replace(record, tags={"hardware": hardware})
+        for record, hardware in zip(make_grid(0.7, 0.8), ("a CPU", "another"), strict=True)
+    ]
+    trials = [make_trial(0, value=0.7, jobs=(0,)), make_trial(1, value=0.8, jobs=(1,), excess={limited: 2.0})]
+    notes = collect_records(records, "mine", history=make_history(*trials)).notes
+    assert any("not timed on one hardware and device" in note for note in notes) == is_told
+
+
 def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path, monkeypatch):
     sweep_dir = tmp_path / "multirun/mine"
     for record in make_grid(0.7, 0.9):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sentiment.config.objective import COSTS
 from sentiment.format import name_metric
 from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series
@@ -13,6 +15,7 @@ from sentiment.report.sweep.charts.axes import (
     value_of,
     write_metric,
 )
+from sentiment.report.sweep.collect import note_machines
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.report.sweep.tables import find_cost_front
 
@@ -22,22 +25,24 @@ WIDE = 10.0
 
 def make_fronts(table: SweepTable) -> Chart | None:
     """Show the objective against each cost, one panel per cost."""
-    panels = [panel for cost in COSTS if (panel := _draw_front(table, cost)) is not None]
+    # A trial that shares another's result cost nothing itself and would only hide it.
+    shown = [row for row in complete_rows(table) if row.rank is not None and row.reused_from is None]
+    panels = {cost: panel for cost in COSTS if (panel := _draw_front(table, shown, cost)) is not None}
     if not panels:
         return None
+    machines = note_machines([run for row in shown for run in row.runs], panels)
     return Chart(
         name="pareto_fronts",
         title=f"What {name_metric(table.objectives[0])} costs",
         caption="On the line lie the trials that nothing beats on both counts (the Pareto front): of all others some "
-        "trial is at least as good and costs no more. Where the line is flat, the extra cost buys next to nothing.",
-        panels=tuple(panels),
+        "trial is at least as good and costs no more. Where the line is flat, the extra cost buys next to nothing."
+        + "".join(f" {note}" for note in machines),
+        panels=tuple(panels.values()),
         columns=min(3, len(panels)),
     )
 
 
-def _draw_front(table: SweepTable, cost: str) -> Panel | None:
-    # A trial that shares another's result cost nothing itself and would only hide it.
-    shown = [row for row in complete_rows(table) if row.rank is not None and row.reused_from is None]
+def _draw_front(table: SweepTable, shown: Sequence[SweepRow], cost: str) -> Panel | None:
     on_front = find_cost_front(table, shown, cost)
     rows = [row for row in shown if row.number in on_front]
     costs = [row.metrics[cost] for row in rows]
