@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 Item = TypeVar("Item")
 
-SHARES = ("accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy")
+SHARES = ("accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "ece")
 """Last parts of the names of metrics that are shares of one: they are read in percent."""
 
 SPLITS = {"val": "validation", "test": "test"}
@@ -67,7 +67,7 @@ def find_bounds(metric: str) -> tuple[float, float]:
     last = metric.rpartition("/")[2]
     if last == "mcc":
         return -1.0, 1.0
-    if is_share(metric) or last == "ece":
+    if is_share(metric):
         return 0.0, 1.0
     return (0.0 if last in ("loss", "brier") or metric in COSTS else -math.inf), math.inf
 

@@ -18,7 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.atomic import write_text
-from sentiment.format import format_metric, format_number, format_percent, format_points, write_csv_cell
+from sentiment.format import (
+    format_metric,
+    format_number,
+    format_percent,
+    format_points,
+    format_setting,
+    write_csv_cell,
+)
 
 Cell = str | int | float | bool | None
 
@@ -38,13 +45,14 @@ class Column:
             share of one, e.g. ``val/accuracy``, are shown in percent.
         label: Heading on the page.
         is_number: Aligned and sorted as a number.
-        unit: Shares of one under another name are shown in percent, their differences in points of a hundred.
+        unit: Shares of one under another name are shown in percent, their differences in points of a hundred; what a
+            command line takes, settings and numbers of trials, as one would type it.
     """
 
     name: str
     label: str
     is_number: bool = False
-    unit: Literal["percent", "points"] | None = None
+    unit: Literal["percent", "points", "setting"] | None = None
 
     def show(self, cell: Cell) -> str:
         """Return a cell as people read it; nothing as a dash."""
@@ -54,6 +62,8 @@ class Column:
             return "yes" if cell else "no"
         if isinstance(cell, str):
             return cell
+        if self.unit == "setting":
+            return format_setting(cell)
         if isinstance(cell, int):
             return format_number(cell)
         if self.unit == "points":

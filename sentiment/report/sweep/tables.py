@@ -14,6 +14,8 @@ from sentiment.search.study.ranking import find_front
 
 UNSUCCESSFUL = ("failed", "killed")
 
+TRIAL = Column("trial", "trial", True, "setting")
+
 
 def make_tables(table: SweepTable) -> list[DataTable]:
     """Make all tables; those without rows too, so that every report has the same files."""
@@ -37,7 +39,7 @@ def make_ranking(table: SweepTable) -> DataTable:
         Column("model", "model"), *(_column_of(table, key) for key in varied), Column("status", "status"),
         *(Column(name, name, True) for name in metrics), Column("parameters", "parameters", True),
         Column("seconds", "seconds", True), Column("epochs", "epochs", True),
-        Column("best_epoch", "best epoch", True), Column("job", "job", True), Column("run_id", "run"),
+        Column("best_epoch", "best epoch", True), Column("job", "job", True, "setting"), Column("run_id", "run"),
         Column("reason", "reason"),
     ]  # fmt: skip
     rows = [_rank_row(table, row, varied, metrics) for row in table.rows]
@@ -47,7 +49,7 @@ def make_ranking(table: SweepTable) -> DataTable:
 
 def make_front(table: SweepTable) -> DataTable:
     """Make the trials that no other beats in every objective, with their settings; the first objective orders them."""
-    columns = [Column("trial", "trial", True), *(Column(name, name, True) for name in table.objectives)]
+    columns = [TRIAL, *(Column(name, name, True) for name in table.objectives)]
     rows = [
         (row.number, *map(row.value_of, table.objectives), *map(row.parameters.get, table.varied))
         for row in table.front
@@ -60,7 +62,7 @@ def _front_column(table: SweepTable) -> list[Column]:
 
 
 def _trial_column(table: SweepTable) -> list[Column]:
-    return [Column("trial", "trial", True)] if table.is_study else []
+    return [TRIAL] if table.is_study else []
 
 
 def order_metrics(table: SweepTable, *others: str) -> list[str]:
@@ -118,10 +120,11 @@ def _explain(row: SweepRow) -> str | None:
 def make_trials(table: SweepTable) -> DataTable:
     """Make the trials in the order of their numbers: when each ran, and what became of it."""
     columns = [
-        Column("trial", "trial", True), Column("state", "state"), Column("rank", "rank", True), *_front_column(table),
+        TRIAL, Column("state", "state"), Column("rank", "rank", True), *_front_column(table),
         Column("started_seconds", "started (s)", True), Column("ended_seconds", "ended (s)", True),
         *(_column_of(table, key) for key in table.varied),
-        *(Column(name, name, True) for name in table.objectives), Column("reused_from", "result of trial", True),
+        *(Column(name, name, True) for name in table.objectives),
+        Column("reused_from", "result of trial", True, "setting"),
     ]  # fmt: skip
     rows = [
         (
@@ -147,7 +150,7 @@ def make_importance(table: SweepTable) -> DataTable:
 def make_learning_curves(table: SweepTable) -> DataTable:
     """Make every validation of every trial."""
     columns = (
-        Column("trial", "trial", True), Column("label", "settings"), Column("state", "state"),
+        TRIAL, Column("label", "settings"), Column("state", "state"),
         Column("epoch", "epoch", True), Column("value", table.objectives[0], True),
     )  # fmt: skip
     rows = [(row.number, row.label, row.state, point.epoch, point.value) for row in table.rows for point in row.curve]
@@ -158,7 +161,7 @@ def make_pareto(table: SweepTable) -> DataTable:
     """Make the ranked trials with what they cost, and whether any other is better at no greater cost."""
     costs = [name for name in COSTS if any(name in row.metrics for row in table.ranked)]
     fronts = {name: find_cost_front(table, table.ranked, name) for name in costs}
-    columns = [Column("trial", "trial", True), Column("label", "settings")]
+    columns = [TRIAL, Column("label", "settings")]
     columns += [Column(table.objectives[0], table.objectives[0], True)]
     for name in costs:
         columns += [Column(name, name, True), Column(f"on_front_{name}", "on its front")]
@@ -191,7 +194,7 @@ def find_cost_front(table: SweepTable, rows: Sequence[SweepRow], cost: str) -> d
 def make_failures(table: SweepTable) -> DataTable:
     """Make the trials that failed or were killed, with their reasons."""
     columns = (
-        Column("trial", "trial", True), Column("state", "state"), Column("reason", "reason"),
+        TRIAL, Column("state", "state"), Column("reason", "reason"),
         Column("kind", "kind"), Column("label", "settings"),
     )  # fmt: skip
     rows = [
@@ -204,4 +207,5 @@ def make_failures(table: SweepTable) -> DataTable:
 
 def _column_of(table: SweepTable, key: str) -> Column:
     values = [row.parameters[key] for row in table.rows if key in row.parameters]
-    return Column(key, shorten_keys(table.varied)[key], bool(values) and not any(isinstance(v, str) for v in values))
+    is_number = bool(values) and not any(isinstance(value, str) for value in values)
+    return Column(key, shorten_keys(table.varied)[key], is_number, "setting")

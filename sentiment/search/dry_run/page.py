@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sentiment.format import format_bytes, format_duration
+from sentiment.format import format_bytes, format_duration, format_number
 from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.dry_run.estimate import Expectation, expect, probe_search
@@ -108,7 +108,7 @@ def _describe(search: Search, left: Left, slots: Sequence[Slot]) -> Iterator[tup
         yield "fixed", " ".join(fixed)
     yield "points", _describe_points(search)
     yield from (("constraint", line) for line in options.constraints)
-    yield from (("limit", f"{name} <= {bound:g}") for name, bound in options.limits.items())
+    yield from (("limit", f"{name} <= {format_number(bound)}") for name, bound in options.limits.items())
     repeats = f", {options.repeats} seeds each ({options.repeat_value})" if options.repeats > 1 else ""
     total = "as the budget allows" if search.total == UNLIMITED else f"{search.total} in all"
     yield "trials", f"{total}, {options.n_jobs} at a time{repeats}"

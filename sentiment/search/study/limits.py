@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISample
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
+from sentiment.format import format_number, tell_apart
 from sentiment.search.study.outcome import Outcome, read_described
 from sentiment.search.study.ranking import Candidate, rank_trials
 
@@ -131,11 +132,11 @@ def require_feasible(trials: Sequence[FrozenTrial], limits: Mapping[str, float])
     if not complete or any(keeps_limits(trial) for trial in complete):
         return
     nearest = min(complete, key=measure_breach)
-    broken = [
-        f"{name} is {bound + nearest.constraints[name]:g}, the limit {bound:g}"
-        for name, bound in limits.items()
-        if nearest.constraints.get(name, 0.0) > 0
-    ]
+    broken = []
+    for name, bound in limits.items():
+        if (excess := nearest.constraints.get(name, 0.0)) > 0:
+            value, limit = tell_apart((bound + excess, bound), format_number, repr)
+            broken.append(f"{name} is {value}, the limit {limit}")
     raise LimitError(
         f"None of the {len(complete)} complete trials keeps hydra.sweeper.limits; the nearest is trial "
         f"{nearest.number}: {'; '.join(broken)}.\n"

@@ -16,6 +16,8 @@ from sentiment.report.draw.table import Column, DataTable, write_table
         (Column("val/auroc", "AUROC"), 0.98721, "98.72 %"), (Column("low", "from", True, "percent"), 0.5, "50.00 %"),
         (Column("difference", "d", True, "points"), -0.01234, "-1.23"),
         (Column("difference", "d", True, "points"), 0.02, "+2.00"),
+        (Column("data.max_tokens", "max_tokens", True, "setting"), 1024, "1024"),
+        (Column("optimizer.lr", "lr", True, "setting"), 0.002258849849049621, "0.002259"),
     ],
 )  # fmt: skip
 def test_cells_are_written_for_people(column, cell, text):

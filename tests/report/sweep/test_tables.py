@@ -12,6 +12,7 @@ from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.report.sweep.tables import (
     find_cost_front,
     make_failures,
+    make_front,
     make_pareto,
     make_ranking,
     make_tables,
@@ -34,6 +35,15 @@ def test_the_ranking_has_the_columns_of_the_multiruns_own_and_numbers_in_full(ex
     assert rows[-1]["reason"] == example_table.rows[-1].reason
     assert [row["status"] for row in rows[-3:]] == ["PRUNED", "PRUNED", "FAILED"]
     assert make_ranking(example_table).marked == {0}
+
+
+def test_what_a_command_line_takes_is_shown_as_one_would_type_it(example_table):
+    row = dataclasses.replace(example_table.rows[0], number=1234, parameters={"seed": 12345}, reused_from=1111)
+    table = dataclasses.replace(example_table, rows=(row,), varied=("seed",), is_study=True)
+    for made in (make_ranking(table), make_trials(table), make_front(table)):
+        shown = {column.name: column.show(cell) for column, cell in zip(made.columns, made.rows[0], strict=True)}
+        assert (shown["trial"], shown["seed"]) == ("1234", "12345")
+        assert shown.get("reused_from", "1111") == "1111"
 
 
 def test_a_failed_trial_without_a_record_is_listed_with_a_reason(example_table):

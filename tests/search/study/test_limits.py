@@ -85,6 +85,17 @@ def test_where_no_trial_keeps_the_limits_there_is_no_best_and_the_end_says_so(ho
             require_feasible(study.trials(), {"size": 10.0})
 
 
+@pytest.mark.parametrize(
+    ("size", "limit", "told"),
+    [(2_612_345.0, 2.5e6, "2,612,345, the limit 2,500,000"), (600.004, 600.0, "600.004, the limit 600.0")],
+)
+def test_a_number_over_its_limit_is_told_in_a_form_that_shows_it(hold, size, limit, told):
+    with hold({"size": limit}) as study:
+        run(study, complete(0.9), size=size)
+        with pytest.raises(LimitError, match=f"size is {told}"):
+            require_feasible(study.trials(), {"size": limit})
+
+
 def test_a_number_that_was_not_described_is_named_and_the_result_is_not_lost(hold):
     storage = InMemoryStorage()
     with hold({"parameters": 10.0}, storage=storage) as study:
