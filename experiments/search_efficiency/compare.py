@@ -30,6 +30,7 @@ from scipy.stats import spearmanr
 from simulate import TPE, Policy, Progress, sample, simulate
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.report.statistics import mean_interval
 from sentiment.search.study.promotion import PromotionPruner
 
 FOLDER = Path(__file__).parent / "results"
@@ -214,7 +215,8 @@ def print_table(name: str, workers: int) -> None:
 
 def write_difference(more: npt.NDArray[np.float64]) -> str:
     """Write the mean of differences between pairs of seeds in points, with its 95 % interval."""
-    return f"{100 * more.mean():+.2f} ± {196 * more.std(ddof=1) / np.sqrt(len(more)):.2f}"
+    found = mean_interval((100 * more).tolist())
+    return f"{found.mean:+.2f} ± {found.high - found.mean:.2f}"
 
 
 def print_equal_trials(name: str, workers: int) -> None:
@@ -278,10 +280,10 @@ def draw(name: str) -> Path | None:
     horizon = find_horizon(Curves.load(name))
     for panel, (workers, found) in zip(axes[0], there.items(), strict=True):
         for policy in (one for one in SHOWN if one in found):
-            values = 100 * found[policy]
-            mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
-            (line,) = panel.plot(GRID * horizon, mean, label=policy)
-            panel.fill_between(GRID * horizon, mean - 2 * error, mean + 2 * error, color=line.get_color(), alpha=0.15)
+            moments = [mean_interval(values) for values in (100 * found[policy]).T.tolist()]
+            (line,) = panel.plot(GRID * horizon, [one.mean for one in moments], label=policy)
+            band = [one.low for one in moments], [one.high for one in moments]
+            panel.fill_between(GRID * horizon, *band, color=line.get_color(), alpha=0.15)
         panel.set_title(f"{workers} workers, {len(found['stock'])} studies each")
         panel.set_xlabel("simulated time (s)")
         panel.set_ylim(bottom=100 * found["stock"][:, 100].mean() - 5)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import FOLDER, QUARTERS, bootstrap
+from compare import FOLDER, QUARTERS, bootstrap, write_difference
 from omegaconf import OmegaConf
 from simulate import CHANCE
 
@@ -127,10 +127,7 @@ def print_table(studies: Mapping[tuple[str, int], list[Any]], seconds: float) ->
     print(f"\n{len(seeds)} seeds, {seconds:g} s each, two workers: {speed:.2f} [{low:.2f}, {high:.2f}] times as fast\n")
     print("| | 1/4 | 2/4 | 3/4 | 4/4 |\n|---|---|---|---|---|")
     print(f"| stock | {' | '.join(f'{100 * stock[:, quarter].mean():.2f} %' for quarter in QUARTERS)} |")
-    cells = []
-    for quarter in QUARTERS:
-        more = 100 * (default[:, quarter] - stock[:, quarter])
-        cells.append(f"{more.mean():+.2f} ± {1.96 * more.std(ddof=1) / np.sqrt(len(more)):.2f}")
+    cells = [write_difference(default[:, quarter] - stock[:, quarter]) for quarter in QUARTERS]
     print(f"| default, points above | {' | '.join(cells)} |")
     counts = [np.mean([len(studies[policy, seed]) for seed in seeds]) for policy in ("stock", "default")]
     print(f"\nWhole trainings in a study: stock {counts[0]:.1f}, default {counts[1]:.1f}.")

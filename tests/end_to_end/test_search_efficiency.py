@@ -109,6 +109,12 @@ def test_of_equally_many_trials_the_last_find_is_told_apart_from_the_end(simulat
     assert "| median, 20 trials | 90.00 % | +0.00 ± 0.00 | 0.22 | not kept |" in shown
 
 
+def test_a_difference_over_few_seeds_has_the_interval_of_its_degrees_of_freedom(simulation):
+    import compare
+
+    assert compare.write_difference(np.array([0.0, 0.02])) == "+1.00 ± 12.71"
+
+
 @pytest.mark.slow
 def test_a_small_version_runs_in_one_command(tmp_path):
     copy = tmp_path / "search_efficiency"
