@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
+from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.errors import ConfigError, ModelFileError, RunPruned, SentimentError
 from sentiment.job import find_missing_models, identity, models, reporter, run_job
@@ -286,8 +287,8 @@ def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_pat
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         settings = read_settings(compose("config", small), tmp_path)
     corpus = build_corpus(settings.data)
-    reading = corpus.class_names, settings.data.max_tokens, "head", 0.5
-    model = Predictor(build_module(settings, corpus).network, corpus.tokenizer, *reading)
+    cut = Cut(settings.data.max_tokens, "head", 0.5)
+    model = Predictor(build_module(settings, corpus).network, corpus.tokenizer, corpus.class_names, cut)
     monkeypatch.setattr(job, "load_model", lambda name, settings: model)
     _, corpus, _, tags = job.read_inputs(settings, None)
     tags |= {WORDS_TAG: place_words(settings, corpus)[2].name} if tag == WORDS_TAG else {}

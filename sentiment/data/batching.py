@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from sentiment.config.group import Keep
+from sentiment.config.group import DataGroup, Keep
 from sentiment.data.files.records import LONGEST_TEXT
 from sentiment.data.tokenizer import LINE_BREAK_TAG, PAD_ID
 
@@ -34,44 +34,57 @@ BLANKS = re.compile(rf"(?:[^\S\x1c-\x1f]|{LINE_BREAK_TAG})+", re.IGNORECASE)
 """What separates tokens, however long it is; to the tokenizer's library, \x1c to \x1f are no blanks."""
 
 
-def cut(
-    ids: npt.NDArray[np.integer], max_tokens: int | None, keep: Keep, head_fraction: float
-) -> npt.NDArray[np.integer]:
-    """Keep at most `max_tokens` ids of a review.
+@dataclass(frozen=True)
+class Cut:
+    """Which tokens of a long review a model reads.
 
     Reviewers often state their verdict first or last, hence ``head_tail`` (Sun et al. 2019, *How to Fine-Tune BERT
     for Text Classification?*, section 5.3.1).
 
-    Of (T,) `ids` at full length; with ``head_tail``, `head_fraction` is the share taken from the start, and at least
-    one id stays at each end, so that `max_tokens` is at least 2; None: all.
-
-    Returns:
-        (min(T, max_tokens),) ids in their order.
+    Attributes:
+        max_tokens: Most tokens of a review; None: all. With ``head_tail`` at least 2: one stays at each end.
+        keep: Part of a longer review that is kept.
+        head_fraction: With ``head_tail``, share kept from the start.
     """
-    if max_tokens is None or len(ids) <= max_tokens:
-        return ids
-    if keep == "head":
-        return ids[:max_tokens]
-    if keep == "tail":
-        return ids[-max_tokens:]
-    head = min(max(round(max_tokens * head_fraction), 1), max_tokens - 1)
-    return np.concatenate([ids[:head], ids[-(max_tokens - head) :]])
 
+    max_tokens: int | None
+    keep: Keep
+    head_fraction: float
 
-def cut_text(text: str, max_tokens: int | None, keep: Keep, head_fraction: float) -> str:
-    """Keep of a text what `cut` can need of it, so that a text of any length is tokenised at once.
+    @classmethod
+    def of(cls, data: DataGroup) -> Cut:
+        """Return the cut that settings of the data ask for."""
+        return cls(data.max_tokens, data.keep, data.head_fraction)
 
-    A token is taken to have at most `TOKEN_CHARACTERS` characters, a blank before it among them; where more of them
-    stand without a blank, as in a language that writes none, all is kept of what a training would read. The arguments
-    are those of `cut`.
-    """
-    most = None if max_tokens is None else max_tokens * TOKEN_CHARACTERS
-    if most is None or len(text) <= 2 * most or len(text := BLANKS.sub(" ", text)) <= 2 * most:
-        return text
-    head = {"head": most, "tail": 0}.get(keep, most)
-    tail = {"head": 0, "tail": most}.get(keep, most)
-    kept = text[:head] + (" " if head and tail else "") + (text[-tail:] if tail else "")
-    return text if len(text) <= LONGEST_TEXT and LONG_WORD.search(kept) else kept
+    def cut_ids(self, ids: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+        """Return the (min(T, max_tokens),) ids that are kept of (T,), in their order."""
+        most = self.max_tokens
+        if most is None or len(ids) <= most:
+            return ids
+        if self.keep == "head":
+            return ids[:most]
+        if self.keep == "tail":
+            return ids[-most:]
+        head = min(max(round(most * self.head_fraction), 1), most - 1)
+        return np.concatenate([ids[:head], ids[-(most - head) :]])
+
+    def cut_lengths(self, lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+        """Return how many tokens are kept of reviews with (N,) lengths."""
+        return lengths if self.max_tokens is None else np.minimum(lengths, self.max_tokens)
+
+    def cut_text(self, text: str) -> str:
+        """Keep of a text what `cut_ids` can need of it, so that a text of any length is tokenised at once.
+
+        A token is taken to have at most `TOKEN_CHARACTERS` characters, a blank before it among them; where more of them
+        stand without a blank, as in a language that writes none, all is kept of what a training would read.
+        """
+        most = None if self.max_tokens is None else self.max_tokens * TOKEN_CHARACTERS
+        if most is None or len(text) <= 2 * most or len(text := BLANKS.sub(" ", text)) <= 2 * most:
+            return text
+        head = {"head": most, "tail": 0}.get(self.keep, most)
+        tail = {"head": 0, "tail": most}.get(self.keep, most)
+        kept = text[:head] + (" " if head and tail else "") + (text[-tail:] if tail else "")
+        return text if len(text) <= LONGEST_TEXT and LONG_WORD.search(kept) else kept
 
 
 class Item(NamedTuple):

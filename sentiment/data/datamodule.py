@@ -5,24 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from sentiment.config.group import Keep
-from sentiment.data.batching import Item, LengthBatches, collate, cut
+from sentiment.data.batching import Cut, Item, LengthBatches, collate
 from sentiment.data.corpus import Corpus, EncodedSplit
 
 
 @dataclass(eq=False)
 class CutReviews(Dataset[Item]):
-    """The reviews of one split, cut to what a model sees; for the last three arguments see `cut`."""
+    """The reviews of one split, cut to what a model sees."""
 
     split: EncodedSplit
-    max_tokens: int
-    keep: Keep
-    head_fraction: float
+    cut: Cut
 
     def __len__(self) -> int:
         """Number of reviews N."""
@@ -30,7 +26,7 @@ class CutReviews(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         """Return one review."""
-        ids = cut(self.split[index], self.max_tokens, self.keep, self.head_fraction)
+        ids = self.cut.cut_ids(self.split[index])
         targets = self.split.targets
         return Item(ids, int(self.split.labels[index]), index, None if targets is None else targets[index])
 
@@ -43,27 +39,15 @@ class ReviewDataModule(LightningDataModule):
     less time to cut and pad than to hand over from a worker process. Each replica of the run sees its share of every
     batch, so that there are the same batches on any number of devices.
 
-    Batches hold `batch_size` reviews, cut by `cut`; `seed` is that of the shuffling. Where a pass takes an hour, it is
-    cut into `parts`, each of which is an epoch to the trainer: it can be taken up after each of them.
+    Batches hold `batch_size` reviews, of each what `cut` keeps; `seed` is that of the shuffling. Where a pass takes an
+    hour, it is cut into `parts`, each of which is an epoch to the trainer: it can be taken up after each of them.
     """
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        *,
-        batch_size: int,
-        max_tokens: int,
-        keep: Keep,
-        head_fraction: float,
-        seed: int,
-        parts: int = 1,
-    ) -> None:
+    def __init__(self, corpus: Corpus, *, batch_size: int, cut: Cut, seed: int, parts: int = 1) -> None:
         super().__init__()
         self.corpus = corpus
         self.batch_size = batch_size
-        self.max_tokens = max_tokens
-        self.keep = keep
-        self.head_fraction = head_fraction
+        self.cut = cut
         self.seed = seed
         self.parts = parts
 
@@ -82,16 +66,15 @@ class ReviewDataModule(LightningDataModule):
 
     def list_training(self) -> list[Item]:
         """List the training reviews as a network sees them, in the order of their split."""
-        reviews = CutReviews(self.corpus.train, self.max_tokens, self.keep, self.head_fraction)
+        reviews = CutReviews(self.corpus.train, self.cut)
         return [reviews[row] for row in range(len(reviews))]
 
     def _loader(self, split: EncodedSplit, **which: int) -> DataLoader[Item]:
-        lengths = np.minimum(split.lengths, self.max_tokens)
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         replica, replicas = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
-            CutReviews(split, self.max_tokens, self.keep, self.head_fraction),
-            batch_sampler=LengthBatches(lengths, self.batch_size, **which),
+            CutReviews(split, self.cut),
+            batch_sampler=LengthBatches(self.cut.cut_lengths(split.lengths), self.batch_size, **which),
             collate_fn=partial(collate, replica=replica, replicas=replicas),
             pin_memory=on_cuda,
             # A loader draws a number when it starts; its own stream keeps it from shifting that of dropout.

@@ -18,7 +18,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from sentiment.data.batching import cut
 from sentiment.data.tokenizer import UNK_ID, AlignedText
 from sentiment.errors import SentimentError
 from sentiment.models.bundle import Predictor, check_texts
@@ -262,7 +261,7 @@ def _margin(logits: Tensor, target: int) -> Tensor:
 
 
 def _kept_positions(predictor: Predictor, count: int) -> npt.NDArray[np.integer]:
-    return cut(np.arange(count), predictor.max_tokens, predictor.keep, predictor.head_fraction)
+    return predictor.cut.cut_ids(np.arange(count))
 
 
 def _gather_words(

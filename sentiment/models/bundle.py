@@ -12,7 +12,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,7 @@ from sentiment.config.group import Keep
 from sentiment.config.identity import REMOVED
 from sentiment.config.option import OPTIONS, Option, find_option
 from sentiment.config.schema import ModelSettings
-from sentiment.data.batching import Item, LengthBatches, collate, cut, cut_text
+from sentiment.data.batching import Cut, Item, LengthBatches, collate
 from sentiment.data.files.records import SURROGATE
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
@@ -111,9 +111,7 @@ def save_bundle(
     settings: ModelSettings,
     tokenizer_json: str,
     class_names: Sequence[str],
-    max_tokens: int | None,
-    keep: Keep,
-    head_fraction: float,
+    cut: Cut,
     learned: npt.NDArray[np.uint64] | None = None,
     trained: npt.NDArray[np.uint64] | None = None,
 ) -> Path:
@@ -146,9 +144,7 @@ def save_bundle(
         version=FORMAT_VERSION,
         model=settings,
         class_names=tuple(class_names),
-        max_tokens=max_tokens,
-        keep=keep,
-        head_fraction=head_fraction,
+        **asdict(cut),
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     )
     code = find_option(settings).code
@@ -184,9 +180,7 @@ class Predictor:
         network: The network; it is switched to evaluation.
         tokenizer: The tokenizer that it was trained with.
         class_names: K class names in index order.
-        max_tokens: Most tokens of a review that the network sees; None: all.
-        keep: Part of a longer review that is kept.
-        head_fraction: With ``head_tail``, share kept from the start.
+        cut: Which tokens of a review the network sees.
         learned: `hash_reviews` of those that it was trained on or selected by; None: nobody knows them.
         trained: The same of those that it was trained on.
     """
@@ -194,9 +188,7 @@ class Predictor:
     network: nn.Module
     tokenizer: ReviewTokenizer
     class_names: tuple[str, ...]
-    max_tokens: int | None
-    keep: Keep
-    head_fraction: float
+    cut: Cut
     learned: npt.NDArray[np.uint64] | None = None
     trained: npt.NDArray[np.uint64] | None = None
 
@@ -235,8 +227,8 @@ class Predictor:
                 "save the bundle again with the settings and tokenizer that the network was trained with"
             ) from error
         require_finite(network, folder)
-        reading = settings.max_tokens, settings.keep, settings.head_fraction
-        return cls(network.to(device), tokenizer, settings.class_names, *reading, learned, trained)
+        cut = Cut(settings.max_tokens, settings.keep, settings.head_fraction)
+        return cls(network.to(device), tokenizer, settings.class_names, cut, learned, trained)
 
     def find_learned(self, texts: Sequence[str]) -> npt.NDArray[np.bool_] | None:
         """Tell of each of N texts whether the model was trained on or selected by it, as it reads it; None: unknown."""
@@ -253,7 +245,7 @@ class Predictor:
             TypeError: A single string instead of a sequence, or something that is not a string.
         """
         check_texts(texts)
-        kept = [cut_text(text, self.max_tokens, self.keep, self.head_fraction) for text in texts]
+        kept = list(map(self.cut.cut_text, texts))
         probabilities, tokens = self.answer(self.tokenizer.encode(kept), batch_size)
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
         return Predictions(labels, probabilities, self.class_names, tokens)
@@ -267,7 +259,7 @@ class Predictor:
         Returns:
             (N, K) class probabilities, and the number of tokens that the network saw.
         """
-        ids = [cut(full, self.max_tokens, self.keep, self.head_fraction) for full in reviews]
+        ids = list(map(self.cut.cut_ids, reviews))
         device = next(self.network.parameters()).device
         probabilities = np.empty((len(ids), len(self.class_names)), dtype=np.float32)  # (N, K)
         for rows in LengthBatches(np.array([len(kept) for kept in ids], dtype=np.int64), batch_size):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from sentiment.config.schema import NgramSettings, Settings
-from sentiment.data.batching import Item, LengthBatches, collate
+from sentiment.data.batching import Cut, Item, LengthBatches, collate
 from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.errors import DataError
 from sentiment.models.build import count_parameters
@@ -70,7 +71,8 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
             device=torch.device("cpu"),
             precision=nullcontext(),
         )
-        bundle = save_run_bundle(output_dir / "model", settings, corpus, network, max_tokens=None)  # as in training
+        whole = replace(Cut.of(settings.data), max_tokens=None)  # as in training
+        bundle = save_run_bundle(output_dir / "model", settings, corpus, network, whole)
     return RunResult(
         metrics={**metrics, "time/latency_ms": latency_ms},
         parameters=parameters,

@@ -24,6 +24,7 @@ from sentiment.config.objective import find_direction
 from sentiment.config.option import find_option
 from sentiment.config.schema import Settings, TrainerSettings
 from sentiment.cores import describe_load
+from sentiment.data.batching import Cut
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
 from sentiment.data.fingerprint import hash_reviews
@@ -133,7 +134,7 @@ def train_replica(
         metrics={**reporting.best, **read_metrics(trainer, "test/"), "time/latency_ms": latency_ms},
         parameters=parameters, seconds=seconds, epochs=epochs, best_epoch=reporting.best_epoch,
         checkpoint=folder / BEST_FILE, class_names=corpus.class_names, test=module.test_predictions,
-        bundle=save_run_bundle(output_dir / "model", settings, corpus, module.network, settings.data.max_tokens, start),
+        bundle=save_run_bundle(output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), start),
     )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ def _require_savable(
     """Say before a new run trains what no bundle can hold of a network of one's own."""
     if find_option(settings.model).code is not None and not (output_dir / CHECKPOINTS / LAST_FILE).exists():
         with TemporaryDirectory(dir=output_dir, prefix=".") as trial:
-            save_run_bundle(Path(trial) / "model", settings, corpus, network, settings.data.max_tokens, start)
+            save_run_bundle(Path(trial) / "model", settings, corpus, network, Cut.of(settings.data), start)
 
 
 def _build_last(
@@ -261,9 +262,7 @@ def build_data(settings: Settings, corpus: Corpus, parts: int = 1) -> ReviewData
     return ReviewDataModule(
         corpus,
         batch_size=settings.data.batch_size,
-        max_tokens=settings.data.max_tokens,
-        keep=settings.data.keep,
-        head_fraction=settings.data.head_fraction,
+        cut=Cut.of(settings.data),
         seed=settings.seed,
         parts=parts,
     )
@@ -287,29 +286,23 @@ def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule
 
 
 def save_run_bundle(
-    folder: Path,
-    settings: Settings,
-    corpus: Corpus,
-    network: nn.Module,
-    max_tokens: int | None,
-    start: Predictor | None = None,
+    folder: Path, settings: Settings, corpus: Corpus, network: nn.Module, cut: Cut, start: Predictor | None = None
 ) -> Path:
-    """Write all that prediction needs; return the folder. The network reads `max_tokens` of a review, or all (None).
+    """Write all that prediction needs; return the folder.
 
-    `start` is the trained model that it started from. The bundle also lists the reviews that `start` and the teachers
-    learned from.
+    The network reads of a review what `cut` keeps. `start` is the trained model that it started from. The bundle also
+    lists the reviews that `start` and the teachers learned from.
     """
-    data, tokenizer_json = settings.data, corpus.tokenizer.to_json()
-    cutting = max_tokens, data.keep, data.head_fraction
-    trained, selecting = hash_reviews(corpus.train), hash_reviews(corpus.validation)
-    learned = np.concatenate([trained, selecting])
+    tokenizer_json = corpus.tokenizer.to_json()
+    own_trained = hash_reviews(corpus.train)
+    own_learned = np.concatenate([own_trained, hash_reviews(corpus.validation)])
     # All are by the same tokenizer, and so of the same kind; where one of them does not know them, nobody does.
     seen = [(one.learned, one.trained) for one in (start, corpus.lessons) if one is not None]
-    known = [
+    learned, trained = (
         None if any(before is None for before in earlier) else np.concatenate([own, *earlier])
-        for own, *earlier in zip((learned, trained), *seen, strict=True)
-    ]
-    return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, *cutting, *known)
+        for own, *earlier in zip((own_learned, own_trained), *seen, strict=True)
+    )
+    return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, cut, learned, trained)
 
 
 def build_trainer(

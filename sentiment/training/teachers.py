@@ -179,7 +179,7 @@ class _Teacher:
         return {
             "teacher": self.fingerprint,
             "classes": model.class_names,
-            "reading": [model.max_tokens, model.keep, model.head_fraction],
+            "reading": [model.cut.max_tokens, model.cut.keep, model.cut.head_fraction],
             "reviews": _hash(self.reviews.unlabelled_hashes[:count]),
         }
 

@@ -15,6 +15,7 @@ from sentiment.commands import errors
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.config.schema import RNNSettings
+from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.data.phenomena import find_negations
 from sentiment.data.split_texts import read_split_texts
@@ -39,9 +40,7 @@ def run_folder(tmp_path_factory) -> Path:
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         settings = read_settings(compose("config", overrides), folder)
     corpus = build_corpus(settings.data)
-    save_run_bundle(
-        folder / "model", settings, corpus, build_module(settings, corpus).network, settings.data.max_tokens
-    )
+    save_run_bundle(folder / "model", settings, corpus, build_module(settings, corpus).network, Cut.of(settings.data))
     test, class_names = read_split_texts(settings.data, "test", corpus.fingerprint)
     wrong = np.array([bool(find_negations(text)) for text in test.texts])
     probabilities = np.full((60, 2), 0.2, dtype=np.float32)
@@ -115,7 +114,9 @@ def test_a_network_that_has_only_forward_has_tables_without_coloured_words(copie
     corpus = build_corpus(settings.data)
     settings = settings.model_copy(update={"model": RNNSettings.model_validate(RNN)})
     with registered(Plain):
-        save_run_bundle(copied / "model", settings, corpus, build_module(settings, corpus).network, None)
+        save_run_bundle(
+            copied / "model", settings, corpus, build_module(settings, corpus).network, Cut.of(settings.data)
+        )
         call(str(copied))
     assert "no words are coloured, as the network has no methods embed, encode" in " ".join(
         capsys.readouterr().out.split()

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from sentiment.commands import evaluate
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
+from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.labelled import LabelledReviews
@@ -46,7 +47,7 @@ def train(data, tmp_path):
             settings = read_settings(compose("config", [*data, *small, "data.split_seed=1"]), tmp_path)
         corpus = build_corpus(settings.data)
         network = build_module(settings, corpus).network
-        return save_run_bundle(tmp_path / "model", settings, corpus, network, settings.data.max_tokens, start)
+        return save_run_bundle(tmp_path / "model", settings, corpus, network, Cut.of(settings.data), start)
 
     return write
 

@@ -22,6 +22,7 @@ from sentiment import api
 from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
+from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import DataError, ModelFileError, SentimentError, TrackingError
 from sentiment.models.build import build_model
@@ -59,7 +60,12 @@ def multirun(tmp_path_factory) -> Path:
         torch.save({"state_dict": state, "epoch": 1}, run / "checkpoints/best.ckpt")
         if number == 0:
             save_bundle(
-                run / "model", network, settings.model, tokenizer.to_json(), names, 32, data.keep, data.head_fraction
+                run / "model",
+                network,
+                settings.model,
+                tokenizer.to_json(),
+                names,
+                Cut(32, data.keep, data.head_fraction),
             )
     return folder
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment.data.batching import CHUNK_BATCHES, Item, LengthBatches, collate, cut, cut_text
+from sentiment.data.batching import CHUNK_BATCHES, Cut, Item, LengthBatches, collate
 from sentiment.data.tokenizer import PAD_ID, train_tokenizer
 
 IDS = np.arange(10, dtype=np.uint16)
@@ -24,7 +24,7 @@ IDS = np.arange(10, dtype=np.uint16)
     ],
 )
 def test_cut_keeps_the_wanted_part(keep: str, head_fraction: float, expected: list[int]):
-    assert cut(IDS, 4, keep, head_fraction).tolist() == expected
+    assert Cut(4, keep, head_fraction).cut_ids(IDS).tolist() == expected
 
 
 @pytest.mark.parametrize("keep", ["head", "tail", "head_tail"])
@@ -36,18 +36,18 @@ def test_a_text_that_is_cut_before_it_is_tokenised_is_read_as_a_whole_one(keep: 
     """However far apart its words stand."""
     text = gap.join(f"w{number}" for number in range(1000))
     tokenizer = train_tokenizer([text], "word", 2000, 1, lowercase=True)
-    reading = 40, keep, 0.9
-    whole, short = tokenizer.encode([text, cut_text(text, *reading)])
-    assert cut(short, *reading).tolist() == cut(whole, *reading).tolist()
+    reading = Cut(40, keep, 0.9)
+    whole, short = tokenizer.encode([text, reading.cut_text(text)])
+    assert reading.cut_ids(short).tolist() == reading.cut_ids(whole).tolist()
 
 
 @pytest.mark.parametrize("keep", ["head", "tail", "head_tail"])
 def test_a_long_text_without_blanks_is_cut_as_in_training(keep: str):
     text = "，".join("字" * 300 + str(number) for number in range(100))
     tokenizer = train_tokenizer([text], "word", 2000, 1, lowercase=True)
-    reading = 8, keep, 0.5
-    whole, short = tokenizer.encode([text, cut_text(text, *reading)])
-    assert cut(short, *reading).tolist() == cut(whole, *reading).tolist()
+    reading = Cut(8, keep, 0.5)
+    whole, short = tokenizer.encode([text, reading.cut_text(text)])
+    assert reading.cut_ids(short).tolist() == reading.cut_ids(whole).tolist()
 
 
 @given(
@@ -57,7 +57,7 @@ def test_a_long_text_without_blanks_is_cut_as_in_training(keep: str):
     head_fraction=st.floats(0.01, 0.99),
 )
 def test_cut_keeps_length_and_order(length: int, max_tokens: int, keep: str, head_fraction: float):
-    kept = cut(np.arange(length), max_tokens, keep, head_fraction)
+    kept = Cut(max_tokens, keep, head_fraction).cut_ids(np.arange(length))
     assert len(kept) == min(length, max_tokens)
     assert (np.diff(kept) > 0).all()
     if keep == "head_tail":

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from sentiment.data.batching import Batch, cut
+from sentiment.data.batching import Batch, Cut
 from sentiment.data.corpus import Corpus, prepare_corpus
 from sentiment.data.datamodule import ReviewDataModule
 
@@ -21,7 +21,7 @@ def corpus(source, tmp_path: Path) -> Corpus:
 
 
 def make(corpus: Corpus, **changed: object) -> ReviewDataModule:
-    settings = {"batch_size": 16, "max_tokens": 12, "keep": "head_tail", "head_fraction": 0.5, "seed": 1}
+    settings = {"batch_size": 16, "cut": Cut(12, "head_tail", 0.5), "seed": 1}
     return ReviewDataModule(corpus, **{**settings, **changed})
 
 
@@ -36,7 +36,7 @@ def test_batches_hold_the_cut_reviews_of_their_split(corpus: Corpus):
         for batch in loader:
             assert isinstance(batch, Batch)
             for tokens, mask, label, row in zip(*batch[:4], strict=True):
-                expected = cut(split[row], 12, "head_tail", 0.5)
+                expected = Cut(12, "head_tail", 0.5).cut_ids(split[row])
                 np.testing.assert_array_equal(tokens[mask].numpy(), expected)
                 assert label == split.labels[row]
                 rows.append(int(row))
@@ -53,7 +53,7 @@ def test_reviews_of_similar_cut_length_go_together(corpus: Corpus):
 def test_reviews_that_look_equally_long_are_mixed(corpus: Corpus):
     """Sorting by the full length would bring the same long reviews together in every epoch."""
     lengths = corpus.train.lengths
-    spreads = [lengths[batch.rows].std() for batch in make(corpus, max_tokens=2).train_dataloader()]
+    spreads = [lengths[batch.rows].std() for batch in make(corpus, cut=Cut(2, "head_tail", 0.5)).train_dataloader()]
     assert np.mean(spreads) > 0.8 * lengths.std()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sentiment import atomic
+from sentiment.data.batching import Cut
 from sentiment.data.cache import SPLITS, Entry, open_entry
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import describe_failure
@@ -41,7 +42,7 @@ def write_bundle(folder: Path) -> None:
         model = read_settings(compose("config", ["model=rnn", "model.embedding_size=8"]), folder).model
     tokenizer = train_tokenizer(["a film"], "word", 16, 1, lowercase=True)
     network = build_model(model, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=8)
-    save_bundle(folder / "model", network, model, tokenizer.to_json(), ("a", "b"), 8, "head", 0.5)
+    save_bundle(folder / "model", network, model, tokenizer.to_json(), ("a", "b"), Cut(8, "head", 0.5))
 
 
 def write_record(folder: Path) -> None:

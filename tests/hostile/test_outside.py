@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sentiment import checkout
-from sentiment.data.batching import cut_text
+from sentiment.data.batching import Cut
 from sentiment.data.files.records import LONGEST_TEXT, find_text_fault
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import DataError
@@ -43,12 +43,12 @@ def test_a_word_of_ten_million_characters_is_refused_where_all_of_it_is_read():
 @pytest.mark.parametrize("keep", ["head", "tail", "head_tail"])
 def test_a_long_text_is_cut_to_what_a_model_reads_before_it_is_tokenised(keep):
     words = [f"w{number}" for number in range(200_000)]
-    short = cut_text(" ".join(words), 10, keep, 0.5).split()
+    short = Cut(10, keep, 0.5).cut_text(" ".join(words)).split()
     assert len(short) < 1000
     head, tail = {"head": (10, 0), "tail": (0, 10), "head_tail": (5, 5)}[keep]
     assert short[:head] == words[:head]
     assert short[len(short) - tail :] == words[len(words) - tail :]
-    assert cut_text("x" * 10_000_000, None, keep, 0.5) == "x" * 10_000_000
+    assert Cut(None, keep, 0.5).cut_text("x" * 10_000_000) == "x" * 10_000_000
 
 
 @pytest.mark.parametrize("plant", ["link", "file"])

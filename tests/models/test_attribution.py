@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import UNK_ID, train_tokenizer
 from sentiment.errors import SentimentError
 from sentiment.models.attribution import Attribution, attend, attribute
@@ -19,7 +20,9 @@ from sentiment.models.ngram import NgramClassifier
 TEXT = "Not a DULL film,<br />but a fine one \U0001f600"
 
 
-def make_predictor(make_settings, tokenizer, name, classes=2, max_tokens=16, keep="head_tail", **changes) -> Predictor:
+def make_predictor(
+    make_settings, tokenizer, name, classes=2, max_tokens=16, keep="head_tail", head_fraction=0.5, **changes
+) -> Predictor:
     network = build_model(
         make_settings(name, **changes),
         vocabulary_size=tokenizer.vocabulary_size,
@@ -27,7 +30,7 @@ def make_predictor(make_settings, tokenizer, name, classes=2, max_tokens=16, kee
         max_tokens=max_tokens,
     )
     names = [f"class {index}" for index in range(classes)]
-    return Predictor(network, tokenizer, names, max_tokens=max_tokens, keep=keep, head_fraction=0.5)
+    return Predictor(network, tokenizer, names, Cut(max_tokens, keep, head_fraction))
 
 
 def make_ngrams(tokenizer, classes=2, max_n=2) -> Predictor:
@@ -38,7 +41,7 @@ def make_ngrams(tokenizer, classes=2, max_n=2) -> Predictor:
     outputs = 1 if classes == 2 else classes
     network.set_weights(known, torch.randn(outputs, sum(map(len, known))), torch.randn(outputs))
     names = [f"class {index}" for index in range(classes)]
-    return Predictor(network, tokenizer, names, max_tokens=None, keep="head", head_fraction=0.5)
+    return Predictor(network, tokenizer, names, Cut(None, "head", 0.5))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -141,9 +144,7 @@ def test_words_are_those_of_the_text_as_written(make_settings, tokenizer):
 
 @pytest.mark.parametrize(("keep", "seen"), [("head", (0, 1, 2)), ("tail", (3, 4, 5)), ("head_tail", (0, 1, 5))])
 def test_words_that_were_cut_have_no_share(make_settings, tokenizer, keep, seen):
-    predictor = make_predictor(make_settings, tokenizer, "rnn", max_tokens=3, keep=keep)
-    if keep == "head_tail":
-        predictor.head_fraction = 0.67
+    predictor = make_predictor(make_settings, tokenizer, "rnn", max_tokens=3, keep=keep, head_fraction=0.67)
     (shares,) = attribute(predictor, ["a fine film not a dull"])
     assert tuple(row for row, score in enumerate(shares.scores) if score is not None) == seen
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sentiment.config.schema import RNNSettings, TransformerSettings
-from sentiment.data.batching import Item
+from sentiment.data.batching import Cut, Item
 from sentiment.data.tokenizer import PAD_ID, ReviewTokenizer
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor, save_bundle
@@ -167,7 +167,9 @@ class TestEveryNetwork:
     def test_a_bundle_carries_it_over(self, settings: Settings, tokenizer: ReviewTokenizer, tmp_path: Path) -> None:
         size = tokenizer.vocabulary_size
         network = build_model(settings, vocabulary_size=size, classes=2, max_tokens=MAX_TOKENS)
-        save_bundle(tmp_path / "b", network, settings, tokenizer.to_json(), ["bad", "good"], MAX_TOKENS, "head", 0.5)
+        save_bundle(
+            tmp_path / "b", network, settings, tokenizer.to_json(), ["bad", "good"], Cut(MAX_TOKENS, "head", 0.5)
+        )
         ids = torch.from_numpy(tokenizer.encode(["a fine film"])[0]).unsqueeze(0)
         expected = network.eval()(ids, torch.tensor([ids.shape[1]])).softmax(dim=-1).detach()
         found = Predictor.load(tmp_path / "b").predict(["a fine film"]).probabilities

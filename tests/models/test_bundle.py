@@ -14,6 +14,7 @@ from torch import nn
 
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import RNNSettings, TransformerSettings
+from sentiment.data.batching import Cut
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer
 from sentiment.errors import DataError, ModelFileError
@@ -64,9 +65,7 @@ def save(settings: Settings, network: nn.Module, tokenizer: ReviewTokenizer) -> 
             "settings": settings,
             "tokenizer_json": tokenizer.to_json(),
             "class_names": CLASSES,
-            "max_tokens": 16,
-            "keep": "head_tail",
-            "head_fraction": 0.5,
+            "cut": Cut(16, "head_tail", 0.5),
         }
         save_bundle(folder, **(parts | changes))
 
@@ -147,7 +146,7 @@ def test_no_text_gets_no_answer(bundle: Path) -> None:
 
 
 def test_a_long_text_is_cut_as_in_training(save: Callable[..., None], tmp_path: Path) -> None:
-    save(tmp_path / "bundle", max_tokens=16, keep="tail")
+    save(tmp_path / "bundle", cut=Cut(16, "tail", 0.5))
     predictor = Predictor.load(tmp_path / "bundle")
     tail = "dull film " * 8
     long, other, short = predictor.predict(["fine " * 99 + tail, tail + "fine " * 99, tail]).probabilities
@@ -200,11 +199,11 @@ def test_a_network_of_one_s_own_may_hold_masks_and_read_numbers_while_it_is_buil
     with registered(kind):
         settings = make_settings("rnn")
         own = build_model(settings, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=16)
-        save_bundle(tmp_path / "own", own, settings, tokenizer.to_json(), ("bad", "good"), 16, "head", 0.5)
+        save_bundle(tmp_path / "own", own, settings, tokenizer.to_json(), ("bad", "good"), Cut(16, "head", 0.5))
         assert len(Predictor.load(tmp_path / "own").predict(TEXTS).labels) == len(TEXTS)
         next(own.buffers(), own.words.weight.data).view(-1)[0] = torch.nan
         with pytest.raises(ModelFileError, match="NaN or infinite"):
-            save_bundle(tmp_path / "own", own, settings, tokenizer.to_json(), ("bad", "good"), 16, "head", 0.5)
+            save_bundle(tmp_path / "own", own, settings, tokenizer.to_json(), ("bad", "good"), Cut(16, "head", 0.5))
 
 
 def test_a_write_that_is_cut_short_leaves_the_old_bundle(

@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sentiment.config.schema import NgramSettings
+from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import UNK_ID, ReviewTokenizer
 from sentiment.errors import ModelFileError
 from sentiment.models.build import build_model, count_parameters
@@ -152,7 +153,7 @@ def network(settings: NgramSettings, tokenizer: ReviewTokenizer) -> NgramClassif
 @pytest.fixture
 def bundle(network: NgramClassifier, settings: NgramSettings, tokenizer: ReviewTokenizer, tmp_path: Path) -> Path:
     folder = tmp_path / "bundle"
-    save_bundle(folder, network, settings, tokenizer.to_json(), ("bad", "good", "so-so"), None, "head_tail", 0.5)
+    save_bundle(folder, network, settings, tokenizer.to_json(), ("bad", "good", "so-so"), Cut(None, "head_tail", 0.5))
     return folder
 
 
@@ -179,7 +180,7 @@ def test_a_bundle_whose_ngrams_are_none_is_refused(
 ):
     network.ngrams[1].copy_(network.ngrams[1].flip(0))
     with pytest.raises(ModelFileError, match="do not belong together: the 2-grams are no ascending packed ids"):
-        save_bundle(bundle, network, settings, tokenizer.to_json(), ("a", "b", "c"), None, "head_tail", 0.5)
+        save_bundle(bundle, network, settings, tokenizer.to_json(), ("a", "b", "c"), Cut(None, "head_tail", 0.5))
 
 
 def test_weights_of_another_size_are_refused(network: NgramClassifier):

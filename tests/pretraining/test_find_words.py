@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sentiment.config.run_context import RunContext
+from sentiment.data.batching import Cut
 from sentiment.errors import ModelFileError, NonFiniteLossError, RunPruned
 from sentiment.job import run as job
 from sentiment.models.bundle import Predictor
@@ -141,8 +142,8 @@ def test_with_teachers_the_words_are_learned_from_each_review_once_too(
 
     monkeypatch.setattr(pretraining, "train_words", stop)
     settings = compose_settings("rnn")
-    reading = small_corpus.class_names, settings.data.max_tokens, "head", 0.5
-    teacher = Predictor(build_module(settings, small_corpus).network, small_corpus.tokenizer, *reading)
+    network, cut = build_module(settings, small_corpus).network, Cut(settings.data.max_tokens, "head", 0.5)
+    teacher = Predictor(network, small_corpus.tokenizer, small_corpus.class_names, cut)
     monkeypatch.setattr(job, "load_model", lambda name, settings: teacher)
     for name, more in (("plain", ()), ("taught", ("trainer.teachers=[mine]",))):
         (tmp_path / name).mkdir()

@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import RunPruned, TrackingError
 from sentiment.models.build import build_model
@@ -42,10 +43,7 @@ def write_model(folder: Path, settings, class_names) -> Path:
         network = build_model(
             settings.model, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=data.max_tokens
         )
-    save_bundle(
-        folder, network, settings.model, tokenizer.to_json(), class_names, data.max_tokens, data.keep,
-        data.head_fraction,
-    )  # fmt: skip
+    save_bundle(folder, network, settings.model, tokenizer.to_json(), class_names, Cut.of(data))
     return folder
 
 

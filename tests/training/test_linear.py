@@ -97,7 +97,7 @@ def test_the_bundle_answers_for_texts_as_the_run_did_for_the_test_split(ngram_se
     texts = build_source(settings.data).load().test.texts
     predictions = predictor.predict(texts)
     np.testing.assert_allclose(predictions.probabilities, result.test.probabilities, atol=1e-6)
-    assert predictor.max_tokens is None
+    assert predictor.cut.max_tokens is None
 
 
 def test_whole_reviews_are_read_whatever_networks_may_see(ngram_settings, small_corpus, reporter, tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Lessons
 from sentiment.data.tokenizer import load_tokenizer
@@ -432,8 +433,8 @@ def test_only_a_run_that_started_from_the_same_weights_goes_on(
             return {"corpus": replace(small_corpus, lessons=Lessons(f"teacher {seed}", None, None))}
         torch.manual_seed(seed)
         network = build_module(settings, small_corpus).network
-        reading = settings.data.max_tokens, settings.data.keep, settings.data.head_fraction
-        predictor = Predictor(network, small_corpus.tokenizer, small_corpus.class_names, *reading)
+        cut = Cut.of(settings.data)
+        predictor = Predictor(network, small_corpus.tokenizer, small_corpus.class_names, cut)
         return {
             "corpus": small_corpus,
             **({"start": predictor} if kind == "start" else {"words": network.state_dict()}),

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from sentiment import once
-from sentiment.data.batching import collate
+from sentiment.data.batching import Cut, collate
 from sentiment.data.build import build_corpus, build_unlabelled
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import DataError, ModelFileError, OutOfMemoryError
@@ -42,7 +42,7 @@ def make_teacher(settings):
         torch.manual_seed(seed)
         network = build_module(settings, corpus).network
         names = corpus.class_names if class_names is None else class_names
-        return Predictor(network, corpus.tokenizer, names, settings.data.max_tokens, "head", 0.5, **seen)
+        return Predictor(network, corpus.tokenizer, names, Cut(settings.data.max_tokens, "head", 0.5), **seen)
 
     return make
 
@@ -97,7 +97,7 @@ def test_answers_are_kept_for_every_run_that_asks_the_same(settings, corpus, mak
     assert notes == ["teacher 0 answers 0 of 50 reviews"]
     other = ask(settings, corpus, make_teacher(corpus, 2))
     ask(settings, corpus, make_teacher(corpus, 1), code="changed")
-    ask(settings, corpus, replace(make_teacher(corpus, 1), max_tokens=5))
+    ask(settings, corpus, replace(make_teacher(corpus, 1), cut=Cut(5, "head", 0.5)))
     assert caplog.text.count("answers 50 reviews without labels, once") == 4
     assert not np.array_equal(first.reviews.targets, other.reviews.targets)
     assert first.lessons.fingerprint == again.lessons.fingerprint != other.lessons.fingerprint
@@ -178,7 +178,7 @@ def test_what_a_run_is_taught_is_known_by_its_teachers_and_the_reviews_that_they
     one, other = make_teacher(corpus, 1), make_teacher(corpus, 2)
     first = teach(50, one, other)
     assert teach(50, other, one).lessons.fingerprint == first.lessons.fingerprint, "a mean has no order"
-    changed = [teach(50, one), teach(49, one, other), teach(50, replace(one, max_tokens=5), other)]
+    changed = [teach(50, one), teach(49, one, other), teach(50, replace(one, cut=Cut(5, "head", 0.5)), other)]
     assert len({answered.lessons.fingerprint for answered in (first, *changed)}) == 4
     for epochs, answered in ((1, first), (2, changed[1])):
         own = settings.trainer.model_copy(update={"max_epochs": epochs, "resume": "keep"})

@@ -128,7 +128,7 @@ def find_errors(
         probabilities=probabilities,
         lengths=np.array([len(ids) for ids in predictor.tokenizer.encode(reviews.texts)], dtype=np.int64),
         class_names=class_names,
-        max_tokens=predictor.max_tokens,
+        max_tokens=predictor.cut.max_tokens,
         rows=reviews.rows,
     )
     tables = tabulate_errors(labelled, shown)
@@ -137,7 +137,7 @@ def find_errors(
         source += "; no words are coloured, as the network has no methods embed, encode and classify"
     wrong = tables.wrong_reviews if explain and can_explain else ()
     explanations = tuple(_explain(predictor, review, class_names) for review in wrong)
-    return RunErrors(name, None, split, source, predictor.max_tokens, tables, explanations)
+    return RunErrors(name, None, split, source, predictor.cut.max_tokens, tables, explanations)
 
 
 def _explain(predictor: Predictor, review: WrongReview, class_names: Sequence[str]) -> Explanation:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import TrackingError
 from sentiment.models.build import build_model
@@ -106,7 +107,7 @@ def test_the_model_in_mlflow_is_that_of_the_attempt_that_ended(project, attempt,
         network = build_model(settings.model, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=most)
         bundle = save_bundle(
             project.output_dir() / "model", network, settings.model, tokenizer.to_json(), ("negative", "positive"),
-            most, settings.data.keep, settings.data.head_fraction,
+            Cut.of(settings.data),
         )  # fmt: skip
         attempt(*overrides, ending=ending, bundle=bundle)
         project.deliver()
@@ -267,7 +268,7 @@ def test_a_model_that_the_next_run_has_written_is_not_logged_as_that_of_the_one_
         tokenizer = train_tokenizer([text], "word", 50, 1, lowercase=True)
         network = build_model(settings.model, vocabulary_size=tokenizer.vocabulary_size, classes=2, max_tokens=8)
         names, data = ("negative", "positive"), settings.data
-        made.append((network, settings.model, tokenizer.to_json(), names, 8, data.keep, data.head_fraction))
+        made.append((network, settings.model, tokenizer.to_json(), names, Cut(8, data.keep, data.head_fraction)))
     bundle = save_bundle(project.output_dir() / "model", *made[0])
     attempt("tracking.log_model=true", bundle=bundle)
     save_bundle(bundle, *made[1])

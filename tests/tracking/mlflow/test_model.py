@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from pydantic import BaseModel
 
 from sentiment.config.option import Option
+from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
@@ -61,9 +62,7 @@ def recorded(project, result):
         settings.model,
         tokenizer.to_json(),
         result.class_names,
-        settings.data.max_tokens,
-        settings.data.keep,
-        settings.data.head_fraction,
+        Cut.of(settings.data),
     )
     with open_recorder(context) as recorder:
         recorder.validated({"val/accuracy": 0.8}, step=10, epoch=result.best_epoch)
