@@ -255,6 +255,7 @@ def print_recorded(name: str) -> None:
 
 
 PAIRS = (
+    ("oracle from validation 3, random", "default"),
     ("default", "median"),
     ("default", "median, margin 1"),
     ("default", "no pruning"),
