@@ -196,6 +196,11 @@ def find_full_disk(error: BaseException) -> str | None:
     return None
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message that is not empty; its class where there is none."""
+    return next(filter(str.strip, str(error).splitlines()), type(error).__name__)
+
+
 def _write_one_line(error: BaseException) -> str:
     """Return the exception's class and message on one line."""
     full = find_full_disk(error)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sentiment.commands.arguments import CollectPairs, add_tracking_uri, read_path, refuse_unread, whole_number
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, first_line
 
 if TYPE_CHECKING:
     from sentiment.models.attribution import Attribution
@@ -174,9 +174,8 @@ def _choose_device(name: str) -> str:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         found = "cpu" if accelerator is None else f"cpu and {accelerator.type}"
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SentimentError(
-            f"--device={name} cannot be used: {reason}\n  -> here torch has {found}; auto takes the best"
+            f"--device={name} cannot be used: {first_line(error)}\n  -> here torch has {found}; auto takes the best"
         ) from error
     return name
 

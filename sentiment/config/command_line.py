@@ -59,7 +59,7 @@ from sentiment.config.points import (
 )
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
-from sentiment.errors import ConfigError, Fault
+from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.private import parse_arguments, read_folder
 
 UNCOMPOSABLE = (*COMPOSE_ERRORS, ValueError)
@@ -393,7 +393,7 @@ class CommandLineCheck:
         try:
             self._compose(overrides)
         except UNCOMPOSABLE as error:
-            return str(error.__cause__ or error).splitlines()[0]
+            return first_line(error.__cause__ or error)
         return None
 
     def _compose(self, overrides: list[Override], *, with_hydra: bool = False) -> DictConfig:

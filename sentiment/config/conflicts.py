@@ -20,7 +20,7 @@ from sentiment.config.objective import RETIRED, find_directions, list_measured, 
 from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.reading import find_own_splits
 from sentiment.config.schema import FilesDataSettings, Settings
-from sentiment.errors import Fault
+from sentiment.errors import Fault, first_line
 from sentiment.flat import are_related, flatten, flatten_model, is_within
 from sentiment.format import is_share
 from sentiment.nearest import nearest
@@ -170,7 +170,7 @@ def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
             OmegaConf.select(sweeper, name)
         except InterpolationKeyError as error:
             remedy = f"write the value itself; in a YAML file ${{{function}:${{objective}}}} follows from objective"
-            faults.append(Fault(f"hydra.sweeper.{name}", str(error).splitlines()[0], remedy))
+            faults.append(Fault(f"hydra.sweeper.{name}", first_line(error), remedy))
     return faults
 
 

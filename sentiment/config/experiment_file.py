@@ -25,7 +25,7 @@ from sentiment.config.home import register_resolvers
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS, read_default_options
 from sentiment.config.schema import Settings
-from sentiment.errors import SentimentError, explaining
+from sentiment.errors import SentimentError, explaining, first_line
 from sentiment.flat import flatten, flatten_model
 
 TESTED_KEY = "trainer.test"
@@ -158,7 +158,7 @@ def _check_text(text: str, settings: Settings, places: Mapping[str, str], config
         except ValidationError as error:
             changed = [".".join(map(str, fault["loc"])) for fault in error.errors()]
         except COMPOSE_ERRORS as error:
-            changed = [str(error).splitlines()[0]]
+            changed = [first_line(error)]
     if changed:
         raise SentimentError(
             f"The experiment would not be the run again: {', '.join(changed)} cannot be set in a file.\n"

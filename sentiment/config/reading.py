@@ -16,7 +16,7 @@ from sentiment.config.faults import read_faults
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import Settings
 from sentiment.credentials import anchor_store, find_passwords
-from sentiment.errors import ConfigError, Fault
+from sentiment.errors import ConfigError, Fault, first_line
 
 INPUT_PATHS = (
     "path", "validation_path", "test_path", "label_path", "validation_label_path", "test_label_path", "unlabelled_path",
@@ -123,8 +123,7 @@ def _resolve(node: DictConfig, prefix: str, faults: list[Fault]) -> dict[str, An
             if isinstance(value, ListConfig):
                 value = OmegaConf.to_container(value, resolve=True)
         except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0]
-            faults.append(Fault(key, reason, "correct the ${...}, or give the key a value"))
+            faults.append(Fault(key, first_line(error), "correct the ${...}, or give the key a value"))
             continue
         values[name] = _resolve(value, f"{key}.", faults) if isinstance(value, DictConfig) else value
     return values

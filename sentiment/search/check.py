@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sentiment.errors import ConfigError, Fault
+from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.flat import flatten, is_within
 from sentiment.nearest import nearest
 from sentiment.search.application import Application
@@ -108,7 +108,7 @@ def _check_population(search: Search) -> list[Fault]:
 
 def _blame(overrides: tuple[str, ...], error: Exception) -> Fault:
     """Name the override that the reason speaks of, else the whole point."""
-    reason = str(error.__cause__ or error).splitlines()[0]
+    reason = first_line(error.__cause__ or error)
     for override in overrides:
         key, _, value = override.partition("=")
         if key.lstrip("+~") in reason or (value and value in reason):

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial
 
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, first_line
 from sentiment.format import join_names
 from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
@@ -171,9 +171,8 @@ class JobPlanner:
         try:
             return self._plan(claimed, repeat)
         except (HydraException, OmegaConfBaseException) as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
             values = " ".join(self._search.to_overrides(claimed.values))
-            raise PlanError(f"cannot be composed ({reason}): {values}") from error
+            raise PlanError(f"cannot be composed ({first_line(error.__cause__ or error)}): {values}") from error
 
     def _plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         search, seed_key = self._search, self._search.repeats.seed_key

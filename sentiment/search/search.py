@@ -24,7 +24,7 @@ from optuna.distributions import (
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
 
-from sentiment.errors import ConfigError, Fault
+from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.flat import flatten
 from sentiment.private import BASIC_LAUNCHER
 from sentiment.search import prior
@@ -367,5 +367,5 @@ def _find_custom_space(name: str | None) -> CustomSpace | None:
         extend: CustomSpace = instantiate({"_target_": name, "_partial_": True})
     except InstantiationException as error:
         remedy = "name a function (config, trial) by its dotted path; hydra.main's execution_whitelist must allow it"
-        raise ConfigError([Fault("hydra.sweeper.custom_search_space", str(error).splitlines()[0], remedy)]) from error
+        raise ConfigError([Fault("hydra.sweeper.custom_search_space", first_line(error), remedy)]) from error
     return extend

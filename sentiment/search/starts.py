@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sentiment.errors import ConfigError, Fault, SentimentError, gathering
+from sentiment.errors import ConfigError, Fault, SentimentError, first_line, gathering
 from sentiment.nearest import nearest
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import LabelledPoint, Point, Space, name_key, read_value
@@ -127,8 +127,8 @@ class StartFinder:
             else:
                 rows = OmegaConf.to_container(OmegaConf.load(path))
         except (OSError, ValueError, YAMLError, OmegaConfBaseException, csv.Error) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError([Fault(KEY, f"{path} cannot be read ({reason})", "name a file of points")]) from error
+            problem = f"{path} cannot be read ({first_line(error)})"
+            raise ConfigError([Fault(KEY, problem, "name a file of points")]) from error
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             problem = f"{path} is no list of points"
             raise ConfigError([Fault(KEY, problem, "write one point per line of a CSV file, or a list of mappings")])

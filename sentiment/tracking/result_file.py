@@ -15,7 +15,7 @@ from typing import Any
 
 from sentiment import atomic
 from sentiment.config.identity import keep_determining, read_recorded
-from sentiment.errors import FailureKind, TrackingError
+from sentiment.errors import FailureKind, TrackingError, first_line
 from sentiment.tracking.ending import FINAL, Status
 from sentiment.tracking.outbox import find_run_id, writing
 from sentiment.tracking.run_name import name_option
@@ -280,7 +280,7 @@ def _read_own(output_dir: Path) -> ResultRecord | None:
     try:
         return read_result_of(output_dir)
     except TrackingError as error:
-        log.warning("%s\nThe run is recorded anew.", str(error).partition("\n")[0])
+        log.warning("%s\nThe run is recorded anew.", first_line(error))
         return None
 
 
@@ -303,7 +303,7 @@ def read_results(sweep_dir: Path) -> tuple[list[ResultRecord], list[str]]:
         try:
             records.append(read_result(file))
         except TrackingError as error:
-            damaged.append(str(error).partition("\n")[0])
+            damaged.append(first_line(error))
     return sorted(records, key=job_order), damaged
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from sentiment.config.home import PROJECT_DIR, expand_home, find_tracking_uri, read_portable
 from sentiment.config.schema import Settings
 from sentiment.credentials import anchor_store, name_server
-from sentiment.errors import TrackingError
+from sentiment.errors import TrackingError, first_line
 from sentiment.scratch import Scratch
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.outbox import DELIVERY_FILE
@@ -78,7 +78,7 @@ class StoredRun:
         except TrackingError as error:
             if self.tracking_uri is not None:
                 raise
-            fetched, missing = None, f"{missing}, and its store does not help ({str(error).splitlines()[0]})"
+            fetched, missing = None, f"{missing}, and its store does not help ({first_line(error)})"
         if fetched is not None:
             return fetched
         if folder.is_dir():  # it trains on from a shorter run

@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch.optim import Optimizer
 
 from sentiment.atomic import replacing
-from sentiment.errors import ModelFileError
+from sentiment.errors import ModelFileError, first_line
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.reporter import Reporter, Stopper
 
@@ -118,8 +118,7 @@ class LastCheckpoint(pl.Callback):
             identity, best = part["identity"], part["best"]
             epoch = int(checkpoint["epoch"]) + 1
         except DAMAGE as error:
-            reason = str(error).partition("\n")[0][:200]
-            log.warning("%s is damaged (%s); the run starts anew.", self.file, reason)
+            log.warning("%s is damaged (%s); the run starts anew.", self.file, first_line(error)[:200])
             return None
         trains_on = self._trains_on(part)
         if identity["run"] != self.identity["run"] and not trains_on:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentiment.config.objective import find_direction, read_objectives
 from sentiment.config.run_context import read_multirun_command
-from sentiment.errors import SentimentError, TrackingError
+from sentiment.errors import SentimentError, TrackingError, first_line
 from sentiment.format import format_metric, join_names
 from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, make_trial_row, rank_rows
@@ -101,7 +101,7 @@ def collect_sweep(
         if needs_storage or not records:
             raise
         notes += [
-            f"The study's storage cannot be read ({str(error).splitlines()[0]}), so the runs' own records tell how "
+            f"The study's storage cannot be read ({first_line(error)}), so the runs' own records tell how "
             "each ended; which trials break a limit is unknown."
         ]
     command = command or read_multirun_command(sweep_dir) or _ask_parent(sweep_dir)
@@ -400,7 +400,7 @@ def _ask_parent(sweep_dir: Path) -> str | None:
     try:
         return read_parent_run(parent.uri, parent.run_id).command
     except TrackingError as error:
-        log.warning("The sweep's command is unknown: %s", str(error).splitlines()[0])
+        log.warning("The sweep's command is unknown: %s", first_line(error))
         return None
 
 

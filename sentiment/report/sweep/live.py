@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from sentiment.errors import SentimentError, describe_failure
+from sentiment.errors import SentimentError, describe_failure, first_line
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
@@ -67,8 +67,7 @@ class LivePage:
         except SweepMissingError:
             self._table = collect_records([], self._sweep_dir.name, is_at_work=True)  # it has only just begun
         except Exception as error:  # whatever it is, the next look may find it whole
-            text = str(error) if isinstance(error, SentimentError) else describe_failure(error).reason
-            self._problem = text.splitlines()[0]
+            self._problem = first_line(error) if isinstance(error, SentimentError) else describe_failure(error).reason
             return
         self._problem, self._read_at = None, datetime.now()
         self._mark = hashlib.sha256(repr(self._table).encode()).hexdigest()[:16]

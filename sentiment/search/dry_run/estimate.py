@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sentiment.errors import ConfigError, Fault
+from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.search.dry_run.probe import Measured, measure
 from sentiment.search.search import Search
 from sentiment.search.space.constraints import Validity, any_point
@@ -108,8 +108,7 @@ def _compose(search: Search, overrides: Sequence[str]) -> DictConfig:
     try:
         return search.composer.compose(overrides)
     except HydraException as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        problem = f"cannot be composed with {' '.join(overrides)}: {reason}"
+        problem = f"cannot be composed with {' '.join(overrides)}: {first_line(error.__cause__ or error)}"
         raise ConfigError([Fault("hydra.sweeper.probe_overrides", problem, "correct the overrides")]) from error
 
 

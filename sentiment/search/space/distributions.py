@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sentiment.errors import ConfigError, Fault
+from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.private import read_distribution
 
 _GRAMMAR_REMEDY = "write KEY=choice(a,b), KEY=range(1,5), KEY=interval(0,1) or KEY=VALUE; quote special characters"
@@ -47,8 +47,7 @@ def parse_line(line: str, config_loader: ConfigLoader | None) -> Override:
     try:
         override = OverridesParser.create(config_loader).parse_override(line)
     except HydraException as error:
-        first_line = (str(error).splitlines() or ["not an override"])[0]
-        fault = Fault(line.partition("=")[0], f"{line!r} cannot be read: {first_line}", _GRAMMAR_REMEDY)
+        fault = Fault(line.partition("=")[0], f"{line!r} cannot be read: {first_line(error)}", _GRAMMAR_REMEDY)
         raise ConfigError([fault]) from error
     override.config_loader = config_loader
     return override

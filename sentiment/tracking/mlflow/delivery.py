@@ -20,7 +20,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 from sentiment.config.home import read_portable
 from sentiment.config.run_context import RunContext
 from sentiment.credentials import is_same_store, name_server
-from sentiment.errors import TrackingError
+from sentiment.errors import TrackingError, first_line
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
 from sentiment.tracking.mlflow.store import Store, find_run, open_client, open_store, recording
@@ -193,7 +193,7 @@ class Deliverer:
                 else:
                     is_whole = False
             except Exception as error:  # whatever it is, training goes on and the records stay
-                reason = str(error).partition("\n")[0] or type(error).__name__
+                reason = first_line(error)
                 if not self.failures and not failures:
                     self._tell(reason, outbox, error)
                 failures[outbox.folder] = reason
