@@ -35,6 +35,12 @@ class Fault:
     problem: str
     remedy: str
 
+    @classmethod
+    def of(cls, key: str, error: SentimentError, remedy: str = "") -> Fault:
+        """Return an error as a fault of a key; `remedy` where it tells none."""
+        problem, _, rest = str(error).partition("\n")
+        return cls(key, problem, rest.partition("\n")[0].strip().removeprefix("->").strip() or remedy)
+
     def __str__(self) -> str:
         return f"{self.key}: {self.problem}\n    -> {self.remedy}"
 

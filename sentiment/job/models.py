@@ -25,20 +25,19 @@ def list_models(settings: Settings) -> list[tuple[str, str]]:
 def find_missing_models(settings: Settings) -> list[Fault]:
     """Return a fault for each trained model that does not exist."""
     uri, is_try = settings.tracking.uri, settings.trainer.debug is not None
-    faults = [(key, _explain_missing(name, uri, is_try)) for key, name in list_models(settings)]
-    return [Fault(key, *problem) for key, problem in faults if problem is not None]
+    faults = [_explain_missing(key, name, uri, is_try) for key, name in list_models(settings)]
+    return [fault for fault in faults if fault is not None]
 
 
 @cache
-def _explain_missing(name: str, uri: str, is_try: bool) -> tuple[str, str] | None:
-    """Return why there is no such model, and the remedy; None: there is one. A registered one is looked for later."""
+def _explain_missing(key: str, name: str, uri: str, is_try: bool) -> Fault | None:
+    """Return why a key's model is not there; None: it is. A registered one is looked for later."""
     if name.startswith("models:/"):
         return None
     try:
         _find_source(name, uri, is_try)
     except SentimentError as error:
-        problem, _, remedy = str(error).partition("\n")
-        return problem, remedy.partition("\n")[0].strip().removeprefix("->").strip()
+        return Fault.of(key, error)
     return None
 
 

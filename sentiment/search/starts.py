@@ -196,6 +196,4 @@ def read_other_study(name: str, study_dir: Path, working_dir: Path, key: str, re
     try:
         return read_study(None, found)
     except SentimentError as error:
-        problem, _, told = str(error).partition("\n")
-        remedy = told.strip().removeprefix("->").strip() or "name a study that can be read"
-        raise ConfigError([Fault(key, problem, remedy)]) from error
+        raise ConfigError([Fault.of(key, error, "name a study that can be read")]) from error
