@@ -185,9 +185,5 @@ def build_executor(search: Search, runner: JobRunner) -> Executor:
         return InProcess(runner)
     from sentiment.search.workers.processes import WorkerProcesses
 
-    slots = take_slots(
-        *(options.n_jobs, devices, options.trials_per_device, options.threads_per_job),
-        devices_per_trial=options.devices_per_trial,
-        are_hidden=options.is_without_devices,
-    )
+    slots = take_slots(options, devices, options.n_jobs)
     return WorkerProcesses(runner, slots, search.study_dir / "workers", fresh_processes=options.fresh_processes)

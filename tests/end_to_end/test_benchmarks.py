@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hub_server import parquet_bytes
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.search.workers.slots import list_devices, take_slots
+from sentiment.search.workers import slots
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -45,8 +46,9 @@ def test_trials_at_once_on_the_card_are_all_on_one_card(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0,1,3")
     measure.keep_to_one_card()
-    slots = take_slots(4, list_devices("auto"), trials_per_device=4, threads=1, lock_dir=tmp_path / "locks")
-    assert {slot.device for slot in slots} == {"2"}
+    monkeypatch.setattr(slots, "make_own_folder", lambda prefix: tmp_path)
+    options = SimpleNamespace(trials_per_device=4, threads_per_job=1, devices_per_trial=1, is_without_devices=False)
+    assert {slot.device for slot in slots.take_slots(options, slots.list_devices("auto"), 4)} == {"2"}
     assert measure._read_memory() == 5 * 2**20
 
 

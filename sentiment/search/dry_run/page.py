@@ -71,11 +71,7 @@ def _take_slots(search: Search) -> list[Slot]:
     devices, count = list_devices(options.devices), options.n_jobs
     if search.has_launcher:
         devices, count = (devices if len(devices) >= options.devices_per_trial else []), 1
-    return take_slots(
-        *(count, devices, options.trials_per_device, options.threads_per_job),
-        devices_per_trial=options.devices_per_trial,
-        are_hidden=options.is_without_devices,
-    )
+    return take_slots(options, devices, count)
 
 
 def print_search(search: Search, left: Left, slots: Sequence[Slot], console: Console) -> None:

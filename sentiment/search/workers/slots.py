@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from sentiment.cores import count_cores
 from sentiment.errors import ConfigError, Fault
+from sentiment.search.options import StudyOptions
 from sentiment.search.storage.lease import make_own_folder
 
 log = logging.getLogger(__name__)
@@ -149,19 +150,10 @@ def _identify(device: str, known: Mapping[str, str]) -> str:
     return known.get(device) or next((uuid for uuid in known.values() if uuid.startswith(device)), device)
 
 
-def take_slots(
-    count: int,
-    devices: Sequence[str],
-    trials_per_device: int,
-    threads: int | None,
-    lock_dir: Path | None = None,
-    *,
-    devices_per_trial: int = 1,
-    are_hidden: bool = False,
-) -> list[Slot]:
+def take_slots(options: StudyOptions, devices: Sequence[str], count: int) -> list[Slot]:
     """Deal `count` slots evenly over the devices; with `devices_per_trial`, each has so many different ones.
 
-    Where there are no devices, or none is to be used (`are_hidden`), a slot is a share of the CPU.
+    Where there are no devices, or none is to be used, a slot is a share of the CPU.
 
     A slot on a GPU is held by a file lock for the life of this process, so that a second command on the same machine
     takes the slots that are left, and a killed one gives its slots back.
@@ -169,18 +161,17 @@ def take_slots(
     Raises:
         ConfigError: There are fewer slots on the GPUs than were asked for.
     """
-    share = threads or max(1, count_cores() // count)
+    share = options.threads_per_job or max(1, count_cores() // count)
     if not devices:
-        return [Slot(index, "" if are_hidden else None, share) for index in range(count)]
-    folder = lock_dir or make_own_folder("sentiment-devices-")
-    folder.mkdir(parents=True, exist_ok=True)
+        return [Slot(index, "" if options.is_without_devices else None, share) for index in range(count)]
+    folder = make_own_folder("sentiment-devices-")
     try:
         known = _ask_driver() or {}
     except subprocess.TimeoutExpired:
         log.warning("nvidia-smi does not answer: a GPU that another command calls by another name may be taken twice.")
         known = {}
     slots: list[Slot] = []
-    for part in range(trials_per_device):  # evenly: device by device
+    for part in range(options.trials_per_device):  # evenly: device by device
         taken: list[tuple[str, FileLock]] = []
         for device in devices if len(slots) < count else ():
             lock = FileLock(folder / f"{re.sub(NOT_IN_NAMES, '_', _identify(device, known))}-{part}.lock")
@@ -189,7 +180,7 @@ def take_slots(
             except Timeout:
                 continue  # another command trains there
             taken.append((device, lock))
-            if len(taken) == devices_per_trial:
+            if len(taken) == options.devices_per_trial:
                 names, locks = zip(*taken, strict=True)
                 slots.append(Slot(len(slots), ",".join(names), share, locks))
                 taken = []
@@ -200,25 +191,24 @@ def take_slots(
     if len(slots) < count:
         for slot in slots:
             slot.release()
-        raise ConfigError([_explain_shortage(count, devices, trials_per_device, devices_per_trial, len(slots))])
+        raise ConfigError([_explain_shortage(options, devices, count, len(slots))])
     return slots
 
 
-def _explain_shortage(
-    count: int, devices: Sequence[str], trials_per_device: int, devices_per_trial: int, free: int
-) -> Fault:
-    total = len(devices) // devices_per_trial * trials_per_device
+def _explain_shortage(options: StudyOptions, devices: Sequence[str], count: int, free: int) -> Fault:
+    per_device, per_trial = options.trials_per_device, options.devices_per_trial
+    total = len(devices) // per_trial * per_device
     taken = f", {total - free} of them taken by another command" if total > free and total >= count else ""
     if total == 0:
         return Fault(
             "hydra.sweeper.devices_per_trial",
-            f"a trial needs {devices_per_trial} GPUs, and there are {len(devices)}",
+            f"a trial needs {per_trial} GPUs, and there are {len(devices)}",
             "let a trial have fewer, or train on the CPU: hydra.sweeper.devices=none",
         )
-    each = "" if devices_per_trial == 1 else f", {devices_per_trial} to a trial,"
+    each = "" if per_trial == 1 else f", {per_trial} to a trial,"
     return Fault(
         "hydra.sweeper.n_jobs",
-        f"{count} jobs, but {len(devices)} GPUs with {trials_per_device} trials each{each} give {total} slots{taken}",
+        f"{count} jobs, but {len(devices)} GPUs with {per_device} trials each{each} give {total} slots{taken}",
         f"set hydra.sweeper.n_jobs={max(free, 1)}, raise hydra.sweeper.trials_per_device, "
         "or train on the CPU: hydra.sweeper.devices=none",
     )

@@ -18,8 +18,18 @@ from sentiment.search.workers.slots import list_devices, take_slots
 CORES = len(os.sched_getaffinity(0))
 
 
-def deal(tmp_path, count, devices=("0", "1"), per_device=2, threads=None):
-    return take_slots(count, devices, per_device, threads, lock_dir=tmp_path)
+@pytest.fixture
+def deal(monkeypatch, tmp_path):
+    """Deals slots whose locks are the test's own."""
+    monkeypatch.setattr(slots, "make_own_folder", lambda prefix: tmp_path)
+
+    def deal_(count, devices=("0", "1"), per_device=2, threads=None, each=1):
+        options = SimpleNamespace(
+            trials_per_device=per_device, threads_per_job=threads, devices_per_trial=each, is_without_devices=False
+        )
+        return take_slots(options, devices, count)
+
+    return deal_
 
 
 @pytest.fixture
@@ -89,35 +99,35 @@ def test_a_device_is_named_once():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_slots_are_dealt_evenly_over_the_devices(tmp_path, count):
-    slots = deal(tmp_path, count)
+def test_slots_are_dealt_evenly_over_the_devices(deal, count):
+    slots = deal(count)
     loads = Counter(slot.device for slot in slots)
     assert [slot.index for slot in slots] == list(range(count))
     assert sum(loads.values()) == count
     assert max(loads.values()) - min(loads[device] for device in "01") <= 1
 
 
-def test_threads_are_shared_out(tmp_path):
-    assert {slot.threads for slot in deal(tmp_path, CORES, devices=())} == {1}
-    assert {slot.threads for slot in deal(tmp_path, 1, devices=())} == {CORES}
-    assert {slot.threads for slot in deal(tmp_path, 10 * CORES, devices=())} == {1}
-    assert {slot.threads for slot in deal(tmp_path, 2, devices=(), threads=3)} == {3}
+def test_threads_are_shared_out(deal):
+    assert {slot.threads for slot in deal(CORES, devices=())} == {1}
+    assert {slot.threads for slot in deal(1, devices=())} == {CORES}
+    assert {slot.threads for slot in deal(10 * CORES, devices=())} == {1}
+    assert {slot.threads for slot in deal(2, devices=(), threads=3)} == {3}
 
 
-def test_a_worker_gets_its_share_through_its_environment(tmp_path):
-    one, other = deal(tmp_path, 2, threads=3)
+def test_a_worker_gets_its_share_through_its_environment(deal):
+    one, other = deal(2, threads=3)
     assert one.environment() == {**other.environment(), "CUDA_VISIBLE_DEVICES": "0"}
     assert one.environment()["OMP_NUM_THREADS"] == one.environment()["MKL_NUM_THREADS"] == "3"
-    assert "CUDA_VISIBLE_DEVICES" not in deal(tmp_path, 1, devices=())[0].environment()
+    assert "CUDA_VISIBLE_DEVICES" not in deal(1, devices=())[0].environment()
 
 
-def test_a_second_command_takes_the_places_that_are_left(tmp_path):
-    mine = deal(tmp_path, 3)
-    (left,) = deal(tmp_path, 1)
+def test_a_second_command_takes_the_places_that_are_left(deal):
+    mine = deal(3)
+    (left,) = deal(1)
     assert Counter(slot.device for slot in [*mine, left]) == {"0": 2, "1": 2}
     for slot in mine:
         slot.release()
-    assert len(deal(tmp_path, 3)) == 3
+    assert len(deal(3)) == 3
 
 
 @pytest.fixture
@@ -134,16 +144,16 @@ def driver(no_gpu, monkeypatch, tmp_path):
     return make
 
 
-def test_a_gpu_is_known_by_what_it_is_and_not_by_what_a_job_calls_it(driver, tmp_path):
+def test_a_gpu_is_known_by_what_it_is_and_not_by_what_a_job_calls_it(driver, deal):
     """Slurm numbers the GPUs of each of its jobs from 0."""
     held = []
     for uuids in (["GPU-8f1"], ["GPU-3c2"]):
         driver(*uuids)
-        held += deal(tmp_path / "locks", 1, devices=["0"], per_device=1)
+        held += deal(1, devices=["0"], per_device=1)
     driver("GPU-3c2", "GPU-8f1")
     for name in ("0", "1", "GPU-8f"):
         with pytest.raises(ConfigError, match="1 of them taken by another command"):
-            deal(tmp_path / "locks", 1, devices=[name], per_device=1)
+            deal(1, devices=[name], per_device=1)
     assert [slot.environment()["CUDA_VISIBLE_DEVICES"] for slot in held] == ["0", "0"]
 
 
@@ -166,16 +176,16 @@ def test_gpus_that_the_command_may_not_see_are_refused(no_gpu, monkeypatch):
         list_devices([0, 1, 2])
 
 
-def test_a_trial_on_several_devices_takes_all_of_them(tmp_path):
+def test_a_trial_on_several_devices_takes_all_of_them(deal):
     """Five GPUs are two pairs, twice; the fifth is left to whoever needs one."""
     devices = ("0", "1", "2", "3", "4")
-    slots = take_slots(4, devices, 2, None, lock_dir=tmp_path, devices_per_trial=2)
+    slots = deal(4, devices, each=2)
     assert [slot.environment()["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0,1", "2,3"] * 2
-    (other,) = take_slots(1, devices, 2, None, lock_dir=tmp_path)
+    (other,) = deal(1, devices)
     assert other.device == "4"
     for slot in slots:
         slot.release()
-    assert len(take_slots(4, devices, 2, None, lock_dir=tmp_path, devices_per_trial=2)) == 4
+    assert len(deal(4, devices, each=2)) == 4
 
 
 @pytest.mark.parametrize(
@@ -185,24 +195,24 @@ def test_a_trial_on_several_devices_takes_all_of_them(tmp_path):
         (1, 4, "devices_per_trial", "a trial needs 4 GPUs, and there are 3"),
     ],
 )
-def test_trials_that_need_more_devices_than_there_are_take_none(tmp_path, count, each, key, problem):
+def test_trials_that_need_more_devices_than_there_are_take_none(deal, count, each, key, problem):
     with pytest.raises(ConfigError) as caught:
-        take_slots(count, ("0", "1", "2"), 1, None, lock_dir=tmp_path, devices_per_trial=each)
+        deal(count, ("0", "1", "2"), 1, each=each)
     (fault,) = caught.value.faults
     assert (fault.key, fault.problem) == (f"hydra.sweeper.{key}", problem)
-    assert len(take_slots(3, ("0", "1", "2"), 1, None, lock_dir=tmp_path)) == 3
+    assert len(deal(3, ("0", "1", "2"), 1)) == 3
 
 
 @pytest.mark.parametrize(("count", "taken"), [(5, 0), (2, 3)])
-def test_a_shortage_is_said_and_takes_no_place(tmp_path, count, taken):
-    held = deal(tmp_path, taken) if taken else []
+def test_a_shortage_is_said_and_takes_no_place(deal, count, taken):
+    held = deal(taken) if taken else []
     with pytest.raises(ConfigError) as caught:
-        deal(tmp_path, count)
+        deal(count)
     (fault,) = caught.value.faults
     assert fault.key == "hydra.sweeper.n_jobs"
     assert ("3 of them taken by another command" in fault.problem) == bool(taken)
     assert f"n_jobs={4 - taken}" in fault.remedy
-    assert len(deal(tmp_path, 4 - len(held))) == 4 - taken
+    assert len(deal(4 - len(held))) == 4 - taken
 
 
 def read_marks(file):
