@@ -20,6 +20,11 @@ from sentiment.flat import are_related
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
 
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Return the settings of a composed configuration alone: a copy without Hydra's node."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
 def write_override(key: str, text: str) -> str:
     """Write an override that gives a key a text, such as a path, in Hydra's quotes where it needs them."""
     line = f"{key}={text}"

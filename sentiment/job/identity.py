@@ -10,9 +10,10 @@ from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import TypeAdapter
 
+from sentiment.composing import without_hydra
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import METRICS
 from sentiment.config.option import OPTIONS
@@ -51,8 +52,7 @@ def identify_data(config: DictConfig) -> str:
     """Return the fingerprint of the data behind a composed configuration: changed data is never taken for the same."""
     from sentiment.config.reading import read_settings
 
-    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    settings = read_settings(task, Path(config.hydra.runtime.cwd))
+    settings = read_settings(without_hydra(config), Path(config.hydra.runtime.cwd))
     reads_unlabelled = settings.pretrain is not None or settings.trainer.teachers is not None
     fingerprint = _fingerprint(settings.data.model_dump_json(), reads_unlabelled)
     named = list_models(settings)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, cast
 
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from sentiment.composing import COMPOSE_ERRORS, without_hydra
 from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.flat import flatten, is_within
 from sentiment.nearest import nearest
@@ -48,7 +47,7 @@ def check_search(search: Search, application: Application) -> None:
             continue
         try:
             config = search.composer.compose(overrides)
-        except (HydraException, OmegaConfBaseException) as error:
+        except COMPOSE_ERRORS as error:
             faults[_blame(overrides, error)] = None
             continue
         if application.find_faults is not None:
@@ -137,10 +136,9 @@ def _find_unknown_names(search: Search, points: Sequence[Sequence[str]]) -> list
             break
         try:
             config = composer.compose(overrides)
-        except (HydraException, OmegaConfBaseException):
+        except COMPOSE_ERRORS:
             continue  # explained where every corner is composed
-        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        leaves = flatten(cast(dict[str, Any], OmegaConf.to_container(task, resolve=False)))
+        leaves = flatten(cast(dict[str, Any], OmegaConf.to_container(without_hydra(config), resolve=False)))
         known |= {key for leaf in leaves for key in accumulate(leaf.split("."), "{}.{}".format)}
     faults = []
     for place, name in sorted(names):

@@ -8,11 +8,10 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial
 
+from sentiment.composing import COMPOSE_ERRORS
 from sentiment.errors import SentimentError, first_line
 from sentiment.format import join_names
 from sentiment.search.application import Application
@@ -170,7 +169,7 @@ class JobPlanner:
         """
         try:
             return self._plan(claimed, repeat)
-        except (HydraException, OmegaConfBaseException) as error:
+        except COMPOSE_ERRORS as error:
             values = " ".join(self._search.to_overrides(claimed.values))
             raise PlanError(f"cannot be composed ({first_line(error.__cause__ or error)}): {values}") from error
 

@@ -37,7 +37,7 @@ class SharedSettings:
     def read(self, keys: Collection[str], chosen: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
         """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack."""
         choices = self.config.hydra.runtime.choices
-        overrides = (*self._choose(chosen).values(), *self._shared)
+        overrides = (*self._choose(chosen).values(), *self.space.shared)
         if overrides not in self._composed:  # trials of another study have few different options
             self._composed[overrides] = self.composer.compose(overrides)
         config = self._composed[overrides]
@@ -78,7 +78,7 @@ class SharedSettings:
         return found
 
     def _resolve(self, chosen: Mapping[str, str], drawn: Collection[str] = ()) -> dict[str, str]:
-        return self.composer.resolve(self.composer.compose([*chosen.values(), *self._shared]), drawn)
+        return self.composer.resolve(self.composer.compose([*chosen.values(), *self.space.shared]), drawn)
 
     def _choose(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """Return overrides by searched config group: the option `chosen`; of a group without a default any option."""
@@ -98,8 +98,3 @@ class SharedSettings:
             for item in self.space.parameters
             if item.key in groups and isinstance(item.distribution, CategoricalDistribution)
         }
-
-    @property
-    def _shared(self) -> list[str]:
-        """The overrides that every trial has."""
-        return [*(f"{key}={text}" for key, text in self.space.fixed.items()), *self.space.plain]

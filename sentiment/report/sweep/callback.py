@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from sentiment.composing import without_hydra
 from sentiment.config.home import PROJECT_DIR, expand_home
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.run_context import take_answer_file, write_multirun_command
@@ -283,7 +284,6 @@ def _collect(config: DictConfig, *, is_over: bool) -> SweepTable:
 def _start_parent(config: DictConfig) -> Parent:
     from sentiment.tracking.mlflow.parent import start_sweep  # takes seconds, which a multirun without MLflow saves
 
-    base = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     return start_sweep(
         uri=_tracking_uri(config),
         experiment=config.tracking.experiment,
@@ -291,7 +291,7 @@ def _start_parent(config: DictConfig) -> Parent:
         sweep_dir=_sweep_dir(config),
         project_dir=PROJECT_DIR,
         overrides=list(config.hydra.overrides.task),
-        base_yaml=OmegaConf.to_yaml(base),
+        base_yaml=OmegaConf.to_yaml(without_hydra(config)),
     )
 
 

@@ -99,9 +99,8 @@ def _make_table(*headings: str) -> Table:
 
 def _describe(search: Search, left: Left, slots: Sequence[Slot]) -> Iterator[tuple[str, str]]:
     options, choices = search.options, search.config.hydra.runtime.choices
-    fixed = [*(f"{key}={text}" for key, text in search.space.fixed.items()), *search.space.plain]
-    if fixed:
-        yield "fixed", " ".join(fixed)
+    if search.space.shared:
+        yield "fixed", " ".join(search.space.shared)
     yield "points", _describe_points(search)
     yield from (("constraint", line) for line in options.constraints)
     yield from (("limit", f"{name} <= {format_number(bound)}") for name, bound in options.limits.items())

@@ -11,11 +11,11 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from simpleeval import EvalWithCompoundTypes  # type: ignore[import-untyped]
 
+from sentiment.composing import COMPOSE_ERRORS
 from sentiment.errors import ConfigError, Fault, gathering
 from sentiment.search.space.parameters import Space, read_value
 
@@ -245,7 +245,7 @@ def _read_keys(
     """Read keys of a configuration, the option of a group as its value; and which of them are interpolated."""
     try:
         config = compose(overrides)
-    except (HydraException, OmegaConfBaseException):
+    except COMPOSE_ERRORS:
         return {}, set()  # explained where every corner is composed
     choices, found = _read_choices(config), dict[str, Any]()
     for name in names:

@@ -86,6 +86,11 @@ class Space:
     plain: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
 
+    @property
+    def shared(self) -> list[str]:
+        """The overrides that every trial has."""
+        return [*(f"{key}={text}" for key, text in self.fixed.items()), *self.plain]
+
     def active(self, values: Mapping[str, Any]) -> list[Parameter]:
         """List the parameters that exist at a point: the unconditional ones, and those whose condition it meets."""
         return [
