@@ -37,6 +37,7 @@ BASE = [
     "errors",
     "credentials",
     "atomic",
+    "json_file",
     "checkout",
     "flat",
     "composing",

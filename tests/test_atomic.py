@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sentiment.atomic import replacing, write_json, write_text
+from sentiment.atomic import replacing, write_text
+from sentiment.json_file import write_json
 
 
 def test_folder_and_file_are_made(tmp_path: Path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +9,7 @@ from sentiment.config.home import write_portable
 from sentiment.config.objective import RETIRED, find_direction, list_objectives, select_objective, translate_retired
 from sentiment.config.schema import Settings
 from sentiment.flat import flatten, is_within
+from sentiment.json_file import digest_json
 
 INCIDENTAL = (
     "tracking", "trainer.threads", "trainer.devices", "trainer.nodes", "trainer.progress_bar", "trainer.resume",
@@ -122,4 +121,4 @@ def identify(settings: Settings, fingerprint: str, *, whatever: str | None = Non
         for key, value in keep_determining(flat).items()
         if whatever is None or not key.startswith(f"{whatever}.") or key == f"{whatever}.name"
     }
-    return hashlib.sha256(json.dumps([kept, fingerprint], sort_keys=True).encode()).hexdigest()
+    return digest_json([kept, fingerprint])

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.atomic import read_json
 from sentiment.errors import DataError
 from sentiment.format import format_duration
+from sentiment.json_file import read_json
 from sentiment.once import DamagedError, read_or_build
 
 FORMAT_VERSION = 4  # raise it when what is stored, or how reviews become ids, changes

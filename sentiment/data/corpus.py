@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from sentiment.data.reviews import Source, UnlabelledSource
 from sentiment.data.splits import Part, split_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer, train_tokenizer
 from sentiment.errors import DataError
+from sentiment.json_file import digest_json
 
 REPEATED_SHARE = 0.05
 """Of the reviews of a split: more that repeat another one are told; some do in most collections."""
@@ -308,9 +308,9 @@ def _list_versions() -> dict[str, str]:
     return {library: version(library) for library in ("tokenizers", "numpy")}
 
 
-def digest(settings: Mapping[str, Any]) -> str:
-    """Return a short name that changes with settings, which are JSON values."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
+def digest(content: Any) -> str:
+    """Return a short name that changes with JSON values, such as settings."""
+    return digest_json(content)[:32]
 
 
 def _encode(part: Part, tokenizer: ReviewTokenizer) -> dict[str, npt.NDArray[np.integer]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ import numpy as np
 from sentiment.data.grammar import POLARITIES, VERSION, Polarity, draw_review
 from sentiment.data.reviews import RawSplits, Reviews
 from sentiment.errors import DataError
+from sentiment.json_file import digest_json
 
 CLASS_NAMES = ("negative", "positive")
 _MOST_REPEATS = 1000
@@ -67,8 +66,7 @@ class SyntheticSource:
     def fingerprint(self) -> str:
         """Hash the settings and the version of the grammar."""
         settings = {key: value for key, value in vars(self).items() if key != "unlabelled_size"}
-        content = json.dumps({"source": "synthetic", "version": VERSION, **settings}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return digest_json({"source": "synthetic", "version": VERSION, **settings})
 
     def fingerprint_unlabelled(self) -> str | None:
         """Return what tells them from those of another size; `fingerprint` tells the rest."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import metadata
@@ -19,6 +17,7 @@ from sentiment.config.objective import METRICS
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import DataSettings
 from sentiment.job.models import list_models, load_model
+from sentiment.json_file import digest_json
 
 CODE = ("data", "extensions", "models", "pretraining", "training")
 """Packages that a result depends on."""
@@ -45,7 +44,7 @@ def digest_code() -> str:
     files |= {Path(inspect.getfile(option.target)) for option in OPTIONS.values() if isinstance(option.target, type)}
     content = [[str(file.name), file.read_text(encoding="utf-8")] for file in sorted(files)]
     versions = {name: metadata.version(name) for name in LIBRARIES}
-    return hashlib.sha256(json.dumps([content, versions], sort_keys=True).encode()).hexdigest()
+    return digest_json([content, versions])
 
 
 def identify_data(config: DictConfig) -> str:

@@ -34,6 +34,7 @@ from sentiment.data.files.records import SURROGATE
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
 from sentiment.errors import DataError, ModelFileError
+from sentiment.json_file import digest_json
 from sentiment.models.build import build_model
 
 FORMAT_VERSION = 1
@@ -393,7 +394,7 @@ def _tell_of_other_code(folder: Path, name: str, then: str | None, now: str | No
 def _hash_settings(content: Mapping[str, Any]) -> str:
     """Return the checksum of a settings file as it is written, less the entry for itself."""
     others = {name: checksum for name, checksum in content["sha256"].items() if name != SETTINGS_FILE}
-    return hashlib.sha256(json.dumps({**content, "sha256": others}, sort_keys=True).encode()).hexdigest()
+    return digest_json({**content, "sha256": others})
 
 
 def _list_files(settings: _Settings) -> tuple[str, ...]:

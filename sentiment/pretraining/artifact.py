@@ -19,9 +19,10 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from sentiment import atomic
+from sentiment.atomic import write_bytes
 from sentiment.errors import ModelFileError
 from sentiment.format import format_duration
+from sentiment.json_file import read_dataclass, write_json
 from sentiment.once import DamagedError, read_or_build
 from sentiment.tracking.ending import FINAL
 from sentiment.tracking.result_file import RESULT_FILE, read_result
@@ -111,8 +112,8 @@ def save_words(folder: Path, weights: Mapping[str, Tensor], **facts: Any) -> Non
     content = safetensors.torch.save(dict(weights))
     made = Facts(fingerprint=folder.name, sha256=hashlib.sha256(content).hexdigest(), **facts)
     with _explain_failure_to_write(folder):
-        atomic.write_bytes(folder / WEIGHTS_FILE, content)
-        atomic.write_json(folder / FACTS_FILE, asdict(made))
+        write_bytes(folder / WEIGHTS_FILE, content)
+        write_json(folder / FACTS_FILE, asdict(made))
 
 
 def read_words(folder: Path) -> Words:
@@ -122,7 +123,7 @@ def read_words(folder: Path) -> Words:
         DamagedError: A file is missing, cut off or altered, or it is another artifact's.
     """
     try:
-        facts = atomic.build(Facts, atomic.read_json(folder / FACTS_FILE))
+        facts = read_dataclass(Facts, folder / FACTS_FILE)
         content = (folder / WEIGHTS_FILE).read_bytes()
         if facts.fingerprint != folder.name:
             raise ValueError(f"{FACTS_FILE} is of {facts.fingerprint}")

@@ -7,7 +7,6 @@ learned are no part of the plan.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment.config.schema import AdamWSettings, Settings, WarmupCosineSettings
-from sentiment.data.corpus import Corpus, EncodedSplit
+from sentiment.data.corpus import Corpus, EncodedSplit, digest
 from sentiment.data.splits import held_out_count
 
 VERSION = 4
@@ -88,7 +87,7 @@ def fingerprint_words(plan: Settings, texts: str, tokenizer_json: str) -> str:
         "max_tokens": plan.data.max_tokens,
         "texts": texts,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    return digest(content)
 
 
 def gather_pieces(corpus: Corpus, unlabelled: EncodedSplit | None, plan: Settings) -> Corpus:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -20,7 +19,7 @@ from sentiment.config.option import find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.data.build import build_source, build_unlabelled
-from sentiment.data.corpus import Corpus, fingerprint_unlabelled
+from sentiment.data.corpus import Corpus, digest, fingerprint_unlabelled
 from sentiment.errors import NonFiniteLossError, RunPaused, RunPruned, first_line
 from sentiment.format import format_duration
 from sentiment.models.build import build_model, count_parameters
@@ -98,7 +97,7 @@ def place_words(settings: Settings, corpus: Corpus) -> tuple[Settings, str, Path
     assert plan.pretrain is not None
     unlabelled = None if settings.trainer.debug else fingerprint_unlabelled(build_source(plan.data))
     left_out = [corpus.dropped["validation_test"]] if corpus.dropped["validation_test"] else []  # once learned from
-    texts = hashlib.sha256(json.dumps([corpus.fingerprint, unlabelled, *left_out]).encode()).hexdigest()[:32]
+    texts = digest([corpus.fingerprint, unlabelled, *left_out])
     folder = Path(plan.pretrain.cache_dir) / fingerprint_words(plan, texts, corpus.tokenizer.to_json())
     return plan, texts, folder, unlabelled is not None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +12,7 @@ from optuna.trial import FrozenTrial
 from sentiment.composing import COMPOSE_ERRORS
 from sentiment.errors import SentimentError, first_line
 from sentiment.format import join_names
+from sentiment.json_file import digest_json
 from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.options import StudyOptions
@@ -216,8 +215,7 @@ class JobPlanner:
         drawn = [one for key in map(name_key, claimed.values) for one in groups.get(key, [key])]
         with resolving(config):  # a setting that follows from the job's number makes every job another
             settings = self._search.composer.resolve(config, drawn)
-        content = [IDENTITY_VERSION, settings, data, code]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest_json([IDENTITY_VERSION, settings, data, code])
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
         """Look for a complete job that had the same settings, seed and data."""

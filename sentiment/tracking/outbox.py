@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sentiment.atomic import build, read_json, write_json
 from sentiment.config.home import write_portable
 from sentiment.credentials import is_same_store
 from sentiment.errors import TrackingError, explaining
 from sentiment.format import mask_passwords
+from sentiment.json_file import parse_dataclass, read_dataclass, write_json
 from sentiment.tracking.ending import Ending
 
 log = logging.getLogger(__name__)
@@ -225,7 +225,7 @@ def _is_point(point: Any) -> bool:
 
 def _is_ending(ending: Mapping[str, Any]) -> bool:
     try:
-        build(Ending, ending)
+        parse_dataclass(Ending, ending)
     except (TypeError, ValueError):
         return False
     return True
@@ -235,7 +235,7 @@ def read_delivery(folder: Path) -> Delivery:
     """Read how far the delivery of a folder has come; nothing is delivered where it does not say so."""
     file = folder / DELIVERY_FILE
     try:
-        return build(Delivery, read_json(file))
+        return read_dataclass(Delivery, file)
     except FileNotFoundError:
         return Delivery()
     except (OSError, ValueError, TypeError) as error:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sentiment import atomic
 from sentiment.config.home import read_portable
 from sentiment.errors import TrackingError
+from sentiment.json_file import read_dataclass
 from sentiment.tracking.ending import Ending, describe_ending
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import PARENT_FILE
@@ -52,7 +52,7 @@ def read_parent(sweep_dir: Path) -> Parent | None:
     if not file.exists():
         return None
     try:
-        parent = atomic.build(Parent, atomic.read_json(file))
+        parent = read_dataclass(Parent, file)
         return replace(parent, uri=read_portable(parent.uri))
     except (OSError, ValueError, TypeError) as error:
         raise TrackingError(

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sentiment import atomic
 from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError, first_line
+from sentiment.json_file import parse_dataclass, read_json, write_json
 from sentiment.tracking.ending import FINAL, Status
 from sentiment.tracking.outbox import find_run_id, writing
 from sentiment.tracking.run_name import name_option
@@ -185,7 +185,9 @@ def write_result(output_dir: Path, record: ResultRecord) -> None:
     Raises:
         TrackingError: The folder cannot be written.
     """
-    write_json(output_dir / RESULT_FILE, list_facts(record))
+    file = output_dir / RESULT_FILE
+    with writing(file):
+        write_json(file, list_facts(record))
 
 
 def list_facts(record: ResultRecord) -> dict[str, Any]:
@@ -200,7 +202,7 @@ def make_record(content: Mapping[str, Any]) -> ResultRecord:
         TypeError, ValueError, KeyError: It is of another form.
     """
     lists = {name: tuple(content[name]) for name in ("overrides", "history")}
-    return atomic.build(ResultRecord, {**content, **lists})
+    return parse_dataclass(ResultRecord, {**content, **lists})
 
 
 def read_result(file: Path) -> ResultRecord:
@@ -210,7 +212,7 @@ def read_result(file: Path) -> ResultRecord:
         TrackingError: The file is damaged or of another version.
     """
     try:
-        record = make_record(atomic.read_json(file))
+        record = make_record(read_json(file))
         is_told = record.params.get("tracking.mlflow") != "false"  # else what is delivered is of a run before it
         run_id = (find_run_id(file.parent) if is_told else None) or record.run_id
         return replace(record, params=read_recorded(record.params), run_id=run_id, folder=file.parent)
@@ -310,13 +312,3 @@ def read_results(sweep_dir: Path) -> tuple[list[ResultRecord], list[str]]:
 def job_order(record: ResultRecord) -> tuple[bool, int]:
     """Return the key that sorts records by their job numbers, and single runs last."""
     return record.job_number is None, record.job_number or 0
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that a reader sees the old file or the new one.
-
-    Raises:
-        TrackingError: The folder cannot be written.
-    """
-    with writing(file):
-        atomic.write_json(file, content)

@@ -14,6 +14,7 @@ from sentiment.data.batching import Cut
 from sentiment.data.cache import SPLITS, Entry, open_entry
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import describe_failure
+from sentiment.json_file import write_json
 from sentiment.models.build import build_model
 from sentiment.models.bundle import save_bundle
 from sentiment.tracking.outbox import Outbox
@@ -67,7 +68,7 @@ def write_report(folder: Path) -> None:
 
 WRITERS: dict[str, Callable[[Path], object]] = {
     "text": lambda folder: atomic.write_text(folder / "a.txt", "x" * 100_000),
-    "JSON": lambda folder: atomic.write_json(folder / "a.json", ["x"] * 100_000),
+    "JSON": lambda folder: write_json(folder / "a.json", ["x"] * 100_000),
     "a record": write_record,
     "a bundle": write_bundle,
     "the token cache": write_cache,

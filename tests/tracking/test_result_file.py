@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.result_file import ResultRecord, read_ended, read_result, read_results, write_json, write_result
+from sentiment.json_file import write_json
+from sentiment.tracking.result_file import ResultRecord, read_ended, read_result, read_results, write_result
 from sentiment.training.result import describe_outcome
 
 
@@ -77,7 +78,7 @@ def test_an_old_file_stays_whole_where_the_new_one_cannot_be_written(tmp_path):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(TrackingError, match=r"hydra\.run\.dir"):
-        write_json(tmp_path / "file/result.json", {})
+        write_result(tmp_path / "file", make(1))
 
 
 def test_an_ended_run_is_found_again_by_its_settings(tmp_path):

@@ -16,12 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sentiment.atomic import read_json, write_json
 from sentiment.config.identity import is_incidental
 from sentiment.config.reading import DATA_PATHS
 from sentiment.config.run_context import FOLDER_FLAG
 from sentiment.errors import SentimentError, explaining
 from sentiment.format import format_count
+from sentiment.json_file import read_json, write_json
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.table import SweepTable

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.atomic import build, read_json, write_json
 from sentiment.format import mask_passwords
+from sentiment.json_file import read_dataclass, write_json
 from sentiment.search.storage.address import StorageError, read_address, storage_errors
 
 STUDY_FILE = "study.json"
@@ -66,7 +66,7 @@ def read_study_address(study_dir: Path) -> StudyAddress | None:
     if not file.exists():
         return None
     try:
-        content = build(StudyAddress, read_json(file))
+        content = read_dataclass(StudyAddress, file)
         return replace(content, storage=_move(content.storage, lambda path: os.path.normpath(study_dir / path)))
     except (OSError, ValueError, TypeError) as error:
         raise StorageError(

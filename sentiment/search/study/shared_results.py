@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sentiment.atomic import read_json, write_json, write_text
+from sentiment.atomic import write_text
+from sentiment.json_file import read_json, write_json
 
 log = logging.getLogger(__name__)
 

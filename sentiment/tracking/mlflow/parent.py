@@ -19,13 +19,14 @@ from mlflow.exceptions import MlflowException
 from sentiment.config.home import write_portable
 from sentiment.credentials import name_server
 from sentiment.format import mask_passwords, write_own_command
+from sentiment.json_file import write_json
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
 from sentiment.tracking.mlflow.write import replace_tags, write_tags
-from sentiment.tracking.outbox import Outbox, tell_other_store
+from sentiment.tracking.outbox import Outbox, tell_other_store, writing
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, read_parent
-from sentiment.tracking.result_file import PARENT_FILE, write_json
+from sentiment.tracking.result_file import PARENT_FILE
 from sentiment.tracking.run_name import name_sweep
 
 ADOPTED = "adopted"
@@ -90,7 +91,8 @@ def start_sweep(
             tags = {"command": write_own_command(), "overrides": mask_passwords(" ".join(overrides))}
             write_tags(store.client, parent.run_id, {**tags, **describe_environment(project_dir)})
             store.client.log_text(parent.run_id, base_yaml, "config/base.yaml")
-            write_json(sweep_dir / PARENT_FILE, {**asdict(parent), "uri": write_portable(uri)})
+            with writing(sweep_dir / PARENT_FILE):
+                write_json(sweep_dir / PARENT_FILE, {**asdict(parent), "uri": write_portable(uri)})
             outbox.begin(parent.run_id, uri)
         except BaseException as error:
             store.client.set_terminated(parent.run_id, ending_of(error).status)

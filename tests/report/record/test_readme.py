@@ -8,8 +8,8 @@ from statistics import mean
 import pytest
 
 from sentiment.__main__ import main
-from sentiment.atomic import read_json, write_json
 from sentiment.errors import SentimentError
+from sentiment.json_file import read_json, write_json
 from sentiment.report.record import readme
 from sentiment.report.record.readme import write_record
 from sentiment.report.record.store import RecordPart, read_parts, store_part

@@ -13,6 +13,7 @@ from sentiment import api
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import list_config_flags, write_multirun_command
 from sentiment.errors import TrackingError
+from sentiment.json_file import write_json
 from sentiment.report.sweep.best import BestTrial
 from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
@@ -27,7 +28,7 @@ from sentiment.report.sweep.tables import make_ranking, make_trials
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.parent_file import Parent
-from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, write_json, write_result
+from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, write_result
 
 AIM = {"objectives": '["val/accuracy"]', "directions": '["maximize"]', "objective": "val/accuracy"}
 
