@@ -108,14 +108,13 @@ class SweepCallback(Callback):
     def on_trial_end(self, config: DictConfig, trial: Any, state: StudyState) -> None:
         """Close the record of a trial that was paused and is given up; tag a failed trial that this one replaces."""
         if trial.state.name == "PRUNED":
-            from sentiment.search.study.outcome import read_outcomes_of
+            from sentiment.search.study.outcome import find_pruned_reason
             from sentiment.search.study.trial import read_folder
             from sentiment.tracking.recorder import close_paused
 
-            reasons = [outcome.reason for outcome in read_outcomes_of(trial).values() if outcome.state == "pruned"]
             folder = read_folder(trial, state.study_dir)
             if folder is not None:
-                close_paused(folder, next(iter(reasons), None))
+                close_paused(folder, find_pruned_reason(trial))
         if self._parent is not None:
             _note_successor(trial, state)
 
