@@ -38,6 +38,7 @@ BASE = [
     "credentials",
     "atomic",
     "json_file",
+    "paths",
     "checkout",
     "flat",
     "composing",

@@ -9,6 +9,7 @@ from typing import Any
 
 from sentiment.credentials import take_tracking_uri
 from sentiment.errors import SentimentError
+from sentiment.paths import expand_home
 
 
 class CollectPairs(argparse.Action):
@@ -60,8 +61,6 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 def read_path(text: str) -> Path:
     """Read a path, as the `type` of an argument: in ``--output=~/a`` no shell writes the ``~`` out."""
-    from sentiment.config.home import expand_home
-
     return expand_home(text)
 
 

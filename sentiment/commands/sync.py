@@ -32,10 +32,11 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There is no such folder, or the store does not take everything.
     """
-    from sentiment.config.home import expand_home, read_portable
+    from sentiment.config.home import read_portable
     from sentiment.credentials import anchor_store, is_same_store
     from sentiment.errors import TrackingError
     from sentiment.format import format_count, join_names
+    from sentiment.paths import expand_home
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
     from sentiment.tracking.mlflow.delivery import Deliverer

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from sentiment import paths
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.credentials import read_tracking_uri
 
@@ -18,23 +18,14 @@ PROJECT_DIR = Path(__file__).resolve().parents[2]
 """The folder of `run.py`: `mlflow.db`, artifacts, caches and `multirun/` lie there, wherever a command starts."""
 
 
-OWN_FOLDER = "${project_dir:}"
-"""How the project's folder is written in YAML and in every record, so that a project can be moved."""
-
-
-def expand_home(text: str) -> Path:
-    """Return a path with ``~`` as a shell writes it out; where there is no such person, as it stands."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises where there is no such person
-
-
 def write_portable(text: str) -> str:
-    """Return text with the project's folder written as `OWN_FOLDER`."""
-    return re.sub(rf"(?<![\w.-]){re.escape(str(PROJECT_DIR))}(?![\w.-])", lambda _: OWN_FOLDER, text)
+    """Return text with the project's folder as the YAML files write it."""
+    return paths.write_portable(text, PROJECT_DIR)
 
 
 def read_portable(text: str) -> str:
     """Return text with the project's folder as it is now: the inverse of `write_portable`."""
-    return text.replace(OWN_FOLDER, str(PROJECT_DIR))
+    return text.replace(paths.OWN_FOLDER, str(PROJECT_DIR))
 
 
 def register_resolvers() -> None:

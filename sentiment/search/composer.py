@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.composing import MergingComposer
 from sentiment.flat import flatten, is_within
+from sentiment.paths import write_portable
 from sentiment.search.space.points import write_setting
-
-OWN_FOLDER = "${project_dir:}"
-"""Stands for the application's folder in what a study stores."""
 
 
 class Composer:
@@ -46,7 +43,7 @@ class Composer:
         self._study = study
         self.ignored = tuple(ignored)
         self.simplify = simplify or dict
-        self._home = None if home is None else re.compile(rf"(?<![\w.-]){re.escape(str(home))}(?![\w.-])")
+        self._home = home
         self._parser = OverridesParser.create(config_loader=loader)
         self._merging = MergingComposer(self.compose_slowly, self._is_group)
         self._groups: dict[str, bool] = {}
@@ -86,10 +83,10 @@ class Composer:
         return self.make_portable({key: write_setting(flat[key]) for key in kept})
 
     def make_portable(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """Write the application's folder as `OWN_FOLDER`: an application that is moved goes on with its studies."""
+        """Write the application's folder for any place: an application that is moved goes on with its studies."""
         if self._home is None:
             return dict(settings)
-        return {key: self._home.sub(lambda _: OWN_FOLDER, text) for key, text in settings.items()}
+        return {key: write_portable(text, self._home) for key, text in settings.items()}
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:

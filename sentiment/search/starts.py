@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from yaml import YAMLError
 
 from sentiment.errors import ConfigError, Fault, SentimentError, first_line, gathering
 from sentiment.nearest import nearest
+from sentiment.paths import expand_home
 from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import LabelledPoint, Point, Space, name_key, read_value
 from sentiment.search.space.points import ReadSettings, find_other_point, find_value, write_setting, write_told
@@ -118,7 +118,7 @@ class StartFinder:
         return point
 
     def _read_file(self, name: str) -> list[LabelledPoint]:
-        path = self.working_dir / os.path.expanduser(name)  # noqa: PTH111 - pathlib's raises where there is no such person
+        path = self.working_dir / expand_home(name)
         try:
             if path.suffix == ".csv":
                 with path.open(encoding="utf-8-sig", newline="") as stream:  # Excel begins it with a mark

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.config.home import expand_home
 from sentiment.errors import ModelFileError, TrackingError
+from sentiment.paths import expand_home
 from sentiment.tracking.outbox import BUNDLE_SETTINGS
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result_of
 from sentiment.tracking.runs import (

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sentiment.config.home import PROJECT_DIR, expand_home, find_tracking_uri, read_portable
+from sentiment.config.home import PROJECT_DIR, find_tracking_uri, read_portable
 from sentiment.config.schema import Settings
 from sentiment.credentials import anchor_store, name_server
 from sentiment.errors import TrackingError, first_line
+from sentiment.paths import expand_home
 from sentiment.scratch import Scratch
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.outbox import DELIVERY_FILE

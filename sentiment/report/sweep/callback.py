@@ -16,11 +16,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.composing import without_hydra
-from sentiment.config.home import PROJECT_DIR, expand_home
+from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.run_context import take_answer_file, write_multirun_command
 from sentiment.credentials import anchor_store
 from sentiment.errors import SentimentError, TrackingError
+from sentiment.paths import expand_home
 from sentiment.report.sweep.closing import (
     KILLED,
     close_given_up,

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from sentiment.config.home import expand_home
 from sentiment.errors import SentimentError
+from sentiment.paths import expand_home
 from sentiment.report.sweep.closing import close_killed
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.report.sweep.table import SweepTable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from optuna.exceptions import StorageInternalError
 from sentiment.credentials import STORAGE_PASSWORD, read_password
 from sentiment.errors import SentimentError
 from sentiment.format import mask_passwords
+from sentiment.paths import expand_home
 
 if TYPE_CHECKING:
     import sqlalchemy  # imported where a URL is: a fifth of a worker's start, and a journal needs none of it
@@ -175,7 +175,7 @@ def _sqlite_address(parsed: sqlalchemy.URL, working_dir: Path) -> Address:
             f"The storage {parsed} is not a plain file, so several processes cannot share it.\n"
             "    -> write sqlite:///study.db, or null for a journal in the study's folder"
         )
-    path = working_dir / os.path.expanduser(database)  # noqa: PTH111 - pathlib's raises where there is no such person
+    path = working_dir / expand_home(database)
     return Address("sqlite", path, parsed.set(database=str(path)))
 
 
