@@ -16,15 +16,13 @@ from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError
 from sentiment.format import is_share
 from sentiment.search.study.current import RunningTrial
+from sentiment.training.reporter import PROGRESS_SECONDS
 
 if TYPE_CHECKING:
     from sentiment.data.corpus import Corpus
 
 PARAMETERS = "model/parameters"
 """The number that is known before training: as an objective, and where it is limited."""
-
-PROGRESS_SECONDS = 2.0
-"""Time between two tellings of progress within an epoch: each is a write to the study's storage."""
 
 
 def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> TrialReporter:

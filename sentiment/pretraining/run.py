@@ -32,7 +32,7 @@ from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import FINGERPRINT_TAG, WORDS_TAG, read_result_of
 from sentiment.training.device import name_device
 from sentiment.training.lightning_setup import lightning_setup
-from sentiment.training.reporter import Reporter, Reporters
+from sentiment.training.reporter import PROGRESS_SECONDS, Reporter, Reporters
 from sentiment.training.reporting import epochs_done
 from sentiment.training.result import CHECKPOINTS, RunResult
 from sentiment.training.resume import BEST_FILE, LAST_FILE, Identity, LastCheckpoint
@@ -52,9 +52,6 @@ RUN_TAG = "pretrain.run_id"
 
 CODE_FILE = "code.txt"
 """In the folder of words that are being learned: the code of each attempt that the next one goes on from."""
-
-TELL_SECONDS = 2.0
-"""Time between two tellings of progress."""
 
 
 def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str], None]) -> Words:
@@ -241,7 +238,7 @@ class WordsProgress:
         Raises:
             RunPaused: A dry run has seen enough; nothing that others could go on from is removed for it.
         """
-        if time.monotonic() - self._told >= TELL_SECONDS:
+        if time.monotonic() - self._told >= PROGRESS_SECONDS:
             self._told = time.monotonic()
             try:
                 self._tell(f"words, epoch {epoch:.3g}/{self._max_epochs}")

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from functools import partialmethod
 from typing import Any, Protocol, runtime_checkable
 
+PROGRESS_SECONDS = 2.0
+"""Time between two tellings of progress within an epoch: each may be a write to a study's storage."""
+
 
 class Reporter(Protocol):
     """Receives the metrics of one run.

@@ -70,7 +70,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(compose_settings, 
             raise PowerCut
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sentiment.pretraining.run.TELL_SECONDS", 0.0)
+        patch.setattr("sentiment.pretraining.run.PROGRESS_SECONDS", 0.0)
         with pytest.raises(PowerCut):
             find(compose_settings(model), cut)
     torch.rand(100)  # another process has drawn other numbers
@@ -83,7 +83,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(compose_settings, 
 
 def test_a_dry_run_that_has_seen_enough_costs_nobody_what_was_learned(compose_settings, find, caplog, monkeypatch):
     caplog.set_level("INFO")
-    monkeypatch.setattr("sentiment.pretraining.run.TELL_SECONDS", 0.0)
+    monkeypatch.setattr("sentiment.pretraining.run.PROGRESS_SECONDS", 0.0)
 
     def stop(note):
         if note.startswith("words, epoch 1."):
