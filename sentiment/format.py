@@ -82,14 +82,14 @@ def format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def join_names(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str], most: int = 8) -> str:
     """Write names in a line, the first few where they are many."""
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def list_first(lines: Sequence[str], most: int = 5) -> str:
     """List lines below each other, as many as an error has room for, and count the others."""
-    others = [f"  ... and {len(lines) - most} more"] if len(lines) > most else []
+    others = [f"  ... and {len(lines) - most:,} more"] if len(lines) > most else []
     return "\n".join([*(f"  {line}" for line in lines[:most]), *others])
 
 

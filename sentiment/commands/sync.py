@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.config.home import read_portable
     from sentiment.credentials import anchor_store, is_same_store
     from sentiment.errors import TrackingError
-    from sentiment.format import format_count, join_names
+    from sentiment.format import format_count, join_names, list_first
     from sentiment.paths import expand_home
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
@@ -87,10 +87,10 @@ def run(options: argparse.Namespace) -> None:
         print(f"Another command is at work on {join_names(busy)}, and delivers it itself.")
     if left:
         count = len({*left, *(outbox.folder for outbox in waiting)})
-        reasons = [f"  {name}: {failures[name]}" for name in left[: stored_runs.SHOWN_NAMES]]
+        reasons = list_first([f"{name}: {failures[name]}" for name in left])
         raise TrackingError(
-            "\n".join([f"Of {format_count(count, 'run')}, {len(left)} not delivered:", *reasons])
-            + "\n  -> see that the store answers, then start the same command again; what is delivered stays delivered"
+            f"Of {format_count(count, 'run')}, {len(left)} not delivered:\n{reasons}\n"
+            "  -> see that the store answers, then start the same command again; what is delivered stays delivered"
         )
     done = sum(outbox.folder not in open_ones for outbox in waiting)
     print(f"{done} delivered." if done else f"Everything{' else' if busy else ''} is delivered.")

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.format import join_names
+
 FEWEST_REVIEWS = 10
 SHOWN_CLASSES = 20
 WHOLE_NUMBER = re.compile(r"-?[0-9]+")
@@ -80,9 +82,8 @@ def find_slips(totals: Mapping[str, int]) -> list[str]:
             )
     rare = [f"{name!r} ({count})" for name, count in totals.items() if count < FEWEST_REVIEWS]
     if rare:
-        more = f" and {len(rare) - SHOWN_CLASSES} more" if len(rare) > SHOWN_CLASSES else ""
         warnings.append(
-            f"Fewer than {FEWEST_REVIEWS} reviews of {', '.join(rare[:SHOWN_CLASSES])}{more}: too few to learn from "
+            f"Fewer than {FEWEST_REVIEWS} reviews of {join_names(rare, SHOWN_CLASSES)}: too few to learn from "
             "and to measure on; more reviews help, or data.label_map, which joins classes"
         )
     # -1 beside 0 and more, or beside names, is how many data sets write "no label"; beside 1 alone it is a class.

@@ -14,7 +14,7 @@ from sentiment.data.files.records import Table, name_class, suggest
 from sentiment.data.reviews import RawSplits, Reviews
 from sentiment.data.splits import TEST_STREAM, draw_stratified, held_out_count
 from sentiment.errors import DataError
-from sentiment.format import join_names
+from sentiment.format import join_names, list_first
 
 SHOWN_ROWS = 10
 Label = str | int | float | bool
@@ -129,10 +129,9 @@ def _report_bad_rows(tables: Sequence[Table], index: Mapping[str, int], rules: L
         if bad:
             file = table.name.rpartition("/")[2]
             some = f"{len(bad):,} of {table.records:,} rows of {table.name} are bad:"
-            lines = [some if len(bad) > 1 else f"1 row of {table.name} is bad:"]
-            lines += [f"  {file}, {table.unit} {number}: {fault}" for number, fault in bad[:SHOWN_ROWS]]
-            lines += [f"  and {len(bad) - SHOWN_ROWS:,} more"] if len(bad) > SHOWN_ROWS else []
-            reports.append("\n".join(lines))
+            heading = some if len(bad) > 1 else f"1 row of {table.name} is bad:"
+            lines = [f"{file}, {table.unit} {number}: {fault}" for number, fault in bad]
+            reports.append(f"{heading}\n{list_first(lines, SHOWN_ROWS)}")
     for label in sorted(strange):
         same = [name for name in index if fold(name) == fold(label)]
         if same:

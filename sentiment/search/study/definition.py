@@ -14,7 +14,7 @@ from typing import Any
 
 from sentiment.errors import SentimentError
 from sentiment.flat import is_within
-from sentiment.format import list_first
+from sentiment.format import join_names, list_first
 from sentiment.search.space.parameters import name_key
 
 LIMIT_KEY = "hydra.sweeper.limits."
@@ -188,8 +188,7 @@ def require_same_limits(name: str, stored: Definition, now: Definition) -> None:
 
 def refuse_other_data(name: str, trials: Sequence[str]) -> StudyChangedError:
     """Return the error of a study some of whose trials read other data than their settings name now."""
-    shown = ", ".join(trials[:SHOWN]) + (", ..." if len(trials) > SHOWN else "")
-    return _refuse(name, [f"data: trials like {shown} read other data than their settings name now"])
+    return _refuse(name, [f"data: trials like {join_names(trials)} read other data than their settings name now"])
 
 
 def _refuse(name: str, differences: Sequence[str]) -> StudyChangedError:
