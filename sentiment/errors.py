@@ -54,10 +54,9 @@ class ConfigError(SentimentError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        count = len(self.faults)
-        heading = f"{count} fault{'s' if count != 1 else ''} in the configuration; nothing was started."
-        left = count - MOST_SHOWN
-        rest = [f"  and {left} more fault{'s' if left != 1 else ''}, shown once these are gone"] if left > 0 else []
+        heading = f"{format_count(len(faults), 'fault')} in the configuration; nothing was started."
+        left = len(faults) - MOST_SHOWN
+        rest = [f"  and {format_count(left, 'more fault')}, shown once these are gone"] if left > 0 else []
         super().__init__("\n".join([heading, "", *(f"  {fault}" for fault in self.faults[:MOST_SHOWN]), *rest]))
 
 

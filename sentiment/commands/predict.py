@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sentiment.commands.arguments import CollectPairs, add_tracking_uri, read_path, refuse_unread, whole_number
 from sentiment.errors import SentimentError, first_line
+from sentiment.format import format_count
 
 if TYPE_CHECKING:
     from sentiment.models.attribution import Attribution
@@ -72,7 +73,10 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: The model or the texts cannot be read.
     """
+    import torch
+
     from sentiment.report.predictions import open_writer
+    from sentiment.training.device import name_cpu
 
     form = _choose_format(options)
     if options.texts and options.file:
@@ -94,8 +98,9 @@ def run(options: argparse.Namespace) -> None:
         # Nobody reads on. What is left in the buffer has nowhere to go, so that Python must not try at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(BROKEN_PIPE_EXIT_CODE) from None
-    device = next(predictor.network.parameters()).device
-    print(f"{throughput}, batches of {options.batch_size} on {_name_device(str(device))}", file=sys.stderr)
+    device = str(next(predictor.network.parameters()).device)
+    name = name_cpu(torch.get_num_threads()) if device == "cpu" else device
+    print(f"{throughput}, batches of {options.batch_size} on {name}", file=sys.stderr)
 
 
 @dataclass
@@ -111,7 +116,7 @@ class _Throughput:
             return "No texts"
         seconds = max(self.seconds, 1e-9)
         return (
-            f"{self.texts:,} text{'s' if self.texts != 1 else ''}, {self.tokens:,} tokens in {seconds:.2f} s: "
+            f"{format_count(self.texts, 'text')}, {self.tokens:,} tokens in {seconds:.2f} s: "
             f"{self.texts / seconds:,.0f} texts/s, {self.tokens / seconds:,.0f} tokens/s"
         )
 
@@ -178,13 +183,6 @@ def _choose_device(name: str) -> str:
             f"--device={name} cannot be used: {first_line(error)}\n  -> here torch has {found}; auto takes the best"
         ) from error
     return name
-
-
-def _name_device(device: str) -> str:
-    import torch
-
-    count = torch.get_num_threads()
-    return f"{device} ({count} thread{'s' if count != 1 else ''})" if device == "cpu" else device
 
 
 def _choose_format(options: argparse.Namespace) -> Format:

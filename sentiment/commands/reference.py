@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sentiment import atomic
 from sentiment.commands.arguments import read_path
 from sentiment.errors import SentimentError, explaining
+from sentiment.format import format_count
 
 if TYPE_CHECKING:
     from sentiment.search.plugin.registration import Part
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     stale = find_stale_pages(pages, folder)
     if stale:
         raise SentimentError(
-            f"{len(stale)} page{'s' if len(stale) != 1 else ''} of {folder} {'do' if len(stale) != 1 else 'does'} not "
+            f"{format_count(len(stale), 'page')} of {folder} {'do' if len(stale) != 1 else 'does'} not "
             f"say what the schemas and conf/ say: {', '.join(stale)}\n"
             "  -> write them again: python -m sentiment reference"
         )

@@ -39,7 +39,7 @@ def name_device(settings: Settings) -> str:
     """
     trainer = settings.trainer
     if find_option(settings.model).fitter:
-        return _name_cpu(trainer)
+        return name_cpu(count_threads(trainer))
     device = choose_device(trainer)
     if trainer.accelerator == "gpu" and device.type == "cpu":
         raise DeviceError(
@@ -55,7 +55,7 @@ def name_device(settings: Settings) -> str:
                 "trainer.precision=16-mixed is for GPUs, and this run takes the CPU.\n"
                 "-> use trainer.precision=bf16-mixed or 32-true"
             )
-        return times + _name_cpu(trainer)
+        return times + name_cpu(count_threads(trainer))
     if trainer.devices > 1 and torch.accelerator.device_count() < trainer.devices:
         raise DeviceError(
             f"trainer.devices={trainer.devices}, but torch finds {torch.accelerator.device_count()} "
@@ -65,8 +65,8 @@ def name_device(settings: Settings) -> str:
     return times + (torch.cuda.get_device_name() if device.type == "cuda" else device.type)
 
 
-def _name_cpu(trainer: TrainerSettings) -> str:
-    threads = count_threads(trainer)
+def name_cpu(threads: int) -> str:
+    """Name the processor and a number of its threads, as `sentiment.tracking.result_file` reads it again."""
     return f"cpu ({threads} thread{'s' if threads != 1 else ''})"
 
 

@@ -26,7 +26,7 @@ from sentiment.data.cache import Entry, open_entry
 from sentiment.data.corpus import Corpus, EncodedSplit, Lessons, digest
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import DataError, ModelFileError
-from sentiment.format import format_percent
+from sentiment.format import format_count, format_percent
 from sentiment.models.bundle import Predictor
 from sentiment.training.debugging import count_reviews
 from sentiment.training.device import choose_device, count_threads
@@ -248,6 +248,6 @@ def _describe(targets: npt.NDArray[np.float32], class_names: tuple[str, ...], te
     doubtful = format_percent(float((targets.max(axis=1) < DOUBTFUL).mean()))
     told = f"; {left_out:,} also stand among those with labels and are left out" if left_out else ""
     return (
-        f"Learns from {len(targets):,} reviews without labels, too, as {teachers} teacher{'s' if teachers > 1 else ''} "
+        f"Learns from {len(targets):,} reviews without labels, too, as {format_count(teachers, 'teacher')} "
         f"answer{'' if teachers > 1 else 's'}: {shares}; {doubtful} with a probability below {DOUBTFUL:g}{told}."
     )

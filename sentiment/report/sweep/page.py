@@ -10,7 +10,7 @@ from typing import Any
 
 from sentiment.atomic import write_text
 from sentiment.errors import explaining
-from sentiment.format import format_duration, format_metric, format_setting, join_names
+from sentiment.format import format_count, format_duration, format_metric, format_setting, join_names
 from sentiment.report.draw.chart import Chart
 from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import render
@@ -142,8 +142,8 @@ def count_trials(table: SweepTable) -> str:
     """Count the trials by state, as in ``60 trials: 41 complete, 17 pruned, 2 failed, in 1 h 12 min.``."""
     if not table.rows:
         return "There are no trials yet."
-    total = f"{len(table.rows)} trial{'s' if len(table.rows) != 1 else ''}"
-    counts = ", ".join(f"{count} {state}" for state, count in table.count_states().items())
+    total = format_count(len(table.rows), "trial")
+    counts = ", ".join(f"{count:,} {state}" for state, count in table.count_states().items())
     seconds = measure_seconds(table)
     return f"{total}: {counts}{'' if seconds is None else f', in {format_duration(seconds)}'}."
 

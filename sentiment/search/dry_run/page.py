@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sentiment.format import format_bytes, format_duration, format_number
+from sentiment.format import format_bytes, format_count, format_duration, format_number
 from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.dry_run.estimate import Expectation, expect, probe_search
@@ -147,8 +147,7 @@ def _describe_part(choice: Any, options: Mapping[str, Any]) -> str:
 def _describe_workers(slots: Sequence[Slot]) -> str:
     devices = Counter(f"GPU {slot.device}" if slot.device else "the CPU" for slot in slots)
     shares = ", ".join(f"{count} on {device}" for device, count in devices.items())
-    threads = slots[0].threads
-    return f"{shares}; {threads} CPU thread{'s' if threads > 1 else ''} each"
+    return f"{shares}; {format_count(slots[0].threads, 'CPU thread')} each"
 
 
 def print_estimate(
