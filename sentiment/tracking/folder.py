@@ -178,15 +178,14 @@ def write_predictions(file: Path, result: RunResult) -> None:
         )
 
 
-def write_confusion(folder: Path, counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> tuple[Path, Path]:
+def write_confusion(folder: Path, counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> None:
     """Write ``confusion_matrix.png`` and ``confusion_matrix.csv``; (K, K) counts, rows are true classes."""
-    picture, table = folder / "confusion_matrix.png", folder / "confusion_matrix.csv"
-    draw_confusion(counts, class_names).savefig(picture, dpi=150)
-    with table.open("w", encoding="utf-8", newline="") as file:
+    with replacing(folder / "confusion_matrix.png") as unfinished:
+        draw_confusion(counts, class_names).savefig(unfinished, format="png", dpi=150)
+    with replacing(folder / "confusion_matrix.csv") as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["true \\ predicted", *map(write_csv_cell, class_names)])
         writer.writerows([write_csv_cell(name), *row] for name, row in zip(class_names, counts.tolist(), strict=True))
-    return picture, table
 
 
 def draw_confusion(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:

@@ -21,6 +21,8 @@ def test_a_class_without_a_review_divides_nothing_by_zero():
 @pytest.mark.parametrize("classes", [2, 6, 40])
 def test_files(tmp_path, classes):
     names = [f"class, {index}" for index in range(classes)]
-    picture, table = write_confusion(tmp_path, np.eye(classes, dtype=np.int64), names)
+    write_confusion(tmp_path, np.eye(classes, dtype=np.int64), names)
+    table, picture = sorted(tmp_path.iterdir())
+    assert (table.name, picture.name) == ("confusion_matrix.csv", "confusion_matrix.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert len(table.read_text(encoding="utf-8").splitlines()) == classes + 1
