@@ -43,7 +43,7 @@ from sentiment.config.conflicts import (
     find_tested_trials,
     find_unknown_names,
     find_wrong_direction,
-    has_study,
+    has_begun,
 )
 from sentiment.config.extension import register_extension_options
 from sentiment.config.faults import explain_unknown_key, explain_unknown_option
@@ -281,7 +281,7 @@ class CommandLineCheck:
             faults += self._check_settings(config, options)
         fixed = {one.key_or_group for one in typed if not one.is_sweep_override()}
         searched = {one.key_or_group for one in typed} | set(options["params"] or {})
-        if not has_study(composed, lines):
+        if not has_begun(composed, lines):
             faults += find_shared_seeds(sweeper, searched - fixed) + find_tested_trials(composed, fixed)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 

@@ -270,7 +270,7 @@ def find_shared_name(composed: DictConfig) -> list[Fault]:
     return [Fault("hydra.sweeper.study_name", problem, "leave it out, or name the study")]
 
 
-def has_study(composed: DictConfig, lines: Sequence[str]) -> bool:
+def has_begun(composed: DictConfig, lines: Sequence[str]) -> bool:
     """Return whether the study that a command names has been begun: an earlier version asked less, and it goes on.
 
     Args:

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.errors import SentimentError
 from sentiment.format import format_count, list_first
 from sentiment.search.budget import UNLIMITED
-from sentiment.search.progress import Observer, RunningJob, StudyState, write_failure
+from sentiment.search.progress import Observer, RunningJob, StudyState, format_failure
 from sentiment.search.space.parameters import show_values
 from sentiment.search.study.outcome import Outcome, failed, finish, is_paused
 from sentiment.search.study.stored.claims import ClaimedTrial
@@ -335,7 +335,7 @@ class Controller:
             )
 
     def _write_failure(self, trial: FrozenTrial) -> str:
-        return f"trial {trial.number}: {write_failure(trial, self._study.search.study_dir)}"
+        return f"trial {trial.number}: {format_failure(trial, self._study.search.study_dir)}"
 
     def _require_result(self) -> None:
         counts: Mapping[str, int] = self._study.count()

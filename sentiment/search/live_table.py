@@ -20,11 +20,11 @@ from sentiment.search.progress import (
     SHARE,
     Observer,
     StudyState,
-    write_beginning,
-    write_ending,
-    write_result,
-    write_stand,
-    write_values,
+    format_beginning,
+    format_ending,
+    format_result,
+    format_stand,
+    format_values,
 )
 from sentiment.search.space.parameters import show_values
 from sentiment.search.study.outcome import is_paused, read_outcomes_of
@@ -54,12 +54,12 @@ class LiveTable(Observer):
 
     def study_started(self, state: StudyState) -> None:
         """Print which study it is. The table itself waits for the first job: until then the study may be refused."""
-        self._console.print(Text(write_beginning(state)))
+        self._console.print(Text(format_beginning(state)))
 
     def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
         """Keep a failure on the screen, and draw."""
         if trial.state == TrialState.FAIL:
-            self._console.print(Text(f"#{trial.number} {write_ending(trial, state)}", style="red"))
+            self._console.print(Text(f"#{trial.number} {format_ending(trial, state)}", style="red"))
         self._draw(state)
 
     def trial_paused(self, trial: FrozenTrial, state: StudyState) -> None:
@@ -123,20 +123,20 @@ def render(state: StudyState, slots: int, *, max_rows: int) -> RenderableType:
     more = [Text(f"... and {len(rows) - max_rows} more")] if len(rows) > max_rows else []
     seconds = estimate_seconds_left(state, slots)
     left = "" if seconds is None else f"; about {format_duration(seconds)} left"
-    told = f"{state.count()['running']} running, {write_stand(state)}{left}"
+    told = f"{state.count()['running']} running, {format_stand(state)}{left}"
     stand = Text(told, style="bold", no_wrap=True, overflow="ellipsis")
     return Group(table, *more, stand)
 
 
 def summarize(state: StudyState) -> RenderableType:
     """Return in a few lines what a study has found."""
-    lines = [f"Study {state.name}: {write_stand(state)}, in {format_duration(state.seconds)}"]
+    lines = [f"Study {state.name}: {format_stand(state)}, in {format_duration(state.seconds)}"]
     if len(state.best) == 1:
         lines += [f"  {key}={value}" for key, value in state.best[0].params.items()]  # in full: to be typed again
     elif state.best:
         lines.append(f"{len(state.best)} trials on the Pareto front")
         for trial in state.best:
-            lines.append(f"  #{trial.number}: {write_result(trial, state)}")
+            lines.append(f"  #{trial.number}: {format_result(trial, state)}")
     return Text("\n".join(lines))
 
 
@@ -161,7 +161,7 @@ def _write_row(
         full = round(BAR_WIDTH * min(max(fraction, 0.0), 1.0))
         bar = f"{'━' * full}{'·' * (BAR_WIDTH - full)} {fraction:4.0%}"
     short = shorten_keys(values)
-    parameters = write_values({short[key]: value for key, value in values.items()})
+    parameters = format_values({short[key]: value for key, value in values.items()})
     return (f"#{number}", bar, note, slot, time_taken, parameters)
 
 

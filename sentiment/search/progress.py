@@ -193,30 +193,30 @@ class EventLines(Observer):
     def study_started(self, state: StudyState) -> None:
         """Log which study it is and how far it is."""
         self._repeats = state.repeats
-        log.info("%s", write_beginning(state))
+        log.info("%s", format_beginning(state))
 
     def job_started(self, job: RunningJob) -> None:
         """Log what runs where."""
         again = f" again after {format_count(job.reports, 'report')}" if job.reports else ""
         repeat = f", repeat {job.repeat + 1} of {self._repeats}" if self._repeats > 1 else ""
-        log.info("#%d started%s%s (%s): %s", job.trial, again, repeat, job.slot, write_values(job.values))
+        log.info("#%d started%s%s (%s): %s", job.trial, again, repeat, job.slot, format_values(job.values))
 
     def trial_ended(self, trial: FrozenTrial, state: StudyState) -> None:
         """Log how the trial ended and what the best is now."""
-        log.info("#%d %s | %s", trial.number, write_ending(trial, state), write_stand(state))
+        log.info("#%d %s | %s", trial.number, format_ending(trial, state), format_stand(state))
 
     def trial_paused(self, trial: FrozenTrial, state: StudyState) -> None:
         """Log how far the trial came."""
         stand = find_stand(trial, [direction == "maximize" for direction in state.directions])
-        value = write_objectives(stand, state.metric_names)
+        value = format_objectives(stand, state.metric_names)
         steps = format_count(count_steps(trial), "report")
-        log.info("#%d paused after %s: %s | %s", trial.number, steps, value, write_stand(state))
+        log.info("#%d paused after %s: %s | %s", trial.number, steps, value, format_stand(state))
 
     def study_ended(self, state: StudyState) -> None:
         """Log what was found."""
-        log.info("Study %s: %s", state.name, write_stand(state))
+        log.info("Study %s: %s", state.name, format_stand(state))
         if len(state.best) == 1:
-            log.info("Best parameters: %s", write_values(state.best[0].params))
+            log.info("Best parameters: %s", format_values(state.best[0].params))
         elif state.best:
             log.info("%d trials on the Pareto front", len(state.best))
 
@@ -237,7 +237,7 @@ def write_results(study_dir: Path, best: Sequence[FrozenTrial], objectives: int)
     write_text(study_dir / RESULTS_FILE, OmegaConf.to_yaml(OmegaConf.create(content)))
 
 
-def write_beginning(state: StudyState) -> str:
+def format_beginning(state: StudyState) -> str:
     """Return which study it is, and whether it goes on."""
     of_total = "" if state.total is None else f" of {state.total}"
     planned = "trials as the budget allows" if state.total is None else format_count(state.total, "trial")
@@ -248,20 +248,20 @@ def write_beginning(state: StudyState) -> str:
     return f"Study {state.name}, {stand}{budget}, in {state.study_dir}"
 
 
-def write_stand(state: StudyState) -> str:
+def format_stand(state: StudyState) -> str:
     """Return how far a study is and what its best trial is."""
     counts = state.count()
     parts = [f"{counts['complete']} done"]
     parts += [f"{counts[state]} {state}" for state in ("paused", "pruned", "failed") if counts[state]]
     line = ", ".join(parts) + ("" if state.total is None else f" of {state.total}")
     if len(state.best) == 1:
-        line += f"; best {write_result(state.best[0], state)} (#{state.best[0].number})"
+        line += f"; best {format_result(state.best[0], state)} (#{state.best[0].number})"
     elif counts["complete"] and not state.best:
         line += "; none keeps the limits"
     return line if state.budget is None else f"{line}; {state.budget}"
 
 
-def write_ending(trial: FrozenTrial, state: StudyState) -> str:
+def format_ending(trial: FrozenTrial, state: StudyState) -> str:
     """Return how a trial ended."""
     if trial.state == TrialState.COMPLETE:
         source = trial.user_attrs.get("reused_from", trial.user_attrs.get("adopted_from"))
@@ -270,7 +270,7 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
         others = [job for job in list_jobs(trial, state.repeats) if job // state.repeats != trial.number]
         if source is None and others:
             reused = f" (with the results of the equal jobs {join_names([str(job) for job in others])})"
-        return f"complete: {write_result(trial, state)}{reused}"
+        return f"complete: {format_result(trial, state)}{reused}"
     if trial.state == TrialState.PRUNED:
         reason = find_pruned_reason(trial) or ""
         if trial.last_step is None:
@@ -278,10 +278,10 @@ def write_ending(trial: FrozenTrial, state: StudyState) -> str:
         unit = "seed" if WilcoxonPruner.__name__ in reason else "report"
         is_told = bool(reason) and not reason.startswith(("pruned by", "not promoted"))
         return f"pruned after {format_count(count_steps(trial), unit)}{f': {reason}' if is_told else ''}"
-    return f"failed: {write_failure(trial, state.study_dir)}"
+    return f"failed: {format_failure(trial, state.study_dir)}"
 
 
-def write_failure(trial: FrozenTrial, study_dir: Path) -> str:
+def format_failure(trial: FrozenTrial, study_dir: Path) -> str:
     """Return why a trial failed, and where its last job has its log."""
     line: str = trial.user_attrs.get("failure.reason", "unknown reason")
     attempts = read_repeats(trial, ATTEMPT_KEY)
@@ -290,17 +290,17 @@ def write_failure(trial: FrozenTrial, study_dir: Path) -> str:
     return line
 
 
-def write_result(trial: FrozenTrial, state: StudyState) -> str:
+def format_result(trial: FrozenTrial, state: StudyState) -> str:
     """Return the objectives of a complete trial as people read them, and whether they are no means."""
-    return f"{write_objectives(trial.values, state.metric_names)}{' (bound)' if state.is_bound else ''}"
+    return f"{format_objectives(trial.values, state.metric_names)}{' (bound)' if state.is_bound else ''}"
 
 
-def write_objectives(values: Sequence[float], metric_names: Sequence[str]) -> str:
+def format_objectives(values: Sequence[float], metric_names: Sequence[str]) -> str:
     """Return the objectives of a trial as people read them, in percent where their names say so."""
     names = metric_names or [""] * len(values)
     return ", ".join(format_metric(name, value) for name, value in zip(names, values, strict=True))
 
 
-def write_values(values: Mapping[str, Any]) -> str:
+def format_values(values: Mapping[str, Any]) -> str:
     """Return parameters as overrides, numbers to four digits."""
     return " ".join(f"{key}={format_setting(value)}" for key, value in values.items())

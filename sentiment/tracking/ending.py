@@ -38,7 +38,7 @@ class Ending:
 FINISHED = Ending("FINISHED")
 
 
-def describe_ending(ending: Ending) -> dict[str, Any]:
+def ending_to_json(ending: Ending) -> dict[str, Any]:
     """Return an ending as JSON takes it, without what it reached: that is recorded apart."""
     return asdict(replace(ending, reached=None))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from sentiment.config.home import read_portable
 from sentiment.errors import TrackingError
 from sentiment.json_file import read_dataclass
-from sentiment.tracking.ending import Ending, describe_ending
+from sentiment.tracking.ending import Ending, ending_to_json
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import PARENT_FILE
 
@@ -78,4 +78,4 @@ def note_sweep_end(
         TrackingError: The folder cannot be written.
     """
     names = [os.path.relpath(file, sweep_dir) for file in files]
-    Outbox(sweep_dir).note("sweep_end", ending=describe_ending(ending), files=names, texts=dict(texts or {}))
+    Outbox(sweep_dir).note("sweep_end", ending=ending_to_json(ending), files=names, texts=dict(texts or {}))

@@ -341,11 +341,11 @@ def serve(address: str | list[Any], first: int) -> None:
     except RunStopped as stopped:
         line.tell("ended", stopped)
     except BaseException as error:
-        line.tell("failed", (make_portable(error), "".join(traceback.format_exception(error))))
+        line.tell("failed", (make_picklable(error), "".join(traceback.format_exception(error))))
         os._exit(1)  # torch might wait for the others
 
 
-def make_portable(error: BaseException) -> Exception:
+def make_picklable(error: BaseException) -> Exception:
     """Return an error that comes out of pickle as it went in."""
     with suppress(Exception):  # whatever its class raises when it is made again
         same = pickle.loads(pickle.dumps(error))

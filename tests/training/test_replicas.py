@@ -22,7 +22,7 @@ from sentiment.config.reading import read_settings
 from sentiment.data.batching import Item, collate
 from sentiment.data.build import build_corpus
 from sentiment.errors import ConfigError, Fault, NonFiniteLossError, RunPaused, RunPruned
-from sentiment.training.replicas import ReplicaError, attend, make_portable, train_on_devices, write_srun
+from sentiment.training.replicas import ReplicaError, attend, make_picklable, train_on_devices, write_srun
 from sentiment.training.run import build_module
 
 # One review is left for the last batch of an epoch and of the test, so that replicas go without a share of it.
@@ -195,8 +195,8 @@ def test_a_replica_that_is_killed_is_named(told):
 def test_errors_keep_their_words_on_the_way(small_settings):
     error = ConfigError([Fault("a.key", "is wrong", "right it")])
     for one in (error, RunPaused.after(3), NonFiniteLossError("nan")):
-        assert str(one) in str(make_portable(one))
-    assert make_portable(RunPaused.after(3)).steps == 3
+        assert str(one) in str(make_picklable(one))
+    assert make_picklable(RunPaused.after(3)).steps == 3
 
 
 # Real processes

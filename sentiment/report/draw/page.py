@@ -83,7 +83,7 @@ def render(
     )
 
 
-def write_json(content: Any) -> Markup:
+def embed_json(content: Any) -> Markup:
     """Write JSON that may stand in a script element: no ``<`` is left that could end it."""
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

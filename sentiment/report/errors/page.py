@@ -17,7 +17,7 @@ from sentiment.data.tokenizer import LINE_BREAK
 from sentiment.errors import explaining
 from sentiment.format import format_percent
 from sentiment.report.draw.matplotlib import write_png
-from sentiment.report.draw.page import render, write_json
+from sentiment.report.draw.page import embed_json, render
 from sentiment.report.draw.table import write_table
 from sentiment.report.errors.analysis import RunErrors
 from sentiment.report.errors.attention import AttentionView
@@ -76,7 +76,7 @@ def render_page(analysis: RunErrors) -> str:
         draws_confusion=draws_confusion,
         tables={table.name: table for table in make_tables(analysis.tables)},
         wrong_reviews=[_describe(analysis, number) for number in range(len(analysis.tables.wrong_reviews))],
-        attention=write_json({str(number): _shrink(view) for number, view in enumerate(views) if view is not None}),
+        attention=embed_json({str(number): _shrink(view) for number, view in enumerate(views) if view is not None}),
         percent=format_percent,
     )
 

@@ -65,7 +65,7 @@ def make_job_rows(
             label=shorten(record.option, changed),
             state="running" if is_running else STATES[record.status],
             rank=None,
-            parameters={**model, **{key: read_value(text) for key, text in kept.items()}},
+            parameters={**model, **{key: read_param(text) for key, text in kept.items()}},
             values=_pick(record.numbers, objectives),
             metrics=record.numbers,
             curve=_read_curve(record, objectives),
@@ -177,7 +177,7 @@ def _find_lost(
         metrics = [record.numbers for record, _ in runs]
         is_measured = all(name in one for one in metrics for name in objectives)
         started = datetime.fromisoformat(first.started).timestamp()
-        described = {key: read_value(text) for key, text in changed.items() if key in varied or not varied}
+        described = {key: read_param(text) for key, text in changed.items() if key in varied or not varied}
         found[number] = TrialHistory(
             number=number,
             state=state,
@@ -277,7 +277,7 @@ def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow
     return [rows[index] for index in sorted(range(len(rows)), key=order)]
 
 
-def read_value(text: str) -> float | str:
+def read_param(text: str) -> float | str:
     """Read a setting as it was typed: a number where it is one, else text."""
     if WHOLE_NUMBER.fullmatch(text):
         return int(text)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from sentiment.config.home import read_portable, write_portable
 from sentiment.config.run_context import RunContext
 from sentiment.errors import Reached
-from sentiment.tracking.ending import Ending, describe_ending
+from sentiment.tracking.ending import Ending, ending_to_json
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
 from sentiment.tracking.outbox import Outbox, hash_file, tell_other_store, write_uri
@@ -203,7 +203,7 @@ def _name(point: Point) -> tuple[str, str, int]:
 
 def note_end(outbox: Outbox, ending: Ending, *, is_job: bool) -> None:
     """Note how a run ended."""
-    outbox.note("end", ending=describe_ending(ending), is_job=is_job)
+    outbox.note("end", ending=ending_to_json(ending), is_job=is_job)
 
 
 def _points(metrics: Mapping[str, float], step: int) -> list[Point]:

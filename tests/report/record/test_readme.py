@@ -13,7 +13,7 @@ from sentiment.json_file import read_json, write_json
 from sentiment.report.record import readme
 from sentiment.report.record.readme import write_record
 from sentiment.report.record.store import RecordPart, read_parts, store_part
-from sentiment.report.sweep.rows import read_value
+from sentiment.report.sweep.rows import read_param
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking.result_file import ADOPTED_TAG, CONTINUES_TAG, REPEAT_TAG, TRIAL_TAG, write_result
 
@@ -52,7 +52,7 @@ def make_study(runs, keys, repeats=1, **changes):
         TrialHistory(
             number,
             "complete",
-            {key: read_value(part[0].params[key]) for key in keys},
+            {key: read_param(part[0].params[key]) for key in keys},
             (mean(run.metrics["val/accuracy"] for run in part),),
             excess={"parameters": 1.0} if number == changes.get("over_limit") else {},
         )

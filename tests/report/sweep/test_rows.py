@@ -16,7 +16,7 @@ from sentiment.report.sweep.charts.trials import group_by_settings
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.page import write_headline
-from sentiment.report.sweep.rows import KILLED_OUTRIGHT, find_changed, read_value
+from sentiment.report.sweep.rows import KILLED_OUTRIGHT, find_changed, read_param
 from sentiment.report.sweep.tables import make_ranking, order_metrics
 from sentiment.tracking.runs import StoredRun
 
@@ -168,4 +168,4 @@ def test_what_only_tried_a_run_has_no_rank_and_says_why(make_record):
     ],
 )  # fmt: skip
 def test_a_setting_is_a_number_where_two_texts_cannot_be_one(text, value):
-    assert (read_value(text), type(read_value(text))) == (value, type(value))
+    assert (read_param(text), type(read_param(text))) == (value, type(value))

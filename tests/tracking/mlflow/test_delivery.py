@@ -19,7 +19,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from sentiment.__main__ import main
 from sentiment.errors import ConfigError, TrackingError
-from sentiment.tracking.ending import Ending, describe_ending
+from sentiment.tracking.ending import Ending, ending_to_json
 from sentiment.tracking.mlflow import delivery, store
 from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.outbox import OUTBOX_FILE, Outbox, find_outboxes
@@ -250,7 +250,7 @@ def test_a_line_that_is_no_note_is_left_out(line: str, tmp_path):
     outbox = Outbox(tmp_path)
     outbox.note("tags", tags={"a": "1"})
     (tmp_path / OUTBOX_FILE).write_text((tmp_path / OUTBOX_FILE).read_text() + line + "\n")
-    outbox.note("end", ending=describe_ending(Ending("FAILED", "exception", "no")), is_job=True)
+    outbox.note("end", ending=ending_to_json(Ending("FAILED", "exception", "no")), is_job=True)
     assert [note["kind"] for _, note in outbox.read()] == ["tags", "damaged", "end"]
 
 
