@@ -239,12 +239,17 @@ def refusing_exit() -> Iterator[None]:
 
 
 @contextmanager
-def explaining(problem: str, remedy: str, kind: type[SentimentError] = SentimentError) -> Iterator[None]:
-    """Say of what the system refuses in the block, e.g. to write a file, what it means and what to do."""
+def explaining(
+    problem: str,
+    remedy: str,
+    kind: type[SentimentError] = SentimentError,
+    causes: type[Exception] | tuple[type[Exception], ...] = OSError,
+) -> Iterator[None]:
+    """Say of what is refused in the block, e.g. to write a file, what it means and what to do."""
     try:
         yield
-    except OSError as error:
-        raise kind(f"{problem}: {error}\n  -> {remedy}") from error
+    except causes as error:
+        raise kind(f"{problem}: {mask_passwords(str(error))}\n  -> {remedy}") from error
 
 
 def _find_kind(error: Exception) -> FailureKind:

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.errors import DataError
+from sentiment.errors import DataError, explaining
 from sentiment.format import format_duration
 from sentiment.json_file import read_json
 from sentiment.once import DamagedError, read_or_build
@@ -67,7 +67,9 @@ def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry], tell: Call
     Raises:
         DataError: The folder cannot be written.
     """
-    folder, guard = cache_dir / key, partial(_explain_failure_to_write, cache_dir)
+    folder, problem = cache_dir / key, f"the token cache {cache_dir} cannot be written"
+    remedy = "free some space, or set data.cache_dir to a folder that you may write"
+    guard = partial(explaining, problem, remedy, DataError, (OSError, DamagedError))
 
     def write() -> None:
         with guard():
@@ -89,17 +91,6 @@ def list_settings(cache_dir: Path) -> Iterator[dict[str, Any]]:
             settings = read_json(file).get("settings")
             if isinstance(settings, dict):
                 yield settings
-
-
-@contextmanager
-def _explain_failure_to_write(cache_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, DamagedError) as error:
-        raise DataError(
-            f"the token cache {cache_dir} cannot be written ({error}); free some space or set data.cache_dir to a "
-            "folder that you may write"
-        ) from error
 
 
 def _read(folder: Path) -> Entry:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sentiment.errors import ModelFileError
+from sentiment.errors import ModelFileError, explaining
 from sentiment.models.bundle import Predictor, require_finite
 
 NETWORK_PREFIX = "network."
@@ -29,12 +29,9 @@ def load_checkpoint(file: Path, bundle: Path, device: str | torch.device = "cpu"
         )
     predictor = Predictor.load(bundle, device)
     weights = {name[len(NETWORK_PREFIX) :]: value for name, value in state.items() if name.startswith(NETWORK_PREFIX)}
-    try:
+    problem, remedy = f"{file} does not belong to the model in {bundle}", "give a checkpoint of the same run"
+    with explaining(problem, remedy, ModelFileError, RuntimeError):
         predictor.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ModelFileError(
-            f"{file} does not belong to the model in {bundle}: {error}\n  -> give a checkpoint of the same run"
-        ) from error
     require_finite(predictor.network, file)
     return predictor
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import safetensors.torch
 from torch import Tensor
 
 from sentiment.atomic import write_bytes
-from sentiment.errors import ModelFileError
+from sentiment.errors import ModelFileError, explaining
 from sentiment.format import format_duration
 from sentiment.json_file import read_dataclass, write_json
 from sentiment.once import DamagedError, read_or_build
@@ -135,12 +135,6 @@ def read_words(folder: Path) -> Words:
         raise DamagedError(f"{type(error).__name__}: {error}") from error
 
 
-@contextmanager
-def _explain_failure_to_write(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, DamagedError) as error:
-        raise ModelFileError(
-            f"learned words cannot be kept in {folder} ({error}).\n"
-            "  -> free some space, or choose a folder that you may write: pretrain.cache_dir=FOLDER"
-        ) from error
+def _explain_failure_to_write(folder: Path) -> AbstractContextManager[None]:
+    remedy = "free some space, or choose a folder that you may write: pretrain.cache_dir=FOLDER"
+    return explaining(f"learned words cannot be kept in {folder}", remedy, ModelFileError, (OSError, DamagedError))

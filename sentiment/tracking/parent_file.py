@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sentiment.config.home import read_portable
-from sentiment.errors import TrackingError
+from sentiment.errors import TrackingError, explaining
 from sentiment.json_file import read_dataclass
 from sentiment.tracking.ending import Ending, ending_to_json
 from sentiment.tracking.outbox import Outbox
@@ -51,13 +51,10 @@ def read_parent(sweep_dir: Path) -> Parent | None:
     file = sweep_dir / PARENT_FILE
     if not file.exists():
         return None
-    try:
+    remedy = "remove it: the multirun then gets a new parent run"
+    with explaining(f"{file} cannot be read", remedy, TrackingError, (OSError, ValueError, TypeError)):
         parent = read_dataclass(Parent, file)
         return replace(parent, uri=read_portable(parent.uri))
-    except (OSError, ValueError, TypeError) as error:
-        raise TrackingError(
-            f"{file} cannot be read: {error}\n  -> remove it: the multirun then gets a new parent run"
-        ) from error
 
 
 def note_standing(sweep_dir: Path, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:

@@ -176,14 +176,14 @@ def test_a_full_disk_is_explained_and_cleared(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", no_space)
-    with pytest.raises(DataError, match=r"cannot be written .*No space left.* set data.cache_dir"):
+    with pytest.raises(DataError, match=r"cannot be written: .*No space left.*\n  -> .* set data.cache_dir"):
         open_entry(tmp_path, "key", make_entry)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["key.lock"]
 
 
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot be written .* set data.cache_dir"):
+    with pytest.raises(DataError, match=r"cannot be written: .*\n  -> .* set data.cache_dir"):
         open_entry(tmp_path / "file" / "cache", "key", make_entry)
 
 

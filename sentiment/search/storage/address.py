@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from optuna.exceptions import StorageInternalError
 
 from sentiment.credentials import STORAGE_PASSWORD, read_password
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, explaining
 from sentiment.format import mask_passwords
 from sentiment.paths import expand_home
 
@@ -218,6 +218,21 @@ def storage_failures() -> tuple[type[Exception], ...]:
     """Return what Optuna, the file system, and SQLAlchemy where anybody has imported it, raise about a storage."""
     module = sys.modules.get("sqlalchemy.exc")
     return (StorageInternalError, OSError, *(() if module is None else (module.SQLAlchemyError,)))
+
+
+def explaining_damage(path: Path) -> AbstractContextManager[None]:
+    """Say of a journal with a line that is no JSON, or that has no newline, what helps."""
+    remedy = (
+        "restore it from a backup, or remove the damaged line by hand; the lines before and after it are "
+        "independent operations"
+    )
+    return explaining(f"The journal file {path} is damaged", remedy, StorageError, ValueError)
+
+
+def explaining_version(address: Address) -> AbstractContextManager[None]:
+    """Say of a database with tables of another version of Optuna what helps."""
+    remedy = "upgrade it with optuna storage upgrade, or name another"
+    return explaining(f"{address} cannot be used", remedy, StorageError, RuntimeError)
 
 
 def _read_reason(error: BaseException) -> str:

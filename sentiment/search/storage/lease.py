@@ -22,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, explaining
 
 logger = logging.getLogger(__name__)
 
@@ -82,18 +82,14 @@ class Lease:
             LeaseError: If the file that proves it cannot be locked.
         """
         lease_id = uuid.uuid4().hex
-        folder = Path(tempfile.gettempdir())
-        try:
+        where, remedy = tempfile.gettempdir(), "make it writable, or set TMPDIR to a local folder"
+        with explaining(f"No lease can be taken in {where}", remedy, LeaseError):
             folder = make_own_folder(FOLDER_PREFIX)
             if kind == "controller":  # not each job
                 _remove_litter(folder)
             # Shared by all threads: the heartbeat's thread and the owner's hold one lease.
             lock = FileLock(str(folder / f"{lease_id}.lock"), thread_local=False, fallback_to_soft=False)
             lock.acquire(blocking=False)
-        except OSError as error:
-            raise LeaseError(
-                f"No lease can be taken in {folder}: {error}\n    -> make it writable, or set TMPDIR to a local folder"
-            ) from error
         _held[lease_id] = os.getpid()
         return cls(kind, lease_id, lock)
 

@@ -20,7 +20,13 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sentiment.private import make_journal_lock
-from sentiment.search.storage.address import StorageError, read_address, storage_errors
+from sentiment.search.storage.address import (
+    StorageError,
+    explaining_damage,
+    explaining_version,
+    read_address,
+    storage_errors,
+)
 from sentiment.search.storage.lock import hold_lock
 
 logger = logging.getLogger(__name__)
@@ -55,13 +61,8 @@ def open_storage(url: str | None, study_dir: Path) -> BaseStorage:
         _check_writable(address.path)
         _require_own_database(address.path)
     # Optuna looks whether its tables exist and then creates them, so two first openings would collide.
-    with hold_lock(address, "create tables"), storage_errors(f"Opening {address}"):
-        try:
-            return RDBStorage(address.connection_url, engine_kwargs=options)
-        except RuntimeError as error:  # tables of another version of Optuna
-            raise StorageError(
-                f"{address} cannot be used: {error}\n    -> upgrade it with optuna storage upgrade, or name another"
-            ) from error
+    with hold_lock(address, "create tables"), storage_errors(f"Opening {address}"), explaining_version(address):
+        return RDBStorage(address.connection_url, engine_kwargs=options)
 
 
 def load_study(storage: BaseStorage, name: str) -> optuna.Study:
@@ -157,14 +158,8 @@ class WholeLineJournal(JournalFileBackend):
         Raises:
             StorageError: If a line in the middle of the file is damaged, or the file is gone.
         """
-        try:
-            with storage_errors(f"Reading the journal file {self._path}"):
-                yield from super().read_logs(log_number_from)
-        except ValueError as error:  # a line that is no JSON, or that has no newline
-            raise StorageError(
-                f"The journal file {self._path} is damaged: {error}.\n    -> restore it from a backup, or remove "
-                "the damaged line by hand; the lines before and after it are independent operations"
-            ) from error
+        with storage_errors(f"Reading the journal file {self._path}"), explaining_damage(self._path):
+            yield from super().read_logs(log_number_from)
 
     @contextmanager
     def _exclusive(self) -> Iterator[int]:

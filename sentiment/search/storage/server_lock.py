@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 
+from sentiment.errors import explaining
 from sentiment.search.storage.address import Address, LockHeldError, StorageError, storage_errors
 
 LIBPQ_OPTIONS: dict[str, Any] = {
@@ -120,11 +121,8 @@ def _end_session(connection: sqlalchemy.Connection) -> None:
 def _engine(url: str, process_id: int) -> sqlalchemy.Engine:
     """Keep the connections that lock, one for each thread at work; a forked child (`process_id`) makes its own."""
     options = LIBPQ_OPTIONS if "psycopg" in sqlalchemy.make_url(url).get_driver_name() else {}
-    try:
+    problem = f"The driver for {sqlalchemy.make_url(url).drivername} is not installed"
+    remedy = "pip install 'psycopg[binary]', or pip install pymysql and write mysql+pymysql://..."
+    with explaining(problem, remedy, StorageError, ImportError):
         # No transactions: they would cost a round trip each, and a lock outlives them.
         return sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", connect_args=options, max_overflow=-1)
-    except ImportError as error:
-        raise StorageError(
-            f"The driver for {sqlalchemy.make_url(url).drivername} is not installed: {error}.\n"
-            "    -> pip install 'psycopg[binary]', or pip install pymysql and write mysql+pymysql://..."
-        ) from error

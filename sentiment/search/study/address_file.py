@@ -14,6 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from sentiment.errors import explaining
 from sentiment.format import mask_passwords
 from sentiment.json_file import read_dataclass, write_json
 from sentiment.search.storage.address import StorageError, read_address, storage_errors
@@ -65,14 +66,10 @@ def read_study_address(study_dir: Path) -> StudyAddress | None:
     file = study_dir / STUDY_FILE
     if not file.exists():
         return None
-    try:
+    remedy = "remove it; the study's own command writes it again when it is started once more"
+    with explaining(f"{file} cannot be read", remedy, StorageError, (OSError, ValueError, TypeError)):
         content = read_dataclass(StudyAddress, file)
         return replace(content, storage=_move(content.storage, lambda path: os.path.normpath(study_dir / path)))
-    except (OSError, ValueError, TypeError) as error:
-        raise StorageError(
-            f"{file} cannot be read: {error}\n"
-            "  -> remove it; the study's own command writes it again when it is started once more"
-        ) from error
 
 
 def require_own_folder(study_dir: Path, study_name: str | None, storage_url: str | None) -> None:

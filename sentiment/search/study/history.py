@@ -29,6 +29,8 @@ from sentiment.search.storage.address import (
     JOURNAL_NAME,
     Address,
     StorageError,
+    explaining_damage,
+    explaining_version,
     read_address,
     storage_errors,
     storage_failures,
@@ -227,25 +229,21 @@ def _open_storage(address: Address) -> Iterator[BaseStorage]:
             "  -> name the folder of a study (multirun/NAME), or start it with python run.py -m search=..."
         )
     if address.dialect == "journal":
-        try:
+        assert address.path is not None
+        with explaining_damage(address.path):
             yield JournalStorage(JournalFileBackend(str(address.path)))  # it only writes, and locks, to append
-        except ValueError as error:
-            raise StorageError(
-                f"{address} is damaged: {error}\n  -> restore it from a backup, or remove the damaged line by hand"
-            ) from error
         return
     from sqlalchemy import create_engine, inspect
 
     url = _reading_url(address)
     try:
-        engine = create_engine(url)
-        has_studies = inspect(engine).has_table("studies")
-        engine.dispose()
-        if not has_studies:
-            raise _missing(None, [], address)
-        storage = RDBStorage(url, skip_table_creation=True, skip_compatibility_check=False)
-    except RuntimeError as error:
-        raise StorageError(f"{address} cannot be used: {error}\n  -> upgrade it with optuna storage upgrade") from error
+        with explaining_version(address):
+            engine = create_engine(url)
+            has_studies = inspect(engine).has_table("studies")
+            engine.dispose()
+            if not has_studies:
+                raise _missing(None, [], address)
+            storage = RDBStorage(url, skip_table_creation=True, skip_compatibility_check=False)
     except storage_failures() as error:
         raise StorageError(
             f"Reading {address} failed: {' '.join(str(error).split())}\n  -> check that it is the study's database "

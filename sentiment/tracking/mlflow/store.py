@@ -8,7 +8,7 @@ import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.credentials import TRACKING_PASSWORD, is_named, read_password
-from sentiment.errors import TrackingError
+from sentiment.errors import TrackingError, explaining
 from sentiment.format import mask_passwords
 from sentiment.tracking.outbox import write_uri
 
@@ -99,29 +99,19 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-@contextmanager
-def recording(uri: str) -> Iterator[None]:
+def recording(uri: str) -> AbstractContextManager[None]:
     """Turn the many errors of a store that cannot be written into one that names the store and the remedies."""
-    try:
-        yield
-    except STORE_ERRORS as error:
-        raise TrackingError(
-            f"MLflow cannot record at {mask_passwords(uri)}: {mask_passwords(str(error))}\n"
-            "  -> see that the store exists and can be written, choose another with tracking.uri=..., "
-            "or go on without MLflow: tracking=none"
-        ) from error
+    remedy = (
+        "see that the store exists and can be written, choose another with tracking.uri=..., "
+        "or go on without MLflow: tracking=none"
+    )
+    return explaining(f"MLflow cannot record at {mask_passwords(uri)}", remedy, TrackingError, STORE_ERRORS)
 
 
-@contextmanager
-def reading(uri: str) -> Iterator[None]:
+def reading(uri: str) -> AbstractContextManager[None]:
     """Turn the many errors of a store that cannot be read into one that names the store and the remedies."""
-    try:
-        yield
-    except STORE_ERRORS as error:
-        raise TrackingError(
-            f"The MLflow store {mask_passwords(uri)} cannot be read: {mask_passwords(str(error))}\n"
-            "  -> see that the store is there and whole; --tracking-uri or MLFLOW_TRACKING_URI names another one"
-        ) from error
+    remedy = "see that the store is there and whole; --tracking-uri or MLFLOW_TRACKING_URI names another one"
+    return explaining(f"The MLflow store {mask_passwords(uri)} cannot be read", remedy, TrackingError, STORE_ERRORS)
 
 
 def open_client(uri: str) -> MlflowClient:
