@@ -202,7 +202,7 @@ class Search:
         space = self.space.rename({one.name: _choose_name(one, names) for one in self.space.parameters})
         is_valid = make_validity(self.options.constraints, space, self.config, self.composer.compose)
         known = frozenset(map(name_key, names)) | {self.repeats.seed_key}
-        fixed = self.settings.read(known - {name_key(parameter.name) for parameter in space.parameters})
+        fixed = self.settings.read(known.difference(space.keys))
         reader = PointReader(space, definition.defaults, fixed, known, is_valid)
         return replace(
             self,

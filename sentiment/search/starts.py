@@ -70,13 +70,10 @@ class StartFinder:
             return [LabelledPoint("a given point", self._read_given(entry, str(dict(entry))))]
         text = str(entry)
         if text == DEFAULTS:
-            return self._keep("the configuration's own values", self._read_defaults({}))
+            return self._keep("the configuration's own values", self.read_defaults(self.space.keys, {}))
         if text.endswith(FILES):
             return self._read_file(text)
         return self._read_study(text)
-
-    def _read_defaults(self, written: Mapping[str, str]) -> Mapping[str, str]:
-        return self.read_defaults({name_key(parameter.name) for parameter in self.space.parameters}, written)
 
     def _keep(self, label: str, settings: Mapping[str, str]) -> list[LabelledPoint]:
         """Return the point that settings mean; none, which is said, where the space has no such point."""
@@ -90,8 +87,8 @@ class StartFinder:
     def _read_given(self, entry: Mapping[Any, Any], told: str) -> Point:
         """Read a point that people wrote, which has to be one."""
         given, point, faults = {str(key): write_setting(value) for key, value in entry.items()}, Point(), []
-        settings = {**self._read_defaults(given), **given}
-        searched = list(dict.fromkeys(name_key(parameter.name) for parameter in self.space.parameters))
+        settings = {**self.read_defaults(self.space.keys, given), **given}
+        searched = self.space.keys
         for key in [key for key in given if key not in searched]:
             near = nearest(key, searched)
             remedy = f"name one of {', '.join(searched)}" if near is None else f"did you mean {near}?"

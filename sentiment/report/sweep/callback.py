@@ -317,10 +317,8 @@ def _ending(table: SweepTable, interruption: BaseException | None) -> Ending:
 
     Failures of a study within its allowed rate are no failure of the study; beyond it, the study raises.
     """
-    if table.is_study or (interruption is not None and not isinstance(interruption, Exception)):
-        return FINISHED if interruption is None else ending_of(interruption)
     states = Counter(row.state for row in table.rows if row.state not in ("complete", "pruned"))
-    if states:
+    if states and not table.is_study and (interruption is None or isinstance(interruption, Exception)):
         counts = ", ".join(f"{count} {state}" for state, count in states.items())
         return Ending("FAILED", "exception", f"{states.total()} of {len(table.rows)} jobs: {counts}")
     return FINISHED if interruption is None else ending_of(interruption)

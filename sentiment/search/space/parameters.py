@@ -87,6 +87,11 @@ class Space:
     places: tuple[str, ...] = ()
 
     @property
+    def keys(self) -> list[str]:
+        """The keys that are searched."""
+        return list(dict.fromkeys(name_key(parameter.name) for parameter in self.parameters))
+
+    @property
     def shared(self) -> list[str]:
         """The overrides that every trial has."""
         return [*(f"{key}={text}" for key, text in self.fixed.items()), *self.plain]

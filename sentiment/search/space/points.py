@@ -86,7 +86,7 @@ class PointReader:
     @property
     def searched(self) -> frozenset[str]:
         """Every key that is searched, or ever was."""
-        return self.known | {name_key(parameter.name) for parameter in self.space.parameters}
+        return self.known.union(self.space.keys)
 
     def read(self, trial: FrozenTrial) -> Point | None:
         """Return the point of a trial; None where it is none of the space as it is now, or has none yet."""
@@ -146,7 +146,7 @@ class PointReader:
             if found is None:
                 return None
             point[parameter.name] = found[0]
-        for key in self.known - {name_key(parameter.name) for parameter in self.space.parameters}:
+        for key in self.known.difference(self.space.keys):
             text = settings.get(key, self.defaults.get(key))
             if text is not None and _canonical(text) != _canonical(self.fixed.get(key)):
                 return None
@@ -184,7 +184,7 @@ def find_other_point(space: Space, is_valid: Validity, written: Mapping[str, str
 
     What was not drawn is as it is set here; what was, and is not searched here, has to be.
     """
-    fixed = read({*written, *(name_key(parameter.name) for parameter in space.parameters)}, written)
+    fixed = read({*written, *space.keys}, written)
     point = PointReader(space, fixed=fixed, known=frozenset(written)).find_point({**fixed, **written})
     return point if point is None or is_valid(point) else None
 
