@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sentiment.config.conflicts import explain_lost_pauses
@@ -34,19 +35,17 @@ def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> T
     Raises:
         ConfigError: The trial is to pause, and the run would write no checkpoint.
     """
-    trainer, reviews = settings.trainer, len(corpus.validation)
-    if trial.is_to_pause and not (trainer.resume or find_option(settings.model).fitter):
+    trainer, fitter = settings.trainer, find_option(settings.model).fitter
+    if trial.is_to_pause and not (trainer.resume or fitter):
         raise ConfigError([explain_lost_pauses()])
-    if find_option(settings.model).fitter:
-        return TrialReporter(
-            trial, settings.objectives, reviews, validations_per_epoch=1, max_epochs=1, is_pruned=False
-        )
+    watch = partial(TrialReporter, trial, settings.objectives, len(corpus.validation))
+    if fitter:
+        return watch(validations_per_epoch=1, max_epochs=1, is_pruned=False)
     is_asked = PARAMETERS in (*settings.objectives, *trial.limited)
     known = {PARAMETERS: float(count_ahead(settings, corpus))} if is_asked else {}
     if PARAMETERS in trial.limited:
         trial.describe(known)
-    paces = trainer.validations_per_epoch, trainer.max_epochs
-    return TrialReporter(trial, settings.objectives, reviews, *paces, known=known)
+    return watch(trainer.validations_per_epoch, trainer.max_epochs, known=known)
 
 
 def count_ahead(settings: Settings, corpus: Corpus) -> int:
