@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.format import format_duration, format_metric, format_setting, shorten_keys
-from sentiment.report.draw.table import PADDING, open_console
+from sentiment.report.draw.table import PADDING, open_console, open_table
 from sentiment.report.sweep.table import STOPPED, SweepRow, SweepTable
 from sentiment.report.sweep.tables import explain_row, order_metrics, state_in_capitals
 
@@ -135,7 +135,7 @@ def _list_columns(table: SweepTable) -> list[PrintedColumn]:
 
 
 def _make_table(rows: tuple[SweepRow, ...], columns: list[PrintedColumn], in_colour: bool) -> Table:
-    printed = Table(box=None, padding=(0, PADDING, 0, 0), pad_edge=False, header_style="bold")
+    printed = open_table()
     for column in columns:
         printed.add_column(
             Text(column.write_heading(rows)),
