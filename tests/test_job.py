@@ -14,9 +14,10 @@ from hydra import compose, initialize_config_dir
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
+from sentiment.config.run_context import RunContext
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
-from sentiment.errors import ConfigError, ModelFileError, RunPruned, SentimentError
+from sentiment.errors import ConfigError, ModelFileError, RunPruned, SentimentError, TrackingError
 from sentiment.job import find_missing_models, identity, models, reporter, run_job
 from sentiment.job import run as job
 from sentiment.job.reporter import TrialReporter, count_ahead, watch_training
@@ -32,6 +33,7 @@ from sentiment.tracking.result_file import (
     START_TAG,
     WORDS_TAG,
     ResultRecord,
+    read_result,
     write_result,
 )
 from sentiment.training.debugging import limit_corpus
@@ -308,6 +310,30 @@ def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_pat
     for name in tags:
         write_result(tmp_path, replace(record, tags={**tags, name: "another"}))
         assert job.read_earlier(run) is None
+
+
+def test_a_finished_run_whose_checkpoint_is_damaged_is_not_trained_anew(tmp_path):
+    folder = tmp_path / "single"
+
+    def train(epochs):
+        small = ["model=rnn", "data.train_size=64", "data.test_size=32", f"data.cache_dir={tmp_path}/cache"]
+        with initialize_config_dir(str(PROJECT_DIR / "conf")):
+            config = compose("config", [*small, "tracking=none", f"trainer.max_epochs={epochs}", "trainer.resume=keep"])
+        job.train(RunContext(read_settings(config, tmp_path), (), folder, PROJECT_DIR, None, None, ""), None)
+        return read_result(folder / "result.json")
+
+    before, last = train(1), folder / "checkpoints/last.ckpt"
+    kept = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file != last}
+    whole = last.read_bytes()
+    last.write_bytes(b"no checkpoint")
+    with pytest.raises(TrackingError, match="is FINISHED; it would be overwritten"):
+        train(2)
+    assert read_result(folder / "result.json") == before
+    assert {file: file.read_bytes() for file in kept} == kept
+    last.write_bytes(whole)
+    record = train(2)
+    assert [point["epoch"] for point in record.history] == [1, 2]
+    assert record.tags["trainer.trained_on"] == "1"
 
 
 def test_a_job_that_begins_takes_no_result_from_a_study_that_had_its_folder_before(monkeypatch):

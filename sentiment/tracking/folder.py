@@ -16,7 +16,7 @@ from sentiment.atomic import replacing
 from sentiment.config.run_context import RunContext
 from sentiment.errors import Reached
 from sentiment.format import format_percent, write_csv_cell
-from sentiment.tracking.ending import Ending
+from sentiment.tracking.ending import FINAL, Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import (
@@ -28,6 +28,7 @@ from sentiment.tracking.result_file import (
     ResultRecord,
     list_commits,
     read_left,
+    refuse_overwriting,
     write_result,
 )
 from sentiment.tracking.run_name import name_recorded
@@ -66,6 +67,8 @@ class FolderRecorder:
         self.earlier = earlier = None if is_shorter else before
         self.inherited = {} if before is None else _inherit(before, params, code["git.commit"])
         self.goes_on = before is not None
+        # A finished run keeps its record until this one goes on from it; what ends this one before leaves no trace.
+        self._kept = before if before is not None and before.status in FINAL else None
         self._read = {} if before is None else {tag: text for tag, text in before.tags.items() if tag in READ_TAGS}
         uri = None if earlier is None else earlier.params.get("tracking.uri")
         is_same_store = settings.tracking.mlflow and uri == params["tracking.uri"]
@@ -84,6 +87,11 @@ class FolderRecorder:
         self._write()
 
     @property
+    def is_held(self) -> bool:
+        """Whether the run is to train on from a finished one, and does not yet."""
+        return self._kept is not None
+
+    @property
     def history(self) -> tuple[Mapping[str, float], ...]:
         """Every validation of the run, those of attempts before this one included."""
         return self._record.history
@@ -94,9 +102,13 @@ class FolderRecorder:
         return self._record.run_id
 
     def describe(self, tags: Mapping[str, str]) -> None:
-        """Note tags; what was validated on other data is no part of the run's history."""
+        """Note tags; what was validated on other data is no part of the run's history.
+
+        Raises:
+            TrackingError: So it is with a finished run, which would be overwritten.
+        """
         if self.is_of_other_data(tags):
-            self._begin_anew()
+            self._begin_anew("what it reads has changed since")
             self._record = replace(self._record, run_id=None)
         self._record = replace(self._record, tags={**self._record.tags, **tags})
         self._write()  # whatever ends it before the first validation, the next attempt sees what this one read
@@ -105,14 +117,33 @@ class FolderRecorder:
         """Whether tags say that what is read has changed since an interrupted attempt, which is begun anew then."""
         return any(tags.get(tag, text) != text for tag, text in self._read.items())
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, why: str = "the warning says what is wrong with its checkpoint") -> None:
+        if self._kept is not None:
+            raise refuse_overwriting(self._folder, self._kept, why)
         self._record, self.inherited = replace(self._record, history=()), {}
 
+    def saved(self, *, epoch: float) -> None:
+        """Take it that the run goes on: it is what is in the folder now."""
+        if self._kept is not None:
+            self._kept = None
+            self._write()
+
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Leave training metrics to the trackers: they are too many for a file that is rewritten."""
+        """Leave training metrics to the trackers: they are too many for a file that is rewritten.
+
+        Raises:
+            TrackingError: The run began anew, in the folder of a finished one.
+        """
+        if self.is_held:
+            self._begin_anew()
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Add a validation to the history; one that an interrupted attempt made from here on is made again."""
+        """Add a validation to the history; one that an interrupted attempt made from here on is made again.
+
+        Raises:
+            TrackingError: The run began anew, in the folder of a finished one.
+        """
+        self.trained(metrics, step=step, epoch=epoch)
         kept = [point for point in self._record.history if point["step"] < step]
         if not kept:
             self._begin_anew()
@@ -150,7 +181,8 @@ class FolderRecorder:
         )
 
     def _write(self) -> None:
-        write_result(self._folder, replace(self._record, tags={**self._record.tags, **self.inherited}))
+        if not self.is_held:
+            write_result(self._folder, replace(self._record, tags={**self._record.tags, **self.inherited}))
 
 
 def _inherit(before: ResultRecord, params: Mapping[str, str], commit: str) -> dict[str, str]:

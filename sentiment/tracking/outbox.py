@@ -83,11 +83,17 @@ def writing(file: Path) -> AbstractContextManager[None]:
 
 
 class Outbox:
-    """The two files in the folder of a run, or of a sweep for its parent run."""
+    """The two files in the folder of a run, or of a sweep for its parent run.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The folder.
+        is_held: Notes wait until `release`.
+    """
+
+    def __init__(self, folder: Path, *, is_held: bool = False) -> None:
         self.folder = folder
         self._file = folder / OUTBOX_FILE
+        self._held = b"" if is_held else None
 
     def note(self, kind: str, **content: Any) -> None:
         """Add a line; several commands may do so at once.
@@ -97,6 +103,22 @@ class Outbox:
         """
         note = {"kind": kind, "time": int(time.time() * 1000), **content}
         line = json.dumps(note, ensure_ascii=False).encode() + b"\n"
+        if self._held is None:
+            self._write(line)
+        else:
+            self._held += line
+
+    def release(self) -> None:
+        """Write the notes that wait, and further ones at once.
+
+        Raises:
+            TrackingError: The folder cannot be written.
+        """
+        held, self._held = self._held, None
+        if held:
+            self._write(held)
+
+    def _write(self, line: bytes) -> None:
         with writing(self._file):
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._file.open("ab+", buffering=0) as file:

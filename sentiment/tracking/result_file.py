@@ -29,6 +29,8 @@ FINGERPRINT_TAG = "data.fingerprint"
 
 EPOCHS = "trainer.max_epochs"
 
+RESUME = "trainer.resume"
+
 DEBUG = "trainer.debug"
 
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
@@ -38,8 +40,8 @@ CONTINUES_TAG = "trial.continues"
 """Tag of a run that went on from the checkpoint of another one of its study, at other settings: that one's folder."""
 
 TRAINED_ON_TAG = "trainer.trained_on"
-"""Tag of a run that trained on in its folder: after how many epochs, which were all of them then. Its learning rate was
-another one than that of a run in one piece, so it stands among the settings."""
+"""Tag of a run that trained on in its folder: after how many epochs. Its learning rate was another one than that of a
+run in one piece, so it stands among the settings."""
 
 EARLIER_COMMITS_TAG = "git.commit.earlier"
 """Tag of a run that went on by another commit: those of the attempts before it."""
@@ -235,17 +237,22 @@ def read_left(output_dir: Path, params: Mapping[str, str]) -> tuple[ResultRecord
     record = _read_own(output_dir)
     if record is None or record.status not in FINAL:
         return (record if record is not None and _is_same_run(output_dir, record, params) else None), False
-    longer = _raises_epochs(record, params)
-    if longer and (output_dir / LAST_CHECKPOINT).exists():
-        return record, True
-    missing = (
-        f"; it cannot train on, as {output_dir / LAST_CHECKPOINT} is missing: train with trainer.resume=keep"
-        if longer
-        else ""
-    )
-    raise TrackingError(
+    if not _raises_epochs(record, params):
+        raise refuse_overwriting(output_dir, record)
+    if not (output_dir / LAST_CHECKPOINT).exists():
+        why = f"{output_dir / LAST_CHECKPOINT} is missing: train with {RESUME}=keep"
+        raise refuse_overwriting(output_dir, record, why)
+    if params.get(RESUME) == "false":
+        raise refuse_overwriting(output_dir, record, f"{RESUME} is false")
+    return record, True
+
+
+def refuse_overwriting(output_dir: Path, record: ResultRecord, why: str | None = None) -> TrackingError:
+    """Return the refusal to run in the folder of a run that has ended; `why` says why this one cannot train on."""
+    reason = "" if why is None else f"; it cannot train on, as {why}"
+    return TrackingError(
         f"{output_dir / RESULT_FILE} holds a run that is {record.status}; it would be overwritten.\n"
-        f"  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again{missing}"
+        f"  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again{reason}"
     )
 
 

@@ -114,6 +114,7 @@ def validate_each(project, context, values, tags=MappingProxyType({})):
     try:
         with open_recorder(context) as recorder:
             recorder.describe(tags)
+            recorder.saved(epoch=0.0)
             for step, value in values.items():
                 recorder.validated({"val/accuracy": value}, step=step, epoch=float(step))
             raise KeyboardInterrupt
@@ -161,6 +162,7 @@ def test_a_finished_run_goes_on_with_more_epochs_where_it_kept_what_that_takes(p
     with pytest.raises(TrackingError, match="would be overwritten"), open_with(1):
         pytest.fail("the block must not be entered")
     with open_with(3) as recorder:
+        recorder.saved(epoch=2.0)
         recorder.validated({"val/accuracy": 0.8}, step=20, epoch=3.0)
         recorder.finished(result)
     record = read_result(project.output_dir() / "result.json")
@@ -169,12 +171,50 @@ def test_a_finished_run_goes_on_with_more_epochs_where_it_kept_what_that_takes(p
     validate_each(project, project.context(project.settings(*NONE, "trainer.max_epochs=4")), {30: 0.8})
     assert read_result(project.output_dir() / "result.json").tags["trainer.trained_on"] == "2, 3"
     with open_with(4) as recorder:
+        recorder.saved(epoch=3.0)
         recorder.validated({"val/accuracy": 0.8}, step=30, epoch=4.0)
         assert read_result(project.output_dir() / "result.json").tags["trainer.trained_on"] == "2, 3"
         recorder.validated({"val/accuracy": 0.8}, step=5, epoch=1.0)  # its checkpoint was damaged
         recorder.finished(result)
     record = read_result(project.output_dir() / "result.json")
     assert ("trainer.trained_on" in record.tags, record.settings["trainer.trained_on"]) == (False, "null")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"resume": "false"}, "trainer.resume is false"),
+        ({"fingerprint": "other"}, "what it reads has changed since"),
+        ({"report": "trained"}, "the warning says what is wrong with its checkpoint"),
+        ({"report": "validated"}, "the warning says what is wrong with its checkpoint"),
+        ({"error": KeyboardInterrupt()}, None),
+    ],
+)
+def test_a_finished_run_stays_until_it_is_trained_on(project, result, changes, told):
+    """What began anew in its folder would overwrite its record, and in the end its model."""
+
+    def train(epochs, resume="keep", fingerprint="one", report="saved", error=None):
+        settings = project.settings(f"trainer.max_epochs={epochs}", f"trainer.resume={resume}")
+        with open_recorder(project.context(settings)) as recorder:
+            recorder.describe({"data.fingerprint": fingerprint})
+            if error is not None:
+                raise error
+            at = {"epoch": 1.0} if report == "saved" else {"metrics": {"val/accuracy": 0.1}, "step": 10, "epoch": 1.0}
+            getattr(recorder, report)(**at)
+            recorder.validated({"val/accuracy": 0.8}, step=10 * epochs, epoch=float(epochs))
+            recorder.finished(result)
+
+    train(2)
+    (project.output_dir() / "checkpoints").mkdir()
+    (project.output_dir() / "checkpoints/last.ckpt").touch()
+    before, notes = read_result(project.output_dir() / "result.json"), Outbox(project.output_dir()).read()
+    with pytest.raises(KeyboardInterrupt if told is None else TrackingError, match=told):
+        train(3, **changes)
+    assert read_result(project.output_dir() / "result.json") == before
+    assert Outbox(project.output_dir()).read() == notes, "MLflow hears of none"
+    train(3)
+    after = read_result(project.output_dir() / "result.json")
+    assert (after.status, len(after.history), after.tags["trainer.trained_on"]) == ("FINISHED", 2, "2")
 
 
 def validate_and_stop(project, context, error=KeyboardInterrupt):

@@ -44,12 +44,12 @@ class MlflowRecorder:
 
     An interrupted run is taken up again. What its attempts have in common, the steps after the checkpoint it goes on
     from, is recorded once; where it measures something else there, as after a change of the code, that is added. Where
-    its data has changed, it is another run.
+    its data has changed, it is another run. One that is to train on from a finished run is none before it does.
     """
 
     def __init__(self, context: RunContext, folder: FolderRecorder) -> None:
         self._settings, self._context, self._folder = context.settings, context, folder
-        self._outbox = Outbox(context.output_dir)
+        self._outbox = Outbox(context.output_dir, is_held=folder.is_held)
         self._waiting: list[Point] = []  # training metrics not yet noted
         self._test: list[Point] = []  # for the logged model
         self._noted_at = time.monotonic()
@@ -84,6 +84,10 @@ class MlflowRecorder:
             self._known = set()
             self._note_start(uuid.uuid4().hex, None)
         self._outbox.note("tags", tags=dict(tags))
+
+    def saved(self, *, epoch: float) -> None:
+        """Take it that the run goes on."""
+        self._outbox.release()
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Buffer training metrics; note them every few seconds."""

@@ -48,6 +48,7 @@ def context_of(project, server, job_number=None):
 
 def train(context, result, *, between=lambda epoch: None):
     with open_recorder(context) as recorder:
+        recorder.saved(epoch=0.0)
         for epoch in range(1, EPOCHS + 1):
             recorder.trained({"train/loss": 1 / epoch}, step=epoch, epoch=float(epoch))
             recorder.validated({"val/accuracy": epoch / 10}, step=epoch, epoch=float(epoch))
