@@ -187,8 +187,9 @@ class FolderRecorder:
 
 def _inherit(before: ResultRecord, params: Mapping[str, str], commit: str) -> dict[str, str]:
     """Return the tags that a run has from what it goes on from: an interrupted attempt, or a run of fewer epochs."""
-    shorter = before.params.get(EPOCHS)
-    epochs = [before.tags.get(TRAINED_ON_TAG), None if shorter == params.get(EPOCHS) else shorter]
+    done = before.epochs or max((point["epoch"] for point in before.history), default=0)  # it may have stopped early
+    whole = None if before.params.get(EPOCHS) == params.get(EPOCHS) else f"{int(done)}"
+    epochs = [before.tags.get(TRAINED_ON_TAG), whole]
     commits = [one for one in dict.fromkeys(list_commits(before)) if one != commit]
     tags = {TRAINED_ON_TAG: ", ".join(filter(None, epochs)), EARLIER_COMMITS_TAG: ", ".join(commits)}
     changed = {"git.dirty": "true"} if before.tags.get("git.dirty") == "true" else {}

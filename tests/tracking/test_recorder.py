@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -116,7 +117,7 @@ def validate_each(project, context, values, tags=MappingProxyType({})):
             recorder.describe(tags)
             recorder.saved(epoch=0.0)
             for step, value in values.items():
-                recorder.validated({"val/accuracy": value}, step=step, epoch=float(step))
+                recorder.validated({"val/accuracy": value}, step=step, epoch=step / 10)
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         return
@@ -154,7 +155,7 @@ def test_a_finished_run_goes_on_with_more_epochs_where_it_kept_what_that_takes(p
 
     with open_with(2) as recorder:
         recorder.validated({"val/accuracy": 0.7}, step=10, epoch=1.0)
-        recorder.finished(result)
+        recorder.finished(replace(result, epochs=1.5))  # it stopped early
     with pytest.raises(TrackingError, match=r"last\.ckpt is missing: train with trainer\.resume=keep"), open_with(3):
         pytest.fail("the block must not be entered")
     (project.output_dir() / "checkpoints").mkdir()
@@ -162,18 +163,18 @@ def test_a_finished_run_goes_on_with_more_epochs_where_it_kept_what_that_takes(p
     with pytest.raises(TrackingError, match="would be overwritten"), open_with(1):
         pytest.fail("the block must not be entered")
     with open_with(3) as recorder:
-        recorder.saved(epoch=2.0)
+        recorder.saved(epoch=1.0)
         recorder.validated({"val/accuracy": 0.8}, step=20, epoch=3.0)
-        recorder.finished(result)
+        recorder.finished(replace(result, epochs=3.0))
     record = read_result(project.output_dir() / "result.json")
     assert [point["step"] for point in record.history] == [10, 20]
-    assert record.settings["trainer.trained_on"] == record.tags["trainer.trained_on"] == "2"
-    validate_each(project, project.context(project.settings(*NONE, "trainer.max_epochs=4")), {30: 0.8})
-    assert read_result(project.output_dir() / "result.json").tags["trainer.trained_on"] == "2, 3"
-    with open_with(4) as recorder:
-        recorder.saved(epoch=3.0)
-        recorder.validated({"val/accuracy": 0.8}, step=30, epoch=4.0)
-        assert read_result(project.output_dir() / "result.json").tags["trainer.trained_on"] == "2, 3"
+    assert record.settings["trainer.trained_on"] == record.tags["trainer.trained_on"] == "1"
+    validate_each(project, project.context(project.settings(*NONE, "trainer.max_epochs=6")), {40: 0.8})
+    assert read_result(project.output_dir() / "result.json").tags["trainer.trained_on"] == "1, 3"
+    with open_with(6) as recorder:
+        recorder.saved(epoch=4.0)
+        recorder.validated({"val/accuracy": 0.8}, step=50, epoch=5.0)
+        assert read_result(project.output_dir() / "result.json").tags["trainer.trained_on"] == "1, 3"
         recorder.validated({"val/accuracy": 0.8}, step=5, epoch=1.0)  # its checkpoint was damaged
         recorder.finished(result)
     record = read_result(project.output_dir() / "result.json")
