@@ -24,7 +24,7 @@ from sentiment.config.home import register_resolvers
 from sentiment.config.identity import simplify
 from sentiment.config.run_context import read_run_context, take_answer_file
 from sentiment.credentials import hide_passwords
-from sentiment.job import JOB_MODULES, adopt, find_missing_models, identify_code, identify_data, run_job
+from sentiment.job import adopt, find_missing_models, identify_code, identify_data, run_job
 from sentiment.search import register
 from sentiment.search.application import application_of, searchable
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
@@ -41,7 +41,11 @@ register()
 
 @hydra.main(config_path=str(CONFIG_DIR), config_name="config", execution_whitelist=TRUSTED_TARGETS)
 @searchable(
-    identify_data=identify_data, identify_code=identify_code, adopt=adopt, simplify=simplify, preload=JOB_MODULES
+    identify_data=identify_data,
+    identify_code=identify_code,
+    adopt=adopt,
+    simplify=simplify,
+    preload=["sentiment.job.imported"],
 )
 def main(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job and return its objective, or its objectives, to the sweeper."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -17,7 +18,7 @@ from sentiment.config.reading import read_settings
 from sentiment.config.run_context import RunContext
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
-from sentiment.errors import ConfigError, ModelFileError, RunPruned, SentimentError, TrackingError
+from sentiment.errors import ConfigError, ModelFileError, RunPaused, RunPruned, SentimentError, TrackingError
 from sentiment.job import find_missing_models, identity, models, reporter, run_job
 from sentiment.job import run as job
 from sentiment.job.reporter import TrialReporter, count_ahead, watch_training
@@ -50,11 +51,21 @@ class Trial:
     """Writes down what it is told."""
 
     is_to_pause = False
+    number = repeat = 0
+    attempt = 1
     origin = None
     limited = ()
 
     def __init__(self):
-        self.told, self.reported, self.described = [], [], {}
+        self.told, self.reported, self.described, self.codes, self.data = [], [], {}, [], []
+
+    def depends_on(self, *, code=None, data=None):
+        self.codes += [] if code is None else [code]
+        self.data += [] if data is None else [data]
+
+    def saved(self, steps):
+        if self.is_to_pause:
+            raise RunPaused.after(steps)
 
     def describe(self, metrics):
         self.described.update(metrics)
@@ -249,8 +260,51 @@ def test_a_part_of_an_extension_is_code_that_a_result_depends_on(monkeypatch, tm
     digests = []
     for text in ("SCALE = 1", "SCALE = 2", "SCALE = 1"):
         part.write_text(text)
-        digests.append(identity.digest_code.__wrapped__())
+        digests.append(identity.hash_code())
     assert digests[0] == digests[2] != digests[1]
+
+
+def test_a_process_has_the_code_that_it_has_imported(monkeypatch, tmp_path, request):
+    monkeypatch.setattr(identity, "PROJECT_DIR", tmp_path)
+    monkeypatch.setattr(identity, "_seen", defaultdict(set))
+    request.addfinalizer(identity._digest_imported.cache_clear)
+    identity._digest_imported.cache_clear()
+    part = tmp_path / "sentiment" / "models" / "layers.py"
+    part.parent.mkdir(parents=True)
+    part.write_text("SCALE = 1")
+    first = identity.digest_code()
+    part.write_text("SCALE = 2")
+    assert identity.digest_code() == first, "an edit changes nothing of what is imported"
+    digests = [first]
+    for name, text in [("more", "SCALE = 2"), ("further", "SCALE = 1")]:
+        part.write_text(text)
+        monkeypatch.setitem(sys.modules, f"sentiment.models.{name}", ModuleType(name))
+        assert identity.digest_code() not in digests, "what is imported is of before and after the edit"
+        digests.append(identity.digest_code())
+        assert identity.digest_code() == digests[-1]
+
+
+def test_a_job_tells_what_model_it_has_started_from(tmp_path):
+    train(tmp_path, None, "trainer.max_epochs=1")
+    start, trial = (tmp_path / "0").rename(tmp_path / "start"), Trial()
+    train(tmp_path, trial, "trainer.max_epochs=1", f"trainer.init_from={start}")
+    assert len(trial.data) == 1
+
+
+def test_a_job_that_goes_on_from_what_a_study_that_is_gone_has_left_is_of_unknown_code(tmp_path):
+    first, second, third = Trial(), Trial(), Trial()
+    first.is_to_pause = True
+    with pytest.raises(RunPaused):
+        train(tmp_path, first, "trainer.max_epochs=2")
+    assert first.codes == []
+    third.attempt = 2
+    shutil.copytree(tmp_path / "0", tmp_path / "kept")
+    for trial, codes in [(second, ["unknown"]), (third, [])]:
+        shutil.rmtree(tmp_path / "0")
+        shutil.copytree(tmp_path / "kept", tmp_path / "0")
+        train(tmp_path, trial, "trainer.max_epochs=2")
+        assert [step for step, _ in trial.reported] == [1]
+        assert trial.codes == codes
 
 
 def test_a_job_that_slurm_starts_again_after_its_end_keeps_its_result(monkeypatch):
@@ -312,26 +366,29 @@ def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_pat
         assert job.read_earlier(run) is None
 
 
+def train(tmp_path, trial, *overrides):
+    """Train a small run, a job of a trial where there is one; return its record."""
+    small = ["model=rnn", "data.train_size=64", "data.test_size=32", f"data.cache_dir={tmp_path}/cache"]
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", [*small, "tracking=none", *overrides]), tmp_path)
+    number = None if trial is None else 0
+    job.train(RunContext(settings, (), tmp_path / "0", PROJECT_DIR, trial and tmp_path, number, ""), trial)
+    return read_result(tmp_path / "0" / "result.json")
+
+
 def test_a_finished_run_whose_checkpoint_is_damaged_is_not_trained_anew(tmp_path):
-    folder = tmp_path / "single"
-
-    def train(epochs):
-        small = ["model=rnn", "data.train_size=64", "data.test_size=32", f"data.cache_dir={tmp_path}/cache"]
-        with initialize_config_dir(str(PROJECT_DIR / "conf")):
-            config = compose("config", [*small, "tracking=none", f"trainer.max_epochs={epochs}", "trainer.resume=keep"])
-        job.train(RunContext(read_settings(config, tmp_path), (), folder, PROJECT_DIR, None, None, ""), None)
-        return read_result(folder / "result.json")
-
-    before, last = train(1), folder / "checkpoints/last.ckpt"
+    shorter, longer = (("trainer.resume=keep", f"trainer.max_epochs={epochs}") for epochs in (1, 2))
+    folder = tmp_path / "0"
+    before, last = train(tmp_path, None, *shorter), folder / "checkpoints/last.ckpt"
     kept = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file != last}
     whole = last.read_bytes()
     last.write_bytes(b"no checkpoint")
     with pytest.raises(TrackingError, match="is FINISHED; it would be overwritten"):
-        train(2)
+        train(tmp_path, None, *longer)
     assert read_result(folder / "result.json") == before
     assert {file: file.read_bytes() for file in kept} == kept
     last.write_bytes(whole)
-    record = train(2)
+    record = train(tmp_path, None, *longer)
     assert [point["epoch"] for point in record.history] == [1, 2]
     assert record.tags["trainer.trained_on"] == "1"
 

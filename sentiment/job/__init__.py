@@ -6,9 +6,9 @@ knows neither MLflow nor Optuna, and the engine knows neither training nor MLflo
 
 from sentiment.job.identity import adopt, identify_code, identify_data
 from sentiment.job.models import find_missing_models
-from sentiment.job.run import JOB_MODULES, run_job
+from sentiment.job.run import run_job
 from sentiment.process import prepare_process
 
-__all__ = ["JOB_MODULES", "adopt", "find_missing_models", "identify_code", "identify_data", "run_job"]
+__all__ = ["adopt", "find_missing_models", "identify_code", "identify_data", "run_job"]
 
 prepare_process()  # here: jobs come to this package on whichever machine they run, and before they import torch

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -15,12 +19,15 @@ from sentiment.composing import without_hydra
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import METRICS
 from sentiment.config.option import OPTIONS
-from sentiment.config.schema import DataSettings
+from sentiment.config.schema import DataSettings, Settings
 from sentiment.job.models import list_models, load_model
 from sentiment.json_file import digest_json
 
 CODE = ("data", "extensions", "models", "pretraining", "training")
 """Packages that a result depends on."""
+
+MODULES = tuple(f"sentiment.{name}." for name in CODE)
+"""How the names of their modules begin."""
 
 
 def identify_code(config: DictConfig) -> str:
@@ -32,16 +39,31 @@ def identify_code(config: DictConfig) -> str:
     return digest_code()
 
 
-@cache
 def digest_code() -> str:
-    """Return the digest; computed once per process."""
+    """Return the same of the code that this process has imported, whatever has become of its files since."""
+    imported = {name for name in list(sys.modules) if name.startswith(MODULES)}
+    own = {Path(inspect.getfile(metric.target)) for metric in METRICS.values() if callable(metric.target)}
+    own |= {Path(inspect.getfile(option.target)) for option in OPTIONS.values() if isinstance(option.target, type)}
+    return _digest_imported(frozenset(imported), frozenset(own))
+
+
+@lru_cache(maxsize=1)
+def _digest_imported(imported: frozenset[str], own: frozenset[Path]) -> str:
+    """Look at the files again when more of them are imported; code of two looks that differ is no other process's."""
+    _seen[own].add(code := hash_code(own))
+    return code if len(_seen[own]) == 1 else uuid.uuid4().hex
+
+
+_seen: defaultdict[frozenset[Path], set[str]] = defaultdict(set)
+"""What the files were whenever this process had imported more of them, by those outside of the project's folders."""
+
+
+def hash_code(own: Iterable[Path] = ()) -> str:
+    """Return a digest of the files as they are, those outside of the project's folders with them."""
     from sentiment.tracking.environment import LIBRARIES
 
     folders = [PROJECT_DIR / "sentiment" / name for name in CODE]
-    files = {file for folder in folders for file in folder.rglob("*.py")}
-    own = [metric.target for metric in METRICS.values() if callable(metric.target)]
-    files |= {Path(inspect.getfile(target)) for target in own}
-    files |= {Path(inspect.getfile(option.target)) for option in OPTIONS.values() if isinstance(option.target, type)}
+    files = {*own, *(file for folder in folders for file in folder.rglob("*.py"))}
     content = [[str(file.name), file.read_text(encoding="utf-8")] for file in sorted(files)]
     versions = {name: metadata.version(name) for name in LIBRARIES}
     return digest_json([content, versions])
@@ -51,7 +73,11 @@ def identify_data(config: DictConfig) -> str:
     """Return the fingerprint of the data behind a composed configuration: changed data is never taken for the same."""
     from sentiment.config.reading import read_settings
 
-    settings = read_settings(without_hydra(config), Path(config.hydra.runtime.cwd))
+    return identify_read(read_settings(without_hydra(config), Path(config.hydra.runtime.cwd)))
+
+
+def identify_read(settings: Settings) -> str:
+    """Return the same of a run's settings: the data, and the trained models that it starts from or asks."""
     reads_unlabelled = settings.pretrain is not None or settings.trainer.teachers is not None
     fingerprint = _fingerprint(settings.data.model_dump_json(), reads_unlabelled)
     named = list_models(settings)

@@ -14,8 +14,8 @@ from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.credentials import name_server
 from sentiment.errors import RunPruned, refusing_exit
-from sentiment.job.identity import digest_code
-from sentiment.job.models import load_model
+from sentiment.job.identity import digest_code, identify_read
+from sentiment.job.models import list_models, load_model
 from sentiment.job.reporter import watch_training
 from sentiment.search.study.current import RunningTrial, current_trial
 from sentiment.search.study.shared_results import IDENTITY_FILE
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from sentiment.training.teachers import Answered
 
 log = logging.getLogger(__package__)
-
-JOB_MODULES = (
-    "sentiment.data.build", "sentiment.models.recurrent", "sentiment.models.transformer", "sentiment.tracking.recorder",
-    "sentiment.training.run",
-)  # fmt: skip
-"""What a job imports before its first step, torch and Lightning with it: seconds, which its workers share."""
 
 
 def run_job(run: RunContext) -> tuple[float, ...]:
@@ -132,6 +126,10 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         recorder.describe({"device": name_device(settings)})
         if trial is not None:
             recorder.describe({TRIAL_TAG: str(trial.number), REPEAT_TAG: str(trial.repeat)})
+            if recorder.goes_on and trial.attempt == 1:  # from what a study that is gone has left there
+                trial.depends_on(code="unknown")
+            if list_models(settings):  # a name may stand for another model since the job was planned
+                trial.depends_on(data=identify_read(settings))
         # The recorder first: the validation that ends a trial early is recorded too.
         reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings, corpus)])
         origin = None if trial is None else trial.origin

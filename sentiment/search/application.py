@@ -35,7 +35,8 @@ class Application:
             its first trial.
         identify_data: Names the data that a configuration reads, so that equal settings on changed data count as
             different.
-        identify_code: Names the code that a result depends on. Without it, studies reuse only results of their own.
+        identify_code: Names the code that a result depends on, as the process has it in which it is asked: that of the
+            study when a job is planned, and that of the job. Without it, studies reuse only results of their own.
         adopt: Takes over the folder of an equal job of another study, given that folder and the number of the job here.
         simplify: Writes flat resolved settings, and those that a study stored as text, in the words of this version:
             without keys that a later version of the application got, at the values that mean what was before, and with

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
@@ -29,25 +30,13 @@ from sentiment.search.study.stored.claims import ClaimedTrial
 from sentiment.search.study.stored.endings import give_result
 from sentiment.search.study.stored.store import COMMIT_KEY, TrialStore
 from sentiment.search.study.stored.study import StoredStudy
-from sentiment.search.study.trial import ATTEMPT_KEY
+from sentiment.search.study.trial import ATTEMPT_KEY, CODE_KEY, DATA_KEY, IDENTITY_KEY, SEVERAL
 from sentiment.search.workers.job import Job, number_job, read_subdir, resolving
 
 log = logging.getLogger(__name__)
 
-IDENTITY_KEY = "study:identity:{repeat}"
-"""System attribute of a trial: digest of all that determines the result of a job."""
-
 TIMED = "time/"
 """How the name of an objective or a limit begins that is a time, which belongs to the one run that was timed."""
-
-DATA_KEY = "study:data"
-"""System attribute of a trial: which data it read, as the application names it."""
-
-CODE_KEY = "study:code"
-"""System attribute of a trial: digest of the code that its result depends on, or `SEVERAL`."""
-
-SEVERAL = "several"
-"""Code of a trial that was trained by more than one version of the code. Its result is never reused."""
 
 IDENTITY_VERSION = 2
 """Raise it when what is compared changes: older results are then trained again."""
@@ -193,7 +182,8 @@ class JobPlanner:
         key = IDENTITY_KEY.format(repeat=repeat)
         if identity != stored.system_attrs.get(key):
             store.write(claimed.trial_id, key, identity)
-        return Job(number, overrides, config, self._study.address_of(claimed, repeat), identity)
+        address = replace(self._study.address_of(claimed, repeat), code=code, data=data)
+        return Job(number, overrides, config, address, identity)
 
     def _mark_code(self, claimed: ClaimedTrial, stored: FrozenTrial, config: DictConfig) -> str | None:
         """Return the code that trains a trial, which is noted; `SEVERAL` where an earlier attempt was by another."""
@@ -251,11 +241,14 @@ class JobPlanner:
 
     def keep(self, job: Job, trial: FrozenTrial, outcome: Outcome) -> None:
         """Share the result of a job that ran, with the studies in folders beside this one's."""
-        attempt = trial.system_attrs.get(ATTEMPT_KEY.format(repeat=job.address.repeat), {})
+        repeat = job.address.repeat
+        attempt = trial.system_attrs.get(ATTEMPT_KEY.format(repeat=repeat), {})
         if self._shared is None or job.identity is None or outcome.state != "complete" or "folder" not in attempt:
             return
+        if trial.system_attrs.get(IDENTITY_KEY.format(repeat=repeat)) != job.identity:  # the job has found it wrong
+            return
         folder = self._shared.relate(self._search.study_dir / attempt["folder"])
-        self._shared.keep(job.identity, SharedResult(folder, outcome.values, read_described(trial, job.address.repeat)))
+        self._shared.keep(job.identity, SharedResult(folder, outcome.values, read_described(trial, repeat)))
 
     def _adopt(self, job: Job, identity: str) -> Outcome | None:
         """Take over the result of an equal job of another study."""

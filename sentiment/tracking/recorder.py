@@ -49,7 +49,13 @@ RecorderBuilder = Callable[[RunContext, FolderRecorder], Recorder]
 
 
 class Recorders(Reporters):
-    """Pass everything on to several recorders, in order."""
+    """Pass everything on to several recorders, in order.
+
+    Attributes:
+        goes_on: There is something in the run's folder that it may go on from; see `FolderRecorder`.
+    """
+
+    goes_on = False
 
     def __init__(self) -> None:
         self._recorders: list[Recorder] = []
@@ -87,7 +93,7 @@ class Recorders(Reporters):
 
 
 @contextmanager
-def open_recorder(context: RunContext, *, is_inner: bool = False) -> Iterator[Recorder]:
+def open_recorder(context: RunContext, *, is_inner: bool = False) -> Iterator[Recorders]:
     """Record a run for as long as the ``with`` block lasts.
 
     Leaving the block marks the run FINISHED; an exception marks it FAILED, an interruption (Ctrl-C, SystemExit)
@@ -109,6 +115,7 @@ def open_recorder(context: RunContext, *, is_inner: bool = False) -> Iterator[Re
         try:
             folder = FolderRecorder(context)
             recorders.add(folder)
+            recorders.goes_on = folder.goes_on
             if context.settings.tracking.mlflow and context.sweep_dir is None:
                 from sentiment.tracking.mlflow.delivery import delivering  # with mlflow: seconds
 

@@ -107,6 +107,9 @@ class Probe:
     def describe(self, metrics: Mapping[str, float]) -> None:
         """Take no notice: nothing is kept."""
 
+    def depends_on(self, *, code: str | None = None, data: str | None = None) -> None:
+        """Take no notice: it has no result."""
+
     def read_outcome(self) -> None:
         """Return that there is none from before."""
 

@@ -69,6 +69,12 @@ class RunningTrial(Protocol):
     def describe(self, metrics: Mapping[str, float]) -> None:
         """Note numbers beside the objective (size, time): for limits, tables and the dashboard."""
 
+    def depends_on(self, *, code: str | None = None, data: str | None = None) -> None:
+        """Take it that the result depends on this code or data, in the words of `identify_code` and `identify_data`.
+
+        Where it is another than the job was planned with, no other job takes the result over.
+        """
+
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far the job is, 0 to 1, for the live table and the time left, and what a pruned job cost."""
 

@@ -57,6 +57,18 @@ ATTEMPT_KEY = "study:attempt:{repeat}"
 tells, for how many of them it told that nothing was done yet (``ahead_seconds``: words, teachers, which the first job
 of a study gets for all), and its ``folder`` and ``log``, relative to the study's."""
 
+IDENTITY_KEY = "study:identity:{repeat}"
+"""System attribute of a trial: digest of all that determines the result of a job; None: it is compared with none."""
+
+DATA_KEY = "study:data"
+"""System attribute of a trial: which data it read, as the application names it."""
+
+CODE_KEY = "study:code"
+"""System attribute of a trial: digest of the code that its result depends on, or `SEVERAL`."""
+
+SEVERAL = "several"
+"""Stands for the code of a trial that was planned or begun under one and went on under another."""
+
 LOOK_SECONDS = 1.0
 
 
@@ -125,6 +137,7 @@ class StoredTrial:
         self.origin = address.origin
         self.limited: Collection[str] = address.limited
         self._margin = address.margin
+        self._planned = address.code, address.data
         self._is_last = address.is_last
         self.is_to_pause = address.target is not None
         self._steps = 0
@@ -217,6 +230,14 @@ class StoredTrial:
     def describe(self, metrics: Mapping[str, float]) -> None:
         """Note numbers beside the objective."""
         write_described(self._storage, self._trial_id, self.repeat, metrics)
+
+    def depends_on(self, *, code: str | None = None, data: str | None = None) -> None:
+        """Take away the job's identity, where it was planned with other code or data than its result depends on."""
+        other = {CODE_KEY: SEVERAL} if code not in (None, self._planned[0]) else {}
+        other |= {DATA_KEY: data} if data is not None and data != self._planned[1] else {}
+        if other:
+            for key, value in {**other, IDENTITY_KEY.format(repeat=self.repeat): None}.items():
+                self._storage.set_trial_system_attr(self._trial_id, key, value)
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far the job is."""
@@ -315,6 +336,8 @@ class TrialAddress:
         is_last: Whether the trial has no further repeat.
         origin: Folder of the job from whose checkpoint this one goes on; None: it begins anew.
         limited: Names of the numbers that the study limits.
+        code: The code that the job was planned with, as the application identifies it; None: it does not.
+        data: The data, likewise.
         grace_seconds: Silence after which a job on another machine counts as dead.
     """
 
@@ -333,6 +356,8 @@ class TrialAddress:
     is_last: bool = False
     origin: Path | None = None
     limited: tuple[str, ...] = ()
+    code: str | None = None
+    data: str | None = None
     grace_seconds: float = 60.0
 
     def find(self) -> StoredTrial:

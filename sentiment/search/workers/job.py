@@ -18,6 +18,7 @@ from optuna.exceptions import OptunaError
 
 from sentiment.errors import RunPaused, RunPruned, RunStopped, SentimentError, refusing_exit
 from sentiment.private import begin_jobs, copying_quickly, read_returned, restore_logging, run_job
+from sentiment.search.application import application_of
 from sentiment.search.storage.address import StorageError
 from sentiment.search.study.current import RunningTrial, running
 from sentiment.search.study.outcome import Outcome, complete, failed
@@ -194,7 +195,11 @@ class TrialTask:
             trial.begin(folder, next((file for file in files if file.is_relative_to(folder)), None))
             try:
                 with running(trial), refusing_exit():
-                    returned = self.task(config)
+                    self._tell_code(trial, config)  # its process may be younger than the plan
+                    try:
+                        returned = self.task(config)
+                    finally:
+                        self._tell_code(trial, config)  # it has imported more meanwhile
                     outcome = complete(returned, self.objectives)
                     if outcome.state == "complete" and self.objectives == 1:
                         trial.finish_repeat(outcome.values[0])
@@ -203,6 +208,9 @@ class TrialTask:
                 raise
             _keep(trial, outcome)
             return returned
+
+    def _tell_code(self, trial: RunningTrial, config: DictConfig) -> None:
+        trial.depends_on(code=application_of(self.task).identify_code(config))
 
     def _repeat(self, known: Outcome) -> Any:
         if known.state == "complete":

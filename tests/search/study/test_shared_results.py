@@ -174,6 +174,42 @@ def test_what_several_codes_trained_is_shared_as_the_result_of_none(study, appli
         assert (mixed, 0) in application.take()
 
 
+@pytest.mark.parametrize("codes", [("second", "second"), ("first", "second")])
+def test_what_other_code_than_planned_trained_is_shared_as_the_result_of_none(study, application, caplog, codes):
+    """The process of the job began later than the study, or imported more of the code after an edit."""
+    asked = []
+
+    def identify(config):
+        if current_trial() is None:
+            return application.code
+        asked.append(config.x)
+        return codes[(len(asked) - 1) % 2]
+
+    study("one", task=searchable(identify_code=identify, identify_data=lambda config: "first")(application.task()))
+    assert len(asked) == 2 * len(application.take())
+    with caplog.at_level(logging.WARNING, "sentiment"):
+        study("one")
+    assert "has changed since 2 of 2 finished trials" in caplog.text
+    for name, application.code in [("two", "first"), ("three", "second")]:
+        study(name)
+        assert len(application.take()) == 2
+
+
+@pytest.mark.parametrize("told", [{"code": "second"}, {"data": "second"}])
+def test_what_depends_on_other_code_or_data_than_planned_is_shared_as_the_result_of_none(study, application, told):
+    def run(config):
+        current_trial().depends_on(code="first", data="first")
+        if config.x == 1:
+            current_trial().depends_on(**told)
+        return application.task()(config)
+
+    known = {"identify_code": lambda config: "first", "identify_data": lambda config: "first"}
+    study("one", task=searchable(**known)(run))
+    application.take()
+    study("two")
+    assert application.take() == [(1, 0)]
+
+
 def test_an_application_that_does_not_tell_its_code_shares_nothing(study, tmp_path):
     runs = []
     study("one", task=lambda config: runs.append(config.x) or 1.0)
