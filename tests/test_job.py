@@ -284,6 +284,18 @@ def test_a_process_has_the_code_that_it_has_imported(monkeypatch, tmp_path, requ
         assert identity.digest_code() == digests[-1]
 
 
+def test_a_job_tells_what_code_learned_the_words_that_it_starts_from(monkeypatch, tmp_path):
+    learning = ("pretrain=lm", "pretrain.max_epochs=1", "pretrain.cutoffs=[20,100]", "data.unlabelled_size=20")
+    told = []
+    for code in ("first", "second"):
+        monkeypatch.setattr(job, "digest_code", lambda code=code: code)
+        trial = Trial()
+        shutil.rmtree(tmp_path / "0", ignore_errors=True)
+        train(tmp_path, trial, *learning, f"pretrain.cache_dir={tmp_path}/words", "trainer.max_epochs=1")
+        told.append(trial.codes)
+    assert told == [["first"], ["first"]]
+
+
 def test_a_job_tells_what_model_it_has_started_from(tmp_path):
     train(tmp_path, None, "trainer.max_epochs=1")
     start, trial = (tmp_path / "0").rename(tmp_path / "start"), Trial()

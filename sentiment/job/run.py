@@ -140,6 +140,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
             words = find_words(run, corpus, digest_code(), partial(_tell_before, trial))
             recorder.describe(describe_words(words))
             weights = words.weights
+            if trial is not None:
+                trial.depends_on(code=words.facts.code)
         corpus = corpus if answered is None else answered.add_to(corpus)  # after the words, which read each review once
         result = train_on_devices(settings, corpus, run.output_dir, reporter, start, origin, weights)
         recorder.finished(result)
