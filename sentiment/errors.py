@@ -16,9 +16,26 @@ from typing import Literal
 
 from sentiment.format import format_count, mask_passwords
 
+ARROW = "\n  -> "
+"""Stands in a message before what to do."""
+
 
 class SentimentError(Exception):
-    """Base class: an error whose message is written for the person at the command line."""
+    """Base class: an error whose message is written for the person at the command line.
+
+    Attributes:
+        problem: What was wrong, with the value.
+        remedy: What to do about it; empty: nothing helps.
+    """
+
+    def __init__(self, problem: str = "", remedy: str = "") -> None:
+        if not remedy:  # a message that has both in one text
+            problem, _, remedy = problem.partition(ARROW)
+        super().__init__(problem, remedy)  # pickle makes it again from these
+        self.problem, self.remedy = problem, remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}{ARROW}{self.remedy}" if self.remedy else self.problem
 
 
 @dataclass(frozen=True)
@@ -38,8 +55,7 @@ class Fault:
     @classmethod
     def of(cls, key: str, error: SentimentError, remedy: str = "") -> Fault:
         """Return an error as a fault of a key; `remedy` where it tells none."""
-        problem, _, rest = str(error).partition("\n")
-        return cls(key, problem, rest.partition("\n")[0].strip().removeprefix("->").strip() or remedy)
+        return cls(key, error.problem, error.remedy or remedy)
 
     def __str__(self) -> str:
         return f"{self.key}: {self.problem}\n    -> {self.remedy}"
@@ -58,6 +74,7 @@ class ConfigError(SentimentError):
         left = len(faults) - MOST_SHOWN
         rest = [f"  and {format_count(left, 'more fault')}, shown once these are gone"] if left > 0 else []
         super().__init__("\n".join([heading, "", *(f"  {fault}" for fault in self.faults[:MOST_SHOWN]), *rest]))
+        self.args = (self.faults,)  # pickle makes it again from these
 
 
 @contextmanager
@@ -249,7 +266,7 @@ def explaining(
     try:
         yield
     except causes as error:
-        raise kind(f"{problem}: {mask_passwords(str(error))}\n  -> {remedy}") from error
+        raise kind(f"{problem}: {mask_passwords(str(error))}", remedy) from error
 
 
 def _find_kind(error: Exception) -> FailureKind:

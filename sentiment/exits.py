@@ -38,14 +38,14 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
     if os.environ.get("HYDRA_FULL_ERROR") != "1":
         full = find_full_disk(error)
         if full is not None and not isinstance(error, SentimentError):
-            print(f"\n{full}\n-> free space; the same command goes on from what is there", file=sys.stderr)
+            print(f"\n{full}\n  -> free space; the same command goes on from what is there", file=sys.stderr)
             return
         if isinstance(error, SentimentError):
             print(f"\n{mask_passwords(str(error))}", file=sys.stderr)
             return
         if isinstance(error, OSError) and error.filename is not None and error.errno in OF_A_NAME:
             name = str(error.filename)[:LONGEST_NAME]
-            print(f"\n{name}: {error.strerror}\n-> mind who owns it and what it is, or name another", file=sys.stderr)
+            print(f"\n{name}: {error.strerror}\n  -> mind who owns it and what it is, or name another", file=sys.stderr)
             return
         if isinstance(error, KeyboardInterrupt):
             print("\nStopped by Ctrl-C.", file=sys.stderr)

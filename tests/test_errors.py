@@ -1,10 +1,36 @@
-"""What an exception is told as."""
+"""Errors for people: a problem and a remedy, in one form, wherever they come from and go."""
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from sentiment.errors import DataError, first_line
+from sentiment.errors import ConfigError, DataError, Fault, SentimentError, first_line
+from sentiment.search.workers.executor import LauncherError
+
+
+@pytest.mark.parametrize(
+    "arguments", [("a.csv is empty", "name another file"), ("a.csv is empty\n  -> name another file",)]
+)
+@pytest.mark.parametrize("kind", [SentimentError, DataError, LauncherError])
+def test_an_error_has_problem_and_remedy_however_it_is_made(kind, arguments):
+    made = kind(*arguments)
+    for error in (made, pickle.loads(pickle.dumps(made))):
+        assert (error.problem, error.remedy) == ("a.csv is empty", "name another file")
+        assert str(error) == "a.csv is empty\n  -> name another file"
+
+
+def test_without_a_remedy_the_problem_is_the_message():
+    assert str(DataError("a.csv is empty")) == "a.csv is empty"
+    assert DataError().remedy == ""
+
+
+def test_the_faults_of_a_configuration_survive_pickling():
+    error = ConfigError([Fault("model.depth", "is 0", "write 1 or more")])
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.faults, str(again)) == (error.faults, str(error))
+    assert "1 fault in the configuration" in str(again)
 
 
 @pytest.mark.parametrize(

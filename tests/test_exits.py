@@ -32,7 +32,7 @@ def tell(monkeypatch, capsys):
 
 def test_a_name_that_the_system_refuses_is_told_without_a_traceback(tell, tmp_path):
     assert tell((tmp_path / ("This film " * 300)).is_dir).endswith(
-        "File name too long\n-> mind who owns it and what it is, or name another\n"
+        "File name too long\n  -> mind who owns it and what it is, or name another\n"
     )
-    assert tell(tmp_path.read_text).startswith(f"\n{tmp_path}: Is a directory\n-> ")
+    assert tell(tmp_path.read_text).startswith(f"\n{tmp_path}: Is a directory\n  -> ")
     assert "Traceback" in tell(Path("/nowhere/at/all").read_text)

@@ -93,10 +93,6 @@ RULES: dict[Kind, Rules] = {
 class ExtensionError(SentimentError):
     """An extension does not keep to the rules."""
 
-    def __init__(self, problem: str, remedy: str) -> None:
-        self.problem, self.remedy = problem, remedy
-        super().__init__(f"{problem}\n  -> {remedy}")
-
 
 _being_loaded: list[str] = []
 """Modules that `load_extensions` is importing: outside of it nothing can be added, the choices being fixed."""

@@ -20,7 +20,7 @@ from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.data.build import build_source, build_unlabelled
 from sentiment.data.corpus import Corpus, digest, fingerprint_unlabelled
-from sentiment.errors import NonFiniteLossError, RunPaused, RunPruned, first_line
+from sentiment.errors import NonFiniteLossError, RunPaused, RunPruned
 from sentiment.format import format_duration
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.checkpoint import read_checkpoint
@@ -202,7 +202,7 @@ def train_words(
         try:
             fit(trainer, module, build_data(plan, pieces, PARTS), reporting, last)
         except NonFiniteLossError as error:
-            raise NonFiniteLossError(f"While words were learned: {first_line(error)}\n-> lower pretrain.lr") from error
+            raise NonFiniteLossError(f"While words were learned: {error.problem}", "lower pretrain.lr") from error
         module.load_state_dict(read_checkpoint(checkpoints / BEST_FILE)["state_dict"])
         epochs = epochs_done(trainer)
     assert reporting.best is not None, "fit returned without a validation"

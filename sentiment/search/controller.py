@@ -215,8 +215,9 @@ class Controller:
             raise StudyFailedError(f"{outcome.reason}")
         if outcome.kind == "not_stored":
             raise StudyFailedError(
-                f"Trial {active.number} waits to be stored: {outcome.reason}\n-> free space, or see that the "
-                "database answers, then start the same command again: it finishes what was trained, and goes on"
+                f"Trial {active.number} waits to be stored: {outcome.reason}",
+                "free space, or see that the database answers, then start the same command again: it finishes what was "
+                "trained, and goes on",
             )
         active.outcomes[job.address.repeat] = outcome
         whole = finish(active.outcomes, self._repeats)
@@ -329,9 +330,9 @@ class Controller:
         if self._has_failed:
             raise StudyFailedError(
                 f"{len(self._failures)} trials of the study {self._study.name!r} failed in this command, "
-                f"{self._failures_allowed} may:\n{list_first(self._failures)}\n"
-                "-> the finished trials are kept; mend the cause and start the same command again, "
-                "or allow more with hydra.sweeper.max_failure_rate=0.5"
+                f"{self._failures_allowed} may:\n{list_first(self._failures)}",
+                "the finished trials are kept; mend the cause and start the same command again, "
+                "or allow more with hydra.sweeper.max_failure_rate=0.5",
             )
 
     def _write_failure(self, trial: FrozenTrial) -> str:
@@ -347,7 +348,7 @@ class Controller:
             heading = f"No trial of the study {self._study.name!r} finished: {counts['failed']} failed, "
             heading += f"{counts['pruned']} were pruned."
             if budget is not None and not (missing or self._failures):
-                raise StudyFailedError(f"{heading} Of the budget, {budget}.\n-> raise it: one trial has to fit into it")
+                raise StudyFailedError(f"{heading} Of the budget, {budget}.", "raise it: one trial has to fit into it")
         elif missing:
             trials = len(self._study.look())
             heading = f"{len(missing)} of {trials} trials of the study {self._study.name!r} have no result:"
@@ -356,6 +357,7 @@ class Controller:
         listed = f"\n{list_first(missing or self._failures)}" if missing or self._failures else ""
         room = "" if budget is None else f", as far as the budget has room ({budget})"
         raise StudyFailedError(
-            f"{heading}{listed}\n-> mend the cause and start the same command again: it tries them again{room}; "
-            "hydra.sweeper.retry=none goes without them"
+            f"{heading}{listed}",
+            f"mend the cause and start the same command again: it tries them again{room}; "
+            "hydra.sweeper.retry=none goes without them",
         )

@@ -54,8 +54,8 @@ def read_epochs(config: DictConfig, options: StudyOptions) -> float | None:
     if options.epochs is None:
         return None
     raise PlanError(
-        f"hydra.sweeper.epochs needs a number of epochs, and {options.epochs_key} is {epochs!r}\n"
-        "-> name the key that has it: hydra.sweeper.epochs_key=KEY"
+        f"hydra.sweeper.epochs needs a number of epochs, and {options.epochs_key} is {epochs!r}",
+        "name the key that has it: hydra.sweeper.epochs_key=KEY",
     )
 
 

@@ -99,7 +99,8 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
         try:
             return _of_registry(name, registered, tracking_uri)
         except TrackingError as second:
-            raise TrackingError(f"{error}\n\nNeither is it a registered model: {second}") from error
+            problem = f"{error.problem} Neither is it a registered model: {second.problem}"
+            raise TrackingError(problem, "; or ".join(filter(None, [error.remedy, second.remedy]))) from error
 
 
 def _of_run(run: StoredRun) -> ModelSource:

@@ -143,8 +143,8 @@ def _require_finite(tensor: Tensor, what: str, trainer: pl.Trainer) -> None:
         kind = "NaN" if torch.isnan(tensor).any() else "infinite"
         raise NonFiniteLossError(
             f"The first tensor that is not finite is {what}, {tuple(tensor.shape)}: {kind} in step "
-            f"{trainer.global_step + 1}.\n"
-            "-> if weights grew, lower optimizer.lr or set trainer.gradient_clip_norm=1.0; else look at that layer"
+            f"{trainer.global_step + 1}.",
+            "if weights grew, lower optimizer.lr or set trainer.gradient_clip_norm=1.0; else look at that layer",
         )
 
 

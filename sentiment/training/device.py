@@ -43,24 +43,24 @@ def name_device(settings: Settings) -> str:
     device = choose_device(trainer)
     if trainer.accelerator == "gpu" and device.type == "cpu":
         raise DeviceError(
-            "trainer.accelerator=gpu, but torch finds no GPU.\n"
-            "-> use trainer=auto or trainer=cpu; if the machine has one, check its driver and that torch was installed "
-            "with support for it"
+            "trainer.accelerator=gpu, but torch finds no GPU.",
+            "use trainer=auto or trainer=cpu; if the machine has one, check its driver and that torch was installed "
+            "with support for it",
         )
     require_nodes(trainer)
     times = f"{trainer.replicas} x " if trainer.replicas > 1 else ""
     if device.type == "cpu":
         if trainer.precision == "16-mixed":  # Lightning would take bf16-mixed, and the record say 16-mixed
             raise DeviceError(
-                "trainer.precision=16-mixed is for GPUs, and this run takes the CPU.\n"
-                "-> use trainer.precision=bf16-mixed or 32-true"
+                "trainer.precision=16-mixed is for GPUs, and this run takes the CPU.",
+                "use trainer.precision=bf16-mixed or 32-true",
             )
         return times + name_cpu(count_threads(trainer))
     if trainer.devices > 1 and torch.accelerator.device_count() < trainer.devices:
         raise DeviceError(
             f"trainer.devices={trainer.devices}, but torch finds {torch.accelerator.device_count()} "
-            f"{device.type} devices.\n"
-            "-> ask for so many at most; in a study, hydra.sweeper.devices and devices_per_trial say what a trial gets"
+            f"{device.type} devices.",
+            "ask for so many at most; in a study, hydra.sweeper.devices and devices_per_trial say what a trial gets",
         )
     return times + (torch.cuda.get_device_name() if device.type == "cuda" else device.type)
 
@@ -80,14 +80,15 @@ def require_nodes(trainer: TrainerSettings) -> None:
     if trainer.replicas > 1 and tasks > 1:
         raise DeviceError(
             f"srun started this command {tasks} times, and each would be a run of its own on {trainer.replicas} "
-            "devices.\n-> start it once, with srun --nodes=1 --ntasks=1 or from the batch script itself: it starts its "
-            "other processes by itself"
+            "devices.",
+            "start it once, with srun --nodes=1 --ntasks=1 or from the batch script itself: it starts its other "
+            "processes by itself",
         )
     nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", 1))
     if trainer.nodes > 1 and (nodes < trainer.nodes or shutil.which("srun") is None):
         raise DeviceError(
             f"trainer.nodes={trainer.nodes} needs an allocation of Slurm with so many nodes, and there is "
-            f"{f'one of {nodes}' if 'SLURM_JOB_ID' in os.environ else 'none'}.\n"
-            f"-> sbatch --nodes={trainer.nodes} --ntasks-per-node={trainer.devices} --wrap='python run.py ...', or "
-            "stay on one machine: trainer.nodes=1"
+            f"{f'one of {nodes}' if 'SLURM_JOB_ID' in os.environ else 'none'}.",
+            f"sbatch --nodes={trainer.nodes} --ntasks-per-node={trainer.devices} --wrap='python run.py ...', or "
+            "stay on one machine: trainer.nodes=1",
         )

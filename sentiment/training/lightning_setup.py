@@ -57,15 +57,15 @@ def lightning_setup() -> Iterator[None]:
         except RuntimeError as error:
             if "could not create a primitive" in str(error):  # oneDNN: an LSTM in bfloat16 needs AVX-512 or better
                 raise DeviceError(
-                    f"This processor cannot compute the network at the chosen precision: {str(error).split('.')[0]}.\n"
-                    "-> use trainer.precision=32-true; of the recurrent cells, model.cell=gru runs in bfloat16 anywhere"
+                    f"This processor cannot compute the network at the chosen precision: {str(error).split('.')[0]}.",
+                    "use trainer.precision=32-true; of the recurrent cells, model.cell=gru runs in bfloat16 anywhere",
                 ) from error
             if "returned nan values" in str(error):  # torch's anomaly detection, which has just shown the forward call
                 operation = str(error).split("'")[1]
                 raise NonFiniteLossError(
                     f"The first gradient that is not a number comes out of {operation}; where it was "
-                    "called in the forward pass stands above.\n"
-                    "-> lower optimizer.lr, set trainer.gradient_clip_norm=1.0, or look at that layer"
+                    "called in the forward pass stands above.",
+                    "lower optimizer.lr, set trainer.gradient_clip_norm=1.0, or look at that layer",
                 ) from error
             raise
 
@@ -83,7 +83,7 @@ def memory_errors(remedy: str) -> Iterator[None]:
         if describe_failure(error).kind != "out_of_memory":
             raise
         reason = str(error).splitlines()[0] if str(error) else "the host has none left"
-        raise OutOfMemoryError(f"Out of memory: {reason}\n-> {remedy}") from error
+        raise OutOfMemoryError(f"Out of memory: {reason}", remedy) from error
 
 
 class ValidationTimes(pl.Callback):

@@ -161,10 +161,9 @@ def check_metrics(settings: Settings, corpus: Corpus) -> None:
             log.warning("%saccuracy, and all that is measured beside it, lacks a class: %s.", prefix, reason)
     if faults:
         raise UndefinedObjectiveError(
-            "An objective is undefined on these validation reviews:\n"
-            + "\n".join(faults)
-            + "\n-> choose another, e.g. objective=val/accuracy or val/loss, or let validation have every class: "
-            "a larger data.validation_fraction, or more reviews of it where validation is a split of the data's own"
+            "\n".join(["An objective is undefined on these validation reviews:", *faults]),
+            "choose another, e.g. objective=val/accuracy or val/loss, or let validation have every class: "
+            "a larger data.validation_fraction, or more reviews of it where validation is a split of the data's own",
         )
 
 

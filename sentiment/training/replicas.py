@@ -126,7 +126,7 @@ def started(trainer: TrainerSettings) -> Iterator[tuple[list[Connection], list[s
             while len(connections) < trainer.replicas:
                 for number, process in enumerate(processes):
                     if process.poll() is not None:
-                        raise ReplicaError(_explain_death(processes, number))
+                        raise _explain_death(processes, number)
                 if select.select([listener], [], [], LOOK_SECONDS)[0]:
                     _accept(listener, key, connections)
             yield [connections[number] for number in sorted(connections)], processes
@@ -213,7 +213,7 @@ def attend(
             try:
                 kind, content = connection.recv()
             except (EOFError, OSError):
-                kind, content = "failed", (ReplicaError(_explain_death(processes, running[connection])), "")
+                kind, content = "failed", (_explain_death(processes, running[connection]), "")
             if kind == "log":
                 logging.getLogger(content.name).handle(content)
             elif kind == "report":
@@ -253,7 +253,7 @@ def _answer(
     return None
 
 
-def _explain_death(processes: list[subprocess.Popen[bytes]], number: int) -> str:
+def _explain_death(processes: list[subprocess.Popen[bytes]], number: int) -> ReplicaError:
     process = processes[min(number, len(processes) - 1)]
     try:
         code = process.wait(LOOK_SECONDS * 10)
@@ -261,9 +261,9 @@ def _explain_death(processes: list[subprocess.Popen[bytes]], number: int) -> str
     except subprocess.TimeoutExpired:
         how = "is gone"
     hint = "; the system kills like this when memory runs out" if how.endswith("SIGKILL") else ""
-    return (
-        f"Replica {number} of the run {how}{hint}.\n"
-        "-> the same command goes on from the last checkpoint; what the process said before it died stands above"
+    return ReplicaError(
+        f"Replica {number} of the run {how}{hint}.",
+        "the same command goes on from the last checkpoint; what the process said before it died stands above",
     )
 
 

@@ -95,9 +95,9 @@ class ReportingCallback(pl.Callback):
         step, epoch = trainer.global_step, epochs_done(trainer)
         if not math.isfinite(loss):
             raise NonFiniteLossError(
-                f"The training loss became {loss} by step {step} (epoch {epoch:.2f}).\n"
-                "-> lower optimizer.lr, lengthen scheduler.warmup_fraction, set trainer.gradient_clip_norm=1.0, "
-                "or use trainer.precision=32-true"
+                f"The training loss became {loss} by step {step} (epoch {epoch:.2f}).",
+                "lower optimizer.lr, lengthen scheduler.warmup_fraction, set trainer.gradient_clip_norm=1.0, "
+                "or use trainer.precision=32-true",
             )
         self.reporter.trained({"train/loss": loss, "train/lr": self.rate}, step=step, epoch=epoch)
 

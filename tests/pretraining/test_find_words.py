@@ -172,5 +172,5 @@ def test_a_loss_that_is_no_number_names_the_key_that_helps(compose_settings, fin
     monkeypatch.setattr(
         "sentiment.pretraining.objectives.WordSoftmax.forward", lambda self, states, words: states.sum() * math.nan
     )
-    with pytest.raises(NonFiniteLossError, match=r"While words were learned: .*\n-> lower pretrain.lr"):
+    with pytest.raises(NonFiniteLossError, match=r"While words were learned: .*\n  -> lower pretrain.lr"):
         find(compose_settings("rnn"))

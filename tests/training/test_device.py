@@ -24,14 +24,14 @@ def test_auto_takes_the_cpu_where_there_is_nothing_else(small_settings, without_
 
 
 def test_a_gpu_that_is_not_there_is_an_error_with_the_remedy(small_settings, without_gpu):
-    with pytest.raises(DeviceError, match=r"finds no GPU.*\n-> use trainer=auto"):
+    with pytest.raises(DeviceError, match=r"finds no GPU.*\n  -> use trainer=auto"):
         name_device(small_settings("model=rnn", "trainer.accelerator=gpu"))
 
 
 def test_a_precision_that_the_cpu_does_not_have_is_an_error_and_not_another_one(small_settings, without_gpu):
     for accelerator in ("auto", "cpu"):
         settings = small_settings("model=rnn", f"trainer.accelerator={accelerator}", "trainer.precision=16-mixed")
-        with pytest.raises(DeviceError, match=r"16-mixed is for GPUs.*\n-> use trainer.precision=bf16-mixed"):
+        with pytest.raises(DeviceError, match=r"16-mixed is for GPUs.*\n  -> use trainer.precision=bf16-mixed"):
             name_device(settings)
 
 
@@ -57,7 +57,7 @@ def test_more_gpus_than_there_are_is_an_error(small_settings, monkeypatch):
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({}, r"trainer.nodes=2 needs an allocation of Slurm .* there is none.\n-> sbatch --nodes=2"),
+        ({}, r"trainer.nodes=2 needs an allocation of Slurm .* there is none.\n  -> sbatch --nodes=2"),
         ({"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "1"}, r"there is one of 1"),
         ({"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2"}, r"srun started this .* 2 t"),
     ],

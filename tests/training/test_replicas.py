@@ -188,7 +188,7 @@ def test_the_cause_of_a_failure_is_told_and_not_the_complaints_about_it(told, pl
 
 
 def test_a_replica_that_is_killed_is_named(told):
-    with pytest.raises(ReplicaError, match=r"Replica 1 of the run was killed by SIGKILL; .*\n-> the same"):
+    with pytest.raises(ReplicaError, match=r"Replica 1 of the run was killed by SIGKILL; .*\n  -> the same"):
         told([COMPLAINT], [], codes=(0, -9))
 
 

@@ -248,7 +248,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_remedy(small_settings, sma
         "trainer.patience=null",
     )  # fmt: skip
     object.__setattr__(settings.optimizer, "lr", 1e38)
-    with pytest.raises(NonFiniteLossError, match=r"became (nan|inf).*\n-> lower optimizer.lr"):
+    with pytest.raises(NonFiniteLossError, match=r"became (nan|inf).*\n  -> lower optimizer.lr"):
         train_and_test(settings, small_corpus, tmp_path, reporter)
 
 

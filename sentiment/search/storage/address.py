@@ -65,7 +65,7 @@ class LockHeldError(StorageError):
     def __init__(self, locked: str, timeout_seconds: float, holder: str) -> None:
         super().__init__(
             f"Waited {timeout_seconds:g} s for {locked}, which another worker of this study holds.\n"
-            f"    -> it is held for milliseconds as a rule, so look for {holder}, and end it"
+            f"  -> it is held for milliseconds as a rule, so look for {holder}, and end it"
         )
 
 
@@ -143,7 +143,7 @@ def read_address(url: str | None, study_dir: Path, working_dir: Path | None = No
     except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         # The text itself may hold a password that could not be told apart, so the message leaves it out.
         raise StorageError(
-            "The storage is not a URL that can be read.\n    -> write for example sqlite:///study.db, "
+            "The storage is not a URL that can be read.\n  -> write for example sqlite:///study.db, "
             "postgresql://user@host/database, journal:///shared/study.log, or null for a journal in the study's folder"
         ) from error
     dialect = parsed.get_backend_name()
@@ -152,7 +152,7 @@ def read_address(url: str | None, study_dir: Path, working_dir: Path | None = No
     if dialect not in PORTS:
         raise StorageError(
             f"The storage {mask_passwords(url)} is of a kind ({dialect}) on which workers cannot exclude each "
-            "other.\n    -> use a journal file, sqlite, postgresql, mysql or mariadb"
+            "other.\n  -> use a journal file, sqlite, postgresql, mysql or mariadb"
         )
     return Address(dialect, None, _add_password(_choose_driver(parsed)))
 
@@ -163,7 +163,7 @@ def _journal_path(url: str) -> Path:
     if parts.netloc or not path.is_absolute() or not path.name:
         raise StorageError(
             f"The storage {url!r} does not name a journal by its absolute path.\n"
-            "    -> write journal:///folder/file.log, with three slashes"
+            "  -> write journal:///folder/file.log, with three slashes"
         )
     return path
 
@@ -173,7 +173,7 @@ def _sqlite_address(parsed: sqlalchemy.URL, working_dir: Path) -> Address:
     if not database or database == ":memory:" or database.startswith("file:"):
         raise StorageError(
             f"The storage {parsed} is not a plain file, so several processes cannot share it.\n"
-            "    -> write sqlite:///study.db, or null for a journal in the study's folder"
+            "  -> write sqlite:///study.db, or null for a journal in the study's folder"
         )
     path = working_dir / expand_home(database)
     return Address("sqlite", path, parsed.set(database=str(path)))
@@ -211,7 +211,7 @@ def storage_errors(description: str) -> Iterator[None]:
         remedy = next(
             (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, reason, re.IGNORECASE)), other
         )
-        raise StorageError(f"{description} failed: {reason}\n    -> {remedy}") from error
+        raise StorageError(f"{description} failed: {reason}\n  -> {remedy}") from error
 
 
 def storage_failures() -> tuple[type[Exception], ...]:

@@ -105,7 +105,7 @@ def _require_own_database(path: Path) -> None:
     if (names and "studies" not in names) or "experiments" in names:
         raise StorageError(
             f"{path} is a database of another program: it has the tables {', '.join(sorted(names)[:5])}.\n"
-            "    -> name another file, or null for a journal in the study's folder"
+            "  -> name another file, or null for a journal in the study's folder"
         )
 
 

@@ -102,7 +102,7 @@ def _give_back(
     if not released:
         raise StorageError(
             f"{address} no longer held the lock of this study, so another worker may have claimed the same trial.\n"
-            "    -> connect to the server directly: a pool such as PgBouncer must run in session mode"
+            "  -> connect to the server directly: a pool such as PgBouncer must run in session mode"
         )
 
 

@@ -118,10 +118,9 @@ def compare(
     differences = _compare("setting", then, today)
     if differences and not allow_changes:
         raise StudyChangedError(
-            _write_heading(name)
-            + list_first(differences, SHOWN)
-            + f"\n-> repeat the settings of the stored study, start another one:\n   {_write_other(name)},\n"
-            "   or go on with the new ones all the same: hydra.sweeper.allow_changes=true"
+            _write_heading(name) + list_first(differences, SHOWN),
+            f"repeat the settings of the stored study, start another one:\n     {_write_other(name)},\n"
+            "     or go on with the new ones all the same: hydra.sweeper.allow_changes=true",
         )
     return list_space_changes(stored, now)
 
@@ -195,8 +194,9 @@ def _refuse(name: str, differences: Sequence[str]) -> StudyChangedError:
     """Return the error of differences with which no study goes on."""
     lines = "\n".join(f"  {line}" for line in differences)
     return StudyChangedError(
-        f"{_write_heading(name)}{lines}\n-> its results cannot stand beside new ones; start another study, which takes "
-        f"over what is equal in all (see hydra.sweeper.reuse): {_write_other(name)}"
+        f"{_write_heading(name)}{lines}",
+        "its results cannot stand beside new ones; start another study, which takes over what is equal in all (see "
+        f"hydra.sweeper.reuse): {_write_other(name)}",
     )
 
 

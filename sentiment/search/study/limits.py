@@ -82,10 +82,10 @@ def hold_to_limits(
         return Outcome("failed", kind="exception", reason=f"a limit cannot be checked: {', '.join(told)}"), {}
     raise LimitError(
         f"hydra.sweeper.limits names {', '.join(missing)}, which trial {trial.number} did not describe; "
-        f"it described {', '.join(sorted(described.keys() - set(missing))) or 'nothing'}.\n"
-        "-> correct the name, and start the same command again with hydra.sweeper.allow_changes=true: the trial's "
+        f"it described {', '.join(sorted(described.keys() - set(missing))) or 'nothing'}.",
+        "correct the name, and start the same command again with hydra.sweeper.allow_changes=true: the trial's "
         "result is kept; or let the application call current_trial().describe({NAME: number}): the same command "
-        "runs the trial again"
+        "runs the trial again",
     )
 
 
@@ -139,9 +139,9 @@ def require_feasible(trials: Sequence[FrozenTrial], limits: Mapping[str, float])
             broken.append(f"{name} is {value}, the limit {limit}")
     raise LimitError(
         f"None of the {len(complete)} complete trials keeps hydra.sweeper.limits; the nearest is trial "
-        f"{nearest.number}: {'; '.join(broken)}.\n"
-        "-> narrow the search space to where the limits can be kept, run more trials (hydra.sweeper.n_trials), "
-        "or raise the limits in a new study"
+        f"{nearest.number}: {'; '.join(broken)}.",
+        "narrow the search space to where the limits can be kept, run more trials (hydra.sweeper.n_trials), "
+        "or raise the limits in a new study",
     )
 
 

@@ -405,8 +405,8 @@ class TrialAddress:
 
     def _superseded(self) -> SupersededError:
         return SupersededError(
-            f"Trial {self.number} of the study {self.study_name!r} was taken over by another command.\n"
-            "-> nothing to do: it runs there; this job was started by a command that is dead"
+            f"Trial {self.number} of the study {self.study_name!r} was taken over by another command.",
+            "nothing to do: it runs there; this job was started by a command that is dead",
         )
 
 

@@ -217,7 +217,7 @@ class TrialTask:
             return known.values[0] if self.objectives == 1 else known.values
         if known.state == "paused":
             raise RunPaused.after(known.steps)
-        raise (RunPruned if known.state == "pruned" else SentimentError)(known.reason)
+        raise (RunPruned if known.state == "pruned" else SentimentError)(known.reason or "")
 
 
 def _keep(trial: JobTrial, outcome: Outcome) -> None:

@@ -172,8 +172,9 @@ def prepare(config: DictConfig) -> None:
     if several:
         raise LauncherError(
             f"hydra.launcher.{several[0]}={config.hydra.launcher[several[0]]} starts every job so many times, all of "
-            "them in one folder.\n-> leave it at 1; a run on several devices starts its own processes: "
-            "trainer.devices=2 hydra.launcher.gpus_per_node=2"
+            "them in one folder.",
+            "leave it at 1; a run on several devices starts its own processes: "
+            "trainer.devices=2 hydra.launcher.gpus_per_node=2",
         )
     if config.hydra.launcher._target_ == ray_cluster.RAY:
         ray_cluster.connect(config)

@@ -47,19 +47,19 @@ def connect(config: DictConfig) -> None:
             ray.init(**settings)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise LauncherError(
-                f"Ray cannot be started or reached with hydra.launcher.ray.init={settings}: {error}\n"
-                "-> look with `ray status` whether the cluster runs; hydra.launcher.ray.init.address=auto finds the "
+                f"Ray cannot be started or reached with hydra.launcher.ray.init={settings}: {error}",
+                "look with `ray status` whether the cluster runs; hydra.launcher.ray.init.address=auto finds the "
                 "one on this machine, and without an address Ray starts one for this command. A cluster that wants a "
-                "token (InvalidAuthToken) gets it with RAY_AUTH_MODE=token in the environment"
+                "token (InvalidAuthToken) gets it with RAY_AUTH_MODE=token in the environment",
             ) from error
         signal.signal(signal.SIGTERM, on_terminate)  # Ray takes it over, and would change how the command ends
     shortage = find_shortage(config)
     if shortage is not None:
         leave()
         raise LauncherError(
-            f"No node of the Ray cluster can run a job. {shortage}\n"
-            "-> ask for less with hydra.launcher.ray.remote.num_cpus, num_gpus and resources, or first start a node "
-            "that has it: ray start --address=HOST:PORT --num-cpus=... --num-gpus=..."
+            f"No node of the Ray cluster can run a job. {shortage}",
+            "ask for less with hydra.launcher.ray.remote.num_cpus, num_gpus and resources, or first start a node "
+            "that has it: ray start --address=HOST:PORT --num-cpus=... --num-gpus=...",
         )
     for option in UNCHECKED:
         if OmegaConf.select(config, f"hydra.launcher.ray.remote.{option}"):

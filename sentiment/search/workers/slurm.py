@@ -121,8 +121,8 @@ def prepare() -> None:
     """
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise LauncherError(
-            "hydra/launcher=submitit_slurm needs Slurm, and its commands sbatch and srun are not found here.\n"
-            "-> start the command on the cluster's login node; hydra/launcher=submitit_local does without Slurm"
+            "hydra/launcher=submitit_slurm needs Slurm, and its commands sbatch and srun are not found here.",
+            "start the command on the cluster's login node; hydra/launcher=submitit_local does without Slurm",
         )
     from hydra_plugins.hydra_submitit_launcher import submitit_launcher
     from submitit.slurm.slurm import SlurmJob
@@ -149,7 +149,7 @@ def prepare() -> None:
                 words = str(refusal.stderr).strip()
                 is_alone = isinstance(self.task_function, TrialTask)  # it waits where it is submitted twice
                 if not any(sign in words for sign in AWAY) or (not is_alone and _is_silent(words)):
-                    raise LauncherError(explain_refusal(words, len(job_overrides))) from error
+                    raise explain_refusal(words, len(job_overrides)) from error
             log.warning("Slurm takes no job (%s); it is asked again every %g s.", words, RETRY_SECONDS)
             time.sleep(RETRY_SECONDS)
 
@@ -169,8 +169,8 @@ def collect_losses() -> None:
             return list(results(self))
         except (FailedJobError, UncompletedJobError) as error:
             loss = LauncherError(
-                f"Job {self.job_id} of the launcher has ended without a result (state: {self.state}).\n"
-                f"-> its log says more: {self.paths.stderr}"
+                f"Job {self.job_id} of the launcher has ended without a result (state: {self.state}).",
+                f"its log says more: {self.paths.stderr}",
             )
             loss.__cause__ = error
             lost = JobReturn(status=JobStatus.FAILED)
@@ -181,8 +181,8 @@ def collect_losses() -> None:
         job.results = collect
 
 
-def explain_refusal(words: str, jobs: int) -> str:
-    """Return why Slurm took no job, and what to do.
+def explain_refusal(words: str, jobs: int) -> LauncherError:
+    """Return the error that says why Slurm took no job, and what to do.
 
     Args:
         words: What `sbatch` said.
@@ -190,9 +190,10 @@ def explain_refusal(words: str, jobs: int) -> str:
     """
     reason = words.removeprefix("sbatch: error: ")
     if _is_silent(words):
-        return (
-            f"Slurm has not said whether it took the jobs: {reason}\n-> see with `squeue --me` whether they are there, "
-            "and end them with scancel, before you start the command again; search=grid runs each once in any case"
+        return LauncherError(
+            f"Slurm has not said whether it took the jobs: {reason}",
+            "see with `squeue --me` whether they are there, and end them with scancel, before you start the command "
+            "again; search=grid runs each once in any case",
         )
     if jobs == 1:
         remedy = (
@@ -213,7 +214,7 @@ def explain_refusal(words: str, jobs: int) -> str:
             "look at hydra.launcher.partition, account, qos and timeout_min; where Slurm limits a person's jobs, add "
             "hydra.sweeper.max_batch_size=NUMBER, or search=grid with hydra.sweeper.n_jobs=NUMBER"
         )
-    return f"Slurm takes no job: {reason}\n-> {remedy}"
+    return LauncherError(f"Slurm takes no job: {reason}", remedy)
 
 
 def read_array_limit() -> int | None:

@@ -121,13 +121,13 @@ def test_nobody_waits_for_hours_for_a_server_that_is_gone(driver: str, tmp_path:
     ],
 )
 def test_what_a_server_refuses_has_the_remedy_that_helps(reason: str, remedy: str):
-    with pytest.raises(StorageError, match=f"\n    -> {remedy}"), storage_errors("Opening it"):
+    with pytest.raises(StorageError, match=f"\n  -> {remedy}"), storage_errors("Opening it"):
         raise sqlalchemy.exc.OperationalError("", {}, Exception(reason))
 
 
 def test_library_errors_become_teaching_ones():
     cause = sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("database is locked"))
-    expected = r"Telling trial 3 failed: database is locked\n    -> another program"
+    expected = r"Telling trial 3 failed: database is locked\n  -> another program"
     with pytest.raises(StorageError, match=expected), storage_errors("Telling trial 3"):
         raise optuna.exceptions.StorageInternalError("commit") from cause
     with pytest.raises(StorageError, match="free some disk space"), storage_errors("Telling trial 3"):

@@ -67,7 +67,7 @@ def test_a_killed_holder_frees_the_lock_and_a_living_one_does_not(
 ):
     holder = start_python(HOLD_FOR_EVER, storage_url or "", study_dir)
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(StorageError, match=r"Waited 0\.2 s for .*\n    -> .* stopped or stalled process"):
+    with pytest.raises(StorageError, match=r"Waited 0\.2 s for .*\n  -> .* stopped or stalled process"):
         hold_lock(address, "s", timeout_seconds=0.2).__enter__()
     holder.kill()
     started = time.monotonic()

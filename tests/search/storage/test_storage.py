@@ -101,7 +101,7 @@ def test_a_read_only_sqlite_file_is_said_at_once(unprivileged_dir: Path):
     url = f"sqlite:///{unprivileged_dir}/a.db"
     close_storage(open_storage(url, unprivileged_dir))
     (unprivileged_dir / "a.db").chmod(0o400)
-    with pytest.raises(StorageError, match=r"a\.db failed: .*\n    -> make the file and its folder writable"):
+    with pytest.raises(StorageError, match=r"a\.db failed: .*\n  -> make the file and its folder writable"):
         open_storage(url, unprivileged_dir)
     (unprivileged_dir / "a.db").chmod(0o600)
     unprivileged_dir.chmod(0o500)
@@ -113,7 +113,7 @@ def test_a_locked_sqlite_file_is_said_after_the_wait(tmp_path: Path, monkeypatch
     monkeypatch.setattr("sentiment.search.storage.opening.SQLITE_WAIT_SECONDS", 0.2)
     other = sqlite3.connect(tmp_path / "a.db")
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(StorageError, match=r"database is locked\n    -> another program"):
+    with pytest.raises(StorageError, match=r"database is locked\n  -> another program"):
         open_storage(f"sqlite:///{tmp_path}/a.db", tmp_path)
     other.close()
 

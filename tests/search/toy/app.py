@@ -42,7 +42,7 @@ def main(config: DictConfig) -> float | tuple[float, ...]:
     if config.accident == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if config.accident == "teach":
-        raise SentimentError("a lesson\n-> learn it")
+        raise SentimentError("a lesson", "learn it")
     value = float(config.x) ** 2 + float(config.y) ** 2 + float(config.noise) * float(config.seed)
     if trial is not None and 0 < done < config.steps:
         trial.saved(done)

@@ -222,7 +222,7 @@ def read_marks(file):
 
 def test_a_full_temporary_folder_is_explained(sweep, monkeypatch):
     monkeypatch.setattr(processes, "Scratch", raise_full := Mock(side_effect=OSError(28, "No space left on device")))
-    with pytest.raises(StudyEndedError, match=r"Preparing workers, whose files are in .*\n    -> free some disk space"):
+    with pytest.raises(StudyEndedError, match=r"Preparing workers, whose files are in .*\n  -> free some disk space"):
         sweep("x=interval(-5,5)", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "hydra.sweeper.devices=none")
     assert raise_full.called
 

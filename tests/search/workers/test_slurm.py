@@ -84,7 +84,7 @@ def test_a_job_that_slurm_holds_is_told_once(say: Say, caplog: pytest.LogCapture
 
 def test_a_grid_that_is_too_large_for_an_array_is_told_how_to_go_on(say: Say) -> None:
     say("scontrol", "MaxArraySize            = 1001")
-    text = explain_refusal("sbatch: error: Batch job submission failed: Invalid job array specification", 1002)
+    text = str(explain_refusal("sbatch: error: Batch job submission failed: Invalid job array specification", 1002))
     assert "the grid has 1002 jobs, and an array has at most 1001 here" in text
     assert "search=grid" in text
     assert "hydra.sweeper.max_batch_size=1001" in text
@@ -93,7 +93,7 @@ def test_a_grid_that_is_too_large_for_an_array_is_told_how_to_go_on(say: Say) ->
 def test_a_study_with_more_jobs_than_slurm_lets_a_person_have_is_told_so() -> None:
     words = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
     for line in (f"sbatch: error: Batch job submission failed: {words}", "sbatch: error: QOSMaxSubmitJobPerUserLimit"):
-        assert "hydra.sweeper.n_jobs=NUMBER" in explain_refusal(line, 1)
+        assert "hydra.sweeper.n_jobs=NUMBER" in explain_refusal(line, 1).remedy
 
 
 @needs_submitit
@@ -137,7 +137,9 @@ def test_a_study_that_slurm_takes_no_job_of_ends_at_once_and_keeps_its_trial(
     say("srun")
     say("sbatch", "sbatch: error: invalid partition specified: nowhere", code=1)
     arguments = ("hydra/launcher=submitit_slurm", "x=choice(1)", "hydra.sweeper.n_trials=3")
-    with pytest.raises(StudyEndedError, match=r"Slurm takes no job: invalid partition specified: nowhere\n-> look at"):
+    with pytest.raises(
+        StudyEndedError, match=r"Slurm takes no job: invalid partition specified: nowhere\n  -> look at"
+    ):
         sweep(*arguments)
     study = sweep(*arguments[1:], "hydra.sweeper.allow_changes=true")
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
