@@ -1,8 +1,8 @@
-"""Passwords of addresses: they are in the environment, or in a file that it names, and in no configuration.
+"""Keep passwords of addresses out of configurations: they stand in the environment, or in a file that it names.
 
-A command takes them out of its arguments before anything reads those (`hide_passwords`); who connects gets them back
-(`read_password`). So what is written from the configuration holds none: Hydra's files, params, reports, what a study
-stores. Child processes inherit the environment. Texts from outside, such as an exception of a driver, are masked.
+`hide_passwords` takes them out of a command's arguments before anything reads those, and `read_password` gives them to
+the code that connects. So nothing that is written from the configuration holds one: Hydra's files, params, reports,
+stored studies. Child processes inherit the environment. Texts from outside, as an exception of a driver, are masked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Temporary folders that end with their process, however it ends: what a killed one left, the next one removes."""
+"""Temporary folders that are removed with their process; the next process removes those of a killed one."""
 
 from __future__ import annotations
 

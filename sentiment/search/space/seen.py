@@ -1,4 +1,4 @@
-"""A study as samplers see it: as if it had always been about this space, with what an earlier study teaches."""
+"""What samplers see of a study: its trials as points of the present space, and those of an earlier study (`prior`)."""
 
 from __future__ import annotations
 
