@@ -318,7 +318,7 @@ class Search:
         limits = {f"{LIMIT_KEY}{name}": str(bound) for name, bound in self.options.limits.items()}
         return Definition(
             space=self.space.describe(),
-            settings={**self.settings.describe(self.repeats.seed_key), **limits},
+            settings={**self.settings.describe(), **limits},
             directions=self.options.direction,
             repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
             objectives=self.options.metric_names or (),

@@ -46,13 +46,12 @@ class SharedSettings:
         }
         return {key: write_setting(value) for key, value in found.items() if value is not _NOWHERE}
 
-    def describe(self, seed_key: str) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """Resolve what the trials share.
 
-        That is the base configuration less what is searched and the seed; and of a searched config group, what each
-        option says.
+        That is the base configuration less what is searched; and of a searched config group, what each option says.
         """
-        searched = {parameter.key.lstrip("+") for parameter in self.space.parameters} | {seed_key}
+        searched = {parameter.key.lstrip("+") for parameter in self.space.parameters}
         needed = self._choose({})
         settings = {key: value for key, value in self._resolve(needed).items() if not is_within(key, searched)}
         for group, options in self._groups.items():

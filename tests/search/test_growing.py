@@ -78,7 +78,7 @@ def test_one_more_choice_and_the_old_command_after_it(sweep):
     assert task.take() == [(4,), (5,)]
 
 
-def test_one_more_key_counts_the_points_at_its_default(sweep):
+def test_one_more_key_counts_the_points_at_its_default(sweep, caplog):
     task = Noting("x", "y", "seed")
     sweep(*GRID, "x=choice(1,2)", task=task)  # y is 1.0 by default
     sweep(*GRID, "x=choice(1,2)", "y=choice(1,2)", task=task)
@@ -87,8 +87,45 @@ def test_one_more_key_counts_the_points_at_its_default(sweep):
     assert len(runs) == len(set(runs)) == 8
     sweep(*GRID, "x=choice(1,2)", "y=2", task=task)  # and back: one of them is fixed again
     assert task.take() == []
-    sweep(*GRID, "x=choice(1,2)", "y=3", task=task)
+    with caplog.at_level(logging.INFO):
+        sweep(*GRID, "x=choice(1,2)", "y=3", task=task)
     assert task.take() == [(1, 3, 0), (2, 3, 0)]
+    assert "has changed: fixed y: stored 2, now 3" in caplog.text
+    assert "2 new points to run; 0 trials there belong to the new space, 8 do not" in caplog.text
+
+
+@pytest.mark.parametrize(("key", "option"), [("seed", "repeats=1"), ("seed", "repeats=2"), ("y", "seed_key=y")])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_another_seed_is_told_and_the_trials_of_the_first_are_history(sweep, caplog, monkeypatch, key, option, is_old):
+    def write_as_before(definition):
+        content = write(definition)
+        return {**content, "settings": {name: text for name, text in content["settings"].items() if name != key}}
+
+    def run(seed, total):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            sweep(
+                "x=interval(1,2)",
+                f"hydra.sweeper.{option}",
+                f"{key}={seed}",
+                f"hydra.sweeper.n_trials={total}",
+                task=task,
+            )
+        return caplog.text
+
+    write, task = Definition.to_json, Noting(key, "x")
+    with monkeypatch.context() as patch:
+        if is_old:
+            patch.setattr(Definition, "to_json", write_as_before)
+        assert "has changed" not in run(1, total=2)
+    task.take()
+    told = run(5, total=2)
+    assert f"has changed: fixed {key}: stored 1, now 5" in told
+    assert "0 trials to run; 0 trials there belong to the new space, 2 do not and stay as history" in told
+    assert not task.runs
+    assert "has changed" not in run(5, total=3)
+    assert min(task.take())[0] == 5
+    assert "0 trials to run; 2 trials there belong to the new space, 1 do not" in run(1, total=3)
 
 
 def test_a_config_group_that_is_searched_now_counts_the_option_of_before(sweep):
@@ -324,6 +361,16 @@ def test_an_interrupted_trial_of_a_searched_key_that_is_fixed_now_does_not_go_on
     assert states[1] == TrialState.PRUNED
     inside = [trial for trial in study.trials if trial.state == TrialState.COMPLETE and trial.params]
     assert all(trial.value == pytest.approx(trial.params["x"]) for trial in inside)
+
+
+def test_an_interrupted_or_paused_trial_of_another_seed_does_not_go_on(sweep, study_dir):
+    options = ["hydra/sweeper/pruner=promotion", "x=interval(1,2)", "hydra.sweeper.n_trials=6"]
+    interrupt(sweep, *options, task=Training(at=5))
+    begun = {trial.number for trial in read_study(None, study_dir).trials}
+    study = sweep(*options, "seed=1", task=(task := Training()))
+    assert task.trained
+    assert not begun & task.trained.keys()
+    assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
 
 
 SMALL = "hydra.sweeper.constraints=['x * y <= 8']"

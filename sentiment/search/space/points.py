@@ -102,7 +102,7 @@ class PointReader:
     def is_left_behind(self, trial: FrozenTrial) -> bool:
         """Return whether a trial that has not ended cannot go on: what it has drawn is none of the space as it is now.
 
-        That may be less than a point. A trial that has begun had, of a key that is searched since, what was set then.
+        That may be less than a point. A trial that has begun had, of a key that it did not draw, what was set then.
         """
         drawn = _list_drawn(trial)
         if not drawn:
@@ -121,9 +121,8 @@ class PointReader:
             now = [item.distribution for item in self.space.parameters if name_key(item.name) == key]
             if now and all(find_value(distribution, text) is None for distribution in now):
                 return True
-            if not now and key in self.known and _canonical(text) != _canonical(self.fixed.get(key)):
-                return True
-        return False
+        had = self.defaults if trial.params else {}
+        return self._is_fixed_otherwise({**had, **self._read_settings(trial, drawn)})
 
     def read_keys(self, trials: Iterable[FrozenTrial]) -> dict[Key, int]:
         """Return the points of trials, each with the number of its last trial."""
@@ -146,11 +145,12 @@ class PointReader:
             if found is None:
                 return None
             point[parameter.name] = found[0]
-        for key in self.known.difference(self.space.keys):
-            text = settings.get(key, self.defaults.get(key))
-            if text is not None and _canonical(text) != _canonical(self.fixed.get(key)):
-                return None
-        return point
+        return None if self._is_fixed_otherwise({**self.defaults, **settings}) else point
+
+    def _is_fixed_otherwise(self, settings: Mapping[str, str]) -> bool:
+        """Return whether a key that is not searched now has another value in settings than the one that is fixed."""
+        keys = self.known.difference(self.space.keys)
+        return any(_canonical(settings[key]) != _canonical(self.fixed.get(key)) for key in keys & settings.keys())
 
     def _read_settings(self, trial: FrozenTrial, drawn: Mapping[str, Any]) -> dict[str, str]:
         noted = {

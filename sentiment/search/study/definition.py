@@ -104,9 +104,10 @@ def compare(
     Raises:
         StudyChangedError: Anything else differs.
     """
-    # Keys that went from the settings to the space or back; of what was ever searched each trial tells its own value.
+    # Keys that went from the settings to the space or back; of the seed and of what was ever searched each trial tells
+    # its own value.
     searched = stored.space.keys() & now.space.keys()
-    moved = {name_key(key) for key in {*stored.space, *now.space, *stored.names} - searched}
+    moved = {name_key(key) for key in {*stored.space, *now.space, *stored.names} - searched} | now.defaults.keys()
     then, today = (
         {key: value for key, value in one.settings.items() if not is_within(key.partition(" ")[0], {*ignored, *moved})}
         for one in (stored, now)
@@ -126,9 +127,13 @@ def compare(
 
 
 def list_space_changes(stored: Definition, now: Definition) -> list[str]:
-    """List what has changed in the space and its constraints."""
+    """List what has changed in the space, in its constraints, and in the seed and what else was searched before."""
     kept = (dict.fromkeys(one.constraints, "kept") for one in (stored, now))
-    return _compare("space", stored.space, now.space) + _compare("constraint", *kept)
+    movable = {*now.defaults, *map(name_key, stored.names)} - set(map(name_key, stored.space))
+    then = {**stored.defaults, **stored.settings}  # an earlier version kept the seed among the defaults alone
+    common = [key for key in then.keys() & now.settings.keys() if is_within(key.partition(" ")[0], movable)]
+    fixed = ({key: one[key] for key in common} for one in (then, now.settings))
+    return _compare("space", stored.space, now.space) + _compare("fixed", *fixed) + _compare("constraint", *kept)
 
 
 def describe_other_way(name: str, stored: Definition, now: Definition) -> str | None:
