@@ -161,7 +161,7 @@ def test_training_tells_how_far_it_is_every_two_seconds(clock):
     bridge = report(trial)
     for step in range(1, 41):
         clock.now += 0.1
-        bridge.trained({"train/loss": 1.0}, step=step, epoch=step / 40)
+        bridge.stepped(epoch=step / 40)
     assert len(trial.told) == 2
     assert trial.told[0] == (1 / 160, "epoch 0.025/4")
     assert trial.reported == []
@@ -172,19 +172,19 @@ def test_the_last_validation_stays_in_view_while_training_goes_on(clock):
     bridge = report(trial)
     bridge.validated({"val/accuracy": 0.8}, step=10, epoch=1.0)
     clock.now += 3
-    bridge.trained({}, step=20, epoch=2.0)
+    bridge.stepped(epoch=2.0)
     assert trial.told[-1] == (0.5, "epoch 2/4, 0.8000")
 
 
 def test_training_does_not_tell_the_end_before_its_last_validation(clock):
     trial = Trial()
-    report(trial).trained({}, step=40, epoch=4.0)
+    report(trial).stepped(epoch=4.0)
     assert trial.told == []
 
 
 def test_a_probe_may_end_training_within_an_epoch(clock):
     with pytest.raises(RunPruned):
-        report(SeenEnough()).trained({}, step=1, epoch=0.1)
+        report(SeenEnough()).stepped(epoch=0.1)
 
 
 @pytest.mark.parametrize(("model", "reported"), [("rnn", [(0, 0.9)]), ("ngram", [])])

@@ -86,7 +86,10 @@ class TrialReporter:
     _last: str = field(default="", init=False)
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Tell how far training is, now and then; a pruner compares validations.
+        """Nothing: a pruner compares validations."""
+
+    def stepped(self, *, epoch: float) -> None:
+        """Tell how far training is, now and then.
 
         Raises:
             RunPruned: The trial is a probe that has seen enough.

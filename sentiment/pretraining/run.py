@@ -232,7 +232,7 @@ class WordsProgress:
         self._tell, self._max_epochs = tell, max_epochs
         self._told = -math.inf
 
-    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+    def stepped(self, *, epoch: float) -> None:
         """Tell, now and then.
 
         Raises:
@@ -248,4 +248,4 @@ class WordsProgress:
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Nothing: it is no validation of the run."""
 
-    tested = validated
+    trained = tested = validated

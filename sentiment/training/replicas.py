@@ -42,7 +42,7 @@ from sentiment.private import join_store
 from sentiment.scratch import Scratch
 from sentiment.training.device import DEFAULT_THREADS
 from sentiment.training.metrics import check_metrics
-from sentiment.training.reporter import Reporter, Stopper
+from sentiment.training.reporter import Reporter
 from sentiment.training.result import RunResult
 from sentiment.training.run import train_and_test, train_replica
 
@@ -199,6 +199,7 @@ def attend(
     running = {connection: number for number, connection in enumerate(connections)}
     failures: list[Exception] = []
     result: RunResult | RunStopped | None = None
+    stop: RunStopped | None = None
     deadline = None
 
     def tell(message: bytes) -> None:
@@ -217,7 +218,9 @@ def attend(
             if kind == "log":
                 logging.getLogger(content.name).handle(content)
             elif kind == "report":
-                tell(pickle.dumps(_answer(reporter, *content)))
+                tell(pickle.dumps(_answer(reporter, *content) or stop))
+            elif kind == "step":  # nobody waits for an answer: a stop is the next one
+                stop = stop or _answer(reporter, "stepped", (), content)
             else:
                 number = running.pop(connection)
                 if kind == "failed":
@@ -244,7 +247,7 @@ def is_complaint(error: Exception) -> bool:
 def _answer(
     reporter: Reporter, name: str, metrics: Sequence[Mapping[str, float]], at: Mapping[str, Any]
 ) -> RunStopped | None:
-    if name == "saved" and not isinstance(reporter, Stopper):
+    if not hasattr(reporter, name):  # it does not follow steps (`Follower`) or stop (`Stopper`)
         return None
     try:
         getattr(reporter, name)(*metrics, **at)
@@ -303,6 +306,11 @@ class DistantReporter:
     def __init__(self, line: Line, number: int) -> None:
         self._line = line
         self._number = number
+
+    def stepped(self, *, epoch: float) -> None:
+        """Tell it without waiting for an answer, which would slow down every step."""
+        if self._number == 0:
+            self._line.tell("step", {"epoch": epoch})
 
     def _ask(self, name: str, *metrics: Mapping[str, float], **at: Any) -> None:
         if self._number == 0:

@@ -32,6 +32,14 @@ class Reporter(Protocol):
 
 
 @runtime_checkable
+class Follower(Protocol):
+    """A reporter that follows every step: of a run whose steps are slow, reports come rarely."""
+
+    def stepped(self, *, epoch: float) -> None:
+        """Learn that a step was made; called between steps, so it has to be quick."""
+
+
+@runtime_checkable
 class Stopper(Protocol):
     """A reporter that may stop a run where it can go on later."""
 
@@ -46,15 +54,16 @@ class Stopper(Protocol):
 
 
 class Reporters:
-    """Pass every report on to several reporters, in order."""
+    """Pass every report on to several reporters, in order; not all follow steps (`Follower`) or stop (`Stopper`)."""
 
     def __init__(self, reporters: Sequence[Reporter]) -> None:
         self.reporters = reporters
 
     def _pass_on(self, report: str, *metrics: Mapping[str, float], **at: Any) -> None:
         for reporter in self.reporters:
-            if report != "saved" or isinstance(reporter, Stopper):
+            if hasattr(reporter, report):
                 getattr(reporter, report)(*metrics, **at)
 
     trained, validated = partialmethod(_pass_on, "trained"), partialmethod(_pass_on, "validated")
     tested, saved = partialmethod(_pass_on, "tested"), partialmethod(_pass_on, "saved")
+    stepped = partialmethod(_pass_on, "stepped")

@@ -16,13 +16,13 @@ from sentiment.config.objective import find_direction, is_leading
 from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import NonFiniteLossError
 from sentiment.private import describe_epochs
-from sentiment.training.reporter import Reporter
+from sentiment.training.reporter import Follower, Reporter
 
 log = logging.getLogger(__name__)
 
 
 class ReportingCallback(pl.Callback):
-    """Report training every few steps and every validation, and remember the best validation.
+    """Report training every few steps, every step and every validation, and remember the best validation.
 
     Args:
         reporter: Takes the numbers.
@@ -54,6 +54,8 @@ class ReportingCallback(pl.Callback):
         self.losses.append(outputs["loss"].detach())
         if trainer.global_step % self.every_n_steps == 0:
             self._report_training(trainer)
+        if isinstance(self.reporter, Follower):
+            self.reporter.stepped(epoch=epochs_done(trainer))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the steps since the last report, so that a NaN is found before it is validated."""

@@ -235,10 +235,17 @@ def list_replicas() -> list[int]:
     ],
 )
 def test_several_devices_give_the_numbers_of_one(small_settings, recording_reporter, tmp_path, model, devices, extra):
+    class Following(recording_reporter):
+        def stepped(self, *, epoch):
+            steps.append(epoch)
+
+    steps: list[float] = []
     settings = small_settings(f"model={model}", *UNEVEN, *extra)
     several = small_settings(f"model={model}", *UNEVEN, *extra, f"trainer.devices={devices}")
-    one, other = recording_reporter(), recording_reporter()
+    one, other = recording_reporter(), Following()
     expected, result = train(settings, tmp_path / "one", one), train(several, tmp_path / "several", other)
+    assert steps == sorted(set(steps))
+    assert max(steps) == other.of_kind("validated")[-1][1]
     assert learned(result) == near(learned(expected))
     assert (result.best_epoch, result.parameters) == (expected.best_epoch, expected.parameters)
     np.testing.assert_array_equal(result.test.labels, expected.test.labels)

@@ -22,6 +22,7 @@ from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.metrics import SplitMetrics
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.optimization import learning_rate_factor
+from sentiment.training.reporter import Reporters
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
 from tests.models.own import Plain, Remembering, registered
@@ -120,6 +121,18 @@ def can_compute_lstm_in_bfloat16():
 def test_every_run_measures_its_latency(small_settings, small_corpus, reporter, tmp_path):
     settings = small_settings("model=rnn", "trainer.max_epochs=1")
     assert 0 < train_and_test(settings, small_corpus, tmp_path, reporter).metrics["time/latency_ms"] < 1000
+
+
+def test_every_step_is_told_however_rarely_the_loss_is(small_settings, small_corpus, recording_reporter, tmp_path):
+    class Following(recording_reporter):
+        def stepped(self, *, epoch):
+            steps.append(epoch)
+
+    steps, reporter = [], Following()
+    settings = small_settings("model=rnn", "trainer.max_epochs=1", "trainer.log_every_n_steps=1000")
+    train_and_test(settings, small_corpus, tmp_path, Reporters([recording_reporter(), reporter]))
+    assert steps == [step / 17 for step in range(1, 18)]
+    assert len(reporter.of_kind("trained")) == 1
 
 
 def test_validation_within_an_epoch(small_settings, small_corpus, reporter, tmp_path):
