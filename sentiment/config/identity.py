@@ -13,7 +13,7 @@ from sentiment.json_file import digest_json
 
 INCIDENTAL = (
     "tracking", "trainer.threads", "trainer.devices", "trainer.nodes", "trainer.progress_bar", "trainer.resume",
-    "data.cache_dir", "pretrain.cache_dir", *RETIRED,
+    "trainer.log_every_n_steps", "data.cache_dir", "pretrain.cache_dir", *RETIRED,
 )  # fmt: skip
 """Settings that change where and how a run is done and told, not what it learns.
 
@@ -55,6 +55,10 @@ PRETRAIN = "pretrain"
 ADDED_ANYWHERE = ("trainer.debug", "trainer.init_from", "trainer.teachers", PRETRAIN)
 """The same, whatever the model and the data."""
 
+
+HASHED = {"trainer.log_every_n_steps": 20}
+"""Incidental settings that count in the hashes of earlier versions, and for what value they stand in those of this one:
+the default, so that the hashes of most checkpoints are still the same."""
 
 ONE_DEVICE = {"trainer.devices": "1", "trainer.nodes": "1"}
 """What a run had before it could have several."""
@@ -110,15 +114,17 @@ def keep_determining(content: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def identify(settings: Settings, fingerprint: str, *, whatever: str | None = None) -> str:
+def identify(settings: Settings, fingerprint: str, *, whatever: str | None = None, is_earlier: bool = False) -> str:
     """Hash the settings that determine a run, and the fingerprint of its data: files may change under their name.
 
     Runs that differ in the settings under `whatever` are the same, but not in its option (``optimizer.name``).
+    `is_earlier`: as an earlier version did, see `HASHED`.
     """
     flat = flatten(settings.model_dump(mode="json"))
+    hashed = {key: flat[key] if is_earlier else value for key, value in HASHED.items()}
     kept = {
         key: write_portable(value) if isinstance(value, str) else value
-        for key, value in keep_determining(flat).items()
+        for key, value in (keep_determining(flat) | hashed).items()
         if whatever is None or not key.startswith(f"{whatever}.") or key == f"{whatever}.name"
     }
     return digest_json([kept, fingerprint])

@@ -195,7 +195,7 @@ def train_words(
         checkpoints = folder / CHECKPOINTS
         # The folder's name is the fingerprint; on another device, other numbers are drawn and a training begins anew.
         device = plan.trainer.accelerator, plan.trainer.precision, plan.trainer.deterministic
-        identity = Identity(f"{folder.name} {device}", folder.name)
+        identity = Identity((f"{folder.name} {device}",), (folder.name,))
         last = LastCheckpoint(checkpoints, plan.trainer.max_epochs, lambda _: identity, reporter, enabled=True)
         callbacks = [reporting, build_selection(plan, checkpoints), last]
         trainer = build_trainer(plan, folder, callbacks, parts=PARTS)

@@ -41,15 +41,15 @@ DAMAGE = (ModelFileError, KeyError, TypeError, ValueError)
 
 @dataclass(frozen=True)
 class Identity:
-    """Hashes of what determines a run.
+    """Hashes of what determines a run; behind the one that is written stand those that earlier versions wrote.
 
     Attributes:
         run: All of it.
         training: All but the settings of the optimizer, which may change while a model is trained.
     """
 
-    run: str
-    training: str
+    run: tuple[str, ...]
+    training: tuple[str, ...]
 
 
 class LastCheckpoint(pl.Callback):
@@ -86,7 +86,7 @@ class LastCheckpoint(pl.Callback):
     ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
         self._identities = identify(max_epochs)
-        self.identity = {"run": self._identities.run, "folder": str(folder.resolve())}
+        self.identity = {"run": self._identities.run[0], "folder": str(folder.resolve())}
         self._origin, self._started_from = origin, started_from
         self._tokenizer = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         self._max_epochs, self._identify = max_epochs, identify
@@ -121,7 +121,7 @@ class LastCheckpoint(pl.Callback):
             log.warning("%s is damaged (%s); the run starts anew.", self.file, first_line(error)[:200])
             return None
         trains_on = self._trains_on(part)
-        if identity["run"] != self.identity["run"] and not trains_on:
+        if identity["run"] not in self._identities.run and not trains_on:
             log.warning("%s is of other settings or data; the run starts anew.", self.file)
             return None
         if part.get("started_from", self._started_from) != self._started_from:
@@ -153,14 +153,14 @@ class LastCheckpoint(pl.Callback):
             return False
         try:
             part = read_checkpoint(self.file)[KEY]
-            return part["identity"]["run"] == self.identity["run"] or self._trains_on(part)
+            return part["identity"]["run"] in self._identities.run or self._trains_on(part)
         except DAMAGE:
             return False
 
     def _trains_on(self, part: Mapping[str, Any]) -> bool:
         """Return whether our part of a checkpoint is of the same run with fewer epochs."""
         shorter = part.get("max_epochs", self._max_epochs)
-        return bool(shorter < self._max_epochs and part["identity"]["run"] == self._identify(shorter).run)
+        return bool(shorter < self._max_epochs and part["identity"]["run"] in self._identify(shorter).run)
 
     def _make_own(self, checkpoint: dict[str, Any], *, goes_further: bool) -> None:
         """Make another run's checkpoint one of this run: all of it, or a later attempt errs.
@@ -185,7 +185,7 @@ class LastCheckpoint(pl.Callback):
         """
         checkpoint = read_checkpoint(origin / LAST_FILE)
         part = checkpoint.get(KEY, {})
-        if part.get("training") != self._identities.training:
+        if part.get("training") not in self._identities.training:
             raise ModelFileError(
                 f"{origin / LAST_FILE} is of a run that differs in more than the optimizer.\n"
                 "  -> change optimizer settings alone: hydra.sweeper.pruner.keys=[optimizer]"
@@ -242,7 +242,7 @@ class LastCheckpoint(pl.Callback):
         device = pl_module.device
         checkpoint[KEY] = {
             "identity": self.identity,
-            "training": self._identities.training,
+            "training": self._identities.training[0],
             "started_from": self._started_from,
             "tokenizer": self._tokenizer,
             "max_epochs": self._max_epochs,

@@ -198,7 +198,11 @@ def _identify(settings: Settings, fingerprint: str, max_epochs: int) -> Identity
     """Identify the run, or one that differs in its number of epochs."""
     trainer = settings.trainer.model_copy(update={"max_epochs": max_epochs})
     whole = settings.model_copy(update={"trainer": trainer})
-    return Identity(identify(whole, fingerprint), identify(whole, fingerprint, whatever="optimizer"))
+    run, training = (
+        tuple(identify(whole, fingerprint, whatever=group, is_earlier=is_earlier) for is_earlier in (False, True))
+        for group in (None, "optimizer")
+    )
+    return Identity(run, training)
 
 
 def fit(

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sentiment.config.identity import identify
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Lessons
@@ -410,8 +411,11 @@ def test_no_code_from_the_file_is_run(small_settings, small_corpus, reporter, in
 
 @pytest.mark.parametrize(
     ("changed", "starts_at"),
-    [("seed=1", 1), ("optimizer.lr=0.1", 1), ("trainer.threads=2", 2), ("objective=[val/accuracy,val/f1]", 2)],
-)
+    [
+        ("seed=1", 1), ("optimizer.lr=0.1", 1), ("trainer.threads=2", 2), ("objective=[val/accuracy,val/f1]", 2),
+        ("trainer.log_every_n_steps=7", 2),
+    ],
+)  # fmt: skip
 def test_only_a_run_of_the_same_settings_goes_on(
     small_settings, small_corpus, reporter, interrupt, tmp_path, caplog, changed, starts_at
 ):
@@ -419,6 +423,28 @@ def test_only_a_run_of_the_same_settings_goes_on(
     train_and_test(small_settings("model=rnn", changed), small_corpus, tmp_path, reporter)
     assert reporter.of_kind("validated")[0][1] == starts_at
     assert ("of other settings" in caplog.text) is (starts_at == 1)
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on_and_is_copied(
+    origin, small_corpus, recording_reporter, tmp_path, caplog
+):
+    """Its hashes told how often the loss is logged."""
+    settings, folder = origin
+    assert settings.trainer.log_every_n_steps != 20
+    file = folder / "checkpoints/last.ckpt"
+    checkpoint = torch.load(file, weights_only=True)
+    run, training = (
+        identify(settings, small_corpus.fingerprint, whatever=group, is_earlier=True) for group in (None, "optimizer")
+    )
+    part = checkpoint["sentiment.resume"]
+    assert (part["identity"]["run"], part["training"]) != (run, training)
+    part["identity"]["run"], part["training"] = run, training
+    torch.save(checkpoint, file)
+    copied, own = recording_reporter(), recording_reporter()
+    train_and_test(settings, small_corpus, tmp_path / "copy", copied, origin=folder)
+    train_and_test(settings, small_corpus, folder, own)
+    assert copied.of_kind("validated")[0][1] == own.of_kind("validated")[0][1] == 2
+    assert "of other settings" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["start", "words", "teachers"])

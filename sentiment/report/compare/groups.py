@@ -14,7 +14,7 @@ from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.run_name import shorten
 from sentiment.tracking.runs import StoredRun
 
-NEUTRAL = ("seed", "trainer.test", "trainer.log_every_n_steps", *DATA_PATHS)
+NEUTRAL = ("seed", "trainer.test", *DATA_PATHS)
 """Settings in which runs of one group may differ: the fingerprint, not the path, tells what a file holds."""
 
 
