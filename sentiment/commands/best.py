@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         options.name or name_experiment(best),
         home.PROJECT_DIR / "conf",
         origin=best.describe(in_full=True),
-        threads=best.record.threads,
+        shares=best.record.shares,
         force=options.force,
     )
     print("\n".join([*best.describe(), *table.notes]))

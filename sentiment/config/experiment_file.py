@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -55,7 +56,7 @@ def write_experiment(
     config_dir: Path,
     *,
     origin: Sequence[str],
-    threads: int | None = None,
+    shares: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
 ) -> Experiment:
     """Write the experiment of a run, after composing it and holding it against the run's settings.
@@ -65,7 +66,7 @@ def write_experiment(
         name: Name of the experiment.
         config_dir: The folder ``conf/``.
         origin: Where it comes from, a line each; they become comments.
-        threads: CPU threads that the run had, for its command: sums of floats depend on how they are split.
+        shares: Devices, nodes and CPU threads of the run, for its command: sums of floats depend on how they are split.
         force: Replace a file of other content.
 
     Raises:
@@ -76,7 +77,7 @@ def write_experiment(
         raise SentimentError(
             f"{name!r} cannot be the name of an experiment.\n  -> take letters, digits, _ . and -: --name NAME"
         )
-    command = ["python", "run.py", f"experiment={name}", *([] if threads is None else [f"trainer.threads={threads}"])]
+    command = ["python", "run.py", f"experiment={name}", *(f"{key}={count}" for key, count in shares.items())]
     places = {key: place for key, place in flatten_model(settings).items() if key in DATA_PATHS and place}
     shown_command = " ".join([*command, *(f"{key}=PATH" for key in places)])
     text = _write_text(settings, [shown_command, *origin], config_dir)

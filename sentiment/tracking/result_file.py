@@ -59,8 +59,8 @@ EVALUATED_TAG = "evaluation.of"
 PARENT_FILE = "parent_run.json"
 """Names a sweep's parent run, in the sweep's folder; see `sentiment.tracking.mlflow.parent`."""
 
-CPU_THREADS = re.compile(r"cpu \((\d+) threads?\)")
-"""How `sentiment.training.device.name_device` names a processor."""
+CPU_THREADS = re.compile(r"(?:\d+ x )?cpu \((\d+) threads?\)")
+"""How `sentiment.training.device.name_device` names a processor, with the threads of each process."""
 
 RUN_ID = re.compile("[0-9a-f]{32}")
 """What MLflow's run ids look like."""
@@ -137,10 +137,13 @@ class ResultRecord:
         return name_option(self.model, self.overrides)
 
     @property
-    def threads(self) -> int | None:
-        """CPU threads that it had, by which sums of floats are split; None where nobody knows, or it had a GPU."""
-        match = CPU_THREADS.fullmatch(self.tags.get("device", ""))
-        return None if match is None else int(match[1])
+    def shares(self) -> dict[str, str]:
+        """Settings that split its sums of floats: devices and nodes, where it had several; CPU threads, where known."""
+        several = {key: self.params.get(key, "1") for key in ("trainer.devices", "trainer.nodes")}
+        found = {key: count for key, count in several.items() if count != "1"}
+        if match := CPU_THREADS.fullmatch(self.tags.get("device", "")):
+            found["trainer.threads"] = str(int(match[1]) * int(several["trainer.devices"]))  # which devices share out
+        return found
 
     @property
     def settings(self) -> dict[str, str]:

@@ -108,7 +108,7 @@ def test_places_of_this_machine_stand_in_the_command_alone(conf, tmp_path):
     reviews = tmp_path / "my reviews.csv"
     reviews.write_text("text,label\ngood,1\n")
     settings = read(conf, "data=files", f"data.path='{reviews}'", "data.labels=[no,yes]")
-    experiment = write_experiment(settings, "places", conf, origin=[], threads=2)
+    experiment = write_experiment(settings, "places", conf, origin=[], shares={"trainer.threads": "2"})
     assert experiment.command[2:] == ("experiment=places", "trainer.threads=2", f"data.path={reviews}")
     text = experiment.file.read_text()
     assert "# python run.py experiment=places trainer.threads=2 data.path=PATH\n" in text

@@ -255,14 +255,15 @@ class SweepTable:
     def best_command(self) -> str | None:
         """Command that trains the best trial again, by itself; None while there is none, or its record is lost.
 
-        As that of ``python -m sentiment best``, it meets the test split, and has as many CPU threads as the trial had.
+        As that of ``python -m sentiment best``, it meets the test split, and has as many devices and CPU threads as the
+        trial had.
         None too where it went on from the checkpoint of another trial: its settings alone give another model.
         """
         record = None if self.best is None or self.best.is_copy else self.best.record
         if record is None:
             return None
         again = {TESTED_KEY: "true"} if record.params.get(TESTED_KEY) == "false" else {}
-        again |= {} if record.threads is None else {"trainer.threads": str(record.threads)}
+        again |= record.shares
         left_out = ("hydra", *(f"{key}=" for key in again))
         kept = [item for item in record.overrides if not item.lstrip("+~").startswith(left_out)]
         kept += [f"{key}={value}" for key, value in again.items()]

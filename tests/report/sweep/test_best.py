@@ -33,7 +33,7 @@ def make_table(make_record):
 
 def test_the_first_rank_is_the_best(make_table):
     best = choose_best(make_table(), None)
-    assert (best.row.number, best.value, best.row.rank, best.record.threads) == (4, 0.9, 1, 2)
+    assert (best.row.number, best.value, best.row.rank, best.record.shares) == (4, 0.9, 1, {"trainer.threads": "2"})
     assert "rank 1 of 3" in best.describe()[0]
     assert best.describe() == [
         "Trial 4 of a study: val/accuracy 90.00 %, rank 1 of 3.",

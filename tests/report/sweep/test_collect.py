@@ -444,6 +444,17 @@ def test_the_best_command_trains_on_as_many_threads(make_record):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("device", "threads"), [("4 x cpu (3 threads)", ["trainer.threads=6"]), ("4 x NVIDIA H200", [])]
+)
+def test_the_best_command_trains_on_as_many_devices(make_record, device, threads):
+    """Dropout draws other numbers on another number of devices."""
+    params = {"trainer.devices": "2", "trainer.nodes": "2"}
+    record = make_record(0, "rnn", "trainer.devices=2", "seed=1", params=params, tags={"device": device})
+    words = shlex.split(collect_records([record], "one").best_command)
+    assert words[2:] == ["model=rnn", "seed=1", "trainer.devices=2", "trainer.nodes=2", *threads]
+
+
 def test_what_says_where_the_configuration_lies_is_found_however_it_is_typed():
     flags = ["--config-d", "mine", "-cn", "other", "--config-path=a b", "--config-name", "x", "++hydra.searchpath=[b]"]
     command = shlex.join(["python", "run.py", "--multirun", *flags, "hydra.sweep.dir=c", "--config-file"])
