@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
@@ -37,6 +37,21 @@ class Command(Protocol):
         """
 
 
+class StoreOnce(argparse.Action):
+    """Stores the value of a flag; one that is given twice is refused: the last one would count without a word."""
+
+    _filled: argparse.Namespace | None = None  # it is kept: another one is never the same object
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: object = None
+    ) -> None:
+        """Take the value."""
+        if self.option_strings and self._filled is namespace:
+            raise argparse.ArgumentError(self, f"given twice: {getattr(namespace, self.dest)!s} and {values!s}")
+        self._filled = namespace
+        setattr(namespace, self.dest, values)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(prog="python -m sentiment", description=__doc__)
@@ -44,6 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         command = cast(Command, importlib.import_module(f"sentiment.commands.{name}"))
         subparser = choices.add_parser(name, help=command.SUMMARY, description=command.SUMMARY)
+        for kind in (None, "store"):  # what argparse calls it where nothing else is asked for
+            subparser.register("action", kind, StoreOnce)
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
     return parser

@@ -1,5 +1,7 @@
 """Arguments that mean nothing are refused in a line, alike by every command: none is ignored."""
 
+import re
+
 import pytest
 
 from sentiment.__main__ import build_parser, main
@@ -59,6 +61,25 @@ def test_of_a_key_that_is_given_twice_neither_value_wins(capsys, command, first,
     others = parser.parse_args([*command, first, flag, f"other_{second}"])
     assert len(getattr(others, flag.strip("-"))) == 2
     assert not getattr(parser.parse_args(command[:-1]), flag.strip("-")), "no command keeps what another was given"
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "first", "second"),
+    [
+        (["evaluate"], "--file", "a.csv", "b.csv"),
+        (["evaluate"], "--data", "data=files", "data=synthetic"),
+        (["predict", "--file", "x"], "--text-column", "same", "same"),
+        (["report", "STUDY"], "--output", "a", "b"),
+        (["best", "STUDY"], "--rank", "2", "3"),
+    ],
+)
+def test_a_flag_that_is_given_twice_is_refused(capsys, command, flag, first, second):
+    parser = build_parser()
+    with pytest.raises(SystemExit):
+        parser.parse_args([*command, flag, first, flag, second])
+    assert re.search(f"argument {flag}: given twice: .*{first}.* and .*{second}", capsys.readouterr().err)
+    for _ in range(2):
+        parser.parse_args([*command, flag, first])
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def predict(multirun, capsys, tmp_path):
 
     def run(*arguments: str) -> str:
         store = f"sqlite:///{tmp_path}/none.db"
-        main(["predict", "--multirun-dir", str(multirun), "--tracking-uri", store, "--device", "cpu", *arguments])
+        device = () if "--device" in arguments else ("--device", "cpu")
+        main(["predict", "--multirun-dir", str(multirun), "--tracking-uri", store, *device, *arguments])
         return str(capsys.readouterr().out)
 
     return run
