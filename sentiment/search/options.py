@@ -39,7 +39,7 @@ def _takes_numbers(annotation: Any) -> bool:
 class StudyOptions(BaseModel):
     """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `StudySweeperConf` has their defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     sampler: dict[str, Any] = Field(description="What draws the points; chosen with hydra/sweeper/sampler=NAME.")
     pruner: dict[str, Any] | None = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,11 @@ def derive_seed(seed: int | None, *keys: int) -> int | None:
 
 def _seed_options(options: dict[str, Any], trial_number: int) -> dict[str, Any]:
     kind, seed = str(options.get("_target_")).rpartition(".")[2], options.get("seed")
+    top = 2**32 if kind == GridSampler.__name__ else math.inf
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < top):
+        problem = f"{kind} takes whole numbers from 0 on" + (" below 2**32" if top < math.inf else "")
+        problem += f" (it is {seed!r})"
+        raise ConfigError([Fault("hydra.sweeper.sampler.seed", problem, "set hydra.sweeper.sampler.seed=0")])
     if kind == GridSampler.__name__:
         return options
     if kind == _QMC:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from sentiment.cores import count_cores
@@ -41,6 +43,14 @@ def test_a_number_may_be_the_text_of_a_variable(key, given, number):
 def test_true_is_no_number(key, value):
     (fault,) = read_faults(**{key: value})
     assert (fault.key, "should be a valid number" in fault.problem) == (f"hydra.sweeper.{key}", True)
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan, "inf"])
+@pytest.mark.parametrize("key", ["full_trials", "epochs", "margin", "grace_seconds", "probe_seconds", "limits"])
+def test_a_number_is_finite(key, number):
+    (fault,) = read_faults(**{key: {"size": number} if key == "limits" else number})
+    assert fault.key.startswith(f"hydra.sweeper.{key}")
+    assert "finite number" in fault.problem
 
 
 def test_minus_one_is_as_many_jobs_as_cores():

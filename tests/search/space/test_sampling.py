@@ -64,6 +64,28 @@ def test_the_plain_sampler_is_built_where_there_are_no_constraints(name):
     assert type(sampler).__module__.startswith("optuna.samplers")
 
 
+OPTUNA = "optuna.samplers"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *({"_target_": f"{OPTUNA}.TPESampler", "seed": seed} for seed in (-1, 1.5, "many")),
+        *({"_target_": f"{OPTUNA}.GridSampler", "_partial_": True, "seed": seed} for seed in (-1, 2**32)),
+        {"_target_": f"{OPTUNA}.QMCSampler", "seed": -1},
+        {
+            "_target_": f"{OPTUNA}.PartialFixedSampler", "fixed_params": {},
+            "base_sampler": {"_target_": f"{OPTUNA}.RandomSampler", "seed": -1},
+        },
+    ],
+    ids=lambda config: str(config["_target_"].rpartition(".")[2]),
+)  # fmt: skip
+def test_a_seed_that_generators_do_not_take_is_a_fault(config):
+    with pytest.raises(ConfigError, match="takes whole numbers from 0 on") as caught:
+        build_sampler(config, trial_number=0, space=read_space(["x=1,2"], {}, {}, None))
+    assert [fault.key for fault in caught.value.faults] == ["hydra.sweeper.sampler.seed"]
+
+
 def test_without_constraints_the_draws_are_those_of_plain_optuna():
     plain = optuna.samplers.TPESampler(seed=derive_seed(1, 0), multivariate=False, constant_liar=False)
     ours = build_sampler(OmegaConf.structured(stock.TPESamplerConfig(seed=1)), trial_number=0, space=SPACE)
