@@ -405,6 +405,18 @@ def test_a_finished_run_whose_checkpoint_is_damaged_is_not_trained_anew(tmp_path
     assert record.tags["trainer.trained_on"] == "1"
 
 
+@pytest.mark.parametrize(("model", "epochs", "share"), [("rnn", 3.0, 0.75), ("ngram", 1.0, 0.25), ("rnn", None, 1.0)])
+def test_a_run_counts_as_many_epochs_as_it_trained(tmp_path, model, epochs, share):
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", [f"model={model}", "trainer.max_epochs=4"]), tmp_path)
+    record = ResultRecord(
+        "a run", model, "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings), epochs=epochs,
+        metrics={"val/accuracy": 0.5}, parameters=1, seconds=1.0,
+    )  # fmt: skip
+    write_result(tmp_path, record)
+    assert job.count_share(SimpleNamespace(settings=settings, output_dir=tmp_path)) == share
+
+
 def test_a_job_that_begins_takes_no_result_from_a_study_that_had_its_folder_before(monkeypatch):
     settings = SimpleNamespace(tracking=SimpleNamespace(uri="sqlite:///mlflow.db"), objectives=["val/accuracy"])
     monkeypatch.setattr(job, "read_earlier", lambda run: {"val/accuracy": 0.7})

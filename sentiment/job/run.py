@@ -9,7 +9,6 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from sentiment.composing import write_override
-from sentiment.config.option import find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.credentials import name_server
@@ -59,11 +58,11 @@ def run_job(run: RunContext) -> tuple[float, ...]:
 
 
 def count_share(run: RunContext) -> float:
-    """Return the share of its epochs that a run which has ended trained; a model that is fitted in one go has none."""
+    """Return the share of its epochs that a run which has ended trained; a model that is fitted in one go takes one."""
     from sentiment.tracking.result_file import read_result_of
 
     record = read_result_of(run.output_dir)
-    if record is None or record.epochs is None or find_option(run.settings.model).fitter:
+    if record is None or record.epochs is None:
         return 1.0
     return record.epochs / run.settings.trainer.max_epochs
 
