@@ -31,6 +31,7 @@ from sentiment.composing import COMPOSE_ERRORS, MergingComposer
 from sentiment.config.broken import explaining_breaks, find_hidden, require_config, require_folders, shorten
 from sentiment.config.conflicts import (
     UnreadKeys,
+    find_idle_pruners,
     find_lost_interpolations,
     find_lost_pauses,
     find_other_names,
@@ -270,12 +271,14 @@ class CommandLineCheck:
         options = cast(dict[str, Any], OmegaConf.to_container(sweeper, resolve=True))
         known: dict[str, None] = {}
         composable: list[Override] = []
+        configs: list[DictConfig] = []
         explained: set[str] = set()  # an override that composes nowhere is explained once, not at every corner
         for point in points:
             overrides = self._parse([line for line in point if line not in explained], faults)
             composable, config, found = self._keep_composable([*hydra_overrides, *overrides])
             explained |= {str(override.input_line) for override in overrides if override not in composable}
             known |= dict.fromkeys(list_keys(config))
+            configs.append(config)
             hydra_overrides = [override for override in hydra_overrides if override in composable]
             faults += found + find_other_share(config, sweeper) + find_other_objective(config, composed)
             faults += self._check_settings(config, options)
@@ -283,6 +286,7 @@ class CommandLineCheck:
         searched = {one.key_or_group for one in typed} | set(options["params"] or {})
         if not has_begun(composed, lines):
             faults += find_shared_seeds(sweeper, searched - fixed) + find_tested_trials(composed, fixed)
+            faults += [] if sweeper.custom_search_space else find_idle_pruners(composed, fixed, configs)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 
     def _check_probe(self, sweeper: DictConfig, point: list[Override]) -> list[Fault]:

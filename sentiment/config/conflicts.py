@@ -31,6 +31,9 @@ STUDY_FILE = "study.json"
 PAUSING = ("promotion.PromotionPruner", "population.PopulationPruner")
 """Pruners whose trials pause at checkpoints, and go on from them."""
 
+FIRST_LOOKS = tuple(f"hydra.sweeper.pruner.{key}" for key in ("min_resource", "interval", "n_warmup_steps"))
+"""Keys of pruners: validations of a trial before it may be ended or paused."""
+
 WITHOUT_MARGIN = (*PAUSING, ".NopPruner", ".WilcoxonPruner")
 """Pruners that end no trial for being behind at a validation."""
 
@@ -305,6 +308,35 @@ def find_shared_seeds(sweeper: DictConfig, searched: Collection[str]) -> list[Fa
         return []
     problem = f"counts up from each {sweeper.seed_key} that is searched, so that trials share seeds"
     return [Fault("hydra.sweeper.repeats", problem, f"leave one out: repeats, or the search over {sweeper.seed_key}")]
+
+
+def find_idle_pruners(composed: DictConfig, typed: Collection[str], points: Sequence[DictConfig]) -> list[Fault]:
+    """Return the faults of keys by which a pruner looks at no trial before its end: all would be trained whole.
+
+    Only of keys that the command names: a training may be too short for the default.
+
+    Args:
+        composed: The composed configuration of the search.
+        typed: The keys that the command names.
+        points: Composed points, the longest training among them unless constraints are on its length.
+    """
+    if any("trainer." in one for one in OmegaConf.select(composed, "hydra.sweeper.constraints") or ()):
+        return []
+    pauses = str(OmegaConf.select(composed, "hydra.sweeper.pruner._target_")).endswith(PAUSING)
+    ends = []
+    for point in points:
+        epochs, parts = (OmegaConf.select(point, f"trainer.{key}") for key in ("max_epochs", "validations_per_epoch"))
+        if not (isinstance(epochs, int) and isinstance(parts, int)):
+            return []  # which is told as a fault of its own
+        ends.append(epochs * parts - (parts if pauses else 1))  # a pause comes where an epoch ends, but the last one
+    faults = []
+    for key in set(typed).intersection(FIRST_LOOKS):
+        first = OmegaConf.select(composed, key)
+        if ends and isinstance(first, int) and first > max(ends):
+            problem = f"is {first}, and a pruner can save something after {max(ends)} validations at the latest"
+            remedy = "lower it, raise trainer.max_epochs, or let all run to their ends: hydra/sweeper/pruner=none"
+            faults.append(Fault(key, problem, remedy))
+    return faults
 
 
 def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]:

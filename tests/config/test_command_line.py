@@ -600,6 +600,41 @@ def test_a_population_whose_copies_could_not_take_up_checkpoints_is_refused_befo
     assert find_faults(*command, "hydra.sweeper.pruner.keys=[optimizer.lr]") == {}
 
 
+IDLE = "hydra.sweeper.pruner"
+
+
+@pytest.mark.parametrize(
+    ("pruner", "key", "latest"),
+    [("promotion", "min_resource", 6), ("population", "interval", 6), ("median", "n_warmup_steps", 7)],
+)
+def test_a_pruner_that_could_look_at_no_trial_before_its_end_is_refused(pruner, key, latest):
+    """Of 4 epochs with 2 validations each; a pause comes at the end of an epoch."""
+    command = ("-m", "search=rnn", f"hydra/sweeper/pruner={pruner}", "hydra.sweeper.n_trials=4")
+    command += ("trainer.max_epochs=4", "trainer.validations_per_epoch=2")
+    assert find_faults(*command, f"{IDLE}.{key}={latest}", searches=SEARCHES) == {}
+    found = find_faults(*command, f"{IDLE}.{key}={latest + 1}", searches=SEARCHES)
+    assert found[f"{IDLE}.{key}"][0] == (
+        f"is {latest + 1}, and a pruner can save something after {latest} validations at the latest"
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["trainer.max_epochs=2,8,4", f"{IDLE}.min_resource=5"],
+        ["trainer.max_epochs=2", "trainer.validations_per_epoch=1,9", f"{IDLE}.min_resource=5"],
+        ["trainer.max_epochs=range(1,9)", "hydra.sweeper.constraints=['trainer.max_epochs < 9']",
+         f"{IDLE}.min_resource=5"],
+        ["trainer.max_epochs=1"],
+        ["trainer.max_epochs=1,2"],
+        ["hydra/sweeper/pruner=promotion_epoch", "trainer.max_epochs=1"],
+        [f"{IDLE}.reduction_factor=4", "trainer.max_epochs=1"],
+    ],
+)  # fmt: skip
+def test_a_pruner_that_may_look_at_some_trial_or_is_the_default_is_let_through(more):
+    assert find_faults("-m", "search=study", "optimizer.lr=interval(0.1,0.2)", *more, searches=SEARCHES) == {}
+
+
 def test_many_faults_fit_on_a_screen_and_the_rest_are_counted():
     with pytest.raises(ConfigError) as refused:
         check_command_line([f"model.none{number}=1" for number in range(14)], PROJECT_DIR / "conf", "config")
