@@ -104,11 +104,11 @@ def warn_of_changed_code(
     Where the application identifies its code, that decides: a commit does not tell one uncommitted change from another,
     and may change nothing that a result depends on.
     """
-    ended = [trial for trial in trials if trial.state.is_finished()]
+    ended = [trial for trial in trials if trial.state.is_finished() and trial.values]
     if not ended:
         return
     code = application.identify_code(search.config)
-    known = [trial for trial in ended if code is not None and trial.values and CODE_KEY in trial.system_attrs]
+    known = [trial for trial in ended if code is not None and CODE_KEY in trial.system_attrs]
     other = [str(trial.number) for trial in known if trial.system_attrs[CODE_KEY] != code]
     unequal = [trial for trial in ended if code is None or trial.system_attrs.get(CODE_KEY) != code]
     commits = Counter(trial.system_attrs.get(COMMIT_KEY) for trial in unequal)

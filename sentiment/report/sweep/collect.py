@@ -408,15 +408,16 @@ def find_objectives(
     records: Sequence[ResultRecord], objectives: Sequence[str] | None, history: StudyHistory | None
 ) -> Objectives:
     """Find what was optimised: what is asked for, what the study says, or else what the runs' settings say."""
+    params = next((record.params for record in records if "objective" in record.params), {})
     if history is not None:
         count = len(history.directions)
         unnamed = ("objective",) if count == 1 else tuple(f"objective {number}" for number in range(1, count + 1))
-        names = history.objectives or unnamed
+        told = tuple(read_objectives(params)[0]) if params else ()  # a sweeper names its objectives where it is told to
+        names = history.objectives or (told if len(told) == count else unnamed)
         own = dict(zip(names, history.directions, strict=True))
         return own if objectives is None else {name: own.get(name) or find_direction(name) for name in objectives}
     if objectives is not None:
         return {name: find_direction(name) for name in objectives}
-    params = next((record.params for record in records if "objective" in record.params), {})
     return dict(zip(*read_objectives(params), strict=True))
 
 

@@ -138,13 +138,14 @@ def _find_measured(trial: TrialHistory, runs: Sequence[ResultRecord]) -> float |
     """Return when a trial was measured last: one that was paused may have waited for long before it was given up.
 
     No repeat but the first is ever paused. That one may have waited at several rungs: it was at work when it was heard
-    of last, and for as long as it ran.
+    of last, and for as long as it ran. Where there is no record of it, the first is all that is known.
     """
-    if trial.state not in STOPPED or trial.started is None or len(runs) != 1 or runs[0].seconds is None:
+    if trial.state not in STOPPED or trial.started is None or len(runs) > 1:
         return trial.ended
-    ran = runs[0].seconds if trial.continues is None else 0.0  # that of a copy includes its origin's time
-    last = max(trial.started + ran, trial.worked_until or 0.0)
-    return last if trial.ended is None else min(last, trial.ended)
+    ran = runs[0].seconds if runs and trial.continues is None else None  # that of a copy includes its origin's time
+    known = [trial.worked_until, None if ran is None else trial.started + ran]
+    last = max((one for one in known if one is not None), default=None)
+    return min((one for one in (last, trial.ended) if one is not None), default=None)
 
 
 def _find_lost(

@@ -104,7 +104,10 @@ def test_what_breaks_a_limit_is_not_called_the_best(experiment_dir, runs):
     assert "the best complete trial so far that keeps every limit" in text
 
 
-def test_repeats_are_one_trial_as_in_the_report(experiment_dir, make_record, monkeypatch):
+@pytest.mark.parametrize("names", [None, ("val/accuracy",)])
+def test_repeats_are_one_trial_as_in_the_report(experiment_dir, make_record, monkeypatch, names):
+    """Where the sweeper was not told the names of objectives, the runs' settings have them."""
+
     def make(number):
         lr = f"{0.001 * (1 + number // 3)}"
         params = {**PARAMS, "seed": str(number % 3), "model.name": "rnn", "optimizer.lr": lr}
@@ -112,13 +115,15 @@ def test_repeats_are_one_trial_as_in_the_report(experiment_dir, make_record, mon
         return make_record(number, "rnn", *overrides, accuracy=0.8 + 0.01 * number, params=params)
 
     runs = tuple(map(make, range(6)))
-    store_part(experiment_dir, RecordPart("pooling", "python", runs, make_study(runs, ["optimizer.lr"], repeats=3)))
+    history = replace(make_study(runs, ["optimizer.lr"], repeats=3), objectives=names)
+    store_part(experiment_dir, RecordPart("pooling", "python", runs, history))
     drawn = {}
     monkeypatch.setattr(readme, "_write_figure", lambda chart, file: drawn.update({chart.name: chart}) or file)
     write_record(experiment_dir)
     points = [one for one in drawn["optimisation_history"].panels[0].series if one.kind == "markers"]
     assert [(one.x, one.y) for one in points] == [((0.0, 1.0), (pytest.approx(0.81), pytest.approx(0.84)))]
     assert [panel.x.title for panel in drawn["slices"].panels] == ["lr"]
+    assert "| rnn | 0.002 | 0, 1, 2 | 84.00" in (experiment_dir / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("state", "is_drawn"), [("failed", "comparison"), ("pruned", "optimisation_history")])
