@@ -417,6 +417,27 @@ def test_a_run_counts_as_many_epochs_as_it_trained(tmp_path, model, epochs, shar
     assert job.count_share(SimpleNamespace(settings=settings, output_dir=tmp_path)) == share
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [(2, [1]), (3, [0, 1, 2])])
+def test_a_training_that_was_paused_is_no_part_of_one_of_more_epochs(tmp_path, epochs, steps):
+    """Its schedule was another one: only what had come to its end is trained on, and its record says so."""
+
+    class Job(Trial):
+        number = repeat = 0
+
+        def saved(self, steps):
+            if self.is_to_pause:
+                raise RunPaused.after(steps)
+
+    first, second = Job(), Job()
+    first.is_to_pause = True
+    with pytest.raises(RunPaused):
+        train(tmp_path, first, "trainer.max_epochs=2")
+    record = train(tmp_path, second, f"trainer.max_epochs={epochs}")
+    assert [step for step, _ in second.reported] == steps
+    assert [point["epoch"] for point in record.history] == list(range(1, epochs + 1))
+    assert "trainer.trained_on" not in record.tags
+
+
 def test_a_job_that_begins_takes_no_result_from_a_study_that_had_its_folder_before(monkeypatch):
     settings = SimpleNamespace(tracking=SimpleNamespace(uri="sqlite:///mlflow.db"), objectives=["val/accuracy"])
     monkeypatch.setattr(job, "read_earlier", lambda run: {"val/accuracy": 0.7})

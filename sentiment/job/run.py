@@ -119,6 +119,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     with open_recorder(run) as recorder:
         if trial is None:  # the folder of a job of a study may be this run's now
             (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
+        if not recorder.goes_on:  # else the training might, from an attempt that is no part of what is recorded
+            forget_attempts(run.output_dir)
         start, corpus, answered, tags = read_inputs(settings, trial)
         _say_once(logging.INFO, corpus.description)
         recorder.describe({"data.description": corpus.description, **tags})

@@ -179,8 +179,10 @@ class JobPlanner:
             if value is not None and repeat == 0:  # all repeats have the same
                 store.write(claimed.trial_id, key, value)
         identity = self._identify(claimed, stored, config, data, code)
-        key = IDENTITY_KEY.format(repeat=repeat)
-        if identity != stored.system_attrs.get(key):
+        begun = stored.system_attrs.get(key := IDENTITY_KEY.format(repeat=repeat))
+        if repeat in read_repeats(stored, ATTEMPT_KEY) and identity != begun:
+            identity = None  # what it ends with is due to an attempt at other settings, too, now and later
+        if identity != begun:
             store.write(claimed.trial_id, key, identity)
         address = replace(self._study.address_of(claimed, repeat), code=code, data=data)
         return Job(number, overrides, config, address, identity)

@@ -229,16 +229,19 @@ def read_result(file: Path) -> ResultRecord:
 
 
 def read_left(output_dir: Path, params: Mapping[str, str]) -> tuple[ResultRecord | None, bool]:
-    """Read what a run may go on from in its folder, and tell whether it is a finished run of fewer epochs.
+    """Read what a run may go on from in its folder, and tell whether it is a run of fewer epochs.
 
-    Else it is what an interrupted attempt at the same run left. None where there is nothing, or where it is of another
-    run: its settings differ from `params`, those of the run that starts now, in more than where and how a run is done.
+    That one has finished, or trained on from a finished one and was cut off. Else it is what an interrupted attempt at
+    the same run left. None where there is nothing, or where it is of another run: its settings differ from `params`,
+    those of the run that starts now, in more than where and how a run is done.
 
     Raises:
         TrackingError: A run has already finished in this folder, and does not go on.
     """
     record = _read_own(output_dir)
     if record is None or record.status not in FINAL:
+        if record is not None and _raises_epochs(record, params) and (output_dir / LAST_CHECKPOINT).exists():
+            return record, True
         return (record if record is not None and _is_same_run(output_dir, record, params) else None), False
     if not _raises_epochs(record, params):
         raise refuse_overwriting(output_dir, record)
@@ -260,11 +263,12 @@ def refuse_overwriting(output_dir: Path, record: ResultRecord, why: str | None =
 
 
 def _raises_epochs(record: ResultRecord, params: Mapping[str, str]) -> bool:
-    """Whether a single run finished, and the one that starts differs from it in having more epochs alone."""
+    """Whether a single run has finished once, and the one that starts differs from it in having more epochs alone."""
     now, then = keep_determining(params), keep_determining(record.params)
     epochs, fewer = now.pop(EPOCHS, ""), then.pop(EPOCHS, "")
     is_more = epochs.isdecimal() and fewer.isdecimal() and int(epochs) > int(fewer)
-    return is_more and now == then and record.status == "FINISHED" and record.job_number is None
+    has_finished = record.status == "FINISHED" or TRAINED_ON_TAG in record.tags
+    return is_more and now == then and has_finished and record.job_number is None
 
 
 def read_ended(output_dir: Path, params: Mapping[str, str]) -> ResultRecord | None:
@@ -300,7 +304,8 @@ def _is_same_run(output_dir: Path, record: ResultRecord, params: Mapping[str, st
     now, then = keep_determining(params), keep_determining(record.params)
     changed = sorted(name for name in {**now, **then} if now.get(name) != then.get(name))
     if changed:
-        log.warning("%s is of another run (%s differ).", output_dir / RESULT_FILE, ", ".join(changed))
+        told = "%s is of another run (%s differ): nothing of it is taken."
+        log.warning(told, output_dir / RESULT_FILE, ", ".join(changed))
     return not changed
 
 

@@ -218,6 +218,21 @@ def test_a_finished_run_stays_until_it_is_trained_on(project, result, changes, t
     assert (after.status, len(after.history), after.tags["trainer.trained_on"]) == ("FINISHED", 2, "2")
 
 
+@pytest.mark.parametrize("tag", [None, "1"])
+def test_of_what_was_cut_off_only_a_run_that_trained_on_goes_on_with_more_epochs(project, tag):
+    short, long = (project.context(project.settings(*NONE, f"trainer.max_epochs={epochs}")) for epochs in (4, 6))
+    validate_each(project, short, {10: 0.1, 20: 0.2})
+    file = short.output_dir / "result.json"
+    left = read_result(file)
+    write_result(short.output_dir, replace(left, tags={} if tag is None else {"trainer.trained_on": tag}))
+    (short.output_dir / "checkpoints").mkdir()
+    (short.output_dir / "checkpoints/last.ckpt").touch()
+    validate_each(project, long, {30: 0.3})
+    record = read_result(file)
+    assert [point["step"] for point in record.history] == ([30] if tag is None else [10, 20, 30])
+    assert record.settings["trainer.trained_on"] == ("null" if tag is None else "1, 2")
+
+
 def validate_and_stop(project, context, error=KeyboardInterrupt):
     with open_recorder(context) as recorder:
         recorder.validated({"val/accuracy": 0.7}, step=10, epoch=0.5)

@@ -210,6 +210,23 @@ def test_what_depends_on_other_code_or_data_than_planned_is_shared_as_the_result
     assert application.take() == [(1, 0)]
 
 
+def test_what_was_begun_at_other_settings_is_shared_as_the_result_of_none(study, application):
+    def stop(config):
+        raise KeyboardInterrupt
+
+    changed = ("noise=0.5", "hydra.sweeper.allow_changes=true")
+    stopping = searchable(identify_code=lambda config: "first", identify_data=lambda config: "first")(stop)
+    with pytest.raises(KeyboardInterrupt):
+        study("one", task=stopping)
+    for _ in range(2):  # once more, at the settings of the last attempt
+        with pytest.raises(KeyboardInterrupt):
+            study("one", *changed, task=stopping)
+    [mixed] = [trial.params["x"] for trial in study("one", *changed) if trial.number == 0]
+    assert len(application.take()) == 2
+    study("two", "noise=0.5")
+    assert application.take() == [(mixed, 0)]
+
+
 def test_an_application_that_does_not_tell_its_code_shares_nothing(study, tmp_path):
     runs = []
     study("one", task=lambda config: runs.append(config.x) or 1.0)
