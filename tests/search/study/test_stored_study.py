@@ -17,6 +17,7 @@ from sentiment.search.study.address_file import write_study_address
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.stop import request_stop
+from sentiment.search.study.stored import claims, endings
 from sentiment.search.study.stored.endings import give_up_paused
 from sentiment.search.study.stored.store import TrialStore
 from sentiment.search.study.stored.study import StoredStudy
@@ -74,13 +75,19 @@ def test_who_has_its_own_total_does_not_wait_for_another_command_s(open_study):
     assert not large.is_served
 
 
+def pause_next(study):
+    """Claim a trial, and let it wait at its first rung."""
+    claimed, outcome = study.claim(), Outcome("paused", steps=1)
+    study.store.storage.set_trial_intermediate_value(claimed.trial_id, 0, 0.5)
+    study.store.write(claimed.trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
+    study.settle(claimed.trial_id, outcome)
+    return study.store.read(claimed.trial_id)
+
+
 def test_the_last_command_at_work_ends_what_is_paused_and_no_other(open_study):
     """To the others it may yet be of use."""
     one, other = (open_study(total=4, pruner=PromotionPruner()) for _ in range(2))
-    claimed, outcome = one.claim(), Outcome("paused", steps=1)
-    one.store.storage.set_trial_intermediate_value(claimed.trial_id, 0, 0.5)
-    one.store.write(claimed.trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
-    one.settle(claimed.trial_id, outcome)
+    pause_next(one)
     for study, given_up in ((one, []), (other, [0])):
         agenda = SimpleNamespace(follow=study.look, is_done=lambda trials: True)
         found = give_up_paused(study.store, study.search, agenda, is_over=True)
@@ -215,6 +222,39 @@ def test_a_claim_that_was_cut_off_is_run_again(open_study):
     study.store.study.ask()  # a power cut before the claim had its owner
     assert study.claim().number == 0
     assert study.claim().number == 1
+
+
+def cut_off(*arguments):
+    raise EOFError
+
+
+@pytest.fixture
+def two_commands(open_study):
+    """Two commands on a study of one trial, which the first one has paused."""
+    one, other = (open_study(total=1, pruner=PromotionPruner()) for _ in range(2))
+    return one, other, pause_next(one)
+
+
+def test_nobody_waits_for_a_paused_trial_that_another_command_promoted_when_it_died(two_commands, monkeypatch):
+    one, other, paused = two_commands
+    with monkeypatch.context() as patch:
+        patch.setattr(claims, "_note_claim", cut_off)
+        with pytest.raises(EOFError):
+            other.claim()
+    die(other)
+    assert one.claim().number == paused.number
+
+
+def test_nobody_waits_for_a_paused_trial_that_another_command_gave_up_when_it_died(two_commands, monkeypatch):
+    one, other, paused = two_commands
+    with monkeypatch.context() as patch:
+        patch.setattr(endings, "end", cut_off)
+        with pytest.raises(EOFError):
+            endings.give_up(other.store, other.search, paused, Outcome("pruned"))
+    die(other)
+    assert one.claim() is None
+    assert list_states(one) == ["pruned"]
+    assert one.is_served
 
 
 def test_a_result_that_was_kept_but_not_told_counts(open_study):

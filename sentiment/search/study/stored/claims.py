@@ -127,6 +127,7 @@ def _begin(store: TrialStore, search: Searched, step: Step) -> optuna.Trial | No
     elif step.trial is None:
         # By the study's own storage: it is the one given, or its cache, which has to know the trial.
         trial_id = get_storage(store.study).create_new_trial(get_study_id(store.study))
+        store.write(trial_id, OWNER_KEY, store.owner)
         return optuna.Trial(store.study, trial_id)
     else:
         trial_id = get_trial_id(step.trial)
@@ -135,13 +136,12 @@ def _begin(store: TrialStore, search: Searched, step: Step) -> optuna.Trial | No
         pruner = search.pruner
         target = pruner.find_target(count_steps(step.trial)) if isinstance(pruner, Scheduler) else NO_RUNG
         store.write(trial_id, TARGET_KEY, target)
-    return optuna.Trial(store.study, trial_id) if store.set_state(trial_id, TrialState.RUNNING) else None
+    return optuna.Trial(store.study, trial_id) if store.take(trial_id) else None
 
 
 def _note_claim(store: TrialStore, search: Searched, trial_id: int) -> None:
-    """Write whose the trial is now, and how far it is to run."""
+    """Write what the trial, which is this command's now, has to know, and how far it is to run."""
     stored = store.read(trial_id)
-    store.write(trial_id, OWNER_KEY, store.owner)
     if search.options.limit.seconds is not None:  # a command killed before its next heartbeat has cost time too
         store.write_lease(store.lease.record())
     if store.commit is not None:

@@ -156,7 +156,7 @@ def give_up_paused(store: TrialStore, search: Searched, agenda: Agenda, *, is_ov
 def give_up(store: TrialStore, search: Searched, trial: FrozenTrial, outcome: Outcome) -> None:
     """End a trial that waits."""
     trial_id = get_trial_id(trial)
-    store.set_state(trial_id, TrialState.RUNNING)
+    store.take(trial_id)
     store.write(trial_id, OUTCOME_KEY.format(repeat=0), outcome.to_json())
     end(store, search, trial, outcome)
 

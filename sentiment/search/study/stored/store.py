@@ -102,6 +102,16 @@ class TrialStore:
         """Let a trial run or wait; return whether this command has changed it: another may have let it run."""
         return self.storage.set_trial_state_values(trial_id, state)
 
+    def take(self, trial_id: int) -> bool:
+        """Let a trial that waits run as this command's, under the lock; return whether it did wait.
+
+        Its owner comes first: another command, which paused it, would not take it for dead if this one died in between.
+        """
+        if self.read(trial_id).state != TrialState.WAITING:
+            return False
+        self.write(trial_id, OWNER_KEY, self.owner)
+        return self.set_state(trial_id, TrialState.RUNNING)
+
     def read_attributes(self) -> dict[str, Any]:
         """Return the system attributes of the study."""
         return self.storage.get_study_system_attrs(get_study_id(self.study))
@@ -133,7 +143,7 @@ class TrialStore:
     def is_dead(self, trial: FrozenTrial) -> bool:
         """Return whether nobody works on a running trial.
 
-        Claims write the owner under the lock, so a trial without one belongs to a claim that was cut off.
+        Claims write the owner under the lock, so a new trial without one belongs to a claim that was cut off.
         """
         owner = trial.system_attrs.get(OWNER_KEY)
         if owner == self.owner:
