@@ -210,8 +210,13 @@ class JobPlanner:
         return digest_json([IDENTITY_VERSION, settings, data, code])
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
-        """Look for a complete job that had the same settings, seed and data."""
-        if job.identity is None:
+        """Look for a complete job that had the same settings, seed and data.
+
+        A job that has begun goes on itself: its folder has its record, which nobody else would close, and what it goes
+        on from.
+        """
+        begun = read_repeats(self._study.store.read(job.address.trial_id), ATTEMPT_KEY)
+        if job.identity is None or job.address.repeat in begun:
             return None
         for one in self._changes.take(trials):
             if one.state.is_finished():

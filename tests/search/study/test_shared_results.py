@@ -227,6 +227,22 @@ def test_what_was_begun_at_other_settings_is_shared_as_the_result_of_none(study,
     assert application.take() == [(mixed, 0)]
 
 
+def test_a_job_that_has_begun_goes_on_from_what_it_left(study, application, tmp_path):
+    def stop(config):
+        (current_trial().folder / "checkpoint").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study("two", task=searchable(identify_code=lambda config: "first", identify_data=lambda config: "first")(stop))
+    study("one")
+    application.take()
+    begun, other = by_number(study("two"))
+    assert application.take() == [(begun.params["x"], 0)]
+    assert "adopted_from" not in begun.user_attrs
+    assert "adopted_from" in other.user_attrs
+    assert (tmp_path / "multirun/two/0/checkpoint").exists()
+
+
 def test_an_application_that_does_not_tell_its_code_shares_nothing(study, tmp_path):
     runs = []
     study("one", task=lambda config: runs.append(config.x) or 1.0)
