@@ -188,10 +188,13 @@ class Controller:
         return self._planner.plan(active, repeat)
 
     def _end_job(self, finished: Finished) -> FrozenTrial | None:
+        address = finished.job.address
+        trial_id = self._active[address.number].trial_id
+        kept = self._study.read_outcomes(trial_id).get(address.repeat)
         if finished.outcome.state == "failed":  # perhaps between keeping its outcome and handing it over
-            address = finished.job.address
-            kept = self._study.read_outcomes(self._active[address.number].trial_id).get(address.repeat)
             finished = Finished(finished.job, kept or finished.outcome)
+        elif kept is None:  # it could not
+            self._study.keep_outcome(trial_id, address.repeat, finished.outcome)
         self._patience.forget(finished.job.number)
         reason = self._hung.pop(finished.job.number, None)
         if reason is not None and finished.outcome.kind == "worker_died":
@@ -199,8 +202,7 @@ class Controller:
         for observer in self._observers:
             observer.job_ended(finished)
         with uninterrupted():
-            trial = self._study.store.read(self._active[finished.job.address.number].trial_id)
-            self._planner.keep(finished.job, trial, finished.outcome)
+            self._planner.keep(finished.job, self._study.store.read(trial_id), finished.outcome)
             return self._take(finished.job, finished.outcome)
 
     def _take(self, job: Job, outcome: Outcome) -> FrozenTrial | None:

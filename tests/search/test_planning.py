@@ -11,8 +11,10 @@ from optuna.trial import TrialState
 
 from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.storage.address import StorageError
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
+from sentiment.search.study.trial import StoredTrial
 from tests.search.conftest import TOY_DIR
 
 
@@ -146,6 +148,20 @@ def test_the_bound_of_repeats_is_optimised_where_people_say_so(sweep):
     bound = ["hydra.sweeper.repeats=3", "hydra.sweeper.repeat_value=bound", "hydra.sweeper.n_trials=1"]
     study = sweep(*ONE_POINT, *bound, task=Counting())
     assert study.best_value == pytest.approx(4 + (1 / 3) ** 0.5)  # minimised: the mean plus its standard error
+
+
+def test_an_outcome_that_its_job_could_not_write_is_written_by_the_command(sweep, study_dir, monkeypatch):
+    write = StoredTrial.write_outcome
+
+    def write_but_the_last(trial, outcome):
+        if trial.repeat == 2:
+            raise StorageError("locked for a moment")
+        write(trial, outcome)
+
+    monkeypatch.setattr(StoredTrial, "write_outcome", write_but_the_last)
+    sweep(*ONE_POINT, "hydra.sweeper.repeats=3", "hydra.sweeper.n_trials=1", task=Counting())
+    [trial] = read_study(None, study_dir).trials
+    assert (trial.values, trial.means) == ((4.0,), ()), "of all three, and no bound"
 
 
 def test_a_trial_goes_on_after_the_repeats_that_were_finished(sweep):

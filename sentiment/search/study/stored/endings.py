@@ -18,7 +18,7 @@ from sentiment.search.study.scheduler import Scheduler
 from sentiment.search.study.searched import Searched
 from sentiment.search.study.stored.conclusion import conclude
 from sentiment.search.study.stored.store import TrialStore
-from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, finish_repeat
+from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, finish_repeat, read_seconds
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,15 @@ def end(store: TrialStore, search: Searched, trial: FrozenTrial, outcome: Outcom
         store.study.tell(trial.number, list(concluded.values))
     else:
         store.study.tell(trial.number, state=concluded.state)
+
+
+def keep_outcome(store: TrialStore, trial_id: int, repeat: int, outcome: Outcome) -> None:
+    """Keep how a job ended that could not write it itself, with the time that it ran as its heartbeats told it."""
+    with store.lock():
+        stored = store.read(trial_id)
+        if not stored.state.is_finished() and stored.system_attrs.get(OWNER_KEY) == store.owner:
+            kept = replace(outcome, seconds=read_seconds(stored, repeat))
+            store.write(trial_id, OUTCOME_KEY.format(repeat=repeat), kept.to_json())
 
 
 def settle(store: TrialStore, search: Searched, trial_id: int, outcome: Outcome) -> bool:

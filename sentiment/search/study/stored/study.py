@@ -21,7 +21,7 @@ from sentiment.search.study.population import find_origin
 from sentiment.search.study.searched import GrowingSearch, Searched
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored.claims import ClaimedTrial, claim
-from sentiment.search.study.stored.endings import give_up_paused, release, settle
+from sentiment.search.study.stored.endings import give_up_paused, keep_outcome, release, settle
 from sentiment.search.study.stored.joining import describe_growth, join
 from sentiment.search.study.stored.store import TrialStore, list_commands
 from sentiment.search.study.trial import OVER, PROGRESS_KEY, STOP_KEY, TrialAddress, read_folder, read_seconds
@@ -109,6 +109,10 @@ class StoredStudy:
     def claim(self) -> ClaimedTrial | None:
         """Take the next trial; None where there is nothing to do now."""
         return claim(self.store, self.search, self._agenda)
+
+    def keep_outcome(self, trial_id: int, repeat: int, outcome: Outcome) -> None:
+        """Keep how a job ended that could not write it itself."""
+        keep_outcome(self.store, trial_id, repeat, outcome)
 
     def settle(self, trial_id: int, outcome: Outcome) -> bool:
         """Tell the study how a trial ended; return whether that counts: another command may have taken it over."""
