@@ -110,6 +110,7 @@ class Controller:
                     break
                 elif self._study.store.is_to_stop:
                     log.info("Stopped on request; the same command goes on.")
+                    self._require_result(is_stopped=True)
                     return
                 else:
                     time.sleep(POLL_SECONDS)  # other processes run the last trials; one may die yet
@@ -340,9 +341,11 @@ class Controller:
     def _write_failure(self, trial: FrozenTrial) -> str:
         return f"trial {trial.number}: {format_failure(trial, self._study.search.study_dir)}"
 
-    def _require_result(self) -> None:
+    def _require_result(self, *, is_stopped: bool = False) -> None:
         counts: Mapping[str, int] = self._study.count()
         missing = [self._write_failure(trial) for trial in self._study.list_failed()]
+        if is_stopped and not missing:
+            return  # one may yet finish
         budget = self._study.describe_budget()
         if counts["complete"] == 0:
             if counts["running"] and not (missing or self._failures):

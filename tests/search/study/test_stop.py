@@ -62,6 +62,20 @@ def test_a_study_that_is_stopped_before_a_trial_keeps_the_limits_has_not_failed(
         sweep(*options, task=run)
 
 
+def test_a_study_that_is_stopped_tells_which_trials_have_failed(sweep, study_dir):
+    def run(config):
+        if current_trial().number == 0:
+            raise ValueError("a bad row")
+        request_stop(study_dir)
+        return 1.0
+
+    options = ("x=interval(0,1)", "hydra.sweeper.n_trials=4", "hydra.sweeper.max_failure_rate=1")
+    with pytest.raises(StudyEndedError, match=r"1 of 2 trials of the study .* no result:\n  trial 0: .*a bad row"):
+        sweep(*options, task=run)
+    study = sweep(*options, task=lambda config: 1.0)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, *[TrialState.COMPLETE] * 4]
+
+
 def test_a_trial_ends_as_pruned_at_its_next_report(sweep, study_dir, caplog):
     caplog.set_level("INFO", "sentiment.search.progress")
 
