@@ -24,7 +24,7 @@ from sentiment.search.controller import Controller
 from sentiment.search.frozen import freeze
 from sentiment.search.options import StudyOptions, is_population
 from sentiment.search.planning import JobPlanner, require_same_data, warn_of_changed_code
-from sentiment.search.progress import ApplicationObserver, EventLines, Observer
+from sentiment.search.progress import WORKERS_DIR, ApplicationObserver, EventLines, Observer
 from sentiment.search.search import Search
 from sentiment.search.space.hub import require_named_by_a_person
 from sentiment.search.storage.address import storage_errors
@@ -186,4 +186,4 @@ def build_executor(search: Search, runner: JobRunner) -> Executor:
     from sentiment.search.workers.processes import WorkerProcesses
 
     slots = take_slots(options, devices, options.n_jobs)
-    return WorkerProcesses(runner, slots, search.study_dir / "workers", fresh_processes=options.fresh_processes)
+    return WorkerProcesses(runner, slots, search.study_dir / WORKERS_DIR, fresh_processes=options.fresh_processes)

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 SHARE = 0.05
 """Share of the time that telling or drawing a study may take: it looks at all trials, and they may be thousands."""
 
+WORKERS_DIR = "workers"
+"""Folder of a study in which its worker processes have their logs."""
+
 RESULTS_FILE = "optimization_results.yaml"
 """The file of the stock plugin, written whenever there is a better trial, so that an aborted study has one."""
 
@@ -282,12 +285,13 @@ def format_ending(trial: FrozenTrial, state: StudyState) -> str:
 
 
 def format_failure(trial: FrozenTrial, study_dir: Path) -> str:
-    """Return why a trial failed, and where its last job has its log."""
+    """Return why a trial failed, and where its last job has its log, or its worker one if the job had not begun."""
     line: str = trial.user_attrs.get("failure.reason", "unknown reason")
     attempts = read_repeats(trial, ATTEMPT_KEY)
-    if attempts and (log_file := attempts[max(attempts)]["log"]):
-        line += f" (log: {os.path.normpath(study_dir / log_file)})"
-    return line
+    log_file = attempts[max(attempts)]["log"] if attempts else None
+    if log_file is None and trial.user_attrs.get("failure.kind") == "worker_died":
+        log_file = WORKERS_DIR if (study_dir / WORKERS_DIR).exists() else None  # a launcher keeps its own
+    return line if log_file is None else f"{line} (log: {os.path.normpath(study_dir / log_file)})"
 
 
 def format_result(trial: FrozenTrial, state: StudyState) -> str:

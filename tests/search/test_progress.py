@@ -13,7 +13,15 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState, create_trial
 
 from sentiment.search.plugin.sweeper import StudyEndedError
-from sentiment.search.progress import RESULTS_FILE, EventLines, RunningJob, StudyState, write_results
+from sentiment.search.progress import (
+    RESULTS_FILE,
+    WORKERS_DIR,
+    EventLines,
+    RunningJob,
+    StudyState,
+    format_failure,
+    write_results,
+)
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.rungs import VALUES_KEY
 
@@ -52,6 +60,15 @@ def test_a_study_without_a_result_writes_none(sweep, study_dir):
     with pytest.raises(StudyEndedError):
         sweep("x=interval(0,1)", "hydra.sweeper.n_trials=1", task=fail)
     assert not (study_dir / RESULTS_FILE).exists()
+
+
+def test_a_worker_that_died_before_its_job_began_has_left_its_own_log(study_dir):
+    trial = create_trial(
+        state=TrialState.FAIL, user_attrs={"failure.kind": "worker_died", "failure.reason": "it was killed"}
+    )
+    assert format_failure(trial, study_dir) == "it was killed"
+    (study_dir / WORKERS_DIR).mkdir(parents=True)
+    assert format_failure(trial, study_dir) == f"it was killed (log: {study_dir}/workers)"
 
 
 def test_results_are_replaced_whole(sweep, study_dir, monkeypatch):

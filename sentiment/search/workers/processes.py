@@ -27,7 +27,7 @@ from hydra.core.singleton import Singleton
 
 from sentiment.scratch import Scratch
 from sentiment.search.application import application_of
-from sentiment.search.study.outcome import Outcome
+from sentiment.search.study.outcome import Outcome, failed
 from sentiment.search.workers.job import Finished, Job, JobRunner
 from sentiment.search.workers.slots import Slot
 
@@ -96,11 +96,8 @@ class WorkerProcesses:
     def __init__(self, runner: JobRunner, slots: list[Slot], log_dir: Path, *, fresh_processes: bool = False) -> None:
         self.capacity = len(slots)
         self._slots = slots
-        # In a file: a pipe would fill up and make this process wait until the worker has booted. By value: tasks
-        # usually live in `__main__`.
-        self._work = Scratch()
-        self._work_file = self._work.folder / "work.pickle"
-        self._work_file.write_bytes(cloudpickle.dumps((runner, Singleton.get_state())))
+        self._content = cloudpickle.dumps((runner, Singleton.get_state()))  # by value: tasks usually are in `__main__`
+        self._write_work()
         self._log_dir = log_dir
         self._preload = application_of(runner.task).preload
         self._fresh = fresh_processes
@@ -118,9 +115,17 @@ class WorkerProcesses:
         worker = self._workers.get(slot.index)
         if worker is None or not worker.is_alive:
             self._log_dir.mkdir(parents=True, exist_ok=True)
+            if not self._work_file.exists():  # a cleaner of old temporary files took it for forgotten
+                self._write_work()
             worker = Worker(slot, self._work_file, self._log_dir / f"worker-{slot.index}.log", self._preload)
             self._workers[slot.index] = worker
         worker.start(job)
+
+    def _write_work(self) -> None:
+        """Write what workers run to a file: a pipe would fill up, and this process wait until the worker has booted."""
+        self._work = Scratch()
+        self._work_file = self._work.folder / "work.pickle"
+        self._work_file.write_bytes(self._content)
 
     def wait(self, timeout_seconds: float) -> list[Finished]:
         """Return the jobs that ended."""
@@ -226,14 +231,20 @@ def serve(connection: Connection, work_file: str, environment: dict[str, str], l
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # likewise when the terminal is closed
     signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE_SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    runner: JobRunner
-    runner, singletons = cloudpickle.loads(Path(work_file).read_bytes())
-    Singleton.set_state(singletons)
+    runner: JobRunner | None = None
     while True:
         try:
-            job: Job = cloudpickle.loads(connection.recv_bytes())
+            content = connection.recv_bytes()
         except EOFError:
             return
+        try:
+            if runner is None:
+                runner, singletons = cloudpickle.loads(Path(work_file).read_bytes())
+                Singleton.set_state(singletons)
+            job: Job = cloudpickle.loads(content)
+        except Exception as error:  # what it imports was edited since the study began: it is told as any failure is
+            connection.send(failed(error))
+            continue
         connection.send(runner.run(job))
 
 
@@ -265,4 +276,4 @@ def _explain_death(exit_code: int | None) -> str:
         name = signal.Signals(-exit_code).name
         hint = "; the system kills like this when memory runs out" if name == "SIGKILL" else ""
         return f"the worker process was killed by {name}{hint}"
-    return f"the worker process ended with exit code {exit_code} in mid-job"
+    return f"the worker process ended with exit code {exit_code}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from multiprocessing import forkserver
 from pathlib import Path
@@ -65,6 +66,39 @@ def test_a_worker_that_was_asked_to_end_takes_no_other_job(tmp_path):
     workers._workers[0] = worker
     workers.end(job)
     assert not worker.is_alive
+
+
+@pytest.fixture
+def workers(tmp_path):
+    workers = WorkerProcesses(make_runner(), [Slot(0, None, 1)], tmp_path / "workers")
+    yield workers
+    workers.stop()
+
+
+def finish(workers, job):
+    workers.submit(job)
+    while not (finished := workers.wait(10.0)):
+        pass
+    return finished[0].outcome
+
+
+class Unreadable:
+    """What cannot be unpickled, as where its module was edited since."""
+
+    def __reduce__(self):
+        return (exec, ("def",))
+
+
+def test_a_job_that_its_worker_cannot_read_fails_for_the_reason_and_the_next_one_runs(workers):
+    outcome = finish(workers, Job(0, (), Unreadable(), None))
+    assert (outcome.state, outcome.kind) == ("failed", "exception")
+    assert outcome.reason.startswith("SyntaxError: ")
+    assert finish(workers, Job(1, (), None, None)).state == "complete"
+
+
+def test_a_worker_starts_though_a_cleaner_has_removed_what_it_runs(workers):
+    shutil.rmtree(workers._work.folder)
+    assert finish(workers, Job(0, (), None, None)).state == "complete"
 
 
 def test_what_jobs_import_is_imported_once_for_all_workers(tmp_path):
