@@ -66,7 +66,7 @@ class Lease:
         self.lease_id = lease_id
         self._lock = lock
         self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._since = time.time()
+        self._since, self._since_monotonic = time.time(), time.monotonic()
         self._pid = os.getpid()
         self._beats = 0
         self.is_ending = False
@@ -104,6 +104,8 @@ class Lease:
             "started": self._started,
             "since": self._since,
             "until": time.time(),
+            # Neither a clock that is set back nor one that stands while the machine sleeps takes any of it away.
+            "seconds": max(time.time() - self._since, time.monotonic() - self._since_monotonic),
             "beat": self._beats,
             **({"ending": True} if self.is_ending else {}),
         }

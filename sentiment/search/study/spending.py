@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import math
 import statistics
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -49,15 +48,12 @@ class Meter:
         self._is_any_promoted = False
         self._lengths: list[float] = []  # in order
 
-    def measure(
-        self, trials: Sequence[FrozenTrial], commands: Iterable[Mapping[str, Any]], own: str | None = None
-    ) -> Spending:
+    def measure(self, trials: Sequence[FrozenTrial], commands: Iterable[Mapping[str, Any]]) -> Spending:
         """Measure what a study has cost.
 
         Args:
             trials: All its trials.
             commands: The lease records of all commands that ever worked on it.
-            own: The lease of this process, whose time runs on.
         """
         for trial in self._changes.take(trials):
             if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
@@ -82,7 +78,7 @@ class Meter:
         jobs = self._jobs + sum(share * count for share, _, count in ended)
         spent = self._epochs + sum(share * size * count for share, size, count in ended)
         return Spending(
-            seconds=_unite(commands, own),
+            seconds=_unite(commands),
             full_trials=jobs + sum(done.values()),
             epochs=spent + sum((done[one] - unused[one]) * size for one, size in sizes.items()),
             committed_trials=jobs + sum(committed.values()),
@@ -220,13 +216,12 @@ def _inherit(trial: FrozenTrial, steps_per_job: float = 0.0) -> float:
     return inherited / whole if inherited and whole else 0.0
 
 
-def _unite(commands: Iterable[Mapping[str, Any]], own: str | None) -> float:
+def _unite(commands: Iterable[Mapping[str, Any]]) -> float:
     """Return for how long at least one command was at work."""
-    now = time.time()
     spans = sorted(
-        (record["since"], now if record["id"] == own else record["until"])
+        (record["since"], record["since"] + record["seconds"] if "seconds" in record else record["until"])
         for record in commands
-        if "until" in record  # an earlier version did not write it
+        if "until" in record  # the first versions wrote neither, later ones no seconds
     )
     total, end = 0.0, -math.inf
     for start, until in spans:

@@ -21,6 +21,7 @@ from sentiment.search.budget import DEFAULT_TRIALS, UNLIMITED, Budget, Spending,
 from sentiment.search.engine import open_end
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.storage.lease import Lease
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
@@ -322,6 +323,20 @@ def test_what_may_begin():
     assert Budget(epochs=28).count_starts(used, 1) == 2
     assert Budget(epochs=28, full_trials=6).count_starts(used, 1) == 1
     assert Budget(epochs=28).count_starts(NOTHING, 1) == 1, "one tells how many epochs there are"
+
+
+def test_a_clock_that_is_set_back_takes_no_time_from_what_is_used(monkeypatch):
+    wall, monotonic = [10_000.0], [50.0]
+    monkeypatch.setattr("sentiment.search.storage.lease.time.time", lambda: wall[0])
+    monkeypatch.setattr("sentiment.search.storage.lease.time.monotonic", lambda: monotonic[0])
+    with Lease.take("controller") as lease:
+        wall[0] -= 3600
+        monotonic[0] += 1800
+        record = lease.record()
+        assert Meter(1).measure([], [record]).seconds == 1800
+        assert record["until"] == wall[0], "others see when it was heard of"
+        wall[0] += 36_000  # the machine slept, and the other clock stood
+        assert Meter(1).measure([], [lease.record()]).seconds == 32_400
 
 
 def test_time_runs_while_any_command_works():

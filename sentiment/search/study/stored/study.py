@@ -23,7 +23,7 @@ from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored.claims import ClaimedTrial, claim
 from sentiment.search.study.stored.endings import give_up_paused, keep_outcome, release, settle
 from sentiment.search.study.stored.joining import describe_growth, join
-from sentiment.search.study.stored.store import TrialStore, list_commands
+from sentiment.search.study.stored.store import CONTROLLER_KEY, TrialStore, list_commands
 from sentiment.search.study.trial import OVER, PROGRESS_KEY, STOP_KEY, TrialAddress, read_folder, read_seconds
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,8 @@ class StoredStudy:
     def spent(self, trials: Sequence[FrozenTrial] | None = None) -> Spending:
         """Measure what the study has cost so far."""
         known = self.trials() if trials is None else trials
-        return self._meter.measure(known, list_commands(self.store.read_attributes()), own=self.store.owner)
+        own = {CONTROLLER_KEY.format(id=self.store.owner): self.store.lease.record()}  # its time runs on
+        return self._meter.measure(known, list_commands(self.store.read_attributes() | own))
 
     def seconds_left(self) -> float | None:
         """Return the wall time that is left of the budget; None where it has none."""
