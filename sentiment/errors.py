@@ -31,7 +31,7 @@ class SentimentError(Exception):
     def __init__(self, problem: str = "", remedy: str = "") -> None:
         if not remedy:  # a message that has both in one text
             problem, _, remedy = problem.partition(ARROW)
-        super().__init__(problem, remedy)  # pickle makes it again from these
+        super().__init__(*((problem, remedy) if remedy else (problem,)))  # pickle makes it again from these
         self.problem, self.remedy = problem, remedy
 
     def __str__(self) -> str:
