@@ -266,7 +266,8 @@ def explaining(
     try:
         yield
     except causes as error:
-        raise kind(f"{problem}: {mask_passwords(str(error))}", remedy) from error
+        told = " ".join(mask_passwords(str(error)).split())  # some libraries write several lines
+        raise kind(f"{problem}: {told}", remedy) from error
 
 
 def _find_kind(error: Exception) -> FailureKind:

@@ -55,6 +55,12 @@ class Application:
     preload: Sequence[str] = ()
     checked: set[tuple[str, ...]] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        """Let None stand for telling nothing, as in the other fields."""
+        for name in ("identify_data", "identify_code"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, tell_nothing)
+
     def __call__(self, task: Task) -> Task:
         """Tell the engine of a task function's configurations."""
         task.application = self  # type: ignore[attr-defined]

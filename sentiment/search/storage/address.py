@@ -59,14 +59,10 @@ class StorageError(SentimentError):
     """The study's storage cannot be opened, read, written or locked."""
 
 
-class LockHeldError(StorageError):
-    """Another worker holds a lock for longer than one waits for it."""
-
-    def __init__(self, locked: str, timeout_seconds: float, holder: str) -> None:
-        super().__init__(
-            f"Waited {timeout_seconds:g} s for {locked}, which another worker of this study holds.\n"
-            f"  -> it is held for milliseconds as a rule, so look for {holder}, and end it"
-        )
+def explain_held_lock(locked: str, timeout_seconds: float, holder: str) -> StorageError:
+    """Return the error of a lock that another worker holds for longer than one waits for it."""
+    problem = f"Waited {timeout_seconds:g} s for {locked}, which another worker of this study holds."
+    return StorageError(problem, f"it is held for milliseconds as a rule, so look for {holder}, and end it")
 
 
 WAITING = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sentiment.search.storage.address import Address, LockHeldError, storage_errors
+from sentiment.search.storage.address import Address, explain_held_lock, storage_errors
 
 POLL_SECONDS = 0.005
 
@@ -50,7 +50,7 @@ def _hold_file_lock(path: Path, purpose: str, timeout_seconds: float) -> Iterato
             lock.acquire(timeout=timeout_seconds, poll_interval=POLL_SECONDS)
         except Timeout as error:
             holder = f"a stopped or stalled process; `fuser {lock_path}` names it"
-            raise LockHeldError(str(lock_path), timeout_seconds, holder) from error
+            raise explain_held_lock(str(lock_path), timeout_seconds, holder) from error
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 
 from sentiment.errors import explaining
-from sentiment.search.storage.address import Address, LockHeldError, StorageError, storage_errors
+from sentiment.search.storage.address import Address, StorageError, explain_held_lock, storage_errors
 
 LIBPQ_OPTIONS: dict[str, Any] = {
     # Lets the server notice within a minute that a holder's machine is gone, and release its locks.
@@ -68,14 +68,14 @@ def _take(address: Address, identity: dict[str, object], timeout_seconds: float)
                 # Whether it holds the lock is not known; ending the session makes sure that it does not.
                 _end_session(connection)
                 if _is_lock_timeout(error):
-                    raise LockHeldError(str(address), timeout_seconds, holder) from error
+                    raise explain_held_lock(str(address), timeout_seconds, holder) from error
                 # A kept connection does not survive a restart of the server; a new one may.
                 if is_last_attempt or not (isinstance(error, DBAPIError) and error.connection_invalidated):
                     raise
                 continue
             if not taken:
                 connection.close()
-                raise LockHeldError(str(address), timeout_seconds, holder)
+                raise explain_held_lock(str(address), timeout_seconds, holder)
             return connection
     raise AssertionError("the last attempt returns or raises")
 
