@@ -328,12 +328,16 @@ def find_idle_pruners(composed: DictConfig, typed: Collection[str], points: Sequ
         epochs, parts = (OmegaConf.select(point, f"trainer.{key}") for key in ("max_epochs", "validations_per_epoch"))
         if not (isinstance(epochs, int) and isinstance(parts, int)):
             return []  # which is told as a fault of its own
-        ends.append(epochs * parts - (parts if pauses else 1))  # a pause comes where an epoch ends, but the last one
+        # A pause comes where an epoch ends, but the last one; others look after as many validations as they were told
+        # to spare, and at the last one nothing is left to save.
+        ends.append(epochs * parts - (parts if pauses else 2))
+    if not ends or max(ends) <= 0:  # a try of one epoch: nothing can be saved, whatever the key says
+        return []
     faults = []
     for key in set(typed).intersection(FIRST_LOOKS):
         first = OmegaConf.select(composed, key)
-        if ends and isinstance(first, int) and first > max(ends):
-            problem = f"is {first}, and a pruner can save something after {max(ends)} validations at the latest"
+        if isinstance(first, int) and first > max(ends):
+            problem = f"is {first}, and above {max(ends)} no training here is ended before its last validation"
             remedy = "lower it, raise trainer.max_epochs, or let all run to their ends: hydra/sweeper/pruner=none"
             faults.append(Fault(key, problem, remedy))
     return faults

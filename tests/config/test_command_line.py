@@ -605,7 +605,7 @@ IDLE = "hydra.sweeper.pruner"
 
 @pytest.mark.parametrize(
     ("pruner", "key", "latest"),
-    [("promotion", "min_resource", 6), ("population", "interval", 6), ("median", "n_warmup_steps", 7)],
+    [("promotion", "min_resource", 6), ("population", "interval", 6), ("median", "n_warmup_steps", 6)],
 )
 def test_a_pruner_that_could_look_at_no_trial_before_its_end_is_refused(pruner, key, latest):
     """Of 4 epochs with 2 validations each; a pause comes at the end of an epoch."""
@@ -614,7 +614,7 @@ def test_a_pruner_that_could_look_at_no_trial_before_its_end_is_refused(pruner, 
     assert find_faults(*command, f"{IDLE}.{key}={latest}", searches=SEARCHES) == {}
     found = find_faults(*command, f"{IDLE}.{key}={latest + 1}", searches=SEARCHES)
     assert found[f"{IDLE}.{key}"][0] == (
-        f"is {latest + 1}, and a pruner can save something after {latest} validations at the latest"
+        f"is {latest + 1}, and above {latest} no training here is ended before its last validation"
     )
 
 
@@ -626,6 +626,7 @@ def test_a_pruner_that_could_look_at_no_trial_before_its_end_is_refused(pruner, 
         ["trainer.max_epochs=range(1,9)", "hydra.sweeper.constraints=['trainer.max_epochs < 9']",
          f"{IDLE}.min_resource=5"],
         ["trainer.max_epochs=1"],
+        ["trainer.max_epochs=1", f"{IDLE}.min_resource=1"],
         ["trainer.max_epochs=1,2"],
         ["hydra/sweeper/pruner=promotion_epoch", "trainer.max_epochs=1"],
         [f"{IDLE}.reduction_factor=4", "trainer.max_epochs=1"],
