@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import shutil
 import sys
 from collections import defaultdict
@@ -262,26 +263,50 @@ def test_a_part_of_an_extension_is_code_that_a_result_depends_on(monkeypatch, tm
         part.write_text(text)
         digests.append(identity.hash_code())
     assert digests[0] == digests[2] != digests[1]
+    (part.parent / ".#run.py").symlink_to("somebody@somewhere")  # Emacs has a buffer that is not saved
+    assert identity.hash_code() == digests[2], "hidden files are no code"
 
 
-def test_a_process_has_the_code_that_it_has_imported(monkeypatch, tmp_path, request):
+@pytest.fixture
+def part(monkeypatch, tmp_path):
+    """A file of code that this process has not looked at."""
     monkeypatch.setattr(identity, "PROJECT_DIR", tmp_path)
     monkeypatch.setattr(identity, "_seen", defaultdict(set))
-    request.addfinalizer(identity._digest_imported.cache_clear)
     identity._digest_imported.cache_clear()
     part = tmp_path / "sentiment" / "models" / "layers.py"
     part.parent.mkdir(parents=True)
     part.write_text("SCALE = 1")
+    yield part
+    identity._digest_imported.cache_clear()
+
+
+def test_a_process_has_the_code_that_it_has_imported(monkeypatch, part):
     first = identity.digest_code()
     part.write_text("SCALE = 2")
     assert identity.digest_code() == first, "an edit changes nothing of what is imported"
-    digests = [first]
-    for name, text in [("more", "SCALE = 2"), ("further", "SCALE = 1")]:
-        part.write_text(text)
-        monkeypatch.setitem(sys.modules, f"sentiment.models.{name}", ModuleType(name))
-        assert identity.digest_code() not in digests, "what is imported is of before and after the edit"
-        digests.append(identity.digest_code())
-        assert identity.digest_code() == digests[-1]
+    monkeypatch.setitem(sys.modules, "sentiment.models.more", ModuleType("more"))
+    mixed = identity.digest_code()
+    assert mixed not in (first, identity.hash_code()), "what is imported is of before and after the edit"
+    part.write_text("SCALE = 1")
+    monkeypatch.setitem(sys.modules, "sentiment.models.further", ModuleType("further"))
+    assert identity.digest_code() == mixed
+
+
+def test_processes_that_are_forked_from_one_have_the_same_code_after_the_same_edit(monkeypatch, part):
+    identity.digest_code()
+    part.write_text("SCALE = 2")
+    monkeypatch.setitem(sys.modules, "sentiment.models.more", ModuleType("more"))
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        one, other = (pool.apply(identity.digest_code) for _ in range(2))
+    assert one == other != identity.hash_code()
+
+
+def test_code_that_cannot_be_read_is_nobodys(monkeypatch, part, caplog):
+    first = identity.digest_code()
+    (part.parent / "gone.py").symlink_to("nowhere")
+    monkeypatch.setitem(sys.modules, "sentiment.models.more", ModuleType("more"))
+    assert identity.digest_code() != first
+    assert "gone.py" in caplog.text
 
 
 def test_a_job_tells_what_code_learned_the_words_that_it_starts_from(monkeypatch, tmp_path):

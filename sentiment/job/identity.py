@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 import uuid
 from collections import defaultdict
@@ -22,6 +23,8 @@ from sentiment.config.option import OPTIONS
 from sentiment.config.schema import DataSettings, Settings
 from sentiment.job.models import list_models, load_model
 from sentiment.json_file import digest_json
+
+log = logging.getLogger(__package__)
 
 CODE = ("data", "extensions", "models", "pretraining", "training")
 """Packages that a result depends on."""
@@ -49,10 +52,22 @@ def digest_code() -> str:
 
 @lru_cache(maxsize=1)
 def _digest_imported(imported: frozenset[str], own: frozenset[Path]) -> str:
-    """Look at the files again when more of them are imported; code of two looks that differ is no other process's."""
-    _seen[own].add(code := hash_code(own))
-    return code if len(_seen[own]) == 1 else uuid.uuid4().hex
+    """Look at the files again when more of them are imported.
 
+    Code of two looks that differ, or of one that fails, is that of this process and of those forked from it: they find
+    what they have cached, and nobody else takes it.
+    """
+    try:
+        _seen[own].add(hash_code(own))
+    except (OSError, UnicodeDecodeError) as error:  # a file is being written, or is gone
+        _seen[own].add(_NOBODY)
+        log.warning("The code cannot be read, so that no other study takes results of this process: %s", error)
+    seen = sorted(_seen[own])
+    return seen[0] if len(seen) == 1 else digest_json([_NOBODY, *seen])
+
+
+_NOBODY = uuid.uuid4().hex
+"""Stands for code that no later process can have."""
 
 _seen: defaultdict[frozenset[Path], set[str]] = defaultdict(set)
 """What the files were whenever this process had imported more of them, by those outside of the project's folders."""
@@ -63,7 +78,9 @@ def hash_code(own: Iterable[Path] = ()) -> str:
     from sentiment.tracking.environment import LIBRARIES
 
     folders = [PROJECT_DIR / "sentiment" / name for name in CODE]
-    files = {*own, *(file for folder in folders for file in folder.rglob("*.py"))}
+    found = [(file, file.relative_to(folder).parts) for folder in folders for file in folder.rglob("*.py")]
+    shown = {file for file, parts in found if not any(part.startswith(".") for part in parts)}  # else an editor's
+    files = {*own, *shown}
     content = [[str(file.name), file.read_text(encoding="utf-8")] for file in sorted(files)]
     versions = {name: metadata.version(name) for name in LIBRARIES}
     return digest_json([content, versions])

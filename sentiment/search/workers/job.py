@@ -210,7 +210,12 @@ class TrialTask:
             return returned
 
     def _tell_code(self, trial: RunningTrial, config: DictConfig) -> None:
-        trial.depends_on(code=application_of(self.task).identify_code(config))
+        try:
+            code = application_of(self.task).identify_code(config)
+        except Exception as error:  # what tells whose a result is must not decide whether there is one
+            log.warning("The job's code could not be identified, so that no other study takes its result: %r", error)
+            code = "unknown"
+        trial.depends_on(code=code)
 
     def _repeat(self, known: Outcome) -> Any:
         if known.state == "complete":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from sentiment.errors import SentimentError
+from sentiment.errors import RunPruned, SentimentError
 from sentiment.search import engine
 from sentiment.search.application import searchable
 from sentiment.search.study.current import current_trial
@@ -193,6 +193,26 @@ def test_what_other_code_than_planned_trained_is_shared_as_the_result_of_none(st
     for name, application.code in [("two", "first"), ("three", "second")]:
         study(name)
         assert len(application.take()) == 2
+
+
+def test_code_that_cannot_be_identified_replaces_no_outcome_which_is_shared_with_none(study, application, caplog):
+    def identify(config):
+        if (trial := current_trial()) is not None and (trial.folder / "note.txt").exists():
+            raise FileNotFoundError("run.py")
+        return "first"
+
+    def run(config):
+        value = application.task()(config)
+        if config.x == 2:
+            raise RunPruned("enough")
+        return value
+
+    trials = study("one", task=searchable(identify_code=identify, identify_data=lambda config: "first")(run))
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert "run.py" in caplog.text
+    application.take()
+    study("two")
+    assert application.take() == [(1, 0), (2, 0)]
 
 
 @pytest.mark.parametrize("told", [{"code": "second"}, {"data": "second"}])
