@@ -321,11 +321,19 @@ def test_a_job_tells_what_code_learned_the_words_that_it_starts_from(monkeypatch
     assert told == [["first"], ["first"]]
 
 
-def test_a_job_tells_what_model_it_has_started_from(tmp_path):
-    train(tmp_path, None, "trainer.max_epochs=1")
-    start, trial = (tmp_path / "0").rename(tmp_path / "start"), Trial()
-    train(tmp_path, trial, "trainer.max_epochs=1", f"trainer.init_from={start}")
-    assert len(trial.data) == 1
+def test_a_job_tells_what_models_it_has_read_and_reads_each_once(monkeypatch, tmp_path):
+    small, trial, read = ("trainer.max_epochs=1", "data.unlabelled_size=20"), Trial(), []
+    names = [str(tmp_path / name) for name in ("start", "teacher")]
+    for seed, name in enumerate(names):
+        train(tmp_path, None, *small, f"seed={seed}")
+        (tmp_path / "0").rename(name)
+    find = models._find_source
+    monkeypatch.setattr(models, "_find_source", lambda name, *others: read.append(name) or find(name, *others))
+    train(tmp_path, trial, *small, f"trainer.init_from={names[0]}", f"trainer.teachers=[{names[1]}]")
+    assert read == names
+    [data] = trial.data
+    settings = SimpleNamespace(tracking=SimpleNamespace(uri=None), trainer=SimpleNamespace(debug=None))
+    assert data.split(":")[-2:] == [identity._hash_named(name, settings) for name in names]
 
 
 def test_a_job_that_goes_on_from_what_a_study_that_is_gone_has_left_is_of_unknown_code(tmp_path):
@@ -383,7 +391,7 @@ def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_pat
     cut = Cut(settings.data.max_tokens, "head", 0.5)
     model = Predictor(build_module(settings, corpus).network, corpus.tokenizer, corpus.class_names, cut)
     monkeypatch.setattr(job, "load_model", lambda name, settings: model)
-    _, corpus, _, tags = job.read_inputs(settings, None)
+    _, corpus, _, tags, _ = job.read_inputs(settings, None)
     tags |= {WORDS_TAG: place_words(settings, corpus)[2].name} if tag == WORDS_TAG else {}
     assert tags.keys() == {FINGERPRINT_TAG, LESSONS_TAG, tag}
     record = ResultRecord(

@@ -7,7 +7,7 @@ import logging
 import sys
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
@@ -90,19 +90,20 @@ def identify_data(config: DictConfig) -> str:
     """Return the fingerprint of the data behind a composed configuration: changed data is never taken for the same."""
     from sentiment.config.reading import read_settings
 
-    return identify_read(read_settings(without_hydra(config), Path(config.hydra.runtime.cwd)))
+    settings = read_settings(without_hydra(config), Path(config.hydra.runtime.cwd))
+    return identify_read(settings, [_hash_named(name, settings) for _, name in list_models(settings)])
 
 
-def identify_read(settings: Settings) -> str:
-    """Return the same of a run's settings: the data, and the trained models that it starts from or asks."""
+def identify_read(settings: Settings, models: Sequence[str]) -> str:
+    """Return the same of a run's settings, and the digests of the trained models that it starts from or asks."""
     reads_unlabelled = settings.pretrain is not None or settings.trainer.teachers is not None
-    fingerprint = _fingerprint(settings.data.model_dump_json(), reads_unlabelled)
-    named = list_models(settings)
-    if not named:
-        return fingerprint
+    return ":".join([_fingerprint(settings.data.model_dump_json(), reads_unlabelled), *models])
+
+
+def _hash_named(name: str, settings: Settings) -> str:
     from sentiment.training.start import hash_model
 
-    return ":".join([fingerprint, *(hash_model(load_model(name, settings)) for _, name in named)])
+    return hash_model(load_model(name, settings))
 
 
 @lru_cache(maxsize=64)

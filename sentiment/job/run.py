@@ -14,7 +14,7 @@ from sentiment.config.schema import Settings
 from sentiment.credentials import name_server
 from sentiment.errors import RunPruned, refusing_exit
 from sentiment.job.identity import digest_code, identify_read
-from sentiment.job.models import list_models, load_model
+from sentiment.job.models import load_model
 from sentiment.job.reporter import watch_training
 from sentiment.search.study.current import RunningTrial, current_trial
 from sentiment.search.study.shared_results import IDENTITY_FILE
@@ -98,7 +98,7 @@ def _has_read_others(record: ResultRecord, settings: Settings) -> bool:
         return True
     if BEHIND_NAMES.keys().isdisjoint(record.tags):
         return False
-    _, corpus, _, tags = read_inputs(settings, current_trial())  # as a rule, all of it is in caches
+    _, corpus, _, tags, _ = read_inputs(settings, current_trial())  # as a rule, all of it is in caches
     tags |= {} if settings.pretrain is None else {WORDS_TAG: place_words(settings, corpus)[2].name}
     return any(record.tags.get(tag, text) != text for tag, text in tags.items())
 
@@ -121,7 +121,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
             (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
         if not recorder.goes_on:  # else the training might, from an attempt that is no part of what is recorded
             forget_attempts(run.output_dir)
-        start, corpus, answered, tags = read_inputs(settings, trial)
+        start, corpus, answered, tags, hashes = read_inputs(settings, trial)
         _say_once(logging.INFO, corpus.description)
         recorder.describe({"data.description": corpus.description, **tags})
         recorder.describe({"device": name_device(settings)})
@@ -129,8 +129,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
             recorder.describe({TRIAL_TAG: str(trial.number), REPEAT_TAG: str(trial.repeat)})
             if recorder.goes_on and trial.attempt == 1:  # from what a study that is gone has left there
                 trial.depends_on(code="unknown")
-            if list_models(settings):  # a name may stand for another model since the job was planned
-                trial.depends_on(data=identify_read(settings))
+            if hashes:  # a name may stand for another model since the job was planned
+                trial.depends_on(data=identify_read(settings, hashes))
         # The recorder first: the validation that ends a trial early is recorded too.
         reporter = recorder if trial is None else Reporters([recorder, watch_training(trial, settings, corpus)])
         origin = None if trial is None else trial.origin
@@ -153,8 +153,10 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
 
 def read_inputs(
     settings: Settings, trial: RunningTrial | None
-) -> tuple[Predictor | None, Corpus, Answered | None, dict[str, str]]:
-    """Return the model that a run starts from, its reviews, what its teachers answer, and the tags that tell them.
+) -> tuple[Predictor | None, Corpus, Answered | None, dict[str, str], list[str]]:
+    """Return the model that a run starts from, its reviews, what its teachers answer, and what tells them.
+
+    The latter are tags, and the digests of the models that it starts from or asks, in the order of `list_models`.
 
     Raises:
         SentimentError: Reviews or models are not there, or cannot be read.
@@ -175,17 +177,18 @@ def read_inputs(
             f"data.train_limit={limit}: there are {count} training reviews, and all are taken, as with null; yet it "
             "counts as another setting of the data, so that the same training runs again under each of them.",
         )
-    answered = None
+    answered, hashes = None, [] if start is None else [hash_model(start)]
     if trainer.teachers is not None:
         from sentiment.training.teachers import ask_teachers
 
         teachers = {name: load_model(name, settings) for name in trainer.teachers}
+        hashes += map(hash_model, teachers.values())
         answered = ask_teachers(settings, corpus, teachers, digest_code(), tell)
     corpus = limit_corpus(corpus, settings)
     tags = {FINGERPRINT_TAG: corpus.fingerprint}
-    tags |= {} if start is None else {START_TAG: hash_model(start)}
+    tags |= {} if start is None else {START_TAG: hashes[0]}
     tags |= {} if answered is None else {LESSONS_TAG: answered.lessons.fingerprint}
-    return start, corpus, answered, tags
+    return start, corpus, answered, tags, hashes
 
 
 def _tell_before(trial: RunningTrial | None, note: str) -> None:
