@@ -28,6 +28,7 @@ from sentiment.models.bundle import Predictor
 from sentiment.pretraining.run import place_words
 from sentiment.search.study.current import running
 from sentiment.tracking import runs
+from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import (
     FINGERPRINT_TAG,
@@ -469,6 +470,60 @@ def test_a_training_that_was_paused_is_no_part_of_one_of_more_epochs(tmp_path, e
     assert [step for step, _ in second.reported] == steps
     assert [point["epoch"] for point in record.history] == list(range(1, epochs + 1))
     assert "trainer.trained_on" not in record.tags
+
+
+@pytest.fixture
+def cut_off(monkeypatch, tmp_path):
+    """Train a single run that is cut off at the validation after so many epochs."""
+
+    def train_until(epoch, *overrides):
+        def cut(recorder, metrics, *, step, epoch):
+            if epoch == until:
+                raise KeyboardInterrupt
+            validated(recorder, metrics, step=step, epoch=epoch)
+
+        until, validated = epoch, FolderRecorder.validated
+        with monkeypatch.context() as patch:
+            patch.setattr(FolderRecorder, "validated", cut)
+            with pytest.raises(KeyboardInterrupt):
+                train(tmp_path, None, *overrides)
+
+    return train_until
+
+
+@pytest.mark.parametrize("slip", ["optimizer.lr=0.1", "trainer.max_epochs=5", None])
+def test_a_slip_does_not_cost_an_interrupted_training(tmp_path, cut_off, slip):
+    """What it left stays until the wrong command has a whole epoch; so it does where its record is lost."""
+    right = ("trainer.max_epochs=4", "optimizer.lr=0.001")
+    cut_off(3, *right)
+    if slip is None:
+        (tmp_path / "0/result.json").write_text("no record")
+    else:
+        cut_off(1, *right, slip)
+    record = train(tmp_path, None, *right)
+    assert [point["epoch"] for point in record.history] == [3, 4]
+    assert "trainer.trained_on" not in record.tags
+
+
+def test_what_a_training_left_is_no_part_of_one_of_more_epochs_that_was_cut_off_once(tmp_path, cut_off):
+    cut_off(2, "trainer.max_epochs=2")
+    cut_off(1, "trainer.max_epochs=3")
+    assert [point["epoch"] for point in train(tmp_path, None, "trainer.max_epochs=3").history] == [1, 2, 3]
+
+
+def test_a_training_whose_record_no_longer_says_that_it_trained_on_starts_anew(tmp_path, cut_off):
+    longer = ("trainer.resume=keep", "trainer.max_epochs=4")
+    train(tmp_path, None, "trainer.resume=keep", "trainer.max_epochs=1")
+    cut_off(3, *longer)
+    shutil.copytree(tmp_path / "0", tmp_path / "kept")
+    (tmp_path / "0/result.json").write_text("no record")
+    record = train(tmp_path, None, *longer)
+    assert [point["epoch"] for point in record.history] == [1, 2, 3, 4]
+    assert "trainer.trained_on" not in record.tags
+    shutil.rmtree(tmp_path / "0")
+    (tmp_path / "kept").rename(tmp_path / "0")
+    record = train(tmp_path, None, *longer)
+    assert ([point["epoch"] for point in record.history], record.tags["trainer.trained_on"]) == ([1, 2, 3, 4], "1")
 
 
 def test_a_job_that_begins_takes_no_result_from_a_study_that_had_its_folder_before(monkeypatch):

@@ -108,7 +108,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     # Torch and Lightning take seconds, which a faulty command saves.
     from sentiment.pretraining.run import describe_words, find_words
     from sentiment.tracking.recorder import open_recorder
-    from sentiment.tracking.result_file import CONTINUES_TAG, REPEAT_TAG, TRIAL_TAG
+    from sentiment.tracking.result_file import CONTINUES_TAG, LAST_CHECKPOINT, REPEAT_TAG, TRIAL_TAG
     from sentiment.training.device import name_device
     from sentiment.training.replicas import train_on_devices
     from sentiment.training.reporter import Reporters
@@ -119,15 +119,14 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     with open_recorder(run) as recorder:
         if trial is None:  # the folder of a job of a study may be this run's now
             (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
-        if not recorder.goes_on:  # else the training might, from an attempt that is no part of what is recorded
-            forget_attempts(run.output_dir)
         start, corpus, answered, tags, hashes = read_inputs(settings, trial)
         _say_once(logging.INFO, corpus.description)
         recorder.describe({"data.description": corpus.description, **tags})
         recorder.describe({"device": name_device(settings)})
         if trial is not None:
             recorder.describe({TRIAL_TAG: str(trial.number), REPEAT_TAG: str(trial.repeat)})
-            if recorder.goes_on and trial.attempt == 1:  # from what a study that is gone has left there
+            is_begun = recorder.goes_on or (run.output_dir / LAST_CHECKPOINT).exists()
+            if is_begun and trial.attempt == 1:  # from what a study that is gone has left there
                 trial.depends_on(code="unknown")
             if hashes:  # a name may stand for another model since the job was planned
                 trial.depends_on(data=identify_read(settings, hashes))
@@ -144,7 +143,9 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
             if trial is not None:
                 trial.depends_on(code=words.facts.code)
         corpus = corpus if answered is None else answered.add_to(corpus)  # after the words, which read each review once
-        result = train_on_devices(settings, corpus, run.output_dir, reporter, start, origin, weights)
+        result = train_on_devices(
+            settings, corpus, run.output_dir, reporter, start, origin, weights, may_train_on=recorder.trains_on
+        )
         recorder.finished(result)
     if settings.trainer.resume != "keep":
         forget_attempts(run.output_dir)  # not before: a full disk must not cost the training

@@ -18,7 +18,7 @@ from sentiment.tracking.alive import RUN_FILE, Alive
 from sentiment.tracking.ending import FINISHED, Ending, Status, ending_of
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.outbox import Outbox
-from sentiment.tracking.result_file import read_result_of, write_result
+from sentiment.tracking.result_file import TRAINED_ON_TAG, read_result_of, write_result
 from sentiment.training.reporter import Reporter, Reporters
 from sentiment.training.result import CHECKPOINTS, RunResult
 
@@ -53,9 +53,10 @@ class Recorders(Reporters):
 
     Attributes:
         goes_on: There is something in the run's folder that it may go on from; see `FolderRecorder`.
+        trains_on: The record says that the run trains on after fewer epochs, should it go on.
     """
 
-    goes_on = False
+    goes_on = trains_on = False
 
     def __init__(self) -> None:
         self._recorders: list[Recorder] = []
@@ -115,7 +116,7 @@ def open_recorder(context: RunContext, *, is_inner: bool = False) -> Iterator[Re
         try:
             folder = FolderRecorder(context)
             recorders.add(folder)
-            recorders.goes_on = folder.goes_on
+            recorders.goes_on, recorders.trains_on = folder.goes_on, TRAINED_ON_TAG in folder.inherited
             if context.settings.tracking.mlflow and context.sweep_dir is None:
                 from sentiment.tracking.mlflow.delivery import delivering  # with mlflow: seconds
 

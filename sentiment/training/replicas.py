@@ -75,6 +75,8 @@ def train_on_devices(
     start: Predictor | None = None,
     origin: Path | None = None,
     words: Mapping[str, Tensor] | None = None,
+    *,
+    may_train_on: bool = True,
 ) -> RunResult:
     """Train and test one model on as many devices as the settings say; on one, in this process.
 
@@ -86,7 +88,7 @@ def train_on_devices(
     """
     trainer = settings.trainer
     if trainer.replicas == 1:
-        return train_and_test(settings, corpus, output_dir, reporter, start, origin, words)
+        return train_and_test(settings, corpus, output_dir, reporter, start, origin, words, may_train_on=may_train_on)
     check_metrics(settings, corpus)
     splits = corpus.train, corpus.validation, *([corpus.test] if trainer.test else [])
     least = min(map(len, splits))
@@ -94,7 +96,8 @@ def train_on_devices(
         problem = f"{trainer.replicas} devices in all, and one of the splits that the run reads has {least} reviews"
         raise ConfigError([Fault("trainer.devices", problem, "take fewer devices, or more reviews")])
     level = logging.getLogger().getEffectiveLevel()
-    work = pickle.dumps((settings.model_dump_json(), corpus, output_dir.resolve(), start, origin, words, level))
+    given = settings.model_dump_json(), corpus, output_dir.resolve(), start, origin, words, may_train_on, level
+    work = pickle.dumps(given)
     with started(trainer) as (connections, processes):
         return attend(connections, processes, work, reporter)
 
@@ -337,7 +340,7 @@ def serve(address: str | list[Any], first: int) -> None:
     connection = Client(place, authkey=bytes.fromhex(os.environ[KEY]))
     connection.send(number)
     line = Line(connection)
-    settings, corpus, output_dir, start, origin, words, level = line.receive()
+    settings, corpus, output_dir, start, origin, words, may_train_on, level = line.receive()
     logging.getLogger().handlers = [QueueHandler(line)] if number == 0 else [logging.NullHandler()]  # type: ignore[arg-type]
     logging.getLogger().setLevel(level)
     if number:
@@ -345,7 +348,8 @@ def serve(address: str | list[Any], first: int) -> None:
     reporter = DistantReporter(line, number)
     try:
         given = Settings.model_validate_json(settings)
-        line.tell("ended", train_replica(given, corpus, output_dir, reporter, start, origin, words))
+        result = train_replica(given, corpus, output_dir, reporter, start, origin, words, may_train_on=may_train_on)
+        line.tell("ended", result)
     except RunStopped as stopped:
         line.tell("ended", stopped)
     except BaseException as error:

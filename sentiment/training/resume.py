@@ -35,6 +35,9 @@ BEST_FILE = "best.ckpt"
 KEY = "sentiment.resume"
 """Where our part stands in Lightning's checkpoint."""
 
+TRAINED_ON = "trained_on"
+"""Tells in our part that the run trained on; files of earlier versions lack it."""
+
 DAMAGE = (ModelFileError, KeyError, TypeError, ValueError)
 """What is raised over a file that is cut off, altered, or none of our own."""
 
@@ -70,6 +73,8 @@ class LastCheckpoint(pl.Callback):
         tokenizer_json: The run's tokenizer: another release of its library may give the same words other ids.
         origin: Folder of the checkpoints of another run, from which this one goes on where it has none of its own: at
             other settings of the optimizer, and of nothing else.
+        may_train_on: False: the run's record does not say that it trains on, so no file of a shorter run is taken up,
+            nor one of this run that did.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class LastCheckpoint(pl.Callback):
         started_from: str = "",
         tokenizer_json: str = "",
         origin: Path | None = None,
+        may_train_on: bool = True,
     ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
         self._identities = identify(max_epochs)
@@ -90,7 +96,7 @@ class LastCheckpoint(pl.Callback):
         self._origin, self._started_from = origin, started_from
         self._tokenizer = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         self._max_epochs, self._identify = max_epochs, identify
-        self.enabled = enabled
+        self.enabled, self._may_train_on = enabled, may_train_on
         self._reporter = reporter
         self._started = time.monotonic()
         self._taken_up: dict[str, Any] | None = None
@@ -124,6 +130,9 @@ class LastCheckpoint(pl.Callback):
         if identity["run"] not in self._identities.run and not trains_on:
             log.warning("%s is of other settings or data; the run starts anew.", self.file)
             return None
+        if self._is_unrecorded(part):
+            log.warning("%s trained on after fewer epochs, which its record does not say; it starts anew.", self.file)
+            return None
         if part.get("started_from", self._started_from) != self._started_from:
             log.warning(
                 "%s is of a run of other weights at the start or other answers of teachers; the run starts anew.",
@@ -141,6 +150,7 @@ class LastCheckpoint(pl.Callback):
         if identity != self.identity:  # it is of a shorter run, or the folder was moved or copied since
             checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
             self._make_own(checkpoint, goes_further=trains_on)
+            part[TRAINED_ON] = trains_on or part.get(TRAINED_ON, False)
             _save(checkpoint, self.file)
         _save(best, self.folder / BEST_FILE)
         self._taken_up = part
@@ -153,14 +163,20 @@ class LastCheckpoint(pl.Callback):
             return False
         try:
             part = read_checkpoint(self.file)[KEY]
-            return part["identity"]["run"] in self._identities.run or self._trains_on(part)
+            is_of_run = part["identity"]["run"] in self._identities.run and not self._is_unrecorded(part)
+            return is_of_run or self._trains_on(part)
         except DAMAGE:
             return False
 
     def _trains_on(self, part: Mapping[str, Any]) -> bool:
-        """Return whether our part of a checkpoint is of the same run with fewer epochs."""
+        """Return whether our part of a checkpoint is of the same run with fewer epochs, and may be taken up."""
         shorter = part.get("max_epochs", self._max_epochs)
-        return bool(shorter < self._max_epochs and part["identity"]["run"] in self._identify(shorter).run)
+        is_shorter = shorter < self._max_epochs and part["identity"]["run"] in self._identify(shorter).run
+        return bool(is_shorter and self._may_train_on)
+
+    def _is_unrecorded(self, part: Mapping[str, Any]) -> bool:
+        """Return whether a checkpoint is of a run that trained on, while the record would be that of one in a piece."""
+        return bool(part.get(TRAINED_ON) and not self._may_train_on)
 
     def _make_own(self, checkpoint: dict[str, Any], *, goes_further: bool) -> None:
         """Make another run's checkpoint one of this run: all of it, or a later attempt errs.
@@ -246,6 +262,7 @@ class LastCheckpoint(pl.Callback):
             "started_from": self._started_from,
             "tokenizer": self._tokenizer,
             "max_epochs": self._max_epochs,
+            TRAINED_ON: self._taken_up is not None and self._taken_up.get(TRAINED_ON, False),
             "seconds": self.seconds,
             "should_stop": trainer.should_stop,
             # Python's and numpy's global numbers have no part in training.

@@ -57,6 +57,8 @@ def train_and_test(
     start: Predictor | None = None,
     origin: Path | None = None,
     words: Mapping[str, Tensor] | None = None,
+    *,
+    may_train_on: bool = True,
 ) -> RunResult:
     """Train one model; an interrupted run of the same settings and folder goes on after its last whole epoch.
 
@@ -71,6 +73,7 @@ def train_and_test(
         start: Trained model whose weights a network starts from; the corpus is by its tokenizer.
         origin: Folder of a run from whose last checkpoint this one goes on at other settings of the optimizer.
         words: Weights of a part of the network, which has learned words before.
+        may_train_on: Whether it may go on from what trained with fewer epochs; see `LastCheckpoint`.
 
     Raises:
         DeviceError: The device asked for is not there.
@@ -87,7 +90,7 @@ def train_and_test(
     if fitter is not None:
         torch.set_num_threads(count_threads(settings.trainer))
         return cast(RunResult, resolve_name(fitter)(settings, corpus, output_dir, reporter))
-    result = train_replica(settings, corpus, output_dir, reporter, start, origin, words)
+    result = train_replica(settings, corpus, output_dir, reporter, start, origin, words, may_train_on=may_train_on)
     assert result is not None, "the only replica is the first"
     return result
 
@@ -100,6 +103,8 @@ def train_replica(
     start: Predictor | None,
     origin: Path | None,
     words: Mapping[str, Tensor] | None,
+    *,
+    may_train_on: bool,
 ) -> RunResult | None:
     """Train and test in one of the processes of a run; only the first one has the result and writes files.
 
@@ -114,7 +119,7 @@ def train_replica(
         started_from = take_start(module.network, settings, corpus, start, words)
         _require_savable(settings, corpus, module.network, output_dir, start)
         reporting = build_reporting(settings, reporter)
-        last = _build_last(settings, corpus, folder, reporter, started_from, origin)
+        last = _build_last(settings, corpus, folder, reporter, started_from, origin, may_train_on=may_train_on)
         callbacks = [*list_callbacks(settings.trainer.debug), reporting, build_selection(settings, folder), last]
         trainer = build_trainer(settings, output_dir, callbacks, profiler=_build_profiler(settings, output_dir))
         parameters = count_parameters(module.network)
@@ -148,7 +153,14 @@ def _require_savable(
 
 
 def _build_last(
-    settings: Settings, corpus: Corpus, folder: Path, reporter: Reporter, started_from: str, origin: Path | None
+    settings: Settings,
+    corpus: Corpus,
+    folder: Path,
+    reporter: Reporter,
+    started_from: str,
+    origin: Path | None,
+    *,
+    may_train_on: bool,
 ) -> LastCheckpoint:
     """Build the callback that writes the last checkpoint, which a run of other weights or teachers never takes up."""
     taught_by = "" if corpus.lessons is None else corpus.lessons.fingerprint
@@ -156,6 +168,7 @@ def _build_last(
         folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
         enabled=bool(settings.trainer.resume), started_from=" ".join(filter(None, [started_from, taught_by])),
         tokenizer_json=corpus.tokenizer.to_json(), origin=None if origin is None else origin / CHECKPOINTS,
+        may_train_on=may_train_on,
     )  # fmt: skip
 
 
