@@ -101,6 +101,7 @@ class LastCheckpoint(pl.Callback):
         self._started = time.monotonic()
         self._taken_up: dict[str, Any] | None = None
         self._is_writing = False
+        self._longer: Path | None = None
 
     @property
     def seconds(self) -> float:
@@ -147,15 +148,18 @@ class LastCheckpoint(pl.Callback):
                 "Trains on after epoch %d of %d. The learning rate is that of a schedule over %d epochs: it may jump.",
                 *(epoch, part["max_epochs"], self._max_epochs),
             )
+        file = self.file
         if identity != self.identity:  # it is of a shorter run, or the folder was moved or copied since
             checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
             self._make_own(checkpoint, goes_further=trains_on)
             part[TRAINED_ON] = trains_on or part.get(TRAINED_ON, False)
-            _save(checkpoint, self.file)
+            if trains_on:  # what ends this one before it trains leaves the shorter run's file as it is
+                file = self._longer = self.folder / f".{LAST_FILE}.longer"
+            _save(checkpoint, file)
         _save(best, self.folder / BEST_FILE)
         self._taken_up = part
         log.info("Goes on after epoch %g, from %s", epoch / parts, self.file)
-        return self.file
+        return file
 
     def _is_own(self) -> bool:
         """Return whether the file is there, whole and of this run: the folder may have been another's before."""
@@ -220,6 +224,8 @@ class LastCheckpoint(pl.Callback):
         """
         if self._taken_up is None:
             return
+        if self._longer is not None and trainer.is_global_zero:  # all replicas have read it
+            self._longer.replace(self.file)
         take_own_settings(trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler, pl_module)
         torch.set_rng_state(self._taken_up["random"])
         if pl_module.device.type != "cpu" and self._taken_up["device_random"] is not None:

@@ -241,6 +241,27 @@ def test_a_longer_run_that_is_cut_off_at_once_still_trains_on(
     assert [epoch for _, epoch, _ in rest.of_kind("validated")] == [3]
 
 
+def test_a_longer_run_that_is_cut_off_before_it_trains_leaves_the_checkpoint_as_it_was(
+    small_settings, small_corpus, recording_reporter, monkeypatch, tmp_path
+):
+    """Else a run of a number of epochs between the two could not train on."""
+
+    def cut(*arguments):
+        raise PowerCut
+
+    same = ("model=rnn", *DROPOUT, "trainer.resume=keep")
+    epochs = {n: small_settings(*same, f"trainer.max_epochs={n}") for n in (1, 2, 9)}
+    train_and_test(epochs[1], small_corpus, tmp_path, recording_reporter())
+    with monkeypatch.context() as patch:
+        patch.setattr(TextClassificationModule, "on_fit_start", cut)
+        with pytest.raises(PowerCut):
+            train_and_test(epochs[9], small_corpus, tmp_path, recording_reporter())
+    rest = recording_reporter()
+    train_and_test(epochs[2], small_corpus, tmp_path, rest)
+    assert [epoch for _, epoch, _ in rest.of_kind("validated")] == [2]
+    assert {file.name for file in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
 def test_a_run_that_lost_its_patience_and_goes_further_has_all_of_it_again(
     small_settings, small_corpus, recording_reporter, tmp_path, caplog
 ):
