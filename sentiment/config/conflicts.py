@@ -323,6 +323,7 @@ def find_idle_pruners(composed: DictConfig, typed: Collection[str], points: Sequ
     if any("trainer." in one for one in OmegaConf.select(composed, "hydra.sweeper.constraints") or ()):
         return []
     pauses = str(OmegaConf.select(composed, "hydra.sweeper.pruner._target_")).endswith(PAUSING)
+    spared = 1 if composed.hydra.sweeper.repeats > 1 else 2  # the last validation of the first repeat saves the others
     ends = []
     for point in points:
         epochs, parts = (OmegaConf.select(point, f"trainer.{key}") for key in ("max_epochs", "validations_per_epoch"))
@@ -330,8 +331,8 @@ def find_idle_pruners(composed: DictConfig, typed: Collection[str], points: Sequ
             return []  # which is told as a fault of its own
         # A pause comes where an epoch ends, but the last one; others look after as many validations as they were told
         # to spare, and at the last one nothing is left to save.
-        ends.append(epochs * parts - (parts if pauses else 2))
-    if not ends or max(ends) <= 0:  # a try of one epoch: nothing can be saved, whatever the key says
+        ends.append(epochs * parts - (parts if pauses else spared))
+    if not ends or max(ends) < (1 if pauses else 0):  # a try of one epoch: nothing can be saved, whatever the key says
         return []
     faults = []
     for key in set(typed).intersection(FIRST_LOOKS):

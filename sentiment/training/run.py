@@ -43,7 +43,7 @@ from sentiment.training.optimization import move_average
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import CHECKPOINTS, RunResult
-from sentiment.training.resume import BEST_FILE, LAST_FILE, Identity, LastCheckpoint
+from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
 from sentiment.training.start import find_known, hash_model, hash_weights, take_weights, take_words
 
 log = logging.getLogger(__name__)
@@ -146,8 +146,8 @@ def train_replica(
 def _require_savable(
     settings: Settings, corpus: Corpus, network: nn.Module, output_dir: Path, start: Predictor | None
 ) -> None:
-    """Say before a new run trains what no bundle can hold of a network of one's own."""
-    if find_option(settings.model).code is not None and not (output_dir / CHECKPOINTS / LAST_FILE).exists():
+    """Say before a run trains what no bundle can hold of a network of one's own."""
+    if find_option(settings.model).code is not None:
         with TemporaryDirectory(dir=output_dir, prefix=".") as trial:
             save_run_bundle(Path(trial) / "model", settings, corpus, network, Cut.of(settings.data), start)
 
