@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from sentiment.credentials import take_tracking_uri
@@ -59,11 +58,6 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
-def read_path(text: str) -> Path:
-    """Read a path, as the `type` of an argument: in ``--output=~/a`` no shell writes the ``~`` out."""
-    return expand_home(text)
-
-
 def add_tracking_uri(
     parser: argparse.ArgumentParser, meaning: str = "MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)"
 ) -> None:
@@ -79,7 +73,7 @@ def add_page_arguments(parser: argparse.ArgumentParser, *, output: str, log: str
         output: The default of ``--output``, in words.
         log: What ``--log`` does.
     """
-    parser.add_argument("--output", type=read_path, metavar="FOLDER", help=f"where to write (default: {output})")
+    parser.add_argument("--output", type=expand_home, metavar="FOLDER", help=f"where to write (default: {output})")
     parser.add_argument(
         "--mistakes", type=whole_number(0), default=12, metavar="N",
         help="mistakes shown, the most confident first (12)",

@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import add_tracking_uri, read_path
+from sentiment.commands.arguments import add_tracking_uri
+from sentiment.paths import expand_home
 
 if TYPE_CHECKING:
     from sentiment.tracking.runs import StoredRun
@@ -30,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--by", metavar="KEY", help="group one sweep by this setting, e.g. model.pooling")
     parser.add_argument("--metric", help="what to compare (default: test/accuracy where all have it, else validation)")
-    parser.add_argument("--csv", type=read_path, metavar="FILE", help="write the table, numbers in full, to this file")
+    parser.add_argument(
+        "--csv", type=expand_home, metavar="FILE", help="write the table, numbers in full, to this file"
+    )
     add_tracking_uri(parser)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sentiment.commands.arguments import add_page_arguments, add_tracking_uri, read_path
+from sentiment.commands.arguments import add_page_arguments, add_tracking_uri
+from sentiment.paths import expand_home
 
 SUMMARY = "see where a run is wrong: confusion, calibration, length, negation, and its most confident mistakes"
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_name", metavar="RUN", help="a run: its folder, SWEEP/NUMBER, or its MLflow run id")
     parser.add_argument("--split", choices=("test", "validation"), help="default: test where the run was tested")
     parser.add_argument(
-        "--data-path", type=read_path, metavar="PATH", help="where the run's data lies now, if it moved"
+        "--data-path", type=expand_home, metavar="PATH", help="where the run's data lies now, if it moved"
     )
     add_page_arguments(parser, output="errors_SPLIT in its folder", log="log the page on the run in MLflow")
     add_tracking_uri(parser)

@@ -11,8 +11,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import CollectPairs, add_page_arguments, add_tracking_uri, read_path, refuse_unread
+from sentiment.commands.arguments import CollectPairs, add_page_arguments, add_tracking_uri, refuse_unread
 from sentiment.errors import SentimentError
+from sentiment.paths import expand_home
 
 if TYPE_CHECKING:
     from sentiment.config.schema import DataSettings
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run, bundle, checkpoint or registered model, as for predict (default: latest run)",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--file", type=read_path, help="labelled reviews: one file of any kind that data=files reads")
+    what.add_argument("--file", type=expand_home, help="labelled reviews: one file of any kind that data=files reads")
     what.add_argument(
         "--data",
         nargs="+",

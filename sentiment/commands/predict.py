@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import CollectPairs, add_tracking_uri, read_path, refuse_unread, whole_number
+from sentiment.commands.arguments import CollectPairs, add_tracking_uri, refuse_unread, whole_number
 from sentiment.errors import SentimentError, first_line
 from sentiment.format import format_count
+from sentiment.paths import expand_home
 
 if TYPE_CHECKING:
     from sentiment.models.attribution import Attribution
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(imdb, imdb/3, models:/imdb@champion); default: the latest finished run",
     )
     parser.add_argument(
-        "--file", type=read_path, help="one file of any kind that data=files reads, or .txt with one text per line"
+        "--file", type=expand_home, help="one file of any kind that data=files reads, or .txt with one text per line"
     )
     parser.add_argument("--text-column", metavar="NAME", help="name or number (default: text)")
     parser.add_argument(
@@ -56,14 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: table, or by --output's ending; csv is for spreadsheets too: a text that they would take for a "
         "formula (= + - @) has ' before it; jsonl has every text as it was",
     )
-    parser.add_argument("--output", type=read_path, metavar="FILE", help="write to FILE.csv or FILE.jsonl")
+    parser.add_argument("--output", type=expand_home, metavar="FILE", help="write to FILE.csv or FILE.jsonl")
     parser.add_argument("--explain", action="store_true", help="show which words spoke for the label, and against it")
     parser.add_argument(
         "--batch-size", type=whole_number(1), default=64, metavar="B", help="texts per batch (default: 64)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--threads", type=whole_number(1, MOST_THREADS), metavar="N", help="CPU threads")
-    parser.add_argument("--multirun-dir", type=read_path, metavar="FOLDER", help="where runs lie (default: multirun/)")
+    parser.add_argument(
+        "--multirun-dir", type=expand_home, metavar="FOLDER", help="where runs lie (default: multirun/)"
+    )
     add_tracking_uri(parser)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import re
 
-from sentiment.commands.arguments import CollectPairs, read_path
+from sentiment.commands.arguments import CollectPairs
+from sentiment.paths import expand_home
 
 SUMMARY = "write the tables and figures of an experiment in experiments/ from its stored results"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("folder", type=read_path, metavar="FOLDER", help="the experiment's, e.g. experiments/pooling")
+    parser.add_argument("folder", type=expand_home, metavar="FOLDER", help="the experiment's, e.g. experiments/pooling")
     parser.add_argument(
         "--collect",
         action=CollectPairs,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment import atomic
-from sentiment.commands.arguments import read_path
 from sentiment.errors import SentimentError, explaining
 from sentiment.format import format_count
+from sentiment.paths import expand_home
 
 if TYPE_CHECKING:
     from sentiment.search.plugin.registration import Part
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; fail and name the pages that are stale")
     parser.add_argument(
         "--output",
-        type=read_path,
+        type=expand_home,
         metavar="FOLDER",
         help="folder of the pages (default: docs/configuration/ of the project)",
     )

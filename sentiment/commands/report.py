@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from sentiment.commands.arguments import add_tracking_uri, read_path, refuse_unread
+from sentiment.commands.arguments import add_tracking_uri, refuse_unread
+from sentiment.paths import expand_home
 
 SUMMARY = "write a page about a sweep that opens offline, with its plots as PNG and its tables as CSV"
 
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a sweep's folder, its name under multirun/, or its MLflow parent run; without it: the latest sweep",
     )
     parser.add_argument(
-        "--output", type=read_path, metavar="FOLDER", help="where to write; else report/ in the sweep's folder"
+        "--output", type=expand_home, metavar="FOLDER", help="where to write; else report/ in the sweep's folder"
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     add_tracking_uri(parser, "MLflow store, for a sweep that ran on another machine")

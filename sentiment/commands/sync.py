@@ -36,30 +36,15 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.credentials import anchor_store, is_same_store
     from sentiment.errors import TrackingError
     from sentiment.format import format_count, join_names, list_first
-    from sentiment.paths import expand_home
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
     from sentiment.tracking.mlflow.delivery import Deliverer
     from sentiment.tracking.outbox import Outbox, find_outboxes
     from sentiment.tracking.result_file import PARENT_FILE
 
-    root = stored_runs.MULTIRUN_DIR
-    if options.folder is None:
-        own = [root, *stored_runs.OTHER_DIRS]
-        folders = list(filter(find_outboxes, own))
-        if not folders:
-            names = join_names([str(folder) for folder in own])
-            print(f"Nothing is to be delivered: there is no run for MLflow under {names} yet.")
-            return
-    else:
-        folders = list(filter(find_outboxes, [expand_home(options.folder), root / options.folder]))[:1]
+    folders = _find_folders(options.folder)
     if not folders:
-        near = stored_runs.name_near(options.folder, root)
-        raise TrackingError(
-            f"There is nothing for MLflow in {options.folder}: no run that was recorded with tracking=mlflow, neither "
-            f"in a folder of that name here nor under {root}.\n  -> "
-            + (f"did you mean {', '.join(near)}?" if near else "name the folder of a run or a sweep")
-        )
+        return
     uri = stored_runs.choose_tracking_uri(options.tracking_uri)
 
     def list_outboxes() -> list[Outbox]:
@@ -94,3 +79,34 @@ def run(options: argparse.Namespace) -> None:
         )
     done = sum(outbox.folder not in open_ones for outbox in waiting)
     print(f"{done} delivered." if done else f"Everything{' else' if busy else ''} is delivered.")
+
+
+def _find_folders(name: str | None) -> list[Path]:
+    """Find the folders with records for MLflow: that of a name, or all; where there is none at all, that is printed.
+
+    Raises:
+        TrackingError: There is none of that name.
+    """
+    from sentiment.errors import TrackingError
+    from sentiment.format import join_names
+    from sentiment.paths import expand_home
+    from sentiment.tracking import runs as stored_runs
+    from sentiment.tracking.outbox import find_outboxes
+
+    root = stored_runs.MULTIRUN_DIR
+    if name is None:
+        own = [root, *stored_runs.OTHER_DIRS]
+        folders = list(filter(find_outboxes, own))
+        if not folders:
+            places = join_names([str(folder) for folder in own])
+            print(f"Nothing is to be delivered: there is no run for MLflow under {places} yet.")
+        return folders
+    folders = list(filter(find_outboxes, [expand_home(name), root / name]))[:1]
+    if not folders:
+        near = stored_runs.name_near(name, root)
+        raise TrackingError(
+            f"There is nothing for MLflow in {name}: no run that was recorded with tracking=mlflow, neither in a folder "
+            f"of that name here nor under {root}.",
+            f"did you mean {', '.join(near)}?" if near else "name the folder of a run or a sweep",
+        )
+    return folders

@@ -32,6 +32,12 @@ CODE = ("data", "extensions", "models", "pretraining", "training")
 MODULES = tuple(f"sentiment.{name}." for name in CODE)
 """How the names of their modules begin."""
 
+_NOBODY = uuid.uuid4().hex
+"""Stands for code that no later process can have."""
+
+_seen: defaultdict[frozenset[Path], set[str]] = defaultdict(set)
+"""What the files were whenever this process had imported more of them, by those outside of the project's folders."""
+
 
 def identify_code(config: DictConfig) -> str:
     """Return a digest of the code that a result depends on, whatever else a commit changes.
@@ -64,13 +70,6 @@ def _digest_imported(imported: frozenset[str], own: frozenset[Path]) -> str:
         log.warning("The code cannot be read, so that no other study takes results of this process: %s", error)
     seen = sorted(_seen[own])
     return seen[0] if len(seen) == 1 else digest_json([_NOBODY, *seen])
-
-
-_NOBODY = uuid.uuid4().hex
-"""Stands for code that no later process can have."""
-
-_seen: defaultdict[frozenset[Path], set[str]] = defaultdict(set)
-"""What the files were whenever this process had imported more of them, by those outside of the project's folders."""
 
 
 def hash_code(own: Iterable[Path] = ()) -> str:

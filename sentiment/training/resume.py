@@ -154,7 +154,7 @@ class LastCheckpoint(pl.Callback):
             self._make_own(checkpoint, goes_further=trains_on)
             part[TRAINED_ON] = trains_on or part.get(TRAINED_ON, False)
             if trains_on:  # what ends this one before it trains leaves the shorter run's file as it is
-                file = self._longer = self.folder / f".{LAST_FILE}.longer"
+                file = self._longer = self.folder / f"{LAST_FILE}.longer"
             _save(checkpoint, file)
         _save(best, self.folder / BEST_FILE)
         self._taken_up = part
@@ -268,7 +268,7 @@ class LastCheckpoint(pl.Callback):
             "started_from": self._started_from,
             "tokenizer": self._tokenizer,
             "max_epochs": self._max_epochs,
-            TRAINED_ON: self._taken_up is not None and self._taken_up.get(TRAINED_ON, False),
+            TRAINED_ON: self._taken_up is not None and self._may_train_on,  # a file of an earlier version has no mark
             "seconds": self.seconds,
             "should_stop": trainer.should_stop,
             # Python's and numpy's global numbers have no part in training.
@@ -297,7 +297,7 @@ def take_own_settings(optimizer: Optimizer, schedule: Any, module: pl.LightningM
 def forget_attempts(output_dir: Path) -> None:
     """Remove what a run would go on from, once its result is recorded; also what killed attempts left half-written."""
     folder = output_dir / "checkpoints"
-    for file in (folder / LAST_FILE, *folder.glob(f".{LAST_FILE}.*")):
+    for file in (*folder.glob(f"{LAST_FILE}*"), *folder.glob(f".{LAST_FILE}.*")):
         file.unlink(missing_ok=True)
 
 
