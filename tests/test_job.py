@@ -503,6 +503,7 @@ def test_a_slip_does_not_cost_an_interrupted_training(tmp_path, cut_off, slip):
     record = train(tmp_path, None, *right)
     assert [point["epoch"] for point in record.history] == [3, 4]
     assert "trainer.trained_on" not in record.tags
+    assert record.tags["git.commit.earlier"] == "unknown", "its record is gone, and with it who trained it so far"
 
 
 def test_what_a_training_left_is_no_part_of_one_of_more_epochs_that_was_cut_off_once(tmp_path, cut_off):

@@ -105,8 +105,8 @@ def _find_folders(name: str | None) -> list[Path]:
     if not folders:
         near = stored_runs.name_near(name, root)
         raise TrackingError(
-            f"There is nothing for MLflow in {name}: no run that was recorded with tracking=mlflow, neither in a folder "
-            f"of that name here nor under {root}.",
+            f"There is nothing for MLflow in {name}: no run that was recorded with tracking=mlflow, neither in a "
+            f"folder of that name here nor under {root}.",
             f"did you mean {', '.join(near)}?" if near else "name the folder of a run or a sweep",
         )
     return folders

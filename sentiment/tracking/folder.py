@@ -123,8 +123,16 @@ class FolderRecorder:
         self._record, self.inherited = replace(self._record, history=()), {}
 
     def saved(self, *, epoch: float) -> None:
-        """Take it that the run goes on: it is what is in the folder now."""
-        if self._kept is not None:
+        """Take it that the run goes on: it is what is in the folder now.
+
+        It may go on from a checkpoint whose record is lost: then nobody knows by which code it was trained so far. (The
+        study tells that of its jobs, and a copy in a population has the record of its origin.)
+        """
+        is_alone = not self.goes_on and self._record.job_number is None
+        is_unknown = is_alone and epoch > 0 and not self._record.history
+        if is_unknown:
+            self._record = replace(self._record, tags={**self._record.tags, EARLIER_COMMITS_TAG: "unknown"})
+        if is_unknown or self._kept is not None:
             self._kept = None
             self._write()
 
