@@ -41,14 +41,6 @@ class SyntheticSource:
     generator_seed: int
     unlabelled_size: int | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse an empty range of lengths with a `DataError`."""
-        if not 1 <= self.min_sentences <= self.max_sentences:
-            raise DataError(
-                f"A review has {self.min_sentences} to {self.max_sentences} sentences, which no review can have; "
-                "choose 1 <= data.min_sentences <= data.max_sentences."
-            )
-
     @property
     def best_accuracy(self) -> float:
         """Accuracy on the test split of a reader who understands every review: only flipped labels are missed."""

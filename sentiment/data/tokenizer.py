@@ -153,7 +153,7 @@ def train_tokenizer(
     is left out.
 
     Raises:
-        DataError: A bpe vocabulary that cannot hold the bytes, or texts without a single token to learn.
+        DataError: Texts without a single token to learn.
     """
     special = {PAD_TOKEN: PAD_ID, UNK_TOKEN: UNK_ID}
     tokenizer = Tokenizer(
@@ -201,12 +201,7 @@ def _word_trainer(vocabulary_size: int, min_frequency: int) -> trainers.WordLeve
 
 
 def _bpe_trainer(vocabulary_size: int, min_frequency: int) -> trainers.BpeTrainer:
-    smallest = BYTES + 2
-    if vocabulary_size < smallest:
-        raise DataError(
-            f"data.tokenizer.vocabulary_size={vocabulary_size} cannot hold the {BYTES} bytes and 2 special tokens "
-            f"that data.tokenizer.kind=bpe starts from; set it to {smallest} or more, or data.tokenizer.kind=word"
-        )
+    assert vocabulary_size >= BYTES + 2, "the settings see to it"
     return trainers.BpeTrainer(
         vocab_size=vocabulary_size,
         min_frequency=min_frequency,

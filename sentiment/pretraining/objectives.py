@@ -121,20 +121,13 @@ class NextWords(nn.Module):
         network: A network of one layer without a convolution, which would show a cell its neighbours.
         counts: See `WordSoftmax`, as for the next one.
         cutoffs: Ranks at which clusters begin.
-
-    Raises:
-        ValueError: The network shows a cell the word that it predicts.
     """
 
     def __init__(self, network: TextClassificationRNN, counts: Sequence[int], cutoffs: Sequence[int]) -> None:
         super().__init__()
-        if len(network.layers) > 1 or network.front is not None:
-            raise ValueError(
-                "next words are learned by one layer without convolution_width: other parts show a cell the word that "
-                "it predicts"
-            )
+        assert network.front is None, "the plan leaves out what shows a cell its word"
         self.network = network
-        layer = network.layers[0]
+        (layer,) = network.layers
         assert isinstance(layer, RecurrentLayer)
         self.hidden_size = layer.forwards.hidden_size
         self.softmax = WordSoftmax(self.hidden_size, counts, cutoffs)

@@ -137,12 +137,8 @@ def mean_interval(values: Sequence[float], bounds: tuple[float, float] = UNBOUND
     """Return the mean of independent values and its 95 % t interval, cut at the bounds of what was measured.
 
     Assumes values that are about normal, which accuracies over seeds are (few of them: nobody can check it).
-
-    Raises:
-        SentimentError: There are no values.
     """
-    if not values:
-        raise SentimentError("A mean of no values was asked for.\n  -> give at least one finished run")
+    assert values, "every group has a run"
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return Estimate(mean, math.nan, math.nan, 1)
@@ -177,15 +173,8 @@ def paired_t(first: Sequence[float], second: Sequence[float]) -> Difference:
     Assumes that the differences are independent of each other and about normal. Pairs of one seed share what the seed
     decides (the order of the batches); where that has no effect, the test is valid still and only a little weaker
     than Welch's. Three pairs leave two degrees of freedom: the mean difference must be 4.3 standard errors to show.
-
-    Raises:
-        SentimentError: There are fewer than two pairs, or one value has no partner.
     """
-    if len(first) != len(second) or len(first) < 2:
-        raise SentimentError(
-            f"Pairs of {len(first)} and {len(second)} values were asked for.\n"
-            "  -> give both the same seeds, at least two"
-        )
+    assert len(first) == len(second) >= 2, "one run has no spread"
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
     test = f"paired t test over {len(differences)} seeds"
@@ -197,15 +186,9 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
 
     Assumes that all values are independent and about normal within each sample. With three values per sample there are
     two to four degrees of freedom, and little power.
-
-    Raises:
-        SentimentError: A sample has fewer than two values.
     """
     counts = len(first), len(second)
-    if min(counts) < 2:
-        raise SentimentError(
-            f"Samples of {counts[0]} and {counts[1]} values were asked for.\n  -> give each at least two seeds"
-        )
+    assert min(counts) >= 2, "one run has no spread"
     shares = [float(np.var(values, ddof=1)) / len(values) for values in (first, second)]
     variance = sum(shares)
     freedom = _welch_freedom(shares, counts)

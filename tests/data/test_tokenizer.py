@@ -138,11 +138,6 @@ def test_bytes_leave_nothing_unknown():
     assert UNK_ID not in train("bpe").encode(["\u4e2d\u6587 \U0001f525 zzz"])[0]
 
 
-def test_bpe_refuses_a_vocabulary_smaller_than_the_bytes():
-    with pytest.raises(DataError, match=r"vocabulary_size=100 .* set it to 258 or more, or .*kind=word"):
-        train("bpe", vocabulary_size=100)
-
-
 def test_an_empty_vocabulary_is_an_error():
     with pytest.raises(DataError, match=r"occurs 5 times .* lower data.tokenizer.min_frequency"):
         train_tokenizer(["each word once"], "word", 100, 5, True)

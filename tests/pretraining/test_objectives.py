@@ -55,12 +55,6 @@ def test_padding_and_the_unknown_word_are_read_but_never_predicted():
     assert one_way.predict(make_batch([5, 6, 7], [8, 9]))[1].tolist() == [6, 7, 9]
 
 
-@pytest.mark.parametrize("part", [{"depth": 2}, {"convolution_width": 3}])
-def test_a_network_that_would_show_the_word_is_refused(part: dict[str, int]):
-    with pytest.raises(ValueError, match="show a cell the word that it predicts"):
-        NextWords(make_rnn(**part), COUNTS, CUTOFFS)
-
-
 def test_no_masked_word_is_seen_by_the_state_that_fills_it_in():
     """Not through the convolution either."""
     objective = MaskedWords(make_transformer(), COUNTS, CUTOFFS, mask_fraction=0.5)

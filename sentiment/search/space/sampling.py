@@ -325,11 +325,6 @@ class AvoidingSampler(BaseSampler):
         """Pass on to the inner sampler."""
         self.inner.after_trial(study, trial, state, values)
 
-    def reseed_rng(self) -> None:
-        """Give every generator a new seed."""
-        self.inner.reseed_rng()
-        self._uniform.reseed_rng()
-
 
 def _is_stuck(proposals: list[dict[str, Any]]) -> bool:
     last = proposals[-_REPEATS:]
