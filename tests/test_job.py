@@ -103,12 +103,19 @@ def clock(monkeypatch):
 
 
 def test_a_stopped_run_goes_on_only_where_an_epoch_was_whole(tmp_path):
-    trainer = SimpleNamespace(resume=True)
-    run = SimpleNamespace(output_dir=tmp_path / "a run", settings=SimpleNamespace(trainer=trainer))
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", ["tracking=none"]), tmp_path)
+    run = SimpleNamespace(output_dir=tmp_path / "a run", settings=settings)
     assert "starts anew" in job.explain_resuming(run)
     (run.output_dir / "checkpoints").mkdir(parents=True)
     (run.output_dir / "checkpoints" / LAST_FILE).touch()
-    assert job.explain_resuming(run).endswith(f"'hydra.run.dir={tmp_path}/a run'")
+    assert "starts anew" in job.explain_resuming(run), "it is of a command before"
+    for lr, told in (("0.1", "starts anew"), (None, f"'hydra.run.dir={tmp_path}/a run'")):
+        params = {**flatten_settings(settings), **({} if lr is None else {"optimizer.lr": lr})}
+        point = {"step": 1, "epoch": 1.0}
+        record = ResultRecord("a run", "rnn", "KILLED", "2026-01-01T00:00:00+00:00", params=params, history=(point,))
+        write_result(run.output_dir, record)
+        assert told in job.explain_resuming(run)
 
 
 def test_models_that_are_not_there_are_faults_before_anything_starts(tmp_path, monkeypatch):
@@ -415,8 +422,9 @@ def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_pat
 def train(tmp_path, trial, *overrides):
     """Train a small run, a job of a trial where there is one; return its record."""
     small = ["model=rnn", "data.train_size=64", "data.test_size=32", f"data.cache_dir={tmp_path}/cache"]
+    tracking = [] if any(one.startswith("tracking=") for one in overrides) else ["tracking=none"]
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
-        settings = read_settings(compose("config", [*small, "tracking=none", *overrides]), tmp_path)
+        settings = read_settings(compose("config", [*small, *tracking, *overrides]), tmp_path)
     number = None if trial is None else 0
     job.train(RunContext(settings, (), tmp_path / "0", PROJECT_DIR, trial and tmp_path, number, ""), trial)
     return read_result(tmp_path / "0" / "result.json")
@@ -501,9 +509,48 @@ def test_a_slip_does_not_cost_an_interrupted_training(tmp_path, cut_off, slip):
     else:
         cut_off(1, *right, slip)
     record = train(tmp_path, None, *right)
-    assert [point["epoch"] for point in record.history] == [3, 4]
+    assert [point["epoch"] for point in record.history] == ([3, 4] if slip is None else [1, 2, 3, 4])
     assert "trainer.trained_on" not in record.tags
-    assert record.tags["git.commit.earlier"] == "unknown", "its record is gone, and with it who trained it so far"
+    assert record.tags.get("git.commit.earlier") == ("unknown" if slip is None else None), "who trained a lost record?"
+
+
+@pytest.mark.parametrize("tracking", ["none", "tensorboard", "mlflow"])
+def test_a_slip_that_ends_before_its_first_whole_epoch_leaves_no_trace(tmp_path, cut_off, tracking):
+    def read_all():
+        return {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+    right = ("trainer.max_epochs=4", f"tracking={tracking}", "trainer.validations_per_epoch=2", "trainer.patience=null")
+    cut_off(3, *right)
+    before = read_all()
+    cut_off(1, *right, "optimizer.lr=0.1")
+    assert read_all().keys() == before.keys()
+    changed = {str(file.relative_to(tmp_path)) for file, content in read_all().items() if content != before[file]}
+    assert changed <= {"0/checkpoints/best.ckpt", "mlflow.db"}, changed
+    record = train(tmp_path, None, *right)
+    assert [point["epoch"] for point in record.history] == [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
+
+
+def test_a_slip_that_has_a_whole_epoch_takes_the_folder(tmp_path, cut_off):
+    cut_off(3, "trainer.max_epochs=4")
+    cut_off(2, "trainer.max_epochs=4", "optimizer.lr=0.1")
+    record = read_result(tmp_path / "0/result.json")
+    assert (record.params["optimizer.lr"], [point["epoch"] for point in record.history]) == ("0.1", [1])
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_a_number_of_epochs_that_was_mistyped_does_not_cost_the_run_that_it_was_to_train_on(tmp_path, cut_off, first):
+    """Neither a finished one, nor one that trained on and was cut off."""
+    keep = ("trainer.resume=keep", "trainer.validations_per_epoch=2", "trainer.patience=null")
+    train(tmp_path, None, *keep, "trainer.max_epochs=1")
+    if first == 2:
+        cut_off(3, *keep, "trainer.max_epochs=3")
+    before = read_result(tmp_path / "0/result.json")
+    cut_off(first + 1, *keep, "trainer.max_epochs=50")
+    assert read_result(tmp_path / "0/result.json") == before
+    record = train(tmp_path, None, *keep, "trainer.max_epochs=3")
+    assert [point["epoch"] for point in record.history] == [0.5, 1, 1.5, 2, 2.5, 3]
+    assert record.tags["trainer.trained_on"] == "1"
+    assert {file.name for file in (tmp_path / "0/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 def test_what_a_training_left_is_no_part_of_one_of_more_epochs_that_was_cut_off_once(tmp_path, cut_off):

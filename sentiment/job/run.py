@@ -221,7 +221,10 @@ def end_with_answer(run: RunContext) -> None:
 
 def explain_resuming(run: RunContext) -> str:
     """Return how an interrupted single run goes on: a run without checkpoints starts anew."""
-    if not run.settings.trainer.resume or not (run.output_dir / "checkpoints" / "last.ckpt").exists():
+    from sentiment.tracking.params import flatten_settings
+    from sentiment.tracking.result_file import can_go_on
+
+    if not run.settings.trainer.resume or not can_go_on(run.output_dir, flatten_settings(run.settings)):
         return "No epoch was whole yet: the same command starts anew."
     folder = shlex.quote(write_override("hydra.run.dir", str(run.output_dir)))
     return f"The same command goes on after its last whole epoch with {folder}"

@@ -53,6 +53,8 @@ class FolderRecorder:
         earlier: What an interrupted attempt at the same run left in the folder; None where this is the first.
         goes_on: There is something in the folder that the run may go on from.
         inherited: Tags that the run has from what it goes on from; none where it begins anew.
+        is_held: The folder keeps the record of a run that can go on: nothing is written before this one has trained a
+            whole epoch, and what ends it before leaves no trace.
 
     Raises:
         TrackingError: The folder holds a finished run or a damaged record, or cannot be written.
@@ -62,12 +64,12 @@ class FolderRecorder:
         settings, params = context.settings, flatten_settings(context.settings)
         code = describe_environment(context.project_dir)
         self._folder = context.output_dir
-        before, is_shorter = read_left(context.output_dir, params)
+        before, is_shorter, self.is_held = read_left(context.output_dir, params, is_job=context.job_number is not None)
         # One that trains on has a run of its own in MLflow, where parameters are written once.
         self.earlier = earlier = None if is_shorter else before
         self.inherited = {} if before is None else _inherit(before, params, code["git.commit"])
         self.goes_on = before is not None
-        # A finished run keeps its record until this one goes on from it; what ends this one before leaves no trace.
+        # A finished run in the folder is gone on from, or not replaced at all.
         self._kept = before if before is not None and before.status in FINAL else None
         self._read = {} if before is None else {tag: text for tag, text in before.tags.items() if tag in READ_TAGS}
         uri = None if earlier is None else earlier.params.get("tracking.uri")
@@ -85,11 +87,6 @@ class FolderRecorder:
             tags={**code, **self._read},
         )
         self._write()
-
-    @property
-    def is_held(self) -> bool:
-        """Whether the run is to train on from a finished one, and does not yet."""
-        return self._kept is not None
 
     @property
     def history(self) -> tuple[Mapping[str, float], ...]:
@@ -123,7 +120,7 @@ class FolderRecorder:
         self._record, self.inherited = replace(self._record, history=()), {}
 
     def saved(self, *, epoch: float) -> None:
-        """Take it that the run goes on: it is what is in the folder now.
+        """Take it that the run goes on.
 
         It may go on from a checkpoint whose record is lost: then nobody knows by which code it was trained so far. (The
         study tells that of its jobs, and a copy in a population has the record of its origin.)
@@ -132,9 +129,8 @@ class FolderRecorder:
         is_unknown = is_alone and epoch > 0 and not self._record.history
         if is_unknown:
             self._record = replace(self._record, tags={**self._record.tags, EARLIER_COMMITS_TAG: "unknown"})
-        if is_unknown or self._kept is not None:
-            self._kept = None
             self._write()
+        self._kept = None
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Leave training metrics to the trackers: they are too many for a file that is rewritten.
@@ -142,11 +138,13 @@ class FolderRecorder:
         Raises:
             TrackingError: The run began anew, in the folder of a finished one.
         """
-        if self.is_held:
+        if self._kept is not None:
             self._begin_anew()
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Add a validation to the history; one that an interrupted attempt made from here on is made again.
+
+        After the first whole epoch the folder is this run's: its checkpoint is next.
 
         Raises:
             TrackingError: The run began anew, in the folder of a finished one.
@@ -157,6 +155,7 @@ class FolderRecorder:
             self._begin_anew()
         point = {"step": step, "epoch": epoch, **metrics}
         self._record = replace(self._record, history=(*kept, point))
+        self.is_held = self.is_held and epoch % 1 != 0
         self._write()
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
@@ -164,6 +163,7 @@ class FolderRecorder:
 
     def finished(self, result: RunResult) -> None:
         """Write the result; where the run was tested, predictions and confusion matrix too."""
+        self.is_held = False
         if result.test is not None:
             write_confusion(self._folder, result.test.confusion(), result.class_names)
             write_predictions(self._folder / PREDICTIONS_FILE, result)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError, first_line
@@ -228,29 +228,55 @@ def read_result(file: Path) -> ResultRecord:
         ) from error
 
 
-def read_left(output_dir: Path, params: Mapping[str, str]) -> tuple[ResultRecord | None, bool]:
-    """Read what a run may go on from in its folder, and tell whether it is a run of fewer epochs.
+class Left(NamedTuple):
+    """What a run finds in its folder.
 
-    That one has finished, or trained on from a finished one and was cut off. Else it is what an interrupted attempt at
-    the same run left. None where there is nothing, or where it is of another run: its settings differ from `params`,
-    those of the run that starts now, in more than where and how a run is done.
+    Attributes:
+        record: What it may go on from: an interrupted attempt at it, or a run of fewer epochs. That one has finished,
+            or trained on from a finished one and was cut off.
+        is_shorter: It is a run of fewer epochs.
+        stays: The folder keeps what it holds, a run that can go on, until this one has trained a whole epoch.
+    """
+
+    record: ResultRecord | None
+    is_shorter: bool = False
+    stays: bool = False
+
+
+def read_left(output_dir: Path, params: Mapping[str, str], *, is_job: bool = False) -> Left:
+    """Read what a run may go on from in its folder.
+
+    Nothing of another run: its settings differ from `params`, those of the run that starts now, in more than where and
+    how a run is done. Yet a single run that was cut off stays for the command that it is of, as long as this one has
+    nothing to show: the wrong one may have been typed. A job's folder is its sweep's, which shows that job alone.
 
     Raises:
         TrackingError: A run has already finished in this folder, and does not go on.
     """
     record = _read_own(output_dir)
+    has_checkpoint = (output_dir / LAST_CHECKPOINT).exists()
     if record is None or record.status not in FINAL:
-        if record is not None and _raises_epochs(record, params) and (output_dir / LAST_CHECKPOINT).exists():
-            return record, True
-        return (record if record is not None and _is_same_run(output_dir, record, params) else None), False
+        if record is not None and _raises_epochs(record, params) and has_checkpoint:
+            return Left(record, is_shorter=True, stays=True)
+        if record is not None and _is_same_run(output_dir, record, params):
+            return Left(record)
+        return Left(None, stays=record is not None and has_checkpoint and not is_job)
     if not _raises_epochs(record, params):
         raise refuse_overwriting(output_dir, record)
-    if not (output_dir / LAST_CHECKPOINT).exists():
+    if not has_checkpoint:
         why = f"{output_dir / LAST_CHECKPOINT} is missing: train with {RESUME}=keep"
         raise refuse_overwriting(output_dir, record, why)
     if params.get(RESUME) == "false":
         raise refuse_overwriting(output_dir, record, f"{RESUME} is false")
-    return record, True
+    return Left(record, is_shorter=True, stays=True)
+
+
+def can_go_on(output_dir: Path, params: Mapping[str, str]) -> bool:
+    """Return whether a single run that was interrupted goes on from what its folder holds when it is started again."""
+    record = read_result_of(output_dir)
+    if record is None or not record.history or not (output_dir / LAST_CHECKPOINT).exists():
+        return False
+    return keep_determining(record.params) == keep_determining(params) or _raises_epochs(record, params)
 
 
 def refuse_overwriting(output_dir: Path, record: ResultRecord, why: str | None = None) -> TrackingError:

@@ -33,19 +33,26 @@ class TensorBoardRecorder:
         settings = context.settings
         folder = Path(settings.tracking.tensorboard_dir) / _name_folder(context)
         self._params = list_hyperparameters(settings)
-        self._goes_on = run.goes_on
+        self._folder, self._run, self._goes_on = folder, run, run.goes_on
         remedy = "choose another folder with tracking.tensorboard_dir=FOLDER, or tracking=mlflow"
         with explaining(f"TensorBoard cannot record in {folder}", remedy, TrackingError):
-            if not self._goes_on:
-                for file in folder.glob(EVENTS):  # of another run that used the folder
-                    file.unlink()
-            is_first = not list(folder.glob(EVENTS))
+            self._before = set(folder.glob(EVENTS))
+            self._others = set() if run.goes_on else self._before
+            self._clear()
+            is_first = not self._goes_on or not self._before
             self._writer = SummaryWriter(str(folder))
         self._writer.add_text("config", f"```yaml\n{context.resolved_yaml}\n```")
         self._writer.add_text("overrides", " ".join(context.overrides) or "none")
         for point in run.history if is_first else ():  # of attempts that were recorded elsewhere
             for name in point.keys() - {"step"}:
                 self._writer.add_scalar(name, point[name], int(point["step"]))
+
+    def _clear(self) -> None:
+        """Remove what another run has left in the folder, once it is this run's."""
+        if not self._run.is_held:
+            for file in self._others:
+                file.unlink(missing_ok=True)
+            self._others = set()
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Show tags as text."""
@@ -62,7 +69,10 @@ class TensorBoardRecorder:
             self._writer.add_scalar(name, value, step)
         self._writer.add_scalar("epoch", epoch, step)
 
-    validated = trained
+    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Add metrics."""
+        self._clear()
+        self.trained(metrics, step=step, epoch=epoch)
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Add metrics; the epoch of the selected checkpoint is not where the run stands."""
@@ -71,6 +81,7 @@ class TensorBoardRecorder:
 
     def finished(self, result: RunResult) -> None:
         """Add the row of hyper-parameters with the selected checkpoint's metrics, under names of their own."""
+        self._clear()
         metrics = {f"best/{name}": value for name, value in result.metrics.items()}
         self._writer.add_hparams(self._params, metrics, run_name=".")  # "." is this folder, not one beneath
 
@@ -79,6 +90,9 @@ class TensorBoardRecorder:
         if ending.reason is not None:
             self._writer.add_text("pruned" if ending.status == "PRUNED" else "failure", ending.reason)
         self._writer.close()
+        if self._run.is_held:  # the run that the folder holds goes on as if this one had not been
+            for file in set(self._folder.glob(EVENTS)) - self._before:
+                file.unlink(missing_ok=True)
 
 
 def list_hyperparameters(settings: Settings) -> dict[str, str | int | float]:

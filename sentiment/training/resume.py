@@ -153,13 +153,18 @@ class LastCheckpoint(pl.Callback):
             checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
             self._make_own(checkpoint, goes_further=trains_on)
             part[TRAINED_ON] = trains_on or part.get(TRAINED_ON, False)
-            if trains_on:  # what ends this one before it trains leaves the shorter run's file as it is
+            if trains_on:  # the shorter run's file stays until this one has a whole epoch
                 file = self._longer = self.folder / f"{LAST_FILE}.longer"
             _save(checkpoint, file)
         _save(best, self.folder / BEST_FILE)
         self._taken_up = part
         log.info("Goes on after epoch %g, from %s", epoch / parts, self.file)
         return file
+
+    def drop_longer(self) -> None:
+        """Remove the copy of a shorter run's file that Lightning reads in its place."""
+        if self._longer is not None:
+            self._longer.unlink(missing_ok=True)
 
     def _is_own(self) -> bool:
         """Return whether the file is there, whole and of this run: the folder may have been another's before."""
@@ -224,8 +229,8 @@ class LastCheckpoint(pl.Callback):
         """
         if self._taken_up is None:
             return
-        if self._longer is not None and trainer.is_global_zero:  # all replicas have read it
-            self._longer.replace(self.file)
+        if trainer.is_global_zero:  # all replicas have read it
+            self.drop_longer()
         take_own_settings(trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler, pl_module)
         torch.set_rng_state(self._taken_up["random"])
         if pl_module.device.type != "cpu" and self._taken_up["device_random"] is not None:

@@ -245,6 +245,9 @@ def fit(
         if isinstance(stopped, RunPruned) and is_there and trainer.is_global_zero:
             shutil.rmtree(last.folder)
         raise
+    finally:
+        if trainer.is_global_zero:
+            last.drop_longer()
     profiler = trainer.profiler  # type: ignore[attr-defined]  # set from outside of its class
     if isinstance(profiler, StepProfiler):
         log.info("%s", profiler.report())

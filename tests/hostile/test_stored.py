@@ -122,7 +122,7 @@ def test_a_run_that_goes_on_in_its_folder_is_recorded_anew(how: str, sweep_dir: 
     from sentiment.tracking.result_file import read_ended, read_left
 
     damage(sweep_dir / "0" / RESULT_FILE, how)
-    for read in (read_ended, lambda *given: read_left(*given)[0]):
+    for read in (read_ended, lambda *given: read_left(*given).record):
         found: list[Any] = []
         outcome = observe(f"{RESULT_FILE}, resumed", lambda: found.append(read(sweep_dir / "0", {})))  # noqa: B023
         assert (outcome.kind, found) == ("accepted", [None]), outcome

@@ -44,7 +44,8 @@ class MlflowRecorder:
 
     An interrupted run is taken up again. What its attempts have in common, the steps after the checkpoint it goes on
     from, is recorded once; where it measures something else there, as after a change of the code, that is added. Where
-    its data has changed, it is another run. One that is to train on from a finished run is none before it does.
+    its data has changed, it is another run. As long as the folder keeps the record of a run that can go on, there is
+    none (`FolderRecorder.is_held`).
     """
 
     def __init__(self, context: RunContext, folder: FolderRecorder) -> None:
@@ -85,10 +86,6 @@ class MlflowRecorder:
             self._note_start(uuid.uuid4().hex, None)
         self._outbox.note("tags", tags=dict(tags))
 
-    def saved(self, *, epoch: float) -> None:
-        """Take it that the run goes on."""
-        self._outbox.release()
-
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Buffer training metrics; note them every few seconds."""
         self._waiting += self._new(_points({**metrics, "epoch": epoch}, step))
@@ -97,9 +94,15 @@ class MlflowRecorder:
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Note metrics of a validation, and the training metrics before them."""
+        self._follow_folder()
         self._add_earlier(step)
         self._waiting += self._new(_points({"epoch": epoch, **metrics}, step))
         self._note_points()
+
+    def _follow_folder(self) -> None:
+        """Let go of what was noted so far once the folder holds this run."""
+        if not self._folder.is_held:
+            self._outbox.release()
 
     def _add_earlier(self, step: float) -> None:
         """Add the validations before a step that attempts made which were recorded elsewhere, or nowhere but here."""
@@ -119,6 +122,7 @@ class MlflowRecorder:
 
     def finished(self, result: RunResult) -> None:
         """Note what the run leaves behind: summary metrics, pictures, predictions, the model."""
+        self._follow_folder()
         self._add_earlier(math.inf)
         self._summarise(result)
         self._note_points()

@@ -41,7 +41,7 @@ def attempt(project, result):
         recorders = [folder, *([MlflowRecorder(context, folder)] if context.settings.tracking.mlflow else [])]
         for one in recorders:
             one.describe({"data.fingerprint": data})
-            one.saved(epoch=1.0)
+            folder.saved(epoch=1.0)
             for step, epoch in points:
                 one.validated({"val/accuracy": accuracy, "val/loss": 0.5}, step=step, epoch=epoch)
             if ending is FINISHED or bundle is not None:
