@@ -20,7 +20,7 @@ from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import LabelledPoint, Point, Space, name_key, read_value
 from sentiment.search.space.points import ReadSettings, find_other_point, find_value, write_setting, write_told
 from sentiment.search.study.history import StudyHistory, has_study, read_study
-from sentiment.search.study.ranking import Candidate, rank_trials
+from sentiment.search.study.ranking import rank_trials
 
 log = logging.getLogger(__name__)
 
@@ -139,13 +139,14 @@ class StartFinder:
             raise ConfigError([Fault(KEY, f"{text!r} is no study and count", f"write {name}:3 for its best three")])
         remedy = f"write {DEFAULTS}, a point {{key: value}}, a file, or STUDY:COUNT"
         history = read_other_study(name, self.study_dir, self.working_dir, KEY, remedy)
-        candidates = [
-            Candidate(trial.number, trial.values, trial.state == "complete" and not trial.excess)
+        trials = {
+            trial.number: trial
             for trial in history.trials
-        ]
-        trials = {trial.number: trial for trial in history.trials}
+            if trial.state == "complete" and trial.values and not trial.excess
+        }
+        ranked, _ = rank_trials({number: trial.values for number, trial in trials.items()}, history.directions)
         points: dict[tuple[tuple[str, str], ...], int] = {}  # trials of equal points are one
-        for number in rank_trials(candidates, history.directions).numbers:
+        for number in ranked:
             told = {key: write_told(value) for key, value in trials[number].parameters.items()}
             points.setdefault(tuple(sorted(told.items())), number)
         wanted = int(count or 1)

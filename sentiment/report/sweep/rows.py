@@ -14,7 +14,7 @@ from sentiment.config.identity import is_incidental
 from sentiment.config.objective import Direction
 from sentiment.format import format_count, format_number
 from sentiment.report.sweep.table import STOPPED, CurvePoint, SweepRow
-from sentiment.search.study.ranking import Candidate, rank_trials
+from sentiment.search.study.ranking import rank_trials
 from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord
 from sentiment.tracking.run_name import parse_overrides, shorten
 
@@ -247,18 +247,13 @@ def rank_rows(rows: Sequence[SweepRow], objectives: Objectives) -> list[SweepRow
     both by their value, then the others by number.
     """
     rows = sorted(rows, key=lambda row: row.number)
-    candidates = [
-        Candidate(
-            index,
-            tuple(row.scores.get(name, math.nan) for name in objectives),
-            is_eligible=not (row.excess or row.is_lost or row.is_try),
-        )
+    values = {
+        index: [row.scores.get(name, math.nan) for name in objectives]
         for index, row in enumerate(rows)
-        if row.state == "complete"
-    ]
-    ranking = rank_trials(candidates, list(objectives.values()))
-    ranks = {index: rank for rank, index in enumerate(ranking.numbers, start=1)}
-    front = set(ranking.front)
+        if row.state == "complete" and not (row.excess or row.is_lost or row.is_try)
+    }
+    ranked, front = rank_trials(values, list(objectives.values()))
+    ranks = {index: rank for rank, index in enumerate(ranked, start=1)}
     first, direction = next(iter(objectives.items()))
     sign = -1.0 if direction == "maximize" else 1.0
 

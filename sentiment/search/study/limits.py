@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.errors import ConfigError, Fault, SentimentError
 from sentiment.format import format_number, tell_apart
 from sentiment.search.study.outcome import Outcome, read_described
-from sentiment.search.study.ranking import Candidate, rank_trials
+from sentiment.search.study.ranking import rank_trials
 
 KNOWING_SAMPLERS = (TPESampler, GPSampler, NSGAIISampler, NSGAIIISampler)
 """Optuna's samplers that know constraints."""
@@ -107,11 +107,8 @@ def choose_best(trials: Sequence[FrozenTrial], directions: Sequence[str]) -> lis
     Returns:
         Empty while there is none; of several equally good ones the first.
     """
-    candidates = [
-        Candidate(trial.number, tuple(trial.values or ()), trial.state == TrialState.COMPLETE and keeps_limits(trial))
-        for trial in trials
-    ]
-    best = set(rank_trials(candidates, directions).front)
+    complete = (trial for trial in trials if trial.state == TrialState.COMPLETE and keeps_limits(trial))
+    _, best = rank_trials({trial.number: trial.values for trial in complete}, directions)
     return [trial for trial in trials if trial.number in best]
 
 

@@ -6,61 +6,31 @@ Light: neither Optuna nor numpy is imported, because a plain multirun, which has
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A trial that is to be ranked.
-
-    Attributes:
-        number: Its number.
-        values: Its objectives, in the order of the study's; empty without a result.
-        is_eligible: It is complete and keeps every limit.
-    """
-
-    number: int
-    values: tuple[float, ...]
-    is_eligible: bool
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The order of trials.
-
-    Attributes:
-        numbers: Eligible trials, best first: the position in it, from 1, is a trial's rank.
-        front: Trials of the Pareto front, by number: those that no other dominates. With one objective,
-            the best trial alone.
-    """
-
-    numbers: tuple[int, ...]
-    front: tuple[int, ...]
-
-
-def rank_trials(candidates: Sequence[Candidate], directions: Sequence[str]) -> Ranking:
+def rank_trials(values: Mapping[int, Sequence[float]], directions: Sequence[str]) -> tuple[list[int], set[int]]:
     """Rank trials by the first objective, equal ones by the next, and find the front of several.
 
-    Only complete trials that keep every limit take part. Equal ones keep the order of their numbers; a value that is
-    NaN comes last and is never the best.
+    Equal ones keep the order of their numbers; a value that is NaN comes last and is never the best.
 
     Args:
-        candidates: The trials.
+        values: Number to objectives, of the complete trials that keep every limit.
         directions: ``minimize`` or ``maximize``, per objective.
+
+    Returns:
+        The numbers, best first, and those of the Pareto front: trials that no other dominates. With one objective,
+        the best trial alone.
     """
     signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
     costs = {
-        one.number: tuple(sign * value for sign, value in zip(signs, one.values, strict=True))
-        for one in candidates
-        if one.is_eligible and one.values
+        number: tuple(sign * value for sign, value in zip(signs, own, strict=True)) for number, own in values.items()
     }
     ordered = sorted(costs, key=lambda number: (*map(_sort_key, costs[number]), number))
     sound = {number: cost for number, cost in costs.items() if not any(map(math.isnan, cost))}
     if len(signs) == 1:
-        return Ranking(tuple(ordered), tuple(number for number in ordered[:1] if number in sound))
-    front = find_front(sound)
-    return Ranking(tuple(ordered), tuple(sorted(front)))
+        return ordered, set(ordered[:1]) & sound.keys()
+    return ordered, find_front(sound)
 
 
 def find_front(costs: dict[int, tuple[float, ...]]) -> set[int]:
