@@ -154,7 +154,8 @@ def _read(options: argparse.Namespace) -> Iterator[str]:
         return read_texts(options.file, make_options(options.text_column or "text", options.read))
     if sys.stdin.isatty():
         print("Type one text per line; Ctrl-D ends.", file=sys.stderr)
-    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    # As of a file, a byte order mark is no part of the first text.
+    sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape")  # type: ignore[union-attr]
     return read_lines(sys.stdin, "standard input")
 
 

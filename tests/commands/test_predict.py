@@ -334,6 +334,17 @@ def test_a_checkpoint_without_its_run_or_tokenizer_says_so(predict, multirun, tm
         predict("--model", str(lost), "a")
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_standard_input_gives_what_the_same_bytes_in_a_file_give(predict, tmp_path, monkeypatch, mark):
+    """A byte order mark, as spreadsheets and PowerShell write it, became a word of the first text."""
+    (tmp_path / "texts.txt").write_bytes(mark + b"great film\nterrible\n")
+    with (tmp_path / "texts.txt").open(encoding="ascii") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        given = predict("--format", "jsonl")
+    assert given == predict("--format", "jsonl", "--file", str(tmp_path / "texts.txt"))
+    assert json.loads(given.splitlines()[0])["text"] == "great film"
+
+
 def start(multirun: Path, *arguments: str, **streams) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "sentiment", "predict", "--multirun-dir", str(multirun), "--device", "cpu"]
     return subprocess.Popen([*command, *arguments], cwd=PROJECT_DIR, **streams)
