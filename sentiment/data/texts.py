@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
+from sentiment.data.files.delimited import DELIMITERS
 from sentiment.data.files.encoding import explain_failure
 from sentiment.data.files.formats import read_file, split_texts
 from sentiment.data.files.records import FileFormat, Quoting, ReadOptions, Row
@@ -23,9 +24,13 @@ def make_options(text_column: str, pairs: Mapping[str, str]) -> ReadOptions:
     """
     values: dict[str, Any] = {}
     for key, value in pairs.items():
-        if value not in READ_VALUES.get(key, (value,) if key in ("delimiter", "encoding") else ()):
+        is_delimiter = key == "delimiter" and (len(value) == 1 or value in DELIMITERS)
+        if not (is_delimiter or (key == "encoding" and value) or value in READ_VALUES.get(key, ())):
             known = "; ".join(f"{name}={'|'.join(choices)}" for name, choices in READ_VALUES.items())
-            raise DataError(f"--read {key}={value} is not known; give {known}; delimiter=;, or encoding=cp1252")
+            raise DataError(
+                f"--read {key}={value} is not known; give {known}; "
+                f"delimiter={'|'.join(DELIMITERS)} or one character; or encoding=cp1252"
+            )
         values[key] = value == "true" if key == "header" else value
     return ReadOptions(text_column, None, **values, is_command=True)
 

@@ -51,6 +51,24 @@ def test_lines_that_hold_labels_are_no_texts_unless_somebody_says_so(tmp_path, c
     assert list(read_texts(path, make_options("text", {"format": "lines"}))) == content.splitlines()
 
 
+@pytest.mark.parametrize(
+    "pair", [{"delimiter": r"\t"}, {"delimiter": "||"}, {"delimiter": ""}, {"encoding": ""}, {"header": "yes"}]
+)
+def test_a_value_that_cannot_be_is_refused_with_those_that_can(pair):
+    """A tab as everybody writes it ended in a traceback, and none was ignored."""
+    [(key, value)] = pair.items()
+    with pytest.raises(DataError) as refused:
+        make_options("text", pair)
+    assert str(refused.value).startswith(f"--read {key}={value} is not known; give ")
+    assert "delimiter=comma|tab|semicolon|pipe or one character" in str(refused.value)
+
+
+@pytest.mark.parametrize("delimiter", ["tab", "\t"])
+def test_a_delimiter_is_a_name_or_the_character(tmp_path, delimiter):
+    path = write(tmp_path / "reviews.tsv", TEXTS)
+    assert list(read_texts(path, make_options("text", {"delimiter": delimiter, "encoding": "utf-8"}))) == TEXTS
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
 def test_a_missing_column_names_those_that_are_there(tmp_path, ending):
     with pytest.raises(DataError, match=r"'review'.*'other'.*'text'.*--text-column"):
