@@ -238,7 +238,8 @@ def refusing_exit() -> Iterator[None]:
     """Turn `sys.exit` in a job into a failure of that job. Otherwise the whole sweep would end without a message.
 
     What interrupts the process goes through: Ctrl-C, of which Lightning makes an exit, and handlers of signals, whose
-    codes are 128 and more; below 0 is submitit's, for a job that is queued again.
+    codes are 128 and more; below 0 is submitit's, for a job that is queued again. So does Lightning's own exit after
+    SIGTERM, with the code that it lacks: the command would end with 0.
 
     Raises:
         SentimentError: The block called `sys.exit`.
@@ -246,6 +247,8 @@ def refusing_exit() -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
+        if _is_of_sigterm(error):
+            error.code = SIGTERM_EXIT_CODE
         is_of_signal = isinstance(error.code, int) and not 0 <= error.code < 128
         if is_of_signal or isinstance(error.__context__, KeyboardInterrupt):
             raise
@@ -287,10 +290,15 @@ def _explain_interruption(error: BaseException) -> str:
     # Lightning turns Ctrl-C into SystemExit(1), so the KeyboardInterrupt may be the exception before.
     if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
         return "interrupted (Ctrl-C)"
-    if isinstance(error, SystemExit) and error.code == SIGTERM_EXIT_CODE:
+    if isinstance(error, SystemExit) and _is_of_sigterm(error):
         return "terminated (SIGTERM)"
     if isinstance(error, SystemExit) and error.code == SIGHUP_EXIT_CODE:
         return "the terminal was closed (SIGHUP)"
     if isinstance(error, SystemExit):
         return f"asked to exit with code {error.code}"
     return _write_one_line(error)
+
+
+def _is_of_sigterm(error: SystemExit) -> bool:
+    """Return whether an exit follows SIGTERM; Lightning raises a class of its own where nobody has set a handler."""
+    return error.code == SIGTERM_EXIT_CODE or type(error).__name__ == "SIGTERMException"

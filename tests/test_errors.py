@@ -7,9 +7,18 @@ import pickle
 import pkgutil
 
 import pytest
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import sentiment
-from sentiment.errors import ConfigError, DataError, Fault, SentimentError, first_line
+from sentiment.errors import (
+    ConfigError,
+    DataError,
+    Fault,
+    SentimentError,
+    describe_failure,
+    first_line,
+    refusing_exit,
+)
 from sentiment.search.workers.executor import LauncherError
 
 
@@ -62,3 +71,11 @@ def test_the_faults_of_a_configuration_survive_pickling():
 )
 def test_the_first_line_of_an_error_is_one_that_says_something(error, line):
     assert first_line(error) == line
+
+
+def test_an_exit_of_lightning_after_sigterm_is_no_failure_of_the_job():
+    with pytest.raises(SIGTERMException) as caught, refusing_exit():
+        raise SIGTERMException
+    assert caught.value.code == 143
+    for error in (caught.value, SIGTERMException()):
+        assert (describe_failure(error).kind, describe_failure(error).reason) == ("interrupted", "terminated (SIGTERM)")
