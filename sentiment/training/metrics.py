@@ -122,6 +122,7 @@ def measure(metric: Metric, labels: Tensor, probabilities: Tensor) -> float:
         MetricError: The metric's own code failed.
     """
     target: Any = resolve_name(metric.target) if isinstance(metric.target, str) else metric.target
+    labels, probabilities = labels.clone(), probabilities.clone()  # those given are the other metrics' too
     try:
         if isinstance(target, type):
             return float(target(num_classes=probabilities.shape[1])(probabilities, labels))

@@ -120,6 +120,27 @@ def test_a_metric_of_ones_own_is_a_class_of_torchmetrics(own_metric):
     assert measure([[0.8, 0.2], [0.3, 0.7]], [0, 1])["val/own"] == 1
 
 
+def write_into(labels, probabilities):
+    labels[:], probabilities[:] = 0, float("inf")
+    return 1.0
+
+
+class Writing:
+    def __init__(self, num_classes):
+        pass
+
+    def __call__(self, probabilities, labels):
+        return write_into(labels, probabilities)
+
+
+@pytest.mark.parametrize("kind", [write_into, Writing])
+def test_what_a_metric_of_ones_own_writes_into_its_arrays_is_nobody_elses(own_metric, kind):
+    expected = measure([[0.8, 0.2], [0.3, 0.7]], [0, 1])
+    own_metric(kind)
+    objective.METRICS["mcc"] = objective.METRICS.pop("mcc")  # after it, as that of a later file
+    assert measure([[0.8, 0.2], [0.3, 0.7]], [0, 1]) == expected | {"val/own": 1}
+
+
 def test_a_metric_that_fails_is_named(own_metric):
     own_metric(lambda labels, probabilities: labels.nothing)
     with pytest.raises(MetricError, match="metric own failed: AttributeError"):
