@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -196,9 +197,11 @@ class TrialTask:
             try:
                 with running(trial), refusing_exit():
                     self._tell_code(trial, config)  # its process may be younger than the plan
+                    before = Path.cwd()
                     try:
                         returned = self.task(config)
                     finally:
+                        os.chdir(before)  # a folder of the study may be relative, also those of later jobs
                         self._tell_code(trial, config)  # it has imported more meanwhile
                     outcome = complete(returned, self.objectives)
                     if outcome.state == "complete" and self.objectives == 1:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from sentiment.search.study.current import current_trial
@@ -26,3 +29,16 @@ def test_a_job_that_was_stopped_finds_its_checkpoint_in_its_folder(sweep, study_
     (trial,) = sweep(*STUDY, task=work).trials
     assert attempts[1:] == [(0, 2, study_dir / "0", True), (1, 1, study_dir / "1", False)]
     assert trial.value == 1.0
+
+
+def test_a_task_that_changes_the_working_folder_moves_no_later_job(sweep, tmp_path):
+    folders = []
+
+    def work(config):
+        folders.append(current_trial().folder)
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        os.chdir(tmp_path / "elsewhere")
+        return 1.0
+
+    sweep("x=choice(1,2)", "hydra.sweeper.n_trials=2", task=work, study_dir=Path("study"))
+    assert folders == [tmp_path / "study/0", tmp_path / "study/1"]
