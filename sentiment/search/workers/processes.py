@@ -25,6 +25,7 @@ from types import FrameType
 import cloudpickle
 from hydra.core.singleton import Singleton
 
+from sentiment.errors import explaining
 from sentiment.scratch import Scratch
 from sentiment.search.application import application_of
 from sentiment.search.study.outcome import Outcome, failed
@@ -96,7 +97,13 @@ class WorkerProcesses:
     def __init__(self, runner: JobRunner, slots: list[Slot], log_dir: Path, *, fresh_processes: bool = False) -> None:
         self.capacity = len(slots)
         self._slots = slots
-        self._content = cloudpickle.dumps((runner, Singleton.get_state()))  # by value: tasks usually are in `__main__`
+        with explaining(
+            "The task, or a callback or resolver of Hydra, cannot be sent to worker processes",
+            "make the object inside the task, or in a module that the script imports; where there is no GPU, "
+            "hydra.sweeper.n_jobs=1 runs one job after the other without them",
+            causes=Exception,  # an object of one's own may raise anything
+        ):  # by value: tasks usually are in `__main__`
+            self._content = cloudpickle.dumps((runner, Singleton.get_state()))
         self._write_work()
         self._log_dir = log_dir
         self._preload = application_of(runner.task).preload

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from sentiment.errors import SentimentError
 from sentiment.search.application import Application
 from sentiment.search.study.outcome import Outcome
 from sentiment.search.workers.job import Job
@@ -94,6 +96,15 @@ def test_a_job_that_its_worker_cannot_read_fails_for_the_reason_and_the_next_one
     assert (outcome.state, outcome.kind) == ("failed", "exception")
     assert outcome.reason.startswith("SyntaxError: ")
     assert finish(workers, Job(1, (), None, None)).state == "complete"
+
+
+def test_a_task_that_cannot_be_sent_is_refused_with_the_remedy(tmp_path):
+    runner = make_runner()
+    runner.console = threading.RLock()
+    with pytest.raises(
+        SentimentError, match=r"sent to worker processes: cannot pickle '_thread.RLock' object\n  -> make"
+    ):
+        WorkerProcesses(runner, [Slot(0, None, 1)], tmp_path)
 
 
 def test_a_worker_starts_though_a_cleaner_has_removed_what_it_runs(workers):
