@@ -78,15 +78,17 @@ class _Settings(_Version):
     @pydantic.field_validator("model", mode="before")
     @classmethod
     def without_removed_keys(cls, model: object) -> object:
-        """Drop removed keys whose value is null."""
-        if not isinstance(model, dict):
+        """Drop removed keys whose value is null; an extension may have a key of that name."""
+        option = OPTIONS.get(("model", str(model.get("name")))) if isinstance(model, dict) else None
+        if not isinstance(model, dict) or option is None:
             return model
-        for key in (key for key in model if f"model.{key}" in REMOVED and model[key] is not None):
+        gone = [key for key in model if f"model.{key}" in REMOVED and key not in option.settings.model_fields]
+        for key in (key for key in gone if model[key] is not None):
             raise ModelFileError(
                 f"the model was made with model.{key}={model[key]}, which this version does not have any more; "
                 "use the release that wrote it, or train the model again"
             )
-        return {key: value for key, value in model.items() if f"model.{key}" not in REMOVED}
+        return {key: value for key, value in model.items() if key not in gone}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from sentiment.models.bundle import (
     WEIGHTS_FILE,
     Predictor,
     _hash_settings,
+    _Settings,
     save_bundle,
 )
 from tests.models.own import Masking, Reading, registered
@@ -313,6 +314,16 @@ def test_a_key_that_is_gone_says_nothing_at_null_and_is_refused_with_a_value(bun
     change_settings(bundle, lambda content: content["model"].update(bigram_buckets=64), has_checksum=True)
     with pytest.raises(ModelFileError, match=r"made with model.bigram_buckets=64, which .* not have any more; use"):
         Predictor.load(bundle)
+
+
+def test_an_extension_may_have_a_key_as_a_built_in_model_once_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(RNNSettings):
+        bigram_buckets: int | None = 64
+
+    monkeypatch.setitem(OPTIONS, ("model", "own"), replace(OPTIONS["model", "rnn"], name="own", settings=Own))
+    for value in (32, None):
+        content = {"name": "own", "bigram_buckets": value, "bigram_size": None}
+        assert _Settings.without_removed_keys(content) == {"name": "own", "bigram_buckets": value}
 
 
 def test_another_format_version_is_refused_even_where_its_keys_are_unknown(bundle: Path) -> None:
