@@ -82,5 +82,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    install_exits()
+    install_exits(outlives_reader=sys.argv[1:2] != ["predict"])  # whose work is its output
     main()

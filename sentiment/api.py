@@ -205,6 +205,8 @@ def _call(kind: Kind, arguments: Sequence[str]) -> Path:
                         print(line, end="")
                 except BaseException:
                     process.terminate()  # Ctrl-C in a notebook: the command ends as on a terminal, and can go on
+                    for line in process.stdout:  # its table; else it would be left alone after a quarter of a second
+                        print(line, end="")
                     raise
             errors.seek(0)
             message = errors.read()

@@ -1,19 +1,21 @@
 """How the command ends: what is printed, and with which exit code.
 
 A failed run ends with exit code 1, Ctrl-C as a shell expects it (130), a polite kill (SIGTERM) with 143, a terminal
-that is closed (SIGHUP) with 129. An error written for people (`SentimentError`) is printed without a traceback;
-``HYDRA_FULL_ERROR=1`` shows it.
+that is closed (SIGHUP) with 129. That nobody reads the output any more changes none of them. An error written for
+people (`SentimentError`) is printed without a traceback; ``HYDRA_FULL_ERROR=1`` shows it.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import signal
 import stat
 import sys
 from types import FrameType, TracebackType
+from typing import Any, TextIO
 
 from sentiment.errors import SIGHUP_EXIT_CODE, SIGTERM_EXIT_CODE, SentimentError, find_full_disk
 from sentiment.format import mask_passwords
@@ -24,13 +26,51 @@ OF_A_NAME = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR
 LONGEST_NAME = 200
 
 
-def install_exits() -> None:
-    """Take over the last words of the process: uncaught errors, SIGTERM, and SIGHUP but under nohup."""
+class _Output(io.FileIO):
+    """Standard output or error, whose reader may leave (``| head``, a ``tee`` that Ctrl-C ended): the work goes on."""
+
+    def write(self, content: Any, /) -> int:
+        """Write it; to nowhere from when on nobody reads, as this process and those that it starts print on."""
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            _send_nowhere(self.fileno())
+            return super().write(content)
+
+
+def install_exits(*, outlives_reader: bool = True) -> None:
+    """Take over the last words of the process: uncaught errors, SIGTERM, and SIGHUP but under nohup.
+
+    Args:
+        outlives_reader: Work on where nobody reads standard output any more, instead of raising `BrokenPipeError`.
+    """
+    if outlives_reader and sys.stdout is sys.__stdout__:
+        sys.stdout = _reopen(sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _reopen(sys.stderr)
     sys.excepthook = _report
     logging.raiseExceptions = False  # a log that a full disk does not take: a traceback a line, before the one sentence
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _hang_up)
+
+
+def _reopen(stream: TextIO | None) -> Any:
+    """Return a stream of the process as an `_Output`; None where the process was started without it."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    stream.flush()
+    output = _Output(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        output if stream.write_through else io.BufferedWriter(output),
+        stream.encoding, stream.errors, line_buffering=stream.line_buffering, write_through=stream.write_through,
+    )  # fmt: skip
+
+
+def _send_nowhere(stream: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def _report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -60,9 +100,7 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:
 
 def _hang_up(signal_number: int, frame: FrameType | None) -> None:
     """Unwind likewise. The terminal is gone: what is printed on the way goes nowhere, instead of failing."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         if stat.S_ISCHR(os.fstat(stream).st_mode):  # no isatty: a terminal that was closed is none any more
-            os.dup2(nowhere, stream)
-    os.close(nowhere)
+            _send_nowhere(stream)
     raise SystemExit(SIGHUP_EXIT_CODE)

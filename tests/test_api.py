@@ -54,6 +54,26 @@ def test_the_command_is_as_it_was_typed(command, capfd):
     assert capfd.readouterr().out.splitlines() == [str(one) for one in wanted]
 
 
+def test_ctrl_c_shows_what_the_command_says_at_its_end(command, monkeypatch):
+    command.write_text(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        "print('begun', flush=True)\n"
+        "try:\n    time.sleep(60)\nfinally:\n    time.sleep(1)\n    print('the table')\n"
+    )
+    shown = []
+
+    def interrupt(line, **_):
+        shown.append(line)
+        if len(shown) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "print", interrupt, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        api.run()
+    assert shown == ["begun\n", "the table\n"]
+
+
 def test_the_other_kind_is_refused_and_commands_below_are_asked_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv(CALLER, f"run:{tmp_path}/a:b")
     assert take_answer_file("run") == tmp_path / "a:b"

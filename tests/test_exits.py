@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,3 +38,43 @@ def test_a_name_that_the_system_refuses_is_told_without_a_traceback(tell, tmp_pa
     )
     assert tell(tmp_path.read_text).startswith(f"\n{tmp_path}: Is a directory\n  -> ")
     assert "Traceback" in tell(Path("/nowhere/at/all").read_text)
+
+
+PRINTS = """
+import subprocess, sys
+from pathlib import Path
+from rich.console import Console
+from sentiment.exits import install_exits
+
+install_exits()
+for _ in range(3):
+    print("Ü" * 100_000)
+    Console().print("a table")
+    print("a word", file=sys.stderr)
+    print("a word", flush=True)
+subprocess.run(["echo", "a word"], check=True)
+Path(sys.argv[1]).write_text("done")
+print("left in the buffer")
+sys.exit(int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_reader_that_leaves_changes_neither_the_work_nor_the_exit_code(tmp_path, code, unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-c", PRINTS, str(tmp_path / "file"), str(code)]
+    for errors in (writer, subprocess.PIPE):
+        (tmp_path / "file").unlink(missing_ok=True)
+        done = subprocess.run(command, stdout=writer, stderr=errors, env=environment, timeout=60, check=False)
+        assert done.returncode == code
+        assert (tmp_path / "file").read_text() == "done"
+        assert done.stderr in (None, b"a word\n" * 3)
+    os.close(writer)
+
+
+def test_what_is_read_is_as_it_was_printed(tmp_path):
+    done = subprocess.run([sys.executable, "-c", PRINTS, str(tmp_path / "file"), "0"], capture_output=True, timeout=60)
+    assert done.stdout.decode() == ("Ü" * 100_000 + "\na table\na word\n") * 3 + "a word\nleft in the buffer\n"

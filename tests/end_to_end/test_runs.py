@@ -102,6 +102,27 @@ def test_an_interrupted_multirun_is_marked_killed(fresh_checkout, tiny, sent, co
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sent", [None, signal.SIGINT])
+def test_a_multirun_whose_output_nobody_reads_any_more_ends_as_any_other(fresh_checkout, tiny, sent):
+    """As in ``... | head -1``, or ``... | tee log``, where Ctrl-C ends tee too."""
+    epochs = 1 if sent is None else 100000
+    process = fresh_checkout.start("-m", *tiny, f"trainer.max_epochs={epochs}", "trainer.patience=null", "seed=0,1")
+    process.stdout.close()
+    if sent is not None:
+        wait_for(process, fresh_checkout.folder, "multirun/*/0/checkpoints/best.ckpt")
+        process.send_signal(sent)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == (0 if sent is None else -sent), errors
+    assert "rror" not in errors
+    [page] = fresh_checkout.folder.glob("multirun/*/report/report.html")
+    assert (page.parent.parent / "ranking.csv").exists()
+    [parent] = [run for run in read_runs(fresh_checkout) if PARENT_TAG not in run.data.tags]
+    assert parent.info.status == ("FINISHED" if sent is None else "KILLED")
+    client = MlflowClient(tracking_uri=fresh_checkout.store)
+    assert "report" in {file.path for file in client.list_artifacts(parent.info.run_id)}
+
+
+@pytest.mark.slow
 def test_own_files_with_three_classes(fresh_checkout, tiny, tmp_path):
     rows = [f"the {word} one,{label}" for label, word in (("low", "bad"), ("mid", "plain"), ("high", "good"))] * 40
     path = tmp_path / "reviews.csv"
