@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial
 
 from sentiment.private import get_storage, get_study_id
@@ -81,10 +82,10 @@ def find_left(search: Search, application: Application) -> Left:
             with open_for_reading(read_address(search.storage_url, search.study_dir), name) as study:
                 attributes = get_storage(study).get_study_system_attrs(get_study_id(study))
                 trials = settle_ended(study.get_trials(deepcopy=False), search.repeats, search.options.limits)
-                return _find_left(search, application, trials, attributes, study.metric_names or ())
+                return _find_left(search, application, trials, attributes, study)
         except StudyMissingError:
             pass
-    return _find_left(search, application, None, {}, ())
+    return _find_left(search, application, None, {}, None)
 
 
 def _find_left(
@@ -92,11 +93,11 @@ def _find_left(
     application: Application,
     stored: Sequence[FrozenTrial] | None,
     attributes: Mapping[str, Any],
-    objectives: Sequence[str],
+    study: optuna.Study | None,
 ) -> Left:
     trials, options = stored or [], search.options
     name = str(options.known_name)
-    definition, _ = settle_definition(search, name, attributes.get(DEFINITION_KEY), trials, objectives)
+    definition, _ = settle_definition(search, study, attributes.get(DEFINITION_KEY), trials)
     grown = search.continue_from(definition)
     meter = Meter(search.repeats.count, search.pruner)
     failed = [trial.number for trial in trials if trial.state.name == "FAIL"]

@@ -195,6 +195,17 @@ def refuse_other_data(name: str, trials: Sequence[str]) -> StudyChangedError:
     return _refuse(name, [f"data: trials like {join_names(trials)} read other data than their settings name now"])
 
 
+def refuse_foreign_trials(name: str) -> StudyChangedError:
+    """Return the error of a study with trials that another program began: it has no definition."""
+    return StudyChangedError(
+        f"The study {name!r} has trials of another program, and nobody knows with which settings, data and code they "
+        "ran: new ones cannot stand beside them.",
+        f"start another study: {_write_other(name)}.\n     Its sampler learns from those trials with "
+        "hydra.sweeper.prior=FOLDER; where a database has them, FOLDER needs a file study.json:\n"
+        f'     {{"study_name": "{name}", "storage": "sqlite:////FOLDER/FILE.db"}}',
+    )
+
+
 def _refuse(name: str, differences: Sequence[str]) -> StudyChangedError:
     """Return the error of differences with which no study goes on."""
     lines = "\n".join(f"  {line}" for line in differences)

@@ -30,9 +30,8 @@ def open_study(study_dir, make_search):
     storage = open_storage(None, study_dir)
     with contextlib.ExitStack() as stack:
 
-        def open_one(total=4, repeats=1, direction="minimize", metric_names=None, pruner=None, **options):
-            known = {"direction": direction, "metric_names": metric_names, **options}
-            search = make_search(n_trials=total, repeats=repeats, **known)
+        def open_one(total=4, repeats=1, direction="minimize", pruner=None, **options):
+            search = make_search(n_trials=total, repeats=repeats, direction=direction, **options)
             search.pruner = pruner or search.pruner
             return stack.enter_context(StoredStudy(TrialStore(storage, None, search), search))
 
@@ -46,12 +45,6 @@ def die(study):
 
 def list_states(study):
     return [trial.state.name.lower() for trial in study.trials()]
-
-
-def test_the_objective_has_a_name_for_people(open_study):
-    open_study(metric_names=["val/accuracy"])
-    study = open_study(metric_names=["val/accuracy"])  # a command that joins
-    assert study.metric_names == ["val/accuracy"]
 
 
 def test_a_stop_ends_the_commands_at_work_and_none_that_joins_later(open_study, study_dir):

@@ -7,13 +7,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import optuna
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.space.parameters import LabelledPoint
 from sentiment.search.space.points import make_key
 from sentiment.search.study.agenda import Agenda, Ledger
-from sentiment.search.study.definition import Definition, compare, describe_other_way, require_same_limits
+from sentiment.search.study.definition import (
+    Definition,
+    compare,
+    describe_other_way,
+    refuse_foreign_trials,
+    require_same_limits,
+    require_same_results,
+)
 from sentiment.search.study.searched import GrowingSearch, Searched
 from sentiment.search.study.stored.store import DEFINITION_KEY, START_KEY, TrialStore
 
@@ -27,11 +35,14 @@ def join(store: TrialStore, search: GrowingSearch) -> tuple[GrowingSearch, list[
         The search as the study knows it, and what has changed in its space.
 
     Raises:
-        StudyChangedError: They differ in more than the space, and changes are not allowed.
+        StudyChangedError: They differ in more than the space, and changes are not allowed; or nobody knows how they
+            differ, as another program made the study's trials.
     """
     with store.lock():
-        content, objectives = store.read_attributes().get(DEFINITION_KEY), store.study.metric_names or ()
-        now, changes = settle_definition(search, store.name, content, store.trials(), objectives)
+        content, names = store.read_attributes().get(DEFINITION_KEY), search.options.metric_names
+        now, changes = settle_definition(search, store.study, content, store.trials())
+        if names is not None and (content is None or store.study.metric_names is None):
+            store.name_objectives(names)
         if content != now.to_json():
             store.write_attribute(DEFINITION_KEY, now.to_json())
         grown = search.continue_from(now)
@@ -44,29 +55,33 @@ def join(store: TrialStore, search: GrowingSearch) -> tuple[GrowingSearch, list[
 
 def settle_definition(
     search: GrowingSearch,
-    name: str,
+    study: optuna.Study | None,
     content: Mapping[str, Any] | None,
     trials: Sequence[FrozenTrial],
-    objectives: Sequence[str],
 ) -> tuple[Definition, list[str]]:
     """Hold a search against a study's definition.
 
     Args:
         search: What is searched; its options say whether fixed settings may differ.
-        name: The study's name.
-        content: The definition that is stored; None: the study is new.
+        study: The study; None: there is none yet.
+        content: The definition that is stored; None: the study is new, or another program's.
         trials: The study's trials.
-        objectives: Names of its objectives.
 
     Returns:
         The definition with which the study goes on, and what has changed in its space.
 
     Raises:
-        StudyChangedError: They differ in more than the space, and changes are not allowed.
+        StudyChangedError: They differ in more than the space, and changes are not allowed; or nobody knows how they
+            differ, as another program made the study's trials.
     """
     now, changes = search.describe(), list[str]()
-    if content is not None:
-        stored = replace(search.read_definition(content), objectives=objectives)
+    if study is not None:
+        name, directions = study.study_name, [direction.name.lower() for direction in study.directions]
+        require_same_results(name, replace(now, directions=directions), now)  # Optuna keeps those that it has
+        if content is None and any(trial.datetime_start for trial in trials):
+            raise refuse_foreign_trials(name)
+    if study is not None and content is not None:
+        stored = replace(search.read_definition(content), objectives=study.metric_names or ())
         if any(trial.state == TrialState.COMPLETE or trial.constraints for trial in trials):
             require_same_limits(name, stored, now)
         changes = compare(name, stored, now, search.options.ignore, allow_changes=search.options.allow_changes)

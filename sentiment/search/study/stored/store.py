@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -66,7 +66,7 @@ class TrialStore:
         options = search.options
         with self.lock(options.known_name or "unnamed"), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of samplers and pruners that people chose
-            study = optuna.create_study(
+            return optuna.create_study(
                 storage=self.storage,
                 study_name=options.known_name,
                 directions=[StudyDirection[direction.upper()] for direction in options.direction],
@@ -74,9 +74,12 @@ class TrialStore:
                 pruner=search.pruner,
                 load_if_exists=True,
             )
-            if options.metric_names is not None and study.metric_names is None:
-                study.set_metric_names(options.metric_names)
-        return study
+
+    def name_objectives(self, names: Sequence[str]) -> None:
+        """Let the study's objectives have names."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self.study.set_metric_names(list(names))
 
     def lock(self, name: str | None = None) -> AbstractContextManager[None]:
         """Return the lock that all processes of the study share; `name`: where it has none yet."""
