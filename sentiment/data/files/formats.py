@@ -271,9 +271,9 @@ def _read_objects(path: Path, values: Iterable[tuple[int, Any]], options: ReadOp
         if isinstance(value, dict):
             if not columns:
                 text, label = (_find_key(column, list(value)) for column in (text, label))
+                if options.is_command and options.label_column is None:  # it does not wait for the end of the file
+                    require_columns(f"the first object of {path}", value, options)
             columns.update(dict.fromkeys(value))
-            if options.label_column is None:
-                require_columns(f"{path}, line {number},", value, options)
             yield make_row(number, value.get(text), value.get(label), options.label_column is not None)
         else:
             fault = str(value) if isinstance(value, ValueError) else f"it is no JSON object but {shorten(value)}"

@@ -235,13 +235,30 @@ class TestUnlabelled:
         make(unlabelled_path=tmp_path / "more.txt").load_unlabelled()
         assert "more.txt read as: one text per line, utf-8, 2 rows, 1 blank lines" in caplog.text
 
-    def test_bad_rows_stop_the_run_or_are_left_out(self, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            ('{"text": "one"}\n{"text": 7}\n', "line 2: the text is no string but 7"),
+            ('{"text": "one"}\n{"id": 7}\n', "line 2: the text is missing"),
+            ('{"id": 7}\n{}\n{"text": "one"}\n', "line 1: the text is missing"),
+            ('[{"text": "one"}, {}, {"id": 7}]', "row 2: the text is missing"),
+        ],
+    )
+    def test_bad_rows_stop_the_run_or_are_left_out(
+        self, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, told: str
+    ):
         file = tmp_path / "more.jsonl"
-        file.write_text('{"text": "one"}\n{"text": 7}\n')
-        with pytest.raises(DataError, match=r"more.jsonl, line 2: the text is no string but 7 .*data.on_bad_row=skip"):
+        file.write_text(content)
+        with pytest.raises(DataError, match=rf"more.jsonl, {told} .*data.on_bad_row=skip"):
             make(unlabelled_path=file).load_unlabelled()
         assert make(unlabelled_path=file, on_bad_row="skip").load_unlabelled() == ["one"]
         assert "Left out" in caplog.text
+
+    def test_a_column_that_no_object_has_is_told_with_those_that_there_are(self, make: Make, tmp_path: Path):
+        file = tmp_path / "more.jsonl"
+        file.write_text('{"id": 1}\n{"review": "one"}\n')
+        with pytest.raises(DataError, match=r"has no column 'text'; its columns are 'id', 'review'.*data\.text_column"):
+            make(unlabelled_path=file, on_bad_row="skip").load_unlabelled()
 
 
 def save_dataset(folder: Path, parts: list[str]) -> Path:
