@@ -145,7 +145,7 @@ class FilesSource(LabelledData):
         """Identify the content of the unlabelled files and how they are read.
 
         Raises:
-            DataError: A file is missing.
+            DataError: A file is missing, or cannot be read.
         """
         if self.unlabelled_path is None:
             return None
@@ -153,6 +153,7 @@ class FilesSource(LabelledData):
         is_named = any(self._names_a_number({UNLABELLED_KEY: [path]}, None) for path in self._find_unlabelled())
         version = READER_VERSION if is_named else SECOND_READER_VERSION
         settings = [version, str(self.text_column), self.on_bad_row, self._list_options()]
+        settings += ["no blank text"] if self._leaves_out_blank_texts() else []  # which once were reviews
         return f"files:{hash_contents((file.name, file) for file in files)}:{json.dumps(settings)}"
 
     def load_unlabelled(self) -> list[str]:
@@ -161,18 +162,28 @@ class FilesSource(LabelledData):
         Raises:
             DataError: A file or the text's column is missing; bad rows, unless they are skipped.
         """
-        options, texts = ReadOptions(self.text_column, None, **self._list_options()), []
+        options = ReadOptions(self.text_column, None, **self._list_options())
+        texts: list[str] = []
         for path in self._find_unlabelled():
             table = take_rows(read_file(path, options)[0], str(path), {})
             log.info("%s", table.describe())
-            if table.bad:
-                number, fault = table.bad[0]
-                told = f"{path}, {table.unit} {number}: {fault} ({len(table.bad):,} bad in all)"
+            rows = zip(table.numbers, table.texts, strict=True)
+            bad = sorted([*table.bad, *((number, "the text is blank") for number, text in rows if not text.strip())])
+            if bad:
+                number, fault = bad[0]
+                told = f"{path}, {table.unit} {number}: {fault} ({len(bad):,} bad in all)"
                 if self.on_bad_row == "error":
                     raise DataError(f"{told}; mend them, or leave them out with data.on_bad_row=skip")
                 log.warning("Left out: %s", told)
-            texts += table.texts
+            texts += filter(str.strip, table.texts)
         return texts
+
+    def _leaves_out_blank_texts(self) -> bool:
+        """Return whether an unlabelled file has any and they are skipped; else they stop the run, or are not there."""
+        options = ReadOptions(self.text_column, None, **self._list_options())
+        readings = (read_file(path, options)[0] for path in self._find_unlabelled() if self.on_bad_row == "skip")
+        rows = (row for reading in readings for row in reading.rows)
+        return any(row is not None and row.fault is None and not row.text.strip() for row in rows)
 
     def _find_unlabelled(self) -> list[Path]:
         return [] if self.unlabelled_path is None else find_files(UNLABELLED_KEY, self.unlabelled_path)

@@ -242,6 +242,8 @@ class TestUnlabelled:
             ('{"text": "one"}\n{"id": 7}\n', "line 2: the text is missing"),
             ('{"id": 7}\n{}\n{"text": "one"}\n', "line 1: the text is missing"),
             ('[{"text": "one"}, {}, {"id": 7}]', "row 2: the text is missing"),
+            ('{"text": "one"}\n{"text": ""}\n{"id": 7}\n', r"line 2: the text is blank \(2 bad in all\);"),
+            ('{"id": 7}\n{"text": "one"}\n{"text": " "}\n', r"line 1: the text is missing \(2 bad in all\);"),
         ],
     )
     def test_bad_rows_stop_the_run_or_are_left_out(
@@ -253,6 +255,20 @@ class TestUnlabelled:
             make(unlabelled_path=file).load_unlabelled()
         assert make(unlabelled_path=file, on_bad_row="skip").load_unlabelled() == ["one"]
         assert "Left out" in caplog.text
+
+    @pytest.mark.parametrize("on_bad_row", ["error", "skip"])
+    def test_where_blank_texts_are_left_out_the_texts_are_others_than_when_they_were_read(
+        self, make: Make, tmp_path: Path, on_bad_row: str
+    ):
+        """Teachers answered each of them, as if it were a review."""
+        prints = []
+        for blank in ("a plot", '""', '" "'):
+            (tmp_path / "more.csv").write_text(f"id,text\n1,one\n2,{blank}\n")
+            prints.append(make(unlabelled_path=tmp_path / "more.csv", on_bad_row=on_bad_row).fingerprint_unlabelled())
+        earlier = f'[2, "text", "{on_bad_row}", {{"format": null, "delimiter": null, "quoting": null, '
+        earlier += '"encoding": null, "header": null}]'
+        others = earlier.replace("}]", '}, "no blank text"]') if on_bad_row == "skip" else earlier
+        assert [str(one).partition(":[")[2] for one in prints] == [earlier[1:], others[1:], others[1:]]
 
     def test_a_column_that_no_object_has_is_told_with_those_that_there_are(self, make: Make, tmp_path: Path):
         file = tmp_path / "more.jsonl"
