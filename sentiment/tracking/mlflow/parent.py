@@ -81,8 +81,7 @@ def start_sweep(
         if known is not None and known.uri == uri and find_run(store.client, known.run_id):
             if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
                 outbox.begin(known.run_id, uri)
-            store.client.update_run(known.run_id, status="RUNNING")
-            replace_tags(store.client, known.run_id, {}, (FAILURE, NOTE_TAG))
+            _reopen(store.client, known.run_id)
             return known
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
         run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
@@ -100,10 +99,18 @@ def start_sweep(
     return parent
 
 
+def _reopen(client: MlflowClient, run_id: str) -> None:
+    """Set a parent run to RUNNING again, and take back what was said of its end."""
+    client.update_run(run_id, status="RUNNING")
+    replace_tags(client, run_id, {}, (FAILURE, NOTE_TAG))
+
+
 def update_sweep(
     client: MlflowClient, run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float], time_ms: int
 ) -> None:
     """Write how the sweep stands, as it goes on: what is not said any more is deleted, an earlier failure too.
+
+    A parent run that is over is taken up again: another command on the study has ended it, and this one works on.
 
     Args:
         client: Client of its store.
@@ -112,6 +119,8 @@ def update_sweep(
         metrics: Numbers of the best trial so far.
         time_ms: When it stood so.
     """
+    if client.get_run(run_id).info.status != "RUNNING":
+        _reopen(client, run_id)
     own = {name: value for name, value in tags.items() if name != VIEW_TAG}
     replace_tags(client, run_id, own, (*STANDING, FAILURE))
     client.log_batch(run_id, metrics=[Metric(name, value, time_ms, 0) for name, value in metrics.items()])

@@ -86,6 +86,22 @@ def test_a_second_start_takes_the_parent_up_again(project):
     assert NOTE_TAG not in project.run().data.tags, "it told how the sweep ended, and it goes on"
 
 
+@pytest.mark.parametrize("ending", [FINISHED, Ending("KILLED", "interrupted", "interrupted (Ctrl-C)")])
+def test_a_study_on_which_another_command_has_ended_goes_on(project, ending):
+    start(project)
+    note_standing(project.sweep_dir, {"trials": "2", NOTE_TAG: "Trial 0 is the best."}, {})
+    note_sweep_end(project.sweep_dir, ending)
+    assert project.run().info.status == ending.status
+    note_standing(project.sweep_dir, {"trials": "3"}, {})
+    run = project.run()
+    assert (run.info.status, run.data.tags["trials"]) == ("RUNNING", "3")
+    assert not {NOTE_TAG, "failure.kind", "failure.reason"} & run.data.tags.keys()
+    note_standing(project.sweep_dir, {"trials": "3", NOTE_TAG: "Trial 2 is the best."}, {})
+    note_sweep_end(project.sweep_dir, FINISHED)
+    run = project.run()
+    assert (run.info.status, run.data.tags[NOTE_TAG]) == ("FINISHED", "Trial 2 is the best.")
+
+
 def test_another_store_than_before_is_told(project, caplog):
     start(project)
     other = Project(project.folder / "other")
