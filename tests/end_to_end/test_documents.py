@@ -25,13 +25,15 @@ PROGRAM = "python -m sentiment "
 
 FENCED = re.compile(r"^ *(```|~~~).*?^ *\1 *$", re.M | re.S)
 CODE = re.compile(r"(`+).+?\1")
+INDENTED = re.compile(r"(?:^ {4}.*\n?)+", re.M)
+COMMAND_IN_PROSE = re.compile(r"^(?:(?:bash|export|pip|python|ray|sbatch|srun) .*|.* \\ .*)$", re.M)
 LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)(?: \"[^\"]*\")?\)")
 
 
 def read_commands(text: str) -> Iterator[list[str]]:
     """Give the arguments of every call of the program in code blocks, fenced or indented; joins continued lines."""
     blocks = [match.group() for match in FENCED.finditer(text)]
-    blocks += re.findall(r"(?:^ {4}.*\n?)+", FENCED.sub("", text), re.M)
+    blocks += INDENTED.findall(FENCED.sub("", text))
     for block in blocks:
         for line in block.replace("\\\n", " ").splitlines():
             if PROGRAM in line:
@@ -101,6 +103,12 @@ def test_links_lead_to_files_and_headings(file: Path):
 def test_commands_are_such_as_the_program_takes(file: Path, capsys):
     faults = [find_fault(arguments) for arguments in read_commands(file.read_text(encoding="utf-8"))]
     assert not any(faults), f"{[fault for fault in faults if fault]}\n{capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(PROJECT_DIR)))
+def test_no_command_is_wrapped_as_prose(file: Path):
+    prose = INDENTED.sub("", FENCED.sub("", file.read_text(encoding="utf-8")))
+    assert COMMAND_IN_PROSE.findall(prose) == []
 
 
 def test_the_five_minutes_use_what_there_is():
