@@ -46,6 +46,12 @@ def is_within(key: str, names: Collection[str]) -> bool:
     return any(f"{key}.".startswith(f"{name}.") for name in names)
 
 
+def write_dotted(key: str) -> str:
+    """Return a key with dots in place of the brackets that Hydra takes as well: ``sizes[0]`` is ``sizes.0``."""
+    return key.replace("[", ".").replace("]", "")
+
+
 def are_related(one: str, other: str) -> bool:
-    """Return whether two dotted keys are the same, or one is within the other."""
+    """Return whether two keys are the same, or one is within the other."""
+    one, other = write_dotted(one), write_dotted(other)
     return is_within(one, [other]) or is_within(other, [one])

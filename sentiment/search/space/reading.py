@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sentiment.composing import COMPOSE_ERRORS
 from sentiment.errors import ConfigError, Fault, gathering
-from sentiment.flat import flatten
+from sentiment.flat import flatten, write_dotted
 from sentiment.search.space.corners import extreme_values
 from sentiment.search.space.distributions import bare_key, build_distribution, parse_line
 from sentiment.search.space.parameters import Parameter, Space, read_value, write_value
@@ -264,6 +264,10 @@ class _Reader:
 
     def _draft(self, override: Override, condition: tuple[str, str] | None) -> list[Parameter]:
         key, distribution = override.get_key_element(), self._distribute(override)
+        if key.endswith("]"):  # as the names of parameters do that share a key, see `Parameter.name`
+            remedy = f"write {write_dotted(key)}=... with dots, which means the same"
+            self.faults.append(Fault(key, "is searched, and its name ends in a bracket", remedy))
+            return []
         return [] if distribution is None else [Parameter(key, key, distribution, condition)]
 
 

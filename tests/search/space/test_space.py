@@ -267,6 +267,30 @@ def test_a_branch_that_makes_no_sense_is_a_fault(params, branches, problem):
     assert fault.remedy
 
 
+@pytest.mark.parametrize(
+    ("lines", "params", "branches"),
+    [
+        (["sizes[0]=16,32", "sizes.1=16,32"], {}, {}),
+        ([], {"+sizes[0]": "interval(0,1)"}, {}),
+        ([], {"m": "a,b"}, {"m=a": {"sizes[0]": 5}}),
+    ],
+)
+def test_a_searched_key_in_brackets_is_refused_as_names_of_parameters_end_in_them(lines, params, branches):
+    (fault,) = read_faults(lines, params, branches)
+    assert fault.problem == "is searched, and its name ends in a bracket"
+    assert "sizes.0=..." in fault.remedy
+
+
+def test_a_key_in_brackets_may_be_fixed_or_go_on():
+    space = read_space(["sizes[0]=16", "layers[0].size=1,2"], {}, {}, None)
+    assert (space.fixed, space.keys) == ({"sizes[0]": "16"}, ["layers[0].size"])
+
+
+def test_what_is_set_in_brackets_and_with_dots_is_written_in_the_order_of_the_command_line():
+    space = read_space(["sizes[0]=16", "sizes=choice([1,2],[3,4])"], {}, {}, None)
+    assert space.to_overrides({"sizes": "[1,2]"}) == ("sizes[0]=16", "sizes=[1,2]")
+
+
 def test_a_faulty_condition_is_told_once():
     (fault,) = read_faults((), {"m": "choice("}, {"m=a": {"x": "1,2"}, "m=b": {"y": "1,2"}})
     assert fault.key == "m"
