@@ -7,7 +7,9 @@ values differ, and those are merged last of all.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
@@ -15,7 +17,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sentiment.flat import are_related
+from sentiment.errors import Fault
+from sentiment.flat import are_related, flatten
 
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
@@ -33,6 +36,26 @@ def write_override(key: str, text: str) -> str:
     except HydraException:
         is_read = False
     return line if is_read else f"{key}={QuotedString(text, Quote.single).with_quotes()}"
+
+
+def find_nested(params: Mapping[str, Any], where: str) -> list[Fault]:
+    """Return the faults of parameters that are written in groups, ``model: {depth: 1,2}``: each would be one text.
+
+    Args:
+        params: Key to the right side of an override, or to a value.
+        where: The key that holds them.
+    """
+    faults = []
+    parser = OverridesParser.create()
+    for key, value in params.items():
+        for leaf, text in flatten({key: value}).items() if isinstance(value, Mapping) else ():
+            with suppress(HydraException):
+                if isinstance(text, str) and parser.parse_override(f"{leaf}={text}").is_sweep_override():
+                    problem = f"{leaf} would be the text {text!r}, and no list of values"
+                    quoted = QuotedString(text, Quote.single).with_quotes()
+                    remedy = f'write one key: {leaf}: {text}; or, for the text, {leaf}: "{quoted}"'
+                    faults.append(Fault(f"{where}.{key}", problem, remedy))
+    return faults
 
 
 class MergingComposer:

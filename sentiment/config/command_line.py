@@ -27,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sentiment.composing import COMPOSE_ERRORS, MergingComposer
+from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_nested
 from sentiment.config.broken import explaining_breaks, find_hidden, require_config, require_folders, shorten
 from sentiment.config.conflicts import (
     UnreadKeys,
@@ -53,7 +53,6 @@ from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.config.points import (
     explain_intervals,
     explain_sweep,
-    find_nested,
     find_unlisted,
     list_points,
     list_values,
@@ -200,7 +199,7 @@ class CommandLineCheck:
         if hydra_config.sweeper is None or hydra_config.launcher is None:
             return [*faults, Fault("hydra.sweeper, hydra.launcher", "one of them is null", "leave it as it is")]
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
-        faults += find_nested(params)
+        faults += find_nested(params, "hydra.sweeper.params")
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
         if not OmegaConf.select(hydra_config, "sweeper.custom_search_space"):  # it may set what decides on the others

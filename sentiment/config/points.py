@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from hydra.errors import HydraException
 
 from sentiment.config.faults import WHOLE_NUMBER
 from sentiment.errors import Fault
@@ -114,19 +112,6 @@ def _is_overwritten(one: Override, later: Override) -> bool:
 
 def _list_keys(override: Override) -> set[str]:
     return set(flatten({override.key_or_group: override.value()}))
-
-
-def find_nested(params: Mapping[str, Any]) -> list[Fault]:
-    """Return the faults of parameters that are written in groups, ``model: {depth: 1,2}``: each would be one text."""
-    faults = []
-    parser = OverridesParser.create()
-    for key, value in params.items():
-        for leaf, text in flatten({key: value}).items() if isinstance(value, Mapping) else ():
-            with suppress(HydraException):
-                if isinstance(text, str) and parser.parse_override(f"{leaf}={text}").is_sweep_override():
-                    problem = f"{leaf} would be the text {text!r}, and no list of values"
-                    faults.append(Fault(f"hydra.sweeper.params.{key}", problem, f"write one key: {leaf}: {text}"))
-    return faults
 
 
 def explain_sweep(override: Override) -> Fault:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from sentiment.errors import ConfigError
 from sentiment.search.plugin.sweeper import StudyEndedError
@@ -76,6 +78,42 @@ def test_what_a_later_mapping_sets_is_not_searched(later):
     with pytest.raises(ConfigError, match=r"is searched, and \+?d, which is written after it, sets it"):
         read_space(["d.p=choice(1,2)", later], {}, {}, None)
     read_space(["d.p=choice(1,2)", later.replace("p:", "r:")], {}, {}, None)
+
+
+@pytest.mark.parametrize("later", ["d=5", "d=null,{q:1}", "d=[7]", "d[p]=5", "~d.p", "~d"])
+def test_what_is_set_or_deleted_as_a_whole_later_is_not_searched(later):
+    with pytest.raises(ConfigError, match=r"d\.p: is searched, and .*, which is written after it, (sets|deletes) it"):
+        read_space([later], {"d.p": "choice(1,2)"}, {}, None)
+    read_space([later], {"e.p": "choice(1,2)"}, {}, None)
+    read_space([later, "+d.p=choice(1,2)"], {}, {}, None)
+
+
+def test_a_key_is_searched_where_no_value_of_another_branch_stands_above_it():
+    branches = {"x=1": {"d.p": "interval(0,1)"}, "x=2": {"d": None}}
+    assert read_space(["x=1,2"], {}, branches, None).keys == ["x", "d.p", "d"]
+
+
+def test_what_is_within_an_option_of_a_group_is_searched(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/other.yaml").write_text("p: 1\n", encoding="utf-8")
+    with initialize_config_dir(str(tmp_path)):
+        loader = GlobalHydra.instance().config_loader()
+        for later in ("d=other", "+d=other", "d=other,null", "~d"):
+            assert "d.p" in read_space(["+d.p=choice(1,2)", later], {}, {}, loader).keys
+
+
+NESTED = {"d": {"p": "choice(1,2)", "q": "one text"}}
+
+
+@pytest.mark.parametrize(
+    ("params", "branches", "key"), [(NESTED, {}, "params.d"), ({"x": "1,2"}, {"x=1": NESTED}, "branches.x=1.d")]
+)
+def test_a_search_that_is_written_within_a_mapping_is_refused_as_it_would_be_a_text(params, branches, key):
+    with pytest.raises(ConfigError) as caught:
+        read_space([], params, branches, None)
+    (fault,) = caught.value.faults
+    assert fault.key == f"hydra.sweeper.{key}"
+    assert fault.remedy == "write one key: d.p: choice(1,2); or, for the text, d.p: \"'choice(1,2)'\""
 
 
 @pytest.mark.parametrize("text", ["it's", "#x", "~", 'a"b', "ü ñ", "a, b", "x=1", "1", "a:b", "\\", "a\\'b"])

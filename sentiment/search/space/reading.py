@@ -12,9 +12,9 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from sentiment.composing import COMPOSE_ERRORS
+from sentiment.composing import COMPOSE_ERRORS, find_nested
 from sentiment.errors import ConfigError, Fault, gathering
-from sentiment.flat import flatten, write_dotted
+from sentiment.flat import flatten, is_within, write_dotted
 from sentiment.search.space.corners import extreme_values
 from sentiment.search.space.distributions import bare_key, build_distribution, parse_line
 from sentiment.search.space.parameters import Parameter, Space, read_value, write_value
@@ -79,6 +79,7 @@ class _Reader:
     failed_keys: set[str] = field(default_factory=set)
 
     def read_base(self, lines: Sequence[str], params: Mapping[str, Any]) -> None:
+        self.faults += find_nested(params, "hydra.sweeper.params")
         written_params = self._parse(f"{key}={write_param(value)}" for key, value in params.items())
         written_lines = self._parse(lines)
         self.in_params, self.command_line = set(written_params), set(written_lines)
@@ -112,6 +113,7 @@ class _Reader:
         self._check_overlaps()
 
     def _parse_branch(self, condition: str, settings: Mapping[str, Any]) -> dict[str, Override]:
+        self.faults += find_nested(settings, f"hydra.sweeper.branches.{condition}")
         lines = [f"{key}={write_param(value)}" for key, value in settings.items()]
         plain_count = len(self.plain)
         overrides = self._parse(lines)
@@ -248,19 +250,27 @@ class _Reader:
         return Space(_name_apart(drafts), fixed, tuple(self.plain), tuple(self.places))
 
     def _refuse_unheard(self, drafts: Sequence[Parameter], fixed: Mapping[str, str]) -> None:
-        """Refuse to search what a mapping that is written later sets: no trial would have the value that it draws."""
-        mappings = [(key, [text]) for key, text in fixed.items()]
-        for draft in drafts:
-            if isinstance(draft.distribution, CategoricalDistribution):
-                mappings.append((draft.key, [str(choice) for choice in draft.distribution.choices]))
-        for key, texts in mappings:
-            held = {
-                one for text in texts if text.startswith("{") for one in flatten({key.lstrip("+"): read_value(text)})
-            }
+        """Refuse to search what is set or deleted later: no trial would have the value that it draws."""
+        lines = [*fixed.items(), *((line, "") for line in self.plain if line[0] == "~")]
+        settings: list[tuple[str, list[str], tuple[str, str] | None]] = [(key, [text], None) for key, text in lines]
+        settings += [(one.key, [*map(str, extreme_values(one.distribution))], one.condition) for one in drafts]
+        for key, texts, condition in settings:
+            held = self._list_held(key.partition("=")[0], texts)
             for draft in drafts:
-                if draft.key.lstrip("+") in held and self.places.index(key) > self.places.index(draft.key):
-                    problem = f"is searched, and {key}, which is written after it, sets it to something else"
+                is_held = key != draft.key and is_within(write_dotted(draft.key.lstrip("+")), held)
+                is_later = is_held and self.places.index(key) > self.places.index(draft.key)
+                if is_later and _may_meet(draft.condition, condition):
+                    effect = "deletes it" if key[0] == "~" else "sets it to something else"
+                    problem = f"is searched, and {key}, which is written after it, {effect}"
                     self.faults.append(Fault(draft.key, problem, f"write {key} before it, or leave one of them out"))
+
+    def _list_held(self, key: str, texts: Sequence[str]) -> set[str]:
+        """Return the keys of which nothing is left that was set before where one of these values is set."""
+        key = write_dotted(key.lstrip("+~"))
+        held = {one for text in texts if text[:1] == "{" for one in flatten({key: read_value(text)})}
+        # An option of a group is chosen before any key is set.
+        is_group = self.config_loader is not None and bool(self.config_loader.get_group_options(key))
+        return held if is_group or all(text[:1] == "{" for text in texts) else {*held, key}
 
     def _draft(self, override: Override, condition: tuple[str, str] | None) -> list[Parameter]:
         key, distribution = override.get_key_element(), self._distribute(override)

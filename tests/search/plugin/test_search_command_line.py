@@ -102,7 +102,8 @@ def test_a_parameter_has_its_own_key_on_the_command_line(line: str, remedy: str)
 @pytest.mark.parametrize("sweeper", ["search=study", "seed=0,1"])
 def test_parameters_in_groups_are_told_to_take_one_key(sweeper: str):
     faults = check("-m", sweeper, "+hydra.sweeper.params={model: {depth: '2,3', heads: 4}}")
-    assert faults["hydra.sweeper.params.model"].remedy == "write one key: model.depth: 2,3"
+    remedy = "write one key: model.depth: 2,3; or, for the text, model.depth: \"'2,3'\""
+    assert faults["hydra.sweeper.params.model"].remedy == remedy
 
 
 @pytest.mark.parametrize(
