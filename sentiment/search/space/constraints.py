@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from itertools import product
 from typing import Any
@@ -242,7 +243,10 @@ def _read_choices(config: DictConfig) -> Mapping[Any, Any]:
 def _read_keys(
     compose: Callable[[Sequence[str]], DictConfig], overrides: Sequence[str], names: Collection[str]
 ) -> tuple[dict[str, Any], set[str]]:
-    """Read keys of a configuration, the option of a group as its value; and which of them are interpolated."""
+    """Read keys of a configuration, the option of a group as its value; and which of them are interpolated.
+
+    A member of an enum is its name, as it is where a point sets it: nothing equals it that an expression can write.
+    """
     try:
         config = compose(overrides)
     except COMPOSE_ERRORS:
@@ -251,7 +255,9 @@ def _read_keys(
     for name in names:
         with suppress(OmegaConfBaseException):
             found[name] = choices.get(name) or OmegaConf.select(config, name, throw_on_missing=True, default=_ABSENT)
-    values = {name: value for name, value in found.items() if value is not _ABSENT}
+    values = {
+        name: value.name if isinstance(value, Enum) else value for name, value in found.items() if value is not _ABSENT
+    }
     return values, {name for name in names if _is_interpolated(config, name)}
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import pytest
+from omegaconf import OmegaConf
+from optuna.distributions import IntDistribution
 
 from sentiment.config.command_line import check_command_line
 from sentiment.config.home import PROJECT_DIR
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, StudyEndedError, list_search_points
+from sentiment.search.space.constraints import make_validity
+from sentiment.search.space.parameters import Parameter, Space
 
 GRID = "hydra/sweeper/sampler=grid"
 
@@ -66,6 +72,18 @@ def test_a_constraint_holds_of_the_configuration_that_the_point_composes(list_tr
             list_tried(constraint, *overrides)
     else:
         assert list_tried(constraint, *overrides) == tried
+
+
+def test_a_member_of_an_enum_that_is_not_searched_is_its_name():
+    class Kind(Enum):
+        cnn = 1
+        rnn = 2
+
+    space = Space((Parameter("depth", "depth", IntDistribution(1, 5)),))
+    for kind, valid in ((Kind.cnn, [1, 2, 3]), (Kind.rnn, [1, 2])):
+        config = OmegaConf.create({"kind": kind, "depth": 1})
+        is_valid = make_validity(["kind != 'rnn' or depth < 3"], space, config, lambda _, config=config: config)
+        assert [depth for depth in (1, 2, 3) if is_valid({"depth": depth})] == valid
 
 
 @pytest.mark.parametrize(
