@@ -22,7 +22,7 @@ import numpy.typing as npt
 from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, be_silent, list_settings, open_entry
 from sentiment.data.class_report import report_classes
 from sentiment.data.fingerprint import hash_reviews
-from sentiment.data.reviews import Source, UnlabelledSource
+from sentiment.data.reviews import Source, UnlabelledSource, find_fault_among
 from sentiment.data.splits import Part, split_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer, train_tokenizer
 from sentiment.errors import DataError
@@ -232,6 +232,11 @@ def prepare_unlabelled(
     def make_entry() -> Entry:
         log.info("Reading and tokenising the reviews without labels, once for all later runs.")
         tested, texts = set(source.load().test.texts), source.load_unlabelled()
+        if fault := find_fault_among(texts):
+            raise DataError(
+                f"these are no reviews without labels: {fault}.\n"
+                "  -> correct load_unlabelled() of the source: a list with the text of every review"
+            )
         kept = [text for text in texts if text not in tested]
         if not kept:
             raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -69,6 +70,8 @@ class RawSplits:
 
 def _find_fault(reviews: Reviews, classes: int) -> str | None:
     texts, labels = reviews.texts, reviews.labels
+    if fault := find_fault_among(texts):
+        return fault
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or not np.can_cast(labels.dtype, np.int64):
         kind = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
         return f"the labels are no numpy array of int64, but {kind}"
@@ -77,6 +80,13 @@ def _find_fault(reviews: Reviews, classes: int) -> str | None:
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong):
         return f"review {wrong[0]} has the label {labels[wrong[0]]}, and the {classes} classes are 0 to {classes - 1}"
+    return None
+
+
+def find_fault_among(texts: Collection[str]) -> str | None:
+    """Return why these are no texts of reviews; a single text, whose letters would be reviews, is not either."""
+    if isinstance(texts, str) or not isinstance(texts, Collection):
+        return f"the texts are no list, but {type(texts).__name__}"
     faults = ((row, find_text_fault(text)) for row, text in enumerate(texts))
     return next((f"of review {row} {fault}" for row, fault in faults if fault), None)
 

@@ -24,6 +24,7 @@ NAMES = ("negative", "positive")
         (GOOD.texts, np.array([False, True, True]), "the labels are no numpy array of int64, but bool"),
         (GOOD.texts, np.array([0, 1, 1], dtype=np.uint64), "the labels are no numpy array of int64, but uint64"),
         (GOOD.texts, [0, 1, 1], "the labels are no numpy array of int64, but list"),
+        ("all", GOOD.labels, "the texts are no list, but str"),
         (["a film", None, "the end"], GOOD.labels, "of review 1 the text is missing"),
         (["a film", b"a plot", "the end"], GOOD.labels, "of review 1 the text is no string but"),
         (["a film", "a plot", "the \ud800"], GOOD.labels, "of review 2 the text is not valid UTF-8"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sentiment.data.build import build_corpus, build_source, build_unlabelled
+from sentiment.errors import DataError
 from sentiment.pretraining.plan import count_words, fingerprint_words, gather_pieces, plan_pretraining
 
 
@@ -89,6 +90,24 @@ def test_unlabelled_reviews_are_read_once_and_those_of_the_test_left_out(compose
     monkeypatch.setattr(source, "load_unlabelled", None)
     again = build_unlabelled(settings.data, small_corpus.tokenizer)
     np.testing.assert_array_equal(again.ids, unlabelled.ids)
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        ("a film\na plot", "the texts are no list, but str"),
+        (None, "the texts are no list, but NoneType"),
+        (["a film", None], "of review 1 the text is missing"),
+        (["a film", 7.5], "of review 1 the text is no string but 7.5"),
+        (["a \ud800"], "of review 0 the text is not valid UTF-8"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(compose_settings, small_corpus, monkeypatch, texts, told):
+    """Of one text, each letter was a review."""
+    settings = compose_settings("rnn", "data.unlabelled_size=62")
+    monkeypatch.setattr(type(build_source(settings.data)), "load_unlabelled", lambda self: texts)
+    with pytest.raises(DataError, match=rf"{told}\.\n  -> correct load_unlabelled\(\) of the source"):
+        build_unlabelled(settings.data, small_corpus.tokenizer)
 
 
 def test_without_unlabelled_reviews_the_labelled_ones_are_all_there_is(compose_settings):
