@@ -400,7 +400,7 @@ def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_pat
     model = Predictor(build_module(settings, corpus).network, corpus.tokenizer, corpus.class_names, cut)
     monkeypatch.setattr(job, "load_model", lambda name, settings: model)
     _, corpus, _, tags, _ = job.read_inputs(settings, None)
-    tags |= {WORDS_TAG: place_words(settings, corpus)[2].name} if tag == WORDS_TAG else {}
+    tags |= {WORDS_TAG: place_words(settings, corpus, print)[2].name} if tag == WORDS_TAG else {}
     assert tags.keys() == {FINGERPRINT_TAG, LESSONS_TAG, tag}
     record = ResultRecord(
         "a run", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings), tags=tags,

@@ -33,6 +33,11 @@ REPEATED_SHARE = 0.05
 
 OWN_VALIDATION = "Validation reviews are the data's own: data.validation_fraction is not read."
 
+NONE_LEFT = (
+    "no review without a label is left (none is there, or all of them stand in the test split too); give others, or "
+    "leave pretrain and trainer.teachers out"
+)
+
 OTHER_CODE = (
     "The code of this data set's extension is not that which made the tokens in the cache (or an earlier version did "
     "not note it), so the reviews are read again. By their fingerprint they are the same data, to comparisons, studies "
@@ -239,10 +244,7 @@ def prepare_unlabelled(
             )
         kept = [text for text in texts if text not in tested]
         if not kept:
-            raise DataError(
-                "no review without a label is left (none is there, or all of them stand in the test split too); give "
-                "others, or leave pretrain and trainer.teachers out"
-            )
+            raise DataError(NONE_LEFT)
         part = Part(kept, np.zeros(len(kept), dtype=np.int64), np.arange(len(kept), dtype=np.int64))
         meta = {"settings": settings, "dropped": len(texts) - len(kept)}
         before = settings["unlabelled"], settings["labelled"]

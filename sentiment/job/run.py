@@ -98,8 +98,10 @@ def _has_read_others(record: ResultRecord, settings: Settings) -> bool:
         return True
     if BEHIND_NAMES.keys().isdisjoint(record.tags):
         return False
-    _, corpus, _, tags, _ = read_inputs(settings, current_trial())  # as a rule, all of it is in caches
-    tags |= {} if settings.pretrain is None else {WORDS_TAG: place_words(settings, corpus)[2].name}
+    trial = current_trial()
+    _, corpus, _, tags, _ = read_inputs(settings, trial)  # as a rule, all of it is in caches
+    if settings.pretrain is not None:
+        tags |= {WORDS_TAG: place_words(settings, corpus, partial(_tell_before, trial))[2].name}
     return any(record.tags.get(tag, text) != text for tag, text in tags.items())
 
 

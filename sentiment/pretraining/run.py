@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from sentiment import atomic
@@ -19,8 +20,9 @@ from sentiment.config.option import find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.data.build import build_source, build_unlabelled
-from sentiment.data.corpus import Corpus, digest, fingerprint_unlabelled
-from sentiment.errors import NonFiniteLossError, RunPaused, RunPruned
+from sentiment.data.corpus import NONE_LEFT, Corpus, EncodedSplit, digest, fingerprint_unlabelled
+from sentiment.data.fingerprint import hash_reviews
+from sentiment.errors import DataError, NonFiniteLossError, RunPaused, RunPruned
 from sentiment.format import format_duration
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.checkpoint import read_checkpoint
@@ -66,8 +68,8 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
     Raises:
         SentimentError: The unlabelled reviews cannot be read, the training failed, or its folder cannot be written.
     """
-    plan, texts, folder, is_more = place_words(run.settings, corpus)
-    words = open_words(folder, partial(learn_words, run, plan, corpus, is_more, folder, texts, code, tell), tell)
+    plan, texts, folder, unlabelled = place_words(run.settings, corpus, tell)
+    words = open_words(folder, partial(learn_words, run, plan, corpus, unlabelled, folder, texts, code, tell), tell)
     facts = words.facts
     log.info(
         "Words: %s, learned in %s to a perplexity of %.4g; %s",
@@ -85,18 +87,44 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
     return words
 
 
-def place_words(settings: Settings, corpus: Corpus) -> tuple[Settings, str, Path, bool]:
+def place_words(
+    settings: Settings, corpus: Corpus, tell: Callable[[str], None]
+) -> tuple[Settings, str, Path, EncodedSplit | None]:
     """Return the plan that a run's words are learned by, the fingerprint of their texts, and the folder named by both.
 
-    The last one tells whether unlabelled reviews are among the texts.
+    The last one are the unlabelled reviews among the texts; None: there are none. Those that have the tokens of a test
+    review, however they are written, are left out: nor is the test learned from.
+
+    Raises:
+        DataError: The unlabelled reviews cannot be read, or none is left.
     """
     plan = plan_pretraining(settings)
     assert plan.pretrain is not None
-    unlabelled = None if settings.trainer.debug else fingerprint_unlabelled(build_source(plan.data))
-    left_out = [corpus.dropped["validation_test"]] if corpus.dropped["validation_test"] else []  # once learned from
-    texts = digest([corpus.fingerprint, unlabelled, *left_out])
+    unlabelled = None if settings.trainer.debug else build_unlabelled(plan.data, corpus.tokenizer, tell)
+    named = None if unlabelled is None else fingerprint_unlabelled(build_source(plan.data))
+    # What was learned from once is part of the fingerprint where there is any.
+    left_out: list[object] = [corpus.dropped["validation_test"]] if corpus.dropped["validation_test"] else []
+    if unlabelled is not None:
+        unlabelled, count = _leave_out_tested(unlabelled, corpus.test)
+        left_out += [f"{count} tested"] if count else []
+    texts = digest([corpus.fingerprint, named, *left_out])
     folder = Path(plan.pretrain.cache_dir) / fingerprint_words(plan, texts, corpus.tokenizer.to_json())
-    return plan, texts, folder, unlabelled is not None
+    return plan, texts, folder, unlabelled
+
+
+def _leave_out_tested(unlabelled: EncodedSplit, test: EncodedSplit) -> tuple[EncodedSplit, int]:
+    """Return the reviews that have not the tokens of a test review, and how many have."""
+    is_tested = np.isin(hash_reviews(unlabelled), hash_reviews(test))
+    if not is_tested.any():
+        return unlabelled, 0
+    if is_tested.all():
+        raise DataError(NONE_LEFT)
+    count = int(is_tested.sum())
+    log.info(
+        "%d of the reviews without labels are to the model the same as reviews of the test, though written otherwise "
+        "(blanks, tags, case, rare words), and are left out.", count,
+    )  # fmt: skip
+    return unlabelled.take(np.flatnonzero(~is_tested)), count
 
 
 def describe_words(words: Words) -> dict[str, str]:
@@ -110,7 +138,7 @@ def learn_words(
     run: RunContext,
     plan: Settings,
     corpus: Corpus,
-    is_more: bool,
+    unlabelled: EncodedSplit | None,
     folder: Path,
     texts: str,
     code: str,
@@ -118,13 +146,11 @@ def learn_words(
 ) -> None:
     """Train, record and keep the words of a plan.
 
-    Arguments are as for `find_words`; `is_more` says whether there are unlabelled reviews, `texts` is the fingerprint
-    of all of them.
+    Arguments are as for `find_words`; `unlabelled` and `texts`, the fingerprint of all reviews, are of `place_words`.
 
     Raises:
         RunPruned: A dry run has seen enough; what was learned stays, and the next run goes on from there.
     """
-    unlabelled = build_unlabelled(plan.data, corpus.tokenizer, tell) if is_more else None
     reviews = len(corpus.train) + len(corpus.validation)
     log.info(
         "Learns words first, once for all runs that start from them: %s, from %s labelled and %s unlabelled reviews.",

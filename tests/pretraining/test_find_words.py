@@ -10,12 +10,15 @@ import torch
 
 from sentiment.config.run_context import RunContext
 from sentiment.data.batching import Cut
-from sentiment.errors import ModelFileError, NonFiniteLossError, RunPruned
+from sentiment.data.build import build_source
+from sentiment.data.corpus import digest
+from sentiment.errors import DataError, ModelFileError, NonFiniteLossError, RunPruned
 from sentiment.job import run as job
 from sentiment.models.bundle import Predictor
 from sentiment.pretraining import run as pretraining
 from sentiment.pretraining.artifact import Words
 from sentiment.pretraining.objectives import CLASSIFYING
+from sentiment.pretraining.run import place_words
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import read_result_of
 from sentiment.training import run
@@ -155,6 +158,31 @@ def test_with_teachers_the_words_are_learned_from_each_review_once_too(
     for part in ("train", "validation"):
         assert getattr(taught, part).offsets.tolist() == getattr(pieces, part).offsets.tolist()
         assert getattr(taught, part).ids.tolist() == getattr(pieces, part).ids.tolist()
+
+
+def test_nothing_is_learned_from_test_reviews_that_are_written_otherwise(
+    compose_settings, small_corpus, monkeypatch, caplog
+):
+    """By their text they are no test reviews, and by their tokens they are; all other words keep their fingerprint."""
+    caplog.set_level("INFO")
+    found = []
+    for size, places in ((63, ()), (64, (0, 2))):
+        settings = compose_settings("rnn", f"data.unlabelled_size={size}")
+        source = build_source(settings.data)
+        tested, texts = source.load().test.texts, ["a film", "a plot", "the film", "a film"]
+        for row, place in enumerate(places):
+            texts[place] = f"  {tested[row].upper()}\r\n"
+        monkeypatch.setattr(type(source), "load_unlabelled", lambda self, texts=texts: texts)
+        _, fingerprint, _, unlabelled = place_words(settings, small_corpus, print)
+        found.append([small_corpus.tokenizer.decode(ids) for ids in unlabelled])
+        everything = digest([small_corpus.fingerprint, source.fingerprint_unlabelled()])
+        assert (fingerprint == everything) == (not places)
+        assert ("2 of the reviews without labels are to the model" in caplog.text) == bool(places)
+    assert found == [["a film", "a plot", "the film", "a film"], ["a plot", "a film"]]
+    settings = compose_settings("rnn", "data.unlabelled_size=65")
+    monkeypatch.setattr(type(source), "load_unlabelled", lambda self: [tested[0].upper()])
+    with pytest.raises(DataError, match="no review without a label is left"):
+        place_words(settings, small_corpus, print)
 
 
 def test_words_of_another_form_are_refused(compose_settings, small_corpus):
