@@ -50,11 +50,11 @@ class StudySweeper(Sweeper):
         """Take what Hydra knows."""
         self._context, self._task, self._config = hydra_context, task_function, config
         _hide_password(config, self._options)
-        if self._options.get("study_name") and not self._options.get("storage"):
+        if self._options.get("study_name"):
             from sentiment.search.study.address_file import find_dated_study
 
             try:
-                folder = find_dated_study(config, self._options["study_name"])
+                folder = find_dated_study(config, self._options["study_name"], self._options.get("storage"))
             except SentimentError as error:
                 raise StudyEndedError(f"\n{error}") from error
             if folder is not None:

@@ -6,8 +6,10 @@ its folder. A password is never written: `sentiment.credentials` gives it back t
 
 from __future__ import annotations
 
+import copy
+import glob
+import logging
 import os
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +20,8 @@ from sentiment.errors import explaining
 from sentiment.format import mask_passwords
 from sentiment.json_file import read_dataclass, write_json
 from sentiment.search.storage.address import StorageError, read_address, storage_errors
+
+log = logging.getLogger(__name__)
 
 STUDY_FILE = "study.json"
 
@@ -100,12 +104,22 @@ def require_own_folder(study_dir: Path, study_name: str | None, storage_url: str
         )
 
 
-def find_dated_study(config: DictConfig, study_name: str) -> Path | None:
+class _AnyTime(dict[tuple[str, ...], str]):
+    """What ``${now:FORMAT}`` has come to in a configuration: a mark for each part of a path, whatever the time."""
+
+    MARK = "__now__"
+
+    def __missing__(self, arguments: tuple[str, ...]) -> str:
+        return "/".join([self.MARK] * (1 + "".join(arguments).count("/")))
+
+
+def find_dated_study(config: DictConfig, study_name: str, storage_url: str | None) -> Path | None:
     """Find the folder of a study where the sweep's folder has the date in its name, as Hydra's own default has.
 
     Args:
         config: Hydra's configuration of the sweep.
-        study_name: Name of a study with a journal in its folder.
+        study_name: Name of the study.
+        storage_url: Its storage; None: a journal in its folder.
 
     Returns:
         The folder; None where there is none, or the sweep's folder has no date.
@@ -113,26 +127,38 @@ def find_dated_study(config: DictConfig, study_name: str) -> Path | None:
     Raises:
         StorageError: Several folders hold a study of the name: one is a copy of another, and nobody knows which.
     """
-    written = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[call-overload,index]
-    written = re.sub(r"\$\{now:([^}]*)\}", lambda match: "/".join(["${now:}"] * (1 + match[1].count("/"))), written)
-    if "${now:" not in written:
+    at_any_time = copy.deepcopy(config)
+    OmegaConf.get_cache(at_any_time)["now"] = _AnyTime()
+    parts = (Path(config.hydra.runtime.cwd) / str(at_any_time.hydra.sweep.dir)).parts
+    dated = [place for place, part in enumerate(parts) if _AnyTime.MARK in part]
+    if not dated:
         return None
-    pattern = OmegaConf.merge(config, {"hydra": {"sweep": {"dir": re.sub(r"[^/]*\$\{now:\}[^/]*", "*", written)}}})
-    parts = (Path(config.hydra.runtime.cwd) / str(pattern.hydra.sweep.dir)).parts
-    root = Path(*parts[: parts.index("*")])
-    files = sorted(root.glob("/".join([*parts[parts.index("*") :], STUDY_FILE])))
-    found = [file.parent for file in files if _is_study(file.parent, study_name)]
-    if len(found) > 1:
+    pattern = ["*" if _AnyTime.MARK in part else glob.escape(part) for part in parts[dated[0] :]]
+    files = sorted(Path(*parts[: dated[0]]).glob("/".join([*pattern, STUDY_FILE])))
+    found = [file.parent for file in files if _is_study(file.parent, study_name, storage_url)]
+    if len(found) > 1 and storage_url is None:
         raise StorageError(
             f"{len(found)} folders hold a study {study_name!r}: {', '.join(map(str, found))}.\n"
             f"  -> name the one to go on in, hydra.sweep.dir={found[0]}, or move the others to somewhere else"
         )
+    if len(found) > 1:  # commands that began at the same time, or under an earlier version
+        log.warning(
+            "%d folders hold jobs of the study %s; it goes on in the first, so what was interrupted in another begins "
+            "anew: %s",
+            len(found),
+            study_name,
+            ", ".join(map(str, found)),
+        )
     return found[0] if found else None
 
 
-def _is_study(study_dir: Path, study_name: str) -> bool:
-    address = read_study_address(study_dir)
-    return address is not None and (address.study_name, address.storage) == (study_name, None)
+def _is_study(study_dir: Path, study_name: str, storage_url: str | None) -> bool:
+    """Return whether a folder is that of a study which is still stored where a command says."""
+    known = read_study_address(study_dir)
+    if known is None or known.study_name != study_name:
+        return False
+    then, now = (read_address(url, study_dir) for url in (known.storage, storage_url))
+    return then.place == now.place and (then.path is None or then.path.exists())
 
 
 def _relate(storage: str | None, study_dir: Path) -> str | None:

@@ -119,6 +119,34 @@ def test_a_named_study_is_found_again_in_its_dated_folder(project, points):
     assert points() == [(1.0, 0.0), (2.0, 0.0)], "a study without a name is a new one, as with the stock plugin"
 
 
+@pytest.mark.parametrize("storage", ["null", "sqlite:///study.db"])
+def test_a_named_study_is_found_whichever_key_has_the_date_and_wherever_it_is_stored(project, points, storage):
+    dated = ["+paths.now='logs/${now:%H-%M-%S-%f}'", "hydra.sweep.dir='${paths.now}'", "hydra.sweeper.ignore=[paths]"]
+    command = [*dated, points.override, "hydra.sweeper.study_name=named", f"hydra.sweeper.storage={storage}"]
+    project.run("x=1,2", *command)
+    assert points() == [(1.0, 0.0), (2.0, 0.0)]
+    assert "has the date in it" in project.run("x=1,2,3", *command)
+    assert points() == [(3.0, 0.0)]
+    [folder] = {path.parent.parent for path in project.folder.glob("logs/*/*/.hydra")}
+    assert (folder / "2/.hydra").is_dir()
+
+
+def test_a_dated_study_in_a_database_goes_on_in_its_first_folder_while_there_is_a_database(project, points):
+    dated = "hydra.sweep.dir='multirun/${now:%H-%M-%S-%f}'"
+    command = [dated, points.override, "hydra.sweeper.study_name=named", "hydra.sweeper.storage=sqlite:///study.db"]
+    project.run("x=1", *command)
+    [first] = project.folder.glob("multirun/*")
+    shutil.copytree(first, first.with_name("later"))  # as of two commands that began at the same time
+    assert "2 folders hold jobs of the study named; it goes on in the first" in project.run("x=1,2", *command)
+    assert (first / "1").is_dir()
+    shutil.rmtree(first.with_name("later"))
+    (project.folder / "study.db").unlink()
+    points()
+    project.run("x=1", *command)
+    assert points() == [(1.0, 0.0)]
+    assert len(list(project.folder.glob("multirun/*"))) == 2, "a new study overwrites no files of the old one"
+
+
 def test_trials_of_another_commit_are_told(project):
     project.git("init", "-q")
     project.git("add", ".")
