@@ -45,6 +45,7 @@ from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Corpus
 from sentiment.format import format_bytes
 from sentiment.search.workers.slots import list_devices
+from sentiment.training.reporter import Reporter
 from sentiment.training.run import train_and_test
 
 TARGET = 0.885
@@ -131,18 +132,12 @@ def measure_steps(
 
 
 @dataclass
-class Watch:
+class Watch(Reporter):
     """A reporter that notes when a run first stood at the target."""
 
     began: float = field(default_factory=time.perf_counter)
     reached: float | None = None
     best: float = 0.0
-
-    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Nothing to note."""
-
-    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Nothing to note."""
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Note the time."""

@@ -17,7 +17,7 @@ from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError
 from sentiment.format import is_share
 from sentiment.search.study.current import RunningTrial
-from sentiment.training.reporter import PROGRESS_SECONDS
+from sentiment.training.reporter import PROGRESS_SECONDS, Reporter
 
 if TYPE_CHECKING:
     from sentiment.data.corpus import Corpus
@@ -61,8 +61,8 @@ def count_ahead(settings: Settings, corpus: Corpus) -> int:
 
 
 @dataclass
-class TrialReporter:
-    """A `sentiment.training.reporter.Reporter` that lets a study prune.
+class TrialReporter(Reporter):
+    """Lets a study prune by validations; a study must not see the test split.
 
     Attributes:
         trial: The job's trial.
@@ -84,9 +84,6 @@ class TrialReporter:
     known: Mapping[str, float] = field(default_factory=dict)
     _told: float = field(default=0.0, init=False)
     _last: str = field(default="", init=False)
-
-    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Nothing: a pruner compares validations."""
 
     def stepped(self, *, epoch: float) -> None:
         """Tell how far training is, now and then.
@@ -122,9 +119,6 @@ class TrialReporter:
             RunPaused: The trial waits for its promotion.
         """
         self.trial.saved(round(epoch * self.validations_per_epoch))
-
-    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Nothing: a study must not see the test split."""
 
     def _tell(self, epoch: float) -> None:
         self._told = time.monotonic()

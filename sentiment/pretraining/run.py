@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -251,8 +251,8 @@ def _name(plan: Settings) -> str:
     return f"pretrain={plan.pretrain.name}"
 
 
-class WordsProgress:
-    """A `sentiment.training.reporter.Reporter` that tells how far it is."""
+class WordsProgress(Reporter):
+    """Tells how far it is; its validations are none of the run."""
 
     def __init__(self, tell: Callable[[str], None], max_epochs: int) -> None:
         self._tell, self._max_epochs = tell, max_epochs
@@ -270,8 +270,3 @@ class WordsProgress:
                 self._tell(f"words, epoch {epoch:.3g}/{self._max_epochs}")
             except RunPruned as enough:
                 raise RunPaused(str(enough)) from None
-
-    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Nothing: it is no validation of the run."""
-
-    trained = tested = validated

@@ -19,14 +19,14 @@ from sentiment.tracking.ending import FINISHED, Ending, Status, ending_of
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import TRAINED_ON_TAG, read_result_of, write_result
-from sentiment.training.reporter import Reporter, Reporters
+from sentiment.training.reporter import Reporters
 from sentiment.training.result import CHECKPOINTS, RunResult
 
 log = logging.getLogger(__name__)
 
 
-class Recorder(Reporter, Protocol):
-    """A reporter that also learns what a run is made of and how it ends.
+class Recorder(Protocol):
+    """Learns what a run is made of, its metrics, and how it ends.
 
     One is made per run, and called from one thread in this order: `describe` at any time, `trained` and `validated`
     while the run is trained, `tested` at most once, `finished` once where the run went well, and `close` last and
@@ -36,6 +36,15 @@ class Recorder(Reporter, Protocol):
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Take tags that are known only once data is read, e.g. ``data.fingerprint`` and ``device``."""
+
+    def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Take training metrics; see `sentiment.training.reporter.Reporter`, as for the next two."""
+
+    def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Take validation metrics."""
+
+    def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
+        """Take the test metrics of the selected checkpoint."""
 
     def finished(self, result: RunResult) -> None:
         """Take what the run leaves behind, once, when it went well; its files are in the run's folder already."""

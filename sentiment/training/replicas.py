@@ -250,8 +250,6 @@ def is_complaint(error: Exception) -> bool:
 def _answer(
     reporter: Reporter, name: str, metrics: Sequence[Mapping[str, float]], at: Mapping[str, Any]
 ) -> RunStopped | None:
-    if not hasattr(reporter, name):  # it does not follow steps (`Follower`) or stop (`Stopper`)
-        return None
     try:
         getattr(reporter, name)(*metrics, **at)
     except RunStopped as stopped:
@@ -303,7 +301,7 @@ class Line:
                 os._exit(1)  # the job's process is gone, and nobody waits for this one
 
 
-class DistantReporter:
+class DistantReporter(Reporter):
     """The reporter of a replica: the one of the job answers the first replica, and all get the answer."""
 
     def __init__(self, line: Line, number: int) -> None:

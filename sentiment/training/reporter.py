@@ -1,6 +1,6 @@
 """What training tells the outside while it runs.
 
-Training knows neither MLflow nor Optuna: it reports to this protocol. A recorder writes the numbers down; a
+Training knows neither MLflow nor Optuna: it reports to this class. A recorder writes the numbers down; a
 search may raise from `validated` to end the run early.
 """
 
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partialmethod
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 PROGRESS_SECONDS = 2.0
 """Time between two tellings of progress within an epoch: each may be a write to a study's storage."""
 
 
-class Reporter(Protocol):
-    """Receives the metrics of one run.
+class Reporter:
+    """Receives the metrics of one run, and how far it is; a subclass takes what it has use for.
 
     `step` counts optimizer steps from 1; `epoch` is a float: 0.5 is halfway through the first pass.
     Metric names are full names such as ``val/accuracy``.
@@ -30,18 +30,8 @@ class Reporter(Protocol):
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Take the test metrics of the selected checkpoint, once."""
 
-
-@runtime_checkable
-class Follower(Protocol):
-    """A reporter that follows every step: of a run whose steps are slow, reports come rarely."""
-
     def stepped(self, *, epoch: float) -> None:
-        """Learn that a step was made; called between steps, so it has to be quick."""
-
-
-@runtime_checkable
-class Stopper(Protocol):
-    """A reporter that may stop a run where it can go on later."""
+        """Learn that a step was made, where reports come rarely; called between steps, so it has to be quick."""
 
     def saved(self, *, epoch: float) -> None:
         """Learn that the run can go on from here if it is stopped now: after each epoch but the last.
@@ -53,10 +43,10 @@ class Stopper(Protocol):
         """
 
 
-class Reporters:
-    """Pass every report on to several reporters, in order; not all follow steps (`Follower`) or stop (`Stopper`)."""
+class Reporters(Reporter):
+    """Passes every report on to several reporters, in order, as far as they have a method for it."""
 
-    def __init__(self, reporters: Sequence[Reporter]) -> None:
+    def __init__(self, reporters: Sequence[object]) -> None:
         self.reporters = reporters
 
     def _pass_on(self, report: str, *metrics: Mapping[str, float], **at: Any) -> None:

@@ -16,7 +16,7 @@ from sentiment.config.objective import find_direction, is_leading
 from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import NonFiniteLossError
 from sentiment.private import describe_epochs
-from sentiment.training.reporter import Follower, Reporter
+from sentiment.training.reporter import Reporter
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,7 @@ class ReportingCallback(pl.Callback):
         self.losses.append(outputs["loss"].detach())
         if trainer.global_step % self.every_n_steps == 0:
             self._report_training(trainer)
-        if isinstance(self.reporter, Follower):
-            self.reporter.stepped(epoch=epochs_done(trainer))
+        self.reporter.stepped(epoch=epochs_done(trainer))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the steps since the last report, so that a NaN is found before it is validated."""

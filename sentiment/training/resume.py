@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from sentiment.atomic import replacing
 from sentiment.errors import ModelFileError, first_line
 from sentiment.models.checkpoint import read_checkpoint
-from sentiment.training.reporter import Reporter, Stopper
+from sentiment.training.reporter import Reporter
 
 log = logging.getLogger(__name__)
 
@@ -256,8 +256,7 @@ class LastCheckpoint(pl.Callback):
         self._tell_saved(trainer, trainer.current_epoch + 1)
 
     def _tell_saved(self, trainer: pl.Trainer, epochs: int) -> None:
-        is_over = trainer.should_stop or epochs == trainer.max_epochs
-        if isinstance(self._reporter, Stopper) and not is_over:
+        if not (trainer.should_stop or epochs == trainer.max_epochs):
             self._reporter.saved(epoch=epochs)
 
     def on_save_checkpoint(

@@ -11,6 +11,7 @@ from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
 from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Corpus
+from sentiment.training.reporter import Reporter
 from tests.composing import compose_project
 
 SMALL = (
@@ -39,7 +40,7 @@ def small_corpus(small_settings: Callable[..., Settings]) -> Corpus:
     return build_corpus(small_settings("model=rnn").data)
 
 
-class RecordingReporter:
+class RecordingReporter(Reporter):
     """Keeps every report."""
 
     def __init__(self) -> None:
