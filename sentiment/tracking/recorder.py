@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -65,41 +66,33 @@ class Recorders(Reporters):
         trains_on: The record says that the run trains on after fewer epochs, should it go on.
     """
 
+    reporters: list[Recorder]
     goes_on = trains_on = False
 
     def __init__(self) -> None:
-        self._recorders: list[Recorder] = []
-        super().__init__(self._recorders)
+        super().__init__([])
 
     def add(self, recorder: Recorder) -> None:
         """Pass everything from now on to this recorder too."""
-        self._recorders.append(recorder)
+        self.reporters.append(recorder)
 
-    def describe(self, tags: Mapping[str, str]) -> None:
-        """Pass on tags."""
-        for recorder in self._recorders:
-            recorder.describe(tags)
+    describe = partialmethod(Reporters._pass_on, "describe")
+    finished = partialmethod(Reporters._pass_on, "finished")
 
-    def finished(self, result: RunResult) -> None:
-        """Pass on the result."""
-        for recorder in self._recorders:
-            recorder.finished(result)
+    def close(self, ending: Ending, *, is_after_error: bool = False) -> None:
+        """Close in reverse order: the folder, added first, has the last word.
 
-    def close(self, ending: Ending) -> None:
-        """Close in reverse order: the folder, added first, has the last word."""
-        while self._recorders:
-            self._recorders[-1].close(ending)
-            self._recorders.pop()
-
-    def close_after(self, error: BaseException) -> None:
-        """Close after a failure; whatever fails now is logged, so that the first error is the one people see."""
-        ending = ending_of(error)
-        while self._recorders:
-            recorder = self._recorders.pop()
+        After an error, whatever fails now is logged, so that the first error is the one people see.
+        """
+        while self.reporters:
+            recorder = self.reporters[-1]
             try:
                 recorder.close(ending)
             except Exception:
+                if not is_after_error:
+                    raise
                 log.exception("%s could not record that the run ended: %s", type(recorder).__name__, ending.reason)
+            self.reporters.pop()
 
 
 @contextmanager
@@ -136,7 +129,7 @@ def open_recorder(context: RunContext, *, is_inner: bool = False) -> Iterator[Re
             yield recorders
             recorders.close(FINISHED)
         except BaseException as error:
-            recorders.close_after(error)
+            recorders.close(ending_of(error), is_after_error=True)
             raise
 
 

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from sentiment.errors import Reached, RunPruned, TrackingError
 from sentiment.tracking import folder
-from sentiment.tracking.ending import FINISHED
+from sentiment.tracking.ending import FINISHED, ending_of
 from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.outbox import Outbox
@@ -246,7 +246,7 @@ def test_a_run_whose_recorder_fails_at_the_end_counts_as_failed():
     recorders.add(second)
     with pytest.raises(TrackingError, match="disk full"):
         recorders.close(FINISHED)
-    recorders.close_after(TrackingError("disk full"))
+    recorders.close(ending_of(TrackingError("disk full")), is_after_error=True)
     assert first.endings == ["FAILED"]
 
 
