@@ -38,7 +38,7 @@ class Expectation:
         most_seconds: The time, were all like the longest one.
         is_bound: Some job was stopped before its pace was known: the times are lower bounds.
         host_bytes: Peak memory of all jobs in flight; None: unknown.
-        device_bytes: Peak memory of one job on its GPU; None: it uses none.
+        device_bytes: Peak memory of one job on its GPU; None or 0: as in `Measured`.
     """
 
     seconds: float
@@ -88,8 +88,10 @@ def probe_search(
         for number, extreme in enumerate(list_extremes(search.space, search.is_valid)):
             announce(extreme)
             overrides = add_overrides(search.space.to_overrides(extreme.point), search.options.probe_overrides)
-            config, seconds = _compose(search, overrides), search.options.probe_seconds
-            measured = measure(runner, overrides, config, slot, folder=Path(folder) / str(number), seconds=seconds)
+            measured = measure(
+                runner, overrides, _compose(search, overrides), slot, folder=Path(folder) / str(number),
+                seconds=search.options.probe_seconds, devices=search.options.devices_per_trial,
+            )  # fmt: skip
             results.append((extreme, measured))
     return results
 

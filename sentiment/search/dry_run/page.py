@@ -164,7 +164,7 @@ def print_estimate(
     for heading in ("time", "memory", "GPU memory"):
         table.add_column(heading, justify="right", no_wrap=True)
     for extreme, one in measured:
-        device = "-" if one.device_bytes is None else format_bytes(one.device_bytes)
+        device = "-" if one.device_bytes is None else format_bytes(one.device_bytes) if one.device_bytes else "?"
         host = "?" if one.host_bytes is None else format_bytes(one.host_bytes)
         time = f"{'more than' if one.is_bound else 'about'} {format_duration(one.seconds)}"
         table.add_row(Text(extreme.label), "failed" if one.failure else time, host, device)
@@ -213,10 +213,9 @@ def _write_expectation(expectation: Expectation | None, trials: int, left: Left,
         f"({least} if all were like the shortest job, {most} if like the longest)."
     )
     yield "Pruning, early stopping and equal trials make it shorter; a machine shared with others, longer."
-    # Of a job on several devices the probe sees the process that waits for them.
-    if expectation.host_bytes is not None and search.options.devices_per_trial == 1:
+    if expectation.host_bytes is not None:
         memory = f"Memory: up to {format_bytes(expectation.host_bytes)} for all jobs together"
-        if expectation.device_bytes is not None:
+        if expectation.device_bytes:
             each = search.options.trials_per_device
             memory += f"; GPU memory: up to {format_bytes(expectation.device_bytes * each)} on one GPU"
         yield f"{memory}."

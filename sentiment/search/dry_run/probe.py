@@ -31,8 +31,9 @@ class Sample:
     Attributes:
         seconds: Time since the job began.
         fraction: Share of the job that was done; None: it had told nothing.
-        host_bytes: Peak memory of its process so far.
-        device_bytes: Peak memory on the GPU; None: it uses none.
+        host_bytes: Peak memory so far of its process and of those that it has started, which count when they have
+            ended.
+        device_bytes: Peak memory of its process on the GPU; None: it uses none.
     """
 
     seconds: float
@@ -48,8 +49,8 @@ class Measured:
     Attributes:
         seconds: Time that the whole job takes.
         is_bound: The job was stopped before its pace was known: it takes more than `seconds`.
-        host_bytes: Peak memory of its process; None: unknown.
-        device_bytes: Peak memory on the GPU; None: it uses none.
+        host_bytes: Peak memory of its processes; None: unknown.
+        device_bytes: Peak memory on the GPU; None: it uses none; 0: unknown, as others use it for it.
         failure: Why the job failed; None: it did not.
     """
 
@@ -66,6 +67,7 @@ class Probe:
     Args:
         file: Takes the samples, line by line, so that they outlive a process that is killed.
         seconds: Time of training in which the pace shows: what comes before it tells that nothing is done.
+        devices: Devices of the job, for each of which it may start a process.
     """
 
     number = repeat = trial_id = 0
@@ -75,9 +77,10 @@ class Probe:
     limited: Collection[str] = ()
     origin: Path | None = None
 
-    def __init__(self, file: Path, seconds: float) -> None:
+    def __init__(self, file: Path, seconds: float, devices: int = 1) -> None:
         self._file = file
         self._seconds = seconds
+        self._devices = devices
         self._began = time.monotonic()
         self._first: float | None = None
 
@@ -134,15 +137,24 @@ class Probe:
     def sample(self, fraction: float | None) -> float:
         """Write a sample, and return its time."""
         now = time.monotonic() - self._began
+        # Of the processes that the job has started, the system knows the largest one's.
+        host = _read_host_peak(resource.RUSAGE_SELF) + self._devices * _read_host_peak(resource.RUSAGE_CHILDREN)
         with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([now, fraction, _read_host_peak(), _read_device_peak()]) + "\n")
+            file.write(json.dumps([now, fraction, host, _read_device_peak()]) + "\n")
         return now
 
 
 def measure(
-    runner: JobRunner, overrides: tuple[str, ...], config: DictConfig, slot: Slot, *, folder: Path, seconds: float
+    runner: JobRunner,
+    overrides: tuple[str, ...],
+    config: DictConfig,
+    slot: Slot,
+    *,
+    folder: Path,
+    seconds: float,
+    devices: int,
 ) -> Measured:
-    """Run one job until its pace is known, which shows some `seconds` after the first sample.
+    """Run one job on so many devices until its pace is known, which shows some `seconds` after the first sample.
 
     Everything that the job writes goes to `folder`.
     """
@@ -150,14 +162,18 @@ def measure(
     with open_dict(config):
         config.hydra.sweep.dir = str(folder / "jobs")
     samples = folder / "samples.jsonl"
-    job = Job(0, overrides, number_job(config, 0), Probe(samples, seconds))
+    job = Job(0, overrides, number_job(config, 0), Probe(samples, seconds, devices))
     workers = WorkerProcesses(runner, [slot], folder / "log")
     try:
         outcome = _wait(workers, job, samples, seconds * PATIENCE)
     finally:
         workers.stop()
     measured = interpret(_read_samples(samples), outcome)
-    if outcome is None and measured.is_bound:  # a process that was killed has taken no sample at its end
+    if devices > 1 and measured.device_bytes is not None:  # of words and teachers, or nothing: others train
+        measured = replace(measured, device_bytes=0)
+    if devices > 1 and outcome is None:  # a process that was killed has taken no sample at its end
+        measured = replace(measured, host_bytes=None)
+    if outcome is None and measured.is_bound:
         return replace(measured, seconds=max(measured.seconds, seconds * PATIENCE))
     return measured
 
@@ -206,8 +222,8 @@ def _read_samples(file: Path) -> list[Sample]:
     return [Sample(*json.loads(line)) for line in lines if line.endswith("\n")]
 
 
-def _read_host_peak() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _read_host_peak(of: int) -> int:
+    peak = resource.getrusage(of).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kibibytes
 
 

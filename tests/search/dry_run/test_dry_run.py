@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
+
+from sentiment.search.dry_run.estimate import expect
+from sentiment.search.dry_run.page import print_estimate
+from sentiment.search.dry_run.probe import Measured
+from sentiment.search.space.parameters import LabelledPoint
 
 SMALL = ["x=choice(1,2,3)", "y=range(1,5)"]
 
@@ -55,6 +63,23 @@ def test_it_tells_what_is_searched_how_and_where_and_leaves_nothing(start_toy, s
     assert all(49 <= 60 * int(minutes or 0) + float(seconds) <= 120 for minutes, seconds in times), output
     assert "12 trials, 3 at a time: about " in output
     assert re.search(r"Memory: up to \d+ MiB", output)
+
+
+@pytest.mark.parametrize(
+    ("device_bytes", "shown", "told"),
+    [(None, "-", None), (0, "?", None), (2**30, "1,024 MiB", "GPU memory: up to 1,024 MiB on one GPU")],
+)
+def test_memory_that_nobody_has_seen_is_none(device_bytes, shown, told):
+    measured = Measured(10.0, False, 2**29, device_bytes)
+    left = SimpleNamespace(is_done=False, interrupted=0, retried=0, new=4, paused=0)
+    search = SimpleNamespace(options=SimpleNamespace(limit=None, n_jobs=2, trials_per_device=1, devices_per_trial=2))
+    console = Console(file=io.StringIO(), width=100)
+    expectation = expect([measured], trials=4, slots=2)
+    print_estimate([(LabelledPoint("largest", {}), measured)], expectation, 4, left, search, console)
+    output = console.file.getvalue()
+    assert find_line(output, "largest").split() == ["largest", "about", "10.0", "s", "512", "MiB", *shown.split()]
+    line = "Memory: up to 1,024 MiB for all jobs together"
+    assert find_line(output, "Memory") == (f"{line}." if told is None else f"{line}; {told}.")
 
 
 @pytest.mark.slow

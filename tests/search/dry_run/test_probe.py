@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -87,3 +88,12 @@ def test_the_memory_of_a_gpu_counts_where_torch_uses_one(tmp_path, monkeypatch, 
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     Probe(tmp_path / "samples", seconds=1.0).sample(None)
     assert json.loads((tmp_path / "samples").read_text())[3] == peak
+
+
+def test_the_processes_that_train_for_a_job_count_one_for_each_device(tmp_path):
+    size = 150 * 2**20
+    probe = Probe(tmp_path / "samples", seconds=1.0, devices=3)
+    with probe.attend():
+        subprocess.run([sys.executable, "-c", f"bytearray({size})"], check=True)
+    first, last = (json.loads(line)[2] for line in (tmp_path / "samples").read_text().splitlines())
+    assert last - first > 2 * size, "other tests may have started a process before, but none so large"
