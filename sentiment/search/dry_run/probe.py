@@ -6,7 +6,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, open_dict
 
 from sentiment.errors import RunPruned
+from sentiment.search.study.current import JobTrial
 from sentiment.search.study.outcome import Outcome
 from sentiment.search.workers.job import Job, JobRunner, number_job
 from sentiment.search.workers.processes import WorkerProcesses
@@ -61,8 +62,8 @@ class Measured:
     failure: str | None = None
 
 
-class Probe:
-    """Stands in for a trial and its address (see `JobTrial`) in a dry run: stops the job once its pace is known.
+class Probe(JobTrial):
+    """Stands in for a trial and its address in a dry run: stops the job once its pace is known, and keeps nothing else.
 
     Args:
         file: Takes the samples, line by line, so that they outlive a process that is killed.
@@ -71,11 +72,10 @@ class Probe:
     """
 
     number = repeat = trial_id = 0
-    folder: Path
     attempt = 1
     is_to_pause = False
-    limited: Collection[str] = ()
-    origin: Path | None = None
+    limited = ()
+    origin = None
 
     def __init__(self, file: Path, seconds: float, devices: int = 1) -> None:
         self._file = file
@@ -97,30 +97,6 @@ class Probe:
     def begin(self, folder: Path, log_file: Path | None) -> None:
         """Note the folder."""
         self.folder = folder
-
-    def report(self, value: float | Sequence[float], *, step: int, error: float = 0.0) -> None:
-        """Take no notice: nothing is compared."""
-
-    def saved(self, steps: int | None = None) -> None:
-        """Take no notice: nothing is paused."""
-
-    def finish_repeat(self, value: float) -> None:
-        """Take no notice: nothing is compared."""
-
-    def describe(self, metrics: Mapping[str, float]) -> None:
-        """Take no notice: nothing is kept."""
-
-    def depends_on(self, *, code: str | None = None, data: str | None = None) -> None:
-        """Take no notice: it has no result."""
-
-    def read_outcome(self) -> None:
-        """Return that there is none from before."""
-
-    def write_outcome(self, outcome: Outcome) -> None:
-        """Take no notice: it comes back from the process."""
-
-    def stopped_early(self, share: float) -> None:
-        """Take no notice: nothing is counted."""
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Take a sample.

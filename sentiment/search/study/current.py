@@ -13,11 +13,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentiment.search.study.outcome import Outcome
 
 
-class RunningTrial(Protocol):
-    """What a job may tell its trial.
+class RunningTrial:
+    """What a job may tell its trial; where nobody listens, it does nothing.
 
     Attributes:
         number: Number of the trial in its study.
@@ -80,6 +83,27 @@ class RunningTrial(Protocol):
 
     def stopped_early(self, share: float) -> None:
         """Take it that the job ends complete after a share of its work: a budget of epochs counts no more than that."""
+
+
+class JobTrial(RunningTrial):
+    """A trial as the wrapper of the application's task knows it."""
+
+    def begin(self, folder: Path, log_file: Path | None) -> None:
+        """Note that the job starts to work in its folder, and which file is its log."""
+
+    def finish_repeat(self, value: float) -> None:
+        """Take the final value of a repeat.
+
+        Raises:
+            RunPruned: The further repeats of the trial are not needed.
+        """
+
+    def read_outcome(self) -> Outcome | None:
+        """Return the outcome that an earlier process of this job wrote; None: it has not ended."""
+        return None
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        """Keep the outcome."""
 
 
 _current: ContextVar[RunningTrial | None] = ContextVar("current_trial", default=None)

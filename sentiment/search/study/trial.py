@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -30,6 +30,7 @@ from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
 from sentiment.search.storage.opening import load_study, open_storage
+from sentiment.search.study.current import JobTrial
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of, write_described
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import VALUES_KEY, count_steps
@@ -119,11 +120,8 @@ class SupersededError(SentimentError):
     """A job starts whose trial belongs to another command by now."""
 
 
-class StoredTrial:
-    """The trial that a job belongs to, as the study's storage knows it; see `RunningTrial`."""
-
-    folder: Path
-    attempt: int
+class StoredTrial(JobTrial):
+    """The trial that a job belongs to, as the study's storage knows it."""
 
     def __init__(self, study: optuna.Study, address: TrialAddress) -> None:
         self.number = address.number
@@ -135,7 +133,7 @@ class StoredTrial:
         self._deadline = address.deadline if address.host == socket.gethostname() else None
         self._target = address.target
         self.origin = address.origin
-        self.limited: Collection[str] = address.limited
+        self.limited = address.limited
         self._margin = address.margin
         self._planned = address.code, address.data
         self._is_last = address.is_last

@@ -21,30 +21,10 @@ from sentiment.errors import RunPaused, RunPruned, RunStopped, SentimentError, r
 from sentiment.private import begin_jobs, copying_quickly, read_returned, restore_logging, run_job
 from sentiment.search.application import application_of
 from sentiment.search.storage.address import StorageError
-from sentiment.search.study.current import RunningTrial, running
+from sentiment.search.study.current import JobTrial, RunningTrial, running
 from sentiment.search.study.outcome import Outcome, complete, failed
 
 log = logging.getLogger(__name__)
-
-
-class JobTrial(RunningTrial, Protocol):
-    """A trial as the wrapper of the application's task knows it."""
-
-    def begin(self, folder: Path, log_file: Path | None) -> None:
-        """Note that the job starts to work in its folder, and which file is its log."""
-
-    def finish_repeat(self, value: float) -> None:
-        """Take the final value of a repeat.
-
-        Raises:
-            RunPruned: The further repeats of the trial are not needed.
-        """
-
-    def read_outcome(self) -> Outcome | None:
-        """Return the outcome that an earlier process of this job wrote; None: it has not ended."""
-
-    def write_outcome(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
 
 
 class JobAddress(Protocol):
