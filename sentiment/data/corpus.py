@@ -106,6 +106,7 @@ class Corpus:
         skipped_rows: Bad rows left out at the user's wish.
         notes: How files were read, a sentence each.
         lessons: Of the models whose answers are among the training reviews; None: there are none.
+        words_from: Hashes of the reviews without labels that the run's words were learned from; None: of none.
     """
 
     train: EncodedSplit
@@ -119,6 +120,7 @@ class Corpus:
     skipped_rows: int
     notes: tuple[str, ...] = ()
     lessons: Lessons | None = None
+    words_from: npt.NDArray[np.uint64] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ class Lessons:
 
     Attributes:
         fingerprint: Of their weights, how they read, and the reviews that they answered for the run.
-        learned: Hashes of reviews that they were trained on or selected by; None: nobody knows all of them.
+        learned: Hashes of reviews that they were trained on, selected by or learned words from; None: nobody knows all
+            of them.
         trained: The same of those that they were trained on.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -141,7 +142,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         if settings.pretrain is not None:
             words = find_words(run, corpus, digest_code(), partial(_tell_before, trial))
             recorder.describe(describe_words(words))
-            weights = words.weights
+            weights, corpus = words.weights, replace(corpus, words_from=words.unlabelled)
             if trial is not None:
                 trial.depends_on(code=words.facts.code)
         corpus = corpus if answered is None else answered.add_to(corpus)  # after the words, which read each review once

@@ -44,8 +44,8 @@ WEIGHTS_FILE = "weights.safetensors"
 SETTINGS_FILE = "settings.json"
 TOKENIZER_FILE = "tokenizer.json"
 LEARNED_FILE, TRAINED_FILE = "learned.bin", "trained.bin"
-"""The reviews that the model was trained on or selected by, and those of them that it was trained on: of each the hash
-of its token ids, 8 bytes, ascending."""
+"""The reviews that the model was trained on, selected by or learned words from, and those of them that it was trained
+on: of each the hash of its token ids, 8 bytes, ascending."""
 
 CODE = "extension"
 """Stands among the checksums for the code of the extension that the network is of; earlier bundles lack it."""
@@ -184,7 +184,8 @@ class Predictor:
         tokenizer: The tokenizer that it was trained with.
         class_names: K class names in index order.
         cut: Which tokens of a review the network sees.
-        learned: `hash_reviews` of those that it was trained on or selected by; None: nobody knows them.
+        learned: `hash_reviews` of those that it was trained on, selected by or learned words from; None: nobody knows
+            them. Bundles of earlier versions lack those that gave words alone.
         trained: The same of those that it was trained on.
     """
 
@@ -234,7 +235,7 @@ class Predictor:
         return cls(network.to(device), tokenizer, settings.class_names, cut, learned, trained)
 
     def find_learned(self, texts: Sequence[str]) -> npt.NDArray[np.bool_] | None:
-        """Tell of each of N texts whether the model was trained on or selected by it, as it reads it; None: unknown."""
+        """Tell of each of N texts whether it is among `learned`, as the model reads it; None: unknown."""
         if self.learned is None:
             return None
         return np.isin(hash_reviews(self.tokenizer.encode(texts)), self.learned)

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import safetensors
 import safetensors.torch
 from torch import Tensor
@@ -60,11 +62,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Words:
-    """Weights of a part of a network that has learned words, by their names in the network; and where they are kept."""
+    """Weights of a part of a network that has learned words, by their names in the network; and where they are kept.
+
+    Whoever asked for them adds the hashes of the reviews without labels among their texts, if there are any.
+    """
 
     folder: Path
     facts: Facts
     weights: Mapping[str, Tensor]
+    unlabelled: npt.NDArray[np.uint64] | None = None
 
 
 def open_words(folder: Path, make: Callable[[], None], tell: Callable[[str], None]) -> Words:

@@ -84,7 +84,7 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
             " would be a little others.",
             precision, plan.trainer.precision,
         )  # fmt: skip
-    return words
+    return words if unlabelled is None else replace(words, unlabelled=hash_reviews(unlabelled))
 
 
 def place_words(

@@ -311,11 +311,12 @@ def save_run_bundle(
     """Write all that prediction needs; return the folder.
 
     The network reads of a review what `cut` keeps. `start` is the trained model that it started from. The bundle also
-    lists the reviews that `start` and the teachers learned from.
+    lists the reviews that `start` and the teachers learned from, and those without labels that words were learned from.
     """
     tokenizer_json = corpus.tokenizer.to_json()
     own_trained = hash_reviews(corpus.train)
-    own_learned = np.concatenate([own_trained, hash_reviews(corpus.validation)])
+    words_from = [] if corpus.words_from is None else [corpus.words_from]
+    own_learned = np.concatenate([own_trained, hash_reviews(corpus.validation), *words_from])
     # All are by the same tokenizer, and so of the same kind; where one of them does not know them, nobody does.
     seen = [(one.learned, one.trained) for one in (start, corpus.lessons) if one is not None]
     learned, trained = (

@@ -10,8 +10,9 @@ import torch
 
 from sentiment.config.run_context import RunContext
 from sentiment.data.batching import Cut
-from sentiment.data.build import build_source
+from sentiment.data.build import build_source, build_unlabelled
 from sentiment.data.corpus import digest
+from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import DataError, ModelFileError, NonFiniteLossError, RunPruned
 from sentiment.job import run as job
 from sentiment.models.bundle import Predictor
@@ -183,6 +184,23 @@ def test_nothing_is_learned_from_test_reviews_that_are_written_otherwise(
     monkeypatch.setattr(type(source), "load_unlabelled", lambda self: [tested[0].upper()])
     with pytest.raises(DataError, match="no review without a label is left"):
         place_words(settings, small_corpus, print)
+
+
+def test_a_bundle_tells_the_reviews_without_labels_that_words_were_learned_from(
+    compose_settings, small_corpus, tmp_path
+):
+    """`evaluate` measured a model on them, once they had labels, without a word."""
+    settings = compose_settings("rnn", "pretrain.max_epochs=1")
+    unlabelled = set(hash_reviews(build_unlabelled(settings.data, small_corpus.tokenizer)))
+    trained, validated = (set(hash_reviews(split)) for split in (small_corpus.train, small_corpus.validation))
+    for number in range(2):  # the second one finds the words
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        job.train(RunContext(settings, (), folder, folder, None, None, ""), None)
+        found = Predictor.load(folder / "model")
+        assert set(found.trained) == trained, "words alone are learned of validation reviews too"
+        assert set(found.learned) == trained | validated | unlabelled
+    assert found.find_learned(build_source(settings.data).load_unlabelled()).all()
 
 
 def test_words_of_another_form_are_refused(compose_settings, small_corpus):
