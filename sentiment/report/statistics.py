@@ -198,7 +198,7 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
     )
 
 
-def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
+def paired_bootstrap(first: Flags, second: Flags) -> Difference:
     """Compare two models on the same reviews: resample the reviews (Efron & Tibshirani 1993; Koehn 2004).
 
     Assumes that the N reviews are an independent sample of what the models will meet. Says nothing about other seeds.
@@ -214,9 +214,9 @@ def paired_bootstrap(first: Flags, second: Flags, *, resamples: int = RESAMPLES,
     only_first, only_second, count = _count_discordant(first, second)
     value = (only_first - only_second) / count
     if only_first < only_second:  # one way round only is drawn, so that the other is exactly its negative
-        return _negate(paired_bootstrap(second, first, resamples=resamples, seed=seed))
+        return _negate(paired_bootstrap(second, first))
     shares = [only_first / count, only_second / count, (count - only_first - only_second) / count]
-    draws = np.random.default_rng(seed).multinomial(count, shares, size=resamples)
+    draws = np.random.default_rng(0).multinomial(count, shares, size=RESAMPLES)
     differences = (draws[:, 0] - draws[:, 1]) / count
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     if discordant := only_first + only_second:

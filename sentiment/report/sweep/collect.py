@@ -125,7 +125,7 @@ def collect_sweep(
     return replace(table, notes=(*notes, *table.notes), facts={**facts, **table.facts}, place=place)
 
 
-def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | None = None) -> SweepTable:
+def collect_parent(run_id: str, tracking_uri: str) -> SweepTable:
     """Collect the sweep of an MLflow parent run from the store, for a machine that lacks the sweep's folder.
 
     Raises:
@@ -145,7 +145,7 @@ def collect_parent(run_id: str, tracking_uri: str, objectives: Sequence[str] | N
             "report` takes sweeps only"
         )
     history = None if text is None else parse_history(text)
-    table = collect_records(records, parent.name, objectives, history=history, command=parent.command, is_copy=True)
+    table = collect_records(records, parent.name, history=history, command=parent.command, is_copy=True)
     table = replace(table, place=run_id)
     if history is None and parent.is_study:
         note = (

@@ -29,12 +29,7 @@ def add_importances(table: SweepTable) -> SweepTable:
 
 
 def measure_branches(
-    rows: Sequence[SweepRow],
-    varied: Sequence[str],
-    log_scaled: Collection[str],
-    objective: str,
-    *,
-    resamples: int = RESAMPLES,
+    rows: Sequence[SweepRow], varied: Sequence[str], log_scaled: Collection[str], objective: str
 ) -> tuple[tuple[Importance, ...], str]:
     """Measure the importance of the varied parameters; with a sentence on how, or why there are none."""
     # By number and by name: forests and resamples depend on the order, and the order of a table tells nothing.
@@ -45,18 +40,18 @@ def measure_branches(
     measured = [whole[place * len(whole) // count] for place in range(count)]  # evenly, in the order of their numbers
     shared = [key for key in varied if all(key in row.parameters for row in measured)]
     opener = find_opener(measured, shared, varied) if len(shared) < len(varied) else None
-    found, faults = _measure(measured, shared, log_scaled, values, None, resamples)
+    found, faults = _measure(measured, shared, log_scaled, values, None)
     considered = set(shared)
     if opener is not None:
         found = [item for item in found if item.parameter == opener]
         for value in dict.fromkeys(str(row.parameters[opener]) for row in measured):
             branch = [row for row in measured if str(row.parameters[opener]) == value]
             keys = [key for key in varied if key != opener and all(key in row.parameters for row in branch)]
-            within, reasons = _measure(branch, keys, log_scaled, values, f"{opener}={value}", resamples)
+            within, reasons = _measure(branch, keys, log_scaled, values, f"{opener}={value}")
             found, faults, considered = [*found, *within], [*faults, *reasons], considered | set(keys)
     if left_out := [key for key in varied if key not in considered]:
         faults.append(f"Not measured, because only some trials have them: {', '.join(left_out)}.")
-    return _join(found, faults, len(measured), len(whole), how, resamples)
+    return _join(found, faults, len(measured), len(whole), how)
 
 
 def choose_values(rows: Sequence[SweepRow], objective: str) -> tuple[dict[int, float], str]:
@@ -111,21 +106,20 @@ def _measure(
     log_scaled: Collection[str],
     values: Mapping[int, float],
     group: str | None,
-    resamples: int,
 ) -> tuple[list[Importance], list[str]]:
     if not keys:
         return [], ["No parameter was varied."]
     points = [{key: row.parameters[key] for key in keys} for row in rows]
     try:
         results = [values[row.number] for row in rows]
-        measured = measure_importances(points, results, log_scaled, resamples=resamples)
+        measured = measure_importances(points, results, log_scaled, resamples=RESAMPLES)
     except ImportanceError as error:
         return [], [f"{group}: {error}" if group else str(error)]
     return [Importance(name, average, low, high, group) for name, average, low, high in measured], []
 
 
 def _join(
-    found: Sequence[Importance], faults: Sequence[str], count: int, whole: int, how: str, resamples: int
+    found: Sequence[Importance], faults: Sequence[str], count: int, whole: int, how: str
 ) -> tuple[tuple[Importance, ...], str]:
     said = list(dict.fromkeys(faults))
     part = f" of {whole:,}, taken evenly" if count < whole else ""
@@ -133,6 +127,6 @@ def _join(
         said.insert(
             0,
             f"Share of the objective's variance that each parameter explains alone (functional ANOVA), over {count}"
-            f"{part} {how}. The interval holds 90 % of {resamples} resamples of the trials.",
+            f"{part} {how}. The interval holds 90 % of {RESAMPLES} resamples of the trials.",
         )
     return tuple(found), " ".join(said)

@@ -46,7 +46,6 @@ def measure_importances(
     log_scaled: Collection[str],
     *,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> list[tuple[str, float, float, float]]:
     """Measure how much of the objective's variance each parameter explains alone.
 
@@ -58,7 +57,6 @@ def measure_importances(
         values: The objective, as many as there are points.
         log_scaled: Parameters that were drawn on a logarithmic scale: they are measured on it, if all are above 0.
         resamples: Number of resamples.
-        seed: Makes the result repeatable.
 
     Returns:
         Parameter, mean, low and high end, each between 0 and 1; the most important first. Parameters with one value
@@ -77,7 +75,7 @@ def measure_importances(
         create_trial(params={name: point[name] for name in distributions}, distributions=distributions, values=[value])
         for point, (_, value) in zip(scaled, finite, strict=True)
     ]
-    generator = random.Random(seed)
+    generator = random.Random(0)
     with _quiet():
         shares = [_measure_once(trials, generator) for _ in range(resamples)]
     rows = [(name, *_summarise([share[name] for share in shares])) for name in distributions]

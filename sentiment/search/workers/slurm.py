@@ -37,6 +37,7 @@ SILENT = AWAY[1:]
 """What it says where Slurm may have taken the jobs all the same."""
 
 LOOK_SECONDS = 10.0
+"""Time between two looks at the queue."""
 
 RETRY_SECONDS = 20.0
 
@@ -45,18 +46,14 @@ class QueueWatcher:
     """Knows which jobs are over; takes the place of submitit's watcher, with its methods.
 
     All threads of a command share one, as there is one queue.
-
-    Args:
-        every_seconds: Time between two looks at the queue.
     """
 
-    def __init__(self, every_seconds: float = LOOK_SECONDS) -> None:
-        self._every_seconds = every_seconds
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._awaited: set[str] = set()
         self._held: set[str] = set()
         self._states: dict[str, str] = {}
-        self._looked = -every_seconds
+        self._looked = -LOOK_SECONDS
 
     def register_job(self, job_id: str) -> None:
         """Take a job that was submitted."""
@@ -71,7 +68,7 @@ class QueueWatcher:
             mode: ``force`` looks at once, ``cache`` never.
         """
         with self._lock:
-            is_due = time.monotonic() - self._looked >= self._every_seconds
+            is_due = time.monotonic() - self._looked >= LOOK_SECONDS
             if job_id in self._awaited and mode != "cache" and (is_due or mode == "force"):
                 self._look()
             return job_id not in self._awaited and job_id in self._states

@@ -7,11 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from sentiment.report.sweep import importance
 from sentiment.report.sweep.importance import choose_values, find_opener, measure_branches
 from sentiment.report.sweep.table import CurvePoint, SweepRow
 from sentiment.tracking.result_file import CONTINUES_TAG
 
 VARIED = ("model", "model.depth", "model.cell", "model.heads")
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(importance, "RESAMPLES", 3)
 
 
 def make_row(number, value, **parameters):
@@ -37,7 +43,7 @@ def conditional_rows():
 
 
 def test_branches_are_measured_each_by_itself(conditional_rows):
-    importances, note = measure_branches(conditional_rows, VARIED, (), "val/accuracy", resamples=3)
+    importances, note = measure_branches(conditional_rows, VARIED, (), "val/accuracy")
     by_group = {}
     for item in importances:
         by_group.setdefault(item.group, []).append(item.parameter)
@@ -50,9 +56,9 @@ def test_branches_are_measured_each_by_itself(conditional_rows):
 
 
 def test_the_order_of_rows_and_parameters_changes_nothing(conditional_rows):
-    expected = measure_branches(conditional_rows, VARIED, (), "val/accuracy", resamples=2)
+    expected = measure_branches(conditional_rows, VARIED, (), "val/accuracy")
     ranked = sorted(conditional_rows, key=lambda row: (-row.values["val/accuracy"], -row.number))
-    assert measure_branches(ranked, VARIED[::-1], (), "val/accuracy", resamples=2) == expected
+    assert measure_branches(ranked, VARIED[::-1], (), "val/accuracy") == expected
 
 
 def test_the_opener_is_what_decides_the_others(conditional_rows):
@@ -63,12 +69,13 @@ def test_the_opener_is_what_decides_the_others(conditional_rows):
 def test_a_small_branch_says_so_and_the_others_speak(conditional_rows):
     rnns = [row for row in conditional_rows if row.parameters["model"] == "rnn"][:3]
     others = [row for row in conditional_rows if row.parameters["model"] != "rnn"]
-    importances, note = measure_branches([*rnns, *others], VARIED, (), "val/accuracy", resamples=2)
+    importances, note = measure_branches([*rnns, *others], VARIED, (), "val/accuracy")
     assert {item.group for item in importances} == {None, "model=transformer"}
     assert "model=rnn: 3 trials have a result" in note
 
 
-def test_a_model_that_was_drawn_once_beside_many_of_another_is_measured(conditional_rows):
+def test_a_model_that_was_drawn_once_beside_many_of_another_is_measured(conditional_rows, monkeypatch):
+    monkeypatch.setattr(importance, "RESAMPLES", 30)
     rows = [row for row in conditional_rows if row.parameters["model"] == "rnn"][:9] + conditional_rows[:1]
     rows = [replace(row, parameters=dict(row.parameters)) for row in rows]
     for row in rows:
@@ -81,14 +88,14 @@ def test_parameters_that_are_not_measured_are_named(conditional_rows):
     # Neither the model nor anything else decides who has it.
     rows = [replace(row, parameters={**row.parameters, "a.x": 1.0}) for row in conditional_rows[:5]]
     rows += conditional_rows[5:]
-    importances, note = measure_branches(rows, (*VARIED, "a.x"), (), "val/accuracy", resamples=2)
+    importances, note = measure_branches(rows, (*VARIED, "a.x"), (), "val/accuracy")
     assert {item.parameter for item in importances} == {"model", "model.depth"}
     assert "Not measured, because only some trials have them: a.x, model.cell, model.heads." in note
 
 
 def test_shared_results_count_once(conditional_rows):
     copies = [replace(row, reused_from=0) for row in conditional_rows[4:]]
-    importances, note = measure_branches([*conditional_rows[:4], *copies], VARIED, (), "val/accuracy", resamples=2)
+    importances, note = measure_branches([*conditional_rows[:4], *copies], VARIED, (), "val/accuracy")
     assert importances == ()
     assert "4 trials have a result" in note
 
@@ -106,7 +113,7 @@ def test_what_all_pruned_trials_have_in_common_matters_most():
     for number in range(24):
         row, bad = make_row(number, 0.0, a=number % 2, b=number % 3), number % 2
         rows.append(stop(row, 0.5, 0.5) if bad else stop(row, 0.8, 0.85, 0.86, 0.86 + 0.001 * (number % 3)))
-    importances, note = measure_branches(rows, ("a", "b"), (), "val/accuracy", resamples=3)
+    importances, note = measure_branches(rows, ("a", "b"), (), "val/accuracy")
     assert importances[0].parameter == "a"
     assert importances[0].low > 0.9
     assert "24 ended trials, by what each had after epoch 2" in note
@@ -148,4 +155,4 @@ def test_equal_work_is_counted_in_epochs(make_record):
 
 def test_a_trial_without_a_finite_value_is_not_counted():
     rows = [make_row(number, math.inf if number == 3 else 0.1 * number, a=number) for number in range(10)]
-    assert "over 9 complete trials." in measure_branches(rows, ("a",), (), "val/accuracy", resamples=2)[1]
+    assert "over 9 complete trials." in measure_branches(rows, ("a",), (), "val/accuracy")[1]

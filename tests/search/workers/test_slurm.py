@@ -64,21 +64,21 @@ def test_a_job_is_over_when_slurm_says_so_or_has_forgotten_it(queue: str, state:
 
 
 def test_a_queue_that_cannot_be_read_ends_no_job(say: Say, caplog: pytest.LogCaptureFixture) -> None:
-    watcher = QueueWatcher(every_seconds=0)
+    watcher = QueueWatcher()
     watcher.register_job("7")
     say("squeue", "7|RUNNING|None")
     assert not watcher.is_done("7")
     say("squeue", "slurm_load_jobs error: Unable to contact slurm controller", code=1)
-    assert not watcher.is_done("7")
+    assert not watcher.is_done("7", "force")
     assert "Unable to contact slurm controller" in caplog.text
 
 
 def test_a_job_that_slurm_holds_is_told_once(say: Say, caplog: pytest.LogCaptureFixture) -> None:
-    watcher = QueueWatcher(every_seconds=0)
+    watcher = QueueWatcher()
     watcher.register_job("7")
     say("squeue", "7|PENDING|launch failed requeued held")
     assert not watcher.is_done("7")
-    assert not watcher.is_done("7")
+    assert not watcher.is_done("7", "force")
     assert caplog.text.count("scontrol release 7") == 1
 
 
