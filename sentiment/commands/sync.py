@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
             f"Of {format_count(count, 'run')}, {len(left)} not delivered:\n{reasons}\n"
             "  -> see that the store answers, then start the same command again; what is delivered stays delivered"
         )
-    done = sum(outbox.folder not in open_ones for outbox in waiting)
+    done = sum(outbox.folder not in open_ones and not outbox.delivery.is_deleted for outbox in waiting)
     print(f"{done} delivered." if done else f"Everything{' else' if busy else ''} is delivered.")
 
 

@@ -65,7 +65,7 @@ class Delivery:
 
     Attributes:
         offset: Bytes of the outbox that are delivered.
-        run_id: The run in MLflow.
+        run_id: The run in MLflow; None: there is none yet, or none any more.
         uri: Its store, as it may be written down: without a password, the project's folder portable.
         key: What the run calls itself; None for a parent run.
     """
@@ -74,6 +74,11 @@ class Delivery:
     run_id: str | None = None
     uri: str | None = None
     key: str | None = None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the run was deleted in its store."""
+        return self.run_id is None and self.uri is not None
 
 
 def writing(file: Path) -> AbstractContextManager[None]:

@@ -33,7 +33,7 @@ from sentiment.tracking.mlflow.write import (
     write_params,
     write_tags,
 )
-from sentiment.tracking.outbox import OUTBOX_FILE, Note, Outbox, find_outboxes, hash_file, write_uri
+from sentiment.tracking.outbox import DELIVERY_FILE, OUTBOX_FILE, Note, Outbox, find_outboxes, hash_file, write_uri
 from sentiment.tracking.result_file import PARENT_FILE
 
 log = logging.getLogger(__name__)
@@ -290,12 +290,32 @@ class OneDelivery:
             self._start(note)
             return
         run_id, uri = self._state.run_id, self._state.uri
+        if self._state.is_deleted:
+            return  # which was told
         if run_id is None or uri is None:
             log.warning("%s does not say which run it is of; it is left out.", self._outbox.folder)
             return
         store = self._opening(uri, "", "")
-        with recording(store.uri):
-            getattr(self, f"_{kind}")(store.client, store.uri, run_id, notes)
+        try:
+            with recording(store.uri):
+                getattr(self, f"_{kind}")(store.client, store.uri, run_id, notes)
+        except TrackingError as error:
+            with recording(store.uri):
+                if is_away(error, self._outbox.folder) or find_run(store.client, run_id) is not None:
+                    raise
+            self._let_go(run_id)
+
+    def _let_go(self, run_id: str) -> None:
+        """Leave out what is noted for a run that was deleted: a person may do so at any time, and no attempt helps."""
+        folder, again = self._outbox.folder, "start the sweep's command again"
+        if self._state.key is not None:
+            again = f"remove {folder / DELIVERY_FILE}, then python -m sentiment sync {folder}"
+        self._state = replace(self._state, run_id=None)
+        log.warning(
+            "MLflow run %s was deleted: what is noted for it in %s from now on is left out there.\n  -> to have it in "
+            "MLflow all the same, restored or made anew: %s",
+            *(run_id, folder, again),
+        )
 
     def _start(self, note: Note) -> None:
         """Create the run, or take it up again, and write what is known of it at its start."""

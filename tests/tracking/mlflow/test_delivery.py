@@ -22,6 +22,7 @@ from sentiment.errors import ConfigError, TrackingError
 from sentiment.tracking.ending import Ending, ending_to_json
 from sentiment.tracking.mlflow import delivery, store
 from sentiment.tracking.mlflow.delivery import Deliverer
+from sentiment.tracking.mlflow.read import read_record
 from sentiment.tracking.outbox import OUTBOX_FILE, Outbox, find_outboxes
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import read_result
@@ -168,18 +169,54 @@ def test_files_that_an_earlier_version_noted_are_not_delivered_once_another_run_
     train_longer_and_check_whose_files_are_delivered(project, result, caplog)
 
 
-def test_a_run_that_was_deleted_there_keeps_no_other_one_waiting(project, result, caplog):
+def test_a_run_that_was_deleted_there_keeps_nothing_waiting(project, result, caplog, capsys):
     for number in (0, 1):
         context = project.context(project.settings(), "seed=0", job_number=number)
         train(context, result)
     first, second = find_outboxes(project.folder)
     assert Deliverer(project.folder).deliver()
-    for outbox in (first, second):
-        outbox.note("tags", tags={"later": "yes"})
-    project.client().delete_run(first.delivery.run_id)
-    assert not Deliverer(project.folder).deliver()
-    assert (first.is_delivered, second.is_delivered) == (False, True)
-    assert project.client().get_run(second.delivery.run_id).data.tags["later"] == "yes"
+    deleted = first.delivery.run_id
+    project.client().delete_run(deleted)
+    for value in ("yes", "too"):
+        for outbox in (first, second):
+            outbox.note("tags", tags={"later": value})
+        main(["sync", str(project.folder)])
+        assert capsys.readouterr().out == "1 delivered.\n"
+        assert (first.is_delivered, second.is_delivered) == (True, True)
+        assert project.client().get_run(second.delivery.run_id).data.tags["later"] == value
+    assert caplog.text.count(f"MLflow run {deleted} was deleted") == 1
+    assert read_result(project.output_dir(0) / "result.json").run_id is None
+
+
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_a_deleted_run_is_delivered_whole_where_a_person_asks_for_it(project, result, caplog, is_restored):
+    train(project.context(project.settings(), "seed=0", job_number=0), result)
+    [outbox] = find_outboxes(project.folder)
+    assert Deliverer(project.folder).deliver()
+    deleted = outbox.delivery.run_id
+    project.client().delete_run(deleted)
+    outbox.note("tags", tags={"later": "yes"})
+    assert Deliverer(project.folder).deliver()
+    file = caplog.text.partition("remove ")[2].partition(", then")[0]
+    Path(file).unlink()
+    if is_restored:
+        project.client().restore_run(deleted)
+    run = project.run()
+    assert (run.info.run_id == deleted) is is_restored
+    assert (run.info.status, run.data.tags["later"]) == ("FINISHED", "yes")
+    assert [point["step"] for point in read_record(project.uri, run.info.run_id).history] == list(range(1, EPOCHS + 1))
+
+
+def test_a_run_is_tried_again_after_a_person_deleted_the_attempt_before(project, result):
+    context = project.context(project.settings(), "seed=0", job_number=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(context, result, between=lambda epoch: (_ for _ in ()).throw(KeyboardInterrupt))
+    outbox = Outbox(project.output_dir(0))
+    project.deliver()
+    outbox.note("tags", tags={"later": "yes"})
+    project.client().delete_run(outbox.delivery.run_id)
+    train(context, result)
+    assert project.run().info.status == "FINISHED"
 
 
 def test_what_is_delivered_is_not_opened_again(project, result, monkeypatch):

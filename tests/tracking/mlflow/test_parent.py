@@ -117,12 +117,17 @@ def test_another_store_than_before_is_told(project, caplog):
     assert len(caplog.messages) == 1
 
 
-def test_a_deleted_parent_is_replaced(project):
+def test_a_deleted_parent_is_replaced(project, caplog):
     first = start(project)
     project.client().delete_run(first.run_id)
+    note_standing(project.sweep_dir, {"trials": "1"}, {})
+    project.deliver()
+    assert "-> to have it in MLflow all the same, restored or made anew: start the sweep's command again" in caplog.text
     second = start(project)
     assert second.run_id != first.run_id
     assert read_parent(project.sweep_dir) == second
+    note_standing(project.sweep_dir, {"trials": "2"}, {})
+    assert project.run().data.tags["trials"] == "2"
 
 
 def test_a_file_of_an_earlier_version_is_read(tmp_path):
