@@ -89,7 +89,8 @@ class StoredRun:
         elif self.tracking_uri is None:
             remedy = f"{missing}: run it again"
         else:
-            remedy = "it was recorded with tracking.log_model=false: run it again with tracking.log_model=true"
+            remedy = "it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
+            remedy += "tracking.log_model=true"
         raise TrackingError(f"The run {self._describe()} has no model.\n  -> {remedy}")
 
     @property

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
+from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 
 from sentiment.config.identity import read_recorded
@@ -125,10 +126,17 @@ def _open_run(uri: str, run_id: str) -> Iterator[tuple[MlflowClient, Run]]:
 
 
 def find_model(client: MlflowClient, run: Run) -> LoggedModel | None:
-    """Return the model that a run logged last; None where it logged none, or none wholly."""
-    outputs = run.outputs.model_outputs if run.outputs else []
-    models = [client.get_logged_model(output.model_id) for output in outputs]
-    ready = [model for model in models if str(model.status) == "READY"]
+    """Return the model that a run logged last; None where it logged none, or none wholly, or they were deleted."""
+    ready = []
+    for output in run.outputs.model_outputs if run.outputs else []:
+        try:
+            model = client.get_logged_model(output.model_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            continue  # the run names it still
+        if str(model.status) == "READY":
+            ready.append(model)
     return max(ready, key=lambda model: model.creation_timestamp, default=None)
 
 

@@ -203,7 +203,8 @@ def _require_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedM
     if model is None:
         raise RegistryError(
             f"The run {run.info.run_name!r} ({run_id}) has no model in MLflow.\n"
-            "  -> it was recorded with tracking.log_model=false: run it again with tracking.log_model=true"
+            "  -> it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
+            "tracking.log_model=true"
         )
     fingerprint = run.data.tags.get(FINGERPRINT_TAG)
     if fingerprint is None:

@@ -30,12 +30,12 @@ def make_run(project, client):
     """Make a run with a logged model, as training leaves it, without the files."""
     experiment = client.create_experiment("sentiment")
 
-    def make(fingerprint="f" * 64, has_model=True, **params):
+    def make(fingerprint="f" * 64, models=1, **params):
         tags = {} if fingerprint is None else {"data.fingerprint": fingerprint}
         run_id = client.create_run(experiment, tags=tags).info.run_id
         for key, value in params.items():
             client.log_param(run_id, key, value)
-        if has_model:
+        for _ in range(models):
             model = client.create_logged_model(experiment, name="model", source_run_id=run_id)
             client.finalize_logged_model(model.model_id, "READY")
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
@@ -150,7 +150,7 @@ def test_the_global_store_has_no_say(make_run, register, monkeypatch):
 
 def test_what_cannot_be_registered_is_explained(make_run, register):
     with pytest.raises(RegistryError, match="log_model=true"):
-        register(make_run(has_model=False), 0.9)
+        register(make_run(models=0), 0.9)
     with pytest.raises(RegistryError, match="no data fingerprint"):
         register(make_run(fingerprint=None), 0.9)
     with pytest.raises(RegistryError, match="no run 0000"):
@@ -162,6 +162,18 @@ def test_what_cannot_be_registered_is_explained(make_run, register):
         register(make_run(), float("nan"))
     with pytest.raises(RegistryError, match="finite figure on validation"):
         register(make_run(), 0.9, objective="test/accuracy")
+
+
+@pytest.mark.parametrize("deleted", [0, 1])
+def test_a_model_that_was_deleted_there_hides_no_other_one(make_run, register, client, deleted):
+    run_id = make_run(models=2)
+    models = [output.model_id for output in client.get_run(run_id).outputs.model_outputs]
+    client.delete_logged_model(models.pop(deleted))
+    assert register(run_id, 0.9).is_new
+    assert models[0] in client.get_model_version("reviews", "1").source
+    client.delete_logged_model(models[0])
+    with pytest.raises(RegistryError, match=r"has no model in MLflow.\n  -> it was deleted there"):
+        register(run_id, 0.9)
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path):
