@@ -5,23 +5,32 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 # Before torch is imported: test processes run side by side, and two that spin on all cores slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import omegaconf._utils
+import omegaconf.base
 import pytest
 from hydra import compose
+from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.defaults_list import DefaultsList
+from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
-from hydra.plugins.config_source import ConfigResult
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig
 
 from sentiment.config import command_line
 from sentiment.config.home import PROJECT_DIR, register_resolvers
+from sentiment.flat import flatten
 
 register_resolvers()
 
@@ -33,7 +42,7 @@ def project_dir() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _parsed_once() -> Iterator[None]:
-    """Hydra parses each content of a YAML file once in a test process: a third of the time that composing takes."""
+    """Each content of a YAML file, each override and each interpolation is parsed once in a test process."""
     parsed: dict[tuple[str, ...], bytes] = {}
     parse = FileConfigSource.load_config
 
@@ -47,9 +56,73 @@ def _parsed_once() -> Iterator[None]:
         result: ConfigResult = pickle.loads(parsed[key])
         return result
 
+    rules: dict[tuple[str, str], bytes] = {}
+    parse_rule = OverridesParser.parse_rule
+
+    def parse_once(parser: OverridesParser, text: str, rule_name: str) -> object:
+        if (text, rule_name) not in rules:
+            rules[text, rule_name] = pickle.dumps(parse_rule(parser, text, rule_name))
+        return pickle.loads(rules[text, rule_name])
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FileConfigSource, "load_config", load_config)
+        patch.setattr(OverridesParser, "parse_rule", parse_once)
+        for module in (omegaconf.base, omegaconf._utils):
+            patch.setattr(module, "parse", cache(module.parse))  # trees, which nobody changes
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _chosen_once() -> Iterator[None]:
+    """Hydra finds out once in a test process which files the same choices of the same options take.
+
+    What overrides values takes no part in that: `Overrides` of Hydra sets it aside, as is done here.
+    """
+    found: dict[tuple[object, ...], bytes] = {}
+    find = config_loader_impl.create_defaults_list
+
+    def sets_value(repo: IConfigRepository, override: Override) -> bool:
+        key = override.key_or_group
+        is_group = repo.group_exists(key)
+        is_deleted = override.is_delete() and (is_group or repo.config_exists(key))
+        return override.is_value_path or (not is_deleted and (isinstance(override.value(), dict) or not is_group))
+
+    def find_once(
+        repo: IConfigRepository,
+        config_name: str | None,
+        overrides_list: list[Override],
+        prepend_hydra: bool,
+        skip_missing: bool,
+    ) -> DefaultsList:
+        values, choices = [], []
+        for override in overrides_list:
+            if not override.is_sweep_override():
+                (values if sets_value(repo, override) else choices).append(override)
+        lines = (str(one.input_line) for one in choices)
+        key = (config_name, prepend_hydra, skip_missing, *lines, *map(_sign, repo.get_sources()))
+        if key not in found:
+            found[key] = pickle.dumps(find(repo, config_name, choices, prepend_hydra, skip_missing))
+        result: DefaultsList = pickle.loads(found[key])
+        result.config_overrides = values
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config_loader_impl, "create_defaults_list", find_once)
+        yield
+
+
+KEPT: dict[int, object] = {}
+"""Structured configurations that `_sign` has told by their ids, which no other object is to get."""
+
+
+def _sign(source: ConfigSource) -> tuple[object, ...]:
+    """Return what changes where the files or the structured configurations of a source do."""
+    if source.scheme() == "structured":
+        nodes = flatten(ConfigStore.instance().repo)
+        KEPT.update((id(node), node) for node in nodes.values())
+        return tuple((name, id(node)) for name, node in nodes.items())
+    files = sorted(Path(source.path).rglob("*.yaml")) if source.scheme() == "file" else []
+    return source.provider, source.path, *((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,8 +132,7 @@ def _merged_once() -> Iterator[None]:
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
 
     def merge_once(loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
-        parts = [(default, repo.load_config(str(default.config_path))) for default in defaults]
-        key = pickle.dumps(parts)
+        key = pickle.dumps((defaults, [_sign(source) for source in repo.get_sources()]))
         if key not in merged:
             merged[key] = pickle.dumps(merge(loader, defaults, repo))
         config: DictConfig = pickle.loads(merged[key])

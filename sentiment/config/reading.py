@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -77,21 +77,14 @@ def check_settings(config: DictConfig, working_dir: Path) -> tuple[Settings | No
 
 def list_keys(config: DictConfig) -> list[str]:
     """List every dotted key of a composed configuration, groups included."""
-    keys: list[str] = []
 
-    def walk(node: DictConfig, prefix: str) -> None:
-        names: list[Any] = list(node)  # not all are strings
-        for name in names:
-            key = f"{prefix}{name}"
-            keys.append(key)
-            if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name):
-                continue
-            child = node[name]
-            if isinstance(child, DictConfig):
-                walk(child, f"{key}.")
+    def walk(node: dict[Any, Any], prefix: str) -> Iterator[str]:
+        for name, child in node.items():
+            yield f"{prefix}{name}"
+            if isinstance(child, dict):
+                yield from walk(child, f"{prefix}{name}.")
 
-    walk(config, "")
-    return keys
+    return list(walk(cast(dict[Any, Any], OmegaConf.to_container(config)), ""))
 
 
 def read_choices(values: Mapping[str, Any]) -> dict[str, str]:
