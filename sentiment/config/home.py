@@ -36,14 +36,16 @@ def register_resolvers() -> None:
     that started the command, the same for all its jobs (cached in the config, which travels to worker processes);
     ``${objectives:${objective}}`` the list of the objectives and ``${directions:${objective}}`` which way each is
     better; ``${study_name:SEARCH,OVERRIDES}`` the name of the study that a command stands for (cached likewise: the
-    jobs of a study have overrides of their own); ``${third:EPOCHS,VALIDATIONS_PER_EPOCH}`` a third of a training, in
-    validations.
+    jobs of a study have overrides of their own); ``${study_devices:ACCELERATOR}`` which devices a study shares out
+    among trials that train on it: none where it is the CPU; ``${third:EPOCHS,VALIDATIONS_PER_EPOCH}`` a third of a
+    training, in validations.
     """
     OmegaConf.register_resolver("project_dir", lambda: str(PROJECT_DIR), replace=True)
     OmegaConf.register_resolver("tracking_uri", find_tracking_uri, use_cache=True, replace=True)
     OmegaConf.register_resolver("process_id", os.getpid, use_cache=True, replace=True)
     OmegaConf.register_resolver("objectives", lambda objective: list(list_objectives(objective)), replace=True)
     OmegaConf.register_resolver("directions", find_directions, replace=True)
+    OmegaConf.register_resolver("study_devices", lambda kind: "unused" if kind == "cpu" else "auto", replace=True)
     OmegaConf.register_resolver("third", find_third, replace=True)
     OmegaConf.register_resolver("study_name", name_study, use_cache=True, replace=True)
 

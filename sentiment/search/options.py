@@ -145,9 +145,9 @@ class StudyOptions(BaseModel):
     probe_overrides: list[str] = Field(
         description="What the probe changes in a job, e.g. no tracking: [tracking=none]."
     )
-    devices: Literal["auto", "none"] | list[int | str] = Field(
-        description="auto: the GPUs there are; none: no device (jobs run in worker processes, which see none); or "
-        "their indices, e.g. [0,1]."
+    devices: Literal["auto", "none", "unused"] | list[int | str] = Field(
+        description="auto: the GPUs there are; none: no device (jobs run in worker processes, which see none); unused: "
+        "no device, and jobs leave those that they see alone; or their indices, e.g. [0,1]."
     )
     trials_per_device: int = Field(ge=1, description="Trials per device.")
     devices_per_trial: int = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from sentiment.config import home
 from sentiment.config.home import read_portable, write_portable
@@ -29,3 +30,19 @@ def test_only_the_projects_own_folder_is_written_for_any_place(monkeypatch, text
     assert read_portable(written) == text
     monkeypatch.setattr(home, "PROJECT_DIR", Path("/new"))
     assert read_portable(written) == written.replace("${project_dir:}", "/new")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "devices"),
+    [
+        (["search=rnn"], "auto"),
+        (["search=rnn", "trainer=gpu"], "auto"),
+        (["search=rnn", "trainer=cpu"], "unused"),
+        (["search=both", "trainer.accelerator=cpu"], "unused"),
+        (["search=ngram"], "unused"),
+        (["search=rnn", "trainer=cpu", "hydra.sweeper.devices=[0]"], [0]),
+    ],
+)
+def test_a_study_shares_out_devices_where_its_trials_use_them(project_dir, overrides, devices):
+    with initialize_config_dir(str(project_dir / "conf")):
+        assert compose("config", overrides, return_hydra_config=True).hydra.sweeper.devices == devices

@@ -66,7 +66,7 @@ class Slot:
             lock.release()
 
 
-def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list[str]:
+def list_devices(devices: Literal["auto", "none", "unused"] | Sequence[int | str]) -> list[str]:
     """Return the GPUs that a study may use, as CUDA_VISIBLE_DEVICES names them.
 
     ``auto`` takes what CUDA_VISIBLE_DEVICES allows, else all that ``nvidia-smi`` lists, or that there are device files
@@ -91,7 +91,7 @@ def list_devices(devices: Literal["auto", "none"] | Sequence[int | str]) -> list
             remedy = "name each once; hydra.sweeper.trials_per_device=2 lets two trials share one"
             raise ConfigError([Fault("hydra.sweeper.devices", f"{', '.join(twice)} is named twice", remedy)])
         return found
-    if devices == "none":
+    if devices != "auto":
         return []
     if allowed is not None:
         return allowed

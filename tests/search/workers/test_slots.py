@@ -41,7 +41,7 @@ def no_gpu(monkeypatch, tmp_path):
 
 def test_listed_devices_are_taken_as_they_are_named(no_gpu):
     assert list_devices([0, 3, "GPU-8f"]) == ["0", "3", "GPU-8f"]
-    assert list_devices("none") == []
+    assert list_devices("none") == list_devices("unused") == []
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_without_the_driver_s_command_its_files_tell(no_gpu, tmp_path):
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (tmp_path / "dev" / name).touch()
     assert list_devices("auto") == ["0", "1"]
-    assert list_devices("none") == []
+    assert list_devices("none") == list_devices("unused") == []
 
 
 def test_a_driver_that_does_not_answer_is_a_fault(no_gpu, monkeypatch, tmp_path):
@@ -250,6 +250,16 @@ def test_without_devices_a_job_sees_none_of_those_that_there_are(start_toy, tmp_
     output, _ = command.communicate(timeout=120)
     assert command.returncode == 0, output
     assert [line.split(" ")[1] for line in mark.read_text(encoding="utf-8").splitlines()] == ["", ""]
+
+
+def test_a_study_that_uses_no_device_is_not_counted_by_those_that_there_are(start_toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    mark = tmp_path / "marks.txt"
+    options = ["hydra.sweeper.devices=unused", "hydra.sweeper.devices_per_trial=2", "x=interval(-5,5)", f"mark={mark}"]
+    command = start_toy(*options, "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2")
+    output, _ = command.communicate(timeout=120)
+    assert command.returncode == 0, output
+    assert len(read_marks(mark)) == 2
 
 
 def test_a_command_without_a_place_left_says_so(start_toy, tmp_path):
