@@ -31,7 +31,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import CALLER, Kind
 from sentiment.errors import SentimentError
 from sentiment.tracking import runs as stored_runs
-from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result
+from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, read_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,19 +44,8 @@ class CommandFailedError(SentimentError):
     """A command ended with an exit code, and the message is what it said; or it started nothing."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        folder: Its folder.
-        record: All that is recorded of it, ``result.json``.
-        tracking_uri: MLflow store that has its model; None where its folder has.
-    """
-
-    folder: Path
-    record: ResultRecord
-    tracking_uri: str | None = None
+class Run(stored_runs.StoredRun):
+    """A finished run: its ``folder``, and as ``record`` all that ``result.json`` has of it."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -68,7 +57,7 @@ class Run:
         """The trained model."""
         from sentiment.models.bundle import Predictor
 
-        return Predictor.load(stored_runs.StoredRun(self.record, self.folder, self.tracking_uri).bundle)
+        return Predictor.load(self.bundle)
 
     def predict(self, texts: Sequence[str]) -> Predictions:
         """Return labels and probabilities of texts."""
@@ -108,7 +97,7 @@ class Sweep:
         from sentiment.report.sweep.best import choose_best
 
         best = choose_best(self.table, self.folder)
-        return Run(best.table.folder_of(best.row, self.folder), best.record)
+        return Run(best.record, best.table.folder_of(best.row, self.folder))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the ranking: a row per trial, with settings, metrics and costs, numbers in full."""
@@ -178,12 +167,12 @@ def load(name: str | Path) -> Run | Sweep | Predictor:
             f"{name} is a sweep of {len(others) + 1} runs, whose folder is not on this machine.\n"
             f"  -> load one of its runs by its MLflow id; its report: python -m sentiment report {name}"
         )
-    return Run(found.folder, found.record, found.tracking_uri)
+    return Run(found.record, found.folder, found.tracking_uri)
 
 
 def load_run(folder: Path) -> Run:
     """Read the run of a folder."""
-    return Run(folder, read_result(folder / RESULT_FILE))
+    return Run(read_result(folder / RESULT_FILE), folder)
 
 
 def _list(overrides: Sequence[str]) -> list[str]:
