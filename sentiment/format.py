@@ -57,6 +57,15 @@ PASSWORD_VARIABLES = (
 """Environment variables with passwords; see `sentiment.credentials`."""
 
 
+def is_number(text: str) -> bool:
+    """Tell whether Python reads a text as a number, whole or not."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_share(metric: str) -> bool:
     """Tell whether a metric is a share of one, e.g. ``val/accuracy``."""
     return metric.rpartition("/")[2] in SHARES

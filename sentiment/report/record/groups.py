@@ -13,6 +13,7 @@ from sentiment.format import (
     format_number,
     format_points,
     format_setting,
+    is_number,
     is_share,
     shorten_keys,
     tell_apart,
@@ -286,18 +287,10 @@ def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:
 
 def _find_scale(groups: Sequence[RunGroup]) -> str | None:
     for key in _name_keys(groups):
-        values = {group.settings.get(key) for group in groups}
-        if len(values) >= LEAST_LINE_POINTS and all(_is_number(value) for value in values):
+        values = {group.settings.get(key, "") for group in groups}
+        if len(values) >= LEAST_LINE_POINTS and all(map(is_number, values)):
             return key
     return None
-
-
-def _is_number(text: str | None) -> bool:
-    try:
-        float(text or "")
-    except ValueError:
-        return False
-    return True
 
 
 def _series(name: str, kind: Kind, points: Sequence[Point], group: str, role: Role = "plain") -> Series:

@@ -17,6 +17,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.format import is_number
 from sentiment.private import contains
 from sentiment.search.space.constraints import Validity, any_point
 from sentiment.search.space.parameters import DIGITS, Parameter, Point, Space, name_key, read_value, write_value
@@ -39,7 +40,7 @@ def write_setting(value: Any) -> str:
     """
     if not isinstance(value, str):
         return str(value)
-    is_ambiguous = value[:1] in ("'", '"', "[", "{") or value in ("True", "False", "None") or _is_number(value)
+    is_ambiguous = value[:1] in ("'", '"', "[", "{") or value in ("True", "False", "None") or is_number(value)
     return repr(value) if is_ambiguous else value
 
 
@@ -57,7 +58,7 @@ def read_setting(text: str) -> Any:
     """Read what `write_setting` wrote, but lists and mappings, which stay text."""
     if text in ("True", "False", "None") or text[:1] in ("'", '"'):
         return ast.literal_eval(text)
-    return read_value(text) if _is_number(text) else text
+    return read_value(text) if is_number(text) else text
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,7 @@ def find_value(distribution: BaseDistribution, text: str) -> tuple[Any] | None:
         wanted = _canonical(text)
         return next(((one,) for one in distribution.choices if _canonical(write_setting(_read(one))) == wanted), None)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
-    if not _is_number(text) or not math.isfinite(float(text)):
+    if not is_number(text) or not math.isfinite(float(text)):
         return None
     number = float(text)
     if isinstance(distribution, IntDistribution):
@@ -276,7 +277,7 @@ def find_value(distribution: BaseDistribution, text: str) -> tuple[Any] | None:
 
 def _write_override(text: str) -> str:
     """Write a setting as the right side of an override."""
-    if text[:1] in ("[", "{") or text in ("True", "False") or _is_number(text):
+    if text[:1] in ("[", "{") or text in ("True", "False") or is_number(text):
         return text
     return "null" if text == "None" else write_value(ast.literal_eval(text) if text[:1] in ("'", '"') else text)
 
@@ -291,12 +292,4 @@ def _canonical(text: str | None) -> str | None:
 
     So does 0.3 and what steps of 0.1 from 0 add up to.
     """
-    return repr(float(f"{float(text):.{DIGITS}g}")) if text is not None and _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return repr(float(f"{float(text):.{DIGITS}g}")) if text is not None and is_number(text) else text
