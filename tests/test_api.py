@@ -58,8 +58,8 @@ def test_ctrl_c_shows_what_the_command_says_at_its_end(command, monkeypatch):
     command.write_text(
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
-        "print('begun', flush=True)\n"
-        "try:\n    time.sleep(60)\nfinally:\n    time.sleep(1)\n    print('the table')\n"
+        "try:\n    print('begun', flush=True)\n    time.sleep(60)\n"
+        "finally:\n    time.sleep(1)\n    print('the table')\n"
     )
     shown = []
 
