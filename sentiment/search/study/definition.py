@@ -121,6 +121,7 @@ def compare(
         raise StudyChangedError(
             _write_heading(name) + list_first(differences, SHOWN),
             f"repeat the settings of the stored study, start another one:\n     {_write_other(name)},\n"
+            "     add what changes no result, such as a name with the time in it, to hydra.sweeper.ignore,\n"
             "     or go on with the new ones all the same: hydra.sweeper.allow_changes=true",
         )
     return list_space_changes(stored, now)

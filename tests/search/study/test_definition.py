@@ -62,6 +62,14 @@ def test_a_key_that_is_ignored_by_now_is_no_difference_though_it_was_stored():
         compare("study", dataclasses.replace(STORED, settings={**STORED.settings, "older": "1"}), STORED, ["old"])
 
 
+def test_a_setting_with_the_time_in_it_is_to_be_ignored_by_name(sweep):
+    command = ["x=choice(1,2)", "hydra.sweeper.n_trials=2", "+run_name='toy_${now:%H-%M-%S-%f}'"]
+    sweep(*command)
+    with pytest.raises(StudyEndedError, match=r"(?s)setting run_name: stored toy_.*->.*to hydra\.sweeper\.ignore,"):
+        sweep(*command)
+    assert len(sweep(*command, "hydra.sweeper.ignore=[run_name]").trials) == 2
+
+
 def test_a_long_list_of_differences_is_cut():
     settings = {f"key{number}": "1" for number in range(30)}
     with pytest.raises(StudyChangedError, match=r"and 20 more"):
