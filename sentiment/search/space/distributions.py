@@ -24,7 +24,7 @@ from sentiment.private import read_distribution
 
 _GRAMMAR_REMEDY = "write KEY=choice(a,b), KEY=range(1,5), KEY=interval(0,1) or KEY=VALUE; quote special characters"
 _REMEDIES: dict[type, str] = {
-    ChoiceSweep: "write choice(a,b,...) with at least one value",
+    ChoiceSweep: "write choice(a,b,...) with at least one value, each once",
     RangeSweep: "write range(START,STOP,STEP) with at least one value; STOP is left out, STEP is not 0",
     IntervalSweep: "write interval(LOW,HIGH) with finite LOW <= HIGH; with tag(log,...) LOW must be above 0",
     Glob: "glob(...) chooses among the options of a config group, e.g. model=glob(*)",
@@ -120,11 +120,17 @@ def _check_finite(distribution: BaseDistribution) -> BaseDistribution:
 
 
 def _tell_apart(distribution: BaseDistribution) -> BaseDistribution:
-    """Write true as a cast where 1 is another choice: they are equal in Python, so Optuna would take them for one."""
+    """Write true as a cast where 1 is another choice: they are equal in Python, so Optuna would take them for one.
+
+    Raises:
+        ValueError: Two numbers are equal and of two types: they are one value wherever points are compared.
+    """
     if not isinstance(distribution, CategoricalDistribution):
         return distribution
-    if not any(isinstance(choice, bool) for choice in distribution.choices):
-        return distribution
+    numbers: dict[float, int | float] = {}
+    for number in (choice for choice in distribution.choices if type(choice) in (int, float)):
+        if type(first := numbers.setdefault(number, number)) is not type(number):
+            raise ValueError(f"{first} and {number} are one value to Optuna, which never tries the second")
     choices: list[Any] = []
     for choice in distribution.choices:
         is_known = any(choice == other and isinstance(choice, bool) != isinstance(other, bool) for other in choices)
