@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GridSampler, RandomSampler
+from optuna.samplers import BaseSampler, GridSampler, PartialFixedSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _TARGETS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*", hub.TARGET)
 _QMC = "QMCSampler"
+_PRUNED_READERS = (TPESampler, QMCSampler, PartialFixedSampler)
+"""Optuna's samplers that learn from pruned trials, or may hold one that does."""
+
 _PROPOSALS = 10
 _REPEATS = 3
 _UNIFORM_DRAWS = 2_000
@@ -187,6 +190,8 @@ class FreshSampler(BaseSampler):
         self._last = self._build(trial_number=0)  # faulty options show now, not in the first trial
         self._grid = self._last if isinstance(self._last, ValidGridSampler) else None
         self._translated: list[tuple[FrozenTrial, FrozenTrial]] = []
+        self._considers_pruned = bool(config.get("consider_pruned_trials"))  # CMA-ES, where somebody says so
+        self._reads_pruned = self._considers_pruned or isinstance(_unwrap(self._last), _PRUNED_READERS)
 
     @property
     def grid(self) -> Mapping[Key, Point] | None:
@@ -204,14 +209,17 @@ class FreshSampler(BaseSampler):
             return self._kept
         if trial.number not in self._in_flight:
             sampler = self._build(trial_number=trial.number)
-            pass_search_space(_unwrap(self._last), _unwrap(sampler))
+            if not self._considers_pruned:  # its space is that of complete trials, and those look pruned before
+                pass_search_space(_unwrap(self._last), _unwrap(sampler))
             self._in_flight[trial.number] = self._last = sampler
         return self._in_flight[trial.number]
 
     def _show(self, study: Study, trial: FrozenTrial) -> Study:
         """Return the study as it was when the trial began to be drawn: a sampler may ask for it at every parameter."""
         if trial.number not in self._shown:
-            self._shown[trial.number] = SeenStudy(study, self._reader, self._prior, self._translated)
+            self._shown[trial.number] = SeenStudy(
+                study, self._reader, self._prior, self._translated, reads_pruned=self._reads_pruned
+            )
         return self._shown[trial.number]
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:

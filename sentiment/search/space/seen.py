@@ -26,13 +26,18 @@ class SeenStudy(optuna.Study):
 
     Every trial that is a point of the space as it is now has its distributions; other trials look failed, from which no
     sampler learns. Before them come the trials of an earlier study, with their values moved to the level of this one.
-    A trial that was paused, and may go on since, looks pruned: its reports so far are what is known of it.
+
+    A trial on a ladder that has reported, be it at work or paused, looks pruned to a sampler that learns from pruned
+    trials: its reports so far are what is known of it. To others it looks as if it ran. They expect of what has ended
+    that it stays as it is: Optuna reads the common space of complete trials once, and looks at none again that was
+    pruned. And a Gaussian process then knows that its point is being tried.
 
     Args:
         study: The study.
         reader: Reads the points of trials; None: the study was always about this space.
         prior: Trials of an earlier study.
         translated: Trials as storage holds them, by number, each with what it looked like at the last look; renewed.
+        reads_pruned: Whether the sampler learns from pruned trials.
     """
 
     def __init__(
@@ -41,6 +46,8 @@ class SeenStudy(optuna.Study):
         reader: PointReader | None,
         prior: Sequence[FrozenTrial],
         translated: list[tuple[FrozenTrial, FrozenTrial]],
+        *,
+        reads_pruned: bool,
     ) -> None:
         # Not `study.__dict__`, which the view of a bracket of hyperband hides.
         self.__dict__.update(object.__getattribute__(study, "__dict__"))
@@ -48,6 +55,7 @@ class SeenStudy(optuna.Study):
         self._reader = reader
         self._prior = prior
         self._translated = translated
+        self._reads_pruned = reads_pruned
         self._trials: list[FrozenTrial] | None = None
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
@@ -68,16 +76,14 @@ class SeenStudy(optuna.Study):
         return [shown for _, shown in self._translated]
 
     def _translate(self, trial: FrozenTrial) -> FrozenTrial:
-        trial = _show_paused(trial)
-        if len(self._seen.directions) > 1:
-            trial = _hide_pruned(trial)
-        if self._reader is None:
-            return trial
-        point = self._reader.read(trial)
-        if point is None and not trial.state.is_finished():
-            return trial  # it is being drawn
         shown = copy.copy(trial)
+        shown.state = self._choose_state(trial)
+        if self._reader is None:
+            return shown
+        point = self._reader.read(shown)
         if point is None:
+            if not shown.state.is_finished() and not _is_on_ladder(trial):
+                return shown  # it is being drawn
             shown.state, shown.params, shown.distributions = TrialState.FAIL, {}, {}
             return shown
         own = {name: value for name, value in trial.params.items() if name_key(name) not in self._reader.searched}
@@ -88,25 +94,23 @@ class SeenStudy(optuna.Study):
         }
         return shown
 
+    def _choose_state(self, trial: FrozenTrial) -> TrialState:
+        # Of several objectives TPE does not read what was pruned, and NSGA-II leaves it out.
+        has_several = len(self._seen.directions) > 1
+        if _is_on_ladder(trial):
+            if not self._reads_pruned:
+                return TrialState.RUNNING
+            return TrialState.WAITING if has_several else TrialState.PRUNED
+        return TrialState.FAIL if has_several and trial.state == TrialState.PRUNED else trial.state
+
 
 serve_trials(SeenStudy)
 
 
-def _show_paused(trial: FrozenTrial) -> FrozenTrial:
-    if trial.state.is_finished() or trial.system_attrs.get(TARGET_KEY) is None or not trial.intermediate_values:
-        return trial
-    return _with_state(trial, TrialState.PRUNED)
-
-
-def _hide_pruned(trial: FrozenTrial) -> FrozenTrial:
-    """Make a pruned trial look failed: with several objectives TPE does not read it, and NSGA-II leaves it out."""
-    return _with_state(trial, TrialState.FAIL) if trial.state == TrialState.PRUNED else trial
-
-
-def _with_state(trial: FrozenTrial, state: TrialState) -> FrozenTrial:
-    shown = copy.copy(trial)
-    shown.state = state
-    return shown
+def _is_on_ladder(trial: FrozenTrial) -> bool:
+    """Return whether a trial that has reported pauses, or may, before its end."""
+    has_target = trial.system_attrs.get(TARGET_KEY) is not None
+    return not trial.state.is_finished() and has_target and bool(trial.intermediate_values)
 
 
 def _level(prior: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import product
 
 import optuna
 import pytest
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 
 from sentiment.errors import ConfigError, SentimentError
 from sentiment.search.space.constraints import any_point
+from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import AvoidingSampler, FreshSampler, build_sampler, derive_seed
 
@@ -164,6 +166,87 @@ def test_a_restarted_study_draws_what_an_uninterrupted_one_draws(name, is_valid)
     points = run(study, SPACE, 8)
     study.sampler = FreshSampler(config, SPACE, is_valid)
     assert points + run(study, SPACE, 8) == straight
+
+
+def run_on_ladder(config, space, count, *, is_first_paused=True, is_anew=False):
+    """Draw points while the three before have reported and not ended, as under promotion with some workers."""
+    config = OmegaConf.structured(config)
+    study = optuna.create_study(sampler=FreshSampler(config, space))
+    points, under_way = [], []
+    for number in range(count):
+        if is_anew:
+            study.sampler = FreshSampler(config, space)
+        trial = study.ask()
+        point = space.suggest(trial)
+        if number or is_first_paused:
+            study._storage.set_trial_system_attr(trial._trial_id, TARGET_KEY, 1)
+        trial.report(evaluate(point), 0)
+        points.append(point)
+        under_way.append((trial, point))
+        if len(under_way) > 3:
+            ended, found = under_way.pop(0)
+            study.tell(ended, evaluate(found))
+    return points
+
+
+@pytest.mark.parametrize("is_first_paused", [True, False])
+@pytest.mark.parametrize("space", [SPACE, BRANCHED], ids=["flat", "branched"])
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [
+        pytest.param(SAMPLERS["tpe_joint"], 12, id="tpe"),
+        pytest.param(SAMPLERS["cmaes"], 24, id="cmaes"),
+        pytest.param(
+            stock.CmaEsSamplerConfig(seed=1, consider_pruned_trials=True, warn_independent_sampling=False),
+            24,
+            id="cmaes_pruned",
+        ),
+        pytest.param(SAMPLERS["nsgaii"], 12, id="nsgaii"),
+        pytest.param(SAMPLERS["nsgaiii"], 12, id="nsgaiii"),
+        pytest.param(SAMPLERS["gp"], 8, id="gp"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_what_pauses_before_it_is_complete_is_learned_from(config, count, space, is_first_paused):
+    """One worker that goes on, and one that starts anew for each trial, know the same space."""
+    drawn, anew, random = (
+        run_on_ladder(one, space, count, is_first_paused=is_first_paused, is_anew=is_anew)
+        for one, is_anew in ((config, False), (config, True), (SAMPLERS["random"], False))
+    )
+    assert drawn == anew
+    assert [point["x"] for point in drawn] != [point["x"] for point in random]
+
+
+def test_of_several_objectives_joint_tpe_draws_jointly_though_trials_pause():
+    config = OmegaConf.structured(stock.TPESamplerConfig(seed=1, n_startup_trials=2, multivariate=True))
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=FreshSampler(config, SPACE))
+    trials = [study.ask() for _ in range(4)]
+    for trial in trials:
+        SPACE.suggest(trial)
+        study._storage.set_trial_system_attr(trial._trial_id, TARGET_KEY, 1)
+        study._storage.set_trial_intermediate_value(trial._trial_id, 0, 1.0)
+    SPACE.suggest(study.ask())
+    for number, trial in enumerate(trials):
+        study.tell(trial, [number, -number])
+    assert study.ask().relative_params.keys() == {"x", "n", "lr"}
+
+
+def test_a_gaussian_process_proposes_no_point_that_waits_for_its_promotion():
+    space = read_space(["a=1,2,3,4", "b=1,2,3,4"], {}, {}, None)
+    config = OmegaConf.structured(stock.GPSamplerConfig(seed=1, n_startup_trials=2))
+    study = optuna.create_study(sampler=FreshSampler(config, space))
+    for a, b in product((1, 2, 4), (1, 3)):
+        study.enqueue_trial({"a": a, "b": b})
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, (a - 2.2) ** 2 + (b - 2.4) ** 2)
+    points = []
+    for _ in range(3):
+        trial = study.ask()
+        points.append(tuple(space.suggest(trial).values()))
+        study._storage.set_trial_system_attr(trial._trial_id, TARGET_KEY, 1)
+        trial.report(1.0, 0)
+    assert len(set(points)) == 3
 
 
 def test_a_nested_sampler_is_seeded_by_trial_too():
