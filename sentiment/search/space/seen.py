@@ -78,6 +78,8 @@ class SeenStudy(optuna.Study):
     def _translate(self, trial: FrozenTrial) -> FrozenTrial:
         shown = copy.copy(trial)
         shown.state = self._choose_state(trial)
+        # A Gaussian process knows limits by their places, those of writing: what is known at a pause comes first.
+        shown.system_attrs = dict(sorted(trial.system_attrs.items()))
         if self._reader is None:
             return shown
         point = self._reader.read(shown)

@@ -68,7 +68,7 @@ def hold_to_limits(
     described = read_described(trial)
     missing = list_undescribed(described, limits)
     if not missing or outcome.state != "complete":
-        known = sorted(limits.keys() - set(missing))  # GP: by place
+        known = sorted(limits.keys() - set(missing))
         return outcome, {name: described[name] - limits[name] for name in known}
     if all(name in described or any(name in one.constraints for one in list_trials()) for name in missing):
         told = (f"{name} is {described[name]}" if name in described else f"{name} is missing" for name in missing)

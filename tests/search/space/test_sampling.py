@@ -17,6 +17,7 @@ from sentiment.search.space.constraints import any_point
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import AvoidingSampler, FreshSampler, build_sampler, derive_seed
+from sentiment.search.space.seen import SeenStudy
 
 SAMPLERS = {
     "tpe": stock.TPESamplerConfig(seed=1, n_startup_trials=4),
@@ -247,6 +248,15 @@ def test_a_gaussian_process_proposes_no_point_that_waits_for_its_promotion():
         study._storage.set_trial_system_attr(trial._trial_id, TARGET_KEY, 1)
         trial.report(1.0, 0)
     assert len(set(points)) == 3
+
+
+def test_a_gaussian_process_sees_limits_in_one_order_whatever_was_known_first():
+    excesses = {"constraints:latency": 5.0, "constraints:size": -2.0}
+    study = optuna.create_study()
+    for attributes in (excesses, dict(reversed(excesses.items()))):
+        study.add_trial(optuna.trial.create_trial(value=1.0, system_attrs=attributes))
+    seen = SeenStudy(study, None, (), [], reads_pruned=False)
+    assert [list(trial.constraints.values()) for trial in seen.get_trials()] == [[5.0, -2.0]] * 2
 
 
 def test_a_nested_sampler_is_seeded_by_trial_too():
