@@ -13,8 +13,7 @@ from sentiment.errors import SentimentError, describe_failure, first_line
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
-from sentiment.report.sweep.links import link_rows
-from sentiment.report.sweep.page import REPORT_FOLDER, render_page
+from sentiment.report.sweep.page import REPORT_FOLDER, link_rows, render_page
 from sentiment.report.sweep.table import SweepTable
 
 LEAST_SECONDS = 1.0

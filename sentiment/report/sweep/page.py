@@ -1,33 +1,44 @@
-"""Write the report on a sweep: a page, a picture of each plot, and the tables as CSV."""
+"""Write the report on a sweep: a page, whose rows lead to the runs, a picture of each plot, and the tables as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sentiment.atomic import write_text
-from sentiment.errors import explaining
+from sentiment.errors import TrackingError, explaining
 from sentiment.format import format_count, format_duration, format_metric, format_setting, join_names
 from sentiment.report.draw.chart import Chart
 from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import render
-from sentiment.report.draw.table import write_table
+from sentiment.report.draw.table import Link, write_table
 from sentiment.report.sweep.charts import NAMES, make_charts
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.importance import add_importances
-from sentiment.report.sweep.links import MOST_ROWS, Links, link_rows
-from sentiment.report.sweep.table import SweepTable
+from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.report.sweep.tables import make_front, make_ranking, make_tables
+from sentiment.tracking.parent_file import MODEL_TRAINING, Parent, read_parent
 
 TABLE_FILE = "ranking.csv"
 PICTURE_FILE = "comparison.png"
 REPORT_FOLDER = "report"
 PAGE_FILE = "report.html"
 PLOTS_FOLDER = "plots"
+
+LOCAL_SERVER = "http://127.0.0.1:5000"
+"""Where ``mlflow ui`` answers unless it is told otherwise."""
+
+MOST_ROWS = 500
+"""Rows of a table that the page shows; the CSV file has them all, and the page says so."""
+
+Links = Mapping[tuple[int, str], tuple[Link, ...]]
+"""Position of a row and name of a column to what its cell links."""
 
 
 def report_sweep(table: SweepTable, sweep_dir: Path) -> list[Path]:
@@ -153,3 +164,36 @@ def measure_seconds(table: SweepTable) -> float | None:
     starts = [row.started_seconds for row in table.rows if row.started_seconds is not None]
     ends = [row.ended_seconds for row in table.rows if row.ended_seconds is not None]
     return max(ends) - min(starts) if starts and ends else None
+
+
+def link_rows(table: SweepTable, sweep_dir: Path, page_dir: Path) -> Links:
+    """Link the cells ``job`` and ``run_id`` of the first rows; folders and pages that are not there have no link."""
+    try:
+        parent = read_parent(sweep_dir)
+    except TrackingError:
+        parent = None  # the page is no less a page
+    links = {}
+    for position, row in enumerate(table.rows[:MOST_ROWS]):
+        curve = (Link("curve", f"#curve-{row.number if row.reused_from is None else row.reused_from}"),)
+        if found := (*_link_files(table.folder_of(row, sweep_dir), page_dir), *(curve if row.curve else ())):
+            links[position, "job"] = found
+        if found := tuple(_link_run(row, parent)):
+            links[position, "run_id"] = found
+    return links
+
+
+def _link_files(folder: Path, page_dir: Path) -> Iterator[Link]:
+    if folder.is_dir():
+        yield Link("", _relate(folder, page_dir) + "/")
+        for page in sorted(folder.glob("errors_*/errors.html")):
+            yield Link(page.parent.name.replace("_", " "), _relate(page, page_dir))
+
+
+def _relate(file: Path, page_dir: Path) -> str:
+    return quote(Path(os.path.relpath(file, page_dir)).as_posix())
+
+
+def _link_run(row: SweepRow, parent: Parent | None) -> Iterator[Link]:
+    if parent is not None and row.record is not None and row.record.run_id is not None:
+        server = parent.uri.rstrip("/") if parent.uri.startswith(("http://", "https://")) else LOCAL_SERVER
+        yield Link("", f"{server}/#/experiments/{parent.experiment_id}/runs/{row.record.run_id}?{MODEL_TRAINING}")

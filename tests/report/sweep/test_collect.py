@@ -19,10 +19,9 @@ from sentiment.report.sweep.charts.trials import make_history as make_history_ch
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
-from sentiment.report.sweep.links import link_rows
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.note import write_note
-from sentiment.report.sweep.page import render_page, write_headline
+from sentiment.report.sweep.page import link_rows, render_page, write_headline
 from sentiment.report.sweep.rows import LATER
 from sentiment.report.sweep.tables import make_ranking, make_trials
 from sentiment.search.study.history import StudyHistory, TrialHistory

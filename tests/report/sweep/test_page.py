@@ -10,8 +10,14 @@ import pytest
 
 from sentiment.errors import SentimentError
 from sentiment.report.draw.matplotlib import write_png
-from sentiment.report.sweep.links import link_rows
-from sentiment.report.sweep.page import measure_seconds, render_page, report_sweep, write_headline, write_report
+from sentiment.report.sweep.page import (
+    link_rows,
+    measure_seconds,
+    render_page,
+    report_sweep,
+    write_headline,
+    write_report,
+)
 
 TABLES = {"ranking.csv", "failures.csv", "trials.csv", "importance.csv", "pareto.csv", "learning_curves.csv"}
 
