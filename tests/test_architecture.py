@@ -50,7 +50,7 @@ BASE = [
 
 ROOMS = {
     "search": [
-        "budget", "storage", "options", "application", "frozen", "space", "composer", "settings", "study", "workers",
+        "budget", "storage", "options", "application", "frozen", "space", "composer", "study", "workers",
         "progress", "live_table", "starts", "prior", "search", "check", "controller", "planning", "dry_run", "engine",
         "plugin",
     ],

@@ -30,10 +30,9 @@ from sentiment.private import BASIC_LAUNCHER
 from sentiment.search import prior
 from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
-from sentiment.search.composer import Composer
+from sentiment.search.composer import Composer, SharedSettings
 from sentiment.search.options import StudyOptions
 from sentiment.search.pruners import build_pruner
-from sentiment.search.settings import SharedSettings
 from sentiment.search.space.constraints import Validity, make_validity
 from sentiment.search.space.parameters import LabelledPoint, Parameter, Point, Space, name_key, write_value
 from sentiment.search.space.points import Key, PointReader
