@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import RichProgressBar
     from omegaconf import DictConfig
     from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
     from optuna.storages.journal import JournalFileSymlinkLock
@@ -225,6 +226,13 @@ def pass_search_space(before: BaseSampler, now: BaseSampler) -> None:
         known = getattr(before, name, None)
         if hasattr(known, "calculate") and hasattr(now, name):
             setattr(now, name, known)
+
+
+def is_patience_alone(pruner: BasePruner) -> bool:
+    """Return whether a pruner compares a trial with its own earlier reports, and with no other trial."""
+    from optuna.pruners import PatientPruner
+
+    return isinstance(pruner, PatientPruner) and pruner._wrapped_pruner is None
 
 
 # Lightning

@@ -195,6 +195,14 @@ def check_search_space():
         assert now.infer_relative_search_space(study, study.trials[-1]) == wanted != {}, running
 
 
+def check_patience():
+    median = optuna.pruners.MedianPruner()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        patient = [optuna.pruners.PatientPruner(wrapped, patience=1) for wrapped in (None, median)]
+    assert [private.is_patience_alone(one) for one in (*patient, median)] == [True, False, False]
+
+
 def check_trials():
     study = optuna.create_study(pruner=optuna.pruners.HyperbandPruner())
     study.tell(study.ask(), 1.0)
@@ -263,6 +271,7 @@ CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "contains": ("optuna", check_contains),
     "list_grid_points": ("optuna", check_grid),
     "pass_search_space": ("optuna", check_search_space),
+    "is_patience_alone": ("optuna", check_patience),
     "list_all_trials": ("optuna", check_trials),
     "serve_trials": ("optuna", check_served),
     "describe_epochs": ("lightning", check_epochs),

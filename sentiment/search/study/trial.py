@@ -25,7 +25,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import RunPaused, RunPruned, SentimentError
-from sentiment.private import get_storage
+from sentiment.private import get_storage, is_patience_alone
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
@@ -303,7 +303,10 @@ def _prune(study: optuna.Study, trial_id: int, step: int, margin: float = 0.0) -
     if margin:  # what would be behind though it were better by so much is behind for sure
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         trial = copy.copy(trial)
-        trial.intermediate_values = {**trial.intermediate_values, step: reported + sign * margin}
+        # All of it: some pruners compare the best report so far. One that compares them with each other: the last.
+        better = {step: reported} if is_patience_alone(study.pruner) else trial.intermediate_values
+        better = {one: value + sign * margin for one, value in better.items()}
+        trial.intermediate_values = {**trial.intermediate_values, **better}
     is_behind = study.pruner.prune(study, trial)
     if margin:  # what a pruner notes of the trial, for others to be compared with, is what it reported
         for key, value in storage.get_trial(trial_id).system_attrs.items():

@@ -227,3 +227,48 @@ def test_nothing_is_pruned_within_the_noise_of_its_report(sweep, pruner, directi
     )  # fmt: skip
     assert (study.trials[3].state == TrialState.PRUNED) == pruned
     assert study.trials[3].intermediate_values == {1: -0.2 * sign}, "what is stored is what was reported"
+
+
+@pytest.mark.parametrize(("margin", "pruned"), [(0.0, True), (0.9, True), (1.1, False)])
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("pruner", ["median", "percentile", "patient"])
+def test_the_margin_is_on_what_is_compared_though_the_last_report_is_not_the_best(
+    sweep, pruner, direction, margin, pruned
+):
+    """Three trials stand at 0.1 in the end; the best report of the last one is behind by one of its standard errors."""
+    sign = 1 if direction == "maximize" else -1
+
+    def evaluate(config):
+        trial = current_trial()
+        reports = [0.0, 0.1, 0.1] if trial.number < 3 else [0.0, -0.3, -0.4]
+        for step, value in enumerate(reports):
+            trial.report(value * sign, step=step, error=0.1)
+        return value * sign
+
+    wrapped = "{_target_: optuna.pruners.MedianPruner, n_startup_trials: 2, n_warmup_steps: 1}"
+    option = {
+        "median": ["n_startup_trials=2", "n_warmup_steps=1"],
+        "percentile": ["n_startup_trials=2", "n_warmup_steps=1"],
+        "patient": [f"wrapped_pruner={wrapped}", "patience=1"],
+    }[pruner]
+    study = sweep(
+        "x=interval(-5,5)", f"hydra.sweeper.direction={direction}", f"hydra/sweeper/pruner={pruner}",
+        *(f"hydra.sweeper.pruner.{line}" for line in option), f"hydra.sweeper.margin={margin}",
+        "hydra.sweeper.n_trials=4", task=evaluate,
+    )  # fmt: skip
+    assert (study.trials[3].state == TrialState.PRUNED) == pruned
+
+
+@pytest.mark.parametrize(("margin", "pruned"), [(0.0, True), (1.1, False)])
+def test_patience_alone_counts_what_is_better_within_the_margin(sweep, margin, pruned):
+    def evaluate(config):
+        trial = current_trial()
+        for step, value in enumerate([0.0, -0.1, -0.1] if trial.number else [0.0]):
+            trial.report(value, step=step, error=0.1)
+        return 0.0
+
+    study = sweep(
+        "x=interval(-5,5)", "hydra.sweeper.direction=maximize", "hydra/sweeper/pruner=patient",
+        "hydra.sweeper.pruner.patience=1", f"hydra.sweeper.margin={margin}", "hydra.sweeper.n_trials=2", task=evaluate,
+    )  # fmt: skip
+    assert (study.trials[1].state == TrialState.PRUNED) == pruned
