@@ -73,18 +73,22 @@ def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, fo
     from sentiment.config.home import read_portable
     from sentiment.errors import TrackingError
     from sentiment.report.sweep.best import name_model
+    from sentiment.tracking.mlflow.adoption import settle_adopted
     from sentiment.tracking.mlflow.registry import RegistryError, register_champion
 
     try:
-        if best.record.run_id is None:
+        uri = tracking_uri or read_portable(best.record.params["tracking.uri"])
+        run_id = settle_adopted(best.record, uri)
+        if run_id is None:
             raise RegistryError(
                 "The run is not in MLflow, so its model cannot be registered.\n"
-                "  -> train it again with tracking=mlflow: the command above does"
+                "  -> python -m sentiment sync, where MLflow was away; else train it again with tracking=mlflow: the "
+                "command above does"
             )
         registration = register_champion(
-            tracking_uri or read_portable(best.record.params["tracking.uri"]),
+            uri,
             name or name_model(best),
-            best.record.run_id,
+            run_id,
             objective=best.objective,
             value=best.run_value,
             direction=best.table.directions[0],

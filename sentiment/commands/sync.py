@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.format import format_count, join_names, list_first
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
+    from sentiment.tracking.mlflow.adoption import settle_all_adopted
     from sentiment.tracking.mlflow.delivery import Deliverer
     from sentiment.tracking.outbox import Outbox, find_outboxes
     from sentiment.tracking.result_file import PARENT_FILE
@@ -63,6 +64,8 @@ def run(options: argparse.Namespace) -> None:
     for folder in folders:
         deliverer = Deliverer(folder, [uri])
         deliverer.deliver()
+        if not deliverer.failures:
+            settle_all_adopted(folder, deliverer.open)
         if [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
             deliverer.deliver()
         failures |= deliverer.failures

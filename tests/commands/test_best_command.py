@@ -20,8 +20,10 @@ from sentiment.config.reading import read_settings
 from sentiment.errors import SentimentError
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.mlflow import registry
+from sentiment.tracking.mlflow.store import open_store
+from sentiment.tracking.mlflow.write import KEY_TAG
 from sentiment.tracking.params import flatten_settings
-from sentiment.tracking.result_file import ResultRecord, write_result
+from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, read_result, write_result
 
 PROJECT_DIR = home.PROJECT_DIR
 
@@ -46,8 +48,6 @@ def project(tmp_path, monkeypatch):
 
 def link_runs(project, run_id="a" * 32):
     """Let the runs' records name an MLflow run."""
-    from sentiment.tracking.result_file import read_result
-
     for file in (project / "multirun").rglob("result.json"):
         write_result(file.parent, replace(read_result(file), run_id=run_id))
 
@@ -91,6 +91,25 @@ def test_the_run_is_registered_with_its_own_figure(project, monkeypatch, capsys)
     }  # fmt: skip
     assert calls == [(f"sqlite:///{Path.cwd()}/elsewhere.db", "sentiment-synthetic", "a" * 32, options)]
     assert "sentiment-synthetic version 3 as challenger: the champion stays." in capsys.readouterr().out
+
+
+def test_a_run_that_was_taken_over_before_mlflow_had_it_is_registered(project, monkeypatch):
+    store = open_store(f"sqlite:///{project}/mlflow.db", "sentiment", str(project / "mlartifacts"))
+    run_id = store.client.create_run(store.experiment_id, tags={KEY_TAG: "its own name"}).info.run_id
+    folder = project / "multirun/sweep/1"
+    record = read_result(folder / "result.json")
+    params = {**record.params, "tracking.uri": store.uri, "tracking.experiment": "sentiment"}
+    write_result(folder, replace(record, params=params, tags={**record.tags, ADOPTED_TAG: "its own name"}))
+    registered = []
+
+    def register(uri, name, run_id, **options):
+        registered.append((uri, run_id))
+        return registry.Registration(name, 3, registry.CHAMPION, "there was no champion yet", True)
+
+    monkeypatch.setattr(registry, "register_champion", register)
+    main(["best", "sweep"])
+    assert registered == [(store.uri, run_id)]
+    assert read_result(folder / "result.json").run_id == run_id
 
 
 def test_a_sweep_that_is_not_there(project):

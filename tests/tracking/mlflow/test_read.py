@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from sentiment.__main__ import main
 from sentiment.config.identity import ADDED
 from sentiment.errors import Reached, RunPruned, TrackingError
 from sentiment.job import adopt
@@ -123,6 +124,21 @@ def test_a_run_that_was_taken_over_before_mlflow_had_it_is_found_by_its_key(proj
     assert adopted.run_id is None
     own = read_child_records(project.uri, parent.run_id)[0]
     assert tell_another(project, tmp_path, [adopted]) == [replace(own, job_number=7)]
+
+
+def test_a_run_that_was_taken_over_before_mlflow_had_it_is_known_after_a_sync(project, parent, capsys):
+    other = project.sweep_dir.parent / "other"
+    for job, name in (("7", "0"), ("8", "1")):
+        shutil.copytree(project.sweep_dir / name, other / job)
+        (other / job / "mlflow.json").unlink()
+        adopt(other / job, int(job))
+    own, deleted, _ = read_child_records(project.uri, parent.run_id)
+    project.client().delete_run(deleted.run_id)
+    before = read_result(other / "7/result.json")
+    main(["sync", str(project.sweep_dir.parent)])
+    assert capsys.readouterr().out == "Everything is delivered.\n"
+    assert read_result(other / "7/result.json") == replace(before, run_id=own.run_id)
+    assert read_result(other / "8/result.json").run_id is None
 
 
 def test_an_unknown_parent_is_named(project):
