@@ -76,8 +76,8 @@ class Recorders(Reporters):
         """Pass everything from now on to this recorder too."""
         self.reporters.append(recorder)
 
-    describe = partialmethod(Reporters._pass_on, "describe")
-    finished = partialmethod(Reporters._pass_on, "finished")
+    describe = partialmethod(Reporters.pass_on, "describe")
+    finished = partialmethod(Reporters.pass_on, "finished")
 
     def close(self, ending: Ending, *, is_after_error: bool = False) -> None:
         """Close in reverse order: the folder, added first, has the last word.

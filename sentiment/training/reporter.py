@@ -49,11 +49,12 @@ class Reporters(Reporter):
     def __init__(self, reporters: Sequence[object]) -> None:
         self.reporters = reporters
 
-    def _pass_on(self, report: str, *metrics: Mapping[str, float], **at: Any) -> None:
+    def pass_on(self, report: str, *metrics: Mapping[str, float], **at: Any) -> None:
+        """Call the method of this name of each reporter that has it."""
         for reporter in self.reporters:
             if hasattr(reporter, report):
                 getattr(reporter, report)(*metrics, **at)
 
-    trained, validated = partialmethod(_pass_on, "trained"), partialmethod(_pass_on, "validated")
-    tested, saved = partialmethod(_pass_on, "tested"), partialmethod(_pass_on, "saved")
-    stepped = partialmethod(_pass_on, "stepped")
+    trained, validated = partialmethod(pass_on, "trained"), partialmethod(pass_on, "validated")
+    tested, saved = partialmethod(pass_on, "tested"), partialmethod(pass_on, "saved")
+    stepped = partialmethod(pass_on, "stepped")

@@ -127,7 +127,7 @@ def _tell_apart(distribution: BaseDistribution) -> BaseDistribution:
     """
     if not isinstance(distribution, CategoricalDistribution):
         return distribution
-    numbers: dict[float, int | float] = {}
+    numbers: dict[Any, Any] = {}
     for number in (choice for choice in distribution.choices if type(choice) in (int, float)):
         if type(first := numbers.setdefault(number, number)) is not type(number):
             raise ValueError(f"{first} and {number} are one value to Optuna, which never tries the second")

@@ -138,7 +138,7 @@ def test_ordinary_tables_need_no_key(words, delimiter, quoting, encoding, header
 
     Where a few euro signs are nearly all that is no ASCII, the encoding cannot be told, and is asked for.
     """
-    foreign = sum(character > "\x7f" for word in words for character in word)
+    foreign = sum(character > "\x7f" and character != "€" for word in words for character in word)
     assume(encoding != "cp1252" or "€ 5" not in words or foreign >= 20)
     rows = [(word, ("good", "bad")[place % 2]) for place, word in enumerate(words)]
     buffer = io.StringIO()
