@@ -123,19 +123,16 @@ def _fingerprint(settings_json: str, reads_unlabelled: bool) -> str:
 
 def adopt(folder: Path, job_number: int) -> None:
     """Make the record of an equal run of another study, whose folder was taken over, that of a job here."""
-    from sentiment.tracking.outbox import Outbox
     from sentiment.tracking.result_file import (
-        ADOPTED_TAG,
         REPEAT_TAG,
         RESULT_FILE,
         TRIAL_TAG,
+        leave_originals,
         read_result,
         write_result,
     )
 
+    leave_originals(folder)
     record = read_result(folder / RESULT_FILE)
-    keys = [note["key"] for _, note in Outbox(folder).read() if note["kind"] == "start"]
-    Outbox(folder).remove()  # what it records is delivered from the original
     kept = {name: text for name, text in record.tags.items() if name not in (TRIAL_TAG, REPEAT_TAG)}  # of its own study
-    kept[ADOPTED_TAG] = (keys or [kept.get(ADOPTED_TAG, "true")])[-1]
     write_result(folder, replace(record, job_number=job_number, tags=kept))

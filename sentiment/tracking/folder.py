@@ -18,8 +18,10 @@ from sentiment.errors import Reached
 from sentiment.format import format_percent, write_csv_cell
 from sentiment.tracking.ending import FINAL, Ending
 from sentiment.tracking.environment import describe_environment
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import (
+    ADOPTED_TAG,
     BEHIND_NAMES,
     EARLIER_COMMITS_TAG,
     EPOCHS,
@@ -52,6 +54,7 @@ class FolderRecorder:
     Attributes:
         earlier: What an interrupted attempt at the same run left in the folder; None where this is the first.
         goes_on: There is something in the folder that the run may go on from.
+        is_copy: The folder of that attempt is another one, of which this one is a copy: the run in MLflow is not its.
         inherited: Tags that the run has from what it goes on from; none where it begins anew.
         is_held: The folder keeps the record of a run that can go on: nothing is written before this one has trained a
             whole epoch, and what ends it before leaves no trace.
@@ -73,7 +76,9 @@ class FolderRecorder:
         self._kept = before if before is not None and before.status in FINAL else None
         self._read = {} if before is None else {tag: text for tag, text in before.tags.items() if tag in READ_TAGS}
         uri = None if earlier is None else earlier.params.get("tracking.uri")
-        is_same_store = settings.tracking.mlflow and uri == params["tracking.uri"]
+        is_copy = Outbox(context.output_dir).is_copy
+        self.is_copy = earlier is not None and (is_copy or ADOPTED_TAG in earlier.tags)
+        is_same_store = settings.tracking.mlflow and uri == params["tracking.uri"] and not self.is_copy
         self._record = ResultRecord(
             name=name_recorded(context),
             model=settings.model.name,

@@ -20,11 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sentiment.config.home import write_portable
+from sentiment.config.home import read_portable, write_portable
 from sentiment.credentials import is_same_store
 from sentiment.errors import TrackingError, explaining
 from sentiment.format import mask_passwords
 from sentiment.json_file import parse_dataclass, read_dataclass, write_json
+from sentiment.paths import OWN_FOLDER
 from sentiment.tracking.ending import Ending
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,8 @@ FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "standing": {"tags": dict, "metrics": dict},
     "sweep_end": {"ending": dict, "files": list, "texts": dict},
 }
-"""Kinds of notes to what each has; all have their ``time``. Those of files have their ``digests`` by name; earlier
-versions noted none."""
+"""Kinds of notes to what each has; all have their ``time``. Those of files have their ``digests`` by name, and starts
+their ``folder``; earlier versions noted neither."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,12 @@ class Outbox:
                         yield offset, {"kind": "damaged"}
 
     @property
+    def is_copy(self) -> bool:
+        """Whether the run that began last did so in another folder, of which this one is a copy."""
+        starts = [note for _, note in self.read() if note["kind"] == "start"]
+        return bool(starts) and is_copy(self._file, starts[-1].get("folder"), starts[-1]["key"])
+
+    @property
     def delivery(self) -> Delivery:
         """How far delivery has come; from the start where nobody knows: what is delivered twice counts once."""
         return read_delivery(self.folder)
@@ -227,7 +234,7 @@ def is_sound(note: Any) -> bool:
     """Return whether a line is a note as `Outbox.note` writes it: who delivers need not look again."""
     if not isinstance(note, dict) or note.get("kind") not in list(FIELDS) or not isinstance(note.get("time"), int):
         return False
-    if not isinstance(note.get("digests", {}), dict):
+    if not isinstance(note.get("digests", {}), dict) or not isinstance(note.get("folder", ""), str):
         return False
     if not all(isinstance(note.get(name, ...), kinds) for name, kinds in FIELDS[note["kind"]].items()):
         return False
@@ -291,6 +298,31 @@ def hash_file(file: Path) -> str | None:
 def write_uri(uri: str) -> str:
     """Write a store's address as it may be kept."""
     return write_portable(mask_passwords(uri))
+
+
+def write_folder(folder: Path, uri: str) -> str:
+    """Write the folder of what goes into a store, for `is_copy`.
+
+    It is portable where the store's address is: a copy of the project has a copy of the store, with the same runs.
+    """
+    place = str(folder.resolve())
+    return write_portable(place) if OWN_FOLDER in write_uri(uri) else place
+
+
+def is_copy(file: Path, folder: str | None, name: str) -> bool:
+    """Return whether a file is a copy, whose original is where it was; of one that was moved there is none.
+
+    Args:
+        file: It names a run in MLflow.
+        folder: Where it was written, by `write_folder`; None where nobody knows: an earlier version wrote it.
+        name: Id or key of the run.
+    """
+    if folder is None:
+        return False
+    original = Path(read_portable(folder)) / file.name
+    if not os.access(original, os.R_OK) or original.parent.samefile(file.parent):
+        return False
+    return f'"{name}"'.encode() in original.read_bytes()
 
 
 def find_outboxes(folder: Path) -> list[Outbox]:

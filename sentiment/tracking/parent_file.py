@@ -35,11 +35,13 @@ class Parent:
         uri: Tracking URI of the store.
         experiment_id: Experiment of the parent and of its children.
         run_id: The parent run.
+        folder: Folder of the sweep, as `write_folder` writes it; None: an earlier version wrote the file.
     """
 
     uri: str
     experiment_id: str
     run_id: str
+    folder: str | None = None
 
 
 def read_parent(sweep_dir: Path) -> Parent | None:

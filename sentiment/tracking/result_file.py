@@ -17,7 +17,7 @@ from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError, first_line
 from sentiment.json_file import parse_dataclass, read_json, write_json
 from sentiment.tracking.ending import FINAL, Status
-from sentiment.tracking.outbox import find_run_id, writing
+from sentiment.tracking.outbox import Outbox, find_run_id, writing
 from sentiment.tracking.run_name import name_option
 
 log = logging.getLogger(__name__)
@@ -348,6 +348,21 @@ def read_results(sweep_dir: Path) -> tuple[list[ResultRecord], list[str]]:
         except TrackingError as error:
             damaged.append(first_line(error))
     return sorted(records, key=job_order), damaged
+
+
+def leave_originals(folder: Path) -> None:
+    """Leave what was recorded in a folder, which is a copy, to its original: that one delivers it to MLflow.
+
+    Raises:
+        TrackingError: The folder cannot be written.
+    """
+    for record in read_results(folder)[0]:
+        assert record.folder is not None
+        outbox = Outbox(record.folder)
+        keys = [note["key"] for _, note in outbox.read() if note["kind"] == "start"]
+        tags = {**record.tags, ADOPTED_TAG: (keys or [record.tags.get(ADOPTED_TAG, "true")])[-1]}
+        write_result(record.folder, replace(record, tags=tags))
+        outbox.remove()
 
 
 def job_order(record: ResultRecord) -> tuple[bool, int]:

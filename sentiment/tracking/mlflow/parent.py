@@ -6,10 +6,11 @@ start wrote and that no longer hold are deleted.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -24,10 +25,12 @@ from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import find_run, open_store, recording
 from sentiment.tracking.mlflow.write import replace_tags, write_tags
-from sentiment.tracking.outbox import Outbox, tell_other_store, writing
+from sentiment.tracking.outbox import Outbox, is_copy, tell_other_store, write_folder, writing
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, read_parent
-from sentiment.tracking.result_file import PARENT_FILE
+from sentiment.tracking.result_file import PARENT_FILE, leave_originals
 from sentiment.tracking.run_name import name_sweep
+
+log = logging.getLogger(__name__)
 
 ADOPTED = "adopted"
 """Tag: job to the MLflow run that another study's job had, as JSON."""
@@ -54,7 +57,7 @@ def start_sweep(
     """Start the parent run of a multirun and write ``parent_run.json`` into the sweep's folder.
 
     Store, experiment and parent are made here, once, before the jobs fan out. A second call with the same folder
-    takes the same parent up again.
+    takes the same parent up again. In a copy of the folder of another one, the sweep gets a parent of its own.
 
     Args:
         uri: Tracking URI.
@@ -74,28 +77,37 @@ def start_sweep(
     name_server(uri)
     store = open_store(uri, experiment, artifact_dir)
     with recording(uri):
-        outbox = Outbox(sweep_dir)
+        outbox, folder = Outbox(sweep_dir), write_folder(sweep_dir, uri)
         known = read_parent(sweep_dir)
         if known is not None:
             tell_other_store(known.uri, uri)
+            if is_copy(sweep_dir / PARENT_FILE, known.folder, known.run_id):
+                log.info("%s is a copy, whose original has its run in MLflow: this one gets another.", sweep_dir)
+                leave_originals(sweep_dir)
+                known = None
         if known is not None and known.uri == uri and find_run(store.client, known.run_id):
             if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
                 outbox.begin(known.run_id, uri)
             _reopen(store.client, known.run_id)
-            return known
+            return _write(replace(known, folder=folder), sweep_dir)
         tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
         run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
-        parent = Parent(uri, store.experiment_id, run.info.run_id)
+        parent = Parent(uri, store.experiment_id, run.info.run_id, folder)
         try:
             tags = {"command": write_own_command(), "overrides": mask_passwords(" ".join(overrides))}
             write_tags(store.client, parent.run_id, {**tags, **describe_environment(project_dir)})
             store.client.log_text(parent.run_id, base_yaml, "config/base.yaml")
-            with writing(sweep_dir / PARENT_FILE):
-                write_json(sweep_dir / PARENT_FILE, {**asdict(parent), "uri": write_portable(uri)})
+            _write(parent, sweep_dir)
             outbox.begin(parent.run_id, uri)
         except BaseException as error:
             store.client.set_terminated(parent.run_id, ending_of(error).status)
             raise
+    return parent
+
+
+def _write(parent: Parent, sweep_dir: Path) -> Parent:
+    with writing(sweep_dir / PARENT_FILE):
+        write_json(sweep_dir / PARENT_FILE, {**asdict(parent), "uri": write_portable(parent.uri)})
     return parent
 
 

@@ -19,7 +19,7 @@ from sentiment.errors import Reached
 from sentiment.tracking.ending import Ending, ending_to_json
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
-from sentiment.tracking.outbox import Outbox, hash_file, tell_other_store, write_uri
+from sentiment.tracking.outbox import Outbox, hash_file, tell_other_store, write_folder, write_uri
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.parent_file import PARENT_TAG, read_parent
 from sentiment.tracking.run_name import name_recorded
@@ -44,8 +44,8 @@ class MlflowRecorder:
 
     An interrupted run is taken up again. What its attempts have in common, the steps after the checkpoint it goes on
     from, is recorded once; where it measures something else there, as after a change of the code, that is added. Where
-    its data has changed, it is another run. As long as the folder keeps the record of a run that can go on, there is
-    none (`FolderRecorder.is_held`).
+    its data has changed, or its folder is a copy of another one, it is another run. As long as the folder keeps the
+    record of a run that can go on, there is none (`FolderRecorder.is_held`).
     """
 
     def __init__(self, context: RunContext, folder: FolderRecorder) -> None:
@@ -58,7 +58,9 @@ class MlflowRecorder:
         if before.get("tracking.mlflow") == "true":
             tell_other_store(read_portable(before["tracking.uri"]), self._settings.tracking.uri)
         self._is_whole = False  # earlier attempts may have been recorded elsewhere
-        key, self._known = self._read_attempts(is_same=folder.earlier is not None)
+        if folder.is_copy:
+            log.info("%s is a copy, whose original has its run in MLflow: this one gets another.", context.output_dir)
+        key, self._known = self._read_attempts(is_same=folder.earlier is not None and not folder.is_copy)
         self._note_start(key, folder.run_id)
 
     def _note_start(self, key: str, run_id: str | None) -> None:
@@ -68,6 +70,7 @@ class MlflowRecorder:
             key=key,
             run_id=run_id,
             uri=write_uri(tracking.uri),
+            folder=write_folder(context.output_dir, tracking.uri),
             experiment=tracking.experiment,
             artifact_dir=write_portable(tracking.artifact_dir),
             name=name_recorded(context),

@@ -9,20 +9,24 @@ import numpy as np
 import pytest
 import torch
 
+from sentiment.config.home import PROJECT_DIR
 from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import WEIGHTS_FILE, save_bundle
+from sentiment.report.sweep.closing import describe_parent
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.folder import FolderRecorder
+from sentiment.tracking.mlflow.adoption import settle_all_adopted
 from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.mlflow.parent import start_sweep
-from sentiment.tracking.mlflow.read import fetch_predictions, fetch_run_bundle, read_record
+from sentiment.tracking.mlflow.read import fetch_predictions, fetch_run_bundle, read_child_records, read_record
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
-from sentiment.tracking.outbox import Outbox
-from sentiment.tracking.recorder import open_recorder
+from sentiment.tracking.outbox import Outbox, write_folder
+from sentiment.tracking.parent_file import note_standing
+from sentiment.tracking.recorder import close_paused, open_recorder
 from sentiment.tracking.result_file import read_result
 from sentiment.tracking.runs import StoredRun
 from sentiment.training.result import TestPredictions
@@ -35,8 +39,13 @@ KILLED = Ending("KILLED", "interrupted", "Ctrl-C")
 def attempt(project, result):
     """Make an attempt at a run: of some data, with validations by step and epoch of one accuracy."""
 
-    def make(*overrides, data="one", points=((1, 0.5), (2, 1.0)), accuracy=0.8, ending=FINISHED, job=None, bundle=None):
+    def make(
+        *overrides, data="one", points=((1, 0.5), (2, 1.0)), accuracy=0.8, ending=FINISHED, job=None, bundle=None,
+        output_dir=None,
+    ):  # fmt: skip
         context = project.context(project.settings(*overrides), *overrides, job_number=job)
+        if output_dir is not None:
+            context = replace(context, output_dir=output_dir, sweep_dir=None if job is None else output_dir.parent)
         folder = FolderRecorder(context)
         recorders = [folder, *([MlflowRecorder(context, folder)] if context.settings.tracking.mlflow else [])]
         for one in recorders:
@@ -59,10 +68,10 @@ def attempt(project, result):
     return make
 
 
-def begin_sweep(project, experiment="sentiment"):
+def begin_sweep(project, experiment="sentiment", sweep_dir=None):
     return start_sweep(
         uri=project.uri, experiment=experiment, artifact_dir=f"{project.folder}/mlartifacts",
-        sweep_dir=project.sweep_dir, project_dir=project.folder, overrides=[], base_yaml="",
+        sweep_dir=sweep_dir or project.sweep_dir, project_dir=project.folder, overrides=[], base_yaml="",
     )  # fmt: skip
 
 
@@ -86,6 +95,72 @@ def test_the_same_data_is_the_same_run(project, attempt):
     attempt(points=[(10, 2.0), (15, 3.0)])
     known = read_record(project.uri, project.run().info.run_id)
     assert [point["step"] for point in known.history] == [5, 10, 15]
+
+
+@pytest.mark.parametrize("is_delivered", [True, False])
+def test_a_copy_of_a_run_goes_on_as_another_run(project, attempt, is_delivered):
+    original = attempt(points=[(1, 0.5)], ending=KILLED).output_dir
+    if is_delivered:
+        project.deliver()
+    copy = shutil.copytree(original, original.with_name("copy"))
+    attempt(points=[(2, 1.0)], accuracy=0.9, ending=KILLED, output_dir=copy)
+    assert read_result(copy / "result.json").run_id is None, "that of the original is none of its"
+    attempt(points=[(3, 1.5)], accuracy=0.9, output_dir=copy)
+    attempt(points=[(2, 1.0)], accuracy=0.7)
+    assert len(project.runs()) == 2
+    known = {
+        folder: read_record(project.uri, read_result(folder / "result.json").run_id) for folder in (original, copy)
+    }
+    found = {folder: [point["val/accuracy"] for point in record.history] for folder, record in known.items()}
+    assert found == {original: [0.8, 0.7], copy: [0.8, 0.9, 0.9]}
+
+
+def test_a_run_whose_folder_was_moved_goes_on_in_its_record(project, attempt):
+    original = attempt(points=[(1, 0.5)], ending=KILLED).output_dir
+    moved = shutil.move(original, original.with_name("moved"))
+    attempt(accuracy=0.7, data="other")  # another run where it was
+    attempt(points=[(2, 1.0)], output_dir=moved)
+    assert [len(read_record(project.uri, run.info.run_id).history) for run in project.runs()] == [2, 2]
+
+
+def test_a_copy_of_a_sweep_goes_on_under_a_parent_of_its_own_and_leaves_the_runs_of_the_original_alone(
+    project, attempt, caplog
+):
+    first = begin_sweep(project)
+    for job, ending in enumerate([FINISHED, Ending("PAUSED", reason="a rung"), Ending("PAUSED", reason="a rung")]):
+        attempt(job=job, ending=ending)
+    project.deliver()
+    before = read_child_records(project.uri, first.run_id)
+    copy = shutil.copytree(project.sweep_dir, project.sweep_dir.with_name("copy"))
+
+    with caplog.at_level("INFO"):
+        second = begin_sweep(project, sweep_dir=copy)
+    assert f"{copy} is a copy" in caplog.text
+    close_paused(copy / "1", "it was given up")
+    settle_all_adopted(copy, Deliverer(copy, [project.uri]).open)
+    attempt(job=2, points=[(3, 1.5)], output_dir=copy / "2")
+    attempt(job=3, accuracy=0.9, output_dir=copy / "3")
+    note_standing(copy, *describe_parent(collect_sweep(copy)))
+    project.deliver()
+    assert read_child_records(project.uri, first.run_id) == before
+    found = read_child_records(project.uri, second.run_id)
+    assert [(run.job_number, len(run.history)) for run in found] == [(0, 2), (1, 2), (2, 3), (3, 2)]
+    assert [run.run_id for run in found[:2]] == [run.run_id for run in before[:2]]
+    assert (begin_sweep(project).run_id, begin_sweep(project, sweep_dir=copy)) == (first.run_id, second)
+
+
+def test_a_sweep_that_was_moved_keeps_its_parent_and_a_copy_of_it_gets_another(project):
+    first = begin_sweep(project)
+    moved = shutil.move(project.sweep_dir, project.sweep_dir.with_name("moved"))
+    assert begin_sweep(project, sweep_dir=moved).run_id == first.run_id
+    copy = shutil.copytree(moved, moved.with_name("copy"))
+    assert begin_sweep(project, sweep_dir=copy).run_id != first.run_id
+
+
+def test_the_folder_of_a_run_moves_with_the_project_where_its_store_does():
+    folder = PROJECT_DIR / "multirun" / "sweep"
+    assert write_folder(folder, f"sqlite:///{PROJECT_DIR}/mlflow.db") == "${project_dir:}/multirun/sweep"
+    assert write_folder(folder, "http://localhost:5000") == str(folder)
 
 
 def test_a_run_that_trained_on_says_so_in_mlflow_too(project, attempt):
