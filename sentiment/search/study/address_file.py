@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -33,7 +34,8 @@ class StudyAddress:
     Attributes:
         study_name: Name of the study in its storage.
         storage: URL of the storage, without password; None: the journal in the study's folder. The file has the path of
-            an SQLite database relative to the study's folder, where the command's folder holds both: it may be moved.
+            a journal or an SQLite database relative to the study's folder, where the command's folder holds both: it
+            may be moved.
         command: The command that started the study, without passwords; None where nobody knows.
         last_command: The one that took it up last; None where that is the same.
     """
@@ -162,7 +164,7 @@ def _is_study(study_dir: Path, study_name: str, storage_url: str | None) -> bool
 
 
 def _relate(storage: str | None, study_dir: Path) -> str | None:
-    """Write the path of an SQLite database relative to the study's folder, where both lie in the command's folder."""
+    """Write the path of a storage that is a file relative to the study's folder, where the command's holds both."""
     here = Path.cwd()
     if not study_dir.is_relative_to(here):
         return storage
@@ -170,7 +172,10 @@ def _relate(storage: str | None, study_dir: Path) -> str | None:
 
 
 def _move(storage: str | None, change: Callable[[str], str]) -> str | None:
-    """Change the path of an SQLite database; other storages stay as they are."""
+    """Change the path of a journal, relative where no slash follows the scheme, or of an SQLite database."""
+    if storage is not None and storage.startswith("journal:"):
+        path = quote(change(unquote(urlsplit(storage).path)))
+        return f"journal://{path}" if path.startswith("/") else f"journal:{path}"
     if storage is None or not storage.startswith("sqlite:"):
         return storage
     from sqlalchemy import make_url

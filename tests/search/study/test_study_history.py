@@ -269,6 +269,19 @@ def test_a_password_is_neither_written_nor_lost(tmp_path, monkeypatch):
     assert read_address(None, tmp_path).url is None
 
 
+@pytest.mark.parametrize("storage", ["journal://{}/my%20studies/s.log", "sqlite:///{}/s.db"])
+def test_a_storage_is_moved_and_copied_with_the_folder_of_the_command(tmp_path, monkeypatch, storage):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for name, place in (("within", first), ("outside", tmp_path / "shared")):
+        (first / name).mkdir(parents=True)
+        monkeypatch.chdir(first)
+        write_study_address(first / name, "mine", storage.format(place), None)
+    shutil.copytree(first, second)
+    for folder in (first, second):
+        assert read_study_address(folder / "within").storage == storage.format(folder)
+        assert read_study_address(folder / "outside").storage == storage.format(tmp_path / "shared")
+
+
 def test_the_first_command_is_kept(tmp_path):
     write_study_address(tmp_path, "mine", None, "python run.py -m first")
     write_study_address(tmp_path, "mine", None, "python run.py -m second")
