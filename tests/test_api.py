@@ -29,7 +29,7 @@ def command(monkeypatch, tmp_path):
 
 
 def test_a_run_and_a_search_are_where_their_command_says(command, tmp_path):
-    write_result(tmp_path / "one", ResultRecord("rnn", "rnn", "FINISHED", "", metrics={"val/accuracy": 0.9}))
+    write_result(tmp_path / "one", ResultRecord("rnn", "rnn", "FINISHED", "2026-01-01", metrics={"val/accuracy": 0.9}))
     command.write_text(
         "import json, os, pathlib, sys\n"
         "kind, _, file = os.environ['SENTIMENT_CALLER'].partition(':')\n"
@@ -87,7 +87,7 @@ def test_a_sweep_is_loaded_by_every_name_that_it_has(called, tmp_path, monkeypat
     monkeypatch.setenv("HOME", str(tmp_path))
     sweep, parent = tmp_path / "sweep", "f" * 32
     for job in range(2):
-        write_result(sweep / str(job), ResultRecord("rnn", "rnn", "FINISHED", "", job_number=job))
+        write_result(sweep / str(job), ResultRecord("rnn", "rnn", "FINISHED", "2026-01-01", job_number=job))
     (sweep / "parent_run.json").write_text(json.dumps({"uri": "", "experiment_id": "1", "run_id": parent}))
     assert {api.load(name) for name in ("sweep", sweep, "~/sweep", parent)} == {api.Sweep(sweep)}
     assert api.load("sweep/1").record.job_number == 1

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -207,7 +208,11 @@ def make_record(content: Mapping[str, Any]) -> ResultRecord:
         TypeError, ValueError, KeyError: It is of another form.
     """
     lists = {name: tuple(content[name]) for name in ("overrides", "history")}
-    return parse_dataclass(ResultRecord, {**content, **lists})
+    record = parse_dataclass(ResultRecord, {**content, **lists})
+    datetime.fromisoformat(record.started)
+    if not all({"step", "epoch"} <= point.keys() for point in record.history):
+        raise ValueError("history: a validation has no step or no epoch")
+    return record
 
 
 def read_result(file: Path) -> ResultRecord:

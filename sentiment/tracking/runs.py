@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ MULTIRUN_DIR = PROJECT_DIR / "multirun"
 
 OTHER_DIRS = (PROJECT_DIR / "debug", PROJECT_DIR / ".cache" / "pretrained")
 """Folders of the other runs that conf/ gives a place: those with ``debug=...``, and those that learn words."""
+
+
+UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
+"""What `numpy.load` raises of an archive that is damaged, or none."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +121,9 @@ class StoredRun:
                 remedy = "it left the test split alone (trainer.test=false): run it again with trainer.test=true"
             raise TrackingError(f"The run {self._describe()} has no test predictions.\n  -> {remedy}")
         try:
-            with np.load(file, allow_pickle=False) as content:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 return TestPredictions(labels=content["labels"], probabilities=content["probabilities"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise TrackingError(f"{file} cannot be read: {error}\n  -> run it again, or copy the file again") from error
 
     def read_settings(self) -> Settings:

@@ -99,7 +99,7 @@ def test_an_evaluation_is_recorded_in_the_store_of_the_run_wherever_runs_are_loo
     trained = client.create_run(experiment).info.run_id
     params = {"tracking.uri": f"sqlite:///{tmp_path}/own.db"}
     for name, run_id in (("in_mlflow", trained), ("not", None)):
-        write_result(tmp_path / name, ResultRecord(name, "rnn", "FINISHED", "2026", params=params, run_id=run_id))
+        write_result(tmp_path / name, ResultRecord(name, "rnn", "FINISHED", "2026-01-01", params=params, run_id=run_id))
         shutil.copytree(train(), tmp_path / name / "model")
     assert f"an evaluation of the model of {trained}" in call(tmp_path / "in_mlflow", "data.split_seed=1")
     assert "Not recorded: no run in MLflow" in call(tmp_path / "not", "data.split_seed=1")
@@ -113,7 +113,7 @@ def test_the_model_of_a_try_is_told(train, call, tmp_path):
     bundle = train()
     told = "which is a try (debug) and no result"
     assert told not in call(bundle, "data.split_seed=1")
-    record = ResultRecord("tried", "rnn", "FINISHED", "2026", params={"trainer.debug": "fast"})
+    record = ResultRecord("tried", "rnn", "FINISHED", "2026-01-01", params={"trainer.debug": "fast"})
     write_result(tmp_path, record)
     assert told in call(bundle, "data.split_seed=1")
     assert told in (tmp_path / "out" / "errors.html").read_text()

@@ -116,10 +116,10 @@ def test_any_rows_are_read_or_refused(suffix: str, contents: st.SearchStrategy[s
 RECORD = {
     "name": "a", "model": "rnn", "status": "FINISHED", "started": "2026-01-01T00:00:00+00:00", "overrides": ["a=1"],
     "params": {"seed": "1"}, "job_number": 0, "kind": None, "reason": None, "run_id": None,
-    "metrics": {"val/loss": 0.5}, "history": [{"step": 1, "val/loss": 0.5}], "tags": {"device": "cpu"},
+    "metrics": {"val/loss": 0.5}, "history": [{"step": 1, "epoch": 1, "val/loss": 0.5}], "tags": {"device": "cpu"},
 }  # fmt: skip
 STUDY = {"study_name": "a", "storage": None, "command": "python run.py"}
-PARENT = {"uri": "sqlite:///a.db", "experiment_id": "1", "run_id": "a"}
+PARENT = {"uri": "sqlite:///a.db", "experiment_id": "1", "run_id": "a", "folder": "/a"}
 DELIVERY = {"offset": 3, "run_id": "a", "uri": None, "key": None}
 NOTE = {"kind": "metrics", "time": 1, "points": [["val/loss", 0.5, 1, 1]]}
 HISTORY = {

@@ -30,6 +30,7 @@ DAMAGES: dict[str, Any] = {
     "a new key": {"novelty": 1}, "a text for metrics": {"metrics": "good"}, "a list of metrics": {"metrics": [1]},
     "a text for a number": {"metrics": {"val/accuracy": "high"}}, "no params": {"params": None},
     "numbers for params": {"params": {"seed": 1}}, "a flat history": {"history": [1, 2]},
+    "a validation without an epoch": {"history": [{"step": 1, "val/loss": 0.5}]}, "no time": {"started": "yesterday"},
     "unknown status": {"status": "FINE"}, "a text for a job": {"job_number": "first"},
     "a list for a name": {"name": []},
 }  # fmt: skip

@@ -13,7 +13,7 @@ from sentiment.training.result import describe_outcome
 
 
 def make(number, **changes):
-    return ResultRecord(name="rnn", model="rnn", status="FINISHED", started="now", job_number=number, **changes)
+    return ResultRecord(name="rnn", model="rnn", status="FINISHED", started="2026-01-01", job_number=number, **changes)
 
 
 def test_round_trip(tmp_path):
@@ -22,7 +22,7 @@ def test_round_trip(tmp_path):
         overrides=("a=1",),
         params={"seed": "0"},
         metrics={"val/loss": math.inf},
-        history=({"step": 1, "val/loss": 0.5},),
+        history=({"step": 1, "epoch": 1.0, "val/loss": 0.5},),
         tags={"device": "cpu"},
     )
     write_result(tmp_path / "1", record)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,9 +203,17 @@ def test_what_a_run_lacks_is_said_with_the_remedy(find, damage):
     whole = find("sweep/0")
     file = whole.folder / "predictions/test.npz"
     if damage == "damaged":
-        file.write_bytes(b"PK no archive")
-        with pytest.raises(TrackingError, match="cannot be read"):
-            whole.read_test_predictions()
+        right = file.read_bytes()
+        array = io.BytesIO()
+        np.save(array, np.zeros(4))
+        for content in (b"PK no archive", b"", right[: len(right) // 2], array.getvalue()):
+            file.write_bytes(content)
+            with pytest.raises(TrackingError, match=r"test\.npz cannot be read"):
+                whole.read_test_predictions()
+        for place in range(len(right)):
+            file.write_bytes(right[:place] + bytes([right[place] ^ 0xFF]) + right[place + 1 :])
+            with suppress(TrackingError):  # some bytes, such as times, say nothing of the content
+                whole.read_test_predictions()
     else:
         shutil.rmtree(whole.folder / "model")
         params, run_id = whole.record.params, whole.record.run_id if damage == "elsewhere" else None

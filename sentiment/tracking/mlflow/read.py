@@ -7,7 +7,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 
 from sentiment.config.identity import read_recorded
-from sentiment.errors import FailureKind, ModelFileError
+from sentiment.errors import FailureKind, ModelFileError, TrackingError, explaining
 from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.mlflow.parent import ADOPTED
@@ -68,11 +68,13 @@ def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:
     with _open_run(uri, parent_run_id) as (client, parent):
         records = [_read_record(client, run) for run in _list_children(client, parent)]
         place = parent.info.experiment_id
-        adopted = json.loads(_read_whole(client, parent, parent.data.tags).get(ADOPTED, "{}"))
+        with _understanding(parent):
+            told = json.loads(_read_whole(client, parent, parent.data.tags).get(ADOPTED, "{}"))
+            adopted = {int(job): str(name) for job, name in told.items()}
         for job, name in adopted.items():
             run = find_run(client, name) or next(iter(search_by_key(client, place, name)), None)
             if run is not None:  # nobody has deleted it
-                records.append(replace(_read_record(client, run), job_number=int(job)))
+                records.append(replace(_read_record(client, run), job_number=job))
         # A job that was run again with other settings has another run: the last one is the job's, as in its folder.
         latest = {record.run_id if record.job_number is None else record.job_number: record for record in records}
         return sorted(latest.values(), key=job_order)
@@ -217,7 +219,19 @@ def _read_value(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) >= sys.float_info.max else value
 
 
+def _understanding(run: Run) -> AbstractContextManager[None]:
+    """Explain what another program wrote into a run, or people into its tags."""
+    remedy = "name a run that this project recorded; where its tags were edited in MLflow, correct them there"
+    causes = (ValueError, TypeError, KeyError, AttributeError)
+    return explaining(f"The MLflow run {run.info.run_id} cannot be read", remedy, TrackingError, causes)
+
+
 def _read_record(client: MlflowClient, run: Run) -> ResultRecord:
+    with _understanding(run):
+        return _make_record(client, run)
+
+
+def _make_record(client: MlflowClient, run: Run) -> ResultRecord:
     metrics = {name: _read_value(value) for name, value in run.data.metrics.items()}
     params, tags = _read_whole(client, run, run.data.params), _read_whole(client, run, run.data.tags)
     has_ended = "best/epoch" in metrics  # before that, MLflow has the latest of every metric, not the selected

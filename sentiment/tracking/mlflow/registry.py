@@ -20,7 +20,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from sentiment.config.objective import Direction
-from sentiment.errors import TrackingError
+from sentiment.errors import TrackingError, explaining
 from sentiment.format import format_metric, tell_apart
 from sentiment.tracking.mlflow.read import fetch_bundle, find_model
 from sentiment.tracking.mlflow.store import find_run, open_client, quiet, reading, sqlite_file
@@ -84,7 +84,8 @@ def register_champion(
         force: Make it the champion whatever the present one is.
 
     Raises:
-        RegistryError: The run, its model or its data fingerprint is missing, or name or value cannot be used.
+        RegistryError: The run, its model or its data fingerprint is missing, or name or value cannot be used, or the
+            champion's cannot be read.
         TrackingError: The store cannot be read or written.
     """
     if not name or set(name) & set("/:@'"):  # the registry itself cannot look for a name with a quote
@@ -252,8 +253,10 @@ def _choose_alias(
                 f"{holder}, the champion, was judged on another {what} ({theirs[:12]}, this one {tags[tag][:12]}), so "
                 "nobody knows which is better; --force replaces it, --register-as keeps the two apart"
             )
-    mine, theirs_value = float(tags[VALUE_TAG]), float(champion.tags.get(VALUE_TAG, "nan"))
-    objective = tags[OBJECTIVE_TAG]
+    mine, objective = float(tags[VALUE_TAG]), tags[OBJECTIVE_TAG]
+    problem, remedy = f"The tag {VALUE_TAG} of {holder} is no number", "correct it in MLflow, or replace it: --force"
+    with explaining(problem, remedy, RegistryError, ValueError):
+        theirs_value = float(champion.tags.get(VALUE_TAG, "nan"))
     if mine == theirs_value:
         told = f"{holder} has {objective} {format_metric(objective, mine)}, too"
         return CHALLENGER, f"the champion stays, because this one is equal, not better: {told}"

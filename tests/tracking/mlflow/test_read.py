@@ -141,6 +141,17 @@ def test_a_run_that_was_taken_over_before_mlflow_had_it_is_known_after_a_sync(pr
     assert read_result(other / "8/result.json").run_id is None
 
 
+def test_a_run_of_another_program_or_one_whose_tags_were_edited_is_named(project, parent):
+    client = project.client()
+    foreign = client.create_run(parent.experiment_id, tags={"job": "nightly"}).info.run_id
+    with pytest.raises(TrackingError, match=rf"{foreign} cannot be read: .*nightly(.|\n)*-> name a run that this"):
+        read_record(project.uri, foreign)
+    for text in ("[7]", "none", '{"first": "0123"}'):
+        client.set_tag(parent.run_id, "adopted", text)
+        with pytest.raises(TrackingError, match=f"{parent.run_id} cannot be read"):
+            read_child_records(project.uri, parent.run_id)
+
+
 def test_an_unknown_parent_is_named(project):
     with pytest.raises(TrackingError, match=r"no run 0123.*\n.*copy the id"):
         read_parent_run(project.uri, "0123" * 8)

@@ -77,6 +77,13 @@ def test_a_better_one_takes_the_place(make_run, register, client):
     assert client.get_model_version("reviews", "1").aliases == []
 
 
+def test_a_value_of_the_champion_that_was_edited_is_named(make_run, register, client):
+    register(make_run(), 0.9)
+    client.set_model_version_tag("reviews", "1", "value", "97 %")
+    with pytest.raises(RegistryError, match=r"version 1 is no number: .*97 %(.|\n)*--force"):
+        register(make_run(), 0.91)
+
+
 @pytest.mark.parametrize("value", [0.9, 0.89])
 def test_one_that_is_not_better_is_a_challenger(make_run, register, client, value):
     register(make_run(), 0.9)
