@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and (name := RENAMED.get(arguments[0])):
         again = " ".join(["python -m sentiment", name, *arguments[1:]])
-        raise SentimentError(f"The command {arguments[0]} is called {name} now.\n  -> {again}")
+        raise SentimentError(f"The command {arguments[0]} is called {name} now.", again)
     options = build_parser().parse_args(arguments)
     options.run(options)
 

@@ -164,8 +164,8 @@ def load(name: str | Path) -> Run | Sweep | Predictor:
     found, *others = stored_runs.find_stored_runs(name, root, uri)
     if others:
         raise SentimentError(
-            f"{name} is a sweep of {len(others) + 1} runs, whose folder is not on this machine.\n"
-            f"  -> load one of its runs by its MLflow id; its report: python -m sentiment report {name}"
+            f"{name} is a sweep of {len(others) + 1} runs, whose folder is not on this machine.",
+            f"load one of its runs by its MLflow id; its report: python -m sentiment report {name}",
         )
     return Run(found.record, found.folder, found.tracking_uri)
 
@@ -206,7 +206,7 @@ def _call(kind: Kind, arguments: Sequence[str]) -> Path:
         print(message, file=sys.stderr, end="")
     if folder is None:
         raise CommandFailedError(
-            f"`{shlex.join(['python', 'run.py', *arguments])}` started no {kind}: it only shows or tries something.\n"
-            "  -> leave out what does so (--cfg, --help, --info, hydra.sweeper.dry_run), or type the command in a shell"
+            f"`{shlex.join(['python', 'run.py', *arguments])}` started no {kind}: it only shows or tries something.",
+            "leave out what does so (--cfg, --help, --info, hydra.sweeper.dry_run), or type the command in a shell",
         )
     return folder

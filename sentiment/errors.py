@@ -16,9 +16,6 @@ from typing import Literal
 
 from sentiment.format import format_count, mask_passwords
 
-ARROW = "\n  -> "
-"""Stands in a message before what to do."""
-
 
 class SentimentError(Exception):
     """Base class: an error whose message is written for the person at the command line.
@@ -29,13 +26,11 @@ class SentimentError(Exception):
     """
 
     def __init__(self, problem: str = "", remedy: str = "") -> None:
-        if not remedy:  # a message that has both in one text
-            problem, _, remedy = problem.partition(ARROW)
         super().__init__(*((problem, remedy) if remedy else (problem,)))  # pickle makes it again from these
         self.problem, self.remedy = problem, remedy
 
     def __str__(self) -> str:
-        return f"{self.problem}{ARROW}{self.remedy}" if self.remedy else self.problem
+        return f"{self.problem}\n  -> {self.remedy}" if self.remedy else self.problem
 
 
 @dataclass(frozen=True)
@@ -253,8 +248,8 @@ def refusing_exit() -> Iterator[None]:
         if is_of_signal or isinstance(error.__context__, KeyboardInterrupt):
             raise
         raise SentimentError(
-            f"The run called sys.exit({'' if error.code is None else repr(error.code)}) instead of coming to its end.\n"
-            "  -> return its objective, or raise an error that says what was wrong"
+            f"The run called sys.exit({'' if error.code is None else repr(error.code)}) instead of coming to its end.",
+            "return its objective, or raise an error that says what was wrong",
         ) from error
 
 

@@ -22,12 +22,9 @@ from sentiment.errors import (
 from sentiment.search.workers.executor import LauncherError
 
 
-@pytest.mark.parametrize(
-    "arguments", [("a.csv is empty", "name another file"), ("a.csv is empty\n  -> name another file",)]
-)
 @pytest.mark.parametrize("kind", [SentimentError, DataError, LauncherError])
-def test_an_error_has_problem_and_remedy_however_it_is_made(kind, arguments):
-    made = kind(*arguments)
+def test_an_error_has_problem_and_remedy_after_pickle_too(kind):
+    made = kind("a.csv is empty", "name another file")
     for error in (made, pickle.loads(pickle.dumps(made))):
         assert (error.problem, error.remedy) == ("a.csv is empty", "name another file")
         assert str(error) == "a.csv is empty\n  -> name another file"

@@ -43,7 +43,7 @@ def refuse_unread(options: argparse.Namespace, names: Iterable[str], reason: str
     """
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
     if given:
-        raise SentimentError(f"{', '.join(given)} would be ignored.\n  -> {reason}")
+        raise SentimentError(f"{', '.join(given)} would be ignored.", reason)
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -81,9 +81,9 @@ def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, fo
         run_id = settle_adopted(best.record, uri)
         if run_id is None:
             raise RegistryError(
-                "The run is not in MLflow, so its model cannot be registered.\n"
-                "  -> python -m sentiment sync, where MLflow was away; else train it again with tracking=mlflow: the "
-                "command above does"
+                "The run is not in MLflow, so its model cannot be registered.",
+                "python -m sentiment sync, where MLflow was away; else train it again with tracking=mlflow: the "
+                "command above does",
             )
         registration = register_champion(
             uri,

@@ -78,8 +78,8 @@ def find_groups(
     if len(found) == 1:
         if len(found[0]) == 1:
             raise SentimentError(
-                f"{arguments[0]} is a single run, and there is nothing to compare it with.\n"
-                "  -> name a second one, or a sweep"
+                f"{arguments[0]} is a single run, and there is nothing to compare it with.",
+                "name a second one, or a sweep",
             )
         groups = split_runs(found[0], by or "model")
         kept = [id(run) for group in groups.values() for run in group]
@@ -87,8 +87,8 @@ def find_groups(
         return groups, [*notes, *([f"Left out, because they have no {by}: {join_names(lacking)}."] if lacking else [])]
     if by is not None:
         raise SentimentError(
-            f"--by {by} groups one sweep, but {len(arguments)} are named, and each is a group by itself.\n"
-            "  -> leave --by out, or name one sweep"
+            f"--by {by} groups one sweep, but {len(arguments)} are named, and each is a group by itself.",
+            "leave --by out, or name one sweep",
         )
     return dict(zip(name_groups(found), found, strict=True)), notes
 

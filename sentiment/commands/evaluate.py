@@ -127,8 +127,8 @@ def _read_data(options: argparse.Namespace) -> DataSettings:
     others = [override for override in options.data if not override.lstrip("+~").startswith(("data=", "data."))]
     if others:
         raise SentimentError(
-            f"--data takes settings of data alone, and {', '.join(others)} would be ignored: the model is trained.\n"
-            "  -> leave them out"
+            f"--data takes settings of data alone, and {', '.join(others)} would be ignored: the model is trained.",
+            "leave them out",
         )
     data = compose_settings(options.data).data
     source = find_option(data).load()
@@ -137,7 +137,7 @@ def _read_data(options: argparse.Namespace) -> DataSettings:
     if unread:
         raise SentimentError(
             f"--data takes what reads the reviews of data={data.name}, and {', '.join(unread)} would be ignored: they "
-            "say how a model that is trained takes them, and this one is trained.\n"
-            "  -> leave them out; all of the test reviews are measured"
+            "say how a model that is trained takes them, and this one is trained.",
+            "leave them out; all of the test reviews are measured",
         )
     return data

@@ -83,11 +83,11 @@ def run(options: argparse.Namespace) -> None:
 
     form = _choose_format(options)
     if options.texts and options.file:
-        raise SentimentError("Texts and --file are given together.\n  -> give one of the two")
+        raise SentimentError("Texts and --file are given together.", "give one of the two")
     if options.file and options.output and options.output.resolve() == options.file.resolve():
         raise SentimentError(
-            f"--output={options.output} is --file: its other columns, labels among them, would be lost.\n"
-            "  -> choose another file"
+            f"--output={options.output} is --file: its other columns, labels among them, would be lost.",
+            "choose another file",
         )
     if not options.file:
         refuse_unread(options, ("text_column", "read"), "they say how --file is read: give it, or leave them out")
@@ -184,7 +184,7 @@ def _choose_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         found = "cpu" if accelerator is None else f"cpu and {accelerator.type}"
         raise SentimentError(
-            f"--device={name} cannot be used: {first_line(error)}\n  -> here torch has {found}; auto takes the best"
+            f"--device={name} cannot be used: {first_line(error)}", f"here torch has {found}; auto takes the best"
         ) from error
     return name
 
@@ -196,9 +196,7 @@ def _choose_format(options: argparse.Namespace) -> Format:
         chosen = by_ending.get(options.output.suffix.lower())
         if chosen is None or (options.format or chosen) != chosen:
             given = f" with --format={options.format}" if options.format else ""
-            raise SentimentError(
-                f"--output={options.output}{given}: the ending decides.\n  -> end it in .csv or .jsonl"
-            )
+            raise SentimentError(f"--output={options.output}{given}: the ending decides.", "end it in .csv or .jsonl")
     if chosen == "csv" and options.explain:
-        raise SentimentError("--explain has no place in a CSV.\n  -> take --format=jsonl, which lists words and shares")
+        raise SentimentError("--explain has no place in a CSV.", "take --format=jsonl, which lists words and shares")
     return chosen or "table"

@@ -48,8 +48,8 @@ def run(options: argparse.Namespace) -> None:
     if stale:
         raise SentimentError(
             f"{format_count(len(stale), 'page')} of {folder} {'do' if len(stale) != 1 else 'does'} not "
-            f"say what the schemas and conf/ say: {', '.join(stale)}\n"
-            "  -> write them again: python -m sentiment reference"
+            f"say what the schemas and conf/ say: {', '.join(stale)}",
+            "write them again: python -m sentiment reference",
         )
     print(f"The {len(pages)} pages of {folder} are current.")
 

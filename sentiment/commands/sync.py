@@ -56,8 +56,8 @@ def run(options: argparse.Namespace) -> None:
     if options.tracking_uri is not None and not any(is_same_store(uri, store) for store in stores):
         places = [str(folder) for folder in folders]
         raise TrackingError(
-            f"Nothing in {join_names(places)} goes to {uri}: it is for {', '.join(stores)}.\n"
-            "  -> leave --tracking-uri out, or give that address with its password"
+            f"Nothing in {join_names(places)} goes to {uri}: it is for {', '.join(stores)}.",
+            "leave --tracking-uri out, or give that address with its password",
         )
     waiting = [outbox for outbox in list_outboxes() if not outbox.is_delivered]
     failures: dict[Path, str] = {}
@@ -77,8 +77,8 @@ def run(options: argparse.Namespace) -> None:
         count = len({*left, *(outbox.folder for outbox in waiting)})
         reasons = list_first([f"{name}: {failures[name]}" for name in left])
         raise TrackingError(
-            f"Of {format_count(count, 'run')}, {len(left)} not delivered:\n{reasons}\n"
-            "  -> see that the store answers, then start the same command again; what is delivered stays delivered"
+            f"Of {format_count(count, 'run')}, {len(left)} not delivered:\n{reasons}",
+            "see that the store answers, then start the same command again; what is delivered stays delivered",
         )
     done = sum(outbox.folder not in open_ones and not outbox.delivery.is_deleted for outbox in waiting)
     print(f"{done} delivered." if done else f"Everything{' else' if busy else ''} is delivered.")

@@ -75,7 +75,7 @@ def write_experiment(
     """
     if not EXPERIMENT_NAME.fullmatch(name):
         raise SentimentError(
-            f"{name!r} cannot be the name of an experiment.\n  -> take letters, digits, _ . and -: --name NAME"
+            f"{name!r} cannot be the name of an experiment.", "take letters, digits, _ . and -: --name NAME"
         )
     command = ["python", "run.py", f"experiment={name}", *(f"{key}={count}" for key, count in shares.items())]
     places = {key: place for key, place in flatten_model(settings).items() if key in DATA_PATHS and place}
@@ -88,8 +88,8 @@ def write_experiment(
         return Experiment(file, tuple(command), is_new=False)
     if file.exists() and not force:
         raise SentimentError(
-            f"{file} is there already, and holds something else.\n"
-            "  -> choose another name with --name NAME, or replace it with --force"
+            f"{file} is there already, and holds something else.",
+            "choose another name with --name NAME, or replace it with --force",
         )
     with explaining(f"{file} cannot be written", "make the folder writable, or free some space"):
         atomic.write_text(file, text)
@@ -162,8 +162,8 @@ def _check_text(text: str, settings: Settings, places: Mapping[str, str], config
             changed = [first_line(error)]
     if changed:
         raise SentimentError(
-            f"The experiment would not be the run again: {', '.join(changed)} cannot be set in a file.\n"
-            "  -> the defaults have changed, or a value holds ${...}: check out the commit that made the run"
+            f"The experiment would not be the run again: {', '.join(changed)} cannot be set in a file.",
+            "the defaults have changed, or a value holds ${...}: check out the commit that made the run",
         )
 
 

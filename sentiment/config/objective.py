@@ -99,8 +99,8 @@ def find_direction(metric: str) -> Direction:
     if name in METRICS:
         return METRICS[name].direction
     raise SentimentError(
-        f"{metric} is no metric of this project, so that nobody knows which way it is better.\n"
-        "  -> if it was one of sentiment/extensions/, put its file back; else correct its name"
+        f"{metric} is no metric of this project, so that nobody knows which way it is better.",
+        "if it was one of sentiment/extensions/, put its file back; else correct its name",
     )
 
 

@@ -100,8 +100,8 @@ class ConfigGroup:
         name = None if None in schemas else values.get("name")
         if name not in schemas:
             raise SentimentError(
-                f"conf/{self.name}/ holds an option with name: {name}, which no settings class stands behind\n"
-                f"  -> name one of {', '.join(map(str, schemas))}, or write its class in sentiment/config/schema.py"
+                f"conf/{self.name}/ holds an option with name: {name}, which no settings class stands behind",
+                f"name one of {', '.join(map(str, schemas))}, or write its class in sentiment/config/schema.py",
             )
         return schemas[name]
 
@@ -194,9 +194,9 @@ def read_groups(config_dir: Path) -> list[ConfigGroup]:
         purpose = (field.description if field is not None else None) or OVERLAY_PURPOSES.get(name)
         if purpose is None:
             raise SentimentError(
-                f"nothing says what the config group {name} is for\n"
-                "  -> describe its field of Settings in sentiment/config/schema.py, or add it to OVERLAY_PURPOSES in "
-                "sentiment/config/reference.py"
+                f"nothing says what the config group {name} is for",
+                "describe its field of Settings in sentiment/config/schema.py, or add it to OVERLAY_PURPOSES in "
+                "sentiment/config/reference.py",
             )
         files = sorted((config_dir / name).glob("*.yaml"), key=lambda file: (file.stem != default, file.stem))
         groups.append(ConfigGroup(name, default, purpose, {file.stem: read_option_file(file) for file in files}))

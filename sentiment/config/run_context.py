@@ -98,9 +98,9 @@ def take_answer_file(kind: Kind) -> Path | None:
     if wanted and wanted != kind:
         raise SentimentError(
             f"api.{'run' if wanted == 'run' else 'search'} is for a {wanted}, and these overrides make a {kind}; "
-            "nothing was started.\n"
-            "  -> api.run for a single run, without -m and hydra.mode; api.search(NAME, OVERRIDES) for a sweep, "
-            'e.g. api.search("grid", ["seed=0,1"])'
+            "nothing was started.",
+            "api.run for a single run, without -m and hydra.mode; api.search(NAME, OVERRIDES) for a sweep, "
+            'e.g. api.search("grid", ["seed=0,1"])',
         )
     return Path(file) if wanted else None
 

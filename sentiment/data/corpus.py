@@ -242,8 +242,8 @@ def prepare_unlabelled(
         tested, texts = set(source.load().test.texts), source.load_unlabelled()
         if fault := find_fault_among(texts):
             raise DataError(
-                f"these are no reviews without labels: {fault}.\n"
-                "  -> correct load_unlabelled() of the source: a list with the text of every review"
+                f"these are no reviews without labels: {fault}.",
+                "correct load_unlabelled() of the source: a list with the text of every review",
             )
         kept = [text for text in texts if text not in tested]
         if not kept:

@@ -21,12 +21,6 @@ from sentiment.errors import DataError
 READER_VERSION = 1  # raise it when the same data set would give other reviews
 PROBE_SECONDS = 5.0
 FORM = "check data.repository, which has the form OWNER/NAME"
-MESSAGE = (
-    "the reviews {repository} at revision {revision} {problem}.\n"
-    "  -> get online once (they are then kept in the Hugging Face cache; HF_HOME says where that lies), or\n"
-    "  -> give a local copy: {local_copy}, or\n"
-    "  -> use the embedded synthetic reviews: data=synthetic"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +114,14 @@ def load_from_hub(
     from datasets.exceptions import DatasetsError
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP library that it uses itself
 
-    message = MESSAGE.format(repository=repository, revision=revision, local_copy=local_copy, problem="{}").format
-    unreachable = _probe_hub(repository, revision, message)
+    def refuse(problem: str) -> DataError:
+        return DataError(
+            f"the reviews {repository} at revision {revision} {problem}.",
+            "get online once (they are then kept in the Hugging Face cache; HF_HOME says where that lies), give a "
+            f"local copy: {local_copy}, or use the embedded synthetic reviews: data=synthetic",
+        )
+
+    unreachable = _probe_hub(repository, revision, refuse)
     try:
         with _quiet_without_terminal(), _offline(unreachable is not None):
             found = datasets.load_dataset(
@@ -129,16 +129,16 @@ def load_from_hub(
             )
     except (OSError, ValueError, DatasetsError, httpx.HTTPError) as error:
         if unreachable is None:
-            raise DataError(message(f"cannot be loaded ({error})")) from error
-        raise DataError(message(f"cannot be reached ({unreachable})")) from error
+            raise refuse(f"cannot be loaded ({error})") from error
+        raise refuse(f"cannot be reached ({unreachable})") from error
     for split in found:
         if not any(revision in Path(file["filename"]).parts for file in split.cache_files):
             other = split.cache_files[0]["filename"]
-            raise DataError(message(f"cannot be reached, and the cache holds another one: {other}"))
+            raise refuse(f"cannot be reached, and the cache holds another one: {other}")
     return list(found)
 
 
-def _probe_hub(repository: str, revision: str, message: Callable[[str], str]) -> str | None:
+def _probe_hub(repository: str, revision: str, refuse: Callable[[str], DataError]) -> str | None:
     """Ask the Hub once whether it has the revision; return why it does not answer, or None.
 
     In a thread, because a name server that does not answer holds a request beyond its timeout.
@@ -147,7 +147,7 @@ def _probe_hub(repository: str, revision: str, message: Callable[[str], str]) ->
         DataError: The Hub answers that it has no such revision, or that the name is none.
     """
     outcome: list[str | DataError | None] = []
-    thread = threading.Thread(target=lambda: outcome.append(_ask_hub(repository, revision, message)), daemon=True)
+    thread = threading.Thread(target=lambda: outcome.append(_ask_hub(repository, revision, refuse)), daemon=True)
     thread.start()
     thread.join(PROBE_SECONDS + 1)
     answer = outcome[0] if outcome else f"no answer within {PROBE_SECONDS:.0f} s"
@@ -156,7 +156,7 @@ def _probe_hub(repository: str, revision: str, message: Callable[[str], str]) ->
     return answer
 
 
-def _ask_hub(repository: str, revision: str, message: Callable[[str], str]) -> str | DataError | None:
+def _ask_hub(repository: str, revision: str, refuse: Callable[[str], DataError]) -> str | DataError | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # the HTTP library that it uses itself
@@ -164,9 +164,9 @@ def _ask_hub(repository: str, revision: str, message: Callable[[str], str]) -> s
     try:
         HfApi(library_name="sentiment").dataset_info(repository, revision=revision, timeout=PROBE_SECONDS)
     except RevisionNotFoundError:
-        return DataError(message("do not exist on the Hub; check data.revision"))
+        return refuse("do not exist on the Hub; check data.revision")
     except HFValidationError:
-        return DataError(message(f"do not exist on the Hub; {FORM}"))
+        return refuse(f"do not exist on the Hub; {FORM}")
     except RepositoryNotFoundError:  # or one that is private, and an earlier download of it may be in the cache
         return f"the Hub shows no such data set; {FORM}; a private one needs a token, HF_TOKEN or hf auth login"
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:  # OSError: HF_HUB_OFFLINE is set

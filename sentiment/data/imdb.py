@@ -129,8 +129,9 @@ def _find_unlabelled(path: Path) -> Path:
     if not place.exists() or (place.is_dir() and not _text_files(place)):
         raise DataError(
             f"data.path={path} holds no unlabelled reviews, which pretrain and trainer.teachers read: {place} is "
-            "missing or empty.\n  -> put it there (it comes with the data), or leave data.path out to read from the "
-            "Hub, or leave pretrain and trainer.teachers out"
+            "missing or empty.",
+            "put it there (it comes with the data), or leave data.path out to read from the "
+            "Hub, or leave pretrain and trainer.teachers out",
         )
     return place
 

@@ -122,13 +122,14 @@ def _match(
         near = nearest(aims[0], class_names) if aims else None
         example = wrong[0] if wrong else next(iter(counts), "LABEL")
         raise DataError(
-            f"{name}: {'; '.join(parts)}.\n  -> "
+            f"{name}: {'; '.join(parts)}.",
+            ""
             + (f"did you mean {near}? " if near else "")
             + f"its classes are {join_names(class_names)}: say which one a label stands for, "
-            f"--label {example}={class_names[0]}, or leave its reviews out, --label {example}="
+            f"--label {example}={class_names[0]}, or leave its reviews out, --label {example}=",
         )
     rows = np.array([row for row, label in enumerate(labels) if classes[label]], dtype=np.int64)
     if not len(rows):
-        raise DataError(f"{name} holds no labelled review.\n  -> give a file with at least one")
+        raise DataError(f"{name} holds no labelled review.", "give a file with at least one")
     indices = np.array([index[classes[labels[row]]] for row in rows], dtype=np.int64)
     return LabelledReviews(name, short_name, [texts[row] for row in rows], indices, rows, len(texts) - len(rows))

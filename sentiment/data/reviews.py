@@ -63,8 +63,8 @@ class RawSplits:
                 fault = f"in {split}, {found}"
         if fault is not None:
             raise DataError(
-                f"these reviews are no data set: {fault}.\n"
-                "  -> correct load() of the source: a text and a label of the same row for every review"
+                f"these reviews are no data set: {fault}.",
+                "correct load() of the source: a text and a label of the same row for every review",
             )
 
 

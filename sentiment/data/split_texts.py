@@ -34,9 +34,9 @@ def read_split_texts(settings: DataSettings, split: HeldOut, fingerprint: str) -
     if found != fingerprint:
         raise DataError(
             f"The run was made on data with fingerprint {fingerprint}, but what is there now has {found} "
-            f"({source.describe()}).\n"
-            "  -> its predictions cannot be matched with these texts: give the run's own data with --data-path PATH "
-            "(the same files; a copy from the Hub and local files count as different data)"
+            f"({source.describe()}).",
+            "its predictions cannot be matched with these texts: give the run's own data with --data-path PATH "
+            "(the same files; a copy from the Hub and local files count as different data)",
         )
     raw = source.load()
     splits = split_reviews(raw, **split_of(settings))

@@ -48,7 +48,7 @@ def _find_source(name: str, uri: str, is_try: bool) -> ModelSource:
 
     source = find_model_source(name, MULTIRUN_DIR, uri)
     if source.is_try and not is_try:
-        raise ModelFileError(f"The model {name} is a try (debug), and no result.\n  -> train it without debug")
+        raise ModelFileError(f"The model {name} is a try (debug), and no result.", "train it without debug")
     return source
 
 

@@ -309,8 +309,8 @@ def require_finite(network: nn.Module, source: Path) -> None:
     if broken:
         raise ModelFileError(
             f"{source} holds weights that are NaN or infinite ({broken[0]}, {len(broken)} tensors in all): its "
-            "training diverged, and it cannot predict.\n"
-            "  -> train it again with a lower optimizer.lr, or choose another run"
+            "training diverged, and it cannot predict.",
+            "train it again with a lower optimizer.lr, or choose another run",
         )
 
 
@@ -346,7 +346,7 @@ def _read_settings(folder: Path) -> _Settings:
             )
         settings = _Settings.model_validate_json(content)
     except pydantic.ValidationError as error:
-        raise ModelFileError(_explain_invalid(folder, content, error)) from error
+        raise _explain_invalid(folder, content, error) from error
     if settings.sha256.get(SETTINGS_FILE, known := _hash_settings(json.loads(content))) != known:
         raise ModelFileError(
             f"{folder / SETTINGS_FILE} is damaged: it was altered since it was written; copy the bundle again"
@@ -354,7 +354,7 @@ def _read_settings(folder: Path) -> _Settings:
     return settings
 
 
-def _explain_invalid(folder: Path, content: bytes, error: pydantic.ValidationError) -> str:
+def _explain_invalid(folder: Path, content: bytes, error: pydantic.ValidationError) -> ModelFileError:
     """Tell settings that are damaged from whole ones, whose checksum is right, of a model that is not here."""
     try:
         whole = json.loads(content)
@@ -362,18 +362,18 @@ def _explain_invalid(folder: Path, content: bytes, error: pydantic.ValidationErr
             raise ValueError("they were altered")
         name = whole["model"]["name"]
     except (ValueError, TypeError, KeyError):
-        return f"{folder / SETTINGS_FILE} is damaged: {error}; copy the bundle again"
+        return ModelFileError(f"{folder / SETTINGS_FILE} is damaged: {error}", "copy the bundle again")
     option = OPTIONS.get(("model", name))
     if option is None:
-        return (
-            f"{folder} was made with model={name}, which is not known here.\n"
-            f"  -> put the file of that model back: sentiment/extensions/{name}.py"
+        return ModelFileError(
+            f"{folder} was made with model={name}, which is not known here.",
+            f"put the file of that model back: sentiment/extensions/{name}.py",
         )
     faults = "; ".join(f"model.{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors(include_url=False))
     remedy = "use the release that wrote it" if option.code is None else "put its earlier file back"
-    return (
-        f"{folder} was made with settings that model={name} does not take here ({faults}).\n"
-        f"  -> {remedy}, or train the model again"
+    return ModelFileError(
+        f"{folder} was made with settings that model={name} does not take here ({faults}).",
+        f"{remedy}, or train the model again",
     )
 
 

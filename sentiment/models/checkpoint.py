@@ -24,9 +24,7 @@ def load_checkpoint(file: Path, bundle: Path, device: str | torch.device = "cpu"
     """
     state = read_checkpoint(file).get("state_dict")
     if not isinstance(state, dict):
-        raise ModelFileError(
-            f"{file} is no Lightning checkpoint: no state_dict.\n  -> give the run itself: --model RUN"
-        )
+        raise ModelFileError(f"{file} is no Lightning checkpoint: no state_dict.", "give the run itself: --model RUN")
     predictor = Predictor.load(bundle, device)
     weights = {name[len(NETWORK_PREFIX) :]: value for name, value in state.items() if name.startswith(NETWORK_PREFIX)}
     problem, remedy = f"{file} does not belong to the model in {bundle}", "give a checkpoint of the same run"
@@ -54,11 +52,11 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(
-            f"{file} holds more than weights, and reading that could run code of whoever wrote it. It was not read.\n"
-            "  -> give a checkpoint that a run of this project wrote, or the run itself: --model RUN"
+            f"{file} holds more than weights, and reading that could run code of whoever wrote it. It was not read.",
+            "give a checkpoint that a run of this project wrote, or the run itself: --model RUN",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ModelFileError(
-            f"{file} is no checkpoint, or damaged ({error}).\n  -> copy it again, or give the run itself"
+            f"{file} is no checkpoint, or damaged ({error}).", "copy it again, or give the run itself"
         ) from error
     return content if isinstance(content, dict) else {}

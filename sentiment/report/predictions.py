@@ -50,7 +50,7 @@ def open_writer(form: Format, file: Path | None, class_names: Sequence[str]) -> 
                 stream = stack.enter_context(unfinished.open("w", encoding="utf-8", newline=""))
             except OSError as error:
                 raise SentimentError(
-                    f"{file} cannot be written ({error.strerror or error}).\n  -> choose another folder"
+                    f"{file} cannot be written ({error.strerror or error}).", "choose another folder"
                 ) from error
         yield WRITERS[form](stream, class_names)
 

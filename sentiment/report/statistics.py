@@ -284,8 +284,8 @@ def _count_discordant(first: Flags, second: Flags) -> tuple[int, int, int]:
     """Count the reviews that only the first gets right, that only the second gets right, and all."""
     if first.shape != second.shape or first.ndim != 1 or not len(first):
         raise SentimentError(
-            f"Correctness of shapes {first.shape} and {second.shape} cannot be compared in pairs.\n"
-            "  -> both models must have predicted the same reviews"
+            f"Correctness of shapes {first.shape} and {second.shape} cannot be compared in pairs.",
+            "both models must have predicted the same reviews",
         )
     return int(np.sum(first & ~second)), int(np.sum(second & ~first)), len(first)
 

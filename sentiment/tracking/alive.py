@@ -51,8 +51,9 @@ class Alive:
                 if not waits:
                     key = "hydra.sweep.dir" if name == ALIVE_FILE else "hydra.run.dir"
                     raise TrackingError(
-                        f"Another command {where}.\n  -> let it end, or choose another folder: {key}=FOLDER. "
-                        f"Only where that machine is gone for good, remove {self._sign}"
+                        f"Another command {where}.",
+                        f"let it end, or choose another folder: {key}=FOLDER. "
+                        f"Only where that machine is gone for good, remove {self._sign}",
                     )
                 log.info("Another process %s; waiting for its end.", where)
                 until = math.inf

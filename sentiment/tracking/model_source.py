@@ -82,8 +82,8 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
     if path.is_file():
         raise ModelFileError(
             f"{path} is a single file. Files of pickled models (.pt, .pkl, .joblib) are not read: loading them can run "
-            "code of whoever wrote them.\n"
-            "  -> give the folder of a run or of a bundle (weights.safetensors, settings.json, tokenizer.json)"
+            "code of whoever wrote them.",
+            "give the folder of a run or of a bundle (weights.safetensors, settings.json, tokenizer.json)",
         )
     if (path / BUNDLE_SETTINGS).is_file():
         record = _read_run(path.absolute().parent)
@@ -118,7 +118,7 @@ def _read_run(folder: Path) -> ResultRecord | None:
 
 def _of_checkpoint(file: Path) -> ModelSource:
     if not file.is_file():
-        raise TrackingError(f"There is no checkpoint {file}.\n  -> see multirun/.../checkpoints/")
+        raise TrackingError(f"There is no checkpoint {file}.", "see multirun/.../checkpoints/")
     for folder in file.absolute().parents:
         if (folder / RESULT_FILE).is_file():
             record = _read_run(folder)
@@ -127,19 +127,20 @@ def _of_checkpoint(file: Path) -> ModelSource:
                 is_try = record is not None and record.is_try
                 return ModelSource(f"checkpoint {file}", folder / BUNDLE_DIR, file, is_try=is_try)
             raise ModelFileError(
-                f"{file} holds weights only, and its tokenizer is not there yet: the run in {folder} is not over.\n"
-                "  -> let the run finish with the same command, which writes them"
+                f"{file} holds weights only, and its tokenizer is not there yet: the run in {folder} is not over.",
+                "let the run finish with the same command, which writes them",
             )
     raise ModelFileError(
         f"{file} holds weights only; settings and tokenizer lie in the folder of its run, and no folder above it has "
-        f"a {RESULT_FILE}.\n  -> give the checkpoint in its place, or the run: --model RUN"
+        f"a {RESULT_FILE}.",
+        "give the checkpoint in its place, or the run: --model RUN",
     )
 
 
 def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> ModelSource:
     if parts is None:
         raise TrackingError(
-            f"{name} names no registered model.\n  -> write models:/NAME@ALIAS, models:/NAME/VERSION or NAME"
+            f"{name} names no registered model.", "write models:/NAME@ALIAS, models:/NAME/VERSION or NAME"
         )
     from sentiment.tracking.mlflow.registry import CHAMPION, fetch_registered, find_trainer
 

@@ -64,8 +64,8 @@ def _key(location: tuple[int | str, ...], params: Mapping[str, str]) -> str:
 
 def _unreadable(reason: str) -> TrackingError:
     return TrackingError(
-        f"The recorded settings of the run do not fit this version: {reason}\n"
-        "  -> check out the commit that wrote them (tag git.commit in result.json), or run it again"
+        f"The recorded settings of the run do not fit this version: {reason}",
+        "check out the commit that wrote them (tag git.commit in result.json), or run it again",
     )
 
 

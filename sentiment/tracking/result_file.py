@@ -228,8 +228,8 @@ def read_result(file: Path) -> ResultRecord:
         return replace(record, params=read_recorded(record.params), run_id=run_id, folder=file.parent)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrackingError(
-            f"{file} cannot be read as the result of a run ({type(error).__name__}: {error}).\n"
-            "  -> it was edited, cut off or written by another version: remove it to leave this run out"
+            f"{file} cannot be read as the result of a run ({type(error).__name__}: {error}).",
+            "it was edited, cut off or written by another version: remove it to leave this run out",
         ) from error
 
 
@@ -288,8 +288,8 @@ def refuse_overwriting(output_dir: Path, record: ResultRecord, why: str | None =
     """Return the refusal to run in the folder of a run that has ended; `why` says why this one cannot train on."""
     reason = "" if why is None else f"; it cannot train on, as {why}"
     return TrackingError(
-        f"{output_dir / RESULT_FILE} holds a run that is {record.status}; it would be overwritten.\n"
-        f"  -> choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again{reason}"
+        f"{output_dir / RESULT_FILE} holds a run that is {record.status}; it would be overwritten.",
+        f"choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again{reason}",
     )
 
 

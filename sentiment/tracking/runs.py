@@ -98,7 +98,7 @@ class StoredRun:
         else:
             remedy = "it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
             remedy += "tracking.log_model=true"
-        raise TrackingError(f"The run {self._describe()} has no model.\n  -> {remedy}")
+        raise TrackingError(f"The run {self._describe()} has no model.", remedy)
 
     @property
     def store(self) -> str | None:
@@ -119,12 +119,12 @@ class StoredRun:
             remedy = "only finished runs have them: choose another, or let it finish with the same command"
             if is_untested:
                 remedy = "it left the test split alone (trainer.test=false): run it again with trainer.test=true"
-            raise TrackingError(f"The run {self._describe()} has no test predictions.\n  -> {remedy}")
+            raise TrackingError(f"The run {self._describe()} has no test predictions.", remedy)
         try:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 return TestPredictions(labels=content["labels"], probabilities=content["probabilities"])
         except UNREADABLE as error:
-            raise TrackingError(f"{file} cannot be read: {error}\n  -> run it again, or copy the file again") from error
+            raise TrackingError(f"{file} cannot be read: {error}", "run it again, or copy the file again") from error
 
     def read_settings(self) -> Settings:
         """Read the run's settings back from its record.
@@ -169,8 +169,8 @@ def find_stored_run(name: str, multirun_dir: Path, tracking_uri: str) -> StoredR
     if len(runs) > 1:
         one = runs[0].record.run_id if runs[0].tracking_uri else runs[0].folder
         raise TrackingError(
-            f"{name} holds {len(runs)} runs, but one is needed.\n"
-            f"  -> name one of them by its folder or MLflow run id: {one}"
+            f"{name} holds {len(runs)} runs, but one is needed.",
+            f"name one of them by its folder or MLflow run id: {one}",
         )
     return runs[0]
 
@@ -205,8 +205,8 @@ def find_stored_runs(name: str, multirun_dir: Path, tracking_uri: str) -> list[S
     near = name_near(name, multirun_dir)
     raise TrackingError(
         f"There is no run {name!r}: neither a folder with a {RESULT_FILE}, nor one under {multirun_dir}, "
-        "nor an MLflow run id (32 hexadecimal digits).\n"
-        + (f"  -> did you mean {', '.join(near)}?" if near else "  -> train one first: python run.py")
+        "nor an MLflow run id (32 hexadecimal digits).",
+        f"did you mean {', '.join(near)}?" if near else "train one first: python run.py",
     )
 
 
@@ -228,8 +228,8 @@ def find_latest_run(multirun_dir: Path) -> StoredRun:
             if record.status == "FINISHED" and not record.is_try:
                 return StoredRun(record, file.parent)
     raise TrackingError(
-        f"There is no finished run with a model under {multirun_dir}.\n"
-        "  -> train one first: python run.py; or name a model: --model RUN"
+        f"There is no finished run with a model under {multirun_dir}.",
+        "train one first: python run.py; or name a model: --model RUN",
     )
 
 
@@ -269,8 +269,8 @@ def _refuse_mistaken_trial(name: str, runs: Sequence[StoredRun], folder: Path) -
         return
     raise TrackingError(
         f"{name} is job {record.job_number} of its study, and not trial {record.job_number}: it is repeat {repeat} of "
-        f"trial {trial}; each trial has several jobs.\n"
-        f"  -> name the folder of the job that is meant: {folder}"
+        f"trial {trial}; each trial has several jobs.",
+        f"name the folder of the job that is meant: {folder}",
     )
 
 
@@ -278,7 +278,7 @@ def _read_folder(folder: Path) -> list[StoredRun]:
     own = folder / RESULT_FILE
     files = [own] if own.is_file() else sorted(folder.rglob(RESULT_FILE))
     if not files:
-        raise TrackingError(f"{folder} holds no run yet.\n  -> wait for its first job, or name another")
+        raise TrackingError(f"{folder} holds no run yet.", "wait for its first job, or name another")
     found = [StoredRun(read_result(file), file.parent) for file in files]
     return sorted(found, key=lambda run: job_order(run.record))
 
@@ -298,7 +298,7 @@ def _fetch_runs(run_id: str, tracking_uri: str) -> list[StoredRun]:
     records = read_child_records(tracking_uri, run_id) or [read_record(tracking_uri, run_id)]
     if trained := records[0].tags.get(EVALUATED_TAG):
         raise TrackingError(
-            f"The run {run_id} trained no model: it is an evaluation of that of the run {trained}.\n"
-            f"  -> name that one: {trained}"
+            f"The run {run_id} trained no model: it is an evaluation of that of the run {trained}.",
+            f"name that one: {trained}",
         )
     return [StoredRun(record, make_temporary_folder(), tracking_uri) for record in records]

@@ -130,7 +130,7 @@ def measure(metric: Metric, labels: Tensor, probabilities: Tensor) -> float:
     except Exception as error:  # a file of one's own can raise anything
         place = getattr(target, "__module__", "its file")
         raise MetricError(
-            f"The metric {metric.name} failed: {type(error).__name__}: {error}\n  -> correct it in {place}"
+            f"The metric {metric.name} failed: {type(error).__name__}: {error}", f"correct it in {place}"
         ) from error
 
 

@@ -212,8 +212,8 @@ class LastCheckpoint(pl.Callback):
         part = checkpoint.get(KEY, {})
         if part.get("training") not in self._identities.training:
             raise ModelFileError(
-                f"{origin / LAST_FILE} is of a run that differs in more than the optimizer.\n"
-                "  -> change optimizer settings alone: hydra.sweeper.pruner.keys=[optimizer]"
+                f"{origin / LAST_FILE} is of a run that differs in more than the optimizer.",
+                "change optimizer settings alone: hydra.sweeper.pruner.keys=[optimizer]",
             )
         folder = part["identity"]["folder"]  # the paths of its callbacks lie there
         self._make_own(checkpoint, goes_further=True)

@@ -51,8 +51,8 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
     ]
     if differing:
         raise ModelFileError(
-            f"The model {name} is of another form ({len(differing)} differences): {differing[0]}.\n"
-            "  -> take the model's own settings (model=..., model.*, data.max_tokens), as its result.json has them"
+            f"The model {name} is of another form ({len(differing)} differences): {differing[0]}.",
+            "take the model's own settings (model=..., model.*, data.max_tokens), as its result.json has them",
         )
     taken = {key: found[key] for key in wanted if key not in head | counted and not key.startswith(by_class)}
     network.load_state_dict(wanted | taken)
@@ -105,8 +105,8 @@ def take_words(network: nn.Module, words: Mapping[str, torch.Tensor]) -> str:
     ]
     if differing:
         raise ModelFileError(
-            f"The words were learned by another network ({len(differing)} tensors): {differing[0]}.\n"
-            "  -> remove the folder that the line above names, and they are learned again"
+            f"The words were learned by another network ({len(differing)} tensors): {differing[0]}.",
+            "remove the folder that the line above names, and they are learned again",
         )
     network.load_state_dict({**wanted, **words})
     taken = sum(tensor.numel() for tensor in words.values())
@@ -132,8 +132,8 @@ def _find_head(network: nn.Module, classes: int) -> set[str]:
     layers = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not layers or layers[-1][1].out_features != classes:
         raise ModelFileError(
-            f"{type(network).__name__} has no linear layer of {classes} classes at its end, which could start fresh.\n"
-            "  -> start from a model with the same classes"
+            f"{type(network).__name__} has no linear layer of {classes} classes at its end, which could start fresh.",
+            "start from a model with the same classes",
         )
     name, last = layers[-1]
     return {f"{name}.{key}" for key in last.state_dict()}

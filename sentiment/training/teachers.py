@@ -105,8 +105,8 @@ def ask_teachers(
     for teacher in asked:
         if (first := named.setdefault(teacher.fingerprint, teacher.name)) != teacher.name:
             raise ModelFileError(
-                f"trainer.teachers names one model twice, as {first} and as {teacher.name}, and each counts once.\n"
-                "  -> leave one of the two names out"
+                f"trainer.teachers names one model twice, as {first} and as {teacher.name}, and each counts once.",
+                "leave one of the two names out",
             )
     count = min(len(unlabelled), count_reviews(settings) or len(unlabelled))
     cache_dir = Path(settings.data.cache_dir).expanduser()
@@ -155,7 +155,8 @@ def _introduce(
     if sorted(model.class_names) != sorted(own.corpus.class_names):
         raise ModelFileError(
             f"The classes of trainer.teachers, {name}, are {', '.join(model.class_names)}, and those of the data "
-            f"{', '.join(own.corpus.class_names)}.\n  -> take a model that was trained on these classes"
+            f"{', '.join(own.corpus.class_names)}.",
+            "take a model that was trained on these classes",
         )
     if tokenizer not in known:
         unlabelled = build_unlabelled(settings.data, model.tokenizer, tell)

@@ -140,8 +140,8 @@ def _require_disjoint(groups: Mapping[str, Sequence[StoredRun]]) -> None:
             others = [group_of[identity] for identity in identities if group_of.get(identity, name) != name]
             if others:
                 raise SentimentError(
-                    f"The run {record.name!r} ({run.folder}) is in {others[0]} and in {name}, so it would count "
-                    "twice.\n  -> name each run in one group: A,B C,D"
+                    f"The run {record.name!r} ({run.folder}) is in {others[0]} and in {name}, so it would count twice.",
+                    "name each run in one group: A,B C,D",
                 )
             group_of |= dict.fromkeys(identities, name)
 
@@ -149,39 +149,40 @@ def _require_disjoint(groups: Mapping[str, Sequence[StoredRun]]) -> None:
 def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
     if len(groups) < 2 or not all(groups.values()):
         raise SentimentError(
-            f"A comparison needs two groups with a run each; there are {len(groups)}.\n"
-            "  -> name two runs or groups, or a multirun with two models"
+            f"A comparison needs two groups with a run each; there are {len(groups)}.",
+            "name two runs or groups, or a multirun with two models",
         )
     for name, records in groups.items():
         for record in records:
             if record.is_try:
                 raise SentimentError(
-                    f"The run {record.name!r} of {name} is a try (debug), and its figures say nothing.\n"
-                    "  -> leave it out, or train it without debug"
+                    f"The run {record.name!r} of {name} is a try (debug), and its figures say nothing.",
+                    "leave it out, or train it without debug",
                 )
             if record.status != "FINISHED":
                 raise SentimentError(
-                    f"The run {record.name!r} of {name} is {record.status}; only finished runs are compared.\n"
-                    "  -> leave it out, or run it again"
+                    f"The run {record.name!r} of {name} is {record.status}; only finished runs are compared.",
+                    "leave it out, or run it again",
                 )
         varying = [key for key in list_differing(records) if key not in NEUTRAL]
         if varying:
             everywhere = list_differing([record for members in groups.values() for record in members])
             is_one = [key for key in everywhere if key not in NEUTRAL] == varying[:1]
             raise SentimentError(
-                f"The runs of {name} differ in more than the seed: {join_names(varying)}.\n  -> "
+                f"The runs of {name} differ in more than the seed: {join_names(varying)}.",
+                ""
                 + (f"group by what is the question: --by {varying[0]}; or " if is_one else "")
-                + "name the runs of each group: A,B C,D"
+                + "name the runs of each group: A,B C,D",
             )
         for tag, how in BEHIND_NAMES.items():
             if differ_in(tag, records):
-                raise SentimentError(f"The runs of {name} {how}.\n  -> make a group of those that share them: A,B C,D")
+                raise SentimentError(f"The runs of {name} {how}.", "make a group of those that share them: A,B C,D")
         seeds = [record.params.get("seed") for record in records]
         doubled = sorted({str(seed) for seed in seeds if seeds.count(seed) > 1})
         if doubled:
             raise SentimentError(
-                f"{name} has several runs of seed {join_names(doubled)}: they are the same run again, and no sample.\n"
-                "  -> name each seed once"
+                f"{name} has several runs of seed {join_names(doubled)}: they are the same run again, and no sample.",
+                "name each seed once",
             )
 
 
@@ -193,8 +194,8 @@ def _require_same_data(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
         if mine is None or theirs is None:
             nameless = first if mine is None else record
             raise SentimentError(
-                f"The run {nameless.name!r} has no data fingerprint, so nobody knows what it was trained on.\n"
-                "  -> run it again with this version"
+                f"The run {nameless.name!r} has no data fingerprint, so nobody knows what it was trained on.",
+                "run it again with this version",
             )
         if mine != theirs:
             keys = [key for key in list_differing([first, record]) if key.startswith("data.")]
@@ -203,8 +204,8 @@ def _require_same_data(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
                 "The runs were not trained and tested on the same data, so their metrics do not compare:\n"
                 f"  {first_name}: {first.name!r}: {mine[:12]}, {first.tags.get('data.description', 'no description')}\n"
                 f"  {name}: {record.name!r}: {theirs[:12]}, {record.tags.get('data.description', 'no description')}\n"
-                f"  {'; '.join(settings) or 'their data settings agree: the files themselves changed'}\n"
-                "  -> run both on the same data, split and number of training reviews"
+                f"  {'; '.join(settings) or 'their data settings agree: the files themselves changed'}",
+                "run both on the same data, split and number of training reviews",
             )
 
 
@@ -221,8 +222,8 @@ def _choose_metric(groups: Mapping[str, Sequence[ResultRecord]], metric: str | N
         if metric not in record.numbers:
             shared = [name for name in record.numbers if all(name in other.numbers for other in records)]
             raise SentimentError(
-                f"The run {record.name!r} has no {metric}.\n"
-                f"  -> choose a metric that all have: {join_names(shared) or 'none'}"
+                f"The run {record.name!r} has no {metric}.",
+                f"choose a metric that all have: {join_names(shared) or 'none'}",
             )
     return metric, []
 
@@ -242,7 +243,7 @@ def _make_group(name: str, records: Sequence[ResultRecord], metric: str) -> Grou
     bad = [record.name for record, value in zip(ordered, values, strict=True) if not math.isfinite(value)]
     if bad:
         raise SentimentError(
-            f"{metric} of {join_names(bad)} is no finite number.\n  -> choose another --metric, or leave it out"
+            f"{metric} of {join_names(bad)} is no finite number.", "choose another --metric, or leave it out"
         )
     seeds = tuple(int(record.params["seed"]) for record in ordered)
     return Group(
@@ -257,8 +258,8 @@ def _read_correctness(runs: Mapping[str, StoredRun]) -> dict[str, Flags]:
         if len(one.labels) != len(other.labels) or not np.array_equal(one.labels, other.labels):
             raise SentimentError(
                 f"The test predictions of {first} and {name} are of different reviews ({len(one.labels):,} and "
-                f"{len(other.labels):,}, or their labels differ).\n  -> run both on the same data: one of the folders "
-                "holds predictions of another run"
+                f"{len(other.labels):,}, or their labels differ).",
+                "run both on the same data: one of the folders holds predictions of another run",
             )
     return {name: item.probabilities.argmax(axis=1) == item.labels for name, item in stored.items()}
 

@@ -41,9 +41,10 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
         found = f"only {next(iter(groups))}" if groups else "no finished run that has it"
         near = None if groups else nearest(by, ["model", *varying])
         raise SentimentError(
-            f"The runs cannot be grouped by {by}: there is {found}.\n  -> "
+            f"The runs cannot be grouped by {by}: there is {found}.",
+            ""
             + (f"did you mean --by {near}? " if near else "")
-            + f"group by a setting in which they differ: --by KEY, one of {join_names(varying) or 'none'}"
+            + f"group by a setting in which they differ: --by KEY, one of {join_names(varying) or 'none'}",
         )
     return groups
 

@@ -86,8 +86,8 @@ def analyse_run(
     """
     if run.record.is_try:
         raise SentimentError(
-            f"The run was made with debug={run.record.params[DEBUG]}, on a few reviews: its errors say "
-            "nothing.\n  -> train it without debug"
+            f"The run was made with debug={run.record.params[DEBUG]}, on a few reviews: its errors say nothing.",
+            "train it without debug",
         )
     settings = run.read_settings()
     split = split or ("test" if settings.trainer.test else "validation")
@@ -158,7 +158,8 @@ def _read_fingerprint(run: StoredRun) -> str:
     if fingerprint is None:
         raise SentimentError(
             f"The run {run.record.name!r} has no tag {FINGERPRINT_TAG}: it ended before its data was read, or was "
-            "recorded by other means.\n  -> choose a finished run of this project"
+            "recorded by other means.",
+            "choose a finished run of this project",
         )
     return fingerprint
 
@@ -172,6 +173,6 @@ def _require_same_reviews(labels: npt.NDArray[np.int64], reviews: Part, folder: 
         else f"{int((labels != reviews.labels).sum()):,} of {len(labels):,} labels differ"
     )
     raise SentimentError(
-        f"The test predictions of {folder} are not of the test reviews that its settings lead to ({differing}).\n"
-        "  -> the file was replaced or the code that splits changed: run it again, or look at --split validation"
+        f"The test predictions of {folder} are not of the test reviews that its settings lead to ({differing}).",
+        "the file was replaced or the code that splits changed: run it again, or look at --split validation",
     )

@@ -85,9 +85,9 @@ def evaluate(
         reviews, learned, left_out = reviews.take(~known), 0, learned
         if not reviews.texts:
             raise DataError(
-                f"{reviews.name}: all of its {left_out:,} reviews stood in the model's own training or validation.\n"
-                "  -> give reviews that it has not seen; with --data, the data settings of its run. --with-learned "
-                "measures these all the same"
+                f"{reviews.name}: all of its {left_out:,} reviews stood in the model's own training or validation.",
+                "give reviews that it has not seen; with --data, the data settings of its run. --with-learned "
+                "measures these all the same",
             )
     probabilities = predictor.predict(reviews.texts).probabilities
     classes, notes = predictor.class_names, _list_notes(reviews, learned, left_out)

@@ -52,13 +52,13 @@ class LabelledPredictions:
         if shapes != ((reviews,), (reviews, classes), (reviews,)) or not reviews:
             raise SentimentError(
                 f"{reviews} texts of {classes} classes, but labels, probabilities and lengths of shapes {shapes}: they "
-                "are of different runs or splits, or there is nothing to analyse\n"
-                "  -> give the predictions of one model on the reviews that it predicted, one at least"
+                "are of different runs or splits, or there is nothing to analyse",
+                "give the predictions of one model on the reviews that it predicted, one at least",
             )
         if not np.isfinite(self.probabilities).all() or abs(self.probabilities.sum(axis=1) - 1).max() > SUM_TOLERANCE:
             raise SentimentError(
-                "Some probabilities are no numbers or do not add up to one over the classes.\n"
-                "  -> predict again; a model whose loss became NaN has no errors to look at"
+                "Some probabilities are no numbers or do not add up to one over the classes.",
+                "predict again; a model whose loss became NaN has no errors to look at",
             )
 
     @property

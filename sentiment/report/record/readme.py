@@ -36,8 +36,8 @@ def require_readme(folder: Path) -> Path:
     readme = folder / "README.md"
     if not readme.is_file():
         raise SentimentError(
-            f"{folder} holds no README.md, so it is no experiment on record\n"
-            "  -> write one with the question, and the lines <!-- part: NAME --> and <!-- end of NAME --> for each part"
+            f"{folder} holds no README.md, so it is no experiment on record",
+            "write one with the question, and the lines <!-- part: NAME --> and <!-- end of NAME --> for each part",
         )
     return readme
 
@@ -143,7 +143,7 @@ def _replace_part(text: str, readme: Path, name: str, content: str) -> str:
     before, after = f"<!-- part: {name} -->", f"<!-- end of {name} -->"
     pattern = re.compile(f"{re.escape(before)}.*?{re.escape(after)}", re.DOTALL)
     if not pattern.search(text):
-        raise SentimentError(f"{readme} has no place for the part {name!r}\n  -> add the lines {before} and {after}")
+        raise SentimentError(f"{readme} has no place for the part {name!r}", f"add the lines {before} and {after}")
     return pattern.sub(lambda _: f"{before}\n\n{content}\n\n{after}", text, count=1)
 
 

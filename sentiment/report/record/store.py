@@ -92,9 +92,9 @@ def collect_part(name: str, sweep: str) -> RecordPart:
     """
     table, sweep_dir = open_sweep(sweep)
     if sweep_dir is None:
-        raise SentimentError(f"the folder of {sweep} is not on this machine\n  -> take it in on the one that has it")
+        raise SentimentError(f"the folder of {sweep} is not on this machine", "take it in on the one that has it")
     if any(row.is_try for row in table.rows):
-        raise SentimentError(f"{sweep_dir} holds tries (debug), which are no results\n  -> run it without debug")
+        raise SentimentError(f"{sweep_dir} holds tries (debug), which are no results", "run it without debug")
     command = _write_portably(table.command or "")
     records = tuple(record for record in table.records if record.status != "RUNNING")
     history = read_study(None, sweep_dir) if table.is_study else None
@@ -150,8 +150,8 @@ def read_parts(folder: Path) -> list[RecordPart]:
     files = sorted((folder / "results").glob("*.json"))
     if not files:
         raise SentimentError(
-            f"{folder}/results holds no results of a sweep\n  -> take one in: "
-            f"python -m sentiment record {folder} --collect PART=multirun/DIR"
+            f"{folder}/results holds no results of a sweep",
+            f"take one in: python -m sentiment record {folder} --collect PART=multirun/DIR",
         )
     return [_read_part(file) for file in files]
 
@@ -247,6 +247,6 @@ def _read_part(file: Path) -> RecordPart:
         return RecordPart(file.stem, command, tuple(records), history, log_scaled, over_limit, tuple(notes))
     except (OSError, ValueError, TypeError, KeyError, SentimentError) as error:
         raise SentimentError(
-            f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})\n"
-            "  -> it was edited, cut off or written by another version: collect the sweep again, or remove the file"
+            f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})",
+            "it was edited, cut off or written by another version: collect the sweep again, or remove the file",
         ) from error

@@ -81,18 +81,19 @@ def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> Bes
     """
     row = table.find_rank(rank)
     if row is None:
-        raise SentimentError(f"{table.name} has no trial of rank {rank}: {_write_reason(table)}")
+        reason, remedy = _explain_rank(table)
+        raise SentimentError(f"{table.name} has no trial of rank {rank}: {reason}.", remedy)
     record = row.record or _recover_record(table.job_of(row), sweep_dir)
     if record is None:
         raise SentimentError(
-            f"Trial {row.number} of {table.name} is the one, but its folder is gone, and MLflow has no run of it.\n"
-            f"  -> its parameters were {_write_parameters(row)}; or choose the next one: --rank {rank + 1}"
+            f"Trial {row.number} of {table.name} is the one, but its folder is gone, and MLflow has no run of it.",
+            f"its parameters were {_write_parameters(row)}; or choose the next one: --rank {rank + 1}",
         )
     return BestTrial(table, row, record)
 
 
-def _write_reason(table: SweepTable) -> str:
-    """Say how many trials have a rank and why others have none, and what helps."""
+def _explain_rank(table: SweepTable) -> tuple[str, str]:
+    """Return how many trials have a rank and why others have none, and what helps."""
     finished = [row for row in table.rows if row.state == "complete"]
     broken = [row for row in finished if row.excess]
     reason = f"{len(finished)} of {len(table.rows)} trials finished"
@@ -105,12 +106,12 @@ def _write_reason(table: SweepTable) -> str:
     if broken:
         reason += f", and {len(broken)} of those break a limit, as trial {broken[0].number} {broken[0].reason}"
     if count := len(table.ranked) - len(bad):
-        return f"{reason}.\n  -> choose --rank 1 to {count}"
+        return reason, f"choose --rank 1 to {count}"
     if tries:
-        return f"{reason}.\n  -> train without debug"
+        return reason, "train without debug"
     if broken:
-        return f"{reason}.\n  -> raise the limit in a new study, or run more trials"
-    return f"{reason}.\n  -> let one finish first: start its command again"
+        return reason, "raise the limit in a new study, or run more trials"
+    return reason, "let one finish first: start its command again"
 
 
 def name_experiment(best: BestTrial) -> str:

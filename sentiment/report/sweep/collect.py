@@ -107,14 +107,14 @@ def collect_sweep(
     command = command or read_multirun_command(sweep_dir) or _ask_parent(sweep_dir)
     if not records and (history is None or not history.trials):
         raise SweepMissingError(
-            f"{sweep_dir} holds no run and no study.\n"
-            "  -> name the folder of a sweep, e.g. multirun/NAME, or the id of its MLflow parent run"
+            f"{sweep_dir} holds no run and no study.",
+            "name the folder of a sweep, e.g. multirun/NAME, or the id of its MLflow parent run",
         )
     numbers = [record.job_number for record in records if record.job_number is not None]
     if history is None and len(set(numbers)) < len(numbers):
         raise SweepMissingError(
-            f"{sweep_dir} holds several sweeps, whose jobs have the same numbers.\n"
-            "  -> name the folder of one of them, e.g. multirun/NAME"
+            f"{sweep_dir} holds several sweeps, whose jobs have the same numbers.",
+            "name the folder of one of them, e.g. multirun/NAME",
         )
     is_at_work = not is_over and is_alive(sweep_dir, ALIVE_FILE) if history is None else history.is_at_work
     table = collect_records(
@@ -141,8 +141,8 @@ def collect_parent(run_id: str, tracking_uri: str) -> SweepTable:
     text = read_text_artifact(tracking_uri, run_id, HISTORY_ARTIFACT)
     if not records and text is None:
         raise SweepMissingError(
-            f"The MLflow run {run_id} has no jobs below it.\n  -> name the parent run of a sweep; `python -m sentiment "
-            "report` takes sweeps only"
+            f"The MLflow run {run_id} has no jobs below it.",
+            "name the parent run of a sweep; `python -m sentiment report` takes sweeps only",
         )
     history = None if text is None else parse_history(text)
     table = collect_records(records, parent.name, history=history, command=parent.command, is_copy=True)

@@ -77,7 +77,8 @@ def find_sweep(name: str, multirun_dir: Path) -> Path:
         remedy = "there is none yet; start one: python run.py -m model=transformer,rnn"
     raise SentimentError(
         f"There is no sweep called {name}: no such folder, neither here nor under {multirun_dir}, nor the parent run "
-        f"of one there.\n  -> {remedy}"
+        f"of one there.",
+        remedy,
     )
 
 
@@ -97,8 +98,8 @@ def find_latest(multirun_dir: Path) -> Path:
     names = list_sweeps(multirun_dir)
     if not names:
         raise SentimentError(
-            f"There is no sweep under {multirun_dir}.\n"
-            "  -> start one: python run.py -m model=transformer,rnn; or name one: python -m sentiment report FOLDER"
+            f"There is no sweep under {multirun_dir}.",
+            "start one: python run.py -m model=transformer,rnn; or name one: python -m sentiment report FOLDER",
         )
     return multirun_dir / names[0]
 

@@ -89,8 +89,8 @@ class LiveServer(ThreadingHTTPServer):
                 failure = error
         tried = f"port {ports[0]}" if len(ports) == 1 else f"none of the ports {ports[0]} to {ports[-1]}"
         raise SentimentError(
-            f"Nothing can be served on {host}, {tried}: {failure}\n"
-            "  -> choose another: --port 0 takes any that is free; --host has to be an address of this machine"
+            f"Nothing can be served on {host}, {tried}: {failure}",
+            "choose another: --port 0 takes any that is free; --host has to be an address of this machine",
         )
 
     @property

@@ -139,16 +139,17 @@ def read_address(url: str | None, study_dir: Path, working_dir: Path | None = No
     except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         # The text itself may hold a password that could not be told apart, so the message leaves it out.
         raise StorageError(
-            "The storage is not a URL that can be read.\n  -> write for example sqlite:///study.db, "
-            "postgresql://user@host/database, journal:///shared/study.log, or null for a journal in the study's folder"
+            "The storage is not a URL that can be read.",
+            "write for example sqlite:///study.db, "
+            "postgresql://user@host/database, journal:///shared/study.log, or null for a journal in the study's folder",
         ) from error
     dialect = parsed.get_backend_name()
     if dialect == "sqlite":
         return _sqlite_address(parsed, working_dir)
     if dialect not in PORTS:
         raise StorageError(
-            f"The storage {mask_passwords(url)} is of a kind ({dialect}) on which workers cannot exclude each "
-            "other.\n  -> use a journal file, sqlite, postgresql, mysql or mariadb"
+            f"The storage {mask_passwords(url)} is of a kind ({dialect}) on which workers cannot exclude each other.",
+            "use a journal file, sqlite, postgresql, mysql or mariadb",
         )
     return Address(dialect, None, _add_password(_choose_driver(parsed)))
 
@@ -158,8 +159,8 @@ def _journal_path(url: str) -> Path:
     path = Path(unquote(parts.path))
     if parts.netloc or not path.is_absolute() or not path.name:
         raise StorageError(
-            f"The storage {url!r} does not name a journal by its absolute path.\n"
-            "  -> write journal:///folder/file.log, with three slashes"
+            f"The storage {url!r} does not name a journal by its absolute path.",
+            "write journal:///folder/file.log, with three slashes",
         )
     return path
 
@@ -168,8 +169,8 @@ def _sqlite_address(parsed: sqlalchemy.URL, working_dir: Path) -> Address:
     database = parsed.database
     if not database or database == ":memory:" or database.startswith("file:"):
         raise StorageError(
-            f"The storage {parsed} is not a plain file, so several processes cannot share it.\n"
-            "  -> write sqlite:///study.db, or null for a journal in the study's folder"
+            f"The storage {parsed} is not a plain file, so several processes cannot share it.",
+            "write sqlite:///study.db, or null for a journal in the study's folder",
         )
     path = working_dir / expand_home(database)
     return Address("sqlite", path, parsed.set(database=str(path)))
@@ -207,7 +208,7 @@ def storage_errors(description: str) -> Iterator[None]:
         remedy = next(
             (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, reason, re.IGNORECASE)), other
         )
-        raise StorageError(f"{description} failed: {reason}\n  -> {remedy}") from error
+        raise StorageError(f"{description} failed: {reason}", remedy) from error
 
 
 def storage_failures() -> tuple[type[Exception], ...]:

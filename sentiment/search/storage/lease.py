@@ -234,8 +234,8 @@ class Heartbeat:
         self._thread.join(timeout_seconds)
         if self._thread.is_alive():
             raise LeaseError(
-                f"The last heartbeat has not ended after {timeout_seconds:g} s.\n  -> check that the study's "
-                "storage answers, then run the same command again"
+                f"The last heartbeat has not ended after {timeout_seconds:g} s.",
+                "check that the study's storage answers, then run the same command again",
             )
         if self._failure is not None:
             raise self._failure

@@ -104,8 +104,8 @@ def _require_own_database(path: Path) -> None:
             raise OSError(str(error)) from error
     if (names and "studies" not in names) or "experiments" in names:
         raise StorageError(
-            f"{path} is a database of another program: it has the tables {', '.join(sorted(names)[:5])}.\n"
-            "  -> name another file, or null for a journal in the study's folder"
+            f"{path} is a database of another program: it has the tables {', '.join(sorted(names)[:5])}.",
+            "name another file, or null for a journal in the study's folder",
         )
 
 

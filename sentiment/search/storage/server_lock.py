@@ -101,8 +101,8 @@ def _give_back(
         connection.close()  # back to the engine, which keeps it for the next time
     if not released:
         raise StorageError(
-            f"{address} no longer held the lock of this study, so another worker may have claimed the same trial.\n"
-            "  -> connect to the server directly: a pool such as PgBouncer must run in session mode"
+            f"{address} no longer held the lock of this study, so another worker may have claimed the same trial.",
+            "connect to the server directly: a pool such as PgBouncer must run in session mode",
         )
 
 

@@ -90,9 +90,9 @@ def require_own_folder(study_dir: Path, study_name: str | None, storage_url: str
     if known.study_name != study_name:
         raise StorageError(
             f"{study_dir} holds the study {known.study_name!r}, and this one is {study_name or 'to get a new name'}: "
-            "their jobs would overwrite each other's files.\n"
-            "  -> give it a folder of its own with hydra.sweep.dir=FOLDER, or go on with the one that is there: "
-            f"hydra.sweeper.study_name={known.study_name}"
+            "their jobs would overwrite each other's files.",
+            "give it a folder of its own with hydra.sweep.dir=FOLDER, or go on with the one that is there: "
+            f"hydra.sweeper.study_name={known.study_name}",
         )
     then, now = (read_address(url, study_dir) for url in (known.storage, storage_url))
     is_gone = then.path is not None and not then.path.exists()
@@ -100,9 +100,9 @@ def require_own_folder(study_dir: Path, study_name: str | None, storage_url: str
         named = "leave hydra.sweeper.storage out" if known.storage is None else f"hydra.sweeper.storage={known.storage}"
         raise StorageError(
             f"{study_dir} holds the study {study_name!r}, stored in {then}, and this command stores it in {now}: it "
-            "would begin anew there, and its jobs overwrite the files of the other's.\n"
-            f"  -> go on with the one that is there: {named}; or give the new one a folder of its own with "
-            f"hydra.sweep.dir=FOLDER. Where the trials themselves were moved to there, remove {study_dir / STUDY_FILE}"
+            "would begin anew there, and its jobs overwrite the files of the other's.",
+            f"go on with the one that is there: {named}; or give the new one a folder of its own with "
+            f"hydra.sweep.dir=FOLDER. Where the trials themselves were moved to there, remove {study_dir / STUDY_FILE}",
         )
 
 
@@ -140,8 +140,8 @@ def find_dated_study(config: DictConfig, study_name: str, storage_url: str | Non
     found = [file.parent for file in files if _is_study(file.parent, study_name, storage_url)]
     if len(found) > 1 and storage_url is None:
         raise StorageError(
-            f"{len(found)} folders hold a study {study_name!r}: {', '.join(map(str, found))}.\n"
-            f"  -> name the one to go on in, hydra.sweep.dir={found[0]}, or move the others to somewhere else"
+            f"{len(found)} folders hold a study {study_name!r}: {', '.join(map(str, found))}.",
+            f"name the one to go on in, hydra.sweep.dir={found[0]}, or move the others to somewhere else",
         )
     if len(found) > 1:  # commands that began at the same time, or under an earlier version
         log.warning(

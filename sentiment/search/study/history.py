@@ -169,7 +169,7 @@ def parse_history(text: str) -> StudyHistory:
         }
         return StudyHistory(**{**content, **known})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise StorageError(f"this is no stored study: {error}\n  -> report on the study's own folder") from error
+        raise StorageError(f"this is no stored study: {error}", "report on the study's own folder") from error
 
 
 def _parse_trial(content: dict[str, Any]) -> TrialHistory:
@@ -225,8 +225,8 @@ def open_for_reading(address: Address, study_name: str | None = None) -> Iterato
 def _open_storage(address: Address) -> Iterator[BaseStorage]:
     if address.path is not None and not address.path.exists():
         raise StudyMissingError(
-            f"There is no study at {address}: the file does not exist.\n"
-            "  -> name the folder of a study (multirun/NAME), or start it with python run.py -m search=..."
+            f"There is no study at {address}: the file does not exist.",
+            "name the folder of a study (multirun/NAME), or start it with python run.py -m search=...",
         )
     if address.dialect == "journal":
         assert address.path is not None
@@ -246,8 +246,9 @@ def _open_storage(address: Address) -> Iterator[BaseStorage]:
             storage = RDBStorage(url, skip_table_creation=True, skip_compatibility_check=False)
     except storage_failures() as error:
         raise StorageError(
-            f"Reading {address} failed: {' '.join(str(error).split())}\n  -> check that it is the study's database "
-            f"and that it can be reached; its password, if it has one, goes into the variable {STORAGE_PASSWORD}"
+            f"Reading {address} failed: {' '.join(str(error).split())}",
+            f"check that it is the study's database "
+            f"and that it can be reached; its password, if it has one, goes into the variable {STORAGE_PASSWORD}",
         ) from error
     try:
         yield storage
@@ -384,4 +385,4 @@ def _missing(name: str | None, names: list[str], address: Address) -> StudyMissi
     if not names:
         wanted = "no study"
     there = f"it holds {', '.join(names)}" if names else "it is empty"
-    return StudyMissingError(f"{address} holds {wanted}; {there}.\n  -> name one of them, or another storage")
+    return StudyMissingError(f"{address} holds {wanted}; {there}.", "name one of them, or another storage")

@@ -35,7 +35,7 @@ def request_stop(study_dir: Path, number: int | None = None) -> str:
     """
     known = read_study_address(study_dir)
     if known is None:
-        raise StopError(f"{study_dir} holds no study.\n  -> name the folder of a study, or its name under multirun/")
+        raise StopError(f"{study_dir} holds no study.", "name the folder of a study, or its name under multirun/")
     with storage_errors(f"Writing the study in {study_dir}"):
         # Anew each time: what a server has kept open may be of a study that was removed and made again.
         opened = open_storage(known.storage, study_dir)
@@ -56,6 +56,6 @@ def _request(study: optuna.Study, number: int | None) -> str:
     running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
     if number not in running:
         others = ", ".join(map(str, running)) or "none"
-        raise StopError(f"Trial {number} of {study.study_name} does not run.\n  -> those that run: {others}")
+        raise StopError(f"Trial {number} of {study.study_name} does not run.", f"those that run: {others}")
     storage.set_trial_system_attr(get_trial_id(running[number]), STOP_KEY, True)
     return f"Trial {number} ends as pruned at its next report; one that makes none any more comes to its end."

@@ -176,9 +176,9 @@ def fetch_bundle(uri: str, location: str, folder: Path) -> Path:
         raise ModelFileError(
             f"The model at {location} is none of this project's: its flavours are {', '.join(sorted(flavors))}, and it "
             "has no bundle. Other flavours are loaded by running or unpickling what lies in them, which can run any "
-            "code, so they are refused.\n"
-            "  -> name a model that a run of this project logged; mlflow.pyfunc.load_model loads others, if you trust "
-            "their source"
+            "code, so they are refused.",
+            "name a model that a run of this project logged; mlflow.pyfunc.load_model loads others, if you trust "
+            "their source",
         )
     return _download(uri, f"{location}/{path}", folder)
 

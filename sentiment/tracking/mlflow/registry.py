@@ -90,14 +90,14 @@ def register_champion(
     """
     if not name or set(name) & set("/:@'"):  # the registry itself cannot look for a name with a quote
         raise RegistryError(
-            f"{name!r} is no name for a registered model: it must not be empty or hold / : @ '.\n  -> "
-            "choose another: --register-as NAME"
+            f"{name!r} is no name for a registered model: it must not be empty or hold / : @ '.",
+            "choose another: --register-as NAME",
         )
     if not objective.startswith("val/") or not math.isfinite(value):
         raise RegistryError(
             f"A model cannot be registered by {objective} = {value}: the champion is chosen by a finite figure on "
-            "validation.\n  -> register a run of a study whose first objective is one (val/accuracy), or none: "
-            "--no-register"
+            "validation.",
+            "register a run of a study whose first objective is one (val/accuracy), or none: --no-register",
         )
     client = open_client(uri)
     with reading(uri), quiet(), _hold_registry(uri):
@@ -145,7 +145,7 @@ def fetch_registered(uri: str, name: str, alias: str, version: str | None, folde
         with reading(uri):
             remedy = _suggest_names(client, name)
         raise RegistryError(
-            f"{uri} has no model {name}, {f'version {version}' if version else alias}: {error.message}\n  -> {remedy}"
+            f"{uri} has no model {name}, {f'version {version}' if version else alias}: {error.message}", remedy
         ) from error
     with reading(uri):
         if location.startswith("models:/"):  # a version of a logged model
@@ -182,8 +182,8 @@ def _hold_registry(uri: str) -> Iterator[None]:
             yield
     except Timeout as error:
         raise RegistryError(
-            f"Another command has held the registry for {LOCK_TIMEOUT_SECONDS:.0f} seconds ({lock}).\n"
-            "  -> wait for it to end, then run this one again"
+            f"Another command has held the registry for {LOCK_TIMEOUT_SECONDS:.0f} seconds ({lock}).",
+            "wait for it to end, then run this one again",
         ) from error
 
 
@@ -192,26 +192,26 @@ def _require_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedM
     run = find_run(client, run_id)
     if run is None:
         raise RegistryError(
-            f"There is no run {run_id} in {uri}.\n"
-            "  -> name the store that it was recorded in with --tracking-uri; a run without MLflow cannot be registered"
+            f"There is no run {run_id} in {uri}.",
+            "name the store that it was recorded in with --tracking-uri; a run without MLflow cannot be registered",
         )
     if is_try(run.data.params):
         raise RegistryError(
-            f"The run {run.info.run_name!r} ({run_id}) is a try (debug), and its model no result.\n"
-            "  -> train it without debug"
+            f"The run {run.info.run_name!r} ({run_id}) is a try (debug), and its model no result.",
+            "train it without debug",
         )
     model = find_model(client, run)
     if model is None:
         raise RegistryError(
-            f"The run {run.info.run_name!r} ({run_id}) has no model in MLflow.\n"
-            "  -> it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
-            "tracking.log_model=true"
+            f"The run {run.info.run_name!r} ({run_id}) has no model in MLflow.",
+            "it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
+            "tracking.log_model=true",
         )
     fingerprint = run.data.tags.get(FINGERPRINT_TAG)
     if fingerprint is None:
         raise RegistryError(
-            f"The run {run.info.run_name!r} ({run_id}) has no data fingerprint, so it cannot be held against others.\n"
-            "  -> run it again with this version"
+            f"The run {run.info.run_name!r} ({run_id}) has no data fingerprint, so it cannot be held against others.",
+            "run it again with this version",
         )
     return model, fingerprint
 

@@ -123,8 +123,8 @@ def open_client(uri: str) -> MlflowClient:
     database = sqlite_file(uri)
     if database is not None and not database.exists():
         raise TrackingError(
-            f"There is no MLflow store at {uri}.\n"
-            "  -> name the store that the runs were recorded in: --tracking-uri URI, or MLFLOW_TRACKING_URI"
+            f"There is no MLflow store at {uri}.",
+            "name the store that the runs were recorded in: --tracking-uri URI, or MLFLOW_TRACKING_URI",
         )
     with reading(uri), quiet():
         if uri.startswith(("http://", "https://")):
@@ -144,7 +144,7 @@ def get_run(client: MlflowClient, uri: str, run_id: str, remedy: str) -> Run:
     with reading(uri):
         run = find_run(client, run_id)
     if run is None:
-        raise TrackingError(f"There is no run {run_id} in the MLflow store {uri}.\n  -> {remedy}")
+        raise TrackingError(f"There is no run {run_id} in the MLflow store {uri}.", remedy)
     return run
 
 
@@ -167,9 +167,9 @@ def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
         return Store(client, uri, client.create_experiment(experiment, artifact_location=location, tags=KIND))
     if found.lifecycle_stage != "active":
         raise TrackingError(
-            f"The MLflow experiment {experiment!r} in {uri} was deleted.\n"
-            f"  -> restore it: MLFLOW_TRACKING_URI={uri} mlflow experiments restore -x {found.experiment_id}\n"
-            "  -> or choose another name: tracking.experiment=NAME"
+            f"The MLflow experiment {experiment!r} in {uri} was deleted.",
+            f"restore it: MLFLOW_TRACKING_URI={uri} mlflow experiments restore -x {found.experiment_id}\n"
+            "  -> or choose another name: tracking.experiment=NAME",
         )
     return Store(client, uri, found.experiment_id)
 
@@ -186,8 +186,8 @@ def connect(uri: str) -> str:
     is_foreign = is_server and urlsplit(uri).password is None and not is_named(uri)
     if is_foreign and (read_password(TRACKING_PASSWORD) or os.environ.get(MLFLOW_PASSWORD)):
         raise TrackingError(
-            f"{write_uri(uri)} is named by a record and not by you, so that your password is not sent there.\n"
-            f"  -> if it is your server, say so: --tracking-uri {write_uri(uri)}, or MLFLOW_TRACKING_URI"
+            f"{write_uri(uri)} is named by a record and not by you, so that your password is not sent there.",
+            f"if it is your server, say so: --tracking-uri {write_uri(uri)}, or MLFLOW_TRACKING_URI",
         )
     if uri.startswith(("http://", "https://")):
         parts = urlsplit(uri)
