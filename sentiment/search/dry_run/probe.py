@@ -113,8 +113,10 @@ class Probe(JobTrial):
     def sample(self, fraction: float | None) -> float:
         """Write a sample, and return its time."""
         now = time.monotonic() - self._began
-        # Of the processes that the job has started, the system knows the largest one's.
-        host = _read_host_peak(resource.RUSAGE_SELF) + self._devices * _read_host_peak(resource.RUSAGE_CHILDREN)
+        host = _read_host_peak(resource.RUSAGE_SELF)
+        if self._devices > 1:  # else none of the processes that it has started trains
+            # Of these the system knows the largest one's, which is at least that of the process that started it.
+            host += self._devices * _read_host_peak(resource.RUSAGE_CHILDREN)
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps([now, fraction, host, _read_device_peak()]) + "\n")
         return now
