@@ -12,7 +12,9 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from torch.testing import assert_close
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
@@ -40,7 +42,7 @@ from sentiment.tracking.result_file import (
     write_result,
 )
 from sentiment.training.debugging import limit_corpus
-from sentiment.training.resume import LAST_FILE
+from sentiment.training.resume import KEY, LAST_FILE
 from sentiment.training.run import build_module
 from tests.models.own import Reading, registered
 
@@ -110,6 +112,12 @@ def test_a_stopped_run_goes_on_only_where_an_epoch_was_whole(tmp_path):
     (run.output_dir / "checkpoints").mkdir(parents=True)
     (run.output_dir / "checkpoints" / LAST_FILE).touch()
     assert "starts anew" in job.explain_resuming(run), "it is of a command before"
+    lost = ResultRecord(
+        "a run", "rnn", "KILLED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings),
+        tags={"git.commit.earlier": "unknown"},
+    )  # fmt: skip
+    write_result(run.output_dir, lost)
+    assert "hydra.run.dir" in job.explain_resuming(run), "its record was lost, and it went on"
     for lr, told in (("0.1", "starts anew"), (None, f"'hydra.run.dir={tmp_path}/a run'")):
         params = {**flatten_settings(settings), **({} if lr is None else {"optimizer.lr": lr})}
         point = {"step": 1, "epoch": 1.0}
@@ -544,9 +552,11 @@ def test_a_number_of_epochs_that_was_mistyped_does_not_cost_the_run_that_it_was_
     train(tmp_path, None, *keep, "trainer.max_epochs=1")
     if first == 2:
         cut_off(3, *keep, "trainer.max_epochs=3")
-    before = read_result(tmp_path / "0/result.json")
+    before, best = read_result(tmp_path / "0/result.json"), tmp_path / "0/checkpoints/best.ckpt"
+    selected = torch.load(best.with_name("last.ckpt"), weights_only=True)[KEY]["best"]["state_dict"]
     cut_off(first + 1, *keep, "trainer.max_epochs=50")
     assert read_result(tmp_path / "0/result.json") == before
+    assert_close(torch.load(best, weights_only=True)["state_dict"], selected, rtol=0, atol=0)
     record = train(tmp_path, None, *keep, "trainer.max_epochs=3")
     assert [point["epoch"] for point in record.history] == [0.5, 1, 1.5, 2, 2.5, 3]
     assert record.tags["trainer.trained_on"] == "1"

@@ -63,11 +63,12 @@ class FolderRecorder:
         TrackingError: The folder holds a finished run or a damaged record, or cannot be written.
     """
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, context: RunContext, *, is_inner: bool = False) -> None:
         settings, params = context.settings, flatten_settings(context.settings)
         code = describe_environment(context.project_dir)
         self._folder = context.output_dir
-        before, is_shorter, self.is_held = read_left(context.output_dir, params, is_job=context.job_number is not None)
+        is_typed = context.job_number is None and not is_inner
+        before, is_shorter, self.is_held = read_left(context.output_dir, params, is_typed=is_typed)
         # One that trains on has a run of its own in MLflow, where parameters are written once.
         self.earlier = earlier = None if is_shorter else before
         self.inherited = {} if before is None else _inherit(before, params, code["git.commit"])

@@ -116,7 +116,7 @@ def open_recorder(context: RunContext, *, is_inner: bool = False) -> Iterator[Re
     with ExitStack() as after:
         after.callback(Alive(context.output_dir, RUN_FILE, waits=context.job_number is not None).end)
         try:
-            folder = FolderRecorder(context)
+            folder = FolderRecorder(context, is_inner=is_inner)
             recorders.add(folder)
             recorders.goes_on, recorders.trains_on = folder.goes_on, TRAINED_ON_TAG in folder.inherited
             if context.settings.tracking.mlflow and context.sweep_dir is None:

@@ -248,12 +248,13 @@ class Left(NamedTuple):
     stays: bool = False
 
 
-def read_left(output_dir: Path, params: Mapping[str, str], *, is_job: bool = False) -> Left:
+def read_left(output_dir: Path, params: Mapping[str, str], *, is_typed: bool = True) -> Left:
     """Read what a run may go on from in its folder.
 
     Nothing of another run: its settings differ from `params`, those of the run that starts now, in more than where and
     how a run is done. Yet a single run that was cut off stays for the command that it is of, as long as this one has
-    nothing to show: the wrong one may have been typed. A job's folder is its sweep's, which shows that job alone.
+    nothing to show: the wrong one may have been typed. Nobody types the command of a job, or of the words that a run
+    learns first: False in `is_typed`.
 
     Raises:
         TrackingError: A run has already finished in this folder, and does not go on.
@@ -265,7 +266,7 @@ def read_left(output_dir: Path, params: Mapping[str, str], *, is_job: bool = Fal
             return Left(record, is_shorter=True, stays=True)
         if record is not None and _is_same_run(output_dir, record, params):
             return Left(record)
-        return Left(None, stays=record is not None and has_checkpoint and not is_job)
+        return Left(None, stays=record is not None and has_checkpoint and is_typed)
     if not _raises_epochs(record, params):
         raise refuse_overwriting(output_dir, record)
     if not has_checkpoint:
@@ -279,7 +280,9 @@ def read_left(output_dir: Path, params: Mapping[str, str], *, is_job: bool = Fal
 def can_go_on(output_dir: Path, params: Mapping[str, str]) -> bool:
     """Return whether a single run that was interrupted goes on from what its folder holds when it is started again."""
     record = read_result_of(output_dir)
-    if record is None or not record.history or not (output_dir / LAST_CHECKPOINT).exists():
+    if record is None or not (output_dir / LAST_CHECKPOINT).exists():
+        return False
+    if not record.history and EARLIER_COMMITS_TAG not in record.tags:  # it has the tag where its history was lost
         return False
     return keep_determining(record.params) == keep_determining(params) or _raises_epochs(record, params)
 

@@ -19,6 +19,9 @@ from sentiment.training.result import RunResult
 
 EVENTS = "events.out.tfevents.*"
 
+HELD = ".held"
+"""How names of event files end while the folder holds another run (`FolderRecorder.is_held`)."""
+
 
 class TensorBoardRecorder:
     """One folder of event files, ``<tensorboard_dir>/<run>`` or ``<tensorboard_dir>/<multirun>/<job>``.
@@ -36,23 +39,36 @@ class TensorBoardRecorder:
         self._folder, self._run, self._goes_on = folder, run, run.goes_on
         remedy = "choose another folder with tracking.tensorboard_dir=FOLDER, or tracking=mlflow"
         with explaining(f"TensorBoard cannot record in {folder}", remedy, TrackingError):
-            self._before = set(folder.glob(EVENTS))
-            self._others = set() if run.goes_on else self._before
-            self._clear()
-            is_first = not self._goes_on or not self._before
-            self._writer = SummaryWriter(str(folder))
+            self._remove_held()  # of a run that was killed while the folder held another
+            before = list(folder.glob(EVENTS))
+            self._others = [] if run.goes_on else before
+            is_first = not self._goes_on or not before
+            self._writer = SummaryWriter(str(folder), filename_suffix=HELD if run.is_held else "")
+            if not run.is_held:
+                self._remove_others()
         self._writer.add_text("config", f"```yaml\n{context.resolved_yaml}\n```")
         self._writer.add_text("overrides", " ".join(context.overrides) or "none")
         for point in run.history if is_first else ():  # of attempts that were recorded elsewhere
             for name in point.keys() - {"step"}:
                 self._writer.add_scalar(name, point[name], int(point["step"]))
 
-    def _clear(self) -> None:
-        """Remove what another run has left in the folder, once it is this run's."""
-        if not self._run.is_held:
-            for file in self._others:
-                file.unlink(missing_ok=True)
-            self._others = set()
+    def _settle(self) -> None:
+        """Remove what another run has left in the folder, once it is this run's, and put its own events there."""
+        if self._run.is_held or not self._writer.filename_suffix:
+            return
+        self._remove_others()
+        self._writer.close()  # it goes on in another file
+        self._writer.filename_suffix = ""
+        for file in self._folder.glob(f"{EVENTS}{HELD}"):
+            file.rename(file.with_suffix(""))
+
+    def _remove_others(self) -> None:
+        for file in self._others:
+            file.unlink(missing_ok=True)
+
+    def _remove_held(self) -> None:
+        for file in self._folder.glob(f"{EVENTS}{HELD}"):
+            file.unlink(missing_ok=True)
 
     def describe(self, tags: Mapping[str, str]) -> None:
         """Show tags as text."""
@@ -71,7 +87,7 @@ class TensorBoardRecorder:
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Add metrics."""
-        self._clear()
+        self._settle()
         self.trained(metrics, step=step, epoch=epoch)
 
     def tested(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
@@ -81,7 +97,7 @@ class TensorBoardRecorder:
 
     def finished(self, result: RunResult) -> None:
         """Add the row of hyper-parameters with the selected checkpoint's metrics, under names of their own."""
-        self._clear()
+        self._settle()
         metrics = {f"best/{name}": value for name, value in result.metrics.items()}
         self._writer.add_hparams(self._params, metrics, run_name=".")  # "." is this folder, not one beneath
 
@@ -91,8 +107,7 @@ class TensorBoardRecorder:
             self._writer.add_text("pruned" if ending.status == "PRUNED" else "failure", ending.reason)
         self._writer.close()
         if self._run.is_held:  # the run that the folder holds goes on as if this one had not been
-            for file in set(self._folder.glob(EVENTS)) - self._before:
-                file.unlink(missing_ok=True)
+            self._remove_held()
 
 
 def list_hyperparameters(settings: Settings) -> dict[str, str | int | float]:

@@ -161,10 +161,11 @@ class LastCheckpoint(pl.Callback):
         log.info("Goes on after epoch %g, from %s", epoch / parts, self.file)
         return file
 
-    def drop_longer(self) -> None:
-        """Remove the copy of a shorter run's file that Lightning reads in its place."""
+    def give_back(self) -> None:
+        """Leave a shorter run, on which this one was to train on, as it was: this one ends before a whole epoch."""
         if self._longer is not None:
             self._longer.unlink(missing_ok=True)
+            _save(read_checkpoint(self.file)[KEY]["best"], self.folder / BEST_FILE)
 
     def _is_own(self) -> bool:
         """Return whether the file is there, whole and of this run: the folder may have been another's before."""
@@ -229,8 +230,8 @@ class LastCheckpoint(pl.Callback):
         """
         if self._taken_up is None:
             return
-        if trainer.is_global_zero:  # all replicas have read it
-            self.drop_longer()
+        if self._longer is not None and trainer.is_global_zero:  # all replicas have read it
+            self._longer.unlink(missing_ok=True)
         take_own_settings(trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler, pl_module)
         torch.set_rng_state(self._taken_up["random"])
         if pl_module.device.type != "cpu" and self._taken_up["device_random"] is not None:
@@ -251,6 +252,7 @@ class LastCheckpoint(pl.Callback):
             # Of several replicas the first one writes, but all take part.
             with replacing(self.file) if trainer.is_global_zero else nullcontext(self.file) as unfinished:
                 trainer.save_checkpoint(unfinished)
+            self._longer = None
         finally:
             self._is_writing = False
         self._tell_saved(trainer, trainer.current_epoch + 1)

@@ -245,9 +245,10 @@ def fit(
         if isinstance(stopped, RunPruned) and is_there and trainer.is_global_zero:
             shutil.rmtree(last.folder)
         raise
-    finally:
+    except BaseException:
         if trainer.is_global_zero:
-            last.drop_longer()
+            last.give_back()
+        raise
     profiler = trainer.profiler  # type: ignore[attr-defined]  # set from outside of its class
     if isinstance(profiler, StepProfiler):
         log.info("%s", profiler.report())

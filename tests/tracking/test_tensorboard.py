@@ -9,8 +9,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sentiment.errors import TrackingError
+from sentiment.tracking.ending import Ending
+from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.tensorboard import list_hyperparameters
+from sentiment.tracking.tensorboard import TensorBoardRecorder, list_hyperparameters
 
 TENSORBOARD = ("tracking.mlflow=false", "tracking.tensorboard=true")
 
@@ -131,3 +133,35 @@ def test_a_run_that_was_recorded_elsewhere_before_is_whole(project):
             raise KeyboardInterrupt
     points = read_events(project.folder / "multirun/tensorboard/single").Scalars("val/accuracy")
     assert [(point.step, point.value) for point in points] == [(1, 0.25), (2, 0.5), (3, 0.75)]
+
+
+def test_a_run_that_is_killed_while_the_folder_holds_another_leaves_nothing_in_its_curves(project):
+    """The record of a run that can go on stays until the other one has a whole epoch; so do its curves."""
+
+    def cut_off(lr, steps, *, is_killed=False):
+        context = project.context(project.settings(*TENSORBOARD, f"optimizer.lr={lr}"))
+        folder = FolderRecorder(context)
+        recorder = TensorBoardRecorder(context, folder)
+        for step, epoch in steps.items():
+            for one in (folder, recorder):
+                one.validated({"val/loss": lr}, step=step, epoch=epoch)
+        if is_killed:
+            recorder._writer.flush()
+        else:
+            recorder.close(Ending("KILLED"))
+        time.sleep(1.1)  # files are in the order of their seconds
+
+    def read():
+        points = read_events(project.folder / "multirun/tensorboard/single").Scalars("val/loss")
+        return [(point.step, round(point.value, 3)) for point in points]
+
+    cut_off(0.001, {5: 0.5, 10: 1.0})
+    (project.output_dir() / "checkpoints").mkdir()
+    (project.output_dir() / "checkpoints/last.ckpt").touch()
+    cut_off(0.1, {5: 0.5})
+    assert read() == [(5, 0.001), (10, 0.001)]
+    cut_off(0.1, {5: 0.5}, is_killed=True)
+    cut_off(0.001, {15: 1.5})
+    assert read() == [(5, 0.001), (10, 0.001), (15, 0.001)]
+    cut_off(0.1, {5: 0.5, 10: 1.0, 15: 1.5})
+    assert read() == [(5, 0.1), (10, 0.1), (15, 0.1)]
