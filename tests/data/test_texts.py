@@ -85,6 +85,7 @@ def test_a_missing_column_names_those_that_are_there(tmp_path, ending):
         ("a.jsonl", b'{"text": "fine"}\n{"text": 7}\n', "line 2.*no string but 7"),
         ("a.jsonl", b'{"text": "fine"}\n{"n": 7}\n', "line 2.*missing"),
         ("a.json", b'[{"text": "fine"}, {}]', "row 2.*missing"),
+        ("a.jsonl", b'{}\n{"text": "fine"}\n', "line 1: the text is missing"),
         ("a.jsonl", b'{"n": 7}\n{"text": "fine"}\n', "first object.*no column 'text'; its columns are 'n'"),
         ("a.jsonl", b'{"text": "fine"}\nno json\n', "line 2.*no JSON"),
         ("a.jsonl", b'{"text": "\\ud83d"}\n', "line 1.*UTF-8"),

@@ -271,7 +271,7 @@ def _read_objects(path: Path, values: Iterable[tuple[int, Any]], options: ReadOp
         if isinstance(value, dict):
             if not columns:
                 text, label = (_find_key(column, list(value)) for column in (text, label))
-                if options.is_command and options.label_column is None:  # it does not wait for the end of the file
+                if value and options.is_command and options.label_column is None:  # it does not wait for the file's end
                     require_columns(f"the first object of {path}", value, options)
             columns.update(dict.fromkeys(value))
             yield make_row(number, value.get(text), value.get(label), options.label_column is not None)
