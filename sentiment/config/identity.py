@@ -7,6 +7,7 @@ from typing import Any
 
 from sentiment.config.home import write_portable
 from sentiment.config.objective import RETIRED, find_direction, list_objectives, select_objective, translate_retired
+from sentiment.config.option import OPTIONS
 from sentiment.config.schema import Settings
 from sentiment.flat import flatten, is_within
 from sentiment.json_file import digest_json
@@ -93,8 +94,17 @@ def read_recorded(params: Mapping[str, str]) -> dict[str, str]:
     added = dict.fromkeys([*named, *(ADDED_ANYWHERE if is_whole else ())], "null") | (ONE_DEVICE if is_whole else {})
     if any(key.startswith(f"{PRETRAIN}.") for key in params):
         added.pop(PRETRAIN, None)
-    kept = {key: value for key, value in params.items() if key not in REMOVED or value != "null"}
+    model = params.get("model.name")
+    kept = {key: value for key, value in params.items() if value != "null" or not is_removed(key, model)}
     return added | {key: write_portable(value) for key, value in kept.items()}
+
+
+def is_removed(key: str, model: str | None) -> bool:
+    """Return whether a dotted key is of earlier versions alone; a model of one's own may have one of that name."""
+    group, _, name = key.partition(".")
+    option = OPTIONS.get(("model", str(model)))
+    is_own = group == "model" and (option is None or name in option.settings.model_fields)
+    return key in REMOVED and not is_own
 
 
 def is_incidental(key: str) -> bool:

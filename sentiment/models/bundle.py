@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from sentiment.config.group import Keep
-from sentiment.config.identity import REMOVED
+from sentiment.config.identity import is_removed
 from sentiment.config.option import OPTIONS, Option, find_option
 from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Cut, Item, LengthBatches, collate
@@ -79,10 +79,9 @@ class _Settings(_Version):
     @classmethod
     def without_removed_keys(cls, model: object) -> object:
         """Drop removed keys whose value is null; an extension may have a key of that name."""
-        option = OPTIONS.get(("model", str(model.get("name")))) if isinstance(model, dict) else None
-        if not isinstance(model, dict) or option is None:
+        if not isinstance(model, dict):
             return model
-        gone = [key for key in model if f"model.{key}" in REMOVED and key not in option.settings.model_fields]
+        gone = [key for key in model if is_removed(f"model.{key}", model.get("name"))]
         for key in (key for key in gone if model[key] is not None):
             raise ModelFileError(
                 f"the model was made with model.{key}={model[key]}, which this version does not have any more; "

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sentiment.config.identity import identify, keep_determining, leave_out_added, read_recorded, simplify
+from sentiment.config.option import OPTIONS
 from sentiment.config.reading import read_settings as read_composed
+from sentiment.config.schema import RNNSettings
 from sentiment.errors import TrackingError
 from sentiment.tracking.params import flatten_settings, read_settings
 
@@ -77,6 +81,17 @@ def test_a_key_that_is_gone_says_nothing_at_null():
     assert read_recorded(between) == read_recorded(BEFORE)
     assert keep_determining(between) == keep_determining(BEFORE)
     assert simplify(dict.fromkeys(GONE)) == {}
+
+
+def test_a_model_of_ones_own_may_have_a_key_that_a_built_in_one_once_had(monkeypatch: pytest.MonkeyPatch):
+    class Own(RNNSettings):
+        bigram_buckets: int | None = 64
+
+    params = {"model.name": "own", "model.bigram_buckets": "null"}
+    gone = {"model.bigram_size": "null", "trainer.adversarial_share": "null"}
+    assert read_recorded(params) == params, "nor is it lost where the file of the model is not there"
+    monkeypatch.setitem(OPTIONS, ("model", "own"), replace(OPTIONS["model", "rnn"], name="own", settings=Own))
+    assert read_recorded({**params, **gone}) == params
 
 
 @pytest.mark.parametrize("key", GONE)
