@@ -233,6 +233,7 @@ def prepare_unlabelled(
         "labelled": source.fingerprint(),
         "tokenizer": hashlib.sha256(tokenizer_json.encode()).hexdigest(),
         "format_version": FORMAT_VERSION,
+        "is_checked": True,  # entries without it may hold what is no review: blank texts, the letters of a single text
         "made_by": _list_versions(),
         **_note_code(code),
     }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sentiment.data import corpus as module
 from sentiment.data.build import build_corpus, build_source, build_unlabelled
+from sentiment.data.corpus import digest
 from sentiment.errors import DataError
 from sentiment.pretraining.plan import count_words, fingerprint_words, gather_pieces, plan_pretraining
 
@@ -107,6 +109,20 @@ def test_what_is_no_list_of_texts_is_refused(compose_settings, small_corpus, mon
     settings = compose_settings("rnn", "data.unlabelled_size=62")
     monkeypatch.setattr(type(build_source(settings.data)), "load_unlabelled", lambda self: texts)
     with pytest.raises(DataError, match=rf"{told}\.\n  -> correct load_unlabelled\(\) of the source"):
+        build_unlabelled(settings.data, small_corpus.tokenizer)
+
+
+def test_what_an_earlier_version_took_for_reviews_is_not_found_in_the_cache(
+    compose_settings, small_corpus, monkeypatch
+):
+    settings = compose_settings("rnn", "data.unlabelled_size=66")
+    monkeypatch.setattr(type(build_source(settings.data)), "load_unlabelled", lambda self: "a film")
+    with monkeypatch.context() as earlier:
+        keys = ("unlabelled", "labelled", "tokenizer", "format_version", "made_by")
+        earlier.setattr(module, "digest", lambda settings: digest({key: settings[key] for key in keys}))
+        earlier.setattr(module, "find_fault_among", lambda texts: None)
+        assert len(build_unlabelled(settings.data, small_corpus.tokenizer)) == len("a film")
+    with pytest.raises(DataError, match="the texts are no list, but str"):
         build_unlabelled(settings.data, small_corpus.tokenizer)
 
 
