@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,11 @@ class EncodedSplit:
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
         targets = None if self.targets is None else self.targets[rows]
         return EncodedSplit(np.concatenate(parts), offsets, self.labels[rows], self.rows[rows], targets)
+
+    @cached_property
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """(N,) hash of the ids of each review, see `hash_reviews`."""
+        return hash_reviews(self)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -287,7 +293,7 @@ def fingerprint_unlabelled(source: Source) -> str | None:
 
 def _count_alike(splits: Mapping[str, EncodedSplit]) -> dict[str, int]:
     """Count the reviews that the model cannot tell from others: by two splits those in both, by one its repetitions."""
-    hashes = {name: hash_reviews(split) for name, split in splits.items()}
+    hashes = {name: split.hashes for name, split in splits.items()}
     pairs = {f"{one}_{other}": np.isin(hashes[one], hashes[other]) for one, other in itertools.combinations(splits, 2)}
     repeated = {name: len(found) - len(np.unique(found)) for name, found in hashes.items()}
     return {**{pair: int(found.sum()) for pair, found in pairs.items()}, **repeated}

@@ -21,7 +21,6 @@ from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.data.build import build_source, build_unlabelled
 from sentiment.data.corpus import NONE_LEFT, Corpus, EncodedSplit, digest, fingerprint_unlabelled
-from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import DataError, NonFiniteLossError, RunPaused, RunPruned
 from sentiment.format import format_duration
 from sentiment.models.build import build_model, count_parameters
@@ -84,7 +83,7 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
             " would be a little others.",
             precision, plan.trainer.precision,
         )  # fmt: skip
-    return words if unlabelled is None else replace(words, unlabelled=hash_reviews(unlabelled))
+    return words if unlabelled is None else replace(words, unlabelled=unlabelled.hashes)
 
 
 def place_words(
@@ -114,7 +113,7 @@ def place_words(
 
 def _leave_out_tested(unlabelled: EncodedSplit, test: EncodedSplit) -> tuple[EncodedSplit, int]:
     """Return the reviews that have not the tokens of a test review, and how many have."""
-    is_tested = np.isin(hash_reviews(unlabelled), hash_reviews(test))
+    is_tested = np.isin(unlabelled.hashes, test.hashes)
     if not is_tested.any():
         return unlabelled, 0
     if is_tested.all():

@@ -27,7 +27,6 @@ from sentiment.cores import describe_load
 from sentiment.data.batching import Cut
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
-from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import Reached, RunPruned, RunStopped
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor, save_bundle
@@ -315,9 +314,9 @@ def save_run_bundle(
     lists the reviews that `start` and the teachers learned from, and those without labels that words were learned from.
     """
     tokenizer_json = corpus.tokenizer.to_json()
-    own_trained = hash_reviews(corpus.train)
+    own_trained = corpus.train.hashes
     words_from = [] if corpus.words_from is None else [corpus.words_from]
-    own_learned = np.concatenate([own_trained, hash_reviews(corpus.validation), *words_from])
+    own_learned = np.concatenate([own_trained, corpus.validation.hashes, *words_from])
     # All are by the same tokenizer, and so of the same kind; where one of them does not know them, nobody does.
     seen = [(one.learned, one.trained) for one in (start, corpus.lessons) if one is not None]
     learned, trained = (

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from sentiment.data.corpus import Corpus
-from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import ModelFileError
 from sentiment.models.bundle import Predictor
 from sentiment.models.naive_bayes import NaiveBayesFeatures
@@ -74,15 +73,14 @@ def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str
         corpus: The run's reviews, by the tokenizer of `start`.
         is_tested: Whether the run looks at its test reviews.
     """
-    told, own = [], hash_reviews(corpus.train)
+    told, own = [], corpus.train.hashes
     measured = [("validation", corpus.validation, start.trained, "training")]
     measured += [("test", corpus.test, start.learned, "training or validation")] if is_tested else []
     for name, split, seen, how in measured:
         if seen is None:
             told.append(f"Its bundle does not tell what it learned from: {name} reviews may be among it.")
             continue
-        hashes = hash_reviews(split)
-        known = int((np.isin(hashes, seen) & ~np.isin(hashes, own)).sum())
+        known = int((np.isin(split.hashes, seen) & ~np.isin(split.hashes, own)).sum())
         if known:
             told.append(
                 f"{known:,} of the {len(split):,} {name} reviews stood in its own {how}: the {name} figures are not "

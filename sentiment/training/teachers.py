@@ -13,7 +13,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from sentiment.config.schema import Settings
 from sentiment.data.build import build_corpus, build_unlabelled
 from sentiment.data.cache import Entry, open_entry
 from sentiment.data.corpus import Corpus, EncodedSplit, Lessons, digest
-from sentiment.data.fingerprint import hash_reviews
 from sentiment.errors import DataError, ModelFileError
 from sentiment.format import format_count, format_percent
 from sentiment.models.bundle import Predictor
@@ -113,8 +111,8 @@ def ask_teachers(
     with memory_errors("let the teachers answer on the CPU, trainer.accelerator=cpu, or take smaller ones"):
         answers = [teacher.answer(corpus.class_names, count, code, cache_dir, device, tell) for teacher in asked]
     targets = np.stack(answers).mean(axis=0)  # (N, K)
-    labelled = np.concatenate([own.labelled_hashes, hash_reviews(corpus.test)])  # nor is the test learned from
-    rows = np.flatnonzero(~np.isin(own.unlabelled_hashes[:count], labelled))
+    labelled = np.concatenate([own.labelled_hashes, corpus.test.hashes])  # nor is the test learned from
+    rows = np.flatnonzero(~np.isin(own.unlabelled.hashes[:count], labelled))
     if not len(rows):
         raise DataError(
             f"each of the {count:,} reviews without labels also stands among those with labels; give others, or leave "
@@ -126,7 +124,7 @@ def ask_teachers(
             log.warning("trainer.teachers, %s: %s", teacher.name, warning)
     reviews = replace(unlabelled.take(rows), labels=targets[rows].argmax(axis=1), targets=targets[rows])
     answered = sorted(digest(teacher.identify(count)) for teacher in asked)
-    taught = {"answers": answered, "reviews": _hash(own.unlabelled_hashes[rows])}
+    taught = {"answers": answered, "reviews": _hash(own.unlabelled.hashes[rows])}
     seen = [teacher.look_back(own) for teacher in asked]
     return Answered(reviews, Lessons(digest(taught), *(_unite(parts) for parts in zip(*seen, strict=True))))
 
@@ -138,13 +136,9 @@ class _Reviews:
     corpus: Corpus
     unlabelled: EncodedSplit
 
-    @cached_property
+    @property
     def labelled_hashes(self) -> Hashes:
-        return np.concatenate([hash_reviews(self.corpus.train), hash_reviews(self.corpus.validation)])
-
-    @cached_property
-    def unlabelled_hashes(self) -> Hashes:
-        return hash_reviews(self.unlabelled)
+        return np.concatenate([self.corpus.train.hashes, self.corpus.validation.hashes])
 
 
 def _introduce(
@@ -181,7 +175,7 @@ class _Teacher:
             "teacher": self.fingerprint,
             "classes": model.class_names,
             "reading": [model.cut.max_tokens, model.cut.keep, model.cut.head_fraction],
-            "reviews": _hash(self.reviews.unlabelled_hashes[:count]),
+            "reviews": _hash(self.reviews.unlabelled.hashes[:count]),
         }
 
     def answer(
@@ -222,7 +216,7 @@ class _Teacher:
         if self.reviews is own:
             return seen
         theirs, ours = (
-            np.concatenate([reviews.labelled_hashes, reviews.unlabelled_hashes]) for reviews in (self.reviews, own)
+            np.concatenate([reviews.labelled_hashes, reviews.unlabelled.hashes]) for reviews in (self.reviews, own)
         )
         learned, trained = (
             ours[np.isin(theirs, hashes)] if hashes is not None and np.isin(hashes, theirs).all() else None

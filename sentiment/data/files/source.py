@@ -145,7 +145,7 @@ class FilesSource(LabelledData):
         """Identify the content of the unlabelled files and how they are read.
 
         Raises:
-            DataError: A file is missing, or cannot be read.
+            DataError: A file is missing.
         """
         if self.unlabelled_path is None:
             return None
@@ -153,7 +153,6 @@ class FilesSource(LabelledData):
         is_named = any(self._names_a_number({UNLABELLED_KEY: [path]}, None) for path in self._find_unlabelled())
         version = READER_VERSION if is_named else SECOND_READER_VERSION
         settings = [version, str(self.text_column), self.on_bad_row, self._list_options()]
-        settings += ["no blank text"] if self._leaves_out_blank_texts() else []  # which once were reviews
         return f"files:{hash_contents((file.name, file) for file in files)}:{json.dumps(settings)}"
 
     def load_unlabelled(self) -> list[str]:
@@ -177,13 +176,6 @@ class FilesSource(LabelledData):
                 log.warning("Left out: %s", told)
             texts += filter(str.strip, table.texts)
         return texts
-
-    def _leaves_out_blank_texts(self) -> bool:
-        """Return whether an unlabelled file has any and they are skipped; else they stop the run, or are not there."""
-        options = ReadOptions(self.text_column, None, **self._list_options())
-        readings = (read_file(path, options)[0] for path in self._find_unlabelled() if self.on_bad_row == "skip")
-        rows = (row for reading in readings for row in reading.rows)
-        return any(row is not None and row.fault is None and not row.text.strip() for row in rows)
 
     def _find_unlabelled(self) -> list[Path]:
         return [] if self.unlabelled_path is None else find_files(UNLABELLED_KEY, self.unlabelled_path)
