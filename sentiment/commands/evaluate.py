@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-learned",
         action="store_true",
-        help="measure also reviews that the model was trained on or selected by (default: they are left out)",
+        help="measure also reviews that the model was trained on, selected by or learned words from (default: they are "
+        "left out)",
     )
     add_page_arguments(
         parser,

@@ -75,7 +75,7 @@ def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str
     """
     told, own = [], corpus.train.hashes
     measured = [("validation", corpus.validation, start.trained, "training")]
-    measured += [("test", corpus.test, start.learned, "training or validation")] if is_tested else []
+    measured += [("test", corpus.test, start.learned, "training, validation or pretraining")] if is_tested else []
     for name, split, seen, how in measured:
         if seen is None:
             told.append(f"Its bundle does not tell what it learned from: {name} reviews may be among it.")
@@ -84,7 +84,8 @@ def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str
         if known:
             told.append(
                 f"{known:,} of the {len(split):,} {name} reviews stood in its own {how}: the {name} figures are not "
-                "those of reviews that it has never seen. Take the data and the data.split_seed that it was trained on."
+                "those of reviews that it has never seen. Take the data and the data.split_seed that it was trained "
+                "on, or a model that has not learned from them."
             )
     return told
 

@@ -68,13 +68,13 @@ def test_reviews_that_the_model_learned_from_are_left_out_of_the_figures_and_cou
     bundle = train()
     assert "Attention" not in call(bundle, "data.split_seed=1")
     printed = call(bundle, "data.split_seed=2")
-    left_out = int(re.search(r"Attention: (\d+) others stood in the model's own training or validation", printed)[1])
+    left_out = int(re.search(r"(\d+) others stood in the model's own training, validation or pretraining", printed)[1])
     assert 0 < left_out < 10
     assert f"of {10 - left_out} given reviews are right" in printed
     assert f"{left_out} others stood in" in (tmp_path / "out" / "errors.html").read_text()
     printed = call(bundle, "data.split_seed=2", "--with-learned")
     assert "of 10 given reviews are right" in printed
-    assert f"Attention: {left_out} stood in the model's own training or validation" in printed
+    assert f"Attention: {left_out} stood in the model's own training, validation or pretraining" in printed
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_what_an_earlier_bundle_does_not_tell_is_said_to_be_unknown(train, call)
     for name in (LEARNED_FILE, SETTINGS_FILE):
         del settings["sha256"][name]
     (bundle / SETTINGS_FILE).write_text(json.dumps(settings))
-    assert "whether the model was trained on some is unknown" in call(bundle, "data.split_seed=1")
+    assert "whether the model has learned from some is unknown" in call(bundle, "data.split_seed=1")
 
 
 def test_what_the_model_learned_from_that_a_run_starts_from_counts_too(train):

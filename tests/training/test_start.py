@@ -113,7 +113,7 @@ def encode_split(*reviews):
     ("trained", "learned", "told"),
     [
         ((), (), []),
-        ((), (0, 2, 3), ["2 of the 3 test reviews stood in its own training or validation"]),
+        ((), (0, 2, 3), ["2 of the 3 test reviews stood in its own training, validation or pretraining"]),
         ((3, 4), (3, 4), ["2 of the 2 validation reviews stood in its own training"]),
         ((3,), (0, 3), ["1 of the 2 validation reviews", "1 of the 3 test reviews"]),
     ],

@@ -26,6 +26,8 @@ LEAST_PROBABILITY = float(torch.finfo(torch.float32).tiny)
 
 CALIBRATION = "ece"
 
+STOOD = "stood in the model's own training, validation or pretraining"
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -44,8 +46,8 @@ class Evaluation:
         metrics: The metrics of a run's test, by name without split.
         errors: Where it is wrong.
         reviews: Those that were measured.
-        learned: How many of them the model was trained on or selected by; None: its bundle does not tell.
-        left_out: How many others were left out because it was trained on or selected by them.
+        learned: How many of them the model has learned from (`Predictor.learned`); None: its bundle does not tell.
+        left_out: How many others were left out because it has learned from them.
         notes: What a reader of the figures has to know of the reviews, also on those two.
     """
 
@@ -74,10 +76,10 @@ def evaluate(
         name: What both are, for people.
         shown: Most mistakes to list.
         explain: Weigh their words.
-        with_learned: Measure also the reviews that the model was trained on or selected by.
+        with_learned: Measure also the reviews that the model has learned from.
 
     Raises:
-        DataError: It was trained on or selected by all of them, and those are left out.
+        DataError: It has learned from all of them, and those are left out.
     """
     known = predictor.find_learned(reviews.texts)
     learned, left_out = None if known is None else int(known.sum()), 0
@@ -85,7 +87,7 @@ def evaluate(
         reviews, learned, left_out = reviews.take(~known), 0, learned
         if not reviews.texts:
             raise DataError(
-                f"{reviews.name}: all of its {left_out:,} reviews stood in the model's own training or validation.",
+                f"{reviews.name}: all of its {left_out:,} reviews {STOOD}.",
                 "give reviews that it has not seen; with --data, the data settings of its run. --with-learned "
                 "measures these all the same",
             )
@@ -100,9 +102,9 @@ def _list_notes(reviews: LabelledReviews, learned: int | None, left_out: int) ->
     """Say which reviews were left out, and which the model knows from its training."""
     notes = {
         f"{reviews.left_out:,} others were left out by --label": reviews.left_out,
-        f"{left_out:,} others stood in the model's own training or validation and were left out": left_out,
-        f"{learned or 0:,} stood in the model's own training or validation, so that the figures flatter it": learned,
-        "whether the model was trained on some is unknown, as its bundle is of an earlier version": learned is None,
+        f"{left_out:,} others {STOOD} and were left out": left_out,
+        f"{learned or 0:,} {STOOD}, so that the figures flatter it": learned,
+        "whether the model has learned from some is unknown, as its bundle is of an earlier version": learned is None,
     }
     return [note for note, holds in notes.items() if holds]
 

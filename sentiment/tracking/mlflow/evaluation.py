@@ -15,10 +15,10 @@ from sentiment.tracking.mlflow.write import KEY_TAG, attach_files, search_by_key
 from sentiment.tracking.result_file import EVALUATED_TAG
 
 LEARNED_TAG = "evaluation.learned"
-"""How many of the measured reviews the model was trained on or selected by."""
+"""How many of the measured reviews the model was trained on, selected by or learned words from."""
 
 LEFT_OUT_TAG = "evaluation.left_out"
-"""How many other reviews were left out because the model was trained on or selected by them."""
+"""How many other reviews were left out because the model has learned from them so."""
 
 UNLABELLED_TAG = "evaluation.left_out_labels"
 """How many more were left out because their label stands for no class of the model (``--label LABEL=``)."""
@@ -46,7 +46,7 @@ def record_evaluation(
         metrics: Name to value; what is undefined is left out.
         files: The page and its files.
         folder: The folder that holds them.
-        learned: Reviews among them that the model was trained on or selected by; None: unknown.
+        learned: Reviews among them that the model has learned from; None: unknown.
         left_out: Others that were left out for that.
         left_out_labels: Others that were left out for their label.
 
