@@ -19,7 +19,7 @@ from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.defaults_list import DefaultsList
+from hydra._internal.defaults_list import DefaultsList, create_defaults_list
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
@@ -31,8 +31,11 @@ from omegaconf import DictConfig
 from sentiment.config import command_line
 from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.flat import flatten
+from sentiment.search.frozen import FrozenRepository
 
 register_resolvers()
+
+compose_config_from_defaults_list = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +82,6 @@ def _chosen_once() -> Iterator[None]:
     What overrides values takes no part in that: `Overrides` of Hydra sets it aside, as is done here.
     """
     found: dict[tuple[object, ...], bytes] = {}
-    find = config_loader_impl.create_defaults_list
 
     def sets_value(repo: IConfigRepository, override: Override) -> bool:
         key = override.key_or_group
@@ -99,9 +101,9 @@ def _chosen_once() -> Iterator[None]:
             if not override.is_sweep_override():
                 (values if sets_value(repo, override) else choices).append(override)
         lines = (str(one.input_line) for one in choices)
-        key = (config_name, prepend_hydra, skip_missing, *lines, *map(_sign, repo.get_sources()))
+        key = (config_name, prepend_hydra, skip_missing, *lines, *_sign_all(repo))
         if key not in found:
-            found[key] = pickle.dumps(find(repo, config_name, choices, prepend_hydra, skip_missing))
+            found[key] = pickle.dumps(create_defaults_list(repo, config_name, choices, prepend_hydra, skip_missing))
         result: DefaultsList = pickle.loads(found[key])
         result.config_overrides = values
         return result
@@ -111,8 +113,20 @@ def _chosen_once() -> Iterator[None]:
         yield
 
 
+FROZEN: dict[int, tuple[object, tuple[object, ...]]] = {}
+"""Answers of frozen repositories by their ids, which no other ones are to get, and their signs."""
+
 KEPT: dict[int, object] = {}
 """Structured configurations that `_sign` has told by their ids, which no other object is to get."""
+
+
+def _sign_all(repo: IConfigRepository) -> tuple[object, ...]:
+    """Return what changes where what a repository answers does: one that is frozen, from when it was first asked on."""
+    signs = tuple(map(_sign, repo.get_sources()))
+    frozen = getattr(repo, "delegate", None)
+    if not isinstance(frozen, FrozenRepository):
+        return signs
+    return FROZEN.setdefault(id(frozen._answers), (frozen._answers, signs))[1]
 
 
 def _sign(source: ConfigSource) -> tuple[object, ...]:
@@ -129,18 +143,24 @@ def _sign(source: ConfigSource) -> tuple[object, ...]:
 def _merged_once() -> Iterator[None]:
     """Hydra merges the same contents of the same files once in a test process: a quarter of a small study."""
     merged: dict[bytes, bytes] = {}
-    merge = ConfigLoaderImpl._compose_config_from_defaults_list
 
     def merge_once(loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
-        key = pickle.dumps((defaults, [_sign(source) for source in repo.get_sources()]))
+        key = pickle.dumps((defaults, _sign_all(repo)))
         if key not in merged:
-            merged[key] = pickle.dumps(merge(loader, defaults, repo))
+            merged[key] = pickle.dumps(compose_config_from_defaults_list(loader, defaults, repo))
         config: DictConfig = pickle.loads(merged[key])
         return config
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_once)
         yield
+
+
+@pytest.fixture
+def _composed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra composes each time from what its repository answers, for tests of that."""
+    monkeypatch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
+    monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_config_from_defaults_list)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -98,7 +98,7 @@ def require_own_workers(search: Search) -> None:
         "threads_per_job": options.threads_per_job is not None,
         "fresh_processes": options.fresh_processes,
         "trials_per_device": options.trials_per_device > 1,
-        "devices": options.devices != "auto",
+        "devices": options.devices not in ("auto", "unused"),
     }
     problem = "a launcher's jobs are not ended from here, nor given threads and devices"
     remedy = "take the launcher's own, e.g. hydra.launcher.timeout_min, or our worker processes: leave the launcher out"

@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 
 from sentiment.search.frozen import freeze, freeze_loader
 
+pytestmark = pytest.mark.usefixtures("_composed_anew")
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -58,8 +60,9 @@ def test_the_context_that_was_frozen_stays_live(context, folder):
 
 def test_compositions_do_not_change_what_was_read(context):
     frozen = freeze(context)
-    assert compose(frozen, "model.width=16", "+model.depth=2").model == {"width": 16, "depth": 2}
-    assert compose(frozen).model == {"width": 8}
+    assert compose(frozen, "rate=3", "model.width=16", "+model.depth=2").model == {"width": 16, "depth": 2}
+    again = compose(frozen)
+    assert (again.rate, again.model) == (1, {"width": 8})
 
 
 def test_an_unchanged_file_composes_as_without_freezing(context):

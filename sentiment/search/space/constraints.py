@@ -245,7 +245,7 @@ def _read_keys(
 ) -> tuple[dict[str, Any], set[str]]:
     """Read keys of a configuration, the option of a group as its value; and which of them are interpolated.
 
-    A member of an enum is its name, as it is where a point sets it: nothing equals it that an expression can write.
+    A member of an enum is its name, as it is where a point sets it, unless it is a number or a text itself.
     """
     try:
         config = compose(overrides)
@@ -255,9 +255,10 @@ def _read_keys(
     for name in names:
         with suppress(OmegaConfBaseException):
             found[name] = choices.get(name) or OmegaConf.select(config, name, throw_on_missing=True, default=_ABSENT)
-    values = {
-        name: value.name if isinstance(value, Enum) else value for name, value in found.items() if value is not _ABSENT
-    }
+    for name, value in found.items():
+        if isinstance(value, Enum) and not isinstance(value, int | str):
+            found[name] = value.name
+    values = {name: value for name, value in found.items() if value is not _ABSENT}
     return values, {name for name in names if _is_interpolated(config, name)}
 
 

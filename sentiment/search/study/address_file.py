@@ -75,7 +75,9 @@ def read_study_address(study_dir: Path) -> StudyAddress | None:
     remedy = "remove it; the study's own command writes it again when it is started once more"
     with explaining(f"{file} cannot be read", remedy, StorageError, (OSError, ValueError, TypeError)):
         content = read_dataclass(StudyAddress, file)
-        return replace(content, storage=_move(content.storage, lambda path: os.path.normpath(study_dir / path)))
+        return replace(
+            content, storage=_move(content.storage, lambda path: os.path.normpath(Path.cwd() / study_dir / path))
+        )
 
 
 def require_own_folder(study_dir: Path, study_name: str | None, storage_url: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -181,7 +181,8 @@ class TrialTask:
                     try:
                         returned = self.task(config)
                     finally:
-                        os.chdir(before)  # a folder of the study may be relative, also those of later jobs
+                        with suppress(FileNotFoundError):  # the task may have removed it; Hydra goes back to its own
+                            os.chdir(before)  # a folder of the study may be relative, also those of later jobs
                         self._tell_code(trial, config)  # it has imported more meanwhile
                     outcome = complete(returned, self.objectives)
                     if outcome.state == "complete" and self.objectives == 1:

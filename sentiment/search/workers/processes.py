@@ -99,8 +99,8 @@ class WorkerProcesses:
         self._slots = slots
         with explaining(
             "The task, or a callback or resolver of Hydra, cannot be sent to worker processes",
-            "make the object inside the task, or in a module that the script imports; where there is no GPU, "
-            "hydra.sweeper.n_jobs=1 runs one job after the other without them",
+            "make the object inside the task, or in a module that the script imports; but for dry runs, "
+            "hydra.sweeper.n_jobs=1 hydra.sweeper.devices=unused runs one job after the other without them",
             causes=Exception,  # an object of one's own may raise anything
         ):  # by value: tasks usually are in `__main__`
             self._content = cloudpickle.dumps((runner, Singleton.get_state()))

@@ -186,6 +186,7 @@ def test_a_command_that_would_be_refused_is_refused(sweep, dry_run):
     for option in ("trial_timeout=1h", "threads_per_job=1", "devices=none", "trials_per_device=2"):
         with pytest.raises(StudyEndedError, match="a launcher's jobs are not ended from here, nor given threads"):
             dry_run("x=choice(1,2)", "hydra/launcher=joblib", f"hydra.sweeper.{option}")
+    assert dry_run("x=choice(1,2)", GRID, "y=1", "hydra/launcher=joblib", "hydra.sweeper.devices=unused")
 
 
 def test_epochs_that_no_trial_could_keep_to_are_refused(sweep):

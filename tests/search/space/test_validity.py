@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, IntEnum
 
 import pytest
 from omegaconf import OmegaConf
@@ -84,6 +84,20 @@ def test_a_member_of_an_enum_that_is_not_searched_is_its_name():
         config = OmegaConf.create({"kind": kind, "depth": 1})
         is_valid = make_validity(["kind != 'rnn' or depth < 3"], space, config, lambda _, config=config: config)
         assert [depth for depth in (1, 2, 3) if is_valid({"depth": depth})] == valid
+
+
+def test_a_member_of_an_enum_of_numbers_or_texts_is_its_value_too():
+    class Level(IntEnum):
+        low = 1
+
+    class Kind(str, Enum):
+        rnn = "recurrent"
+
+    space = Space((Parameter("depth", "depth", IntDistribution(1, 5)),))
+    for constraint, member in (("x < 3 or depth < 3", Level.low), ("x == 'recurrent' or depth < 3", Kind.rnn)):
+        config = OmegaConf.create({"x": member, "depth": 1})
+        is_valid = make_validity([constraint], space, config, lambda _, config=config: config)
+        assert is_valid({"depth": 5})
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,9 @@ def test_a_storage_is_moved_and_copied_with_the_folder_of_the_command(tmp_path, 
         write_study_address(first / name, "mine", storage.format(place), None)
     shutil.copytree(first, second)
     for folder in (first, second):
-        assert read_study_address(folder / "within").storage == storage.format(folder)
+        monkeypatch.chdir(folder)
+        for within in (folder / "within", Path("within")):
+            assert read_study_address(within).storage == storage.format(folder)
         assert read_study_address(folder / "outside").storage == storage.format(tmp_path / "shared")
 
 

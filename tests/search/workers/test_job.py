@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def test_a_job_that_was_stopped_finds_its_checkpoint_in_its_folder(sweep, study_
     (trial,) = sweep(*STUDY, task=work).trials
     assert attempts[1:] == [(0, 2, study_dir / "0", True), (1, 1, study_dir / "1", False)]
     assert trial.value == 1.0
+
+
+def test_a_task_that_removes_its_own_folder_has_its_result(sweep):
+    def work(config):
+        shutil.rmtree(Path.cwd())
+        return 1.0
+
+    study = sweep("x=choice(1,2)", "hydra.sweeper.n_trials=2", "hydra.job.chdir=true", task=work)
+    assert [trial.value for trial in study.trials] == [1.0, 1.0]
 
 
 def test_a_task_that_changes_the_working_folder_moves_no_later_job(sweep, tmp_path):
