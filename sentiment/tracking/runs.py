@@ -49,9 +49,10 @@ OTHER_DIRS = (PROJECT_DIR / "debug", PROJECT_DIR / ".cache" / "pretrained")
 
 
 UNREADABLE = (
-    OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error
+    OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error
 )  # fmt: skip
-"""What `numpy.load` raises of an archive that is damaged, or none."""
+"""What `numpy.load` raises of an archive that is damaged; of a plain array, `with` raises one of them, by Python's
+version."""
 
 
 @dataclass(frozen=True)
