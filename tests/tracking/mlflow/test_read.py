@@ -7,6 +7,7 @@ import math
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,7 @@ from sentiment.tracking.mlflow.recorder import MlflowRecorder
 from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.parent_file import note_standing
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.result_file import ResultRecord, read_result, write_result
+from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, read_result, write_result
 
 
 @pytest.fixture
@@ -139,6 +140,35 @@ def test_a_run_that_was_taken_over_before_mlflow_had_it_is_known_after_a_sync(pr
     assert capsys.readouterr().out == "Everything is delivered.\n"
     assert read_result(other / "7/result.json") == replace(before, run_id=own.run_id)
     assert read_result(other / "8/result.json").run_id is None
+
+
+def test_what_cannot_be_looked_up_keeps_nothing_else_from_being_delivered(project, parent, capsys, caplog):
+    other = project.sweep_dir.parent / "another"
+    gone = f"sqlite:///{project.folder}/gone.db"
+
+    def take_over(job, **changes):
+        folder = Path(shutil.copytree(project.sweep_dir / "0", other / str(job)))
+        (folder / "mlflow.json").unlink()
+        adopt(folder, job)
+        record = read_result(folder / "result.json")
+        params = {**record.params, "tracking.uri": changes.pop("uri", project.uri)}
+        write_result(folder, replace(record, params=params, **changes))
+
+    take_over(0, uri=gone, run_id="known")
+    take_over(1, uri=gone, tags={ADOPTED_TAG: "true"})
+    main(["sync", str(project.sweep_dir.parent)])
+    assert not caplog.messages, "there is nothing to look up"
+    take_over(2, uri=gone)
+    take_over(3, uri=gone)
+    take_over(4)
+    take_over(5)
+    (other / "4/result.json").write_text(f'{{"{ADOPTED_TAG}": ')
+    main(["sync", str(project.sweep_dir.parent)])
+    assert capsys.readouterr().out == "Everything is delivered.\n" * 2
+    no_store, damaged = caplog.messages
+    assert f"There is no MLflow store at {gone}." in no_store
+    assert "4/result.json cannot be read" in damaged
+    assert read_result(other / "5/result.json").run_id == read_child_records(project.uri, parent.run_id)[0].run_id
 
 
 def test_a_run_of_another_program_or_one_whose_tags_were_edited_is_named(project, parent):
