@@ -124,6 +124,8 @@ def _fingerprint(settings_json: str, reads_unlabelled: bool) -> str:
 def adopt(folder: Path, job_number: int) -> None:
     """Make the record of an equal run of another study, whose folder was taken over, that of a job here."""
     from sentiment.tracking.result_file import (
+        ADOPTED_TAG,
+        COPIED_TAG,
         REPEAT_TAG,
         RESULT_FILE,
         TRIAL_TAG,
@@ -134,5 +136,6 @@ def adopt(folder: Path, job_number: int) -> None:
 
     leave_originals(folder)
     record = read_result(folder / RESULT_FILE)
-    kept = {name: text for name, text in record.tags.items() if name not in (TRIAL_TAG, REPEAT_TAG)}  # of its own study
+    own = (TRIAL_TAG, REPEAT_TAG, COPIED_TAG)  # of its own study
+    kept = {ADOPTED_TAG: "true", **{name: text for name, text in record.tags.items() if name not in own}}
     write_result(folder, replace(record, job_number=job_number, tags=kept))

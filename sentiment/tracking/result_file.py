@@ -54,6 +54,10 @@ ADOPTED_TAG = "trial.adopted"
 """The run was another study's, and was taken over with its folder; MLflow keeps it under that study's parent. Its value
 is the key by which MLflow knows the run, or will; ``true`` without one."""
 
+COPIED_TAG = "sweep.copied"
+"""With `ADOPTED_TAG`: the run is no other study's, but its sweep's folder is a copy, and MLflow keeps it under the
+parent of the original."""
+
 EVALUATED_TAG = "evaluation.of"
 """Tag of a run that only evaluated a model: the run that trained it."""
 
@@ -233,6 +237,11 @@ def read_result(file: Path) -> ResultRecord:
         ) from error
 
 
+def is_of_another_study(record: ResultRecord) -> bool:
+    """Return whether a study took a run over from another one."""
+    return ADOPTED_TAG in record.tags and COPIED_TAG not in record.tags
+
+
 class Left(NamedTuple):
     """What a run finds in its folder.
 
@@ -359,7 +368,7 @@ def read_results(sweep_dir: Path) -> tuple[list[ResultRecord], list[str]]:
 
 
 def leave_originals(folder: Path) -> None:
-    """Leave what was recorded in a folder, which is a copy, to its original: that one delivers it to MLflow.
+    """Leave what MLflow is to have of a folder, which is a copy, to its original: that one delivers it.
 
     Raises:
         TrackingError: The folder cannot be written.
@@ -367,8 +376,11 @@ def leave_originals(folder: Path) -> None:
     for record in read_results(folder)[0]:
         assert record.folder is not None
         outbox = Outbox(record.folder)
+        if not outbox.is_used and record.run_id is None:
+            continue
         keys = [note["key"] for _, note in outbox.read() if note["kind"] == "start"]
-        tags = {**record.tags, ADOPTED_TAG: (keys or [record.tags.get(ADOPTED_TAG, "true")])[-1]}
+        copied = {} if ADOPTED_TAG in record.tags else {COPIED_TAG: "true"}
+        tags = {**record.tags, **copied, ADOPTED_TAG: (keys or [record.tags.get(ADOPTED_TAG, "true")])[-1]}
         write_result(record.folder, replace(record, tags=tags))
         outbox.remove()
 

@@ -19,7 +19,7 @@ from sentiment.report.record.store import RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.table import SweepTable
-from sentiment.tracking.result_file import ADOPTED_TAG, CONTINUES_TAG, ResultRecord, write_commit
+from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, is_of_another_study, write_commit
 
 SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
 """Which charts of a search's report stand on record."""
@@ -118,7 +118,7 @@ def _find_left(table: SweepTable) -> list[str]:
 def _count(records: Sequence[ResultRecord]) -> str:
     names = {"FINISHED": "finished", "PRUNED": "pruned", "PAUSED": "paused", "FAILED": "failed", "KILLED": "killed"}
     counts = {name: sum(record.status == status for record in records) for status, name in names.items()}
-    own = [record for record in records if ADOPTED_TAG not in record.tags]
+    own = [record for record in records if not is_of_another_study(record)]
     anew = [record for record in own if CONTINUES_TAG not in record.tags]
     seconds = [record.seconds for record in anew if record.seconds is not None]  # what failed or was killed has none
     left = {

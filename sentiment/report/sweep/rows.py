@@ -15,7 +15,7 @@ from sentiment.config.objective import Direction
 from sentiment.format import format_count, format_number
 from sentiment.report.sweep.table import STOPPED, CurvePoint, SweepRow
 from sentiment.search.study.ranking import rank_trials
-from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord
+from sentiment.tracking.result_file import ResultRecord, is_of_another_study
 from sentiment.tracking.run_name import parse_overrides, shorten
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _list_jobs(trial: TrialHistory, repeats: int) -> tuple[int, ...]:
 
 def _find_start(trial: TrialHistory, runs: Sequence[ResultRecord], repeats: int) -> float | None:
     """Return when a trial began: one that was paused starts anew for its storage when it goes on or is given up."""
-    own = [run for run in runs if (run.job_number or 0) // repeats == trial.number and ADOPTED_TAG not in run.tags]
+    own = [run for run in runs if (run.job_number or 0) // repeats == trial.number and not is_of_another_study(run)]
     starts = [datetime.fromisoformat(run.started).timestamp() for run in own]
     return min([*starts, *([] if trial.started is None else [trial.started])], default=None)
 

@@ -15,7 +15,7 @@ from sentiment.report.record.readme import write_record
 from sentiment.report.record.store import RecordPart, read_parts, store_part
 from sentiment.report.sweep.rows import read_param
 from sentiment.search.study.history import StudyHistory, TrialHistory
-from sentiment.tracking.result_file import ADOPTED_TAG, CONTINUES_TAG, REPEAT_TAG, TRIAL_TAG, write_result
+from sentiment.tracking.result_file import ADOPTED_TAG, CONTINUES_TAG, COPIED_TAG, REPEAT_TAG, TRIAL_TAG, write_result
 
 PARAMS = {"objective": "val/accuracy", "direction": "maximize", "data.path": "/somewhere/imdb"}
 README = "# Question\n\n<!-- part: pooling -->\nold\n<!-- end of pooling -->\n\nAnswer.\n"
@@ -219,7 +219,9 @@ def test_what_was_left_out_and_uncommitted_changes_are_said(experiment_dir, runs
 
 
 def test_runs_of_another_study_were_computed_there(experiment_dir, runs):
-    store(experiment_dir, [replace(runs[0], tags={ADOPTED_TAG: "true"}, seconds=36000.0), *runs[1:]])
+    adopted = replace(runs[0], tags={ADOPTED_TAG: "true"}, seconds=36000.0)
+    copied = replace(runs[1], tags={ADOPTED_TAG: "its own name", COPIED_TAG: "true"})  # the copy of the study itself
+    store(experiment_dir, [adopted, copied, *runs[2:]])
     write_record(experiment_dir)
     text = (experiment_dir / "README.md").read_text(encoding="utf-8")
     assert "4 runs: 4 finished; 0.1 hours of computing (not counting 1 of another study)." in text

@@ -27,7 +27,7 @@ from sentiment.report.sweep.tables import make_ranking, make_trials
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.parent_file import Parent
-from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, write_result
+from sentiment.tracking.result_file import ADOPTED_TAG, COPIED_TAG, ResultRecord, write_result
 
 AIM = {"objectives": '["val/accuracy"]', "directions": '["maximize"]', "objective": "val/accuracy"}
 
@@ -239,7 +239,8 @@ def test_a_trial_that_was_paused_began_with_its_run_and_was_measured_while_it_ra
         replace(make_trial(1, "pruned", intermediate={0: 0.6}), started=begun + 900, ended=begun + 900.1),
         replace(make_trial(2, value=0.8), started=begun + 10, ended=begun + 11),
     )
-    *own, adopted = make_grid(0.7, 0.6, 0.8)
+    first, *own, adopted = make_grid(0.7, 0.6, 0.8)
+    own.append(replace(first, tags={ADOPTED_TAG: "its own name", COPIED_TAG: "true"}))  # in a copy of its study
     adopted = replace(adopted, started="2025-01-01T00:00:00+00:00", tags={ADOPTED_TAG: "true"})
     table = collect_records([*own, adopted], "folder", history=history)
     rows = {row.number: (row.started_seconds, row.ended_seconds) for row in table.rows}

@@ -13,6 +13,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import TrackingError
+from sentiment.job import adopt
 from sentiment.models.build import build_model
 from sentiment.models.bundle import WEIGHTS_FILE, save_bundle
 from sentiment.report.sweep.closing import describe_parent
@@ -27,7 +28,7 @@ from sentiment.tracking.mlflow.recorder import MlflowRecorder
 from sentiment.tracking.outbox import Outbox, write_folder
 from sentiment.tracking.parent_file import note_standing
 from sentiment.tracking.recorder import close_paused, open_recorder
-from sentiment.tracking.result_file import read_result
+from sentiment.tracking.result_file import ADOPTED_TAG, is_of_another_study, read_result, read_results
 from sentiment.tracking.runs import StoredRun
 from sentiment.training.result import TestPredictions
 from tests.tracking.conftest import Project
@@ -147,6 +148,22 @@ def test_a_copy_of_a_sweep_goes_on_under_a_parent_of_its_own_and_leaves_the_runs
     assert [(run.job_number, len(run.history)) for run in found] == [(0, 2), (1, 2), (2, 3), (3, 2)]
     assert [run.run_id for run in found[:2]] == [run.run_id for run in before[:2]]
     assert (begin_sweep(project).run_id, begin_sweep(project, sweep_dir=copy)) == (first.run_id, second)
+
+
+def test_a_copied_sweep_has_trained_what_its_original_trained(project, attempt):
+    begin_sweep(project)
+    attempt(job=0)
+    shutil.copytree(project.sweep_dir / "0", project.sweep_dir / "1")
+    adopt(project.sweep_dir / "1", 1)
+    copy = shutil.copytree(project.sweep_dir, project.sweep_dir.with_name("copy"))
+    attempt("tracking=none", job=2, output_dir=copy / "2")
+    begin_sweep(project, sweep_dir=copy)
+    trained, adopted, unrecorded = read_results(copy)[0]
+    assert [is_of_another_study(run) for run in (trained, adopted, unrecorded)] == [False, True, False]
+    assert ADOPTED_TAG not in unrecorded.tags
+    for job in (0, 2):
+        adopt(copy / str(job), job)
+        assert is_of_another_study(read_result(copy / str(job) / "result.json"))
 
 
 def test_a_sweep_that_was_moved_keeps_its_parent_and_a_copy_of_it_gets_another(project):
