@@ -21,9 +21,10 @@ from sentiment.config.home import read_portable
 from sentiment.config.run_context import RunContext
 from sentiment.credentials import is_same_store, name_server
 from sentiment.errors import TrackingError, first_line
+from sentiment.format import mask_passwords
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
-from sentiment.tracking.mlflow.store import Store, find_run, open_client, open_store, recording
+from sentiment.tracking.mlflow.store import Store, find_run, look_up_run, open_client, open_store, recording
 from sentiment.tracking.mlflow.write import (
     END_TAGS,
     KEY_TAG,
@@ -300,22 +301,34 @@ class OneDelivery:
             with recording(store.uri):
                 getattr(self, f"_{kind}")(store.client, store.uri, run_id, notes)
         except TrackingError as error:
+            if is_away(error, self._outbox.folder):
+                raise
             with recording(store.uri):
-                if is_away(error, self._outbox.folder) or find_run(store.client, run_id) is not None:
-                    raise
+                run = look_up_run(store.client, run_id)
+            if run is None:  # perhaps for now: an older copy of the store, or another one at its address
+                raise TrackingError(
+                    f"The MLflow store {mask_passwords(store.uri)} does not know the run {run_id} at all; it is waited "
+                    f"for. Where it is gone for good: {self._write_again()}."
+                ) from error.__cause__
+            if run.info.lifecycle_stage == "active":
+                raise
             self._let_go(run_id)
 
     def _let_go(self, run_id: str) -> None:
         """Leave out what is noted for a run that was deleted: a person may do so at any time, and no attempt helps."""
-        folder, again = self._outbox.folder, "start the sweep's command again"
-        if self._state.key is not None:
-            again = f"remove {folder / DELIVERY_FILE}, then python -m sentiment sync {folder}"
         self._state = replace(self._state, run_id=None)
         log.warning(
             "MLflow run %s was deleted: what is noted for it in %s from now on is left out there.\n  -> to have it in "
             "MLflow all the same, restored or made anew: %s",
-            *(run_id, folder, again),
+            *(run_id, self._outbox.folder, self._write_again()),
         )
+
+    def _write_again(self) -> str:
+        """Write what brings a run to MLflow that is not there any more."""
+        folder = self._outbox.folder
+        if self._state.key is None:
+            return "start the sweep's command again"
+        return f"remove {folder / DELIVERY_FILE}, then python -m sentiment sync {folder}"
 
     def _start(self, note: Note) -> None:
         """Create the run, or take it up again, and write what is known of it at its start."""

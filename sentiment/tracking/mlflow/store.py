@@ -150,13 +150,18 @@ def get_run(client: MlflowClient, uri: str, run_id: str, remedy: str) -> Run:
 
 def find_run(client: MlflowClient, run_id: str) -> Run | None:
     """Find a run; None where the store knows none of this id, or it was deleted."""
+    run = look_up_run(client, run_id)
+    return run if run is not None and run.info.lifecycle_stage == "active" else None
+
+
+def look_up_run(client: MlflowClient, run_id: str) -> Run | None:
+    """Look a run up, a deleted one too; None where the store knows none of this id."""
     try:
-        run = client.get_run(run_id)
+        return client.get_run(run_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-    return run if run.info.lifecycle_stage == "active" else None
 
 
 def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:

@@ -7,7 +7,9 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,6 +219,28 @@ def test_a_run_is_tried_again_after_a_person_deleted_the_attempt_before(project,
     project.client().delete_run(outbox.delivery.run_id)
     train(context, result)
     assert project.run().info.status == "FINISHED"
+
+
+def test_a_run_that_its_store_does_not_know_for_now_is_waited_for(project, result, empty_store, capsys):
+    train(project.context(project.settings(), "seed=0", job_number=0), result)
+    [outbox] = find_outboxes(project.folder)
+    project.deliver()
+    outbox.note("tags", tags={"later": "yes"})
+    database, right, run_id = project.folder / "mlflow.db", project.folder / "right.db", outbox.delivery.run_id
+
+    def put(source, target):
+        """Replace a database that this process has open."""
+        with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+            one.backup(other)
+
+    put(database, right)
+    put(empty_store, database)
+    with pytest.raises(TrackingError, match=f"does not know the run {run_id} at all.*remove .*mlflow.json"):
+        main(["sync", str(project.folder)])
+    put(right, database)
+    main(["sync", str(project.folder)])
+    assert capsys.readouterr().out == "1 delivered.\n"
+    assert project.client().get_run(run_id).data.tags["later"] == "yes"
 
 
 def test_what_is_delivered_is_not_opened_again(project, result, monkeypatch):
