@@ -82,8 +82,8 @@ def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, fo
         if run_id is None:
             raise RegistryError(
                 "The run is not in MLflow, so its model cannot be registered.",
-                "python -m sentiment sync, where MLflow was away; else train it again with tracking=mlflow: the "
-                "command above does",
+                "python -m sentiment sync, where MLflow was away; where it was deleted there, remove mlflow.json in "
+                "its folder first; else train it again with tracking=mlflow: the command above does",
             )
         registration = register_champion(
             uri,

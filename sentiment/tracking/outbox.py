@@ -155,6 +155,15 @@ class Outbox:
                     if line.endswith(b"\n"):  # else its writer is at it
                         yield offset, {"kind": "damaged"}
 
+    def find_begin(self, key: str) -> int:
+        """Find the offset at which the first attempt at a run starts."""
+        begin = 0
+        for end, note in self._read(0):
+            if note["kind"] == "start" and note["key"] == key:
+                break
+            begin = end
+        return begin
+
     @property
     def is_copy(self) -> bool:
         """Whether the run that began last did so in another folder, of which this one is a copy."""

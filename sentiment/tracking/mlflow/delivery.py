@@ -34,7 +34,16 @@ from sentiment.tracking.mlflow.write import (
     write_params,
     write_tags,
 )
-from sentiment.tracking.outbox import DELIVERY_FILE, OUTBOX_FILE, Note, Outbox, find_outboxes, hash_file, write_uri
+from sentiment.tracking.outbox import (
+    DELIVERY_FILE,
+    OUTBOX_FILE,
+    Delivery,
+    Note,
+    Outbox,
+    find_outboxes,
+    hash_file,
+    write_uri,
+)
 from sentiment.tracking.result_file import PARENT_FILE
 
 log = logging.getLogger(__name__)
@@ -272,6 +281,10 @@ class OneDelivery:
             self._state = self._outbox.delivery
             waiting = self._outbox.read(self._state.offset)
             while waiting:
+                if self._is_gone(waiting[0][1]):
+                    # A new run is to have what the attempts before noted, and one that was restored what was left out.
+                    self._state = Delivery(self._outbox.find_begin(waiting[0][1]["key"]))
+                    waiting = self._outbox.read(self._state.offset)
                 count = count_alike(waiting)
                 self._later = waiting[count:]
                 self._deliver([note for _, note in waiting[:count]])
@@ -329,6 +342,14 @@ class OneDelivery:
         if self._state.key is None:
             return "start the sweep's command again"
         return f"remove {folder / DELIVERY_FILE}, then python -m sentiment sync {folder}"
+
+    def _is_gone(self, note: Note) -> bool:
+        """Return whether an attempt starts at a run that was delivered, but is not in its store any more."""
+        if note["kind"] != "start" or note["key"] != self._state.key:
+            return False
+        store, known = self._opening(note["uri"], note["experiment"], note["artifact_dir"]), self._state.run_id
+        with recording(store.uri):
+            return known is None or find_run(store.client, known) is None
 
     def _start(self, note: Note) -> None:
         """Create the run, or take it up again, and write what is known of it at its start."""

@@ -49,10 +49,10 @@ def context_of(project, server, job_number=None):
     return project.context(project.settings(f"tracking.uri={server.uri}"), "seed=0", job_number=job_number)
 
 
-def train(context, result, *, between=lambda epoch: None):
+def train(context, result, *, first=1, between=lambda epoch: None):
     with open_recorder(context) as recorder:
         recorder.saved(epoch=0.0)
-        for epoch in range(1, EPOCHS + 1):
+        for epoch in range(first, EPOCHS + 1):
             recorder.trained({"train/loss": 1 / epoch}, step=epoch, epoch=float(epoch))
             recorder.validated({"val/accuracy": epoch / 10}, step=epoch, epoch=float(epoch))
             between(epoch)
@@ -209,16 +209,28 @@ def test_a_deleted_run_is_delivered_whole_where_a_person_asks_for_it(project, re
     assert [point["step"] for point in read_record(project.uri, run.info.run_id).history] == list(range(1, EPOCHS + 1))
 
 
-def test_a_run_is_tried_again_after_a_person_deleted_the_attempt_before(project, result):
+@pytest.mark.parametrize("becomes", ["left out", "not asked for", "restored"])
+def test_a_further_attempt_at_a_deleted_run_has_the_history_of_the_attempts_before(project, result, becomes):
     context = project.context(project.settings(), "seed=0", job_number=0)
     with pytest.raises(KeyboardInterrupt):
-        train(context, result, between=lambda epoch: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(context, result, between=lambda epoch: (_ for _ in ()).throw(KeyboardInterrupt) if epoch == 4 else None)
     outbox = Outbox(project.output_dir(0))
     project.deliver()
-    outbox.note("tags", tags={"later": "yes"})
-    project.client().delete_run(outbox.delivery.run_id)
-    train(context, result)
-    assert project.run().info.status == "FINISHED"
+    deleted = outbox.delivery.run_id
+    project.client().delete_run(deleted)
+    if becomes != "not asked for":
+        outbox.note("tags", tags={"later": "yes"})
+        project.deliver()
+    if becomes == "restored":
+        project.client().restore_run(deleted)
+    train(context, result, first=5)
+    run = project.run()
+    assert (run.info.run_id == deleted) is (becomes == "restored")
+    assert (run.info.status, run.data.tags.get("later")) == (
+        "FINISHED",
+        None if becomes == "not asked for" else "yes",
+    )
+    assert [point["step"] for point in read_record(project.uri, run.info.run_id).history] == list(range(1, EPOCHS + 1))
 
 
 def test_a_run_that_its_store_does_not_know_for_now_is_waited_for(project, result, empty_store, capsys):
