@@ -135,14 +135,14 @@ class Lessons:
 
     Attributes:
         fingerprint: Of their weights, how they read, and the reviews that they answered for the run.
-        learned: Hashes of reviews that they were trained on, selected by or learned words from; None: nobody knows all
-            of them.
+        learned: Hashes of reviews that they were trained on, selected by or learned words from; `UNTOLD` among them:
+            and others.
         trained: The same of those that they were trained on.
     """
 
     fingerprint: str
-    learned: npt.NDArray[np.uint64] | None
-    trained: npt.NDArray[np.uint64] | None
+    learned: npt.NDArray[np.uint64]
+    trained: npt.NDArray[np.uint64]
 
 
 def prepare_corpus(

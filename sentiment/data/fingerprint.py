@@ -13,6 +13,9 @@ import numpy.typing as npt
 BLOCK_BYTES = 1 << 20
 HASH_BYTES = 8
 
+UNTOLD = np.zeros(1, dtype=np.uint64)
+"""Among the hashes of the reviews that a model has seen: it has seen others, too, which nobody can tell."""
+
 
 def hash_contents(named_files: Iterable[tuple[str, str | Path]]) -> str:
     """Return the SHA-256 of names and contents of files, in the order given; names stay when the folder moves."""

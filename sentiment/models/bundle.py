@@ -12,7 +12,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,7 @@ from sentiment.config.option import OPTIONS, Option, find_option
 from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Cut, Item, LengthBatches, collate
 from sentiment.data.files.records import SURROGATE
-from sentiment.data.fingerprint import hash_reviews
+from sentiment.data.fingerprint import UNTOLD, hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer
 from sentiment.errors import DataError, ModelFileError
 from sentiment.json_file import digest_json
@@ -45,7 +45,7 @@ SETTINGS_FILE = "settings.json"
 TOKENIZER_FILE = "tokenizer.json"
 LEARNED_FILE, TRAINED_FILE = "learned.bin", "trained.bin"
 """The reviews that the model was trained on, selected by or learned words from, and those of them that it was trained
-on: of each the hash of its token ids, 8 bytes, ascending."""
+on: of each the hash of its token ids, 8 bytes, ascending; `UNTOLD` among them: and others."""
 
 CODE = "extension"
 """Stands among the checksums for the code of the extension that the network is of; earlier bundles lack it."""
@@ -114,8 +114,8 @@ def save_bundle(
     tokenizer_json: str,
     class_names: Sequence[str],
     cut: Cut,
-    learned: npt.NDArray[np.uint64] | None = None,
-    trained: npt.NDArray[np.uint64] | None = None,
+    learned: npt.NDArray[np.uint64] = UNTOLD,
+    trained: npt.NDArray[np.uint64] = UNTOLD,
 ) -> Path:
     """Write a bundle, replacing an older one, and return its folder, whose parents are made.
 
@@ -139,8 +139,7 @@ def save_bundle(
     weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
     contents = {WEIGHTS_FILE: safetensors.torch.save(weights), TOKENIZER_FILE: tokenizer_json.encode()}
     for name, known in ((LEARNED_FILE, learned), (TRAINED_FILE, trained)):
-        if known is not None:
-            contents[name] = np.unique(known).astype("<u8").tobytes()
+        contents[name] = np.unique(known).astype("<u8").tobytes()
     description = _Settings(
         format="sentiment-model",
         version=FORMAT_VERSION,
@@ -183,8 +182,8 @@ class Predictor:
         tokenizer: The tokenizer that it was trained with.
         class_names: K class names in index order.
         cut: Which tokens of a review the network sees.
-        learned: `hash_reviews` of those that it was trained on, selected by or learned words from; None: nobody knows
-            them. Bundles of earlier versions lack those that gave words alone.
+        learned: `hash_reviews` of those that it was trained on, selected by or learned words from; `UNTOLD` among them:
+            and others. Bundles of earlier versions lack those that gave words alone.
         trained: The same of those that it was trained on.
     """
 
@@ -192,8 +191,8 @@ class Predictor:
     tokenizer: ReviewTokenizer
     class_names: tuple[str, ...]
     cut: Cut
-    learned: npt.NDArray[np.uint64] | None = None
-    trained: npt.NDArray[np.uint64] | None = None
+    learned: npt.NDArray[np.uint64] = field(default_factory=lambda: UNTOLD)
+    trained: npt.NDArray[np.uint64] = field(default_factory=lambda: UNTOLD)
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -212,7 +211,7 @@ class Predictor:
             tokenizer = load_tokenizer(contents[TOKENIZER_FILE].decode())
             weights = safetensors.torch.load(contents[WEIGHTS_FILE])
             learned, trained = (
-                np.frombuffer(contents[name], dtype="<u8") if name in contents else None
+                np.frombuffer(contents[name], dtype="<u8") if name in contents else UNTOLD
                 for name in (LEARNED_FILE, TRAINED_FILE)
             )
             build = partial(
@@ -233,10 +232,8 @@ class Predictor:
         cut = Cut(settings.max_tokens, settings.keep, settings.head_fraction)
         return cls(network.to(device), tokenizer, settings.class_names, cut, learned, trained)
 
-    def find_learned(self, texts: Sequence[str]) -> npt.NDArray[np.bool_] | None:
-        """Tell of each of N texts whether it is among `learned`, as the model reads it; None: unknown."""
-        if self.learned is None:
-            return None
+    def find_learned(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Tell of each of N texts whether it is among `learned`, as the model reads it."""
         return np.isin(hash_reviews(self.tokenizer.encode(texts)), self.learned)
 
     def predict(self, texts: Sequence[str], batch_size: int = 64) -> Predictions:

@@ -317,12 +317,9 @@ def save_run_bundle(
     own_trained = corpus.train.hashes
     words_from = [] if corpus.words_from is None else [corpus.words_from]
     own_learned = np.concatenate([own_trained, corpus.validation.hashes, *words_from])
-    # All are by the same tokenizer, and so of the same kind; where one of them does not know them, nobody does.
+    # All are by the same tokenizer, and so of the same kind.
     seen = [(one.learned, one.trained) for one in (start, corpus.lessons) if one is not None]
-    learned, trained = (
-        None if any(before is None for before in earlier) else np.concatenate([own, *earlier])
-        for own, *earlier in zip((own_learned, own_trained), *seen, strict=True)
-    )
+    learned, trained = map(np.concatenate, zip((own_learned, own_trained), *seen, strict=True))
     return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, cut, learned, trained)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sentiment.data.corpus import Corpus
+from sentiment.data.fingerprint import UNTOLD
 from sentiment.errors import ModelFileError
 from sentiment.models.bundle import Predictor
 from sentiment.models.naive_bayes import NaiveBayesFeatures
@@ -77,9 +78,8 @@ def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str
     measured = [("validation", corpus.validation, start.trained, "training")]
     measured += [("test", corpus.test, start.learned, "training, validation or pretraining")] if is_tested else []
     for name, split, seen, how in measured:
-        if seen is None:
-            told.append(f"Its bundle does not tell what it learned from: {name} reviews may be among it.")
-            continue
+        if UNTOLD in seen:
+            told.append(f"Its bundle does not tell all that it learned from: {name} reviews may be among it.")
         known = int((np.isin(split.hashes, seen) & ~np.isin(split.hashes, own)).sum())
         if known:
             told.append(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from sentiment.config.schema import Settings
 from sentiment.data.build import build_corpus, build_unlabelled
 from sentiment.data.cache import Entry, open_entry
 from sentiment.data.corpus import Corpus, EncodedSplit, Lessons, digest
+from sentiment.data.fingerprint import UNTOLD
 from sentiment.errors import DataError, ModelFileError
 from sentiment.format import format_count, format_percent
 from sentiment.models.bundle import Predictor
@@ -126,7 +127,7 @@ def ask_teachers(
     answered = sorted(digest(teacher.identify(count)) for teacher in asked)
     taught = {"answers": answered, "reviews": _hash(own.unlabelled.hashes[rows])}
     seen = [teacher.look_back(own) for teacher in asked]
-    return Answered(reviews, Lessons(digest(taught), *(_unite(parts) for parts in zip(*seen, strict=True))))
+    return Answered(reviews, Lessons(digest(taught), *map(np.concatenate, zip(*seen, strict=True))))
 
 
 @dataclass(frozen=True)
@@ -207,31 +208,25 @@ class _Teacher:
         order = [model.class_names.index(name) for name in class_names]
         return entry.arrays["answers"]["probabilities"][:, order]
 
-    def look_back(self, own: _Reviews) -> tuple[Hashes | None, Hashes | None]:
+    def look_back(self, own: _Reviews) -> tuple[Hashes, Hashes]:
         """Return what the teacher has learned from and was trained on (see `Lessons`), by the run's own tokenizer.
 
         By another tokenizer, reviews can be told only where they are the run's, too.
         """
-        seen = self.model.learned, self.model.trained
         if self.reviews is own:
-            return seen
+            return self.model.learned, self.model.trained
         theirs, ours = (
             np.concatenate([reviews.labelled_hashes, reviews.unlabelled.hashes]) for reviews in (self.reviews, own)
         )
         learned, trained = (
-            ours[np.isin(theirs, hashes)] if hashes is not None and np.isin(hashes, theirs).all() else None
-            for hashes in seen
+            np.concatenate([ours[np.isin(theirs, seen)], *([] if np.isin(seen, theirs).all() else [UNTOLD])])
+            for seen in (self.model.learned, self.model.trained)
         )
         return learned, trained
 
 
 def _hash(hashes: Hashes) -> str:
     return hashlib.sha256(hashes.tobytes()).hexdigest()
-
-
-def _unite(parts: Sequence[Hashes | None]) -> Hashes | None:
-    known = [part for part in parts if part is not None]
-    return np.unique(np.concatenate(known)) if len(known) == len(parts) else None
 
 
 def _describe(targets: npt.NDArray[np.float32], class_names: tuple[str, ...], teachers: int, left_out: int) -> str:

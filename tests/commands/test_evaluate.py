@@ -17,7 +17,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
-from sentiment.data.fingerprint import hash_reviews
+from sentiment.data.fingerprint import UNTOLD, hash_reviews
 from sentiment.data.labelled import LabelledReviews
 from sentiment.errors import DataError, SentimentError
 from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor
@@ -138,6 +138,11 @@ def test_reviews_that_the_model_learned_from_one_and_all_are_no_measure(train, c
     predictor.learned = hash_reviews(predictor.tokenizer.encode(texts[:3]))
     found = evaluate_reviews(predictor, reviews, "", explain=False)
     assert (found.reviews.texts, found.learned, found.left_out) == (texts[3:], 0, 3)
+    assert not found.notes[1:], "all of them are told"
+    predictor.learned = np.append(predictor.learned, UNTOLD)
+    found = evaluate_reviews(predictor, reviews, "", explain=False)
+    assert (found.reviews.texts, found.learned, found.left_out) == (texts[3:], None, 3), "what is known is left out"
+    assert "whether the model has learned from more is unknown" in found.notes[1]
     assert {wrong.position for wrong in found.errors.tables.wrong_reviews} <= {3}, "as the file numbers it"
 
 
@@ -148,12 +153,13 @@ def test_what_an_earlier_bundle_does_not_tell_is_said_to_be_unknown(train, call)
     for name in (LEARNED_FILE, SETTINGS_FILE):
         del settings["sha256"][name]
     (bundle / SETTINGS_FILE).write_text(json.dumps(settings))
-    assert "whether the model has learned from some is unknown" in call(bundle, "data.split_seed=1")
+    assert "whether the model has learned from more is unknown" in call(bundle, "data.split_seed=1")
 
 
 def test_what_the_model_learned_from_that_a_run_starts_from_counts_too(train):
     first = Predictor.load(train())
     first.learned = first.learned[:1] + 1  # of a review that is no more among those of the run
     assert first.learned[0] in Predictor.load(train(first)).learned
-    first.learned = None
-    assert Predictor.load(train(first)).learned is None
+    assert UNTOLD not in Predictor.load(train(first)).learned
+    first.learned = UNTOLD
+    assert UNTOLD in Predictor.load(train(first)).learned

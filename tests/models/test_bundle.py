@@ -15,7 +15,7 @@ from torch import nn
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import RNNSettings, TransformerSettings
 from sentiment.data.batching import Cut
-from sentiment.data.fingerprint import hash_reviews
+from sentiment.data.fingerprint import UNTOLD, hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer
 from sentiment.errors import DataError, ModelFileError
 from sentiment.models.attribution import attribute
@@ -24,6 +24,7 @@ from sentiment.models.bundle import (
     LEARNED_FILE,
     SETTINGS_FILE,
     TOKENIZER_FILE,
+    TRAINED_FILE,
     WEIGHTS_FILE,
     Predictor,
     _hash_settings,
@@ -79,8 +80,9 @@ def bundle(save: Callable[..., None], tmp_path: Path) -> Path:
     return tmp_path / "runs" / "bundle"
 
 
-def test_a_bundle_is_three_files_and_nothing_else(bundle: Path) -> None:
-    assert sorted(path.name for path in bundle.iterdir()) == [SETTINGS_FILE, TOKENIZER_FILE, WEIGHTS_FILE]
+def test_a_bundle_is_five_files_and_nothing_else(bundle: Path) -> None:
+    files = {SETTINGS_FILE, TOKENIZER_FILE, WEIGHTS_FILE, LEARNED_FILE, TRAINED_FILE}
+    assert {path.name for path in bundle.iterdir()} == files
     assert list(bundle.parent.iterdir()) == [bundle]
     assert json.loads((bundle / SETTINGS_FILE).read_text())["version"] == 1
 
@@ -109,12 +111,13 @@ def test_a_bundle_knows_the_reviews_that_its_model_learned_from(
     other = Predictor.load(bundle.with_name("other"))
     found = other.find_learned([TEXTS[0], TEXTS[2], "fine fine fine", "  A FINE film"])
     assert found.tolist() == [True, True, False, True]
-    assert Predictor.load(bundle).find_learned(TEXTS) is None
+    bare = Predictor.load(bundle)
+    assert (bare.find_learned(TEXTS).any(), bare.learned.tolist()) == (False, UNTOLD.tolist())
     hashes = hash_reviews(tokenizer.encode(TEXTS[:4]))
     save(bundle.with_name("third"), learned=hashes, trained=hashes[1:2])
     third = Predictor.load(bundle.with_name("third"))
     assert (third.trained.tolist(), set(third.learned)) == (hashes[1:2].tolist(), set(hashes))
-    assert other.trained is None
+    assert other.trained.tolist() == UNTOLD.tolist()
     (bundle.with_name("other") / LEARNED_FILE).write_bytes(b"")
     with pytest.raises(ModelFileError, match="damaged"):
         Predictor.load(bundle.with_name("other"))

@@ -15,6 +15,7 @@ from sentiment.config.identity import identify
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Lessons
+from sentiment.data.fingerprint import UNTOLD
 from sentiment.data.tokenizer import load_tokenizer
 from sentiment.errors import ModelFileError, RunPaused, RunPruned
 from sentiment.models.bundle import Predictor
@@ -477,7 +478,7 @@ def test_only_a_run_that_started_from_the_same_weights_goes_on(
 
     def start_from(seed):
         if kind == "teachers":
-            return {"corpus": replace(small_corpus, lessons=Lessons(f"teacher {seed}", None, None))}
+            return {"corpus": replace(small_corpus, lessons=Lessons(f"teacher {seed}", UNTOLD, UNTOLD))}
         torch.manual_seed(seed)
         network = build_module(settings, small_corpus).network
         cut = Cut.of(settings.data)

@@ -11,7 +11,7 @@ from torch import nn
 
 from sentiment.data.batching import Item
 from sentiment.data.corpus import EncodedSplit
-from sentiment.data.fingerprint import hash_reviews
+from sentiment.data.fingerprint import UNTOLD, hash_reviews
 from sentiment.errors import ModelFileError
 from sentiment.models.transformer import TextClassificationTransformer
 from sentiment.training.naive_bayes import learn_ratios
@@ -135,5 +135,5 @@ def test_a_run_tells_of_reviews_that_its_start_has_learned(trained, learned, tol
     assert len(untested) == sum("validation reviews" in one for one in told)
     known = SimpleNamespace(train=encode_split(*reviews), validation=validation, test=test)
     assert find_known(start, known, is_tested=True) == [], "the run has them among its own training reviews"
-    unknown = find_known(SimpleNamespace(trained=None, learned=None), corpus, is_tested=True)
+    unknown = find_known(SimpleNamespace(trained=UNTOLD, learned=UNTOLD), corpus, is_tested=True)
     assert ["does not tell" in one for one in unknown] == [True, True]

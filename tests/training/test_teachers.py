@@ -12,11 +12,11 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 from sentiment import once
 from sentiment.data.batching import Cut, collate
 from sentiment.data.build import build_corpus, build_unlabelled
-from sentiment.data.fingerprint import hash_reviews
+from sentiment.data.fingerprint import UNTOLD, hash_reviews
 from sentiment.errors import DataError, ModelFileError, OutOfMemoryError
 from sentiment.models.bundle import Predictor
 from sentiment.training.debugging import limit_corpus
-from sentiment.training.run import build_data, build_module, train_and_test
+from sentiment.training.run import build_data, build_module, save_run_bundle, train_and_test
 from sentiment.training.teachers import ask_teachers
 
 UNLABELLED = ("data.train_size=60", "data.test_size=40", "data.unlabelled_size=50")
@@ -161,9 +161,9 @@ def test_what_a_teacher_has_seen_its_student_has_seen(settings, corpus, make_tea
     assert set(student.trained) == {*own, *tested[:5]}
     assert set(student.learned) == {*own, *hash_reviews(corpus.validation), *tested[:7]}
     ask(settings, corpus, make_teacher(corpus))
-    assert "teacher 0: Its bundle does not tell what it learned from" in caplog.text
-    unknown = ask(settings, corpus, teacher, make_teacher(corpus, 1)).lessons
-    assert (unknown.learned, unknown.trained) == (None, None)
+    assert "teacher 0: Its bundle does not tell all that it learned from" in caplog.text
+    lessons = ask(settings, corpus, teacher, make_teacher(corpus, 1)).lessons
+    assert (set(lessons.learned), set(lessons.trained)) == ({*tested[:7], *UNTOLD}, {*tested[:5], *UNTOLD})
 
 
 def test_what_a_run_is_taught_is_known_by_its_teachers_and_the_reviews_that_they_answer(
@@ -202,7 +202,14 @@ def test_a_teacher_with_another_tokenizer_reads_the_same_reviews(
     expected = [*hash_reviews(corpus.train)[:4], *hash_reviews(corpus.validation)[:2], *hash_reviews(unlabelled)[:3]]
     assert set(answered.lessons.learned) == set(expected)
     foreign = np.array([1], dtype=np.uint64)  # of a review that is not here, and cannot be told by this tokenizer
-    assert ask(settings, corpus, replace(teacher, learned=np.append(seen, foreign))).lessons.learned is None
+    taught = ask(settings, corpus, replace(teacher, learned=np.append(seen, foreign)))
+    assert set(taught.lessons.learned) == {*expected, *UNTOLD}
+    network = build_module(settings, corpus).network
+    save_run_bundle(tmp_path / "model", settings, taught.add_to(corpus), network, teacher.cut)
+    student = Predictor.load(tmp_path / "model")
+    own = {*hash_reviews(corpus.train), *hash_reviews(corpus.validation), *hash_reviews(unlabelled)}
+    assert set(student.learned) == {*own, *UNTOLD}, "its own reviews are known all the same"
+    assert UNTOLD not in student.trained
 
 
 def test_a_trial_run_has_few_reviews_answered(small_settings, corpus, make_teacher, tmp_path):

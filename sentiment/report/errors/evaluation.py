@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
+from sentiment.data.fingerprint import UNTOLD
 from sentiment.data.labelled import LabelledReviews
 from sentiment.errors import DataError
 from sentiment.format import format_metric
@@ -46,7 +47,7 @@ class Evaluation:
         metrics: The metrics of a run's test, by name without split.
         errors: Where it is wrong.
         reviews: Those that were measured.
-        learned: How many of them the model has learned from (`Predictor.learned`); None: its bundle does not tell.
+        learned: How many of them the model has learned from (`Predictor.learned`); None: its bundle does not tell all.
         left_out: How many others were left out because it has learned from them.
         notes: What a reader of the figures has to know of the reviews, also on those two.
     """
@@ -82,8 +83,8 @@ def evaluate(
         DataError: It has learned from all of them, and those are left out.
     """
     known = predictor.find_learned(reviews.texts)
-    learned, left_out = None if known is None else int(known.sum()), 0
-    if known is not None and learned and not with_learned:
+    learned, left_out = int(known.sum()), 0
+    if learned and not with_learned:
         reviews, learned, left_out = reviews.take(~known), 0, learned
         if not reviews.texts:
             raise DataError(
@@ -92,19 +93,21 @@ def evaluate(
                 "measures these all the same",
             )
     probabilities = predictor.predict(reviews.texts).probabilities
-    classes, notes = predictor.class_names, _list_notes(reviews, learned, left_out)
+    classes, is_told = predictor.class_names, UNTOLD not in predictor.learned
+    notes = _list_notes(reviews, learned, left_out, is_told=is_told)
     source = "; ".join(["made now", *notes])
     errors = find_errors(predictor, reviews, probabilities, classes, shown, name, "given", source, explain=explain)
-    return Evaluation(bootstrap(reviews.labels, probabilities), errors, reviews, learned, left_out, notes)
+    found = bootstrap(reviews.labels, probabilities)
+    return Evaluation(found, errors, reviews, learned if is_told else None, left_out, notes)
 
 
-def _list_notes(reviews: LabelledReviews, learned: int | None, left_out: int) -> list[str]:
+def _list_notes(reviews: LabelledReviews, learned: int, left_out: int, *, is_told: bool) -> list[str]:
     """Say which reviews were left out, and which the model knows from its training."""
     notes = {
         f"{reviews.left_out:,} others were left out by --label": reviews.left_out,
         f"{left_out:,} others {STOOD} and were left out": left_out,
-        f"{learned or 0:,} {STOOD}, so that the figures flatter it": learned,
-        "whether the model has learned from some is unknown, as its bundle is of an earlier version": learned is None,
+        f"{learned:,} {STOOD}, so that the figures flatter it": learned,
+        "whether the model has learned from more is unknown, as its bundle does not tell all of them": not is_told,
     }
     return [note for note, holds in notes.items() if holds]
 
