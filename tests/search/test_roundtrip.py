@@ -27,7 +27,7 @@ gone: 1
 words = st.sampled_from(
     ["sgd", "'a, b'", '"c=d"', r"e\,f", r"g\ h", "i j", "'1'", "'a$b'", "a/b", "x:y", "''", "'true'", "'1e-3'"]
 )
-scalars = st.integers(-99, 99).map(str) | st.sampled_from(["true", "null", "0.5", "1e-3", "-2.0"]) | words
+scalars = st.integers(-99, 99).map(str) | st.sampled_from(["true", "null", "0.5", "1e-3", "-2.5"]) | words
 composites = st.sampled_from(["[1,2]", "[]", "{k:v}", "[a,[b]]", "{k:{l:1}}"])
 
 
