@@ -78,7 +78,7 @@ def find_groups(
     if len(found) == 1:
         if len(found[0]) == 1:
             raise SentimentError(
-                f"{arguments[0]} is a single run, and there is nothing to compare it with.",
+                f"{arguments[0]} stands for a single run, and there is nothing to compare it with.",
                 "name a second one, or a sweep",
             )
         groups = split_runs(found[0], by or "model")

@@ -95,6 +95,13 @@ def test_where_there_is_no_sweep_the_remedy_is_to_start_one(tmp_path):
             find()
 
 
+def test_a_job_is_no_sweep_in_which_it_would_be_the_best(multirun_dir):
+    for command in (["report"], ["best", "--no-register"], ["stop"]):
+        with pytest.raises(SentimentError, match=rf"later/0 is job 0 of a sweep.*\n  -> .*{multirun_dir}/later;"):
+            main([*command, "later/0"])
+    assert not (multirun_dir / "later/0/report").exists()
+
+
 @pytest.mark.usefixtures("multirun_dir")
 def test_a_folder_without_runs_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()

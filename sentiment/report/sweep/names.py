@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.alive import ALIVE_FILE, is_alive
 from sentiment.tracking.outbox import Outbox
-from sentiment.tracking.result_file import RUN_ID
+from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, read_result
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +63,11 @@ def find_sweep(name: str, multirun_dir: Path) -> Path:
     """Find the folder of a sweep by its path, by its name under multirun/, or by the id of its MLflow parent run.
 
     Raises:
-        SentimentError: There is none; the message names those that are called alike.
+        SentimentError: There is none; the message names those that are called alike. Or it is the folder of a job.
     """
     folder = _find_folder(name, multirun_dir)
     if folder is not None:
+        _refuse_job(name, folder)
         return folder
     known = list_sweeps(multirun_dir)
     near = difflib.get_close_matches(name, known, n=MOST_NAMES, cutoff=0.6)
@@ -87,6 +89,20 @@ def _find_folder(name: str, multirun_dir: Path) -> Path | None:
         if folder.is_dir():
             return folder.resolve()
     return stored_runs.find_sweep_folder(name, multirun_dir) if RUN_ID.fullmatch(name) else None
+
+
+def _refuse_job(name: str, folder: Path) -> None:
+    """Refuse the folder of a job, which would be the best one of a sweep of itself.
+
+    Raises:
+        SentimentError: It is one, or its record is damaged.
+    """
+    file = folder / RESULT_FILE
+    if file.is_file() and (number := read_result(file).job_number) is not None:
+        raise SentimentError(
+            f"{name} is job {number} of a sweep, and a whole sweep is needed.",
+            f"name the sweep: {shlex.quote(str(folder.parent))}; another trial than the best: best SWEEP --rank N",
+        )
 
 
 def find_latest(multirun_dir: Path) -> Path:
