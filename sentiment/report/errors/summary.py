@@ -53,7 +53,7 @@ def say_calibration(tables: ErrorTables) -> str:
     confidence = math.fsum(part.confidence * part.share.reviews for part in bins) / tables.overall.reviews
     overall = tables.overall
     relation = (
-        "about as sure as it is right"
+        "not shown to be surer or less sure than it is right"
         if overall.low <= confidence <= overall.high
         else "surer than it is right"
         if confidence > overall.accuracy

@@ -16,7 +16,7 @@ from sentiment.report.errors.analysis import Explanation, RunErrors
 from sentiment.report.errors.attention import view_attention
 from sentiment.report.errors.charts import make_charts
 from sentiment.report.errors.page import render_page, write_report
-from sentiment.report.errors.summary import make_tables, summarize
+from sentiment.report.errors.summary import make_tables, say_calibration, summarize
 from sentiment.report.errors.tables import LabelledPredictions, tabulate_errors
 
 HOSTILE = "not </script><script>alert(1)</script> <img src=http://evil.example/x> but good"
@@ -136,6 +136,15 @@ def test_a_model_without_a_worst_part_is_not_given_one():
     assert "is shown to be worse than the rest" in sentences[-1]
     assert sentences[-1].startswith("None of the")
     assert "not shown to be harder" in sentences[2]
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_of_one_review_no_calibration_is_claimed(right):
+    probabilities = np.array([[0.45, 0.55]], dtype=np.float32)
+    reviews = LabelledPredictions(["good"], np.array([right]), probabilities, np.ones(1, int), ("a", "b"))
+    assert "the model is not shown to be surer or less sure than it is right" in say_calibration(
+        tabulate_errors(reviews)
+    )
 
 
 def test_files_are_the_tables_of_the_page(tmp_path):
