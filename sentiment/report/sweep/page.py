@@ -150,17 +150,18 @@ def write_headline(table: SweepTable) -> str:
 
 
 def count_trials(table: SweepTable) -> str:
-    """Count the trials by state, as in ``60 trials: 41 complete, 17 pruned, 2 failed, in 1 h 12 min.``."""
+    """Count the trials by state, as in ``60 trials: 60 complete; 1 h 12 min from the first start to the last end.``."""
     if not table.rows:
         return "There are no trials yet."
     total = format_count(len(table.rows), "trial")
     counts = ", ".join(f"{count:,} {state}" for state, count in table.count_states().items())
     seconds = measure_seconds(table)
-    return f"{total}: {counts}{'' if seconds is None else f', in {format_duration(seconds)}'}."
+    span = "" if seconds is None else f"; {format_duration(seconds)} from the first start to the last end"
+    return f"{total}: {counts}{span}."
 
 
 def measure_seconds(table: SweepTable) -> float | None:
-    """Return the wall time from the first start to the last end; None where no trial has ended."""
+    """Return the time from the first start to the last end, pauses included; None where no trial has ended."""
     starts = [row.started_seconds for row in table.rows if row.started_seconds is not None]
     ends = [row.ended_seconds for row in table.rows if row.ended_seconds is not None]
     return max(ends) - min(starts) if starts and ends else None
