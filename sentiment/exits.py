@@ -14,6 +14,7 @@ import os
 import signal
 import stat
 import sys
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TextIO
 
@@ -44,6 +45,10 @@ def install_exits(*, outlives_reader: bool = True) -> None:
     Args:
         outlives_reader: Work on where nobody reads standard output any more, instead of raising `BrokenPipeError`.
     """
+    # What the process was started without (>&-): no other file gets its number, and the workers have it.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
     if outlives_reader and sys.stdout is sys.__stdout__:
         sys.stdout = _reopen(sys.stdout)
     if sys.stderr is sys.__stderr__:
@@ -56,7 +61,9 @@ def install_exits(*, outlives_reader: bool = True) -> None:
 
 
 def _reopen(stream: TextIO | None) -> Any:
-    """Return a stream of the process as an `_Output`; None where the process was started without it."""
+    """Return a stream of the process as an `_Output`; one to nowhere where the process was started without it."""
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     stream.flush()

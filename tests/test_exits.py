@@ -78,3 +78,16 @@ def test_a_reader_that_leaves_changes_neither_the_work_nor_the_exit_code(tmp_pat
 def test_what_is_read_is_as_it_was_printed(tmp_path):
     done = subprocess.run([sys.executable, "-c", PRINTS, str(tmp_path / "file"), "0"], capture_output=True, timeout=60)
     assert done.stdout.decode() == ("Ü" * 100_000 + "\na table\na word\n") * 3 + "a word\nleft in the buffer\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_what_is_printed_to_a_closed_stream_goes_nowhere_else(tmp_path, closed):
+    code = (
+        "import subprocess, sys; from sentiment.exits import install_exits; install_exits(); "
+        "sys.stdout.isatty(); sys.stderr.isatty(); print('out'); print('error', file=sys.stderr); "
+        "subprocess.run([sys.executable, '-c', 'import sys; sys.stdout.fileno(); sys.stderr.fileno()'], check=True)"
+    )
+    command = ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=True, text=True)
+    assert done.stdout == ("" if closed.startswith(">") else "out\n")
+    assert done.stderr == ("error\n" if closed == ">&-" else "")

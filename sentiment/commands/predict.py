@@ -91,12 +91,16 @@ def run(options: argparse.Namespace) -> None:
         )
     if not options.file:
         refuse_unread(options, ("text_column", "read"), "they say how --file is read: give it, or leave them out")
+    if sys.stdin is None and not options.texts and not options.file:
+        raise SentimentError("There are no texts: standard input is closed.", "give texts, or --file FILE")
+    if sys.stdout is None and not options.output:
+        raise SentimentError("Standard output is closed, and nothing would be written.", "give --output FILE")
     predictor, description = _load(options)
     print(f"Model: {description}", file=sys.stderr)
     try:
         with open_writer(form, options.output, predictor.class_names) as writer:
             throughput = _predict_all(options, predictor, writer)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:
         # Nobody reads on. What is left in the buffer has nowhere to go, so that Python must not try at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

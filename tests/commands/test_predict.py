@@ -319,6 +319,22 @@ def test_what_cannot_be_done_is_said_with_the_remedy(predict, arguments, kind, t
         predict(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("stream", "arguments", "told"),
+    [("stdin", (), r"standard input is closed.*\n  -> .*--file"), ("stdout", ("a",), r"(?i)closed.*\n  -> .*--output")],
+)
+def test_a_stream_that_is_closed_is_told(predict, monkeypatch, stream, arguments, told):
+    monkeypatch.setattr(sys, stream, None)
+    with pytest.raises(SentimentError, match=told):
+        predict(*arguments)
+
+
+def test_without_standard_output_a_file_is_written(predict, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    predict("--output", str(tmp_path / "out.csv"), "a")
+    assert (tmp_path / "out.csv").exists()
+
+
 def test_a_checkpoint_without_its_run_or_tokenizer_says_so(predict, multirun, tmp_path):
     with pytest.raises(ModelFileError, match="tokenizer is not there yet"):
         predict("--model", str(multirun / "sweep/1/checkpoints/best.ckpt"), "a")
