@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
+from sentiment.commands.arguments import join_labels
 from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
 from sentiment.process import prepare_process
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments and (name := RENAMED.get(arguments[0])):
         again = " ".join(["python -m sentiment", name, *arguments[1:]])
         raise SentimentError(f"The command {arguments[0]} is called {name} now.", again)
-    options = build_parser().parse_args(arguments)
+    options = build_parser().parse_args(join_labels(arguments))
     options.run(options)
 
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from sentiment.__main__ import build_parser, main
+from sentiment.commands.arguments import join_labels
 from sentiment.errors import SentimentError
 
 
@@ -42,6 +43,14 @@ def test_a_label_alone_does_not_leave_its_reviews_out(capsys):
             build_parser().parse_args(["evaluate", "--file", "x", "--label", label])
         assert f"{label!r} is not LABEL=CLASS" in capsys.readouterr().err
     assert build_parser().parse_args(["evaluate", "--file", "x", "--label", "pos="]).label == {"pos": ""}
+
+
+def test_a_label_may_begin_with_a_dash():
+    command = ["evaluate", "--file", "x", "--label"]
+    options = build_parser().parse_args(join_labels([*command, "-1=bad", "--label=1=good", "--no-log"]))
+    assert options.label == {"-1": "bad", "1": "good"}
+    assert join_labels([*command, "--text-column=review"])[-2:] == ["--label", "--text-column=review"]
+    assert join_labels(["predict", "--", "--label", "-1=bad"])[2:] == ["--label", "-1=bad"]
 
 
 @pytest.mark.parametrize(
