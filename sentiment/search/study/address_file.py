@@ -10,6 +10,7 @@ import copy
 import glob
 import logging
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 
+from sentiment.composing import write_override
 from sentiment.errors import explaining
 from sentiment.format import mask_passwords
 from sentiment.json_file import read_dataclass, write_json
@@ -90,11 +92,14 @@ def require_own_folder(study_dir: Path, study_name: str | None, storage_url: str
     if known is None:
         return
     if known.study_name != study_name:
+        # Both: the folder's name follows from the study's in every search here, and is another where it was renamed.
+        there = [write_override("hydra.sweeper.study_name", known.study_name)]
+        there.append(write_override("hydra.sweep.dir", str(study_dir)))
         raise StorageError(
             f"{study_dir} holds the study {known.study_name!r}, and this one is {study_name or 'to get a new name'}: "
             "their jobs would overwrite each other's files.",
             "give it a folder of its own with hydra.sweep.dir=FOLDER, or go on with the one that is there: "
-            f"hydra.sweeper.study_name={known.study_name}",
+            f"{shlex.join(there)}",
         )
     then, now = (read_address(url, study_dir) for url in (known.storage, storage_url))
     is_gone = then.path is not None and not then.path.exists()

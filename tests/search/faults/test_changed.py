@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 
 import pytest
@@ -66,3 +67,18 @@ def test_a_folder_holds_one_study(study):
     assert "hydra.sweep.dir=FOLDER" in output
     assert "Traceback" not in output
     assert [number for number, _ in study.starts] == [0]
+
+
+def test_a_study_in_a_renamed_folder_goes_on_as_it_is_told_to(study):
+    """Where the folder's name follows from the study's, as in every search here."""
+    named = f"hydra.sweep.dir={study.folder}/${{hydra.sweeper.study_name}}"
+    assert study.run(named, "hydra.sweeper.study_name=study", n_trials=1)[0] == 0
+    renamed = (study.folder / "study").rename(study.folder / "new name")
+    code, output = study.run(named, "hydra.sweeper.study_name=new name", n_trials=2)
+    assert code == 1
+    remedy = shlex.split(output.rpartition("the one that is there: ")[2])[:2]
+    code, output = study.run(named, *remedy, n_trials=2)
+    assert code == 0, output
+    assert [number for number, _ in study.starts] == [0, 1]
+    assert not (study.folder / "study").exists()
+    assert (renamed / "1").is_dir()
