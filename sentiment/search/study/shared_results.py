@@ -8,12 +8,13 @@ had run there.
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sentiment.atomic import write_text
@@ -81,14 +82,19 @@ class SharedResults:
         try:
             content = read_json(file)
             result = SharedResult(content["folder"], tuple(map(float, content["values"])), dict(content["described"]))
-            folder = self._root / result.folder
-            held, _, date = (folder / IDENTITY_FILE).read_text().partition(" ")
-            return result if held == identity and date in ("", _date(folder)) else None
+            places = self._list_places(Path(result.folder))
+            folder = next((place for place in places if _holds(place, identity)), None)
+            return None if folder is None else replace(result, folder=self.relate(folder))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.warning("%s is left out: it cannot be read (%s).", file, error)
             return None
+
+    def _list_places(self, folder: Path) -> Iterator[Path]:
+        """List where a job's folder may be: where it was, else at the same place in a study's folder renamed since."""
+        yield self._root / folder
+        yield from sorted(self._root.glob(str(Path("*", *map(glob.escape, folder.parts[1:])))))
 
     @contextmanager
     def taking_over(self, result: SharedResult, folder: Path) -> Iterator[None]:
@@ -118,6 +124,15 @@ class SharedResults:
 def _copy(source: str, target: str) -> None:
     Path(target).unlink(missing_ok=True)  # an earlier version linked files
     shutil.copy2(source, target)
+
+
+def _holds(folder: Path, identity: str) -> bool:
+    """Return whether a job's folder holds a result, and no other run has used it since."""
+    try:
+        held, _, date = (folder / IDENTITY_FILE).read_text().partition(" ")
+    except FileNotFoundError:
+        return False
+    return held == identity and date in ("", _date(folder))
 
 
 def _date(folder: Path) -> str:

@@ -279,6 +279,17 @@ def test_a_result_whose_folder_is_gone_is_none(study, application, tmp_path):
     assert len(application.take()) == 2
 
 
+def test_the_results_of_a_study_are_found_in_its_renamed_folder(study, application, tmp_path):
+    study("one")
+    (tmp_path / "multirun/one").rename(tmp_path / "multirun/[new]")
+    open_study.cache_clear()
+    study("one", "y=7")  # another study in the folder of the old name
+    application.take()
+    trials = study("two")
+    assert application.take() == []
+    assert {trial.user_attrs["adopted_from"] for trial in trials} == {"[new]/0", "[new]/1"}
+
+
 def test_a_result_whose_folder_holds_another_job_by_now_is_none(study, application, tmp_path):
     study("one")
     shutil.rmtree(tmp_path / "multirun/one")
