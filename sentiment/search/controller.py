@@ -19,7 +19,7 @@ from sentiment.format import format_count, list_first
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.progress import Observer, RunningJob, StudyState, format_failure
 from sentiment.search.space.parameters import show_values
-from sentiment.search.study.outcome import Outcome, failed, finish, is_paused
+from sentiment.search.study.outcome import Outcome, failed, finish
 from sentiment.search.study.stored.claims import ClaimedTrial
 from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import OVER
@@ -189,6 +189,7 @@ class Controller:
         return self._planner.plan(active, repeat)
 
     def _end_job(self, finished: Finished) -> FrozenTrial | None:
+        """Take what a job ended with; return the trial where that ends it, which is yet to be told."""
         address = finished.job.address
         trial_id = self._active[address.number].trial_id
         kept = self._study.read_outcomes(trial_id).get(address.repeat)
@@ -204,7 +205,11 @@ class Controller:
             observer.job_ended(finished)
         with uninterrupted():
             self._planner.keep(finished.job, self._study.store.read(trial_id), finished.outcome)
-            return self._take(finished.job, finished.outcome)
+            trial = self._take(finished.job, finished.outcome)
+        if trial is None or trial.state.is_finished():
+            return trial
+        self._tell(trial)  # that it pauses, now: when the slot is filled, it may run again
+        return None
 
     def _take(self, job: Job, outcome: Outcome) -> FrozenTrial | None:
         """Take the outcome of a job; return the trial where that settles it.
@@ -254,10 +259,10 @@ class Controller:
             return
         state = self.state()
         for observer in self._observers:
-            if is_paused(trial):
-                observer.trial_paused(trial, state)
-            else:
+            if trial.state.is_finished():
                 observer.trial_ended(trial, state)
+            else:  # another command may have taken it up meanwhile
+                observer.trial_paused(trial, state)
 
     def _wait(self) -> None:
         """Tell that time passes, not more often than people can see: describing a large study takes milliseconds."""

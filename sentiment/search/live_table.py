@@ -62,10 +62,6 @@ class LiveTable(Observer):
             self._console.print(Text(f"#{trial.number} {format_ending(trial, state)}", style="red"))
         self._draw(state)
 
-    def trial_paused(self, trial: FrozenTrial, state: StudyState) -> None:
-        """Draw the table anew."""
-        self._draw(state)
-
     def waited(self, state: StudyState) -> None:
         """Draw the table anew, with the time that passed."""
         self._draw(state)

@@ -13,6 +13,7 @@ from sentiment.search.progress import Observer
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, failed
+from sentiment.search.study.population import PopulationPruner
 from sentiment.search.study.stored.store import TrialStore
 from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import OVER, OWNER_KEY, STOP_KEY
@@ -82,6 +83,9 @@ class Recording(Observer):
     def trial_ended(self, trial, state):
         self.events.append(f"told {trial.number} {trial.state.name.lower()}")
 
+    def trial_paused(self, trial, state):
+        self.events.append(f"told {trial.number} paused, {state.count()['paused']} are")
+
     def study_ended(self, state):
         self.events.append("told end")
 
@@ -90,9 +94,12 @@ class Recording(Observer):
 def run_study(study_dir, make_search):
     storage = open_storage(None, study_dir)
 
-    def run(executor, total=4, repeats=1, known=None, failures_allowed=0, misfits=(), retry="none", **options):
+    def run(
+        executor, total=4, repeats=1, known=None, failures_allowed=0, misfits=(), retry="none", pruner=None, **options
+    ):
         rate = failures_allowed / total
         search = make_search(n_trials=total, repeats=repeats, max_failure_rate=rate, retry=retry, **options)
+        search.pruner = pruner or search.pruner
         with StoredStudy(TrialStore(storage, None, search), search) as study:
             try:
                 Controller(study, executor, Planner(repeats, known, misfits), [Recording(executor.events)]).run()
@@ -249,6 +256,21 @@ def test_a_trial_that_was_paused_is_ended_by_the_time_of_all_its_parts(run_study
     with pytest.raises(StudyFailedError, match="it took longer than trial_timeout=2 min 10 s"):
         run_study(executor, total=1, trial_timeout="130s")
     assert now[0] == 180, "ended at 120, when it had run for 100 and 60 seconds, and gone by then"
+
+
+def test_a_pause_is_told_before_the_trial_goes_on(run_study, study_dir):
+    storage = open_storage(None, study_dir)
+
+    def report(running):
+        (study,) = storage.get_all_studies()
+        (trial,) = storage.get_all_trials(study._study_id)
+        steps = len(trial.intermediate_values) + 1
+        storage.set_trial_intermediate_value(trial._trial_id, steps - 1, 0.5)
+        return 0, Outcome("complete", (0.5,)) if steps == 2 else Outcome("paused", steps=steps)
+
+    executor = run_study(Slots(report), total=1, pruner=PopulationPruner())
+    parts = ["start 0", "end 0", "told 0 paused, 1 are", "start 0", "end 0", "told 0 complete", "told end"]
+    assert executor.events == parts
 
 
 def test_a_trial_that_could_not_be_stored_waits_and_the_same_command_finishes_it(run_study):
