@@ -123,7 +123,7 @@ class _Throughput:
             return "No texts"
         seconds = max(self.seconds, 1e-9)
         return (
-            f"{format_count(self.texts, 'text')}, {self.tokens:,} tokens in {seconds:.2f} s: "
+            f"{format_count(self.texts, 'text')}, {format_count(self.tokens, 'token')} in {seconds:.2f} s: "
             f"{self.texts / seconds:,.0f} texts/s, {self.tokens / seconds:,.0f} tokens/s"
         )
 

@@ -279,7 +279,7 @@ def format_ending(trial: FrozenTrial, state: StudyState) -> str:
         if trial.last_step is None:
             return f"pruned: {reason or 'it did not report'}"
         unit = "seed" if WilcoxonPruner.__name__ in reason else "report"
-        is_told = bool(reason) and not reason.startswith(("pruned by", "not promoted"))
+        is_told = bool(reason) and not reason.startswith(("pruned by", "not promoted", "not continued"))
         return f"pruned after {format_count(count_steps(trial), unit)}{f': {reason}' if is_told else ''}"
     return f"failed: {format_failure(trial, state.study_dir)}"
 

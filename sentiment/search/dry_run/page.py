@@ -209,7 +209,7 @@ def _write_expectation(expectation: Expectation | None, trials: int, left: Left,
     bound = "more than " if expectation.is_bound else "about "
     least, most = format_duration(expectation.least_seconds), format_duration(expectation.most_seconds)
     yield (
-        f"{trials} trials, {slots} at a time: {bound}{format_duration(expectation.seconds)} "
+        f"{format_count(trials, 'trial')}, {slots} at a time: {bound}{format_duration(expectation.seconds)} "
         f"({least} if all were like the shortest job, {most} if like the longest)."
     )
     yield "Pruning, early stopping and equal trials make it shorter; a machine shared with others, longer."

@@ -25,6 +25,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import RunPaused, RunPruned, SentimentError
+from sentiment.format import format_count
 from sentiment.private import get_storage, is_patience_alone
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, Watch
@@ -193,8 +194,8 @@ class StoredTrial(JobTrial):
         origin = find_origin(stored)
         if origin is not None and self.attempt == 1 and step < origin["steps"]:  # they would count as made
             raise ValueError(
-                f"the copy of trial {origin['trial']}, which had made {origin['steps']} reports, reports step {step}: "
-                "let the task go on from the checkpoint in trial.origin"
+                f"the copy of trial {origin['trial']}, which had made {format_count(origin['steps'], 'report')}, "
+                f"reports step {step}: let the task go on from the checkpoint in trial.origin"
             )
         self._steps = step + 1
         # A job that was restarted from its checkpoint may pass a step again; the first report counts, as in Optuna.

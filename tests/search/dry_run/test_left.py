@@ -51,7 +51,7 @@ def dry_run(sweep, capsys, monkeypatch):
 def count(told):
     if "the command would run none" in told:
         return 0
-    return int(re.search(r"(\d+) trials, 1 at a time", told)[1])
+    return int(re.search(r"(\d+) trials?, 1 at a time", told)[1])
 
 
 @pytest.mark.parametrize(

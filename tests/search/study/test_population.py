@@ -18,7 +18,7 @@ from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import parse_history, read_study, write_history
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, find_pruned_reason
 from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, find_origin
 from sentiment.search.study.rungs import count_steps
 
@@ -199,7 +199,7 @@ def test_a_task_that_would_begin_its_copies_anew_is_told_so(sweep):
             current_trial().origin = None
             return super().__call__(config)
 
-    with pytest.raises(StudyEndedError, match=r"had made 1 reports, reports step 0: let .* in trial\.origin"):
+    with pytest.raises(StudyEndedError, match=r"had made 1 report, reports step 0: let .* in trial\.origin"):
         sweep(*COMMAND, task=Anew())
 
 
@@ -223,6 +223,8 @@ def test_copies_go_on_from_the_best_and_every_step_is_run_once(sweep, study_dir)
         if count_steps(trial) > begun["steps"]:
             assert reports[begun["steps"]] == pytest.approx(reports[begun["steps"] - 1] + trial.params["x"])
         assert loser.state == TrialState.PRUNED
+        told = f"trial {trial.number}, a copy of trial {origin.number}, took its place"
+        assert find_pruned_reason(loser) == told
         assert loser.intermediate_values[begun["steps"] - 1] < origin.intermediate_values[begun["steps"] - 1]
     again = Walking()
     sweep(*COMMAND, task=again)

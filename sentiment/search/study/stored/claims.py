@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.format import format_count
 from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY
@@ -189,8 +190,8 @@ def _copy(store: TrialStore, search: Searched, swap: Swap) -> int:
     )
     store.study.add_trial(trial)
     log.info(
-        "Trial %d goes on from trial %d after %d reports, in the place of trial %d.",
-        *(number, origin.number, continues["steps"], swap.loser.number),
+        "Trial %d goes on from trial %d after %s, in the place of trial %d.",
+        *(number, origin.number, format_count(continues["steps"], "report"), swap.loser.number),
     )
     return get_trial_id(store.trials()[-1])
 

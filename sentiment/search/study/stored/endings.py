@@ -9,10 +9,12 @@ from dataclasses import replace
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import RunPruned
+from sentiment.format import format_count
 from sentiment.private import get_trial_id
 from sentiment.search.study.agenda import Agenda, Ledger
 from sentiment.search.study.limits import LimitError, hold_to_limits
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, finish, read_outcomes_of, write_described
+from sentiment.search.study.population import PopulationPruner, find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler
 from sentiment.search.study.searched import Searched
@@ -154,8 +156,15 @@ def give_up_paused(store: TrialStore, search: Searched, agenda: Agenda, *, is_ov
             paused = pruner.list_excess(ledger.standing, maximize=maximize)
         else:
             paused = ledger.list_open("paused") if store.is_last() and agenda.is_done(trials) else []
+        copies = ((trial.number, find_origin(trial)) for trial in trials)
+        taken = {
+            origin["place_of"]: f"trial {number}, a copy of trial {origin['trial']}, took its place"
+            for number, origin in copies
+            if origin is not None
+        }
+        word = "continued" if isinstance(pruner, PopulationPruner) else "promoted"
         for trial in paused:
-            reason = f"not promoted after {count_steps(trial)} reports"
+            reason = taken.get(trial.number, f"not {word} after {format_count(count_steps(trial), 'report')}")
             outcome = Outcome("pruned", reason=reason, seconds=read_outcomes_of(trial)[0].seconds)
             give_up(store, search, trial, outcome)
             given_up.append(store.read(get_trial_id(trial)))
