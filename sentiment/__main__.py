@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from sentiment.commands.arguments import join_labels
 from sentiment.errors import SentimentError
 from sentiment.exits import install_exits
 from sentiment.process import prepare_process
@@ -65,6 +65,17 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
     return parser
+
+
+def join_labels(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with ``--label -1=negative`` as one: argparse would take what follows the flag for another."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined[-1:] == ["--label"] and "--" not in joined and re.match(r"-[^-].*=", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sentiment.credentials import take_tracking_uri
@@ -29,17 +28,6 @@ class CollectPairs(argparse.Action):
         if key in pairs:
             raise argparse.ArgumentError(self, f"{key} is given twice: {pairs[key]!r} and {value!r}")
         setattr(namespace, self.dest, {**pairs, key: value})
-
-
-def join_labels(arguments: Sequence[str]) -> list[str]:
-    """Return arguments with ``--label -1=negative`` as one: argparse would take what follows the flag for another."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined[-1:] == ["--label"] and "--" not in joined and re.match(r"-[^-].*=", argument):
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
 
 
 def refuse_unread(options: argparse.Namespace, names: Iterable[str], reason: str) -> None:

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from sentiment.__main__ import build_parser, main
-from sentiment.commands.arguments import join_labels
+from sentiment.__main__ import build_parser, join_labels, main
 from sentiment.errors import SentimentError
 
 
