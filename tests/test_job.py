@@ -31,6 +31,7 @@ from sentiment.pretraining.run import place_words
 from sentiment.search.study.current import running
 from sentiment.tracking import runs
 from sentiment.tracking.folder import FolderRecorder
+from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import (
     FINGERPRINT_TAG,
@@ -42,7 +43,7 @@ from sentiment.tracking.result_file import (
     write_result,
 )
 from sentiment.training.debugging import limit_corpus
-from sentiment.training.resume import KEY, LAST_FILE
+from sentiment.training.resume import KEY, LAST_FILE, LastCheckpoint
 from sentiment.training.run import build_module
 from tests.models.own import Reading, registered
 
@@ -543,6 +544,19 @@ def test_a_slip_that_has_a_whole_epoch_takes_the_folder(tmp_path, cut_off):
     cut_off(2, "trainer.max_epochs=4", "optimizer.lr=0.1")
     record = read_result(tmp_path / "0/result.json")
     assert (record.params["optimizer.lr"], [point["epoch"] for point in record.history]) == ("0.1", [1])
+
+
+def test_the_selected_checkpoint_is_in_doubt_where_a_longer_run_was_killed(tmp_path, cut_off, monkeypatch):
+    keep, best = ("trainer.resume=keep", "trainer.validations_per_epoch=2"), tmp_path / "0/checkpoints/best.ckpt"
+    train(tmp_path, None, *keep, "trainer.max_epochs=1")
+    assert find_model_source(str(best), tmp_path, "").checkpoint == best
+    with monkeypatch.context() as patch:
+        patch.setattr(LastCheckpoint, "give_back", lambda callback: None)  # SIGKILL
+        cut_off(2, *keep, "trainer.max_epochs=50")
+    with pytest.raises(ModelFileError, match="may be of a longer run"):
+        find_model_source(str(best), tmp_path, "")
+    train(tmp_path, None, *keep, "trainer.max_epochs=2")
+    assert find_model_source(str(best), tmp_path, "").checkpoint == best
 
 
 @pytest.mark.parametrize("first", [1, 2])

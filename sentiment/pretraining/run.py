@@ -35,8 +35,8 @@ from sentiment.training.device import name_device
 from sentiment.training.lightning_setup import lightning_setup
 from sentiment.training.reporter import PROGRESS_SECONDS, Reporter, Reporters
 from sentiment.training.reporting import epochs_done
-from sentiment.training.result import CHECKPOINTS, RunResult
-from sentiment.training.resume import BEST_FILE, LAST_FILE, Identity, LastCheckpoint
+from sentiment.training.result import BEST_FILE, CHECKPOINTS, RunResult
+from sentiment.training.resume import LAST_FILE, Identity, LastCheckpoint
 from sentiment.training.run import (
     build_data,
     build_reporting,

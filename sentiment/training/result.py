@@ -12,6 +12,12 @@ import numpy.typing as npt
 from sentiment.errors import Reached
 from sentiment.training.measures import count_confusion
 
+BEST_FILE = "best.ckpt"
+"""The selected checkpoint."""
+
+LONGER_FILE = "last.ckpt.longer"
+"""Lies beside it while a longer run, which trains on after a finished one, has no whole epoch: it may be that one's."""
+
 CHECKPOINTS = "checkpoints"
 """Folder, in a run's, of what it is selected from and would go on from."""
 

@@ -25,12 +25,11 @@ from sentiment.atomic import replacing
 from sentiment.errors import ModelFileError, first_line
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.reporter import Reporter
+from sentiment.training.result import BEST_FILE, LONGER_FILE
 
 log = logging.getLogger(__name__)
 
 LAST_FILE = "last.ckpt"
-
-BEST_FILE = "best.ckpt"
 
 KEY = "sentiment.resume"
 """Where our part stands in Lightning's checkpoint."""
@@ -154,7 +153,7 @@ class LastCheckpoint(pl.Callback):
             self._make_own(checkpoint, goes_further=trains_on)
             part[TRAINED_ON] = trains_on or part.get(TRAINED_ON, False)
             if trains_on:  # the shorter run's file stays until this one has a whole epoch
-                file = self._longer = self.folder / f"{LAST_FILE}.longer"
+                file = self._longer = self.folder / LONGER_FILE
             _save(checkpoint, file)
         _save(best, self.folder / BEST_FILE)
         self._taken_up = part
@@ -164,8 +163,17 @@ class LastCheckpoint(pl.Callback):
     def give_back(self) -> None:
         """Leave a shorter run, on which this one was to train on, as it was: this one ends before a whole epoch."""
         if self._longer is not None:
-            self._longer.unlink(missing_ok=True)
             _save(read_checkpoint(self.file)[KEY]["best"], self.folder / BEST_FILE)
+            self._longer.unlink(missing_ok=True)
+
+    def _take_over(self, trainer: pl.Trainer) -> None:
+        if self._longer is not None and trainer.is_global_zero:
+            self._longer.unlink(missing_ok=True)
+        self._longer = None
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take it that the selected checkpoint is this run's, which may have been stopped early within an epoch."""
+        self._take_over(trainer)
 
     def _is_own(self) -> bool:
         """Return whether the file is there, whole and of this run: the folder may have been another's before."""
@@ -230,8 +238,6 @@ class LastCheckpoint(pl.Callback):
         """
         if self._taken_up is None:
             return
-        if self._longer is not None and trainer.is_global_zero:  # all replicas have read it
-            self._longer.unlink(missing_ok=True)
         take_own_settings(trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler, pl_module)
         torch.set_rng_state(self._taken_up["random"])
         if pl_module.device.type != "cpu" and self._taken_up["device_random"] is not None:
@@ -252,7 +258,7 @@ class LastCheckpoint(pl.Callback):
             # Of several replicas the first one writes, but all take part.
             with replacing(self.file) if trainer.is_global_zero else nullcontext(self.file) as unfinished:
                 trainer.save_checkpoint(unfinished)
-            self._longer = None
+            self._take_over(trainer)
         finally:
             self._is_writing = False
         self._tell_saved(trainer, trainer.current_epoch + 1)

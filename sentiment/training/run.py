@@ -41,8 +41,8 @@ from sentiment.training.naive_bayes import learn_ratios
 from sentiment.training.optimization import move_average
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
-from sentiment.training.result import CHECKPOINTS, RunResult
-from sentiment.training.resume import BEST_FILE, Identity, LastCheckpoint
+from sentiment.training.result import BEST_FILE, CHECKPOINTS, RunResult
+from sentiment.training.resume import Identity, LastCheckpoint
 from sentiment.training.start import find_known, hash_model, hash_weights, take_weights, take_words
 
 log = logging.getLogger(__name__)

@@ -270,6 +270,7 @@ class OneDelivery:
         self._opening = opening
         self._state = outbox.delivery
         self._later: list[tuple[int, Note]] = []
+        self._anew: Note | None = None  # the start of the attempt that makes the run anew
 
     def run(self) -> bool:
         """Return whether all is delivered; False where another process is at it."""
@@ -283,7 +284,8 @@ class OneDelivery:
             while waiting:
                 if self._is_gone(waiting[0][1]):
                     # A new run is to have what the attempts before noted, and one that was restored what was left out.
-                    self._state = Delivery(self._outbox.find_begin(waiting[0][1]["key"]))
+                    self._anew = waiting[0][1]
+                    self._state = Delivery(self._outbox.find_begin(self._anew["key"]))
                     waiting = self._outbox.read(self._state.offset)
                 count = count_alike(waiting)
                 self._later = waiting[count:]
@@ -340,7 +342,8 @@ class OneDelivery:
         """Write what brings a run to MLflow that is not there any more."""
         folder = self._outbox.folder
         if self._state.key is None:
-            return "start the sweep's command again"
+            leave = f"remove {folder / DELIVERY_FILE}, and what waits is left out"
+            return f"{leave}; a study or a grid makes another one when its command is started again"
         return f"remove {folder / DELIVERY_FILE}, then python -m sentiment sync {folder}"
 
     def _is_gone(self, note: Note) -> bool:
@@ -353,6 +356,8 @@ class OneDelivery:
 
     def _start(self, note: Note) -> None:
         """Create the run, or take it up again, and write what is known of it at its start."""
+        if self._anew is not None and self._anew["key"] == note["key"]:  # its parent and experiment may be gone, too
+            note = {**note, **{name: self._anew[name] for name in ("uri", "experiment", "artifact_dir", "first_tags")}}
         store = self._opening(note["uri"], note["experiment"], note["artifact_dir"])
         client = store.client
         with recording(store.uri):

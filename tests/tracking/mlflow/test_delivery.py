@@ -24,6 +24,7 @@ from sentiment.errors import ConfigError, TrackingError
 from sentiment.tracking.ending import Ending, ending_to_json
 from sentiment.tracking.mlflow import delivery, store
 from sentiment.tracking.mlflow.delivery import Deliverer
+from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.mlflow.read import read_record
 from sentiment.tracking.outbox import OUTBOX_FILE, Outbox, find_outboxes
 from sentiment.tracking.recorder import open_recorder
@@ -231,6 +232,39 @@ def test_a_further_attempt_at_a_deleted_run_has_the_history_of_the_attempts_befo
         None if becomes == "not asked for" else "yes",
     )
     assert [point["step"] for point in read_record(project.uri, run.info.run_id).history] == list(range(1, EPOCHS + 1))
+
+
+@pytest.mark.parametrize("is_experiment", [True, False])
+def test_a_run_that_is_made_anew_is_where_the_attempt_that_makes_it_records(project, result, is_experiment):
+    """The parent and the experiment of the attempts before may be gone."""
+
+    def begin(experiment="sentiment"):
+        parent = start_sweep(
+            uri=project.uri, experiment=experiment, artifact_dir=f"{project.folder}/mlartifacts",
+            sweep_dir=project.sweep_dir, project_dir=project.folder, overrides=[], base_yaml="",
+        )  # fmt: skip
+        return parent.run_id, project.context(project.settings(f"tracking.experiment={experiment}"), job_number=0)
+
+    client = project.client()
+    first, context = begin()
+    with pytest.raises(KeyboardInterrupt):
+        train(context, result, between=lambda epoch: (_ for _ in ()).throw(KeyboardInterrupt) if epoch == 4 else None)
+    project.deliver()
+    known = Outbox(context.output_dir).delivery.run_id
+    if is_experiment:
+        client.delete_experiment(client.get_experiment_by_name("sentiment").experiment_id)
+    else:
+        client.delete_run(first)
+        client.delete_run(known)
+    experiment = "other" if is_experiment else "sentiment"
+    second, context = begin(experiment)
+    train(context, result, first=5)
+    project.deliver()
+    run = client.get_run(Outbox(context.output_dir).delivery.run_id)
+    assert run.info.run_id != known
+    assert run.info.experiment_id == client.get_experiment_by_name(experiment).experiment_id
+    assert (run.data.tags["mlflow.parentRunId"], second == first) == (second, False)
+    assert len(client.get_metric_history(run.info.run_id, "val/accuracy")) == EPOCHS
 
 
 def test_a_run_that_its_store_does_not_know_for_now_is_waited_for(project, result, empty_store, capsys):

@@ -122,7 +122,9 @@ def test_a_deleted_parent_is_replaced(project, caplog):
     project.client().delete_run(first.run_id)
     note_standing(project.sweep_dir, {"trials": "1"}, {})
     project.deliver()
-    assert "-> to have it in MLflow all the same, restored or made anew: start the sweep's command again" in caplog.text
+    told = "-> to have it in MLflow all the same, restored or made anew: remove "
+    assert told in caplog.text
+    assert "a study or a grid makes another one when its command is started again" in caplog.text
     second = start(project)
     assert second.run_id != first.run_id
     assert read_parent(project.sweep_dir) == second
