@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import Ending
@@ -15,6 +18,13 @@ from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.tensorboard import TensorBoardRecorder, list_hyperparameters
 
 TENSORBOARD = ("tracking.mlflow=false", "tracking.tensorboard=true")
+
+
+@pytest.fixture(autouse=True)
+def _seconds(monkeypatch):
+    """Event files are read in the order of the seconds in which they begin: here each begins in another one."""
+    seconds = itertools.count(int(time.time()))
+    monkeypatch.setattr(event_file_writer, "time", SimpleNamespace(time=lambda: float(next(seconds))))
 
 
 def read_events(folder):
@@ -108,7 +118,6 @@ def record(project, steps, *overrides):
         for step, value in steps.items():
             recorder.trained({"train/loss": value}, step=step, epoch=step / 4)
         raise KeyboardInterrupt
-    time.sleep(1.1)  # files are in the order of their seconds
     points = read_events(project.folder / "multirun/tensorboard/single").Scalars("train/loss")
     return {point.step: point.value for point in points}, len(points)
 
@@ -149,7 +158,6 @@ def test_a_run_that_is_killed_while_the_folder_holds_another_leaves_nothing_in_i
             recorder._writer.flush()
         else:
             recorder.close(Ending("KILLED"))
-        time.sleep(1.1)  # files are in the order of their seconds
 
     def read():
         points = read_events(project.folder / "multirun/tensorboard/single").Scalars("val/loss")
