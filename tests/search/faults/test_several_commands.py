@@ -40,9 +40,9 @@ def test_commands_started_at_once_share_the_trials(study, kind: str, commands: i
 def test_commands_at_once_promote_each_trial_once(study, kind: str, request: pytest.FixtureRequest):
     if kind == "postgresql":
         study.storage_url = request.getfixturevalue("postgresql_url")
-    started = [study.start(*PROMOTION, n_trials=12, n_jobs=2, seconds=0.9) for _ in range(2)]
+    started = [study.start(*PROMOTION, n_trials=20, n_jobs=2, seconds=1.5) for _ in range(2)]
     for command in started:
         assert command.finish(200) == 0, command.output
-    study.require_promoted(12)
+    study.require_promoted(20)
     owners = {trial.system_attrs["study:owner"] for trial in study.trials()}
     assert len(owners) == 2, "every command did a part"
