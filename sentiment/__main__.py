@@ -71,7 +71,7 @@ def join_labels(arguments: Sequence[str]) -> list[str]:
     """Return arguments with ``--label -1=negative`` as one: argparse would take what follows the flag for another."""
     joined: list[str] = []
     for argument in arguments:
-        if joined[-1:] == ["--label"] and "--" not in joined and re.match(r"-[^-].*=", argument):
+        if joined[-1:] == ["--label"] and "--" not in joined and re.match(r"-([^-].*)?=", argument):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)

@@ -547,7 +547,8 @@ def test_a_slip_that_has_a_whole_epoch_takes_the_folder(tmp_path, cut_off):
 
 
 def test_the_selected_checkpoint_is_in_doubt_where_a_longer_run_was_killed(tmp_path, cut_off, monkeypatch):
-    keep, best = ("trainer.resume=keep", "trainer.validations_per_epoch=2"), tmp_path / "0/checkpoints/best.ckpt"
+    keep = ("trainer.resume=keep", "trainer.validations_per_epoch=2", "trainer.patience=null")
+    best = tmp_path / "0/checkpoints/best.ckpt"
     train(tmp_path, None, *keep, "trainer.max_epochs=1")
     assert find_model_source(str(best), tmp_path, "").checkpoint == best
     with monkeypatch.context() as patch:
@@ -556,6 +557,14 @@ def test_the_selected_checkpoint_is_in_doubt_where_a_longer_run_was_killed(tmp_p
     with pytest.raises(ModelFileError, match="may be of a longer run"):
         find_model_source(str(best), tmp_path, "")
     train(tmp_path, None, *keep, "trainer.max_epochs=2")
+    assert find_model_source(str(best), tmp_path, "").checkpoint == best
+    cut_off(4, *keep, "trainer.max_epochs=4")
+    with monkeypatch.context() as patch:
+        patch.setattr(LastCheckpoint, "give_back", lambda callback: None)
+        cut_off(4, *keep, "trainer.max_epochs=50")
+    with pytest.raises(ModelFileError, match="is not over"):
+        find_model_source(str(best), tmp_path, "")
+    train(tmp_path, None, *keep, "trainer.max_epochs=4")
     assert find_model_source(str(best), tmp_path, "").checkpoint == best
 
 

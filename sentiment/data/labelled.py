@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -126,7 +127,8 @@ def _match(
             ""
             + (f"did you mean {near}? " if near else "")
             + f"its classes are {join_names(class_names)}: say which one a label stands for, "
-            f"--label {example}={class_names[0]}, or leave its reviews out, --label {example}=",
+            f"{shlex.quote(f'--label={example}={class_names[0]}')}, or leave its reviews out, "
+            f"{shlex.quote(f'--label={example}=')}",
         )
     rows = np.array([row for row, label in enumerate(labels) if classes[label]], dtype=np.int64)
     if not len(rows):

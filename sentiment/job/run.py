@@ -115,7 +115,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     from sentiment.training.device import name_device
     from sentiment.training.replicas import train_on_devices
     from sentiment.training.reporter import Reporters
-    from sentiment.training.result import describe_outcome
+    from sentiment.training.result import CHECKPOINTS, LONGER_FILE, describe_outcome
     from sentiment.training.resume import forget_attempts
 
     settings = run.settings
@@ -150,6 +150,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
             settings, corpus, run.output_dir, reporter, start, origin, weights, may_train_on=recorder.trains_on
         )
         recorder.finished(result)
+    # From here on the selected checkpoint is that of the record.
+    (run.output_dir / CHECKPOINTS / LONGER_FILE).unlink(missing_ok=True)
     if settings.trainer.resume != "keep":
         forget_attempts(run.output_dir)  # not before: a full disk must not cost the training
     return describe_outcome(result.metrics, result.parameters, result.seconds)

@@ -123,12 +123,12 @@ def _of_checkpoint(file: Path) -> ModelSource:
     for folder in file.absolute().parents:
         if (folder / RESULT_FILE).is_file():
             record = _read_run(folder)
-            if file.name == BEST_FILE and file.with_name(LONGER_FILE).exists():
+            is_over = record is None or record.status == "FINISHED"  # else the bundle may be of a run before it
+            if is_over and file.name == BEST_FILE and file.with_name(LONGER_FILE).exists():
                 raise ModelFileError(
                     f"{file} may be of a longer run, which trains on in {folder} or was killed when it began to.",
                     f"give the finished run: --model {folder}",
                 )
-            is_over = record is None or record.status == "FINISHED"  # else the bundle may be of a run before it
             if is_over and (folder / BUNDLE_DIR / BUNDLE_SETTINGS).is_file():
                 is_try = record is not None and record.is_try
                 return ModelSource(f"checkpoint {file}", folder / BUNDLE_DIR, file, is_try=is_try)

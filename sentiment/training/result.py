@@ -16,7 +16,8 @@ BEST_FILE = "best.ckpt"
 """The selected checkpoint."""
 
 LONGER_FILE = "last.ckpt.longer"
-"""Lies beside it while a longer run, which trains on after a finished one, has no whole epoch: it may be that one's."""
+"""Lies beside it until a longer run, which trains on after a finished one, has a whole epoch or its end: it may be that
+one's."""
 
 CHECKPOINTS = "checkpoints"
 """Folder, in a run's, of what it is selected from and would go on from."""

@@ -25,7 +25,7 @@ from sentiment.atomic import replacing
 from sentiment.errors import ModelFileError, first_line
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.reporter import Reporter
-from sentiment.training.result import BEST_FILE, LONGER_FILE
+from sentiment.training.result import BEST_FILE, CHECKPOINTS, LONGER_FILE
 
 log = logging.getLogger(__name__)
 
@@ -166,15 +166,6 @@ class LastCheckpoint(pl.Callback):
             _save(read_checkpoint(self.file)[KEY]["best"], self.folder / BEST_FILE)
             self._longer.unlink(missing_ok=True)
 
-    def _take_over(self, trainer: pl.Trainer) -> None:
-        if self._longer is not None and trainer.is_global_zero:
-            self._longer.unlink(missing_ok=True)
-        self._longer = None
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take it that the selected checkpoint is this run's, which may have been stopped early within an epoch."""
-        self._take_over(trainer)
-
     def _is_own(self) -> bool:
         """Return whether the file is there, whole and of this run: the folder may have been another's before."""
         if not self.file.exists():
@@ -258,7 +249,9 @@ class LastCheckpoint(pl.Callback):
             # Of several replicas the first one writes, but all take part.
             with replacing(self.file) if trainer.is_global_zero else nullcontext(self.file) as unfinished:
                 trainer.save_checkpoint(unfinished)
-            self._take_over(trainer)
+            if trainer.is_global_zero:  # one of a run that was killed may lie there, too
+                (self.folder / LONGER_FILE).unlink(missing_ok=True)
+            self._longer = None
         finally:
             self._is_writing = False
         self._tell_saved(trainer, trainer.current_epoch + 1)
@@ -308,7 +301,7 @@ def take_own_settings(optimizer: Optimizer, schedule: Any, module: pl.LightningM
 
 def forget_attempts(output_dir: Path) -> None:
     """Remove what a run would go on from, once its result is recorded; also what killed attempts left half-written."""
-    folder = output_dir / "checkpoints"
+    folder = output_dir / CHECKPOINTS
     for file in (*folder.glob(f"{LAST_FILE}*"), *folder.glob(f".{LAST_FILE}.*")):
         file.unlink(missing_ok=True)
 

@@ -46,8 +46,10 @@ def test_a_label_alone_does_not_leave_its_reviews_out(capsys):
 
 def test_a_label_may_begin_with_a_dash():
     command = ["evaluate", "--file", "x", "--label"]
-    options = build_parser().parse_args(join_labels([*command, "-1=bad", "--label=1=good", "--no-log"]))
-    assert options.label == {"-1": "bad", "1": "good"}
+    options = build_parser().parse_args(
+        join_labels([*command, "-1=bad", "--label=1=good", "--label", "-=fair", "--no-log"])
+    )
+    assert options.label == {"-1": "bad", "1": "good", "-": "fair"}
     assert join_labels([*command, "--text-column=review"])[-2:] == ["--label", "--text-column=review"]
     assert join_labels(["predict", "--", "--label", "-1=bad"])[2:] == ["--label", "-1=bad"]
 

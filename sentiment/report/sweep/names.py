@@ -101,7 +101,8 @@ def _refuse_job(name: str, folder: Path) -> None:
     if file.is_file() and (number := read_result(file).job_number) is not None:
         raise SentimentError(
             f"{name} is job {number} of a sweep, and a whole sweep is needed.",
-            f"name the sweep: {shlex.quote(str(folder.parent))}; another trial than the best: best SWEEP --rank N",
+            f"name the sweep, such as {shlex.quote(str(folder.parent))}; one trial of it: best SWEEP --rank N, "
+            "stop SWEEP NUMBER",
         )
 
 

@@ -130,7 +130,7 @@ def _holds(folder: Path, identity: str) -> bool:
     """Return whether a job's folder holds a result, and no other run has used it since."""
     try:
         held, _, date = (folder / IDENTITY_FILE).read_text().partition(" ")
-    except FileNotFoundError:
+    except OSError:  # it is gone, or closed to this person
         return False
     return held == identity and date in ("", _date(folder))
 

@@ -350,18 +350,23 @@ class OneDelivery:
         """Return whether an attempt starts at a run that was delivered, but is not in its store any more."""
         if note["kind"] != "start" or note["key"] != self._state.key:
             return False
-        store, known = self._opening(note["uri"], note["experiment"], note["artifact_dir"]), self._state.run_id
-        with recording(store.uri):
-            return known is None or find_run(store.client, known) is None
+        return self._find_known(note)[1] is None
 
     def _start(self, note: Note) -> None:
         """Create the run, or take it up again, and write what is known of it at its start."""
         if self._anew is not None and self._anew["key"] == note["key"]:  # its parent and experiment may be gone, too
             note = {**note, **{name: self._anew[name] for name in ("uri", "experiment", "artifact_dir", "first_tags")}}
-        store = self._opening(note["uri"], note["experiment"], note["artifact_dir"])
+        store, run = self._find_known(note)
+        if store is None or run is None:  # to make one takes its experiment, which is asked for here alone
+            store = self._opening(note["uri"], note["experiment"], note["artifact_dir"])
+        elif run.info.status == "FINISHED":
+            # The folder has the last word, and it was not said: the process ended between the two.
+            log.warning("MLflow run %s ended before its folder said so: it is done again.", run.info.run_id)
         client = store.client
         with recording(store.uri):
-            run = self._find(store, note) or self._create(store, note)
+            if run is None:
+                found = search_by_key(client, store.experiment_id, note["key"])
+                run = found[0] if found else self._create(store, note)
             run_id = run.info.run_id
             self._state = replace(self._state, run_id=run_id, uri=note["uri"], key=note["key"])
             self._outbox.save(self._state)
@@ -372,15 +377,14 @@ class OneDelivery:
             write_tags(client, run_id, {**note["tags"], "overrides": join_overrides(note["overrides"])})
             client.log_text(run_id, note["resolved_yaml"], "config/resolved.yaml")
 
-    def _find(self, store: Store, note: Note) -> Run | None:
+    def _find_known(self, note: Note) -> tuple[Store | None, Run | None]:
+        """Return the run by the id that it has had so far, and its store."""
         known = self._state.run_id if self._state.key == note["key"] else note["run_id"]
-        run = None if known is None else find_run(store.client, known)
-        if run is not None:
-            if run.info.status == "FINISHED":
-                # The folder has the last word, and it was not said: the process ended between the two.
-                log.warning("MLflow run %s ended before its folder said so: it is done again.", known)
-            return run
-        return next(iter(search_by_key(store.client, store.experiment_id, note["key"])), None)
+        if known is None:
+            return None, None
+        store = self._opening(note["uri"], "", "")
+        with recording(store.uri):
+            return store, find_run(store.client, known)
 
     def _create(self, store: Store, note: Note) -> Run:
         """Create the run; an answer that got lost leaves one behind of which mlflow, which tried again, knows nothing.

@@ -99,7 +99,7 @@ def test_a_space_without_branches_is_the_stock_space(written):
 
 values = (
     st.integers(-9, 9).map(str)
-    | st.floats(-9, 9).map(str)
+    | st.floats(-9, 9).filter(lambda number: not number.is_integer()).map(str)
     | st.sampled_from(
         ["true", "null", "'a, b'", '"c=d"', r"e\,f", r"g\ h", "i j", "[1,2]", "{k:v}", "a/b", r"\(x\)", "''"]
     )

@@ -247,8 +247,12 @@ def test_a_run_that_is_made_anew_is_where_the_attempt_that_makes_it_records(proj
 
     client = project.client()
     first, context = begin()
-    with pytest.raises(KeyboardInterrupt):
-        train(context, result, between=lambda epoch: (_ for _ in ()).throw(KeyboardInterrupt) if epoch == 4 else None)
+    for start, end in ((1, 3), (4, 4)):
+        with pytest.raises(KeyboardInterrupt):
+            train(
+                context, result, first=start,
+                between=lambda epoch, end=end: (_ for _ in ()).throw(KeyboardInterrupt) if epoch == end else None,
+            )  # fmt: skip
     project.deliver()
     known = Outbox(context.output_dir).delivery.run_id
     if is_experiment:
