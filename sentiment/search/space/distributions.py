@@ -120,17 +120,9 @@ def _check_finite(distribution: BaseDistribution) -> BaseDistribution:
 
 
 def _tell_apart(distribution: BaseDistribution) -> BaseDistribution:
-    """Write true as a cast where 1 is another choice: they are equal in Python, so Optuna would take them for one.
-
-    Raises:
-        ValueError: Two numbers are equal and of two types: they are one value wherever points are compared.
-    """
+    """Write true as a cast where 1 is another choice: they are equal in Python, so Optuna would take them for one."""
     if not isinstance(distribution, CategoricalDistribution):
         return distribution
-    numbers: dict[Any, Any] = {}
-    for number in (choice for choice in distribution.choices if type(choice) in (int, float)):
-        if type(first := numbers.setdefault(number, number)) is not type(number):
-            raise ValueError(f"{first} and {number} are one value to Optuna, which never tries the second")
     choices: list[Any] = []
     for choice in distribution.choices:
         is_known = any(choice == other and isinstance(choice, bool) != isinstance(other, bool) for other in choices)

@@ -18,7 +18,7 @@ from sentiment.flat import flatten, is_within, write_dotted
 from sentiment.search.space.corners import extreme_values
 from sentiment.search.space.distributions import bare_key, build_distribution, parse_line
 from sentiment.search.space.parameters import Parameter, Space, read_value, write_value
-from sentiment.search.space.points import find_value, write_meaning
+from sentiment.search.space.points import find_value, make_part, write_meaning
 
 
 def read_space(
@@ -245,9 +245,20 @@ class _Reader:
             for override in branch.overrides.values():
                 drafts.extend(self._draft(override, branch.condition))
         self._refuse_unheard(drafts, fixed)
+        self._refuse_equal(drafts)
         if self.faults:
             raise ConfigError(list(dict.fromkeys(self.faults)))
         return Space(_name_apart(drafts), fixed, tuple(self.plain), tuple(self.places))
+
+    def _refuse_equal(self, drafts: Sequence[Parameter]) -> None:
+        """Refuse choices that are written otherwise and are one wherever points are compared."""
+        for draft in drafts:
+            written: dict[str, Any] = {}
+            for choice in getattr(draft.distribution, "choices", ()):
+                first = written.setdefault(make_part(draft.name, choice)[1], choice)
+                if repr(first) != repr(choice):
+                    problem = f"{first} and {choice} are one value, of which the second would never be tried"
+                    self.faults.append(Fault(draft.key, problem, "write each value once"))
 
     def _refuse_unheard(self, drafts: Sequence[Parameter], fixed: Mapping[str, str]) -> None:
         """Refuse to search what is set or deleted later: no trial would have the value that it draws."""

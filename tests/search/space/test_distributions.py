@@ -77,9 +77,6 @@ def test_a_sweep_means_what_it_means_to_the_stock_plugin(text):
 def test_any_sweep_is_the_stock_distribution_or_a_fault_where_the_stock_plugin_fails(text):
     try:
         stock = read_stock(f"x={text}")
-        numbers = [one for one in getattr(stock, "choices", ()) if type(one) in (int, float)]
-        if len({(type(one), one) for one in numbers}) > len(set(numbers)):
-            raise ValueError("1 and 1.0: Optuna takes both, and tries the first alone")
     except (ValueError, ArithmeticError):
         with pytest.raises(ConfigError):
             build_distribution(parse_line(f"x={text}", None))
@@ -114,7 +111,6 @@ def test_shuffled_choices_keep_one_order_so_that_processes_agree(text):
         ("interval(0,inf)", "finite"),
         ("interval(nan,1)", "finite"),
         ("glob(*)", "config group"),
-        ("choice(1,2,1.0)", "each once"),
     ],
 )
 def test_a_sweep_that_cannot_be_drawn_is_a_fault_with_a_remedy(text, remedy):
