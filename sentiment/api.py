@@ -72,13 +72,9 @@ class Run(stored_runs.StoredRun):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep: what `python -m sentiment report` shows.
+    """A sweep: what `python -m sentiment report` shows."""
 
-    Attributes:
-        folder: Its folder.
-    """
-
-    folder: Path
+    folder: Path  # its folder
 
     @property
     def table(self) -> SweepTable:

@@ -18,15 +18,11 @@ GIT = ("git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit that is checked out.
+    """A commit that is checked out."""
 
-    Attributes:
-        hash: In full.
-        is_dirty: Whether its files differ, or there is code that it lacks; None where git does not tell. A new file of
-            settings, as commands write them, is no code.
-    """
-
-    hash: str
+    hash: str  # in full
+    # Whether its files differ, or there is code that it lacks; None where git does not tell. A new file of settings, as
+    # commands write them, is no code.
     is_dirty: bool | None
 
     def __str__(self) -> str:

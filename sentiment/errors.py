@@ -35,17 +35,12 @@ class SentimentError(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a configuration.
+    """One thing wrong with a configuration."""
 
-    Attributes:
-        key: The key as the user types it, e.g. ``model.heads``.
-        problem: What is wrong, with the value.
-        remedy: What to type instead.
-    """
-
+    # The key as the user types it, e.g. ``model.heads``.
     key: str
-    problem: str
-    remedy: str
+    problem: str  # what is wrong, with the value
+    remedy: str  # what to type instead
 
     @classmethod
     def of(cls, key: str, error: SentimentError, remedy: str = "") -> Fault:
@@ -103,31 +98,19 @@ class OutOfMemoryError(SentimentError):
 
 @dataclass(frozen=True)
 class Reached:
-    """How far a run came, e.g. one that a search ended early.
+    """How far a run came, e.g. one that a search ended early."""
 
-    Attributes:
-        metrics: Values by their full names: ``val/...`` of the best validation.
-        epochs: Passes over the training data that were made.
-        best_epoch: Epoch of the best validation, a float.
-        seconds: Wall time of fitting.
-        parameters: Number of trainable parameters.
-    """
-
-    metrics: Mapping[str, float]
-    epochs: float
-    best_epoch: float
-    seconds: float
-    parameters: int
+    metrics: Mapping[str, float]  # values by their full names: ``val/...`` of the best validation
+    epochs: float  # passes over the training data that were made
+    best_epoch: float  # epoch of the best validation, a float
+    seconds: float  # wall time of fitting
+    parameters: int  # number of trainable parameters
 
 
 class RunStopped(SentimentError):  # noqa: N818 - a way to end, as StopIteration is; not an error
-    """A search stopped the run before its end. It is no failure.
+    """A search stopped the run before its end. It is no failure."""
 
-    Attributes:
-        reached: How far the run came; training fills it in on the exception's way out.
-    """
-
-    reached: Reached | None = None
+    reached: Reached | None = None  # how far the run came; training fills it in on the exception's way out
 
 
 class RunPruned(RunStopped):
@@ -135,13 +118,9 @@ class RunPruned(RunStopped):
 
 
 class RunPaused(RunStopped):
-    """The run has a checkpoint, and may go on from it later; raised by a reporter's `saved`.
+    """The run has a checkpoint, and may go on from it later; raised by a reporter's `saved`."""
 
-    Attributes:
-        steps: Validations that the run has made.
-    """
-
-    steps: int = 0
+    steps: int = 0  # validations that the run has made
 
     @classmethod
     def after(cls, steps: int) -> RunPaused:
@@ -179,17 +158,11 @@ REASON_LENGTH = 500
 
 @dataclass(frozen=True)
 class Failure:
-    """An exception, classified.
+    """An exception, classified."""
 
-    Attributes:
-        kind: Kind of failure.
-        reason: One line for people.
-        traceback: The whole traceback.
-    """
-
-    kind: FailureKind
-    reason: str
-    traceback: str
+    kind: FailureKind  # kind of failure
+    reason: str  # one line for people
+    traceback: str  # the whole traceback
 
 
 def describe_failure(error: BaseException) -> Failure:

@@ -64,23 +64,14 @@ PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured.
+    """How much is measured."""
 
-    Attributes:
-        steps: Steps that are timed.
-        overrides: Of all runs.
-        epochs: Of the run to an accuracy.
-        trial: Overrides of a trial.
-        at_once: Trials at once on the card.
-        matrix: Rows and columns of the large matrix product.
-    """
-
-    steps: int = 100
-    overrides: Sequence[str] = ("data.max_tokens=512", "data.batch_size=64")
-    epochs: int = 6
-    trial: Sequence[str] = ("data.train_size=10000", "trainer.max_epochs=4")
-    at_once: Sequence[int] = (1, 2, 4, 8)
-    matrix: int = 8192
+    steps: int = 100  # steps that are timed
+    overrides: Sequence[str] = ("data.max_tokens=512", "data.batch_size=64")  # of all runs
+    epochs: int = 6  # of the run to an accuracy
+    trial: Sequence[str] = ("data.train_size=10000", "trainer.max_epochs=4")  # overrides of a trial
+    at_once: Sequence[int] = (1, 2, 4, 8)  # trials at once on the card
+    matrix: int = 8192  # rows and columns of the large matrix product
 
 
 TINY = Size(

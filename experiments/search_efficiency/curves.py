@@ -29,21 +29,13 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """N recorded trainings with V validations of R reviews each.
+    """N recorded trainings with V validations of R reviews each."""
 
-    Attributes:
-        points: N points: override keys to values.
-        hits: (N, V, R) whether a review was right, bool.
-        train_seconds: (N, V) seconds of training up to each validation, of one thread.
-        validation_seconds: (N, V) seconds that each validation took.
-        about: Command, commit and hardware.
-    """
-
-    points: list[dict[str, Any]]
-    hits: npt.NDArray[np.bool_]
-    train_seconds: npt.NDArray[np.float32]
-    validation_seconds: npt.NDArray[np.float32]
-    about: dict[str, str]
+    points: list[dict[str, Any]]  # N points: override keys to values
+    hits: npt.NDArray[np.bool_]  # (N, V, R) whether a review was right, bool
+    train_seconds: npt.NDArray[np.float32]  # (N, V) seconds of training up to each validation, of one thread
+    validation_seconds: npt.NDArray[np.float32]  # (N, V) seconds that each validation took
+    about: dict[str, str]  # command, commit and hardware
 
     @classmethod
     def load(cls, name: str) -> Curves:

@@ -65,51 +65,32 @@ TPE = {
 
 @dataclass(frozen=True)
 class Policy:
-    """A way to search.
+    """A way to search."""
 
-    Attributes:
-        name: For tables and pictures.
-        pruner: What ends trials early.
-        sampler: The ``hydra.sweeper.sampler`` node.
-        starts_at_defaults: Whether the configuration's own values are the first trial.
-        has_yardstick: Whether that trial runs to its end in a piece, as ``hydra.sweeper.start`` has it.
-        n_trials: Trials at most; None: as many as the time allows.
-        margin: Standard errors by which a trial has to be behind before it is pruned.
-        oracle_from: Trials end at this validation, counted from 1, unless their end, which an oracle knows, is the
-            best so far; None: there is no oracle.
-        in_batches: The stock sweeper: trials are drawn in batches of all workers, and a batch ends with its last trial.
-        draws_again: Its sampler has other random numbers, on the same reviews: a control.
-    """
-
-    name: str
-    pruner: BasePruner = field(default_factory=NopPruner)
-    sampler: Mapping[str, Any] = field(default_factory=lambda: TPE)
-    starts_at_defaults: bool = True
-    has_yardstick: bool = False
-    n_trials: int | None = None
-    margin: float = 0.0
+    name: str  # for tables and pictures
+    pruner: BasePruner = field(default_factory=NopPruner)  # what ends trials early
+    sampler: Mapping[str, Any] = field(default_factory=lambda: TPE)  # the ``hydra.sweeper.sampler`` node
+    starts_at_defaults: bool = True  # whether the configuration's own values are the first trial
+    has_yardstick: bool = False  # whether that trial runs to its end in a piece, as ``hydra.sweeper.start`` has it
+    n_trials: int | None = None  # trials at most; None: as many as the time allows
+    margin: float = 0.0  # standard errors by which a trial has to be behind before it is pruned
+    # The stock sweeper: trials are drawn in batches of all workers, and a batch ends with its last trial.
     in_batches: bool = False
-    draws_again: bool = False
+    draws_again: bool = False  # its sampler has other random numbers, on the same reviews: a control
+    # Trials end at this validation, counted from 1, unless their end, which an oracle knows, is the best so far; None:
+    # there is no oracle.
     oracle_from: int | None = None
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A search space with its recorded trainings, as one study sees them.
+    """A search space with its recorded trainings, as one study sees them."""
 
-    Attributes:
-        space: The space.
-        landscape: Finds the nearest recorded training.
-        observed: (N, V) accuracy that the study sees.
-        true: (N, V) accuracy on the other reviews.
-        seconds: (N, V) time from the start of a training to each validation.
-    """
-
-    space: Space
-    landscape: Landscape
-    observed: npt.NDArray[np.float64]
-    true: npt.NDArray[np.float64]
-    seconds: npt.NDArray[np.float64]
+    space: Space  # the space
+    landscape: Landscape  # finds the nearest recorded training
+    observed: npt.NDArray[np.float64]  # (N, V) accuracy that the study sees
+    true: npt.NDArray[np.float64]  # (N, V) accuracy on the other reviews
+    seconds: npt.NDArray[np.float64]  # (N, V) time from the start of a training to each validation
     default: int = 0
 
     @classmethod

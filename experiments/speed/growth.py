@@ -35,23 +35,14 @@ STEPS = 12
 
 @dataclass(frozen=True)
 class Work:
-    """What is trained: one step is `batch` reviews of `length` tokens.
+    """What is trained: one step is `batch` reviews of `length` tokens."""
 
-    Attributes:
-        model: ``transformer`` or ``rnn``.
-        length: Tokens of every review.
-        vocabulary: Token ids.
-        width: Of embedding and states.
-        depth: Blocks or layers.
-        batch: Reviews of a step.
-    """
-
-    model: str
-    length: int = 256
-    vocabulary: int = 10_000
-    width: int = 64
-    depth: int = 2
-    batch: int = 8
+    model: str  # ``transformer`` or ``rnn``
+    length: int = 256  # tokens of every review
+    vocabulary: int = 10_000  # token ids
+    width: int = 64  # of embedding and states
+    depth: int = 2  # blocks or layers
+    batch: int = 8  # reviews of a step
 
 
 QUANTITIES = {

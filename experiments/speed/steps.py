@@ -28,20 +28,14 @@ PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_scaled_dot_product", "mkldnn_rnn_
 
 @dataclass(frozen=True)
 class Timing:
-    """What some steps took.
+    """What some steps took."""
 
-    Attributes:
-        seconds: Time of all steps: processor time of this process on a CPU, which other processes hardly change;
-            time on the wall on an accelerator.
-        reviews: Reviews in them.
-        tokens: Real tokens in them.
-        memory_bytes: Largest memory that torch held on the accelerator; None on a CPU.
-    """
-
+    # Time of all steps: processor time of this process on a CPU, which other processes hardly change; time on the wall
+    # on an accelerator.
     seconds: float
-    reviews: int
-    tokens: int
-    memory_bytes: int | None
+    reviews: int  # reviews in them
+    tokens: int  # real tokens in them
+    memory_bytes: int | None  # largest memory that torch held on the accelerator; None on a CPU
 
 
 class ProductClock(TorchDispatchMode):

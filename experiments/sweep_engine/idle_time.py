@@ -31,19 +31,12 @@ ENGINES = {
 
 @dataclass(frozen=True)
 class Timing:
-    """What one engine did.
+    """What one engine did."""
 
-    Attributes:
-        window_seconds: From the start of the first trial to the start of the last.
-        idle: Share of the workers' time in that window without a trial.
-        trials_seconds: From the start of the first trial to the end of the last.
-        command_seconds: The whole command.
-    """
-
-    window_seconds: float
-    idle: float
-    trials_seconds: float
-    command_seconds: float
+    window_seconds: float  # from the start of the first trial to the start of the last
+    idle: float  # share of the workers' time in that window without a trial
+    trials_seconds: float  # from the start of the first trial to the end of the last
+    command_seconds: float  # the whole command
 
 
 def measure(overrides: list[str], trials: int) -> Timing:

@@ -37,17 +37,11 @@ EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment file that was written.
+    """An experiment file that was written."""
 
-    Attributes:
-        file: The file.
-        command: The command that runs it, with the places of its data.
-        is_new: Whether it was written now; False: it was there with the same content.
-    """
-
-    file: Path
-    command: tuple[str, ...]
-    is_new: bool
+    file: Path  # the file
+    command: tuple[str, ...]  # the command that runs it, with the places of its data
+    is_new: bool  # whether it was written now; False: it was there with the same content
 
 
 def write_experiment(

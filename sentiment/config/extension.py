@@ -43,23 +43,14 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Rules:
-    """What an extension of a config group keeps to.
+    """What an extension of a config group keeps to."""
 
-    Attributes:
-        decorator: What registers it.
-        base: What its settings class builds on; keys of it are shared, and a constructor need not take them.
-        given: What the project gives its constructor, besides the settings' keys.
-        methods: By what its class is known.
-        form: What its class is.
-        shared_files: Files of conf/ in which the keys of `base` start, a later one over an earlier one.
-    """
-
-    decorator: str
-    base: type[Group]
-    given: tuple[str, ...]
-    methods: tuple[str, ...]
-    form: str
-    shared_files: tuple[str, ...]
+    decorator: str  # what registers it
+    base: type[Group]  # what its settings class builds on; keys of it are shared, and a constructor need not take them
+    given: tuple[str, ...]  # what the project gives its constructor, besides the settings' keys
+    methods: tuple[str, ...]  # by what its class is known
+    form: str  # what its class is
+    shared_files: tuple[str, ...]  # files of conf/ in which the keys of `base` start, a later one over an earlier one
 
 
 RULES: dict[Kind, Rules] = {

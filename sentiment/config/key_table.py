@@ -16,19 +16,13 @@ from sentiment.config.option import group_members
 
 @dataclass(frozen=True)
 class KeyRow:
-    """One key of an option.
+    """One key of an option."""
 
-    Attributes:
-        name: Its name within the group, e.g. ``tokenizer.kind``.
-        default: Its value where nobody sets it, unresolved: ``${.embedding_size}``; ``???`` where it is required.
-        values: The values it may take, in words.
-        meaning: What it does.
-    """
-
+    # Its name within the group, e.g. ``tokenizer.kind``.
     name: str
-    default: Any
-    values: str
-    meaning: str
+    default: Any  # its value where nobody sets it, unresolved: ``${.embedding_size}``; ``???`` where it is required
+    values: str  # the values it may take, in words
+    meaning: str  # what it does
 
 
 def list_keys_of(schema: type[BaseModel], defaults: Mapping[str, Any], prefix: str = "") -> Iterator[KeyRow]:

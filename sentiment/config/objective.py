@@ -15,17 +15,12 @@ Direction = Literal["maximize", "minimize"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of a split, from its labels and the probabilities that a model gave.
+    """A measure of a split, from its labels and the probabilities that a model gave."""
 
-    Attributes:
-        name: Last part of its name: ``mcc`` of ``val/mcc``.
-        direction: Which way it is better.
-        target: Function of labels (N,) and probabilities (N, K), or a torchmetrics class that takes ``num_classes``; of
-            a built-in one the import path, ``MODULE:FUNCTION``; None: training measures it by itself.
-    """
-
-    name: str
-    direction: Direction
+    name: str  # last part of its name: ``mcc`` of ``val/mcc``
+    direction: Direction  # which way it is better
+    # Function of labels (N,) and probabilities (N, K), or a torchmetrics class that takes ``num_classes``; of a
+    # built-in one the import path, ``MODULE:FUNCTION``; None: training measures it by itself.
     target: Callable[..., Any] | str | None = None
 
     @property

@@ -26,26 +26,19 @@ S = TypeVar("S", bound=type[BaseModel])
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a config group, with what stands behind it.
+    """One option of a config group, with what stands behind it."""
 
-    Attributes:
-        group: The config group.
-        name: Name of the option: ``rnn`` in ``model=rnn``.
-        settings: Its keys, with their rules.
-        target: Class of the network, source or recorder; of a built-in option its import path, ``MODULE:CLASS``.
-        fitter: Import path of the function that fits a model in one go, on the CPU and with a single validation at its
-            end; None: by gradient steps, epoch after epoch.
-        code: SHA-256 of the file of an extension's class and its package's parts; None for a built-in option.
-        module: The module of an extension by which it was registered, whatever its class is of; None for a built-in
-            option.
-    """
-
-    group: Kind
-    name: str
-    settings: type[BaseModel]
+    group: Kind  # the config group
+    name: str  # name of the option: ``rnn`` in ``model=rnn``
+    settings: type[BaseModel]  # its keys, with their rules
+    # Class of the network, source or recorder; of a built-in option its import path, ``MODULE:CLASS``.
     target: type | str
+    # Import path of the function that fits a model in one go, on the CPU and with a single validation at its end; None:
+    # by gradient steps, epoch after epoch.
     fitter: str | None = None
+    # SHA-256 of the file of an extension's class and its package's parts; None for a built-in option.
     code: str | None = None
+    # The module of an extension by which it was registered, whatever its class is of; None for a built-in option.
     module: str | None = None
 
     def load(self) -> type:

@@ -40,27 +40,17 @@ OVERLAY_PURPOSES = {
 
 @dataclass(frozen=True)
 class OptionFile:
-    """What the YAML file of an option says, without what it starts from; interpolations stay as they are.
+    """What the YAML file of an option says, without what it starts from; interpolations stay as they are."""
 
-    Attributes:
-        name: Name of the option.
-        commands: The commands that use it, each with its remark as a shell comment.
-        remark: The other sentences that it opens with; empty where there are none.
-        bases: Options of the same group that it starts from.
-        choices: Options of other groups that it chooses, e.g. ``model=rnn``.
-        varied: The search space: condition (empty: always), key and values.
-        constraints: Expressions that every point satisfies.
-        settings: Every other key that it sets, dotted.
-    """
-
-    name: str
-    commands: tuple[str, ...]
-    remark: str
-    bases: tuple[str, ...]
+    name: str  # name of the option
+    commands: tuple[str, ...]  # the commands that use it, each with its remark as a shell comment
+    remark: str  # the other sentences that it opens with; empty where there are none
+    bases: tuple[str, ...]  # options of the same group that it starts from
+    # Options of other groups that it chooses, e.g. ``model=rnn``.
     choices: tuple[str, ...]
-    varied: tuple[tuple[str, str, str], ...]
-    constraints: tuple[str, ...]
-    settings: Mapping[str, Any]
+    varied: tuple[tuple[str, str, str], ...]  # the search space: condition (empty: always), key and values
+    constraints: tuple[str, ...]  # expressions that every point satisfies
+    settings: Mapping[str, Any]  # every other key that it sets, dotted
 
     @property
     def about(self) -> str:
@@ -70,19 +60,12 @@ class OptionFile:
 
 @dataclass(frozen=True)
 class ConfigGroup:
-    """A folder of conf/.
+    """A folder of conf/."""
 
-    Attributes:
-        name: Name of the group.
-        default: Option that conf/config.yaml chooses; None where it chooses none.
-        purpose: What it is for.
-        files: The file of each option by its name, the default first.
-    """
-
-    name: str
-    default: str | None
-    purpose: str
-    files: Mapping[str, OptionFile]
+    name: str  # name of the group
+    default: str | None  # option that conf/config.yaml chooses; None where it chooses none
+    purpose: str  # what it is for
+    files: Mapping[str, OptionFile]  # the file of each option by its name, the default first
 
     @property
     def schemas(self) -> list[type[BaseModel]]:
@@ -108,21 +91,13 @@ class ConfigGroup:
 
 @dataclass(frozen=True)
 class DescribedOption:
-    """An option that a settings class stands behind.
+    """An option that a settings class stands behind."""
 
-    Attributes:
-        file: Its file.
-        summary: What it is, in a line.
-        paragraphs: What its class says of it; empty where all options share one class.
-        keys: Its keys.
-        rules: The key that is blamed, and the rule in a sentence.
-    """
-
-    file: OptionFile
-    summary: str
-    paragraphs: list[str]
-    keys: list[KeyRow]
-    rules: list[tuple[str, str]]
+    file: OptionFile  # its file
+    summary: str  # what it is, in a line
+    paragraphs: list[str]  # what its class says of it; empty where all options share one class
+    keys: list[KeyRow]  # its keys
+    rules: list[tuple[str, str]]  # the key that is blamed, and the rule in a sentence
 
 
 def render_pages(config_dir: Path) -> dict[str, str]:

@@ -43,25 +43,17 @@ Kind = Literal["run", "sweep"]
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run is made with and where it stands: all that training and the recorders know of it.
+    """What a run is made with and where it stands: all that training and the recorders know of it."""
 
-    Attributes:
-        settings: The checked settings.
-        overrides: What the command line changed, e.g. ``("model=rnn", "optimizer.lr=3e-4")``.
-        output_dir: The run's own folder.
-        project_dir: The checkout.
-        sweep_dir: Folder of the sweep that the run is a job of; None for a single run.
-        job_number: Number of the job in the sweep; None for a single run.
-        resolved_yaml: The whole configuration with every interpolation resolved but that of the project's folder; empty
-            where no tracker, which alone keeps it, is on.
-    """
-
-    settings: Settings
+    settings: Settings  # the checked settings
+    # What the command line changed, e.g. ``("model=rnn", "optimizer.lr=3e-4")``.
     overrides: tuple[str, ...]
-    output_dir: Path
-    project_dir: Path
-    sweep_dir: Path | None
-    job_number: int | None
+    output_dir: Path  # the run's own folder
+    project_dir: Path  # the checkout
+    sweep_dir: Path | None  # folder of the sweep that the run is a job of; None for a single run
+    job_number: int | None  # number of the job in the sweep; None for a single run
+    # The whole configuration with every interpolation resolved but that of the project's folder; empty where no
+    # tracker, which alone keeps it, is on.
     resolved_yaml: str
 
 

@@ -40,16 +40,12 @@ class Cut:
 
     Reviewers often state their verdict first or last, hence ``head_tail`` (Sun et al. 2019, *How to Fine-Tune BERT
     for Text Classification?*, section 5.3.1).
-
-    Attributes:
-        max_tokens: Most tokens of a review; None: all. With ``head_tail`` at least 2: one stays at each end.
-        keep: Part of a longer review that is kept.
-        head_fraction: With ``head_tail``, share kept from the start.
     """
 
+    # Most tokens of a review; None: all. With ``head_tail`` at least 2: one stays at each end.
     max_tokens: int | None
-    keep: Keep
-    head_fraction: float
+    keep: Keep  # part of a longer review that is kept
+    head_fraction: float  # with ``head_tail``, share kept from the start
 
     @classmethod
     def of(cls, data: DataGroup) -> Cut:
@@ -88,40 +84,25 @@ class Cut:
 
 
 class Item(NamedTuple):
-    """One review, ready to be padded.
+    """One review, ready to be padded."""
 
-    Attributes:
-        ids: (T,) ids, already cut.
-        label: Class index.
-        row: Index within its split.
-        target: (K,) probabilities to learn in place of the label; None: the label.
-    """
-
-    ids: npt.NDArray[np.integer]
-    label: int
-    row: int
-    target: npt.NDArray[np.float32] | None = None
+    ids: npt.NDArray[np.integer]  # (T,) ids, already cut
+    label: int  # class index
+    row: int  # index within its split
+    target: npt.NDArray[np.float32] | None = None  # (K,) probabilities to learn in place of the label; None: the label
 
 
 class Batch(NamedTuple):
-    """B reviews padded to the longest among them.
+    """B reviews padded to the longest among them."""
 
-    Attributes:
-        tokens: (B, T) int64 ids, `PAD_ID` after the last real token.
-        mask: (B, T) bool, True where a token is real; every review has at least one.
-        labels: (B,) int64 class indices.
-        rows: (B,) int64 index of each review within its split.
-        weight: Factor of the batch's mean loss: those of the shares of a batch make the mean over the replicas the mean
-            over all reviews; 0: the reviews are another's, and count for nothing.
-        targets: (B, K) float32 probabilities to learn in place of the labels; None: the labels.
-    """
-
-    tokens: Tensor
-    mask: Tensor
-    labels: Tensor
-    rows: Tensor
+    tokens: Tensor  # (B, T) int64 ids, `PAD_ID` after the last real token
+    mask: Tensor  # (B, T) bool, True where a token is real; every review has at least one
+    labels: Tensor  # (B,) int64 class indices
+    rows: Tensor  # (B,) int64 index of each review within its split
+    # Factor of the batch's mean loss: those of the shares of a batch make the mean over the replicas the mean over all
+    # reviews; 0: the reviews are another's, and count for nothing.
     weight: float = 1.0
-    targets: Tensor | None = None
+    targets: Tensor | None = None  # (B, K) float32 probabilities to learn in place of the labels; None: the labels
 
 
 def collate(items: Sequence[Item], replica: int = 0, replicas: int = 1) -> Batch:
@@ -157,23 +138,17 @@ class LengthBatches(Sampler[list[int]]):
     chunk, and the batches shuffled: company and order change from epoch to epoch and depend on nothing but
     (seed, epoch). Without a seed (validation, test), reviews are sorted by length, the longest first, so that a
     batch that is too large for the memory fails at once.
-
-    Attributes:
-        lengths: (N,) lengths as the model sees them, i.e. after `cut`.
-        batch_size: Reviews B per batch; the last one may be smaller.
-        seed: Seed of the shuffling; None: no shuffling.
-        epoch: Pass over the data, from 0.
-        part: Which of `parts` parts of the pass to yield, from 0. All are equally long, so that up to `parts - 1`
-            batches may come twice a pass.
-        parts: Into how many parts a pass is cut.
     """
 
+    # (N,) lengths as the model sees them, i.e. after `cut`.
     lengths: npt.NDArray[np.integer]
-    batch_size: int
-    seed: int | None = None
-    epoch: int = 0
+    batch_size: int  # reviews B per batch; the last one may be smaller
+    seed: int | None = None  # seed of the shuffling; None: no shuffling
+    epoch: int = 0  # pass over the data, from 0
+    # Which of `parts` parts of the pass to yield, from 0. All are equally long, so that up to `parts - 1` batches may
+    # come twice a pass.
     part: int = 0
-    parts: int = 1
+    parts: int = 1  # into how many parts a pass is cut
 
     def __post_init__(self) -> None:
         """Insist on whole batches."""

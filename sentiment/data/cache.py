@@ -38,19 +38,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """What one cache entry holds.
+    """What one cache entry holds."""
 
-    Attributes:
-        arrays: Per split: ``ids`` (all token ids behind one another, uint16 or uint32), ``offsets`` (N+1, int64:
-            review n is ids[offsets[n]:offsets[n+1]]), ``labels`` (N, int64), ``rows`` (N, int64). Unlabelled reviews
-            are a split, too; their labels are 0 and mean nothing. Of a model's answers: ``probabilities`` (N, K).
-        tokenizer: The tokenizer as JSON.
-        meta: Everything else, as JSON values.
-    """
-
+    # Per split: ``ids`` (all token ids behind one another, uint16 or uint32), ``offsets`` (N+1, int64: review n is
+    # ids[offsets[n]:offsets[n+1]]), ``labels`` (N, int64), ``rows`` (N, int64). Unlabelled reviews are a split, too;
+    # their labels are 0 and mean nothing. Of a model's answers: ``probabilities`` (N, K).
     arrays: Mapping[str, Mapping[str, npt.NDArray[Any]]]
-    tokenizer: str
-    meta: Mapping[str, Any]
+    tokenizer: str  # the tokenizer as JSON
+    meta: Mapping[str, Any]  # everything else, as JSON values
 
 
 def be_silent(note: str) -> None:

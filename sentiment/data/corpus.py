@@ -50,20 +50,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """The reviews of one split as token ids at full length, memory-mapped.
+    """The reviews of one split as token ids at full length, memory-mapped."""
 
-    Attributes:
-        ids: All reviews behind one another, uint16 or uint32.
-        offsets: (N+1,) int64; review n is ids[offsets[n]:offsets[n+1]].
-        labels: (N,) class indices, int64.
-        rows: (N,) int64, index of each review within the source's split that it comes from.
-        targets: (N, K) float32, the probabilities to learn in place of the labels; None: the labels.
-    """
-
-    ids: npt.NDArray[np.integer]
-    offsets: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.integer]  # all reviews behind one another, uint16 or uint32
+    offsets: npt.NDArray[np.int64]  # (N+1,) int64; review n is ids[offsets[n]:offsets[n+1]]
+    labels: npt.NDArray[np.int64]  # (N,) class indices, int64
+    rows: npt.NDArray[np.int64]  # (N,) int64, index of each review within the source's split that it comes from
+    # (N, K) float32, the probabilities to learn in place of the labels; None: the labels.
     targets: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
@@ -97,52 +90,33 @@ class EncodedSplit:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Everything about the data that a run needs.
+    """Everything about the data that a run needs."""
 
-    Attributes:
-        train: Reviews to learn from; shares no text with the other two.
-        validation: Reviews to select on; shares no text with test.
-        test: Reviews for the one evaluation at the end.
-        tokenizer: Trained on `train` only.
-        class_names: K names in index order.
-        fingerprint: What two runs must share for their metrics to be comparable: content, split and amount of
-            training reviews. The tokenizer is a choice of the run and no part of it.
-        description: A sentence on what these reviews are.
-        dropped: Reviews taken out of a split because their text also stands in another: see `Splits`.
-        skipped_rows: Bad rows left out at the user's wish.
-        notes: How files were read, a sentence each.
-        lessons: Of the models whose answers are among the training reviews; None: there are none.
-        words_from: Hashes of the reviews without labels that the run's words were learned from; None: of none.
-    """
-
-    train: EncodedSplit
-    validation: EncodedSplit
-    test: EncodedSplit
-    tokenizer: ReviewTokenizer
-    class_names: tuple[str, ...]
+    train: EncodedSplit  # reviews to learn from; shares no text with the other two
+    validation: EncodedSplit  # reviews to select on; shares no text with test
+    test: EncodedSplit  # reviews for the one evaluation at the end
+    tokenizer: ReviewTokenizer  # trained on `train` only
+    class_names: tuple[str, ...]  # K names in index order
+    # What two runs must share for their metrics to be comparable: content, split and amount of training reviews. The
+    # tokenizer is a choice of the run and no part of it.
     fingerprint: str
-    description: str
-    dropped: Mapping[str, int]
-    skipped_rows: int
-    notes: tuple[str, ...] = ()
-    lessons: Lessons | None = None
+    description: str  # a sentence on what these reviews are
+    dropped: Mapping[str, int]  # reviews taken out of a split because their text also stands in another: see `Splits`
+    skipped_rows: int  # bad rows left out at the user's wish
+    notes: tuple[str, ...] = ()  # how files were read, a sentence each
+    lessons: Lessons | None = None  # of the models whose answers are among the training reviews; None: there are none
+    # Hashes of the reviews without labels that the run's words were learned from; None: of none.
     words_from: npt.NDArray[np.uint64] | None = None
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """What identifies the trained models that a run learns from, and what they have seen.
+    """What identifies the trained models that a run learns from, and what they have seen."""
 
-    Attributes:
-        fingerprint: Of their weights, how they read, and the reviews that they answered for the run.
-        learned: Hashes of reviews that they were trained on, selected by or learned words from; `UNTOLD` among them:
-            and others.
-        trained: The same of those that they were trained on.
-    """
-
-    fingerprint: str
+    fingerprint: str  # of their weights, how they read, and the reviews that they answered for the run
+    # Hashes of reviews that they were trained on, selected by or learned words from; `UNTOLD` among them: and others.
     learned: npt.NDArray[np.uint64]
-    trained: npt.NDArray[np.uint64]
+    trained: npt.NDArray[np.uint64]  # the same of those that they were trained on
 
 
 def prepare_corpus(

@@ -56,17 +56,12 @@ NOUNS: dict[Polarity, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Form:
-    """One way to state a claim.
+    """One way to state a claim."""
 
-    Attributes:
-        words: Polar words that fill ``{word}``; the same ones in both moods, so that no word is always negated.
-        plain: Patterns that mean what their word says.
-        negated: Patterns that mean the opposite.
-    """
-
+    # Polar words that fill ``{word}``; the same ones in both moods, so that no word is always negated.
     words: dict[Polarity, tuple[str, ...]]
-    plain: tuple[str, ...]
-    negated: tuple[str, ...]
+    plain: tuple[str, ...]  # patterns that mean what their word says
+    negated: tuple[str, ...]  # patterns that mean the opposite
 
 
 FORMS = (
@@ -109,23 +104,14 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Claim:
-    """One clause about one aspect of the film.
+    """One clause about one aspect of the film."""
 
-    Attributes:
-        form: How it is said.
-        variant: Which of the form's patterns, counted round.
-        aspect: What it is about.
-        word: The polar word.
-        surface: What the word says alone.
-        negated: Whether the clause denies it.
-    """
-
-    form: Form
-    variant: int
-    aspect: str
-    word: str
-    surface: Polarity
-    negated: bool
+    form: Form  # how it is said
+    variant: int  # which of the form's patterns, counted round
+    aspect: str  # what it is about
+    word: str  # the polar word
+    surface: Polarity  # what the word says alone
+    negated: bool  # whether the clause denies it
 
     @property
     def polarity(self) -> Polarity:
@@ -139,17 +125,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around the claims of a sentence.
+    """What stands around the claims of a sentence."""
 
-    Attributes:
-        pattern: Text with ``{0}`` and, for two claims, ``{1}``.
-        winner: Index of the claim that decides; of agreeing claims either does.
-        flips: Whether the frame denies what the claim says.
-    """
-
-    pattern: str
-    winner: int = 0
-    flips: bool = False
+    pattern: str  # text with ``{0}`` and, for two claims, ``{1}``
+    winner: int = 0  # index of the claim that decides; of agreeing claims either does
+    flips: bool = False  # whether the frame denies what the claim says
 
 
 BARE = Frame("{0}")

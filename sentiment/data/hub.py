@@ -25,23 +25,15 @@ FORM = "check data.repository, which has the form OWNER/NAME"
 
 @dataclass(frozen=True, kw_only=True)
 class HubSource(LabelledData):
-    """Reviews from the Hub.
+    """Reviews from the Hub."""
 
-    Attributes:
-        repository: Data set on the Hub.
-        revision: Commit on the Hub, 40 hexadecimal digits.
-        subset: Name of one of its configurations, e.g. ``sst2`` of ``nyu-mll/glue``; None: its default.
-        train_split: Split to learn from, as `datasets.load_dataset` takes it: ``train``, ``train[:10%]``.
-        validation_split: Validation reviews; None: validation is split off the training reviews later.
-        test_split: Test reviews; None: a part of the training reviews.
-    """
-
-    repository: str
-    revision: str
+    repository: str  # data set on the Hub
+    revision: str  # commit on the Hub, 40 hexadecimal digits
+    # Name of one of its configurations, e.g. ``sst2`` of ``nyu-mll/glue``; None: its default.
     subset: str | None
-    train_split: str
-    validation_split: str | None
-    test_split: str | None
+    train_split: str  # split to learn from, as `datasets.load_dataset` takes it: ``train``, ``train[:10%]``
+    validation_split: str | None  # validation reviews; None: validation is split off the training reviews later
+    test_split: str | None  # test reviews; None: a part of the training reviews
 
     def describe(self) -> str:
         """Return where these reviews come from."""

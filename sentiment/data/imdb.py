@@ -37,18 +37,13 @@ LOCAL_COPY = "data.path=FOLDER with the Hub's Parquet files or the aclImdb/ tree
 
 @dataclass(frozen=True)
 class ImdbSource:
-    """The IMDB reviews.
+    """The IMDB reviews."""
 
-    Attributes:
-        path: Local folder: the two Parquet files (directly or under ``plain_text/``), or ``aclImdb`` or its parent;
-            None: the Hub.
-        repository: Data set on the Hub.
-        revision: Commit on the Hub, 40 hexadecimal digits.
-    """
-
+    # Local folder: the two Parquet files (directly or under ``plain_text/``), or ``aclImdb`` or its parent; None: the
+    # Hub.
     path: Path | None
-    repository: str
-    revision: str
+    repository: str  # data set on the Hub
+    revision: str  # commit on the Hub, 40 hexadecimal digits
 
     def __post_init__(self) -> None:
         """Take the path as text too, as settings hold it."""

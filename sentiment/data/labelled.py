@@ -26,23 +26,14 @@ from sentiment.nearest import nearest
 
 @dataclass(frozen=True)
 class LabelledReviews:
-    """N reviews, with classes of a model.
+    """N reviews, with classes of a model."""
 
-    Attributes:
-        name: What they are, for people.
-        short_name: The same in a file's name.
-        texts: N texts.
-        labels: (N,) class indices, int64.
-        rows: (N,) number of each review in the file or split that it comes from, int64, from 0.
-        left_out: Reviews whose labels stand for no class.
-    """
-
-    name: str
-    short_name: str
-    texts: list[str]
-    labels: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    left_out: int = 0
+    name: str  # what they are, for people
+    short_name: str  # the same in a file's name
+    texts: list[str]  # N texts
+    labels: npt.NDArray[np.int64]  # (N,) class indices, int64
+    rows: npt.NDArray[np.int64]  # (N,) number of each review in the file or split that it comes from, int64, from 0
+    left_out: int = 0  # reviews whose labels stand for no class
 
     @property
     def digest(self) -> str:

@@ -44,17 +44,11 @@ NOT_CONTRASTIVE = (
 
 @dataclass(frozen=True)
 class Cue:
-    """A word or expression where it stands.
+    """A word or expression where it stands."""
 
-    Attributes:
-        words: As written.
-        start: Offset of its first character in the text.
-        end: Offset behind its last one.
-    """
-
-    words: str
-    start: int
-    end: int
+    words: str  # as written
+    start: int  # offset of its first character in the text
+    end: int  # offset behind its last one
 
 
 def find_negations(text: str) -> list[Cue]:

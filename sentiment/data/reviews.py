@@ -16,15 +16,10 @@ from sentiment.errors import DataError
 
 @dataclass(frozen=True)
 class Reviews:
-    """Labelled texts.
+    """Labelled texts."""
 
-    Attributes:
-        texts: N raw texts, untouched (tags such as ``<br />`` kept).
-        labels: (N,) class indices, int64.
-    """
-
-    texts: list[str]
-    labels: npt.NDArray[np.int64]
+    texts: list[str]  # N raw texts, untouched (tags such as ``<br />`` kept)
+    labels: npt.NDArray[np.int64]  # (N,) class indices, int64
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -34,24 +29,16 @@ class Reviews:
 class RawSplits:
     """What a source holds before validation is split off and duplicates are dropped; refused where that is no data set.
 
-    Attributes:
-        train: Training reviews.
-        validation: The source's own validation reviews; None: split them off train.
-        test: Test reviews.
-        class_names: K names in index order.
-        skipped_rows: Bad rows left out at the user's wish (``data.on_bad_row=skip``).
-        notes: How files were read, a sentence each; printed at the start of a run.
-
     Raises:
         DataError: Labels do not fit their texts or the classes, or a text is none.
     """
 
-    train: Reviews
-    validation: Reviews | None
-    test: Reviews
-    class_names: tuple[str, ...]
-    skipped_rows: int = 0
-    notes: tuple[str, ...] = ()
+    train: Reviews  # training reviews
+    validation: Reviews | None  # the source's own validation reviews; None: split them off train
+    test: Reviews  # test reviews
+    class_names: tuple[str, ...]  # K names in index order
+    skipped_rows: int = 0  # bad rows left out at the user's wish (``data.on_bad_row=skip``)
+    notes: tuple[str, ...] = ()  # how files were read, a sentence each; printed at the start of a run
 
     def __post_init__(self) -> None:
         names, fault = self.class_names, None

@@ -22,16 +22,11 @@ TEST_STREAM, VALIDATION_STREAM, LIMIT_STREAM = 0, 1, 2
 
 @dataclass(frozen=True)
 class Part:
-    """Some reviews of one of a source's splits.
+    """Some reviews of one of a source's splits."""
 
-    Attributes:
-        texts: N texts.
-        labels: (N,) class indices, int64.
-        rows: (N,) index of each review within the source's split that it comes from, int64, ascending.
-    """
-
-    texts: list[str]
-    labels: npt.NDArray[np.int64]
+    texts: list[str]  # N texts
+    labels: npt.NDArray[np.int64]  # (N,) class indices, int64
+    # (N,) index of each review within the source's split that it comes from, int64, ascending.
     rows: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -44,19 +39,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a run.
+    """The three parts of a run."""
 
-    Attributes:
-        train: Reviews to learn from; shares no text with the other two.
-        validation: Reviews to select on; shares no text with test.
-        test: Reviews for the one evaluation at the end.
-        dropped: Reviews taken out of train, by reason: ``train_test``, ``train_validation`` (the text also stands
-            in that split); ``validation_test``: out of a validation split of the source's own.
-    """
-
-    train: Part
-    validation: Part
-    test: Part
+    train: Part  # reviews to learn from; shares no text with the other two
+    validation: Part  # reviews to select on; shares no text with test
+    test: Part  # reviews for the one evaluation at the end
+    # Reviews taken out of train, by reason: ``train_test``, ``train_validation`` (the text also stands in that split);
+    # ``validation_test``: out of a validation split of the source's own.
     dropped: dict[str, int]
 
 

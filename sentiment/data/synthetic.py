@@ -19,27 +19,16 @@ _MOST_REPEATS = 1000
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """Generated English movie reviews whose label depends on word order.
+    """Generated English movie reviews whose label depends on word order."""
 
-    Attributes:
-        train_size: Training reviews.
-        test_size: Test reviews.
-        min_sentences: Fewest sentences in a review.
-        max_sentences: Most sentences in a review.
-        difficulty: Share of the opinions whose polarity depends on word order.
-        label_noise: Share of labels that are flipped, in train and test alike.
-        generator_seed: Seed of the generator.
-        unlabelled_size: Reviews without a label; None: none.
-    """
-
-    train_size: int
-    test_size: int
-    min_sentences: int
-    max_sentences: int
-    difficulty: float
-    label_noise: float
-    generator_seed: int
-    unlabelled_size: int | None = None
+    train_size: int  # training reviews
+    test_size: int  # test reviews
+    min_sentences: int  # fewest sentences in a review
+    max_sentences: int  # most sentences in a review
+    difficulty: float  # share of the opinions whose polarity depends on word order
+    label_noise: float  # share of labels that are flipped, in train and test alike
+    generator_seed: int  # seed of the generator
+    unlabelled_size: int | None = None  # reviews without a label; None: none
 
     @property
     def best_accuracy(self) -> float:

@@ -39,17 +39,12 @@ BATCH_REVIEWS = 1000  # an Encoding keeps far more than its ids; encoding by bat
 
 
 class AlignedText(NamedTuple):
-    """Tokens and their places in the text as it was written, before normalisation.
+    """Tokens and their places in the text as it was written, before normalisation."""
 
-    Attributes:
-        ids: (T,) int64 ids, as from `ReviewTokenizer.encode`.
-        spans: (T, 2) int64, first character and the one after the last.
-        words: (T,) int64 number of the word that each token is (a part of); -1 for the unknown token that stands for
-            a text without any word.
-    """
-
-    ids: npt.NDArray[np.int64]
-    spans: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64]  # (T,) int64 ids, as from `ReviewTokenizer.encode`
+    spans: npt.NDArray[np.int64]  # (T, 2) int64, first character and the one after the last
+    # (T,) int64 number of the word that each token is (a part of); -1 for the unknown token that stands for a text
+    # without any word.
     words: npt.NDArray[np.int64]
 
 

@@ -62,26 +62,18 @@ def count_ahead(settings: Settings, corpus: Corpus) -> int:
 
 @dataclass
 class TrialReporter(Reporter):
-    """Lets a study prune by validations; a study must not see the test split.
+    """Lets a study prune by validations; a study must not see the test split."""
 
-    Attributes:
-        trial: The job's trial.
-        objectives: Metrics that the study compares; what a validation does not tell, and `known` does not, is NaN.
-        reviews: Number of validation reviews: the standard error of a share follows from it.
-        validations_per_epoch: Steps of the pruner in an epoch: it counts validations, so that trials with different
-            batch sizes are compared at the same share of their training.
-        max_epochs: Epochs that training takes at most.
-        is_pruned: Whether the pruner hears of the validations.
-        known: Metrics that are known from the start.
-    """
-
-    trial: RunningTrial
+    trial: RunningTrial  # the job's trial
+    # Metrics that the study compares; what a validation does not tell, and `known` does not, is NaN.
     objectives: Sequence[str]
-    reviews: int
+    reviews: int  # number of validation reviews: the standard error of a share follows from it
+    # Steps of the pruner in an epoch: it counts validations, so that trials with different batch sizes are compared at
+    # the same share of their training.
     validations_per_epoch: int
-    max_epochs: int
-    is_pruned: bool = True
-    known: Mapping[str, float] = field(default_factory=dict)
+    max_epochs: int  # epochs that training takes at most
+    is_pruned: bool = True  # whether the pruner hears of the validations
+    known: Mapping[str, float] = field(default_factory=dict)  # metrics that are known from the start
     _told: float = field(default=0.0, init=False)
     _last: str = field(default="", init=False)
 

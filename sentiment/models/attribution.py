@@ -38,30 +38,19 @@ STEPS_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Attribution:
-    """The share of every word in a prediction.
+    """The share of every word in a prediction."""
 
-    Attributes:
-        text: The text as it was written.
-        label: The class that is explained.
-        probability: Its probability.
-        words: The words and marks as written; between them stand blanks (and tags for line breaks).
-        spans: First character of each word in the text, and the one after its last.
-        scores: Share of each word in the margin; positive speaks for the class, negative against it; None where the
-            model did not see the word because it cut the text.
-        baseline: Margin of the same text with every word unknown (of no word at all for the linear classifier).
-        margin: Margin of the text.
-        delta: Sum of all shares less (`margin` - `baseline`): the error of the numerical integration.
-    """
-
-    text: str
-    label: str
-    probability: float
-    words: tuple[str, ...]
-    spans: tuple[tuple[int, int], ...]
+    text: str  # the text as it was written
+    label: str  # the class that is explained
+    probability: float  # its probability
+    words: tuple[str, ...]  # the words and marks as written; between them stand blanks (and tags for line breaks)
+    spans: tuple[tuple[int, int], ...]  # first character of each word in the text, and the one after its last
+    # Share of each word in the margin; positive speaks for the class, negative against it; None where the model did not
+    # see the word because it cut the text.
     scores: tuple[float | None, ...]
-    baseline: float
-    margin: float
-    delta: float
+    baseline: float  # margin of the same text with every word unknown (of no word at all for the linear classifier)
+    margin: float  # margin of the text
+    delta: float  # sum of all shares less (`margin` - `baseline`): the error of the numerical integration
 
     @property
     def is_complete(self) -> bool:
@@ -79,14 +68,10 @@ class Attribution:
 
 
 class Attention(NamedTuple):
-    """Where every head of a Transformer looked.
+    """Where every head of a Transformer looked."""
 
-    Attributes:
-        tokens: T tokens as the vocabulary spells them, after cutting.
-        weights: (depth, H, T, T) attention weights, float32: row i is what token i takes from every token; sums to 1.
-    """
-
-    tokens: tuple[str, ...]
+    tokens: tuple[str, ...]  # T tokens as the vocabulary spells them, after cutting
+    # (depth, H, T, T) attention weights, float32: row i is what token i takes from every token; sums to 1.
     weights: npt.NDArray[np.float32]
 
 

@@ -92,19 +92,12 @@ class _Settings(_Version):
 
 @dataclass(frozen=True)
 class Predictions:
-    """A model's answers, in the order of the texts.
+    """A model's answers, in the order of the texts."""
 
-    Attributes:
-        labels: N names of the most probable classes.
-        probabilities: (N, K) class probabilities, float32.
-        class_names: K class names in index order.
-        tokens: Tokens that the network saw, of all texts together.
-    """
-
-    labels: list[str]
-    probabilities: npt.NDArray[np.float32]
-    class_names: tuple[str, ...]
-    tokens: int
+    labels: list[str]  # N names of the most probable classes
+    probabilities: npt.NDArray[np.float32]  # (N, K) class probabilities, float32
+    class_names: tuple[str, ...]  # K class names in index order
+    tokens: int  # tokens that the network saw, of all texts together
 
 
 def save_bundle(
@@ -175,24 +168,16 @@ def read_option(folder: Path) -> Option:
 
 @dataclass(eq=False)
 class Predictor:
-    """A trained model with its tokenizer: texts in, labels and probabilities out.
+    """A trained model with its tokenizer: texts in, labels and probabilities out."""
 
-    Attributes:
-        network: The network; it is switched to evaluation.
-        tokenizer: The tokenizer that it was trained with.
-        class_names: K class names in index order.
-        cut: Which tokens of a review the network sees.
-        learned: `hash_reviews` of those that it was trained on, selected by or learned words from; `UNTOLD` among them:
-            and others. Bundles of earlier versions lack those that gave words alone.
-        trained: The same of those that it was trained on.
-    """
-
-    network: nn.Module
-    tokenizer: ReviewTokenizer
-    class_names: tuple[str, ...]
-    cut: Cut
+    network: nn.Module  # the network; it is switched to evaluation
+    tokenizer: ReviewTokenizer  # the tokenizer that it was trained with
+    class_names: tuple[str, ...]  # K class names in index order
+    cut: Cut  # which tokens of a review the network sees
+    # `hash_reviews` of those that it was trained on, selected by or learned words from; `UNTOLD` among them: and
+    # others. Bundles of earlier versions lack those that gave words alone.
     learned: npt.NDArray[np.uint64] = field(default_factory=lambda: UNTOLD)
-    trained: npt.NDArray[np.uint64] = field(default_factory=lambda: UNTOLD)
+    trained: npt.NDArray[np.uint64] = field(default_factory=lambda: UNTOLD)  # the same of those that it was trained on
 
     def __post_init__(self) -> None:
         self.network.eval()

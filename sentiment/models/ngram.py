@@ -26,17 +26,11 @@ WEIGHT, BIAS = "weight", "bias"
 
 
 class Occurrences(NamedTuple):
-    """Known n-grams where they stand; M is the number of known n-grams.
+    """Known n-grams where they stand; M is the number of known n-grams."""
 
-    Attributes:
-        columns: (P,) index of the n-gram in [0, M).
-        starts: (P,) position of its first word among the words given.
-        sizes: (P,) number of words of the n-gram.
-    """
-
-    columns: Tensor
-    starts: Tensor
-    sizes: Tensor
+    columns: Tensor  # (P,) index of the n-gram in [0, M)
+    starts: Tensor  # (P,) position of its first word among the words given
+    sizes: Tensor  # (P,) number of words of the n-gram
 
 
 class KnownNgrams(nn.Module):

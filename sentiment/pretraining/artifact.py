@@ -37,27 +37,16 @@ FACTS_FILE = "words.json"
 
 @dataclass(frozen=True)
 class Facts:
-    """What words are, beside their weights.
+    """What words are, beside their weights."""
 
-    Attributes:
-        fingerprint: What they depend on, hashed; the folder's name.
-        settings: The settings that they were trained with, flat.
-        texts: Fingerprint of the reviews.
-        code: Digest of the code that trained them; of several, where an attempt went on from one of earlier code.
-        curve: Every validation: step, epoch, and metrics.
-        loss: Best mean negative log-likelihood of a word held out.
-        seconds: Wall time of the training.
-        sha256: Checksum of the weights.
-    """
-
-    fingerprint: str
-    settings: Mapping[str, str]
-    texts: str
-    code: str
-    curve: list[Mapping[str, float]]
-    loss: float
-    seconds: float
-    sha256: str
+    fingerprint: str  # what they depend on, hashed; the folder's name
+    settings: Mapping[str, str]  # the settings that they were trained with, flat
+    texts: str  # fingerprint of the reviews
+    code: str  # digest of the code that trained them; of several, where an attempt went on from one of earlier code
+    curve: list[Mapping[str, float]]  # every validation: step, epoch, and metrics
+    loss: float  # best mean negative log-likelihood of a word held out
+    seconds: float  # wall time of the training
+    sha256: str  # checksum of the weights
 
 
 @dataclass(frozen=True)

@@ -31,19 +31,12 @@ CUT_NOTE = "not seen: the model cuts long texts"
 
 
 class Piece(NamedTuple):
-    """A part of the text: a word with its share, or what stands between words.
+    """A part of the text: a word with its share, or what stands between words."""
 
-    Attributes:
-        text: The part as written.
-        score: Share of the word; None between words, and for words that the model did not see.
-        strength: The share as a part of the largest one, in [-1, 1]; 0 where there is none.
-        is_cut: Whether the model did not see this word.
-    """
-
-    text: str
-    score: float | None
-    strength: float
-    is_cut: bool
+    text: str  # the part as written
+    score: float | None  # share of the word; None between words, and for words that the model did not see
+    strength: float  # the share as a part of the largest one, in [-1, 1]; 0 where there is none
+    is_cut: bool  # whether the model did not see this word
 
 
 def format_terminal(attribution: Attribution, console: Console) -> Text:

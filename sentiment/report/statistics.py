@@ -40,62 +40,38 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds.
+    """A mean over seeds."""
 
-    Attributes:
-        mean: The mean.
-        low: Lower end of the 95 % t interval; NaN for a single value, which has none.
-        high: Upper end.
-        count: Number of values.
-    """
-
-    mean: float
-    low: float
-    high: float
-    count: int
+    mean: float  # the mean
+    low: float  # lower end of the 95 % t interval; NaN for a single value, which has none
+    high: float  # upper end
+    count: int  # number of values
 
 
 @dataclass(frozen=True)
 class Difference:
-    """First minus second, and how sure it is.
+    """First minus second, and how sure it is."""
 
-    Attributes:
-        value: The difference.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
-        p_value: Chance of a difference at least as large if there were none, two-sided; NaN where nothing varies
-            between the seeds, so that the test has nothing to measure by.
-        test: The test's name, for people.
-        count: Pairs, or the smaller number of values.
-        detectable: Difference that would show in four of five repetitions of such an experiment.
-    """
-
-    value: float
-    low: float
-    high: float
+    value: float  # the difference
+    low: float  # lower end of its 95 % interval
+    high: float  # upper end
+    # Chance of a difference at least as large if there were none, two-sided; NaN where nothing varies between the
+    # seeds, so that the test has nothing to measure by.
     p_value: float
-    test: str
-    count: int
-    detectable: float
+    test: str  # the test's name, for people
+    count: int  # pairs, or the smaller number of values
+    detectable: float  # difference that would show in four of five repetitions of such an experiment
 
 
 @dataclass(frozen=True)
 class Share:
-    """How many of some reviews were classified right.
+    """How many of some reviews were classified right."""
 
-    Attributes:
-        right: Reviews classified right.
-        reviews: Reviews N.
-        accuracy: The share; NaN where there is no review.
-        low: Lower end of its Wilson interval; 0 where there is no review.
-        high: Upper end; 1 where there is no review.
-    """
-
-    right: int
-    reviews: int
-    accuracy: float
-    low: float
-    high: float
+    right: int  # reviews classified right
+    reviews: int  # reviews N
+    accuracy: float  # the share; NaN where there is no review
+    low: float  # lower end of its Wilson interval; 0 where there is no review
+    high: float  # upper end; 1 where there is no review
 
 
 def count_share(right: int, reviews: int, level: float = LEVEL) -> Share:

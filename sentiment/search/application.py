@@ -29,30 +29,26 @@ class Application:
         @hydra.main(config_path="conf", config_name="config")
         @searchable(find_faults=find_faults)
         def main(config: DictConfig) -> float:
-
-    Attributes:
-        find_faults: Lists what is wrong with one composed configuration; asked about every corner of a search before
-            its first trial.
-        identify_data: Names the data that a configuration reads, so that equal settings on changed data count as
-            different.
-        identify_code: Names the code that a result depends on, as the process has it in which it is asked: that of the
-            study when a job is planned, and that of the job. Without it, studies reuse only results of their own.
-        adopt: Takes over the folder of an equal job of another study, given that folder and the number of the job here.
-        simplify: Writes flat resolved settings, and those that a study stored as text, in the words of this version:
-            without keys that a later version of the application got, at the values that mean what was before, and with
-            the keys that stand for those of an earlier one. Studies stored by other versions then go on.
-        preload: Modules that its jobs import, and whose import starts no thread and touches no GPU: worker processes
-            are forked from one that has imported these beside the engine, and need not each import them again.
-        checked: Points, as overrides, that the application has checked itself before Hydra started (see
-            `sentiment.search.plugin.sweeper`): the engine does not check them again.
     """
 
+    # Lists what is wrong with one composed configuration; asked about every corner of a search before its first trial.
     find_faults: Callable[[DictConfig], Sequence[Fault]] | None = None
+    # Names the data that a configuration reads, so that equal settings on changed data count as different.
     identify_data: Callable[[DictConfig], str | None] = tell_nothing
+    # Writes flat resolved settings, and those that a study stored as text, in the words of this version: without keys
+    # that a later version of the application got, at the values that mean what was before, and with the keys that stand
+    # for those of an earlier one. Studies stored by other versions then go on.
     simplify: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    # Names the code that a result depends on, as the process has it in which it is asked: that of the study when a job
+    # is planned, and that of the job. Without it, studies reuse only results of their own.
     identify_code: Callable[[DictConfig], str | None] = tell_nothing
+    # Takes over the folder of an equal job of another study, given that folder and the number of the job here.
     adopt: Callable[[Path, int], None] | None = None
+    # Modules that its jobs import, and whose import starts no thread and touches no GPU: worker processes are forked
+    # from one that has imported these beside the engine, and need not each import them again.
     preload: Sequence[str] = ()
+    # Points, as overrides, that the application has checked itself before Hydra started (see
+    # `sentiment.search.plugin.sweeper`): the engine does not check them again.
     checked: set[tuple[str, ...]] = field(default_factory=set)
 
     def __post_init__(self) -> None:

@@ -46,50 +46,30 @@ def read_duration(text: Any) -> Any:
 
 @dataclass(frozen=True)
 class Spending:
-    """What a study has cost.
+    """What a study has cost."""
 
-    Attributes:
-        seconds: Wall time.
-        full_trials: Work in whole jobs.
-        epochs: Work in epochs.
-        committed_trials: The same work, were all trials that have begun to run to their end.
-        committed_epochs: Likewise.
-        trial_seconds: Wall time that a job takes to its end; 0 while nobody knows.
-        trial_epochs: Epochs of a job; 0 while nobody knows.
-        steps_per_job: Reports of a whole job; 0 while nobody knows.
-        first_jobs: Work of a new trial before it may be paused, in whole jobs; None: it runs to its end.
-        furthest_jobs: Work that the furthest trial which may go on will have done.
-        is_any_promoted: Whether a trial has come to its end up the ladder, within the limits.
-        is_any_untold: Whether a trial runs whose epochs nobody knows yet.
-    """
-
-    seconds: float
-    full_trials: float
-    epochs: float
-    committed_trials: float
-    committed_epochs: float
-    trial_seconds: float
-    trial_epochs: float
-    steps_per_job: float = 0.0
+    seconds: float  # wall time
+    full_trials: float  # work in whole jobs
+    epochs: float  # work in epochs
+    committed_trials: float  # the same work, were all trials that have begun to run to their end
+    committed_epochs: float  # likewise
+    trial_seconds: float  # wall time that a job takes to its end; 0 while nobody knows
+    trial_epochs: float  # epochs of a job; 0 while nobody knows
+    steps_per_job: float = 0.0  # reports of a whole job; 0 while nobody knows
+    # Work of a new trial before it may be paused, in whole jobs; None: it runs to its end.
     first_jobs: float | None = None
-    furthest_jobs: float = 0.0
-    is_any_promoted: bool = True
-    is_any_untold: bool = False
+    furthest_jobs: float = 0.0  # work that the furthest trial which may go on will have done
+    is_any_promoted: bool = True  # whether a trial has come to its end up the ladder, within the limits
+    is_any_untold: bool = False  # whether a trial runs whose epochs nobody knows yet
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a study may cost; None: no limit of that kind.
+    """What a study may cost; None: no limit of that kind."""
 
-    Attributes:
-        seconds: Wall time.
-        full_trials: Work in whole jobs.
-        epochs: Work in epochs.
-    """
-
-    seconds: float | None = None
-    full_trials: float | None = None
-    epochs: float | None = None
+    seconds: float | None = None  # wall time
+    full_trials: float | None = None  # work in whole jobs
+    epochs: float | None = None  # work in epochs
 
     def __bool__(self) -> bool:
         return any(limit is not None for limit in asdict(self).values())

@@ -117,17 +117,11 @@ def _resolve(config: DictConfig, name: str) -> Any:
 
 @dataclass(frozen=True)
 class SharedSettings:
-    """Reads the settings that a search leaves as they are.
+    """Reads the settings that a search leaves as they are."""
 
-    Attributes:
-        config: The composed configuration of the sweep.
-        space: What may be chosen.
-        composer: Composes jobs.
-    """
-
-    config: DictConfig
-    space: Space
-    composer: Composer
+    config: DictConfig  # the composed configuration of the sweep
+    space: Space  # what may be chosen
+    composer: Composer  # composes jobs
     _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def read(self, keys: Collection[str], chosen: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:

@@ -36,63 +36,38 @@ RESULTS_FILE = "optimization_results.yaml"
 
 @dataclass(frozen=True)
 class RunningJob:
-    """One job in flight.
+    """One job in flight."""
 
-    Attributes:
-        trial: Number of its trial.
-        slot: Where it runs: a worker, a GPU or a launcher.
-        seconds: Time since it was started here.
-        values: The trial's parameters, by override keys.
-        repeat: Which of the trial's repeats it is, from 0.
-        reports: How many reports the trial had made before, paused or cut off.
-    """
-
-    trial: int
-    slot: str
-    seconds: float
-    values: Mapping[str, Any]
-    repeat: int = 0
-    reports: int = 0
+    trial: int  # number of its trial
+    slot: str  # where it runs: a worker, a GPU or a launcher
+    seconds: float  # time since it was started here
+    values: Mapping[str, Any]  # the trial's parameters, by override keys
+    repeat: int = 0  # which of the trial's repeats it is, from 0
+    reports: int = 0  # how many reports the trial had made before, paused or cut off
 
 
 @dataclass(frozen=True)
 class StudyState:
-    """How a study stands.
+    """How a study stands."""
 
-    Attributes:
-        name: Name of the study.
-        study_dir: Its folder.
-        directions: ``minimize`` or ``maximize``, for every objective.
-        total: Trials of the study; None: its budget of time decides.
-        trials: All trials so far; of a point that was tried again, the latest alone.
-        best: The best trial, or the Pareto front, with the values of all that is searched now, by override keys; empty
-            while none is complete.
-        running: Jobs in flight in this process.
-        seconds: Time since this process began.
-        metric_names: Names of the objectives; empty where they have none.
-        budget: How much of the budget is used; None without one.
-        seconds_left: Wall time that is left of the budget; None where it has none.
-        counts: The trials by state, as `count_states` counts them; None: they are counted when asked for.
-        repeats: Jobs of a trial.
-        replaced: The trials whose points were tried again.
-        is_bound: A trial's values are bounds of its repeats, which reports show beside their means.
-    """
-
-    name: str
-    study_dir: Path
-    directions: Sequence[str]
-    total: int | None
-    trials: Sequence[FrozenTrial]
+    name: str  # name of the study
+    study_dir: Path  # its folder
+    directions: Sequence[str]  # ``minimize`` or ``maximize``, for every objective
+    total: int | None  # trials of the study; None: its budget of time decides
+    trials: Sequence[FrozenTrial]  # all trials so far; of a point that was tried again, the latest alone
+    # The best trial, or the Pareto front, with the values of all that is searched now, by override keys; empty while
+    # none is complete.
     best: Sequence[FrozenTrial]
-    running: Sequence[RunningJob]
-    seconds: float
-    metric_names: Sequence[str] = ()
-    budget: str | None = None
-    seconds_left: float | None = None
+    running: Sequence[RunningJob]  # jobs in flight in this process
+    seconds: float  # time since this process began
+    metric_names: Sequence[str] = ()  # names of the objectives; empty where they have none
+    budget: str | None = None  # how much of the budget is used; None without one
+    seconds_left: float | None = None  # wall time that is left of the budget; None where it has none
+    # The trials by state, as `count_states` counts them; None: they are counted when asked for.
     counts: Mapping[str, int] | None = None
-    repeats: int = 1
-    replaced: Sequence[FrozenTrial] = ()
-    is_bound: bool = False
+    repeats: int = 1  # jobs of a trial
+    replaced: Sequence[FrozenTrial] = ()  # the trials whose points were tried again
+    is_bound: bool = False  # a trial's values are bounds of its repeats, which reports show beside their means
 
     @property
     def ended(self) -> int:

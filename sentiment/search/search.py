@@ -75,35 +75,20 @@ def _check_number(options: StudyOptions, grid: Mapping[Key, Point] | None) -> No
 
 @dataclass(frozen=True)
 class Search:
-    """All of a study that needs no storage.
+    """All of a study that needs no storage."""
 
-    Attributes:
-        options: The study's options.
-        config: The composed configuration of the sweep.
-        space: What may be chosen.
-        is_valid: Whether a point satisfies the constraints.
-        extend: The application's own search space; None: there is none.
-        composer: Composes jobs.
-        sampler: Draws the points.
-        pruner: Ends trials early.
-        repeats: How many seeds a point is trained under, and how their values are combined.
-        working_dir: Where the command was started.
-        study_dir: The study's folder.
-        reader: Reads the points of stored trials.
-    """
-
-    options: StudyOptions
-    config: DictConfig
-    space: Space
-    is_valid: Validity
-    extend: CustomSpace | None
-    composer: Composer
-    sampler: FreshSampler
-    pruner: BasePruner
-    repeats: RepeatPlan
-    working_dir: Path
-    study_dir: Path
-    reader: PointReader
+    options: StudyOptions  # the study's options
+    config: DictConfig  # the composed configuration of the sweep
+    space: Space  # what may be chosen
+    is_valid: Validity  # whether a point satisfies the constraints
+    extend: CustomSpace | None  # the application's own search space; None: there is none
+    composer: Composer  # composes jobs
+    sampler: FreshSampler  # draws the points
+    pruner: BasePruner  # ends trials early
+    repeats: RepeatPlan  # how many seeds a point is trained under, and how their values are combined
+    working_dir: Path  # where the command was started
+    study_dir: Path  # the study's folder
+    reader: PointReader  # reads the points of stored trials
 
     @classmethod
     def read(

@@ -34,21 +34,13 @@ FILES = (".yaml", ".yml", ".json", ".csv")
 
 @dataclass(frozen=True)
 class StartFinder:
-    """Finds the points behind the entries of `KEY`.
+    """Finds the points behind the entries of `KEY`."""
 
-    Attributes:
-        space: What may be chosen.
-        is_valid: Whether a point satisfies the constraints.
-        read_defaults: Reads the configuration's own settings of some keys.
-        study_dir: The study's own folder; others have theirs beside it.
-        working_dir: Where the paths of files start.
-    """
-
-    space: Space
-    is_valid: Validity
-    read_defaults: ReadSettings
-    study_dir: Path
-    working_dir: Path
+    space: Space  # what may be chosen
+    is_valid: Validity  # whether a point satisfies the constraints
+    read_defaults: ReadSettings  # reads the configuration's own settings of some keys
+    study_dir: Path  # the study's own folder; others have theirs beside it
+    working_dir: Path  # where the paths of files start
 
     def find(self, entries: Sequence[Any]) -> list[LabelledPoint]:
         """Return the points, in order, each once.

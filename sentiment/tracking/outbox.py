@@ -62,19 +62,12 @@ their ``folder``; earlier versions noted neither."""
 
 @dataclass(frozen=True)
 class Delivery:
-    """How far the delivery of an outbox has come.
+    """How far the delivery of an outbox has come."""
 
-    Attributes:
-        offset: Bytes of the outbox that are delivered.
-        run_id: The run in MLflow; None: there is none yet, or none any more.
-        uri: Its store, as it may be written down: without a password, the project's folder portable.
-        key: What the run calls itself; None for a parent run.
-    """
-
-    offset: int = 0
-    run_id: str | None = None
-    uri: str | None = None
-    key: str | None = None
+    offset: int = 0  # bytes of the outbox that are delivered
+    run_id: str | None = None  # the run in MLflow; None: there is none yet, or none any more
+    uri: str | None = None  # its store, as it may be written down: without a password, the project's folder portable
+    key: str | None = None  # what the run calls itself; None for a parent run
 
     @property
     def is_deleted(self) -> bool:

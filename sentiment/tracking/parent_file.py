@@ -29,18 +29,12 @@ PARENT_TAG = "mlflow.parentRunId"
 
 @dataclass(frozen=True)
 class Parent:
-    """What ``parent_run.json`` says, so that jobs find their parent from any process.
+    """What ``parent_run.json`` says, so that jobs find their parent from any process."""
 
-    Attributes:
-        uri: Tracking URI of the store.
-        experiment_id: Experiment of the parent and of its children.
-        run_id: The parent run.
-        folder: Folder of the sweep, as `write_folder` writes it; None: an earlier version wrote the file.
-    """
-
-    uri: str
-    experiment_id: str
-    run_id: str
+    uri: str  # tracking URI of the store
+    experiment_id: str  # experiment of the parent and of its children
+    run_id: str  # the parent run
+    # Folder of the sweep, as `write_folder` writes it; None: an earlier version wrote the file.
     folder: str | None = None
 
 

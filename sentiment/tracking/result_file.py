@@ -91,49 +91,31 @@ one setting. A run of a version without the tag differs from none."""
 
 @dataclass(frozen=True)
 class ResultRecord:
-    """One run.
+    """One run."""
 
-    Attributes:
-        name: Readable name.
-        model: ``model.name``.
-        status: How it stands or ended.
-        started: Start, ISO 8601 in UTC.
-        overrides: What the command line changed.
-        params: Every resolved setting, flattened.
-        job_number: Number of the job in its multirun; None for a single run.
-        kind: Kind of failure.
-        reason: Why it failed, was killed or pruned, in a line.
-        run_id: MLflow run; None where MLflow is off, or does not know of it yet. See `sentiment.tracking.outbox`.
-        metrics: ``val/...`` and ``test/...`` of the selected checkpoint, ``val/...`` of a pruned run's best validation;
-            empty until the run finishes or is pruned.
-        history: Every validation in order: ``step``, ``epoch`` and the metrics.
-        parameters: Trainable parameters.
-        seconds: Wall time of fitting and testing.
-        epochs: Passes over the training data.
-        best_epoch: Epoch of the selected checkpoint.
-        test_reviews: Reviews N of the test split; None where it was left alone.
-        tags: What it was made with (code, versions, hardware) and on (device, data fingerprint).
-        folder: Folder that the record was read from, whatever its jobs are called; None elsewhere, and never stored.
-    """
-
-    name: str
-    model: str
-    status: Status
-    started: str
-    overrides: tuple[str, ...] = ()
-    params: Mapping[str, str] = field(default_factory=dict)
-    job_number: int | None = None
-    kind: FailureKind | None = None
-    reason: str | None = None
+    name: str  # readable name
+    model: str  # ``model.name``
+    status: Status  # how it stands or ended
+    started: str  # start, ISO 8601 in UTC
+    overrides: tuple[str, ...] = ()  # what the command line changed
+    params: Mapping[str, str] = field(default_factory=dict)  # every resolved setting, flattened
+    job_number: int | None = None  # number of the job in its multirun; None for a single run
+    kind: FailureKind | None = None  # kind of failure
+    reason: str | None = None  # why it failed, was killed or pruned, in a line
+    # MLflow run; None where MLflow is off, or does not know of it yet. See `sentiment.tracking.outbox`.
     run_id: str | None = None
+    # ``val/...`` and ``test/...`` of the selected checkpoint, ``val/...`` of a pruned run's best validation; empty
+    # until the run finishes or is pruned.
     metrics: Mapping[str, float] = field(default_factory=dict)
-    history: tuple[Mapping[str, float], ...] = ()
-    parameters: int | None = None
-    seconds: float | None = None
-    epochs: float | None = None
-    best_epoch: float | None = None
-    test_reviews: int | None = None
+    history: tuple[Mapping[str, float], ...] = ()  # every validation in order: ``step``, ``epoch`` and the metrics
+    parameters: int | None = None  # trainable parameters
+    seconds: float | None = None  # wall time of fitting and testing
+    epochs: float | None = None  # passes over the training data
+    best_epoch: float | None = None  # epoch of the selected checkpoint
+    test_reviews: int | None = None  # reviews N of the test split; None where it was left alone
+    # What it was made with (code, versions, hardware) and on (device, data fingerprint).
     tags: Mapping[str, str] = field(default_factory=dict)
+    # Folder that the record was read from, whatever its jobs are called; None elsewhere, and never stored.
     folder: Path | None = field(default=None, compare=False)
 
     @property
@@ -243,17 +225,13 @@ def is_of_another_study(record: ResultRecord) -> bool:
 
 
 class Left(NamedTuple):
-    """What a run finds in its folder.
+    """What a run finds in its folder."""
 
-    Attributes:
-        record: What it may go on from: an interrupted attempt at it, or a run of fewer epochs. That one has finished,
-            or trained on from a finished one and was cut off.
-        is_shorter: It is a run of fewer epochs.
-        stays: The folder keeps what it holds, a run that can go on, until this one has trained a whole epoch.
-    """
-
+    # What it may go on from: an interrupted attempt at it, or a run of fewer epochs. That one has finished, or trained
+    # on from a finished one and was cut off.
     record: ResultRecord | None
-    is_shorter: bool = False
+    is_shorter: bool = False  # it is a run of fewer epochs
+    # The folder keeps what it holds, a run that can go on, until this one has trained a whole epoch.
     stays: bool = False
 
 

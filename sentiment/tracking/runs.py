@@ -60,16 +60,11 @@ class StoredRun:
     """One recorded run.
 
     A run of an MLflow store without a folder here gets a temporary one; its files are downloaded when asked for.
-
-    Attributes:
-        record: What became of it.
-        folder: Its folder.
-        tracking_uri: MLflow store to fetch missing files from; None where the folder is all there is.
     """
 
-    record: ResultRecord
-    folder: Path
-    tracking_uri: str | None = None
+    record: ResultRecord  # what became of it
+    folder: Path  # its folder
+    tracking_uri: str | None = None  # MLflow store to fetch missing files from; None where the folder is all there is
 
     @cached_property
     def bundle(self) -> Path:

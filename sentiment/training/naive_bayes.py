@@ -49,15 +49,10 @@ Labels = npt.NDArray[np.integer]
 
 
 class Linear(NamedTuple):
-    """Weights and biases: ``features @ weight.T + bias`` are log-odds.
+    """Weights and biases: ``features @ weight.T + bias`` are log-odds."""
 
-    Attributes:
-        weight: (O, M), of the plain binary features.
-        bias: (O,).
-    """
-
-    weight: Floats
-    bias: Floats
+    weight: Floats  # (O, M), of the plain binary features
+    bias: Floats  # (O,)
 
 
 def fit_linear(features: csr_matrix, labels: Labels, classes: int, settings: NgramSettings, seed: int) -> Linear:

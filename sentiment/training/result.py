@@ -25,17 +25,12 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """The selected checkpoint's answers on the test split, in the order of the test split.
-
-    Attributes:
-        labels: (N,) true class indices, int64.
-        probabilities: (N, K) class probabilities, float32.
-    """
+    """The selected checkpoint's answers on the test split, in the order of the test split."""
 
     __test__ = False  # not a pytest class
 
-    labels: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]  # (N,) true class indices, int64
+    probabilities: npt.NDArray[np.float32]  # (N, K) class probabilities, float32
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """Count the (K, K) confusion matrix: rows are true classes, columns predicted ones."""
@@ -48,18 +43,12 @@ class RunResult(Reached):
 
     They are ``val/...``, ``test/...`` if tested, and ``time/latency_ms``. `seconds` is the wall time of fitting and
     testing; data preparation does not count.
-
-    Attributes:
-        checkpoint: Lightning checkpoint of the selected weights.
-        bundle: Folder with weights (safetensors), settings (JSON) and tokenizer: all that prediction needs.
-        class_names: The K class names in index order.
-        test: Test predictions; None where the test split was left alone.
     """
 
-    checkpoint: Path
-    bundle: Path
-    class_names: tuple[str, ...]
-    test: TestPredictions | None
+    checkpoint: Path  # Lightning checkpoint of the selected weights
+    bundle: Path  # folder with weights (safetensors), settings (JSON) and tokenizer: all that prediction needs
+    class_names: tuple[str, ...]  # the K class names in index order
+    test: TestPredictions | None  # test predictions; None where the test split was left alone
 
 
 def describe_outcome(metrics: Mapping[str, float], parameters: int | None, seconds: float | None) -> dict[str, float]:

@@ -43,15 +43,10 @@ DAMAGE = (ModelFileError, KeyError, TypeError, ValueError)
 
 @dataclass(frozen=True)
 class Identity:
-    """Hashes of what determines a run; behind the one that is written stand those that earlier versions wrote.
+    """Hashes of what determines a run; behind the one that is written stand those that earlier versions wrote."""
 
-    Attributes:
-        run: All of it.
-        training: All but the settings of the optimizer, which may change while a model is trained.
-    """
-
-    run: tuple[str, ...]
-    training: tuple[str, ...]
+    run: tuple[str, ...]  # all of it
+    training: tuple[str, ...]  # all but the settings of the optimizer, which may change while a model is trained
 
 
 class LastCheckpoint(pl.Callback):

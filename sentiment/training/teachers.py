@@ -45,15 +45,11 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Answered:
-    """Reviews without labels, as their teachers answer them.
+    """Reviews without labels, as their teachers answer them."""
 
-    Attributes:
-        reviews: N reviews; their labels are the most probable classes, their targets the (N, K) probabilities.
-        lessons: What the teachers are, and what they have seen.
-    """
-
+    # N reviews; their labels are the most probable classes, their targets the (N, K) probabilities.
     reviews: EncodedSplit
-    lessons: Lessons
+    lessons: Lessons  # what the teachers are, and what they have seen
 
     def add_to(self, corpus: Corpus) -> Corpus:
         """Return a corpus with these among its training reviews, behind those with labels."""

@@ -24,25 +24,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledData:
-    """A data set of one's own: what becomes of its columns, labels and bad rows.
+    """A data set of one's own: what becomes of its columns, labels and bad rows."""
 
-    Attributes:
-        text_column: Column of the text: its name, or its number from 1.
-        label_column: Column of the label.
-        labels: Class names in index order; None: those of the training rows, sorted (numbers by value).
-        label_map: Class that a label stands for; None: its rows are left out.
-        on_bad_row: ``error``: bad rows stop the run; ``skip``: they are counted, logged and left out.
-        test_fraction: Without a test split: share of the training rows held out by class.
-        split_seed: Seed of that draw.
-    """
-
-    text_column: str | int
-    label_column: str | int
+    text_column: str | int  # column of the text: its name, or its number from 1
+    label_column: str | int  # column of the label
+    # Class names in index order; None: those of the training rows, sorted (numbers by value).
     labels: tuple[str, ...] | None
-    label_map: Mapping[Label, Label | None] | None = None
+    label_map: Mapping[Label, Label | None] | None = None  # class that a label stands for; None: its rows are left out
+    # ``error``: bad rows stop the run; ``skip``: they are counted, logged and left out.
     on_bad_row: Literal["error", "skip"]
-    test_fraction: float
-    split_seed: int
+    test_fraction: float  # without a test split: share of the training rows held out by class
+    split_seed: int  # seed of that draw
 
     def __post_init__(self) -> None:
         """Take labels as a list too, as settings hold them."""

@@ -33,28 +33,17 @@ SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file in columns is written.
+    """How a file in columns is written."""
 
-    Attributes:
-        encoding: Encoding.
-        delimiter: What separates fields.
-        quoting: See `ReadOptions`.
-        header: Whether the first record holds names.
-        skipped: Physical lines before the first record: none, or that of ``sep=;``.
-        width: Number of fields of a record.
-        text: Index of the text's field.
-        label: Index of the label's field; None: there is none.
-        labels: Classes that the file holds; None: a text over several lines is never doubted.
-    """
-
-    encoding: str
-    delimiter: str
-    quoting: Quoting
-    header: bool
-    skipped: int
-    width: int
-    text: int
-    label: int | None
+    encoding: str  # encoding
+    delimiter: str  # what separates fields
+    quoting: Quoting  # see `ReadOptions`
+    header: bool  # whether the first record holds names
+    skipped: int  # physical lines before the first record: none, or that of ``sep=;``
+    width: int  # number of fields of a record
+    text: int  # index of the text's field
+    label: int | None  # index of the label's field; None: there is none
+    # Classes that the file holds; None: a text over several lines is never doubted.
     labels: frozenset[str] | None = None
 
     def describe(self) -> str:
@@ -82,19 +71,12 @@ class Dialect:
 
 
 class Record(NamedTuple):
-    """Fields of a record, or why it has none.
+    """Fields of a record, or why it has none."""
 
-    Attributes:
-        number: Its first line, from 1.
-        fields: Its fields; empty where there is a fault.
-        fault: Why it cannot be read; None: it can.
-        lines: Its physical lines.
-    """
-
-    number: int
-    fields: list[str]
-    fault: str | None
-    lines: list[str]
+    number: int  # its first line, from 1
+    fields: list[str]  # its fields; empty where there is a fault
+    fault: str | None  # why it cannot be read; None: it can
+    lines: list[str]  # its physical lines
 
 
 def read_delimited(path: Path, options: ReadOptions, prior: Dialect | None) -> tuple[Reading, Dialect]:
@@ -270,27 +252,16 @@ def _find_header(path: Path, sample: list[list[str]], options: ReadOptions) -> b
 
 
 class _Counts(NamedTuple):
-    """What one reading makes of a file.
+    """What one reading makes of a file."""
 
-    Attributes:
-        faults: Records that are not whole.
-        records: Records that are.
-        in_marks: Those with quotation marks around text and label.
-        values: Hash of all texts and labels: equal for readings that agree.
-        has_marks: Whether there is a quotation mark at all.
-        first_line: The first record as it stands.
-        first_label: Its label.
-        labels: Labels of the others.
-    """
-
-    faults: int
-    records: int
-    in_marks: int
-    values: int
-    has_marks: bool
-    first_line: str
-    first_label: str | None
-    labels: set[str]
+    faults: int  # records that are not whole
+    records: int  # records that are
+    in_marks: int  # those with quotation marks around text and label
+    values: int  # hash of all texts and labels: equal for readings that agree
+    has_marks: bool  # whether there is a quotation mark at all
+    first_line: str  # the first record as it stands
+    first_label: str | None  # its label
+    labels: set[str]  # labels of the others
 
 
 def _count(path: Path, dialect: Dialect, skip_first: bool) -> _Counts:

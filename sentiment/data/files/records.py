@@ -28,28 +28,18 @@ USUAL = {"text_column": "text", "label_column": "label"} | dict.fromkeys(
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How files are read; what is None is detected.
+    """How files are read; what is None is detected."""
 
-    Attributes:
-        text_column: Name of the text's column, or its number from 1.
-        label_column: The same for the label; None: the texts have none.
-        format: Kind of file; None: by its ending.
-        delimiter: What separates the columns of a ``csv``.
-        quoting: ``double``: a field in quotation marks may hold anything, and ``""`` is a quotation mark; ``none``:
-            quotation marks are text, and every line is a record.
-        encoding: Name of the encoding.
-        header: Whether the first record holds the columns' names.
-        is_command: Whether messages name the arguments of ``predict`` rather than keys of ``data``.
-    """
-
-    text_column: str | int
-    label_column: str | int | None
-    format: FileFormat | None = None
-    delimiter: str | None = None
+    text_column: str | int  # name of the text's column, or its number from 1
+    label_column: str | int | None  # the same for the label; None: the texts have none
+    format: FileFormat | None = None  # kind of file; None: by its ending
+    delimiter: str | None = None  # what separates the columns of a ``csv``
+    # ``double``: a field in quotation marks may hold anything, and ``""`` is a quotation mark; ``none``: quotation
+    # marks are text, and every line is a record.
     quoting: Quoting | None = None
-    encoding: str | None = None
-    header: bool | None = None
-    is_command: bool = False
+    encoding: str | None = None  # name of the encoding
+    header: bool | None = None  # whether the first record holds the columns' names
+    is_command: bool = False  # whether messages name the arguments of ``predict`` rather than keys of ``data``
 
     def name(self, setting: str, value: object = None) -> str:
         """Return a setting as one types it: ``data.quoting=none``."""
@@ -82,65 +72,41 @@ class ReadOptions:
 
 
 class Row(NamedTuple):
-    """A record as read.
+    """A record as read."""
 
-    Attributes:
-        number: Its first line, or its row, from 1.
-        text: The text; empty where there is a fault, as is the label.
-        label: The label as it is spelled; empty, too, where none is wanted.
-        fault: What is wrong with the record; None: nothing.
-    """
-
-    number: int
-    text: str
-    label: str
-    fault: str | None
+    number: int  # its first line, or its row, from 1
+    text: str  # the text; empty where there is a fault, as is the label
+    label: str  # the label as it is spelled; empty, too, where none is wanted
+    fault: str | None  # what is wrong with the record; None: nothing
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A file that is about to be read.
+    """A file that is about to be read."""
 
-    Attributes:
-        how: What was detected, as people read it: ``;-separated, cp1252, header``.
-        unit: What numbers count: ``line`` or ``row``.
-        rows: The records; None stands for a blank line.
-        used: The settings of `ReadOptions` that decide how a file of its kind is read.
-    """
-
-    how: str
-    unit: str
-    rows: Iterator[Row | None]
-    used: Collection[str] = ()
+    how: str  # what was detected, as people read it: ``;-separated, cp1252, header``
+    unit: str  # what numbers count: ``line`` or ``row``
+    rows: Iterator[Row | None]  # the records; None stands for a blank line
+    used: Collection[str] = ()  # the settings of `ReadOptions` that decide how a file of its kind is read
 
 
 @dataclass
 class Table:
-    """A file that was read: texts + bad + left_out are all its records, and blank lines are none.
+    """A file that was read: texts + bad + left_out are all its records, and blank lines are none."""
 
-    Attributes:
-        name: The file.
-        how: See `Reading`, as for `unit`.
-        texts: Texts of the N good records; then their N labels and N numbers.
-        bad: Numbers and faults of the bad records.
-        left_out: Records whose label `data.label_map` maps to null.
-        blank: Blank lines.
-        seen: Labels that stand in the file, as class names.
-        joined: Spellings of each class that has several: ``1.1`` and ``1.10``.
-        title: What its description calls it, which is kept for as long as the content: a file may be moved.
-    """
-
-    name: str
-    how: str
+    name: str  # the file
+    how: str  # see `Reading`, as for `unit`
     unit: str
-    texts: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)  # texts of the N good records; then their N labels and N numbers
     labels: list[str] = field(default_factory=list)
     numbers: array[int] = field(default_factory=lambda: array("q"))
-    bad: list[tuple[int, str]] = field(default_factory=list)
-    left_out: int = 0
-    blank: int = 0
-    seen: set[str] = field(default_factory=set)
+    bad: list[tuple[int, str]] = field(default_factory=list)  # numbers and faults of the bad records
+    left_out: int = 0  # records whose label `data.label_map` maps to null
+    blank: int = 0  # blank lines
+    seen: set[str] = field(default_factory=set)  # labels that stand in the file, as class names
+    # Spellings of each class that has several: ``1.1`` and ``1.10``.
     joined: dict[str, list[str]] = field(default_factory=dict)
+    # What its description calls it, which is kept for as long as the content: a file may be moved.
     title: str | None = None
 
     @property

@@ -54,28 +54,21 @@ class FilesSource(LabelledData):
 
     A path is a file, a pattern such as ``reviews/*.csv``, a folder of files, or a folder that the `datasets` library
     saved, whose own splits are taken where no path names them.
-
-    Attributes:
-        path: Training reviews.
-        validation_path: Validation reviews; None: validation is split off the training reviews later.
-        test_path: Test reviews; None: a part of the training reviews.
-        label_path: Where texts stand one per line: file of their labels, one per line; the same for the other two.
-        format: See `ReadOptions`, as for the next four.
-        unlabelled_path: Reviews of which the text alone is read; None: there are none.
     """
 
-    path: Path
-    validation_path: Path | None
-    test_path: Path | None
+    path: Path  # training reviews
+    validation_path: Path | None  # validation reviews; None: validation is split off the training reviews later
+    test_path: Path | None  # test reviews; None: a part of the training reviews
+    # Where texts stand one per line: file of their labels, one per line; the same for the other two.
     label_path: Path | None = None
     validation_label_path: Path | None = None
     test_label_path: Path | None = None
-    format: FileFormat | None = None
+    format: FileFormat | None = None  # see `ReadOptions`, as for the next four
     delimiter: str | None = None
     quoting: Quoting | None = None
     encoding: str | None = None
     header: bool | None = None
-    unlabelled_path: Path | None = None
+    unlabelled_path: Path | None = None  # reviews of which the text alone is read; None: there are none
 
     def __post_init__(self) -> None:
         """Take paths as text too, as settings hold them."""

@@ -30,59 +30,35 @@ from sentiment.tracking.runs import StoredRun
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one setting.
+    """Runs of one setting."""
 
-    Attributes:
-        name: What tells it from the other groups.
-        runs: Names of its runs.
-        seeds: Their seeds, in order.
-        values: The metric of each.
-        estimate: Mean and interval over the seeds.
-    """
-
-    name: str
-    runs: tuple[str, ...]
-    seeds: tuple[int, ...]
-    values: tuple[float, ...]
-    estimate: Estimate
+    name: str  # what tells it from the other groups
+    runs: tuple[str, ...]  # names of its runs
+    seeds: tuple[int, ...]  # their seeds, in order
+    values: tuple[float, ...]  # the metric of each
+    estimate: Estimate  # mean and interval over the seeds
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two groups compared.
+    """Two groups compared."""
 
-    Attributes:
-        first: Name of the one.
-        second: Name of the other.
-        difference: First minus second; None where nothing can be tested.
-        p_value: Of the difference, corrected for the number of pairs (Holm); NaN where nothing can be tested.
-        better: Name of the better one; None where no difference is shown.
-    """
-
-    first: str
-    second: str
-    difference: Difference | None
-    p_value: float
-    better: str | None = None
+    first: str  # name of the one
+    second: str  # name of the other
+    difference: Difference | None  # first minus second; None where nothing can be tested
+    p_value: float  # of the difference, corrected for the number of pairs (Holm); NaN where nothing can be tested
+    better: str | None = None  # name of the better one; None where no difference is shown
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The table, and what it says.
+    """The table, and what it says."""
 
-    Attributes:
-        metric: What was compared: ``test/accuracy``.
-        direction: Which way is better.
-        groups: The groups, best mean first.
-        pairs: All pairs, in the order of the groups.
-        notes: What the reader must know beside the numbers.
-    """
-
-    metric: str
-    direction: Direction
-    groups: tuple[Group, ...]
-    pairs: tuple[Pair, ...]
-    notes: tuple[str, ...]
+    metric: str  # what was compared: ``test/accuracy``
+    direction: Direction  # which way is better
+    groups: tuple[Group, ...]  # the groups, best mean first
+    pairs: tuple[Pair, ...]  # all pairs, in the order of the groups
+    notes: tuple[str, ...]  # what the reader must know beside the numbers
 
 
 def compare_runs(

@@ -23,21 +23,13 @@ Role = Literal["plain", "best", "pruned", "failed", "faint", "reference"]
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a panel.
+    """One axis of a panel."""
 
-    Attributes:
-        title: What it measures, with its unit.
-        is_log: Logarithmic.
-        categories: Names in order, for a categorical axis; None: numbers.
-        is_percent: Numbers are shares of one, shown in percent.
-        is_whole: Ticks stand at whole numbers alone.
-    """
-
-    title: str
-    is_log: bool = False
-    categories: tuple[str, ...] | None = None
-    is_percent: bool = False
-    is_whole: bool = False
+    title: str  # what it measures, with its unit
+    is_log: bool = False  # logarithmic
+    categories: tuple[str, ...] | None = None  # names in order, for a categorical axis; None: numbers
+    is_percent: bool = False  # numbers are shares of one, shown in percent
+    is_whole: bool = False  # ticks stand at whole numbers alone
 
     def locate(self, values: Iterable[Value]) -> list[float]:
         """Return positions as numbers: a category's name as its index; a number stays (a jittered category's too)."""
@@ -55,38 +47,25 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """Points that belong together.
+    """Points that belong together."""
 
-    Attributes:
-        name: What the legend calls them; empty: not in the legend.
-        kind: How they are drawn. ``bar`` takes `y` as categories and `x` as lengths (horizontal bars).
-        x: Positions; for ``heatmap`` and ``contour`` the columns' positions.
-        y: Positions, as many as `x`; for ``heatmap`` and ``contour`` the rows' positions.
-        colour: Values that colour the points (or one value per cell, row by row, for ``heatmap`` and ``contour``; NaN:
-            an empty cell); None: the series has one colour.
-        colour_axis: What `colour` measures.
-        low: Lower ends of error bars, or of a band around a line; None: none.
-        high: Upper ends.
-        hover: A text per point, lines separated by a newline; None: the drawer writes the coordinates.
-        role: What the series stands for.
-        group: Series of a group share a colour; None: a colour of its own.
-        trials: Number of the trial of each point; None: its points are no trials.
-        is_folded: Shown on the page alone, and only when its trial is asked for.
-    """
-
-    name: str
+    name: str  # what the legend calls them; empty: not in the legend
+    # How they are drawn. ``bar`` takes `y` as categories and `x` as lengths (horizontal bars).
     kind: Kind
-    x: tuple[Value, ...]
-    y: tuple[Value, ...]
+    x: tuple[Value, ...]  # positions; for ``heatmap`` and ``contour`` the columns' positions
+    y: tuple[Value, ...]  # positions, as many as `x`; for ``heatmap`` and ``contour`` the rows' positions
+    # Values that colour the points (or one value per cell, row by row, for ``heatmap`` and ``contour``; NaN: an empty
+    # cell); None: the series has one colour.
     colour: tuple[float, ...] | None = None
-    colour_axis: Axis | None = None
-    low: tuple[float, ...] | None = None
-    high: tuple[float, ...] | None = None
+    colour_axis: Axis | None = None  # what `colour` measures
+    low: tuple[float, ...] | None = None  # lower ends of error bars, or of a band around a line; None: none
+    high: tuple[float, ...] | None = None  # upper ends
+    # A text per point, lines separated by a newline; None: the drawer writes the coordinates.
     hover: tuple[str, ...] | None = None
-    role: Role = "plain"
-    group: str | None = None
-    trials: tuple[int, ...] | None = None
-    is_folded: bool = False
+    role: Role = "plain"  # what the series stands for
+    group: str | None = None  # series of a group share a colour; None: a colour of its own
+    trials: tuple[int, ...] | None = None  # number of the trial of each point; None: its points are no trials
+    is_folded: bool = False  # shown on the page alone, and only when its trial is asked for
 
     @property
     def is_grid(self) -> bool:
@@ -102,36 +81,22 @@ class Series:
 
 
 class ErrorBars(NamedTuple):
-    """The intervals of a series' points.
+    """The intervals of a series' points."""
 
-    Attributes:
-        along: The axis that measures.
-        below: Length from each point to its lower end.
-        above: Length from each point to its upper end.
-    """
-
-    along: Literal["x", "y"]
-    below: list[float]
-    above: list[float]
+    along: Literal["x", "y"]  # the axis that measures
+    below: list[float]  # length from each point to its lower end
+    above: list[float]  # length from each point to its upper end
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A pair of axes with what is drawn between them.
+    """A pair of axes with what is drawn between them."""
 
-    Attributes:
-        x: Horizontal axis.
-        y: Vertical axis.
-        series: Drawn in order, the last on top.
-        title: A short title over the panel; empty: none.
-        has_brush: A mouse selects ranges on its lines, rather than zooms.
-    """
-
-    x: Axis
-    y: Axis
-    series: tuple[Series, ...]
-    title: str = ""
-    has_brush: bool = False
+    x: Axis  # horizontal axis
+    y: Axis  # vertical axis
+    series: tuple[Series, ...]  # drawn in order, the last on top
+    title: str = ""  # a short title over the panel; empty: none
+    has_brush: bool = False  # a mouse selects ranges on its lines, rather than zooms
 
     @property
     def has_grid(self) -> bool:
@@ -165,18 +130,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """One plot of a report.
+    """One plot of a report."""
 
-    Attributes:
-        name: File name without ending, e.g. ``parameter_importance``.
-        title: Heading.
-        caption: A sentence or two for the reader: what is seen, and how to read it.
-        panels: Panels, filled row by row.
-        columns: Panels in a row on a wide screen.
-    """
-
+    # File name without ending, e.g. ``parameter_importance``.
     name: str
-    title: str
-    caption: str
-    panels: tuple[Panel, ...]
-    columns: int = 1
+    title: str  # heading
+    caption: str  # a sentence or two for the reader: what is seen, and how to read it
+    panels: tuple[Panel, ...]  # panels, filled row by row
+    columns: int = 1  # panels in a row on a wide screen

@@ -35,23 +35,14 @@ MOST_WHOLE_TICKS = 8
 
 @dataclass(frozen=True)
 class Look:
-    """How a series is drawn.
+    """How a series is drawn."""
 
-    Attributes:
-        colour: As ``#RRGGBB``.
-        mark: Shape of its points.
-        mark_size: Width of its points, in pixels.
-        line_width: In pixels.
-        opacity: 0 to 1.
-        is_dashed: Lines are dashed.
-    """
-
-    colour: str
-    mark: Mark = "circle"
-    mark_size: float = 7.0
-    line_width: float = 2.0
-    opacity: float = 1.0
-    is_dashed: bool = False
+    colour: str  # as ``#RRGGBB``
+    mark: Mark = "circle"  # shape of its points
+    mark_size: float = 7.0  # width of its points, in pixels
+    line_width: float = 2.0  # in pixels
+    opacity: float = 1.0  # 0 to 1
+    is_dashed: bool = False  # lines are dashed
 
 
 ROLES: dict[Role, Look] = {

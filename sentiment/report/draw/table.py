@@ -38,20 +38,15 @@ PLAIN_WIDTH = 120
 
 @dataclass(frozen=True)
 class Column:
-    """A column.
+    """A column."""
 
-    Attributes:
-        name: Heading in the CSV file, and in full on the page's hover. Numbers under the name of a metric that is a
-            share of one, e.g. ``val/accuracy``, are shown in percent.
-        label: Heading on the page.
-        is_number: Aligned and sorted as a number.
-        unit: Shares of one under another name are shown in percent, their differences in points of a hundred; what a
-            command line takes, settings and numbers of trials, as one would type it.
-    """
-
+    # Heading in the CSV file, and in full on the page's hover. Numbers under the name of a metric that is a share of
+    # one, e.g. ``val/accuracy``, are shown in percent.
     name: str
-    label: str
-    is_number: bool = False
+    label: str  # heading on the page
+    is_number: bool = False  # aligned and sorted as a number
+    # Shares of one under another name are shown in percent, their differences in points of a hundred; what a command
+    # line takes, settings and numbers of trials, as one would type it.
     unit: Literal["percent", "points", "setting"] | None = None
 
     def show(self, cell: Cell) -> str:
@@ -72,35 +67,22 @@ class Column:
 
 
 class Link(NamedTuple):
-    """Where a cell leads on a page.
+    """Where a cell leads on a page."""
 
-    Attributes:
-        text: What is pressed; empty: the cell itself.
-        address: URL, or path from the page.
-    """
-
-    text: str
-    address: str
+    text: str  # what is pressed; empty: the cell itself
+    address: str  # URL, or path from the page
 
 
 @dataclass(frozen=True)
 class DataTable:
-    """A table.
+    """A table."""
 
-    Attributes:
-        name: File name without ending.
-        title: Heading on the page.
-        columns: Columns.
-        rows: Cells, as many per row as there are columns.
-        marked: Positions of the rows to emphasise.
-        links: Position of a row and name of a column to the links of the cell, on a page alone.
-    """
-
-    name: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    marked: frozenset[int] = frozenset()
+    name: str  # file name without ending
+    title: str  # heading on the page
+    columns: tuple[Column, ...]  # columns
+    rows: tuple[tuple[Cell, ...], ...]  # cells, as many per row as there are columns
+    marked: frozenset[int] = frozenset()  # positions of the rows to emphasise
+    # Position of a row and name of a column to the links of the cell, on a page alone.
     links: Mapping[tuple[int, str], tuple[Link, ...]] = field(default_factory=dict)
 
 

@@ -27,37 +27,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a model took a review for what it is not.
+    """Why a model took a review for what it is not."""
 
-    Attributes:
-        attribution: How much each word speaks for the predicted class.
-        attention: Where a Transformer looked; None for other models.
-    """
-
-    attribution: Attribution
-    attention: AttentionView | None
+    attribution: Attribution  # how much each word speaks for the predicted class
+    attention: AttentionView | None  # where a Transformer looked; None for other models
 
 
 @dataclass(frozen=True)
 class RunErrors:
-    """Where one run is wrong.
+    """Where one run is wrong."""
 
-    Attributes:
-        name: The run's name.
-        run_id: MLflow run; None where MLflow was off.
-        split: The reviews that were looked at.
-        source: Where the predictions are from, in words.
-        max_tokens: Most tokens that the model sees of a review; None: all.
-        tables: The tables.
-        explanations: One for each of the tables' wrong reviews; empty where none were asked for, or can be given.
-    """
-
-    name: str
-    run_id: str | None
-    split: HeldOut | Literal["given"]
-    source: str
-    max_tokens: int | None
-    tables: ErrorTables
+    name: str  # the run's name
+    run_id: str | None  # MLflow run; None where MLflow was off
+    split: HeldOut | Literal["given"]  # the reviews that were looked at
+    source: str  # where the predictions are from, in words
+    max_tokens: int | None  # most tokens that the model sees of a review; None: all
+    tables: ErrorTables  # the tables
+    # One for each of the tables' wrong reviews; empty where none were asked for, or can be given.
     explanations: tuple[Explanation, ...]
 
 

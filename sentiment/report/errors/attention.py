@@ -23,30 +23,20 @@ MAP_NUMBERS = 60_000
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a review's attention.
+    """One way to look at a review's attention."""
 
-    Attributes:
-        name: ``all layers (rollout)``, ``layer 1, all heads``, ``layer 1, head 2``.
-        received: (T,) share of all attention that each token receives; they add up to one.
-        weights: (T, T) attention from each token (row) to each (column); None where it is too long.
-    """
-
-    name: str
-    received: npt.NDArray[np.float64]
+    name: str  # ``all layers (rollout)``, ``layer 1, all heads``, ``layer 1, head 2``
+    received: npt.NDArray[np.float64]  # (T,) share of all attention that each token receives; they add up to one
+    # (T, T) attention from each token (row) to each (column); None where it is too long.
     weights: npt.NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
 class AttentionView:
-    """The attention of a Transformer over one review.
+    """The attention of a Transformer over one review."""
 
-    Attributes:
-        tokens: T tokens, as the vocabulary spells them.
-        views: The rollout first, then each layer's mean over heads with its heads behind it.
-    """
-
-    tokens: tuple[str, ...]
-    views: tuple[View, ...]
+    tokens: tuple[str, ...]  # T tokens, as the vocabulary spells them
+    views: tuple[View, ...]  # the rollout first, then each layer's mean over heads with its heads behind it
 
 
 def view_attention(tokens: Sequence[str], weights: npt.NDArray[np.floating]) -> AttentionView:

@@ -41,23 +41,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model is worth on some reviews.
+    """What a model is worth on some reviews."""
 
-    Attributes:
-        metrics: The metrics of a run's test, by name without split.
-        errors: Where it is wrong.
-        reviews: Those that were measured.
-        learned: How many of them the model has learned from (`Predictor.learned`); None: its bundle does not tell all.
-        left_out: How many others were left out because it has learned from them.
-        notes: What a reader of the figures has to know of the reviews, also on those two.
-    """
-
-    metrics: Mapping[str, Interval]
-    errors: RunErrors
-    reviews: LabelledReviews
+    metrics: Mapping[str, Interval]  # the metrics of a run's test, by name without split
+    errors: RunErrors  # where it is wrong
+    reviews: LabelledReviews  # those that were measured
+    # How many of them the model has learned from (`Predictor.learned`); None: its bundle does not tell all.
     learned: int | None
-    left_out: int
-    notes: Sequence[str]
+    left_out: int  # how many others were left out because it has learned from them
+    notes: Sequence[str]  # what a reader of the figures has to know of the reviews, also on those two
 
 
 def evaluate(

@@ -14,23 +14,14 @@ from sentiment.training.measures import CALIBRATION_BINS, average_gaps, bin_by_w
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the reviews against all others.
+    """A part of the reviews against all others."""
 
-    Attributes:
-        name: What its reviews have in common, as it follows "reviews": ``with negation``, ``of 5 to 20 tokens``.
-        inside: The part.
-        rest: All other reviews.
-        difference: Accuracy of the part minus that of the rest; NaN where either is empty.
-        low: Lower end of the difference's interval, at `LEVEL` for all slices of a table together.
-        high: Upper end.
-    """
-
-    name: str
-    inside: Share
-    rest: Share
-    difference: float
-    low: float
-    high: float
+    name: str  # what its reviews have in common, as it follows "reviews": ``with negation``, ``of 5 to 20 tokens``
+    inside: Share  # the part
+    rest: Share  # all other reviews
+    difference: float  # accuracy of the part minus that of the rest; NaN where either is empty
+    low: float  # lower end of the difference's interval, at `LEVEL` for all slices of a table together
+    high: float  # upper end
 
 
 def compare_slices(correct: Flags, parts: Sequence[tuple[str, Flags]]) -> list[Slice]:
@@ -69,32 +60,21 @@ def find_worst(slices: Sequence[Slice]) -> Slice | None:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Reviews of like confidence.
+    """Reviews of like confidence."""
 
-    Attributes:
-        low: Least confidence of the bin.
-        high: Largest confidence of the bin.
-        confidence: Mean confidence of its reviews.
-        share: How many of them were right.
-    """
-
-    low: float
-    high: float
-    confidence: float
-    share: Share
+    low: float  # least confidence of the bin
+    high: float  # largest confidence of the bin
+    confidence: float  # mean confidence of its reviews
+    share: Share  # how many of them were right
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far confidence can be believed.
+    """How far confidence can be believed."""
 
-    Attributes:
-        bins: The bins that hold a review, in order of confidence.
-        ece: Expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean distance between confidence
-            and accuracy over the bins, weighted by reviews.
-    """
-
-    bins: tuple[CalibrationBin, ...]
+    bins: tuple[CalibrationBin, ...]  # the bins that hold a review, in order of confidence
+    # Expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean distance between confidence and
+    # accuracy over the bins, weighted by reviews.
     ece: float
 
 

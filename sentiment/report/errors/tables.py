@@ -26,24 +26,15 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class LabelledPredictions:
-    """Reviews with what a model said about them.
+    """Reviews with what a model said about them."""
 
-    Attributes:
-        texts: N texts.
-        labels: (N,) true class indices.
-        probabilities: (N, K) class probabilities.
-        lengths: (N,) lengths in tokens, before a model cuts them.
-        class_names: K names in index order.
-        max_tokens: Most tokens that the model sees of a review; None: it sees all of them.
-        rows: (N,) number of each review in the file or split that it comes from, from 0; None: their order here.
-    """
-
-    texts: Sequence[str]
-    labels: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float32]
-    lengths: npt.NDArray[np.int64]
-    class_names: tuple[str, ...]
-    max_tokens: int | None = None
+    texts: Sequence[str]  # N texts
+    labels: npt.NDArray[np.int64]  # (N,) true class indices
+    probabilities: npt.NDArray[np.float32]  # (N, K) class probabilities
+    lengths: npt.NDArray[np.int64]  # (N,) lengths in tokens, before a model cuts them
+    class_names: tuple[str, ...]  # K names in index order
+    max_tokens: int | None = None  # most tokens that the model sees of a review; None: it sees all of them
+    # (N,) number of each review in the file or split that it comes from, from 0; None: their order here.
     rows: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
@@ -79,70 +70,42 @@ class LabelledPredictions:
 
 @dataclass(frozen=True)
 class LengthBin:
-    """Reviews of like length.
+    """Reviews of like length."""
 
-    Attributes:
-        shortest: Least length, in tokens.
-        longest: Largest length, in tokens.
-        cut: Reviews of which the model did not see all.
-        share: How many were right.
-    """
-
-    shortest: int
-    longest: int
-    cut: int
-    share: Share
+    shortest: int  # least length, in tokens
+    longest: int  # largest length, in tokens
+    cut: int  # reviews of which the model did not see all
+    share: Share  # how many were right
 
 
 @dataclass(frozen=True)
 class WrongReview:
-    """A review that was classified wrong.
+    """A review that was classified wrong."""
 
-    Attributes:
-        position: Its number in the file or split that it comes from, from 0.
-        text: The review.
-        label: True class.
-        predicted: Predicted class.
-        confidence: Probability of the predicted class.
-        label_probability: Probability of the true class.
-        tokens: Length in tokens.
-        has_negation: It holds a cue of negation.
-        has_contrast: It holds a cue of contrast.
-    """
-
-    position: int
-    text: str
-    label: str
-    predicted: str
-    confidence: float
-    label_probability: float
-    tokens: int
-    has_negation: bool
-    has_contrast: bool
+    position: int  # its number in the file or split that it comes from, from 0
+    text: str  # the review
+    label: str  # True class
+    predicted: str  # predicted class
+    confidence: float  # probability of the predicted class
+    label_probability: float  # probability of the true class
+    tokens: int  # length in tokens
+    has_negation: bool  # it holds a cue of negation
+    has_contrast: bool  # it holds a cue of contrast
 
 
 @dataclass(frozen=True)
 class ErrorTables:
-    """Everything about where a model is wrong.
+    """Everything about where a model is wrong."""
 
-    Attributes:
-        class_names: K names in index order.
-        overall: All reviews.
-        confusion: (K, K) counts; rows are true classes, columns predicted ones.
-        equal_width: Calibration in bins of equal width.
-        equal_mass: Calibration in bins of equally many reviews.
-        lengths: Accuracy by length.
-        slices: Every part that was compared with the rest: negation and contrast (see below), classes, lengths.
-        wrong_reviews: Those that were classified wrong with the most confidence, the most confident first.
-    """
-
-    class_names: tuple[str, ...]
-    overall: Share
-    confusion: npt.NDArray[np.int64]
-    equal_width: Calibration
-    equal_mass: Calibration
-    lengths: tuple[LengthBin, ...]
+    class_names: tuple[str, ...]  # K names in index order
+    overall: Share  # all reviews
+    confusion: npt.NDArray[np.int64]  # (K, K) counts; rows are true classes, columns predicted ones
+    equal_width: Calibration  # calibration in bins of equal width
+    equal_mass: Calibration  # calibration in bins of equally many reviews
+    lengths: tuple[LengthBin, ...]  # accuracy by length
+    # Every part that was compared with the rest: negation and contrast (see below), classes, lengths.
     slices: tuple[Slice, ...]
+    # Those that were classified wrong with the most confidence, the most confident first.
     wrong_reviews: tuple[WrongReview, ...]
 
     @property

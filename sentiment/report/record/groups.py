@@ -43,33 +43,19 @@ LEAST_LINE_POINTS = 3
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs of one setting over several seeds.
+    """Runs of one setting over several seeds."""
 
-    Attributes:
-        model: Name of the model.
-        settings: What tells this group from the others: full key to value.
-        seeds: Seeds, in order.
-        objective: What ranks, on validation.
-        validation: The objective of each seed's selected checkpoint.
-        test: The metric `tested_by` of each; None where a run left the test split alone.
-        parameters: Trainable parameters.
-        minutes: Wall time of fitting and testing, of each seed.
-        score: What orders it: the mean of `validation`, or of the bounds by which its study ranks.
-        is_over_limit: A run of it breaks a limit of its study.
-        again: Further runs of seeds that it has: the first one of a seed counts, as the others are no new sample.
-    """
-
-    model: str
-    settings: Mapping[str, str]
-    seeds: tuple[int, ...]
-    objective: str
-    validation: tuple[float, ...]
-    test: tuple[float | None, ...]
-    parameters: int
-    minutes: tuple[float, ...]
-    score: float
-    is_over_limit: bool = False
-    again: int = 0
+    model: str  # name of the model
+    settings: Mapping[str, str]  # what tells this group from the others: full key to value
+    seeds: tuple[int, ...]  # seeds, in order
+    objective: str  # what ranks, on validation
+    validation: tuple[float, ...]  # the objective of each seed's selected checkpoint
+    test: tuple[float | None, ...]  # the metric `tested_by` of each; None where a run left the test split alone
+    parameters: int  # trainable parameters
+    minutes: tuple[float, ...]  # wall time of fitting and testing, of each seed
+    score: float  # what orders it: the mean of `validation`, or of the bounds by which its study ranks
+    is_over_limit: bool = False  # a run of it breaks a limit of its study
+    again: int = 0  # further runs of seeds that it has: the first one of a seed counts, as the others are no new sample
 
     @property
     def tested(self) -> tuple[float, ...]:

@@ -51,26 +51,18 @@ PLACE = re.compile(
 
 @dataclass(frozen=True)
 class RecordPart:
-    """One sweep of an experiment.
+    """One sweep of an experiment."""
 
-    Attributes:
-        name: Its name, as in ``results/NAME.json``.
-        command: The command that ran it, with FOLDER for paths.
-        records: What became of each run.
-        history: Its study: which runs are repeats of a trial, which trials break a limit, how they were drawn. None for
-            a plain multirun, and in files of earlier versions.
-        drawn_on_log: Keys that were drawn on a logarithmic scale, as files of earlier versions tell them.
-        judged_over: Numbers of the jobs whose trial breaks a limit, as such files tell them.
-        notes: What the reader must know, a sentence each: what could not be read, or was left out.
-    """
-
-    name: str
-    command: str
-    records: tuple[ResultRecord, ...]
+    name: str  # its name, as in ``results/NAME.json``
+    command: str  # the command that ran it, with FOLDER for paths
+    records: tuple[ResultRecord, ...]  # what became of each run
+    # Its study: which runs are repeats of a trial, which trials break a limit, how they were drawn. None for a plain
+    # multirun, and in files of earlier versions.
     history: StudyHistory | None = None
+    # Keys that were drawn on a logarithmic scale, as files of earlier versions tell them.
     drawn_on_log: frozenset[str] = frozenset()
-    judged_over: frozenset[int] = frozenset()
-    notes: tuple[str, ...] = ()
+    judged_over: frozenset[int] = frozenset()  # numbers of the jobs whose trial breaks a limit, as such files tell them
+    notes: tuple[str, ...] = ()  # what the reader must know, a sentence each: what could not be read, or was left out
 
     @cached_property
     def table(self) -> SweepTable:

@@ -15,17 +15,11 @@ from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, write_co
 
 @dataclass(frozen=True)
 class BestTrial:
-    """One trial of a sweep, chosen by its rank.
+    """One trial of a sweep, chosen by its rank."""
 
-    Attributes:
-        table: The sweep.
-        row: The trial.
-        record: What became of its run, or of the first of its repeats.
-    """
-
-    table: SweepTable
-    row: SweepRow
-    record: ResultRecord
+    table: SweepTable  # the sweep
+    row: SweepRow  # the trial
+    record: ResultRecord  # what became of its run, or of the first of its repeats
 
     @property
     def objective(self) -> str:

@@ -271,19 +271,12 @@ def _note_ties(table: SweepTable) -> tuple[str, ...]:
 
 @dataclass
 class RunningStudy:
-    """A study that this and perhaps other processes work on: only what changed since the last look is read.
+    """A study that this and perhaps other processes work on: only what changed since the last look is read."""
 
-    Attributes:
-        name: Its name.
-        sweep_dir: Its folder.
-        objectives: What it optimises.
-        repeats: Jobs per trial.
-    """
-
-    name: str
-    sweep_dir: Path
-    objectives: Objectives
-    repeats: int
+    name: str  # its name
+    sweep_dir: Path  # its folder
+    objectives: Objectives  # what it optimises
+    repeats: int  # jobs per trial
     _rows: dict[int, tuple[Any, SweepRow]] = field(default_factory=dict)
     _trials: dict[int, Any] = field(default_factory=dict)
 

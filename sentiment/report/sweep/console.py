@@ -32,25 +32,15 @@ MOST_ROWS = 100
 
 @dataclass(frozen=True)
 class PrintedColumn:
-    """A column of the table.
+    """A column of the table."""
 
-    Attributes:
-        heading: What stands above it, in lines; a line of the table may be much shorter than the name of a setting.
-        cell: Returns the cell of a row.
-        is_text: Whether it is aligned to the left.
-        is_setting: Whether it is what was searched, and not what came out.
-        is_broken: Whether its heading may be broken between words.
-        is_kept: Whether no line may be too short for it.
-        is_bold: Whether it stands out.
-    """
-
-    heading: str
-    cell: Callable[[SweepRow], str]
-    is_text: bool = False
-    is_setting: bool = False
-    is_broken: bool = False
-    is_kept: bool = False
-    is_bold: bool = False
+    heading: str  # what stands above it, in lines; a line of the table may be much shorter than the name of a setting
+    cell: Callable[[SweepRow], str]  # returns the cell of a row
+    is_text: bool = False  # whether it is aligned to the left
+    is_setting: bool = False  # whether it is what was searched, and not what came out
+    is_broken: bool = False  # whether its heading may be broken between words
+    is_kept: bool = False  # whether no line may be too short for it
+    is_bold: bool = False  # whether it stands out
 
     def width(self, rows: tuple[SweepRow, ...]) -> int:
         """Characters that the column takes, with the space to the next one."""

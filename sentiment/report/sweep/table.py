@@ -41,59 +41,44 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One trial of a study, or one job of a plain multirun.
+    """One trial of a study, or one job of a plain multirun."""
 
-    Attributes:
-        number: Number of the trial or job.
-        label: Model and changed settings, for people.
-        state: How it stands or ended.
-        rank: 1 for the best; None without a result, and where it breaks a limit.
-        parameters: What was varied: full key to value (a number where the value is one). Keys of another branch are
-            missing.
-        values: Objective to value, of the selected checkpoint (the best validation, for a pruned trial); empty without.
-            The mean of repeats.
-        bounds: Objective to the bound of the repeats, where the study optimised that and not their mean; else empty.
-        metrics: Numbers of the run: ``val/...``, ``test/...``, ``model/parameters``, ``time/...``; means of repeats.
-            Without the objectives where there are no values.
-        curve: Validations of the first objective, in order.
-        started_seconds: Start, seconds after the sweep's first start; None if it never started.
-        ended_seconds: End, on the same clock; None while it runs.
-        measured_seconds: When a trial of a study was measured last, on the same clock; None where nobody knows.
-        reason: Why it has no rank: it breaks a limit, was pruned, failed or killed; None otherwise.
-        excess: Limit to by how much it is broken; empty where all are kept.
-        reused_from: Number of the equal trial whose result it shares; None if it was trained itself.
-        adopted_from: Folders of the equal jobs of other studies whose results it has; None if it was trained itself.
-        runs: Records of its runs, one per repeat; those that left none are missing.
-        jobs: Numbers of the jobs whose results it has, one per repeat: its own, or equal ones that ran before; empty
-            in a plain multirun.
-        model: The model's name; empty where nobody knows.
-        on_front: No other trial is as good in every objective and better in one. With one objective: the best trial.
-        is_lost: The study's storage has no result of it, but its runs' records do; whether it keeps the limits is
-            unknown, so it has no rank.
-        continues: Number of the trial from whose checkpoint it went on; None: it began anew, or only its runs tell.
-    """
-
-    number: int
-    label: str
-    state: State
-    rank: int | None
+    number: int  # number of the trial or job
+    label: str  # model and changed settings, for people
+    state: State  # how it stands or ended
+    rank: int | None  # 1 for the best; None without a result, and where it breaks a limit
+    # What was varied: full key to value (a number where the value is one). Keys of another branch are missing.
     parameters: Mapping[str, float | str]
+    # Objective to value, of the selected checkpoint (the best validation, for a pruned trial); empty without. The mean
+    # of repeats.
     values: Mapping[str, float]
+    # Numbers of the run: ``val/...``, ``test/...``, ``model/parameters``, ``time/...``; means of repeats. Without the
+    # objectives where there are no values.
     metrics: Mapping[str, float]
-    curve: tuple[CurvePoint, ...] = ()
-    started_seconds: float | None = None
-    ended_seconds: float | None = None
+    curve: tuple[CurvePoint, ...] = ()  # validations of the first objective, in order
+    started_seconds: float | None = None  # start, seconds after the sweep's first start; None if it never started
+    ended_seconds: float | None = None  # end, on the same clock; None while it runs
+    # When a trial of a study was measured last, on the same clock; None where nobody knows.
     measured_seconds: float | None = None
-    reason: str | None = None
+    reason: str | None = None  # why it has no rank: it breaks a limit, was pruned, failed or killed; None otherwise
+    # Limit to by how much it is broken; empty where all are kept.
     excess: Mapping[str, float] = field(default_factory=dict)
-    reused_from: int | None = None
+    reused_from: int | None = None  # number of the equal trial whose result it shares; None if it was trained itself
+    # Folders of the equal jobs of other studies whose results it has; None if it was trained itself.
     adopted_from: str | None = None
-    runs: tuple[ResultRecord, ...] = ()
+    runs: tuple[ResultRecord, ...] = ()  # records of its runs, one per repeat; those that left none are missing
+    # Numbers of the jobs whose results it has, one per repeat: its own, or equal ones that ran before; empty in a plain
+    # multirun.
     jobs: tuple[int, ...] = ()
-    model: str = ""
+    model: str = ""  # the model's name; empty where nobody knows
+    # No other trial is as good in every objective and better in one. With one objective: the best trial.
     on_front: bool = False
+    # The study's storage has no result of it, but its runs' records do; whether it keeps the limits is unknown, so it
+    # has no rank.
     is_lost: bool = False
+    # Number of the trial from whose checkpoint it went on; None: it began anew, or only its runs tell.
     continues: int | None = None
+    # Objective to the bound of the repeats, where the study optimised that and not their mean; else empty.
     bounds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -129,60 +114,35 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class Importance:
-    """How much of the objective's variation a parameter explains, with its uncertainty.
+    """How much of the objective's variation a parameter explains, with its uncertainty."""
 
-    Attributes:
-        parameter: Full key.
-        mean: Mean share over resampled trials, 0 to 1.
-        low: Lower end of the 90 % interval over the resamples.
-        high: Upper end.
-        group: Branch in which it was measured (``model=rnn``); None: over all trials.
-    """
-
-    parameter: str
-    mean: float
-    low: float
-    high: float
-    group: str | None = None
+    parameter: str  # full key
+    mean: float  # mean share over resampled trials, 0 to 1
+    low: float  # lower end of the 90 % interval over the resamples
+    high: float  # upper end
+    group: str | None = None  # branch in which it was measured (``model=rnn``); None: over all trials
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """A sweep; `sentiment.report.sweep.collect` makes it.
+    """A sweep; `sentiment.report.sweep.collect` makes it."""
 
-    Attributes:
-        name: Study's name, or the multirun's folder.
-        command: The command that started it; None where nobody knows.
-        objectives: Metrics that were optimised; the first one ranks.
-        directions: Which way is better, one per objective.
-        rows: Trials: ranked first, then those that break a limit, then pruned ones, then the others.
-        varied: Keys of the varied parameters, in order of appearance.
-        importances: Most important first; empty where too few trials ended to say anything.
-        importance_note: Why there are none, or how they were measured.
-        facts: Name to text: commit, hardware, data, versions, and whether the runs differ in them.
-        log_scaled: Varied keys that were drawn on a logarithmic scale.
-        is_study: Optuna steers it: its rows are trials, those of a plain multirun are jobs.
-        repeats: Jobs per trial.
-        notes: What the reader must know beside the rows, in sentences.
-        is_at_work: A command works on it now.
-        place: What commands call it, quoted as a shell needs it: its folder, or its MLflow parent run.
-    """
-
-    name: str
-    command: str | None
-    objectives: tuple[str, ...]
-    directions: tuple[Direction, ...]
-    rows: tuple[SweepRow, ...]
-    varied: tuple[str, ...]
-    importances: tuple[Importance, ...] = ()
-    importance_note: str = ""
+    name: str  # study's name, or the multirun's folder
+    command: str | None  # the command that started it; None where nobody knows
+    objectives: tuple[str, ...]  # metrics that were optimised; the first one ranks
+    directions: tuple[Direction, ...]  # which way is better, one per objective
+    rows: tuple[SweepRow, ...]  # trials: ranked first, then those that break a limit, then pruned ones, then the others
+    varied: tuple[str, ...]  # keys of the varied parameters, in order of appearance
+    importances: tuple[Importance, ...] = ()  # most important first; empty where too few trials ended to say anything
+    importance_note: str = ""  # why there are none, or how they were measured
+    # Name to text: commit, hardware, data, versions, and whether the runs differ in them.
     facts: Mapping[str, str] = field(default_factory=dict)
-    log_scaled: frozenset[str] = frozenset()
-    is_study: bool = False
-    repeats: int = 1
-    notes: tuple[str, ...] = ()
-    is_at_work: bool = False
-    place: str = "STUDY"
+    log_scaled: frozenset[str] = frozenset()  # varied keys that were drawn on a logarithmic scale
+    is_study: bool = False  # Optuna steers it: its rows are trials, those of a plain multirun are jobs
+    repeats: int = 1  # jobs per trial
+    notes: tuple[str, ...] = ()  # what the reader must know beside the rows, in sentences
+    is_at_work: bool = False  # a command works on it now
+    place: str = "STUDY"  # what commands call it, quoted as a shell needs it: its folder, or its MLflow parent run
 
     @property
     def best(self) -> SweepRow | None:

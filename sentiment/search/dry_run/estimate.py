@@ -30,23 +30,14 @@ TRIED = 10_000
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the trials that are left will take.
+    """What the trials that are left will take."""
 
-    Attributes:
-        seconds: Expected wall time, were every trial as long as the mean of what was measured.
-        least_seconds: The time, were all trials like the shortest one measured.
-        most_seconds: The time, were all like the longest one.
-        is_bound: Some job was stopped before its pace was known: the times are lower bounds.
-        host_bytes: Peak memory of all jobs in flight; None: unknown.
-        device_bytes: Peak memory of one job on its GPU; None or 0: as in `Measured`.
-    """
-
-    seconds: float
-    least_seconds: float
-    most_seconds: float
-    is_bound: bool
-    host_bytes: int | None
-    device_bytes: int | None
+    seconds: float  # expected wall time, were every trial as long as the mean of what was measured
+    least_seconds: float  # the time, were all trials like the shortest one measured
+    most_seconds: float  # the time, were all like the longest one
+    is_bound: bool  # some job was stopped before its pace was known: the times are lower bounds
+    host_bytes: int | None  # peak memory of all jobs in flight; None: unknown
+    device_bytes: int | None  # peak memory of one job on its GPU; None or 0: as in `Measured`
 
 
 def expect(measured: Sequence[Measured], *, trials: int, slots: int, repeats: int = 1) -> Expectation | None:

@@ -29,25 +29,15 @@ from sentiment.search.study.trial import OWNER_KEY, find_job
 
 @dataclass(frozen=True)
 class Left:
-    """What is left of a study.
+    """What is left of a study."""
 
-    Attributes:
-        stored: Trials that are there by state; None: the study is new.
-        interrupted: Trials that have begun, and whose command was stopped or died.
-        retried: Trials that failed, and are tried again.
-        new: Trials that are to begin, those that wait to be tried first among them; see `UNLIMITED`.
-        paused: Trials that wait for their promotion.
-        spent: What the study has cost.
-        is_done: The command would run nothing: there is nothing left, or no budget.
-    """
-
-    stored: Mapping[str, int] | None
-    interrupted: int
-    retried: int
-    new: int
-    paused: int
-    spent: Spending
-    is_done: bool
+    stored: Mapping[str, int] | None  # trials that are there by state; None: the study is new
+    interrupted: int  # trials that have begun, and whose command was stopped or died
+    retried: int  # trials that failed, and are tried again
+    new: int  # trials that are to begin, those that wait to be tried first among them; see `UNLIMITED`
+    paused: int  # trials that wait for their promotion
+    spent: Spending  # what the study has cost
+    is_done: bool  # the command would run nothing: there is nothing left, or no budget
 
     def count_fitting(self, search: Search, seconds: Sequence[float], epochs: Sequence[float]) -> int:
         """Count the whole trials that are left and fit into the budget, by what was measured of some jobs.

@@ -27,39 +27,24 @@ PATIENCE = 6
 
 @dataclass(frozen=True)
 class Sample:
-    """How far a job was seen to be, and with how much memory.
+    """How far a job was seen to be, and with how much memory."""
 
-    Attributes:
-        seconds: Time since the job began.
-        fraction: Share of the job that was done; None: it had told nothing.
-        host_bytes: Peak memory so far of its process and of those that it has started, which count when they have
-            ended.
-        device_bytes: Peak memory of its process on the GPU; None: it uses none.
-    """
-
-    seconds: float
-    fraction: float | None
+    seconds: float  # time since the job began
+    fraction: float | None  # share of the job that was done; None: it had told nothing
+    # Peak memory so far of its process and of those that it has started, which count when they have ended.
     host_bytes: int
-    device_bytes: int | None
+    device_bytes: int | None  # peak memory of its process on the GPU; None: it uses none
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a probe found out about one job.
+    """What a probe found out about one job."""
 
-    Attributes:
-        seconds: Time that the whole job takes.
-        is_bound: The job was stopped before its pace was known: it takes more than `seconds`.
-        host_bytes: Peak memory of its processes; None: unknown.
-        device_bytes: Peak memory on the GPU; None: it uses none; 0: unknown, as others use it for it.
-        failure: Why the job failed; None: it did not.
-    """
-
-    seconds: float
-    is_bound: bool
-    host_bytes: int | None
-    device_bytes: int | None
-    failure: str | None = None
+    seconds: float  # time that the whole job takes
+    is_bound: bool  # the job was stopped before its pace was known: it takes more than `seconds`
+    host_bytes: int | None  # peak memory of its processes; None: unknown
+    device_bytes: int | None  # peak memory on the GPU; None: it uses none; 0: unknown, as others use it for it
+    failure: str | None = None  # why the job failed; None: it did not
 
 
 class Probe(JobTrial):

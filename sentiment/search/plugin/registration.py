@@ -228,19 +228,12 @@ PRUNERS = {
 
 @dataclass(frozen=True)
 class Part:
-    """A pruner or a sampler that can be chosen, for a reference of the configuration.
+    """A pruner or a sampler that can be chosen, for a reference of the configuration."""
 
-    Attributes:
-        name: Its option.
-        made_by: Optuna's class.
-        doc: What it does; empty for the stock plugin's.
-        defaults: Keys and their defaults.
-    """
-
-    name: str
-    made_by: str
-    doc: str
-    defaults: Mapping[str, Any]
+    name: str  # its option
+    made_by: str  # Optuna's class
+    doc: str  # what it does; empty for the stock plugin's
+    defaults: Mapping[str, Any]  # keys and their defaults
 
 
 def list_pruners() -> list[Part]:

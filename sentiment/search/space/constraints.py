@@ -144,17 +144,11 @@ _REMEDY = "write e.g. model.embedding_size % model.heads == 0; texts in quotes; 
 
 @dataclass(frozen=True)
 class Constraint:
-    """One expression, parsed.
+    """One expression, parsed."""
 
-    Attributes:
-        text: The expression as written.
-        tree: Its syntax tree, each dotted key made one name.
-        keys: The configuration keys that it names.
-    """
-
-    text: str
-    tree: ast.expr
-    keys: frozenset[str]
+    text: str  # the expression as written
+    tree: ast.expr  # its syntax tree, each dotted key made one name
+    keys: frozenset[str]  # the configuration keys that it names
 
 
 def parse_constraints(lines: Sequence[str]) -> list[Constraint]:

@@ -35,32 +35,22 @@ Point = dict[str, Any]
 
 @dataclass(frozen=True)
 class LabelledPoint:
-    """A point that people are told of.
+    """A point that people are told of."""
 
-    Attributes:
-        label: Where it is from, or what it is.
-        point: The point; of one that is tried first, the sampler draws what is missing.
-    """
-
-    label: str
-    point: Point
+    label: str  # where it is from, or what it is
+    point: Point  # the point; of one that is tried first, the sampler draws what is missing
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One dimension of the space.
+    """One dimension of the space."""
 
-    Attributes:
-        name: The name in Optuna: the key, or ``key[condition]`` where branches sweep one key differently, or ``key[2]``
-            where the study has grown to values that Optuna keeps under no name that it knows already.
-        key: The key of the override, with its ``+`` if it has one.
-        distribution: The values to draw from.
-        condition: Name and value (as text) of the parameter that must be set so for this one to exist; None: always.
-    """
-
+    # The name in Optuna: the key, or ``key[condition]`` where branches sweep one key differently, or ``key[2]`` where
+    # the study has grown to values that Optuna keeps under no name that it knows already.
     name: str
-    key: str
-    distribution: BaseDistribution
+    key: str  # the key of the override, with its ``+`` if it has one
+    distribution: BaseDistribution  # the values to draw from
+    # Name and value (as text) of the parameter that must be set so for this one to exist; None: always.
     condition: tuple[str, str] | None = None
 
     def read(self, value: Any) -> Any:
@@ -71,19 +61,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """What a study may choose, and the overrides that every trial shares.
+    """What a study may choose, and the overrides that every trial shares."""
 
-    Attributes:
-        parameters: Unconditional ones in the order they were written, then those of each branch.
-        fixed: Key to value, as text.
-        plain: Overrides passed on as they were written: deletions (``~key``) and list extensions.
-        places: Keys of parameters and fixed overrides, and plain ones, in the order in which they were written; what
-            does not stand there comes after. Of a mapping and a key within it, the later counts.
-    """
-
+    # Unconditional ones in the order they were written, then those of each branch.
     parameters: tuple[Parameter, ...] = ()
-    fixed: Mapping[str, str] = field(default_factory=dict)
-    plain: tuple[str, ...] = ()
+    fixed: Mapping[str, str] = field(default_factory=dict)  # key to value, as text
+    plain: tuple[str, ...] = ()  # overrides passed on as they were written: deletions (``~key``) and list extensions
+    # Keys of parameters and fixed overrides, and plain ones, in the order in which they were written; what does not
+    # stand there comes after. Of a mapping and a key within it, the later counts.
     places: tuple[str, ...] = ()
 
     @property

@@ -63,21 +63,15 @@ def read_setting(text: str) -> Any:
 
 @dataclass(frozen=True)
 class PointReader:
-    """Reads stored trials as points.
+    """Reads stored trials as points."""
 
-    Attributes:
-        space: The space as it is now.
-        defaults: Setting to the value, written, of trials that were drawn before it was searched.
-        fixed: The same for keys that are not searched now: what a trial has to have, if it has the key at all.
-        known: Every key that the study has ever searched.
-        is_valid: Whether a point satisfies the constraints, which are of the space.
-    """
-
-    space: Space
+    space: Space  # the space as it is now
+    # Setting to the value, written, of trials that were drawn before it was searched.
     defaults: Mapping[str, str] = field(default_factory=dict)
+    # The same for keys that are not searched now: what a trial has to have, if it has the key at all.
     fixed: Mapping[str, str] = field(default_factory=dict)
-    known: frozenset[str] = frozenset()
-    is_valid: Validity = any_point
+    known: frozenset[str] = frozenset()  # every key that the study has ever searched
+    is_valid: Validity = any_point  # whether a point satisfies the constraints, which are of the space
     _points: dict[int, Point | None] = field(default_factory=dict, compare=False)
 
     def list_changed(self) -> dict[str, str]:
@@ -290,6 +284,6 @@ def _read(value: Any) -> Any:
 def _canonical(text: str | None) -> str | None:
     """Make 1 and 1.0 one: a configuration's types make a whole number a float, and Optuna holds them for equal.
 
-    So does 0.3 and what steps of 0.1 from 0 add up to.
+    So are 0 and -0.0, and 0.3 and what steps of 0.1 from 0 add up to.
     """
-    return repr(float(f"{float(text):.{DIGITS}g}")) if text is not None and is_number(text) else text
+    return repr(float(f"{float(text):.{DIGITS}g}") + 0.0) if text is not None and is_number(text) else text

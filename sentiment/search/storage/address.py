@@ -78,17 +78,11 @@ minute or two, instead of the two hours that a system takes."""
 
 @dataclass(frozen=True)
 class Address:
-    """A storage, resolved: either a file of this machine (or of a shared folder) or a server.
+    """A storage, resolved: either a file of this machine (or of a shared folder) or a server."""
 
-    Attributes:
-        dialect: ``journal``, ``sqlite``, ``postgresql``, ``mysql`` or ``mariadb``.
-        path: The journal's or the SQLite database's absolute path; None for a server.
-        url: What SQLAlchemy connects to, with the password; None for a journal.
-    """
-
-    dialect: str
-    path: Path | None
-    url: sqlalchemy.URL | None
+    dialect: str  # ``journal``, ``sqlite``, ``postgresql``, ``mysql`` or ``mariadb``
+    path: Path | None  # the journal's or the SQLite database's absolute path; None for a server
+    url: sqlalchemy.URL | None  # what SQLAlchemy connects to, with the password; None for a journal
 
     @property
     def connection_url(self) -> str:

@@ -31,21 +31,14 @@ STUDY_FILE = "study.json"
 
 @dataclass(frozen=True)
 class StudyAddress:
-    """What ``study.json`` says.
+    """What ``study.json`` says."""
 
-    Attributes:
-        study_name: Name of the study in its storage.
-        storage: URL of the storage, without password; None: the journal in the study's folder. The file has the path of
-            a journal or an SQLite database relative to the study's folder, where the command's folder holds both: it
-            may be moved.
-        command: The command that started the study, without passwords; None where nobody knows.
-        last_command: The one that took it up last; None where that is the same.
-    """
-
-    study_name: str
+    study_name: str  # name of the study in its storage
+    # URL of the storage, without password; None: the journal in the study's folder. The file has the path of a journal
+    # or an SQLite database relative to the study's folder, where the command's folder holds both: it may be moved.
     storage: str | None = None
-    command: str | None = None
-    last_command: str | None = None
+    command: str | None = None  # the command that started the study, without passwords; None where nobody knows
+    last_command: str | None = None  # the one that took it up last; None where that is the same
 
 
 def write_study_address(study_dir: Path, study_name: str, storage_url: str | None, command: str | None) -> None:

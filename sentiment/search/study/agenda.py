@@ -25,18 +25,13 @@ from sentiment.search.study.spending import count_jobs
 
 @dataclass(frozen=True)
 class Step:
-    """What a worker does next.
+    """What a worker does next."""
 
-    Attributes:
-        kind: ``resume``: a trial that was interrupted, or waits to be tried first; ``promote``: one that was paused;
-            ``retry``: one that failed before; ``begin``: a new one; ``swap``: a copy of one in the place of another.
-        trial: The trial; None for a new one.
-        swap: Which trial is copied in the place of which.
-    """
-
+    # ``resume``: a trial that was interrupted, or waits to be tried first; ``promote``: one that was paused; ``retry``:
+    # one that failed before; ``begin``: a new one; ``swap``: a copy of one in the place of another.
     kind: Literal["resume", "promote", "retry", "begin", "swap"]
-    trial: FrozenTrial | None = None
-    swap: Swap | None = None
+    trial: FrozenTrial | None = None  # the trial; None for a new one
+    swap: Swap | None = None  # which trial is copied in the place of which
 
 
 class Ledger:

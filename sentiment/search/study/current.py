@@ -20,27 +20,20 @@ if TYPE_CHECKING:
 
 
 class RunningTrial:
-    """What a job may tell its trial; where nobody listens, it does nothing.
+    """What a job may tell its trial; where nobody listens, it does nothing."""
 
-    Attributes:
-        number: Number of the trial in its study.
-        repeat: Which of the trial's repeats this job is, from 0.
-        folder: The job's folder; the same for every attempt where ``hydra.sweep.dir`` is the same.
-        attempt: How often the job was begun, from 1: above it, an earlier process was stopped or died, and may have
-            left a checkpoint in the folder.
-        is_to_pause: Whether the trial is to pause at a checkpoint; see `saved`.
-        origin: Folder of another trial's job, from whose checkpoint this one goes on where it has none of its own yet:
-            a population-based training made it a copy at other settings; None: it begins anew.
-        limited: Names of the numbers that the study limits. What of them is known ahead is best described at once: a
-            trial that breaks a limit is then not promoted before others.
-    """
-
-    number: int
-    repeat: int
-    folder: Path
+    number: int  # number of the trial in its study
+    repeat: int  # which of the trial's repeats this job is, from 0
+    folder: Path  # the job's folder; the same for every attempt where ``hydra.sweep.dir`` is the same
+    # How often the job was begun, from 1: above it, an earlier process was stopped or died, and may have left a
+    # checkpoint in the folder.
     attempt: int
-    is_to_pause: bool
+    is_to_pause: bool  # whether the trial is to pause at a checkpoint; see `saved`
+    # Folder of another trial's job, from whose checkpoint this one goes on where it has none of its own yet: a
+    # population-based training made it a copy at other settings; None: it begins anew.
     origin: Path | None
+    # Names of the numbers that the study limits. What of them is known ahead is best described at once: a trial that
+    # breaks a limit is then not promoted before others.
     limited: Collection[str]
 
     def report(self, value: float | Sequence[float], *, step: int, error: float = 0.0) -> None:

@@ -29,30 +29,21 @@ class StudyChangedError(SentimentError):
 
 @dataclass(frozen=True)
 class Definition:
-    """What a study is about.
+    """What a study is about."""
 
-    Attributes:
-        space: Parameters, as `Space.describe` tells them.
-        settings: Resolved settings that are the same in all trials, flattened.
-        directions: Direction of every objective.
-        repeats: Seeds of every point, and how they are combined.
-        objectives: Names of the objectives; empty where they have none.
-        defaults: Setting to the value that trials have which were drawn before it was searched.
-        names: Every name that a parameter has ever had in Optuna, to its distribution as JSON.
-        has_grown: The study has had another space.
-        constraints: What every point has to satisfy; what an earlier version did not keep counts as new.
-        way: How it is searched: sampler, pruner, their keys, and margin; empty: an earlier version did not keep it.
-    """
-
-    space: Mapping[str, str]
-    settings: Mapping[str, str]
-    directions: Sequence[str]
-    repeats: str
-    objectives: Sequence[str] = ()
+    space: Mapping[str, str]  # parameters, as `Space.describe` tells them
+    settings: Mapping[str, str]  # resolved settings that are the same in all trials, flattened
+    directions: Sequence[str]  # direction of every objective
+    repeats: str  # seeds of every point, and how they are combined
+    objectives: Sequence[str] = ()  # names of the objectives; empty where they have none
+    # Setting to the value that trials have which were drawn before it was searched.
     defaults: Mapping[str, str] = field(default_factory=dict)
+    # Every name that a parameter has ever had in Optuna, to its distribution as JSON.
     names: Mapping[str, str] = field(default_factory=dict)
-    has_grown: bool = False
+    has_grown: bool = False  # the study has had another space
+    # What every point has to satisfy; what an earlier version did not keep counts as new.
     constraints: Sequence[str] = ()
+    # How it is searched: sampler, pruner, their keys, and margin; empty: an earlier version did not keep it.
     way: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -68,76 +68,49 @@ class StudyMissingError(StorageError):
 
 @dataclass(frozen=True)
 class TrialHistory:
-    """One trial.
+    """One trial."""
 
-    Attributes:
-        number: Number in the study.
-        state: How it stands or ended.
-        parameters: Override key, without Hydra's ``+``, to the drawn value: a number, or text.
-        values: The objectives, combined over the repeats; empty without a result.
-        intermediate: Step of the pruner to the objective reported there.
-        started: Start, in seconds since 1970; None if it never started.
-        ended: End, on the same clock; None while it runs.
-        reason: Why it was pruned or failed; None otherwise.
-        kind: Kind of failure; None otherwise.
-        reused_from: Number of the equal trial whose result it shares.
-        adopted_from: Folders of the equal jobs of other studies whose results it has.
-        excess: Limit to by how much it is broken; empty where all are kept.
-        attributes: Numbers that the job described beside its objective.
-        continues: Number of the trial from whose checkpoint it went on, a copy in a population: what it has is due to
-            the settings of its whole line; None: it began anew.
-        jobs: Numbers of the jobs whose results it has, by repeat: its own, or equal ones that ran before; empty: an
-            earlier version did not write them.
-        means: The plain means of the repeats, where `values` are their bounds; empty where they are these means.
-        worked_until: When its last job was heard of last, on the same clock; None where nobody knows.
-    """
-
-    number: int
-    state: State
-    parameters: Mapping[str, float | str]
-    values: tuple[float, ...] = ()
+    number: int  # number in the study
+    state: State  # how it stands or ended
+    parameters: Mapping[str, float | str]  # override key, without Hydra's ``+``, to the drawn value: a number, or text
+    values: tuple[float, ...] = ()  # the objectives, combined over the repeats; empty without a result
+    # Step of the pruner to the objective reported there.
     intermediate: Mapping[int, float] = field(default_factory=dict)
-    started: float | None = None
-    ended: float | None = None
-    reason: str | None = None
-    kind: str | None = None
-    reused_from: int | None = None
-    adopted_from: str | None = None
+    started: float | None = None  # start, in seconds since 1970; None if it never started
+    ended: float | None = None  # end, on the same clock; None while it runs
+    reason: str | None = None  # why it was pruned or failed; None otherwise
+    kind: str | None = None  # kind of failure; None otherwise
+    reused_from: int | None = None  # number of the equal trial whose result it shares
+    adopted_from: str | None = None  # folders of the equal jobs of other studies whose results it has
+    # Limit to by how much it is broken; empty where all are kept.
     excess: Mapping[str, float] = field(default_factory=dict)
-    attributes: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, float] = field(default_factory=dict)  # numbers that the job described beside its objective
+    # Number of the trial from whose checkpoint it went on, a copy in a population: what it has is due to the settings
+    # of its whole line; None: it began anew.
     continues: int | None = None
+    # Numbers of the jobs whose results it has, by repeat: its own, or equal ones that ran before; empty: an earlier
+    # version did not write them.
     jobs: tuple[int, ...] = ()
+    # The plain means of the repeats, where `values` are their bounds; empty where they are these means.
     means: tuple[float, ...] = ()
-    worked_until: float | None = None
+    worked_until: float | None = None  # when its last job was heard of last, on the same clock; None where nobody knows
 
 
 @dataclass(frozen=True)
 class StudyHistory:
-    """A study.
+    """A study."""
 
-    Attributes:
-        name: Its name.
-        objectives: Names of the objectives; None where the study has none.
-        directions: Which way is better, per objective.
-        trials: In the order of their numbers; of a point that was tried again, the latest alone.
-        best: Numbers of the best trial, or of the Pareto front, among those that keep every limit.
-        log_scaled: Keys that were drawn on a logarithmic scale.
-        conditions: Key of a branch's parameter to the settings that open the branch, e.g. ``model=rnn``.
-        repeats: Jobs of a trial.
-        budget: How much of its budget is used, for people; None: it has none.
-        is_at_work: A command works on it now.
-    """
-
-    name: str
-    objectives: tuple[str, ...] | None
-    directions: tuple[Direction, ...]
-    trials: tuple[TrialHistory, ...]
-    best: tuple[int, ...]
-    log_scaled: frozenset[str]
+    name: str  # its name
+    objectives: tuple[str, ...] | None  # names of the objectives; None where the study has none
+    directions: tuple[Direction, ...]  # which way is better, per objective
+    trials: tuple[TrialHistory, ...]  # in the order of their numbers; of a point that was tried again, the latest alone
+    best: tuple[int, ...]  # numbers of the best trial, or of the Pareto front, among those that keep every limit
+    log_scaled: frozenset[str]  # keys that were drawn on a logarithmic scale
+    # Key of a branch's parameter to the settings that open the branch, e.g. ``model=rnn``.
     conditions: Mapping[str, tuple[str, ...]]
-    repeats: int = 1
-    budget: str | None = None
-    is_at_work: bool = False
+    repeats: int = 1  # jobs of a trial
+    budget: str | None = None  # how much of its budget is used, for people; None: it has none
+    is_at_work: bool = False  # a command works on it now
 
     @property
     def replaced(self) -> frozenset[int]:

@@ -29,31 +29,19 @@ TRACEBACK_LENGTH = 20_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of one job.
+    """The end of one job."""
 
-    Attributes:
-        state: Complete, pruned, paused or failed.
-        values: The objectives, where complete.
-        kind: Kind of failure.
-        reason: One line for people, where not complete.
-        traceback: Where failed.
-        reused_from: Number of the equal job of this study whose result this is; None where the job ran itself.
-        adopted_from: Folder of the job of another study whose result this is; None otherwise.
-        steps: Reports that it has made, where paused.
-        seconds: Time that it ran, over all its attempts.
-        share: Share of its epochs that it trained, where complete: below 1 where it stopped early.
-    """
-
-    state: State
-    values: tuple[float, ...] = ()
-    kind: FailureKind | None = None
-    reason: str | None = None
-    traceback: str | None = None
+    state: State  # complete, pruned, paused or failed
+    values: tuple[float, ...] = ()  # the objectives, where complete
+    kind: FailureKind | None = None  # kind of failure
+    reason: str | None = None  # one line for people, where not complete
+    traceback: str | None = None  # where failed
+    # Number of the equal job of this study whose result this is; None where the job ran itself.
     reused_from: int | None = None
-    adopted_from: str | None = None
-    steps: int = 0
-    seconds: float = 0.0
-    share: float = 1.0
+    adopted_from: str | None = None  # folder of the job of another study whose result this is; None otherwise
+    steps: int = 0  # reports that it has made, where paused
+    seconds: float = 0.0  # time that it ran, over all its attempts
+    share: float = 1.0  # share of its epochs that it trained, where complete: below 1 where it stopped early
 
     @property
     def has_run(self) -> bool:
@@ -99,19 +87,13 @@ def failed(error: BaseException) -> Outcome:
 
 @dataclass(frozen=True)
 class RepeatPlan:
-    """Several seeds for every point, and how their values become one.
+    """Several seeds for every point, and how their values become one."""
 
-    Attributes:
-        count: Jobs of a trial, k.
-        value: ``mean``, or ``bound``: the mean less one standard error where more is better, plus one where less is.
-        seed_key: Key of the seed.
-        maximize: For every objective, whether more is better.
-    """
-
-    count: int = 1
+    count: int = 1  # jobs of a trial, k
+    # ``mean``, or ``bound``: the mean less one standard error where more is better, plus one where less is.
     value: str = "mean"
-    seed_key: str = "seed"
-    maximize: tuple[bool, ...] = field(default=(False,))
+    seed_key: str = "seed"  # key of the seed
+    maximize: tuple[bool, ...] = field(default=(False,))  # for every objective, whether more is better
 
     def combine(self, outcomes: Sequence[Outcome]) -> tuple[float, ...]:
         """Combine the values of all repeats, objective by objective."""

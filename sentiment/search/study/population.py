@@ -33,22 +33,16 @@ class PopulationPruner(Scheduler):
 
     Trials are compared at equal work: at the reports after which they pause. A copy is made of a trial that waits there
     too, so that it goes on from that very checkpoint; where none of the best waits, the trial goes on itself.
-
-    Attributes:
-        interval: Reports (validations) between two pauses.
-        quantile: Share of the population that is replaced, by copies of as many of the best.
-        factor: A changed number is multiplied or divided by it, and stays in its interval. One that has steps moves by
-            one at least, as in Ray Tune (Liaw et al. 2018) a discrete one goes to an adjacent value; one at 0 moves by
-            the share 1 - 1/factor of its interval.
-        resample: Probability that it is drawn anew from its interval instead.
-        keys: What changes: numbers under these keys.
     """
 
-    interval: int = 1
-    quantile: float = 0.25
+    interval: int = 1  # reports (validations) between two pauses
+    quantile: float = 0.25  # share of the population that is replaced, by copies of as many of the best
+    # A changed number is multiplied or divided by it, and stays in its interval. One that has steps moves by one at
+    # least, as in Ray Tune (Liaw et al. 2018) a discrete one goes to an adjacent value; one at 0 moves by the share 1 -
+    # 1/factor of its interval.
     factor: float = 1.25
-    resample: float = 0.25
-    keys: Sequence[str] = ("optimizer",)
+    resample: float = 0.25  # probability that it is drawn anew from its interval instead
+    keys: Sequence[str] = ("optimizer",)  # what changes: numbers under these keys
 
     def __post_init__(self) -> None:
         is_sound = 0 < self.quantile <= 0.5 and self.factor > 1 and 0 <= self.resample <= 1

@@ -30,24 +30,19 @@ class PromotionPruner(Scheduler):
     """Pauses trials at rungs: after `min_resource` reports, then after `reduction_factor` times as many, and so on.
 
     There is no top rung to be set: what is promoted beyond the last rung below its end runs to its end.
-
-    Attributes:
-        min_resource: Reports (validations) before the first pause.
-        reduction_factor: Eta: one of so many is promoted, to so many times the work.
-        max_paused: Trials that may wait at a time, each with its checkpoint on the disk; those beyond are pruned, the
-            least promising first.
-        growing: PASHA: at first nothing goes beyond the second rung, and further only as far as the order of trials
-            still changes from rung to rung; in the end the best goes to its end.
-        tolerance: With `growing`, trials that differ by no more are equal: two of them change no order.
     """
 
     has_yardstick = True
 
-    min_resource: int = 1
-    reduction_factor: int = 3
+    min_resource: int = 1  # reports (validations) before the first pause
+    reduction_factor: int = 3  # eta: one of so many is promoted, to so many times the work
+    # Trials that may wait at a time, each with its checkpoint on the disk; those beyond are pruned, the least promising
+    # first.
     max_paused: int = 50
+    # PASHA: at first nothing goes beyond the second rung, and further only as far as the order of trials still changes
+    # from rung to rung; in the end the best goes to its end.
     growing: bool = False
-    tolerance: float = 0.0
+    tolerance: float = 0.0  # with `growing`, trials that differ by no more are equal: two of them change no order
     _order: RungOrder = field(default_factory=RungOrder, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -156,15 +151,10 @@ class PromotionPruner(Scheduler):
 
 @dataclass(frozen=True)
 class Ranked:
-    """Those that wait at a rung, by their places among all that have come to it.
+    """Those that wait at a rung, by their places among all that have come to it."""
 
-    Attributes:
-        count: How many have come to it.
-        waiting: Place, from 0, to who waits.
-    """
-
-    count: int
-    waiting: Mapping[int, FrozenTrial]
+    count: int  # how many have come to it
+    waiting: Mapping[int, FrozenTrial]  # place, from 0, to who waits
 
     def take(self, quota: int) -> Iterator[FrozenTrial]:
         """List the waiting ones among the best `quota`, best first."""

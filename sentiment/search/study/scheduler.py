@@ -19,15 +19,10 @@ NO_RUNG = 10**9
 
 @dataclass(frozen=True)
 class Swap:
-    """A trial gives its place to a copy of another, which goes on from that one's checkpoint at a changed point.
+    """A trial gives its place to a copy of another, which goes on from that one's checkpoint at a changed point."""
 
-    Attributes:
-        loser: The paused trial that ends.
-        origin: The paused trial that is copied.
-    """
-
-    loser: FrozenTrial
-    origin: FrozenTrial
+    loser: FrozenTrial  # the paused trial that ends
+    origin: FrozenTrial  # the paused trial that is copied
 
 
 class Scheduler(BasePruner):

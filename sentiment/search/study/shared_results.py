@@ -31,17 +31,11 @@ IDENTITY_FILE = ".identity"
 
 @dataclass(frozen=True)
 class SharedResult:
-    """The result of one finished job.
+    """The result of one finished job."""
 
-    Attributes:
-        folder: The job's folder, relative to the folder of all studies.
-        values: Its objectives.
-        described: Numbers that it described beside them.
-    """
-
-    folder: str
-    values: tuple[float, ...]
-    described: Mapping[str, float] = field(default_factory=dict)
+    folder: str  # the job's folder, relative to the folder of all studies
+    values: tuple[float, ...]  # its objectives
+    described: Mapping[str, float] = field(default_factory=dict)  # numbers that it described beside them
 
 
 class SharedResults:

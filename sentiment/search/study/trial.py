@@ -319,48 +319,29 @@ def _prune(study: optuna.Study, trial_id: int, step: int, margin: float = 0.0) -
 
 @dataclass(frozen=True)
 class TrialAddress:
-    """Where a job finds its trial; travels to the process of the job.
+    """Where a job finds its trial; travels to the process of the job."""
 
-    Attributes:
-        storage_url: The study's storage; None: the journal in `study_dir`.
-        study_dir: The study's folder.
-        study_name: The study.
-        trial_id: The trial's id in the storage.
-        number: The trial's number in its study.
-        repeat: Which repeat, from 0.
-        owner: The command that runs the trial.
-        pruner: The study's pruner, which storages do not keep.
-        deadline: When the study's budget of time is over, in seconds since 1970, by the clock of the command's machine;
-            None: it has none.
-        host: That machine.
-        target: Reports after which the job is to pause; None: it does not.
-        margin: Standard errors by which a report has to be behind before the trial is pruned.
-        is_last: Whether the trial has no further repeat.
-        origin: Folder of the job from whose checkpoint this one goes on; None: it begins anew.
-        limited: Names of the numbers that the study limits.
-        code: The code that the job was planned with, as the application identifies it; None: it does not.
-        data: The data, likewise.
-        grace_seconds: Silence after which a job on another machine counts as dead.
-    """
-
-    storage_url: str | None
-    study_dir: Path
-    study_name: str
-    trial_id: int
-    number: int
-    repeat: int
-    owner: str
-    pruner: BasePruner
+    storage_url: str | None  # the study's storage; None: the journal in `study_dir`
+    study_dir: Path  # the study's folder
+    study_name: str  # the study
+    trial_id: int  # the trial's id in the storage
+    number: int  # the trial's number in its study
+    repeat: int  # which repeat, from 0
+    owner: str  # the command that runs the trial
+    pruner: BasePruner  # the study's pruner, which storages do not keep
+    # When the study's budget of time is over, in seconds since 1970, by the clock of the command's machine; None: it
+    # has none.
     deadline: float | None = None
-    host: str = field(default_factory=socket.gethostname)
-    target: int | None = None
-    margin: float = 0.0
-    is_last: bool = False
-    origin: Path | None = None
-    limited: tuple[str, ...] = ()
+    host: str = field(default_factory=socket.gethostname)  # that machine
+    target: int | None = None  # reports after which the job is to pause; None: it does not
+    margin: float = 0.0  # standard errors by which a report has to be behind before the trial is pruned
+    is_last: bool = False  # whether the trial has no further repeat
+    origin: Path | None = None  # folder of the job from whose checkpoint this one goes on; None: it begins anew
+    limited: tuple[str, ...] = ()  # names of the numbers that the study limits
+    # The code that the job was planned with, as the application identifies it; None: it does not.
     code: str | None = None
-    data: str | None = None
-    grace_seconds: float = 60.0
+    data: str | None = None  # the data, likewise
+    grace_seconds: float = 60.0  # silence after which a job on another machine counts as dead
 
     def find(self) -> StoredTrial:
         """Open the storage (once per process) and find the trial."""

@@ -23,15 +23,10 @@ class LauncherError(SentimentError, CompactHydraException):
 
 
 class Executor(Protocol):
-    """Runs up to `capacity` jobs at once.
+    """Runs up to `capacity` jobs at once."""
 
-    Attributes:
-        capacity: Jobs in flight at most.
-        blocking: Whether `wait` runs the jobs itself, so that nothing goes on between two calls.
-    """
-
-    capacity: int
-    blocking: bool
+    capacity: int  # jobs in flight at most
+    blocking: bool  # whether `wait` runs the jobs itself, so that nothing goes on between two calls
 
     @property
     def running(self) -> list[Job]:

@@ -48,22 +48,15 @@ class JobAddress(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What an executor runs.
+    """What an executor runs."""
 
-    Attributes:
-        number: Number of the job in the study: its folder, and Hydra's ``hydra.job.num``.
-        overrides: The job's overrides.
-        config: The composed configuration; composed once, by the study, so that an edit of a YAML file in mid-study
-            changes nothing.
-        address: Where the job finds its trial.
-        identity: Digest of all that determines its result; None where jobs are not compared.
-    """
-
-    number: int
-    overrides: tuple[str, ...]
+    number: int  # number of the job in the study: its folder, and Hydra's ``hydra.job.num``
+    overrides: tuple[str, ...]  # the job's overrides
+    # The composed configuration; composed once, by the study, so that an edit of a YAML file in mid-study changes
+    # nothing.
     config: DictConfig
-    address: JobAddress
-    identity: str | None = None
+    address: JobAddress  # where the job finds its trial
+    identity: str | None = None  # digest of all that determines its result; None where jobs are not compared
 
 
 @dataclass(frozen=True)
@@ -101,19 +94,12 @@ def read_subdir(config: DictConfig) -> str:
 
 @dataclass(frozen=True)
 class JobRunner:
-    """Runs jobs in the process that it is in, as Hydra's basic launcher does.
+    """Runs jobs in the process that it is in, as Hydra's basic launcher does."""
 
-    Attributes:
-        task: The application's task function.
-        objectives: Number of values that it returns.
-        context: Hydra's context.
-        config: The configuration of the whole study; its logging is set up again after each job.
-    """
-
-    task: TaskFunction
-    objectives: int
-    context: HydraContext
-    config: DictConfig
+    task: TaskFunction  # the application's task function
+    objectives: int  # number of values that it returns
+    context: HydraContext  # Hydra's context
+    config: DictConfig  # the configuration of the whole study; its logging is set up again after each job
 
     def run(self, job: Job) -> Outcome:
         """Run a job to its end."""

@@ -10,15 +10,10 @@ from sentiment.format import format_duration
 
 @dataclass
 class Patience:
-    """Judges the jobs of a command by the clock of the process that waits for them.
+    """Judges the jobs of a command by the clock of the process that waits for them."""
 
-    Attributes:
-        timeout_seconds: Longest time of a job; None: any.
-        progress_seconds: Longest time without a sign of progress; None: any.
-    """
-
-    timeout_seconds: float | None = None
-    progress_seconds: float | None = None
+    timeout_seconds: float | None = None  # longest time of a job; None: any
+    progress_seconds: float | None = None  # longest time without a sign of progress; None: any
     _began: dict[int, float] = field(default_factory=dict)
     _signs: dict[int, tuple[Hashable, float]] = field(default_factory=dict)
 

@@ -36,18 +36,13 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass
 class Slot:
-    """The share of the machine that one worker has.
+    """The share of the machine that one worker has."""
 
-    Attributes:
-        index: Number of the slot, from 0.
-        device: The GPU, or several, as CUDA_VISIBLE_DEVICES names them; empty: none of those that there may be; None:
-            there is none to be given.
-        threads: CPU threads.
-    """
-
-    index: int
+    index: int  # number of the slot, from 0
+    # The GPU, or several, as CUDA_VISIBLE_DEVICES names them; empty: none of those that there may be; None: there is
+    # none to be given.
     device: str | None
-    threads: int
+    threads: int  # CPU threads
     _locks: Sequence[FileLock] = field(default=(), repr=False)
 
     def environment(self) -> dict[str, str]:

@@ -103,21 +103,13 @@ class Command:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a job of the toy notes when it starts.
+    """What a job of the toy notes when it starts."""
 
-    Attributes:
-        number: Its trial's number.
-        device: Its CUDA_VISIBLE_DEVICES.
-        threads: Its OMP_NUM_THREADS.
-        done: Steps that its checkpoint had.
-        x: Its point.
-    """
-
-    number: int
-    device: str
-    threads: str
-    done: int
-    x: float
+    number: int  # its trial's number
+    device: str  # its CUDA_VISIBLE_DEVICES
+    threads: str  # its OMP_NUM_THREADS
+    done: int  # steps that its checkpoint had
+    x: float  # its point
 
     @classmethod
     def read(cls, line: str) -> Mark:

@@ -121,16 +121,12 @@ def mark_rows(
 
 @dataclass(frozen=True)
 class Scale:
-    """A parameter's axis.
+    """A parameter's axis."""
 
-    Attributes:
-        axis: The axis.
-        locate: Position of a row's value; on a categorical axis the category's index, a little aside.
-        cell: Index of the category of a row's value; None: numbers on a scale have no cells.
-    """
-
-    axis: Axis
+    axis: Axis  # the axis
+    # Position of a row's value; on a categorical axis the category's index, a little aside.
     locate: Callable[[SweepRow], float]
+    # Index of the category of a row's value; None: numbers on a scale have no cells.
     cell: Callable[[SweepRow], int] | None = None
 
 

@@ -35,27 +35,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ClaimedTrial:
-    """A trial that this process runs.
+    """A trial that this process runs."""
 
-    Attributes:
-        number: Its number in the study.
-        trial_id: Its id in the storage.
-        values: Its parameters by name.
-        outcomes: Repeats that have ended, some of them in an earlier process.
-        earlier: All trials as they stood when it was taken.
-        reports: How many reports it had made by then: it was paused, or cut off.
-        started: When its present job was handed over, monotonic.
-        is_asked_to_end: Whether it is to end at its next report.
-    """
-
-    number: int
-    trial_id: int
-    values: Mapping[str, Any]
-    outcomes: dict[int, Outcome]
-    earlier: Sequence[FrozenTrial]
-    reports: int
-    started: float = field(default_factory=time.monotonic)
-    is_asked_to_end: bool = False
+    number: int  # its number in the study
+    trial_id: int  # its id in the storage
+    values: Mapping[str, Any]  # its parameters by name
+    outcomes: dict[int, Outcome]  # repeats that have ended, some of them in an earlier process
+    earlier: Sequence[FrozenTrial]  # all trials as they stood when it was taken
+    reports: int  # how many reports it had made by then: it was paused, or cut off
+    started: float = field(default_factory=time.monotonic)  # when its present job was handed over, monotonic
+    is_asked_to_end: bool = False  # whether it is to end at its next report
 
 
 def claim(store: TrialStore, search: Searched, agenda: Agenda) -> ClaimedTrial | None:

@@ -22,18 +22,12 @@ ENDS = {
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What the end of its jobs makes of a trial.
+    """What the end of its jobs makes of a trial."""
 
-    Attributes:
-        state: How it ends; waiting: it is paused.
-        values: Its objectives, where complete.
-        attributes: System attributes that it gets: by how much it is above each limit.
-        notes: User attributes that it gets: what its jobs described, whose result it has, why it failed.
-    """
-
-    state: TrialState
-    values: tuple[float, ...]
-    attributes: Mapping[str, float]
+    state: TrialState  # how it ends; waiting: it is paused
+    values: tuple[float, ...]  # its objectives, where complete
+    attributes: Mapping[str, float]  # system attributes that it gets: by how much it is above each limit
+    # User attributes that it gets: what its jobs described, whose result it has, why it failed.
     notes: Mapping[str, Any]
 
 
