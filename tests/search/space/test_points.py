@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
@@ -30,22 +31,21 @@ def meaning(text):
 
 
 @settings(max_examples=300, deadline=None)
-@given(texts, texts)
-@example("1", "1.0")
-@example("0", "-0.0")
-@example("a", "'a'")
-@example("-2", "-1.9999999999999998")
-def test_two_values_are_one_point_or_are_refused_exactly_if_they_mean_the_same(one, other):
-    try:
-        space = read_space([f"x={one},{other},'a third'"], {}, {}, None)
-    except ConfigError as error:
-        assert "would never be tried" in str(error)
-        assert meaning(one) == meaning(other)
-        return
-    [parameter] = space.parameters
-    first, second = parameter.distribution.choices[:2]
-    are_one = make_key({"x": first}) == make_key({"x": second})
-    assert are_one == (meaning(one) == meaning(other)) == (repr(first) == repr(second))
+@given(st.lists(texts, min_size=2, max_size=2, unique_by=meaning))
+def test_values_of_two_meanings_are_two_points(written):
+    space = read_space([f"x={','.join(written)},'a third'"], {}, {}, None)
+    first, second, third = space.parameters[0].distribution.choices
+    assert len({make_key({"x": value}) for value in (first, second, third)}) == 3
+
+
+@pytest.mark.parametrize(
+    "written", ["1,1.0", "0,-0.0", "a,'a'", "'a',\"a\"", "1e0,1", "0x1,'0x1'", "-2,-1.9999999999999998"]
+)
+def test_one_value_that_is_written_twice_is_refused(written):
+    first, second = written.split(",")
+    assert meaning(first) == meaning(second)
+    with pytest.raises(ConfigError, match="would never be tried"):
+        read_space([f"x={written}"], {}, {}, None)
 
 
 @settings(max_examples=100, deadline=None)
