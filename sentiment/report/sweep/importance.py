@@ -44,8 +44,8 @@ def measure_branches(
     considered = set(shared)
     if opener is not None:
         found = [item for item in found if item.parameter == opener]
-        for value in dict.fromkeys(str(row.parameters[opener]) for row in measured):
-            branch = [row for row in measured if str(row.parameters[opener]) == value]
+        for value in dict.fromkeys(row.parameters[opener] for row in measured):
+            branch = [row for row in measured if row.parameters[opener] == value]
             keys = [key for key in varied if key != opener and all(key in row.parameters for row in branch)]
             within, reasons = _measure(branch, keys, log_scaled, values, f"{opener}={value}")
             found, faults, considered = [*found, *within], [*faults, *reasons], considered | set(keys)
@@ -89,10 +89,10 @@ def find_opener(rows: Sequence[SweepRow], shared: Sequence[str], varied: Sequenc
     """Find the parameter on whose value it depends which others exist; None where no single one decides it."""
 
     def decides(key: str) -> bool:
-        seen: dict[str, set[str]] = {}
+        seen: dict[float | str, set[str]] = {}
         for row in rows:
             present = {other for other in varied if other in row.parameters}
-            if seen.setdefault(str(row.parameters[key]), present) != present:
+            if seen.setdefault(row.parameters[key], present) != present:
                 return False
         return len(seen) > 1
 

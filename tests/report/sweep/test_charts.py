@@ -265,6 +265,17 @@ def test_numbers_beside_a_word_stand_in_their_own_order_on_their_line():
     assert "max_tokens (64, 128, 256, 1024, null)" in panel.y.categories
 
 
+def test_a_number_beside_a_word_has_one_place_in_whichever_type_it_was_read():
+    """A default is read as 1.0, where a choice is drawn as 1."""
+    values = (1.0, 1, "null", 0.12345678901234567)
+    rows = [make_row(n, n / 10, parameters={"clip": value, "heads": n}) for n, value in enumerate(values)]
+    for ordered in (rows, [rows[1], rows[0], *rows[2:]]):
+        (panel,) = make_parallel(make_table(*ordered)).panels
+        assert "clip (0.1235, 1, null)" in panel.y.categories
+        places = {series.trials[0]: series.x[0] for series in panel.series}
+        assert places == {0: 0.5, 1: 0.5, 2: 1.0, 3: 0.0}
+
+
 def test_lines_that_are_not_drawn_are_counted(monkeypatch):
     monkeypatch.setattr("sentiment.report.sweep.charts.parameters.MOST_LINES", 3)
     table = make_table(*(make_row(n, n / 10, parameters={"a": n, "b": -n}) for n in range(5)))

@@ -84,6 +84,18 @@ def test_a_model_that_was_drawn_once_beside_many_of_another_is_measured(conditio
     assert {(item.parameter, item.group) for item in importances} == {("model", None), ("model.cell", "model=rnn")}
 
 
+def test_a_number_opens_one_branch_in_whichever_type_it_was_read(conditional_rows):
+    """A default is read as 1.0, where a choice is drawn as 1."""
+    numbers = {"rnn": (1, 1.0), "transformer": ("null", "null")}
+    rows = []
+    for row in conditional_rows:
+        settings = dict(row.parameters)
+        opener = numbers[settings.pop("model")][row.number // 2 % 2]
+        rows.append(replace(row, parameters={**settings, "clip": opener}))
+    importances, _ = measure_branches(rows, ("clip", *VARIED[1:]), (), "val/accuracy")
+    assert {item.group for item in importances} == {None, "clip=1", "clip=null"}
+
+
 def test_parameters_that_are_not_measured_are_named(conditional_rows):
     # Neither the model nor anything else decides who has it.
     rows = [replace(row, parameters={**row.parameters, "a.x": 1.0}) for row in conditional_rows[:5]]

@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import mean
 
-from sentiment.format import format_count, format_metric, format_percent, format_setting, name_metric, shorten_keys
+from sentiment.format import (
+    format_count,
+    format_metric,
+    format_percent,
+    format_setting,
+    name_metric,
+    shorten_keys,
+    tell_apart,
+)
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.sweep.charts.axes import (
     choose_marked,
@@ -243,10 +251,10 @@ def _make_axis(table: SweepTable, rows: Sequence[SweepRow], key: str) -> tuple[s
     values = list(dict.fromkeys(row.parameters[key] for row in rows if key in row.parameters))
     numbers = [value for value in values if not isinstance(value, str)]
     if len(numbers) < len(values):
-        ordered = [str(value) for value in sorted(values, key=lambda value: (isinstance(value, str), value))]
+        ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
         heights = {value: index / (len(ordered) - 1) for index, value in enumerate(ordered)}
-        title = f"{name} ({', '.join(ordered)})"
-        return title, lambda row: heights[str(row.parameters[key])] if key in row.parameters else None
+        title = f"{name} ({', '.join(tell_apart(ordered, format_setting, str))})"
+        return title, lambda row: heights[row.parameters[key]] if key in row.parameters else None
     low, high = min(numbers), max(numbers)
     is_log = is_logarithmic(table, key, numbers)
 
