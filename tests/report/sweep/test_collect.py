@@ -77,6 +77,18 @@ def test_a_bound_ranks_and_the_mean_is_what_stands_under_the_name_of_the_metric(
     assert make_runs(table).panels[0].y.categories[0].startswith("1:")
 
 
+def test_a_trial_that_did_not_come_to_its_end_has_no_bound(make_record):
+    """What was pruned or paused has the value of one repeat, and what the storage lost the mean of its records."""
+    trials = [make_trial(0, value=0.90, means=(0.91,)), make_trial(1, value=0.89)]
+    trials += [make_trial(2 + place, state, intermediate={1: 0.95}) for place, state in enumerate(("pruned", "paused"))]
+    records = [make_record(8 + repeat, accuracy=0.97) for repeat in (0, 1)]
+    ranking = make_ranking(collect_records(records, "mine", history=make_history(*trials, repeats=2)))
+    columns = {column.name: [row[place] for row in ranking.rows] for place, column in enumerate(ranking.columns)}
+    assert columns["trial"] == [0, 1, 4, 2, 3]
+    assert columns["val/accuracy"] == [0.91, 0.89, 0.97, 0.95, 0.95]
+    assert columns["bound of val/accuracy"] == [0.90, 0.89, None, None, None]
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
