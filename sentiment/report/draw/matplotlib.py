@@ -42,8 +42,11 @@ COLOUR_MAP = LinearSegmentedColormap.from_list("numbers", list(SCALE))
 POINTS_A_PIXEL = 0.72
 """Marks and lines are measured in pixels of the page; matplotlib measures in points of 1/72 inch."""
 
-PANEL_WIDTH, PANEL_HEIGHT, ROW_HEIGHT = 5.2, 3.5, 0.3
-"""Inches; the last one is a row of a panel that lists categories."""
+PANEL_WIDTH, PANEL_HEIGHT, ROW_HEIGHT, LINE_HEIGHT = 5.2, 3.5, 0.3, 0.13
+"""Inches; a row of a panel that lists categories, and each further line of their names."""
+
+MOST_LINES = 12
+"""Of a category's name: texts that are alike for longer are no settings."""
 
 
 def write_png(chart: Chart, file: Path) -> None:
@@ -76,8 +79,21 @@ def draw_static(chart: Chart) -> Figure:
 
 
 def _height(panel: Panel) -> float:
-    height = PANEL_HEIGHT if panel.listed is None else max(1.6, 0.9 + ROW_HEIGHT * len(panel.listed))
+    height = PANEL_HEIGHT
+    if panel.listed is not None:
+        further = max((name.count("\n") for name in _name_categories(panel.listed)), default=0)
+        height = max(1.6, 0.9 + (ROW_HEIGHT + LINE_HEIGHT * further) * len(panel.listed))
     return max(PANEL_HEIGHT, height) if panel.has_lines else height
+
+
+def _name_categories(categories: Sequence[str]) -> list[str]:
+    """Cut names to as few lines as tell them apart: a picture has no hover text to tell the rest."""
+    names: list[str] = []
+    for lines in range(1, MOST_LINES + 1):
+        names = ["\n".join(wrap(name, 40, lines)) for name in categories]
+        if len(set(names)) == len(names):
+            break
+    return [_plain(name) for name in names]
 
 
 def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[Axis | None, ColourRange]) -> None:
@@ -123,7 +139,7 @@ def _draw_axis(axes: Axes, panel: Panel, axis: Axis) -> None:
     scale.get_label().set_fontsize(9)
     scale.set_tick_params(labelsize=8)
     if axis.categories is not None:
-        names = [_plain(wrap(name, 40, 1)[0]) for name in axis.categories]
+        names = _name_categories(axis.categories)
         is_crowded = which == "x" and sum(map(len, names)) > 40
         slant: dict[str, Any] = {"rotation": 30, "ha": "right"} if is_crowded else {}
         scale.set_ticks(range(len(names)), names, **slant)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import struct
 
 import numpy as np
@@ -47,3 +48,25 @@ def test_a_long_category_is_cut_and_not_left_out():
     (axes,) = draw_static(chart).axes
     shown = [label.get_text() for label in axes.get_yticklabels()]
     assert shown == ["/a/folder/of/which/the/name/is/longer/ …", "short"]
+
+
+def test_categories_that_begin_alike_are_told_apart_and_have_the_room():
+    """The runs of a grid over several seeds are named by their settings alone."""
+    names = tuple(
+        f"embedding_size=32 depth=1 pooling={pooling} lr={lr}" for pooling in ("max", "mean") for lr in (1, 2)
+    )
+    points = Series("", "markers", (0.1, 0.2, 0.3, 0.4), names)
+    figure = draw_static(Chart("c", "C", "", (Panel(Axis("x"), Axis("", categories=names), (points,)),)))
+    (axes,) = figure.axes
+    labels = axes.get_yticklabels()
+    assert [label.get_text().replace("\n", " ") for label in labels] == list(names)
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in labels]  # downwards
+    assert all(lower.y1 < upper.y0 for upper, lower in itertools.pairwise(boxes))
+
+
+def test_few_lines_of_very_long_categories_are_shown():
+    names = tuple("x" * 100_000 + end for end in "ab")
+    points = Series("", "markers", (0.1, 0.2), names)
+    figure = draw_static(Chart("c", "C", "", (Panel(Axis("x"), Axis("", categories=names), (points,)),)))
+    assert figure.get_size_inches()[1] < 10
