@@ -31,7 +31,7 @@ with atheris.instrument_imports(include=["sentiment", "simpleeval", "hydra.core.
     from sentiment.search.space.constraints import holds, parse_constraints
     from sentiment.search.space.distributions import parse_line
     from sentiment.search.space.reading import read_space
-    from sentiment.tracking.mlflow.delivery import read_point
+    from sentiment.tracking.mlflow.one_delivery import read_point
     from sentiment.tracking.outbox import OUTBOX_FILE, Outbox
 
 from tests.hostile.test_drawn import READERS, READING

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.mlflow.delivery import is_away
+from sentiment.tracking.mlflow.one_delivery import is_away
 from sentiment.tracking.mlflow.store import Store, open_client, reading
 from sentiment.tracking.mlflow.write import search_by_key
 from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE, ResultRecord, read_result, write_result
