@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=whole_number(1), default=64, metavar="B", help="texts per batch (default: 64)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--device", default="auto", help="auto (a CUDA GPU or the CPU; default), cpu, cuda, cuda:1, mps")
     parser.add_argument("--threads", type=whole_number(1, MOST_THREADS), metavar="N", help="CPU threads")
     parser.add_argument(
         "--multirun-dir", type=expand_home, metavar="FOLDER", help="where runs lie (default: multirun/)"
@@ -180,15 +180,16 @@ def _load(options: argparse.Namespace) -> tuple[Predictor, str]:
 def _choose_device(name: str) -> str:
     import torch
 
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    from sentiment.training.device import find_device
+
     if name == "auto":
-        return "cpu" if accelerator is None else accelerator.type
+        return find_device("auto").type
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        found = "cpu" if accelerator is None else f"cpu and {accelerator.type}"
+        found = " and ".join(dict.fromkeys(["cpu", find_device("gpu").type]))
         raise SentimentError(
-            f"--device={name} cannot be used: {first_line(error)}", f"here torch has {found}; auto takes the best"
+            f"--device={name} cannot be used: {first_line(error)}", f"here torch has {found}; auto takes one of them"
         ) from error
     return name
 

@@ -433,7 +433,9 @@ else:
 class TrainerSettings(Group):
     """``trainer=auto|cpu|gpu``: how a run is trained."""
 
-    accelerator: Literal["auto", "cpu", "gpu"] = Field(description="auto takes a GPU where there is one.")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        description="auto takes a CUDA GPU where there is one, else the CPU; gpu also takes that of a Mac."
+    )
     devices: int = Field(
         default=1, ge=1, le=1024, description="Devices of one run, on each node: every batch is shared out among them."
     )

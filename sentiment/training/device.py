@@ -26,16 +26,26 @@ def count_threads(trainer: TrainerSettings) -> int:
 
 
 def choose_device(trainer: TrainerSettings) -> torch.device:
-    """Return the kind of device that a run takes: a GPU where there is one, unless it is to be the CPU."""
-    found = None if trainer.accelerator == "cpu" else torch.accelerator.current_accelerator(check_available=True)
-    return found or torch.device("cpu")
+    """Return the kind of device that a run takes."""
+    return find_device(trainer.accelerator)
+
+
+def find_device(kind: str) -> torch.device:
+    """Return the device of a kind: `gpu` is any that torch finds, and `auto` a CUDA GPU; else it is the CPU.
+
+    No other GPU is taken unasked: on that of a Mac, torch has no deterministic backward pass of an embedding.
+    """
+    found = None if kind == "cpu" else torch.accelerator.current_accelerator(check_available=True)
+    if found is None or (kind == "auto" and found.type != "cuda"):
+        return torch.device("cpu")
+    return found
 
 
 def name_device(settings: Settings) -> str:
     """Name in words the devices that a run takes; a model that is fitted in one go takes the CPU.
 
     Raises:
-        DeviceError: There are fewer GPUs or nodes than are asked for, or they do not have the precision.
+        DeviceError: There are fewer GPUs or nodes than are asked for, or they lack the precision or determinism.
     """
     trainer = settings.trainer
     if find_option(settings.model).fitter:
@@ -46,6 +56,11 @@ def name_device(settings: Settings) -> str:
             "trainer.accelerator=gpu, but torch finds no GPU.",
             "use trainer=auto or trainer=cpu; if the machine has one, check its driver and that torch was installed "
             "with support for it",
+        )
+    if device.type == "mps" and trainer.deterministic:
+        raise DeviceError(
+            "trainer.deterministic=true, but torch lacks deterministic algorithms on the GPU of a Mac.",
+            "use trainer.deterministic=false, or trainer=cpu",
         )
     require_nodes(trainer)
     times = f"{trainer.replicas} x " if trainer.replicas > 1 else ""

@@ -349,7 +349,7 @@ def build_trainer(
     if show_bar:
         callbacks = [*callbacks, ProgressBar()]
     return pl.Trainer(
-        accelerator=trainer.accelerator,
+        accelerator=choose_device(trainer).type,  # its own auto would take any GPU
         devices=trainer.devices,
         num_nodes=trainer.nodes,
         strategy=_choose_strategy(settings),

@@ -42,6 +42,15 @@ def test_a_gpu_is_taken_where_there_is_one(small_settings, monkeypatch):
     assert name_device(small_settings("model=rnn", "trainer.accelerator=cpu")) == "cpu (1 thread)"
 
 
+def test_the_gpu_of_a_mac_is_taken_where_it_is_asked_for_and_never_for_a_deterministic_run(small_settings, monkeypatch):
+    """On it torch refuses the RNN's backward pass, and lets a Transformer's differ from run to run."""
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("mps"))
+    assert name_device(small_settings("model=rnn", "trainer.accelerator=auto")) == "cpu (1 thread)"
+    assert name_device(small_settings("model=rnn", "trainer.accelerator=gpu", "trainer.deterministic=false")) == "mps"
+    with pytest.raises(DeviceError, match=r"deterministic=true, .* Mac.\n  -> use trainer.deterministic=false"):
+        name_device(small_settings("model=rnn", "trainer.accelerator=gpu", "trainer.deterministic=true"))
+
+
 def test_several_devices_share_the_threads_of_the_machine(small_settings, without_gpu):
     settings = small_settings("model=rnn", "trainer.devices=2", "trainer.threads=5")
     assert name_device(settings) == "2 x cpu (2 threads)"

@@ -213,11 +213,14 @@ def test_each_step_is_told_with_its_own_learning_rate(small_settings, small_corp
     assert [rate for _, rate in steps] == pytest.approx([settings.optimizer.lr * factor(step - 1) for step, _ in steps])
 
 
-def test_an_average_of_weights_lies_where_the_run_trains(small_settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "choose_device", lambda trainer: torch.device("cuda"))
-    settings = small_settings("model=rnn", "trainer.weight_averaging=0.9")
-    callbacks = run.build_trainer(settings, tmp_path, []).callbacks
-    assert [one._device for one in callbacks if isinstance(one, WeightAveraging)] == [torch.device("cuda")]
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_lightning_and_an_average_of_weights_take_the_device_of_the_run(small_settings, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(run, "choose_device", lambda trainer: torch.device(kind))
+    monkeypatch.setattr(run.pl, "Trainer", SimpleNamespace)
+    settings = small_settings("model=rnn", "trainer.weight_averaging=0.9", "trainer.accelerator=auto")
+    trainer = run.build_trainer(settings, tmp_path, [])
+    assert trainer.accelerator == kind
+    assert [one._device.type for one in trainer.callbacks if isinstance(one, WeightAveraging)] == [kind]
 
 
 @pytest.mark.parametrize("more", [(), ("model.naive_bayes_ngrams=3",)])
