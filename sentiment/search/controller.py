@@ -40,7 +40,7 @@ class StudyFailedError(SentimentError):
 
 
 class PlanError(SentimentError):
-    """A trial's values make no configuration."""
+    """A trial's values make no configuration that can run."""
 
 
 class Planner(Protocol):
@@ -50,7 +50,7 @@ class Planner(Protocol):
         """Compose one repeat of a trial.
 
         Raises:
-            PlanError: Its values make no configuration.
+            PlanError: Its values make no configuration that can run.
         """
 
     def find_equal(self, job: Job, trials: Sequence[FrozenTrial]) -> Outcome | None:
@@ -183,6 +183,7 @@ class Controller:
             if known is None:
                 return job
             self._tell(self._take(job, known))
+            self._stop_after_failures()  # its next repeat may not be planned
 
     def _plan(self, active: ClaimedTrial) -> Job:
         repeat = next(number for number in range(self._repeats.count) if number not in active.outcomes)
@@ -232,8 +233,11 @@ class Controller:
         if whole is None and self._study.is_over:
             whole = Outcome("pruned", reason=OVER)  # its next repeat would end at its first report
         if whole is None:
-            self._ready.append(self._plan(active))
-            return None
+            try:
+                self._ready.append(self._plan(active))
+                return None
+            except PlanError as error:
+                whole = failed(error)
         return self._settle(active, whole)
 
     def _settle(self, active: ClaimedTrial, outcome: Outcome) -> FrozenTrial | None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
 from sentiment.composing import COMPOSE_ERRORS
-from sentiment.errors import SentimentError, first_line
+from sentiment.errors import ConfigError, DataError, ModelFileError, SentimentError, first_line
 from sentiment.format import join_names
 from sentiment.json_file import digest_json
 from sentiment.search.application import Application
@@ -126,6 +126,19 @@ def warn_of_changed_code(
         log.log(logging.WARNING if other else logging.INFO, "%s", " ".join(told))
 
 
+def _tell_reason(error: Exception) -> str:
+    """Return on one line why the values of a trial are refused."""
+    if isinstance(error, ConfigError):
+        return "; ".join(f"{fault.key}: {fault.problem}" for fault in error.faults)
+    return error.problem if isinstance(error, SentimentError) else first_line(error.__cause__ or error)
+
+
+def _find_remedy(error: Exception) -> str:
+    """Return what to do about it: the remedies of faults are for values that somebody typed, and these were drawn."""
+    told = error.remedy if isinstance(error, SentimentError) else ""
+    return told or "a line in hydra.sweeper.constraints leaves such points out"
+
+
 class JobPlanner:
     """Plans the jobs of a study.
 
@@ -151,15 +164,18 @@ class JobPlanner:
     def plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         """Compose one repeat of a trial.
 
+        What concerns all trials ends the study instead, e.g. a server that is away (`TrackingError`): trial after trial
+        would fail in a second.
+
         Raises:
-            PlanError: The drawn values do not compose; the space was checked at its corners only, and what
-                `custom_search_space` draws not at all.
+            PlanError: The drawn values do not compose, or are refused, or name what is not there; the space was checked
+                at its corners only, and what `custom_search_space` draws not at all.
         """
         try:
             return self._plan(claimed, repeat)
-        except COMPOSE_ERRORS as error:
+        except (*COMPOSE_ERRORS, ConfigError, DataError, ModelFileError) as error:
             values = " ".join(self._search.to_overrides(claimed.values))
-            raise PlanError(f"cannot be composed ({first_line(error.__cause__ or error)}): {values}") from error
+            raise PlanError(f"no job can be made of {values} ({_tell_reason(error)})", _find_remedy(error)) from error
 
     def _plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         search, seed_key = self._search, self._search.repeats.seed_key

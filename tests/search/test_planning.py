@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from sentiment.errors import ConfigError, Fault, TrackingError
 from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.storage.address import StorageError
@@ -348,3 +349,38 @@ def test_data_that_was_mended_after_a_failure_is_no_other_data(sweep):
     content["data"] = "mended"
     study = sweep(*options, task=task)
     assert sorted(trial.value for trial in study.trials if trial.value is not None) == [0.0, 1.0]
+
+
+INSIDE = ("x=range(0,3)", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.retry=none")
+
+
+@pytest.mark.parametrize("refused", [0, 1], ids=["first repeat", "second repeat"])
+def test_a_drawn_point_that_the_application_refuses_is_a_failed_trial(sweep, refused):
+    """The corners were fine; the point between them is met when its trial is planned."""
+
+    def identify(config):
+        if config.x == 1 and config.seed == refused:
+            raise ConfigError([Fault("x", "1 is odd", "set it to 2")])
+
+    task = searchable(identify_data=identify)(lambda config: float(config.x))
+    study = sweep(*INSIDE, "hydra.sweeper.repeats=2", task=task)
+    [failed] = [trial for trial in study.trials if trial.state != TrialState.COMPLETE]
+    assert (failed.state, failed.params["x"], len(study.trials)) == (TrialState.FAIL, 1, 3)
+    reason = failed.user_attrs["failure.reason"]
+    assert "x: 1 is odd" in reason
+    assert "hydra.sweeper.constraints" in reason
+
+
+def test_a_server_that_is_away_when_a_trial_is_planned_costs_no_trial(sweep):
+    """Trial after trial would fail in a second."""
+    is_away = [True]
+
+    def identify(config):
+        if config.x == 1 and is_away[0]:
+            raise TrackingError("The server does not answer.")
+
+    task = searchable(identify_data=identify)(lambda config: float(config.x))
+    with pytest.raises(StudyEndedError, match="The server does not answer"):
+        sweep(*INSIDE, task=task)
+    is_away[0] = False
+    assert sorted(trial.value for trial in sweep(*INSIDE, task=task).trials) == [0.0, 1.0, 2.0]
