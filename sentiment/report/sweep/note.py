@@ -40,11 +40,13 @@ def write_view(table: SweepTable, parent: Parent) -> str:
 def write_note(table: SweepTable, parent: Parent) -> str:
     """Write the note; trials after the first ten are counted, and the columns are those that tell rows apart.
 
-    A rank leads to its run, as MLflow's own pages name it. The picture comes from MLflow's server.
+    What the reader must know beside the rows stands above them, as far as there is room. A rank leads to its run, as
+    MLflow's own pages name it. The picture comes from MLflow's server.
     """
     runs = f"#/experiments/{parent.experiment_id}/runs"
     ranking = make_ranking(table)
     wanted = {"rank", "trial", "model", *table.varied, *table.objectives, *MEASURED}
+    wanted |= {f"bound of {name}" for name in table.bounded}
     columns = [index for index, column in enumerate(ranking.columns) if column.name in wanted]
     lines = [
         "| " + " | ".join(ranking.columns[index].name for index in columns) + " |",
@@ -59,9 +61,10 @@ def write_note(table: SweepTable, parent: Parent) -> str:
     view = f"{runs}?{MODEL_TRAINING}&viewStateShareKey={parent.run_id}"
     repeats = table.best and table.tell_repeats(table.best, table.best.record)
     more = len(ranking.rows) - SHOWN_ROWS
-    text = "\n".join(
+    head = f"**{write_headline(table)}** {count_trials(table)}"
+    rest = "\n".join(
         [
-            f"**{write_headline(table)}** {count_trials(table)}",
+            "",
             "",
             *(lines if ranking.rows else ()),
             *(["", f"... and {more} more"] if more > 0 else ()),
@@ -78,4 +81,9 @@ def write_note(table: SweepTable, parent: Parent) -> str:
             f"`python -m sentiment errors {table.run_place}`",
         ]
     )
-    return text if len(text) <= MOST_CHARACTERS else f"**{write_headline(table)}** {count_trials(table)}"
+    if len(head) + len(rest) > MOST_CHARACTERS:
+        rest = ""
+    for note in (f"\n\n{note}" for note in table.notes):
+        if len(head) + len(note) + len(rest) <= MOST_CHARACTERS:
+            head += note
+    return head + rest

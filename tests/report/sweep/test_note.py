@@ -6,12 +6,14 @@ import json
 import shlex
 from dataclasses import replace
 
+import pytest
 from markupsafe import escape
 
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.note import MOST_CHARACTERS, write_note, write_view
 from sentiment.report.sweep.page import write_report
+from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs
 from sentiment.tracking.parent_file import Parent
 from sentiment.tracking.result_file import write_result
@@ -75,3 +77,28 @@ def test_a_note_that_mlflow_would_not_take_is_the_sentence_alone(make_record):
     )
     assert len(note) < MOST_CHARACTERS
     assert note.startswith("**Trial")
+
+
+def test_the_note_shows_what_ranks_and_says_what_the_reader_must_know(make_record):
+    trials = [
+        TrialHistory(0, "complete", {}, (0.94,), means=(0.95,)),
+        TrialHistory(1, "complete", {}, (0.92,), (0.96,)),
+    ]
+    history = StudyHistory("mine", ("val/accuracy",), ("maximize",), tuple(trials), (0,), frozenset(), {}, repeats=2)
+    table = collect_records([], "mine", history=history)
+    table = replace(table, notes=("The runs did not read the same data.", *table.notes))
+    lines = write_note(table, PARENT).splitlines()
+    assert lines[2] == "The runs did not read the same data."
+    assert "one standard error worse (repeat_value=bound)" in lines[4]
+    assert lines[6].startswith("| rank | trial | val/accuracy | bound of val/accuracy |")
+    assert lines[8].startswith("| 1 | 0 | 95.00 % | 94.00 % |")
+
+
+@pytest.mark.parametrize("length", [MOST_CHARACTERS, 10])
+def test_notes_that_have_no_room_leave_it_to_the_others_and_to_the_table(make_record, length):
+    records = [make_record(number, "rnn", f"data.path={'x' * length}{number}") for number in (0, 1)]
+    table = collect_records(records, "mine", ("val/accuracy",))
+    note = write_note(replace(table, notes=("y" * (MOST_CHARACTERS - 100), "short one")), PARENT)
+    assert len(note) <= MOST_CHARACTERS
+    assert note.splitlines()[2] == "short one"
+    assert ("| rank |" in note) == (length == 10)
