@@ -241,9 +241,12 @@ def prepare_unlabelled(
     return unlabelled
 
 
-def _note_code(code: str | None) -> dict[str, str]:
-    """Return what a cache entry's settings say of the code of an extension; of built-in sources, nothing."""
-    return {} if code is None else {"code": code}
+def _note_code(code: str | None) -> dict[str, object]:
+    """Return what a cache entry's settings say of the code of an extension; of built-in sources, nothing.
+
+    Those without ``is_checked`` may hold reviews with the labels of others: texts were taken that are no list.
+    """
+    return {} if code is None else {"code": code, "is_checked": True}
 
 
 def _require_unchanged(before: object, after: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -70,9 +70,12 @@ def _find_fault(reviews: Reviews, classes: int) -> str | None:
     return None
 
 
-def find_fault_among(texts: Collection[str]) -> str | None:
-    """Return why these are no texts of reviews; a single text, whose letters would be reviews, is not either."""
-    if isinstance(texts, str) or not isinstance(texts, Collection):
+def find_fault_among(texts: Sequence[str]) -> str | None:
+    """Return why these are no texts of reviews; a single text, whose letters would be reviews, is not either.
+
+    Nor is a pandas Series, which takes numbers for labels of its index: reviews would get the labels of others.
+    """
+    if not isinstance(texts, list | tuple | np.ndarray):
         return f"the texts are no list, but {type(texts).__name__}"
     faults = ((row, find_text_fault(text)) for row, text in enumerate(texts))
     return next((f"of review {row} {fault}" for row, fault in faults if fault), None)

@@ -59,6 +59,18 @@ def test_tokens_of_other_code_or_of_a_version_that_noted_none_are_not_taken(sour
     assert len({corpus.fingerprint for corpus in found}) == 1, "studies and runs of that version go on"
 
 
+def test_what_a_version_read_that_took_texts_which_are_no_list_is_read_again(source, tmp_path: Path, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(corpus_module, "_note_code", lambda code: {} if code is None else {"code": code})
+        for code in ("a", None):
+            prepare_corpus(source, TOKENIZER, SPLIT, tmp_path, code=code)
+    assert source.loads == 2
+    prepare_corpus(source, TOKENIZER, SPLIT, tmp_path, code="a")
+    assert source.loads == 3
+    prepare_corpus(source, TOKENIZER, SPLIT, tmp_path)
+    assert source.loads == 3, "the built-in sources never did"
+
+
 def test_splits_hold_the_ids_of_their_texts(prepare: Prepare, source):
     corpus = prepare()
     assert (len(corpus.train), len(corpus.validation), len(corpus.test)) == (180, 20, 60)

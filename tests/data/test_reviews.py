@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas
 import pytest
 
 from sentiment.data.reviews import RawSplits, Reviews
@@ -25,6 +26,8 @@ NAMES = ("negative", "positive")
         (GOOD.texts, np.array([0, 1, 1], dtype=np.uint64), "the labels are no numpy array of int64, but uint64"),
         (GOOD.texts, [0, 1, 1], "the labels are no numpy array of int64, but list"),
         ("all", GOOD.labels, "the texts are no list, but str"),
+        (pandas.Series(GOOD.texts, index=[2, 0, 1]), GOOD.labels, "the texts are no list, but Series"),
+        (dict.fromkeys(GOOD.texts).keys(), GOOD.labels, "the texts are no list, but dict_keys"),
         (["a film", None, "the end"], GOOD.labels, "of review 1 the text is missing"),
         (["a film", b"a plot", "the end"], GOOD.labels, "of review 1 the text is no string but"),
         (["a film", "a plot", "the \ud800"], GOOD.labels, "of review 2 the text is not valid UTF-8"),
@@ -32,7 +35,8 @@ NAMES = ("negative", "positive")
 )
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_labels_that_do_not_fit_their_texts_are_refused(split, texts, labels, told):
-    """With one label too many, each review from the gap on was trained by its neighbour's."""
+    """With one label too many, each review from the gap on was trained by its neighbour's; by those of a Series, whose
+    numbers are labels of its index, by any other's."""
     parts = {"train": GOOD, "validation": None, "test": GOOD} | {split: Reviews(texts, labels)}
     with pytest.raises(DataError, match=rf"in {split}, {told}(.|\n)*-> correct load\(\)"):
         RawSplits(**parts, class_names=NAMES)
