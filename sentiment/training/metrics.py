@@ -20,7 +20,7 @@ from sentiment.config.objective import METRICS, Metric
 from sentiment.config.schema import Settings
 from sentiment.data.corpus import Corpus
 from sentiment.errors import SentimentError
-from sentiment.format import join_names
+from sentiment.format import format_count, join_names
 from sentiment.training.measures import measure_calibration_error
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ class SplitMetrics:
         """Return the metrics of all batches since the last reset."""
         assert self._seen, "a split has reviews"
         probabilities, labels = (gather(torch.cat(parts)) for parts in zip(*self._seen, strict=True))
+        if broken := int((~probabilities.isfinite().all(dim=1)).sum()):
+            return self._leave_undefined(broken, len(labels))
         with warnings.catch_warnings():
             # It warns of classes without a review, and counts them as 0; here they do not count.
             warnings.filterwarnings("ignore", "No (positive|negative) samples in targets", UserWarning)
@@ -91,9 +93,14 @@ class SplitMetrics:
             if metric.target is not None:
                 value = self._measure(metric, labels, probabilities.float())
                 values[metric.name] = torch.tensor(value, dtype=torch.float32)
-        if not probabilities.isfinite().all():  # most metrics would count such reviews as of some class
-            values = {name: torch.full_like(value, torch.nan) for name, value in values.items()}
         return {f"{self.prefix}{name}": value for name, value in values.items()}
+
+    def _leave_undefined(self, broken: int, reviews: int) -> dict[str, Tensor]:
+        """Measure nothing: most metrics would count a review without an answer as of some class, others would fail."""
+        split, answers = self.prefix.rstrip("/"), format_count(reviews, "answer")
+        log.warning("%s: %s of %s are no numbers, which leaves all metrics undefined.", split, f"{broken:,}", answers)
+        names = [name for name in METRICS if name != "loss" or self._losses] + ["ece"] * self.calibration
+        return {f"{self.prefix}{name}": torch.tensor(torch.nan) for name in names}
 
     def _measure(self, metric: Metric, labels: Tensor, probabilities: Tensor) -> float:
         if not self.is_resample:

@@ -82,10 +82,19 @@ def test_a_class_that_the_split_lacks_does_not_count():
     assert (found["val/accuracy"], found["val/f1"], found["val/auroc"]) == (1, 1, 1)
 
 
-def test_answers_that_are_no_number_leave_nothing_defined():
-    """Most measures would take such a review for one of the first class."""
-    found = measure([[0.8, 0.2], [float("nan")] * 2, [0.3, 0.7]], [0, 0, 1])
-    assert all(value != value for value in found.values()), found
+@pytest.mark.parametrize("calibration", [False, True])
+def test_answers_that_are_no_number_leave_nothing_defined(calibration, own_metric, caplog):
+    """Most measures would take such a review for one of the first class, and some of one's own would fail."""
+    own_metric(lambda labels, probabilities: sk.average_precision_score(labels, probabilities[:, 1]))
+    found = []
+    for second in (0.4, float("nan")):
+        metrics = SplitMetrics(2, "test/", calibration=calibration)
+        metrics.update(torch.tensor([[0.8, 0.2], [second, 0.6], [0.3, 0.7]]), torch.tensor([0, 0, 1]), torch.tensor(1))
+        found.append({name: float(value) for name, value in metrics.compute().items()})
+    whole, broken = found
+    assert broken.keys() == whole.keys()
+    assert all(value != value for value in broken.values()), broken
+    assert caplog.messages == ["test: 1 of 3 answers are no numbers, which leaves all metrics undefined."]
 
 
 def test_answers_of_one_class_have_no_correlation_and_a_single_class_leaves_it_undefined():
