@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=whole_number(1), default=64, metavar="B", help="texts per batch (default: 64)"
     )
-    parser.add_argument("--device", default="auto", help="auto (a CUDA GPU or the CPU; default), cpu, cuda, cuda:1, mps")
+    parser.add_argument("--device", default="auto", help="auto: a CUDA GPU, or the CPU; cpu, cuda, cuda:1, mps")
     parser.add_argument("--threads", type=whole_number(1, MOST_THREADS), metavar="N", help="CPU threads")
     parser.add_argument(
         "--multirun-dir", type=expand_home, metavar="FOLDER", help="where runs lie (default: multirun/)"
