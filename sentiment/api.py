@@ -27,9 +27,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment.errors import SentimentError, require_posix
+
+if sys.platform == "win32":  # where some of the other imports fail
+    require_posix()
+
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import CALLER, Kind
-from sentiment.errors import SentimentError
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, read_result
 

@@ -1,7 +1,7 @@
 """Write files so that a reader sees the old content or the new one, never half of either.
 
-A file is written beside its place under another name, and renamed when it is whole: POSIX and Windows rename atomically
-within a folder. What cannot be written raises OSError, for the caller to say what helps.
+A file is written beside its place under another name, and renamed when it is whole: POSIX renames atomically within a
+folder. What cannot be written raises OSError, for the caller to say what helps.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -74,6 +75,21 @@ def gathering(faults: list[Fault]) -> Iterator[None]:
         yield
     except ConfigError as error:
         faults += error.faults
+
+
+def require_posix() -> None:
+    """Insist on a system that has POSIX's locks and signals.
+
+    Hydra imports the plugin in every application of the environment, so there only what uses it asks.
+
+    Raises:
+        SentimentError: This is Windows.
+    """
+    if sys.platform == "win32":
+        raise SentimentError(
+            "This needs Linux or macOS, and this Python is one for Windows.",
+            "in PowerShell: wsl --install; then open Ubuntu, and type the README's first command there (WSL 2)",
+        )
 
 
 class DataError(SentimentError):
@@ -149,8 +165,8 @@ but a disk was full or a database away; the same command finishes it. ``not_laun
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 """Exit code of a process that ended as SIGTERM asked it to, by the shell's convention."""
 
-SIGHUP_EXIT_CODE = 128 + signal.SIGHUP
-"""The same of a process whose terminal was closed."""
+SIGHUP_EXIT_CODE = 129
+"""The same of a process whose terminal was closed; Windows, where Hydra imports this module too, lacks the signal."""
 
 REASON_LENGTH = 500
 """Characters of the one-line reason; the traceback beside it holds the whole message."""

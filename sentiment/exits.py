@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TextIO
 
-from sentiment.errors import SIGHUP_EXIT_CODE, SIGTERM_EXIT_CODE, SentimentError, find_full_disk
+from sentiment.errors import SIGHUP_EXIT_CODE, SIGTERM_EXIT_CODE, SentimentError, find_full_disk, require_posix
 from sentiment.format import mask_passwords
 
 OF_A_NAME = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -44,7 +44,12 @@ def install_exits(*, outlives_reader: bool = True) -> None:
 
     Args:
         outlives_reader: Work on where nobody reads standard output any more, instead of raising `BrokenPipeError`.
+
+    Raises:
+        SentimentError: This is Windows.
     """
+    sys.excepthook = _report
+    require_posix()
     # What the process was started without (>&-): no other file gets its number, and the workers have it.
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
@@ -53,7 +58,6 @@ def install_exits(*, outlives_reader: bool = True) -> None:
         sys.stdout = _reopen(sys.stdout)
     if sys.stderr is sys.__stderr__:
         sys.stderr = _reopen(sys.stderr)
-    sys.excepthook = _report
     logging.raiseExceptions = False  # a log that a full disk does not take: a traceback a line, before the one sentence
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:

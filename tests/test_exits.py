@@ -13,6 +13,8 @@ import pytest
 
 from sentiment.exits import install_exits
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture
 def tell(monkeypatch, capsys):
@@ -91,3 +93,24 @@ def test_what_is_printed_to_a_closed_stream_goes_nowhere_else(tmp_path, closed):
     done = subprocess.run(command, capture_output=True, timeout=60, check=True, text=True)
     assert done.stdout == ("" if closed.startswith(">") else "out\n")
     assert done.stderr == ("error\n" if closed == ">&-" else "")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "runpy.run_path('run.py', run_name='__main__')",
+        "runpy.run_module('sentiment', run_name='__main__')",
+        "import sentiment.api",
+        "warnings.simplefilter('error')\n"  # as Hydra tells of a plugin that it cannot import
+        "from sentiment.search.plugin import registration, sweeper\n"
+        "sweeper.StudySweeper().setup(hydra_context=None, task_function=None, config=None)",
+    ],
+)
+def test_windows_is_refused_with_the_way_out_by_what_needs_more_and_not_by_what_hydra_imports(start):
+    windows = "import signal, sys, runpy, warnings, hydra; sys.platform = 'win32'; del signal.SIGHUP\n"
+    windows += "sys.modules.update(fcntl=None, resource=None)\n"
+    done = subprocess.run([sys.executable, "-c", windows + start], capture_output=True, cwd=ROOT, timeout=60, text=True)
+    assert done.returncode == 1
+    assert "This needs Linux or macOS" in done.stderr.splitlines()[-2]
+    assert done.stderr.splitlines()[-1].startswith("  -> in PowerShell: wsl --install")
+    assert ("Traceback" in done.stderr) == (not start.startswith("runpy"))

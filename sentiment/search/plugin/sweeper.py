@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from sentiment.composing import write_override
 from sentiment.credentials import hide_passwords
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, require_posix
 from sentiment.search.application import Application
 
 log = logging.getLogger(__name__)
@@ -47,18 +47,23 @@ class StudySweeper(Sweeper):
         self._config: DictConfig | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra knows."""
-        self._context, self._task, self._config = hydra_context, task_function, config
-        _hide_password(config, self._options)
-        if self._options.get("study_name"):
-            from sentiment.search.study.address_file import find_dated_study
+        """Take what Hydra knows.
 
-            try:
+        Raises:
+            StudyEndedError: This is Windows, or the storage cannot say where the study of that name lies.
+        """
+        self._context, self._task, self._config = hydra_context, task_function, config
+        try:
+            require_posix()
+            _hide_password(config, self._options)
+            if self._options.get("study_name"):
+                from sentiment.search.study.address_file import find_dated_study
+
                 folder = find_dated_study(config, self._options["study_name"], self._options.get("storage"))
-            except SentimentError as error:
-                raise StudyEndedError(f"\n{error}") from error
-            if folder is not None:
-                _go_on_in(config, folder)
+                if folder is not None:
+                    _go_on_in(config, folder)
+        except SentimentError as error:
+            raise StudyEndedError(f"\n{error}") from error
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the study that the options describe.
