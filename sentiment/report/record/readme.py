@@ -87,9 +87,10 @@ def _describe(part: RecordPart, groups: Sequence[RunGroup], charts: Sequence[Cha
     limit = SHOWN_OF_A_SEARCH if is_search(part) else None
     lines = ["```bash", part.command, "```", "", f"{_count(part.records)}.", ""]
     lines += [format_groups(groups, limit) if groups else f"No run has finished with a {objective}.", ""]
-    if any(len(group.seeds) > 1 for group in groups):
+    if groups:
         unit = "In percent" if is_share(objective) else f"Validation is {objective}, {groups[0].tested_by} the test"
-        lines += [f"{unit}: mean over the seeds ± standard deviation (each seed).", ""]
+        by_seed = any(len(group.seeds) > 1 for group in groups)
+        lines += [f"{unit}{': mean over the seeds ± standard deviation (each seed)' if by_seed else ''}.", ""]
     if again := sum(group.again for group in groups):
         lines += [f"A seed counts once, by its first run: {again} more trained the same settings and seed again.", ""]
     if left := _find_left(part.table):

@@ -203,6 +203,19 @@ def test_only_shares_are_in_percent(experiment_dir, runs):
     assert "Validation is val/loss, test/loss the test: mean over the seeds" in text
 
 
+@pytest.mark.parametrize(
+    ("objective", "told"),
+    [("val/accuracy", "In percent."), ("val/loss", "Validation is val/loss, test/loss the test.")],
+)
+def test_the_unit_is_told_where_each_setting_has_one_seed(experiment_dir, runs, objective, told):
+    one_seed = [run for run in runs if run.params["seed"] == "0"]
+    store(experiment_dir, [replace(run, params={**run.params, "objective": objective}) for run in one_seed])
+    write_record(experiment_dir)
+    lines = (experiment_dir / "README.md").read_text(encoding="utf-8").splitlines()
+    assert told in lines
+    assert "±" not in "".join(lines)
+
+
 def test_what_was_left_out_and_uncommitted_changes_are_said(experiment_dir, runs, tmp_path, capsys):
     sweep_dir = tmp_path / "sweep"
     for run in runs:
