@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import shutil
@@ -30,6 +31,7 @@ from sentiment.models.bundle import Predictor
 from sentiment.pretraining.run import place_words
 from sentiment.search.study.current import running
 from sentiment.tracking import runs
+from sentiment.tracking.anew import VERSIONS_TAG
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.params import flatten_settings
@@ -158,7 +160,7 @@ def test_a_try_is_no_teacher_but_for_another_try(tmp_path, monkeypatch):
         [fault] = find_missing_models(settings)
         assert (fault.key, fault.remedy) == ("trainer.init_from", "train it without debug")
         with pytest.raises(ModelFileError, match=r"is a try \(debug\), and no result"):
-            models.load_model(name, settings)
+            models.find_model(name, settings)
         assert find_missing_models(trying) == []
 
 
@@ -407,10 +409,12 @@ def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_pat
     corpus = build_corpus(settings.data)
     cut = Cut(settings.data.max_tokens, "head", 0.5)
     model = Predictor(build_module(settings, corpus).network, corpus.tokenizer, corpus.class_names, cut)
-    monkeypatch.setattr(job, "load_model", lambda name, settings: model)
+    source = SimpleNamespace(load=lambda: model, version="models:/mine/3")
+    monkeypatch.setattr(job, "find_model", lambda name, settings: source)
     _, corpus, _, tags, _ = job.read_inputs(settings, None)
     tags |= {WORDS_TAG: place_words(settings, corpus, print)[2].name} if tag == WORDS_TAG else {}
-    assert tags.keys() == {FINGERPRINT_TAG, LESSONS_TAG, tag}
+    assert tags.keys() == {FINGERPRINT_TAG, LESSONS_TAG, VERSIONS_TAG, tag}
+    assert json.loads(tags[VERSIONS_TAG])["b"] == "models:/mine/3"
     record = ResultRecord(
         "a run", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings), tags=tags,
         metrics={"val/accuracy": 0.5}, parameters=1, seconds=1.0,

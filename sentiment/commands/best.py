@@ -49,12 +49,13 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.config.experiment_file import write_experiment
     from sentiment.report.sweep.best import choose_best, name_experiment
     from sentiment.report.sweep.names import open_sweep
+    from sentiment.tracking.anew import pin_models
     from sentiment.tracking.params import read_settings
 
     table, sweep_dir = open_sweep(options.study, options.tracking_uri)
     best = choose_best(table, sweep_dir, options.rank)
     experiment = write_experiment(
-        read_settings(best.record.params),
+        read_settings({**best.record.params, **pin_models(best.record)}),
         options.name or name_experiment(best),
         home.PROJECT_DIR / "conf",
         origin=best.describe(in_full=True),

@@ -21,7 +21,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import METRICS
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import DataSettings, Settings
-from sentiment.job.models import list_models, load_model
+from sentiment.job.models import find_model, list_models
 from sentiment.json_file import digest_json
 
 log = logging.getLogger(__package__)
@@ -102,7 +102,7 @@ def identify_read(settings: Settings, models: Sequence[str]) -> str:
 def _hash_named(name: str, settings: Settings) -> str:
     from sentiment.training.start import hash_model
 
-    return hash_model(load_model(name, settings))
+    return hash_model(find_model(name, settings).load())
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Find and read the trained models that a run needs."""
+"""Find the trained models that a run needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sentiment.config.schema import Settings
 from sentiment.errors import Fault, ModelFileError, SentimentError
 
 if TYPE_CHECKING:
-    from sentiment.models.bundle import Predictor
     from sentiment.tracking.model_source import ModelSource
 
 
@@ -52,10 +51,11 @@ def _find_source(name: str, uri: str, is_try: bool) -> ModelSource:
     return source
 
 
-def load_model(name: str, settings: Settings) -> Predictor:
-    """Read a trained model by the name of its run, bundle, checkpoint or registered version.
+def find_model(name: str, settings: Settings) -> ModelSource:
+    """Find a trained model by the name of its run, bundle, checkpoint or registered version.
 
     Raises:
-        ModelFileError: There is no such model, or it cannot be read.
+        ModelFileError: There is no such model, or it is a try and this run none.
+        TrackingError: There is no such run or registered model.
     """
-    return _find_source(name, settings.tracking.uri, settings.trainer.debug is not None).load()
+    return _find_source(name, settings.tracking.uri, settings.trainer.debug is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -15,7 +16,7 @@ from sentiment.config.schema import Settings
 from sentiment.credentials import name_server
 from sentiment.errors import RunPruned, refusing_exit
 from sentiment.job.identity import digest_code, identify_read
-from sentiment.job.models import load_model
+from sentiment.job.models import find_model, list_models
 from sentiment.job.reporter import watch_training
 from sentiment.search.study.current import RunningTrial, current_trial
 from sentiment.search.study.shared_results import IDENTITY_FILE
@@ -168,12 +169,14 @@ def read_inputs(
         SentimentError: Reviews or models are not there, or cannot be read.
     """
     from sentiment.data.build import build_corpus
+    from sentiment.tracking.anew import VERSIONS_TAG
     from sentiment.tracking.result_file import FINGERPRINT_TAG, LESSONS_TAG, START_TAG
     from sentiment.training.debugging import limit_corpus
     from sentiment.training.start import hash_model
 
     trainer, tell = settings.trainer, partial(_tell_before, trial)
-    start = None if trainer.init_from is None else load_model(trainer.init_from, settings)
+    sources = {name: find_model(name, settings) for _, name in list_models(settings)}
+    start = None if trainer.init_from is None else sources[trainer.init_from].load()
     tokenizer = None if start is None else start.tokenizer
     corpus = build_corpus(settings.data, tokenizer, tell)
     limit, count = settings.data.train_limit, len(corpus.train)
@@ -187,13 +190,15 @@ def read_inputs(
     if trainer.teachers is not None:
         from sentiment.training.teachers import ask_teachers
 
-        teachers = {name: load_model(name, settings) for name in trainer.teachers}
+        teachers = {name: sources[name].load() for name in trainer.teachers}
         hashes += map(hash_model, teachers.values())
         answered = ask_teachers(settings, corpus, teachers, digest_code(), tell)
     corpus = limit_corpus(corpus, settings)
     tags = {FINGERPRINT_TAG: corpus.fingerprint}
     tags |= {} if start is None else {START_TAG: hashes[0]}
     tags |= {} if answered is None else {LESSONS_TAG: answered.lessons.fingerprint}
+    versions = {name: source.version for name, source in sources.items() if source.version not in (None, name)}
+    tags |= {VERSIONS_TAG: json.dumps(versions)} if versions else {}
     return start, corpus, answered, tags, hashes
 
 

@@ -40,6 +40,7 @@ class ModelSource:
     checkpoint: Path | None = None
     run_id: str | None = None
     store: str | None = None
+    version: str | None = None  # what always names it, of a registered one
     is_try: bool = False
 
     @property
@@ -153,4 +154,6 @@ def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> M
     model, alias = parts["name"], parts["alias"] or CHAMPION
     version, bundle = fetch_registered(tracking_uri, model, alias, parts["version"], make_temporary_folder())
     trainer = find_trainer(tracking_uri, model, version)
-    return ModelSource(f"{model}, version {version}", bundle, run_id=trainer, store=tracking_uri)
+    return ModelSource(
+        f"{model}, version {version}", bundle, run_id=trainer, store=tracking_uri, version=f"models:/{model}/{version}"
+    )

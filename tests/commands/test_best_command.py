@@ -19,6 +19,7 @@ from sentiment.config import home
 from sentiment.config.reading import read_settings
 from sentiment.errors import SentimentError
 from sentiment.tracking import runs as stored_runs
+from sentiment.tracking.anew import VERSIONS_TAG
 from sentiment.tracking.mlflow import registry
 from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.mlflow.write import KEY_TAG
@@ -115,6 +116,20 @@ def test_a_run_that_was_taken_over_before_mlflow_had_it_is_registered(project, m
 def test_a_sweep_that_is_not_there(project):
     with pytest.raises(SentimentError, match="did you mean sweep"):
         main(["best", "sweeep"])
+
+
+def test_a_model_that_an_alias_named_is_told_by_its_version(project):
+    """The alias may stand for the trial itself by then."""
+    names = {"trainer.init_from": "models:/imdb@champion", "trainer.teachers": '["imdb","multirun/a"]'}
+    for file in (project / "multirun").rglob("result.json"):
+        record = read_result(file)
+        tags = {**record.tags, VERSIONS_TAG: '{"models:/imdb@champion": "models:/imdb/3", "imdb": "models:/imdb/3"}'}
+        params = {**record.params, **names, "data.unlabelled_size": "9"}
+        write_result(file.parent, replace(record, params=params, tags=tags))
+    main(["best", "sweep", "--no-register"])
+    with initialize_config_dir(str(project / "conf")):
+        trainer = compose("config", ["experiment=sweep_best"]).trainer
+    assert (trainer.init_from, trainer.teachers) == ("models:/imdb/3", ["models:/imdb/3", "multirun/a"])
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.tracking import runs
 from sentiment.tracking.mlflow import registry
+from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, write_result
 
@@ -137,6 +138,8 @@ def test_a_folder_of_no_runs_does_not_hide_the_registered_model_of_its_name(
 def test_python_loads_a_model_by_the_same_names(registered, multirun, expected, monkeypatch):
     monkeypatch.setattr(runs, "MULTIRUN_DIR", multirun)
     names = ["imdb", "imdb@champion", "imdb/3", "models:/imdb@champion"]
+    assert {find_model_source(name, multirun, "").version for name in names} == {"models:/imdb/3"}
+    registered.clear()
     paths = [multirun / "sweep/0/model", multirun / "sweep/0/checkpoints/best.ckpt"]
     for name in (*names, *paths):
         np.testing.assert_array_equal(api.load(name).predict(TEXTS).probabilities, expected.probabilities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -148,7 +149,7 @@ def test_with_teachers_the_words_are_learned_from_each_review_once_too(
     settings = compose_settings("rnn")
     network, cut = build_module(settings, small_corpus).network, Cut(settings.data.max_tokens, "head", 0.5)
     teacher = Predictor(network, small_corpus.tokenizer, small_corpus.class_names, cut)
-    monkeypatch.setattr(job, "load_model", lambda name, settings: teacher)
+    monkeypatch.setattr(job, "find_model", lambda *_: SimpleNamespace(load=lambda: teacher, version=None))
     for name, more in (("plain", ()), ("taught", ("trainer.teachers=[mine]",))):
         (tmp_path / name).mkdir()
         run_context = RunContext(compose_settings("rnn", *more), (), tmp_path / name, tmp_path, None, None, "")

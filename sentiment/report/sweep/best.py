@@ -10,7 +10,8 @@ from pathlib import Path
 from sentiment.errors import SentimentError
 from sentiment.format import format_metric, format_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
-from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, write_commit
+from sentiment.tracking.anew import explain_other
+from sentiment.tracking.result_file import ResultRecord, write_commit
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,7 @@ class BestTrial:
         lines += [f"W{front[1:]}."] if (front := self.table.tell_front()) else []
         lines += filter(None, [self.table.tell_repeats(self.row, self.record, write)])
         lines.append(f"Made by commit {write_commit(self.record)}.")
-        if CONTINUES_TAG in self.record.tags:
-            first = self.record.tags[CONTINUES_TAG]
-            lines.append(
-                f"It went on from a checkpoint of trial {first}, which had other settings: "
-                "training anew at these alone gives another model."
-            )
-        return lines
+        return [*lines, *filter(None, [explain_other(self.record)])]
 
 
 def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> BestTrial:

@@ -23,6 +23,7 @@ from sentiment.report.sweep.console import print_table
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.report.sweep.tables import make_front, make_ranking, make_tables
+from sentiment.tracking.anew import explain_other
 from sentiment.tracking.parent_file import MODEL_TRAINING, Parent, read_parent
 
 TABLE_FILE = "ranking.csv"
@@ -113,6 +114,7 @@ def render_page(
         table=table,
         headline=write_headline(table),
         repeats=table.best and table.tell_repeats(table.best, table.best.record),
+        other=table.best and table.best.record and explain_other(table.best.record),
         counts=count_trials(table),
         show_setting=format_setting,
         tables=tables,

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentiment.composing import write_override
 from sentiment.config.experiment_file import TESTED_KEY
 from sentiment.config.objective import Direction
 from sentiment.config.run_context import list_config_flags
 from sentiment.format import format_metric
 from sentiment.report.run_summary import name_folder
+from sentiment.tracking.anew import explain_other, pin_models
 from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, job_order
 
 if TYPE_CHECKING:
@@ -217,16 +219,19 @@ class SweepTable:
 
         As that of ``python -m sentiment best``, it meets the test split, and has as many devices and CPU threads as the
         trial had.
-        None too where it went on from the checkpoint of another trial: its settings alone give another model.
+        Registered models are named by the versions that it learned from. None too where its settings alone give another
+        model: see `explain_other`.
         """
-        record = None if self.best is None or self.best.is_copy else self.best.record
-        if record is None:
+        record = None if self.best is None else self.best.record
+        if record is None or explain_other(record):
             return None
         again = {TESTED_KEY: "true"} if record.params.get(TESTED_KEY) == "false" else {}
         again |= record.shares
-        left_out = ("hydra", *(f"{key}=" for key in again))
+        pinned = pin_models(record)
+        left_out = ("hydra", *(f"{key}=" for key in (*again, *pinned)))
         kept = [item for item in record.overrides if not item.lstrip("+~").startswith(left_out)]
         kept += [f"{key}={value}" for key, value in again.items()]
+        kept += [f"{key}={text}" if text.startswith("[") else write_override(key, text) for key, text in pinned.items()]
         return shlex.join(["python", "run.py", *list_config_flags(self.command or ""), *kept])
 
     def job_of(self, row: SweepRow) -> int:

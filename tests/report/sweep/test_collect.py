@@ -14,7 +14,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import list_config_flags, write_multirun_command
 from sentiment.errors import TrackingError
 from sentiment.json_file import write_json
-from sentiment.report.sweep.best import BestTrial
+from sentiment.report.sweep.best import BestTrial, choose_best
 from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
@@ -26,6 +26,7 @@ from sentiment.report.sweep.rows import LATER
 from sentiment.report.sweep.tables import make_ranking, make_trials
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
+from sentiment.tracking.anew import VERSIONS_TAG
 from sentiment.tracking.parent_file import Parent
 from sentiment.tracking.result_file import ADOPTED_TAG, COPIED_TAG, ResultRecord, write_result
 
@@ -465,6 +466,34 @@ def test_the_best_command_trains_on_as_many_devices(make_record, device, threads
     record = make_record(0, "rnn", "trainer.devices=2", "seed=1", params=params, tags={"device": device})
     words = shlex.split(collect_records([record], "one").best_command)
     assert words[2:] == ["model=rnn", "seed=1", "trainer.devices=2", "trainer.nodes=2", *threads]
+
+
+def test_the_best_command_names_models_by_their_versions(make_record):
+    overrides = ("trainer.init_from=imdb@champion", "+trainer.teachers=[models:/imdb@x,a]")
+    params = {"trainer.init_from": "imdb@champion", "trainer.teachers": '["models:/imdb@x","a"]'}
+    versions = '{"imdb@champion": "models:/imdb/3", "models:/imdb@x": "models:/imdb/2"}'
+    record = make_record(0, "rnn", *overrides, params=params, tags={VERSIONS_TAG: versions})
+    words = shlex.split(collect_records([record], "one").best_command)
+    assert words[2:] == ["model=rnn", "trainer.init_from=models:/imdb/3", 'trainer.teachers=["models:/imdb/2","a"]']
+
+
+@pytest.mark.parametrize(
+    ("tags", "params", "told"),
+    [
+        ({"trial.continues": "3"}, {}, "went on from a checkpoint of trial 3"),
+        ({"trainer.trained_on": "2"}, {}, "trained on after 2 epochs of a shorter run"),
+        ({}, {"trainer.init_from": "models:/imdb@champion"}, "models that models:/imdb@champion stood for then"),
+        ({}, {"trainer.teachers": '["a","imdb@champion","models:/b/3"]'}, "models that imdb@champion stood for then"),
+        ({}, {"trainer.init_from": "multirun/a/0", "trainer.teachers": '["a/0","models:/b/3"]'}, ""),
+    ],
+)
+def test_a_best_run_that_its_settings_alone_do_not_train_again_has_no_command_and_says_why(
+    make_record, tags, params, told
+):
+    table = collect_records([make_record(0, "rnn", tags=tags, params=params)], "one")
+    assert (table.best_command is None) == bool(told)
+    assert told in render_page(table, [])
+    assert any("gives another model" in line for line in choose_best(table, None).describe()) == bool(told)
 
 
 def test_what_says_where_the_configuration_lies_is_found_however_it_is_typed():

@@ -89,7 +89,7 @@ def test_no_command_claims_to_make_what_went_on_from_another_trial(example_table
     copy = dataclasses.replace(best.record, tags={"trial.continues": "3"})
     rows = (dataclasses.replace(best, runs=(copy,)), *example_table.rows[1:])
     page = render_page(dataclasses.replace(example_table, rows=rows), [])
-    assert "training anew at these alone gives another model" in page
+    assert "training anew at these settings alone gives another model" in page
     assert 'id="best-command"' not in page
 
 

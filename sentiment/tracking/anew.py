@@ -1,0 +1,54 @@
+"""What it takes to train a recorded run anew, beside the settings as they were typed."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from sentiment.tracking.result_file import CONTINUES_TAG, TRAINED_ON_TAG, ResultRecord
+
+VERSIONS_TAG = "models.versions"
+"""Tag of a run with registered models: JSON, the names among its settings and the version that each of them stood for
+(``models:/NAME/VERSION``). An alias moves on, to the run itself where that becomes the champion."""
+
+START, TEACHERS = "trainer.init_from", "trainer.teachers"
+
+ALIASED = re.compile(r"models:/[^/]+|[^/:@]+@[\w-]+")
+"""Names of registered models without a version."""
+
+
+def pin_models(record: ResultRecord) -> dict[str, str]:
+    """Return the settings that name registered models, as `ResultRecord.params` has them, by their versions instead.
+
+    Empty where there are none, or nobody noted the versions.
+    """
+    known, start, teachers = json.loads(record.tags.get(VERSIONS_TAG, "{}")), *_list_models(record)
+    pinned = {START: known[start]} if start in known else {}
+    if not known.keys().isdisjoint(teachers):
+        versions = [known.get(name, name) for name in teachers]
+        pinned[TEACHERS] = json.dumps(versions, ensure_ascii=False, separators=(",", ":"))
+    return pinned
+
+
+def explain_other(record: ResultRecord) -> str:
+    """Return why training at a run's settings alone gives another model, in a sentence; empty where nothing says so.
+
+    Registered models are taken to be named as `pin_models` names them.
+    """
+    start, teachers = _list_models(record)
+    moving = [name for name in (start, *teachers) if ALIASED.fullmatch(name)] if VERSIONS_TAG not in record.tags else []
+    if origin := record.tags.get(CONTINUES_TAG):
+        reason = f"It went on from a checkpoint of trial {origin}, which had other settings"
+    elif epochs := record.tags.get(TRAINED_ON_TAG):
+        reason = f"It trained on after {epochs} epochs of a shorter run, on another schedule"
+    elif moving:
+        reason = f"It learned from the models that {', '.join(moving)} stood for then, and they may be others by now"
+    else:
+        return ""
+    return f"{reason}: training anew at these settings alone gives another model."
+
+
+def _list_models(record: ResultRecord) -> tuple[str, list[str]]:
+    """Return the names of the model that a run started from, and of its teachers; empty without."""
+    start, teachers = (record.params.get(key, "null") for key in (START, TEACHERS))
+    return "" if start == "null" else start, [] if teachers == "null" else json.loads(teachers)
