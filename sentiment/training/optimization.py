@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -93,12 +95,16 @@ def move_average(averaged: list[Tensor], current: list[Tensor], count: Tensor, *
 
     The decay grows to its full size with the steps, min(decay, (1 + n) / (10 + n)), as in TensorFlow's
     ExponentialMovingAverage: an average that starts at the full one is mostly fresh weights for hundreds of steps, and
-    what is validated then says nothing of the training. Whole numbers, such as counts of batches, are copied.
+    what is validated then says nothing of the training. Whole numbers, such as counts of batches, are copied; so is an
+    infinity, which has no mean with anything: the mask of a window stays what it is.
     """
-    if averaged[0].is_floating_point():
+    if averaged[0].is_floating_point() or averaged[0].is_complex():
         steps = int(count)
         average = get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))  # type: ignore[no-untyped-call]
         average(averaged, current, count)
+        if not get_total_norm(averaged).isfinite():
+            for tensor, value in zip(averaged, current, strict=True):
+                tensor.copy_(torch.where(tensor.isfinite(), tensor, value))
         return
     for tensor, value in zip(averaged, current, strict=True):
         tensor.copy_(value)

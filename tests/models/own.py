@@ -27,12 +27,20 @@ class Plain(nn.Module):
 
 
 class Masking(Plain):
-    """Keeps the mask of a window among its state."""
+    """Keeps the mask of a window among its state, by which a token sees those before it alone."""
+
+    window: Tensor
 
     def __init__(self, vocabulary_size: int, classes: int, embedding_size: int) -> None:
         super().__init__(vocabulary_size, classes, embedding_size)
-        self.register_buffer("window", torch.full((4, 4), -torch.inf).triu(1))
+        self.register_buffer("window", torch.full((128, 128), -torch.inf).triu(1))
         self.frozen = nn.Parameter(torch.full((4,), -torch.inf), requires_grad=False)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Classify (B, T) tokens."""
+        words, size = self.words(tokens), tokens.shape[1]
+        seen = (words @ words.mT + self.window[:size, :size]).softmax(2) @ words
+        return self.head((seen * mask.unsqueeze(-1)).sum(1))
 
 
 class Reading(Plain):

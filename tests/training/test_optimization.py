@@ -115,3 +115,13 @@ def test_an_average_leaves_its_first_weights_behind_soon():
     left = np.prod([min(0.998, (1 + step) / (10 + step)) for step in range(100)])
     assert left < 1e-9  # by 0.998 alone, four fifths would be left
     assert [float(tensor) for tensor in (*averages, *counts)] == pytest.approx([1 - left, 2 * (1 - left), 99])
+
+
+def test_an_average_keeps_infinities_and_takes_complex_weights_along():
+    averages, turning = torch.tensor([0.0, -torch.inf, -torch.inf]), torch.tensor([0j])
+    for step in range(3):
+        move_average([averages], [torch.tensor([1.0, -torch.inf, 2.0])], torch.tensor(step), decay=0.5)
+        move_average([turning], [torch.tensor([1j])], torch.tensor(step), decay=0.5)
+    assert averages[0] < 1
+    assert averages[1:].tolist() == [-torch.inf, 2]
+    assert turning[0] == pytest.approx(complex(0, averages[0]))

@@ -25,7 +25,7 @@ from sentiment.training.optimization import learning_rate_factor
 from sentiment.training.reporter import Reporters
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
-from tests.models.own import Plain, Remembering, registered
+from tests.models.own import Masking, Plain, Remembering, registered
 
 METRICS = {"loss", "accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "mcc", "brier"}
 
@@ -236,6 +236,15 @@ def test_weight_averaging_selects_and_stores_the_averaged_weights(
         trainer = run.build_trainer(settings, tmp_path, [])
         [metrics] = trainer.validate(module, datamodule=data, verbose=False)
     assert metrics["val/loss"] == pytest.approx(result.metrics["val/loss"], rel=1e-6)
+
+
+def test_weight_averaging_leaves_the_mask_of_a_window_as_it_is(small_settings, small_corpus, reporter, tmp_path):
+    settings = small_settings("model=rnn", "trainer.weight_averaging=0.9")
+    with registered(Masking):
+        result = train_and_test(settings, small_corpus, tmp_path, reporter)
+        network = Predictor.load(result.bundle).network
+    assert all(map(math.isfinite, result.metrics.values())), result.metrics
+    assert torch.equal(network.window, torch.full_like(network.window, -torch.inf).triu(1))
 
 
 @pytest.mark.parametrize("model", ["transformer", "rnn"])
