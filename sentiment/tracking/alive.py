@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.outbox import writing
+from sentiment.tracking.outbox import lock, writing
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +65,10 @@ class Alive:
             self.is_heir = self._sign.exists()
             self._descriptor = os.open(self._sign, os.O_RDWR | os.O_CREAT, 0o666)  # a group may share it
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self._descriptor, self._sign)
             is_own = os.path.samestat(os.fstat(self._descriptor), self._sign.stat())  # else it was taken away meanwhile
         except (BlockingIOError, FileNotFoundError):
             is_own = False
-        except OSError as error:
-            log.warning("%s cannot be locked (%s): a second command there would not be noticed.", self._sign, error)
-            is_own = True
         if not is_own:
             self._holder = os.read(self._descriptor, 256).decode()
             os.close(self._descriptor)

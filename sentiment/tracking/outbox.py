@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,25 @@ def writing(file: Path) -> AbstractContextManager[None]:
     return explaining(f"{file} cannot be written", remedy, TrackingError)
 
 
+def lock(descriptor: int, file: Path, *, waits: bool = False) -> None:
+    """Lock an open file until it is closed; on a file system that has no locks, only say that it has none.
+
+    Raises:
+        BlockingIOError: Somebody else has locked it, and it was not to be waited for.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        _tell_no_locks(file.parent, str(error))
+
+
+@cache  # once a folder
+def _tell_no_locks(folder: Path, error: str) -> None:
+    log.warning("Files in %s cannot be locked (%s): a second command there would not be noticed.", folder, error)
+
+
 class Outbox:
     """The two files in the folder of a run, or of a sweep for its parent run.
 
@@ -121,7 +141,7 @@ class Outbox:
         with writing(self._file):
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._file.open("ab+", buffering=0) as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                lock(file.fileno(), self._file, waits=True)
                 end = file.seek(0, 2)
                 file.seek(max(0, end - 1))
                 if end and file.read(1) != b"\n":  # its writer was killed within the line
@@ -218,9 +238,10 @@ class Outbox:
     @contextmanager
     def delivering(self) -> Iterator[bool]:
         """Keep others from delivering the same; False where somebody else is at it."""
-        with (self.folder / f".{DELIVERY_FILE}.lock").open("w") as file:
+        sign = self.folder / f".{DELIVERY_FILE}.lock"
+        with sign.open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file.fileno(), sign)
             except BlockingIOError:
                 yield False
                 return
