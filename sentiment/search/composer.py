@@ -126,13 +126,14 @@ class SharedSettings:
 
     def read(self, keys: Collection[str], chosen: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
         """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack."""
-        choices = self.config.hydra.runtime.choices
         overrides = (*self._choose(chosen).values(), *self.space.shared)
         if overrides not in self._composed:  # trials of another study have few different options
             self._composed[overrides] = self.composer.compose(overrides)
         config = self._composed[overrides]
+        choices = config.hydra.runtime.choices  # not those of the sweep, which know nothing of what `params` fix
+        known = [key for key in keys if key not in self._groups or self._has_default(key)]
         found = {
-            key: choices[key] if choices.get(key) else OmegaConf.select(config, key, default=_NOWHERE) for key in keys
+            key: choices[key] if choices.get(key) else OmegaConf.select(config, key, default=_NOWHERE) for key in known
         }
         return {key: write_setting(value) for key, value in found.items() if value is not _NOWHERE}
 
@@ -171,12 +172,14 @@ class SharedSettings:
 
     def _choose(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """Return overrides by searched config group: the option `chosen`; of a group without a default any option."""
-        choices = self.config.hydra.runtime.choices
         return {
             group: f"{group}={chosen[group] if chosen.get(group) in options else options[0]}"
             for group, options in self._groups.items()
-            if chosen.get(group) in options or OmegaConf.is_missing(choices, group)
+            if chosen.get(group) in options or not self._has_default(group)
         }
+
+    def _has_default(self, group: str) -> bool:
+        return not OmegaConf.is_missing(self.config.hydra.runtime.choices, group)
 
     @property
     def _groups(self) -> dict[str, Sequence[Any]]:

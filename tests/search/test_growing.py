@@ -18,7 +18,7 @@ from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.definition import Definition
 from sentiment.search.study.history import read_study
-from sentiment.search.study.stored.store import DEFINITION_KEY
+from sentiment.search.study.stored.store import DEFINITION_KEY, START_KEY
 from sentiment.search.study.trial import open_study
 
 GRID = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=1000"]
@@ -476,3 +476,21 @@ def test_steps_of_a_range_are_what_was_written(sweep):
     study = sweep("x=range(0,1,0.1)", *GRID, task=task)
     assert sorted({*drawn, *task.take()}) == [(number / 10,) for number in range(10)]
     assert study.trials
+
+
+def test_a_group_that_was_searched_and_that_the_files_fix_now_has_the_option_that_they_fix(sweep):
+    """Trials of this option are points of the new space, and those of the other are history."""
+    task = Noting("shape", "x")
+    sweep(*GRID, "+hydra.sweeper.params={shape: 'flat,round', x: '1,2'}", "hydra.sweeper.reuse=none", task=task)
+    task.take()
+    fixed = "+hydra.sweeper.params={shape: round, x: '1,2,3'}"
+    assert len(sweep(*GRID, fixed, "hydra.sweeper.n_trials=7", task=task).trials) == 5
+    assert [(shape.name, x) for shape, x in task.runs] == [("round", 3)]
+
+
+def test_points_of_another_study_are_held_against_the_option_that_the_files_fix(sweep, tmp_path):
+    both = sweep(*GRID, "shape=flat,round", "x=1,2", study_dir=tmp_path / "both")
+    params = "+hydra.sweeper.params={shape: round, x: '1,2,3'}"
+    study = sweep(params, "hydra.sweeper.n_trials=2", "hydra.sweeper.start=[both:4]")
+    same = {f"trial {trial.number} of both" for trial in both.trials if trial.params["shape"] == "round"}
+    assert {trial.user_attrs[START_KEY] for trial in study.trials} == same
