@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from sentiment.config.objective import SELECTING
 from sentiment.format import format_number
 from sentiment.report.sweep.table import COPIES_LEFT_OUT, Importance, SweepRow, SweepTable
 from sentiment.search.study.importance import RESAMPLES, ImportanceError, measure_importances
@@ -57,9 +58,9 @@ def measure_branches(
 def choose_values(rows: Sequence[SweepRow], objective: str) -> tuple[dict[int, float], str]:
     """Choose by what trials are measured, and say so: all by what they had after equal work, or the complete ones.
 
-    Equal work is that of the trial that was stopped first; who came to its own end before has what it had there.
-    Pruned trials show what makes a trial bad. Without them, what decided most may seem to matter least: every trial
-    that is left has the right value.
+    Equal work is that of the trial that was stopped first; who came to its own end before has what it had there. A cost
+    has no curve that tells it. Pruned trials show what makes a trial bad. Without them, what decided most may seem to
+    matter least: every trial that is left has the right value.
 
     Returns:
         Number of the trial to its value, where that is finite. One that shares another one's result is no second
@@ -73,7 +74,7 @@ def choose_values(rows: Sequence[SweepRow], objective: str) -> tuple[dict[int, f
     if pruned:
         how += "; pruned ones are left out: they were stopped at different stages"
         ended = [*pruned, *(row for row in own if row.state == "complete")]
-        if all(row.curve and len(row.runs) < 2 for row in ended):
+        if objective.startswith(SELECTING) and all(row.curve and len(row.runs) < 2 for row in ended):
             least = min(row.curve[-1].epoch for row in pruned)
             most = max(row.curve[-1].epoch for row in ended)
             reached = {row.number: [point.value for point in row.curve if point.epoch <= least] for row in ended}

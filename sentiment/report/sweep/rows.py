@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sentiment.config.identity import is_incidental
 from sentiment.config.objective import Direction
 from sentiment.format import format_count, format_number
-from sentiment.report.sweep.table import STOPPED, CurvePoint, SweepRow
+from sentiment.report.sweep.table import STOPPED, CurvePoint, SweepRow, choose_followed
 from sentiment.search.study.ranking import rank_trials
 from sentiment.tracking.result_file import ResultRecord, is_of_another_study
 from sentiment.tracking.run_name import parse_overrides, shorten
@@ -339,5 +339,5 @@ def _average_metrics(runs: Sequence[ResultRecord]) -> dict[str, float]:
 
 
 def _read_curve(record: ResultRecord, objectives: Objectives) -> tuple[CurvePoint, ...]:
-    name = next(iter(objectives))
+    name = choose_followed(objectives)
     return tuple(CurvePoint(point["epoch"], point[name]) for point in record.history if name in point)

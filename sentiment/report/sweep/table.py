@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment.composing import write_override
 from sentiment.config.experiment_file import TESTED_KEY
-from sentiment.config.objective import Direction
+from sentiment.config.objective import SELECTING, Direction
 from sentiment.config.run_context import list_config_flags
 from sentiment.format import format_metric
 from sentiment.report.run_summary import name_folder
@@ -31,6 +31,11 @@ STOPPED = ("pruned", "paused")
 
 COPIES_LEFT_OUT = "copies are left out: what they have is due to the settings of those they went on from, too"
 """What is said where trials are placed or measured by their settings; see `SweepRow.is_copy`."""
+
+
+def choose_followed(objectives: Collection[str]) -> str:
+    """Return the objective of learning curves: the first one on validation, as a cost has none; else the first."""
+    return next((name for name in objectives if name.startswith(SELECTING)), next(iter(objectives)))
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class SweepRow:
     # Numbers of the run: ``val/...``, ``test/...``, ``model/parameters``, ``time/...``; means of repeats. Without the
     # objectives where there are no values.
     metrics: Mapping[str, float]
-    curve: tuple[CurvePoint, ...] = ()  # validations of the first objective, in order
+    curve: tuple[CurvePoint, ...] = ()  # validations of the objective that `choose_followed` names, in order
     started_seconds: float | None = None  # start, seconds after the sweep's first start; None if it never started
     ended_seconds: float | None = None  # end, on the same clock; None while it runs
     # When a trial of a study was measured last, on the same clock; None where nobody knows.

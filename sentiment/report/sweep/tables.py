@@ -9,7 +9,7 @@ from sentiment.config.objective import COSTS
 from sentiment.format import join_names, shorten_keys
 from sentiment.report.draw.table import Cell, Column, DataTable
 from sentiment.report.sweep.rows import KILLED_OUTRIGHT
-from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.report.sweep.table import SweepRow, SweepTable, choose_followed
 from sentiment.search.study.ranking import find_front
 
 UNSUCCESSFUL = ("failed", "killed")
@@ -153,7 +153,7 @@ def make_learning_curves(table: SweepTable) -> DataTable:
     """Make every validation of every trial."""
     columns = (
         TRIAL, Column("label", "settings"), Column("state", "state"),
-        Column("epoch", "epoch", True), Column("value", table.objectives[0], True),
+        Column("epoch", "epoch", True), Column("value", choose_followed(table.objectives), True),
     )  # fmt: skip
     rows = [(row.number, row.label, row.state, point.epoch, point.value) for row in table.rows for point in row.curve]
     return DataTable("learning_curves", "Learning curves", columns, tuple(rows))

@@ -15,6 +15,7 @@ from sentiment.config.run_context import list_config_flags, write_multirun_comma
 from sentiment.errors import TrackingError
 from sentiment.json_file import write_json
 from sentiment.report.sweep.best import BestTrial, choose_best
+from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
@@ -23,7 +24,7 @@ from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.note import write_note
 from sentiment.report.sweep.page import link_rows, render_page, write_headline
 from sentiment.report.sweep.rows import LATER
-from sentiment.report.sweep.tables import make_ranking, make_trials
+from sentiment.report.sweep.tables import make_learning_curves, make_ranking, make_trials
 from sentiment.search.study.history import StudyHistory, TrialHistory
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.anew import VERSIONS_TAG
@@ -88,6 +89,23 @@ def test_a_trial_that_did_not_come_to_its_end_has_no_bound(make_record):
     assert columns["trial"] == [0, 1, 4, 2, 3]
     assert columns["val/accuracy"] == [0.91, 0.89, 0.97, 0.95, 0.95]
     assert columns["bound of val/accuracy"] == [0.90, 0.89, None, None, None]
+
+
+def test_where_a_cost_ranks_curves_are_of_what_selects_and_nothing_is_said_to_be_on_validation(make_record):
+    records = [make_record(n, "rnn", f"model.depth={n}", accuracy=0.8, parameters=100 + n) for n in (1, 2)]
+    costs, usual = (
+        collect_records(records, "mine", names)
+        for names in (("model/parameters", "val/accuracy"), ("val/accuracy", "model/parameters"))
+    )
+    assert [[point.value for point in row.curve] for row in costs.rows] == [[0.8, 0.8]] * 2
+    curves = {chart.name: chart for chart in make_charts(costs)}["learning_curves"].panels[0]
+    assert curves.y.title == "validation accuracy"
+    assert curves.series[-1].hover[0].endswith("epoch 0.5: 80.00 %")
+    assert make_learning_curves(costs).columns[-1].label == "val/accuracy"
+    for table in (costs, usual):
+        is_usual = table is usual
+        assert ("on validation" in make_runs(table).caption) == is_usual
+        assert ("</b> on validation" in render_page(table, [])) == is_usual
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def test_what_all_pruned_trials_have_in_common_matters_most():
     assert importances[0].low > 0.9
     assert "24 ended trials, by what each had after epoch 2" in note
     assert choose_values([rows[0]], "val/accuracy")[1] == "complete trials"
+    assert "ended trials" not in choose_values(rows, "model/parameters")[1], "its curves are of another objective"
 
 
 @pytest.mark.parametrize("early", [(0.5,), ()])

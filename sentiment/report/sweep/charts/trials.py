@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from statistics import mean
 
+from sentiment.config.objective import SELECTING
 from sentiment.format import format_metric, format_number, format_setting, name_metric, shorten_keys, tell_apart
 from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series
 from sentiment.report.statistics import wilson_interval
@@ -22,7 +23,7 @@ from sentiment.report.sweep.charts.axes import (
     value_of,
     write_metric,
 )
-from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.report.sweep.table import SweepRow, SweepTable, choose_followed
 
 MOST_RUNS = 12
 
@@ -44,7 +45,7 @@ ROLES: dict[str, Role] = {"pruned": "pruned", "paused": "pruned", "failed": "fai
 
 
 def make_runs(table: SweepTable) -> Chart | None:
-    """Show the best runs on validation and, where they were tested, on the test split.
+    """Show the best runs by the first objective; one on validation, where they were tested, on the test split too.
 
     Runs that differ in their seed alone share a line.
     """
@@ -52,23 +53,24 @@ def make_runs(table: SweepTable) -> Chart | None:
     if not rows:
         return None
     groups, again = group_by_settings(table, rows)
-    validation = table.objectives[0]
-    test = validation.replace("val/", "test/") if validation.startswith("val/") else None
+    objective = table.objectives[0]
+    on_validation = objective.startswith(SELECTING)
+    test = objective.replace(SELECTING, "test/") if on_validation else None
     by_seed = any(len(group) > 1 for _, group in groups)
     shown = groups[:MOST_RUNS]
-    series = [_mark_runs(table, shown, validation, by_seed)]
+    series = [_mark_runs(table, shown, objective, by_seed)]
     if test is not None and any(test in row.metrics for _, group in shown for row in group):
         series.append(_mark_runs(table, shown, test, by_seed))
     has_intervals = series[-1].low is not None
     if by_seed:
-        series.append(_mark_means(shown, validation))
+        series.append(_mark_means(shown, objective))
     are_best = len(shown) < len(groups) and not any(row.excess for _, group in shown for row in group)
     return Chart(
         name="runs",
         title="The best runs" if are_best else "The runs",
-        caption=_write_caption(by_seed, has_intervals, len(shown), len(groups), again),
+        caption=_write_caption(on_validation, by_seed, has_intervals, len(shown), len(groups), again),
         panels=(
-            Panel(make_value_axis(validation), Axis("", categories=tuple(name for name, _ in shown)), tuple(series)),
+            Panel(make_value_axis(objective), Axis("", categories=tuple(name for name, _ in shown)), tuple(series)),
         ),
     )
 
@@ -149,15 +151,17 @@ def _mark_means(groups: Sequence[tuple[str, list[SweepRow]]], metric: str) -> Se
     )
 
 
-def _write_caption(by_seed: bool, has_intervals: bool, shown: int, total: int, again: int) -> str:
-    ranked = "Ranked by the objective on validation; the test split ranks nothing."
+def _write_caption(on_validation: bool, by_seed: bool, has_intervals: bool, shown: int, total: int, again: int) -> str:
+    ranked = f"Ranked by the objective{' on validation' if on_validation else ''}; the test split ranks nothing."
     if by_seed:
         told = " Runs that differ in their seed alone share a line: how far they lie apart is what chance alone does."
         told += f" A seed counts once, by its first run: {again} more trained it again." if again else ""
     elif has_intervals:
         told = " The line through a test accuracy is its 95 % interval (Wilson), for the reviews it was counted on."
-    else:
+    elif on_validation:
         told = " A small lead on validation may be chance: train the leaders with other seeds before you choose."
+    else:
+        told = ""
     return ranked + told + (f" The first {shown} of {total} are shown." if shown < total else "")
 
 
@@ -220,7 +224,7 @@ def _follow_search(table: SweepTable, axis: Axis, position: Callable[[SweepRow],
 
 
 def make_curves(table: SweepTable) -> Chart | None:
-    """Draw the validations of the first objective against epochs."""
+    """Draw the validations of the first objective that is measured there against epochs."""
     rows = [row for row in table.rows if row.curve and row.reused_from is None]
     if not rows:
         return None
@@ -241,7 +245,7 @@ def make_curves(table: SweepTable) -> Chart | None:
         panels=(
             Panel(
                 Axis("epoch", is_whole=True),
-                make_value_axis(table.objectives[0]),
+                make_value_axis(choose_followed(table.objectives)),
                 # The best is drawn last, on top.
                 (
                     *(replace(_draw_curve(table, row, False), name="", is_folded=True) for row in folded),
@@ -262,7 +266,7 @@ def _mark_ends(table: SweepTable, rows: Sequence[SweepRow], role: Role) -> Serie
 
 
 def _draw_curve(table: SweepTable, row: SweepRow, are_named: bool) -> Series:
-    metric = table.objectives[0]
+    metric = choose_followed(table.objectives)
     role = ROLES.get(row.state, "faint")
     name: str = row.state if role == "faint" else ""
     if row is table.best:
