@@ -219,7 +219,8 @@ def _integrate(network: Divisible, tokens: Tensor, target: int, steps: int) -> _
             n_steps=steps,
             internal_batch_size=STEPS_AT_ONCE,
         )
-    return _Shares(shares.sum(dim=-1)[0].double().cpu().numpy(), float(ends[0]), float(ends[1]))
+    # Widened on the CPU: an Apple GPU has no double precision.
+    return _Shares(shares.sum(dim=-1)[0].cpu().double().numpy(), float(ends[0]), float(ends[1]))
 
 
 def _share_weights(network: NgramClassifier, tokens: Tensor, target: int) -> _Shares:
@@ -229,7 +230,7 @@ def _share_weights(network: NgramClassifier, tokens: Tensor, target: int) -> _Sh
         parts = network.share_out(tokens[0])  # (T, O)
         scores = torch.cat([parts, network.bias.unsqueeze(0)])  # (T + 1, O)
         logits = torch.cat([-scores / 2, scores / 2], dim=1) if network.classes == 2 else scores  # (T + 1, K)
-        margins = _margin(logits, target).double().cpu().numpy()
+        margins = _margin(logits, target).cpu().double().numpy()
         margin = float(_margin(network(tokens, mask), target))
     return _Shares(margins[:-1], float(margins[-1]), margin)
 

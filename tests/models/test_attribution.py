@@ -122,6 +122,22 @@ def test_shares_say_where_they_start_far_from_even_odds_and_do_not_add_up(baseli
     assert [note[: len(start)] for note, start in zip(shares.notes, told, strict=True)] == told
 
 
+@pytest.mark.parametrize("name", ["rnn", "ngram"])
+def test_only_the_cpu_is_asked_for_double_precision(make_settings, tokenizer, monkeypatch, name):
+    """An Apple GPU refuses it; here, the order of the calls is all that one can see."""
+    predictor = make_ngrams(tokenizer) if name == "ngram" else make_predictor(make_settings, tokenizer, name)
+    fetched = []
+
+    def double(tensor: torch.Tensor) -> torch.Tensor:
+        assert any(tensor is one for one in fetched)
+        return tensor.to(torch.float64)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: fetched.append(tensor) or tensor)
+    monkeypatch.setattr(torch.Tensor, "double", double)
+    attribute(predictor, [TEXT])
+    assert fetched
+
+
 @pytest.mark.parametrize("name", ["transformer", "rnn"])
 def test_no_draw_stands_behind_the_shares_of_a_network_that_met_no_unknown_word(make_settings, tokenizer, name):
     """The seed that built the network decided by an untrained vector which word had told most."""
