@@ -197,7 +197,9 @@ def take_start(
         ModelFileError: They are of another form.
     """
     if start is not None:
-        log.info("%s", take_weights(network, start, corpus.class_names, str(settings.trainer.init_from)))
+        with torch.random.fork_rng(devices=[]):  # its fresh weights are nobody's
+            planned = _build_network(settings, corpus, len(start.class_names))
+        log.info("%s", take_weights(network, planned, start, corpus.class_names, str(settings.trainer.init_from)))
         for known in find_known(start, corpus, is_tested=settings.trainer.test):
             log.warning("%s", known)
     if words is not None:
@@ -290,18 +292,21 @@ def build_data(settings: Settings, corpus: Corpus, parts: int = 1) -> ReviewData
 
 def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule:
     """Build the network for a corpus, with fresh weights, in its LightningModule."""
-    network = build_model(
-        settings.model,
-        vocabulary_size=corpus.tokenizer.vocabulary_size,
-        classes=len(corpus.class_names),
-        max_tokens=settings.data.max_tokens,
-    )
     return TextClassificationModule(
-        network,
+        _build_network(settings, corpus, len(corpus.class_names)),
         classes=len(corpus.class_names),
         optimizer=settings.optimizer,
         scheduler=settings.scheduler,
         label_smoothing=settings.trainer.label_smoothing,
+    )
+
+
+def _build_network(settings: Settings, corpus: Corpus, classes: int) -> nn.Module:
+    return build_model(
+        settings.model,
+        vocabulary_size=corpus.tokenizer.vocabulary_size,
+        classes=classes,
+        max_tokens=settings.data.max_tokens,
     )
 
 

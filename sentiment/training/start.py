@@ -15,20 +15,25 @@ from torch import nn
 from sentiment.data.corpus import Corpus
 from sentiment.data.fingerprint import UNTOLD
 from sentiment.errors import ModelFileError
+from sentiment.format import format_count
 from sentiment.models.bundle import Predictor
 from sentiment.models.naive_bayes import NaiveBayesFeatures
 
 ABSENT = "not there"
 
 
-def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, ...], name: str) -> str:
+def take_weights(
+    network: nn.Module, planned: nn.Module, start: Predictor, class_names: tuple[str, ...], name: str
+) -> str:
     """Copy a trained model's weights into a fresh network of the same form, and return what was taken.
 
-    With other classes, the last layer stays fresh: what has K rows in the one and not in the other, or K rows of other
-    meaning; and so do naive-Bayes features, whose ratios are always those of the run's own training reviews.
+    With other classes, the last layer stays fresh, and what else has K rows in the one and not in the other, or K rows
+    of other meaning; and so do naive-Bayes features, whose ratios are always those of the run's own training reviews.
 
     Args:
         network: The fresh network, for the tokenizer of `start`.
+        planned: What the same settings make for as many classes as `start` has: a network may keep their number
+            anywhere, so that the forms are comparable for one number alone.
         start: The trained model.
         class_names: K classes of the run.
         name: What the trained model is called.
@@ -41,20 +46,20 @@ def take_weights(network: nn.Module, start: Predictor, class_names: tuple[str, .
     parts = [(name, part) for name, part in network.named_modules() if isinstance(part, NaiveBayesFeatures)]
     counted = {f"{name}.{key}" for name, part in parts for key, _ in part.named_buffers()}
     by_class = tuple(f"{name}." for name, _ in parts) if others else ()
-    head = _find_head(network, len(class_names)) if others else set()
-    here, there = _describe(network), _describe(start.network)
-    rows = {f"{key.rpartition('.')[0]}.out_features" for key in head}  # of the classes; nothing else may differ
+    here, there = _describe(planned), _describe(start.network)
     differing = [
         f"{key} is {there.get(key, ABSENT)} there and {here.get(key, ABSENT)} here"
         for key in dict.fromkeys([*here, *there])
-        if key not in head | rows | counted and not key.startswith(by_class) and there.get(key) != here.get(key)
+        if key not in counted and there.get(key) != here.get(key)
     ]
     if differing:
         raise ModelFileError(
-            f"The model {name} is of another form ({len(differing)} differences): {differing[0]}.",
+            f"The model {name} is of another form ({format_count(len(differing), 'difference')}): {differing[0]}.",
             "take the model's own settings (model=..., model.*, data.max_tokens), as its result.json has them",
         )
-    taken = {key: found[key] for key in wanted if key not in head | counted and not key.startswith(by_class)}
+    left = counted | (_find_head(network, len(class_names)) if others else set())
+    left |= {key for key in wanted if key.startswith(by_class) or _shape(wanted[key]) != _shape(found.get(key))}
+    taken = {key: found[key] for key in wanted if key not in left}
     network.load_state_dict(wanted | taken)
     begun = ", ".join(sorted(wanted.keys() - taken.keys() - counted))
     fresh = f"; its classes are {', '.join(start.class_names)}, so that {begun} start fresh" if others else ""
@@ -104,7 +109,7 @@ def take_words(network: nn.Module, words: Mapping[str, torch.Tensor]) -> str:
     ]
     if differing:
         raise ModelFileError(
-            f"The words were learned by another network ({len(differing)} tensors): {differing[0]}.",
+            f"The words were learned by another network ({format_count(len(differing), 'tensor')}): {differing[0]}.",
             "remove the folder that the line above names, and they are learned again",
         )
     network.load_state_dict({**wanted, **words})

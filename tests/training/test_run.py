@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +26,7 @@ from sentiment.training.optimization import learning_rate_factor
 from sentiment.training.reporter import Reporters
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
+from sentiment.training.start import hash_model
 from tests.models.own import Masking, Plain, Remembering, registered
 
 METRICS = {"loss", "accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "mcc", "brier"}
@@ -288,6 +290,19 @@ def test_memory_errors_become_one_with_a_remedy(
     monkeypatch.setattr(*place, fail)
     with pytest.raises(OutOfMemoryError, match=r"data\.batch_size"):
         train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
+
+
+def test_a_start_of_other_classes_is_held_against_what_the_settings_make_for_its_own(small_settings, small_corpus):
+    settings = small_settings("model=rnn", "trainer.init_from=mine")
+    torch.manual_seed(1)
+    start = Predictor(run.build_module(settings, small_corpus).network, small_corpus.tokenizer, ("a", "b"), None)
+    corpus = replace(small_corpus, class_names=("x", "y", "z"))
+    network = run.build_module(settings, corpus).network
+    following = torch.get_rng_state()
+    assert run.take_start(network, settings, corpus, start, None) == hash_model(start)
+    assert torch.equal(torch.get_rng_state(), following)
+    taken, state = start.network.state_dict(), network.state_dict()
+    assert {key for key in state if not torch.equal(state[key], taken[key])} == {"head.weight", "head.bias"}
 
 
 def test_what_no_bundle_can_hold_is_said_before_the_training(small_settings, small_corpus, reporter, tmp_path):

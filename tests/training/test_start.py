@@ -22,13 +22,13 @@ def make_network(classes=2, width=4):
     return nn.Sequential(nn.Embedding(10, width), nn.Linear(width, width), nn.Linear(width, classes))
 
 
-def make_start(classes=("a", "b"), width=4):
-    return SimpleNamespace(network=make_network(len(classes), width), class_names=classes)
+def make_start(classes=("a", "b"), width=4, make=make_network):
+    return SimpleNamespace(network=make(classes=len(classes), width=width), class_names=classes)
 
 
 def test_all_weights_are_taken_where_the_classes_are_the_same():
     network, start = make_network(), make_start()
-    told = take_weights(network, start, ("a", "b"), "mine")
+    told = take_weights(network, make_network(), start, ("a", "b"), "mine")
     assert all(torch.equal(network.state_dict()[key], value) for key, value in start.network.state_dict().items())
     assert told == "Starts from mine: 70 weights and its tokenizer taken."
 
@@ -37,17 +37,37 @@ def test_all_weights_are_taken_where_the_classes_are_the_same():
 def test_with_other_classes_the_last_layer_starts_fresh(classes):
     network, start = make_network(len(classes)), make_start()
     fresh = network[2].weight.clone()
-    told = take_weights(network, start, classes, "mine")
+    told = take_weights(network, make_network(), start, classes, "mine")
     assert torch.equal(network[2].weight, fresh)
     assert torch.equal(network[1].weight, start.network[1].weight)
     assert "its classes are a, b, so that 2.bias, 2.weight start fresh" in told
+
+
+class Remembering(nn.Sequential):
+    """Keeps the number of classes, and a weight for each beside its last layer."""
+
+    def __init__(self, classes, width):
+        super().__init__(*make_network(classes, width))
+        self.classes = classes
+        self[1].outputs = classes
+        self.prior = nn.Parameter(torch.zeros(classes))
+
+
+def test_a_network_may_remember_the_number_of_its_classes():
+    network, planned, start = Remembering(3, 4), Remembering(2, 4), make_start(make=Remembering)
+    told = take_weights(network, planned, start, ("x", "y", "z"), "mine")
+    assert torch.equal(network[1].weight, start.network[1].weight)
+    assert "so that 2.bias, 2.weight, prior start fresh" in told
+    planned[1].outputs = 5
+    with pytest.raises(ModelFileError, match=r"of another form \(1 difference\): 1.outputs is 2 there and 5 here"):
+        take_weights(network, planned, start, ("x", "y", "z"), "mine")
 
 
 def test_another_form_is_refused_before_anything_is_taken():
     network = make_network()
     before = network[0].weight.clone()
     with pytest.raises(ModelFileError, match=r"0\.weight is 10x8 there and 10x4 here"):
-        take_weights(network, make_start(width=8), ("a", "b"), "mine")
+        take_weights(network, make_network(), make_start(width=8), ("a", "b"), "mine")
     assert torch.equal(network[0].weight, before)
 
 
@@ -68,19 +88,23 @@ def make_transformer(**changed):
 def test_what_weights_mean_is_a_part_of_the_form(changed, told):
     start = SimpleNamespace(network=make_transformer(), class_names=("a", "b"))
     with pytest.raises(ModelFileError, match=told):
-        take_weights(make_transformer(**changed), start, ("a", "b"), "mine")
+        take_weights(make_transformer(**changed), make_transformer(**changed), start, ("a", "b"), "mine")
 
 
 def test_heads_that_differ_as_the_classes_do_are_refused():
     start = SimpleNamespace(network=make_transformer(), class_names=("a", "b"))
     with pytest.raises(ModelFileError, match=r"heads is 2 there and 4 here"):
-        take_weights(make_transformer(heads=4, classes=4), start, ("w", "x", "y", "z"), "mine")
+        take_weights(
+            make_transformer(heads=4, classes=4), make_transformer(heads=4), start, ("w", "x", "y", "z"), "mine"
+        )
 
 
 def test_dropout_and_classes_are_no_part_of_the_form():
     start = SimpleNamespace(network=make_transformer(), class_names=("a", "b"))
-    network = make_transformer(dropout=0.5, word_dropout=0.1, classes=3, max_tokens=9)
-    assert "head.bias, head.weight start fresh" in take_weights(network, start, ("x", "y", "z"), "mine")
+    network, planned = (
+        make_transformer(dropout=0.5, word_dropout=0.1, classes=classes, max_tokens=9) for classes in (3, 2)
+    )
+    assert "head.bias, head.weight start fresh" in take_weights(network, planned, start, ("x", "y", "z"), "mine")
 
 
 @pytest.mark.parametrize("classes", [("a", "b"), ("b", "a"), ("x", "y", "z")])
@@ -90,7 +114,8 @@ def test_naive_bayes_ratios_stay_those_of_the_runs_own_reviews(classes):
     learn_ratios(network, reviews, len(classes))
     learn_ratios(start, reviews[:1] * 2, 2)
     counted, words = dict(network.naive_bayes.named_buffers()), start.token_embedding.table.weight
-    told = take_weights(network, SimpleNamespace(network=start, class_names=("a", "b")), classes, "mine")
+    planned, start = make_transformer(naive_bayes_ngrams=2), SimpleNamespace(network=start, class_names=("a", "b"))
+    told = take_weights(network, planned, start, classes, "mine")
     assert ("naive_bayes.map.weight start fresh" in told) == (classes != ("a", "b"))
     assert torch.equal(network.token_embedding.table.weight, words)
     assert all(torch.equal(tensor, counted[name]) for name, tensor in network.naive_bayes.named_buffers())
@@ -101,7 +126,7 @@ def test_longer_ngrams_are_another_form():
     start = SimpleNamespace(network=make_transformer(naive_bayes_ngrams=1), class_names=("a", "b"))
     for other in ({"naive_bayes_ngrams": 2}, {}):
         with pytest.raises(ModelFileError, match="of another form"):
-            take_weights(make_transformer(**other), start, ("a", "b"), "mine")
+            take_weights(make_transformer(**other), make_transformer(**other), start, ("a", "b"), "mine")
 
 
 def encode_split(*reviews):
