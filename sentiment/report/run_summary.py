@@ -43,8 +43,16 @@ def write_selection(record: ResultRecord) -> str:
     return f"Selected: epoch {best} of {epochs} by {objective}"
 
 
+def name_run(record: ResultRecord, folder: Path) -> str:
+    """Return what a run is called in commands: as its folder, but the path where its number would be taken for another.
+
+    That of a trial, whose jobs have others; see `is_numbered_otherwise`.
+    """
+    return str(folder) if stored_runs.is_numbered_otherwise(record) else name_folder(folder)
+
+
 def name_folder(folder: Path) -> str:
-    """Return what a run's folder is called in commands: its name under ``multirun/``, or its path."""
+    """Return what the folder of a run or sweep is called in commands: its name under ``multirun/``, or its path."""
     root = stored_runs.MULTIRUN_DIR
     return str(folder.relative_to(root) if folder.is_relative_to(root) else folder)
 
@@ -72,11 +80,11 @@ def _list_commands(record: ResultRecord, folder: Path, name: str) -> Iterator[st
     # Without their tests, one run each allows no conclusion.
     other = None if record.test_reviews is None else find_comparable(record, folder)
     if other is not None:
-        yield shlex.join(["python", "-m", "sentiment", "compare", name, name_folder(other)])
+        yield shlex.join(["python", "-m", "sentiment", "compare", name, other])
 
 
-def find_comparable(record: ResultRecord, folder: Path) -> Path | None:
-    """Find the folder of the run that ended last on the same data, tested as this one was; None where there is none."""
+def find_comparable(record: ResultRecord, folder: Path) -> str | None:
+    """Return what commands call the run that ended last on the same data, tested as this one was; None without one."""
     files = sorted(stored_runs.MULTIRUN_DIR.rglob(RESULT_FILE), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in [file for file in files if file.parent != folder][:LOOKED_AT]:
         try:
@@ -85,5 +93,5 @@ def find_comparable(record: ResultRecord, folder: Path) -> Path | None:
             continue  # a damaged record of another run is no matter here
         is_same = other.tags.get(FINGERPRINT_TAG) == record.tags.get(FINGERPRINT_TAG)
         if other.status == "FINISHED" and is_same and (other.test_reviews is None) == (record.test_reviews is None):
-            return file.parent
+            return name_run(other, file.parent)
     return None

@@ -260,14 +260,19 @@ def _refuse_mistaken_trial(name: str, runs: Sequence[StoredRun], folder: Path) -
         TrackingError: The run is another trial's.
     """
     record = runs[0].record
-    trial, repeat = record.tags.get(TRIAL_TAG), record.tags.get(REPEAT_TAG)
-    if runs[0].folder != folder or None in (trial, repeat) or trial == str(record.job_number):
+    if runs[0].folder != folder or not is_numbered_otherwise(record):
         return
     raise TrackingError(
-        f"{name} is job {record.job_number} of its study, and not trial {record.job_number}: it is repeat {repeat} of "
-        f"trial {trial}; each trial has several jobs.",
+        f"{name} is job {record.job_number} of its study, and not trial {record.job_number}: it is repeat "
+        f"{record.tags[REPEAT_TAG]} of trial {record.tags[TRIAL_TAG]}; each trial has several jobs.",
         f"name the folder of the job that is meant: {folder}",
     )
+
+
+def is_numbered_otherwise(record: ResultRecord) -> bool:
+    """Return whether the number of a job is not that of its trial, so that its folder has to be named as a path."""
+    trial, repeat = record.tags.get(TRIAL_TAG), record.tags.get(REPEAT_TAG)
+    return trial is not None and repeat is not None and trial != str(record.job_number)
 
 
 def _read_folder(folder: Path) -> list[StoredRun]:

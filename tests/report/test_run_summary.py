@@ -62,6 +62,14 @@ def test_the_commands_that_come_next_are_filled_in(finish):
     ]
 
 
+def test_a_job_of_a_study_with_repeats_is_offered_by_its_path(finish):
+    """By its number it would be taken for a trial."""
+    record, folder = finish("study/4")
+    tags = {**record.tags, "trial.number": "2", "trial.repeat": "0"}
+    write_result(folder, replace(record, job_number=4, tags=tags))
+    assert write_summary(*finish("mine"))[-1].endswith(f" compare mine {folder}")
+
+
 def test_without_a_comparable_run_there_is_no_comparison(finish):
     assert not any("compare" in line for line in write_summary(*finish("mine")))
 

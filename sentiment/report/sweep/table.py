@@ -15,7 +15,7 @@ from sentiment.config.experiment_file import TESTED_KEY
 from sentiment.config.objective import SELECTING, Direction
 from sentiment.config.run_context import list_config_flags
 from sentiment.format import format_metric
-from sentiment.report.run_summary import name_folder
+from sentiment.report.run_summary import name_run
 from sentiment.tracking.anew import explain_other, pin_models
 from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, job_order
 
@@ -253,8 +253,10 @@ class SweepTable:
     @property
     def run_place(self) -> str:
         """What commands call the best run, quoted as `place` is; without a folder of its record how runs are called."""
-        folder = None if self.best is None or self.best.record is None else self.best.record.folder
-        return f"{self.place}/NUMBER" if folder is None else shlex.quote(name_folder(folder.absolute()))
+        record = None if self.best is None else self.best.record
+        if record is None or record.folder is None:
+            return f"{self.place}/NUMBER"
+        return shlex.quote(name_run(record, record.folder.absolute()))
 
     @property
     def noun(self) -> str:

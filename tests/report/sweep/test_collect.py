@@ -592,6 +592,15 @@ def test_jobs_of_folders_with_names_of_their_own_are_found_there(make_grid, tmp_
         stored_runs.find_stored_run("mine", tmp_path, "")
 
 
+def test_the_best_run_of_a_study_with_repeats_is_found_by_what_the_page_calls_it(make_grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_runs, "MULTIRUN_DIR", tmp_path)
+    for job, record in enumerate(make_grid(0.7, 0.7, 0.9, 0.9)):
+        tags = {**record.tags, "trial.number": str(job // 2), "trial.repeat": str(job % 2)}
+        write_result(tmp_path / "mine" / str(job), replace(record, tags=tags))
+    place = collect_sweep(tmp_path / "mine").run_place
+    assert stored_runs.find_stored_run(place, tmp_path, "").record.job_number == 2
+
+
 def test_an_interrupted_trial_waits_and_says_what_runs_it_again(make_record):
     record = make_record(0, status="KILLED", reason="interrupted (Ctrl-C)", params=AIM)
     (row,) = collect_records([record], "mine", history=make_history(make_trial(0, "waiting"))).rows
