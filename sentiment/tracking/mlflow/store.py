@@ -61,8 +61,8 @@ def open_store(uri: str, experiment: str, artifact_dir: str) -> Store:
     """Open the store behind a tracking URI.
 
     Several processes may call this at once on a store that does not exist: mlflow's schema migration and its
-    creation of an experiment both race, so the first one does it under a file lock and the others wait. A store
-    that is already there is opened without a lock.
+    creation of an experiment both race. In an SQLite file the first one does it under a file lock and the others wait;
+    elsewhere the experiment is that of whoever was first. A store that is already there is opened without a lock.
 
     `artifact_dir` is the folder for the artifacts of a new experiment; a tracking server chooses its own. The path is
     stored in the database, which is what lets a plain ``mlflow ui`` find and serve the files.
@@ -169,7 +169,14 @@ def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
     found = client.get_experiment_by_name(experiment)
     if found is None:
         location = None if artifact_dir is None else str(Path(artifact_dir).absolute())
-        return Store(client, uri, client.create_experiment(experiment, artifact_location=location, tags=KIND))
+        try:
+            return Store(client, uri, client.create_experiment(experiment, artifact_location=location, tags=KIND))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(experiment)  # another process was quicker
+            if found is None:
+                raise
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"The MLflow experiment {experiment!r} in {uri} was deleted.",

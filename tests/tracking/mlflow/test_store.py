@@ -11,6 +11,7 @@ import time
 import urllib.request
 
 import pytest
+from mlflow import MlflowClient
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.mlflow.store import open_store
@@ -81,6 +82,20 @@ def test_a_server_that_does_not_answer_is_told_at_once():
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9[\s\S]*refused"):
         open_store("http://127.0.0.1:9", "sentiment", "unused")
     assert time.monotonic() - started < 5
+
+
+def test_an_experiment_that_another_process_makes_at_the_same_moment_is_taken(project, monkeypatch):
+    found = MlflowClient.get_experiment_by_name
+
+    def find_just_before(client, name):
+        monkeypatch.setattr(MlflowClient, "get_experiment_by_name", found)
+        MlflowClient(project.uri).create_experiment(name)
+
+    # An SQLite file is locked, another database is not.
+    monkeypatch.setattr("sentiment.tracking.mlflow.store.sqlite_file", lambda uri: None)
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", find_just_before)
+    opened = open_store(project.uri, "new", str(project.folder))
+    assert opened.experiment_id == opened.client.get_experiment_by_name("new").experiment_id
 
 
 def test_a_deleted_experiment_is_told_with_the_remedy(project):
