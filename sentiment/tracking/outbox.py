@@ -236,12 +236,16 @@ class Outbox:
         return note["uri"] if note.get("kind") == "start" else self.delivery.uri
 
     @contextmanager
-    def delivering(self) -> Iterator[bool]:
-        """Keep others from delivering the same; False where somebody else is at it."""
+    def delivering(self, *, waits: bool = False) -> Iterator[bool]:
+        """Keep others from delivering the same, and from giving it a run; False where somebody else is at it.
+
+        Args:
+            waits: Wait until nobody is.
+        """
         sign = self.folder / f".{DELIVERY_FILE}.lock"
         with sign.open("w") as file:
             try:
-                lock(file.fileno(), sign)
+                lock(file.fileno(), sign, waits=waits)
             except BlockingIOError:
                 yield False
                 return

@@ -57,7 +57,8 @@ def start_sweep(
     """Start the parent run of a multirun and write ``parent_run.json`` into the sweep's folder.
 
     Store, experiment and parent are made here, once, before the jobs fan out. A second call with the same folder
-    takes the same parent up again. In a copy of the folder of another one, the sweep gets a parent of its own.
+    takes the same parent up again, also that of another command which starts at the same moment. In a copy of the
+    folder of another one, the sweep gets a parent of its own.
 
     Args:
         uri: Tracking URI.
@@ -76,8 +77,10 @@ def start_sweep(
     """
     name_server(uri)
     store = open_store(uri, experiment, artifact_dir)
-    with recording(uri):
-        outbox, folder = Outbox(sweep_dir), write_folder(sweep_dir, uri)
+    with writing(sweep_dir):
+        sweep_dir.mkdir(parents=True, exist_ok=True)
+    outbox, folder = Outbox(sweep_dir), write_folder(sweep_dir, uri)
+    with recording(uri), outbox.delivering(waits=True):  # two commands may start a study at the same moment
         known = read_parent(sweep_dir)
         if known is not None:
             tell_other_store(known.uri, uri)

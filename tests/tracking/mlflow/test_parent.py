@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINISHED, Ending
+from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, note_standing, note_sweep_end, read_parent
 from sentiment.tracking.result_file import PARENT_FILE
@@ -84,6 +88,30 @@ def test_a_second_start_takes_the_parent_up_again(project):
     assert start(project) == first
     assert project.run().info.status == "RUNNING"
     assert NOTE_TAG not in project.run().data.tags, "it told how the sweep ended, and it goes on"
+
+
+def test_two_commands_that_start_at_the_same_moment_have_one_parent(project, monkeypatch):
+    describe, flock = "sentiment.tracking.mlflow.parent.describe_environment", fcntl.flock
+    has_come, second = threading.Event(), []
+
+    def start_another(project_dir):
+        monkeypatch.setattr(describe, describe_environment)
+        monkeypatch.setattr(fcntl, "flock", lock)
+        second.append(pool.submit(start, project))
+        second[0].add_done_callback(lambda _: has_come.set())
+        assert has_come.wait(60)
+        return describe_environment(project_dir)
+
+    def lock(file, operation):
+        if operation == fcntl.LOCK_EX:
+            has_come.set()  # it waits from here on
+        flock(file, operation)
+
+    monkeypatch.setattr(describe, start_another)
+    with ThreadPoolExecutor() as pool:
+        first = start(project)
+        assert second[0].result() == first
+    assert project.run().info.run_id == first.run_id == read_parent(project.sweep_dir).run_id
 
 
 @pytest.mark.parametrize("ending", [FINISHED, Ending("KILLED", "interrupted", "interrupted (Ctrl-C)")])
