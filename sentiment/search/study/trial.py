@@ -32,7 +32,7 @@ from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, 
 from sentiment.search.storage.lock import hold_lock
 from sentiment.search.storage.opening import load_study, open_storage
 from sentiment.search.study.current import JobTrial
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, read_outcomes_of, write_described
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, is_paused, read_outcomes_of, write_described
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import VALUES_KEY, count_steps
 from sentiment.search.study.shared_results import IDENTITY_FILE
@@ -269,10 +269,12 @@ class StoredTrial(JobTrial):
     def take_up(self) -> None:
         """Make the trial run where it waits again: its job stood in a queue for longer than its command lived.
 
-        Its time counts from here.
+        Its time counts from here. A trial that is paused is left so: a cluster has started its job a second time, which
+        has nothing to do.
         """
         self._began = time.monotonic()
-        if self.read().state == TrialState.WAITING:
+        stored = self.read()
+        if stored.state == TrialState.WAITING and not is_paused(stored):
             self._storage.set_trial_state_values(self._trial_id, TrialState.RUNNING)
 
     def write_lease(self, record: dict[str, Any]) -> None:

@@ -264,6 +264,20 @@ def test_a_job_that_is_started_twice_runs_once(queued: TrialAddress, caplog: pyt
     assert "Trial 0 is at work in another job" in caplog.text
 
 
+def test_a_job_that_is_started_again_after_its_trial_was_paused_leaves_it_so(
+    queued: TrialAddress, study_dir: Path
+) -> None:
+    """Nobody would take back what it has woken: its launcher has answered already."""
+    with queued.attend() as first:
+        first.write_outcome(Outcome("paused", steps=1))
+    study = optuna.load_study(study_name="study", storage=open_storage(None, study_dir))
+    study._storage.set_trial_state_values(queued.trial_id, TrialState.WAITING)  # as its command does
+    known = read_outcome(queued)
+    assert known is not None
+    assert (known.state, known.steps) == ("paused", 1)
+    assert read_trials(study_dir)[0].state == TrialState.WAITING
+
+
 def test_a_job_waits_no_longer_for_one_that_has_fallen_silent(queued: TrialAddress, study_dir: Path) -> None:
     record = {"id": "a1", "host": "elsewhere", "pid": 1, "lock_path": "/nowhere/a1.lock", "beat": 3, "repeat": 0}
     note(study_dir, JOB_KEY, record)
