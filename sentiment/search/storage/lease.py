@@ -147,14 +147,14 @@ class Watch:
     def __init__(self, grace_seconds: float = 60) -> None:
         self._grace_seconds = grace_seconds
         self._seen: dict[str, tuple[int, float]] = {}
-        self._dead: set[str] = set()
+        self._ended: set[str] = set()
 
     def is_dead(self, record: Mapping[str, Any], now_seconds: float | None = None) -> bool:
         """Return whether the process that took the lease has ended, or given it back.
 
         With the holder's lock file on this machine the answer is exact. Otherwise (another machine, or a temporary
         folder that was emptied) a lease is dead when its count has not changed for `grace_seconds` since this watch
-        first saw it, by this process' own clock.
+        first saw it, by this process' own clock; until it changes again, as that of a machine that was asleep.
 
         Args:
             record: What the holder wrote last.
@@ -163,20 +163,18 @@ class Watch:
         lease_id = str(record["id"])
         if _held.get(lease_id) == os.getpid():
             return False
-        if lease_id not in self._dead and self._has_ended(
-            record, time.monotonic() if now_seconds is None else now_seconds
-        ):
-            self._dead.add(lease_id)  # for good: ids are never used again
-        return lease_id in self._dead
-
-    def _has_ended(self, record: Mapping[str, Any], now_seconds: float) -> bool:
+        if lease_id in self._ended:
+            return True
         lock_path = _find_lock_file(record)
         if lock_path is not None:
-            return _is_unlocked(lock_path)
-        beats, since_seconds = self._seen.get(record["id"], (None, now_seconds))
+            if _is_unlocked(lock_path):
+                self._ended.add(lease_id)  # for good: ids are never used again
+            return lease_id in self._ended
+        now_seconds = time.monotonic() if now_seconds is None else now_seconds
+        beats, since_seconds = self._seen.get(lease_id, (None, now_seconds))
         if beats != record["beat"]:
             since_seconds = now_seconds
-        self._seen[record["id"]] = (record["beat"], since_seconds)
+        self._seen[lease_id] = (record["beat"], since_seconds)
         return now_seconds - since_seconds >= self._grace_seconds
 
 

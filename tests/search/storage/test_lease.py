@@ -70,6 +70,8 @@ def test_a_killed_holder_is_dead_at_once(start_python):
     assert Path(record["lock_path"]).exists()
     assert watch.is_dead(record)
     assert Watch().is_dead(record), "the next command's watch sees it as well"
+    Path(record["lock_path"]).unlink()
+    assert watch.is_dead(record), "for good"
 
 
 def test_a_dead_holder_with_a_living_child_is_dead(start_python):
@@ -89,6 +91,9 @@ def test_another_machine_is_judged_by_its_beats(record: dict[str, Any]):
     assert not watch.is_dead(record, now_seconds=1119)
     assert not watch.is_dead(record, now_seconds=1178)
     assert watch.is_dead(record, now_seconds=1179)
+    record["beat"] = 2  # it was asleep
+    assert not watch.is_dead(record, now_seconds=1300)
+    assert watch.is_dead(record, now_seconds=1360)
 
 
 def test_a_new_watch_gives_a_full_grace_whatever_the_clocks_say(record: dict[str, Any]):
