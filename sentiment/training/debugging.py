@@ -155,12 +155,12 @@ class StepProfiler(Profiler):
 
     Args:
         folder: Where trace and tables go.
-        is_on_gpu: Whether the run is, not whether the machine has one.
+        device: What the run is on, not what the machine has.
     """
 
-    def __init__(self, folder: Path, *, is_on_gpu: bool) -> None:
+    def __init__(self, folder: Path, device: torch.device) -> None:
         super().__init__()
-        self.folder, self._is_on_gpu = folder, is_on_gpu
+        self.folder, self._device = folder, device
         self._torch: Any = torch.profiler.profile(profile_memory=True, record_shapes=False)
         self._open: dict[str, ExitStack] = {}
         self._running: list[str] = []
@@ -191,8 +191,8 @@ class StepProfiler(Profiler):
 
     def _charge(self) -> None:
         """Charge the innermost part with the time since the last change."""
-        if self._is_on_gpu:
-            torch.cuda.synchronize()  # else a part would be charged with the waiting for another
+        if self._device.type != "cpu":
+            torch.accelerator.synchronize()  # else a part would be charged with the waiting for another
         now = time.perf_counter()
         if self._running:
             self.seconds[self._running[-1]] += now - self._since
@@ -204,7 +204,7 @@ class StepProfiler(Profiler):
         self.folder.mkdir(parents=True, exist_ok=True)
         trace = self.folder / "trace.json.gz"
         self._torch.export_chrome_trace(str(trace))
-        averages, on_gpu = self._torch.key_averages(), self._is_on_gpu
+        averages, on_gpu = self._torch.key_averages(), self._device.type == "cuda"  # of others torch tells the CPU
         table = averages.table("self_device_time_total" if on_gpu else "self_cpu_time_total", row_limit=200)
         (self.folder / "operators.txt").write_text(table, encoding="utf-8")
         heaviest = sorted(

@@ -174,7 +174,7 @@ def _build_last(
 def _build_profiler(settings: Settings, output_dir: Path) -> StepProfiler | None:
     if settings.trainer.debug != "profile":
         return None
-    return StepProfiler(output_dir / "profile", is_on_gpu=choose_device(settings.trainer).type == "cuda")
+    return StepProfiler(output_dir / "profile", choose_device(settings.trainer))
 
 
 def _measure_latency(settings: Settings, corpus: Corpus, network: nn.Module, trainer: pl.Trainer) -> float:

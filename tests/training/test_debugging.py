@@ -96,9 +96,13 @@ def test_a_gradient_that_is_not_finite_is_named():
         finder.on_after_backward(SimpleNamespace(global_step=0), module)
 
 
-def test_the_profile_has_the_parts_the_operators_and_a_trace(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # of no matter to a run on the CPU
-    profiler, parts = StepProfiler(tmp_path, is_on_gpu=False), ["data", "forward", "backward", "optimizer", "recording"]
+@pytest.mark.parametrize("kind", ["cpu", "mps"])
+def test_the_profile_has_the_parts_the_operators_and_a_trace(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # of no matter to a run on another device
+    waits: list[None] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda: waits.append(None))
+    profiler = StepProfiler(tmp_path, torch.device(kind))
+    parts = ["data", "forward", "backward", "optimizer", "recording"]
     for action in ("[_TrainingEpochLoop].train_dataloader_next", "[Callback]Bar.on_before_optimizer_step"):
         with profiler.profile(action):
             torch.rand(8, 8) @ torch.rand(8, 8)
@@ -110,6 +114,7 @@ def test_the_profile_has_the_parts_the_operators_and_a_trace(tmp_path, monkeypat
     text = profiler.report()
     assert [line.split()[0] for line in text.splitlines()[2:7]] == parts
     assert profiler.seconds["forward"] >= 0.1 > profiler.seconds["optimizer"]  # what it calls is not its own
+    assert bool(waits) == (kind == "mps")  # whose kernels are queued
     assert "mm " in text
     assert "aten::mm" in (tmp_path / "operators.txt").read_text()
     events = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))["traceEvents"]
