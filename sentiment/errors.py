@@ -7,6 +7,7 @@ prints the message alone, without a traceback, and exits non-zero.
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 import traceback
@@ -265,7 +266,8 @@ def _find_kind(error: Exception) -> FailureKind:
     # torch's own class is told by its name: this module is imported where torch is not.
     if isinstance(error, (MemoryError, OutOfMemoryError)) or type(error).__name__ == "OutOfMemoryError":
         return "out_of_memory"
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # torch's allocator on the CPU
+    # Its allocators on the CPU, and on an Apple GPU.
+    if isinstance(error, RuntimeError) and re.search("can't allocate memory|out of memory", str(error)):
         return "out_of_memory"
     return "exception"
 
