@@ -18,6 +18,8 @@ LIBRARIES = (
 )  # fmt: skip
 """Those that decide numbers."""
 
+CPUINFO = Path("/proc/cpuinfo")
+
 
 @cache
 def describe_environment(project_dir: Path) -> Mapping[str, str]:
@@ -54,10 +56,12 @@ def describe_hardware() -> str:
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
+    """Return the processor's name; on ARM, where Linux tells none, the numbers of its maker and its model."""
+    facts: dict[str, str] = {}
+    if CPUINFO.exists():
+        first, *_ = CPUINFO.read_text(encoding="utf-8", errors="replace").split("\n\n")
+        facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    elif platform.system() == "Darwin":
+        facts = {"model name": read_output(["sysctl", "-n", "machdep.cpu.brand_string"]) or ""}
+    numbers = [facts[key] for key in ("CPU implementer", "CPU part") if key in facts]
+    return facts.get("model name") or " ".join([platform.processor() or platform.machine(), *numbers])

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import os
 import platform
 import socket
 import subprocess
 
+import pytest
+
+from sentiment.tracking import environment
 from sentiment.tracking.environment import describe_code, describe_environment, describe_hardware
 
 
@@ -37,3 +41,26 @@ def test_versions_and_hardware(tmp_path):
     assert tags["version.mlflow"] == "3.17.2"
     assert "cores" in describe_hardware()
     assert socket.gethostname() not in str(tags)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "processor"),
+    [
+        ("processor\t: 0\nmodel name\t: A Processor @ 2 GHz\n\nprocessor\t: 1\nmodel name\t: A", "A Processor @ 2 GHz"),
+        ("processor\t: 0\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0c\n", "aarch64 0x41 0xd0c"),
+        ("processor\t: 0\n", "aarch64"),
+        (None, "Apple M3 Pro"),
+    ],
+    ids=["x86", "ARM", "untold", "Mac"],
+)
+def test_two_processors_of_one_architecture_have_two_names(tmp_path, monkeypatch, cpuinfo, processor):
+    """By which a difference in time is told to come from the machine."""
+    monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(platform, "processor", lambda: "aarch64")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(
+        environment, "read_output", lambda command: {"sysctl": "Apple M3 Pro", "nvidia-smi": None}[command[0]]
+    )
+    if cpuinfo is not None:
+        environment.CPUINFO.write_text(cpuinfo, encoding="utf-8")
+    assert describe_hardware().startswith(f"{processor}, {os.cpu_count()} cores")
