@@ -30,9 +30,10 @@ def describe_load() -> str | None:
     The number of threads does not follow it: sums of floats depend on it, so that a result would depend on who else
     was on the machine.
     """
-    if not hasattr(os, "getloadavg"):
+    try:
+        cores, load = count_cores(), os.getloadavg()[0]
+    except OSError:  # /proc is hidden
         return None
-    cores, load = count_cores(), os.getloadavg()[0]
     if load < BUSY * cores:
         return None
     return f"the machine is busy: {load:.0f} threads want its {cores} core{'s' * (cores > 1)}; this takes longer"

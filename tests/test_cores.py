@@ -50,3 +50,11 @@ def test_a_busy_machine_is_told(machine, monkeypatch):
     assert cores.describe_load() is None
     monkeypatch.setattr(cores.os, "getloadavg", lambda: (24.0, 0, 0))
     assert cores.describe_load() == "the machine is busy: 24 threads want its 8 cores; this takes longer"
+
+
+def test_a_machine_that_does_not_tell_its_load_is_not_called_busy(monkeypatch):
+    def refuse():
+        raise OSError("Load averages are unobtainable")
+
+    monkeypatch.setattr(cores.os, "getloadavg", refuse)
+    assert cores.describe_load() is None
