@@ -244,6 +244,20 @@ def test_the_live_page_takes_up_what_is_new_and_keeps_what_a_person_chose(follow
     wait_for_curves(page, 3)
 
 
+def test_an_opened_table_of_the_live_page_stays_open_where_another_one_appears(follow, make_record, tmp_path):
+    curve = ({"step": 1, "epoch": 0.5, "val/accuracy": 0.5},)
+    write_result(tmp_path / "0", make_record(0, "rnn", "seed=0", status="PRUNED", history=curve))
+    page = follow()
+    page.locator("details", has_text="Learning curves").locator("summary").click()
+    for number in (1, 2):  # with the first one that finishes there is a table before it
+        write_result(tmp_path / str(number), make_record(number, "rnn", f"seed={number}"))
+        page.wait_for_selector(f".counts:has-text('{number + 1} trials')", timeout=DRAWING_MS)
+        assert page.locator("#table-pareto").count() == 1
+        assert page.locator("details[open] table").evaluate_all("found => found.map((table) => table.id)") == [
+            "table-learning_curves"
+        ]
+
+
 def test_a_range_on_the_live_page_is_one_of_values(follow, make_record, tmp_path):
     def write(number, heads):
         overrides = (f"model.heads={heads}", f"seed={number % 3}")

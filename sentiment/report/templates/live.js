@@ -8,7 +8,7 @@ function notePerson() {
   const headings = [...document.querySelectorAll("th[aria-sort]")];
   return {
     sorted: headings.map((th) => [th.closest("table").id, th.title, th.ariaSort]),
-    open: [...document.querySelectorAll("details")].map((box) => box.open),
+    open: [...document.querySelectorAll("details[open] table")].map((table) => table.id),
     hidden: [...document.querySelectorAll('.legend button[aria-pressed="false"]')].map((button) => [
       button.closest(".chart").id,
       button.dataset.series,
@@ -27,7 +27,7 @@ function redo(person) {
     sortBy(heading);
     if (order === "descending") sortBy(heading);
   }
-  document.querySelectorAll("details").forEach((box, place) => (box.open = person.open[place] ?? false));
+  for (const table of person.open) document.getElementById(table)?.closest("details")?.setAttribute("open", "");
   for (const [label, top, left] of person.scrolled) {
     const box = [...document.querySelectorAll(".scroll")].find((one) => one.getAttribute("aria-label") === label);
     box?.scrollTo({ top, left, behavior: "instant" });
