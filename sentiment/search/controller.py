@@ -220,6 +220,8 @@ class Controller:
                 with it.
         """
         active = self._active[job.address.number]
+        if self._study.store.find_own(active.trial_id) is None:
+            return self._settle(active, outcome)  # which drops it
         if outcome.kind == "not_launched":
             raise StudyFailedError(f"{outcome.reason}")
         if outcome.kind == "not_stored":

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
+from optuna.trial import TrialState
 
 from sentiment.search.controller import Controller, PlanError, StudyFailedError
 from sentiment.search.progress import Observer
@@ -376,3 +377,34 @@ def test_a_trial_that_another_command_has_taken_over_is_no_failure_of_this_one(r
     executor = run_study(Slots(lose_first, capacity=1), total=2)
     assert list_states(executor) == ["complete", "complete"]
     assert executor.events[:4] == ["start 0", "end 0", "start 0", "end 0"]
+
+
+def end_elsewhere(storage):
+    """End trial 0 as another command does that took it over while this one's machine was asleep."""
+    storage.set_trial_system_attr(0, OWNER_KEY, "another command")
+    storage.set_trial_state_values(0, TrialState.COMPLETE, [0.5])
+
+
+@pytest.mark.parametrize("outcome", [Outcome("complete", (1.0,)), Outcome("failed", kind="not_stored", reason="ended")])
+def test_a_trial_that_another_command_has_ended_gets_no_further_repeat(run_study, study_dir, outcome):
+    def lose(running):
+        end_elsewhere(open_storage(None, study_dir))
+        return 0, outcome
+
+    executor = run_study(Slots(lose, capacity=1), total=1, repeats=2)
+    assert executor.trials[0].value == 0.5
+    assert executor.events == ["start 0", "end 0", "told end"]
+
+
+def test_a_trial_that_another_command_has_ended_is_not_asked_to_end(run_study, study_dir, monkeypatch):
+    def sleep(timeout_seconds):
+        end_elsewhere(open_storage(None, study_dir))
+        monkeypatch.setattr(StoredStudy, "seconds_left", lambda study: -1.0)
+        monkeypatch.delattr(executor, "wait")  # it is that of the class again
+        return []
+
+    executor = Slots(succeed, capacity=1)
+    monkeypatch.setattr(executor, "wait", sleep)
+    run_study(executor, total=1)
+    assert executor.trials[0].value == 0.5
+    assert STOP_KEY not in executor.trials[0].system_attrs

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from sentiment.errors import SentimentError
@@ -54,8 +56,10 @@ def _request(study: optuna.Study, number: int | None) -> str:
             return "No command works on the study now; its own command, started again, goes on."
         return "The study ends after its running jobs; its own command, started again, goes on."
     running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
-    if number not in running:
-        others = ", ".join(map(str, running)) or "none"
-        raise StopError(f"Trial {number} of {study.study_name} does not run.", f"those that run: {others}")
-    storage.set_trial_system_attr(get_trial_id(running[number]), STOP_KEY, True)
-    return f"Trial {number} ends as pruned at its next report; one that makes none any more comes to its end."
+    trial = running.pop(number, None)
+    with suppress(UpdateFinishedTrialError):  # it ends at this moment
+        if trial is not None:
+            storage.set_trial_system_attr(get_trial_id(trial), STOP_KEY, True)
+            return f"Trial {number} ends as pruned at its next report; one that makes none any more comes to its end."
+    others = ", ".join(map(str, running)) or "none"
+    raise StopError(f"Trial {number} of {study.study_name} does not run.", f"those that run: {others}")

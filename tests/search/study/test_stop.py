@@ -96,6 +96,21 @@ def test_a_trial_ends_as_pruned_at_its_next_report(sweep, study_dir, caplog):
         request_stop(study_dir, 0)
 
 
+def test_a_trial_that_ends_at_the_moment_when_it_is_asked_to_does_not_run(study_dir, monkeypatch):
+    study = optuna.create_study(study_name="mine", storage=open_storage(None, study_dir))
+    write_study_address(study_dir, "mine", None, None)
+    trial, list_trials = study.ask(), optuna.Study.get_trials
+
+    def list_and_end(*arguments, **options):
+        listed = list_trials(*arguments, **options)
+        study.tell(trial, 1.0)
+        return listed
+
+    monkeypatch.setattr(optuna.Study, "get_trials", list_and_end)
+    with pytest.raises(StopError, match=r"Trial 0 of mine does not run\.\n  -> those that run: none"):
+        request_stop(study_dir, 0)
+
+
 def test_a_study_that_was_removed_and_made_anew_is_the_one_that_is_asked(study_dir):
     def make(trials):
         study = optuna.create_study(study_name="mine", storage=open_storage(None, study_dir))

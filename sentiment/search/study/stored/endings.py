@@ -20,7 +20,7 @@ from sentiment.search.study.scheduler import Scheduler
 from sentiment.search.study.searched import Searched
 from sentiment.search.study.stored.conclusion import conclude
 from sentiment.search.study.stored.store import TrialStore
-from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, finish_repeat, read_seconds
+from sentiment.search.study.trial import JOB_KEY, finish_repeat, read_seconds
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ def end(store: TrialStore, search: Searched, trial: FrozenTrial, outcome: Outcom
 def keep_outcome(store: TrialStore, trial_id: int, repeat: int, outcome: Outcome) -> None:
     """Keep how a job ended that could not write it itself, with the time that it ran as its heartbeats told it."""
     with store.lock():
-        stored = store.read(trial_id)
-        if not stored.state.is_finished() and stored.system_attrs.get(OWNER_KEY) == store.owner:
+        stored = store.find_own(trial_id)
+        if stored is not None:
             kept = replace(outcome, seconds=read_seconds(stored, repeat))
             store.write(trial_id, OUTCOME_KEY.format(repeat=repeat), kept.to_json())
 
@@ -56,10 +56,10 @@ def keep_outcome(store: TrialStore, trial_id: int, repeat: int, outcome: Outcome
 def settle(store: TrialStore, search: Searched, trial_id: int, outcome: Outcome) -> bool:
     """Tell the study how a trial ended; return whether that counts: another command may have taken it over."""
     with store.lock():
-        stored = store.read(trial_id)
-        if stored.state.is_finished() or stored.system_attrs.get(OWNER_KEY) != store.owner:
-            # This process was silent for so long that another took its trial over; the other one's result counts.
-            log.warning("Trial %d was taken over by another process; its result here is dropped.", stored.number)
+        stored = store.find_own(trial_id)
+        if stored is None:
+            number = store.read(trial_id).number
+            log.warning("Trial %d was taken over by another process; its result here is dropped.", number)
             return False
         if stored.state == TrialState.WAITING:  # given up for dead, but not started again yet
             store.set_state(trial_id, TrialState.RUNNING)
@@ -73,8 +73,8 @@ def release(store: TrialStore, search: Searched, trial_id: int) -> None:
     If its jobs ended all the same, just before they were stopped, their result counts.
     """
     with store.lock():
-        stored = store.read(trial_id)
-        if stored.state == TrialState.RUNNING and stored.system_attrs.get(OWNER_KEY) == store.owner:
+        stored = store.find_own(trial_id)
+        if stored is not None and stored.state == TrialState.RUNNING:
             _end_or_requeue(store, search, stored)
 
 

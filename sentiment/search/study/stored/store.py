@@ -101,6 +101,15 @@ class TrialStore:
         """Write a user attribute of a trial."""
         self.storage.set_trial_user_attr(trial_id, key, value)
 
+    def find_own(self, trial_id: int) -> FrozenTrial | None:
+        """Return a trial as it stands; None where it has ended, or is another command's by now.
+
+        Others may have taken this command for dead, as it was silent for so long, and run its trial to the end.
+        """
+        stored = self.read(trial_id)
+        is_own = not stored.state.is_finished() and stored.system_attrs.get(OWNER_KEY) == self.owner
+        return stored if is_own else None
+
     def set_state(self, trial_id: int, state: TrialState) -> bool:
         """Let a trial run or wait; return whether this command has changed it: another may have let it run."""
         return self.storage.set_trial_state_values(trial_id, state)

@@ -183,8 +183,10 @@ class StoredStudy:
         return read_seconds(self.store.read(trial_id), repeat)
 
     def end_at_report(self, trial_id: int) -> None:
-        """Ask a running trial to end at its next report, as the budget of time is over."""
-        self.store.write(trial_id, STOP_KEY, OVER)
+        """Ask a trial of this command to end at its next report, as the budget of time is over."""
+        with self.store.lock():
+            if self.store.find_own(trial_id) is not None:
+                self.store.write(trial_id, STOP_KEY, OVER)
 
     def spent(self, trials: Sequence[FrozenTrial] | None = None) -> Spending:
         """Measure what the study has cost so far."""
