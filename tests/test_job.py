@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import re
 import shutil
 import sys
 from collections import defaultdict
@@ -37,6 +38,7 @@ from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import (
     FINGERPRINT_TAG,
+    KNOWN_TAGS,
     LESSONS_TAG,
     START_TAG,
     WORDS_TAG,
@@ -353,6 +355,23 @@ def test_a_job_tells_what_models_it_has_read_and_reads_each_once(monkeypatch, tm
     [data] = trial.data
     settings = SimpleNamespace(tracking=SimpleNamespace(uri=None), trainer=SimpleNamespace(debug=None))
     assert data.split(":")[-2:] == [identity._hash_named(name, settings) for name in names]
+
+
+@pytest.mark.parametrize("named", ["trainer.init_from={}", "trainer.teachers=[{}]"])
+def test_a_run_notes_how_many_reviews_that_measure_it_a_model_knows(tmp_path, caplog, named):
+    """The log of a job of a study is a worker's: who ranks, compares or registers the figures goes by the tags."""
+    small, other = ("trainer.max_epochs=1", "data.unlabelled_size=20"), tmp_path / "other"
+    before = train(tmp_path, None, *small, "data.split_seed=1")
+    assert before.tags.keys().isdisjoint(KNOWN_TAGS.values())
+    (tmp_path / "0").rename(other)
+    same = train(tmp_path, None, *small, "data.split_seed=1", named.format(other))
+    assert [same.tags[tag] for tag in KNOWN_TAGS.values()] == ["none", "none"]
+    shutil.rmtree(tmp_path / "0")
+    record = train(tmp_path, None, *small, "trainer.test=false", named.format(other))
+    known, tested = (record.tags.get(tag) for tag in KNOWN_TAGS.values())
+    assert re.fullmatch("[1-6] of 6", known)
+    assert f"{known.split()[0]} of the 6 validation reviews stood in its own training" in caplog.text
+    assert tested is None
 
 
 def test_a_job_that_goes_on_from_what_a_study_that_is_gone_has_left_is_of_unknown_code(tmp_path):

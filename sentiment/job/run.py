@@ -126,6 +126,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
         start, corpus, answered, tags, hashes = read_inputs(settings, trial)
         _say_once(logging.INFO, corpus.description)
         recorder.describe({"data.description": corpus.description, **tags})
+        recorder.describe(note_known(settings, corpus, start, answered))
         recorder.describe({"device": name_device(settings)})
         if trial is not None:
             recorder.describe({TRIAL_TAG: str(trial.number), REPEAT_TAG: str(trial.repeat)})
@@ -200,6 +201,27 @@ def read_inputs(
     versions = {name: source.version for name, source in sources.items() if source.version not in (None, name)}
     tags |= {VERSIONS_TAG: json.dumps(versions)} if versions else {}
     return start, corpus, answered, tags, hashes
+
+
+def note_known(
+    settings: Settings, corpus: Corpus, start: Predictor | None, answered: Answered | None
+) -> dict[str, str]:
+    """Return as tags how many of the reviews that measure a run its start and its teachers know; a start is warned of.
+
+    In a study the log is a worker's, which nobody reads: reports, comparisons and the registry go by the tags.
+    """
+    from sentiment.tracking.result_file import KNOWN_TAGS, NONE_KNOWN
+    from sentiment.training.start import find_known
+
+    if start is None and answered is None:
+        return {}
+    found = [] if start is None else find_known(start, corpus, is_tested=settings.trainer.test)
+    for one in found:
+        log.warning("%s", one.warning)
+    found += () if answered is None else answered.known
+    splits = KNOWN_TAGS if settings.trainer.test else ("validation",)
+    counts = {split: dict.fromkeys(one.count for one in found if one.split == split) for split in splits}
+    return {KNOWN_TAGS[split]: "; ".join(told) or NONE_KNOWN for split, told in counts.items()}
 
 
 def _tell_before(trial: RunningTrial | None, note: str) -> None:

@@ -80,6 +80,12 @@ START_TAG = "init_from.model"
 LESSONS_TAG = "teachers.lessons"
 """Tag of a run with teachers: fingerprint of what they are and which reviews they answered."""
 
+KNOWN_TAGS = {"validation": "validation.known", "test": "test.known"}
+"""Tags of a run with a start or teachers: how many of its reviews of a split these know, e.g. ``120 of 200``; or
+`NONE_KNOWN`. A run without the tag has no such models, or is of a version that told it in the log alone."""
+
+NONE_KNOWN = "none"
+
 BEHIND_NAMES = {
     WORDS_TAG: "started from words that were learned from different texts",
     START_TAG: "started from different models of one name",

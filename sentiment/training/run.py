@@ -43,7 +43,7 @@ from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import BEST_FILE, CHECKPOINTS, RunResult
 from sentiment.training.resume import Identity, LastCheckpoint
-from sentiment.training.start import find_known, hash_model, hash_weights, take_weights, take_words
+from sentiment.training.start import hash_model, hash_weights, take_weights, take_words
 
 log = logging.getLogger(__name__)
 
@@ -200,8 +200,6 @@ def take_start(
         with torch.random.fork_rng(devices=[]):  # its fresh weights are nobody's
             planned = _build_network(settings, corpus, len(start.class_names))
         log.info("%s", take_weights(network, planned, start, corpus.class_names, str(settings.trainer.init_from)))
-        for known in find_known(start, corpus, is_tested=settings.trainer.test):
-            log.warning("%s", known)
     if words is not None:
         log.info("%s", take_words(network, words))
         return hash_weights(words)

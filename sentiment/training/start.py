@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -67,8 +68,17 @@ def take_weights(
     return f"Starts from {name}: {count:,} weights and its tokenizer taken{fresh}."
 
 
-def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str]:
-    """Return a warning for each split of the run that holds reviews which the trained model has seen, or may have.
+@dataclass(frozen=True)
+class Known:
+    """Reviews by which a run is measured, and which a trained model has seen, or may have."""
+
+    split: str  # validation or test
+    count: str  # how many: ``120 of 200``, or ``unknown``
+    warning: str  # what it means, for people
+
+
+def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[Known]:
+    """Return which splits of the run hold reviews that the trained model has seen, or may have.
 
     Splits are drawn by `data.split_seed`: with another one, they are other reviews. A validation review that selected
     the trained model as well may select again; one whose tokens are those of a training review of the run is known to
@@ -84,14 +94,16 @@ def find_known(start: Predictor, corpus: Corpus, *, is_tested: bool) -> list[str
     measured += [("test", corpus.test, start.learned, "training, validation or pretraining")] if is_tested else []
     for name, split, seen, how in measured:
         if UNTOLD in seen:
-            told.append(f"Its bundle does not tell all that it learned from: {name} reviews may be among it.")
+            warning = f"Its bundle does not tell all that it learned from: {name} reviews may be among it."
+            told.append(Known(name, "unknown", warning))
         known = int((np.isin(split.hashes, seen) & ~np.isin(split.hashes, own)).sum())
         if known:
-            told.append(
+            warning = (
                 f"{known:,} of the {len(split):,} {name} reviews stood in its own {how}: the {name} figures are not "
                 "those of reviews that it has never seen. Take the data and the data.split_seed that it was trained "
                 "on, or a model that has not learned from them."
             )
+            told.append(Known(name, f"{known:,} of {len(split):,}", warning))
     return told
 
 

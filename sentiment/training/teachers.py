@@ -30,7 +30,7 @@ from sentiment.models.bundle import Predictor
 from sentiment.training.debugging import count_reviews
 from sentiment.training.device import choose_device, count_threads
 from sentiment.training.lightning_setup import memory_errors
-from sentiment.training.start import find_known, hash_model
+from sentiment.training.start import Known, find_known, hash_model
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Answered:
     # N reviews; their labels are the most probable classes, their targets the (N, K) probabilities.
     reviews: EncodedSplit
     lessons: Lessons  # what the teachers are, and what they have seen
+    known: tuple[Known, ...]  # what they know of the reviews by which the run is measured
 
     def add_to(self, corpus: Corpus) -> Corpus:
         """Return a corpus with these among its training reviews, behind those with labels."""
@@ -116,14 +117,19 @@ def ask_teachers(
             "trainer.teachers out"
         )
     log.info("%s", _describe(targets[rows], corpus.class_names, len(teachers), count - len(rows)))
-    for teacher in asked:
-        for warning in find_known(teacher.model, teacher.reviews.corpus, is_tested=settings.trainer.test):
-            log.warning("trainer.teachers, %s: %s", teacher.name, warning)
+    known_by_name = {
+        teacher.name: find_known(teacher.model, teacher.reviews.corpus, is_tested=settings.trainer.test)
+        for teacher in asked
+    }
+    for name, found in known_by_name.items():
+        for one in found:
+            log.warning("trainer.teachers, %s: %s", name, one.warning)
     reviews = replace(unlabelled.take(rows), labels=targets[rows].argmax(axis=1), targets=targets[rows])
     answered = sorted(digest(teacher.identify(count)) for teacher in asked)
     taught = {"answers": answered, "reviews": _hash(own.unlabelled.hashes[rows])}
     seen = [teacher.look_back(own) for teacher in asked]
-    return Answered(reviews, Lessons(digest(taught), *map(np.concatenate, zip(*seen, strict=True))))
+    lessons = Lessons(digest(taught), *map(np.concatenate, zip(*seen, strict=True)))
+    return Answered(reviews, lessons, tuple(one for found in known_by_name.values() for one in found))
 
 
 @dataclass(frozen=True)

@@ -155,10 +155,13 @@ def test_a_run_tells_of_reviews_that_its_start_has_learned(trained, learned, tol
     )
     found = find_known(start, corpus, is_tested=True)
     assert len(found) == len(told)
-    assert all(one.startswith(begin) for one, begin in zip(found, told, strict=True))
+    assert all(one.warning.startswith(begin) for one, begin in zip(found, told, strict=True))
+    assert all(begin.startswith(one.count.replace("of", "of the")) for one, begin in zip(found, told, strict=True))
     untested = find_known(start, corpus, is_tested=False)
     assert len(untested) == sum("validation reviews" in one for one in told)
     known = SimpleNamespace(train=encode_split(*reviews), validation=validation, test=test)
     assert find_known(start, known, is_tested=True) == [], "the run has them among its own training reviews"
     unknown = find_known(SimpleNamespace(trained=UNTOLD, learned=UNTOLD), corpus, is_tested=True)
-    assert ["does not tell" in one for one in unknown] == [True, True]
+    assert [(one.split, one.count, "does not tell" in one.warning) for one in unknown] == [
+        ("validation", "unknown", True), ("test", "unknown", True),
+    ]  # fmt: skip

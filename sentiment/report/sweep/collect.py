@@ -25,6 +25,8 @@ from sentiment.tracking.result_file import (
     ADOPTED_TAG,
     DEBUG,
     FINGERPRINT_TAG,
+    KNOWN_TAGS,
+    NONE_KNOWN,
     PARENT_FILE,
     RESULT_FILE,
     ResultRecord,
@@ -54,6 +56,7 @@ FACTS: dict[str, Fact] = {
     "device": _read_tag("device"),
     "data": _read_tag("data.description"),
     "data fingerprint": _read_tag(FINGERPRINT_TAG),
+    **{f"{split} reviews known to start or teachers": _read_tag(tag) for split, tag in KNOWN_TAGS.items()},
 }
 
 VERSION = "version."
@@ -358,8 +361,14 @@ def gather_facts(records: Sequence[ResultRecord]) -> dict[str, str]:
 
 
 def note_differences(records: Sequence[ResultRecord], metrics: Sequence[str]) -> tuple[str, ...]:
-    """Say what makes a comparison of runs by metrics doubtful: other data, other code; of times, other machines."""
+    """Say what makes a comparison by metrics doubtful: other data or code, known reviews; of times, other machines."""
     told = [text for name, text in WARNINGS.items() if len(_values(records, FACTS[name])) > 1]
+    told += [
+        f"The start or a teacher of some runs knows {split} reviews (or may, where it does not tell what it learned "
+        f"from): their {split} figures are not those of reviews that were never seen. Their result.json has {tag}."
+        for split, tag in KNOWN_TAGS.items()
+        if any(record.tags.get(tag, NONE_KNOWN) != NONE_KNOWN for record in records)
+    ]
     return (*told, *note_machines(records, metrics))
 
 

@@ -24,7 +24,7 @@ from sentiment.errors import TrackingError, explaining
 from sentiment.format import format_metric, tell_apart
 from sentiment.tracking.mlflow.read import fetch_bundle, find_model
 from sentiment.tracking.mlflow.store import find_run, open_client, quiet, reading, sqlite_file
-from sentiment.tracking.result_file import FINGERPRINT_TAG, is_try
+from sentiment.tracking.result_file import FINGERPRINT_TAG, KNOWN_TAGS, NONE_KNOWN, is_try
 
 CHAMPION = "champion"
 """Alias of the model that a registered name stands for."""
@@ -33,6 +33,7 @@ CHALLENGER = "challenger"
 
 OBJECTIVE_TAG, VALUE_TAG, DIRECTION_TAG = "objective", "value", "direction"
 STUDY_TAG = "study"
+KNOWN_TAG = KNOWN_TAGS["validation"]
 
 LOCK_TIMEOUT_SECONDS = 60.0
 
@@ -101,9 +102,9 @@ def register_champion(
         )
     client = open_client(uri)
     with reading(uri), quiet(), _hold_registry(uri):
-        model, fingerprint = _require_model(client, uri, run_id)
+        model, data = _require_model(client, uri, run_id)
         tags = {OBJECTIVE_TAG: objective, VALUE_TAG: repr(value), DIRECTION_TAG: direction}
-        tags |= {FINGERPRINT_TAG: fingerprint, STUDY_TAG: study}
+        tags |= {**data, STUDY_TAG: study}
         champion = find_version(client, name, CHAMPION)
         version, is_new = _take_version(client, uri, name, run_id, model, tags)
         alias, reason = _choose_alias(champion, version, tags, force=force)
@@ -187,8 +188,8 @@ def _hold_registry(uri: str) -> Iterator[None]:
         ) from error
 
 
-def _require_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedModel, str]:
-    """Find the model that a run logged last, and the fingerprint of the data it learnt from."""
+def _require_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedModel, dict[str, str]]:
+    """Find the model that a run logged last, and the tags of the data that it was judged on."""
     run = find_run(client, run_id)
     if run is None:
         raise RegistryError(
@@ -213,7 +214,7 @@ def _require_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedM
             f"The run {run.info.run_name!r} ({run_id}) has no data fingerprint, so it cannot be held against others.",
             "run it again with this version",
         )
-    return model, fingerprint
+    return model, {tag: run.data.tags[tag] for tag in (FINGERPRINT_TAG, KNOWN_TAG) if tag in run.data.tags}
 
 
 def _take_version(
@@ -253,6 +254,13 @@ def _choose_alias(
                 f"{holder}, the champion, was judged on another {what} ({theirs[:12]}, this one {tags[tag][:12]}), so "
                 "nobody knows which is better; --force replaces it, --register-as keeps the two apart"
             )
+    known, held = (one.get(KNOWN_TAG, NONE_KNOWN) for one in (tags, champion.tags))
+    if known != held:
+        return CHALLENGER, (
+            f"start or teachers of the one know validation reviews that those of the other do not (this one: {known}, "
+            f"{holder}, the champion: {held}), so nobody knows which is better; --force replaces it, --register-as "
+            "keeps the two apart"
+        )
     mine, objective = float(tags[VALUE_TAG]), tags[OBJECTIVE_TAG]
     problem, remedy = f"The tag {VALUE_TAG} of {holder} is no number", "correct it in MLflow, or replace it: --force"
     with explaining(problem, remedy, RegistryError, ValueError):

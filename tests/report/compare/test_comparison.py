@@ -410,6 +410,15 @@ def test_runs_of_other_code_are_told_once(make_run):
         assert set(compare_runs(groups, notes=notes).notes) == set(notes)
 
 
+def test_reviews_that_a_start_knows_are_told_once(make_run):
+    groups = groups_of(make_run)
+    first, *others = groups["rnn"]
+    tags = {**first.record.tags, "test.known": "3 of 40"}
+    groups["rnn"] = [replace(first, record=replace(first.record, tags=tags)), *others]
+    [note] = [note for note in compare_runs(groups).notes if "knows test reviews" in note]
+    assert compare_runs(groups, notes=[note]).notes.count(note) == 1
+
+
 @pytest.mark.parametrize(("metric", "is_told"), [("time/fit_seconds", True), ("val/loss", False)])
 def test_times_of_other_machines_are_compared_with_a_warning(make_run, metric, is_told):
     groups = groups_of(make_run)

@@ -147,6 +147,19 @@ def test_runs_of_different_data_are_told_wherever_the_table_is(make_record):
     assert "did not read the same data" in note
 
 
+def test_figures_on_reviews_that_a_start_or_teacher_knows_are_told_wherever_the_table_is(make_record):
+    none, known, unknown = (
+        make_record(number, accuracy=0.7, tags={"validation.known": told, "test.known": "none"})
+        for number, told in enumerate(("none", "120 of 200", "unknown"))
+    )
+    assert collect([none, make_record(3, accuracy=0.8)]).notes == ()
+    for record in (known, unknown):
+        table = collect([none, record, make_record(3, accuracy=0.8)])
+        [note] = table.notes
+        assert "knows validation reviews" in note
+    assert table.facts["validation reviews known to start or teachers"] == "unknown (jobs 2); none (jobs 0)"
+
+
 def test_what_only_tried_a_run_has_no_rank_and_says_why(make_record):
     tried = make_record(0, accuracy=0.9, params={"trainer.debug": "fast"})
     table = collect([tried, make_record(1, accuracy=0.8, params={"trainer.debug": "null"})])

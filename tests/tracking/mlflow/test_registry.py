@@ -30,8 +30,9 @@ def make_run(project, client):
     """Make a run with a logged model, as training leaves it, without the files."""
     experiment = client.create_experiment("sentiment")
 
-    def make(fingerprint="f" * 64, models=1, **params):
+    def make(fingerprint="f" * 64, models=1, known=None, **params):
         tags = {} if fingerprint is None else {"data.fingerprint": fingerprint}
+        tags |= {} if known is None else {"validation.known": known}
         run_id = client.create_run(experiment, tags=tags).info.run_id
         for key, value in params.items():
             client.log_param(run_id, key, value)
@@ -131,6 +132,17 @@ def test_other_data_or_another_objective_is_not_promoted_unless_forced(
     assert "--force" in registration.reason
     forced = register(run_id, 0.9, objective=objective, force=True)
     assert (forced.version, forced.alias, forced.is_new) == (registration.version, CHAMPION, False)
+
+
+def test_a_figure_on_reviews_that_its_start_knew_displaces_no_other_unless_forced(make_run, register):
+    register(make_run(), 0.9)
+    run_id = make_run(known="120 of 200")
+    registration = register(run_id, 0.99)
+    assert registration.alias == CHALLENGER
+    assert "(this one: 120 of 200, version 1, the champion: none)" in registration.reason
+    assert register(make_run(known="none"), 0.95).alias == CHAMPION
+    assert register(run_id, 0.99, force=True).alias == CHAMPION
+    assert register(make_run(known="none"), 0.97).alias == CHALLENGER, "nor is such a figure judged by"
 
 
 def test_registering_again_changes_nothing(make_run, register, client):
