@@ -6,7 +6,7 @@ import difflib
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +30,7 @@ from sentiment.tracking.result_file import (
     RESULT_FILE,
     RUN_ID,
     TRIAL_TAG,
+    WORDS_TAG,
     ResultRecord,
     job_order,
     read_result,
@@ -73,28 +74,19 @@ class StoredRun:
         Raises:
             TrackingError: The run has no model.
         """
-        folder, has_finished = self.folder / BUNDLE_DIR, self.record.status == "FINISHED"
-        if folder.is_dir() and has_finished:
+        folder, record = self.folder / BUNDLE_DIR, self.record
+        if folder.is_dir() and record.status == "FINISHED":
             return folder
-        missing = "its folder was emptied"
-        try:
-            fetched = self._fetch_bundle() if has_finished else None
-        except TrackingError as error:
-            if self.tracking_uri is not None:
-                raise
-            fetched, missing = None, f"{missing}, and its store does not help ({first_line(error)})"
-        if fetched is not None:
-            return fetched
         if folder.is_dir():  # it trains on from a shorter run
-            remedy = f"let it finish with the same command, or name that of the run before it: {folder}"
-        elif not has_finished:
-            remedy = "only finished runs have one: choose another, or let it finish with the same command"
-        elif self.tracking_uri is None:
-            remedy = f"{missing}: run it again"
-        else:
-            remedy = "it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
-            remedy += "tracking.log_model=true"
-        raise TrackingError(f"The run {self._describe()} has no model.", remedy)
+            raise self._lack(
+                "model", f"let it finish with the same command, or name that of the run before it: {folder}"
+            )
+        if WORDS_TAG in record.tags and "val/loss" in record.metrics and "val/accuracy" not in record.metrics:
+            raise self._lack("model", "it learned words alone: name a run that started from them")
+        from sentiment.tracking.mlflow.read import fetch_run_bundle
+
+        remedy = "it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
+        return self._fetch("model", fetch_run_bundle, f"{remedy}tracking.log_model=true")
 
     @property
     def store(self) -> str | None:
@@ -108,19 +100,25 @@ class StoredRun:
         Raises:
             TrackingError: The run was not tested, or the file is damaged.
         """
-        file = self.folder / PREDICTIONS_FILE
-        is_untested = self.record.params.get("trainer.test") == "false"
-        # What lies in the folder of a run that has not finished, or was not tested, is of another one before it.
-        if is_untested or self.record.status != "FINISHED" or not (file.is_file() or self._fetch_predictions()):
-            remedy = "only finished runs have them: choose another, or let it finish with the same command"
-            if is_untested:
-                remedy = "it left the test split alone (trainer.test=false): run it again with trainer.test=true"
-            raise TrackingError(f"The run {self._describe()} has no test predictions.", remedy)
+        file = self._predictions
         try:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 return TestPredictions(labels=content["labels"], probabilities=content["probabilities"])
         except UNREADABLE as error:
             raise TrackingError(f"{file} cannot be read: {error}", "run it again, or copy the file again") from error
+
+    @cached_property
+    def _predictions(self) -> Path:
+        file = self.folder / PREDICTIONS_FILE
+        if self.record.params.get("trainer.test") == "false":
+            remedy = "it left the test split alone (trainer.test=false): run it again with trainer.test=true"
+            raise self._lack("test predictions", remedy)
+        # What lies in the folder of a run that has not finished is of another one before it.
+        if file.is_file() and self.record.status == "FINISHED":
+            return file
+        from sentiment.tracking.mlflow.read import fetch_predictions
+
+        return self._fetch("test predictions", fetch_predictions, "they were deleted there: run it again")
 
     def read_settings(self) -> Settings:
         """Read the run's settings back from its record.
@@ -133,19 +131,32 @@ class StoredRun:
     def _describe(self) -> str:
         return f"{self.record.name!r} ({self.record.status}, {self.folder if self.folder.exists() else 'MLflow'})"
 
-    def _fetch_bundle(self) -> Path | None:
-        if self.store is None or self.record.run_id is None:
-            return None
-        from sentiment.tracking.mlflow.read import fetch_run_bundle
+    def _lack(self, what: str, remedy: str) -> TrackingError:
+        return TrackingError(f"The run {self._describe()} has no {what}.", remedy)
 
-        return fetch_run_bundle(self.store, self.record.run_id, make_temporary_folder())
+    def _fetch(self, what: str, fetch: Callable[[str, str, Path], Path | None], not_there: str) -> Path:
+        """Fetch what a run's folder lacks from its store, into a temporary folder: who made room keeps it.
 
-    def _fetch_predictions(self) -> bool:
-        if self.tracking_uri is None or self.record.run_id is None:
-            return False
-        from sentiment.tracking.mlflow.read import fetch_predictions
+        `not_there` is the remedy where the store is all there is, and lacks it too.
 
-        return fetch_predictions(self.tracking_uri, self.record.run_id, self.folder)
+        Raises:
+            TrackingError: The run has not finished, or no store has it.
+        """
+        if self.record.status != "FINISHED":
+            raise self._lack(
+                what, "only finished runs have that: choose another, or let it finish with the same command"
+            )
+        missing = "its folder was emptied"
+        try:
+            if self.store is not None and self.record.run_id is not None:
+                found = fetch(self.store, self.record.run_id, make_temporary_folder())
+                if found is not None:
+                    return found
+        except TrackingError as error:
+            if self.tracking_uri is not None:
+                raise
+            missing += f", and its store does not help ({first_line(error)})"
+        raise self._lack(what, f"{missing}: run it again" if self.tracking_uri is None else not_there)
 
 
 def choose_tracking_uri(option: str | None) -> str:

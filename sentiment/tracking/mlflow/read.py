@@ -103,8 +103,8 @@ def read_text_artifact(uri: str, run_id: str, name: str) -> str | None:
         return Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
 
 
-def fetch_predictions(uri: str, run_id: str, folder: Path) -> bool:
-    """Download ``predictions/test.npz`` into a folder; False where the run has none.
+def fetch_predictions(uri: str, run_id: str, folder: Path) -> Path | None:
+    """Download ``predictions/test.npz`` into a folder, and return the file; None where the run has none.
 
     Raises:
         TrackingError: The store cannot be read.
@@ -113,10 +113,9 @@ def fetch_predictions(uri: str, run_id: str, folder: Path) -> bool:
     with reading(uri):
         known = {found.path for found in client.list_artifacts(run_id, str(Path(PREDICTIONS_FILE).parent))}
         if PREDICTIONS_FILE not in known:
-            return False
+            return None
         file.parent.mkdir(parents=True, exist_ok=True)
-        Path(client.download_artifacts(run_id, PREDICTIONS_FILE, str(folder))).replace(file)
-    return True
+        return Path(client.download_artifacts(run_id, PREDICTIONS_FILE, str(folder))).replace(file)
 
 
 @contextmanager
