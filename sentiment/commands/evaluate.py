@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
         )  # fmt: skip
         print(f"Recorded as the MLflow run {run_id}, an evaluation of the model of {source.run_id}.")
     elif options.log:
-        print("Not recorded: no run in MLflow is known to have trained the model.")
+        print("Not recorded: no run in MLflow is known whose model it is.")
 
 
 def _name_folder(source: ModelSource, reviews: LabelledReviews) -> Path:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment.errors import ModelFileError, TrackingError
 from sentiment.paths import expand_home
 from sentiment.tracking.outbox import BUNDLE_SETTINGS
-from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, ResultRecord, read_result_of
+from sentiment.tracking.result_file import RESULT_FILE, RUN_ID, read_result_of
 from sentiment.tracking.runs import (
     BUNDLE_DIR,
     StoredRun,
@@ -19,7 +19,7 @@ from sentiment.tracking.runs import (
     find_stored_run,
     make_temporary_folder,
 )
-from sentiment.training.result import BEST_FILE, LONGER_FILE
+from sentiment.training.result import BEST_FILE, CHECKPOINTS, LONGER_FILE
 
 if TYPE_CHECKING:
     from sentiment.models.bundle import Predictor
@@ -31,7 +31,7 @@ REGISTRY_URI = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|
 class ModelSource:
     """The files of a model: its bundle's folder, and a checkpoint where that one's weights replace the bundle's.
 
-    `run_id` is the MLflow run that trained it, and `store` has it; None where there is none. `is_try`: that run was
+    `run_id` is the MLflow run whose model it is, and `store` has it; None where there is none. `is_try`: that run was
     a try (debug).
     """
 
@@ -88,8 +88,8 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
             "give the folder of a run or of a bundle (weights.safetensors, settings.json, tokenizer.json)",
         )
     if (path / BUNDLE_SETTINGS).is_file():
-        record = _read_run(path.absolute().parent)
-        return ModelSource(f"bundle {path}", path, is_try=record is not None and record.is_try)
+        place = path.absolute()
+        return _beside(_read_run(place.parent), f"bundle {path}", path, is_its=place.name == BUNDLE_DIR)
     registered = REGISTRY_URI.fullmatch(name)
     if name.startswith("models:/"):
         return _of_registry(name, registered, tracking_uri)
@@ -105,17 +105,29 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
             raise TrackingError(problem, "; or ".join(filter(None, [error.remedy, second.remedy]))) from error
 
 
+def _beside(
+    run: StoredRun | None, name: str, bundle: Path, checkpoint: Path | None = None, *, is_its: bool
+) -> ModelSource:
+    """Return the source of files in the folder of a run; `is_its`: they are its model, once it has finished."""
+    if run is None:
+        return ModelSource(name, bundle, checkpoint)
+    found = ModelSource(name, bundle, checkpoint, is_try=run.record.is_try)
+    is_logged = is_its and run.record.status == "FINISHED"
+    return replace(found, run_id=run.record.run_id, store=run.store) if is_logged else found
+
+
 def _of_run(run: StoredRun) -> ModelSource:
     name, record = f"{run.record.name} ({run.folder})", run.record
     return ModelSource(name, run.bundle, run_id=record.run_id, store=run.store, is_try=record.is_try)
 
 
-def _read_run(folder: Path) -> ResultRecord | None:
-    """Read the record of the run in a folder; a damaged one tells nothing."""
+def _read_run(folder: Path) -> StoredRun | None:
+    """Read the run in a folder; a damaged record tells nothing."""
     try:
-        return read_result_of(folder)
+        record = read_result_of(folder)
     except TrackingError:
         return None
+    return None if record is None else StoredRun(record, folder)
 
 
 def _of_checkpoint(file: Path) -> ModelSource:
@@ -123,18 +135,21 @@ def _of_checkpoint(file: Path) -> ModelSource:
         raise TrackingError(f"There is no checkpoint {file}.", "see multirun/.../checkpoints/")
     for folder in file.absolute().parents:
         if (folder / RESULT_FILE).is_file():
-            record = _read_run(folder)
-            is_over = record is None or record.status == "FINISHED"  # else the bundle may be of a run before it
+            run = _read_run(folder)
+            is_over = run is None or run.record.status == "FINISHED"  # else the bundle may be of a run before it
             if is_over and file.name == BEST_FILE and file.with_name(LONGER_FILE).exists():
                 raise ModelFileError(
                     f"{file} may be of a longer run, which trains on in {folder} or was killed when it began to.",
                     f"give the finished run: --model {folder}",
                 )
             if is_over and (folder / BUNDLE_DIR / BUNDLE_SETTINGS).is_file():
-                is_try = record is not None and record.is_try
-                return ModelSource(f"checkpoint {file}", folder / BUNDLE_DIR, file, is_try=is_try)
+                is_its = file.absolute() == folder / CHECKPOINTS / BEST_FILE
+                return _beside(run, f"checkpoint {file}", folder / BUNDLE_DIR, file, is_its=is_its)
+            lacking = f"{file} holds weights only, and its tokenizer is not there"
+            if is_over:
+                raise ModelFileError(f"{lacking}: {folder / BUNDLE_DIR} is gone.", f"name the run: --model {folder}")
             raise ModelFileError(
-                f"{file} holds weights only, and its tokenizer is not there yet: the run in {folder} is not over.",
+                f"{lacking} yet: the run in {folder} is not over.",
                 "let the run finish with the same command, which writes them",
             )
     raise ModelFileError(

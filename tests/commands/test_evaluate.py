@@ -22,6 +22,7 @@ from sentiment.data.labelled import LabelledReviews
 from sentiment.errors import DataError, SentimentError
 from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor
 from sentiment.report.errors.evaluation import evaluate as evaluate_reviews
+from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.result_file import ResultRecord, write_result
 from sentiment.training.run import build_module, save_run_bundle
 
@@ -103,7 +104,15 @@ def test_an_evaluation_is_recorded_in_the_store_of_the_run_wherever_runs_are_loo
         shutil.copytree(train(), tmp_path / name / "model")
     assert f"an evaluation of the model of {trained}" in call(tmp_path / "in_mlflow", "data.split_seed=1")
     assert "Not recorded: no run in MLflow" in call(tmp_path / "not", "data.split_seed=1")
-    assert len(client.search_runs([experiment])) == 2
+    bundle = tmp_path / "in_mlflow" / "model"
+    assert "Not recorded" in call(shutil.copytree(bundle, tmp_path / "in_mlflow" / "other"), "data.split_seed=1")
+    assert f"an evaluation of the model of {trained}" in call(bundle, "data.split_seed=2")
+    checkpoints = tmp_path / "in_mlflow" / "checkpoints"
+    checkpoints.mkdir()
+    for name, run_id in (("best", trained), ("last", None)):
+        (checkpoints / f"{name}.ckpt").touch()
+        assert find_model_source(str(checkpoints / f"{name}.ckpt"), tmp_path, "").run_id == run_id
+    assert len(client.search_runs([experiment])) == 3
     call(tmp_path / "in_mlflow", "data.split_seed=1", "--label", "1=")
     tags = client.search_runs([experiment], "tags.`evaluation.left_out_labels` != '0'")[0].data.tags
     assert int(tags["evaluation.left_out_labels"]) == 5, "as the page tells"

@@ -18,13 +18,14 @@ from mlflow import MlflowClient
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import train_tokenizer
-from sentiment.errors import RunPruned, TrackingError
+from sentiment.errors import ModelFileError, RunPruned, TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.tracking.mlflow.evaluation import record_evaluation
 from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.result_file import RESULT_FILE, write_result
+from sentiment.tracking.result_file import RESULT_FILE, WORDS_TAG, write_result
 from sentiment.tracking.runs import (
     choose_tracking_uri,
     find_latest_run,
@@ -191,6 +192,35 @@ def test_a_model_that_its_folder_has_no_more_is_that_of_the_store(find):
     shutil.rmtree(run.folder / "model")
     assert len(Predictor.load(run.bundle).predict(TEXTS).labels) == 2
     assert not (run.folder / "model").exists(), "who made room keeps it"
+
+
+def test_test_predictions_that_their_folder_has_no_more_are_those_of_the_store(find):
+    run = find("sweep/0")
+    shutil.rmtree(run.folder / "predictions")
+    np.testing.assert_array_equal(run.read_test_predictions().labels, [0, 1, 1, 1])
+    assert not (run.folder / "predictions").exists(), "who made room keeps it"
+    alone = replace(find("sweep/0"), record=replace(run.record, run_id=None))
+    with pytest.raises(TrackingError, match=r"no test predictions.\n  -> its folder was emptied: run it again"):
+        alone.read_test_predictions()
+
+
+def test_a_run_that_learned_words_is_no_model_and_says_what_is(find, tmp_path):
+    run = find("sweep/0")
+    words = replace(run.record, metrics={"val/loss": 5.0}, tags={**run.record.tags, WORDS_TAG: "0"})
+    write_result(run.folder, words)
+    shutil.rmtree(run.folder / "model")
+    for stored in (find("sweep/0"), replace(run, record=words, folder=tmp_path / "none", tracking_uri="sqlite:///a")):
+        with pytest.raises(TrackingError, match="learned words alone: name a run that started from them"):
+            _ = stored.bundle
+
+
+def test_the_checkpoint_of_a_run_whose_model_is_gone_leads_to_the_run(find, sweep):
+    run = find("sweep/0")
+    (run.folder / "checkpoints").mkdir()
+    (run.folder / "checkpoints/best.ckpt").touch()
+    shutil.rmtree(run.folder / "model")
+    with pytest.raises(ModelFileError, match=rf"tokenizer is not there: .*\n  -> name the run: --model {run.folder}"):
+        find_model_source(str(run.folder / "checkpoints/best.ckpt"), run.folder.parent, sweep.uri)
 
 
 @pytest.mark.parametrize("damage", ["damaged", "missing", "elsewhere"])
