@@ -71,10 +71,12 @@ def _reopen(stream: TextIO | None) -> Any:
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     stream.flush()
+    # What the terminal cannot show is shown by its number, as on standard error: else a log would lose the line.
+    errors = "backslashreplace" if stream.errors == "strict" else stream.errors
     output = _Output(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
         output if stream.write_through else io.BufferedWriter(output),
-        stream.encoding, stream.errors, line_buffering=stream.line_buffering, write_through=stream.write_through,
+        stream.encoding, errors, line_buffering=stream.line_buffering, write_through=stream.write_through,
     )  # fmt: skip
 
 

@@ -114,3 +114,20 @@ def test_windows_is_refused_with_the_way_out_by_what_needs_more_and_not_by_what_
     assert "This needs Linux or macOS" in done.stderr.splitlines()[-2]
     assert done.stderr.splitlines()[-1].startswith("  -> in PowerShell: wsl --install")
     assert ("Traceback" in done.stderr) == (not start.startswith("runpy"))
+
+
+def test_what_a_terminal_cannot_show_is_shown_by_its_number_and_logged_as_it_is(tmp_path):
+    """Else the line would be lost, in both places: what a log cannot take ends no run."""
+    code = (
+        "import logging.config, sys; from omegaconf import OmegaConf; from sentiment.exits import install_exits\n"
+        "install_exits()\n"
+        "options = OmegaConf.load('conf/hydra/job_logging/plain.yaml')\n"
+        "options.handlers.file.filename = sys.argv[1]\n"
+        "logging.config.dictConfig(OmegaConf.to_container(options))\n"
+        "logging.warning('\\u597d \\udcff')"
+    )
+    latin = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-c", code, str(tmp_path / "job.log")]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, env={**os.environ, **latin}, timeout=60, text=True)
+    assert (done.stdout, done.stderr) == ("\\u597d \\udcff\n", "")
+    assert (tmp_path / "job.log").read_text(encoding="utf-8").endswith("- \u597d \\udcff\n")
