@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partialmethod
@@ -166,27 +166,30 @@ def close_abandoned(output_dir: Path, kind: FailureKind, reason: str) -> None:
     _close(output_dir, ["RUNNING", "KILLED"] if kind == "timed_out" else ["RUNNING"], Ending("FAILED", kind, reason))
 
 
-def close_paused(output_dir: Path, reason: str | None) -> None:
-    """Mark a run as pruned that a search had paused and gives up, and remove what it would have gone on from.
+def close_settled(output_dir: Path, job: int, ending: Ending) -> None:
+    """Write how a search has ended a run that was paused, stopped or killed; of a pruned one, remove the checkpoints.
+
+    Not where another job has come to its folder.
 
     Raises:
         TrackingError: The record is damaged, or the folder cannot be written.
     """
-    if _close(output_dir, ["PAUSED"], Ending("PRUNED", reason=reason or "pruned")):
+    open_states: set[Status] = {"PAUSED", "RUNNING", "KILLED"}
+    if _close(output_dir, open_states - {ending.status}, ending, job) and ending.status == "PRUNED":
         shutil.rmtree(output_dir / CHECKPOINTS, ignore_errors=True)
 
 
 def note_successor(output_dir: Path, number: int) -> None:
     """Note for MLflow, if it is there, by which trial a failed one was replaced: that one counts, this run does not."""
-    outbox = Outbox(output_dir)
-    if outbox.is_used:
-        outbox.note("tags", tags={"trial.replaced_by": str(number)})
+    outbox, tags = Outbox(output_dir), {"trial.replaced_by": str(number)}
+    if outbox.is_used and all(note.get("tags") != tags for _, note in outbox.read()):
+        outbox.note("tags", tags=tags)
 
 
-def _close(output_dir: Path, states: list[Status], ending: Ending) -> bool:
+def _close(output_dir: Path, states: Collection[Status], ending: Ending, job: int | None = None) -> bool:
     """Write how a run ended in the place of its own process, where its record says one of the states; return that."""
     record = read_result_of(output_dir)
-    if record is None or record.status not in states:
+    if record is None or record.status not in states or job not in (None, record.job_number):
         return False
     write_result(output_dir, replace(record, status=ending.status, kind=ending.kind, reason=ending.reason))
     outbox = Outbox(output_dir)

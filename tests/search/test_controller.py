@@ -13,7 +13,7 @@ from sentiment.search.controller import Controller, PlanError, StudyFailedError
 from sentiment.search.progress import Observer
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.storage.opening import open_storage
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, failed
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, failed, find_pruned_reason
 from sentiment.search.study.population import PopulationPruner
 from sentiment.search.study.stored.store import TrialStore
 from sentiment.search.study.stored.study import StoredStudy
@@ -326,6 +326,7 @@ def test_a_job_that_ended_just_before_it_was_stopped_over_time_keeps_its_result(
     executor = Slots(succeed)
     monkeypatch.setattr(executor, "wait", lambda timeout_seconds: [])
     assert list_states(run_study(executor, total=2)) == ["complete", "pruned"]
+    assert find_pruned_reason(executor.trials[1]) == "the study's budget of time was over, and the trial did not report"
 
 
 def test_jobs_that_only_their_launcher_could_end_are_let_go_once(run_study, monkeypatch):

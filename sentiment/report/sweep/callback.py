@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from sentiment.errors import SentimentError, TrackingError
 from sentiment.paths import expand_home
 from sentiment.report.sweep.closing import (
     KILLED,
-    close_given_up,
+    close_ended,
     close_jobs,
     close_killed_beside,
     describe_parent,
@@ -108,16 +109,16 @@ class SweepCallback(Callback):
 
     def on_trial_end(self, config: DictConfig, trial: Any, state: StudyState) -> None:
         """Close the record of a trial that was paused and is given up; tag a failed trial that this one replaces."""
-        if trial.state.name == "PRUNED":
-            from sentiment.search.study.outcome import find_pruned_reason
-            from sentiment.search.study.trial import read_folder
-            from sentiment.tracking.recorder import close_paused
-
-            folder = read_folder(trial, state.study_dir)
-            if folder is not None:
-                close_paused(folder, find_pruned_reason(trial))
+        close_ended(trial, state.study_dir, state.repeats)
         if self._parent is not None:
-            _note_successor(trial, state)
+            _note_successors([trial], state)
+
+    def on_study_end(self, config: DictConfig, state: StudyState) -> None:
+        """Do the same for the trials that ended unheard: as those of commands that were killed."""
+        for trial in (*state.trials, *state.replaced):
+            close_ended(trial, state.study_dir, state.repeats)
+        if self._parent is not None:
+            _note_successors(state.trials, state)
 
     def on_study_change(self, config: DictConfig, state: StudyState) -> None:
         """Show on the parent run how the study stands."""
@@ -181,7 +182,6 @@ class SweepCallback(Callback):
         try:
             seconds = self._settle(is_cut=is_cut)
             table = _collect(config, is_over=is_over)
-            close_given_up(table)
             ending = _ending(table, interruption)
             if self._parent is not None:
                 tell_parent(_sweep_dir(config), table, self._parent)
@@ -208,21 +208,23 @@ class SweepCallback(Callback):
         return seconds
 
 
-def _note_successor(trial: Any, state: StudyState) -> None:
-    """Tag the runs of the failed trial that a trial stands for, but not those whose results a trial has taken over."""
+def _note_successors(trials: Sequence[Any], state: StudyState) -> None:
+    """Tag the runs of the failed trials that trials stand for, but not those whose results a trial has taken over."""
     from sentiment.search.space.points import REPLACES_KEY
     from sentiment.search.study.outcome import list_jobs
     from sentiment.search.study.trial import read_folder
     from sentiment.tracking.recorder import note_successor
 
-    earlier = next((one for one in state.replaced if one.number == trial.user_attrs.get(REPLACES_KEY)), None)
-    if earlier is None:
+    replaced = {one.number: one for one in state.replaced}
+    later = {trial.user_attrs.get(REPLACES_KEY): trial.number for trial in trials}
+    if replaced.keys().isdisjoint(later):
         return  # before all trials are looked at, of which there may be thousands
     named = {job for one in state.trials for job in list_jobs(one, state.repeats)}
-    for repeat, job in enumerate(list_jobs(earlier, state.repeats)):
-        folder = None if job in named else read_folder(earlier, state.study_dir, repeat)
-        if folder is not None:
-            note_successor(folder, trial.number)
+    for earlier in replaced.keys() & later.keys():
+        for repeat, job in enumerate(list_jobs(replaced[earlier], state.repeats)):
+            folder = None if job in named else read_folder(replaced[earlier], state.study_dir, repeat)
+            if folder is not None:
+                note_successor(folder, later[earlier])
 
 
 def explain_watching(config: DictConfig, study_dir: Path) -> str:

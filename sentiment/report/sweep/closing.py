@@ -1,7 +1,7 @@
-"""Describe a sweep on its parent run, and close what the killed command of a plain multirun left open.
+"""Describe a sweep on its parent run, and close what killed commands left open.
 
-A killed command leaves records of jobs and a parent run that say RUNNING. The next multirun in a folder beside it
-closes them, or `report` does.
+A killed command leaves records of jobs and a parent run that say RUNNING. Those of a plain multirun are closed by the
+next one in a folder beside it, or by `report`; of a study, by its next command, which goes on with it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import logging
 import socket
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sentiment.errors import SentimentError, TrackingError
+from sentiment.errors import SentimentError, TrackingError, first_line
 from sentiment.format import format_metric
 from sentiment.report.sweep.collect import collect_sweep
 from sentiment.tracking.alive import ALIVE_FILE, RUN_FILE, is_alive
 from sentiment.tracking.ending import Ending
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, note_standing, note_sweep_end, read_parent
-from sentiment.tracking.recorder import close_abandoned, close_paused
+from sentiment.tracking.recorder import close_abandoned, close_settled
 from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE
 
 if TYPE_CHECKING:
@@ -92,12 +92,26 @@ def close_killed_beside(sweep_dir: Path, uri: str) -> None:
         threading.Thread(target=Deliverer(folder, [uri]).deliver, daemon=True).start()
 
 
-def close_given_up(table: SweepTable) -> None:
-    """Close the records of paused trials that were given up by who could not tell: a command that was killed."""
-    for row in table.rows:
-        for run in row.runs:
-            if row.state == "pruned" and run.status == "PAUSED" and run.folder is not None:
-                close_paused(run.folder, row.reason)
+def close_ended(trial: Any, study_dir: Path, repeats: int) -> None:
+    """Close the records of a trial's runs that do not tell how the study has ended it, where no process works on them.
+
+    A paused trial is given up; a job is stopped, or killed together with its command.
+    """
+    from sentiment.search.study.outcome import find_pruned_reason
+    from sentiment.search.study.trial import read_folder
+
+    kind, reason = (trial.user_attrs.get(f"failure.{name}") for name in ("kind", "reason"))
+    ending = {
+        "PRUNED": Ending("PRUNED", reason=find_pruned_reason(trial) or "pruned"),
+        "FAIL": Ending("KILLED" if kind == "interrupted" else "FAILED", kind, reason),
+    }.get(trial.state.name)
+    for repeat in range(0 if ending is None else repeats):
+        folder = read_folder(trial, study_dir, repeat)
+        try:
+            if ending is not None and folder is not None and not is_alive(folder, RUN_FILE):
+                close_settled(folder, trial.number * repeats + repeat, ending)
+        except TrackingError as error:  # the next command on the study tries again
+            log.warning("%s is not closed: %s", folder, first_line(error))
 
 
 def tell_parent(sweep_dir: Path, table: SweepTable, parent: Parent) -> None:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
 
 import cloudpickle
 import pytest
@@ -23,10 +22,11 @@ from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import CALLER
 from sentiment.report.sweep.callback import SweepCallback, explain_watching
-from sentiment.report.sweep.closing import close_given_up, close_killed
+from sentiment.report.sweep.closing import close_ended, close_killed
 from sentiment.report.sweep.collect import collect_sweep
 from sentiment.search.progress import StudyState
 from sentiment.search.space.points import REPLACES_KEY
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.trial import ATTEMPT_KEY
 from sentiment.tracking import runs
 from sentiment.tracking.alive import ALIVE_FILE, RUN_FILE, Alive
@@ -125,6 +125,7 @@ def test_a_failed_trial_is_noted_as_replaced_in_the_folder_that_it_had(make_conf
     callback._parent = Parent("sqlite:///none.db", "1", "e" * 32)
     state = StudyState("mine", tmp_path / "sweep", ["maximize"], 2, [later], [], [], 0.0, replaced=[earlier])
     callback.on_trial_end(make_config("tracking=none"), later, state)
+    callback.on_study_end(make_config("tracking=none"), state)
     assert [note["tags"] for _, note in Outbox(folder).read()] == [{}, {"trial.replaced_by": "1"}]
 
 
@@ -407,12 +408,62 @@ def test_a_multirun_of_another_machine_is_not_closed_from_here_unless_a_person_s
     assert read_result(tmp_path / "0/result.json").status == "FAILED"
 
 
-def test_the_record_of_a_paused_trial_that_was_given_up_unheard_is_closed(example_table, make_record, tmp_path):
-    """Its command was killed before it could say so, or the space has changed."""
-    write_result(tmp_path, make_record(9, status="PAUSED"))
-    (tmp_path / "checkpoints").mkdir()
-    pruned = replace(example_table.rows[9], runs=(read_result(tmp_path / "result.json"),))
-    close_given_up(replace(example_table, rows=(pruned,)))
-    record = read_result(tmp_path / "result.json")
-    assert (record.status, record.reason) == ("PRUNED", "below the median at step 2")
-    assert not (tmp_path / "checkpoints").exists()
+@pytest.fixture
+def make_trial(make_record, tmp_path):
+    """Make a trial that has ended, and the record of its run, which says otherwise."""
+
+    def make(number, state, status, reason, kind=None, **attributes):
+        folder = tmp_path / "sweep" / str(number)
+        write_result(folder, make_record(number, status=status))
+        (folder / "checkpoints").mkdir()
+        Outbox(folder).note("tags", tags={})
+        kept = {OUTCOME_KEY.format(repeat=0): Outcome("pruned", reason=reason).to_json()} if state == "PRUNED" else {}
+        failure = {"failure.kind": kind, "failure.reason": reason} if state == "FAIL" else {}
+        trial = create_trial(
+            state=TrialState[state],
+            values=[0.5] if state == "COMPLETE" else None,
+            system_attrs={ATTEMPT_KEY.format(repeat=0): {"folder": str(number)}, **kept},
+            user_attrs={**failure, **attributes},
+        )
+        trial.number = number
+        return trial
+
+    return make
+
+
+def read_end(folder):
+    record = read_result(folder / "result.json")
+    return record.status, record.kind, record.reason
+
+
+@pytest.mark.parametrize("status", ["PAUSED", "RUNNING", "KILLED"])
+def test_records_of_trials_that_ended_unheard_are_closed_when_a_command_on_their_study_ends(
+    make_config, make_trial, tmp_path, status
+):
+    """Their command was killed before it could say so, the space has changed, or they took it down once too often."""
+    pruned = make_trial(0, "PRUNED", status, "its point is none of the space any more")
+    failed = make_trial(1, "FAIL", status, "3 commands died while they ran it", "worker_died")
+    stopped = make_trial(2, "FAIL", status, "Ctrl-C", "interrupted")
+    elsewhere = make_trial(3, "PRUNED", status, "not promoted")
+    alive = Alive(tmp_path / "sweep/3", RUN_FILE)
+    again = make_trial(4, "COMPLETE", "FINISHED", None, **{REPLACES_KEY: 1})
+    callback, trials = SweepCallback(), [pruned, stopped, elsewhere, again]
+    callback._parent = Parent("sqlite:///none.db", "1", "e" * 32)
+    state = StudyState("mine", tmp_path / "sweep", ["maximize"], 4, trials, [], [], 0.0, replaced=[failed])
+    for _ in range(2):
+        callback.on_study_end(make_config("tracking=none"), state)
+    assert read_end(tmp_path / "sweep/0") == ("PRUNED", None, "its point is none of the space any more")
+    assert not (tmp_path / "sweep/0/checkpoints").exists()
+    assert read_end(tmp_path / "sweep/1") == ("FAILED", "worker_died", "3 commands died while they ran it")
+    assert [note["kind"] for _, note in Outbox(tmp_path / "sweep/1").read()] == ["tags", "end", "tags"]
+    assert read_end(tmp_path / "sweep/2")[0] == "KILLED"
+    assert read_end(tmp_path / "sweep/3")[0] == status, "a process works there"
+    assert read_end(tmp_path / "sweep/4")[0] == "FINISHED"
+    alive.end()
+
+
+def test_the_record_of_another_trial_that_has_come_to_the_folder_stays(make_trial, make_record, tmp_path):
+    failed = make_trial(1, "FAIL", "FAILED", "too deep", "exception")
+    write_result(tmp_path / "sweep/1", make_record(4, status="PAUSED"))
+    close_ended(failed, tmp_path / "sweep", 1)
+    assert read_end(tmp_path / "sweep/1")[0] == "PAUSED"

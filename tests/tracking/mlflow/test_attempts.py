@@ -27,7 +27,7 @@ from sentiment.tracking.mlflow.read import fetch_predictions, fetch_run_bundle, 
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
 from sentiment.tracking.outbox import Outbox, write_folder
 from sentiment.tracking.parent_file import note_standing
-from sentiment.tracking.recorder import close_paused, open_recorder
+from sentiment.tracking.recorder import close_settled, open_recorder
 from sentiment.tracking.result_file import ADOPTED_TAG, is_of_another_study, read_result, read_results
 from sentiment.tracking.runs import StoredRun
 from sentiment.training.result import TestPredictions
@@ -137,7 +137,7 @@ def test_a_copy_of_a_sweep_goes_on_under_a_parent_of_its_own_and_leaves_the_runs
     with caplog.at_level("INFO"):
         second = begin_sweep(project, sweep_dir=copy)
     assert f"{copy} is a copy" in caplog.text
-    close_paused(copy / "1", "it was given up")
+    close_settled(copy / "1", 1, Ending("PRUNED", reason="it was given up"))
     settle_all_adopted(copy, Deliverer(copy, [project.uri]).open)
     attempt(job=2, points=[(3, 1.5)], output_dir=copy / "2")
     attempt(job=3, accuracy=0.9, output_dir=copy / "3")

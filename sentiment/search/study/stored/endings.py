@@ -49,8 +49,12 @@ def keep_outcome(store: TrialStore, trial_id: int, repeat: int, outcome: Outcome
     with store.lock():
         stored = store.find_own(trial_id)
         if stored is not None:
-            kept = replace(outcome, seconds=read_seconds(stored, repeat))
-            store.write(trial_id, OUTCOME_KEY.format(repeat=repeat), kept.to_json())
+            _write_outcome(store, stored, repeat, outcome)
+
+
+def _write_outcome(store: TrialStore, trial: FrozenTrial, repeat: int, outcome: Outcome) -> None:
+    kept = replace(outcome, seconds=read_seconds(trial, repeat))
+    store.write(get_trial_id(trial), OUTCOME_KEY.format(repeat=repeat), kept.to_json())
 
 
 def settle(store: TrialStore, search: Searched, trial_id: int, outcome: Outcome) -> bool:
@@ -63,6 +67,9 @@ def settle(store: TrialStore, search: Searched, trial_id: int, outcome: Outcome)
             return False
         if stored.state == TrialState.WAITING:  # given up for dead, but not started again yet
             store.set_state(trial_id, TrialState.RUNNING)
+        kept = read_outcomes_of(stored)
+        if outcome.state == "pruned" and all(one.state == "complete" for one in kept.values()):  # no job has said why
+            _write_outcome(store, stored, len(kept), outcome)
         end(store, search, stored, outcome)
         return True
 
