@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from sentiment.process import COLLECTED_AFTER
+
 SET_HERE = ("OMP_", "GOMP_", "MALLOC_", "THP_")
 
 
@@ -18,8 +20,17 @@ def run(code, **given):
 
 
 def test_other_applications_keep_what_they_have():
-    code = "import os, sentiment.search.plugin.sweeper; print(os.environ.get('GOMP_SPINCOUNT'))"
-    assert run(code).stdout == "None\n"
+    code = """
+import gc, os
+before = gc.get_threshold()
+import sentiment.search.plugin.sweeper
+print(os.environ.get("GOMP_SPINCOUNT"), gc.get_threshold() == before)
+"""
+    assert run(code).stdout == "None True\n"
+
+
+def test_objects_of_libraries_are_seldom_looked_at_for_garbage():
+    assert int(run("import gc, sentiment.job; print(gc.get_threshold()[0])").stdout) == COLLECTED_AFTER
 
 
 @pytest.mark.parametrize(
@@ -28,7 +39,7 @@ def test_other_applications_keep_what_they_have():
 )
 def test_waiting_threads_soon_leave_their_core_to_others(given, spins):
     """OpenMP says at its start what it will do; threads that spin took ten times as long beside six busy processes."""
-    shown = run("import sentiment.job, sentiment.training.device", OMP_DISPLAY_ENV="verbose", **given).stderr
+    shown = run("import sentiment.job, torch", OMP_DISPLAY_ENV="verbose", **given).stderr
     if "GOMP_SPINCOUNT" not in shown:
         pytest.skip("this build of torch has another OpenMP, which does not tell its settings")
     assert f"GOMP_SPINCOUNT = '{spins}'" in shown
@@ -40,7 +51,7 @@ def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 torch.zeros(4 * 2**18)  # glibc learns from the first large block that is freed to keep the next ones
 before, kept = resident(), []
-for size in range(4, 24):  # MiB, freed one by one while small tensors come to lie between them
+for size in range(4, 24, 2):  # MiB, freed one by one while small tensors come to lie between them
     large = [torch.ones(size * 2**18) for number in range(4)]
     kept += [torch.ones(256) for number in range(1000)]
     del large

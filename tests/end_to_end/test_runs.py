@@ -37,6 +37,7 @@ def wait_for(process, path: Path, pattern: str, seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_run_started_elsewhere_is_recorded_in_the_project(fresh_checkout, tiny, tmp_path, empty_store):
     shutil.copy(empty_store, fresh_checkout.folder / "mlflow.db")
     elsewhere = tmp_path / "elsewhere"

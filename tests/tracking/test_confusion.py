@@ -5,6 +5,8 @@ import pytest
 
 from sentiment.tracking.folder import draw_confusion, write_confusion
 
+pytestmark = pytest.mark.usefixtures("_drawn_whole")
+
 
 def test_the_picture_shows_counts_and_shares():
     axes = draw_confusion(np.array([[90, 10], [25, 75]]), ["negative", "positive"]).axes[0]

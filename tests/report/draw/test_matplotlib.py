@@ -4,9 +4,12 @@ import itertools
 import struct
 
 import numpy as np
+import pytest
 
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.draw.matplotlib import draw_static, write_png
+
+pytestmark = pytest.mark.usefixtures("_drawn_whole")
 
 
 def test_every_chart_becomes_a_picture(example_charts, tmp_path):

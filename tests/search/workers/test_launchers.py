@@ -160,6 +160,7 @@ def test_jobs_that_outlive_their_command_are_not_run_again(
     assert count_lines(started) == count_lines(ended) == {"0": 1, "1": 1, "2": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [JOBLIB, RAY])
 def test_jobs_of_the_command_itself_end_with_it_and_are_run_again(
     launcher: str, start_toy: StartToy, study_dir: Path, tmp_path: Path

@@ -72,6 +72,7 @@ def recorded(project, result):
     return project, bundle
 
 
+@pytest.mark.slow
 def test_round_trip_in_a_process_elsewhere(recorded, tmp_path, project_dir):
     project, bundle = recorded
     elsewhere = tmp_path / "elsewhere"

@@ -46,6 +46,7 @@ print([process.exitcode for process in processes])
 """
 
 
+@pytest.mark.slow
 def test_four_processes_start_on_no_database_and_record_at_once(project):
     (project.folder / "mlflow.db").unlink()
     arguments = [project.uri, str(project.folder / "mlartifacts"), "4"]
