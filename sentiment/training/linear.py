@@ -1,7 +1,7 @@
 """One run of the n-gram classifier: fit, validate once, test once, on the same splits and under the same names.
 
-It takes seconds, so a run that is interrupted starts anew. Nothing in it is random but the order in which a support
-vector machine goes through the reviews.
+It takes seconds, so a run that is interrupted starts anew. Nothing in it is random but a support vector machine's order
+of the reviews and the folds that calibrate its probabilities.
 """
 
 from __future__ import annotations
